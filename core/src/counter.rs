@@ -1,0 +1,41 @@
+//! Numbers for metrics: they synchronise with nothing and decide nothing.
+
+use crate::sync::{AtomicUsize, Ordering};
+
+/// A count of events since the start; wraps at the native width.
+#[derive(Debug)]
+pub struct Counter {
+    word: AtomicUsize,
+}
+
+impl Default for Counter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Counter {
+    /// Nothing counted.
+    pub fn new() -> Self {
+        Self { word: AtomicUsize::new(0) }
+    }
+
+    /// Counts one more.
+    #[inline]
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Counts `n` more.
+    #[inline]
+    pub fn add(&self, n: usize) {
+        // alone: a metric
+        self.word.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// The count so far.
+    pub fn get(&self) -> usize {
+        // alone: a metric
+        self.word.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,220 @@
+//! Who may use a descriptor's number, and when it is closed: Go's `fdMutex`, in one 64-bit word.
+//!
+//! | bits | meaning |
+//! |---|---|
+//! | 0 | `CLOSED`: no new reference, no new lock |
+//! | 1, 2 | the read lock, the write lock |
+//! | 3..23 | references: each lock holder, each operation without a lock, the closer |
+//! | 23..43 | tasks queued for the read lock |
+//! | 43..63 | tasks queued for the write lock |
+//!
+//! Forbidden: `CLOSED` with queued tasks; a lock without a reference. The number is closed by who takes the last
+//! reference of a closed word: exactly one thread, never while an operation is in flight (INV-7).
+//!
+//! Unlike Go's, an unlock with tasks queued hands the lock over: the bit and the reference stay and become the
+//! next task's, so tasks are served in order and nobody barges in. The queue of wakers is kept above; the word only
+//! says how many there are.
+//!
+//! # Memory ordering
+//!
+//! A lock acquires what the last unlock of that direction released; the last [`FdMutex::decref`] or unlock acquires
+//! what every other reference released.
+
+use crate::poll_key::Mode;
+use crate::sync::{AtomicU64, Ordering};
+
+const CLOSED: u64 = 1;
+const REF: u64 = 1 << 3;
+const COUNT: u64 = (1 << 20) - 1;
+
+/// How [`FdMutex::lock`] ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Lock {
+    /// The caller holds the lock and a reference.
+    Locked,
+    /// Another task holds it; the caller is counted, and must queue its waker.
+    Queued,
+    /// The descriptor is closed.
+    Closed,
+}
+
+/// How [`FdMutex::unlock`] ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Unlock {
+    /// Nobody was queued.
+    Free,
+    /// The lock and the reference are the next queued task's: wake it.
+    HandedOver,
+    /// The caller took the last reference of a closed descriptor: it closes the number.
+    Last,
+}
+
+/// The queued tasks that [`FdMutex::incref_and_close`] has thrown out: wake so many of each.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Evicted {
+    /// Tasks that waited for the read lock.
+    pub readers: usize,
+    /// Tasks that waited for the write lock.
+    pub writers: usize,
+    /// Others than the closer hold references: not the closer but the last of them takes the last one.
+    pub in_use: bool,
+}
+
+/// The word.
+#[derive(Debug)]
+pub struct FdMutex {
+    word: AtomicU64,
+}
+
+impl Default for FdMutex {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+fn bit(mode: Mode) -> u64 {
+    match mode {
+        Mode::Read => 1 << 1,
+        Mode::Write => 1 << 2,
+    }
+}
+
+/// One queued task.
+fn queued(mode: Mode) -> u64 {
+    match mode {
+        Mode::Read => 1 << 23,
+        Mode::Write => 1 << 43,
+    }
+}
+
+/// The value of the 20-bit count whose lowest bit is `one`.
+fn count(word: u64, one: u64) -> u64 {
+    (word / one) & COUNT
+}
+
+impl FdMutex {
+    /// Open, unlocked, no reference.
+    pub fn new() -> Self {
+        Self { word: AtomicU64::new(0) }
+    }
+
+    /// Takes a reference; false if the descriptor is closed.
+    ///
+    /// # Panics
+    ///
+    /// At 1,048,575 references at a time.
+    pub fn incref(&self) -> bool {
+        self.update(|word| (word & CLOSED == 0).then(|| plus(word, REF))).is_ok()
+    }
+
+    /// Closes the word, takes a reference and throws all queued tasks out; none if it is closed already.
+    ///
+    /// # Panics
+    ///
+    /// At 1,048,575 references at a time.
+    pub fn incref_and_close(&self) -> Option<Evicted> {
+        let both = (queued(Mode::Read) | queued(Mode::Write)) * COUNT;
+        let old = self.update(|word| (word & CLOSED == 0).then(|| plus(word & !both, REF) | CLOSED)).ok()?;
+        Some(Evicted {
+            readers: count(old, queued(Mode::Read)) as usize,
+            writers: count(old, queued(Mode::Write)) as usize,
+            in_use: count(old, REF) > 0,
+        })
+    }
+
+    /// Gives a reference back; true if it was the last one of a closed descriptor: the caller closes the number.
+    ///
+    /// # Panics
+    ///
+    /// Without a reference to give back.
+    pub fn decref(&self) -> bool {
+        let Ok(old) = self.update(|word| (count(word, REF) > 0).then(|| word - REF)) else {
+            panic!("FdMutex: decref without a reference");
+        };
+        is_last(old - REF)
+    }
+
+    /// Takes the lock of a direction with a reference, or counts the caller as queued.
+    ///
+    /// # Panics
+    ///
+    /// At 1,048,575 references, or as many tasks queued, at a time.
+    pub fn lock(&self, mode: Mode) -> Lock {
+        let next = |word: u64| {
+            (word & CLOSED == 0).then(|| match word & bit(mode) {
+                0 => plus(word, REF) | bit(mode),
+                _ => plus(word, queued(mode)),
+            })
+        };
+        match self.update(next) {
+            Err(_) => Lock::Closed,
+            Ok(old) if old & bit(mode) == 0 => Lock::Locked,
+            Ok(_) => Lock::Queued,
+        }
+    }
+
+    /// Gives a lock back with its reference, or hands both over to the next queued task.
+    ///
+    /// # Panics
+    ///
+    /// If the lock is not held.
+    pub fn unlock(&self, mode: Mode) -> Unlock {
+        let next = |word: u64| {
+            (word & bit(mode) != 0).then(|| match count(word, queued(mode)) {
+                0 => word - REF - bit(mode),
+                _ => word - queued(mode),
+            })
+        };
+        let Ok(old) = self.update(next) else {
+            panic!("FdMutex: unlock of a {mode:?} lock that is not held");
+        };
+        match count(old, queued(mode)) {
+            0 if is_last(old - REF) => Unlock::Last,
+            0 => Unlock::Free,
+            _ => Unlock::HandedOver,
+        }
+    }
+
+    /// A queued task gives up. False if it is not counted any more: the lock is on its way to it, or the
+    /// descriptor was closed.
+    pub fn leave(&self, mode: Mode) -> bool {
+        self.update(|word| (count(word, queued(mode)) > 0).then(|| word - queued(mode))).is_ok()
+    }
+
+    /// True once [`FdMutex::incref_and_close`] has been called.
+    pub fn is_closed(&self) -> bool {
+        self.word.load(Ordering::Acquire) & CLOSED != 0 // pair: fd_mutex::update
+    }
+
+    /// Moves the word by `next` until it succeeds or refuses; gives the word as it was before.
+    #[inline]
+    fn update(&self, next: impl Fn(u64) -> Option<u64>) -> Result<u64, u64> {
+        // alone: a first guess; the compare-exchange decides
+        let mut old = self.word.load(Ordering::Relaxed);
+        while let Some(new) = next(old) {
+            // AcqRel: every change both takes over and passes on; whoever is last has seen all others.
+            match self.word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed) // pair: fd_mutex::update, fd_mutex::is_closed
+            {
+                Ok(_) => return Ok(old),
+                Err(found) => old = found,
+            }
+        }
+        Err(old)
+    }
+}
+
+/// Raises a count by one; its neighbours' bits stay as they are.
+fn plus(word: u64, one: u64) -> u64 {
+    assert!(
+        count(word, one) < COUNT,
+        "FdMutex: too many concurrent operations on one descriptor (limit 1,048,575)"
+    );
+    word + one
+}
+
+/// Closed, no reference left.
+fn is_last(word: u64) -> bool {
+    word & CLOSED != 0 && count(word, REF) == 0
+}

@@ -1,0 +1,123 @@
+//! Which workers sleep, and who is looking for work: announce, look again, sleep (Go's idle list and `nmspinning`).
+//!
+//! | worker going to sleep | somebody with new work |
+//! |---|---|
+//! | sets its bit ([`Idle::announce`]) | puts the task into a queue |
+//! | **`fence(SeqCst)`** | **`fence(SeqCst)`** ([`Idle::take_sleeper`]) |
+//! | looks at every queue once more | looks at the bits |
+//! | nothing there: sleeps | none set: all are awake and will look |
+//!
+//! The same pair as in [`poll_desc`](crate::poll_desc), with a queue in place of the info word (INV-8): a worker that
+//! missed the task is seen asleep, and who missed the worker has its task seen.
+//!
+//! A bit is cleared by who wakes the worker, or by the worker itself if it finds work in the second look. Whoever
+//! clears it owns the wake-up: a worker whose bit is gone has been woken, or is about to be.
+
+use crate::sync::{AtomicUsize, Ordering, fence};
+
+/// One bit per worker, `WORDS` x 64 of them on a 64-bit host.
+#[derive(Debug)]
+pub struct Idle<const WORDS: usize> {
+    sleeping: [AtomicUsize; WORDS],
+    /// Workers that have nothing to run and look for something: they find new work without being woken.
+    searching: AtomicUsize,
+}
+
+const BITS: usize = usize::BITS as usize;
+
+impl<const WORDS: usize> Default for Idle<WORDS> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const WORDS: usize> Idle<WORDS> {
+    /// The most workers that there can be.
+    pub const MAX_WORKERS: usize = WORDS * BITS;
+
+    /// Nobody sleeps, nobody searches.
+    pub fn new() -> Self {
+        Self { sleeping: core::array::from_fn(|_| AtomicUsize::new(0)), searching: AtomicUsize::new(0) }
+    }
+
+    /// Worker: it is about to sleep. It must look at every place for work once more before it does.
+    pub fn announce(&self, worker: usize) {
+        // alone: the fence below publishes it
+        self.sleeping[worker / BITS].fetch_or(1 << (worker % BITS), Ordering::Relaxed);
+        fence(Ordering::SeqCst); // pair: idle::take_sleeper, idle::any_searching
+    }
+
+    /// Worker: it found something in its second look, or has woken up. True if it takes its own bit back; false if
+    /// somebody has cleared it and so counts on this worker being awake.
+    pub fn withdraw(&self, worker: usize) -> bool {
+        let bit = 1 << (worker % BITS);
+        // Acquire: what the waker did before it took the bit.
+        self.sleeping[worker / BITS].fetch_and(!bit, Ordering::Acquire) & bit != 0 // pair: idle::take_sleeper
+    }
+
+    /// Worker: true until somebody has cleared its bit. It sleeps only while this is true.
+    ///
+    /// # Memory ordering
+    ///
+    /// Once false, what the waker did before is visible.
+    pub fn is_sleeping(&self, worker: usize) -> bool {
+        self.sleeping[worker / BITS].load(Ordering::Acquire) & (1 << (worker % BITS)) != 0 // pair: idle::take_sleeper
+    }
+
+    /// Somebody who has put work into a queue: a sleeping worker, whom the caller must now wake, or none if all are
+    /// awake.
+    pub fn take_sleeper(&self) -> Option<usize> {
+        fence(Ordering::SeqCst); // pair: idle::announce
+        for (place, word) in self.sleeping.iter().enumerate() {
+            // alone: the fence made it fresh enough; the compare-exchange decides who wakes
+            let mut bits = word.load(Ordering::Relaxed);
+            while bits != 0 {
+                let worker = bits.trailing_zeros() as usize;
+                let left = bits & !(1 << worker);
+                // Release: the work is visible to the worker that finds its bit gone.
+                match word.compare_exchange(bits, left, Ordering::Release, Ordering::Relaxed) // pair: idle::withdraw, idle::is_sleeping
+                {
+                    Ok(_) => return Some(place * BITS + worker),
+                    Err(found) => bits = found,
+                }
+            }
+        }
+        None
+    }
+
+    /// Workers that sleep; old when it arrives.
+    pub fn sleepers(&self) -> usize {
+        // alone: a report, not a decision
+        self.sleeping.iter().map(|word| word.load(Ordering::Relaxed).count_ones() as usize).sum()
+    }
+
+    /// True while a worker searches: new work needs no wake-up, the searcher finds it. Asked after the work was put.
+    pub fn any_searching(&self) -> bool {
+        fence(Ordering::SeqCst); // pair: idle::announce, idle::stop_searching
+        // alone: the fence made it fresh enough
+        self.searching.load(Ordering::Relaxed) > 0
+    }
+
+    /// Worker: it begins to search, if fewer than `at_most` do; false if it should rather sleep.
+    pub fn start_searching(&self, at_most: usize) -> bool {
+        // alone: a first guess; the compare-exchange decides
+        let mut n = self.searching.load(Ordering::Relaxed);
+        while n < at_most {
+            // alone: a count; what it promises is kept by `stop_searching`
+            match self.searching.compare_exchange(n, n + 1, Ordering::Relaxed, Ordering::Relaxed) {
+                Ok(_) => return true,
+                Err(found) => n = found,
+            }
+        }
+        false
+    }
+
+    /// Worker: it has found something, or gives up. True if it was the last searcher: it must then look at every place
+    /// once more, or wake another if there is more than it can run itself, since work put meanwhile woke nobody.
+    pub fn stop_searching(&self) -> bool {
+        // alone: the fence below orders it before the last searcher's second look
+        let last = self.searching.fetch_sub(1, Ordering::Relaxed) == 1;
+        fence(Ordering::SeqCst); // pair: idle::any_searching
+        last
+    }
+}

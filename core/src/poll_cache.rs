@@ -1,0 +1,214 @@
+//! The allocator of descriptors: fixed blocks, type-stable, with a lock-free free list (Go's `pollCache`).
+//!
+//! A block is donated from above and stays where it is until the cache is gone (INV-1), so a slot is a
+//! [`PollDesc`] for ever: whoever comes with an old key finds a descriptor, sees another generation in its words
+//! and leaves (INV-5).
+//!
+//! # The free list
+//!
+//! A stack of slot indices; the head also counts how often it was popped. Without the count:
+//!
+//! | one thread | another |
+//! |---|---|
+//! | pop: reads head = 7, and 7's link = 3 | |
+//! | | pops 7, pops 3, pushes 7 again (its link is now 5) |
+//! | compare-exchange head 7 → 3 succeeds: slot 3 is handed out twice | |
+//!
+//! With it the head says (7, pop 12) at first and (7, pop 14) at the end, and the compare-exchange fails. Index and
+//! count share one native word: half of it each. A count wraps after 2^32 pops between one thread's two steps on
+//! 64-bit, after 2^16 on 32-bit, where a thread would have to be interrupted for that long.
+
+use core::ptr::NonNull;
+
+use crate::glist::GList;
+use crate::poll_desc::PollDesc;
+use crate::poll_key::{FDSEQ_BITS, PollKey};
+use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
+
+/// Descriptors in a block of 4 KiB on a 64-bit host.
+pub const BLOCK_LEN: usize = 32;
+
+/// What is donated: `LEN` descriptors side by side. `Block::new()` is generation 0 of each.
+#[derive(Debug)]
+pub struct Block<const LEN: usize = BLOCK_LEN, const BITS: u32 = FDSEQ_BITS> {
+    slots: [PollDesc<BITS>; LEN],
+}
+
+impl<const LEN: usize, const BITS: u32> Default for Block<LEN, BITS> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const LEN: usize, const BITS: u32> Block<LEN, BITS> {
+    /// A block of free descriptors.
+    pub fn new() -> Self {
+        Self { slots: core::array::from_fn(|_| PollDesc::new()) }
+    }
+}
+
+/// The directory is full: the cache holds all the blocks that it can name.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CacheFull;
+
+/// At most `BLOCKS` blocks of `LEN` descriptors each, generations of `BITS` bits.
+#[derive(Debug)]
+pub struct PollCache<const BLOCKS: usize, const LEN: usize = BLOCK_LEN, const BITS: u32 = FDSEQ_BITS> {
+    /// Index of the first free slot plus one (0: none) in the low half, the pop count in the high half.
+    head: AtomicUsize,
+    /// Blocks in the directory.
+    len: AtomicUsize,
+    directory: [AtomicPtr<Block<LEN, BITS>>; BLOCKS],
+}
+
+const HALF: u32 = usize::BITS / 2;
+const INDEX: usize = usize::MAX >> HALF;
+
+impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> Default for PollCache<BLOCKS, LEN, BITS> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, LEN, BITS> {
+    /// A cache without blocks: [`PollCache::alloc`] gives nothing until one is donated.
+    pub fn new() -> Self {
+        const { assert!(BLOCKS * LEN < INDEX && BLOCKS * LEN <= PollKey::MAX_SLOT as usize) };
+        Self {
+            head: AtomicUsize::new(0),
+            len: AtomicUsize::new(0),
+            directory: core::array::from_fn(|_| AtomicPtr::new(core::ptr::null_mut())),
+        }
+    }
+
+    /// Takes a block in; its descriptors can be allocated from now on. Any number of threads may donate at once.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheFull`] if the directory has no place left; the block is not touched then.
+    ///
+    /// # Safety
+    ///
+    /// `block` points to an initialised block that nobody else uses, and that stays where it is for as long as the
+    /// cache is used (INV-1). The cache does not free it: [`PollCache::blocks`] gives it back.
+    pub unsafe fn donate(&self, block: NonNull<Block<LEN, BITS>>) -> Result<(), CacheFull> {
+        // alone: a first guess; the directory's compare-exchange decides
+        let mut place = self.len.load(Ordering::Relaxed);
+        loop {
+            let entry = self.directory.get(place).ok_or(CacheFull)?;
+            let none = core::ptr::null_mut();
+            // Release: the descriptors are initialised before anybody can look one up.
+            let took = entry.compare_exchange(none, block.as_ptr(), Ordering::Release, Ordering::Relaxed); // pair: poll_cache::lookup, poll_cache::blocks
+            if took.is_ok() {
+                break;
+            }
+            place += 1;
+        }
+        // alone: a hint where to begin looking; the directory is the truth
+        self.len.fetch_add(1, Ordering::Relaxed);
+        self.chain(place);
+        Ok(())
+    }
+
+    /// Links the slots of a block that was just donated to each other and pushes them as one chain.
+    fn chain(&self, place: usize) {
+        let first = place * LEN;
+        for slot in first..first + LEN - 1 {
+            // alone: the push releases it
+            self.slot(slot).link.store(slot + 2, Ordering::Relaxed);
+        }
+        self.push(first, first + LEN - 1);
+    }
+
+    /// Takes a free descriptor, or none if all donated ones are in use: donate another block and ask again.
+    /// Lock-free; may run in an interrupt handler.
+    ///
+    /// # Memory ordering
+    ///
+    /// What happened before the [`PollCache::free`] of the slot is visible.
+    pub fn alloc(&self) -> Option<PollKey> {
+        // Acquire: the link and the words of the slot as its last owner left them.
+        let mut head = self.head.load(Ordering::Acquire); // pair: poll_cache::push
+        loop {
+            let slot = (head & INDEX).checked_sub(1)?;
+            // alone: if another thread pops the slot meanwhile, the count has changed and what was read is dropped
+            let next = self.slot(slot).link.load(Ordering::Relaxed);
+            let popped = (head & !INDEX).wrapping_add(INDEX + 1) | next;
+            // Acquire on failure: the next round reads the link behind the head found.
+            match self.head.compare_exchange(head, popped, Ordering::Acquire, Ordering::Acquire) // pair: poll_cache::push
+            {
+                Ok(_) => return Some(PollKey { slot: slot as u32, fdseq: self.slot(slot).info().fdseq() }),
+                Err(found) => head = found,
+            }
+        }
+    }
+
+    /// The descriptor has been dropped: moves its slot to the next generation and gives it back. Whoever is parked
+    /// is evicted first, into the list; the count of waiters falls by the number returned once they are runnable.
+    /// A key of another generation is refused: freeing twice does nothing.
+    ///
+    /// # Panics
+    ///
+    /// If the list has room for fewer than two wakers.
+    pub fn free<const N: usize>(&self, key: PollKey, list: &mut GList<N>) -> usize {
+        let Some(desc) = self.get(key) else { return 0 };
+        let woken = desc.evict(list);
+        // The words are of the next generation before anybody can pop the slot: an event of the old one is refused
+        // by whichever word it comes to first (INV-5).
+        desc.close();
+        self.push(key.slot as usize, key.slot as usize);
+        woken
+    }
+
+    /// Pushes the chain of slots from `first` to `last`, whose inner links stand.
+    fn push(&self, first: usize, last: usize) {
+        // alone: a first guess; the compare-exchange decides
+        let mut head = self.head.load(Ordering::Relaxed);
+        loop {
+            // alone: the compare-exchange releases it
+            self.slot(last).link.store(head & INDEX, Ordering::Relaxed);
+            let pushed = (head & !INDEX) | (first + 1);
+            // Release: links and words of the chain, to whoever pops.
+            match self.head.compare_exchange(head, pushed, Ordering::Release, Ordering::Relaxed) // pair: poll_cache::alloc
+            {
+                Ok(_) => return,
+                Err(found) => head = found,
+            }
+        }
+    }
+
+    /// The descriptor that `key` names, or none if no block has that slot or it is of another generation by now.
+    /// It may become so at any time: [`PollDesc::ready`] checks again, in the words themselves.
+    #[inline]
+    pub fn get(&self, key: PollKey) -> Option<&PollDesc<BITS>> {
+        self.lookup(key.slot as usize).filter(|desc| desc.info().fdseq() == key.fdseq)
+    }
+
+    /// The descriptor in a slot, whatever its generation.
+    #[inline]
+    fn lookup(&self, slot: usize) -> Option<&PollDesc<BITS>> {
+        // Acquire: the block's descriptors as they were initialised.
+        let block = NonNull::new(self.directory.get(slot / LEN)?.load(Ordering::Acquire))?; // pair: poll_cache::donate
+        // SAFETY: INV-1, a block in the directory was initialised before and stays where it is.
+        let block = unsafe { block.as_ref() };
+        Some(&block.slots[slot % LEN])
+    }
+
+    fn slot(&self, slot: usize) -> &PollDesc<BITS> {
+        self.lookup(slot).expect("INV-1: a slot on the free list is in a donated block")
+    }
+
+    /// All descriptors with their keys as they are now; for dumps.
+    pub fn iter(&self) -> impl Iterator<Item = (PollKey, &PollDesc<BITS>)> {
+        (0..BLOCKS * LEN).map_while(|slot| {
+            let desc = self.lookup(slot)?;
+            Some((PollKey { slot: slot as u32, fdseq: desc.info().fdseq() }, desc))
+        })
+    }
+
+    /// The blocks that were donated, to be freed by who donated them once nobody uses the cache any more.
+    pub fn blocks(&mut self) -> impl Iterator<Item = NonNull<Block<LEN, BITS>>> {
+        // Acquire through the exclusive borrow: whoever made it has ordered the donations before it.
+        self.directory.iter().map_while(|entry| NonNull::new(entry.load(Ordering::Acquire))) // pair: poll_cache::donate
+    }
+}

@@ -1,0 +1,365 @@
+//! The life of a descriptor, in the order in which it is lived: `reset wait ready set_deadline expire evict close`.
+//!
+//! # The fence pair (INV-3)
+//!
+//! A waiter writes one word and looks at another; a closer does the same the other way round:
+//!
+//! | waiter ([`PollDesc::wait`]) | closer ([`PollDesc::evict`], [`PollDesc::set_deadline`], [`PollDesc::expire`]) |
+//! |---|---|
+//! | rg: NIL → WAIT | info: CLOSING, or the deadline: EXPIRED |
+//! | **`fence(SeqCst)`** | **`fence(SeqCst)`** |
+//! | looks at info and the deadline | looks at rg |
+//! | nothing there: parks | NIL there: nobody to wake |
+//!
+//! Without the fences both looks may be old, on the same run: the waiter sees no CLOSING, the closer sees NIL, and
+//! the task sleeps for ever. One of the two fences is first in the single order of all such fences; the side that
+//! fences second sees what the other wrote. Go is spared this since its atomics are sequentially consistent.
+//!
+//! The ready path has no fence: an event writes and looks at the same word.
+//!
+//! # Who touches what
+//!
+//! | field | written by | read by |
+//! |---|---|---|
+//! | `info` | the closer; the poller, for its generation; `free` | everybody |
+//! | `rg`, `wg` | the direction's waiter; the poller, closers and timers, by compare-exchange | the same |
+//! | `rd`, `wd` | the setter; a firing, by compare-exchange | waiters, firings |
+//! | `armed` | who edits the timer wheel, under the wheel's lock | setters |
+//! | `link` | the free list, while the slot is free | who pops, even if it loses the slot (see `poll_cache`) |
+//!
+//! Everything that one read event touches is in the first cache line.
+
+use core::task::Waker;
+
+use crate::deadline::{Deadline, When};
+use crate::glist::GList;
+use crate::poll_info::{AtomicInfo, Info};
+use crate::poll_key::{Event, FDSEQ_BITS, Mode, Modes};
+use crate::sema::{Arm, Commit, Sema, Unblock};
+use crate::sync::{AtomicUsize, Ordering, fence};
+use crate::waiters::Waiters;
+
+/// Why a wait, or a reset before a system call, is refused.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum PollErr {
+    /// The descriptor is being closed (Go's `pollErrClosing`).
+    Closing,
+    /// The direction's deadline has passed (`pollErrTimeout`).
+    Timeout,
+    /// The kernel reports an error on a descriptor that cannot be polled for reading (`pollErrNotPollable`).
+    NotPollable,
+    /// Another task is between arm and its end in this direction. The layer above keeps tasks apart by a lock; to
+    /// see this is a bug there.
+    DoubleWait,
+}
+
+/// How a [`PollDesc::wait`] ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Wait {
+    /// Readiness is a hint: try the system call again.
+    Ready,
+    /// Parked; the waker will be handed up.
+    Parked,
+    /// Not parked and not ready: another thread is just now finishing with this semaphore, or a deadline was
+    /// moved while it fired. The task wakes itself and comes again.
+    Again,
+    /// The wait is refused.
+    Failed(PollErr),
+}
+
+/// What [`PollDesc::ready`] did.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Delivered {
+    /// So many wakers are in the list; the count of waiters falls by as many once their tasks are runnable.
+    Woken(usize),
+    /// The event is of another generation; nothing has changed.
+    Stale,
+    /// The list had no room for two wakers; nothing has changed. Hand the list up and deliver again.
+    NoRoom,
+}
+
+/// What a walk over the wanted sides did.
+struct Unblocked {
+    woken: usize,
+    /// A side was of another generation by the time of its compare-exchange.
+    stale: bool,
+}
+
+/// One descriptor: Go's `pollDesc` without its lock and its two timers. `BITS` is the width of the generation.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub struct PollDesc<const BITS: u32 = FDSEQ_BITS> {
+    info: AtomicInfo<BITS>,
+    rg: Sema<BITS>,
+    rd: Deadline,
+    wg: Sema<BITS>,
+    wd: Deadline,
+    armed: Deadline,
+    pub(crate) link: AtomicUsize,
+}
+
+impl<const BITS: u32> Default for PollDesc<BITS> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const BITS: u32> PollDesc<BITS> {
+    /// Generation 0: no deadline, nobody waiting.
+    pub fn new() -> Self {
+        Self {
+            info: AtomicInfo::new(),
+            rg: Sema::new(),
+            rd: Deadline::new(),
+            wg: Sema::new(),
+            wd: Deadline::new(),
+            armed: Deadline::new(),
+            link: AtomicUsize::new(0),
+        }
+    }
+
+    /// The published state: closing, the peer, the generation.
+    #[inline]
+    pub fn info(&self) -> Info<BITS> {
+        self.info.get()
+    }
+
+    /// The deadline in force in a direction.
+    pub fn deadline(&self, mode: Mode) -> When {
+        self.deadline_of(mode).get()
+    }
+
+    /// True while a task is parked in that direction; a report, old when it arrives.
+    pub fn is_parked(&self, mode: Mode) -> bool {
+        self.sema(mode).is_parked()
+    }
+
+    /// Before a system call: fails if the direction may not go on, else drops a remembered readiness (Go's
+    /// `pollReset`). The call that follows finds whatever the readiness stood for.
+    ///
+    /// Called only by the task that may arm in this direction (INV-2).
+    #[inline]
+    pub fn reset(&self, mode: Mode) -> Result<(), PollErr> {
+        self.check_err(mode)?;
+        self.sema(mode).take();
+        Ok(())
+    }
+
+    /// Fails if the direction may not go on: closing before timeout before event error, which concerns reads only
+    /// (Go's `netpollcheckerr`).
+    #[inline]
+    pub fn check_err(&self, mode: Mode) -> Result<(), PollErr> {
+        let info = self.info.get();
+        if info.closing() {
+            Err(PollErr::Closing)
+        } else if self.deadline_of(mode).get() == When::Expired {
+            Err(PollErr::Timeout)
+        } else if info.event_err() && mode == Mode::Read {
+            Err(PollErr::NotPollable)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// After a system call that found nothing: parks the task until the direction is worth another try (Go's
+    /// `pollWait`). To be called again at every poll of the task; a second poll replaces the waker. The second
+    /// value is a waker of another task whose forgotten parking was taken over: wake it once.
+    ///
+    /// Called only by the task that may arm in this direction (INV-2). A task that gives up calls
+    /// [`PollDesc::retract`].
+    ///
+    /// # Memory ordering
+    ///
+    /// After `Ready`, what happened before the event's [`PollDesc::ready`] is visible.
+    pub fn wait(&self, mode: Mode, waker: &Waker, waiters: &Waiters) -> (Wait, Option<Waker>) {
+        if let Err(err) = self.check_err(mode) {
+            return (Wait::Failed(err), None);
+        }
+        let armed = match self.sema(mode).arm(waiters) {
+            Arm::Ready => return (Wait::Ready, None),
+            Arm::Busy => return (Wait::Again, None),
+            Arm::Double => return (Wait::Failed(PollErr::DoubleWait), None),
+            Arm::Armed(armed) => armed,
+        };
+        // The word says WAIT. A closer, a setter or a firing that published
+        // 1. before our look below: we see it and do not park;
+        // 2. after it: its fence comes after ours, so it finds WAIT (or PARKED) and takes it back.
+        fence(Ordering::SeqCst); // pair: poll_desc::evict, poll_desc::set_deadline, poll_desc::expire
+        if let Err(err) = self.check_err(mode) {
+            armed.abort();
+            return (Wait::Failed(err), None);
+        }
+        let (end, displaced) = armed.commit(waker);
+        let wait = match end {
+            Commit::Parked => Wait::Parked,
+            Commit::Ready => Wait::Ready,
+            Commit::Unblocked => self.check_err(mode).map_or_else(Wait::Failed, |()| Wait::Again),
+        };
+        (wait, displaced)
+    }
+
+    /// The task gives up a wait: its waker is taken back, unless it is on its way up already. A readiness stays for
+    /// the next waiter (INV-2 as for [`PollDesc::wait`]).
+    pub fn retract(&self, mode: Mode, waiters: &Waiters) {
+        self.sema(mode).retract(waiters);
+    }
+
+    /// Delivers an event (Go's `netpollready`): at most two wakers go into the list. May run in an interrupt
+    /// handler: it takes no lock and never clones, drops or wakes a waker.
+    #[inline]
+    pub fn ready<const N: usize>(&self, event: Event, list: &mut GList<N>) -> Delivered {
+        if list.room() < 2 {
+            return Delivered::NoRoom;
+        }
+        let fdseq = event.key.fdseq;
+        if !self.info.set_event(fdseq, event.flags) {
+            return Delivered::Stale;
+        }
+        match self.unblock(event.modes, fdseq, true, list) {
+            Unblocked { woken: 0, stale: true } => Delivered::Stale,
+            Unblocked { woken, .. } => Delivered::Woken(woken),
+        }
+    }
+
+    /// Puts a deadline in force; it stays until the next. `Expired` fires at once: the wakers go into the list, and
+    /// the first value is their number. The second value is the tick for which the caller must now arm the
+    /// descriptor's timer with [`PollDesc::arm_timer`]; moving a deadline later needs no timer.
+    ///
+    /// Fails only with [`PollErr::Closing`], having armed nothing.
+    ///
+    /// # Panics
+    ///
+    /// If the list has room for fewer than two wakers.
+    pub fn set_deadline<const N: usize>(
+        &self,
+        modes: Modes,
+        when: When,
+        list: &mut GList<N>,
+    ) -> Result<(usize, Option<usize>), PollErr> {
+        let info = self.info.get();
+        if info.closing() {
+            return Err(PollErr::Closing);
+        }
+        if modes.read {
+            self.rd.set(when); // pair: deadline::set
+        }
+        if modes.write {
+            self.wd.set(when); // pair: deadline::set
+        }
+        // One fence for two looks: at rg and wg if the deadline has passed, at `armed` if it is to come.
+        fence(Ordering::SeqCst); // pair: poll_desc::wait, poll_desc::expire
+        match when {
+            When::Never => Ok((0, None)),
+            When::Expired => Ok((self.unblock(modes, info.fdseq(), false, list).woken, None)),
+            When::At(at) => Ok((0, self.armed.get().is_after(at).then_some(at))),
+        }
+    }
+
+    /// The caller holds the timer wheel's lock and is about to put the descriptor's entry at `at`: true if it
+    /// should, false if the entry is due earlier already or the descriptor is closing.
+    pub fn arm_timer(&self, at: usize) -> bool {
+        let wanted = !self.info.get().closing() && self.armed.get().is_after(at);
+        if wanted {
+            self.armed.set(When::At(at));
+        }
+        wanted
+    }
+
+    /// The descriptor's timer has fired: the deadlines that are due at `now` expire and their wakers go into the
+    /// list; the first value is their number. The second is the tick to which the caller, still under the wheel's
+    /// lock, puts the entry back: a deadline that was moved later costs a store when it is moved, and one early
+    /// firing.
+    ///
+    /// # Panics
+    ///
+    /// If the list has room for fewer than two wakers.
+    pub fn expire<const N: usize>(&self, now: usize, list: &mut GList<N>) -> (usize, Option<usize>) {
+        let fdseq = self.info.get().fdseq();
+        let (read, write, next) = loop {
+            let (read, write) = (self.rd.get(), self.wd.get());
+            let next = read.pending(now).earlier(write.pending(now));
+            self.armed.set(next); // pair: deadline::set
+            // A setter that moves a deadline earlier
+            // 1. before our second look: we see it and go round;
+            // 2. after it: its fence comes after ours, so it reads `next` from `armed` and edits the wheel itself.
+            fence(Ordering::SeqCst); // pair: poll_desc::set_deadline
+            if (self.rd.get(), self.wd.get()) == (read, write) {
+                break (read, write, next);
+            }
+        };
+        let expired = Modes {
+            read: read.is_due(now) && self.rd.expire(read), // pair: deadline::expire
+            write: write.is_due(now) && self.wd.expire(write),
+        };
+        fence(Ordering::SeqCst); // pair: poll_desc::wait
+        let woken = self.unblock(expired, fdseq, false, list).woken;
+        (woken, if let When::At(at) = next { Some(at) } else { None })
+    }
+
+    /// Publishes that the descriptor is being closed and unblocks both sides (Go's `pollUnblock`): the wakers go
+    /// into the list, their number is returned. Harmless when repeated.
+    ///
+    /// # Panics
+    ///
+    /// If the list has room for fewer than two wakers.
+    pub fn evict<const N: usize>(&self, list: &mut GList<N>) -> usize {
+        let fdseq = self.info.get().fdseq();
+        self.info.publish_closing();
+        fence(Ordering::SeqCst); // pair: poll_desc::wait
+        self.unblock(Modes::BOTH, fdseq, false, list).woken
+    }
+
+    /// The slot goes to the next generation with nothing left of this one; the generation is returned. Called by
+    /// `PollCache::free` only, after `evict`.
+    pub(crate) fn close(&self) -> u32 {
+        let fdseq = self.info.advance();
+        self.rg.advance(fdseq);
+        self.wg.advance(fdseq);
+        for word in [&self.rd, &self.wd, &self.armed] {
+            word.set(When::Never);
+        }
+        fdseq
+    }
+
+    /// Unblocks the named sides of generation `fdseq`.
+    #[inline]
+    fn unblock<const N: usize>(
+        &self,
+        modes: Modes,
+        fdseq: u32,
+        ready: bool,
+        list: &mut GList<N>,
+    ) -> Unblocked {
+        let mut done = Unblocked { woken: 0, stale: false };
+        for (wanted, sema) in [(modes.read, &self.rg), (modes.write, &self.wg)] {
+            if !wanted {
+                continue;
+            }
+            match sema.unblock(fdseq, ready) {
+                Unblock::Stale => done.stale = true,
+                Unblock::Nobody => {}
+                Unblock::Woke(waker) => {
+                    list.push(waker);
+                    done.woken += 1;
+                }
+            }
+        }
+        done
+    }
+
+    fn sema(&self, mode: Mode) -> &Sema<BITS> {
+        match mode {
+            Mode::Read => &self.rg,
+            Mode::Write => &self.wg,
+        }
+    }
+
+    fn deadline_of(&self, mode: Mode) -> &Deadline {
+        match mode {
+            Mode::Read => &self.rd,
+            Mode::Write => &self.wd,
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! `AtomicInfo`: what a waiter must see before it sleeps, in one word (Go's `atomicInfo`).
+//!
+//! | bits | meaning | set by | cleared by |
+//! |---|---|---|---|
+//! | `CLOSING` | the descriptor is being closed | `publish_closing` | `advance` |
+//! | `EVENT_ERR` | the last event was an error and nothing else | `set_event` | `set_event`, `advance` |
+//! | `READ_HUP`, `HUP`, `ERR` | the peer is gone, half or whole, or an error is queued; sticky | `set_event` | `advance` |
+//! | `URGENT` | urgent data have come; sticky | `set_event` | `advance` |
+//! | `fdseq` at the top | the generation of the slot | `advance` | - |
+//!
+//! Go keeps its two "deadline expired" bits here as well. Ours are in the deadline words themselves
+//! ([`deadline`](crate::deadline)), so that no expired bit can outlive a newer deadline.
+//!
+//! Every change is a read-modify-write, so that the word has one modification order and a stale event's
+//! compare-exchange fails on the generation (INV-5).
+
+use crate::poll_key::{EventFlags, FDSEQ_BITS};
+use crate::sync::{AtomicUsize, Ordering};
+
+const CLOSING: usize = 1;
+const EVENT_ERR: usize = 1 << 1;
+const READ_HUP: usize = 1 << 2;
+const HUP: usize = 1 << 3;
+const ERR: usize = 1 << 4;
+const URGENT: usize = 1 << 5;
+
+/// The published state of a descriptor. `BITS` is the width of the generation.
+#[derive(Debug)]
+pub struct AtomicInfo<const BITS: u32 = FDSEQ_BITS> {
+    word: AtomicUsize,
+}
+
+/// One look at an [`AtomicInfo`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Info<const BITS: u32 = FDSEQ_BITS>(usize);
+
+impl<const BITS: u32> Info<BITS> {
+    const SHIFT: u32 = usize::BITS - BITS;
+
+    /// The descriptor is being closed.
+    #[inline]
+    pub fn closing(self) -> bool {
+        self.0 & CLOSING != 0
+    }
+
+    /// The last event was an error and nothing else.
+    #[inline]
+    pub fn event_err(self) -> bool {
+        self.0 & EVENT_ERR != 0
+    }
+
+    /// The peer has shut down its writing half, both halves are down, or an error is queued.
+    #[inline]
+    pub fn peer_closed(self) -> bool {
+        self.0 & (READ_HUP | HUP | ERR) != 0
+    }
+
+    /// Something may be queued behind the bytes that a short read returned: the peer is gone, half or whole, an error,
+    /// an urgent mark. The next read must make the system call.
+    #[inline]
+    pub fn must_look(self) -> bool {
+        self.0 & (READ_HUP | HUP | ERR | URGENT) != 0
+    }
+
+    /// The generation of the slot.
+    #[inline]
+    pub fn fdseq(self) -> u32 {
+        (self.0 >> Self::SHIFT) as u32
+    }
+
+    fn with_event(self, flags: EventFlags) -> Self {
+        let mut word = self.0 & !EVENT_ERR;
+        for (set, bit) in [
+            (flags.event_err, EVENT_ERR),
+            (flags.read_hup, READ_HUP),
+            (flags.hup, HUP),
+            (flags.err, ERR),
+            (flags.urgent, URGENT),
+        ] {
+            word |= if set { bit } else { 0 };
+        }
+        Self(word)
+    }
+}
+
+impl<const BITS: u32> Default for AtomicInfo<BITS> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const BITS: u32> AtomicInfo<BITS> {
+    /// Generation 0, nothing published.
+    pub fn new() -> Self {
+        const { assert!(BITS >= 1 && BITS + 8 <= usize::BITS && BITS <= 32) };
+        Self { word: AtomicUsize::new(0) }
+    }
+
+    /// Looks at the word.
+    ///
+    /// # Memory ordering
+    ///
+    /// Acquires what the closer or the poller wrote before it published. That the look is fresh enough before a
+    /// task sleeps is the business of the fence pair (INV-3), not of this load.
+    #[inline]
+    pub fn get(&self) -> Info<BITS> {
+        Info(self.word.load(Ordering::Acquire)) // pair: poll_info::publish_closing, poll_info::set_event
+    }
+
+    /// Publishes that the descriptor is being closed; false if it was already.
+    ///
+    /// The caller's `fence(SeqCst)` follows, and only then its first look at rg and wg (INV-3).
+    pub fn publish_closing(&self) -> bool {
+        // Release: what the closer wrote is visible to a waiter that sees the bit.
+        let old = self.word.fetch_or(CLOSING, Ordering::Release); // pair: poll_info::get
+        old & CLOSING == 0
+    }
+
+    /// Publishes what an event of generation `fdseq` says about the peer; false if the event is stale, in which
+    /// case nothing has changed.
+    ///
+    /// The generation is part of the compared word, so the check and the change are one step (golang/go#59545).
+    #[inline]
+    pub fn set_event(&self, fdseq: u32, flags: EventFlags) -> bool {
+        // alone: a first guess; the compare-exchange below decides
+        let mut old = Info::<BITS>(self.word.load(Ordering::Relaxed));
+        loop {
+            if old.fdseq() != fdseq {
+                return false;
+            }
+            let new = old.with_event(flags);
+            if new == old {
+                return true;
+            }
+            // Release: on bare metal the handler's data go with the bits.
+            match self.word.compare_exchange(old.0, new.0, Ordering::Release, Ordering::Relaxed) // pair: poll_info::get
+            {
+                Ok(_) => return true,
+                Err(found) => old = Info(found),
+            }
+        }
+    }
+
+    /// Moves the slot to the next generation with nothing published; returns it.
+    ///
+    /// Called by `free` only, when no task can name the descriptor.
+    pub(crate) fn advance(&self) -> u32 {
+        let next = (self.get().fdseq().wrapping_add(1)) & Self::mask();
+        // alone: the push to the free list publishes it; a stale event's compare-exchange sees it in any case
+        self.word.swap((next as usize) << Info::<BITS>::SHIFT, Ordering::Relaxed);
+        next
+    }
+
+    const fn mask() -> u32 {
+        (((1u64) << BITS) - 1) as u32
+    }
+}

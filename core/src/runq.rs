@@ -1,0 +1,175 @@
+//! A worker's run queue: a ring that its owner fills and empties and that others may steal half of, and a slot
+//! for the task that was made ready last (Go's `runq`, `runnext`).
+//!
+//! | index | moved by | meaning |
+//! |---|---|---|
+//! | `head` | the owner and thieves, by compare-exchange | the next task to run |
+//! | `tail` | the owner alone | where the next task is put |
+//!
+//! `tail - head` tasks are in the ring. A thief reads the tasks first and then moves `head`: if somebody else moved
+//! it meanwhile, what was read is forgotten.
+//!
+//! A task is a word that is not 0 (a pointer, for std-rt). It passes through untouched; what is put in comes out
+//! exactly once.
+
+use crate::sync::{AtomicUsize, Ordering};
+
+/// A ring of `N` tasks, `N` a power of two, and the slot. The owner's methods say so; the others are for all.
+#[derive(Debug)]
+pub struct Runq<const N: usize> {
+    head: AtomicUsize,
+    tail: AtomicUsize,
+    next: AtomicUsize,
+    ring: [AtomicUsize; N],
+}
+
+impl<const N: usize> Default for Runq<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const N: usize> Runq<N> {
+    /// An empty queue.
+    pub fn new() -> Self {
+        const { assert!(N.is_power_of_two() && N >= 2) };
+        Self {
+            head: AtomicUsize::new(0),
+            tail: AtomicUsize::new(0),
+            next: AtomicUsize::new(0),
+            ring: core::array::from_fn(|_| AtomicUsize::new(0)),
+        }
+    }
+
+    /// Owner: puts a task at the end, or gives it back if the ring is full.
+    ///
+    /// # Memory ordering
+    ///
+    /// What happened before is visible to whoever gets the task out.
+    #[inline]
+    pub fn put(&self, task: usize) -> Result<(), usize> {
+        // Acquire: the thief has read the task whose place is written over.
+        let head = self.head.load(Ordering::Acquire); // pair: runq::get, runq::steal_into
+        // alone: the owner's own
+        let tail = self.tail.load(Ordering::Relaxed);
+        if tail.wrapping_sub(head) == N {
+            return Err(task);
+        }
+        // alone: the tail releases it
+        self.ring[tail % N].store(task, Ordering::Relaxed);
+        self.tail.store(tail.wrapping_add(1), Ordering::Release); // pair: runq::steal_into, runq::ring_len
+        Ok(())
+    }
+
+    /// Owner: puts a task into the slot, to be run next; gives back the one that it displaces.
+    #[inline]
+    pub fn put_next(&self, task: usize) -> Option<usize> {
+        // AcqRel: this task out, the displaced one in, which may go to another worker.
+        let old = self.next.swap(task, Ordering::AcqRel); // pair: runq::get_next
+        (old != 0).then_some(old)
+    }
+
+    /// Anybody: takes the task in the slot.
+    #[inline]
+    pub fn get_next(&self) -> Option<usize> {
+        // alone: an empty slot promises nothing
+        if self.next.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let task = self.next.swap(0, Ordering::AcqRel); // pair: runq::put_next
+        (task != 0).then_some(task)
+    }
+
+    /// Owner: takes the next task of the ring.
+    #[inline]
+    pub fn get(&self) -> Option<usize> {
+        // alone: a first guess; the compare-exchange decides
+        let mut head = self.head.load(Ordering::Relaxed);
+        loop {
+            // alone: the owner's own
+            if self.tail.load(Ordering::Relaxed) == head {
+                return None;
+            }
+            // alone: the owner wrote it
+            let task = self.ring[head % N].load(Ordering::Relaxed);
+            let next = head.wrapping_add(1);
+            // Release: the place has been read before the owner's `put` writes over it.
+            match self.head.compare_exchange(head, next, Ordering::Release, Ordering::Relaxed) // pair: runq::put
+            {
+                Ok(_) => return Some(task),
+                Err(found) => head = found,
+            }
+        }
+    }
+
+    /// Anybody: moves half of this queue (rounded up) into `mine`, of which the caller is the owner; gives one of the
+    /// stolen tasks to run at once. `mine` is not this queue, and its ring is empty.
+    pub fn steal_into(&self, mine: &Self) -> Option<usize> {
+        // alone: the thief's own
+        let into = mine.tail.load(Ordering::Relaxed);
+        // Acquire: see the tail below; a head that is too new for it would count wrongly.
+        let mut head = self.head.load(Ordering::Acquire); // pair: runq::steal_into
+        loop {
+            // Acquire: the tasks that the owner put.
+            let tail = self.tail.load(Ordering::Acquire); // pair: runq::put
+            let there = tail.wrapping_sub(head);
+            if there > N {
+                // The head is from before the tail's round: look again.
+                head = self.head.load(Ordering::Acquire); // pair: runq::steal_into
+                continue;
+            }
+            let n = there - there / 2;
+            if n == 0 {
+                return None;
+            }
+            for i in 0..n {
+                // alone: read here, believed only if the compare-exchange below finds the head unmoved
+                let task = self.ring[head.wrapping_add(i) % N].load(Ordering::Relaxed);
+                // alone: `mine.tail` releases it
+                mine.ring[into.wrapping_add(i) % N].store(task, Ordering::Relaxed);
+            }
+            let next = head.wrapping_add(n);
+            // Release: the places have been read before the owner writes over them.
+            match self.head.compare_exchange(head, next, Ordering::AcqRel, Ordering::Acquire) // pair: runq::put, runq::steal_into
+            {
+                Ok(_) => return Some(mine.keep_stolen(into, n)),
+                Err(found) => head = found,
+            }
+        }
+    }
+
+    /// Publishes `n` stolen tasks but the last, which is given to the caller.
+    fn keep_stolen(&self, from: usize, n: usize) -> usize {
+        let last = from.wrapping_add(n - 1);
+        if n > 1 {
+            self.tail.store(last, Ordering::Release); // pair: runq::steal_into, runq::ring_len
+        }
+        // alone: the caller wrote it
+        self.ring[last % N].load(Ordering::Relaxed)
+    }
+
+    /// Anybody: the tasks in the ring; old when it arrives, but never 0 while one was put before a fence that the
+    /// caller's fence follows.
+    pub fn ring_len(&self) -> usize {
+        // Acquire: a tail that is read before its head would wrap.
+        let head = self.head.load(Ordering::Acquire); // pair: runq::steal_into
+        let tail = self.tail.load(Ordering::Acquire); // pair: runq::put, runq::keep_stolen
+        tail.wrapping_sub(head).min(N)
+    }
+
+    /// Anybody: the tasks in ring and slot, as [`Runq::ring_len`].
+    pub fn len(&self) -> usize {
+        // alone: a hint, like the answer
+        self.ring_len() + usize::from(self.next.load(Ordering::Relaxed) != 0)
+    }
+
+    /// Anybody: no task in ring and slot.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many tasks fit into the ring now; exact for the owner, who alone makes it smaller.
+    pub fn room(&self) -> usize {
+        N - self.ring_len()
+    }
+}

@@ -1,0 +1,172 @@
+//! The only file that knows which world the words live in: loom's, the compiler's, or portable-atomic's.
+//!
+//! The types are thin newtypes, so that a lint can forbid the originals everywhere else and the model checker
+//! sees every access. The cell has loom's shape (`with`, `with_mut`), not the other way round.
+//!
+//! Only strong compare-exchange is offered: loom never fails a weak one spuriously, so a loop around it would be
+//! code that no model has run.
+
+// This file is the door that the lint points to.
+#![allow(clippy::disallowed_types, clippy::disallowed_methods)]
+
+pub use core::sync::atomic::Ordering;
+
+#[cfg(not(any(netpoll_loom, feature = "portable-atomic")))]
+use core::sync::atomic as world;
+#[cfg(netpoll_loom)]
+use loom::sync::atomic as world;
+#[cfg(all(not(netpoll_loom), feature = "portable-atomic"))]
+use portable_atomic as world;
+
+/// Orders what comes before it against what comes after it; used as one of a named pair only.
+#[inline]
+pub fn fence(order: Ordering) {
+    world::fence(order);
+}
+
+/// An unsigned integer of native width, shared by threads (and, on bare metal, by interrupt handlers).
+#[derive(Debug)]
+pub struct AtomicUsize(world::AtomicUsize);
+
+impl AtomicUsize {
+    /// A word that holds `value`.
+    pub fn new(value: usize) -> Self {
+        Self(world::AtomicUsize::new(value))
+    }
+
+    /// Reads the word.
+    #[inline]
+    pub fn load(&self, order: Ordering) -> usize {
+        self.0.load(order)
+    }
+
+    /// Writes the word. Never on a word that others change by read-modify-write (see `sema`).
+    #[inline]
+    pub fn store(&self, value: usize, order: Ordering) {
+        self.0.store(value, order);
+    }
+
+    /// Writes the word and returns what it held.
+    #[inline]
+    pub fn swap(&self, value: usize, order: Ordering) -> usize {
+        self.0.swap(value, order)
+    }
+
+    /// Writes `new` if the word holds `current`; returns what it held either way.
+    #[inline]
+    pub fn compare_exchange(
+        &self,
+        current: usize,
+        new: usize,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<usize, usize> {
+        self.0.compare_exchange(current, new, success, failure)
+    }
+
+    /// Adds, wrapping; returns what the word held.
+    #[inline]
+    pub fn fetch_add(&self, value: usize, order: Ordering) -> usize {
+        self.0.fetch_add(value, order)
+    }
+
+    /// Subtracts, wrapping; returns what the word held.
+    #[inline]
+    pub fn fetch_sub(&self, value: usize, order: Ordering) -> usize {
+        self.0.fetch_sub(value, order)
+    }
+
+    /// Sets bits; returns what the word held.
+    #[inline]
+    pub fn fetch_or(&self, bits: usize, order: Ordering) -> usize {
+        self.0.fetch_or(bits, order)
+    }
+
+    /// Keeps the bits of the mask; returns what the word held.
+    #[inline]
+    pub fn fetch_and(&self, mask: usize, order: Ordering) -> usize {
+        self.0.fetch_and(mask, order)
+    }
+}
+
+/// A 64-bit word, on targets that have it (`fd_mutex` needs it).
+#[cfg(target_has_atomic = "64")]
+#[derive(Debug)]
+pub struct AtomicU64(world::AtomicU64);
+
+#[cfg(target_has_atomic = "64")]
+impl AtomicU64 {
+    /// A word that holds `value`.
+    pub fn new(value: u64) -> Self {
+        Self(world::AtomicU64::new(value))
+    }
+
+    /// Reads the word.
+    #[inline]
+    pub fn load(&self, order: Ordering) -> u64 {
+        self.0.load(order)
+    }
+
+    /// Writes `new` if the word holds `current`; returns what it held either way.
+    #[inline]
+    pub fn compare_exchange(
+        &self,
+        current: u64,
+        new: u64,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<u64, u64> {
+        self.0.compare_exchange(current, new, success, failure)
+    }
+}
+
+/// A shared pointer.
+#[derive(Debug)]
+pub struct AtomicPtr<T>(world::AtomicPtr<T>);
+
+impl<T> AtomicPtr<T> {
+    /// A word that holds `pointer`.
+    pub fn new(pointer: *mut T) -> Self {
+        Self(world::AtomicPtr::new(pointer))
+    }
+
+    /// Reads the pointer.
+    #[inline]
+    pub fn load(&self, order: Ordering) -> *mut T {
+        self.0.load(order)
+    }
+
+    /// Writes `new` if the word holds `current`; returns what it held either way.
+    #[inline]
+    pub fn compare_exchange(
+        &self,
+        current: *mut T,
+        new: *mut T,
+        success: Ordering,
+        failure: Ordering,
+    ) -> Result<*mut T, *mut T> {
+        self.0.compare_exchange(current, new, success, failure)
+    }
+}
+
+#[cfg(netpoll_loom)]
+pub use loom::cell::UnsafeCell;
+
+/// A cell whose every access goes through a closure, so that loom can check who may touch it when.
+#[cfg(not(netpoll_loom))]
+#[derive(Debug, Default)]
+pub struct UnsafeCell<T>(core::cell::UnsafeCell<T>);
+
+#[cfg(not(netpoll_loom))]
+impl<T> UnsafeCell<T> {
+    /// A cell that holds `value`.
+    pub const fn new(value: T) -> Self {
+        Self(core::cell::UnsafeCell::new(value))
+    }
+
+    /// Hands out the pointer for writing; the caller's SAFETY comment says why nobody else uses it meanwhile.
+    #[inline]
+    pub fn with_mut<R>(&self, access: impl FnOnce(*mut T) -> R) -> R {
+        access(self.0.get())
+    }
+}

@@ -1,0 +1,109 @@
+//! How many tasks are parked, and whether the poller has been told to come back.
+//!
+//! # The count
+//!
+//! It rises before a task parks and falls only after the tasks that an event woke are runnable, so it is never
+//! lower than the number of parked tasks: nobody can see "no waiters" while a woken task is in neither place.
+//! (Go raises it after the parking; between the two, an unlucky decrement hides another waiter.)
+//!
+//! # The break flag
+//!
+//! | flag | breaker | poller, back from a blocking poll |
+//! |---|---|---|
+//! | clear | sets it and writes to the break descriptor | - |
+//! | set | does nothing: a write is under way | drains the descriptor, then clears it, then looks for work |
+//!
+//! Both sides are a `swap`. A compare-exchange that fails writes nothing, so a poller that clears the flag would
+//! not see the work that was published before it: a lost wakeup that Go is spared by its sequentially
+//! consistent atomics.
+
+use crate::sync::{AtomicUsize, Ordering};
+
+/// The number of tasks that are parked on a descriptor (Go's `netpollWaiters`).
+#[derive(Debug)]
+pub struct Waiters {
+    count: AtomicUsize,
+}
+
+impl Default for Waiters {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Waiters {
+    /// Nobody is parked.
+    pub fn new() -> Self {
+        Self { count: AtomicUsize::new(0) }
+    }
+
+    /// The tasks that are parked or about to be, never fewer than those that are.
+    #[inline]
+    pub fn get(&self) -> usize {
+        self.count.load(Ordering::Acquire) // pair: waiters::sub
+    }
+
+    /// One task is about to park.
+    #[inline]
+    pub(crate) fn add(&self) {
+        // alone: the parking task's own fence orders it before the sleep
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// `n` tasks have been made runnable, or have given up parking.
+    #[inline]
+    pub fn sub(&self, n: usize) {
+        if n > 0 {
+            // Release: who sees the lower count sees the tasks in the run queue.
+            let old = self.count.fetch_sub(n, Ordering::Release); // pair: waiters::get
+            debug_assert!(old >= n, "waiters: {n} taken from {old}");
+        }
+    }
+}
+
+/// Whether a break is on its way to the poller (Go's `netpollWakeSig`).
+#[derive(Debug)]
+pub struct BreakFlag {
+    word: AtomicUsize,
+}
+
+impl Default for BreakFlag {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl BreakFlag {
+    /// No break is on its way.
+    pub fn new() -> Self {
+        Self { word: AtomicUsize::new(0) }
+    }
+
+    /// Asks for a break; true if the caller must write to the break descriptor.
+    ///
+    /// # Memory ordering
+    ///
+    /// Releases what the caller did before to the poller that clears the flag, whether or not a write was under
+    /// way already.
+    #[inline]
+    pub fn set(&self) -> bool {
+        self.word.swap(1, Ordering::AcqRel) == 0 // pair: waiters::clear
+    }
+
+    /// True while a break is asked for that the poller has not taken yet; looked at after a fence, before sleeping.
+    #[inline]
+    pub fn is_set(&self) -> bool {
+        // alone: who acts on it clears the flag, which acquires
+        self.word.load(Ordering::Relaxed) == 1
+    }
+
+    /// The poller has drained the break descriptor; true if a break had been asked for.
+    ///
+    /// # Memory ordering
+    ///
+    /// Acquires what every breaker did before its [`BreakFlag::set`].
+    #[inline]
+    pub fn clear(&self) -> bool {
+        self.word.swap(0, Ordering::AcqRel) == 1 // pair: waiters::set
+    }
+}

@@ -1,0 +1,20 @@
+//! The models of netpoll-core: each asks about one race and is run in a process of its own.
+//!
+//! `loom-tests list` prints a line per model, `loom-tests run NAME` runs one and prints how many executions it
+//! explored. `cargo xtask loom` does both for all of them and holds the counts against the recorded minimum.
+
+#[cfg(netpoll_loom)]
+mod harness;
+#[cfg(netpoll_loom)]
+mod models;
+
+#[cfg(netpoll_loom)]
+fn main() -> std::process::ExitCode {
+    harness::main(&models::all())
+}
+
+#[cfg(not(netpoll_loom))]
+fn main() {
+    eprintln!("loom-tests: built without --cfg netpoll_loom, so there is nothing to check; use `cargo xtask loom`");
+    std::process::exit(2);
+}

@@ -1,0 +1,34 @@
+//! One file per word of the core, named like it.
+
+use crate::harness::Model;
+
+mod deadline;
+mod fd_mutex;
+mod idle;
+mod kit;
+mod poll_cache;
+mod poll_desc;
+mod poll_info;
+mod runq;
+mod sema;
+mod turn;
+mod twins;
+mod waiters;
+
+/// Every model, in the order in which a reader of the core meets the words.
+pub fn all() -> Vec<Model> {
+    [
+        sema::MODELS,
+        poll_desc::MODELS,
+        deadline::MODELS,
+        poll_info::MODELS,
+        poll_cache::MODELS,
+        waiters::MODELS,
+        fd_mutex::MODELS,
+        runq::MODELS,
+        idle::MODELS,
+        turn::MODELS,
+        twins::MODELS,
+    ]
+    .concat()
+}

@@ -1,0 +1,238 @@
+//! Models of `deadline`, with the descriptor around it: deadlines that pass, are moved, and fire.
+
+use std::sync::Arc;
+
+use loom::future::block_on;
+use netpoll_core::deadline::When;
+use netpoll_core::glist::GList;
+use netpoll_core::poll_desc::PollErr;
+use netpoll_core::poll_key::{Mode, Modes};
+
+use super::kit::{Desc, Rig, hand_up, race, race3};
+use super::poll_desc::{Start, read_all};
+use crate::harness::{Expect, Model};
+
+/// The models of this word.
+pub const MODELS: &[Model] = &[
+    green("m02_past_deadline_against_read", 2, None, || against_read(Start::Nil, pass)),
+    green("m02_past_deadline_against_read_from_ready", 2, None, || against_read(Start::Data, pass)),
+    green("m02_past_deadline_against_read_from_stale_ready", 2, None, || against_read(Start::Stale, pass)),
+    green("m02_firing_against_read", 2, None, || against_read(Start::Nil, fire)),
+    green("m02_firing_against_read_from_ready", 2, None, || against_read(Start::Data, fire)),
+    green("m02_firing_against_read_from_stale_ready", 2, None, || against_read(Start::Stale, fire)),
+    green("m02_firing_against_read_and_write", 3, Some(3), firing_against_both),
+    green("m05_firing_and_close_against_read", 3, Some(3), firing_and_close),
+    green("m05_firing_and_event_against_read", 3, Some(3), firing_and_event),
+    green("m09_firing_then_reset_then_event", 2, None, firing_reset_event),
+    green("m09_reader_resets_against_firing_then_event", 2, None, reader_resets),
+    green("m09_firing_against_reset_then_event", 3, Some(3), firing_against_reset_and_event),
+    green("m19_earlier_write_against_firing", 2, None, || moved_against_firing(Modes::WRITE, 7)),
+    green("m19_earlier_read_against_firing", 2, None, || moved_against_firing(Modes::READ, 3)),
+    green("m19_later_read_against_firing", 2, None, || moved_against_firing(Modes::READ, 8)),
+    green("m19_cleared_then_set_against_firing", 2, None, cleared_then_set),
+    green("m19_two_setters_against_firing", 3, Some(3), two_setters),
+    green("m19_close_against_setter", 2, None, close_against_setter),
+];
+
+const fn green(name: &'static str, threads: usize, bound: Option<usize>, body: fn()) -> Model {
+    Model { name, threads, bound, expect: Expect::Green, body }
+}
+
+/// When the reader's deadline is, and the clock of the firing.
+const DUE: usize = 5;
+
+/// Somebody sets a deadline that has passed already.
+fn pass(rig: &Rig) {
+    let mut list = GList::<2>::new();
+    let set = rig.desc.set_deadline(Modes::READ, When::Expired, &mut list);
+    assert!(set == Ok((list.len(), None)), "model: a deadline in the past is armed for");
+    hand_up(list, &rig.waiters);
+}
+
+/// The timer fires.
+fn fire(rig: &Rig) {
+    let mut list = GList::<2>::new();
+    let (woken, _) = rig.desc.expire(DUE, &mut list);
+    assert!(woken == list.len(), "model: expire counts the tasks that it hands up");
+    hand_up(list, &rig.waiters);
+}
+
+fn set(rig: &Rig, modes: Modes, when: When) {
+    let set = rig.desc.set_deadline(modes, when, &mut GList::<2>::new());
+    assert!(matches!(set, Ok((0, _))), "model: a deadline to come wakes nobody");
+}
+
+fn against_read(start: Start, end: fn(&Rig)) {
+    let rig = start.rig();
+    set(&rig, Modes::READ, When::At(DUE));
+    let ((messages, err), ()) = race(&rig, |rig| block_on(read_all(rig)), end);
+    assert!(err == PollErr::Timeout, "model: {err:?} after the deadline");
+    assert!(messages <= start.messages(), "model: {messages} messages came");
+    rig.nobody_waits();
+}
+
+/// One firing, one fence, two waiters.
+fn firing_against_both() {
+    let rig = Rig::new();
+    set(&rig, Modes::BOTH, When::At(DUE));
+    let (read, write, ()) = race3(
+        &rig,
+        |rig| block_on(rig.parked(Mode::Read)),
+        |rig| block_on(rig.parked(Mode::Write)),
+        fire,
+    );
+    assert!(read == Err(PollErr::Timeout) && write == read, "model: both waits time out");
+    rig.nobody_waits();
+}
+
+fn firing_and_close() {
+    let rig = Rig::new();
+    set(&rig, Modes::READ, When::At(DUE));
+    let (read, (), ()) = race3(&rig, |rig| block_on(rig.read()), fire, Rig::evict);
+    assert!(matches!(read, Err(PollErr::Timeout | PollErr::Closing)), "model: {read:?}");
+    let later = rig.desc.check_err(Mode::Read);
+    assert!(later == Err(PollErr::Closing), "model: closing comes before timeout, not {later:?}");
+    rig.nobody_waits();
+}
+
+fn firing_and_event() {
+    let rig = Rig::new();
+    set(&rig, Modes::READ, When::At(DUE));
+    let ((messages, err), (), ()) = race3(&rig, |rig| block_on(read_all(rig)), fire, Rig::arrive);
+    assert!(err == PollErr::Timeout && messages <= 1, "model: {messages} messages, then {err:?}");
+    rig.nobody_waits();
+}
+
+/// The deadline passes, is cleared by another task, and then a message comes: the reader may have seen the timeout or
+/// not, but it neither sleeps over the message nor times out once the clearing is behind it.
+fn firing_reset_event() {
+    let rig = Rig::new();
+    set(&rig, Modes::READ, When::At(DUE));
+    let (read, ()) = race(&rig, |rig| block_on(rig.read()), |rig| {
+        fire(rig);
+        set(rig, Modes::READ, When::Never);
+        rig.arrive();
+    });
+    let read = read.or_else(|err| {
+        assert!(err == PollErr::Timeout, "model: {err:?}");
+        block_on(rig.read())
+    });
+    assert!(read == Ok(()), "model: a timeout after the reset");
+    rig.nobody_waits();
+}
+
+/// The reader itself clears its deadline, in the middle of the firing: its read never times out.
+fn reader_resets() {
+    let rig = Rig::new();
+    set(&rig, Modes::READ, When::At(DUE));
+    let read = |rig: &Rig| {
+        set(rig, Modes::READ, When::Never);
+        block_on(rig.read())
+    };
+    let (read, ()) = race(&rig, read, |rig| {
+        fire(rig);
+        rig.arrive();
+    });
+    assert!(read == Ok(()), "model: a timeout after the reset");
+    rig.nobody_waits();
+}
+
+/// As the first of the three, but nothing orders the firing and the clearing.
+fn firing_against_reset_and_event() {
+    let rig = Rig::new();
+    set(&rig, Modes::READ, When::At(DUE));
+    let clear = |rig: &Rig| {
+        set(rig, Modes::READ, When::Never);
+        rig.arrive();
+    };
+    let (read, (), ()) = race3(&rig, |rig| block_on(rig.read()), fire, clear);
+    let read = read.or_else(|err| {
+        assert!(err == PollErr::Timeout, "model: {err:?}");
+        block_on(rig.read())
+    });
+    assert!(read == Ok(()), "model: a timeout after the reset");
+    rig.nobody_waits();
+}
+
+/// A descriptor and its entry in the timer wheel, under the wheel's lock.
+struct Timed {
+    desc: Desc,
+    wheel: loom::sync::Mutex<Option<usize>>,
+}
+
+impl Timed {
+    /// The read deadline is due, the write deadline is far, the timer is armed for the earlier.
+    fn new() -> Arc<Timed> {
+        let timed = Arc::new(Timed { desc: Desc::new(), wheel: loom::sync::Mutex::new(None) });
+        timed.set(Modes::READ, When::At(DUE));
+        timed.set(Modes::WRITE, When::At(9));
+        timed
+    }
+
+    fn set(&self, modes: Modes, when: When) {
+        let Ok((_, Some(at))) = self.desc.set_deadline(modes, when, &mut GList::<2>::new()) else { return };
+        let mut entry = self.wheel.lock().expect("no model panics in the wheel");
+        if self.desc.arm_timer(at) {
+            *entry = Some(at);
+        }
+    }
+
+    fn fire(&self) {
+        let mut entry = self.wheel.lock().expect("no model panics in the wheel");
+        if entry.take_if(|at| *at <= DUE).is_some() {
+            *entry = self.desc.expire(DUE, &mut GList::<2>::new()).1;
+        }
+    }
+
+    fn close(&self) {
+        self.desc.evict(&mut GList::<2>::new());
+        *self.wheel.lock().expect("no model panics in the wheel") = None;
+    }
+
+    /// Each deadline that is still to come is covered: its timer fires at it or before.
+    fn covered(&self) {
+        let entry = *self.wheel.lock().expect("no model panics in the wheel");
+        for mode in [Mode::Read, Mode::Write] {
+            if let When::At(deadline) = self.desc.deadline(mode) {
+                let covers = entry.is_some_and(|at| at <= deadline);
+                assert!(covers, "model: {mode:?} is due at {deadline}, the timer fires at {entry:?}");
+            }
+        }
+    }
+}
+
+fn moved_against_firing(modes: Modes, at: usize) {
+    let timed = Timed::new();
+    race(&timed, move |timed| timed.set(modes, When::At(at)), Timed::fire);
+    timed.covered();
+}
+
+fn cleared_then_set() {
+    let timed = Timed::new();
+    let edit = |timed: &Timed| {
+        timed.set(Modes::READ, When::Never);
+        timed.set(Modes::READ, When::At(6));
+    };
+    race(&timed, edit, Timed::fire);
+    timed.covered();
+    assert!(timed.desc.deadline(Mode::Read) == When::At(6), "model: the firing undid a newer deadline");
+}
+
+fn two_setters() {
+    let timed = Timed::new();
+    race3(
+        &timed,
+        |timed| timed.set(Modes::READ, When::At(7)),
+        |timed| timed.set(Modes::WRITE, When::At(6)),
+        Timed::fire,
+    );
+    timed.covered();
+}
+
+/// A deadline is set while the descriptor is closed: no timer is left for a slot that is about to be freed.
+fn close_against_setter() {
+    let timed = Arc::new(Timed { desc: Desc::new(), wheel: loom::sync::Mutex::new(None) });
+    race(&timed, |timed| timed.set(Modes::READ, When::At(DUE)), Timed::close);
+    let entry = *timed.wheel.lock().expect("no model panics in the wheel");
+    assert!(entry.is_none(), "model: a timer is armed for a closed descriptor");
+}

@@ -1,0 +1,6 @@
+//! Models of `idle`.
+
+use crate::harness::Model;
+
+/// The models of this word.
+pub const MODELS: &[Model] = &[];

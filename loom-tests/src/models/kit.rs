@@ -1,0 +1,301 @@
+//! What the models are made of: a kernel, tasks that follow the skeleton of a real read, memory that loom watches.
+//!
+//! Counters that only a check reads are kept in std's locks, which loom does not see: they cost no executions and,
+//! above all, order nothing that the words under test ought to order.
+
+use std::future::poll_fn;
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Wake, Waker};
+
+use loom::thread::{self, JoinHandle};
+use netpoll_core::glist::GList;
+use netpoll_core::poll_cache::{Block, PollCache};
+use netpoll_core::poll_desc::{Delivered, PollDesc, PollErr, Wait};
+use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
+use netpoll_core::sync::{AtomicUsize, Ordering};
+use netpoll_core::waiters::Waiters;
+
+/// Plain data that one thread hands to another: loom reports every pair of accesses that nothing orders.
+pub struct Plain<T>(loom::cell::Cell<T>);
+
+// SAFETY: loom runs one thread at a time and ends the model at an access that nothing orders; whether the words
+// under test prevent that (INV-4 and its like) is what a model asks.
+unsafe impl<T: Send> Sync for Plain<T> {}
+
+impl<T> Plain<T> {
+    pub fn new(value: T) -> Self {
+        Self(loom::cell::Cell::new(value))
+    }
+
+    pub fn set(&self, value: T) {
+        self.0.set(value);
+    }
+
+    pub fn replace(&self, value: T) -> T {
+        self.0.replace(value)
+    }
+}
+
+impl<T: Copy> Plain<T> {
+    pub fn get(&self) -> T {
+        self.0.get()
+    }
+}
+
+/// A word that orders nothing by itself: what it says is seen only if something else orders it.
+pub struct Posted(AtomicUsize);
+
+impl Posted {
+    pub fn new() -> Self {
+        Self(AtomicUsize::new(0))
+    }
+
+    pub fn post(&self) {
+        self.0.store(1, Ordering::Relaxed);
+    }
+
+    pub fn is_posted(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 1
+    }
+}
+
+/// A point that threads pass in every order. Loom remembers one access per word when it looks for orders to try; a
+/// lone load by one thread is forgotten once another has done its load and compare-exchange, and so is the order in
+/// which they change places. Read-modify-writes of one word are not forgotten, and these order no memory.
+struct Gate(AtomicUsize);
+
+impl Gate {
+    fn pass(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Runs both at once, the first in the main thread.
+pub fn race<R: Send + Sync + 'static, A, B: 'static>(
+    rig: &Arc<R>,
+    first: impl FnOnce(&R) -> A,
+    second: impl FnOnce(&R) -> B + Send + 'static,
+) -> (A, B) {
+    let start = Start::new(rig);
+    let second = start.thread(second);
+    (start.here(first), end(second))
+}
+
+/// Runs three at once, the first in the main thread.
+pub fn race3<R: Send + Sync + 'static, A, B: 'static, C: 'static>(
+    rig: &Arc<R>,
+    first: impl FnOnce(&R) -> A,
+    second: impl FnOnce(&R) -> B + Send + 'static,
+    third: impl FnOnce(&R) -> C + Send + 'static,
+) -> (A, B, C) {
+    let start = Start::new(rig);
+    let (second, third) = (start.thread(second), start.thread(third));
+    (start.here(first), end(second), end(third))
+}
+
+/// Runs four at once, the first in the main thread.
+pub fn race4<R: Send + Sync + 'static, A, B: 'static, C: 'static, D: 'static>(
+    rig: &Arc<R>,
+    first: impl FnOnce(&R) -> A,
+    second: impl FnOnce(&R) -> B + Send + 'static,
+    third: impl FnOnce(&R) -> C + Send + 'static,
+    fourth: impl FnOnce(&R) -> D + Send + 'static,
+) -> (A, B, C, D) {
+    let start = Start::new(rig);
+    let (second, third, fourth) = (start.thread(second), start.thread(third), start.thread(fourth));
+    (start.here(first), end(second), end(third), end(fourth))
+}
+
+/// The line that all threads of a race stand at.
+struct Start<'r, R> {
+    rig: &'r Arc<R>,
+    gate: Arc<Gate>,
+}
+
+impl<'r, R: Send + Sync + 'static> Start<'r, R> {
+    fn new(rig: &'r Arc<R>) -> Self {
+        Self { rig, gate: Arc::new(Gate(AtomicUsize::new(0))) }
+    }
+
+    fn thread<T: 'static>(&self, body: impl FnOnce(&R) -> T + Send + 'static) -> JoinHandle<T> {
+        let (rig, gate) = (self.rig.clone(), self.gate.clone());
+        thread::spawn(move || {
+            gate.pass();
+            body(&rig)
+        })
+    }
+
+    fn here<T>(&self, body: impl FnOnce(&R) -> T) -> T {
+        self.gate.pass();
+        body(self.rig)
+    }
+}
+
+fn end<T>(thread: JoinHandle<T>) -> T {
+    thread.join().expect("a panic of the other thread has ended the model")
+}
+
+/// A task that only counts how often it was woken.
+#[derive(Default)]
+pub struct Counted(Mutex<usize>);
+
+impl Wake for Counted {
+    fn wake(self: Arc<Self>) {
+        *self.0.lock().expect("nothing panics while the count is held") += 1;
+    }
+}
+
+impl Counted {
+    pub fn waker() -> (Arc<Counted>, Waker) {
+        let task = Arc::new(Counted::default());
+        (task.clone(), Waker::from(task))
+    }
+
+    pub fn wakes(&self) -> usize {
+        *self.0.lock().expect("nothing panics while the count is held")
+    }
+}
+
+/// A descriptor of generations of two bits.
+pub type Desc = PollDesc<2>;
+
+/// The key of a descriptor that was never freed.
+pub const FIRST: PollKey = PollKey { slot: 0, fdseq: 0 };
+
+/// A plain readiness of one direction or both.
+pub fn event(key: PollKey, modes: Modes) -> Event {
+    Event { key, modes, flags: EventFlags::default() }
+}
+
+/// Wakes what came up and only then lets the count fall, as the scheduler does.
+pub fn hand_up<const N: usize>(mut list: GList<N>, waiters: &Waiters) -> usize {
+    let woken = list.len();
+    for waker in list.drain() {
+        waker.wake();
+    }
+    waiters.sub(woken);
+    woken
+}
+
+/// A descriptor, the count of its waiters, and the kernel's queue behind it.
+pub struct Rig {
+    pub desc: Desc,
+    pub waiters: Waiters,
+    pub payload: Plain<usize>,
+    /// The kernel's own lock orders what is queued and the edge that it causes.
+    queue: loom::sync::Mutex<usize>,
+}
+
+impl Rig {
+    pub fn new() -> Arc<Rig> {
+        Arc::new(Rig {
+            desc: Desc::new(),
+            waiters: Waiters::new(),
+            payload: Plain::new(0),
+            queue: loom::sync::Mutex::new(0),
+        })
+    }
+
+    /// The kernel queues a message, the poller delivers the edge.
+    pub fn arrive(&self) {
+        *self.queue.lock().expect("no model panics in the kernel") += 1;
+        self.deliver(Modes::READ);
+    }
+
+    /// The poller delivers an edge and hands up what it woke.
+    pub fn deliver(&self, modes: Modes) {
+        let mut list = GList::<2>::new();
+        let delivered = self.desc.ready(event(FIRST, modes), &mut list);
+        assert!(delivered == Delivered::Woken(list.len()), "model: the event is of this generation");
+        // The tasks are not runnable yet, so they still count.
+        assert!(self.waiters.get() >= list.len(), "model: fewer waiters are counted than were parked");
+        hand_up(list, &self.waiters);
+    }
+
+    /// read(2) without blocking: true if there was a message.
+    pub fn try_read(&self) -> bool {
+        self.read_and_look() > 0
+    }
+
+    /// The same; how many messages there were.
+    pub fn read_and_look(&self) -> usize {
+        let mut queue = self.queue.lock().expect("no model panics in the kernel");
+        let found = *queue;
+        *queue = found.saturating_sub(1);
+        found
+    }
+
+    /// The skeleton of every operation: reset, try, wait, again.
+    pub async fn read(&self) -> Result<(), PollErr> {
+        loop {
+            self.desc.reset(Mode::Read)?;
+            if self.try_read() {
+                return Ok(());
+            }
+            self.parked(Mode::Read).await?;
+        }
+    }
+
+    /// Sleeps until the direction is worth another try.
+    pub async fn parked(&self, mode: Mode) -> Result<(), PollErr> {
+        poll_fn(|cx| match self.poll(mode, cx.waker()) {
+            Wait::Parked => Poll::Pending,
+            Wait::Failed(err) => Poll::Ready(Err(err)),
+            Wait::Ready | Wait::Again => Poll::Ready(Ok(())),
+        })
+        .await
+    }
+
+    /// One poll of a task, or several if another thread is just finishing with the semaphore. There is one task per
+    /// direction here, so a waker that comes out is the task's own (`will_wake` may deny it) and is dropped: to wake it
+    /// would be to poll for ever.
+    pub fn poll(&self, mode: Mode, waker: &Waker) -> Wait {
+        loop {
+            let (wait, _own) = self.desc.wait(mode, waker, &self.waiters);
+            if wait != Wait::Again {
+                return wait;
+            }
+            thread::yield_now();
+        }
+    }
+
+    pub fn evict(&self) {
+        let mut list = GList::<2>::new();
+        let woken = self.desc.evict(&mut list);
+        assert!(woken == hand_up(list, &self.waiters), "model: evict counts the tasks that it hands up");
+    }
+
+    /// At the end of every model.
+    pub fn nobody_waits(&self) {
+        let left = self.waiters.get();
+        assert!(left == 0, "model: {left} waiters are counted, and nobody waits");
+    }
+}
+
+/// A cache with the memory that is to be donated to it, which outlives it as its fields stand.
+pub struct Slots<const LEN: usize> {
+    pub cache: PollCache<2, LEN, 2>,
+    pub waiters: Waiters,
+    blocks: [Box<Block<LEN, 2>>; 2],
+}
+
+impl<const LEN: usize> Slots<LEN> {
+    pub fn new() -> Arc<Self> {
+        let blocks = [Box::new(Block::new()), Box::new(Block::new())];
+        Arc::new(Self { cache: PollCache::new(), waiters: Waiters::new(), blocks })
+    }
+
+    /// Donates one of the two blocks, each at most once.
+    pub fn donate(&self, block: usize) {
+        let block = NonNull::from(&*self.blocks[block]);
+        // SAFETY: INV-1, the block is boxed, donated once by its model, and dropped after the cache.
+        let donated = unsafe { self.cache.donate(block) };
+        assert!(donated.is_ok(), "model: the directory has two places");
+    }
+
+    /// The descriptor that a key names while its owner has it.
+    pub fn own(&self, key: PollKey) -> &Desc {
+        self.cache.get(key).expect("model: the owner's key names its descriptor")
+    }
+}

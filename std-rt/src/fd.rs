@@ -1,0 +1,341 @@
+//! `Fd`: a descriptor that tasks share (Go's `internal/poll.FD`).
+//!
+//! Every operation has one skeleton: take the direction's lock, reset, make the system call; if it found nothing, wait
+//! and make it again. `EINTR` is retried in `sys`, `EAGAIN` never leaves this file.
+//!
+//! Reads follow each other, and so do writes; the two directions do not know of each other. Tasks that queue for a
+//! direction are served in order. [`Fd::close`] makes every operation fail, parked or queued or to come; the number is
+//! closed after the last operation in flight has ended, exactly once, and after the poller has forgotten it.
+//!
+//! This layer knows only a `Waker`: any executor may sit on top.
+
+mod lock;
+pub mod queue;
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use atomic_waker::AtomicWaker;
+use netpoll_core::drained::Drained;
+use netpoll_core::fd_mutex::{FdMutex, Unlock};
+use netpoll_core::poll_desc::Wait;
+use netpoll_core::poll_key::{Mode, Modes, PollKey};
+use netpoll_core::waiters::BreakFlag;
+
+use crate::error::{self, OpError};
+use crate::netpoll::Netpoll;
+use crate::sys::{SharedFd, socket};
+use lock::Locking;
+use queue::LockQueue;
+
+/// What a short read means.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// A TCP stream that this crate made: fewer bytes than asked for means that there were no more.
+    Stream,
+    /// Anything else: a short read says nothing of what is behind it.
+    Other,
+}
+
+/// What few descriptors ever need.
+#[derive(Debug, Default)]
+struct Cold {
+    /// Tasks queued for the read lock and for the write lock.
+    queues: [Mutex<LockQueue<Waker>>; 2],
+    /// The number has been closed; tells the task that waits in `close`.
+    gone: BreakFlag,
+    closer: AtomicWaker,
+}
+
+/// A descriptor, its place in the poller, and who may use it.
+///
+/// Dropping it closes it; no operation can be in flight then, since each borrows it.
+#[derive(Debug)]
+pub struct Fd {
+    netpoll: Arc<Netpoll>,
+    key: PollKey,
+    io: SharedFd,
+    kind: Kind,
+    mutex: FdMutex,
+    drained: Drained,
+    cold: OnceLock<Box<Cold>>,
+}
+
+impl Fd {
+    /// Takes a non-blocking descriptor over and watches it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Netpoll::open`]; the descriptor is closed then.
+    pub fn new(netpoll: Arc<Netpoll>, fd: OwnedFd, kind: Kind) -> io::Result<Self> {
+        let key = netpoll.open(fd.as_fd())?;
+        Ok(Self {
+            netpoll,
+            key,
+            io: SharedFd::new(fd),
+            kind,
+            mutex: FdMutex::new(),
+            drained: Drained::new(),
+            cold: OnceLock::new(),
+        })
+    }
+
+    /// The poller that watches it.
+    pub fn netpoll(&self) -> &Arc<Netpoll> {
+        &self.netpoll
+    }
+
+    /// Reads with `call`, which says how much came and whether that was all there was. `empty` says that there is no
+    /// room for any byte: then nothing is read and nothing is waited for.
+    ///
+    /// Dropped: nothing has been read, and a readiness that came stays for the next read.
+    pub async fn read(
+        &self,
+        empty: bool,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<socket::Read>,
+    ) -> io::Result<usize> {
+        let _lock = self.lock(Mode::Read).await?;
+        if empty {
+            return Ok(0);
+        }
+        let desc = self.netpoll.desc(self.key);
+        // The last read took all there was. Neither call nor reset: the reset would drop an edge that came since.
+        let mut skip = self.drained.take() && !desc.info().must_look();
+        loop {
+            if !std::mem::take(&mut skip) {
+                desc.reset(Mode::Read).map_err(error::refused)?;
+                match call(self.io.borrow()) {
+                    Ok(read) => {
+                        self.drained.set(read.drained && self.kind == Kind::Stream);
+                        return Ok(read.n);
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            self.wait(Mode::Read).await?;
+        }
+    }
+
+    /// Makes a call that is not a read of bytes until it does not say `WouldBlock`: write, accept, the end of a
+    /// connect.
+    ///
+    /// Dropped: the call has not succeeded, and a readiness that came stays for the next one.
+    pub async fn run<T>(
+        &self,
+        mode: Mode,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let _lock = self.lock(mode).await?;
+        self.run_locked(mode, &mut call).await
+    }
+
+    /// Writes all of `bytes` under one lock, so that another task's bytes do not come in between.
+    ///
+    /// Dropped: any part of the bytes may have been written.
+    pub async fn write_all(
+        &self,
+        mut bytes: &[u8],
+        mut call: impl FnMut(BorrowedFd<'_>, &[u8]) -> io::Result<usize>,
+    ) -> io::Result<()> {
+        let _lock = self.lock(Mode::Write).await?;
+        while !bytes.is_empty() {
+            match self.run_locked(Mode::Write, &mut |fd| call(fd, bytes)).await? {
+                0 => return Err(io::ErrorKind::WriteZero.into()),
+                n => bytes = &bytes[n..],
+            }
+        }
+        Ok(())
+    }
+
+    async fn run_locked<T>(
+        &self,
+        mode: Mode,
+        call: &mut impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let desc = self.netpoll.desc(self.key);
+        loop {
+            // A remembered write readiness is not dropped first: every event of a socket brings one along, and it costs
+            // no more than one more try after the next `EAGAIN`.
+            match mode {
+                Mode::Read => desc.reset(mode),
+                Mode::Write => desc.check_err(mode),
+            }
+            .map_err(error::refused)?;
+            match call(self.io.borrow()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(mode).await?,
+                result => return result,
+            }
+        }
+    }
+
+    /// Makes a call that never waits, under a reference only.
+    ///
+    /// # Errors
+    ///
+    /// Closed, or what the call says.
+    pub fn with<T>(&self, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
+        if !self.mutex.incref() {
+            return Err(error::closed());
+        }
+        let result = call(self.io.borrow());
+        if self.mutex.decref() {
+            // Whoever closed it waits for the number, not for what the kernel says of it.
+            let _ = self.destroy();
+        }
+        result
+    }
+
+    /// Puts a deadline in force for the named directions, until the next; `None` clears it.
+    ///
+    /// # Errors
+    ///
+    /// Closed, with nothing armed.
+    pub fn set_deadline(&self, modes: Modes, deadline: Option<Instant>) -> io::Result<()> {
+        self.netpoll.set_deadline(self.key, modes, deadline).map_err(error::refused)
+    }
+
+    /// True once the poller has seen that the peer closed or shut down its writing half, or that an error is queued;
+    /// one load. Unread bytes may still be there.
+    pub fn peer_closed(&self) -> bool {
+        self.netpoll.desc(self.key).info().peer_closed()
+    }
+
+    /// Closes the descriptor: every operation on it fails from now on, and this waits until the last one in flight has
+    /// ended and the number is closed.
+    ///
+    /// Dropped: the closing goes on without the wait.
+    ///
+    /// # Errors
+    ///
+    /// Closed, if it was already; what close(2) says if this task is the one that made the call.
+    pub async fn close(&self) -> io::Result<()> {
+        let evicted = self.mutex.incref_and_close().ok_or_else(error::closed)?;
+        // There before our reference goes: whoever takes the last one must find it.
+        let cold = if evicted.in_use { Some(self.cold()) } else { None };
+        self.evict();
+        if self.mutex.decref() {
+            return self.destroy();
+        }
+        let Some(cold) = cold else { return Ok(()) };
+        poll_fn(|cx| {
+            cold.closer.register(cx.waker());
+            if cold.gone.is_set() { Poll::Ready(Ok(())) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Everybody out: who is parked, and who is queued for a lock.
+    fn evict(&self) {
+        self.netpoll.evict(self.key);
+        if let Some(cold) = self.cold.get() {
+            for queue in &cold.queues {
+                let queued = lock::locked(queue).close();
+                queued.for_each(Waker::wake);
+            }
+        }
+    }
+
+    /// The last reference of a closed descriptor is gone: the poller forgets it, and then its number is closed.
+    fn destroy(&self) -> io::Result<()> {
+        self.netpoll.close(self.io.borrow());
+        // SAFETY: INV-7: the caller took the last reference of a closed fdMutex, so nobody uses the number any more.
+        let result = unsafe { self.io.close() };
+        if let Some(cold) = self.cold.get() {
+            cold.gone.set();
+            cold.closer.wake();
+        }
+        result
+    }
+
+    fn cold(&self) -> &Cold {
+        self.cold.get_or_init(Box::default)
+    }
+
+    fn queue(&self, mode: Mode) -> &Mutex<LockQueue<Waker>> {
+        &self.cold().queues[mode as usize]
+    }
+
+    /// The right to a direction: one task has it, the others queue.
+    fn lock(&self, mode: Mode) -> Locking<'_> {
+        Locking::new(self, mode)
+    }
+
+    fn unlock(&self, mode: Mode) {
+        loop {
+            match self.mutex.unlock(mode) {
+                Unlock::Free => return,
+                Unlock::HandedOver => {}
+                Unlock::Last => {
+                    // As in `with`.
+                    let _ = self.destroy();
+                    return;
+                }
+            }
+            match lock::locked(self.queue(mode)).deliver() {
+                queue::Deliver::Wake(waker) => return waker.wake(),
+                queue::Deliver::Left => return,
+                queue::Deliver::UnlockAgain => {}
+            }
+        }
+    }
+
+    /// Parks the task until the direction is worth another try.
+    fn wait(&self, mode: Mode) -> Waiting<'_> {
+        Waiting { fd: self, mode, parked: false }
+    }
+
+    /// Says which operation failed, on which descriptor and between which addresses.
+    pub fn error(&self, op: &'static str, source: io::Error) -> io::Error {
+        let local = self.with(socket::sock_name).ok();
+        let peer = self.with(socket::peer_name).ok();
+        OpError::new(op, source).on(self.io.raw()).between(local, peer).into()
+    }
+}
+
+impl Drop for Fd {
+    fn drop(&mut self) {
+        if self.mutex.incref_and_close().is_some() {
+            self.evict();
+            // Ours is the last reference, unless the future of an operation was leaked: whatever it holds, nobody can
+            // poll it any more, for it borrowed what is being dropped. An error of close(2) has nobody to go to.
+            self.mutex.decref();
+            let _ = self.destroy();
+        }
+        self.netpoll.free(self.key);
+    }
+}
+
+/// A task that waits for a direction to become ready.
+struct Waiting<'a> {
+    fd: &'a Fd,
+    mode: Mode,
+    parked: bool,
+}
+
+impl Future for Waiting<'_> {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let wait = self.fd.netpoll.wait(self.fd.key, self.mode, cx);
+        self.parked = wait == Wait::Parked;
+        match wait {
+            Wait::Ready => Poll::Ready(Ok(())),
+            Wait::Parked | Wait::Again => Poll::Pending,
+            Wait::Failed(why) => Poll::Ready(Err(error::refused(why))),
+        }
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.parked {
+            self.fd.netpoll.retract(self.fd.key, self.mode);
+        }
+    }
+}

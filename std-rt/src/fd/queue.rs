@@ -1,0 +1,200 @@
+//! The tasks that wait for the lock of one direction, in the order in which they came.
+//!
+//! The word ([`FdMutex`](netpoll_core::fd_mutex::FdMutex)) counts them, this queue keeps their wakers; it lives under
+//! a lock that its owner brings. Word and queue are changed one after the other, so a thread may stand in between:
+//!
+//! - a task is counted and not yet in the queue (`lock` said `Queued`, [`LockQueue::enqueue`] is to come);
+//! - a hand-over has left the word and is not in the queue yet (`unlock` said `HandedOver`, [`LockQueue::deliver`] is
+//!   to come).
+//!
+//! # States
+//!
+//! | handed over | waiting | `enqueue` | `deliver` | `withdraw` | `close` |
+//! |---|---|---|---|---|---|
+//! | to nobody | nobody | waits | abandoned: unlock again; else left for any | - | closed |
+//! | to nobody | some | waits | to the first, who is woken | leaves; the word does not count it: abandoned | closed, all are woken |
+//! | to any | nobody | granted | - | - | closed |
+//! | to one | some or nobody | waits | - | that one: unlock; another: leaves, as above | closed, the waiting are woken |
+//! | to nobody | closed | refused | unlock again | nothing to do | - |
+//! | to any | closed | granted | - | - | - |
+//! | to one | closed | refused | - | that one: unlock; another: nothing to do | - |
+//!
+//! A hand-over is on its way or in the queue at most once: whoever it is for has the lock, and nobody else unlocks.
+//!
+//! # Abandoned
+//!
+//! While the descriptor is open, the word's count and the hand-over on its way are together as many as the tasks
+//! that were counted and have not been handed the lock, plus one if `abandoned`. A task that gives up takes itself
+//! out of the count. If the count is 0 already, the hand-over on its way is for this task and for no other; the task
+//! does not wait for it but leaves `abandoned` behind, and whoever delivers and finds nobody gives the lock back once
+//! more. If somebody else came to wait meanwhile, he is handed the lock instead, and the one too many stays in the
+//! count until a later delivery finds nobody.
+
+use std::collections::VecDeque;
+
+/// A place in the queue. It is given back by [`LockQueue::withdraw`], or is used up once [`LockQueue::look`] has said
+/// something other than waiting.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Ticket(u64);
+
+/// How [`LockQueue::enqueue`] ended.
+#[derive(Debug)]
+#[must_use]
+pub enum Enqueue<W> {
+    /// The lock and its reference are the task's already. Its waker is given back, to be dropped outside the lock.
+    Granted(W),
+    /// The task waits; its waker will come out once.
+    Waiting(Ticket),
+    /// The descriptor is closed; the waker as for `Granted`.
+    Closed(W),
+}
+
+/// What [`LockQueue::look`] found.
+#[derive(Debug)]
+#[must_use]
+pub enum Look<'q, W> {
+    /// The lock and its reference are the task's now.
+    Granted,
+    /// Not yet. The waker may be replaced; the old one is to be dropped outside the lock.
+    Waiting(&'q mut W),
+    /// The descriptor is closed, and the task has no lock.
+    Closed,
+}
+
+/// What [`LockQueue::deliver`] did.
+#[derive(Debug)]
+#[must_use]
+pub enum Deliver<W> {
+    /// The lock is this task's: to be woken outside the queue's lock.
+    Wake(W),
+    /// The lock is left for the task that was counted and is about to enqueue.
+    Left,
+    /// Nobody will take the lock: the caller has it back and unlocks the word again.
+    UnlockAgain,
+}
+
+/// What is left to do after [`LockQueue::withdraw`].
+#[derive(Debug)]
+#[must_use]
+pub enum Withdraw<W> {
+    /// The task had been handed the lock: the caller unlocks the word in its place.
+    Unlock,
+    /// Nothing, but to drop the task's waker, if it was still here, outside the lock.
+    Done(Option<W>),
+}
+
+/// Whom a hand-over that has arrived is for.
+#[derive(Debug, PartialEq, Eq)]
+enum Handed {
+    /// Whoever enqueues next.
+    Any,
+    /// The task with this ticket.
+    To(u64),
+}
+
+/// The queue of one direction. `W` wakes a task; nothing here wakes, clones or drops one.
+#[derive(Debug)]
+pub struct LockQueue<W> {
+    /// By ticket, ascending.
+    waiting: VecDeque<(u64, W)>,
+    /// The lock and its reference belong to this task, who has not come for them yet.
+    handed: Option<Handed>,
+    /// The word hands over once more than there are tasks.
+    abandoned: bool,
+    closed: bool,
+    next: u64,
+}
+
+impl<W> Default for LockQueue<W> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<W> LockQueue<W> {
+    /// Nobody waits. Allocates nothing until somebody does.
+    pub const fn new() -> Self {
+        Self { waiting: VecDeque::new(), handed: None, abandoned: false, closed: false, next: 0 }
+    }
+
+    /// After the word's `lock` said `Queued`, in the same breath: a task that was counted always comes here.
+    pub fn enqueue(&mut self, waker: W) -> Enqueue<W> {
+        if self.handed == Some(Handed::Any) {
+            self.handed = None;
+            return Enqueue::Granted(waker);
+        }
+        if self.closed {
+            return Enqueue::Closed(waker);
+        }
+        let ticket = self.next;
+        self.next += 1;
+        self.waiting.push_back((ticket, waker));
+        Enqueue::Waiting(Ticket(ticket))
+    }
+
+    /// At each poll of a task that waits.
+    pub fn look(&mut self, ticket: &Ticket) -> Look<'_, W> {
+        if self.handed == Some(Handed::To(ticket.0)) {
+            self.handed = None;
+            return Look::Granted;
+        }
+        match self.place(ticket) {
+            Some(place) => Look::Waiting(&mut self.waiting[place].1),
+            None => Look::Closed,
+        }
+    }
+
+    /// After the word's `unlock` said `HandedOver`.
+    pub fn deliver(&mut self) -> Deliver<W> {
+        debug_assert!(self.handed.is_none(), "the lock was handed over by a task that did not hold it");
+        if let Some((ticket, waker)) = self.waiting.pop_front() {
+            self.handed = Some(Handed::To(ticket));
+            return Deliver::Wake(waker);
+        }
+        // Closed: the hand-over left the word before it was closed, and was for a task that was thrown out since.
+        if self.abandoned || self.closed {
+            self.abandoned = false;
+            return Deliver::UnlockAgain;
+        }
+        self.handed = Some(Handed::Any);
+        Deliver::Left
+    }
+
+    /// A task gives up. `leave` is the word's `leave` for this direction; it is called under the queue's lock, so that
+    /// no delivery comes between the two halves.
+    pub fn withdraw(&mut self, ticket: Ticket, leave: impl FnOnce() -> bool) -> Withdraw<W> {
+        if self.handed == Some(Handed::To(ticket.0)) {
+            self.handed = None;
+            return Withdraw::Unlock;
+        }
+        let Some(place) = self.place(&ticket) else { return Withdraw::Done(None) };
+        let waker = self.waiting.remove(place).map(|(_, waker)| waker);
+        if !leave() {
+            // A hand-over is on its way; or the word is closed and this queue about to be, and it does not matter.
+            self.abandoned = true;
+        }
+        Withdraw::Done(waker)
+    }
+
+    /// After the word's `incref_and_close`: throws out all who wait, to be woken outside the lock in this order. Who has
+    /// been handed the lock keeps it, and finds out at the descriptor that it is closed.
+    pub fn close(&mut self) -> impl Iterator<Item = W> + use<W> {
+        self.closed = true;
+        std::mem::take(&mut self.waiting).into_iter().map(|(_, waker)| waker)
+    }
+
+    /// How many tasks wait; for dumps.
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// True if nobody waits.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty()
+    }
+
+    fn place(&self, ticket: &Ticket) -> Option<usize> {
+        self.waiting.binary_search_by_key(&ticket.0, |(ticket, _)| *ticket).ok()
+    }
+}

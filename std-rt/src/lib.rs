@@ -1,0 +1,118 @@
+#![doc = include_str!("../README.md")]
+
+#[doc(hidden)]
+pub mod error;
+#[doc(hidden)]
+pub mod fd;
+mod metrics;
+pub mod net;
+#[doc(hidden)]
+pub mod netpoll;
+mod runtime;
+mod sched;
+#[doc(hidden)]
+pub mod sys;
+mod sysmon;
+mod task;
+pub mod time;
+#[doc(hidden)]
+pub mod timer;
+mod worker;
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
+
+pub use error::{OpError, is_closed};
+pub use metrics::Metrics;
+pub use runtime::{Builder, Handle, Runtime};
+pub use task::{JoinError, JoinHandle};
+
+/// The runtime of those who have made none; started when it is first needed, never ended.
+static DEFAULT: OnceLock<Runtime> = OnceLock::new();
+
+fn default_runtime() -> io::Result<&'static Runtime> {
+    if let Some(runtime) = DEFAULT.get() {
+        return Ok(runtime);
+    }
+    // Two threads may start one each; one of them is kept and the other ended again.
+    let runtime = Runtime::new()?;
+    Ok(DEFAULT.get_or_init(|| runtime))
+}
+
+pub(crate) fn default_netpoll() -> io::Result<Arc<netpoll::Netpoll>> {
+    default_runtime().map(|runtime| runtime.handle().netpoll())
+}
+
+/// Runs a future to its end on this thread and returns its value; see [`Runtime::block_on`]. The runtime is the
+/// process-wide default one, which is started when it is first needed and has a worker for each CPU.
+///
+/// # Panics
+///
+/// If the future panics, or if the default runtime cannot be started for want of descriptors or threads.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    started().block_on(future)
+}
+
+/// Starts a task on the runtime that this thread runs for, or on the default one.
+///
+/// # Panics
+///
+/// If the default runtime is needed and cannot be started.
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    current().spawn(future)
+}
+
+/// Runs a closure that blocks (a file, a name look-up, a long computation) on a thread of a pool that grows when it is
+/// needed and shrinks again.
+///
+/// A closure that has begun cannot be aborted.
+///
+/// # Panics
+///
+/// As [`spawn`].
+pub fn spawn_blocking<F, T>(closure: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    current().spawn_blocking(closure)
+}
+
+/// Lets every other task that is runnable have its turn.
+///
+/// Dropped: nothing has happened.
+pub async fn yield_now() {
+    Yield { done: false }.await
+}
+
+struct Yield {
+    done: bool,
+}
+
+impl Future for Yield {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.done, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+fn current() -> Handle {
+    Handle::try_current().unwrap_or_else(|| started().handle().clone())
+}
+
+fn started() -> &'static Runtime {
+    default_runtime()
+        .unwrap_or_else(|error| panic!("netpoll: the default runtime cannot be started: {error}"))
+}

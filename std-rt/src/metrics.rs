@@ -1,0 +1,68 @@
+//! What a runtime counts.
+
+use crate::sched::Sched;
+
+/// The numbers of a runtime since it was made, read one after the other without stopping it: they may differ by what
+/// happened meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub struct Metrics {
+    /// Worker threads, or 1 for a runtime that runs on the thread of `block_on`.
+    pub workers: usize,
+    /// Tasks that have not ended.
+    pub tasks: usize,
+    /// Tasks parked on a descriptor now.
+    pub waiters: usize,
+    /// Descriptors open now.
+    pub descriptors: usize,
+    /// Timers outstanding now.
+    pub timers: usize,
+    /// Calls of the kernel's wait.
+    pub polls: usize,
+    /// Of these, calls that made no task ready.
+    pub empty_polls: usize,
+    /// Events that the kernel reported.
+    pub events: usize,
+    /// Breaks written to the poller.
+    pub breaks_sent: usize,
+    /// Breaks that needed no write, since one was under way.
+    pub breaks_coalesced: usize,
+    /// Events of descriptors that were gone, refused by their generation.
+    pub stale_events: usize,
+    /// Timers armed or moved earlier.
+    pub timers_armed: usize,
+    /// Timers that came due.
+    pub timers_fired: usize,
+    /// Tasks taken from another worker's queue.
+    pub steals: usize,
+    /// Times that a worker went to sleep while another one polled.
+    pub parks: usize,
+}
+
+impl Metrics {
+    pub(crate) fn of(sched: &Sched) -> Self {
+        let (netpoll, tasks) = (sched.netpoll(), sched.counts());
+        let counts = netpoll.counts();
+        Self {
+            workers: sched.workers(),
+            // Ended first: a task that ends in between must not count as minus one.
+            tasks: {
+                let ended = tasks.ended.get();
+                tasks.spawned.get().saturating_sub(ended)
+            },
+            waiters: netpoll.waiters(),
+            descriptors: netpoll.descriptors(),
+            timers: netpoll.timers(),
+            polls: counts.polls.get(),
+            empty_polls: counts.empty_polls.get(),
+            events: counts.events.get(),
+            breaks_sent: counts.breaks_sent.get(),
+            breaks_coalesced: counts.breaks_coalesced.get(),
+            stale_events: counts.stale_events.get(),
+            timers_armed: counts.timers_armed.get(),
+            timers_fired: counts.timers_fired.get(),
+            steals: tasks.steals.get(),
+            parks: tasks.parks.get(),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! Where the descriptors' blocks come from: the allocator, and back to it when the [`Netpoll`](super::Netpoll) goes.
+
+use std::io;
+use std::ptr::NonNull;
+
+use netpoll_core::counter::Counter;
+use netpoll_core::glist::GList;
+use netpoll_core::poll_cache::{Block, PollCache};
+use netpoll_core::poll_desc::PollDesc;
+use netpoll_core::poll_key::PollKey;
+
+/// Blocks in the directory.
+pub(super) const BLOCKS: usize = 32_768;
+
+/// A [`PollCache`] that owns its blocks.
+#[derive(Debug)]
+pub(super) struct Cache {
+    /// Boxed: the directory alone is 256 KiB.
+    cache: Box<PollCache<BLOCKS>>,
+    allocated: Counter,
+    freed: Counter,
+}
+
+impl Cache {
+    pub(super) fn new() -> Self {
+        Self { cache: Box::new(PollCache::new()), allocated: Counter::new(), freed: Counter::new() }
+    }
+
+    pub(super) fn in_use(&self) -> usize {
+        self.allocated.get().wrapping_sub(self.freed.get())
+    }
+
+    #[inline]
+    pub(super) fn get(&self, key: PollKey) -> Option<&PollDesc> {
+        self.cache.get(key)
+    }
+
+    /// A free descriptor, out of a new block if need be.
+    pub(super) fn alloc(&self) -> io::Result<PollKey> {
+        loop {
+            if let Some(key) = self.cache.alloc() {
+                self.allocated.inc();
+                return Ok(key);
+            }
+            self.grow()?;
+        }
+    }
+
+    pub(super) fn free<const N: usize>(&self, key: PollKey, list: &mut GList<N>) -> usize {
+        self.freed.inc();
+        self.cache.free(key, list)
+    }
+
+    fn grow(&self) -> io::Result<()> {
+        let block = NonNull::from(Box::leak(Box::new(Block::new())));
+        // SAFETY: INV-1: the block is initialised, leaked here and nowhere else known, and freed only by `drop`, when
+        // the cache can no longer be used.
+        if unsafe { self.cache.donate(block) }.is_err() {
+            release(block);
+            return Err(io::Error::other(format!(
+                "all {} descriptors of this runtime are in use; close some, or use a second Runtime",
+                super::MAX_DESCRIPTORS
+            )));
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        for block in self.cache.blocks() {
+            release(block);
+        }
+    }
+}
+
+/// Frees a block that nobody can name any more.
+fn release(block: NonNull<Block>) {
+    // SAFETY: INV-1: the block came from `Box::leak` in `grow`, and its cache never got it or is going away.
+    drop(unsafe { Box::from_raw(block.as_ptr()) });
+}

@@ -1,0 +1,367 @@
+//! Where tasks wait for a worker: the global queue, each worker's ring, and who is woken for what (Go's `runqput`,
+//! `globrunqput`, `wakep`, `injectglist`).
+//!
+//! The way of a task: [`Sched::put`] → the ring of the worker that this thread is, else the global queue →
+//! [`Sched::wake_one`], if somebody sleeps who could run it.
+
+mod word;
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
+use std::thread::{self, Thread};
+
+use async_task::Runnable;
+use netpoll_core::counter::Counter;
+use netpoll_core::idle::Idle;
+use netpoll_core::runq::Runq;
+use netpoll_core::waiters::BreakFlag;
+use slab::Slab;
+
+use crate::netpoll::Netpoll;
+
+/// Tasks in a worker's ring (Go's 256).
+const RING: usize = 256;
+
+/// Words of 64 (32) workers each.
+const IDLE_WORDS: usize = 4;
+
+/// The most workers that a runtime can have: 256 on a 64-bit host.
+pub const MAX_WORKERS: usize = Idle::<IDLE_WORDS>::MAX_WORKERS;
+
+/// What other threads know of a worker.
+#[derive(Debug, Default)]
+struct Remote {
+    runq: Runq<RING>,
+    /// The thread that sits there; empty while nobody does (`block_on` of a one-worker runtime comes and goes).
+    thread: Mutex<Option<Thread>>,
+}
+
+/// Tasks that no worker has yet. Cold: workers look here when their own ring is empty, and every 61 turns.
+#[derive(Debug, Default)]
+struct Global {
+    tasks: VecDeque<usize>,
+    closed: bool,
+}
+
+/// Numbers of one scheduler since it was made.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Tasks spawned.
+    pub spawned: Counter,
+    /// Tasks that have ended: finished, panicked or cancelled.
+    pub ended: Counter,
+    /// Tasks taken from another worker's queue.
+    pub steals: Counter,
+    /// Times that a worker went to sleep without the poller.
+    pub parks: Counter,
+}
+
+/// The run queues of one runtime.
+#[derive(Debug)]
+pub struct Sched {
+    netpoll: Arc<Netpoll>,
+    global: Mutex<Global>,
+    workers: Box<[Remote]>,
+    idle: Idle<IDLE_WORDS>,
+    /// Every task that has not ended, so that shutdown can cancel it wherever it waits.
+    tasks: Mutex<Slab<Waker>>,
+    sysmon: OnceLock<Thread>,
+    sysmon_sleeps: BreakFlag,
+    /// Set once, by `close`: what a worker looks at between two tasks.
+    shutdown: BreakFlag,
+    counts: Counts,
+}
+
+/// For whom a thread works.
+struct Current {
+    sched: Arc<Sched>,
+    /// Which worker it is, if it is one.
+    worker: Option<usize>,
+    /// The worker hands over what a poll made ready: to the ring, in order, and the wake-ups after the last.
+    injecting: Cell<bool>,
+}
+
+thread_local! {
+    static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
+}
+
+/// While it lives, the thread works for a scheduler; when it is dropped, for the one before again.
+#[must_use]
+pub struct Entered {
+    sched: Option<Current>,
+    netpoll: Option<Arc<Netpoll>>,
+}
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        Netpoll::enter(self.netpoll.take());
+        CURRENT.replace(self.sched.take());
+    }
+}
+
+impl Sched {
+    /// Queues for so many workers (1 to [`MAX_WORKERS`]), none of which runs yet.
+    pub fn new(netpoll: Arc<Netpoll>, workers: usize) -> Arc<Self> {
+        Arc::new(Self {
+            netpoll,
+            global: Mutex::default(),
+            workers: (0..workers).map(|_| Remote::default()).collect(),
+            idle: Idle::new(),
+            tasks: Mutex::default(),
+            sysmon: OnceLock::new(),
+            sysmon_sleeps: BreakFlag::new(),
+            shutdown: BreakFlag::new(),
+            counts: Counts::default(),
+        })
+    }
+
+    /// The scheduler that this thread works for, if any.
+    pub fn current() -> Option<Arc<Sched>> {
+        CURRENT.with_borrow(|current| current.as_ref().map(|current| current.sched.clone()))
+    }
+
+    /// Makes this thread work for the scheduler, as one of its workers or not.
+    pub fn enter(self: &Arc<Self>, worker: Option<usize>) -> Entered {
+        if let Some(worker) = worker {
+            *lock(&self.workers[worker].thread) = Some(thread::current());
+        }
+        let current = Current { sched: self.clone(), worker, injecting: Cell::new(false) };
+        Entered { netpoll: Netpoll::enter(Some(self.netpoll.clone())), sched: CURRENT.replace(Some(current)) }
+    }
+
+    /// The poller that goes with it.
+    pub fn netpoll(&self) -> &Arc<Netpoll> {
+        &self.netpoll
+    }
+
+    /// How many workers there are.
+    pub fn workers(&self) -> usize {
+        self.workers.len()
+    }
+
+    /// Who sleeps.
+    pub fn idle(&self) -> &Idle<IDLE_WORDS> {
+        &self.idle
+    }
+
+    /// The numbers so far.
+    pub fn counts(&self) -> &Counts {
+        &self.counts
+    }
+
+    /// Makes a task runnable: on the worker that this thread is, else on whichever is free. After
+    /// [`Sched::close`] the task is dropped instead, which cancels it.
+    pub fn put(&self, task: Runnable) {
+        let task = word::from_task(task);
+        let place = CURRENT.try_with(|current| {
+            let current = current.borrow();
+            let current = current.as_ref().filter(|current| std::ptr::eq(&*current.sched, self))?;
+            current.worker.map(|worker| (worker, current.injecting.get()))
+        });
+        // A thread that is being torn down has no place of its own any more.
+        match place.ok().flatten() {
+            Some((worker, injecting)) => self.put_local(worker, task, injecting),
+            None => self.put_global(task),
+        }
+    }
+
+    /// The task that was made ready by a running one goes into the slot; the one it displaces, or one from the poller,
+    /// to the end of the ring.
+    fn put_local(&self, worker: usize, task: usize, injecting: bool) {
+        let runq = &self.workers[worker].runq;
+        let Some(task) = (if injecting { Some(task) } else { runq.put_next(task) }) else { return };
+        if let Err(task) = runq.put(task) {
+            self.put_global(task);
+        } else if !injecting && self.workers.len() > 1 {
+            self.wake_one();
+        }
+    }
+
+    fn put_global(&self, task: usize) {
+        let mut global = lock(&self.global);
+        if global.closed {
+            drop(global);
+            // Runs the future's Drop, with no lock held.
+            drop(word::to_task(task));
+            return;
+        }
+        global.tasks.push_back(task);
+        drop(global);
+        self.wake_one();
+    }
+
+    /// Hands over what the poller made ready, and wakes another worker if it is more than this one can begin.
+    pub fn inject(&self, ready: impl Iterator<Item = Waker>) {
+        self.set_injecting(true);
+        let mut n = 0;
+        for waker in ready {
+            waker.wake();
+            n += 1;
+        }
+        self.set_injecting(false);
+        if n > 1 && self.workers.len() > 1 {
+            self.wake_one();
+        }
+    }
+
+    fn set_injecting(&self, on: bool) {
+        CURRENT.with_borrow(|current| {
+            if let Some(current) = current {
+                current.injecting.set(on);
+            }
+        });
+    }
+
+    /// Worker: the task that was made ready last.
+    #[inline]
+    pub fn get_next(&self, worker: usize) -> Option<Runnable> {
+        self.workers[worker].runq.get_next().map(word::to_task)
+    }
+
+    /// Worker: sends the task in the slot to the end of the ring, so that the others get their turn.
+    pub fn rotate(&self, worker: usize) {
+        if let Some(task) = self.workers[worker].runq.get_next() {
+            self.put_local(worker, task, true);
+        }
+    }
+
+    /// Worker: the next task of its ring.
+    #[inline]
+    pub fn get_local(&self, worker: usize) -> Option<Runnable> {
+        self.workers[worker].runq.get().map(word::to_task)
+    }
+
+    /// Worker: how many tasks fit into its ring.
+    pub fn room(&self, worker: usize) -> usize {
+        self.workers[worker].runq.room()
+    }
+
+    /// The first task of the global queue.
+    pub fn get_global(&self) -> Option<Runnable> {
+        let task = lock(&self.global).tasks.pop_front();
+        task.map(word::to_task)
+    }
+
+    /// Worker: half of another worker's ring, or the task in its slot; `from` is the first to be asked.
+    pub fn steal(&self, worker: usize, from: usize) -> Option<Runnable> {
+        let n = self.workers.len();
+        let mine = &self.workers[worker].runq;
+        let others = || (0..n).map(|i| (from + i) % n).filter(|&other| other != worker);
+        let task = others()
+            .find_map(|other| self.workers[other].runq.steal_into(mine))
+            .or_else(|| others().find_map(|other| self.workers[other].runq.get_next()))?;
+        self.counts.steals.inc();
+        Some(word::to_task(task))
+    }
+
+    /// True while there is a task in any ring or in the global queue; asked by a worker that has announced that it
+    /// sleeps. (A task in a slot has an owner that is awake.)
+    pub fn has_work(&self) -> bool {
+        self.workers.iter().any(|worker| worker.runq.ring_len() > 0) || !lock(&self.global).tasks.is_empty()
+    }
+
+    /// True once the runtime is shut down.
+    pub fn is_closed(&self) -> bool {
+        self.shutdown.is_set()
+    }
+
+    /// Wakes a worker for work that was just put, unless one is awake and searching (Go's `wakep`).
+    pub fn wake_one(&self) {
+        if self.workers.len() > 1 && self.idle.any_searching() {
+            return;
+        }
+        if let Some(worker) = self.idle.take_sleeper() {
+            self.wake(worker);
+        }
+    }
+
+    /// Wakes a worker whose idle bit the caller has cleared, wherever it sleeps.
+    fn wake(&self, worker: usize) {
+        if self.netpoll.turn().is_held_by(worker) {
+            self.netpoll.wake();
+        } else if let Some(thread) = &*lock(&self.workers[worker].thread) {
+            thread.unpark();
+        }
+    }
+
+    /// Worker: back from sleep; the backstop keeps watch again.
+    pub fn wake_sysmon(&self) {
+        if self.sysmon_sleeps.is_set() && self.sysmon_sleeps.clear()
+            && let Some(thread) = self.sysmon.get() {
+                thread.unpark();
+            }
+    }
+
+    /// The backstop's thread introduces itself.
+    pub fn set_sysmon(&self, thread: Thread) {
+        self.sysmon.get_or_init(|| thread);
+    }
+
+    /// The backstop is about to sleep until a worker wakes up.
+    pub fn sysmon_sleeps(&self) {
+        self.sysmon_sleeps.set();
+    }
+
+    /// Keeps a task's waker until [`Sched::forget_task`], so that shutdown finds it.
+    pub fn register_task(&self) -> usize {
+        self.counts.spawned.inc();
+        lock(&self.tasks).insert(Waker::noop().clone())
+    }
+
+    /// The waker of a task that was registered.
+    pub fn set_task(&self, id: usize, waker: Waker) {
+        if let Some(place) = lock(&self.tasks).get_mut(id) {
+            *place = waker;
+        }
+    }
+
+    /// The task has ended.
+    pub fn forget_task(&self, id: usize) {
+        self.counts.ended.inc();
+        let waker = lock(&self.tasks).try_remove(id);
+        drop(waker);
+    }
+
+    /// Refuses tasks from now on and wakes every worker, to end.
+    pub fn close(&self) {
+        lock(&self.global).closed = true;
+        self.shutdown.set();
+        while let Some(worker) = self.idle.take_sleeper() {
+            self.wake(worker);
+        }
+        for worker in &self.workers {
+            if let Some(thread) = &*lock(&worker.thread) {
+                thread.unpark();
+            }
+        }
+        self.netpoll.wake();
+        if let Some(thread) = self.sysmon.get() {
+            thread.unpark();
+        }
+    }
+
+    /// After [`Sched::close`], when the workers have ended: drops every task that is left, runnable or waiting.
+    pub fn cancel_all(&self) {
+        loop {
+            let queued =
+                || (0..self.workers.len()).find_map(|i| self.get_next(i).or_else(|| self.get_local(i)));
+            if let Some(task) = queued().or_else(|| self.get_global()) {
+                drop(task);
+                continue;
+            }
+            // Waking a task of a closed scheduler drops it. Its Drop may end or wake others, so one at a time.
+            let mut tasks = lock(&self.tasks);
+            let Some(id) = tasks.iter().map(|(id, _)| id).next() else { return };
+            let waker = tasks.remove(id);
+            drop(tasks);
+            waker.wake();
+        }
+    }
+}
+
+/// No lock of this file is held while foreign code runs, so a panic cannot leave one in the middle of something.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

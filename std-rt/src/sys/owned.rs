@@ -1,0 +1,68 @@
+//! A descriptor that many use and one closes: one of the two rooms of `sys` with `unsafe` in them.
+
+use std::io;
+use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+
+/// A descriptor shared by `&self` between tasks, closed exactly once by whoever is last.
+///
+/// It keeps no count of its own. Who is last is decided one floor up, by the descriptor's fdMutex, and **INV-7** is
+/// what that floor promises: *a descriptor number is used only under a reference of its fdMutex, and closed only by
+/// who took the last one.*
+///
+/// There is no `Drop`: a value that is dropped before [`close`](SharedFd::close) or
+/// [`into_owned`](SharedFd::into_owned) leaves its descriptor open until the process ends. That is a leak, and never
+/// a number closed under another's feet.
+#[derive(Debug)]
+#[must_use = "a SharedFd that is dropped unclosed leaks its descriptor"]
+pub struct SharedFd {
+    /// Open from `new` to `close`, and ours alone to close. Never written after `new`.
+    raw: RawFd,
+}
+
+impl SharedFd {
+    /// Takes a descriptor over.
+    pub fn new(fd: OwnedFd) -> Self {
+        SharedFd { raw: fd.into_raw_fd() }
+    }
+
+    /// The descriptor, for one call of the kernel.
+    pub fn borrow(&self) -> BorrowedFd<'_> {
+        // SAFETY: INV-7: `raw` is open and stays so while `self` is borrowed, because who calls `close` has promised
+        // that no use of `self` comes after it or runs beside it. -1, the one value with a meaning of its own, cannot
+        // come out of an `OwnedFd`.
+        unsafe { BorrowedFd::borrow_raw(self.raw) }
+    }
+
+    /// The number, for messages and tables; do no work through it.
+    pub fn raw(&self) -> RawFd {
+        self.raw
+    }
+
+    /// Gives the descriptor away as one that closes itself.
+    pub fn into_owned(self) -> OwnedFd {
+        // SAFETY: INV-7: `raw` is open, and `self`, its only owner, ends here without closing it.
+        unsafe { OwnedFd::from_raw_fd(self.raw) }
+    }
+
+    /// close(2), called once: the number is free afterwards whatever is returned, and another thread may already
+    /// have it. An interrupted close has closed on Linux and counts as done; it is never tried again.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel had still to say of earlier writes, such as `EIO`, `ENOSPC` or `EDQUOT`.
+    ///
+    /// # Safety
+    ///
+    /// INV-7: the caller took the last reference of this descriptor's fdMutex. So no [`borrow`](SharedFd::borrow)
+    /// is alive, and neither `borrow`, `into_owned` nor `close` is called on this value again.
+    pub unsafe fn close(&self) -> io::Result<()> {
+        // SAFETY: INV-7, passed on by the caller: `raw` is open, ours, and nobody uses it now or later.
+        if unsafe { libc::close(self.raw) } == 0 {
+            return Ok(());
+        }
+        match io::Error::last_os_error() {
+            interrupted if interrupted.kind() == io::ErrorKind::Interrupted => Ok(()),
+            error => Err(error),
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! The backstop: polls when no worker has for 10 ms, so that a task that holds its worker does not keep the network
+//! from the others (Go's `sysmon`).
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::netpoll::Scratch;
+use crate::sched::Sched;
+
+/// How long the network may go unpolled while a worker is busy.
+const INTERVAL: Duration = Duration::from_millis(10);
+
+/// How long the backstop sleeps while every worker does; the first that wakes up wakes it as well, and this bounds the
+/// harm if the two miss each other.
+const IDLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Watches over a scheduler until it is shut down; runs on a thread of its own.
+pub fn run(sched: &Arc<Sched>) {
+    let _entered = sched.enter(None);
+    sched.set_sysmon(thread::current());
+    let netpoll = sched.netpoll();
+    let mut scratch = Scratch::new();
+    let mut polls = netpoll.counts().polls.get();
+    while !sched.is_closed() {
+        if sched.idle().sleepers() == sched.workers() {
+            sched.sysmon_sleeps();
+            thread::park_timeout(IDLE_INTERVAL);
+        } else {
+            thread::park_timeout(INTERVAL);
+        }
+        let seen = std::mem::replace(&mut polls, netpoll.counts().polls.get());
+        if polls != seen
+            || sched.idle().sleepers() == sched.workers()
+            || !netpoll.turn().take(sched.workers())
+        {
+            continue;
+        }
+        let woken = netpoll.netpoll(Some(0), &mut scratch);
+        netpoll.turn().release();
+        sched.inject(scratch.drain());
+        // An error here is the worker's to report: it polls the same descriptor.
+        netpoll.runnable(woken.unwrap_or(0));
+        // A worker that went to sleep while we held the turn sleeps on its own token, and nobody polls.
+        sched.wake_one();
+        polls = netpoll.counts().polls.get();
+    }
+}

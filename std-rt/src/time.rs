@@ -1,0 +1,120 @@
+//! Sleeping and giving up: timers of the current runtime, exact to the nanosecond that the kernel gives, never early.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use pin_project_lite::pin_project;
+
+use crate::netpoll::Netpoll;
+use crate::timer::TimerId;
+
+/// Waits for `duration`, and not less. A duration too long to be added to the clock waits for ever.
+///
+/// Dropped: the timer is disarmed.
+///
+/// # Panics
+///
+/// When polled outside of a runtime, if the default one cannot be started.
+pub fn sleep(duration: Duration) -> Sleep {
+    Sleep { at: Instant::now().checked_add(duration), timer: None }
+}
+
+/// Waits until `at`, and not less; ready at once if it has passed.
+///
+/// Dropped: the timer is disarmed.
+///
+/// # Panics
+///
+/// As [`sleep`].
+pub fn sleep_until(at: Instant) -> Sleep {
+    Sleep { at: Some(at), timer: None }
+}
+
+/// The future of [`sleep`] and [`sleep_until`].
+#[must_use = "a sleep does nothing until it is awaited"]
+pub struct Sleep {
+    /// None: beyond what the clock can count.
+    at: Option<Instant>,
+    timer: Option<(Arc<Netpoll>, TimerId)>,
+}
+
+impl fmt::Debug for Sleep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sleep").field("at", &self.at).finish_non_exhaustive()
+    }
+}
+
+impl Sleep {
+    fn disarm(&mut self) -> Option<Arc<Netpoll>> {
+        let (netpoll, id) = self.timer.take()?;
+        netpoll.remove_timer(id);
+        Some(netpoll)
+    }
+}
+
+impl Drop for Sleep {
+    fn drop(&mut self) {
+        self.disarm();
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(at) = self.at else { return Poll::Pending };
+        if at <= Instant::now() {
+            self.disarm();
+            return Poll::Ready(());
+        }
+        // A poll before the time comes with a waker that may be another one: arm anew.
+        let netpoll = self.disarm().map_or_else(Netpoll::current, Ok);
+        let netpoll = netpoll.unwrap_or_else(|error| panic!("sleep: no runtime can be started: {error}"));
+        let id = netpoll.add_timer(netpoll.tick(at), cx.waker().clone());
+        self.timer = Some((netpoll, id));
+        Poll::Pending
+    }
+}
+
+pin_project! {
+    /// The future of [`timeout`].
+    #[must_use = "a timeout does nothing until it is awaited"]
+    #[derive(Debug)]
+    pub struct Timeout<F> {
+        #[pin]
+        future: F,
+        #[pin]
+        sleep: Sleep,
+    }
+}
+
+/// Runs `future` for at most `duration`: its value, or an error of kind `TimedOut` when the time is over first. A value
+/// that is there at the first poll is returned even after no time at all.
+///
+/// For sockets a deadline costs less: `set_read_deadline` is a store, while this arms a timer each time.
+///
+/// Dropped: the future is dropped with it.
+///
+/// # Panics
+///
+/// As [`sleep`].
+pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
+    Timeout { future, sleep: sleep(duration) }
+}
+
+impl<F: Future> Future for Timeout<F> {
+    type Output = io::Result<F::Output>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        if let Poll::Ready(value) = this.future.poll(cx) {
+            return Poll::Ready(Ok(value));
+        }
+        this.sleep.poll(cx).map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the timeout is over")))
+    }
+}

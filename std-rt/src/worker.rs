@@ -1,0 +1,214 @@
+//! A worker: takes the next task and runs it, polls when there is none, sleeps when there is nothing (Go's `schedule`
+//! and `findRunnable`).
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+
+use async_task::Runnable;
+use netpoll_core::turn::Turn;
+
+use crate::netpoll::{Netpoll, Scratch};
+use crate::sched::{Entered, Sched};
+
+/// Every so many tasks the global queue comes first, so that a busy ring cannot starve it (Go's 61).
+const GLOBAL_INTERVAL: u32 = 61;
+
+/// So many tasks out of the slot in a row, then the ring has its turn: two tasks that wake each other do not keep the
+/// rest waiting.
+const NEXT_IN_A_ROW: u32 = 3;
+
+thread_local! {
+    /// The worker that this thread is.
+    static HERE: RefCell<Option<Rc<Worker>>> = const { RefCell::new(None) };
+}
+
+/// One worker's private state. Methods take `&self`, since a task that calls `block_on` runs the worker from within.
+pub struct Worker {
+    sched: Arc<Sched>,
+    index: usize,
+    /// Taken out while the worker polls.
+    scratch: Cell<Option<Box<Scratch>>>,
+    tick: Cell<u32>,
+    /// Tasks until the next look at the kernel.
+    poll_in: Cell<u32>,
+    /// Tasks between two looks.
+    event_interval: u32,
+    next_in_a_row: Cell<u32>,
+    random: Cell<u32>,
+}
+
+impl Worker {
+    /// Worker number `index` of the scheduler; it looks at the kernel every `event_interval` tasks even when it is
+    /// busy.
+    pub fn new(sched: Arc<Sched>, index: usize, event_interval: u32) -> Self {
+        Self {
+            sched,
+            index,
+            scratch: Cell::new(None),
+            tick: Cell::new(0),
+            poll_in: Cell::new(event_interval),
+            event_interval,
+            next_in_a_row: Cell::new(0),
+            random: Cell::new(0x9e37_79b9 ^ (index as u32 + 1)),
+        }
+    }
+
+    /// The worker of that scheduler that this thread is, if it is one.
+    pub fn here(sched: &Arc<Sched>) -> Option<Rc<Worker>> {
+        HERE.with_borrow(|here| here.clone().filter(|worker| Arc::ptr_eq(&worker.sched, sched)))
+    }
+
+    /// Says which worker this thread is; gives back which it was.
+    pub fn set_here(worker: Option<Rc<Worker>>) -> Option<Rc<Worker>> {
+        HERE.replace(worker)
+    }
+
+    /// Makes this thread work for the scheduler as this worker.
+    pub fn enter(&self) -> Entered {
+        self.sched.enter(Some(self.index))
+    }
+
+    /// Runs tasks on this thread until `stop` says so, which is asked between two tasks, or the runtime is shut down.
+    pub fn run(&self, stop: &dyn Fn() -> bool) {
+        while let Some(task) = self.find_runnable(stop) {
+            task.run();
+        }
+    }
+
+    /// The next task; sleeps until there is one. The places are asked in this order.
+    fn find_runnable(&self, stop: &dyn Fn() -> bool) -> Option<Runnable> {
+        loop {
+            if stop() || self.sched.is_closed() {
+                return None;
+            }
+            let task = self
+                .global_in_turn()
+                .or_else(|| self.next())
+                .or_else(|| self.sched.get_local(self.index))
+                .or_else(|| self.sched.get_global())
+                .or_else(|| self.steal());
+            if task.is_some() {
+                return task;
+            }
+            self.sleep(stop);
+        }
+    }
+
+    /// Every now and then the kernel is asked without waiting, and the global queue comes first.
+    #[inline]
+    fn global_in_turn(&self) -> Option<Runnable> {
+        let tick = self.tick.get().wrapping_add(1);
+        self.tick.set(tick);
+        let poll_in = self.poll_in.get() - 1;
+        self.poll_in.set(poll_in);
+        if poll_in == 0 {
+            self.poll_now();
+        }
+        if tick.is_multiple_of(GLOBAL_INTERVAL) { self.sched.get_global() } else { None }
+    }
+
+    /// The task that was made ready last, unless that has had its share.
+    #[inline]
+    fn next(&self) -> Option<Runnable> {
+        let n = self.next_in_a_row.get();
+        if n == NEXT_IN_A_ROW {
+            self.next_in_a_row.set(0);
+            self.sched.rotate(self.index);
+            return None;
+        }
+        let task = self.sched.get_next(self.index);
+        self.next_in_a_row.set(if task.is_some() { n + 1 } else { 0 });
+        task
+    }
+
+    /// Half of somebody else's ring. At most half of the workers search at a time.
+    fn steal(&self) -> Option<Runnable> {
+        let n = self.sched.workers();
+        if n == 1 || !self.sched.idle().start_searching(n.div_ceil(2)) {
+            return None;
+        }
+        let task = self.sched.steal(self.index, self.random() as usize % n);
+        let last = self.sched.idle().stop_searching();
+        if task.is_some() && last {
+            // Whoever put work while we searched woke nobody: there may be more than we can run.
+            self.sched.wake_one();
+        }
+        task
+    }
+
+    /// Announces that it sleeps, looks at every place once more, and sleeps: in the kernel if nobody else does, else
+    /// on the thread's own token.
+    fn sleep(&self, stop: &dyn Fn() -> bool) {
+        let idle = self.sched.idle();
+        idle.announce(self.index);
+        // 1. Work put before the announcement: seen here. 2. After it: whoever put it sees the announcement, clears
+        // our bit and wakes us (INV-8).
+        if !(stop() || self.sched.is_closed() || self.sched.has_work()) {
+            if self.turn().take(self.index) {
+                self.poll_and_sleep();
+            } else {
+                self.sched.counts().parks.inc();
+                while idle.is_sleeping(self.index) && !stop() && !self.sched.is_closed() {
+                    thread::park();
+                }
+            }
+        }
+        idle.withdraw(self.index);
+        self.sched.wake_sysmon();
+    }
+
+    /// The holder of the turn sleeps in the kernel until an event, a timer or a break.
+    fn poll_and_sleep(&self) {
+        // Whoever arms a timer from here on sends a break, so one look at the wheel is enough. A waker that has
+        // cleared our bit before it could see that we hold the turn is seen here, and then we do not sleep.
+        self.turn().block_until(None);
+        let until =
+            if self.sched.idle().is_sleeping(self.index) { self.netpoll().next_timer() } else { Some(0) };
+        self.poll(until);
+    }
+
+    /// Looks at the kernel without waiting, if nobody else is there.
+    fn poll_now(&self) {
+        self.poll_in.set(self.event_interval);
+        if self.turn().take(self.index) {
+            self.poll(Some(0));
+        }
+    }
+
+    /// Polls, gives the turn back, and hands over what came of it.
+    fn poll(&self, until: Option<u64>) {
+        self.poll_in.set(self.event_interval);
+        let mut scratch = self.scratch.take().unwrap_or_default();
+        scratch.limit_events(self.sched.room(self.index));
+        let woken = self.netpoll().netpoll(until, &mut scratch);
+        self.turn().unblock();
+        self.turn().release();
+        self.sched.inject(scratch.drain());
+        self.scratch.set(Some(scratch));
+        match woken {
+            Ok(woken) => self.netpoll().runnable(woken),
+            // EBADF, EFAULT, EINVAL: the poller's own descriptor is gone. Nothing can be served any more.
+            Err(error) => panic!("netpoll: the kernel refuses to wait for events: {error}"),
+        }
+    }
+
+    fn netpoll(&self) -> &Netpoll {
+        self.sched.netpoll()
+    }
+
+    fn turn(&self) -> &Turn {
+        self.netpoll().turn()
+    }
+
+    /// xorshift32: where to begin stealing needs no better one.
+    fn random(&self) -> u32 {
+        let mut x = self.random.get();
+        x ^= x << 13;
+        x ^= x >> 17;
+        x ^= x << 5;
+        self.random.set(x);
+        x
+    }
+}

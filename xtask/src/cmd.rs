@@ -1,0 +1,160 @@
+//! Running cargo and other programs: where the workspace is, what came out, how long it took.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+/// Takes `--root DIR` out of the arguments; without it the root is the folder above this package.
+pub fn take_root(args: &[String]) -> Result<(PathBuf, Vec<String>), String> {
+    let mut rest = args.to_vec();
+    if let Some(at) = rest.iter().position(|arg| arg == "--root") {
+        let dir = rest.get(at + 1).ok_or("--root needs a folder")?;
+        let root = std::fs::canonicalize(dir).map_err(|e| format!("--root {dir}: {e}"))?;
+        rest.drain(at..at + 2);
+        return Ok((root, rest));
+    }
+    let package =
+        std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
+    let root = Path::new(&package).parent().ok_or("this package has no folder above it")?;
+    Ok((root.to_path_buf(), rest))
+}
+
+/// The root, for a command that takes no other argument.
+pub fn only_root(args: &[String]) -> Result<PathBuf, String> {
+    let (root, rest) = take_root(args)?;
+    match rest.first() {
+        None => Ok(root),
+        Some(arg) => Err(format!("does not understand `{arg}`")),
+    }
+}
+
+/// The cargo that started this program, set up to run in the root.
+pub fn cargo(root: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root).args(args);
+    command
+}
+
+/// Where cargo puts what it builds.
+pub fn target_dir(root: &Path) -> Result<PathBuf, String> {
+    let metadata = capture(&mut cargo(root, &["metadata", "--no-deps", "--format-version", "1"]))?;
+    let (_, rest) =
+        metadata.split_once("\"target_directory\":\"").ok_or("cargo metadata names no target folder")?;
+    let dir = PathBuf::from(rest.split('"').next().unwrap_or_default());
+    // Before the first build there is no folder to resolve links in.
+    Ok(std::fs::canonicalize(&dir).unwrap_or(dir))
+}
+
+/// Every file under a folder, links not followed, in the order of their names; what `skip` names is left out.
+pub fn files_under(dir: &Path, skip: &dyn Fn(&Path) -> bool, found: &mut Vec<PathBuf>) -> Result<(), String> {
+    let entries = std::fs::read_dir(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
+    let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+    paths.sort();
+    for path in paths.into_iter().filter(|path| !skip(path) && !path.is_symlink()) {
+        if path.is_dir() {
+            files_under(&path, skip, found)?;
+        } else {
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// Builds the binaries of the examples package that `pick` names, in release, and says where they are.
+pub fn build_examples(root: &Path, pick: &[&str]) -> Result<PathBuf, String> {
+    let mut command = cargo(root, &["build", "--quiet", "--release", "-p", "netpoll-examples"]);
+    run(command.args(pick))?;
+    Ok(target_dir(root)?.join("release"))
+}
+
+/// Runs to the end with the user's own terminal.
+pub fn run(command: &mut Command) -> Result<(), String> {
+    let status = command.status().map_err(|e| format!("{}: {e}", name(command)))?;
+    checked(command, status)
+}
+
+/// Runs to the end and returns what it printed; its error output goes to the terminal.
+pub fn capture(command: &mut Command) -> Result<String, String> {
+    let output = command.stderr(Stdio::inherit()).output().map_err(|e| format!("{}: {e}", name(command)))?;
+    checked(command, output.status)?;
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// Runs to the end, shows both outputs as they come and returns them in the order in which they were written.
+/// The status is the caller's to judge.
+pub fn stream(command: &mut Command) -> Result<(ExitStatus, String), String> {
+    let (reader, writer) = io::pipe().map_err(|e| e.to_string())?;
+    let mut spawn = || command.stdout(writer.try_clone()?).stderr(writer.try_clone()?).spawn();
+    let mut child = spawn().map_err(|e| format!("{}: {e}", name(command)))?;
+    // A process that the program leaves behind keeps the pipe open, so the pipe's end is not the program's end:
+    // that is a mark, which comes after all that the program wrote.
+    let wait = move || -> io::Result<ExitStatus> {
+        let status = child.wait()?;
+        (&writer).write_all(END)?;
+        Ok(status)
+    };
+    let waiter = std::thread::spawn(wait);
+    let all = show(reader).map_err(|e| format!("{}: {e}", name(command)))?;
+    let status = waiter.join().map_err(|_| "the thread that waits for a program panicked")?;
+    Ok((status.map_err(|e| e.to_string())?, String::from_utf8_lossy(&all).into_owned()))
+}
+
+const END: &[u8] = b"\0xtask: end of output\0";
+
+/// Copies a program's output to ours, up to the mark. The mark is written at once; if a read cuts it in two all the
+/// same, its first half is seen on the terminal and does no harm.
+fn show(mut reader: io::PipeReader) -> io::Result<Vec<u8>> {
+    let (mut all, mut chunk) = (Vec::new(), [0; 8192]);
+    loop {
+        let shown: usize = all.len();
+        let count = reader.read(&mut chunk)?;
+        all.extend_from_slice(&chunk[..count]);
+        let from = shown.saturating_sub(END.len());
+        let end = all[from..].windows(END.len()).position(|window| window == END).map(|at| from + at);
+        all.truncate(end.unwrap_or(all.len()));
+        io::stdout().write_all(all.get(shown..).unwrap_or_default())?;
+        io::stdout().flush()?;
+        if end.is_some() || count == 0 {
+            return Ok(all);
+        }
+    }
+}
+
+/// Runs with the output in a file and kills the program at the limit. Returns the seconds that it took.
+pub fn limited(command: &mut Command, limit: Duration, log: &Path) -> Result<f64, String> {
+    let start = Instant::now();
+    let open = || -> io::Result<Child> {
+        let file = File::create(log)?;
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file).spawn()
+    };
+    let mut child = { open }().map_err(|e| format!("{}: {e}", log.display()))?;
+    loop {
+        match child.try_wait().map_err(|e| e.to_string())? {
+            Some(status) => {
+                checked(command, status)
+                    .map_err(|reason| format!("{reason}; its output: {}", log.display()))?;
+                return Ok(start.elapsed().as_secs_f64());
+            }
+            None if start.elapsed() >= limit => {
+                // Either call fails only when the program has just ended by itself, which is as good.
+                let _ = child.kill().and_then(|()| child.wait());
+                return Err(format!("still running after {limit:?}; its output: {}", log.display()));
+            }
+            None => std::thread::sleep(Duration::from_millis(10)),
+        }
+    }
+}
+
+/// An error when the status is not success; it names the command.
+pub fn checked(command: &Command, status: ExitStatus) -> Result<(), String> {
+    if status.success() { Ok(()) } else { Err(format!("`{}` failed: {status}", name(command))) }
+}
+
+fn name(command: &Command) -> String {
+    let program =
+        Path::new(command.get_program()).file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let args = command.get_args().map(|arg| arg.to_string_lossy().into_owned());
+    std::iter::once(program).chain(args).collect::<Vec<_>>().join(" ")
+}

@@ -1,0 +1,64 @@
+//! The project's commands, one word each: `cargo xtask WORD`. The same words run on a desk and in CI.
+//!
+//! A command prints what it did in numbers and fails when it did nothing.
+
+mod ci;
+mod cmd;
+mod demo;
+mod loom;
+mod sizes;
+mod test;
+mod tidy;
+
+use std::process::ExitCode;
+
+/// What every command answers. An error is printed as one line, except an empty one: then the command has said it all.
+type Outcome = Result<(), String>;
+
+type Run = fn(&[String]) -> Outcome;
+
+/// A word, what it does, who does it. A new command is a new line here.
+const COMMANDS: &[(&str, &str, Run)] = &[
+    ("demo", "the echo server under a verified load; arguments go to the demo", demo::run),
+    ("test", "every test and doc test of the workspace; --bless records how many", test::run),
+    ("loom", "the models of core, all or those whose name holds a word", loom::run),
+    ("tidy", "the rules of the house that a compiler cannot check", tidy::run),
+    ("sizes", "bytes of the types that have a limit", sizes::run),
+    ("ci", "what belongs to a push, except test; or the named steps of it", ci::run),
+];
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let word = args.next().unwrap_or_else(|| "help".to_owned());
+    let rest: Vec<String> = args.collect();
+    match (COMMANDS.iter().find(|(name, ..)| *name == word), word.as_str()) {
+        (Some((.., run)), _) => exit_code(&word, run(&rest)),
+        (None, "help" | "--help" | "-h") => {
+            help();
+            ExitCode::SUCCESS
+        }
+        (None, _) => {
+            eprintln!("xtask: no command `{word}`; `cargo xtask help` lists them");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn exit_code(word: &str, outcome: Outcome) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            if !reason.is_empty() {
+                eprintln!("xtask {word}: {reason}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn help() {
+    println!("cargo xtask WORD [arguments]");
+    for (word, does, _) in COMMANDS {
+        println!("  {word:<8} {does}");
+    }
+}

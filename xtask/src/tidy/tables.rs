@@ -1,0 +1,76 @@
+//! What the house has decided, as data. A new row carries its reason.
+
+/// A package's files by floor, the lowest first. A file uses only files of a lower floor; its own submodules share
+/// its floor; `lib.rs` is the door above all.
+pub struct Tower {
+    pub src: &'static str,
+    /// The names on each floor, with spaces between them.
+    pub floors: &'static [&'static str],
+}
+
+pub const CORE: Tower = Tower {
+    src: "core/src/",
+    floors: &[
+        "sync poll_key glist",
+        "poll_info sema deadline waiters fd_mutex runq idle turn inbox counter",
+        "poll_desc",
+        "poll_cache",
+    ],
+};
+
+pub const STD_RT: Tower = Tower {
+    src: "std-rt/src/",
+    floors: &["sys timer", "netpoll", "fd sched error", "task net io time", "worker sysmon runtime blocking"],
+};
+
+/// File (or folder, with its slash), the file it may use all the same, the reason.
+pub const FLOOR_EXCEPTIONS: &[(&str, &str, &str)] =
+    &[("core/src/", "sync", "the atomics under every word; it uses no other file")];
+
+/// A file, or a folder with its slash, and the reason.
+pub type Room = (&'static str, &'static str);
+
+pub const UNSAFE_ROOMS: &[Room] = &[
+    ("core/src/sema.rs", "the waker slot is a cell that the word owns"),
+    ("core/src/poll_cache.rs", "descriptors live in raw blocks that the caller donates"),
+    ("std-rt/src/sys/owned.rs", "raw memory of descriptor blocks and borrowed file descriptors"),
+    ("std-rt/src/sys/libc_room.rs", "the few system calls that rustix lacks"),
+    ("std-rt/src/task.rs", "a task's schedule function may be called from any thread"),
+];
+
+/// Looked at in `src` only.
+pub const CFG_ROOMS: &[Room] = &[
+    ("core/src/sync.rs", "loom, std or bare metal"),
+    ("core/src/lib.rs", "no_std"),
+    ("std-rt/src/sys.rs", "the platform"),
+    ("loom-tests/src/main.rs", "without the model checker there is nothing to run"),
+];
+
+pub const LOOM_ROOMS: &[Room] = &[
+    ("core/src/sync.rs", "turns every word over to the model checker"),
+    ("loom-tests/", "the models"),
+    ("xtask/", "starts the models and links nothing"),
+];
+
+pub const ORDERING_ROOMS: &[Room] = &[("core/src/", "every ordering is explained there, and loom sees it")];
+
+pub const KERNEL_ROOMS: &[Room] =
+    &[("std-rt/src/sys.rs", "the kernel's door is one module"), ("std-rt/src/sys/", "the same module")];
+
+/// Longest file and longest function, in lines.
+pub const FILE_LINES: usize = 400;
+pub const FUNCTION_LINES: usize = 50;
+
+/// What may lie in the root beside what `.gitignore` names there.
+pub const ROOT: &str = "core std-rt loom-tests examples xtask README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE \
+    Cargo.toml Cargo.lock clippy.toml rustfmt.toml .cargo .github .ci .gitignore .git";
+
+/// Whether a path is one of the rooms or lies in one.
+pub fn in_room(rooms: &[Room], path: &str) -> bool {
+    rooms.iter().any(|(room, _)| covers(room, path))
+}
+
+/// A folder covers what begins with its name, a file itself.
+pub fn covers(room: &str, path: &str) -> bool {
+    if room.ends_with(".rs") { path == room } else { path.starts_with(room) }
+}

@@ -1,0 +1,315 @@
+//! Each rule of `tidy` is green on a small clean tree and red, at the right line, on the same tree with one fault.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A tree in which every rule has something to look at and nothing to object to.
+const CLEAN: &[(&str, &str)] = &[
+    ("Cargo.toml", "[workspace.package]\nversion = \"0.1.0\"\n"),
+    ("CHANGELOG.md", "# Changelog\n\n## [Unreleased]\n\n- Connections have deadlines.\n"),
+    (
+        "core/src/lib.rs",
+        "//! INV-1 a block stays.\n#![cfg_attr(not(netpoll_loom), no_std)]\nmod sync;\nmod sema;\nmod poll_info;\nmod poll_desc;\n",
+    ),
+    ("core/src/sync.rs", "#[cfg(netpoll_loom)]\npub use loom::sync::atomic::Ordering;\n"),
+    ("core/src/sema.rs", SEMA),
+    ("core/src/poll_info.rs", POLL_INFO),
+    (
+        "core/src/poll_desc.rs",
+        "use crate::{poll_info::Info, sema::{self, Sema}};\npub fn wait<'a>(_: &'a Info, _: Sema) {}\n",
+    ),
+    ("core/tests/words.rs", "#[test]\nfn one() {\n    // time is what is tested\n    sleep(1);\n}\n"),
+    ("std-rt/src/lib.rs", "//! The door.\npub use crate::net::Stream;\n"),
+    ("std-rt/src/sys.rs", "use rustix::io;\n#[cfg(unix)]\nmod epoll;\n"),
+    ("std-rt/src/sys/epoll.rs", "use super::Event;\nuse crate::sys::Event as _;\n"),
+    ("std-rt/src/net.rs", NET),
+];
+
+const SEMA: &str = r##"use crate::sync::{
+    Ordering::{self, Acquire, Relaxed},
+    fence,
+};
+/// A fence(SeqCst) in a comment, `unsafe { "quoted" }` and r#"a "raw" string"# are no code.
+pub fn arm(word: &Word) -> &'static str {
+    word.load(Relaxed); // alone: a first guess
+    // pair: sema::unblock
+    word.compare_exchange(
+        '{' as usize,
+        '\'' as usize,
+        Acquire,
+        Ordering::Relaxed,
+    );
+    fence(Ordering::SeqCst); // pair: poll_info::publish, and why
+    "unsafe { dbg!(\" Mutex \") }"
+}
+pub fn unblock(word: &Word) {
+    word.swap(1, Ordering::Release); // pair: sema::arm
+    // SAFETY: INV-1 keeps the slot.
+    let _ = unsafe { word.slot() };
+}
+"##;
+
+const POLL_INFO: &str = "use crate::sync::{Ordering, fence};
+pub fn publish() {
+    // pair: sema::arm
+    fence(Ordering::SeqCst);
+}
+";
+
+const NET: &str = "use crate::sys::Event;
+use crate::fd;
+impl Stream {
+    /// Reads. Dropped before its end, it has read nothing.
+    #[inline]
+    pub async fn read(&self) {}
+}
+";
+
+/// A folder of its own, gone with the value.
+struct Tree(PathBuf);
+
+impl Tree {
+    /// The clean tree with some files replaced or added.
+    fn with(name: &str, changes: &[(&str, &str)]) -> Self {
+        let root = std::env::temp_dir().join(format!("xtask-tidy-{}-{name}", std::process::id()));
+        for (path, text) in CLEAN.iter().chain(changes) {
+            let path = root.join(path);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        Self(root)
+    }
+
+    /// Whether tidy was green, and what it printed.
+    fn tidy(&self) -> (bool, String) {
+        tidy(&self.0)
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        // What stays lies in the system's own folder for such things.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn tidy(root: &Path) -> (bool, String) {
+    let output =
+        Command::new(env!("CARGO_BIN_EXE_xtask")).args(["tidy", "--root"]).arg(root).output().unwrap();
+    (output.status.success(), String::from_utf8(output.stdout).unwrap())
+}
+
+/// The clean tree with one changed file has exactly these findings, each `path:line: rule`.
+#[track_caller]
+fn red(path: &str, text: &str, expected: &[&str]) {
+    let name =
+        format!("{:?}", std::thread::current().id()).replace(['(', ')'], "-") + &text.len().to_string();
+    let (green, output) = Tree::with(&name, &[(path, text)]).tidy();
+    let findings: Vec<&str> =
+        output.lines().filter(|line| line.contains(".rs:") || line.contains(":1: ")).collect();
+    assert!(!green, "green although {path} is wrong:\n{output}");
+    assert_eq!(findings.len(), expected.len(), "{output}");
+    for place in expected {
+        assert!(
+            findings.iter().any(|line| line.starts_with(&format!("{place}: "))),
+            "no {place} in\n{output}"
+        );
+    }
+}
+
+#[test]
+fn the_clean_tree_is_green() {
+    let (green, output) = Tree::with("clean", &[]).tidy();
+    assert!(green, "{output}");
+    assert!(output.contains("6 lines with an ordering, 2 pairs"), "{output}");
+    assert!(output.contains("1 uses of unsafe"), "{output}");
+    assert!(output.ends_with("tidy: 10 rules, 10 Rust files, 0 findings\n"), "{output}");
+}
+
+#[test]
+fn a_tree_without_sources_is_an_error() {
+    let root = std::env::temp_dir().join(format!("xtask-tidy-{}-empty", std::process::id()));
+    std::fs::create_dir_all(&root).unwrap();
+    let (green, _) = tidy(&root);
+    std::fs::remove_dir_all(&root).unwrap();
+    assert!(!green);
+}
+
+#[test]
+fn a_rule_that_looked_at_nothing_is_red() {
+    let tree = Tree::with("nothing", &[("std-rt/src/net.rs", "pub fn read() {}\n")]);
+    let (green, output) = tree.tidy();
+    assert!(!green);
+    assert!(output.contains("dropped: looked at nothing"), "{output}");
+}
+
+#[test]
+fn floors_point_down() {
+    let up = "use crate::poll_desc::PollDesc;\n";
+    red("core/src/poll_key.rs", up, &["core/src/poll_key.rs:1: floors"]);
+    red("core/src/waiters.rs", "fn f() {\n    crate::sema::arm();\n}\n", &["core/src/waiters.rs:2: floors"]);
+    red(
+        "core/src/glist.rs",
+        "use super::{\n    sync,\n    sema::{Arm, poll_key},\n};\n",
+        &["core/src/glist.rs:1: floors"],
+    );
+    red("std-rt/src/sys/poll.rs", "use super::super::net;\n", &["std-rt/src/sys/poll.rs:1: floors"]);
+    red("std-rt/src/timer.rs", "\nuse crate::Runtime;\n", &["std-rt/src/timer.rs:2: floors"]);
+    red("core/src/heap.rs", "fn f() {}\n", &["core/src/heap.rs:1: floors"]);
+}
+
+#[test]
+fn unsafe_has_rooms() {
+    let text = "/// # Safety\n/// Never.\npub unsafe fn f() {}\n";
+    red("core/src/glist.rs", text, &["core/src/glist.rs:3: unsafe-rooms"]);
+    red("core/tests/a.rs", text, &["core/tests/a.rs:3: unsafe-rooms"]);
+}
+
+#[test]
+fn cfg_has_rooms() {
+    red("core/src/glist.rs", "fn f() {\n    if cfg!(unix) {}\n}\n", &["core/src/glist.rs:2: cfg-rooms"]);
+    red("core/src/glist.rs", "#[ cfg (unix)]\nfn f() {}\n", &["core/src/glist.rs:1: cfg-rooms"]);
+    red("examples/src/a.rs", "#![cfg_attr(unix, no_std)]\n", &["examples/src/a.rs:1: cfg-rooms"]);
+    red("std-rt/src/sys.rs", "mod epoll;\n#[cfg(test)]\nmod tests;\n", &["std-rt/src/sys.rs:2: cfg-rooms"]);
+}
+
+#[test]
+fn loom_has_rooms() {
+    red("core/src/glist.rs", "use loom::thread;\n", &["core/src/glist.rs:1: loom-rooms"]);
+}
+
+#[test]
+fn files_and_functions_are_short() {
+    let file = |lines: usize| "fn f() {}\n".repeat(lines);
+    let function = |lines: usize| {
+        format!("\nfn f(_: [u8; 2])\nwhere\n    u8: Copy,\n{{\n{}}}\n", "    g();\n".repeat(lines - 5))
+    };
+    red("core/src/glist.rs", &file(401), &["core/src/glist.rs:401: sizes"]);
+    red("std-rt/tests/a.rs", &file(402), &["std-rt/tests/a.rs:401: sizes"]);
+    red("core/src/glist.rs", &function(51), &["core/src/glist.rs:2: sizes"]);
+    let (green, output) =
+        Tree::with("short", &[("core/src/glist.rs", &function(50)), ("xtask/src/a.rs", &file(400))]).tidy();
+    assert!(green, "{output}");
+}
+
+#[test]
+fn orderings_stay_in_core() {
+    let at = &["std-rt/src/fd.rs:2: orderings"];
+    red("std-rt/src/fd.rs", "\nuse netpoll_core::sync::Ordering::{self, Acquire};\n", at);
+    red("std-rt/src/fd.rs", "\nfn f() { a.load(Ordering::Acquire); }\n", at);
+    red("std-rt/src/fd.rs", "\nfn f() { a.load(Relaxed); }\n", at);
+    red("std-rt/src/fd.rs", "\nfn f() { fence(order); }\n", at);
+    let (green, output) = Tree::with("cmp", &[("std-rt/src/fd.rs", "fn f() { Ordering::Less; }\n")]).tidy();
+    assert!(green, "the order of numbers is no atomic ordering: {output}");
+}
+
+#[test]
+fn orderings_are_explained() {
+    let at = &["core/src/turn.rs:2: orderings"];
+    red("core/src/turn.rs", "fn f() {\n    a.load(Acquire);\n}\n", at);
+    red("core/src/turn.rs", "fn f() {\n    a.load(Relaxed); // alone:\n}\n", at);
+    red("core/src/turn.rs", "fn f() {\n    a.load(SeqCst); // alone: no fence\n}\n", at);
+    red("core/src/turn.rs", "fn f() {\n    fence(SeqCst); // alone: a fence is never\n}\n", at);
+    let later = "fn f() {\n    a.load(Relaxed); // alone: one statement only\n    a.load(Relaxed);\n}\n";
+    red("core/src/turn.rs", later, &["core/src/turn.rs:3: orderings"]);
+    let blank = "fn f() {\n    // alone: for what stands directly below\n\n    a.load(Relaxed);\n}\n";
+    red("core/src/turn.rs", blank, &["core/src/turn.rs:4: orderings"]);
+}
+
+#[test]
+fn pairs_have_two_ends() {
+    let text = |to: &str| format!("fn f() {{\n    a.load(Acquire); // pair: {to}\n}}\n");
+    let at = &["core/src/turn.rs:2: orderings"];
+    red("core/src/turn.rs", &text("idle::g"), at);
+    red("core/src/turn.rs", &text("sema::gone"), at);
+    red("core/src/turn.rs", &text("sema::arm"), at);
+    red("core/src/turn.rs", &text("somewhere"), at);
+    red("core/src/turn.rs", "fn f() {}\n// pair: sema::arm\n", &["core/src/turn.rs:2: orderings"]);
+    // The other end of a pair that the clean tree has falls silent: its partner is the finding.
+    red("core/src/poll_info.rs", "pub fn publish() {}\n", &["core/src/sema.rs:15: orderings"]);
+    let (green, output) = Tree::with("self-pair", &[("core/src/turn.rs", &text("turn::f"))]).tidy();
+    assert!(green, "{output}");
+}
+
+#[test]
+fn unsafe_cites_an_invariant() {
+    let with = |comment: &str| format!("{SEMA}fn f() {{\n    {comment}\n    let _ = unsafe {{ g() }};\n}}\n");
+    let line = SEMA.lines().count() + 3;
+    let at = format!("core/src/sema.rs:{line}: safety");
+    red("core/src/sema.rs", &with("// it is fine"), &[&at]);
+    red("core/src/sema.rs", &with("// SAFETY: it is fine."), &[&at]);
+    red("core/src/sema.rs", &with("// SAFETY: INV-12 says so."), &[&at]);
+    let line = SEMA.lines().count() + 1;
+    let at = format!("core/src/sema.rs:{line}: safety");
+    red("core/src/sema.rs", &format!("{SEMA}unsafe impl Sync for Sema {{}}\n"), &[&at]);
+    red("core/src/sema.rs", &format!("{SEMA}pub unsafe fn f() {{}}\n"), &[&at]);
+    let fine = "unsafe impl Sync for A {} // SAFETY: INV-1\n#[unsafe(no_mangle)]\nfn g(_: unsafe fn()) {}\n";
+    let fine = format!(
+        "{SEMA}// SAFETY: see\n// INV-1\n#[rustfmt::skip]\n{}",
+        &fine.replace(" // SAFETY: INV-1", "")
+    );
+    let (green, output) = Tree::with("safety", &[("core/src/sema.rs", &fine)]).tidy();
+    assert!(green, "{output}");
+}
+
+#[test]
+fn marks_do_not_stay() {
+    let at = &["xtask/src/a.rs:2: leftovers"];
+    let macros =
+        ["todo!()", "unimplemented!(\"x\")", "dbg!(1)"].map(|call| format!("fn f() {{\n    {call};\n}}\n"));
+    macros.iter().for_each(|text| red("xtask/src/a.rs", text, at));
+    let words =
+        [["FIX", "ME"], ["X", "XX"], ["TO", "DO"]].map(|word| format!("\n// {} soon\n", word.concat()));
+    words.iter().for_each(|text| red("xtask/src/a.rs", text, at));
+    red("core/tests/a.rs", "#[test]\n#[ignore = \"slow\"]\nfn f() {}\n", &["core/tests/a.rs:2: leftovers"]);
+}
+
+#[test]
+fn tests_do_not_sleep() {
+    let text =
+        "fn f() {\n    std::thread::sleep(d);\n    time::sleep(d).await; // time is what is tested\n}\n";
+    red("std-rt/tests/a.rs", text, &["std-rt/tests/a.rs:2: leftovers"]);
+}
+
+#[test]
+fn paths_of_one_machine_do_not_stay() {
+    let text = |path: [&str; 2]| format!("# see /{}/notes\n", path.concat());
+    red("README.md", &text(["ho", "me"]), &["README.md:1: leftovers"]);
+    red(".ci/run", &text(["wo", "rk"]), &[".ci/run:1: leftovers"]);
+    let (green, output) =
+        Tree::with("path", &[("README.md", "see https://a.b/home/x and net/work/y\n")]).tidy();
+    assert!(green, "{output}");
+}
+
+#[test]
+fn the_root_holds_what_tools_demand() {
+    red("notes.txt", "a\n", &["notes.txt:1: leftovers"]);
+    let (green, output) =
+        Tree::with("ignored", &[(".gitignore", "/target\n"), ("target/a.rs", "todo!()")]).tidy();
+    assert!(green, "{output}");
+}
+
+#[test]
+fn the_kernel_has_one_door_and_core_no_lock() {
+    red("std-rt/src/fd.rs", "use rustix::net;\n", &["std-rt/src/fd.rs:1: leftovers"]);
+    red("std-rt/src/sysmon.rs", "use libc::c_int;\n", &["std-rt/src/sysmon.rs:1: leftovers"]);
+    red("examples/src/a.rs", "fn f() {\n    libc::close(1);\n}\n", &["examples/src/a.rs:2: leftovers"]);
+    red("core/src/glist.rs", "use std::sync::Mutex;\n", &["core/src/glist.rs:1: leftovers"]);
+    red("core/src/glist.rs", "static A: &'static str = \"\";\n", &["core/src/glist.rs:1: leftovers"]);
+}
+
+#[test]
+fn the_changelog_tells_this_version() {
+    red("CHANGELOG.md", "## [0.0.9]\n\n- Old.\n", &["CHANGELOG.md:1: changelog"]);
+    red("CHANGELOG.md", "## [Unreleased]\n\n## [0.0.9]\n\n- Old.\n", &["CHANGELOG.md:1: changelog"]);
+    let (green, output) = Tree::with("version", &[("CHANGELOG.md", "## [0.1.0] - today\n\n- New.\n")]).tidy();
+    assert!(green, "{output}");
+}
+
+#[test]
+fn a_future_says_what_dropping_does() {
+    let text =
+        format!("{NET}/// Writes.\npub async fn write() {{}}\n/// Ours.\npub(crate) async fn own() {{}}\n");
+    let line = NET.lines().count() + 2;
+    red("std-rt/src/net.rs", &text, &[&format!("std-rt/src/net.rs:{line}: dropped")]);
+}
