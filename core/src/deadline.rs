@@ -101,18 +101,18 @@ impl Deadline {
     /// The deadline in force. A waiter looks after its fence (INV-3), a firing after its own.
     #[inline]
     pub fn get(&self) -> When {
-        When::from_word(self.word.load(Ordering::Relaxed)) // pair: poll_desc::wait, poll_desc::expire
+        When::from_word(self.word.load(Ordering::Relaxed)) // pair: deadline::set, deadline::expire
     }
 
     /// Puts another deadline in force. The caller's fence follows.
     #[inline]
     pub(crate) fn set(&self, when: When) {
-        self.word.swap(when.to_word(), Ordering::Relaxed); // pair: poll_desc::set_deadline, poll_desc::expire
+        self.word.swap(when.to_word(), Ordering::Relaxed); // pair: deadline::get
     }
 
     /// Turns the deadline `found` to expired, unless another is in force by now (INV-6).
     pub(crate) fn expire(&self, found: When) -> bool {
-        // pair: poll_desc::expire
+        // pair: deadline::get
         let swapped =
             self.word.compare_exchange(found.to_word(), EXPIRED, Ordering::Relaxed, Ordering::Relaxed);
         swapped.is_ok()

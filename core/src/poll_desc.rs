@@ -243,10 +243,10 @@ impl<const BITS: u32> PollDesc<BITS> {
             return Err(PollErr::Closing);
         }
         if modes.read {
-            self.rd.set(when); // pair: deadline::set
+            self.rd.set(when);
         }
         if modes.write {
-            self.wd.set(when); // pair: deadline::set
+            self.wd.set(when);
         }
         // One fence for two looks: at rg and wg if the deadline has passed, at `armed` if it is to come.
         fence(Ordering::SeqCst); // pair: poll_desc::wait, poll_desc::expire
@@ -280,7 +280,7 @@ impl<const BITS: u32> PollDesc<BITS> {
         let (read, write, next) = loop {
             let (read, write) = (self.rd.get(), self.wd.get());
             let next = read.pending(now).earlier(write.pending(now));
-            self.armed.set(next); // pair: deadline::set
+            self.armed.set(next);
             // A setter that moves a deadline earlier
             // 1. before our second look: we see it and go round;
             // 2. after it: its fence comes after ours, so it reads `next` from `armed` and edits the wheel itself.
@@ -290,7 +290,7 @@ impl<const BITS: u32> PollDesc<BITS> {
             }
         };
         let expired = Modes {
-            read: read.is_due(now) && self.rd.expire(read), // pair: deadline::expire
+            read: read.is_due(now) && self.rd.expire(read),
             write: write.is_due(now) && self.wd.expire(write),
         };
         fence(Ordering::SeqCst); // pair: poll_desc::wait

@@ -111,7 +111,7 @@ impl<const N: usize> Runq<N> {
         let mut head = self.head.load(Ordering::Acquire); // pair: runq::steal_into
         loop {
             // Acquire: the tasks that the owner put.
-            let tail = self.tail.load(Ordering::Acquire); // pair: runq::put
+            let tail = self.tail.load(Ordering::Acquire); // pair: runq::put, runq::keep_stolen
             let there = tail.wrapping_sub(head);
             if there > N {
                 // The head is from before the tail's round: look again.
@@ -130,7 +130,7 @@ impl<const N: usize> Runq<N> {
             }
             let next = head.wrapping_add(n);
             // Release: the places have been read before the owner writes over them.
-            match self.head.compare_exchange(head, next, Ordering::AcqRel, Ordering::Acquire) // pair: runq::put, runq::steal_into
+            match self.head.compare_exchange(head, next, Ordering::AcqRel, Ordering::Acquire) // pair: runq::put, runq::steal_into, runq::ring_len
             {
                 Ok(_) => return Some(mine.keep_stolen(into, n)),
                 Err(found) => head = found,

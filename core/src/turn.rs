@@ -62,7 +62,7 @@ impl Turn {
         let until = tick.map_or(FOREVER, |tick| tick.clamp(1, FOREVER - 1));
         // alone: the fence below publishes it
         self.until.swap(until, Ordering::Relaxed);
-        fence(Ordering::SeqCst); // pair: turn::needs_break
+        fence(Ordering::SeqCst); // pair: turn::needs_break, turn::is_held_by
     }
 
     /// The holder is back from the kernel.

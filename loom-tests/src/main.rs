@@ -15,6 +15,8 @@ fn main() -> std::process::ExitCode {
 
 #[cfg(not(netpoll_loom))]
 fn main() {
-    eprintln!("loom-tests: built without --cfg netpoll_loom, so there is nothing to check; use `cargo xtask loom`");
+    eprintln!(
+        "loom-tests: built without --cfg netpoll_loom, so there is nothing to check; use `cargo xtask loom`"
+    );
     std::process::exit(2);
 }

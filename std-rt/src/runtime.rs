@@ -188,9 +188,10 @@ impl Runtime {
         loop {
             seated = seated.or_else(|| self.sit());
             if root.woken.clear()
-                && let Poll::Ready(value) = future.as_mut().poll(&mut cx) {
-                    return value;
-                }
+                && let Poll::Ready(value) = future.as_mut().poll(&mut cx)
+            {
+                return value;
+            }
             match &seated {
                 Some(seated) => seated.worker.run(&|| root.woken.is_set()),
                 None if !root.woken.is_set() => thread::park(),

@@ -288,10 +288,12 @@ impl Sched {
 
     /// Worker: back from sleep; the backstop keeps watch again.
     pub fn wake_sysmon(&self) {
-        if self.sysmon_sleeps.is_set() && self.sysmon_sleeps.clear()
-            && let Some(thread) = self.sysmon.get() {
-                thread.unpark();
-            }
+        if self.sysmon_sleeps.is_set()
+            && self.sysmon_sleeps.clear()
+            && let Some(thread) = self.sysmon.get()
+        {
+            thread.unpark();
+        }
     }
 
     /// The backstop's thread introduces itself.

@@ -23,8 +23,8 @@ pub const MODELS: &[Model] = &[
     green("m02_firing_against_read_and_write", 3, Some(3), firing_against_both),
     green("m05_firing_and_close_against_read", 3, Some(3), firing_and_close),
     green("m05_firing_and_event_against_read", 3, Some(3), firing_and_event),
-    green("m09_firing_then_reset_then_event", 2, None, firing_reset_event),
-    green("m09_reader_resets_against_firing_then_event", 2, None, reader_resets),
+    green("m09_firing_then_reset_then_event", 2, Some(4), firing_reset_event),
+    green("m09_reader_resets_against_firing_then_event", 2, Some(4), reader_resets),
     green("m09_firing_against_reset_then_event", 3, Some(3), firing_against_reset_and_event),
     green("m19_earlier_write_against_firing", 2, None, || moved_against_firing(Modes::WRITE, 7)),
     green("m19_earlier_read_against_firing", 2, None, || moved_against_firing(Modes::READ, 3)),
@@ -75,12 +75,8 @@ fn against_read(start: Start, end: fn(&Rig)) {
 fn firing_against_both() {
     let rig = Rig::new();
     set(&rig, Modes::BOTH, When::At(DUE));
-    let (read, write, ()) = race3(
-        &rig,
-        |rig| block_on(rig.parked(Mode::Read)),
-        |rig| block_on(rig.parked(Mode::Write)),
-        fire,
-    );
+    let (read, write, ()) =
+        race3(&rig, |rig| block_on(rig.parked(Mode::Read)), |rig| block_on(rig.parked(Mode::Write)), fire);
     assert!(read == Err(PollErr::Timeout) && write == read, "model: both waits time out");
     rig.nobody_waits();
 }
@@ -108,11 +104,15 @@ fn firing_and_event() {
 fn firing_reset_event() {
     let rig = Rig::new();
     set(&rig, Modes::READ, When::At(DUE));
-    let (read, ()) = race(&rig, |rig| block_on(rig.read()), |rig| {
-        fire(rig);
-        set(rig, Modes::READ, When::Never);
-        rig.arrive();
-    });
+    let (read, ()) = race(
+        &rig,
+        |rig| block_on(rig.read()),
+        |rig| {
+            fire(rig);
+            set(rig, Modes::READ, When::Never);
+            rig.arrive();
+        },
+    );
     let read = read.or_else(|err| {
         assert!(err == PollErr::Timeout, "model: {err:?}");
         block_on(rig.read())

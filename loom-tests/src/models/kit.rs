@@ -277,13 +277,16 @@ impl Rig {
 pub struct Slots<const LEN: usize> {
     pub cache: PollCache<2, LEN, 2>,
     pub waiters: Waiters,
+    /// Plain memory that goes with each slot: 1 while somebody owns it.
+    marks: [Plain<usize>; 4],
     blocks: [Box<Block<LEN, 2>>; 2],
 }
 
 impl<const LEN: usize> Slots<LEN> {
     pub fn new() -> Arc<Self> {
         let blocks = [Box::new(Block::new()), Box::new(Block::new())];
-        Arc::new(Self { cache: PollCache::new(), waiters: Waiters::new(), blocks })
+        let marks = [0; 4].map(Plain::new);
+        Arc::new(Self { cache: PollCache::new(), waiters: Waiters::new(), marks, blocks })
     }
 
     /// Donates one of the two blocks, each at most once.
@@ -292,6 +295,24 @@ impl<const LEN: usize> Slots<LEN> {
         // SAFETY: INV-1, the block is boxed, donated once by its model, and dropped after the cache.
         let donated = unsafe { self.cache.donate(block) };
         assert!(donated.is_ok(), "model: the directory has two places");
+    }
+
+    /// Takes a slot and marks it.
+    pub fn alloc(&self) -> Option<PollKey> {
+        let key = self.cache.alloc()?;
+        let mark = self.marks[key.slot as usize].replace(1);
+        assert!(mark == 0, "model: slot {} was handed out twice", key.slot);
+        Some(key)
+    }
+
+    /// Clears the mark and gives the slot back; the number of tasks that were evicted.
+    pub fn free(&self, key: PollKey) -> usize {
+        let mark = self.marks[key.slot as usize].replace(0);
+        assert!(mark == 1, "model: slot {} was taken from its owner", key.slot);
+        let mut list = GList::<2>::new();
+        let woken = self.cache.free(key, &mut list);
+        assert!(woken == hand_up(list, &self.waiters), "model: free counts the tasks that it hands up");
+        woken
     }
 
     /// The descriptor that a key names while its owner has it.

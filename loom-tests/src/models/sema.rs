@@ -196,8 +196,7 @@ fn retract(ready: bool) {
     let (task, waker) = Counted::waker();
     assert!(rig.park(&waker) == Some(Commit::Parked), "model: nothing forbids to park");
     drop(waker);
-    let ((), woken) =
-        race(&rig, |rig| rig.sema.retract(&rig.waiters), move |rig| rig.unblock(ready));
+    let ((), woken) = race(&rig, |rig| rig.sema.retract(&rig.waiters), move |rig| rig.unblock(ready));
     assert!(task.wakes() == usize::from(woken), "model: a waker that nobody handed up was woken");
     assert!(rig.sema.take() == ready, "model: the next waiter finds the event, and no other");
     rig.give_up();

@@ -1,6 +1,168 @@
-//! Models of `waiters`.
+//! Models of `waiters`: the count that says who sleeps, and the flag that calls the poller back.
 
-use crate::harness::Model;
+use std::sync::Arc;
+use std::task::Waker;
+
+use loom::sync::{Condvar, Mutex};
+use netpoll_core::sema::{Arm, Commit, Sema, Unblock};
+use netpoll_core::waiters::{BreakFlag, Waiters};
+
+use super::kit::{Plain, Posted, race, race3};
+use crate::harness::{Expect, Model};
 
 /// The models of this word.
-pub const MODELS: &[Model] = &[];
+pub const MODELS: &[Model] = &[
+    model("m07_break_against_poller", 2, None, Expect::Green, || one_breaker(Order::DrainThenClear)),
+    model("m07_two_breaks_against_poller", 3, Some(3), Expect::Green, two_breakers),
+    model("m07_clear_before_drain_eats_a_break", 2, None, Expect::Deadlock, || {
+        one_breaker(Order::ClearThenDrain);
+    }),
+    model("m17_count_falls_after_tasks_are_runnable", 2, None, Expect::Green, count_and_run_queue),
+    model("m17_event_against_park", 2, None, Expect::Green, event_against_park),
+];
+
+const fn model(
+    name: &'static str,
+    threads: usize,
+    bound: Option<usize>,
+    expect: Expect,
+    body: fn(),
+) -> Model {
+    Model { name, threads, bound, expect, body }
+}
+
+/// What the poller does when it comes back.
+#[derive(Clone, Copy, PartialEq)]
+enum Order {
+    DrainThenClear,
+    /// Wrong: a write that comes between the two is drained, and its flag stays.
+    ClearThenDrain,
+}
+
+/// The break flag, the break descriptor, and the work that two threads leave for the poller.
+struct Rig {
+    flag: BreakFlag,
+    writes: Mutex<usize>,
+    readable: Condvar,
+    work: [Posted; 2],
+}
+
+impl Rig {
+    fn new() -> Arc<Rig> {
+        let (flag, work) = (BreakFlag::new(), [Posted::new(), Posted::new()]);
+        Arc::new(Rig { flag, writes: Mutex::new(0), readable: Condvar::new(), work })
+    }
+
+    fn leave(&self, work: usize) {
+        self.work[work].post();
+        if self.flag.set() {
+            *self.writes.lock().expect("no model panics in the kernel") += 1;
+            self.readable.notify_one();
+        }
+    }
+
+    fn drain(&self) -> usize {
+        std::mem::take(&mut *self.writes.lock().expect("no model panics in the kernel"))
+    }
+
+    /// A blocking poll; returns the writes that it drained.
+    fn poll(&self, order: Order) -> usize {
+        let mut writes = self.writes.lock().expect("no model panics in the kernel");
+        while *writes == 0 {
+            writes = self.readable.wait(writes).expect("no model panics in the kernel");
+        }
+        drop(writes);
+        if order == Order::DrainThenClear {
+            let drained = self.drain();
+            assert!(self.flag.clear(), "model: a write without a flag");
+            drained
+        } else {
+            self.flag.clear();
+            self.drain()
+        }
+    }
+
+    /// Polls until the first `n` pieces of work are seen.
+    fn poll_until(&self, n: usize, order: Order) {
+        let mut polls = 0;
+        while !self.work[..n].iter().all(Posted::is_posted) {
+            let drained = self.poll(order);
+            polls += 1;
+            assert!(drained <= 1 || order == Order::ClearThenDrain, "model: {drained} writes for one poll");
+            assert!(polls <= 2, "model: {polls} polls for two breaks");
+        }
+    }
+}
+
+/// Two pieces of work, one after the other, each with its break.
+fn one_breaker(order: Order) {
+    let rig = Rig::new();
+    race(
+        &rig,
+        move |rig| rig.poll_until(2, order),
+        |rig| {
+            rig.leave(0);
+            rig.leave(1);
+        },
+    );
+}
+
+fn two_breakers() {
+    let poll = |rig: &Rig| rig.poll_until(2, Order::DrainThenClear);
+    race3(&Rig::new(), poll, |rig| rig.leave(0), |rig| rig.leave(1));
+}
+
+/// A semaphore with its count, and a run queue.
+struct Count {
+    sema: Sema<2>,
+    waiters: Waiters,
+    run_queue: Plain<Option<Waker>>,
+}
+
+impl Count {
+    fn new() -> Arc<Count> {
+        Arc::new(Count { sema: Sema::new(), waiters: Waiters::new(), run_queue: Plain::new(None) })
+    }
+
+    fn park(&self) -> bool {
+        match self.sema.arm(&self.waiters) {
+            Arm::Armed(armed) => armed.commit(Waker::noop()).0 == Commit::Parked,
+            _ => false,
+        }
+    }
+
+    /// An event; the task is put into the run queue before the count falls.
+    fn event(&self) {
+        if let Unblock::Woke(waker) = self.sema.unblock(0, true) {
+            assert!(self.waiters.get() >= 1, "model: fewer waiters are counted than were parked");
+            self.run_queue.replace(Some(waker));
+            self.waiters.sub(1);
+        }
+    }
+}
+
+/// Who sees that nobody waits sees the task that did.
+fn count_and_run_queue() {
+    let count = Count::new();
+    assert!(count.park(), "model: nothing forbids to park");
+    let look = |count: &Count| {
+        if count.waiters.get() == 0 {
+            let task = count.run_queue.replace(None);
+            assert!(task.is_some(), "model: the task is neither waiting nor runnable");
+        }
+    };
+    race(&count, look, Count::event);
+}
+
+/// The count of a task that parks is there before an event can take it away.
+fn event_against_park() {
+    let count = Count::new();
+    let (parked, ()) = race(&count, Count::park, Count::event);
+    let left = count.waiters.get();
+    let waits = count.sema.is_parked();
+    assert!(
+        left == usize::from(waits),
+        "model: {left} waiters are counted, parked: {parked}, still: {waits}"
+    );
+    count.sema.retract(&count.waiters);
+}

@@ -1,18 +1,17 @@
-//! TCP: listeners, streams, and sockets that are neither yet.
+//! TCP: listeners and streams.
+
+mod socket;
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::time::Instant;
 
 use netpoll_core::poll_key::{Mode, Modes};
 
 use super::addr::ToSocketAddrs;
-use crate::error::OpError;
 use crate::fd::{Fd, Kind};
-use crate::netpoll::Netpoll;
-use crate::sys::socket::{self, Connect, Domain};
+use crate::sys::socket as sys;
+pub use socket::TcpSocket;
 
 /// A socket that listens for connections.
 ///
@@ -36,7 +35,7 @@ impl TcpListener {
             let socket = TcpSocket::of(&address)?;
             socket.set_reuseaddr(true)?;
             socket.bind(address)?;
-            socket.listen(socket::somaxconn())
+            socket.listen(sys::somaxconn())
         })
         .await
     }
@@ -54,8 +53,8 @@ impl TcpListener {
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
         let accepted = self.fd.run(Mode::Read, |fd| {
             loop {
-                match socket::accept(fd) {
-                    Err(error) if socket::is_aborted(&error) => {}
+                match sys::accept(fd) {
+                    Err(error) if sys::is_aborted(&error) => {}
                     result => return result,
                 }
             }
@@ -76,7 +75,7 @@ impl TcpListener {
     ///
     /// Closed.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.fd.with(socket::sock_name).map_err(|error| self.fd.error("local_addr", error))
+        self.fd.with(sys::sock_name).map_err(|error| self.fd.error("local_addr", error))
     }
 
     /// From `deadline` on every accept fails with `TimedOut`, one that waits now too, even if a connection waits. It
@@ -134,7 +133,7 @@ impl TcpStream {
     ///
     /// Closed, `TimedOut` for the deadline, `ConnectionReset` and others of the kernel.
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.fd.read(buffer.is_empty(), |fd| socket::recv(fd, buffer));
+        let read = self.fd.read(buffer.is_empty(), |fd| sys::recv(fd, buffer));
         read.await.map_err(|error| self.fd.error("read", error))
     }
 
@@ -165,7 +164,7 @@ impl TcpStream {
     pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let peeked = self.fd.read(buffer.is_empty(), |fd| {
             // The bytes are still there, however few.
-            socket::peek(fd, buffer).map(|read| socket::Read { drained: false, ..read })
+            sys::peek(fd, buffer).map(|read| sys::Read { drained: false, ..read })
         });
         peeked.await.map_err(|error| self.fd.error("peek", error))
     }
@@ -178,7 +177,7 @@ impl TcpStream {
     ///
     /// Closed, `TimedOut` for the deadline, `BrokenPipe` or `ConnectionReset` when the peer is gone.
     pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.fd.run(Mode::Write, |fd| socket::send(fd, bytes));
+        let written = self.fd.run(Mode::Write, |fd| sys::send(fd, bytes));
         written.await.map_err(|error| self.fd.error("write", error))
     }
 
@@ -190,7 +189,7 @@ impl TcpStream {
     ///
     /// As [`TcpStream::write`]; any part may have been written.
     pub async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
-        let written = self.fd.write_all(bytes, socket::send);
+        let written = self.fd.write_all(bytes, sys::send);
         written.await.map_err(|error| self.fd.error("write", error))
     }
 
@@ -200,7 +199,7 @@ impl TcpStream {
     ///
     /// Closed, `NotConnected` when the peer is gone.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.fd.with(|fd| socket::shutdown(fd, how)).map_err(|error| self.fd.error("shutdown", error))
+        self.fd.with(|fd| sys::shutdown(fd, how)).map_err(|error| self.fd.error("shutdown", error))
     }
 
     /// True once the poller has seen that the peer closed or shut down its writing half, or reset the connection; one
@@ -247,7 +246,7 @@ impl TcpStream {
     ///
     /// Closed.
     pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
-        self.fd.with(|fd| socket::set_nodelay(fd, on)).map_err(|error| self.fd.error("set_nodelay", error))
+        self.fd.with(|fd| sys::set_nodelay(fd, on)).map_err(|error| self.fd.error("set_nodelay", error))
     }
 
     /// The address on this side.
@@ -256,7 +255,7 @@ impl TcpStream {
     ///
     /// Closed.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.fd.with(socket::sock_name).map_err(|error| self.fd.error("local_addr", error))
+        self.fd.with(sys::sock_name).map_err(|error| self.fd.error("local_addr", error))
     }
 
     /// The address on the other side.
@@ -265,7 +264,7 @@ impl TcpStream {
     ///
     /// Closed, `NotConnected` when the peer is gone.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.fd.with(socket::peer_name).map_err(|error| self.fd.error("peer_addr", error))
+        self.fd.with(sys::peer_name).map_err(|error| self.fd.error("peer_addr", error))
     }
 
     /// Closes it: tasks that wait in an operation fail with closed. When this returns the descriptor's number is free.
@@ -278,123 +277,6 @@ impl TcpStream {
     pub async fn close(&self) -> io::Result<()> {
         self.fd.close().await.map_err(|error| self.fd.error("close", error))
     }
-}
-
-/// A TCP socket that is neither listening nor connected yet, to set what must be set before.
-#[derive(Debug)]
-pub struct TcpSocket {
-    fd: OwnedFd,
-}
-
-impl TcpSocket {
-    /// A socket for IPv4.
-    ///
-    /// # Errors
-    ///
-    /// `EMFILE`, `ENFILE`, `ENOBUFS`.
-    pub fn new_v4() -> io::Result<Self> {
-        Self::new(Domain::V4)
-    }
-
-    /// A socket for IPv6.
-    ///
-    /// # Errors
-    ///
-    /// As [`TcpSocket::new_v4`], and `EAFNOSUPPORT` on a host without IPv6.
-    pub fn new_v6() -> io::Result<Self> {
-        Self::new(Domain::V6)
-    }
-
-    fn new(domain: Domain) -> io::Result<Self> {
-        let fd =
-            socket::socket(domain, socket::Kind::Stream).map_err(|error| OpError::new("socket", error))?;
-        let socket = Self { fd };
-        // Linux hands it on from a listener to its connections.
-        socket.fallible("set_nodelay", None, |fd| socket::set_nodelay(fd, true))?;
-        Ok(socket)
-    }
-
-    fn of(address: &SocketAddr) -> io::Result<Self> {
-        Self::new(Domain::of(address))
-    }
-
-    fn fallible<T>(
-        &self,
-        op: &'static str,
-        address: Option<SocketAddr>,
-        call: impl FnOnce(std::os::fd::BorrowedFd<'_>) -> io::Result<T>,
-    ) -> io::Result<T> {
-        call(self.fd.as_fd()).map_err(|error| OpError::new(op, error).between(address, None).into())
-    }
-
-    /// Lets a listener bind while old connections of its port are in TIME_WAIT.
-    ///
-    /// # Errors
-    ///
-    /// None that a sound process meets.
-    pub fn set_reuseaddr(&self, on: bool) -> io::Result<()> {
-        self.fallible("set_reuseaddr", None, |fd| socket::set_reuseaddr(fd, on))
-    }
-
-    /// Lets several listeners share a port, among which the kernel spreads connections.
-    ///
-    /// # Errors
-    ///
-    /// What a kernel without it says.
-    pub fn set_reuseport(&self, on: bool) -> io::Result<()> {
-        self.fallible("set_reuseport", None, |fd| socket::set_reuseport(fd, on))
-    }
-
-    /// Gives it a local address; port 0 lets the kernel choose.
-    ///
-    /// # Errors
-    ///
-    /// `AddrInUse`, `AddrNotAvailable`, `PermissionDenied`, with the address.
-    pub fn bind(&self, address: SocketAddr) -> io::Result<()> {
-        self.fallible("bind", Some(address), |fd| socket::bind(fd, &address))
-    }
-
-    /// Turns it to a listener whose queue holds up to `backlog` connections, at most the kernel's own limit.
-    ///
-    /// # Errors
-    ///
-    /// `AddrInUse`, and those of watching a descriptor.
-    pub fn listen(self, backlog: i32) -> io::Result<TcpListener> {
-        self.fallible("listen", None, |fd| socket::listen(fd, backlog))?;
-        Ok(TcpListener { fd: watch("listen", self.fd, Kind::Other)? })
-    }
-
-    /// Connects it.
-    ///
-    /// Dropped: the attempt is given up and the socket closed.
-    ///
-    /// # Errors
-    ///
-    /// As [`TcpStream::connect`].
-    pub async fn connect(self, address: SocketAddr) -> io::Result<TcpStream> {
-        let failed = |error| io::Error::from(OpError::new("connect", error).between(None, Some(address)));
-        // First the call and then the poller: a socket that is not connecting yet would report a hang-up.
-        let connect = socket::connect(self.fd.as_fd(), &address).map_err(failed)?;
-        let fd = watch("connect", self.fd, Kind::Stream)?;
-        if connect == Connect::InProgress {
-            // Ready is a hint: connected is what has neither an error nor no peer.
-            let connected = fd.run(Mode::Write, |fd| match socket::socket_error(fd)? {
-                Some(error) => Err(error),
-                None => socket::peer_name(fd).map(drop).map_err(|error| match error.kind() {
-                    io::ErrorKind::NotConnected => io::ErrorKind::WouldBlock.into(),
-                    _ => error,
-                }),
-            });
-            connected.await.map_err(failed)?;
-        }
-        Ok(TcpStream { fd })
-    }
-}
-
-/// Gives a socket to the poller of this thread's runtime.
-fn watch(op: &'static str, fd: OwnedFd, kind: Kind) -> io::Result<Fd> {
-    let watched = Netpoll::current().and_then(|netpoll: Arc<Netpoll>| Fd::new(netpoll, fd, kind));
-    watched.map_err(|error| OpError::new(op, error).into())
 }
 
 /// Tries one address after another; the error is that of the last.
