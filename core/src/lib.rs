@@ -49,8 +49,8 @@
 //!
 //! # Reading order
 //!
-//! [`sema`], [`poll_desc`], [`poll_cache`]; then [`poll_info`], [`deadline`], [`waiters`], [`fd_mutex`]; the scheduler's
-//! words [`runq`], [`idle`], [`turn`] stand by themselves.
+//! [`sema`], [`poll_desc`], [`poll_cache`]; then [`poll_info`], [`deadline`], [`waiters`], [`fd_mutex`], [`drained`]; the
+//! scheduler's words [`runq`], [`idle`], [`turn`], [`inbox`] stand by themselves.
 //!
 //! # Concordance with Go 1.27
 //!
@@ -86,6 +86,7 @@ pub mod drained;
 pub mod fd_mutex;
 pub mod glist;
 pub mod idle;
+pub mod inbox;
 pub mod poll_cache;
 pub mod poll_desc;
 pub mod poll_info;

@@ -154,6 +154,10 @@ impl Sched {
     /// Makes a task runnable: on the worker that this thread is, else on whichever is free. After
     /// [`Sched::close`] the task is dropped instead, which cancels it.
     pub fn put(&self, task: Runnable) {
+        if self.is_closed() {
+            // Runs the future's Drop.
+            return drop(task);
+        }
         let task = word::from_task(task);
         let place = CURRENT.try_with(|current| {
             let current = current.borrow();

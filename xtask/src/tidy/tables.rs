@@ -69,7 +69,10 @@ pub const LOOM_ROOMS: &[Room] = &[
     ("xtask/", "starts the models and links nothing"),
 ];
 
-pub const ORDERING_ROOMS: &[Room] = &[("core/src/", "every ordering is explained there, and loom sees it")];
+pub const ORDERING_ROOMS: &[Room] = &[
+    ("core/src/", "every ordering is explained there, and loom sees it"),
+    ("loom-tests/", "the surroundings of a model: its kernel, its payloads, its counters"),
+];
 
 pub const KERNEL_ROOMS: &[Room] =
     &[("std-rt/src/sys.rs", "the kernel's door is one module"), ("std-rt/src/sys/", "the same module")];

@@ -1,0 +1,136 @@
+//! One poll: the kernel is asked, its events go to their descriptors, due timers fire, and the tasks to be run go up.
+
+use std::io;
+use std::task::Waker;
+use std::time::Duration;
+
+use netpoll_core::glist::GList;
+use netpoll_core::poll_desc::Delivered;
+
+use super::Netpoll;
+use super::timers::Entry;
+use crate::sys::Events;
+
+/// Events taken from the kernel at a time (Go: 128).
+const EVENTS: usize = 256;
+
+/// Wakers that fit on their way up: two for each event.
+const READY: usize = 2 * EVENTS;
+
+/// Timers that one poll fires at most; the rest stays due for the next, so that a burst of timers does not stall the
+/// network.
+const EXPIRATIONS: usize = 256;
+
+/// What a thread needs to poll: kept by the thread, reused, so that a poll allocates nothing.
+pub struct Scratch {
+    events: Events,
+    list: GList<READY>,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Scratch {
+    /// Room for one poll.
+    pub fn new() -> Self {
+        Self { events: Events::with_capacity(EVENTS), list: GList::new() }
+    }
+
+    /// At most `n` events in the next poll (1 to 256): as many tasks as there is room for in the caller's queue.
+    pub fn limit_events(&mut self, n: usize) {
+        self.events.set_limit(n.clamp(1, EVENTS));
+    }
+
+    /// The tasks that the last poll made ready, in the order of their events.
+    pub fn drain(&mut self) -> impl Iterator<Item = Waker> {
+        self.list.drain()
+    }
+
+    /// How many tasks the last poll made ready.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// The last poll made nobody ready.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+impl Netpoll {
+    /// Polls the kernel once and fires the timers that are due. The tasks that are to be run are in `scratch`; their
+    /// number without those of timers is returned, to be given to [`Netpoll::runnable`] once they are in a queue.
+    ///
+    /// `until` is the time to sleep until if nothing happens: none for no end, 0 for no sleep at all. The caller holds
+    /// the [`Turn`], and for a sleep has published `until` there.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's wait, none of which a sound process meets. Timers are fired even then.
+    pub fn netpoll(&self, until: Option<u64>, scratch: &mut Scratch) -> io::Result<usize> {
+        let timeout =
+            until.map(|at| Duration::from_nanos(at.saturating_sub(if at == 0 { 0 } else { self.now() })));
+        self.counts.polls.inc();
+        let waited = self.poller.wait(&mut scratch.events, timeout);
+        if matches!(waited, Ok(true)) {
+            // After the descriptor is drained and before anybody looks for work.
+            self.break_flag.clear();
+        }
+        let woken = self.deliver(scratch) + self.fire(&mut scratch.list);
+        self.counts.events.add(scratch.events.len());
+        if scratch.is_empty() {
+            self.counts.empty_polls.inc();
+        }
+        waited.map(|_| woken)
+    }
+
+    /// Each event to its descriptor.
+    fn deliver(&self, scratch: &mut Scratch) -> usize {
+        let mut woken = 0;
+        for event in scratch.events.iter() {
+            let Some(desc) = self.cache.get(event.key) else {
+                self.counts.stale_events.inc();
+                continue;
+            };
+            match desc.ready(event, &mut scratch.list) {
+                Delivered::Woken(n) => woken += n,
+                Delivered::Stale => self.counts.stale_events.inc(),
+                Delivered::NoRoom => unreachable!("the list holds two wakers for each event"),
+            }
+        }
+        woken
+    }
+
+    /// Fires what is due, within the bound of a turn and the room of the list.
+    fn fire(&self, list: &mut GList<READY>) -> usize {
+        let mut woken = 0;
+        let mut timers = self.lock_timers();
+        if timers.len() == 0 {
+            return 0;
+        }
+        let now = self.now();
+        for _ in 0..EXPIRATIONS {
+            if list.room() < 2 {
+                break;
+            }
+            let Some((_, entry)) = timers.wheel.pop(now) else { break };
+            self.counts.timers_fired.inc();
+            match entry {
+                Entry::Task(waker) => list.push(waker),
+                Entry::Descriptor(key) => {
+                    timers.fired(key.slot);
+                    let Some(desc) = self.cache.get(key) else { continue };
+                    let (n, again) = desc.expire(now as usize, list);
+                    woken += n;
+                    if let Some(at) = again {
+                        timers.put(key, at as u64);
+                    }
+                }
+            }
+        }
+        woken
+    }
+}
