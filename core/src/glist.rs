@@ -50,6 +50,6 @@ impl<const N: usize> GList<N> {
 
     /// Takes all wakers out, first come first; the list is empty afterwards.
     pub fn drain(&mut self) -> impl Iterator<Item = Waker> {
-        core::mem::take(&mut self.wakers).into_iter()
+        self.wakers.drain(..)
     }
 }

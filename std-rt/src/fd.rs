@@ -9,28 +9,26 @@
 //!
 //! This layer knows only a `Waker`: any executor may sit on top.
 
-mod lock;
+mod op;
 pub mod queue;
 
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
-use std::task::{Context, Poll, Waker};
+use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use atomic_waker::AtomicWaker;
 use netpoll_core::drained::Drained;
 use netpoll_core::fd_mutex::{FdMutex, Unlock};
-use netpoll_core::poll_desc::Wait;
 use netpoll_core::poll_key::{Mode, Modes, PollKey};
 use netpoll_core::waiters::BreakFlag;
 
 use crate::error::{self, OpError};
 use crate::netpoll::Netpoll;
 use crate::sys::{SharedFd, socket};
-use lock::Locking;
+use op::Op;
 use queue::LockQueue;
 
 /// What a short read means.
@@ -94,84 +92,53 @@ impl Fd {
     /// room for any byte: then nothing is read and nothing is waited for.
     ///
     /// Dropped: nothing has been read, and a readiness that came stays for the next read.
-    pub async fn read(
+    #[inline]
+    pub fn read(
         &self,
         empty: bool,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<socket::Read>,
-    ) -> io::Result<usize> {
-        let _lock = self.lock(Mode::Read).await?;
-        if empty {
-            return Ok(0);
-        }
-        let desc = self.netpoll.desc(self.key);
-        // The last read took all there was. Neither call nor reset: the reset would drop an edge that came since.
-        let mut skip = self.drained.take() && !desc.info().must_look();
-        loop {
-            if !std::mem::take(&mut skip) {
-                desc.reset(Mode::Read).map_err(error::refused)?;
-                match call(self.io.borrow()) {
-                    Ok(read) => {
-                        self.drained.set(read.drained && self.kind == Kind::Stream);
-                        return Ok(read.n);
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                    Err(error) => return Err(error),
-                }
+    ) -> impl Future<Output = io::Result<usize>> {
+        Op::new(self, Mode::Read, move |fd| {
+            if empty {
+                return Ok(Some(0));
             }
-            self.wait(Mode::Read).await?;
-        }
+            let read = call(fd)?;
+            self.drained.set(read.drained && self.kind == Kind::Stream);
+            Ok(Some(read.n))
+        })
     }
 
     /// Makes a call that is not a read of bytes until it does not say `WouldBlock`: write, accept, the end of a
     /// connect.
     ///
     /// Dropped: the call has not succeeded, and a readiness that came stays for the next one.
-    pub async fn run<T>(
+    #[inline]
+    pub fn run<T>(
         &self,
         mode: Mode,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
-    ) -> io::Result<T> {
-        let _lock = self.lock(mode).await?;
-        self.run_locked(mode, &mut call).await
+    ) -> impl Future<Output = io::Result<T>> {
+        Op::new(self, mode, move |fd| call(fd).map(Some))
     }
 
     /// Writes all of `bytes` under one lock, so that another task's bytes do not come in between.
     ///
     /// Dropped: any part of the bytes may have been written.
-    pub async fn write_all(
-        &self,
-        mut bytes: &[u8],
-        mut call: impl FnMut(BorrowedFd<'_>, &[u8]) -> io::Result<usize>,
-    ) -> io::Result<()> {
-        let _lock = self.lock(Mode::Write).await?;
-        while !bytes.is_empty() {
-            match self.run_locked(Mode::Write, &mut |fd| call(fd, bytes)).await? {
-                0 => return Err(io::ErrorKind::WriteZero.into()),
-                n => bytes = &bytes[n..],
+    #[inline]
+    pub fn write_all<'a>(
+        &'a self,
+        mut bytes: &'a [u8],
+        mut call: impl FnMut(BorrowedFd<'_>, &[u8]) -> io::Result<usize> + 'a,
+    ) -> impl Future<Output = io::Result<()>> + 'a {
+        Op::new(self, Mode::Write, move |fd| {
+            if !bytes.is_empty() {
+                match call(fd, bytes)? {
+                    0 => return Err(io::ErrorKind::WriteZero.into()),
+                    n => bytes = &bytes[n..],
+                }
             }
-        }
-        Ok(())
-    }
-
-    async fn run_locked<T>(
-        &self,
-        mode: Mode,
-        call: &mut impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
-    ) -> io::Result<T> {
-        let desc = self.netpoll.desc(self.key);
-        loop {
-            // A remembered write readiness is not dropped first: every event of a socket brings one along, and it costs
-            // no more than one more try after the next `EAGAIN`.
-            match mode {
-                Mode::Read => desc.reset(mode),
-                Mode::Write => desc.check_err(mode),
-            }
-            .map_err(error::refused)?;
-            match call(self.io.borrow()) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(mode).await?,
-                result => return result,
-            }
-        }
+            Ok(bytes.is_empty().then_some(()))
+        })
     }
 
     /// Makes a call that never waits, under a reference only.
@@ -235,7 +202,7 @@ impl Fd {
         self.netpoll.evict(self.key);
         if let Some(cold) = self.cold.get() {
             for queue in &cold.queues {
-                let queued = lock::locked(queue).close();
+                let queued = op::locked(queue).close();
                 queued.for_each(Waker::wake);
             }
         }
@@ -261,11 +228,7 @@ impl Fd {
         &self.cold().queues[mode as usize]
     }
 
-    /// The right to a direction: one task has it, the others queue.
-    fn lock(&self, mode: Mode) -> Locking<'_> {
-        Locking::new(self, mode)
-    }
-
+    /// Gives a direction back, or hands it to the next operation in the queue.
     fn unlock(&self, mode: Mode) {
         loop {
             match self.mutex.unlock(mode) {
@@ -277,17 +240,12 @@ impl Fd {
                     return;
                 }
             }
-            match lock::locked(self.queue(mode)).deliver() {
+            match op::locked(self.queue(mode)).deliver() {
                 queue::Deliver::Wake(waker) => return waker.wake(),
                 queue::Deliver::Left => return,
                 queue::Deliver::UnlockAgain => {}
             }
         }
-    }
-
-    /// Parks the task until the direction is worth another try.
-    fn wait(&self, mode: Mode) -> Waiting<'_> {
-        Waiting { fd: self, mode, parked: false }
     }
 
     /// Says which operation failed, on which descriptor and between which addresses.
@@ -308,34 +266,5 @@ impl Drop for Fd {
             let _ = self.destroy();
         }
         self.netpoll.free(self.key);
-    }
-}
-
-/// A task that waits for a direction to become ready.
-struct Waiting<'a> {
-    fd: &'a Fd,
-    mode: Mode,
-    parked: bool,
-}
-
-impl Future for Waiting<'_> {
-    type Output = io::Result<()>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let wait = self.fd.netpoll.wait(self.fd.key, self.mode, cx);
-        self.parked = wait == Wait::Parked;
-        match wait {
-            Wait::Ready => Poll::Ready(Ok(())),
-            Wait::Parked | Wait::Again => Poll::Pending,
-            Wait::Failed(why) => Poll::Ready(Err(error::refused(why))),
-        }
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        if self.parked {
-            self.fd.netpoll.retract(self.fd.key, self.mode);
-        }
     }
 }

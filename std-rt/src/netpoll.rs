@@ -3,7 +3,7 @@
 //! It polls when a thread asks it to, and hands up the tasks that are to be run; it wakes nobody itself and knows no
 //! scheduler. Several can live in one process.
 //!
-//! The way of an event: [`Netpoll::netpoll`] → `Poller::wait`; then for each event [`PollCache::get`] →
+//! The way of an event: [`Netpoll::netpoll`] → `Poller::wait`; then for each event `PollCache::get` →
 //! [`PollDesc::ready`] → `Sema::unblock`; the list goes up.
 
 mod blocks;

@@ -37,7 +37,7 @@ fn one_slot() -> Arc<Slots<1>> {
 
 /// An error event that the kernel handed out under `key`, as the poller delivers it.
 fn deliver<const LEN: usize>(slots: &Slots<LEN>, key: PollKey) -> Delivered {
-    let flags = EventFlags { event_err: true, read_hup: false, hup: false, err: true };
+    let flags = EventFlags { event_err: true, err: true, ..EventFlags::default() };
     let mut list = GList::<2>::new();
     let Some(desc) = slots.cache.get(key) else { return Delivered::Stale };
     let delivered = desc.ready(Event { key, modes: Modes::BOTH, flags }, &mut list);

@@ -19,8 +19,13 @@ const fn green(name: &'static str, threads: usize, body: fn()) -> Model {
     Model { name, threads, bound: None, expect: Expect::Green, body }
 }
 
-const HUP: EventFlags = EventFlags { event_err: false, read_hup: false, hup: true, err: false };
-const ERR: EventFlags = EventFlags { event_err: true, read_hup: false, hup: false, err: true };
+fn hup() -> EventFlags {
+    EventFlags { hup: true, ..EventFlags::default() }
+}
+
+fn error() -> EventFlags {
+    EventFlags { event_err: true, err: true, ..EventFlags::default() }
+}
 
 struct Rig {
     info: AtomicInfo<2>,
@@ -51,14 +56,14 @@ fn payload_through_peer_closed() {
     };
     race(&Rig::new(), look, |rig| {
         rig.payload.set(1);
-        assert!(rig.info.set_event(0, HUP), "model: the event is of this generation");
+        assert!(rig.info.set_event(0, hup()), "model: the event is of this generation");
     });
 }
 
 /// Two events by the poller and a close: closing and the sticky bits stay, the error is as the last event said.
 fn closing_against_event() {
     let rig = Rig::new();
-    let events = |rig: &Rig| rig.info.set_event(0, ERR) && rig.info.set_event(0, HUP);
+    let events = |rig: &Rig| rig.info.set_event(0, error()) && rig.info.set_event(0, hup());
     let (events, first) = race(&rig, events, |rig| rig.info.publish_closing());
     assert!(events && first, "model: the events are of this generation, and nobody else closes");
     let info = rig.info.get();

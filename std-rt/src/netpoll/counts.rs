@@ -1,8 +1,8 @@
-//! What a [`Netpoll`](super::Netpoll) counts.
+//! What a [`Netpoll`](super::Netpoll)(super::Netpoll) counts.
 
 use netpoll_core::counter::Counter;
 
-/// Numbers of one [`Netpoll`] since it was made.
+/// Numbers of one [`Netpoll`](super::Netpoll) since it was made.
 #[derive(Debug, Default)]
 pub struct Counts {
     /// Calls of the kernel's wait.

@@ -1,0 +1,220 @@
+//! The one skeleton of every operation, as one future: lock, reset, call, wait, again.
+//!
+//! | state | holds | leaves it by |
+//! |---|---|---|
+//! | `Start` | nothing | taking the direction's lock, queueing for it, or failing since the descriptor is closed |
+//! | `Queued` | a place in the queue | being handed the lock, or thrown out by close |
+//! | `Locked` | the lock and a reference | the call's result, or parking |
+//! | `Parked` | the same, and its waker is in the semaphore | an event, a deadline, close |
+//! | `Done` | nothing | - |
+//!
+//! Dropped in any state it gives back what it holds: a place in the queue, a lock that was handed to it in the meantime,
+//! a parking. A readiness that came for it stays for the next operation.
+
+use std::future::Future;
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+
+use netpoll_core::fd_mutex::Lock;
+use netpoll_core::poll_desc::Wait;
+use netpoll_core::poll_key::Mode;
+
+use super::Fd;
+use super::queue::{Enqueue, LockQueue, Look, Ticket, Withdraw};
+use crate::error;
+
+/// Nothing foreign runs under the queue's lock, so a panic cannot leave it in the middle of something.
+pub(super) fn locked(queue: &Mutex<LockQueue<Waker>>) -> MutexGuard<'_, LockQueue<Waker>> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+enum State {
+    Start,
+    Queued(Ticket),
+    Locked,
+    Parked,
+    Done,
+}
+
+/// An operation on one direction. `call` makes the system call; `Ok(None)` says that it has got on and wants to be called
+/// again, `WouldBlock` that there is nothing to be got.
+#[must_use = "an operation does nothing until it is awaited"]
+pub(super) struct Op<'a, F> {
+    fd: &'a Fd,
+    mode: Mode,
+    state: State,
+    call: F,
+}
+
+// The call is not pinned: it is only ever called by reference.
+impl<F> Unpin for Op<'_, F> {}
+
+impl<'a, F> Op<'a, F> {
+    #[inline]
+    pub(super) fn new<T>(fd: &'a Fd, mode: Mode, call: F) -> Self
+    where
+        F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>,
+    {
+        Self { fd, mode, state: State::Start, call }
+    }
+
+    /// The right to the direction: one operation has it, the others queue.
+    #[inline]
+    fn lock(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.state {
+            State::Locked | State::Parked => Poll::Ready(Ok(())),
+            State::Start => match self.fd.mutex.lock(self.mode) {
+                Lock::Locked => self.locked(),
+                Lock::Closed => self.closed(),
+                Lock::Queued => self.enqueue(cx.waker()),
+            },
+            State::Queued(_) => self.look(cx.waker()),
+            State::Done => panic!("an operation was polled after it had given its result"),
+        }
+    }
+
+    #[inline]
+    fn locked(&mut self) -> Poll<io::Result<()>> {
+        self.state = State::Locked;
+        Poll::Ready(Ok(()))
+    }
+
+    fn closed(&mut self) -> Poll<io::Result<()>> {
+        self.state = State::Done;
+        Poll::Ready(Err(error::closed()))
+    }
+
+    /// Another operation holds the lock: a place in the queue.
+    #[cold]
+    fn enqueue(&mut self, waker: &Waker) -> Poll<io::Result<()>> {
+        let enqueued = locked(self.fd.queue(self.mode)).enqueue(waker.clone());
+        match enqueued {
+            Enqueue::Granted(_) => self.locked(),
+            Enqueue::Closed(_) => self.closed(),
+            Enqueue::Waiting(ticket) => {
+                self.state = State::Queued(ticket);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Polled while it is in the queue.
+    #[cold]
+    fn look(&mut self, waker: &Waker) -> Poll<io::Result<()>> {
+        let State::Queued(ticket) = &self.state else { return self.closed() };
+        let mut queue = locked(self.fd.queue(self.mode));
+        match queue.look(ticket) {
+            Look::Waiting(old) => {
+                let old = (!old.will_wake(waker)).then(|| std::mem::replace(old, waker.clone()));
+                drop(queue);
+                drop(old);
+                Poll::Pending
+            }
+            Look::Granted => {
+                drop(queue);
+                self.locked()
+            }
+            Look::Closed => {
+                drop(queue);
+                self.closed()
+            }
+        }
+    }
+
+    /// The last read took all there was, and nothing says that more was queued behind it: neither call nor reset, which
+    /// would drop an edge that came since.
+    #[inline]
+    fn skips_call(&self) -> bool {
+        let fd = self.fd;
+        self.mode == Mode::Read && fd.drained.take() && !fd.netpoll.desc(fd.key).info().must_look()
+    }
+
+    /// Before a call: may the direction go on? A read drops a remembered readiness, which stands for what the call will
+    /// find. A write leaves it: every event of a socket brings one along, and it costs no more than one more try after
+    /// the next `EAGAIN`.
+    #[inline]
+    fn prepare(&self) -> io::Result<()> {
+        let desc = self.fd.netpoll.desc(self.fd.key);
+        let ready = match self.mode {
+            Mode::Read => desc.reset(Mode::Read),
+            Mode::Write => desc.check_err(Mode::Write),
+        };
+        ready.map_err(error::refused)
+    }
+}
+
+impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>> Op<'_, F> {
+    /// Calls and waits in turn, under the lock.
+    #[inline]
+    fn attempt(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let mut wait = matches!(self.state, State::Parked) || self.skips_call();
+        loop {
+            if wait {
+                self.state = State::Locked;
+                match self.fd.netpoll.wait(self.fd.key, self.mode, cx) {
+                    Wait::Ready => {}
+                    Wait::Parked => {
+                        self.state = State::Parked;
+                        return Poll::Pending;
+                    }
+                    Wait::Again => {
+                        // Not parked, but woken already: the next poll waits first, as if it had been.
+                        self.state = State::Parked;
+                        return Poll::Pending;
+                    }
+                    Wait::Failed(why) => return Poll::Ready(Err(error::refused(why))),
+                }
+            }
+            self.prepare()?;
+            match (self.call)(self.fd.io.borrow()) {
+                Ok(Some(value)) => return Poll::Ready(Ok(value)),
+                Ok(None) => wait = false,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait = true,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>> Future for Op<'_, F> {
+    type Output = io::Result<T>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let this = &mut *self;
+        ready!(this.lock(cx))?;
+        let result = ready!(this.attempt(cx));
+        this.state = State::Done;
+        this.fd.unlock(this.mode);
+        Poll::Ready(result)
+    }
+}
+
+impl<F> Drop for Op<'_, F> {
+    #[inline]
+    fn drop(&mut self) {
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Start | State::Done => {}
+            State::Queued(ticket) => self.withdraw(ticket),
+            State::Locked => self.fd.unlock(self.mode),
+            State::Parked => {
+                self.fd.netpoll.retract(self.fd.key, self.mode);
+                self.fd.unlock(self.mode);
+            }
+        }
+    }
+}
+
+impl<F> Op<'_, F> {
+    #[cold]
+    fn withdraw(&self, ticket: Ticket) {
+        let withdrawn = locked(self.fd.queue(self.mode)).withdraw(ticket, || self.fd.mutex.leave(self.mode));
+        match withdrawn {
+            Withdraw::Unlock => self.fd.unlock(self.mode),
+            Withdraw::Done(waker) => drop(waker),
+        }
+    }
+}
