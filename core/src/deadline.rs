@@ -104,15 +104,21 @@ impl Deadline {
         When::from_word(self.word.load(Ordering::Relaxed)) // pair: deadline::set, deadline::expire
     }
 
+    /// True once the deadline has passed.
+    #[inline]
+    pub fn is_expired(&self) -> bool {
+        self.word.load(Ordering::Relaxed) == EXPIRED // pair: deadline::set, deadline::expire
+    }
+
     /// Puts another deadline in force. The caller's fence follows.
     #[inline]
     pub(crate) fn set(&self, when: When) {
-        self.word.swap(when.to_word(), Ordering::Relaxed); // pair: deadline::get
+        self.word.swap(when.to_word(), Ordering::Relaxed); // pair: deadline::get, deadline::is_expired
     }
 
     /// Turns the deadline `found` to expired, unless another is in force by now (INV-6).
     pub(crate) fn expire(&self, found: When) -> bool {
-        // pair: deadline::get
+        // pair: deadline::get, deadline::is_expired
         let swapped =
             self.word.compare_exchange(found.to_word(), EXPIRED, Ordering::Relaxed, Ordering::Relaxed);
         swapped.is_ok()

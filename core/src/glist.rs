@@ -48,8 +48,10 @@ impl<const N: usize> GList<N> {
         );
     }
 
-    /// Takes all wakers out, first come first; the list is empty afterwards.
+    /// Takes the wakers out, first come first. Those that the caller leaves in the iterator stay in the list.
+    #[inline]
     pub fn drain(&mut self) -> impl Iterator<Item = Waker> {
-        self.wakers.drain(..)
+        self.wakers.reverse();
+        core::iter::from_fn(|| self.wakers.pop())
     }
 }

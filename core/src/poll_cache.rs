@@ -152,7 +152,8 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
     /// If the list has room for fewer than two wakers.
     pub fn free<const N: usize>(&self, key: PollKey, list: &mut GList<N>) -> usize {
         let Some(desc) = self.get(key) else { return 0 };
-        let woken = desc.evict(list);
+        // Once closing, the descriptor lets nobody park, so one eviction is enough.
+        let woken = if desc.info().closing() { 0 } else { desc.evict(list) };
         // The words are of the next generation before anybody can pop the slot: an event of the old one is refused
         // by whichever word it comes to first (INV-5).
         desc.close();

@@ -4,7 +4,7 @@
 //!
 //! A waiter writes one word and looks at another; a closer does the same the other way round:
 //!
-//! | waiter ([`PollDesc::wait`]) | closer ([`PollDesc::evict`], [`PollDesc::set_deadline`], [`PollDesc::expire`]) |
+//! | waiter ([`PollDesc::wait`], `park`) | closer ([`PollDesc::evict`], [`PollDesc::set_deadline`], [`PollDesc::expire`]) |
 //! |---|---|
 //! | rg: NIL → WAIT | info: CLOSING, or the deadline: EXPIRED |
 //! | **`fence(SeqCst)`** | **`fence(SeqCst)`** |
@@ -154,7 +154,7 @@ impl<const BITS: u32> PollDesc<BITS> {
         let info = self.info.get();
         if info.closing() {
             Err(PollErr::Closing)
-        } else if self.deadline_of(mode).get() == When::Expired {
+        } else if self.deadline_of(mode).is_expired() {
             Err(PollErr::Timeout)
         } else if info.event_err() && mode == Mode::Read {
             Err(PollErr::NotPollable)
@@ -167,16 +167,26 @@ impl<const BITS: u32> PollDesc<BITS> {
     /// `pollWait`). To be called again at every poll of the task; a second poll replaces the waker. The second
     /// value is a waker of another task whose forgotten parking was taken over: wake it once.
     ///
+    /// A readiness that is there is consumed and reported even if the direction may not go on: the caller's
+    /// [`PollDesc::reset`] before its next try says so.
+    ///
     /// Called only by the task that may arm in this direction (INV-2). A task that gives up calls
     /// [`PollDesc::retract`].
     ///
     /// # Memory ordering
     ///
     /// After `Ready`, what happened before the event's [`PollDesc::ready`] is visible.
+    #[inline]
     pub fn wait(&self, mode: Mode, waker: &Waker, waiters: &Waiters) -> (Wait, Option<Waker>) {
-        if let Err(err) = self.check_err(mode) {
-            return (Wait::Failed(err), None);
+        // The way back from a parking, and the way of an event that was faster than the task.
+        if self.sema(mode).take() {
+            return (Wait::Ready, None);
         }
+        self.park(mode, waker, waiters)
+    }
+
+    /// Arms, looks again, commits (Go's `netpollblock`).
+    fn park(&self, mode: Mode, waker: &Waker, waiters: &Waiters) -> (Wait, Option<Waker>) {
         let armed = match self.sema(mode).arm(waiters) {
             Arm::Ready => return (Wait::Ready, None),
             Arm::Busy => return (Wait::Again, None),
@@ -249,7 +259,7 @@ impl<const BITS: u32> PollDesc<BITS> {
             self.wd.set(when);
         }
         // One fence for two looks: at rg and wg if the deadline has passed, at `armed` if it is to come.
-        fence(Ordering::SeqCst); // pair: poll_desc::wait, poll_desc::expire
+        fence(Ordering::SeqCst); // pair: poll_desc::park, poll_desc::expire
         match when {
             When::Never => Ok((0, None)),
             When::Expired => Ok((self.unblock(modes, info.fdseq(), false, list).woken, None)),
@@ -293,7 +303,7 @@ impl<const BITS: u32> PollDesc<BITS> {
             read: read.is_due(now) && self.rd.expire(read),
             write: write.is_due(now) && self.wd.expire(write),
         };
-        fence(Ordering::SeqCst); // pair: poll_desc::wait
+        fence(Ordering::SeqCst); // pair: poll_desc::park
         let woken = self.unblock(expired, fdseq, false, list).woken;
         (woken, if let When::At(at) = next { Some(at) } else { None })
     }
@@ -307,7 +317,7 @@ impl<const BITS: u32> PollDesc<BITS> {
     pub fn evict<const N: usize>(&self, list: &mut GList<N>) -> usize {
         let fdseq = self.info.get().fdseq();
         self.info.publish_closing();
-        fence(Ordering::SeqCst); // pair: poll_desc::wait
+        fence(Ordering::SeqCst); // pair: poll_desc::park
         self.unblock(Modes::BOTH, fdseq, false, list).woken
     }
 
@@ -318,7 +328,9 @@ impl<const BITS: u32> PollDesc<BITS> {
         self.rg.advance(fdseq);
         self.wg.advance(fdseq);
         for word in [&self.rd, &self.wd, &self.armed] {
-            word.set(When::Never);
+            if word.get() != When::Never {
+                word.set(When::Never);
+            }
         }
         fdseq
     }
@@ -333,18 +345,19 @@ impl<const BITS: u32> PollDesc<BITS> {
         list: &mut GList<N>,
     ) -> Unblocked {
         let mut done = Unblocked { woken: 0, stale: false };
-        for (wanted, sema) in [(modes.read, &self.rg), (modes.write, &self.wg)] {
-            if !wanted {
-                continue;
+        let mut unblock = |sema: &Sema<BITS>| match sema.unblock(fdseq, ready) {
+            Unblock::Stale => done.stale = true,
+            Unblock::Nobody => {}
+            Unblock::Woke(waker) => {
+                list.push(waker);
+                done.woken += 1;
             }
-            match sema.unblock(fdseq, ready) {
-                Unblock::Stale => done.stale = true,
-                Unblock::Nobody => {}
-                Unblock::Woke(waker) => {
-                    list.push(waker);
-                    done.woken += 1;
-                }
-            }
+        };
+        if modes.read {
+            unblock(&self.rg);
+        }
+        if modes.write {
+            unblock(&self.wg);
         }
         done
     }

@@ -68,18 +68,15 @@ impl<const BITS: u32> Info<BITS> {
         (self.0 >> Self::SHIFT) as u32
     }
 
+    /// Sticky bits are added, `EVENT_ERR` is what this event says.
+    #[inline]
     fn with_event(self, flags: EventFlags) -> Self {
-        let mut word = self.0 & !EVENT_ERR;
-        for (set, bit) in [
-            (flags.event_err, EVENT_ERR),
-            (flags.read_hup, READ_HUP),
-            (flags.hup, HUP),
-            (flags.err, ERR),
-            (flags.urgent, URGENT),
-        ] {
-            word |= if set { bit } else { 0 };
-        }
-        Self(word)
+        let bit = |set: bool, bit: usize| usize::from(set) * bit;
+        let sticky = bit(flags.read_hup, READ_HUP)
+            | bit(flags.hup, HUP)
+            | bit(flags.err, ERR)
+            | bit(flags.urgent, URGENT);
+        Self(self.0 & !EVENT_ERR | bit(flags.event_err, EVENT_ERR) | sticky)
     }
 }
 

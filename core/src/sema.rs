@@ -106,6 +106,8 @@ pub enum Arm<'a, const BITS: u32> {
 pub struct Armed<'a, const BITS: u32> {
     sema: &'a Sema<BITS>,
     waiters: &'a Waiters,
+    /// The word in WAIT. Only an unblock can change it now: nobody may arm (INV-2), and BUSY is not there to be cleared.
+    word: usize,
     /// The parking was taken over (arrow 10), so it is in the count of waiters already.
     counted: bool,
 }
@@ -170,6 +172,7 @@ impl<const BITS: u32> Sema<BITS> {
     ///
     /// Called only by the task that may arm in this direction (INV-2); between two tasks that follow each other
     /// the direction's lock orders memory.
+    #[inline]
     pub fn arm<'a>(&'a self, waiters: &'a Waiters) -> Arm<'a, BITS> {
         // alone: a first guess; each branch below is decided by a compare-exchange or promises nothing
         let mut old = self.word.load(Ordering::Relaxed);
@@ -187,7 +190,10 @@ impl<const BITS: u32> Sema<BITS> {
             // Acquire: the slot as the last winner or the last parker left it.
             match self.word.compare_exchange(old, new, Ordering::Acquire, Ordering::Relaxed) // pair: sema::unblock, sema::commit
             {
-                Ok(_) => return Arm::Armed(Armed { sema: self, waiters, counted: old & STATE == PARKED }),
+                Ok(_) => {
+                    let counted = old & STATE == PARKED;
+                    return Arm::Armed(Armed { sema: self, waiters, word: new, counted });
+                }
                 Err(found) => old = found,
             }
         }
@@ -236,7 +242,7 @@ impl<const BITS: u32> Sema<BITS> {
             // Acquire: the slot as the parker left it.
             match self.word.compare_exchange(old, new, Ordering::Acquire, Ordering::Relaxed) // pair: sema::commit
             {
-                Ok(_) => return Armed { sema: self, waiters, counted: true }.abort(),
+                Ok(_) => return Armed { sema: self, waiters, word: new, counted: true }.abort(),
                 Err(found) => old = found,
             }
         }
@@ -269,12 +275,14 @@ impl<const BITS: u32> Sema<BITS> {
     }
 
     /// The caller holds the slot: it is between arm and its end, or it set BUSY (INV-4).
+    #[inline]
     fn empty_slot(&self) -> Option<Waker> {
         // SAFETY: INV-4, see above; the pointer is the cell's own and does not leave the closure.
         self.slot.with_mut(|slot| unsafe { (*slot).take() })
     }
 
     /// Leaves `waker` in the slot unless one that wakes the same task is there; hands back what it displaced.
+    #[inline]
     fn fill_slot(&self, waker: &Waker) -> Option<Waker> {
         self.slot.with_mut(|slot| {
             // SAFETY: INV-4, the caller is between arm and its end; the pointer is the cell's own.
@@ -292,24 +300,19 @@ impl<const BITS: u32> Armed<'_, BITS> {
     /// over: to be woken once, so that it comes again.
     ///
     /// The caller has looked at info and the deadline *after* arming, with a fence in between (INV-3).
+    #[inline]
     pub fn commit(mut self, waker: &Waker) -> (Commit, Option<Waker>) {
         let displaced = self.sema.fill_slot(waker);
         if !mem::replace(&mut self.counted, true) {
             self.waiters.add();
         }
-        // alone: a first guess; the compare-exchange below decides
-        let mut old = self.sema.word.load(Ordering::Relaxed);
-        while old & STATE == WAIT {
-            let new = old | PARKED;
-            // Release: the waker is in the slot before anybody can take it.
-            match self.sema.word.compare_exchange(old, new, Ordering::Release, Ordering::Relaxed) // pair: sema::unblock, sema::arm, sema::retract
-            {
-                Ok(_) => {
-                    mem::forget(self);
-                    return (Commit::Parked, displaced);
-                }
-                Err(found) => old = found,
-            }
+        let parked = self.word | PARKED;
+        // Release: the waker is in the slot before anybody can take it.
+        let committed =
+            self.sema.word.compare_exchange(self.word, parked, Ordering::Release, Ordering::Relaxed); // pair: sema::unblock, sema::arm, sema::retract
+        if committed.is_ok() {
+            mem::forget(self);
+            return (Commit::Parked, displaced);
         }
         let sema = self.sema;
         drop(self);
@@ -326,16 +329,14 @@ impl<const BITS: u32> Drop for Armed<'_, BITS> {
     fn drop(&mut self) {
         // The waker is the task's own, and this is the task's own context: it may be dropped here.
         drop(self.sema.empty_slot());
-        // alone: a first guess; the compare-exchange below decides
-        let mut old = self.sema.word.load(Ordering::Relaxed);
-        while old & STATE == WAIT {
-            // Relaxed: the next task in this direction comes after us by the direction's lock (INV-2).
-            // alone: what ends the loop otherwise is an unblock, which left what it had to
-            match self.sema.word.compare_exchange(old, old & !STATE, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => break,
-                Err(found) => old = found,
-            }
-        }
+        // Relaxed: the next task in this direction comes after us by the direction's lock (INV-2).
+        // alone: if it fails, an unblock was first, and left what it had to leave
+        let _ = self.sema.word.compare_exchange(
+            self.word,
+            self.word & !STATE,
+            Ordering::Relaxed,
+            Ordering::Relaxed,
+        );
         self.waiters.sub(usize::from(self.counted));
     }
 }

@@ -1,6 +1,251 @@
-//! The models of core.
+//! `loom`: the models of core, each in a process of its own.
 
-/// Runs the models.
-pub fn run(_args: &[String]) -> Result<(), String> {
-    Err("no models yet".to_owned())
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::{Outcome, cmd};
+
+/// For one model.
+const LIMIT: Duration = Duration::from_secs(300);
+const LIMIT_DEEP: Duration = Duration::from_secs(3000);
+
+/// A line of `loom-tests list`.
+#[derive(Clone)]
+struct Model {
+    name: String,
+    threads: String,
+    bound: Option<usize>,
+    expect: String,
+}
+
+/// What came of a model; executions of one that is to be red are not counted.
+struct Row {
+    name: String,
+    green: bool,
+    executions: u64,
+    verdict: Result<(), String>,
+}
+
+struct Args {
+    root: PathBuf,
+    filter: String,
+    bless: bool,
+    deep: bool,
+}
+
+/// The models whose name holds the word given, or all. `--bless` records how many executions each has explored,
+/// `--deep` allows one preemption more.
+pub fn run(args: &[String]) -> Outcome {
+    let args = parse_args(args)?;
+    let start = Instant::now();
+    let logs = build(&args.root)?;
+    let program = logs.with_file_name("loom-tests");
+    let models = list(&program, &args.filter)?;
+    let minimums = args.root.join("loom-tests/minimums.txt");
+    let recorded = if args.bless { None } else { Some(read(&minimums)?) };
+    println!(
+        "{:<56} {:>7} {:>5} {:>10} {:>7}  verdict",
+        "model", "threads", "bound", "executions", "seconds"
+    );
+    let rows = run_all(&models, &program, &logs, &args, recorded.as_ref());
+    let wrong = |row: &Row| Some(format!("{}: {}", row.name, row.verdict.as_ref().err()?));
+    let mut red: Vec<String> = rows.iter().filter_map(wrong).collect();
+    if let Some(recorded) = recorded.filter(|_| args.filter.is_empty()) {
+        red.extend(vanished(&recorded, &models));
+    }
+    if args.bless && red.is_empty() {
+        bless(&minimums, &rows, args.filter.is_empty())?;
+    }
+    for reason in &red {
+        println!("red: {reason}");
+    }
+    let executions: u64 = rows.iter().map(|row| row.executions).sum();
+    let twins = rows.iter().filter(|row| !row.green && row.verdict.is_ok()).count();
+    let seconds = start.elapsed().as_secs_f64();
+    let models = rows.len();
+    println!(
+        "loom: {models} models, {executions} executions, {twins} twins red as they must be, {seconds:.1} s"
+    );
+    if red.is_empty() { Ok(()) } else { Err(format!("{} models are not as they must be", red.len())) }
+}
+
+fn parse_args(args: &[String]) -> Result<Args, String> {
+    let (root, rest) = cmd::take_root(args)?;
+    let (flags, words): (Vec<String>, Vec<String>) = rest.into_iter().partition(|arg| arg.starts_with("--"));
+    let (mut bless, mut deep) = (false, false);
+    for flag in &flags {
+        match flag.as_str() {
+            "--bless" => bless = true,
+            "--deep" => deep = true,
+            _ => return Err(format!("does not understand `{flag}`; it knows --bless and --deep")),
+        }
+    }
+    match (&words[..], bless && deep) {
+        (_, true) => Err("--deep explores more than a push does, so it records nothing".to_owned()),
+        ([], _) => Ok(Args { root, filter: String::new(), bless, deep }),
+        ([filter], _) => Ok(Args { root, filter: filter.clone(), bless, deep }),
+        _ => Err("takes one word that the models' names hold".to_owned()),
+    }
+}
+
+/// Builds the models in a folder of their own, since the cfg changes every crate; returns the folder of the logs,
+/// beside the program.
+fn build(root: &Path) -> Result<PathBuf, String> {
+    let target = cmd::target_dir(root)?.join("loom");
+    let mut command = cmd::cargo(root, &["build", "--quiet", "-p", "loom-tests", "--profile", "loom"]);
+    command.arg("--target-dir").arg(&target).env("RUSTFLAGS", "--cfg netpoll_loom");
+    cmd::run(&mut command)?;
+    let logs = target.join("loom/logs");
+    std::fs::create_dir_all(&logs).map_err(|e| format!("{}: {e}", logs.display()))?;
+    Ok(logs)
+}
+
+fn list(program: &Path, filter: &str) -> Result<Vec<Model>, String> {
+    let output = cmd::capture(Command::new(program).arg("list"))?;
+    let mut models = Vec::new();
+    for line in output.lines() {
+        let [name, threads, bound, expect] = line.split('\t').collect::<Vec<_>>()[..] else {
+            return Err(format!("not `name threads bound expect`: {line}"));
+        };
+        if models.iter().any(|model: &Model| model.name == name) {
+            return Err(format!("two models are called {name}"));
+        }
+        // `-` is no number: all preemptions are explored.
+        let bound = bound.parse().ok();
+        models.push(Model { name: name.into(), threads: threads.into(), bound, expect: expect.into() });
+    }
+    let all = models.len();
+    models.retain(|model| model.name.contains(filter));
+    match (all, models.len()) {
+        (0, _) => Err("there is no model".to_owned()),
+        (_, 0) => Err(format!("no model of {all} has `{filter}` in its name")),
+        _ => Ok(models),
+    }
+}
+
+/// As many at a time as there are processors.
+fn run_all(
+    models: &[Model],
+    program: &Path,
+    logs: &Path,
+    args: &Args,
+    recorded: Option<&BTreeMap<String, u64>>,
+) -> Vec<Row> {
+    let queue = Mutex::new(models.iter());
+    let rows = Mutex::new(Vec::new());
+    let lanes = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..lanes {
+            scope.spawn(|| {
+                while let Some(model) = next(&queue) {
+                    let row = run_one(model, program, logs, args.deep, recorded);
+                    rows.lock().expect("a lane does not panic here").push(row);
+                }
+            });
+        }
+    });
+    rows.into_inner().expect("no lane has panicked")
+}
+
+fn next<'m>(queue: &Mutex<std::slice::Iter<'m, Model>>) -> Option<&'m Model> {
+    queue.lock().expect("a lane does not panic here").next()
+}
+
+fn run_one(
+    model: &Model,
+    program: &Path,
+    logs: &Path,
+    deep: bool,
+    recorded: Option<&BTreeMap<String, u64>>,
+) -> Row {
+    let bound = model.bound.map(|bound| bound + usize::from(deep));
+    let log = logs.join(format!("{}.log", model.name));
+    let mut command = Command::new(program);
+    command.args(["run", &model.name]).args(bound.map(|bound| bound.to_string()));
+    let start = Instant::now();
+    let ended = cmd::limited(&mut command, if deep { LIMIT_DEEP } else { LIMIT }, &log);
+    let seconds = start.elapsed().as_secs_f64();
+    // A log that cannot be read holds no executions and no finding, and either is missed below.
+    let output = String::from_utf8_lossy(&std::fs::read(&log).unwrap_or_default()).into_owned();
+    let green = model.expect == "Green";
+    let executions = if green { counted(&output, &model.name) } else { 0 };
+    let verdict = if green {
+        passed(ended, executions, recorded.map(|recorded| recorded.get(&model.name).copied()))
+    } else {
+        found(ended, &output, &model.expect)
+    };
+    let shown = if green { executions.to_string() } else { "-".to_owned() };
+    let told = match &verdict {
+        Ok(()) if green => "green".to_owned(),
+        Ok(()) => format!("red, as it must be: {}", model.expect.to_lowercase()),
+        Err(_) => "RED".to_owned(),
+    };
+    let bound = bound.map_or("all".to_owned(), |bound| bound.to_string());
+    println!("{:<56} {:>7} {bound:>5} {shown:>10} {seconds:>7.1}  {told}", model.name, model.threads);
+    Row { name: model.name.clone(), green, executions, verdict }
+}
+
+/// The number in the line that a model prints when it has explored everything.
+fn counted(output: &str, name: &str) -> u64 {
+    let line = output.lines().rev().find_map(|line| line.strip_prefix(name)?.strip_prefix(" executions="));
+    line.and_then(|line| line.split(' ').next()?.parse().ok()).unwrap_or(0)
+}
+
+/// The verdict on a model that must pass. `minimum` is missing when there is nothing to compare with, and holds nothing
+/// when there ought to be.
+fn passed(ended: Result<f64, String>, executions: u64, minimum: Option<Option<u64>>) -> Result<(), String> {
+    ended?;
+    match minimum {
+        _ if executions == 0 => Err("said nothing about its executions".to_owned()),
+        Some(None) => Err("has no line in loom-tests/minimums.txt; --bless writes it".to_owned()),
+        Some(Some(recorded)) if executions * 5 < recorded * 4 => {
+            Err(format!("explored {executions} executions, {recorded} once; what is gone?"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The verdict on a model that must fail, and for its own reason.
+fn found(ended: Result<f64, String>, output: &str, expect: &str) -> Result<(), String> {
+    if ended.is_ok() {
+        return Err("passed, and must not: its race is not asked about any more".to_owned());
+    }
+    let has = |text: &str| output.contains(text);
+    let reason = match expect {
+        "Deadlock" => has("deadlock; threads ="),
+        "Race" => has("Causality violation"),
+        _ => has("deadlock; threads =") || has("Causality violation") || has("model:"),
+    };
+    if reason { Ok(()) } else { Err(format!("failed, but not by {}", expect.to_lowercase())) }
+}
+
+fn read(minimums: &Path) -> Result<BTreeMap<String, u64>, String> {
+    let text = std::fs::read_to_string(minimums).map_err(|e| format!("{}: {e}", minimums.display()))?;
+    let line = |line: &str| {
+        let (name, count) = line.split_once(' ')?;
+        Some((name.to_owned(), count.trim().parse().ok()?))
+    };
+    let wrong = |text: &str| format!("{}: not `name count`: {text}", minimums.display());
+    text.lines().map(|text| line(text).ok_or_else(|| wrong(text))).collect()
+}
+
+/// A model that was there once and is no more.
+fn vanished(recorded: &BTreeMap<String, u64>, models: &[Model]) -> Vec<String> {
+    let there = |name: &str| models.iter().any(|model| model.name == name && model.expect == "Green");
+    let gone = recorded.keys().filter(|name| !there(name));
+    gone.map(|name| format!("{name}: is recorded in loom-tests/minimums.txt and is gone")).collect()
+}
+
+/// Writes the counts of this run; the lines of models that did not run stay, unless all ran.
+fn bless(minimums: &Path, rows: &[Row], all: bool) -> Outcome {
+    // The first blessing finds no file.
+    let mut lines = if all || !minimums.exists() { BTreeMap::new() } else { read(minimums)? };
+    lines.extend(rows.iter().filter(|row| row.green).map(|row| (row.name.clone(), row.executions)));
+    let text: String = lines.iter().map(|(name, count)| format!("{name} {count}\n")).collect();
+    std::fs::write(minimums, text).map_err(|e| format!("{}: {e}", minimums.display()))?;
+    println!("recorded: {} models", lines.len());
+    Ok(())
 }

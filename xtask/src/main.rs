@@ -2,6 +2,7 @@
 //!
 //! A command prints what it did in numbers and fails when it did nothing.
 
+mod bench;
 mod ci;
 mod cmd;
 mod demo;
@@ -24,6 +25,7 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ("loom", "the models of core, all or those whose name holds a word", loom::run),
     ("tidy", "the rules of the house that a compiler cannot check", tidy::run),
     ("sizes", "bytes of the types that have a limit", sizes::run),
+    ("bench", "--core: instructions of the core's operations beside Go's algorithm", bench::run),
     ("ci", "what belongs to a push, except test; or the named steps of it", ci::run),
 ];
 

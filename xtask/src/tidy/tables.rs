@@ -52,6 +52,8 @@ pub const UNSAFE_ROOMS: &[Room] = &[
     ("std-rt/src/fd.rs", "the last reference closes the number"),
     ("std-rt/src/sched/word.rs", "a task travels through the run queues as one word"),
     ("std-rt/tests/sys_socket.rs", "closes a number as the fd layer does"),
+    ("core/tests/poll_cache.rs", "donates a block"),
+    ("examples/src/bin/core_bench/main.rs", "donates a block"),
     ("loom-tests/src/models/kit.rs", "blocks for the allocator's models, and a payload that loom watches"),
 ];
 
@@ -71,6 +73,7 @@ pub const LOOM_ROOMS: &[Room] = &[
 
 pub const ORDERING_ROOMS: &[Room] = &[
     ("core/src/", "every ordering is explained there, and loom sees it"),
+    ("examples/src/bin/core_bench/go.rs", "Go's algorithm, to be compared with"),
     ("loom-tests/", "the surroundings of a model: its kernel, its payloads, its counters"),
 ];
 

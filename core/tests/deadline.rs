@@ -1,0 +1,114 @@
+//! Ticks: the reserved words, the comparison across a wrap, and which of two deadlines the timer is armed for.
+
+use netpoll_core::deadline::{Deadline, When};
+use netpoll_core::glist::GList;
+use netpoll_core::poll_desc::PollDesc;
+use netpoll_core::poll_key::{Mode, Modes};
+
+type Desc = PollDesc<24>;
+
+const HALF: usize = usize::MAX / 2;
+
+fn set(desc: &Desc, modes: Modes, when: When) -> Option<usize> {
+    let mut list = GList::<2>::new();
+    let (woken, arm) = desc.set_deadline(modes, when, &mut list).expect("the descriptor is open");
+    assert_eq!(woken, 0, "nobody waits in these tests");
+    arm
+}
+
+fn expire(desc: &Desc, now: usize) -> Option<usize> {
+    let mut list = GList::<2>::new();
+    let (woken, next) = desc.expire(now, &mut list);
+    assert_eq!(woken, 0, "nobody waits in these tests");
+    next
+}
+
+fn both(desc: &Desc) -> (When, When) {
+    (desc.deadline(Mode::Read), desc.deadline(Mode::Write))
+}
+
+#[test]
+fn a_new_word_has_no_deadline() {
+    assert_eq!(Deadline::new().get(), When::Never);
+    assert_eq!(Deadline::default().get(), When::Never);
+    assert_eq!(both(&Desc::new()), (When::Never, When::Never));
+}
+
+#[test]
+fn only_a_tick_can_be_due() {
+    assert!(When::At(7).is_due(7) && When::At(7).is_due(8) && !When::At(7).is_due(6));
+    assert!(!When::Never.is_due(usize::MAX) && !When::Expired.is_due(usize::MAX));
+}
+
+#[test]
+fn ticks_are_compared_across_a_wrap() {
+    assert!(When::At(usize::MAX).is_due(5), "6 ticks late");
+    assert!(!When::At(5).is_due(usize::MAX), "6 ticks to go");
+    assert!(!When::At(100 + HALF).is_due(100), "half the range ahead is the farthest there is");
+    assert!(When::At(100usize.wrapping_sub(HALF)).is_due(100));
+}
+
+/// The words 0 and 1 mean something else.
+#[test]
+fn the_ticks_0_and_1_stand_for_2() {
+    for tick in [0, 1, 2] {
+        let desc = Desc::new();
+        assert!(set(&desc, Modes::READ, When::At(tick)).is_some());
+        assert_eq!(desc.deadline(Mode::Read), When::At(2));
+        assert!(desc.arm_timer(tick));
+        assert_eq!(expire(&desc, 2), None);
+        assert_eq!(desc.deadline(Mode::Read), When::Expired);
+    }
+}
+
+#[test]
+fn a_deadline_is_what_was_set_last() {
+    let desc = Desc::new();
+    for when in [When::At(50), When::Expired, When::At(60), When::Never, When::At(usize::MAX)] {
+        set(&desc, Modes::WRITE, when);
+        assert_eq!(both(&desc), (When::Never, when));
+    }
+}
+
+#[test]
+fn the_timer_is_armed_for_the_earlier_of_the_two() {
+    let desc = Desc::new();
+    assert_eq!(set(&desc, Modes::READ, When::At(300)), Some(300));
+    assert!(desc.arm_timer(300));
+    assert_eq!(set(&desc, Modes::WRITE, When::At(400)), None, "it will fire before that");
+    assert_eq!(set(&desc, Modes::WRITE, When::At(200)), Some(200));
+    assert!(desc.arm_timer(200));
+    assert_eq!(expire(&desc, 200), Some(300));
+    assert_eq!(both(&desc), (When::At(300), When::Expired));
+    assert_eq!(expire(&desc, 300), None);
+    assert_eq!(both(&desc), (When::Expired, When::Expired));
+}
+
+#[test]
+fn the_earlier_of_the_two_across_a_wrap() {
+    let desc = Desc::new();
+    let (before, after) = (usize::MAX - 1, 5);
+    set(&desc, Modes::READ, When::At(after));
+    set(&desc, Modes::WRITE, When::At(before));
+    assert_eq!(expire(&desc, usize::MAX - 10), Some(before));
+    assert_eq!(expire(&desc, usize::MAX), Some(after));
+    assert_eq!(both(&desc), (When::At(after), When::Expired));
+    assert_eq!(expire(&desc, 6), None);
+    assert_eq!(both(&desc), (When::Expired, When::Expired));
+}
+
+/// A firing that finds another deadline in force than the one it was armed for.
+#[test]
+fn a_firing_counts_only_against_what_is_due() {
+    let desc = Desc::new();
+    set(&desc, Modes::READ, When::At(100));
+    assert!(desc.arm_timer(100));
+    assert_eq!(set(&desc, Modes::READ, When::At(500)), None, "moving it later costs no timer");
+    assert_eq!(expire(&desc, 100), Some(500));
+    assert_eq!(desc.deadline(Mode::Read), When::At(500));
+
+    set(&desc, Modes::READ, When::Never);
+    assert_eq!(expire(&desc, 500), None);
+    assert_eq!(desc.deadline(Mode::Read), When::Never);
+    assert_eq!(set(&desc, Modes::READ, When::At(600)), Some(600), "nothing is armed any more");
+}

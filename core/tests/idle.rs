@@ -1,0 +1,57 @@
+//! The bits of the workers, one thread.
+
+use netpoll_core::idle::Idle;
+
+#[test]
+fn a_sleeper_is_taken_once() {
+    let idle = Idle::<1>::new();
+    assert_eq!(idle.take_sleeper(), None);
+    idle.announce(5);
+    idle.announce(2);
+    assert_eq!(idle.sleepers(), 2);
+    assert_eq!([idle.take_sleeper(), idle.take_sleeper(), idle.take_sleeper()], [Some(2), Some(5), None]);
+    assert_eq!(idle.sleepers(), 0);
+}
+
+#[test]
+fn a_worker_learns_whether_somebody_counts_on_it() {
+    let idle = Idle::<1>::default();
+    idle.announce(0);
+    assert!(idle.is_sleeping(0) && !idle.is_sleeping(1));
+    assert!(idle.withdraw(0), "nobody has woken it");
+    assert!(!idle.is_sleeping(0));
+    assert_eq!(idle.take_sleeper(), None);
+
+    idle.announce(0);
+    assert_eq!(idle.take_sleeper(), Some(0));
+    assert!(!idle.is_sleeping(0));
+    assert!(!idle.withdraw(0), "somebody has");
+}
+
+#[test]
+fn every_worker_has_a_bit_of_its_own() {
+    const ALL: usize = Idle::<3>::MAX_WORKERS;
+    assert_eq!(ALL, 3 * usize::BITS as usize);
+    let idle = Idle::<3>::new();
+    (0..ALL).for_each(|worker| idle.announce(worker));
+    assert_eq!(idle.sleepers(), ALL);
+    for worker in (0..ALL).step_by(2) {
+        assert!(idle.withdraw(worker));
+    }
+    assert!((0..ALL).all(|worker| idle.is_sleeping(worker) == (worker % 2 == 1)));
+    let taken: Vec<usize> = std::iter::from_fn(|| idle.take_sleeper()).collect();
+    assert_eq!(taken, (1..ALL).step_by(2).collect::<Vec<_>>());
+}
+
+#[test]
+fn at_most_so_many_search_and_the_last_is_told() {
+    let idle = Idle::<1>::new();
+    assert!(!idle.any_searching());
+    assert!(!idle.start_searching(0));
+    assert!(idle.start_searching(2) && idle.start_searching(2));
+    assert!(!idle.start_searching(2) && idle.any_searching());
+    assert!(!idle.stop_searching() && idle.any_searching());
+    assert!(idle.start_searching(2));
+    assert!(!idle.stop_searching());
+    assert!(idle.stop_searching() && !idle.any_searching());
+}

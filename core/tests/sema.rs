@@ -1,0 +1,237 @@
+//! Every arrow of the diagram in `sema.rs`, one thread. (BUSY is seen only by a second thread: `loom-tests`.)
+
+mod kit;
+
+use std::task::Waker;
+
+use kit::Task;
+use netpoll_core::sema::{Arm, Armed, Commit, Sema, Unblock};
+use netpoll_core::waiters::Waiters;
+
+/// 24 bits: what a 32-bit target has.
+type S = Sema<24>;
+
+fn arm<'a>(sema: &'a S, waiters: &'a Waiters) -> Armed<'a, 24> {
+    match sema.arm(waiters) {
+        Arm::Armed(armed) => armed,
+        other => panic!("the right to park was not to be had: {other:?}"),
+    }
+}
+
+fn park(sema: &S, waiters: &Waiters, waker: &Waker) -> Option<Waker> {
+    let (end, displaced) = arm(sema, waiters).commit(waker);
+    assert_eq!(end, Commit::Parked);
+    assert!(sema.is_parked());
+    displaced
+}
+
+fn woken(unblock: Unblock) -> Waker {
+    match unblock {
+        Unblock::Woke(waker) => waker,
+        other => panic!("a task was parked: {other:?}"),
+    }
+}
+
+/// In NIL: nothing to take, and the right to park can be had and given back.
+fn assert_nil(sema: &S, waiters: &Waiters) {
+    assert!(!sema.take() && !sema.is_parked());
+    arm(sema, waiters).abort();
+    assert_eq!(waiters.get(), 0);
+}
+
+#[test]
+fn arrows_1_and_2_a_readiness_is_left_and_taken_once() {
+    let (sema, waiters) = (S::new(), Waiters::new());
+    assert!(matches!(sema.unblock(0, true), Unblock::Nobody));
+    assert!(matches!(sema.unblock(0, true), Unblock::Nobody), "readiness does not add up");
+    assert!(sema.take());
+    assert_nil(&sema, &waiters);
+}
+
+#[test]
+fn arrow_4_a_readiness_is_consumed_by_arm() {
+    let (sema, waiters) = (S::new(), Waiters::new());
+    assert!(matches!(sema.unblock(0, true), Unblock::Nobody));
+    assert!(matches!(sema.arm(&waiters), Arm::Ready));
+    assert_nil(&sema, &waiters);
+}
+
+#[test]
+fn a_close_leaves_a_readiness_alone() {
+    let sema = S::new();
+    assert!(matches!(sema.unblock(0, true), Unblock::Nobody));
+    assert!(matches!(sema.unblock(0, false), Unblock::Nobody));
+    assert!(sema.take());
+    assert!(matches!(sema.unblock(0, false), Unblock::Nobody));
+    assert!(!sema.take());
+}
+
+#[test]
+fn arrow_3_only_one_may_be_between_arm_and_its_end() {
+    let (sema, waiters) = (S::new(), Waiters::new());
+    let armed = arm(&sema, &waiters);
+    assert!(matches!(sema.arm(&waiters), Arm::Double));
+    assert!(!sema.is_parked());
+    drop(armed);
+    assert_nil(&sema, &waiters);
+}
+
+#[test]
+fn arrow_5_a_close_before_the_commit_is_noticed_by_it() {
+    let (sema, waiters) = (S::new(), Waiters::new());
+    let (task, waker) = Task::new();
+    let armed = arm(&sema, &waiters);
+    assert!(matches!(sema.unblock(0, false), Unblock::Nobody));
+    let (end, displaced) = armed.commit(&waker);
+    assert_eq!(end, Commit::Unblocked);
+    assert!(displaced.is_none());
+    assert_eq!(task.wakers(), 1, "the slot keeps no waker of a task that does not sleep");
+    assert_nil(&sema, &waiters);
+}
+
+#[test]
+fn arrow_6_an_event_before_the_commit_is_consumed_by_it() {
+    let (sema, waiters) = (S::new(), Waiters::new());
+    let (task, waker) = Task::new();
+    let armed = arm(&sema, &waiters);
+    assert!(matches!(sema.unblock(0, true), Unblock::Nobody));
+    assert_eq!(armed.commit(&waker).0, Commit::Ready);
+    assert_eq!((task.wakers(), task.wakes()), (1, 0));
+    assert_nil(&sema, &waiters);
+}
+
+#[test]
+fn arrow_6_an_event_before_the_abort_stays() {
+    let (sema, waiters) = (S::new(), Waiters::new());
+    let armed = arm(&sema, &waiters);
+    assert!(matches!(sema.unblock(0, true), Unblock::Nobody));
+    armed.abort();
+    assert!(sema.take());
+    assert_nil(&sema, &waiters);
+}
+
+#[test]
+fn arrows_7_and_8_a_close_takes_the_waker_and_leaves_nothing() {
+    let (sema, waiters) = (S::new(), Waiters::new());
+    let (task, waker) = Task::new();
+    assert!(park(&sema, &waiters, &waker).is_none());
+    assert_eq!((waiters.get(), task.wakers()), (1, 2));
+
+    let out = woken(sema.unblock(0, false));
+    assert!(out.will_wake(&waker) && task.wakes() == 0, "core wakes nobody");
+    assert!(matches!(sema.unblock(0, false), Unblock::Nobody));
+    assert_eq!(waiters.get(), 1, "the count falls once the task is runnable, which the caller says");
+    waiters.sub(1);
+    out.wake();
+    assert_eq!((task.wakes(), task.wakers()), (1, 1));
+    assert_nil(&sema, &waiters);
+}
+
+#[test]
+fn arrow_9_an_event_takes_the_waker_and_leaves_a_readiness() {
+    let (sema, waiters) = (S::new(), Waiters::new());
+    let (task, waker) = Task::new();
+    assert!(park(&sema, &waiters, &waker).is_none());
+    drop(woken(sema.unblock(0, true)));
+    waiters.sub(1);
+    assert_eq!((task.wakers(), task.wakes()), (1, 0));
+    assert!(sema.take());
+    assert_nil(&sema, &waiters);
+}
+
+#[test]
+fn arrow_10_a_second_poll_keeps_the_waker() {
+    let (sema, waiters) = (S::new(), Waiters::new());
+    let (task, waker) = Task::new();
+    assert!(park(&sema, &waiters, &waker).is_none());
+    for _ in 0..3 {
+        assert!(park(&sema, &waiters, &waker.clone()).is_none());
+        assert_eq!((waiters.get(), task.wakers()), (1, 2), "one parking, one waker");
+    }
+    sema.retract(&waiters);
+    assert_eq!(task.wakers(), 1);
+    assert_nil(&sema, &waiters);
+}
+
+#[test]
+fn arrow_10_a_takeover_hands_out_the_displaced_waker() {
+    let (sema, waiters) = (S::new(), Waiters::new());
+    let ((first, first_waker), (second, second_waker)) = (Task::new(), Task::new());
+    assert!(park(&sema, &waiters, &first_waker).is_none());
+    let displaced = park(&sema, &waiters, &second_waker).expect("the first task's waker was in the slot");
+    assert!(displaced.will_wake(&first_waker));
+    drop(displaced);
+    assert_eq!((waiters.get(), first.wakers(), second.wakers()), (1, 1, 2));
+    assert!(woken(sema.unblock(0, true)).will_wake(&second_waker));
+    waiters.sub(1);
+    assert_eq!((first.wakes(), second.wakes(), second.wakers()), (0, 0, 1));
+}
+
+#[test]
+fn a_takeover_that_is_given_up_ends_the_parking() {
+    let (sema, waiters) = (S::new(), Waiters::new());
+    let (task, waker) = Task::new();
+    assert!(park(&sema, &waiters, &waker).is_none());
+    drop(arm(&sema, &waiters));
+    assert_eq!((waiters.get(), task.wakers()), (0, 1));
+    assert_nil(&sema, &waiters);
+}
+
+#[test]
+fn an_event_during_a_takeover_is_consumed_and_counted_once() {
+    let (sema, waiters) = (S::new(), Waiters::new());
+    let ((first, first_waker), (second, second_waker)) = (Task::new(), Task::new());
+    assert!(park(&sema, &waiters, &first_waker).is_none());
+    let armed = arm(&sema, &waiters);
+    assert!(matches!(sema.unblock(0, true), Unblock::Nobody));
+    let (end, displaced) = armed.commit(&second_waker);
+    assert_eq!(end, Commit::Ready);
+    assert!(displaced.is_some_and(|displaced| displaced.will_wake(&first_waker)));
+    assert_eq!((waiters.get(), first.wakers(), second.wakers()), (0, 1, 1));
+    assert_nil(&sema, &waiters);
+}
+
+#[test]
+fn a_dropped_future_takes_its_waker_back_and_leaves_a_readiness() {
+    let (sema, waiters) = (S::new(), Waiters::new());
+    let (task, waker) = Task::new();
+    sema.retract(&waiters);
+    assert_nil(&sema, &waiters);
+
+    assert!(park(&sema, &waiters, &waker).is_none());
+    drop(woken(sema.unblock(0, true)));
+    waiters.sub(1);
+    sema.retract(&waiters);
+    assert!(sema.take(), "the readiness is for the next waiter");
+    assert_eq!((task.wakers(), task.wakes(), waiters.get()), (1, 0, 0));
+}
+
+#[test]
+fn a_stale_event_wakes_nobody() {
+    fn test<const BITS: u32>() {
+        let (sema, waiters) = (Sema::<BITS>::new(), Waiters::new());
+        let (task, waker) = Task::new();
+        let Arm::Armed(armed) = sema.arm(&waiters) else { panic!("nobody else is here") };
+        assert_eq!(armed.commit(&waker).0, Commit::Parked);
+        for fdseq in [1, 2, 3, u32::MAX] {
+            assert!(matches!(sema.unblock(fdseq, true), Unblock::Stale));
+            assert!(matches!(sema.unblock(fdseq, false), Unblock::Stale));
+        }
+        assert!(sema.is_parked());
+        assert_eq!((task.wakes(), task.wakers(), waiters.get()), (0, 2, 1));
+        sema.retract(&waiters);
+    }
+    for test in [test::<2>, test::<16>, test::<24>, test::<32>] {
+        test();
+    }
+}
+
+/// The slot's waker goes with the semaphore.
+#[test]
+fn nothing_leaks() {
+    let (task, waker) = Task::new();
+    let (sema, waiters) = (S::new(), Waiters::new());
+    assert!(park(&sema, &waiters, &waker).is_none());
+    drop(sema);
+    assert_eq!(task.wakers(), 1);
+}

@@ -1,0 +1,119 @@
+//! What one operation of the core costs, beside Go's algorithm in the same words.
+//!
+//! `core_bench list` prints the operations; `core_bench NAME N` makes one N times and prints nothing. `cargo xtask bench
+//! --core` counts the instructions of two runs of different length under callgrind; the difference is the operation's.
+
+mod go;
+
+use std::hint::black_box;
+use std::process::ExitCode;
+use std::ptr::NonNull;
+use std::task::Waker;
+
+use netpoll_core::deadline::When;
+use netpoll_core::glist::GList;
+use netpoll_core::poll_cache::{Block, PollCache};
+use netpoll_core::poll_desc::{Delivered, PollDesc, Wait};
+use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
+use netpoll_core::waiters::Waiters;
+
+/// An operation by name, ours and Go's.
+type Operation = (&'static str, fn(usize), fn(usize));
+
+const OPERATIONS: &[Operation] = &[
+    ("park-ready-resume", park_ready_resume, go::park_ready_resume),
+    ("ready-and-consume", ready_and_consume, go::ready_and_consume),
+    ("ready-on-ready", ready_on_ready, go::ready_on_ready),
+    ("reset-on-nil", reset_on_nil, go::reset_on_nil),
+    ("alloc-free", alloc_free, go::alloc_free),
+    ("publish-closing", publish_closing, go::publish_closing),
+    ("set-deadline-later", set_deadline_later, go::set_deadline_later),
+];
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["list"] => OPERATIONS.iter().for_each(|(name, ..)| println!("{name}")),
+        [whose @ ("ours" | "go"), name, n] => {
+            let operation = OPERATIONS.iter().find(|operation| operation.0 == name);
+            let (Some((_, ours, go)), Ok(n)) = (operation, n.parse()) else { return usage() };
+            if whose == "ours" { ours(n) } else { go(n) }
+        }
+        _ => return usage(),
+    }
+    ExitCode::SUCCESS
+}
+
+fn usage() -> ExitCode {
+    eprintln!("core_bench: say `list`, or `ours|go NAME N` with a name of the list");
+    ExitCode::from(2)
+}
+
+fn readable() -> Event {
+    let key = PollKey { slot: 0, fdseq: 0 };
+    Event { key, modes: Modes::READ, flags: EventFlags::default() }
+}
+
+/// A task parks, an event takes its waker, the task comes back. The waker itself costs nothing here.
+fn park_ready_resume(n: usize) {
+    let (desc, waiters, mut list) = (PollDesc::<32>::new(), Waiters::new(), GList::<2>::new());
+    let waker = Waker::noop();
+    for _ in 0..n {
+        assert_eq!(black_box(&desc).wait(Mode::Read, waker, &waiters).0, Wait::Parked);
+        let delivered = desc.ready(readable(), &mut list);
+        assert_eq!(delivered, Delivered::Woken(1));
+        list.drain().for_each(drop);
+        waiters.sub(1);
+        assert_eq!(desc.wait(Mode::Read, waker, &waiters).0, Wait::Ready);
+    }
+}
+
+fn ready_and_consume(n: usize) {
+    let (desc, mut list) = (PollDesc::<32>::new(), GList::<2>::new());
+    for _ in 0..n {
+        assert_eq!(black_box(&desc).ready(readable(), &mut list), Delivered::Woken(0));
+        assert_eq!(desc.reset(Mode::Read), Ok(()));
+    }
+}
+
+fn ready_on_ready(n: usize) {
+    let (desc, mut list) = (PollDesc::<32>::new(), GList::<2>::new());
+    for _ in 0..n {
+        assert_eq!(black_box(&desc).ready(readable(), &mut list), Delivered::Woken(0));
+    }
+}
+
+fn reset_on_nil(n: usize) {
+    let desc = PollDesc::<32>::new();
+    for _ in 0..n {
+        assert_eq!(black_box(&desc).reset(Mode::Read), Ok(()));
+    }
+}
+
+fn alloc_free(n: usize) {
+    let cache = PollCache::<1>::new();
+    let block = NonNull::from(Box::leak(Box::new(Block::new())));
+    // SAFETY: INV-1: the block is leaked, so it stays for ever, and nobody else has it.
+    unsafe { cache.donate(block) }.expect("an empty cache has room for a block");
+    let mut list = GList::<2>::new();
+    for _ in 0..n {
+        let key = black_box(&cache).alloc().expect("the one that was freed last");
+        assert_eq!(cache.free(key, &mut list), 0);
+    }
+}
+
+fn publish_closing(n: usize) {
+    let (desc, mut list) = (PollDesc::<32>::new(), GList::<2>::new());
+    for _ in 0..n {
+        assert_eq!(black_box(&desc).evict(&mut list), 0);
+    }
+}
+
+fn set_deadline_later(n: usize) {
+    let (desc, mut list) = (PollDesc::<32>::new(), GList::<2>::new());
+    assert!(desc.arm_timer(1_000));
+    for i in 0..n {
+        let set = black_box(&desc).set_deadline(Modes::READ, When::At(2_000 + i), &mut list);
+        assert_eq!(set, Ok((0, None)));
+    }
+}
