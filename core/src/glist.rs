@@ -48,10 +48,33 @@ impl<const N: usize> GList<N> {
         );
     }
 
-    /// Takes the wakers out, first come first. Those that the caller leaves in the iterator stay in the list.
+    /// Takes all wakers out, first come first; the list is empty afterwards, however far the iterator came.
     #[inline]
-    pub fn drain(&mut self) -> impl Iterator<Item = Waker> {
+    pub fn drain(&mut self) -> Drain<'_, N> {
         self.wakers.reverse();
-        core::iter::from_fn(|| self.wakers.pop())
+        Drain { list: self }
+    }
+}
+
+/// The iterator of [`GList::drain`].
+#[derive(Debug)]
+pub struct Drain<'a, const N: usize> {
+    /// In reverse: the first is the last.
+    list: &'a mut GList<N>,
+}
+
+impl<const N: usize> Iterator for Drain<'_, N> {
+    type Item = Waker;
+
+    #[inline]
+    fn next(&mut self) -> Option<Waker> {
+        self.list.wakers.pop()
+    }
+}
+
+impl<const N: usize> Drop for Drain<'_, N> {
+    #[inline]
+    fn drop(&mut self) {
+        self.list.wakers.clear();
     }
 }

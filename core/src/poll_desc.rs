@@ -167,9 +167,6 @@ impl<const BITS: u32> PollDesc<BITS> {
     /// `pollWait`). To be called again at every poll of the task; a second poll replaces the waker. The second
     /// value is a waker of another task whose forgotten parking was taken over: wake it once.
     ///
-    /// A readiness that is there is consumed and reported even if the direction may not go on: the caller's
-    /// [`PollDesc::reset`] before its next try says so.
-    ///
     /// Called only by the task that may arm in this direction (INV-2). A task that gives up calls
     /// [`PollDesc::retract`].
     ///
@@ -178,6 +175,9 @@ impl<const BITS: u32> PollDesc<BITS> {
     /// After `Ready`, what happened before the event's [`PollDesc::ready`] is visible.
     #[inline]
     pub fn wait(&self, mode: Mode, waker: &Waker, waiters: &Waiters) -> (Wait, Option<Waker>) {
+        if let Err(err) = self.check_err(mode) {
+            return (Wait::Failed(err), None);
+        }
         // The way back from a parking, and the way of an event that was faster than the task.
         if self.sema(mode).take() {
             return (Wait::Ready, None);

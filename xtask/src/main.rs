@@ -7,6 +7,7 @@ mod ci;
 mod cmd;
 mod demo;
 mod loom;
+mod nightly;
 mod sizes;
 mod test;
 mod tidy;
@@ -26,6 +27,7 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ("tidy", "the rules of the house that a compiler cannot check", tidy::run),
     ("sizes", "bytes of the types that have a limit", sizes::run),
     ("bench", "--core: instructions of the core's operations beside Go's algorithm", bench::run),
+    ("nightly", "the deep models and the address sanitizer", nightly::run),
     ("ci", "what belongs to a push, except test; or the named steps of it", ci::run),
 ];
 
