@@ -67,16 +67,15 @@ impl<const WORDS: usize> Idle<WORDS> {
     /// Somebody who has put work into a queue: a sleeping worker, whom the caller must now wake, or none if all are
     /// awake.
     pub fn take_sleeper(&self) -> Option<usize> {
-        fence(Ordering::SeqCst); // pair: idle::announce
+        fence(Ordering::SeqCst); // pair: idle::announce, idle::withdraw, idle::is_sleeping
         for (place, word) in self.sleeping.iter().enumerate() {
             // alone: the fence made it fresh enough; the compare-exchange decides who wakes
             let mut bits = word.load(Ordering::Relaxed);
             while bits != 0 {
                 let worker = bits.trailing_zeros() as usize;
                 let left = bits & !(1 << worker);
-                // Release: the work is visible to the worker that finds its bit gone.
-                match word.compare_exchange(bits, left, Ordering::Release, Ordering::Relaxed) // pair: idle::withdraw, idle::is_sleeping
-                {
+                // alone: the fence above releases the work to the worker that finds its bit gone
+                match word.compare_exchange(bits, left, Ordering::Relaxed, Ordering::Relaxed) {
                     Ok(_) => return Some(place * BITS + worker),
                     Err(found) => bits = found,
                 }

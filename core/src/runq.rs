@@ -49,7 +49,7 @@ impl<const N: usize> Runq<N> {
     #[inline]
     pub fn put(&self, task: usize) -> Result<(), usize> {
         // Acquire: the thief has read the task whose place is written over.
-        let head = self.head.load(Ordering::Acquire); // pair: runq::get, runq::steal_into
+        let head = self.head.load(Ordering::Acquire); // pair: runq::steal_into
         // alone: the owner's own
         let tail = self.tail.load(Ordering::Relaxed);
         if tail.wrapping_sub(head) == N {
@@ -57,15 +57,15 @@ impl<const N: usize> Runq<N> {
         }
         // alone: the tail releases it
         self.ring[tail % N].store(task, Ordering::Relaxed);
-        self.tail.store(tail.wrapping_add(1), Ordering::Release); // pair: runq::steal_into, runq::ring_len
+        self.tail.store(tail.wrapping_add(1), Ordering::Release); // pair: runq::steal_into
         Ok(())
     }
 
     /// Owner: puts a task into the slot, to be run next; gives back the one that it displaces.
     #[inline]
     pub fn put_next(&self, task: usize) -> Option<usize> {
-        // AcqRel: this task out, the displaced one in, which may go to another worker.
-        let old = self.next.swap(task, Ordering::AcqRel); // pair: runq::get_next
+        // Release: this task out. (The displaced one is the owner's own.)
+        let old = self.next.swap(task, Ordering::Release); // pair: runq::get_next
         (old != 0).then_some(old)
     }
 
@@ -76,7 +76,7 @@ impl<const N: usize> Runq<N> {
         if self.next.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        let task = self.next.swap(0, Ordering::AcqRel); // pair: runq::put_next
+        let task = self.next.swap(0, Ordering::Acquire); // pair: runq::put_next
         (task != 0).then_some(task)
     }
 
@@ -93,8 +93,8 @@ impl<const N: usize> Runq<N> {
             // alone: the owner wrote it
             let task = self.ring[head % N].load(Ordering::Relaxed);
             let next = head.wrapping_add(1);
-            // Release: the place has been read before the owner's `put` writes over it.
-            match self.head.compare_exchange(head, next, Ordering::Release, Ordering::Relaxed) // pair: runq::put
+            // Release: who sees this head sees a tail that is not behind it.
+            match self.head.compare_exchange(head, next, Ordering::Release, Ordering::Relaxed) // pair: runq::steal_into, runq::ring_len
             {
                 Ok(_) => return Some(task),
                 Err(found) => head = found,
@@ -103,22 +103,20 @@ impl<const N: usize> Runq<N> {
     }
 
     /// Anybody: moves half of this queue (rounded up) into `mine`, of which the caller is the owner; gives one of the
-    /// stolen tasks to run at once. `mine` is not this queue, and its ring is empty.
+    /// stolen tasks to run at once. `mine` is not this queue; no more is stolen than its ring has room for.
     pub fn steal_into(&self, mine: &Self) -> Option<usize> {
         // alone: the thief's own
         let into = mine.tail.load(Ordering::Relaxed);
-        // Acquire: see the tail below; a head that is too new for it would count wrongly.
-        let mut head = self.head.load(Ordering::Acquire); // pair: runq::steal_into
+        // Acquire: thieves of `mine` have read the tasks whose places are written over.
+        let room = N - into.wrapping_sub(mine.head.load(Ordering::Acquire)); // pair: runq::steal_into
         loop {
+            // Acquire: the tail below is not from before this head.
+            let head = self.head.load(Ordering::Acquire); // pair: runq::get, runq::steal_into
             // Acquire: the tasks that the owner put.
             let tail = self.tail.load(Ordering::Acquire); // pair: runq::put, runq::keep_stolen
+            // Too many if the head is old; then the compare-exchange fails.
             let there = tail.wrapping_sub(head);
-            if there > N {
-                // The head is from before the tail's round: look again.
-                head = self.head.load(Ordering::Acquire); // pair: runq::steal_into
-                continue;
-            }
-            let n = there - there / 2;
+            let n = (there - there / 2).min(room);
             if n == 0 {
                 return None;
             }
@@ -129,11 +127,11 @@ impl<const N: usize> Runq<N> {
                 mine.ring[into.wrapping_add(i) % N].store(task, Ordering::Relaxed);
             }
             let next = head.wrapping_add(n);
-            // Release: the places have been read before the owner writes over them.
-            match self.head.compare_exchange(head, next, Ordering::AcqRel, Ordering::Acquire) // pair: runq::put, runq::steal_into, runq::ring_len
-            {
-                Ok(_) => return Some(mine.keep_stolen(into, n)),
-                Err(found) => head = found,
+            // Release: the places have been read before the owner writes over them, and the tail that was seen here is
+            // seen by who sees this head.
+            let moved = self.head.compare_exchange(head, next, Ordering::Release, Ordering::Relaxed); // pair: runq::put, runq::steal_into, runq::ring_len
+            if moved.is_ok() {
+                return Some(mine.keep_stolen(into, n));
             }
         }
     }
@@ -142,7 +140,7 @@ impl<const N: usize> Runq<N> {
     fn keep_stolen(&self, from: usize, n: usize) -> usize {
         let last = from.wrapping_add(n - 1);
         if n > 1 {
-            self.tail.store(last, Ordering::Release); // pair: runq::steal_into, runq::ring_len
+            self.tail.store(last, Ordering::Release); // pair: runq::steal_into
         }
         // alone: the caller wrote it
         self.ring[last % N].load(Ordering::Relaxed)
@@ -152,8 +150,9 @@ impl<const N: usize> Runq<N> {
     /// caller's fence follows.
     pub fn ring_len(&self) -> usize {
         // Acquire: a tail that is read before its head would wrap.
-        let head = self.head.load(Ordering::Acquire); // pair: runq::steal_into
-        let tail = self.tail.load(Ordering::Acquire); // pair: runq::put, runq::keep_stolen
+        let head = self.head.load(Ordering::Acquire); // pair: runq::get, runq::steal_into
+        // alone: a hint; who acts on it steals, and acquires there
+        let tail = self.tail.load(Ordering::Relaxed);
         tail.wrapping_sub(head).min(N)
     }
 

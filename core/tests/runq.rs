@@ -181,3 +181,15 @@ fn with_thieves_every_task_comes_out_once() {
     ran.sort_unstable();
     assert!(ran.iter().copied().eq(1..=TASKS), "{} tasks ran of {TASKS}", ran.len());
 }
+
+#[test]
+fn a_thief_takes_no_more_than_it_has_room_for() {
+    for there in 0..=4 {
+        let (queue, mine) = (filled::<4>(1..=4), filled::<4>(11..=10 + there));
+        let stolen = 2.min(4 - there);
+        let first = queue.steal_into(&mine);
+        assert_eq!(first, (stolen > 0).then_some(stolen));
+        let kept: Vec<usize> = (11..=10 + there).chain(1..=stolen.saturating_sub(1)).collect();
+        assert_eq!((drain(&mine), drain(&queue)), (kept, (stolen + 1..=4).collect()));
+    }
+}

@@ -240,7 +240,9 @@ impl Fd {
                     return;
                 }
             }
-            match op::locked(self.queue(mode)).deliver() {
+            // Nobody is woken under the queue's lock.
+            let delivered = op::locked(self.queue(mode)).deliver();
+            match delivered {
                 queue::Deliver::Wake(waker) => return waker.wake(),
                 queue::Deliver::Left => return,
                 queue::Deliver::UnlockAgain => {}

@@ -178,8 +178,12 @@ impl Runtime {
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let sched = &self.handle.sched;
         let _entered = sched.enter(None);
-        let root =
-            Arc::new(Root { woken: BreakFlag::new(), thread: thread::current(), sched: sched.clone() });
+        let worker = match Worker::here(sched) {
+            Some(worker) => Some(worker.index()),
+            None => (sched.workers() == 1).then_some(0),
+        };
+        let (woken, thread, sched) = (BreakFlag::new(), thread::current(), sched.clone());
+        let root = Arc::new(Root { woken, thread, sched, worker });
         let waker = Waker::from(root.clone());
         let mut cx = Context::from_waker(&waker);
         let mut future = pin!(future);
@@ -193,6 +197,8 @@ impl Runtime {
                 return value;
             }
             match &seated {
+                // It yielded: who is runnable has a turn first.
+                Some(seated) if root.woken.is_set() => seated.worker.run_ready(),
                 Some(seated) => seated.worker.run(&|| root.woken.is_set()),
                 None if !root.woken.is_set() => thread::park(),
                 None => {}
@@ -308,6 +314,8 @@ struct Root {
     woken: BreakFlag,
     thread: Thread,
     sched: Arc<Sched>,
+    /// The worker that the thread is, or may come to be.
+    worker: Option<usize>,
 }
 
 impl Wake for Root {
@@ -318,9 +326,9 @@ impl Wake for Root {
     fn wake_by_ref(self: &Arc<Self>) {
         if self.woken.set() {
             self.thread.unpark();
-            if self.sched.workers() == 1 {
-                // The thread may be in the one worker's seat, asleep in the kernel.
-                self.sched.wake_one();
+            if let Some(worker) = self.worker {
+                // It may sleep in the kernel.
+                self.sched.break_poll_of(worker);
             }
         }
     }

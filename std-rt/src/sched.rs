@@ -151,9 +151,9 @@ impl Sched {
         &self.counts
     }
 
-    /// Makes a task runnable: on the worker that this thread is, else on whichever is free. After
-    /// [`Sched::close`] the task is dropped instead, which cancels it.
-    pub fn put(&self, task: Runnable) {
+    /// Makes a task runnable: on the worker that this thread is, else on whichever is free. One that `yielded` comes
+    /// after all others there. After [`Sched::close`] the task is dropped instead, which cancels it.
+    pub fn put(&self, task: Runnable, yielded: bool) {
         if self.is_closed() {
             // Runs the future's Drop.
             return drop(task);
@@ -166,7 +166,7 @@ impl Sched {
         });
         // A thread that is being torn down has no place of its own any more.
         match place.ok().flatten() {
-            Some((worker, injecting)) => self.put_local(worker, task, injecting),
+            Some((worker, injecting)) => self.put_local(worker, task, injecting || yielded),
             None => self.put_global(task),
         }
     }
@@ -237,6 +237,11 @@ impl Sched {
         self.workers[worker].runq.get().map(word::to_task)
     }
 
+    /// Worker: how many tasks it could run now, its own and those of nobody.
+    pub fn runnable(&self, worker: usize) -> usize {
+        self.workers[worker].runq.len() + lock(&self.global).tasks.len()
+    }
+
     /// Worker: how many tasks fit into its ring.
     pub fn room(&self, worker: usize) -> usize {
         self.workers[worker].runq.room()
@@ -287,6 +292,13 @@ impl Sched {
             self.netpoll.wake();
         } else if let Some(thread) = &*lock(&self.workers[worker].thread) {
             thread.unpark();
+        }
+    }
+
+    /// Ends the poll of a worker that is to look at what it was told to stop for, which the caller has set.
+    pub fn break_poll_of(&self, worker: usize) {
+        if self.netpoll.turn().is_held_by(worker) {
+            self.netpoll.wake();
         }
     }
 

@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use async_task::FallibleTask;
+use async_task::{FallibleTask, ScheduleInfo, WithInfo};
 use pin_project_lite::pin_project;
 
 use crate::sched::Sched;
@@ -51,9 +51,10 @@ where
     let future = Registered { future, entry: Entry { sched: sched.clone(), id } };
     let sched = sched.clone();
     let queue = sched.clone();
-    let (runnable, task) = async_task::Builder::new()
-        .propagate_panic(true)
-        .spawn(move |()| future, move |runnable| queue.put(runnable));
+    // A task that was woken in its own poll has had its turn.
+    let schedule = move |runnable, info: ScheduleInfo| queue.put(runnable, info.woken_while_running);
+    let (runnable, task) =
+        async_task::Builder::new().propagate_panic(true).spawn(move |()| future, WithInfo(schedule));
     sched.set_task(id, runnable.waker());
     runnable.schedule();
     JoinHandle { state: Mutex::new(State::Running(task.fallible())) }

@@ -65,6 +65,11 @@ impl Worker {
         HERE.replace(worker)
     }
 
+    /// Its number.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
     /// Makes this thread work for the scheduler as this worker.
     pub fn enter(&self) -> Entered {
         self.sched.enter(Some(self.index))
@@ -77,23 +82,42 @@ impl Worker {
         }
     }
 
-    /// The next task; sleeps until there is one. The places are asked in this order.
+    /// Gives every task that is runnable now a turn; looks at the kernel if there is none. Does not sleep.
+    pub fn run_ready(&self) {
+        let runnable = self.sched.runnable(self.index);
+        for _ in 0..runnable {
+            match self.look() {
+                Some(task) => drop(task.run()),
+                None => return,
+            }
+        }
+        if runnable == 0 {
+            self.poll_now();
+        }
+    }
+
+    /// The next task; sleeps until there is one.
     fn find_runnable(&self, stop: &dyn Fn() -> bool) -> Option<Runnable> {
         loop {
             if stop() || self.sched.is_closed() {
                 return None;
             }
-            let task = self
-                .global_in_turn()
-                .or_else(|| self.next())
-                .or_else(|| self.sched.get_local(self.index))
-                .or_else(|| self.sched.get_global())
-                .or_else(|| self.steal());
+            let task = self.look();
             if task.is_some() {
                 return task;
             }
             self.sleep(stop);
         }
+    }
+
+    /// The next task, if there is one. The places are asked in this order.
+    #[inline]
+    fn look(&self) -> Option<Runnable> {
+        self.global_in_turn()
+            .or_else(|| self.next())
+            .or_else(|| self.sched.get_local(self.index))
+            .or_else(|| self.sched.get_global())
+            .or_else(|| self.steal())
     }
 
     /// Every now and then the kernel is asked without waiting, and the global queue comes first.
@@ -147,7 +171,7 @@ impl Worker {
         // our bit and wakes us (INV-8).
         if !(stop() || self.sched.is_closed() || self.sched.has_work()) {
             if self.turn().take(self.index) {
-                self.poll_and_sleep();
+                self.poll_and_sleep(stop);
             } else {
                 self.sched.counts().parks.inc();
                 while idle.is_sleeping(self.index) && !stop() && !self.sched.is_closed() {
@@ -160,12 +184,13 @@ impl Worker {
     }
 
     /// The holder of the turn sleeps in the kernel until an event, a timer or a break.
-    fn poll_and_sleep(&self) {
+    fn poll_and_sleep(&self, stop: &dyn Fn() -> bool) {
         // Whoever arms a timer from here on sends a break, so one look at the wheel is enough. A waker that has
-        // cleared our bit before it could see that we hold the turn is seen here, and then we do not sleep.
+        // cleared our bit, or told us to stop, before it could see that we hold the turn is seen here, and then we do
+        // not sleep.
         self.turn().block_until(None);
-        let until =
-            if self.sched.idle().is_sleeping(self.index) { self.netpoll().next_timer() } else { Some(0) };
+        let sleeps = self.sched.idle().is_sleeping(self.index) && !stop();
+        let until = if sleeps { self.netpoll().next_timer() } else { Some(0) };
         self.poll(until);
     }
 
