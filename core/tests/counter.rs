@@ -1,0 +1,24 @@
+//! Metrics count what they are told.
+
+use netpoll_core::counter::Counter;
+
+#[test]
+fn counts_by_one_and_by_many() {
+    let counter = Counter::default();
+    assert_eq!(counter.get(), 0);
+    counter.inc();
+    counter.add(41);
+    counter.add(0);
+    assert_eq!(counter.get(), 42);
+}
+
+#[test]
+fn counts_from_all_threads() {
+    let counter = Counter::new();
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| (0..1_000).for_each(|_| counter.inc()));
+        }
+    });
+    assert_eq!(counter.get(), 4_000);
+}
