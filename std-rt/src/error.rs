@@ -8,7 +8,6 @@ use std::net::SocketAddr;
 use netpoll_core::poll_desc::PollErr;
 
 /// What is inside an [`io::Error`] of a socket: the operation, the addresses as far as they are known, the cause.
-#[derive(Debug)]
 pub struct OpError {
     op: &'static str,
     fd: Option<i32>,
@@ -58,6 +57,13 @@ impl OpError {
     /// The number that the kernel gave, if it was the kernel.
     pub fn raw_os_error(&self) -> Option<i32> {
         self.source.raw_os_error()
+    }
+}
+
+/// As it is shown to people: this is what `main` prints of an error that it returns.
+impl fmt::Debug for OpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
     }
 }
 

@@ -106,6 +106,7 @@ impl Fd {
             self.drained.set(read.drained && self.kind == Kind::Stream);
             Ok(Some(read.n))
         })
+        .empty(empty)
     }
 
     /// Makes a call that is not a read of bytes until it does not say `WouldBlock`: write, accept, the end of a

@@ -253,6 +253,20 @@ impl Sched {
         task.map(word::to_task)
     }
 
+    /// Worker, before it looks at the kernel: its share of the global queue, up to half of the room in its ring. A busy
+    /// kernel fills the ring each time; without this, who is in the global queue would wait for one turn in 61.
+    pub fn refill(&self, worker: usize) {
+        let runq = &self.workers[worker].runq;
+        let mut global = lock(&self.global);
+        for _ in 0..runq.room().div_ceil(2).min(global.tasks.len().div_ceil(self.workers.len())) {
+            let Some(task) = global.tasks.pop_front() else { return };
+            if let Err(task) = runq.put(task) {
+                global.tasks.push_front(task);
+                return;
+            }
+        }
+    }
+
     /// Worker: half of another worker's ring, or the task in its slot; `from` is the first to be asked.
     pub fn steal(&self, worker: usize, from: usize) -> Option<Runnable> {
         let n = self.workers.len();
@@ -269,6 +283,11 @@ impl Sched {
     /// sleeps. (A task in a slot has an owner that is awake.)
     pub fn has_work(&self) -> bool {
         self.workers.iter().any(|worker| worker.runq.ring_len() > 0) || !lock(&self.global).tasks.is_empty()
+    }
+
+    /// True while a task waits in the slot of some worker; asked by the backstop.
+    pub fn has_next(&self) -> bool {
+        self.workers.iter().any(|worker| worker.runq.len() > worker.runq.ring_len())
     }
 
     /// True once the runtime is shut down.

@@ -1,5 +1,5 @@
 //! The backstop: polls when no worker has for 10 ms, so that a task that holds its worker does not keep the network
-//! from the others (Go's `sysmon`).
+//! from the others (Go's `sysmon`); nor the task that it made ready last.
 
 use std::sync::Arc;
 use std::thread;
@@ -28,6 +28,10 @@ pub fn run(sched: &Arc<Sched>) {
             thread::park_timeout(IDLE_INTERVAL);
         } else {
             thread::park_timeout(INTERVAL);
+        }
+        if sched.has_next() {
+            // In the slot of a worker that is perhaps busy with something else: nobody was woken for it.
+            sched.wake_one();
         }
         let seen = std::mem::replace(&mut polls, netpoll.counts().polls.get());
         if polls != seen

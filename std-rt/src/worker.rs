@@ -197,6 +197,7 @@ impl Worker {
     /// Looks at the kernel without waiting, if nobody else is there.
     fn poll_now(&self) {
         self.poll_in.set(self.event_interval);
+        self.sched.refill(self.index);
         if self.turn().take(self.index) {
             self.poll(Some(0));
         }

@@ -1,6 +1,11 @@
-//! Statics for tasks and interrupt handlers.
+//! Statics for tasks and interrupt handlers, and the memory of descriptors.
 
 use core::cell::{OnceCell, RefCell};
+use core::mem::MaybeUninit;
+use core::ptr::NonNull;
+
+use netpoll_core::poll_cache::{Block, PollCache};
+use netpoll_core::sync::UnsafeCell;
 
 use crate::board;
 
@@ -35,6 +40,45 @@ impl<T> Place<T> {
     }
 }
 
+/// Memory in a static that one owner takes for good.
+#[derive(Debug)]
+pub struct Room<T> {
+    memory: UnsafeCell<MaybeUninit<T>>,
+    taken: OnceCell<()>,
+}
+
+// SAFETY: INV-101, `taken` is touched with interrupts masked, the memory only by who took it.
+unsafe impl<T: Send> Sync for Room<T> {}
+
+impl<T> Default for Room<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T> Room<T> {
+    /// Memory that nobody has taken.
+    pub const fn new() -> Self {
+        Self { memory: UnsafeCell::new(MaybeUninit::uninit()), taken: OnceCell::new() }
+    }
+
+    /// Puts a value there and hands it out.
+    ///
+    /// # Panics
+    ///
+    /// The second time.
+    #[expect(clippy::mut_from_ref, reason = "a static cannot be borrowed mutably; `taken` sees to it")]
+    pub fn take(&'static self, make: impl FnOnce() -> T) -> &'static mut T {
+        let first = board::masked(|| self.taken.set(())).is_ok();
+        assert!(first, "a room is taken once");
+        self.memory.with_mut(|memory| {
+            // SAFETY: INV-101, only the first who comes gets here, so there is no other reference, now or later.
+            let memory: &'static mut MaybeUninit<T> = unsafe { &mut *memory };
+            memory.write(make())
+        })
+    }
+}
+
 /// A value that tasks and handlers change by turns, with interrupts masked.
 #[derive(Debug)]
 pub struct Masked<T>(RefCell<T>);
@@ -57,4 +101,13 @@ impl<T> Masked<T> {
     pub fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
         board::masked(|| work(&mut self.0.borrow_mut()))
     }
+}
+
+/// A cache of descriptors with one block, and for good: it needs no other memory.
+pub fn cache_of<const LEN: usize>(block: &'static mut Block<LEN>) -> PollCache<1, LEN> {
+    let cache = PollCache::new();
+    // SAFETY: INV-1, a `&'static mut` is initialised, stays where it is, and is used by nobody else.
+    let donated = unsafe { cache.donate(NonNull::from(block)) };
+    assert!(donated.is_ok(), "the cache has one place and this is the first block");
+    cache
 }

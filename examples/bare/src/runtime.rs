@@ -15,9 +15,7 @@
 //! it is done with the descriptors: a waker is a pointer to a ready bit, to clone it copies two words, to drop it does
 //! nothing, to wake it is one swap. All three are safe wherever an instruction may be interrupted.
 
-use core::future::Future;
-use core::pin::{Pin, pin};
-use core::ptr::NonNull;
+use core::pin::Pin;
 use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
 use netpoll_core::counter::Counter;
@@ -29,7 +27,7 @@ use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
 use netpoll_core::waiters::{BreakFlag, Waiters};
 
 use crate::board;
-use crate::place::Masked;
+use crate::place::{Masked, cache_of};
 
 /// Descriptors.
 pub const SLOTS: usize = 8;
@@ -57,16 +55,12 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// A runtime whose clock starts at `tick` and whose descriptors are in `block`, which no other runtime has.
-    pub fn new(tick: usize, block: &'static Block<SLOTS>) -> Self {
-        let cache = PollCache::new();
-        // SAFETY: INV-1, a static block is initialised and stays where it is, and the caller gives it to us alone.
-        let donated = unsafe { cache.donate(NonNull::from(block)) };
-        assert!(donated.is_ok(), "the cache has one place and this is the first block");
+    /// A runtime whose clock starts at `tick` and whose descriptors are in `block`.
+    pub fn new(tick: usize, block: &'static mut Block<SLOTS>) -> Self {
         let ticks = Counter::new();
         ticks.add(tick);
         Self {
-            cache,
+            cache: cache_of(block),
             waiters: Waiters::new(),
             ready_bits: core::array::from_fn(|_| BreakFlag::new()),
             timers: Masked::new([None; SLOTS]),
@@ -130,9 +124,9 @@ impl Runtime {
     /// Closes a descriptor, whoever waits on it; false if it is closed and gone already.
     pub fn close(&self, key: PollKey) -> bool {
         let mut list = List::new();
-        let found = self.cache.get(key).map(|desc| desc.evict(&mut list)).is_some();
+        let evicted = self.cache.get(key).map(|desc| desc.evict(&mut list));
         self.wake(list);
-        found
+        evicted.is_some()
     }
 
     /// Sets ready bits; then the tasks are runnable and no longer waiters.
@@ -140,16 +134,6 @@ impl Runtime {
         let woken = list.len();
         list.drain().for_each(Waker::wake);
         self.waiters.sub(woken);
-    }
-
-    /// A task waits for so many ticks.
-    pub async fn sleep(&'static self, ticks: usize) {
-        let Some(source) = Source::open(self) else { return };
-        let ended = match source.set_deadline(ticks) {
-            Ok(()) => source.ready().await,
-            Err(refused) => Err(refused),
-        };
-        assert!(ended == Err(PollErr::Timeout), "a sleep ended otherwise: {ended:?}");
     }
 }
 
@@ -201,9 +185,8 @@ impl Source {
 
     /// Waits for an event, the deadline or a close. Dropped before it is done, it takes its waker back; an event that
     /// came meanwhile stays for the next wait.
-    pub async fn ready(&self) -> Result<(), PollErr> {
-        let mut parking = pin!(Parking { source: self, parked: false });
-        core::future::poll_fn(|cx| parking.as_mut().get_mut().poll(cx)).await
+    pub fn ready(&self) -> impl Future<Output = Result<(), PollErr>> {
+        Parking { source: self, parked: false }
     }
 }
 
@@ -221,24 +204,23 @@ struct Parking<'a> {
     parked: bool,
 }
 
-impl Parking<'_> {
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), PollErr>> {
+impl Future for Parking<'_> {
+    type Output = Result<(), PollErr>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let runtime = self.source.runtime;
         let (wait, displaced) = self.source.desc().wait(Mode::Read, cx.waker(), &runtime.waiters);
-        if let Some(other) = displaced {
-            other.wake();
-        }
-        let pending = match wait {
+        displaced.into_iter().for_each(Waker::wake);
+        match wait {
             Wait::Ready => return Poll::Ready(Ok(())),
             Wait::Failed(refused) => return Poll::Ready(Err(refused)),
-            Wait::Again => {
-                cx.waker().wake_by_ref();
-                true
-            }
-            Wait::Parked => self.parked,
-        };
+            Wait::Again => cx.waker().wake_by_ref(),
+            Wait::Parked => {}
+        }
+        if self.parked {
+            runtime.spurious.inc();
+        }
         self.parked = true;
-        runtime.spurious.add(usize::from(pending));
         Poll::Pending
     }
 }

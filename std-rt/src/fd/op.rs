@@ -46,6 +46,8 @@ pub(super) struct Op<'a, F> {
     fd: &'a Fd,
     mode: Mode,
     state: State,
+    /// The call asks the kernel for nothing, so it neither waits nor spends a readiness.
+    empty: bool,
     call: F,
 }
 
@@ -58,7 +60,14 @@ impl<'a, F> Op<'a, F> {
     where
         F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>,
     {
-        Self { fd, mode, state: State::Start, call }
+        Self { fd, mode, state: State::Start, empty: false, call }
+    }
+
+    /// A read of no bytes, if `empty`: all it takes is the lock.
+    #[inline]
+    pub(super) fn empty(mut self, empty: bool) -> Self {
+        self.empty = empty;
+        self
     }
 
     /// The right to the direction: one operation has it, the others queue.
@@ -129,7 +138,10 @@ impl<'a, F> Op<'a, F> {
     #[inline]
     fn skips_call(&self) -> bool {
         let fd = self.fd;
-        self.mode == Mode::Read && fd.drained.take() && !fd.netpoll.desc(fd.key).info().must_look()
+        self.mode == Mode::Read
+            && !self.empty
+            && fd.drained.take()
+            && !fd.netpoll.desc(fd.key).info().must_look()
     }
 
     /// Before a call: may the direction go on? A read drops a remembered readiness, which stands for what the call will
@@ -137,6 +149,9 @@ impl<'a, F> Op<'a, F> {
     /// the next `EAGAIN`.
     #[inline]
     fn prepare(&self) -> io::Result<()> {
+        if self.empty {
+            return Ok(());
+        }
         let desc = self.fd.netpoll.desc(self.fd.key);
         let ready = match self.mode {
             Mode::Read => desc.reset(Mode::Read),

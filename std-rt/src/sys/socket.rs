@@ -190,6 +190,12 @@ pub fn send(fd: BorrowedFd<'_>, buffer: &[u8]) -> io::Result<usize> {
     Ok(retry_on_intr(|| net::send(fd, buffer, SendFlags::NOSIGNAL))?)
 }
 
+/// Sends one urgent byte (`MSG_OOB`), at whose mark the other side's reads stop.
+pub fn send_urgent(fd: BorrowedFd<'_>, byte: u8) -> io::Result<()> {
+    retry_on_intr(|| net::send(fd, &[byte], SendFlags::NOSIGNAL | SendFlags::OOB))?;
+    Ok(())
+}
+
 /// Reads from any descriptor, at most [`MAX_RW`] bytes.
 pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Read> {
     let asked = buffer.len().min(MAX_RW);

@@ -10,7 +10,7 @@ use core::pin::pin;
 use core::task::Poll;
 
 use netpoll_bare::board::{self, print};
-use netpoll_bare::place::Place;
+use netpoll_bare::place::{Place, Room};
 use netpoll_bare::runtime::{Runtime, SLOTS, Source};
 use netpoll_core::poll_cache::Block;
 use netpoll_core::poll_desc::PollErr;
@@ -24,7 +24,7 @@ const GIVE_UP: usize = 200;
 /// The tick count wraps after so many ticks.
 const BEFORE_WRAP: usize = 700;
 
-static BLOCK: Place<Block<SLOTS>> = Place::new();
+static BLOCK: Room<Block<SLOTS>> = Room::new();
 static RUNTIME: Place<Runtime> = Place::new();
 /// Whom the serial port's interrupt is for.
 static LINE: Place<PollKey> = Place::new();
@@ -63,7 +63,7 @@ fn add_one(cell: &Cell<usize>) {
 
 #[unsafe(no_mangle)]
 extern "C" fn main() -> ! {
-    let block = BLOCK.init(Block::new);
+    let block = BLOCK.take(Block::new);
     let runtime = RUNTIME.init(|| Runtime::new(0usize.wrapping_sub(BEFORE_WRAP), block));
     board::start_serial();
     board::start_timer(board::CYCLES_PER_MS - 1);
@@ -74,7 +74,9 @@ extern "C" fn main() -> ! {
     runtime.run(&mut [reader, victim, closer]);
     let lost = report(runtime, &shared);
     print(format_args!("lost {lost}"));
-    board::exit(lost == 0 && shared.wrong.get() == 0 && shared.closed.get() > 0 && runtime.now() < usize::MAX / 2)
+    board::exit(
+        lost == 0 && shared.wrong.get() == 0 && shared.closed.get() > 0 && runtime.now() < usize::MAX / 2,
+    )
 }
 
 fn report(runtime: &Runtime, shared: &Shared) -> usize {
@@ -83,7 +85,10 @@ fn report(runtime: &Runtime, shared: &Shared) -> usize {
     print(format_args!("wakeups {}, spurious {}", runtime.wakeups.get(), runtime.spurious.get()));
     print(format_args!("deadlines fired {}", shared.deadlines.get()));
     print(format_args!("closed while parked {}, stale events {}", shared.closed.get(), runtime.stale.get()));
-    print(format_args!("ticks {}, {BEFORE_WRAP} of them before the wrap", runtime.now().wrapping_add(BEFORE_WRAP)));
+    print(format_args!(
+        "ticks {}, {BEFORE_WRAP} of them before the wrap",
+        runtime.now().wrapping_add(BEFORE_WRAP)
+    ));
     BYTES - received + shared.lost_wakeups.get()
 }
 
@@ -155,12 +160,21 @@ async fn wait_to_be_closed(runtime: &'static Runtime, shared: &Shared) {
     }
 }
 
+async fn sleep(runtime: &'static Runtime, ticks: usize) {
+    let source = Source::open(runtime).expect("three tasks use no more than four descriptors");
+    let ended = match source.set_deadline(ticks) {
+        Ok(()) => source.ready().await,
+        Err(refused) => Err(refused),
+    };
+    assert!(ended == Err(PollErr::Timeout), "nothing happens to this descriptor but its deadline: {ended:?}");
+}
+
 async fn close_again_and_again(runtime: &'static Runtime, shared: &Shared) {
     loop {
-        runtime.sleep(7).await;
+        sleep(runtime, 7).await;
         let Some(key) = shared.victim.take() else { continue };
         assert!(runtime.close(key), "the victim lives until it is closed");
-        runtime.sleep(1).await;
+        sleep(runtime, 1).await;
         // By now the victim waits on the next descriptor: an event for the old one must leave it alone.
         runtime.event(key);
     }

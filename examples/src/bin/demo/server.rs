@@ -38,12 +38,13 @@ impl Trouble {
 
 pub fn run(options: &Options) -> Result<(), Failure> {
     check_descriptors(options.conns).map_err(Failure::Refused)?;
-    let refused = |what: &str, error: io::Error| Failure::Refused(format!("{what}{error}"));
-    let runtime = Runtime::builder().workers(options.workers).build().map_err(|e| refused("", e))?;
+    let refused = |what: &str, error: io::Error| Failure::Refused(format!("{what}: {error}"));
+    let built = Runtime::builder().workers(options.workers).build();
+    let runtime = built.map_err(|e| refused("cannot start the runtime", e))?;
     let bound = runtime.block_on(TcpListener::bind(options.addr));
-    let listener = bound.map_err(|e| refused("cannot listen: ", e))?;
-    let address = listener.local_addr().map_err(|e| refused("", e))?;
-    let client = start_client(options, address).map_err(|e| refused("cannot start the client: ", e))?;
+    let listener = bound.map_err(|e| refused("cannot listen (--addr chooses the address)", e))?;
+    let address = listener.local_addr().map_err(|e| refused("no address", e))?;
+    let client = start_client(options, address).map_err(|e| refused("cannot start the client", e))?;
     println!(
         "echo server on {address}, client in process {}; {} workers each, every message of 1 to 16384 bytes is checked",
         client.id(),
@@ -148,13 +149,9 @@ fn follow(lines: &Receiver<String>, trouble: &Trouble) -> Result<Summary, String
             Err(RecvTimeoutError::Disconnected) => return Err("the client ended without a result".to_owned()),
         };
         let said = Line::parse(&line);
-        if let Some(what) = trouble.first() {
-            let client = if let Some(Line::Fault(fault)) = said {
-                format!("; the client: {fault}")
-            } else {
-                String::new()
-            };
-            return Err(format!("the server: {what}{client}"));
+        // A fault of the client comes first: what troubles the server then may come from the client's end.
+        if let (Some(what), false) = (trouble.first(), matches!(said, Some(Line::Fault(_)))) {
+            return Err(format!("the server: {what}"));
         }
         match said {
             Some(Line::Tick { conns, messages }) => progress.show(conns, messages),

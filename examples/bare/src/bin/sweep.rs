@@ -1,0 +1,298 @@
+//! A timer interrupt that does `alloc`, `free`, `ready` and `expire` strikes the same operations in thread mode, after
+//! one cycle, after two, and so on to their end, 100,000 times. Each life of a descriptor is judged by what it must
+//! have come to, given what the interrupt did to it. The last line is `lost 0`.
+//!
+//! QEMU must count instructions (`-icount`): else it takes interrupts between blocks of code only.
+
+#![no_std]
+#![no_main]
+
+use core::arch::global_asm;
+
+use netpoll_bare::board::{self, print};
+use netpoll_bare::place::{Masked, Place, Room, cache_of};
+use netpoll_bare::runtime::waker;
+use netpoll_core::counter::Counter;
+use netpoll_core::deadline::When;
+use netpoll_core::glist::GList;
+use netpoll_core::poll_cache::{Block, PollCache};
+use netpoll_core::poll_desc::{Delivered, PollDesc, PollErr, Wait};
+use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
+use netpoll_core::waiters::{BreakFlag, Waiters};
+
+const HITS: usize = 100_000;
+const SLOTS: usize = 6;
+/// Lives come in kinds: ended by an event or by a deadline, retracted or evicted.
+const KINDS: usize = 4;
+/// Cycles from before a nap's look at the ready bit until it sleeps, and some more.
+const NAPS: u32 = 200;
+/// Instructions of two bytes that the map below covers, from address 0.
+const MAP_WORDS: usize = 256;
+/// The deadline of every life that has one, and the tick at which the interrupt finds it due; the ticks wrap between.
+const DUE: usize = usize::MAX;
+const NOW: usize = 3;
+
+type List = GList<4>;
+
+/// What thread mode and the interrupt share.
+struct World {
+    cache: PollCache<1, SLOTS>,
+    waiters: Waiters,
+    /// Set by who holds the slot: nobody may get one that is held.
+    held: [BreakFlag; SLOTS],
+    /// The ready bit of the thread's waker.
+    woken: BreakFlag,
+    /// Interrupts that came while a life was under way.
+    hits: Counter,
+    inside: BreakFlag,
+    /// What the next interrupt is to do, and what it did.
+    order: Masked<Order>,
+    /// Two slots that the interrupt keeps from one strike to the next: one for another, one in a new generation.
+    kept: Masked<Option<[PollKey; 2]>>,
+    struck: BreakFlag,
+    addresses: Masked<[u32; MAP_WORDS]>,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Order {
+    key: Option<PollKey>,
+    expire: bool,
+    done: bool,
+}
+
+static BLOCK: Room<Block<SLOTS>> = Room::new();
+static WORLD: Place<World> = Place::new();
+
+// The chip has pushed eight words when it comes here: r0 to r3, r12, lr, the address that was interrupted, the flags.
+global_asm!(
+    ".section .text.sys_tick, \"ax\"",
+    ".global sys_tick",
+    ".thumb_func",
+    "sys_tick:",
+    "  mov r0, sp",
+    "  b strike",
+);
+
+#[unsafe(no_mangle)]
+extern "C" fn uart0() {}
+
+#[unsafe(no_mangle)]
+extern "C" fn strike(pushed: &[u32; 8]) {
+    board::stop_timer();
+    let Some(world) = WORLD.get() else { return };
+    world.struck.set();
+    if world.inside.is_set() {
+        world.hits.inc();
+        let place = pushed[6] as usize / 2;
+        world.addresses.with(|map| map[place / 32 % MAP_WORDS] |= 1 << (place % 32));
+    }
+    world.interrupt();
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn main() -> ! {
+    let block = BLOCK.take(Block::new);
+    let world = WORLD.init(|| World::new(block));
+    world.interrupt();
+    let cycles = world.measure();
+    print(format_args!("a life of a descriptor takes {cycles} cycles"));
+    let (mut lives, mut sweeps, mut after) = (0usize, 0, cycles);
+    while world.hits.get() < HITS {
+        if after >= cycles {
+            after = 0;
+            sweeps += 1;
+            world.count_slots();
+            (1..=NAPS).for_each(|after| world.nap(after));
+        }
+        after += 1;
+        lives += 1;
+        board::start_timer(after);
+        world.live(sweeps);
+        // A strike beyond the end would belong to the next life.
+        board::stop_timer();
+    }
+    world.count_slots();
+    let addresses = world.addresses.with(|map| map.iter().map(|word| word.count_ones()).sum::<u32>());
+    print(format_args!("{lives} lives in {sweeps} sweeps, {} naps", sweeps * NAPS as usize));
+    print(format_args!("hits {}, at {addresses} different instructions", world.hits.get()));
+    // Whatever gets lost ends the run before it comes here.
+    print(format_args!("lost 0"));
+    board::exit(true)
+}
+
+impl World {
+    fn new(block: &'static mut Block<SLOTS>) -> Self {
+        Self {
+            cache: cache_of(block),
+            waiters: Waiters::new(),
+            held: core::array::from_fn(|_| BreakFlag::new()),
+            woken: BreakFlag::new(),
+            hits: Counter::new(),
+            inside: BreakFlag::new(),
+            order: Masked::new(Order::default()),
+            kept: Masked::new(None),
+            struck: BreakFlag::new(),
+            addresses: Masked::new([0; MAP_WORDS]),
+        }
+    }
+
+    /// The cycles of the longest kind of life, undisturbed.
+    fn measure(&'static self) -> u32 {
+        const NEVER: u32 = 0xFF_FFFF;
+        let one = |kind| {
+            board::start_timer(NEVER);
+            self.live(kind);
+            NEVER - board::stop_timer()
+        };
+        (0..KINDS).map(one).max().unwrap_or(0)
+    }
+
+    /// A descriptor from alloc to free, and what must have come of it.
+    fn live(&'static self, kind: usize) {
+        let (expire, retract) = (kind & 1 != 0, kind & 2 != 0);
+        self.inside.set();
+        let key = self.take_slot();
+        let desc = self.cache.get(key).expect("a slot keeps its generation until it is freed");
+        assert!(desc.reset(Mode::Read).is_ok(), "a new descriptor refuses a read");
+        if expire {
+            let set = desc.set_deadline(Modes::READ, When::At(DUE), &mut List::new());
+            assert!(
+                set == Ok((0, Some(DUE))) && desc.arm_timer(DUE),
+                "a new descriptor has a deadline: {set:?}"
+            );
+        }
+        self.order.with(|order| *order = Order { key: Some(key), expire, done: false });
+        let parked = self.wait(desc, expire) == Wait::Parked;
+        if retract {
+            desc.retract(Mode::Read, &self.waiters);
+        }
+        self.give_back(key);
+        let late = desc.ready(event(key), &mut List::new());
+        assert!(late == Delivered::Stale, "an event of a freed generation was taken: {late:?}");
+        self.order.with(|order| order.key = None);
+        self.late_event();
+        let woken = self.woken.clear();
+        assert!(woken || !parked || retract, "lost: the waker of a freed descriptor was not handed up");
+        assert!(parked || !woken, "a task that did not park was woken");
+        assert!(self.waiters.get() == 0, "{} waiters are left", self.waiters.get());
+        self.inside.clear();
+    }
+
+    /// Waits once, and again if the interrupt has come by then, as a task does that was woken.
+    fn wait(&'static self, desc: &PollDesc, expire: bool) -> Wait {
+        let waker = waker(&self.woken);
+        let end = if expire { Wait::Failed(PollErr::Timeout) } else { Wait::Ready };
+        let (first, displaced) = desc.wait(Mode::Read, &waker, &self.waiters);
+        assert!(displaced.is_none(), "there is one task, and it had not parked before");
+        let done = self.order.with(|order| order.done);
+        if first != Wait::Parked {
+            assert!(done && first == end, "a wait ended with {first:?}, the interrupt came: {done}");
+        } else if done {
+            assert!(self.woken.is_set(), "lost: the interrupt has come and the task is parked");
+            let (second, displaced) = desc.wait(Mode::Read, &waker, &self.waiters);
+            assert!(second == end && displaced.is_none(), "a woken task got {second:?}");
+        }
+        first
+    }
+
+    /// A late event, for a slot whose generation the interrupt moves on. It may strike between the event's look at the
+    /// generation and its compare-exchange; whoever has the slot then must see nothing of the event.
+    fn late_event(&'static self) {
+        let renewed = || self.kept.with(|kept| kept.map(|[_, renewed]| renewed));
+        let (Some(old), waker) = (renewed(), waker(&self.woken)) else { return };
+        let Some(desc) = self.cache.get(old) else { return };
+        let delivered = desc.ready(event(old), &mut List::new());
+        assert!(matches!(delivered, Delivered::Woken(0) | Delivered::Stale), "nobody waits: {delivered:?}");
+        if renewed() == Some(old) {
+            return;
+        }
+        let (wait, _) = desc.wait(Mode::Read, &waker, &self.waiters);
+        assert!(wait == Wait::Parked, "an event of generation {} was taken by the next: {wait:?}", old.fdseq);
+        desc.retract(Mode::Read, &self.waiters);
+    }
+
+    /// Sleeps until the interrupt comes, be it before the look at the ready bit, after it, or while asleep.
+    fn nap(&self, after: u32) {
+        self.struck.clear();
+        board::start_timer(after);
+        while !self.struck.is_set() {
+            board::sleep_unless(|| self.struck.is_set());
+        }
+    }
+
+    /// What the interrupt does.
+    fn interrupt(&self) {
+        self.turn_slots();
+        self.deliver();
+    }
+
+    /// Takes two slots, gives back the one that it kept and the first of the two. Then the list begins as it did before,
+    /// but its second slot is in use: a pop that was interrupted must notice. The other slot that it kept goes to the
+    /// next generation.
+    fn turn_slots(&self) {
+        self.kept.with(|kept| {
+            let (first, second) = (self.take_slot(), self.take_slot());
+            let renewed = kept.map(|[before, renew]| {
+                self.give_back(before);
+                self.give_back(renew);
+                self.take_slot()
+            });
+            self.give_back(first);
+            *kept = Some([second, renewed.unwrap_or_else(|| self.take_slot())]);
+        });
+    }
+
+    fn deliver(&self) {
+        let Some((key, expire)) = self.order.with(|order| {
+            let key = order.key.take()?;
+            order.done = true;
+            Some((key, order.expire))
+        }) else {
+            return;
+        };
+        let mut list = List::new();
+        match self.cache.get(key) {
+            Some(desc) if expire => drop(desc.expire(NOW, &mut list)),
+            Some(desc) => {
+                let delivered = desc.ready(event(key), &mut list);
+                assert!(delivered != Delivered::NoRoom, "an empty list has room");
+            }
+            None => {} // freed, and not yet said so
+        }
+        self.wake(list);
+    }
+
+    fn take_slot(&self) -> PollKey {
+        let key = self.cache.alloc().expect("five slots are in use at most");
+        assert!(self.held[key.slot as usize].set(), "slot {} was handed out twice", key.slot);
+        key
+    }
+
+    fn give_back(&self, key: PollKey) {
+        assert!(self.held[key.slot as usize].clear(), "slot {} was not handed out", key.slot);
+        let mut list = List::new();
+        self.cache.free(key, &mut list);
+        self.wake(list);
+    }
+
+    fn wake(&self, mut list: List) {
+        let woken = list.len();
+        list.drain().for_each(core::task::Waker::wake);
+        self.waiters.sub(woken);
+    }
+
+    /// No slot has got lost; the timer is off.
+    fn count_slots(&self) {
+        let mut keys: [Option<PollKey>; SLOTS] = core::array::from_fn(|_| self.cache.alloc());
+        let kept = self.kept.with(|kept| kept.map_or(0, |keys| keys.len()));
+        let free = keys.iter().flatten().count();
+        assert!(free + kept == SLOTS, "{free} slots are free, {kept} kept by the interrupt, of {SLOTS}");
+        for key in keys.iter_mut().filter_map(Option::take) {
+            self.cache.free(key, &mut List::new());
+        }
+    }
+}
+
+fn event(key: PollKey) -> Event {
+    Event { key, modes: Modes::READ, flags: EventFlags::default() }
+}

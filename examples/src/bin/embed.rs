@@ -1,0 +1,199 @@
+//! A runtime of one's own on netpoll-core, with no operating system beneath it: the kernel is a queue into which events
+//! are pushed by hand, the clock is a number, a task is a future with a bit.
+//!
+//! What the core asks of a runtime, in the order of this file: memory for descriptors ([`World::new`]), somebody who
+//! delivers events ([`World::poll`]) and time ([`World::expire`]), a place for the tasks that come up
+//! ([`World::wake_after`]), and one task at a time per descriptor and direction (INV-2: a [`Source`] is awaited by one).
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::ptr::NonNull;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::task::{Context, Poll, Wake, Waker};
+
+use netpoll_core::deadline::When;
+use netpoll_core::glist::GList;
+use netpoll_core::poll_cache::{Block, PollCache};
+use netpoll_core::poll_desc::{Delivered, PollDesc, PollErr, Wait};
+use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
+use netpoll_core::waiters::Waiters;
+
+/// Wakers on their way up: at most two per event or timer.
+type List = GList<64>;
+
+struct World {
+    cache: PollCache<1>,
+    waiters: Waiters,
+    /// What a real kernel would hand back from its wait.
+    kernel: RefCell<VecDeque<Event>>,
+    /// At which tick whose timer fires.
+    timers: RefCell<Vec<(usize, PollKey)>>,
+}
+
+impl World {
+    fn new() -> Rc<Self> {
+        let cache = PollCache::new();
+        let block = NonNull::from(Box::leak(Box::new(Block::new())));
+        // SAFETY: INV-1, a leaked box is initialised, is nobody else's, and stays where it is until the process ends.
+        let donated = unsafe { cache.donate(block) };
+        assert!(donated.is_ok(), "a cache of one block takes one block");
+        let (kernel, timers) = Default::default();
+        Rc::new(Self { cache, waiters: Waiters::new(), kernel, timers })
+    }
+
+    /// Does what may bring tasks up, and only then wakes them: they are runnable first, and no longer waiters then.
+    fn wake_after<R>(&self, work: impl FnOnce(&mut List) -> R) -> R {
+        let mut list = List::new();
+        let result = work(&mut list);
+        let woken = list.len();
+        list.drain().for_each(Waker::wake);
+        self.waiters.sub(woken);
+        result
+    }
+
+    /// Delivers every event that is there. The list has room: it takes more wakers than there are tasks.
+    fn poll(&self) {
+        self.wake_after(|list| {
+            for event in self.kernel.borrow_mut().drain(..) {
+                let desc = self.cache.get(event.key);
+                let delivered = desc.map_or(Delivered::Stale, |desc| desc.ready(event, list));
+                println!("  event for slot {}: {delivered:?}", event.key.slot);
+            }
+        });
+    }
+
+    /// Moves the clock; what is due expires, and what was moved later is armed again.
+    fn expire(&self, now: usize) {
+        let fire = |at: &mut usize, key: PollKey, list: &mut List| {
+            if !When::At(*at).is_due(now) {
+                return true;
+            }
+            let Some(desc) = self.cache.get(key) else { return false };
+            let (woken, next) = desc.expire(now, list);
+            println!("  timer of slot {} at tick {now}: {woken} woken, next {next:?}", key.slot);
+            *at = next.unwrap_or(*at);
+            next.is_some()
+        };
+        self.wake_after(|list| self.timers.borrow_mut().retain_mut(|(at, key)| fire(at, *key, list)));
+    }
+}
+
+/// A descriptor. Dropped, its slot goes to the next generation.
+struct Source {
+    world: Rc<World>,
+    key: PollKey,
+}
+
+impl Source {
+    fn open(world: &Rc<World>) -> Result<Self, &'static str> {
+        let key = world.cache.alloc().ok_or("all descriptors are in use: donate another block")?;
+        Ok(Self { world: world.clone(), key })
+    }
+
+    fn desc(&self) -> &PollDesc {
+        self.world.cache.get(self.key).expect("a slot keeps its generation until its Source is dropped")
+    }
+
+    /// Waits, as a read that found nothing. This program drops no waiting task; one that does calls `retract`.
+    async fn readable(&self) -> Result<(), PollErr> {
+        poll_fn(|cx| {
+            let (wait, displaced) = self.desc().wait(Mode::Read, cx.waker(), &self.world.waiters);
+            displaced.into_iter().for_each(Waker::wake);
+            match wait {
+                Wait::Ready => return Poll::Ready(Ok(())),
+                Wait::Failed(refused) => return Poll::Ready(Err(refused)),
+                Wait::Again => cx.waker().wake_by_ref(),
+                Wait::Parked => {}
+            }
+            Poll::Pending
+        })
+        .await
+    }
+
+    fn set_deadline(&self, at: usize) -> Result<(), PollErr> {
+        let (desc, when) = (self.desc(), When::At(at));
+        let (_, arm) = self.world.wake_after(|list| desc.set_deadline(Modes::READ, when, list))?;
+        if let Some(at) = arm.filter(|at| desc.arm_timer(*at)) {
+            self.disarm();
+            self.world.timers.borrow_mut().push((at, self.key));
+        }
+        Ok(())
+    }
+
+    fn disarm(&self) {
+        self.world.timers.borrow_mut().retain(|(_, key)| *key != self.key);
+    }
+
+    fn event(&self) -> Event {
+        Event { key: self.key, modes: Modes::READ, flags: EventFlags::default() }
+    }
+}
+
+impl Drop for Source {
+    fn drop(&mut self) {
+        self.disarm();
+        self.world.wake_after(|list| self.world.cache.free(self.key, list));
+    }
+}
+
+type Task = Pin<Box<dyn Future<Output = ()>>>;
+
+/// A task's number and the run queue into which it goes.
+struct TaskWaker(usize, Sender<usize>);
+
+impl Wake for TaskWaker {
+    fn wake(self: Arc<Self>) {
+        // The queue is gone only when the program ends.
+        let _ = self.1.send(self.0);
+    }
+}
+
+/// Runs tasks until none is runnable.
+fn run(tasks: &mut [Task], put: &Sender<usize>, queue: &Receiver<usize>) {
+    for i in queue.try_iter() {
+        let waker = Waker::from(Arc::new(TaskWaker(i, put.clone())));
+        // A task that has ended has its waker in no slot and is not woken again.
+        let _: Poll<()> = tasks[i].as_mut().poll(&mut Context::from_waker(&waker));
+    }
+}
+
+fn wait(name: &'static str, source: &Rc<Source>) -> Task {
+    let source = source.clone();
+    Box::pin(async move { println!("  {name}: {:?}", source.readable().await) })
+}
+
+fn main() -> Result<(), &'static str> {
+    let world = World::new();
+    let open = || Source::open(&world).map(Rc::new);
+    let (line, slow, closed) = (open()?, open()?, open()?);
+    let mut tasks = [wait("line", &line), wait("slow", &slow), wait("closed", &closed)];
+    let (put, queue) = mpsc::channel();
+    (0..tasks.len()).try_for_each(|i| put.send(i)).map_err(|_| "the run queue is gone")?;
+    slow.set_deadline(120).map_err(|_| "a new descriptor takes a deadline")?;
+    run(&mut tasks, &put, &queue);
+    println!("three tasks wait; waiters {}", world.waiters.get());
+
+    world.kernel.borrow_mut().push_back(line.event());
+    world.poll();
+    run(&mut tasks, &put, &queue);
+    slow.set_deadline(150).map_err(|_| "an open descriptor takes another deadline")?;
+    for now in [120, 150] {
+        world.expire(now);
+        run(&mut tasks, &put, &queue);
+    }
+    world.wake_after(|list| closed.desc().evict(list)); // a close
+    run(&mut tasks, &put, &queue);
+    println!("none waits; waiters {}", world.waiters.get());
+
+    let late = closed.event();
+    drop((tasks, closed));
+    let reused = Source::open(&world)?;
+    println!("slot {} is free and used again: {:?} was, {:?} is", late.key.slot, late.key, reused.key);
+    world.kernel.borrow_mut().push_back(late);
+    world.poll();
+    if world.waiters.get() == 0 { Ok(()) } else { Err("somebody waits for ever") }
+}

@@ -1,0 +1,73 @@
+//! The measurements of two workers. The future of the measuring thread only waits; tasks do the work.
+
+use std::sync::Arc;
+
+use netpoll_rt::spawn;
+
+use crate::micro::finished;
+use crate::sync::{Countdown, Once};
+
+const TASKS: u64 = 10_000;
+const PAIRS: u64 = 1000;
+const LINKS: u64 = 1000;
+
+/// A task spawns 10,000; the last of them says so.
+pub async fn spawn_many(n: u64) {
+    for _ in 0..n / TASKS {
+        let (left, done) = (Arc::new(Countdown::from(TASKS)), Arc::new(Once::default()));
+        let told = done.clone();
+        spawn(async move {
+            for _ in 0..TASKS {
+                let (left, done) = (left.clone(), done.clone());
+                spawn(async move {
+                    if left.is_last() {
+                        done.happen();
+                    }
+                });
+            }
+        });
+        told.wait().await;
+    }
+}
+
+/// A thousand pairs at a time, each of which asks and answers once.
+pub async fn ping_pong(n: u64) {
+    for _ in 0..n / PAIRS {
+        let round = spawn(async {
+            let pairs: Vec<_> = (0..PAIRS).map(|_| spawn(one_pair())).collect();
+            for pair in pairs {
+                finished(pair).await;
+            }
+        });
+        finished(round).await;
+    }
+}
+
+async fn one_pair() {
+    let (ask, answer) = (Arc::new(Once::default()), Arc::new(Once::default()));
+    let (asked, answered) = (ask.clone(), answer.clone());
+    spawn(async move {
+        asked.wait().await;
+        answer.happen();
+    });
+    ask.happen();
+    answered.wait().await;
+}
+
+/// A chain of a thousand tasks, each spawned by the one before.
+pub async fn chained_spawn(n: u64) {
+    for _ in 0..n / LINKS {
+        let done = Arc::new(Once::default());
+        let told = done.clone();
+        spawn(async move { link(LINKS, done) });
+        told.wait().await;
+    }
+}
+
+fn link(left: u64, done: Arc<Once>) {
+    if left == 0 {
+        done.happen();
+    } else {
+        spawn(async move { link(left - 1, done) });
+    }
+}

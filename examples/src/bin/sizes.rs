@@ -1,0 +1,53 @@
+//! Bytes of the types of which a server has many, beside their limits: `cargo xtask sizes` fails when one has grown.
+//!
+//! A line is `name bytes limit`. A limit is a promise (the descriptor's is part of the design) or the size at which the
+//! type was last looked at; whoever raises one says in the commit what was bought for it.
+
+use std::mem::size_of;
+
+use netpoll_core::deadline::Deadline;
+use netpoll_core::fd_mutex::FdMutex;
+use netpoll_core::poll_cache::Block;
+use netpoll_core::poll_desc::PollDesc;
+use netpoll_core::poll_info::AtomicInfo;
+use netpoll_core::poll_key::{Event, PollKey};
+use netpoll_core::sema::Sema;
+use netpoll_rt::fd::Fd;
+use netpoll_rt::net::{TcpListener, TcpStream};
+use netpoll_rt::time::{Sleep, Timeout};
+use netpoll_rt::{Handle, JoinHandle, OpError};
+
+/// Bytes of the future that an operation on a stream returns: they are part of every task that awaits it.
+fn future<T, F>(_operation: impl FnOnce(&'static TcpStream, T) -> F) -> usize {
+    size_of::<F>()
+}
+
+fn main() {
+    let core = [
+        ("Sema", size_of::<Sema>(), 24),
+        ("Deadline", size_of::<Deadline>(), 8),
+        ("AtomicInfo", size_of::<AtomicInfo>(), 8),
+        ("FdMutex", size_of::<FdMutex>(), 8),
+        ("PollKey", size_of::<PollKey>(), 8),
+        ("Event", size_of::<Event>(), 16),
+        ("PollDesc", size_of::<PollDesc>(), 128),
+        ("Block", size_of::<Block>(), 4096),
+    ];
+    let runtime = [
+        ("Fd", size_of::<Fd>(), 56),
+        ("TcpListener", size_of::<TcpListener>(), 56),
+        ("TcpStream", size_of::<TcpStream>(), 56),
+        ("TcpStream::read()", future(TcpStream::read), 104),
+        ("TcpStream::read_exact()", future(TcpStream::read_exact), 160),
+        ("TcpStream::write()", future(TcpStream::write), 88),
+        ("TcpStream::write_all()", future(TcpStream::write_all), 88),
+        ("Sleep", size_of::<Sleep>(), 32),
+        ("Timeout<()>", size_of::<Timeout<()>>(), 32),
+        ("JoinHandle<()>", size_of::<JoinHandle<()>>(), 32),
+        ("Handle", size_of::<Handle>(), 8),
+        ("OpError", size_of::<OpError>(), 96),
+    ];
+    for (name, bytes, limit) in core.into_iter().chain(runtime) {
+        println!("{name} {bytes} {limit}");
+    }
+}
