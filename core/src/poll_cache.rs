@@ -18,6 +18,7 @@
 //! count share one native word: half of it each. A count wraps after 2^32 pops between one thread's two steps on
 //! 64-bit, after 2^16 on 32-bit, where a thread would have to be interrupted for that long.
 
+use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use crate::glist::GList;
@@ -30,6 +31,7 @@ pub const BLOCK_LEN: usize = 32;
 
 /// What is donated: `LEN` descriptors side by side. `Block::new()` is generation 0 of each.
 #[derive(Debug)]
+#[repr(transparent)]
 pub struct Block<const LEN: usize = BLOCK_LEN, const BITS: u32 = FDSEQ_BITS> {
     slots: [PollDesc<BITS>; LEN],
 }
@@ -44,6 +46,19 @@ impl<const LEN: usize, const BITS: u32> Block<LEN, BITS> {
     /// A block of free descriptors.
     pub fn new() -> Self {
         Self { slots: core::array::from_fn(|_| PollDesc::new()) }
+    }
+
+    /// The same in place, a descriptor at a time: nothing as large as a block passes over the stack.
+    pub fn init(place: &mut MaybeUninit<Self>) -> &mut Self {
+        let slots = place.as_mut_ptr().cast::<PollDesc<BITS>>();
+        for slot in 0..LEN {
+            // SAFETY: INV-1, the block is an array of `LEN` descriptors and nothing else, so the place is in it.
+            let slot = unsafe { slots.add(slot) };
+            // SAFETY: INV-1, the memory is the caller's alone until the block is donated.
+            unsafe { slot.write(PollDesc::new()) };
+        }
+        // SAFETY: INV-1, every descriptor has been written.
+        unsafe { place.assume_init_mut() }
     }
 }
 
@@ -108,6 +123,16 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         self.len.fetch_add(1, Ordering::Relaxed);
         self.chain(place);
         Ok(())
+    }
+
+    /// Takes a block in that is never freed: a static's, or a leaked one. [`PollCache::blocks`] is not needed then.
+    ///
+    /// # Errors
+    ///
+    /// As [`PollCache::donate`].
+    pub fn donate_static(&self, block: &'static mut Block<LEN, BITS>) -> Result<(), CacheFull> {
+        // SAFETY: INV-1, a `&'static mut` is initialised, nobody else's, and stays where it is.
+        unsafe { self.donate(NonNull::from(block)) }
     }
 
     /// Links the slots of a block that was just donated to each other and pushes them as one chain.

@@ -12,11 +12,14 @@ type Step = fn(&Path) -> Result<String, String>;
 /// A new step is a new line here.
 const STEPS: &[(&str, Step)] = &[
     ("fmt", |root| workspace(root, &["fmt", "--all", "--check"])),
+    ("fmt-bare", |root| workspace(&root.join("examples/bare"), &["fmt", "--check"])),
     ("clippy", |root| workspace(root, CLIPPY)),
     ("tidy", |root| own(root, &["tidy"])),
     ("doc", doc),
     ("tree", tree),
     ("loom", |root| own(root, &["loom"])),
+    ("cross", |root| own(root, &["cross"])),
+    ("bare", |root| own(root, &["bare"])),
     ("sizes", |root| own(root, &["sizes"])),
     ("examples", examples),
     ("package", package),

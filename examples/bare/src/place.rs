@@ -2,7 +2,6 @@
 
 use core::cell::{OnceCell, RefCell};
 use core::mem::MaybeUninit;
-use core::ptr::NonNull;
 
 use netpoll_core::poll_cache::{Block, PollCache};
 use netpoll_core::sync::UnsafeCell;
@@ -68,13 +67,13 @@ impl<T> Room<T> {
     ///
     /// The second time.
     #[expect(clippy::mut_from_ref, reason = "a static cannot be borrowed mutably; `taken` sees to it")]
-    pub fn take(&'static self, make: impl FnOnce() -> T) -> &'static mut T {
+    pub fn take(&'static self, init: impl FnOnce(&mut MaybeUninit<T>) -> &mut T) -> &'static mut T {
         let first = board::masked(|| self.taken.set(())).is_ok();
         assert!(first, "a room is taken once");
         self.memory.with_mut(|memory| {
             // SAFETY: INV-101, only the first who comes gets here, so there is no other reference, now or later.
             let memory: &'static mut MaybeUninit<T> = unsafe { &mut *memory };
-            memory.write(make())
+            init(memory)
         })
     }
 }
@@ -106,8 +105,7 @@ impl<T> Masked<T> {
 /// A cache of descriptors with one block, and for good: it needs no other memory.
 pub fn cache_of<const LEN: usize>(block: &'static mut Block<LEN>) -> PollCache<1, LEN> {
     let cache = PollCache::new();
-    // SAFETY: INV-1, a `&'static mut` is initialised, stays where it is, and is used by nobody else.
-    let donated = unsafe { cache.donate(NonNull::from(block)) };
+    let donated = cache.donate_static(block);
     assert!(donated.is_ok(), "the cache has one place and this is the first block");
     cache
 }

@@ -9,7 +9,6 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::ptr::NonNull;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -17,7 +16,7 @@ use std::task::{Context, Poll, Wake, Waker};
 
 use netpoll_core::deadline::When;
 use netpoll_core::glist::GList;
-use netpoll_core::poll_cache::{Block, PollCache};
+use netpoll_core::poll_cache::PollCache;
 use netpoll_core::poll_desc::{Delivered, PollDesc, PollErr, Wait};
 use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
 use netpoll_core::waiters::Waiters;
@@ -37,9 +36,7 @@ struct World {
 impl World {
     fn new() -> Rc<Self> {
         let cache = PollCache::new();
-        let block = NonNull::from(Box::leak(Box::new(Block::new())));
-        // SAFETY: INV-1, a leaked box is initialised, is nobody else's, and stays where it is until the process ends.
-        let donated = unsafe { cache.donate(block) };
+        let donated = cache.donate_static(Box::leak(Box::default()));
         assert!(donated.is_ok(), "a cache of one block takes one block");
         let (kernel, timers) = Default::default();
         Rc::new(Self { cache, waiters: Waiters::new(), kernel, timers })

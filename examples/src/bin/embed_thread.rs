@@ -2,13 +2,12 @@
 //! thread plays the kernel. A waker is `Thread::unpark`.
 
 use std::error::Error;
-use std::ptr::NonNull;
 use std::sync::{Arc, mpsc};
 use std::task::{Wake, Waker};
 use std::thread::{self, Thread};
 
 use netpoll_core::glist::GList;
-use netpoll_core::poll_cache::{Block, PollCache};
+use netpoll_core::poll_cache::PollCache;
 use netpoll_core::poll_desc::{Delivered, PollDesc, PollErr, Wait};
 use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
 use netpoll_core::waiters::Waiters;
@@ -84,9 +83,7 @@ fn reader(world: &World, key: PollKey, answer: &mpsc::Sender<PollKey>) -> usize 
 
 fn main() -> Result<(), Box<dyn Error>> {
     let world = World::default();
-    let block = NonNull::from(Box::leak(Box::new(Block::new())));
-    // SAFETY: INV-1, a leaked box is initialised, is nobody else's, and stays where it is until the process ends.
-    let donated = unsafe { world.cache.donate(block) };
+    let donated = world.cache.donate_static(Box::leak(Box::default()));
     donated.map_err(|_| "a cache of one block takes one block")?;
     let keys: Vec<PollKey> = (0..THREADS).filter_map(|_| world.cache.alloc()).collect();
 

@@ -53,7 +53,8 @@ pub const UNSAFE_ROOMS: &[Room] = &[
     ("std-rt/src/sched/word.rs", "a task travels through the run queues as one word"),
     ("std-rt/tests/sys_socket.rs", "closes a number as the fd layer does"),
     ("core/tests/poll_cache.rs", "donates a block"),
-    ("examples/src/bin/core_bench/main.rs", "donates a block"),
+    ("examples/bare/", "registers, statics and wakers of a chip without an operating system"),
+    ("std-rt/tests/alloc.rs", "counts what the global allocator is asked for"),
     ("loom-tests/src/models/kit.rs", "blocks for the allocator's models, and a payload that loom watches"),
 ];
 

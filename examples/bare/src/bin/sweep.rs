@@ -91,7 +91,7 @@ extern "C" fn strike(pushed: &[u32; 8]) {
 
 #[unsafe(no_mangle)]
 extern "C" fn main() -> ! {
-    let block = BLOCK.take(Block::new);
+    let block = BLOCK.take(Block::init);
     let world = WORLD.init(|| World::new(block));
     world.interrupt();
     let cycles = world.measure();
@@ -206,6 +206,7 @@ impl World {
         if renewed() == Some(old) {
             return;
         }
+        assert!(!desc.info().peer_closed(), "a mark of generation {} is in the next", old.fdseq);
         let (wait, _) = desc.wait(Mode::Read, &waker, &self.waiters);
         assert!(wait == Wait::Parked, "an event of generation {} was taken by the next: {wait:?}", old.fdseq);
         desc.retract(Mode::Read, &self.waiters);
@@ -293,6 +294,7 @@ impl World {
     }
 }
 
+/// The peer has gone: it makes the read side ready, and leaves a mark in the descriptor's info.
 fn event(key: PollKey) -> Event {
-    Event { key, modes: Modes::READ, flags: EventFlags::default() }
+    Event { key, modes: Modes::READ, flags: EventFlags { hup: true, ..EventFlags::default() } }
 }

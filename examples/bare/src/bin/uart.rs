@@ -63,7 +63,7 @@ fn add_one(cell: &Cell<usize>) {
 
 #[unsafe(no_mangle)]
 extern "C" fn main() -> ! {
-    let block = BLOCK.take(Block::new);
+    let block = BLOCK.take(Block::init);
     let runtime = RUNTIME.init(|| Runtime::new(0usize.wrapping_sub(BEFORE_WRAP), block));
     board::start_serial();
     board::start_timer(board::CYCLES_PER_MS - 1);

@@ -7,12 +7,11 @@ mod go;
 
 use std::hint::black_box;
 use std::process::ExitCode;
-use std::ptr::NonNull;
 use std::task::Waker;
 
 use netpoll_core::deadline::When;
 use netpoll_core::glist::GList;
-use netpoll_core::poll_cache::{Block, PollCache};
+use netpoll_core::poll_cache::PollCache;
 use netpoll_core::poll_desc::{Delivered, PollDesc, Wait};
 use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
 use netpoll_core::waiters::Waiters;
@@ -92,9 +91,7 @@ fn reset_on_nil(n: usize) {
 
 fn alloc_free(n: usize) {
     let cache = PollCache::<1>::new();
-    let block = NonNull::from(Box::leak(Box::new(Block::new())));
-    // SAFETY: INV-1: the block is leaked, so it stays for ever, and nobody else has it.
-    unsafe { cache.donate(block) }.expect("an empty cache has room for a block");
+    cache.donate_static(Box::leak(Box::default())).expect("an empty cache has room for a block");
     let mut list = GList::<2>::new();
     for _ in 0..n {
         let key = black_box(&cache).alloc().expect("the one that was freed last");
