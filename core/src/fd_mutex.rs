@@ -184,9 +184,12 @@ impl FdMutex {
     }
 
     /// True once [`FdMutex::incref_and_close`] has been called.
+    ///
+    /// # Memory ordering
+    ///
+    /// Acquires what the closer did before.
     pub fn is_closed(&self) -> bool {
-        // alone: an answer for a report; who acts takes a reference or a lock
-        self.word.load(Ordering::Relaxed) & CLOSED != 0
+        self.word.load(Ordering::Acquire) & CLOSED != 0 // pair: fd_mutex::update
     }
 
     /// Moves the word by `next` until it succeeds or refuses; gives the word as it was before.
@@ -196,7 +199,7 @@ impl FdMutex {
         let mut old = self.word.load(Ordering::Relaxed);
         while let Some(new) = next(old) {
             // AcqRel: every change both takes over and passes on; whoever is last has seen all others.
-            match self.word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed) // pair: fd_mutex::update
+            match self.word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed) // pair: fd_mutex::update, fd_mutex::is_closed
             {
                 Ok(_) => return Ok(old),
                 Err(found) => old = found,

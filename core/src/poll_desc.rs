@@ -164,8 +164,10 @@ impl<const BITS: u32> PollDesc<BITS> {
     }
 
     /// After a system call that found nothing: parks the task until the direction is worth another try (Go's
-    /// `pollWait`). To be called again at every poll of the task; a second poll replaces the waker. The second
-    /// value is a waker of another task whose forgotten parking was taken over: wake it once.
+    /// `pollWait`). To be called again at every poll of the task; a second poll replaces the waker. The second value is the
+    /// waker that was replaced, if it may be another task's. A task that polls its own parking again drops it: to wake
+    /// itself would only make it come again. One that parks anew has taken over the parking of a task that forgot it, and
+    /// wakes that one once.
     ///
     /// Called only by the task that may arm in this direction (INV-2). A task that gives up calls
     /// [`PollDesc::retract`].

@@ -24,7 +24,7 @@
 //! | arrow | from → to | who | function |
 //! |---|---|---|---|
 //! | 1, 4 | READY → NIL | the waiter consumes a readiness | [`Sema::take`], [`Sema::arm`] |
-//! | 2 | NIL → READY | an event, nobody waiting | [`Sema::unblock`] |
+//! | 2 | NIL, READY → READY | an event, nobody waiting | [`Sema::unblock`] |
 //! | 3 | NIL → WAIT | the waiter is about to park | [`Sema::arm`] |
 //! | 5 | WAIT → NIL | the waiter gives up; or close or a deadline, `ready = false` | [`Armed::abort`], [`Sema::unblock`] |
 //! | 6 | WAIT → READY | an event while the waiter looks again | [`Sema::unblock`] |
@@ -205,14 +205,16 @@ impl<const BITS: u32> Sema<BITS> {
     /// Never clones, drops or wakes a waker: the one that it takes out goes up. May run in an interrupt handler.
     #[inline]
     pub fn unblock(&self, fdseq: u32, ready: bool) -> Unblock {
-        // alone: finding READY promises nothing (the kernel's locks order its edges), and every change is decided below
+        // alone: a first guess; every change is decided below
         let mut old = self.word.load(Ordering::Relaxed);
         loop {
             if (old >> Self::SHIFT) as u32 != fdseq {
                 return Unblock::Stale;
             }
             let state = old & STATE;
-            if state == READY || (state == NIL && !ready) {
+            // An event writes READY over READY all the same. To look and leave would be a lost wakeup: the waiter may be
+            // taking that READY and looking, just now, at what this event stands for, and both looks would be old.
+            if !ready && matches!(state, READY | NIL) {
                 return Unblock::Nobody;
             }
             let next = if ready { READY } else { NIL };
