@@ -3,8 +3,10 @@
 use crate::harness::Model;
 
 mod deadline;
+mod extra;
 mod fd_mutex;
 mod idle;
+mod inbox;
 mod kit;
 mod poll_cache;
 mod poll_desc;
@@ -28,7 +30,9 @@ pub fn all() -> Vec<Model> {
         runq::MODELS,
         idle::MODELS,
         turn::MODELS,
+        inbox::MODELS,
         twins::MODELS,
+        extra::MODELS,
     ]
     .concat()
 }

@@ -1,6 +1,228 @@
-//! Models of `idle`.
+//! Models of `idle`: work that was queued is seen by a worker that is awake, or wakes one.
 
-use crate::harness::Model;
+use std::sync::Arc;
+
+use loom::sync::Notify;
+use netpoll_core::idle::Idle;
+use netpoll_core::runq::Runq;
+
+use super::kit::{Posted, race, race3};
+use crate::harness::{Expect, Model};
 
 /// The models of this word.
-pub const MODELS: &[Model] = &[];
+pub const MODELS: &[Model] = &[
+    green("m13b_put_against_announce", 2, None, put_against_announce),
+    green("m13b_two_puts_against_two_announces", 3, Some(3), two_puts_against_two_announces),
+    green("m13b_put_against_last_searcher_that_gives_up", 2, None, put_against_last_searcher_that_gives_up),
+    green("m13b_put_against_last_searcher_that_found", 3, Some(3), put_against_last_searcher_that_found),
+    green("m13b_put_against_two_searchers", 3, Some(3), put_against_two_searchers),
+    green("m13b_search_against_search", 2, None, search_against_search),
+    green("m13b_withdraw_against_take", 2, None, withdraw_against_take),
+    green("m13b_sleep_against_take", 2, None, sleep_against_take),
+    green("m13b_take_against_take", 2, None, take_against_take),
+    green("m13b_take_against_announce_of_another", 2, None, take_against_announce_of_another),
+    green("m13b_withdraw_against_announce_of_another", 2, None, withdraw_against_announce_of_another),
+    green("m15_shutdown_against_announce", 3, Some(3), shutdown_against_announce),
+];
+
+const fn green(name: &'static str, threads: usize, bound: Option<usize>, body: fn()) -> Model {
+    Model { name, threads, bound, expect: Expect::Green, body }
+}
+
+/// Two workers at most, and the queue of somebody who is neither.
+struct Sched {
+    idle: Idle<1>,
+    queue: Runq<2>,
+    parker: [Notify; 2],
+    /// What a caller has to say beside the queue.
+    flag: Posted,
+}
+
+impl Sched {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            idle: Idle::new(),
+            queue: Runq::new(),
+            parker: std::array::from_fn(|_| Notify::new()),
+            flag: Posted::new(),
+        })
+    }
+
+    /// Somebody is woken if somebody sleeps.
+    fn wake_one(&self) -> bool {
+        let sleeper = self.idle.take_sleeper();
+        if let Some(worker) = sleeper {
+            self.parker[worker].notify();
+        }
+        sleeper.is_some()
+    }
+
+    /// Puts a task and sees to it that somebody comes for it.
+    fn put(&self, task: usize) {
+        assert_eq!(self.queue.put(task), Ok(()));
+        if !self.idle.any_searching() {
+            self.wake_one();
+        }
+    }
+
+    fn steal(&self) -> Option<usize> {
+        self.queue.steal_into(&Runq::new())
+    }
+
+    /// The worker announces itself and sleeps until it is woken, unless there is `work`.
+    fn sleep(&self, worker: usize, work: impl Fn() -> bool) {
+        self.idle.announce(worker);
+        if !work() {
+            self.parker[worker].wait();
+        }
+        self.idle.withdraw(worker);
+    }
+
+    /// A worker that wants one task and sleeps until there is one.
+    fn run_one(&self, worker: usize) -> usize {
+        loop {
+            if let Some(task) = self.steal() {
+                return task;
+            }
+            self.sleep(worker, || self.queue.ring_len() > 0);
+        }
+    }
+
+    /// A searcher has found something elsewhere, and will be at it for long.
+    fn found(&self) {
+        if self.idle.stop_searching() && self.queue.ring_len() > 0 {
+            self.wake_one();
+        }
+    }
+
+    fn run_until_shutdown(&self, worker: usize) {
+        while !self.flag.is_posted() {
+            self.sleep(worker, || self.flag.is_posted());
+        }
+    }
+}
+
+/// The second look misses the task and the putter misses the announcement: the worker sleeps for ever.
+fn put_against_announce() {
+    let ((), task) = race(&Sched::new(), |sched| sched.put(1), |sched| sched.run_one(0));
+    assert_eq!(task, 1);
+}
+
+/// One put must not take the wake-up of the other.
+fn two_puts_against_two_announces() {
+    let put_two = |sched: &Sched| {
+        sched.put(1);
+        sched.put(2);
+    };
+    let ((), a, b) = race3(&Sched::new(), put_two, |sched| sched.run_one(0), |sched| sched.run_one(1));
+    assert_eq!(a + b, 3);
+}
+
+/// The putter counts on a searcher that is about to go to sleep.
+fn put_against_last_searcher_that_gives_up() {
+    let sched = Sched::new();
+    let search = |sched: &Sched| {
+        assert!(sched.idle.start_searching(1));
+        let found = sched.steal();
+        assert!(sched.idle.stop_searching());
+        found.unwrap_or_else(|| sched.run_one(0))
+    };
+    let ((), task) = race(&sched, |sched| sched.put(1), search);
+    assert_eq!(task, 1);
+}
+
+/// The putter counts on a searcher that has found something else: it looks again, and wakes the sleeper.
+fn put_against_last_searcher_that_found() {
+    let sched = Sched::new();
+    assert!(sched.idle.start_searching(1));
+    let ((), (), task) = race3(&sched, |sched| sched.put(1), Sched::found, |sched| sched.run_one(0));
+    assert_eq!(task, 1);
+}
+
+/// As above with two searchers: whoever is last answers for both.
+fn put_against_two_searchers() {
+    let sched = Sched::new();
+    sched.idle.announce(0);
+    assert!(sched.idle.start_searching(2));
+    assert!(sched.idle.start_searching(2));
+    race3(&sched, |sched| sched.put(1), Sched::found, Sched::found);
+    assert_eq!(sched.idle.sleepers(), 0, "nobody was woken for the task");
+}
+
+/// At most so many search, and each is counted until it stops.
+fn search_against_search() {
+    let sched = Sched::new();
+    let search = |sched: &Sched| sched.idle.start_searching(1);
+    let (a, b) = race(&sched, search, search);
+    assert!(a != b, "one was to search");
+    assert!(sched.idle.stop_searching(), "it was the last");
+    assert!(!sched.idle.any_searching());
+}
+
+/// A worker whose bit is gone sees what the waker did before.
+fn withdraw_against_take() {
+    let sched = Sched::new();
+    sched.idle.announce(0);
+    let wake = |sched: &Sched| {
+        sched.flag.post();
+        sched.wake_one()
+    };
+    let withdraw = |sched: &Sched| {
+        let mine = sched.idle.withdraw(0);
+        assert!(mine || sched.flag.is_posted(), "woken, but not by anybody who did anything");
+        mine
+    };
+    let (woken, withdrawn) = race(&sched, wake, withdraw);
+    assert!(woken != withdrawn, "the bit was taken twice, or by nobody");
+}
+
+/// As above for the worker that only looks.
+fn sleep_against_take() {
+    let sched = Sched::new();
+    sched.idle.announce(0);
+    let wake = |sched: &Sched| {
+        sched.flag.post();
+        assert!(sched.wake_one());
+    };
+    let look = |sched: &Sched| assert!(sched.idle.is_sleeping(0) || sched.flag.is_posted());
+    race(&sched, wake, look);
+    assert!(!sched.idle.is_sleeping(0));
+}
+
+/// Two wakers take two sleepers.
+fn take_against_take() {
+    let sched = Sched::new();
+    sched.idle.announce(0);
+    sched.idle.announce(1);
+    let take = |sched: &Sched| sched.idle.take_sleeper();
+    let (a, b) = race(&sched, take, take);
+    assert!(matches!((a, b), (Some(0), Some(1)) | (Some(1), Some(0))), "{a:?} and {b:?} were taken");
+}
+
+/// Who takes one worker's bit leaves the others' alone.
+fn take_against_announce_of_another() {
+    let sched = Sched::new();
+    sched.idle.announce(0);
+    let (taken, ()) = race(&sched, |sched| sched.idle.take_sleeper(), |sched| sched.idle.announce(1));
+    assert!(taken.is_some());
+    assert_eq!(sched.idle.sleepers(), 1);
+}
+
+/// As above for the worker that takes its own.
+fn withdraw_against_announce_of_another() {
+    let sched = Sched::new();
+    sched.idle.announce(0);
+    let (withdrawn, ()) = race(&sched, |sched| sched.idle.withdraw(0), |sched| sched.idle.announce(1));
+    assert!(withdrawn);
+    assert_eq!(sched.idle.take_sleeper(), Some(1));
+}
+
+/// The flag goes up and all sleepers are woken: each worker sees it, or sleeps late enough to be woken.
+fn shutdown_against_announce() {
+    let shutdown = |sched: &Sched| {
+        sched.flag.post();
+        while sched.wake_one() {}
+    };
+    let worker = |worker| move |sched: &Sched| sched.run_until_shutdown(worker);
+    race3(&Sched::new(), shutdown, worker(0), worker(1));
+}

@@ -5,7 +5,7 @@
 
 use std::future::poll_fn;
 use std::ptr::NonNull;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Poll, Wake, Waker};
 
 use loom::thread::{self, JoinHandle};
@@ -279,19 +279,19 @@ pub struct Slots<const LEN: usize> {
     pub waiters: Waiters,
     /// Plain memory that goes with each slot: 1 while somebody owns it.
     marks: [Plain<usize>; 4],
-    blocks: [Box<Block<LEN, 2>>; 2],
+    blocks: [OnceLock<Box<Block<LEN, 2>>>; 2],
 }
 
 impl<const LEN: usize> Slots<LEN> {
     pub fn new() -> Arc<Self> {
-        let blocks = [Box::new(Block::new()), Box::new(Block::new())];
+        let blocks = [OnceLock::new(), OnceLock::new()];
         let marks = [0; 4].map(Plain::new);
         Arc::new(Self { cache: PollCache::new(), waiters: Waiters::new(), marks, blocks })
     }
 
-    /// Donates one of the two blocks, each at most once.
+    /// Makes one of the two blocks, so that only the donation can show it to others, and donates it; each at most once.
     pub fn donate(&self, block: usize) {
-        let block = NonNull::from(&*self.blocks[block]);
+        let block = NonNull::from(&**self.blocks[block].get_or_init(Box::default));
         // SAFETY: INV-1, the block is boxed, donated once by its model, and dropped after the cache.
         let donated = unsafe { self.cache.donate(block) };
         assert!(donated.is_ok(), "model: the directory has two places");

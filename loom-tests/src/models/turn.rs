@@ -1,6 +1,206 @@
-//! Models of `turn`.
+//! Models of `turn`: one thread polls, and it comes back in time.
 
-use crate::harness::Model;
+use std::sync::Arc;
+
+use loom::sync::Notify;
+use netpoll_core::idle::Idle;
+use netpoll_core::runq::Runq;
+use netpoll_core::turn::Turn;
+
+use super::kit::{Plain, Posted, race, race3};
+use crate::harness::{Expect, Model};
 
 /// The models of this word.
-pub const MODELS: &[Model] = &[];
+pub const MODELS: &[Model] = &[
+    green("m12_insert_against_block", 2, None, insert_against_block),
+    green("m12_insert_against_block_without_end", 2, None, insert_against_block_without_end),
+    green("m12_insert_against_next_holder", 3, Some(3), insert_against_next_holder),
+    green("m16_release_against_announce", 2, None, release_against_announce),
+    green("m16_each_worker_polls_once", 3, Some(3), each_worker_polls_once),
+    green("m16_put_against_block", 2, None, put_against_block),
+    green("m16_put_against_block_or_park", 3, Some(3), put_against_block_or_park),
+];
+
+const fn green(name: &'static str, threads: usize, bound: Option<usize>, body: fn()) -> Model {
+    Model { name, threads, bound, expect: Expect::Green, body }
+}
+
+/// What the workers of a runtime share.
+struct Driver {
+    turn: Turn,
+    idle: Idle<1>,
+    queue: Runq<2>,
+    parker: [Notify; 3],
+    /// The break descriptor.
+    kernel: Notify,
+    /// Touched by who polls (Go's list of events): two at a time are a race.
+    events: Plain<()>,
+    /// The wheel has an entry at `EARLY` beside the one at `LATE`; a hint beside the wheel's lock.
+    early: Posted,
+}
+
+const EARLY: usize = 5;
+const LATE: usize = 10;
+
+impl Driver {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            turn: Turn::new(),
+            idle: Idle::new(),
+            queue: Runq::new(),
+            parker: std::array::from_fn(|_| Notify::new()),
+            kernel: Notify::new(),
+            events: Plain::new(()),
+            early: Posted::new(),
+        })
+    }
+
+    fn next_timer(&self) -> usize {
+        if self.early.is_posted() { EARLY } else { LATE }
+    }
+
+    /// Arms an earlier timer; true if it sends a break.
+    fn insert(&self) -> bool {
+        self.early.post();
+        self.turn.needs_break(EARLY)
+    }
+
+    /// The holder goes to block; the tick until which it would sleep if no break came.
+    fn block(&self) -> usize {
+        let until = self.next_timer();
+        self.turn.block_until(Some(until));
+        if self.next_timer() < until {
+            self.turn.unblock();
+            return self.block();
+        }
+        until
+    }
+
+    /// The turn is free again, and this worker will run tasks for long.
+    fn release(&self) {
+        self.turn.release();
+        if let Some(worker) = self.idle.take_sleeper() {
+            self.parker[worker].notify();
+        }
+    }
+
+    /// A worker without work waits for its turn to poll, and polls once.
+    fn poll_once(&self, worker: usize) {
+        while !self.turn.take(worker) {
+            self.idle.announce(worker);
+            if !self.turn.is_free() {
+                self.parker[worker].wait();
+            }
+            self.idle.withdraw(worker);
+        }
+        self.events.set(());
+        self.release();
+    }
+
+    /// A worker sleeps until there is a task: in the kernel if nobody else does, else on its own token.
+    fn run_one(&self, worker: usize) -> usize {
+        loop {
+            if let Some(task) = self.queue.steal_into(&Runq::new()) {
+                return task;
+            }
+            self.idle.announce(worker);
+            if self.queue.ring_len() == 0 {
+                self.sleep(worker);
+            }
+            self.idle.withdraw(worker);
+        }
+    }
+
+    fn sleep(&self, worker: usize) {
+        if !self.turn.take(worker) {
+            return self.parker[worker].wait();
+        }
+        self.turn.block_until(None);
+        if self.idle.is_sleeping(worker) {
+            self.kernel.wait();
+        }
+        self.turn.unblock();
+        self.turn.release();
+    }
+
+    /// Puts a task and wakes a worker, wherever it sleeps.
+    fn put(&self, task: usize) {
+        assert_eq!(self.queue.put(task), Ok(()));
+        match self.idle.take_sleeper() {
+            Some(worker) if self.turn.is_held_by(worker) => self.kernel.notify(),
+            Some(worker) => self.parker[worker].notify(),
+            None => {}
+        }
+    }
+}
+
+/// The sleeper sleeps no longer than the new deadline, or is sent a break.
+fn insert_against_block() {
+    let driver = Driver::new();
+    assert!(driver.turn.take(0));
+    let (sent, until) = race(&driver, Driver::insert, Driver::block);
+    assert!(sent || until <= EARLY, "it sleeps past the new deadline");
+}
+
+/// As above for a sleeper that looks at the wheel only once, after it has said that it sleeps without end.
+fn insert_against_block_without_end() {
+    let driver = Driver::new();
+    assert!(driver.turn.take(0));
+    let block = |driver: &Driver| {
+        driver.turn.block_until(None);
+        driver.next_timer()
+    };
+    let (sent, until) = race(&driver, Driver::insert, block);
+    assert!(sent || until <= EARLY, "it sleeps past the new deadline");
+}
+
+/// As above with one holder who comes back and another who goes to block: the inserter sees the tick that counts, or the
+/// second holder sees the deadline.
+fn insert_against_next_holder() {
+    let driver = Driver::new();
+    assert!(driver.turn.take(0));
+    driver.turn.block_until(Some(EARLY));
+    let come_back = |driver: &Driver| {
+        driver.turn.unblock();
+        driver.turn.release();
+    };
+    let block_next = |driver: &Driver| driver.turn.take(1).then(|| driver.block());
+    let (sent, (), until) = race3(&driver, Driver::insert, come_back, block_next);
+    assert!(sent || until.is_none_or(|until| until <= EARLY), "it sleeps past the new deadline");
+}
+
+/// The poller goes away to run tasks while another worker goes to sleep: somebody polls.
+fn release_against_announce() {
+    let driver = Driver::new();
+    assert!(driver.turn.take(0));
+    let poll_and_leave = |driver: &Driver| {
+        driver.events.set(());
+        driver.release();
+    };
+    race(&driver, poll_and_leave, |driver| driver.poll_once(1));
+}
+
+/// The turn goes through all of them: never two at a time, and never none while one is left that sleeps.
+fn each_worker_polls_once() {
+    let driver = Driver::new();
+    let poll = |worker| move |driver: &Driver| driver.poll_once(worker);
+    race3(&driver, poll(0), poll(1), poll(2));
+    assert!(driver.turn.take(0), "somebody kept the turn");
+}
+
+/// The one worker is about to sleep in the kernel when a task is put: it does not, or a break brings it back.
+fn put_against_block() {
+    let ((), task) = race(&Driver::new(), |driver| driver.put(1), |driver| driver.run_one(0));
+    assert_eq!(task, 1);
+}
+
+/// As above with two workers, one in the kernel and one on its token, and a task for each.
+fn put_against_block_or_park() {
+    let put_two = |driver: &Driver| {
+        driver.put(1);
+        driver.put(2);
+    };
+    let run = |worker| move |driver: &Driver| driver.run_one(worker);
+    let ((), a, b) = race3(&Driver::new(), put_two, run(0), run(1));
+    assert_eq!(a + b, 3);
+}
