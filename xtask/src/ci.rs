@@ -18,6 +18,7 @@ const STEPS: &[(&str, Step)] = &[
     ("doc", doc),
     ("tree", tree),
     ("loom", |root| own(root, &["loom"])),
+    ("mutants", |root| own(root, &["mutants", "--check"])),
     ("cross", |root| own(root, &["cross"])),
     ("bare", |root| own(root, &["bare"])),
     ("sizes", |root| own(root, &["sizes"])),

@@ -2,11 +2,14 @@
 //!
 //! A command prints what it did in numbers and fails when it did nothing.
 
+mod bare;
 mod bench;
 mod ci;
 mod cmd;
+mod cross;
 mod demo;
 mod loom;
+mod mutants;
 mod nightly;
 mod sizes;
 mod test;
@@ -24,8 +27,11 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ("demo", "the echo server under a verified load; arguments go to the demo", demo::run),
     ("test", "every test and doc test of the workspace; --bless records how many", test::run),
     ("loom", "the models of core, all or those whose name holds a word", loom::run),
+    ("mutants", "what each ordering, fence and check of core is there for: none may be missed", mutants::run),
     ("tidy", "the rules of the house that a compiler cannot check", tidy::run),
     ("sizes", "bytes of the types that have a limit", sizes::run),
+    ("cross", "core checked for machines without std", cross::run),
+    ("bare", "core on a Cortex-M3 in QEMU: a fed serial line, a sweep of interrupts", bare::run),
     ("bench", "--core: instructions of the core's operations beside Go's algorithm", bench::run),
     ("nightly", "the deep models and the address sanitizer", nightly::run),
     ("ci", "what belongs to a push, except test; or the named steps of it", ci::run),

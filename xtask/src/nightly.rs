@@ -1,4 +1,4 @@
-//! `nightly`: what takes too long for a push, or needs a nightly toolchain.
+//! `nightly`: what takes too long for a push, or needs a nightly toolchain. The workflow runs it once a day.
 
 use std::path::Path;
 use std::process::Command;
@@ -13,8 +13,10 @@ pub fn run(args: &[String]) -> Outcome {
     let root = cmd::only_root(args)?;
     let start = Instant::now();
     let loom = own(&root, &["loom", "--deep"])?;
+    let mutants = own(&root, &["mutants", "--check", "--deep"])?;
     let tests = asan(&root)?;
     println!("nightly: {loom}");
+    println!("nightly: {mutants}");
     println!(
         "nightly: {tests} tests under the address sanitizer, {:.0} s in all",
         start.elapsed().as_secs_f64()

@@ -8,7 +8,7 @@ mod promises;
 mod rooms;
 mod safety;
 mod size;
-mod source;
+pub mod source;
 mod tables;
 
 use self::files::{Files, Finding};

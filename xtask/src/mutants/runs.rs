@@ -1,0 +1,208 @@
+//! One process per row and model, as many at a time as there are processors.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use super::table::{Fate, Row};
+use super::tree::{Built, VARIABLE};
+use crate::cmd;
+
+/// For one process. A model that needs longer has found nothing.
+const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT_DEEP: Duration = Duration::from_secs(3000);
+
+/// Models of several words.
+const SHARED: &str = "extra";
+
+/// What a run ended with.
+#[derive(Clone, PartialEq, Eq)]
+pub enum End {
+    /// Every execution ended well.
+    Survived,
+    /// The model's verdict, in a word.
+    Killed(&'static str),
+    /// Neither: a limit, a crash, a panic of the harness.
+    Unclear(String),
+}
+
+/// What came of each row, by its number.
+pub type Ends = BTreeMap<usize, End>;
+
+struct Model {
+    name: String,
+    threads: usize,
+    green: bool,
+}
+
+/// A process to be run: which mutant, which model, within how many preemptions if not its own number.
+struct Job<'r> {
+    row: Option<&'r Row>,
+    model: String,
+    bound: Option<usize>,
+}
+
+/// Runs the rows, and the models of the killed ones without a mutant; tells what is not as it must be.
+pub fn all(built: &Built, rows: &[&Row], deep: bool) -> Result<(Ends, Vec<String>), String> {
+    let models = list(&built.program)?;
+    let jobs = jobs(built, rows, &models, deep)?;
+    let queue = Mutex::new(jobs.iter());
+    let ended = Mutex::new(Vec::new());
+    let lanes = std::thread::available_parallelism().map_or(1, usize::from);
+    let limit = if deep { LIMIT_DEEP } else { LIMIT };
+    std::thread::scope(|scope| {
+        for _ in 0..lanes {
+            scope.spawn(|| {
+                while let Some(job) = next(&queue) {
+                    let (end, seconds) = run(built, job, limit);
+                    if let Some(line) = line(job, &end, seconds) {
+                        println!("{line}");
+                    }
+                    ended.lock().expect("a lane does not panic here").push((job, end));
+                }
+            });
+        }
+    });
+    Ok(judge(&ended.into_inner().expect("no lane has panicked")))
+}
+
+fn next<'j, 'r>(queue: &Mutex<std::slice::Iter<'j, Job<'r>>>) -> Option<&'j Job<'r>> {
+    queue.lock().expect("a lane does not panic here").next()
+}
+
+fn list(program: &Path) -> Result<Vec<Model>, String> {
+    let output = cmd::capture(Command::new(program).arg("list"))?;
+    let model = |line: &str| {
+        let [name, threads, _, expect] = line.split('\t').collect::<Vec<_>>()[..] else { return None };
+        Some(Model { name: name.to_owned(), threads: threads.parse().ok()?, green: expect == "Green" })
+    };
+    let wrong = |line| format!("not `name threads bound expect`: {line}");
+    output.lines().map(|line| model(line).ok_or_else(|| wrong(line))).collect()
+}
+
+fn jobs<'r>(built: &Built, rows: &[&'r Row], models: &[Model], deep: bool) -> Result<Vec<Job<'r>>, String> {
+    let (mut jobs, mut used) = (Vec::new(), BTreeSet::new());
+    for row in rows {
+        match &row.fate {
+            Fate::Killed(name) => {
+                if !models.iter().any(|model| model.green && model.name == *name) {
+                    return Err(format!("[{}] {}: there is no green model {name}", row.place(), row.title));
+                }
+                used.insert(name.clone());
+                jobs.push(Job { row: Some(row), model: name.clone(), bound: None });
+            }
+            Fate::Equivalent(_) | Fate::Beyond(_) => {
+                let of_word = if deep { String::new() } else { sources(built, &row.word)? };
+                let asks = |model: &&Model| deep || of_word.contains(&format!("\"{}\"", model.name));
+                // A survivor explores everything, so a push asks with few preemptions.
+                let job = |model: &Model| Job {
+                    row: Some(row),
+                    model: model.name.clone(),
+                    bound: (!deep).then_some(if model.threads > 2 { 1 } else { 3 }),
+                };
+                let before = jobs.len();
+                jobs.extend(models.iter().filter(|model| model.green).filter(asks).map(job));
+                if jobs.len() == before {
+                    return Err(format!("{} has no model that a surviving row could face", row.word));
+                }
+            }
+        }
+    }
+    jobs.extend(used.into_iter().map(|model| Job { row: None, model, bound: None }));
+    Ok(jobs)
+}
+
+/// The text of a word's models and of the shared ones.
+fn sources(built: &Built, word: &str) -> Result<String, String> {
+    let path = |word: &str| built.models.join(format!("{word}.rs"));
+    let own = std::fs::read_to_string(path(word)).map_err(|e| format!("{}: {e}", path(word).display()))?;
+    // There may be none.
+    Ok(own + &std::fs::read_to_string(path(SHARED)).unwrap_or_default())
+}
+
+fn run(built: &Built, job: &Job<'_>, limit: Duration) -> (End, f64) {
+    let number = job.row.map_or(0, |row| row.number);
+    let log = built.logs.join(format!("{number}-{}.log", job.model));
+    let mut command = Command::new(&built.program);
+    command.args(["run", &job.model]).args(job.bound.map(|bound| bound.to_string()));
+    command.env(VARIABLE, number.to_string()).env("RUST_BACKTRACE", "0");
+    let start = Instant::now();
+    let ended = cmd::limited(&mut command, limit, &log);
+    let seconds = start.elapsed().as_secs_f64();
+    // A log that cannot be read holds no verdict.
+    let output = String::from_utf8_lossy(&std::fs::read(&log).unwrap_or_default()).into_owned();
+    let end = match ended {
+        Ok(_) if output.contains(" executions=") => End::Survived,
+        Ok(_) => End::Unclear(format!("said nothing about its executions: {}", log.display())),
+        Err(reason) => verdict(&output).map_or(End::Unclear(reason), End::Killed),
+    };
+    (end, seconds)
+}
+
+/// What the first panic says: others may follow from it. Only loom's verdicts and assertions of core and of the models
+/// count; loom's limits, or a fault of the harness, do not.
+fn verdict(output: &str) -> Option<&'static str> {
+    let (_, first) = output.split_once("panicked at ")?;
+    let first = first.split_once("panicked at ").map_or(first, |(first, _)| first);
+    let asserted = ["core/src/", "loom-tests/src/models/", "std-rt/src/fd/"];
+    let place = first.split(':').next().unwrap_or_default();
+    if first.contains("Causality violation") {
+        Some("race")
+    } else if first.contains("deadlock; threads =") {
+        Some("deadlock")
+    } else if asserted.iter().any(|folder| place.contains(folder)) {
+        Some("assertion")
+    } else {
+        None
+    }
+}
+
+/// A line for the terminal; what survives as it must says nothing until its row is judged.
+fn line(job: &Job<'_>, end: &End, seconds: f64) -> Option<String> {
+    let row = job.row?;
+    let told = match (end, &row.fate) {
+        (End::Killed(by), Fate::Killed(_)) => format!("killed by {by}"),
+        (End::Survived, Fate::Killed(_)) => "SURVIVED".to_owned(),
+        (End::Survived, _) => return None,
+        (End::Killed(by), _) => format!("KILLED by {by}, and the table says that nothing can"),
+        (End::Unclear(reason), _) => format!("UNCLEAR: {reason}"),
+    };
+    let (number, place, weaker) = (row.number, row.place(), row.weaker.replace('\n', " "));
+    Some(format!("{number:>4} {place:<28} {weaker:<44} {:<48} {seconds:>5.1}  {told}", job.model))
+}
+
+/// One end per row: of several models, the one that speaks against it.
+fn judge(ended: &[(&Job<'_>, End)]) -> (Ends, Vec<String>) {
+    let (mut ends, mut red) = (Ends::new(), Vec::new());
+    for (job, end) in ended {
+        let Some(row) = job.row else {
+            if *end != End::Survived {
+                red.push(format!("{}: is not green without a mutant", job.model));
+            }
+            continue;
+        };
+        let kept = ends.entry(row.number).or_insert(End::Survived);
+        if *end != End::Survived {
+            *kept = end.clone();
+        }
+        let told = match (end, &row.fate) {
+            (End::Killed(_), Fate::Killed(_)) => continue,
+            (End::Survived, Fate::Killed(_)) => "survived".to_owned(),
+            (End::Survived, _) => continue,
+            (End::Killed(by), _) => format!("killed by {by}, and the table says that nothing can"),
+            (End::Unclear(reason), _) => reason.clone(),
+        };
+        let weaker = row.weaker.replace('\n', " ");
+        red.push(format!(
+            "{} [{}] {}: `{weaker}`: {}: {told}",
+            row.number,
+            row.place(),
+            row.title,
+            job.model
+        ));
+    }
+    red.sort();
+    (ends, red)
+}
