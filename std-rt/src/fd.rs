@@ -12,6 +12,7 @@
 mod op;
 pub mod queue;
 
+use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -27,8 +28,8 @@ use netpoll_core::waiters::BreakFlag;
 
 use crate::error::{self, OpError};
 use crate::netpoll::Netpoll;
-use crate::sys::{SharedFd, socket};
-use op::Op;
+use crate::sys::{Kept, SharedFd, Source, socket};
+use op::{Op, Pollers};
 use queue::LockQueue;
 
 /// What a short read means.
@@ -45,6 +46,10 @@ pub enum Kind {
 struct Cold {
     /// Tasks queued for the read lock and for the write lock.
     queues: [Mutex<LockQueue<Waker>>; 2],
+    /// Tasks that wait through `poll_*`, for readiness or for the lock.
+    pollers: [OnceLock<Pollers>; 2],
+    /// The number was lent out, and stays open as long as this value.
+    lent: BreakFlag,
     /// The number has been closed; tells the task that waits in `close`.
     gone: BreakFlag,
     closer: AtomicWaker,
@@ -53,11 +58,12 @@ struct Cold {
 /// A descriptor, its place in the poller, and who may use it.
 ///
 /// Dropping it closes it; no operation can be in flight then, since each borrows it.
-#[derive(Debug)]
-pub struct Fd {
+///
+/// `S` says whose the number is: a [`SharedFd`] is closed, that of a [`Kept`] is left to the value in it.
+pub struct Fd<S: Source = SharedFd> {
     netpoll: Arc<Netpoll>,
     key: PollKey,
-    io: SharedFd,
+    io: S,
     kind: Kind,
     mutex: FdMutex,
     drained: Drained,
@@ -72,15 +78,70 @@ impl Fd {
     /// Those of [`Netpoll::open`]; the descriptor is closed then.
     pub fn new(netpoll: Arc<Netpoll>, fd: OwnedFd, kind: Kind) -> io::Result<Self> {
         let key = netpoll.open(fd.as_fd())?;
-        Ok(Self {
-            netpoll,
-            key,
-            io: SharedFd::new(fd),
-            kind,
-            mutex: FdMutex::new(),
-            drained: Drained::new(),
-            cold: OnceLock::new(),
-        })
+        Ok(Self::of(netpoll, key, SharedFd::new(fd), kind))
+    }
+
+    /// Ends as a drop does, but gives the descriptor away instead of closing it.
+    ///
+    /// # Errors
+    ///
+    /// Closed, if it was already.
+    pub fn into_owned(self) -> io::Result<OwnedFd> {
+        self.mutex.incref_and_close().ok_or_else(error::closed)?;
+        self.evict();
+        // As in `drop`: whoever else has a reference leaked a future that nobody can poll any more.
+        self.mutex.decref();
+        self.end_loan();
+        self.netpoll.close(self.io.borrow());
+        // SAFETY: INV-7: the word is closed and `self` ours alone, so nobody uses the number any more; what is dropped
+        // next closes it neither in `destroy`, as the word is closed, nor for a loan, as there is none.
+        Ok(unsafe { self.io.release() })
+    }
+
+    /// The number for as long as this value lives: from now on `close` does not close it, only `drop` does.
+    ///
+    /// # Panics
+    ///
+    /// If it is closed, and was not lent before that.
+    pub fn lend(&self) -> BorrowedFd<'_> {
+        // A loan is made under a reference, so whoever takes the last one afterwards sees it in `destroy`.
+        let made = self.with(|_| {
+            self.cold().lent.set();
+            Ok(())
+        });
+        assert!(made.is_ok() || self.is_lent(), "the descriptor was asked for after it was closed");
+        self.io.borrow()
+    }
+}
+
+impl<T: AsFd> Fd<Kept<T>> {
+    /// Watches the descriptor of a value, which keeps the number and closes it, later than this forgets it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Netpoll::open`]; the value is dropped then.
+    pub fn keep(netpoll: Arc<Netpoll>, value: T) -> io::Result<Self> {
+        let key = netpoll.open(value.as_fd())?;
+        Ok(Self::of(netpoll, key, Kept::new(value), Kind::Other))
+    }
+
+    /// The value.
+    pub fn kept(&self) -> &T {
+        self.io.get()
+    }
+
+    /// Ends as a drop does, and gives the value back.
+    pub fn into_kept(mut self) -> T {
+        self.end();
+        self.io.take()
+    }
+}
+
+impl<S: Source> Fd<S> {
+    /// Around a descriptor that `netpoll` watches under `key`.
+    fn of(netpoll: Arc<Netpoll>, key: PollKey, io: S, kind: Kind) -> Self {
+        let (mutex, drained, cold) = (FdMutex::new(), Drained::new(), OnceLock::new());
+        Self { netpoll, key, io, kind, mutex, drained, cold }
     }
 
     /// The poller that watches it.
@@ -96,8 +157,20 @@ impl Fd {
     pub fn read(
         &self,
         empty: bool,
-        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<socket::Read>,
+        call: impl FnMut(BorrowedFd<'_>) -> io::Result<socket::Read>,
     ) -> impl Future<Output = io::Result<usize>> {
+        self.read_op(empty, call)
+    }
+
+    #[inline]
+    fn read_op<F>(
+        &self,
+        empty: bool,
+        mut call: F,
+    ) -> Op<'_, impl FnMut(BorrowedFd<'_>) -> io::Result<Option<usize>>, S>
+    where
+        F: FnMut(BorrowedFd<'_>) -> io::Result<socket::Read>,
+    {
         Op::new(self, Mode::Read, move |fd| {
             if empty {
                 return Ok(Some(0));
@@ -212,13 +285,39 @@ impl Fd {
     /// The last reference of a closed descriptor is gone: the poller forgets it, and then its number is closed.
     fn destroy(&self) -> io::Result<()> {
         self.netpoll.close(self.io.borrow());
-        // SAFETY: INV-7: the caller took the last reference of a closed fdMutex, so nobody uses the number any more.
-        let result = unsafe { self.io.close() };
+        // SAFETY: INV-7: the caller took the last reference of a closed fdMutex, so nobody uses the number any more, but
+        // who borrowed it with `lend`.
+        let result = if self.is_lent() { Ok(()) } else { unsafe { self.io.close() } };
         if let Some(cold) = self.cold.get() {
             cold.gone.set();
             cold.closer.wake();
         }
         result
+    }
+
+    /// As far as it has not been done: everybody out, the poller forgets the descriptor, its number is closed.
+    fn end(&mut self) {
+        // No borrow of this value is left, so neither is one of the number.
+        let lent = self.end_loan();
+        if self.mutex.incref_and_close().is_some() {
+            self.evict();
+            // Ours is the last reference, unless the future of an operation was leaked: whatever it holds, nobody can
+            // poll it any more, for it borrowed what is being dropped. An error of close(2) has nobody to go to.
+            self.mutex.decref();
+            let _ = self.destroy();
+        } else if lent {
+            // SAFETY: INV-7: the word is closed, its last reference gone, and `destroy` left the number to us.
+            let _ = unsafe { self.io.close() };
+        }
+    }
+
+    fn is_lent(&self) -> bool {
+        self.cold.get().is_some_and(|cold| cold.lent.is_set())
+    }
+
+    /// True if the number was lent.
+    fn end_loan(&self) -> bool {
+        self.cold.get().is_some_and(|cold| cold.lent.clear())
     }
 
     fn cold(&self) -> &Cold {
@@ -229,26 +328,47 @@ impl Fd {
         &self.cold().queues[mode as usize]
     }
 
+    fn pollers(&self, mode: Mode) -> &Pollers {
+        self.cold().pollers[mode as usize].get_or_init(Pollers::default)
+    }
+
     /// Gives a direction back, or hands it to the next operation in the queue.
     fn unlock(&self, mode: Mode) {
+        let mut hailed = None;
         loop {
             match self.mutex.unlock(mode) {
-                Unlock::Free => return,
+                Unlock::Free => break,
                 Unlock::HandedOver => {}
                 Unlock::Last => {
                     // As in `with`.
                     let _ = self.destroy();
-                    return;
+                    break;
                 }
             }
-            // Nobody is woken under the queue's lock.
-            let delivered = op::locked(self.queue(mode)).deliver();
-            match delivered {
-                queue::Deliver::Wake(waker) => return waker.wake(),
-                queue::Deliver::Left => return,
+            match self.deliver(mode, &mut hailed) {
+                queue::Deliver::Wake(waker) => {
+                    waker.wake();
+                    break;
+                }
+                queue::Deliver::Left => break,
                 queue::Deliver::UnlockAgain => {}
             }
         }
+        // After the lock is free, or they would come for nothing.
+        hailed.into_iter().for_each(Waker::wake);
+    }
+
+    /// Nobody is woken under the queue's lock.
+    fn deliver(&self, mode: Mode, hailed: &mut Option<Waker>) -> queue::Deliver<Waker> {
+        let (delivered, answered) = {
+            let mut queue = op::locked(self.queue(mode));
+            (queue.deliver(), queue.answer())
+        };
+        if answered.is_some() {
+            // Every poller of a direction hails with the same waker, so one of them will do.
+            *hailed = answered;
+        }
+        delivered
     }
 
     /// Says which operation failed, on which descriptor and between which addresses.
@@ -259,15 +379,16 @@ impl Fd {
     }
 }
 
-impl Drop for Fd {
+impl<S: Source> Drop for Fd<S> {
     fn drop(&mut self) {
-        if self.mutex.incref_and_close().is_some() {
-            self.evict();
-            // Ours is the last reference, unless the future of an operation was leaked: whatever it holds, nobody can
-            // poll it any more, for it borrowed what is being dropped. An error of close(2) has nobody to go to.
-            self.mutex.decref();
-            let _ = self.destroy();
-        }
+        self.end();
         self.netpoll.free(self.key);
+    }
+}
+
+/// Without the poller, which is everybody's.
+impl<S: Source> fmt::Debug for Fd<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Fd").field("number", &self.io.raw()).field("kind", &self.kind).finish_non_exhaustive()
     }
 }

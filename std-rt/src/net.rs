@@ -5,7 +5,9 @@
 //! each say what has happened then.
 
 mod addr;
+mod async_fd;
 mod tcp;
 
 pub use addr::ToSocketAddrs;
+pub use async_fd::{AsyncFd, Interest};
 pub use tcp::{TcpListener, TcpSocket, TcpStream};

@@ -178,12 +178,13 @@ impl Netpoll {
         self.hand_up(&mut list, woken);
     }
 
-    /// Parks the task of `cx` on a direction, unless it may go on; see [`PollDesc::wait`].
+    /// Parks the task of `cx` on a direction, unless it may go on; see [`PollDesc::wait`]. `again`: the parking is its
+    /// own, polled once more.
     #[inline]
-    pub fn wait(&self, key: PollKey, mode: Mode, cx: &mut Context<'_>) -> Wait {
+    pub fn wait(&self, key: PollKey, mode: Mode, cx: &mut Context<'_>, again: bool) -> Wait {
         let (wait, displaced) = self.desc(key).wait(mode, cx.waker(), &self.waiters);
-        if let Some(displaced) = displaced {
-            displaced.wake();
+        if let Some(forgotten) = displaced.filter(|_| !again) {
+            forgotten.wake();
         }
         if wait == Wait::Again {
             cx.waker().wake_by_ref();

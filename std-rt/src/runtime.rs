@@ -81,6 +81,10 @@ impl Builder {
         };
         check_range("workers", workers, MAX_WORKERS)?;
         check_range("event_interval", self.event_interval as usize, u32::MAX as usize)?;
+        if self.thread_name.contains('\0') {
+            let message = format!("Builder::thread_name({:?}): must not contain a null", self.thread_name);
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
         let sched = Sched::new(Netpoll::new()?, workers);
         let mut runtime = Runtime {
             handle: Handle { sched },

@@ -44,10 +44,12 @@ mod backend;
 
 mod libc_room;
 mod owned;
+mod ready;
 pub mod socket;
 mod socket_options;
 mod thread;
 
 pub use backend::{Events, Poller, translate};
-pub use owned::SharedFd;
+pub use owned::{Kept, SharedFd, Source};
+pub use ready::is_ready;
 pub use thread::set_timer_slack;

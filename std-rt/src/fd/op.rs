@@ -11,6 +11,10 @@
 //! Dropped in any state it gives back what it holds: a place in the queue, a lock that was handed to it in the meantime,
 //! a parking. A readiness that came for it stays for the next operation.
 
+mod polled;
+mod pollers;
+mod readiness;
+
 use std::future::Future;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -25,6 +29,8 @@ use netpoll_core::poll_key::Mode;
 use super::Fd;
 use super::queue::{Enqueue, LockQueue, Look, Ticket, Withdraw};
 use crate::error;
+use crate::sys::{SharedFd, Source};
+pub(super) use pollers::Pollers;
 
 /// Nothing foreign runs under the queue's lock, so a panic cannot leave it in the middle of something.
 pub(super) fn locked(queue: &Mutex<LockQueue<Waker>>) -> MutexGuard<'_, LockQueue<Waker>> {
@@ -42,8 +48,8 @@ enum State {
 /// An operation on one direction. `call` makes the system call; `Ok(None)` says that it has got on and wants to be called
 /// again, `WouldBlock` that there is nothing to be got.
 #[must_use = "an operation does nothing until it is awaited"]
-pub(super) struct Op<'a, F> {
-    fd: &'a Fd,
+pub(super) struct Op<'a, F, S: Source = SharedFd> {
+    fd: &'a Fd<S>,
     mode: Mode,
     state: State,
     /// The call asks the kernel for nothing, so it neither waits nor spends a readiness.
@@ -52,11 +58,11 @@ pub(super) struct Op<'a, F> {
 }
 
 // The call is not pinned: it is only ever called by reference.
-impl<F> Unpin for Op<'_, F> {}
+impl<F, S: Source> Unpin for Op<'_, F, S> {}
 
-impl<'a, F> Op<'a, F> {
+impl<'a, F, S: Source> Op<'a, F, S> {
     #[inline]
-    pub(super) fn new<T>(fd: &'a Fd, mode: Mode, call: F) -> Self
+    pub(super) fn new<T>(fd: &'a Fd<S>, mode: Mode, call: F) -> Self
     where
         F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>,
     {
@@ -161,15 +167,16 @@ impl<'a, F> Op<'a, F> {
     }
 }
 
-impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>> Op<'_, F> {
+impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, S> {
     /// Calls and waits in turn, under the lock.
     #[inline]
     fn attempt(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let mut wait = matches!(self.state, State::Parked) || self.skips_call();
         loop {
             if wait {
+                let again = matches!(self.state, State::Parked);
                 self.state = State::Locked;
-                match self.fd.netpoll.wait(self.fd.key, self.mode, cx) {
+                match self.fd.netpoll.wait(self.fd.key, self.mode, cx, again) {
                     Wait::Ready => {}
                     Wait::Parked => {
                         self.state = State::Parked;
@@ -194,7 +201,7 @@ impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>> Op<'_, F> {
     }
 }
 
-impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>> Future for Op<'_, F> {
+impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Future for Op<'_, F, S> {
     type Output = io::Result<T>;
 
     #[inline]
@@ -208,7 +215,7 @@ impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>> Future for Op<'_, F> 
     }
 }
 
-impl<F> Drop for Op<'_, F> {
+impl<F, S: Source> Drop for Op<'_, F, S> {
     #[inline]
     fn drop(&mut self) {
         match std::mem::replace(&mut self.state, State::Done) {
@@ -223,7 +230,7 @@ impl<F> Drop for Op<'_, F> {
     }
 }
 
-impl<F> Op<'_, F> {
+impl<F, S: Source> Op<'_, F, S> {
     #[cold]
     fn withdraw(&self, ticket: Ticket) {
         let withdrawn = locked(self.fd.queue(self.mode)).withdraw(ticket, || self.fd.mutex.leave(self.mode));

@@ -30,6 +30,23 @@
 //! more. If somebody else came to wait meanwhile, he is handed the lock instead, and the one too many stays in the
 //! count until a later delivery finds nobody.
 
+//!
+//! # Hailing
+//!
+//! A task that polls and keeps nothing between two polls cannot be handed a lock: it may never come for it. It hails
+//! instead. All who do share one waker and one place, which is counted in the word like any other and is served when
+//! nobody else waits: the hand-over is taken, given back at once, and the waker comes out.
+//!
+//! | hailed | handed over | `hail` | `deliver`, nobody waiting | `close` |
+//! |---|---|---|---|---|
+//! | no | to nobody | has the place | as above | as above |
+//! | no | to any | granted: it is here, and takes the lock | - | - |
+//! | yes | to nobody | is counted once too often: leaves, or leaves `abandoned` behind | unlock again; answered | its waker is woken too |
+//! | yes | to one | the same | - | the same |
+//! | - | closed | refused | - | - |
+//!
+//! In the equation of "Abandoned" the hail is one of the tasks that were counted.
+
 use std::collections::VecDeque;
 
 /// A place in the queue. It is given back by [`LockQueue::withdraw`], or is used up once [`LockQueue::look`] has said
@@ -84,6 +101,18 @@ pub enum Withdraw<W> {
     Done(Option<W>),
 }
 
+/// How [`LockQueue::hail`] ended.
+#[derive(Debug)]
+#[must_use]
+pub enum Hail<W> {
+    /// The lock and its reference are the task's already. The waker is given back, to be dropped outside the lock.
+    Granted(W),
+    /// The waker will come out once. If another was there already, this one is given back.
+    Waiting(Option<W>),
+    /// The descriptor is closed; the waker as for `Granted`.
+    Closed(W),
+}
+
 /// Whom a hand-over that has arrived is for.
 #[derive(Debug, PartialEq, Eq)]
 enum Handed {
@@ -100,6 +129,10 @@ pub struct LockQueue<W> {
     waiting: VecDeque<(u64, W)>,
     /// The lock and its reference belong to this task, who has not come for them yet.
     handed: Option<Handed>,
+    /// Who hailed, until nobody else waits.
+    hailed: Option<W>,
+    /// The same, once a delivery has served it.
+    answered: Option<W>,
     /// The word hands over once more than there are tasks.
     abandoned: bool,
     closed: bool,
@@ -115,7 +148,15 @@ impl<W> Default for LockQueue<W> {
 impl<W> LockQueue<W> {
     /// Nobody waits. Allocates nothing until somebody does.
     pub const fn new() -> Self {
-        Self { waiting: VecDeque::new(), handed: None, abandoned: false, closed: false, next: 0 }
+        Self {
+            waiting: VecDeque::new(),
+            handed: None,
+            hailed: None,
+            answered: None,
+            abandoned: false,
+            closed: false,
+            next: 0,
+        }
     }
 
     /// After the word's `lock` said `Queued`, in the same breath: a task that was counted always comes here.
@@ -152,6 +193,10 @@ impl<W> LockQueue<W> {
             self.handed = Some(Handed::To(ticket));
             return Deliver::Wake(waker);
         }
+        if let Some(waker) = self.hailed.take() {
+            self.answered = Some(waker);
+            return Deliver::UnlockAgain;
+        }
         // Closed: the hand-over left the word before it was closed, and was for a task that was thrown out since.
         if self.abandoned || self.closed {
             self.abandoned = false;
@@ -159,6 +204,33 @@ impl<W> LockQueue<W> {
         }
         self.handed = Some(Handed::Any);
         Deliver::Left
+    }
+
+    /// After the word's `lock` said `Queued`, in the same breath, for a task that takes the lock only if it is there and
+    /// otherwise wants to be told when to ask again. `leave` as for [`LockQueue::withdraw`].
+    pub fn hail(&mut self, waker: W, leave: impl FnOnce() -> bool) -> Hail<W> {
+        if self.handed == Some(Handed::Any) {
+            self.handed = None;
+            return Hail::Granted(waker);
+        }
+        if self.closed {
+            return Hail::Closed(waker);
+        }
+        if self.hailed.is_none() {
+            self.hailed = Some(waker);
+            return Hail::Waiting(None);
+        }
+        if !leave() {
+            // As in `withdraw`: a hand-over is on its way, and it is not for us.
+            self.abandoned = true;
+        }
+        Hail::Waiting(Some(waker))
+    }
+
+    /// After each [`LockQueue::deliver`], before the queue's lock is given back: who hailed and is to be woken, once the
+    /// word has been unlocked again.
+    pub fn answer(&mut self) -> Option<W> {
+        self.answered.take()
     }
 
     /// A task gives up. `leave` is the word's `leave` for this direction; it is called under the queue's lock, so that
@@ -181,7 +253,8 @@ impl<W> LockQueue<W> {
     /// been handed the lock keeps it, and finds out at the descriptor that it is closed.
     pub fn close(&mut self) -> impl Iterator<Item = W> + use<W> {
         self.closed = true;
-        std::mem::take(&mut self.waiting).into_iter().map(|(_, waker)| waker)
+        let hailed = self.hailed.take();
+        std::mem::take(&mut self.waiting).into_iter().map(|(_, waker)| waker).chain(hailed)
     }
 
     /// How many tasks wait; for dumps.

@@ -1,6 +1,9 @@
 //! TCP: listeners and streams.
 
+mod futures_io;
+mod now;
 mod socket;
+mod std_conversion;
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};

@@ -1,7 +1,27 @@
 //! A descriptor that many use and one closes: one of the two rooms of `sys` with `unsafe` in them.
 
 use std::io;
-use std::os::fd::{BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+
+/// A descriptor under an fdMutex, and what becomes of its number at the end.
+pub trait Source {
+    /// The descriptor, for one call of the kernel under a reference of its fdMutex (INV-7).
+    fn borrow(&self) -> BorrowedFd<'_>;
+
+    /// The number, for messages and tables; do no work through it.
+    fn raw(&self) -> RawFd;
+
+    /// The poller has forgotten the descriptor: ends it, if that is this value's to do.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`SharedFd::close`].
+    ///
+    /// # Safety
+    ///
+    /// INV-7, as for [`SharedFd::close`]; called at most once.
+    unsafe fn close(&self) -> io::Result<()>;
+}
 
 /// A descriptor shared by `&self` between tasks, closed exactly once by whoever is last.
 ///
@@ -44,6 +64,16 @@ impl SharedFd {
         unsafe { OwnedFd::from_raw_fd(self.raw) }
     }
 
+    /// Gives the descriptor away through a shared reference, in place of closing it.
+    ///
+    /// # Safety
+    ///
+    /// INV-7, as for [`close`](SharedFd::close), which is not called after this.
+    pub unsafe fn release(&self) -> OwnedFd {
+        // SAFETY: INV-7, passed on by the caller: `raw` is open, ours, and nobody uses it now or later but the result.
+        unsafe { OwnedFd::from_raw_fd(self.raw) }
+    }
+
     /// close(2), called once: the number is free afterwards whatever is returned, and another thread may already
     /// have it. An interrupted close has closed on Linux and counts as done; it is never tried again.
     ///
@@ -64,5 +94,78 @@ impl SharedFd {
             interrupted if interrupted.kind() == io::ErrorKind::Interrupted => Ok(()),
             error => Err(error),
         }
+    }
+}
+
+impl Source for SharedFd {
+    #[inline]
+    fn borrow(&self) -> BorrowedFd<'_> {
+        SharedFd::borrow(self)
+    }
+
+    fn raw(&self) -> RawFd {
+        self.raw
+    }
+
+    /// Closes the number.
+    ///
+    /// # Safety
+    ///
+    /// INV-7, as the trait says.
+    unsafe fn close(&self) -> io::Result<()> {
+        // SAFETY: INV-7, passed on by the caller.
+        unsafe { SharedFd::close(self) }
+    }
+}
+
+/// A descriptor inside a value of the user's, which closes it when it is dropped, and not before.
+#[derive(Debug)]
+pub struct Kept<T> {
+    /// There until it is taken out at the very end.
+    value: Option<T>,
+}
+
+impl<T> Kept<T> {
+    /// Keeps a value.
+    pub fn new(value: T) -> Self {
+        Kept { value: Some(value) }
+    }
+
+    /// The value.
+    ///
+    /// # Panics
+    ///
+    /// After [`Kept::take`].
+    pub fn get(&self) -> &T {
+        self.value.as_ref().expect("the value of a descriptor was taken out before its last use")
+    }
+
+    /// Takes the value out, once.
+    ///
+    /// # Panics
+    ///
+    /// If it was taken already.
+    pub fn take(&mut self) -> T {
+        self.value.take().expect("the value of a descriptor was taken out twice")
+    }
+}
+
+impl<T: AsFd> Source for Kept<T> {
+    #[inline]
+    fn borrow(&self) -> BorrowedFd<'_> {
+        self.get().as_fd()
+    }
+
+    fn raw(&self) -> RawFd {
+        self.get().as_fd().as_raw_fd()
+    }
+
+    /// Nothing: the number is the value's to close.
+    ///
+    /// # Safety
+    ///
+    /// INV-7, as the trait says; here nothing depends on it.
+    unsafe fn close(&self) -> io::Result<()> {
+        Ok(())
     }
 }

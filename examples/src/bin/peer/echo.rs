@@ -1,5 +1,6 @@
 //! The echo server.
 
+use std::cell::RefCell;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -17,7 +18,7 @@ enum Mode {
     Eager,
     /// The same, with a fresh deadline before every read.
     Deadline(Duration),
-    /// A connection has a buffer only while there are bytes.
+    /// A connection has no buffer: all of a thread share one.
     Lazy,
 }
 
@@ -73,14 +74,35 @@ async fn with_deadline(stream: TcpStream, limit: Duration) -> io::Result<()> {
     }
 }
 
+thread_local! {
+    /// What connections without a buffer of their own read into.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BUFFER]);
+}
+
 async fn lazy(stream: TcpStream) -> io::Result<()> {
     loop {
-        // One byte is looked at and left, so that the buffer is there only when it can be filled.
-        if stream.peek(&mut [0]).await? == 0 {
-            return Ok(());
+        stream.readable().await?;
+        match echo_now(&stream)? {
+            None => return Ok(()),
+            Some(rest) => stream.write_all(&rest).await?,
         }
-        let mut buffer = vec![0; READ_BUFFER];
-        let n = stream.read(&mut buffer).await?;
-        stream.write_all(&buffer[..n]).await?;
     }
+}
+
+/// Reads what is there and writes it back, as far as that goes without waiting; gives the rest. None at the end.
+fn echo_now(stream: &TcpStream) -> io::Result<Option<Vec<u8>>> {
+    let unless_blocked = |result: io::Result<usize>| match result {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        result => result.map(Some),
+    };
+    BUFFER.with_borrow_mut(|buffer| {
+        let read = match unless_blocked(stream.try_read(buffer))? {
+            Some(0) => return Ok(None),
+            read => read.unwrap_or(0),
+        };
+        let bytes = &buffer[..read];
+        let sent = if bytes.is_empty() { 0 } else { unless_blocked(stream.try_write(bytes))?.unwrap_or(0) };
+        // As a rule nothing is left, and an empty vector has no memory.
+        Ok(Some(bytes[sent..].to_vec()))
+    })
 }

@@ -124,7 +124,7 @@ impl TcpSocket {
 }
 
 /// Gives a socket to the poller of this thread's runtime.
-fn watch(op: &'static str, fd: OwnedFd, kind: Kind) -> io::Result<Fd> {
+pub(super) fn watch(op: &'static str, fd: OwnedFd, kind: Kind) -> io::Result<Fd> {
     let watched = Netpoll::current().and_then(|netpoll| Fd::new(netpoll, fd, kind));
     watched.map_err(|error| OpError::new(op, error).into())
 }

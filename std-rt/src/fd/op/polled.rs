@@ -1,0 +1,161 @@
+//! Operations without a future: `try_*`, which never waits, and `poll_*`, which keeps nothing between two polls.
+//!
+//! # A poll
+//!
+//! It holds the direction's lock while it runs and not a moment longer. What it leaves behind when it is pending is a
+//! waker ([`Pollers`](super::Pollers)): parked in the semaphore, or hailing in the queue for the lock.
+//!
+//! | when it comes | it | and is woken |
+//! |---|---|---|
+//! | lock free, call succeeds | gives the result | - |
+//! | lock free, `EAGAIN` | joins, parks, unlocks | by an event, a deadline, close; or by an operation that takes the parking over |
+//! | lock free, another poller is parked | joins; the parking is renewed with the same waker | as above, both |
+//! | lock held by an operation that waits or runs | joins, hails | when the lock is free and nobody queues for it, or by close |
+//! | lock handed over and not yet taken by anybody | takes it | - |
+//! | closed | fails | - |
+//!
+//! | what it left behind | what comes next | then |
+//! |---|---|---|
+//! | parked, and it was forgotten | a `read` that finds bytes | it reads; the parking stays, for one wake in vain |
+//! | | a `read` that finds none | it parks in its place (PARKED → WAIT), the pollers are woken, and hail if they still care |
+//! | | close, a deadline, the drop of the descriptor | the parking is ended and the pollers are woken |
+//! | hailing, and it was forgotten | the unlock | wakes in vain; nobody waits for the task to come |
+//! | parked | the future of an operation is dropped | it retracts only a parking of its own: while it holds the lock, no other is made |
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::task::{Context, Poll, Waker, ready};
+
+use netpoll_core::fd_mutex::Lock;
+use netpoll_core::poll_key::Mode;
+
+use super::{Op, State, locked};
+use crate::error;
+use crate::fd::queue::Hail;
+use crate::fd::{Fd, Kind};
+use crate::sys::{Source, socket};
+
+impl<S: Source> Fd<S> {
+    /// One attempt of [`Fd::read`].
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if there is nothing to read, or another task is reading or waits to; and those of `read`.
+    pub fn try_read(
+        &self,
+        empty: bool,
+        call: impl FnMut(BorrowedFd<'_>) -> io::Result<socket::Read>,
+    ) -> io::Result<usize> {
+        self.read_op(empty, call).try_once()
+    }
+
+    /// One attempt of [`Fd::run`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Fd::try_read`].
+    pub fn try_run<T>(
+        &self,
+        mode: Mode,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        Op::new(self, mode, move |fd| call(fd).map(Some)).try_once()
+    }
+
+    /// One poll of [`Fd::read`]; see the module for what is left behind when it is pending.
+    pub fn poll_read(
+        &self,
+        cx: &mut Context<'_>,
+        empty: bool,
+        call: impl FnMut(BorrowedFd<'_>) -> io::Result<socket::Read>,
+    ) -> Poll<io::Result<usize>> {
+        self.read_op(empty, call).poll_once(cx)
+    }
+
+    /// One poll of [`Fd::run`], as [`Fd::poll_read`].
+    pub fn poll_run<T>(
+        &self,
+        cx: &mut Context<'_>,
+        mode: Mode,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        Op::new(self, mode, move |fd| call(fd).map(Some)).poll_once(cx)
+    }
+}
+
+impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, S> {
+    /// Calls as often as it gets on, under the lock; none if it would have to wait.
+    fn call_now(&mut self) -> Option<io::Result<T>> {
+        loop {
+            if let Err(error) = self.prepare() {
+                return Some(Err(error));
+            }
+            match (self.call)(self.fd.io.borrow()) {
+                Ok(None) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
+                result => return result.transpose(),
+            }
+        }
+    }
+
+    fn try_once(mut self) -> io::Result<T> {
+        match self.fd.mutex.lock(self.mode) {
+            Lock::Locked => self.state = State::Locked,
+            Lock::Closed => return Err(error::closed()),
+            // Counted already: a place in the queue, which the drop gives back.
+            Lock::Queued => match self.enqueue(Waker::noop()) {
+                Poll::Ready(locked) => locked?,
+                Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
+            },
+        }
+        // The hint is not asked: who tries wants to know. Dropped together with the readiness, it is no loss.
+        let reads = self.mode == Mode::Read && !self.empty;
+        if reads {
+            self.fd.drained.set(false);
+        }
+        self.call_now().unwrap_or_else(|| {
+            // Nothing was there after the reset, not even an end or an error: what comes will send an edge.
+            if reads {
+                self.fd.drained.set(self.fd.kind == Kind::Stream);
+            }
+            Err(io::ErrorKind::WouldBlock.into())
+        })
+    }
+
+    fn poll_once(mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        match self.fd.mutex.lock(self.mode) {
+            Lock::Locked => self.state = State::Locked,
+            Lock::Closed => return Poll::Ready(Err(error::closed())),
+            Lock::Queued => ready!(self.hail(cx))?,
+        }
+        if !self.skips_call()
+            && let Some(result) = self.call_now()
+        {
+            return Poll::Ready(result);
+        }
+        let pollers = self.fd.pollers(self.mode);
+        pollers.join(cx.waker());
+        // It waits first, as one that is woken does. What it may displace is the same waker: whoever parks with another
+        // keeps the lock while he does.
+        self.state = State::Parked;
+        let polled = self.attempt(&mut Context::from_waker(pollers.waker()));
+        // The parking stays when the lock goes.
+        self.state = State::Locked;
+        polled
+    }
+
+    /// The lock is another's: asks to be told when it is free.
+    #[cold]
+    fn hail(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let (fd, mode) = (self.fd, self.mode);
+        let pollers = fd.pollers(mode);
+        // First, for the answer may come as soon as the queue is unlocked.
+        pollers.join(cx.waker());
+        let hailed = locked(fd.queue(mode)).hail(pollers.waker().clone(), || fd.mutex.leave(mode));
+        match hailed {
+            Hail::Granted(_) => self.locked(),
+            Hail::Closed(_) => self.closed(),
+            Hail::Waiting(_) => Poll::Pending,
+        }
+    }
+}

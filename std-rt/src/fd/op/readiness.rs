@@ -1,0 +1,90 @@
+//! Waiting until a direction is worth a try, without a buffer.
+//!
+//! The kernel reports a change once. Bytes that lie there may have been reported long ago, and the report used up by an
+//! operation that left them, so nobody may park before he knows that none are there:
+//!
+//! | hint "drained" | bytes | what [`Readiness`] does |
+//! |---|---|---|
+//! | set, and nothing else is known of the peer | none at the last read | parks without asking; a readiness that came since ends the wait at once |
+//! | set, but the peer is gone or sent urgent data | unknown | looks, as without the hint |
+//! | clear | there | a look at the descriptor ([`is_ready`]) finds them, however old their report |
+//! | clear | none | the look finds none; it began after a reset, so what comes later makes a readiness: parks |
+//!
+//! Woken from a parking it returns without a second look: an event came. That is a hint, as everywhere; the bytes may
+//! have been those of an earlier read.
+//!
+//! The readiness that ends the wait is consumed, and so is the hint. That takes nothing from the read that follows: it
+//! makes its call before it waits. Dropped, it leaves a readiness that came and loses at most the hint, for one call
+//! more.
+//!
+//! For writing there is no hint. It drops the remembered readiness first, unlike a write: here the look that follows
+//! says the same and more.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use netpoll_core::poll_desc::Wait;
+use netpoll_core::poll_key::Mode;
+
+use super::{Op, State};
+use crate::error;
+use crate::fd::Fd;
+use crate::sys::{Source, is_ready};
+
+impl<S: Source> Fd<S> {
+    /// Waits until a call in this direction is worth a try. It holds the direction's lock meanwhile.
+    ///
+    /// Dropped: a readiness that came stays for the next operation.
+    ///
+    /// # Errors
+    ///
+    /// Closed, the deadline, not pollable.
+    pub fn readiness(&self, mode: Mode) -> impl Future<Output = io::Result<()>> {
+        Readiness { op: Op { fd: self, mode, state: State::Start, empty: false, call: () } }
+    }
+}
+
+/// An operation whose call is a look.
+struct Readiness<'a, S: Source> {
+    op: Op<'a, (), S>,
+}
+
+impl<S: Source> Readiness<'_, S> {
+    fn look(&self) -> io::Result<bool> {
+        let Op { fd, mode, .. } = self.op;
+        fd.netpoll.desc(fd.key).reset(mode).map_err(error::refused)?;
+        is_ready(fd.io.borrow(), mode)
+    }
+
+    /// Under the lock.
+    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let parked = matches!(self.op.state, State::Parked);
+        if !parked && !self.op.skips_call() && self.look()? {
+            return Poll::Ready(Ok(()));
+        }
+        self.op.state = State::Locked;
+        match self.op.fd.netpoll.wait(self.op.fd.key, self.op.mode, cx, parked) {
+            Wait::Ready => Poll::Ready(Ok(())),
+            Wait::Parked | Wait::Again => {
+                self.op.state = State::Parked;
+                Poll::Pending
+            }
+            Wait::Failed(why) => Poll::Ready(Err(error::refused(why))),
+        }
+    }
+}
+
+impl<S: Source> Future for Readiness<'_, S> {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        ready!(this.op.lock(cx))?;
+        let result = ready!(this.wait(cx));
+        this.op.state = State::Done;
+        this.op.fd.unlock(this.op.mode);
+        Poll::Ready(result)
+    }
+}

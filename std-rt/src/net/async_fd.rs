@@ -1,0 +1,196 @@
+//! Any other descriptor that the kernel can poll.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::time::Instant;
+
+use netpoll_core::poll_key::{Mode, Modes};
+
+use crate::error::OpError;
+use crate::fd::Fd;
+use crate::netpoll::Netpoll;
+use crate::sys::{Kept, socket};
+
+/// What an operation on an [`AsyncFd`] waits for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Interest {
+    /// Something to read, or to accept.
+    Read,
+    /// Room to write.
+    Write,
+}
+
+impl Interest {
+    fn mode(self) -> Mode {
+        match self {
+            Interest::Read => Mode::Read,
+            Interest::Write => Mode::Write,
+        }
+    }
+}
+
+/// Any descriptor that the kernel can poll, inside a value of yours that owns it: a pipe, a terminal, an eventfd, a
+/// timerfd, inotify, a tunnel, a socket of a kind that this crate does not have.
+///
+/// ```
+/// # use std::io::{Read, Write};
+/// use netpoll_rt::net::{AsyncFd, Interest};
+///
+/// # netpoll_rt::block_on(async {
+/// let (reader, mut writer) = std::io::pipe()?;
+/// let reader = AsyncFd::new(reader)?;
+/// writer.write_all(b"through a pipe")?;
+/// let mut buffer = [0; 64];
+/// let n = reader.with_io(Interest::Read, |mut pipe| pipe.read(&mut buffer)).await?;
+/// assert_eq!(&buffer[..n], b"through a pipe");
+/// # std::io::Result::Ok(())
+/// # }).unwrap();
+/// ```
+///
+/// Operations in one direction follow each other in the order in which they came. Two `AsyncFd` of one descriptor, even
+/// through duplicates, do not know of each other.
+///
+/// Dropped: the poller forgets the descriptor, then the value is dropped.
+#[derive(Debug)]
+pub struct AsyncFd<T: AsFd> {
+    fd: Fd<Kept<T>>,
+}
+
+impl<T: AsFd> AsyncFd<T> {
+    /// Watches the descriptor of `value`, which must always be the same one, and makes it non-blocking. That holds for all
+    /// duplicates, also in other processes; a terminal that you share with a shell is better opened anew.
+    ///
+    /// # Errors
+    ///
+    /// `Unsupported` for what the kernel cannot poll, such as a regular file, a directory or `/dev/null`: it is always
+    /// ready, and may block a thread; [`spawn_blocking`](crate::spawn_blocking) is for those. `AlreadyExists` if this
+    /// very descriptor is watched already. Others of the kernel. `value` is dropped then.
+    pub fn new(value: T) -> io::Result<Self> {
+        let number = value.as_fd().as_raw_fd();
+        let failed = |error| io::Error::from(OpError::new("watch", error).on(number));
+        let fd = Netpoll::current().and_then(|netpoll| Fd::keep(netpoll, value));
+        let fd = fd.map_err(|error| failed(explained(error)))?;
+        fd.with(|fd| socket::set_nonblocking(fd, true)).map_err(failed)?;
+        Ok(Self { fd })
+    }
+
+    /// Waits until a read is worth a try. A hint: it may still say `WouldBlock`.
+    ///
+    /// Dropped: nothing has happened.
+    ///
+    /// # Errors
+    ///
+    /// Closed, `TimedOut` for the read deadline; `Unsupported` where the kernel reports an error and nothing else, as at
+    /// the writing end of a pipe that nobody reads.
+    pub async fn readable(&self) -> io::Result<()> {
+        self.fd.readiness(Mode::Read).await.map_err(|error| self.fd.error("readable", error))
+    }
+
+    /// As [`AsyncFd::readable`], for a write.
+    ///
+    /// Dropped: nothing has happened.
+    ///
+    /// # Errors
+    ///
+    /// Closed, `TimedOut` for the write deadline.
+    pub async fn writable(&self) -> io::Result<()> {
+        self.fd.readiness(Mode::Write).await.map_err(|error| self.fd.error("writable", error))
+    }
+
+    /// Calls `io` until it says something other than `WouldBlock` or `Interrupted`, and waits for the interest in
+    /// between. `io` must not block, and must say `WouldBlock` only when the kernel did: until the kernel has news it is not
+    /// called again.
+    ///
+    /// Dropped: `io` has said nothing but `WouldBlock`.
+    ///
+    /// # Errors
+    ///
+    /// What `io` says; and those of [`AsyncFd::readable`] or [`AsyncFd::writable`].
+    pub async fn with_io<R>(
+        &self,
+        interest: Interest,
+        mut io: impl FnMut(&T) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let io = |_: BorrowedFd<'_>| {
+            loop {
+                match io(self.fd.kept()) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    result => return result,
+                }
+            }
+        };
+        self.fd.run(interest.mode(), io).await
+    }
+
+    /// From `deadline` on everything that waits for a read fails with `TimedOut`, what waits now too. It stays in force
+    /// until the next; `None` clears it.
+    ///
+    /// # Errors
+    ///
+    /// Closed.
+    pub fn set_read_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
+        self.set_deadlines(Modes::READ, deadline)
+    }
+
+    /// As [`AsyncFd::set_read_deadline`], for writes.
+    ///
+    /// # Errors
+    ///
+    /// Closed.
+    pub fn set_write_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
+        self.set_deadlines(Modes::WRITE, deadline)
+    }
+
+    /// As [`AsyncFd::set_read_deadline`], for both directions.
+    ///
+    /// # Errors
+    ///
+    /// Closed.
+    pub fn set_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
+        self.set_deadlines(Modes::BOTH, deadline)
+    }
+
+    fn set_deadlines(&self, modes: Modes, deadline: Option<Instant>) -> io::Result<()> {
+        self.fd.set_deadline(modes, deadline).map_err(|error| self.fd.error("set_deadline", error))
+    }
+
+    /// Ends it: every operation fails from now on, what waits now too, and the poller forgets the descriptor. The number
+    /// itself is the value's, and stays open until that is dropped, with the `AsyncFd`.
+    ///
+    /// Dropped: the ending goes on without the wait.
+    ///
+    /// # Errors
+    ///
+    /// Closed, if it was already.
+    pub async fn close(&self) -> io::Result<()> {
+        self.fd.close().await.map_err(|error| self.fd.error("close", error))
+    }
+
+    /// The value. Calls that do not wait can be made on it directly; what reads or writes competes with the operations.
+    pub fn get_ref(&self) -> &T {
+        self.fd.kept()
+    }
+
+    /// Gives the value back, no longer watched and still non-blocking.
+    pub fn into_inner(self) -> T {
+        self.fd.into_kept()
+    }
+}
+
+impl<T: AsFd> AsFd for AsyncFd<T> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.get_ref().as_fd()
+    }
+}
+
+/// The kernel says "not permitted" and means that there is nothing to wait for.
+fn explained(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => io::Error::new(
+            io::ErrorKind::Unsupported,
+            "the kernel cannot poll it (regular files, directories and some devices are always ready): \
+             read and write it with spawn_blocking",
+        ),
+        _ => error,
+    }
+}

@@ -1,0 +1,96 @@
+//! To and from the sockets of std, and the descriptor for those who call the kernel themselves.
+
+use std::io;
+use std::net::{TcpListener as StdListener, TcpStream as StdStream};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use super::socket::watch;
+use super::{TcpListener, TcpStream};
+use crate::error::OpError;
+use crate::fd::{Fd, Kind};
+use crate::sys::socket as sys;
+
+impl TcpListener {
+    /// Takes a listener of std over, for instance one that the process was started with, and makes it non-blocking.
+    ///
+    /// # Errors
+    ///
+    /// Those of watching a descriptor; the listener is closed then.
+    pub fn from_std(listener: StdListener) -> io::Result<Self> {
+        Ok(Self { fd: adopt(listener.into())? })
+    }
+
+    /// Gives the listener away. It stays non-blocking: `set_nonblocking(false)` is for who wants it blocking.
+    ///
+    /// Nobody can wait in accept, for that would borrow the listener.
+    ///
+    /// # Errors
+    ///
+    /// Closed, if it was already.
+    pub fn into_std(self) -> io::Result<StdListener> {
+        give_away(self.fd).map(StdListener::from)
+    }
+}
+
+impl TcpStream {
+    /// Takes a connected stream of std over and makes it non-blocking, with all its duplicates. A read may cost one system
+    /// call more than on a stream of this crate: what was done to the socket before is unknown.
+    ///
+    /// # Errors
+    ///
+    /// Those of watching a descriptor; the stream is closed then.
+    pub fn from_std(stream: StdStream) -> io::Result<Self> {
+        Ok(Self { fd: adopt(stream.into())? })
+    }
+
+    /// Gives the stream away. It stays non-blocking: `set_nonblocking(false)` is for who wants it blocking. Deadlines do
+    /// not go with it.
+    ///
+    /// No operation can be in flight, for it would borrow the stream.
+    ///
+    /// # Errors
+    ///
+    /// Closed, if it was already.
+    pub fn into_std(self) -> io::Result<StdStream> {
+        give_away(self.fd).map(StdStream::from)
+    }
+}
+
+fn adopt(fd: OwnedFd) -> io::Result<Fd> {
+    sys::set_nonblocking(fd.as_fd(), true).map_err(|error| OpError::new("from_std", error))?;
+    // Whether a short read says anything is known of sockets that were made here.
+    watch("from_std", fd, Kind::Other)
+}
+
+fn give_away(fd: Fd) -> io::Result<OwnedFd> {
+    fd.into_owned().map_err(|error| OpError::new("into_std", error).into())
+}
+
+/// For options that this crate does not have.
+///
+/// The number belongs to the listener: do not close it, and know that a duplicate keeps the port in use. Once it has been
+/// asked for, it stays open until the listener is dropped; `close` ends all waiting, as ever, but does not free the port.
+///
+/// # Panics
+///
+/// If the listener was closed before.
+impl AsFd for TcpListener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.lend()
+    }
+}
+
+/// For options that this crate does not have.
+///
+/// The number belongs to the stream: do not close it, do not make it blocking, and know that a duplicate keeps the
+/// connection open. To read or write through it is to compete with the operations of the stream. Once it has been asked
+/// for, it stays open until the stream is dropped; `close` ends all waiting, as ever, but the peer is told only then.
+///
+/// # Panics
+///
+/// If the stream was closed before.
+impl AsFd for TcpStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.lend()
+    }
+}

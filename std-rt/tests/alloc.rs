@@ -1,0 +1,168 @@
+//! What is allocated: nothing by reads, writes and deadlines once a connection stands.
+//!
+//! One test only: the count is the whole process's.
+//!
+//! INV-201: what [`GlobalAlloc`] asks of a caller holds for a call that is passed on unchanged.
+
+mod common;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::io::{Read, Write};
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use common::*;
+use netpoll_core::counter::Counter;
+use netpoll_rt::net::TcpStream;
+use netpoll_rt::spawn;
+
+/// The system's allocator, counted once [`COUNT`] is there.
+struct Counting;
+
+static COUNT: OnceLock<Counter> = OnceLock::new();
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+// SAFETY: INV-201, every call goes to the system's allocator, and counting allocates nothing.
+unsafe impl GlobalAlloc for Counting {
+    // SAFETY: INV-201, asked of the caller.
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        if let Some(count) = COUNT.get() {
+            count.inc();
+        }
+        // SAFETY: INV-201.
+        unsafe { System.alloc(layout) }
+    }
+
+    // SAFETY: INV-201, asked of the caller.
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: INV-201.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    // SAFETY: INV-201, asked of the caller.
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        if let Some(count) = COUNT.get() {
+            count.inc();
+        }
+        // SAFETY: INV-201.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+fn count() -> usize {
+    COUNT.get_or_init(Counter::new).get()
+}
+
+const ROUNDS: usize = 200;
+
+/// Allocations of `ROUNDS` repetitions in the steady state: the fewest of some attempts, since a worker allocates what it
+/// needs when it polls first, whenever that is.
+async fn allocations(mut act: impl AsyncFnMut()) -> usize {
+    let mut fewest = usize::MAX;
+    for _ in 0..10 {
+        let before = count();
+        for _ in 0..ROUNDS {
+            act().await;
+        }
+        fewest = fewest.min(count() - before);
+    }
+    fewest
+}
+
+#[test]
+fn f20_what_is_allocated() {
+    // Not `each`: its watching thread allocates too.
+    for workers in [1, 4] {
+        runtime(workers).block_on(async {
+            assert!(drop_of_a_box_counts(), "the counter counts");
+            read_and_write().await;
+            read_that_parks().await;
+            deadlines().await;
+            deadlines_that_fire().await;
+            accepts().await;
+        });
+    }
+}
+
+fn drop_of_a_box_counts() -> bool {
+    let before = count();
+    drop(std::hint::black_box(Box::new(7_u64)));
+    count() == before + 1
+}
+
+async fn read_and_write() {
+    let (stream, mut peer) = pair_with_std().await;
+    let mut buffer = [0; 64];
+    let n = allocations(async || {
+        peer.write_all(b"ping").unwrap();
+        stream.read_exact(&mut buffer[..4]).await.unwrap();
+        stream.write_all(b"pong").await.unwrap();
+        peer.read_exact(&mut buffer[..4]).unwrap();
+    });
+    assert_eq!(n.await, 0, "reads and writes");
+}
+
+async fn read_that_parks() {
+    let (a, b) = pair().await;
+    let echo = spawn(async move {
+        let mut buffer = [0; 64];
+        while let Ok(n @ 1..) = b.read(&mut buffer).await {
+            b.write_all(&buffer[..n]).await.unwrap();
+        }
+    });
+    let mut buffer = [0; 4];
+    let n = allocations(async || {
+        a.write_all(b"ping").await.unwrap();
+        a.read_exact(&mut buffer).await.unwrap();
+    });
+    assert_eq!(n.await, 0, "a task that parks, is polled for and woken");
+    a.close().await.unwrap();
+    echo.await.unwrap();
+}
+
+async fn deadlines() {
+    let (stream, mut peer) = pair_with_std().await;
+    let mut buffer = [0; 4];
+    let n = allocations(async || {
+        stream.set_read_deadline(in_ms(60_000)).unwrap();
+        stream.set_write_deadline(in_ms(30_000)).unwrap();
+        peer.write_all(b"ping").unwrap();
+        stream.read_exact(&mut buffer).await.unwrap();
+        stream.set_deadline(None).unwrap();
+    });
+    assert_eq!(n.await, 0, "deadlines");
+}
+
+async fn deadlines_that_fire() {
+    let (stream, _peer) = pair_with_std().await;
+    let mut timeouts = 0;
+    let n = allocations(async || {
+        stream.set_read_deadline(Some(std::time::Instant::now() + Duration::from_micros(20))).unwrap();
+        let mut buffer = [0; 4];
+        timeouts += usize::from(stream.read(&mut buffer).await.is_err());
+    });
+    let n = n.await;
+    assert_eq!(timeouts, 10 * ROUNDS);
+    // Of each error, ours and std's, and its text.
+    assert!(n <= 5 * ROUNDS, "{n} allocations for {ROUNDS} errors");
+}
+
+async fn accepts() {
+    let listener = listener().await;
+    let address = listener.local_addr().unwrap();
+    let mut kept: Vec<TcpStream> = Vec::with_capacity(ROUNDS);
+    let n = allocations(async || {
+        let client = std::net::TcpStream::connect(address).unwrap();
+        let (stream, _) = listener.accept().await.unwrap();
+        drop(client);
+        kept.push(stream);
+        if kept.len() == ROUNDS {
+            kept.clear();
+        }
+    });
+    // Blocks of descriptors, and no box for each.
+    let n = n.await;
+    assert!(n <= ROUNDS / 10, "{n} allocations for {ROUNDS} accepts");
+}

@@ -1,0 +1,290 @@
+//! What the tests of the runtime share: a body that runs on one worker and on four, with what must be left of it
+//! afterwards, and ways to wait for events instead of sleeping.
+
+#![allow(dead_code, reason = "each test binary uses its part")]
+
+use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use netpoll_core::counter::Counter;
+use netpoll_rt::net::{TcpListener, TcpStream};
+use netpoll_rt::{Handle, JoinHandle, Runtime, is_closed, spawn, yield_now};
+
+/// Longer than any step of any test may take: who runs into it has found a hang.
+pub const LIMIT: Duration = Duration::from_secs(40);
+
+/// One test at a time: each counts the descriptors of the whole process, and deadlines are measured.
+pub fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A runtime with so many workers.
+pub fn runtime(workers: usize) -> Runtime {
+    Runtime::builder().workers(workers).build().unwrap()
+}
+
+/// Runs `body` with one worker and with four. Afterwards the process has the descriptors that it had before, and the
+/// runtime has no task, no parked task, no descriptor and no timer left.
+pub fn each(body: impl AsyncFn()) {
+    on(&[1, 4], body);
+}
+
+/// As [`each`], with the numbers of workers given.
+pub fn on(workers: &[usize], body: impl AsyncFn()) {
+    let _alone = alone();
+    for &workers in workers {
+        let before = open_descriptors();
+        let runtime = runtime(workers);
+        let handle = runtime.handle().clone();
+        let watch = Watch::over(handle.clone());
+        runtime.block_on(body());
+        drop(runtime);
+        drop(watch);
+        assert_nothing_left(&handle);
+        drop(handle);
+        assert_eq!(open_descriptors(), before, "descriptors of the process, {workers} workers");
+    }
+}
+
+/// A runtime that has been dropped has given everything back.
+pub fn assert_nothing_left(handle: &Handle) {
+    let metrics = handle.metrics();
+    let left = (metrics.tasks, metrics.waiters, metrics.descriptors, metrics.timers);
+    assert_eq!(left, (0, 0, 0, 0), "tasks, waiters, descriptors, timers of {metrics:?}");
+}
+
+/// Number and target of every open descriptor, but for the one that reads the table.
+pub fn open_descriptors() -> BTreeMap<String, String> {
+    let entries = std::fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap());
+    let links = entries.filter_map(|entry| {
+        let target = std::fs::read_link(entry.path()).ok()?.to_string_lossy().into_owned();
+        Some((entry.file_name().to_string_lossy().into_owned(), target))
+    });
+    links.filter(|(_, target)| !target.ends_with("/fd")).collect()
+}
+
+/// Ends the process, with the runtime's numbers, if a test hangs.
+pub struct Watch {
+    done: Option<mpsc::Sender<()>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Watch {
+    pub fn over(handle: Handle) -> Self {
+        let (done, ended) = mpsc::channel::<()>();
+        let name = thread::current().name().unwrap_or("a test").to_owned();
+        let watch = move || {
+            if ended.recv_timeout(LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
+                // Not `eprintln`, which is kept for the end of a test that has none.
+                let _ = writeln!(io::stderr(), "{name} hangs: {:?}", handle.metrics());
+                std::process::abort();
+            }
+        };
+        Self { done: Some(done), thread: Some(thread::spawn(watch)) }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        drop(self.done.take());
+        if let Some(thread) = self.thread.take() {
+            thread.join().unwrap();
+        }
+    }
+}
+
+/// Lets the others run until `reached`; panics with `what` when that takes too long.
+pub async fn until(what: &str, reached: impl Fn() -> bool) {
+    let limit = Instant::now() + LIMIT / 2;
+    while !reached() {
+        assert!(Instant::now() < limit, "waited in vain until {what}");
+        yield_now().await;
+        thread::yield_now();
+    }
+}
+
+/// Returns once exactly `n` tasks of this thread's runtime are parked on descriptors.
+pub async fn parked(n: usize) {
+    let handle = Handle::try_current().unwrap();
+    until(&format!("{n} tasks are parked"), || handle.waiters() == n).await;
+}
+
+/// As [`until`], for a thread without a runtime.
+pub fn until_blocking(what: &str, reached: impl Fn() -> bool) {
+    let limit = Instant::now() + LIMIT / 2;
+    while !reached() {
+        assert!(Instant::now() < limit, "waited in vain until {what}");
+        thread::yield_now();
+    }
+}
+
+/// An address of the loopback network that no other process uses, so that a port which was given back stays free.
+pub fn own_address() -> SocketAddr {
+    let [_, a, b, c] = std::process::id().to_be_bytes();
+    SocketAddr::from(([127, 64 + a % 64, b, c.max(2)], 0))
+}
+
+/// A listener on a port of its own.
+pub async fn listener() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").await.unwrap()
+}
+
+/// Two ends of one connection, both of this runtime.
+pub async fn pair() -> (Arc<TcpStream>, Arc<TcpStream>) {
+    let listener = listener().await;
+    let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (server, _) = listener.accept().await.unwrap();
+    (Arc::new(client), Arc::new(server))
+}
+
+/// One end of this runtime, the other a blocking socket of std.
+pub async fn pair_with_std() -> (Arc<TcpStream>, std::net::TcpStream) {
+    let listener = listener().await;
+    let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    peer.set_nodelay(true).unwrap();
+    peer.set_read_timeout(Some(LIMIT)).unwrap();
+    let (stream, _) = listener.accept().await.unwrap();
+    (Arc::new(stream), peer)
+}
+
+/// A task that makes one read of at most 64 bytes.
+pub fn reader(stream: &Arc<TcpStream>) -> JoinHandle<io::Result<Vec<u8>>> {
+    let stream = stream.clone();
+    spawn(async move { read_once(&stream).await })
+}
+
+/// One read of at most 64 bytes.
+pub async fn read_once(stream: &TcpStream) -> io::Result<Vec<u8>> {
+    let mut buffer = [0; 64];
+    let n = stream.read(&mut buffer).await?;
+    Ok(buffer[..n].to_vec())
+}
+
+/// A task that writes zeroes until a write fails; gives the bytes written and the error.
+pub fn writer(stream: &Arc<TcpStream>) -> JoinHandle<(usize, io::Error)> {
+    let stream = stream.clone();
+    spawn(async move {
+        let mut written = 0;
+        loop {
+            match stream.write(&[0; 1024]).await {
+                Ok(n) => written += n,
+                Err(error) => return (written, error),
+            }
+        }
+    })
+}
+
+/// Writes until the kernel has no room left, here and at a peer that does not read. Its limits grow while they are
+/// being reached, and acknowledgements come up to 40 ms later: it is full when nothing fits for longer than that.
+pub async fn fill(stream: &Arc<TcpStream>) {
+    loop {
+        stream.set_write_deadline(in_ms(100)).unwrap();
+        let (written, error) = writer(stream).await.unwrap();
+        assert_timed_out(Err::<(), _>(error));
+        if written == 0 {
+            return stream.set_write_deadline(None).unwrap();
+        }
+    }
+}
+
+pub fn past() -> Option<Instant> {
+    Some(Instant::now() - Duration::from_secs(5))
+}
+
+pub fn in_ms(ms: u64) -> Option<Instant> {
+    Some(Instant::now() + Duration::from_millis(ms))
+}
+
+#[track_caller]
+pub fn assert_closed<T: std::fmt::Debug>(result: io::Result<T>) {
+    let error = result.expect_err("closed was expected");
+    assert!(is_closed(&error), "closed was expected, not {error}");
+    assert_ne!(error.kind(), io::ErrorKind::TimedOut);
+}
+
+#[track_caller]
+pub fn assert_timed_out<T: std::fmt::Debug>(result: io::Result<T>) {
+    let error = result.expect_err("a timeout was expected");
+    assert_eq!(error.kind(), io::ErrorKind::TimedOut, "{error}");
+    assert!(!is_closed(&error), "{error}");
+}
+
+/// A waker that counts.
+#[derive(Debug, Default)]
+pub struct Probe {
+    pub wakes: Counter,
+}
+
+impl Wake for Probe {
+    fn wake(self: Arc<Self>) {
+        self.wakes.inc();
+    }
+}
+
+impl Probe {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    /// Polls a future with this waker.
+    pub fn poll<F: Future + ?Sized>(self: &Arc<Self>, future: Pin<&mut F>) -> Poll<F::Output> {
+        let waker = Waker::from(self.clone());
+        future.poll(&mut Context::from_waker(&waker))
+    }
+
+    /// Returns once it has been woken `n` times.
+    pub async fn woken(&self, n: usize) {
+        until(&format!("{n} wakes came"), || self.wakes.get() >= n).await;
+        assert_eq!(self.wakes.get(), n, "wakes");
+    }
+}
+
+/// A place where one task waits for another.
+#[derive(Debug, Default)]
+pub struct Gate {
+    state: Mutex<(bool, Vec<Waker>)>,
+}
+
+impl Gate {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self::default())
+    }
+
+    pub fn open(&self) {
+        let wakers = {
+            let mut state = self.state.lock().unwrap();
+            state.0 = true;
+            std::mem::take(&mut state.1)
+        };
+        wakers.into_iter().for_each(Waker::wake);
+    }
+
+    pub async fn wait(&self) {
+        poll_fn(|cx| {
+            let mut state = self.state.lock().unwrap();
+            if state.0 {
+                return Poll::Ready(());
+            }
+            state.1.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+}
+
+/// Opens its gate when it is dropped.
+pub struct OpensOnDrop(pub Arc<Gate>);
+
+impl Drop for OpensOnDrop {
+    fn drop(&mut self) {
+        self.0.open();
+    }
+}

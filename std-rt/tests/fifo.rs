@@ -1,0 +1,91 @@
+//! A named pipe: writers come and go, and its end is not for ever.
+
+mod common;
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::*;
+use netpoll_rt::net::{AsyncFd, Interest};
+
+/// `O_NONBLOCK` of Linux, on all architectures but a few; here it only keeps open(2) from waiting for a writer.
+const NONBLOCK: i32 = 0o4000;
+
+/// A named pipe that is removed again.
+struct Fifo(PathBuf);
+
+impl Fifo {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("netpoll-{}-{name}", std::process::id()));
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        Self(path)
+    }
+}
+
+impl Drop for Fifo {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).unwrap();
+    }
+}
+
+fn reader_of(path: &Path) -> AsyncFd<File> {
+    let file = OpenOptions::new().read(true).custom_flags(NONBLOCK).open(path).unwrap();
+    AsyncFd::new(file).unwrap()
+}
+
+fn writer_of(path: &Path) -> File {
+    OpenOptions::new().write(true).open(path).unwrap()
+}
+
+async fn read(reader: &AsyncFd<File>) -> io::Result<Vec<u8>> {
+    let mut buffer = [0; 64];
+    let n = reader.with_io(Interest::Read, |mut fifo| fifo.read(&mut buffer)).await?;
+    Ok(buffer[..n].to_vec())
+}
+
+#[test]
+fn writers_come_and_go() {
+    each(async || {
+        let fifo = Fifo::new("writers");
+        let reader = reader_of(&fifo.0);
+        assert_eq!(read(&reader).await.unwrap(), b"", "nobody has opened it for writing");
+        for _ in 0..20 {
+            let mut writer = writer_of(&fifo.0);
+            let (probe, mut reading) = (Probe::new(), Box::pin(read(&reader)));
+            assert!(probe.poll(reading.as_mut()).is_pending(), "an old end is forgotten");
+            writer.write_all(b"bytes").unwrap();
+            probe.woken(1).await;
+            assert_eq!(reading.await.unwrap(), b"bytes");
+
+            let (probe, mut readable) = (Probe::new(), Box::pin(reader.readable()));
+            assert!(probe.poll(readable.as_mut()).is_pending());
+            drop(writer);
+            probe.woken(1).await;
+            readable.await.unwrap();
+            assert_eq!(read(&reader).await.unwrap(), b"");
+            reader.readable().await.unwrap();
+        }
+    });
+}
+
+#[test]
+fn deadline_and_close_without_a_word_from_the_writer() {
+    each(async || {
+        let fifo = Fifo::new("silent");
+        let reader = reader_of(&fifo.0);
+        let _writer = writer_of(&fifo.0);
+        reader.set_read_deadline(in_ms(10)).unwrap();
+        assert_timed_out(read(&reader).await);
+        reader.set_read_deadline(None).unwrap();
+        let (probe, mut reading) = (Probe::new(), Box::pin(read(&reader)));
+        assert!(probe.poll(reading.as_mut()).is_pending());
+        let mut closing = Box::pin(reader.close());
+        assert!(Probe::new().poll(closing.as_mut()).is_pending(), "the read is in flight");
+        probe.woken(1).await;
+        assert_closed(reading.await);
+        closing.await.unwrap();
+    });
+}

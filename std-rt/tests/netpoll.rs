@@ -1,0 +1,207 @@
+//! `Netpoll` driven by hand, without a runtime: several in one process, breaks, generations, timers in one poll.
+
+mod common;
+
+use std::io::Write;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::task::{Context, Waker};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{Probe, alone, until_blocking};
+use netpoll_core::poll_desc::Wait;
+use netpoll_core::poll_key::{Mode, Modes, PollKey};
+use netpoll_core::waiters::BreakFlag;
+use netpoll_rt::netpoll::{Netpoll, Scratch};
+
+/// A descriptor of a poller, and what makes it readable.
+struct Watched {
+    netpoll: Arc<Netpoll>,
+    socket: UnixStream,
+    peer: UnixStream,
+    key: PollKey,
+}
+
+impl Watched {
+    fn new(netpoll: &Arc<Netpoll>) -> Self {
+        let (socket, peer) = UnixStream::pair().unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let key = netpoll.open(socket.as_fd()).unwrap();
+        Self { netpoll: netpoll.clone(), socket, peer, key }
+    }
+
+    fn wait(&self, mode: Mode, probe: &Arc<Probe>) -> Wait {
+        let waker = Waker::from(probe.clone());
+        self.netpoll.wait(self.key, mode, &mut Context::from_waker(&waker), false)
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        self.netpoll.evict(self.key);
+        self.netpoll.close(self.socket.as_fd());
+        self.netpoll.free(self.key);
+    }
+}
+
+/// Polls once and wakes what was made ready; how many there were.
+fn poll(netpoll: &Netpoll, until: Option<u64>) -> usize {
+    let mut scratch = Scratch::new();
+    let woken = netpoll.netpoll(until, &mut scratch).unwrap();
+    let n = scratch.len();
+    scratch.drain().for_each(Waker::wake);
+    netpoll.runnable(woken);
+    n
+}
+
+#[test]
+fn f04_every_generation_of_a_slot_is_another_key() {
+    let _alone = alone();
+    let netpoll = Netpoll::new().unwrap();
+    let mut last = Watched::new(&netpoll).key;
+    for _ in 0..1000 {
+        let next = Watched::new(&netpoll);
+        assert_eq!((next.key.slot, next.key.fdseq), (last.slot, last.fdseq + 1));
+        last = next.key;
+    }
+    assert_eq!(netpoll.descriptors(), 0);
+}
+
+#[test]
+fn f10_breaks_are_coalesced_and_none_is_lost() {
+    const THREADS: usize = 10;
+    const BREAKS: usize = 5_000;
+    let _alone = alone();
+    let netpoll = Netpoll::new().unwrap();
+    let done = netpoll_core::counter::Counter::new();
+    let (blocking, told) = (netpoll_core::counter::Counter::new(), BreakFlag::new());
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(|| {
+                for _ in 0..BREAKS {
+                    told.set();
+                    netpoll.wake();
+                }
+                done.inc();
+            });
+        }
+        // A break that comes after the look ends the sleep without end that follows.
+        while done.get() < THREADS || told.is_set() {
+            told.clear();
+            if done.get() < THREADS {
+                blocking.inc();
+                netpoll.turn().block_until(None);
+                poll(&netpoll, Some(netpoll.now() + 1_000_000_000));
+                netpoll.turn().unblock();
+            }
+        }
+    });
+    let (sent, coalesced) = (netpoll.counts().breaks_sent.get(), netpoll.counts().breaks_coalesced.get());
+    assert_eq!(sent + coalesced, THREADS * BREAKS);
+    assert!(sent <= blocking.get() + 1, "{sent} writes for {} sleeps", blocking.get());
+}
+
+#[test]
+fn f10_every_break_ends_a_sleep() {
+    let _alone = alone();
+    let netpoll = Netpoll::new().unwrap();
+    let start = Instant::now();
+    for _ in 0..200 {
+        thread::scope(|scope| {
+            let sleeper = scope.spawn(|| poll(&netpoll, Some(netpoll.now() + 20_000_000_000)));
+            netpoll.wake();
+            assert_eq!(sleeper.join().unwrap(), 0);
+        });
+        assert!(start.elapsed() < Duration::from_secs(15), "one was lost");
+    }
+    assert_eq!(netpoll.counts().breaks_sent.get(), 200);
+}
+
+#[test]
+fn f11_a_poll_that_does_not_sleep_leaves_the_break() {
+    let _alone = alone();
+    let netpoll = Netpoll::new().unwrap();
+    netpoll.wake();
+    for _ in 0..3 {
+        assert_eq!(poll(&netpoll, Some(0)), 0);
+    }
+    // If it had been consumed, this would not come back.
+    assert_eq!(poll(&netpoll, None), 0);
+    let start = Instant::now();
+    poll(&netpoll, Some(netpoll.now() + 5_000_000));
+    assert!(start.elapsed() >= Duration::from_millis(5), "it was consumed by the one that slept");
+}
+
+#[test]
+fn f17_a_second_waiter_at_the_descriptor_takes_the_parking_over() {
+    let _alone = alone();
+    let netpoll = Netpoll::new().unwrap();
+    let watched = Watched::new(&netpoll);
+    poll(&netpoll, Some(0));
+    let (first, second) = (Probe::new(), Probe::new());
+    assert_eq!(watched.wait(Mode::Read, &first), Wait::Parked);
+    assert_eq!(watched.wait(Mode::Read, &second), Wait::Parked);
+    assert_eq!((first.wakes.get(), second.wakes.get(), netpoll.waiters()), (1, 0, 1));
+    (&watched.peer).write_all(b"x").unwrap();
+    assert_eq!(poll(&netpoll, None), 1);
+    assert_eq!((first.wakes.get(), second.wakes.get(), netpoll.waiters()), (1, 1, 0));
+}
+
+#[test]
+fn f27_one_poll_serves_a_break_an_edge_and_a_timer() {
+    let _alone = alone();
+    let netpoll = Netpoll::new().unwrap();
+    let watched = Watched::new(&netpoll);
+    poll(&netpoll, Some(0));
+    let (edge, timer, deadline) = (Probe::new(), Probe::new(), Probe::new());
+    let other = Watched::new(&netpoll);
+    poll(&netpoll, Some(0));
+    assert_eq!(watched.wait(Mode::Read, &edge), Wait::Parked);
+    assert_eq!(other.wait(Mode::Read, &deadline), Wait::Parked);
+    let at = Instant::now() + Duration::from_millis(1);
+    netpoll.add_timer(netpoll.tick(at), Waker::from(timer.clone()));
+    netpoll.set_deadline(other.key, Modes::READ, Some(at)).unwrap();
+    (&watched.peer).write_all(b"x").unwrap();
+    netpoll.wake();
+    until_blocking("the timers are due", || Instant::now() > at);
+    assert_eq!(poll(&netpoll, None), 3);
+    assert_eq!([edge, timer, deadline].map(|probe| probe.wakes.get()), [1, 1, 1]);
+    assert_eq!((netpoll.waiters(), netpoll.timers()), (0, 0));
+}
+
+#[test]
+fn f31_several_pollers_do_not_know_of_each_other() {
+    let _alone = alone();
+    let (a, b) = (Netpoll::new().unwrap(), Netpoll::new().unwrap());
+    let (in_a, in_b) = (Watched::new(&a), Watched::new(&b));
+    poll(&a, Some(0));
+    poll(&b, Some(0));
+    let (probe_a, probe_b) = (Probe::new(), Probe::new());
+    assert_eq!(in_a.wait(Mode::Read, &probe_a), Wait::Parked);
+    assert_eq!(in_b.wait(Mode::Read, &probe_b), Wait::Parked);
+    (&in_b.peer).write_all(b"x").unwrap();
+    assert_eq!(poll(&a, Some(0)), 0);
+    assert_eq!(poll(&b, None), 1);
+    assert_eq!((probe_a.wakes.get(), probe_b.wakes.get()), (0, 1));
+    in_a.netpoll.retract(in_a.key, Mode::Read);
+    assert_eq!((a.waiters(), Arc::strong_count(&probe_a)), (0, 1));
+}
+
+#[test]
+fn f32_a_burst_of_timers_is_spread_over_polls_and_none_is_late_for_ever() {
+    let _alone = alone();
+    let netpoll = Netpoll::new().unwrap();
+    let probe = Probe::new();
+    for _ in 0..2_000 {
+        netpoll.add_timer(1, Waker::from(probe.clone()));
+    }
+    let mut polls = 0;
+    while netpoll.timers() > 0 {
+        assert!(poll(&netpoll, Some(0)) > 0);
+        polls += 1;
+    }
+    assert_eq!((probe.wakes.get(), Arc::strong_count(&probe)), (2_000, 1));
+    assert!(polls > 1, "a burst does not stall the network");
+}
