@@ -151,9 +151,19 @@ fn readiness_is_there_as_long_as_the_bytes() {
 #[test]
 fn room_in_a_pipe() {
     each(async || {
+        let events = || Handle::try_current().unwrap().metrics().events;
+        let before = events();
         let (reader, writer) = pipe();
+        until("its room is reported", || events() > before).await;
         writer.writable().await.unwrap();
+        // The report is old by the time the pipe is full.
+        let twin = AsyncFd::new(writer.as_fd().try_clone_to_owned().unwrap()).unwrap();
+        until("its room is reported", || events() > before + 1).await;
         fill_pipe(&writer);
+        let mut writable = Box::pin(twin.writable());
+        assert!(Probe::new().poll(writable.as_mut()).is_pending());
+        drop(writable);
+        drop(twin);
         let (probe, mut writable) = (Probe::new(), Box::pin(writer.writable()));
         assert!(probe.poll(writable.as_mut()).is_pending());
         let mut buffer = vec![0; 1 << 20];

@@ -244,6 +244,21 @@ fn a_message_costs_one_read() {
     });
 }
 
+#[test]
+fn an_attempt_that_fails_forgets_that_nothing_was_there() {
+    each(async || {
+        let (stream, mut peer) = Counted::pair();
+        event(|| peer.write_all(b"first").unwrap()).await;
+        assert_eq!(stream.try_read().unwrap(), b"first");
+        event(|| peer.write_all(b"second").unwrap()).await;
+        // It uses the report up and reads nothing.
+        let failed = stream.fd.try_read(false, |_| Err(ErrorKind::OutOfMemory.into()));
+        assert_eq!(failed.unwrap_err().kind(), ErrorKind::OutOfMemory);
+        stream.fd.readiness(Mode::Read).await.unwrap();
+        assert_eq!(stream.try_read().unwrap(), b"second");
+    });
+}
+
 /// The server of many idle connections, with one buffer for all of them.
 async fn echo(stream: Arc<TcpStream>, buffer: Arc<std::sync::Mutex<Vec<u8>>>) -> io::Result<()> {
     loop {

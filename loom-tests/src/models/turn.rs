@@ -6,6 +6,7 @@ use loom::sync::Notify;
 use netpoll_core::idle::Idle;
 use netpoll_core::runq::Runq;
 use netpoll_core::turn::Turn;
+use netpoll_core::waiters::BreakFlag;
 
 use super::kit::{Plain, Posted, race, race3};
 use crate::harness::{Expect, Model};
@@ -15,6 +16,7 @@ pub const MODELS: &[Model] = &[
     green("m12_insert_against_block", 2, None, insert_against_block),
     green("m12_insert_against_block_without_end", 2, None, insert_against_block_without_end),
     green("m12_insert_against_next_holder", 3, Some(3), insert_against_next_holder),
+    green("m15_told_to_stop_against_block", 2, None, told_to_stop_against_block),
     green("m16_release_against_announce", 2, None, release_against_announce),
     green("m16_each_worker_polls_once", 3, Some(3), each_worker_polls_once),
     green("m16_put_against_block", 2, None, put_against_block),
@@ -37,6 +39,8 @@ struct Driver {
     events: Plain<()>,
     /// The wheel has an entry at `EARLY` beside the one at `LATE`; a hint beside the wheel's lock.
     early: Posted,
+    /// What a nested `block_on` stops for.
+    stop: BreakFlag,
 }
 
 const EARLY: usize = 5;
@@ -52,6 +56,7 @@ impl Driver {
             kernel: Notify::new(),
             events: Plain::new(()),
             early: Posted::new(),
+            stop: BreakFlag::new(),
         })
     }
 
@@ -167,6 +172,25 @@ fn insert_against_next_holder() {
     let block_next = |driver: &Driver| driver.turn.take(1).then(|| driver.block());
     let (sent, (), until) = race3(&driver, Driver::insert, come_back, block_next);
     assert!(sent || until.is_none_or(|until| until <= EARLY), "it sleeps past the new deadline");
+}
+
+/// A worker that is to stop for something other than a task goes to sleep in the kernel: it sees that it is told to, or a
+/// break brings it back.
+fn told_to_stop_against_block() {
+    let tell = |driver: &Driver| {
+        driver.stop.set();
+        if driver.turn.is_held_by(0) {
+            driver.kernel.notify();
+        }
+    };
+    let block = |driver: &Driver| {
+        assert!(driver.turn.take(0));
+        driver.turn.block_until(None);
+        if !driver.stop.is_set() {
+            driver.kernel.wait();
+        }
+    };
+    race(&Driver::new(), tell, block);
 }
 
 /// The poller goes away to run tasks while another worker goes to sleep: somebody polls.
