@@ -30,7 +30,7 @@ const STEPS: &[(&str, Step)] = &[
 const CLIPPY: &[&str] = &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
 
 /// Programs of the examples package that other commands run, each with arguments of its own.
-const NOT_EXAMPLES: &[&str] = &["demo", "peer", "sizes"];
+const NOT_EXAMPLES: &[&str] = &["core_bench", "demo", "peer", "sizes"];
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs all steps, or those that the arguments name, to the last one even when one fails.

@@ -13,7 +13,7 @@ use crate::harness::{Expect, Model};
 #[allow(dead_code)] // std-rt uses all of it
 mod queue;
 
-use queue::{Deliver, Enqueue, LockQueue, Look, Ticket, Withdraw};
+use queue::{Deliver, Enqueue, Hail, LockQueue, Look, Ticket, Withdraw};
 
 /// The models of this word.
 pub const MODELS: &[Model] = &[
@@ -26,6 +26,11 @@ pub const MODELS: &[Model] = &[
     green("m06b_leave_against_hand_over", 2, None, leave_against_hand_over),
     green("m06b_leave_passes_the_lock_on", 3, Some(3), leave_passes_the_lock_on),
     green("m06b_leave_against_close", 3, Some(3), leave_against_close),
+    green("m06c_hail_against_unlock", 2, None, hail_against_unlock),
+    green("m06c_hail_beside_a_queued_task", 3, Some(3), hail_beside_queued),
+    green("m06c_two_hail", 3, Some(3), two_hail),
+    green("m06c_hail_against_leave", 3, Some(3), hail_against_leave),
+    green("m06c_hail_against_close", 3, Some(3), hail_against_close),
     green("m18_close_against_last_reference", 2, None, close_against_last_reference),
 ];
 
@@ -36,13 +41,21 @@ const fn green(name: &'static str, threads: usize, bound: Option<usize>, body: f
 /// The read direction of a descriptor: the word, who waits, and the number that both protect (INV-7).
 struct Fd {
     word: FdMutex,
-    queue: Mutex<LockQueue<Arc<Notify>>>,
+    queue: Mutex<LockQueue<Waker>>,
+    /// Who polls, behind the one waker that they share.
+    pollers: Mutex<Vec<Arc<Notify>>>,
     /// Looked at under a reference; written by who closes it.
     number: Plain<()>,
     /// Written under the read lock, which comes with a reference.
     buffer: Plain<()>,
     /// Whether the number is closed, for a closer who was not the last.
     closed: (Mutex<bool>, Condvar),
+}
+
+/// Who is woken by an entry of the queue.
+enum Waker {
+    Task(Arc<Notify>),
+    Pollers,
 }
 
 /// What a task that asks for the lock has got.
@@ -57,13 +70,14 @@ impl Fd {
         Arc::new(Self {
             word: FdMutex::new(),
             queue: Mutex::new(LockQueue::new()),
+            pollers: Mutex::new(Vec::new()),
             number: Plain::new(()),
             buffer: Plain::new(()),
             closed: (Mutex::new(false), Condvar::new()),
         })
     }
 
-    fn queue(&self) -> MutexGuard<'_, LockQueue<Arc<Notify>>> {
+    fn queue(&self) -> MutexGuard<'_, LockQueue<Waker>> {
         self.queue.lock().expect("no model panics under the lock")
     }
 
@@ -74,7 +88,7 @@ impl Fd {
             Lock::Queued => {}
         }
         let task = Arc::new(Notify::new());
-        let asked = self.queue().enqueue(task.clone());
+        let asked = self.queue().enqueue(Waker::Task(task.clone()));
         match asked {
             Enqueue::Granted(_) => Asked::Locked,
             Enqueue::Waiting(ticket) => Asked::Waiting(ticket, task),
@@ -99,17 +113,63 @@ impl Fd {
         }
     }
 
+    fn wake(&self, waker: Waker) {
+        match waker {
+            Waker::Task(task) => task.notify(),
+            Waker::Pollers => {
+                let pollers =
+                    std::mem::take(&mut *self.pollers.lock().expect("no model panics under the lock"));
+                pollers.iter().for_each(|task| task.notify());
+            }
+        }
+    }
+
+    /// Uses number and buffer under the lock, as a task that polls and hails. True if it has closed the number.
+    fn poll(&self) -> bool {
+        let task = Arc::new(Notify::new());
+        loop {
+            match self.word.lock(Mode::Read) {
+                Lock::Locked => break,
+                Lock::Closed => return false,
+                Lock::Queued => {}
+            }
+            self.pollers.lock().expect("no model panics under the lock").push(task.clone());
+            let hailed = self.queue().hail(Waker::Pollers, || self.word.leave(Mode::Read));
+            match hailed {
+                Hail::Granted(_) => break,
+                Hail::Closed(_) => return false,
+                Hail::Waiting(_) => task.wait(),
+            }
+        }
+        self.number.get();
+        self.buffer.set(());
+        self.unlock()
+    }
+
     /// True if the caller has closed the number.
     fn unlock(&self) -> bool {
+        let mut hailed = None;
+        let closed = self.unlock_and_collect(&mut hailed);
+        hailed.into_iter().for_each(|waker| self.wake(waker));
+        closed
+    }
+
+    fn unlock_and_collect(&self, hailed: &mut Option<Waker>) -> bool {
         loop {
             match self.word.unlock(Mode::Read) {
                 Unlock::Free => return false,
                 Unlock::Last => return self.close_number(true),
                 Unlock::HandedOver => {}
             }
-            let delivered = self.queue().deliver();
+            let (delivered, answered) = {
+                let mut queue = self.queue();
+                (queue.deliver(), queue.answer())
+            };
+            if answered.is_some() {
+                *hailed = answered;
+            }
             match delivered {
-                Deliver::Wake(task) => task.notify(),
+                Deliver::Wake(task) => self.wake(task),
                 Deliver::Left => {}
                 Deliver::UnlockAgain => continue,
             }
@@ -155,8 +215,8 @@ impl Fd {
         let in_use = self.word.incref_and_close().expect("one closer in each model").in_use;
         assert!(!self.word.leave(Mode::Read), "a task is counted in a closed word");
         let evicted = self.queue().close();
-        for task in evicted {
-            task.notify();
+        for waker in evicted {
+            self.wake(waker);
         }
         let last = self.word.decref();
         assert!(in_use || last, "a reference was taken from a closed word");
@@ -248,6 +308,46 @@ fn leave_against_close() {
     assert!(fd.lock());
     let (unlocked, left, closed) = race3(&fd, Fd::unlock, Fd::ask_and_leave, Fd::close);
     assert_once([unlocked, left, closed]);
+}
+
+/// A task that polls is told when the lock is free.
+fn hail_against_unlock() {
+    let fd = Fd::new();
+    assert!(fd.lock());
+    assert_eq!(race(&fd, Fd::unlock, Fd::poll), (false, false));
+    fd.assert_free();
+}
+
+/// As above with another in the queue, who is handed the lock and gives it back.
+fn hail_beside_queued() {
+    let fd = Fd::new();
+    assert!(fd.lock());
+    assert_eq!(race3(&fd, Fd::unlock, Fd::poll, Fd::read), (false, false, false));
+    fd.assert_free();
+}
+
+/// Two that poll share one place in the queue.
+fn two_hail() {
+    let fd = Fd::new();
+    assert!(fd.lock());
+    assert_eq!(race3(&fd, Fd::unlock, Fd::poll, Fd::poll), (false, false, false));
+    fd.assert_free();
+}
+
+/// One that is queued leaves meanwhile.
+fn hail_against_leave() {
+    let fd = Fd::new();
+    assert!(fd.lock());
+    assert_eq!(race3(&fd, Fd::unlock, Fd::poll, Fd::ask_and_leave), (false, false, false));
+    fd.assert_free();
+}
+
+/// The descriptor is closed meanwhile.
+fn hail_against_close() {
+    let fd = Fd::new();
+    assert!(fd.lock());
+    let (unlocked, polled, closed) = race3(&fd, Fd::unlock, Fd::poll, Fd::close);
+    assert_once([unlocked, polled, closed]);
 }
 
 /// `close().await` returns after the number was closed by somebody else, and it does return.
