@@ -197,26 +197,11 @@ impl Sched {
         self.wake_one();
     }
 
-    /// Hands over what the poller made ready, and wakes another worker if it is more than this one can begin.
-    pub fn inject(&self, ready: impl Iterator<Item = Waker>) {
-        self.set_injecting(true);
-        let mut n = 0;
-        for waker in ready {
-            waker.wake();
-            n += 1;
-        }
-        self.set_injecting(false);
-        if n > 1 && self.workers.len() > 1 {
-            self.wake_one();
-        }
-    }
-
-    fn set_injecting(&self, on: bool) {
-        CURRENT.with_borrow(|current| {
-            if let Some(current) = current {
-                current.injecting.set(on);
-            }
-        });
+    /// This thread is about to hand over what a poll made ready: the tasks go to the end of its ring, in order. When the
+    /// batch is dropped, another worker is woken if there were more tasks than this one can begin.
+    pub fn batch(&self, tasks: usize) -> Batch<'_> {
+        set_injecting(true);
+        Batch { sched: self, tasks }
     }
 
     /// Worker: the task that was made ready last.
@@ -359,6 +344,30 @@ impl Sched {
             thread.unpark();
         }
     }
+}
+
+/// While it lives, this thread hands over what a poll made ready.
+#[must_use]
+pub struct Batch<'a> {
+    sched: &'a Sched,
+    tasks: usize,
+}
+
+impl Drop for Batch<'_> {
+    fn drop(&mut self) {
+        set_injecting(false);
+        if self.tasks > 1 && self.sched.workers.len() > 1 {
+            self.sched.wake_one();
+        }
+    }
+}
+
+fn set_injecting(on: bool) {
+    CURRENT.with_borrow(|current| {
+        if let Some(current) = current {
+            current.injecting.set(on);
+        }
+    });
 }
 
 /// No lock of this file is held while foreign code runs, so a panic cannot leave one in the middle of something.

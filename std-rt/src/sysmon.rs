@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::netpoll::Scratch;
 use crate::sched::Sched;
+use crate::worker;
 
 /// How long the network may go unpolled while a worker is busy.
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -42,9 +43,8 @@ pub fn run(sched: &Arc<Sched>) {
         }
         let woken = netpoll.netpoll(Some(0), &mut scratch);
         netpoll.turn().release();
-        sched.inject(scratch.drain());
         // An error here is the worker's to report: it polls the same descriptor.
-        netpoll.runnable(woken.unwrap_or(0));
+        worker::hand_over(sched, &mut scratch, woken.unwrap_or(0));
         // A worker that went to sleep while we held the turn sleeps on its own token, and nobody polls.
         sched.wake_one();
         polls = netpoll.counts().polls.get();

@@ -2,6 +2,8 @@
 //! and `findRunnable`).
 
 use std::cell::{Cell, RefCell};
+use std::io;
+use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
@@ -106,7 +108,12 @@ impl Worker {
             if task.is_some() {
                 return task;
             }
-            self.sleep(stop);
+            if let Some(until) = self.lie_down(stop) {
+                let mut scratch = self.scratch();
+                let woken = self.netpoll().netpoll(until, &mut scratch);
+                self.end_poll(scratch, woken);
+            }
+            self.get_up();
         }
     }
 
@@ -162,36 +169,35 @@ impl Worker {
         task
     }
 
-    /// Announces that it sleeps, looks at every place once more, and sleeps: in the kernel if nobody else does, else
-    /// on the thread's own token.
-    fn sleep(&self, stop: &dyn Fn() -> bool) {
+    /// Announces that it sleeps and looks at every place once more. If there is nothing: takes the turn to poll, if it can
+    /// be had, and says until when to sleep in the kernel (none: no end); else sleeps on the thread's own token.
+    fn lie_down(&self, stop: &dyn Fn() -> bool) -> Option<Option<u64>> {
         let idle = self.sched.idle();
         idle.announce(self.index);
         // 1. Work put before the announcement: seen here. 2. After it: whoever put it sees the announcement, clears
         // our bit and wakes us (INV-8).
-        if !(stop() || self.sched.is_closed() || self.sched.has_work()) {
-            if self.turn().take(self.index) {
-                self.poll_and_sleep(stop);
-            } else {
-                self.sched.counts().parks.inc();
-                while idle.is_sleeping(self.index) && !stop() && !self.sched.is_closed() {
-                    thread::park();
-                }
-            }
+        if stop() || self.sched.is_closed() || self.sched.has_work() {
+            return None;
         }
-        idle.withdraw(self.index);
-        self.sched.wake_sysmon();
-    }
-
-    /// The holder of the turn sleeps in the kernel until an event, a timer or a break.
-    fn poll_and_sleep(&self, stop: &dyn Fn() -> bool) {
+        if !self.turn().take(self.index) {
+            self.sched.counts().parks.inc();
+            while idle.is_sleeping(self.index) && !stop() && !self.sched.is_closed() {
+                thread::park();
+            }
+            return None;
+        }
         // Whoever arms a timer from here on sends a break, so one look at the wheel is enough. A waker that has
         // cleared our bit, or told us to stop, before it could see that we hold the turn is seen here, and then we do
         // not sleep.
         self.turn().block_until(None);
-        let sleeps = self.sched.idle().is_sleeping(self.index) && !stop();
-        let until = if sleeps { self.netpoll().next_timer() } else { Some(0) };
-        self.poll(until);
+        let sleeps = idle.is_sleeping(self.index) && !stop();
+        Some(if sleeps { self.netpoll().next_timer() } else { Some(0) })
+    }
+
+    /// Awake again, for whatever reason.
+    fn get_up(&self) {
+        self.sched.idle().withdraw(self.index);
+        self.sched.wake_sysmon();
     }
 
     /// Looks at the kernel without waiting, if nobody else is there.
@@ -199,24 +205,29 @@ impl Worker {
         self.poll_in.set(self.event_interval);
         self.sched.refill(self.index);
         if self.turn().take(self.index) {
-            self.poll(Some(0));
+            let mut scratch = self.scratch();
+            let woken = self.netpoll().netpoll(Some(0), &mut scratch);
+            self.end_poll(scratch, woken);
         }
     }
 
-    /// Polls, gives the turn back, and hands over what came of it.
-    fn poll(&self, until: Option<u64>) {
-        self.poll_in.set(self.event_interval);
+    /// Room for one poll: no more events than there is room for in the ring.
+    fn scratch(&self) -> Box<Scratch> {
         let mut scratch = self.scratch.take().unwrap_or_default();
         scratch.limit_events(self.sched.room(self.index));
-        let woken = self.netpoll().netpoll(until, &mut scratch);
+        scratch
+    }
+
+    /// Gives the turn back, and hands over what came of the poll.
+    fn end_poll(&self, mut scratch: Box<Scratch>, woken: io::Result<usize>) {
+        self.poll_in.set(self.event_interval);
         self.turn().unblock();
         self.turn().release();
-        self.sched.inject(scratch.drain());
+        hand_over(&self.sched, &mut scratch, *woken.as_ref().unwrap_or(&0));
         self.scratch.set(Some(scratch));
-        match woken {
-            Ok(woken) => self.netpoll().runnable(woken),
+        if let Err(error) = woken {
             // EBADF, EFAULT, EINVAL: the poller's own descriptor is gone. Nothing can be served any more.
-            Err(error) => panic!("netpoll: the kernel refuses to wait for events: {error}"),
+            panic!("netpoll: the kernel refuses to wait for events: {error}");
         }
     }
 
@@ -237,4 +248,15 @@ impl Worker {
         self.random.set(x);
         x
     }
+}
+
+/// Wakes the tasks that a poll made ready; only then does the count of waiters fall by those that were parked.
+pub fn hand_over(sched: &Sched, scratch: &mut Scratch, parked: usize) {
+    let batch = sched.batch(scratch.len());
+    for waker in scratch.drain() {
+        // A waker may be foreign. If it panics, which the hook has reported, the others are woken all the same.
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| waker.wake()));
+    }
+    drop(batch);
+    sched.netpoll().runnable(parked);
 }

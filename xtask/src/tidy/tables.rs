@@ -25,7 +25,8 @@ pub const STD_RT: Tower = Tower {
         "netpoll",
         "fd sched",
         "task net io time metrics",
-        "worker sysmon",
+        "worker",
+        "sysmon",
         "runtime",
     ],
 };
