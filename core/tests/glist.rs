@@ -15,6 +15,7 @@ fn first_come_first_out() {
     for (n, (_, waker)) in tasks.iter().enumerate() {
         assert_eq!((list.len(), list.room()), (n, 3 - n));
         list.push(waker.clone());
+        assert!(!list.is_empty());
     }
     let out: Vec<_> = list.drain().collect();
     assert!(list.is_empty() && list.room() == 3);
