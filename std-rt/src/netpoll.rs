@@ -181,8 +181,8 @@ impl Netpoll {
     /// Parks the task of `cx` on a direction, unless it may go on; see [`PollDesc::wait`]. `again`: the parking is its
     /// own, polled once more.
     #[inline]
-    pub fn wait(&self, key: PollKey, mode: Mode, cx: &mut Context<'_>, again: bool) -> Wait {
-        let (wait, displaced) = self.desc(key).wait(mode, cx.waker(), &self.waiters);
+    pub fn wait(&self, desc: &PollDesc, mode: Mode, cx: &mut Context<'_>, again: bool) -> Wait {
+        let (wait, displaced) = desc.wait(mode, cx.waker(), &self.waiters);
         if let Some(forgotten) = displaced.filter(|_| !again) {
             forgotten.wake();
         }

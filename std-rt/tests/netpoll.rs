@@ -34,7 +34,7 @@ impl Watched {
 
     fn wait(&self, mode: Mode, probe: &Arc<Probe>) -> Wait {
         let waker = Waker::from(probe.clone());
-        self.netpoll.wait(self.key, mode, &mut Context::from_waker(&waker), false)
+        self.netpoll.wait(self.netpoll.desc(self.key), mode, &mut Context::from_waker(&waker), false)
     }
 }
 

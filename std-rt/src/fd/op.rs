@@ -23,7 +23,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use netpoll_core::fd_mutex::Lock;
-use netpoll_core::poll_desc::Wait;
+use netpoll_core::poll_desc::{PollDesc, Wait};
 use netpoll_core::poll_key::Mode;
 
 use super::Fd;
@@ -142,23 +142,18 @@ impl<'a, F, S: Source> Op<'a, F, S> {
     /// The last read took all there was, and nothing says that more was queued behind it: neither call nor reset, which
     /// would drop an edge that came since.
     #[inline]
-    fn skips_call(&self) -> bool {
-        let fd = self.fd;
-        self.mode == Mode::Read
-            && !self.empty
-            && fd.drained.take()
-            && !fd.netpoll.desc(fd.key).info().must_look()
+    fn skips_call(&self, desc: &PollDesc) -> bool {
+        self.mode == Mode::Read && !self.empty && self.fd.drained.take() && !desc.info().must_look()
     }
 
     /// Before a call: may the direction go on? A read drops a remembered readiness, which stands for what the call will
     /// find. A write leaves it: every event of a socket brings one along, and it costs no more than one more try after
     /// the next `EAGAIN`.
     #[inline]
-    fn prepare(&self) -> io::Result<()> {
+    fn prepare(&self, desc: &PollDesc) -> io::Result<()> {
         if self.empty {
             return Ok(());
         }
-        let desc = self.fd.netpoll.desc(self.fd.key);
         let ready = match self.mode {
             Mode::Read => desc.reset(Mode::Read),
             Mode::Write => desc.check_err(Mode::Write),
@@ -167,16 +162,25 @@ impl<'a, F, S: Source> Op<'a, F, S> {
     }
 }
 
+impl<S: Source> Fd<S> {
+    /// Its words in the poller; looked up once for each poll of an operation.
+    #[inline]
+    fn desc(&self) -> &PollDesc {
+        self.netpoll.desc(self.key)
+    }
+}
+
 impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, S> {
     /// Calls and waits in turn, under the lock.
     #[inline]
     fn attempt(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let mut wait = matches!(self.state, State::Parked) || self.skips_call();
+        let desc = self.fd.desc();
+        let mut wait = matches!(self.state, State::Parked) || self.skips_call(desc);
         loop {
             if wait {
                 let again = matches!(self.state, State::Parked);
                 self.state = State::Locked;
-                match self.fd.netpoll.wait(self.fd.key, self.mode, cx, again) {
+                match self.fd.netpoll.wait(desc, self.mode, cx, again) {
                     Wait::Ready => {}
                     Wait::Parked => {
                         self.state = State::Parked;
@@ -190,7 +194,7 @@ impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, 
                     Wait::Failed(why) => return Poll::Ready(Err(error::refused(why))),
                 }
             }
-            self.prepare()?;
+            self.prepare(desc)?;
             match (self.call)(self.fd.io.borrow()) {
                 Ok(Some(value)) => return Poll::Ready(Ok(value)),
                 Ok(None) => wait = false,

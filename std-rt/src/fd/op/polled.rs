@@ -86,8 +86,9 @@ impl<S: Source> Fd<S> {
 impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, S> {
     /// Calls as often as it gets on, under the lock; none if it would have to wait.
     fn call_now(&mut self) -> Option<io::Result<T>> {
+        let desc = self.fd.desc();
         loop {
-            if let Err(error) = self.prepare() {
+            if let Err(error) = self.prepare(desc) {
                 return Some(Err(error));
             }
             match (self.call)(self.fd.io.borrow()) {
@@ -128,7 +129,7 @@ impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, 
             Lock::Closed => return Poll::Ready(Err(error::closed())),
             Lock::Queued => ready!(self.hail(cx))?,
         }
-        if !self.skips_call()
+        if !self.skips_call(self.fd.desc())
             && let Some(result) = self.call_now()
         {
             return Poll::Ready(result);

@@ -54,18 +54,19 @@ struct Readiness<'a, S: Source> {
 impl<S: Source> Readiness<'_, S> {
     fn look(&self) -> io::Result<bool> {
         let Op { fd, mode, .. } = self.op;
-        fd.netpoll.desc(fd.key).reset(mode).map_err(error::refused)?;
+        fd.desc().reset(mode).map_err(error::refused)?;
         is_ready(fd.io.borrow(), mode)
     }
 
     /// Under the lock.
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let parked = matches!(self.op.state, State::Parked);
-        if !parked && !self.op.skips_call() && self.look()? {
+        let desc = self.op.fd.desc();
+        if !parked && !self.op.skips_call(desc) && self.look()? {
             return Poll::Ready(Ok(()));
         }
         self.op.state = State::Locked;
-        match self.op.fd.netpoll.wait(self.op.fd.key, self.op.mode, cx, parked) {
+        match self.op.fd.netpoll.wait(desc, self.op.mode, cx, parked) {
             Wait::Ready => Poll::Ready(Ok(())),
             Wait::Parked | Wait::Again => {
                 self.op.state = State::Parked;
