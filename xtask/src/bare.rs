@@ -140,6 +140,12 @@ impl Xorshift {
     }
 }
 
+/// Builds the programs and measures each.
+pub fn all_sizes(root: &Path) -> Result<Vec<(&'static str, Sizes)>, String> {
+    let built = build(root)?;
+    PROGRAMS.iter().map(|program| Ok((program.name, sizes(&built.join(program.name))?))).collect()
+}
+
 /// What a program takes of the chip, in bytes.
 pub struct Sizes {
     /// Code, constants, and what RAM is filled with at the start.

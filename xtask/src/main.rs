@@ -29,7 +29,7 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ("loom", "the models of core, all or those whose name holds a word", loom::run),
     ("mutants", "what each ordering, fence and check of core is there for: none may be missed", mutants::run),
     ("tidy", "the rules of the house that a compiler cannot check", tidy::run),
-    ("sizes", "bytes of the types that have a limit", sizes::run),
+    ("sizes", "bytes of the types that have a limit, and of the programs for a chip", sizes::run),
     ("cross", "core checked for machines without std", cross::run),
     ("bare", "core on a Cortex-M3 in QEMU: a fed serial line, a sweep of interrupts", bare::run),
     ("bench", "--core: instructions of the core's operations beside Go's algorithm", bench::run),

@@ -1,8 +1,9 @@
-//! `sizes`: bytes of the types that have a limit.
+//! `sizes`: bytes of the types that have a limit, and of the programs for a chip.
 
+use std::path::Path;
 use std::process::Command;
 
-use crate::{Outcome, cmd};
+use crate::{Outcome, bare, cmd};
 
 /// Runs the program that measures and compares each line with its limit.
 pub fn run(args: &[String]) -> Outcome {
@@ -17,8 +18,21 @@ pub fn run(args: &[String]) -> Outcome {
         types += 1;
         over += usize::from(bytes > limit);
     }
+    on_a_chip(&root);
     println!("sizes: {types} types, {over} over their limit");
     if types > 0 && over == 0 { Ok(()) } else { Err(format!("{over} of {types} types are over their limit")) }
+}
+
+/// Flash and RAM of the programs of `bare`, where their target can be built for; a machine without it says so.
+fn on_a_chip(root: &Path) {
+    match bare::all_sizes(root) {
+        Ok(programs) => {
+            for (name, sizes) in programs {
+                println!("{name}: flash {} bytes, RAM {} bytes without the stack", sizes.flash, sizes.ram);
+            }
+        }
+        Err(reason) => println!("flash and RAM on a chip are not shown: {reason}"),
+    }
 }
 
 /// `name bytes limit`; the name may hold spaces, as in `Armed<'_, 2>`.
