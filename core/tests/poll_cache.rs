@@ -202,3 +202,60 @@ fn a_descriptor_is_two_cache_lines_and_a_block_a_page() {
     assert_eq!(align_of::<PollDesc>(), 64);
     assert!(size_of::<Block>() <= 4096, "{}", size_of::<Block>());
 }
+
+#[test]
+fn a_static_block_is_donated_as_it_is_and_initialised_in_place() {
+    let cache = PollCache::<1, LEN>::new();
+    let place = Box::leak(Box::new(std::mem::MaybeUninit::<Block<LEN>>::uninit()));
+    assert_eq!(cache.donate_static(Block::init(place)), Ok(()));
+    let keys: Vec<PollKey> = std::iter::from_fn(|| cache.alloc()).collect();
+    let slots: HashSet<u32> = keys.iter().map(|key| key.slot).collect();
+    assert_eq!((keys.len(), slots), (LEN, (0..LEN as u32).collect()));
+    assert_eq!(cache.donate_static(Box::leak(Box::default())), Err(CacheFull));
+}
+
+/// Parks, retracts, is woken by an event, by close: in the generation that the slot is in.
+fn lives<const BITS: u32>(generation: u32) {
+    let mut slots = Slots::<BITS>::with_a_block();
+    let key = loop {
+        let key = slots.alloc();
+        if key.fdseq == generation {
+            break key;
+        }
+        slots.free(key);
+    };
+    let (waiters, (task, waker), mut list) = (Waiters::new(), Task::new(), GList::<2>::new());
+    let desc = slots.desc(key);
+    for mode in [Mode::Read, Mode::Write] {
+        assert_eq!(desc.wait(mode, &waker, &waiters).0, Wait::Parked);
+        assert!(desc.is_parked(mode));
+        desc.retract(mode, &waiters);
+        assert!(!desc.is_parked(mode));
+        assert_eq!((waiters.get(), task.wakers(), desc.info().fdseq()), (0, 1, generation));
+
+        assert_eq!(desc.wait(mode, &waker, &waiters).0, Wait::Parked);
+        let event = Event { key, modes: mode.into(), flags: EventFlags::default() };
+        assert_eq!(desc.ready(event, &mut list), Delivered::Woken(1));
+        list.drain().for_each(drop);
+        waiters.sub(1);
+        assert!(!desc.is_parked(mode));
+        assert_eq!(desc.wait(mode, &waker, &waiters).0, Wait::Ready);
+        let stale = Event { key: PollKey { fdseq: generation ^ 1, ..key }, ..event };
+        assert_eq!(desc.ready(stale, &mut list), Delivered::Stale);
+    }
+    assert_eq!(desc.wait(Mode::Read, &waker, &waiters).0, Wait::Parked);
+    assert_eq!(desc.evict(&mut list), 1);
+    waiters.sub(1);
+    assert_eq!((waiters.get(), list.len()), (0, 1));
+}
+
+#[test]
+fn every_generation_lives_as_the_first() {
+    for generation in [0, 1, 2, 3] {
+        lives::<2>(generation);
+    }
+    for generation in [0, 1, 2, 255, 256, 1_000] {
+        lives::<24>(generation);
+        lives::<32>(generation);
+    }
+}
