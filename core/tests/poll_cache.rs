@@ -194,6 +194,8 @@ fn the_list_of_all_shows_every_slot_as_it_is() {
     let seen: Vec<PollKey> = slots.cache.iter().map(|(key, _)| key).collect();
     let fdseq = |slot| u32::from(slot == key.slot);
     assert_eq!(seen, (0..LEN as u32).map(|slot| PollKey { slot, fdseq: fdseq(slot) }).collect::<Vec<_>>());
+    assert_eq!(slots.donate(), Ok(()));
+    assert_eq!(slots.cache.iter().count(), 2 * LEN);
 }
 
 #[test]
