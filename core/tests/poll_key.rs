@@ -42,3 +42,9 @@ fn one_direction_is_a_set_of_one() {
     assert_eq!(Modes::default(), Modes::NONE);
     assert_eq!(Modes { read: true, ..Modes::WRITE }, Modes::BOTH);
 }
+
+#[test]
+fn a_generation_is_as_wide_as_the_word_allows() {
+    let bits = netpoll_core::poll_key::FDSEQ_BITS;
+    assert_eq!(bits, if size_of::<usize>() == 8 { 32 } else { 24 });
+}
