@@ -76,7 +76,7 @@ fn f20_what_is_allocated() {
     // Not `each`: its watching thread allocates too.
     for workers in [1, 4] {
         runtime(workers).block_on(async {
-            assert!(drop_of_a_box_counts(), "the counter counts");
+            assert_eq!(counted_for_a_box(), 1, "the counter counts");
             read_and_write().await;
             read_that_parks().await;
             deadlines().await;
@@ -86,10 +86,14 @@ fn f20_what_is_allocated() {
     }
 }
 
-fn drop_of_a_box_counts() -> bool {
-    let before = count();
-    drop(std::hint::black_box(Box::new(7_u64)));
-    count() == before + 1
+/// What is counted for one box: the fewest of some attempts, since workers that start allocate too.
+fn counted_for_a_box() -> usize {
+    let attempt = |_| {
+        let before = count();
+        drop(std::hint::black_box(Box::new(7_u64)));
+        count() - before
+    };
+    (0..100).map(attempt).min().unwrap_or(0)
 }
 
 async fn read_and_write() {
