@@ -182,12 +182,8 @@ impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, 
                 self.state = State::Locked;
                 match self.fd.netpoll.wait(desc, self.mode, cx, again) {
                     Wait::Ready => {}
-                    Wait::Parked => {
-                        self.state = State::Parked;
-                        return Poll::Pending;
-                    }
-                    Wait::Again => {
-                        // Not parked, but woken already: the next poll waits first, as if it had been.
+                    // Again: not parked, but woken already; the next poll waits first, as if it had been.
+                    Wait::Parked | Wait::Again => {
                         self.state = State::Parked;
                         return Poll::Pending;
                     }

@@ -139,12 +139,6 @@ impl Poller {
         }
     }
 
-    /// The epoll descriptor, for tests that look into the kernel's tables.
-    #[doc(hidden)]
-    pub fn epoll_fd(&self) -> BorrowedFd<'_> {
-        self.epoll.as_fd()
-    }
-
     /// The break's descriptor, for tests that fill its counter.
     #[doc(hidden)]
     pub fn break_fd(&self) -> BorrowedFd<'_> {
