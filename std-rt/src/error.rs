@@ -3,16 +3,17 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
 
 use netpoll_core::poll_desc::PollErr;
+
+use crate::sys::Address;
 
 /// What is inside an [`io::Error`] of a socket: the operation, the addresses as far as they are known, the cause.
 pub struct OpError {
     op: &'static str,
     fd: Option<i32>,
-    local: Option<SocketAddr>,
-    peer: Option<SocketAddr>,
+    local: Option<Address>,
+    peer: Option<Address>,
     source: io::Error,
 }
 
@@ -29,7 +30,7 @@ impl OpError {
     }
 
     /// With the addresses, as far as they are known.
-    pub(crate) fn between(mut self, local: Option<SocketAddr>, peer: Option<SocketAddr>) -> Self {
+    pub(crate) fn between(mut self, local: Option<Address>, peer: Option<Address>) -> Self {
         (self.local, self.peer) = (local, peer);
         self
     }
@@ -40,13 +41,13 @@ impl OpError {
     }
 
     /// The address on this side, if the socket has one.
-    pub fn local(&self) -> Option<SocketAddr> {
-        self.local
+    pub fn local(&self) -> Option<&Address> {
+        self.local.as_ref()
     }
 
     /// The address on the other side, if it is known.
-    pub fn peer(&self) -> Option<SocketAddr> {
-        self.peer
+    pub fn peer(&self) -> Option<&Address> {
+        self.peer.as_ref()
     }
 
     /// The descriptor's number at that time, if there was one.
@@ -70,7 +71,7 @@ impl fmt::Debug for OpError {
 impl fmt::Display for OpError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.op)?;
-        match (self.local, self.peer) {
+        match (&self.local, &self.peer) {
             (Some(local), Some(peer)) => write!(f, " {local}->{peer}")?,
             (Some(address), None) | (None, Some(address)) => write!(f, " {address}")?,
             (None, None) => {}

@@ -11,6 +11,7 @@
 
 mod op;
 pub mod queue;
+mod shared;
 
 use std::fmt;
 use std::future::{Future, poll_fn};
@@ -28,7 +29,7 @@ use netpoll_core::waiters::BreakFlag;
 
 use crate::error::{self, OpError};
 use crate::netpoll::Netpoll;
-use crate::sys::{Kept, SharedFd, Source, socket};
+use crate::sys::{Kept, SharedFd, Source, address, socket};
 use op::{Op, Pollers};
 use queue::LockQueue;
 
@@ -373,8 +374,8 @@ impl<S: Source> Fd<S> {
 
     /// Says which operation failed, on which descriptor and between which addresses.
     pub fn error(&self, op: &'static str, source: io::Error) -> io::Error {
-        let local = self.with(socket::sock_name).ok();
-        let peer = self.with(socket::peer_name).ok();
+        let local = self.with(address::local_address).ok();
+        let peer = self.with(address::peer_address).ok();
         OpError::new(op, source).on(self.io.raw()).between(local, peer).into()
     }
 }

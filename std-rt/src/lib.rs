@@ -4,12 +4,15 @@
 pub mod error;
 #[doc(hidden)]
 pub mod fd;
+pub mod fs;
+pub mod io;
 mod metrics;
 pub mod net;
 #[doc(hidden)]
 pub mod netpoll;
 mod runtime;
 mod sched;
+pub mod signal;
 #[doc(hidden)]
 pub mod sys;
 mod sysmon;
@@ -20,7 +23,6 @@ pub mod timer;
 mod worker;
 
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -28,12 +30,13 @@ use std::task::{Context, Poll};
 pub use error::{OpError, is_closed};
 pub use metrics::Metrics;
 pub use runtime::{Builder, Handle, Runtime};
+pub use sys::Address;
 pub use task::{JoinError, JoinHandle};
 
 /// The runtime of those who have made none; started when it is first needed, never ended.
 static DEFAULT: OnceLock<Runtime> = OnceLock::new();
 
-fn default_runtime() -> io::Result<&'static Runtime> {
+fn default_runtime() -> std::io::Result<&'static Runtime> {
     if let Some(runtime) = DEFAULT.get() {
         return Ok(runtime);
     }
@@ -42,7 +45,7 @@ fn default_runtime() -> io::Result<&'static Runtime> {
     Ok(DEFAULT.get_or_init(|| runtime))
 }
 
-pub(crate) fn default_netpoll() -> io::Result<Arc<netpoll::Netpoll>> {
+pub(crate) fn default_netpoll() -> std::io::Result<Arc<netpoll::Netpoll>> {
     default_runtime().map(|runtime| runtime.handle().netpoll())
 }
 

@@ -6,7 +6,13 @@
 
 mod addr;
 mod async_fd;
+mod connect;
+mod incoming;
+pub(crate) mod methods;
+pub mod pipe;
 mod tcp;
+mod udp;
+pub mod unix;
 
 pub use addr::ToSocketAddrs;
 pub use async_fd::{AsyncFd, Interest};

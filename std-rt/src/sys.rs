@@ -42,14 +42,44 @@ compile_error!("netpoll-rt: this netpoll_backend is not built yet; the only valu
 #[path = "sys/epoll.rs"]
 mod backend;
 
+/// Where std has the extension for abstract names.
+#[cfg(target_os = "android")]
+use std::os::android::net::SocketAddrExt;
+#[cfg(target_os = "linux")]
+use std::os::linux::net::SocketAddrExt;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod abstract_names;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[path = "sys/no_abstract_names.rs"]
+mod abstract_names;
+
+#[cfg(netpoll_door)]
+pub mod door;
+#[cfg(not(netpoll_door))]
+#[path = "sys/door_off.rs"]
+mod door;
+
+pub mod address;
+pub mod ancillary;
+mod call;
+pub mod copy;
+pub mod datagram;
 mod libc_room;
+pub mod mmsg;
 mod owned;
+pub mod pipe;
 mod ready;
+pub mod signal;
 pub mod socket;
 mod socket_options;
 mod thread;
+pub mod unix;
 
+pub use abstract_names::{abstract_name, from_abstract_name};
+pub use address::Address;
 pub use backend::{Events, Poller, translate};
+pub use call::Call;
 pub use owned::{Kept, SharedFd, Source};
 pub use ready::is_ready;
 pub use thread::set_timer_slack;

@@ -165,7 +165,7 @@ impl<'a, F, S: Source> Op<'a, F, S> {
 impl<S: Source> Fd<S> {
     /// Its words in the poller; looked up once for each poll of an operation.
     #[inline]
-    fn desc(&self) -> &PollDesc {
+    pub(super) fn desc(&self) -> &PollDesc {
         self.netpoll.desc(self.key)
     }
 }

@@ -21,7 +21,7 @@ pub enum Interest {
 }
 
 impl Interest {
-    fn mode(self) -> Mode {
+    pub(crate) fn mode(self) -> Mode {
         match self {
             Interest::Read => Mode::Read,
             Interest::Write => Mode::Write,

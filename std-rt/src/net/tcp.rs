@@ -1,7 +1,5 @@
 //! TCP: listeners and streams.
 
-mod futures_io;
-mod now;
 mod socket;
 mod std_conversion;
 
@@ -12,6 +10,7 @@ use std::time::Instant;
 use netpoll_core::poll_key::{Mode, Modes};
 
 use super::addr::ToSocketAddrs;
+use super::methods::*;
 use crate::fd::{Fd, Kind};
 use crate::sys::socket as sys;
 pub use socket::TcpSocket;
@@ -81,6 +80,10 @@ impl TcpListener {
         self.fd.with(sys::sock_name).map_err(|error| self.fd.error("local_addr", error))
     }
 
+    fn error(&self, op: &'static str, error: io::Error) -> io::Error {
+        self.fd.error(op, error)
+    }
+
     /// From `deadline` on every accept fails with `TimedOut`, one that waits now too, even if a connection waits. It
     /// stays in force until the next; `None` clears it.
     ///
@@ -90,22 +93,51 @@ impl TcpListener {
     pub fn set_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
         self.fd.set_deadline(Modes::BOTH, deadline).map_err(|error| self.fd.error("set_deadline", error))
     }
-
-    /// Closes it: tasks that wait in accept fail with closed. When this returns the port is free.
-    ///
-    /// Dropped: the closing goes on without the wait.
-    ///
-    /// # Errors
-    ///
-    /// Closed, if it was already.
-    pub async fn close(&self) -> io::Result<()> {
-        self.fd.close().await.map_err(|error| self.fd.error("close", error))
-    }
 }
+
+descriptor_methods!(TcpListener);
 
 /// A connection.
 ///
 /// All operations take `&self`. Dropped: it is closed; bytes written are still sent.
+///
+/// # Many idle connections
+///
+/// A server that waits for bytes before it provides a place for them needs one buffer for each thread, not one for each
+/// connection:
+///
+/// ```
+/// # use std::io::{self, ErrorKind};
+/// # use netpoll_rt::net::{TcpListener, TcpStream};
+/// # use std::cell::RefCell;
+/// thread_local! {
+///     /// One for each thread, however many connections there are.
+///     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 16 * 1024]);
+/// }
+///
+/// /// How many bytes the peer sends before it ends the stream.
+/// async fn count(stream: TcpStream) -> io::Result<usize> {
+///     let mut count = 0;
+///     loop {
+///         stream.readable().await?;
+///         match BUFFER.with_borrow_mut(|buffer| stream.try_read(buffer)) {
+///             Ok(0) => return Ok(count),
+///             Ok(n) => count += n,
+///             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+///             Err(error) => return Err(error),
+///         }
+///     }
+/// }
+/// # netpoll_rt::block_on(async {
+/// #     let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// #     let client = TcpStream::connect(listener.local_addr()?).await?;
+/// #     let counted = netpoll_rt::spawn(count(listener.accept().await?.0));
+/// #     client.write_all(b"twelve bytes").await?;
+/// #     drop(client);
+/// #     assert_eq!(counted.await.unwrap()?, 12);
+/// #     io::Result::Ok(())
+/// # }).unwrap();
+/// ```
 #[derive(Debug)]
 pub struct TcpStream {
     fd: Fd,
@@ -125,122 +157,6 @@ impl TcpStream {
             TcpSocket::of(&address)?.connect(address).await
         })
         .await
-    }
-
-    /// Reads what has come, up to the length of `buffer`; waits if nothing has. 0 is the end of the stream, or an
-    /// empty buffer, for which nothing is waited.
-    ///
-    /// Dropped: nothing has been read.
-    ///
-    /// # Errors
-    ///
-    /// Closed, `TimedOut` for the deadline, `ConnectionReset` and others of the kernel.
-    pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.fd.read(buffer.is_empty(), |fd| sys::recv(fd, buffer));
-        read.await.map_err(|error| self.fd.error("read", error))
-    }
-
-    /// Reads until `buffer` is full.
-    ///
-    /// Dropped: some bytes may have been read, and are lost.
-    ///
-    /// # Errors
-    ///
-    /// As [`TcpStream::read`], and `UnexpectedEof` if the stream ends first.
-    pub async fn read_exact(&self, mut buffer: &mut [u8]) -> io::Result<()> {
-        while !buffer.is_empty() {
-            match self.read(buffer).await? {
-                0 => return Err(self.fd.error("read_exact", io::ErrorKind::UnexpectedEof.into())),
-                n => buffer = &mut buffer[n..],
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads as [`TcpStream::read`] does, but leaves the bytes where they are.
-    ///
-    /// Dropped: nothing has happened.
-    ///
-    /// # Errors
-    ///
-    /// As [`TcpStream::read`].
-    pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let peeked = self.fd.read(buffer.is_empty(), |fd| {
-            // The bytes are still there, however few.
-            sys::peek(fd, buffer).map(|read| sys::Read { drained: false, ..read })
-        });
-        peeked.await.map_err(|error| self.fd.error("peek", error))
-    }
-
-    /// Writes what the kernel takes, at least one byte unless `bytes` is empty; waits if it takes none.
-    ///
-    /// Dropped: nothing has been written.
-    ///
-    /// # Errors
-    ///
-    /// Closed, `TimedOut` for the deadline, `BrokenPipe` or `ConnectionReset` when the peer is gone.
-    pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.fd.run(Mode::Write, |fd| sys::send(fd, bytes));
-        written.await.map_err(|error| self.fd.error("write", error))
-    }
-
-    /// Writes all of `bytes`; another task's bytes do not come in between.
-    ///
-    /// Dropped: any part of them may have been written.
-    ///
-    /// # Errors
-    ///
-    /// As [`TcpStream::write`]; any part may have been written.
-    pub async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
-        let written = self.fd.write_all(bytes, sys::send);
-        written.await.map_err(|error| self.fd.error("write", error))
-    }
-
-    /// Shuts down one half or both: the peer reads the end of the stream, or our reads do.
-    ///
-    /// # Errors
-    ///
-    /// Closed, `NotConnected` when the peer is gone.
-    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.fd.with(|fd| sys::shutdown(fd, how)).map_err(|error| self.fd.error("shutdown", error))
-    }
-
-    /// True once the poller has seen that the peer closed or shut down its writing half, or reset the connection; one
-    /// load, no system call. Bytes that came before may still be unread.
-    pub fn peer_closed(&self) -> bool {
-        self.fd.peer_closed()
-    }
-
-    /// From `deadline` on every read fails with `TimedOut`, one that waits now too, even if bytes are there. It stays
-    /// in force until the next; `None` clears it. Moving it later is a store, so it can be set before each read.
-    ///
-    /// # Errors
-    ///
-    /// Closed.
-    pub fn set_read_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
-        self.set_deadlines(Modes::READ, deadline)
-    }
-
-    /// As [`TcpStream::set_read_deadline`], for writes.
-    ///
-    /// # Errors
-    ///
-    /// Closed.
-    pub fn set_write_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
-        self.set_deadlines(Modes::WRITE, deadline)
-    }
-
-    /// As [`TcpStream::set_read_deadline`], for both directions.
-    ///
-    /// # Errors
-    ///
-    /// Closed.
-    pub fn set_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
-        self.set_deadlines(Modes::BOTH, deadline)
-    }
-
-    fn set_deadlines(&self, modes: Modes, deadline: Option<Instant>) -> io::Result<()> {
-        self.fd.set_deadline(modes, deadline).map_err(|error| self.fd.error("set_deadline", error))
     }
 
     /// Whether small writes are sent at once (`TCP_NODELAY`, on by default).
@@ -270,17 +186,25 @@ impl TcpStream {
         self.fd.with(sys::peer_name).map_err(|error| self.fd.error("peer_addr", error))
     }
 
-    /// Closes it: tasks that wait in an operation fail with closed. When this returns the descriptor's number is free.
-    ///
-    /// Dropped: the closing goes on without the wait.
-    ///
-    /// # Errors
-    ///
-    /// Closed, if it was already.
-    pub async fn close(&self) -> io::Result<()> {
-        self.fd.close().await.map_err(|error| self.fd.error("close", error))
+    fn error(&self, op: &'static str, error: io::Error) -> io::Error {
+        self.fd.error(op, error)
     }
 }
+
+read_methods!(TcpStream, sys::recv, sys::recvv);
+write_methods!(TcpStream, sys::send, sys::sendv);
+both_deadlines!(TcpStream);
+connected_methods!(TcpStream);
+peek_method!(TcpStream);
+descriptor_methods!(TcpStream);
+futures_read!(TcpStream, sys::recv, sys::recvv);
+futures_write!(
+    TcpStream,
+    sys::send,
+    sys::sendv,
+    |stream| stream.shutdown(Shutdown::Write),
+    "`poll_close` shuts the writing half down: the peer reads the end of the stream, and this side may still read."
+);
 
 /// Tries one address after another; the error is that of the last.
 async fn first_of<T>(

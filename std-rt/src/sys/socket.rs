@@ -9,10 +9,11 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
-use rustix::io::{Errno, ioctl_fionbio, readv, retry_on_intr};
+use rustix::io::{Errno, fcntl_dupfd_cloexec, ioctl_fionbio, readv, retry_on_intr};
 use rustix::net::{self, AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType};
 
 pub use super::socket_options::*;
+use super::{Call, door};
 
 /// The most bytes that one read or write asks of the kernel: 1 GiB, as Go.
 pub const MAX_RW: usize = 1 << 30;
@@ -166,6 +167,18 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     Ok(retry_on_intr(|| ioctl_fionbio(fd, on))?)
 }
 
+/// A second number for the same open file, close-on-exec.
+///
+/// # Errors
+///
+/// `EMFILE`.
+pub fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    Ok(retry_on_intr(|| {
+        door::ask(Call::Duplicate, fd)?;
+        fcntl_dupfd_cloexec(fd, 0)
+    })?)
+}
+
 /// Reads from a socket, at most [`MAX_RW`] bytes.
 pub fn recv(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Read> {
     recv_with(fd, buffer, RecvFlags::empty())
@@ -177,9 +190,12 @@ pub fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Read> {
 }
 
 fn recv_with(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: RecvFlags) -> io::Result<Read> {
-    let asked = buffer.len().min(MAX_RW);
+    let asked = door::cut(Call::Recv, fd, buffer.len().min(MAX_RW));
     let buffer = &mut buffer[..asked];
-    let (n, _) = retry_on_intr(|| net::recv(fd, &mut *buffer, flags))?;
+    let (n, _) = retry_on_intr(|| {
+        door::ask(Call::Recv, fd)?;
+        net::recv(fd, &mut *buffer, flags)
+    })?;
     Ok(Read::of(n, asked))
 }
 

@@ -21,10 +21,13 @@ pub const CORE: Tower = Tower {
 pub const STD_RT: Tower = Tower {
     src: "std-rt/src/",
     floors: &[
-        "sys timer error",
+        "sys timer",
+        "error",
         "netpoll",
         "fd sched",
-        "task net io time metrics",
+        "task time metrics",
+        "net fs signal",
+        "io",
         "worker",
         "sysmon",
         "runtime",
@@ -49,6 +52,7 @@ pub const UNSAFE_ROOMS: &[Room] = &[
     ("core/src/poll_cache.rs", "descriptors live in raw blocks that the caller donates"),
     ("std-rt/src/sys/owned.rs", "a descriptor's number that several tasks use and one closes"),
     ("std-rt/src/sys/libc_room.rs", "the few system calls that rustix lacks"),
+    ("std-rt/src/sys/mmsg.rs", "batches of messages, which rustix does not have"),
     ("std-rt/src/netpoll/blocks.rs", "descriptors' blocks are donated to the cache and freed after it"),
     ("std-rt/src/fd.rs", "the last reference closes the number"),
     ("std-rt/src/sched/word.rs", "a task travels through the run queues as one word"),

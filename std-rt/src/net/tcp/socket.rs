@@ -56,7 +56,8 @@ impl TcpSocket {
         address: Option<SocketAddr>,
         call: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
-        call(self.fd.as_fd()).map_err(|error| OpError::new(op, error).between(address, None).into())
+        call(self.fd.as_fd())
+            .map_err(|error| OpError::new(op, error).between(address.map(Into::into), None).into())
     }
 
     /// Lets a listener bind while old connections of its port are in TIME_WAIT.
@@ -104,7 +105,8 @@ impl TcpSocket {
     ///
     /// As [`TcpStream::connect`].
     pub async fn connect(self, address: SocketAddr) -> io::Result<TcpStream> {
-        let failed = |error| io::Error::from(OpError::new("connect", error).between(None, Some(address)));
+        let failed =
+            |error| io::Error::from(OpError::new("connect", error).between(None, Some(address.into())));
         // First the call and then the poller: a socket that is not connecting yet would report a hang-up.
         let connect = socket::connect(self.fd.as_fd(), &address).map_err(failed)?;
         let fd = watch("connect", self.fd, Kind::Stream)?;

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{TcpListener as StdListener, TcpStream as StdStream};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use super::socket::watch;
 use super::{TcpListener, TcpStream};
@@ -64,33 +64,4 @@ fn adopt(fd: OwnedFd) -> io::Result<Fd> {
 
 fn give_away(fd: Fd) -> io::Result<OwnedFd> {
     fd.into_owned().map_err(|error| OpError::new("into_std", error).into())
-}
-
-/// For options that this crate does not have.
-///
-/// The number belongs to the listener: do not close it, and know that a duplicate keeps the port in use. Once it has been
-/// asked for, it stays open until the listener is dropped; `close` ends all waiting, as ever, but does not free the port.
-///
-/// # Panics
-///
-/// If the listener was closed before.
-impl AsFd for TcpListener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.lend()
-    }
-}
-
-/// For options that this crate does not have.
-///
-/// The number belongs to the stream: do not close it, do not make it blocking, and know that a duplicate keeps the
-/// connection open. To read or write through it is to compete with the operations of the stream. Once it has been asked
-/// for, it stays open until the stream is dropped; `close` ends all waiting, as ever, but the peer is told only then.
-///
-/// # Panics
-///
-/// If the stream was closed before.
-impl AsFd for TcpStream {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.fd.lend()
-    }
 }

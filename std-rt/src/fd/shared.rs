@@ -1,0 +1,56 @@
+//! Operations that need no order among themselves: a datagram is sent or received whole, by whoever comes.
+
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use netpoll_core::poll_key::Mode;
+
+use super::Fd;
+use crate::error;
+use crate::sys::{self, Source};
+
+impl<S: Source> Fd<S> {
+    /// Makes a call under a reference only, so that several tasks make it at the same time. One that finds nothing takes
+    /// the direction's lock, tries again and waits, as [`Fd::run`] does.
+    ///
+    /// Dropped: the call has not succeeded, and a readiness that came stays for the next one.
+    ///
+    /// # Errors
+    ///
+    /// Closed, the deadline, what the call says.
+    pub async fn shared<T>(
+        &self,
+        mode: Mode,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        match self.try_shared(mode, &mut call) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.run(mode, call).await,
+            result => result,
+        }
+    }
+
+    /// One attempt of [`Fd::shared`].
+    ///
+    /// # Errors
+    ///
+    /// `WouldBlock` if the call says so; others as there.
+    pub fn try_shared<T>(
+        &self,
+        mode: Mode,
+        call: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        self.with(|fd| {
+            self.desc().check_err(mode).map_err(error::refused)?;
+            call(fd)
+        })
+    }
+
+    /// A second number for the same open file, close-on-exec.
+    ///
+    /// # Errors
+    ///
+    /// Closed; `EMFILE`.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.with(sys::socket::duplicate)
+    }
+}

@@ -1,0 +1,1 @@
+//! Files, on threads that may block.

@@ -1,0 +1,1 @@
+//! Copying between descriptors.

@@ -1,0 +1,1 @@
+//! Connecting by name: several addresses, raced.

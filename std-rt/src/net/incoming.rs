@@ -1,0 +1,1 @@
+//! Accepting for as long as a server lives.

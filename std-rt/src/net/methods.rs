@@ -1,0 +1,339 @@
+//! The operations that several types have in common, each written and documented once.
+//!
+//! A type that takes them has a field `fd`, an [`Fd`](crate::fd::Fd), and a method `error(&self, op, error)` that says
+//! which operation failed, on which descriptor and between which addresses. What reads and what writes is an argument:
+//! `recv` and `send` for a socket, `read` and `write` for a pipe.
+
+mod futures;
+
+/// Reading bytes: `read readv read_exact readable try_read set_read_deadline`.
+macro_rules! read_methods {
+    ($type:ty, $read:path, $readv:path) => {
+        impl $type {
+            /// Reads what has come, up to the length of `buffer`; waits if nothing has. 0 is the end of the stream, or an
+            /// empty buffer, for which nothing is waited.
+            ///
+            /// Dropped: nothing has been read.
+            ///
+            /// # Errors
+            ///
+            /// Closed, `TimedOut` for the read deadline, `ConnectionReset` and others of the kernel.
+            pub async fn read(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
+                let read = self.fd.read(buffer.is_empty(), |fd| $read(fd, buffer));
+                read.await.map_err(|error| self.error("read", error))
+            }
+
+            /// Reads until `buffer` is full.
+            ///
+            /// Dropped: some bytes may have been read, and are lost.
+            ///
+            /// # Errors
+            ///
+            /// As [`read`](Self::read), and `UnexpectedEof` if the stream ends first.
+            pub async fn read_exact(&self, mut buffer: &mut [u8]) -> std::io::Result<()> {
+                while !buffer.is_empty() {
+                    match self.read(buffer).await? {
+                        0 => {
+                            return Err(self.error("read_exact", std::io::ErrorKind::UnexpectedEof.into()));
+                        }
+                        n => buffer = &mut buffer[n..],
+                    }
+                }
+                Ok(())
+            }
+
+            /// Reads as [`read`](Self::read) does, into several buffers in order: each is filled before the next. At most
+            /// 1024 of them are used, and 1 GiB.
+            ///
+            /// Dropped: nothing has been read.
+            ///
+            /// # Errors
+            ///
+            /// As [`read`](Self::read).
+            pub async fn readv(&self, buffers: &mut [std::io::IoSliceMut<'_>]) -> std::io::Result<usize> {
+                let read = self.fd.read($crate::net::methods::no_room(buffers), |fd| $readv(fd, buffers));
+                read.await.map_err(|error| self.error("readv", error))
+            }
+
+            /// Waits until a read is worth a try: bytes have come, or the end of the stream, or an error. With
+            /// [`try_read`](Self::try_read) this is the way to have many idle connections, none of which holds a buffer;
+            /// [`TcpStream`](crate::net::TcpStream) shows it.
+            ///
+            /// It is a hint: the read may still find nothing. It waits its turn among the reads, in order.
+            ///
+            /// Dropped: nothing has happened.
+            ///
+            /// # Errors
+            ///
+            /// Closed, `TimedOut` for the read deadline. What else has gone wrong is for the read to say.
+            pub async fn readable(&self) -> std::io::Result<()> {
+                let readable = self.fd.readiness(netpoll_core::poll_key::Mode::Read);
+                readable.await.map_err(|error| self.error("readable", error))
+            }
+
+            /// Reads what has come, up to the length of `buffer`, and never waits. 0 is the end of the stream, or an empty
+            /// buffer.
+            ///
+            /// # Errors
+            ///
+            /// `WouldBlock` if nothing has come, or if another task is reading or waits to; see
+            /// [`readable`](Self::readable). Others as [`read`](Self::read).
+            pub fn try_read(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
+                let read = self.fd.try_read(buffer.is_empty(), |fd| $read(fd, buffer));
+                read.map_err(|error| $crate::net::methods::tried(error, |error| self.error("read", error)))
+            }
+        }
+
+        $crate::net::methods::read_deadline!($type);
+    };
+}
+
+/// Writing bytes: `write write_all writev writable try_write set_write_deadline`.
+macro_rules! write_methods {
+    ($type:ty, $write:path, $writev:path) => {
+        impl $type {
+            /// Writes what the kernel takes, at least one byte unless `bytes` is empty; waits if it takes none.
+            ///
+            /// Dropped: nothing has been written.
+            ///
+            /// # Errors
+            ///
+            /// Closed, `TimedOut` for the write deadline, `BrokenPipe` or `ConnectionReset` when the other end is gone.
+            pub async fn write(&self, bytes: &[u8]) -> std::io::Result<usize> {
+                let written = self.fd.run(netpoll_core::poll_key::Mode::Write, |fd| $write(fd, bytes));
+                written.await.map_err(|error| self.error("write", error))
+            }
+
+            /// Writes all of `bytes`; another task's bytes do not come in between.
+            ///
+            /// Dropped: any part of them may have been written.
+            ///
+            /// # Errors
+            ///
+            /// As [`write`](Self::write); any part may have been written.
+            pub async fn write_all(&self, bytes: &[u8]) -> std::io::Result<()> {
+                let written = self.fd.write_all(bytes, $write);
+                written.await.map_err(|error| self.error("write", error))
+            }
+
+            /// Writes as [`write`](Self::write) does, from several buffers in order. At most 1024 of them are used, and
+            /// 1 GiB.
+            ///
+            /// Dropped: nothing has been written.
+            ///
+            /// # Errors
+            ///
+            /// As [`write`](Self::write).
+            pub async fn writev(&self, buffers: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
+                let written = self.fd.run(netpoll_core::poll_key::Mode::Write, |fd| $writev(fd, buffers));
+                written.await.map_err(|error| self.error("writev", error))
+            }
+
+            /// Waits until a write is worth a try: there is room, or an error. A hint; it waits its turn among the writes,
+            /// in order.
+            ///
+            /// Dropped: nothing has happened.
+            ///
+            /// # Errors
+            ///
+            /// Closed, `TimedOut` for the write deadline. What else has gone wrong is for the write to say.
+            pub async fn writable(&self) -> std::io::Result<()> {
+                let writable = self.fd.readiness(netpoll_core::poll_key::Mode::Write);
+                writable.await.map_err(|error| self.error("writable", error))
+            }
+
+            /// Writes what the kernel takes, and never waits.
+            ///
+            /// # Errors
+            ///
+            /// `WouldBlock` if it takes nothing, or if another task is writing or waits to; see
+            /// [`writable`](Self::writable). Others as [`write`](Self::write).
+            pub fn try_write(&self, bytes: &[u8]) -> std::io::Result<usize> {
+                let written = self.fd.try_run(netpoll_core::poll_key::Mode::Write, |fd| $write(fd, bytes));
+                written
+                    .map_err(|error| $crate::net::methods::tried(error, |error| self.error("write", error)))
+            }
+        }
+
+        $crate::net::methods::write_deadline!($type);
+    };
+}
+
+/// `set_read_deadline`.
+macro_rules! read_deadline {
+    ($type:ty) => {
+        impl $type {
+            /// From `deadline` on everything that reads fails with `TimedOut`, what waits now too, even if something is there
+            /// to be read. It stays in force until the next; `None` clears it. Moving it later is a store, so it can be set
+            /// before each read.
+            ///
+            /// # Errors
+            ///
+            /// Closed.
+            pub fn set_read_deadline(&self, deadline: Option<std::time::Instant>) -> std::io::Result<()> {
+                let set = self.fd.set_deadline(netpoll_core::poll_key::Modes::READ, deadline);
+                set.map_err(|error| self.error("set_read_deadline", error))
+            }
+        }
+    };
+}
+
+/// `set_write_deadline`.
+macro_rules! write_deadline {
+    ($type:ty) => {
+        impl $type {
+            /// From `deadline` on everything that writes fails with `TimedOut`, what waits now too, even if there is room. It
+            /// stays in force until the next; `None` clears it. Moving it later is a store, so it can be set before each
+            /// write.
+            ///
+            /// # Errors
+            ///
+            /// Closed.
+            pub fn set_write_deadline(&self, deadline: Option<std::time::Instant>) -> std::io::Result<()> {
+                let set = self.fd.set_deadline(netpoll_core::poll_key::Modes::WRITE, deadline);
+                set.map_err(|error| self.error("set_write_deadline", error))
+            }
+        }
+    };
+}
+
+/// `set_deadline`, for what both reads and writes.
+macro_rules! both_deadlines {
+    ($type:ty) => {
+        impl $type {
+            /// Sets the deadline of reads and of writes at once, to the same instant.
+            ///
+            /// # Errors
+            ///
+            /// Closed.
+            pub fn set_deadline(&self, deadline: Option<std::time::Instant>) -> std::io::Result<()> {
+                let set = self.fd.set_deadline(netpoll_core::poll_key::Modes::BOTH, deadline);
+                set.map_err(|error| self.error("set_deadline", error))
+            }
+        }
+    };
+}
+
+/// What every descriptor of ours has: `close with_io`, and the number for others.
+macro_rules! descriptor_methods {
+    ($type:ty) => {
+        impl $type {
+            /// Closes it: everything that waits fails with closed, in whatever task. When this returns the descriptor's number
+            /// is free.
+            ///
+            /// Dropped: the closing goes on without the wait.
+            ///
+            /// # Errors
+            ///
+            /// Closed, if it was already.
+            pub async fn close(&self) -> std::io::Result<()> {
+                self.fd.close().await.map_err(|error| self.error("close", error))
+            }
+
+            /// Calls `io` with the descriptor until it says something other than `WouldBlock` or `Interrupted`, and waits
+            /// for the interest in between: for calls that this crate does not have. It takes its turn in that direction,
+            /// and deadlines hold. `io` must not block, and must say `WouldBlock` only when the kernel did.
+            ///
+            /// Dropped: `io` has said nothing but `WouldBlock`.
+            ///
+            /// # Errors
+            ///
+            /// What `io` says; closed, `TimedOut` for the deadline of that direction.
+            pub async fn with_io<R>(
+                &self,
+                interest: $crate::net::Interest,
+                mut io: impl FnMut(std::os::fd::BorrowedFd<'_>) -> std::io::Result<R>,
+            ) -> std::io::Result<R> {
+                let called = self.fd.run(interest.mode(), move |fd| {
+                    loop {
+                        match io(fd) {
+                            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                            result => return result,
+                        }
+                    }
+                });
+                called.await.map_err(|error| self.error("with_io", error))
+            }
+        }
+
+        /// For options that this crate does not have.
+        ///
+        /// The number stays ours: do not close it, do not make it blocking, and know that a duplicate keeps the open file
+        /// alive, be it a connection or a port. To read or write through it is to compete with the operations of this
+        /// value. Once it has been asked for, it stays open until this value is dropped; `close` ends all waiting, as ever,
+        /// but what it stands for ends only then.
+        ///
+        /// # Panics
+        ///
+        /// If this was closed before.
+        impl std::os::fd::AsFd for $type {
+            fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+                self.fd.lend()
+            }
+        }
+    };
+}
+
+/// What connected sockets have: `shutdown peer_closed`.
+macro_rules! connected_methods {
+    ($type:ty) => {
+        impl $type {
+            /// Shuts down one half or both: the peer reads the end, or our reads do.
+            ///
+            /// # Errors
+            ///
+            /// Closed, `NotConnected` when the peer is gone.
+            pub fn shutdown(&self, how: std::net::Shutdown) -> std::io::Result<()> {
+                let shut = self.fd.with(|fd| $crate::sys::socket::shutdown(fd, how));
+                shut.map_err(|error| self.error("shutdown", error))
+            }
+
+            /// True once the poller has seen that the peer closed or shut down its writing half, or reset the connection; one
+            /// load, no system call. What came before may still be unread.
+            pub fn peer_closed(&self) -> bool {
+                self.fd.peer_closed()
+            }
+        }
+    };
+}
+
+/// `peek`, of a stream socket.
+macro_rules! peek_method {
+    ($type:ty) => {
+        impl $type {
+            /// Reads as [`read`](Self::read) does, but leaves the bytes where they are.
+            ///
+            /// Dropped: nothing has happened.
+            ///
+            /// # Errors
+            ///
+            /// As [`read`](Self::read).
+            pub async fn peek(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
+                let peeked = self.fd.read(buffer.is_empty(), |fd| {
+                    // The bytes are still there, however few.
+                    let read = $crate::sys::socket::peek(fd, buffer)?;
+                    Ok($crate::sys::socket::Read { drained: false, ..read })
+                });
+                peeked.await.map_err(|error| self.error("peek", error))
+            }
+        }
+    };
+}
+
+pub(crate) use futures::{futures_read, futures_write};
+pub(crate) use {
+    both_deadlines, connected_methods, descriptor_methods, peek_method, read_deadline, read_methods,
+    write_deadline, write_methods,
+};
+
+use std::io::{self, IoSliceMut};
+
+/// No byte fits into any of them.
+pub(crate) fn no_room(buffers: &[IoSliceMut<'_>]) -> bool {
+    buffers.iter().all(|buffer| buffer.is_empty())
+}
+
+/// `WouldBlock` is an answer, not a failure; it costs no look at the addresses.
+pub(crate) fn tried(error: io::Error, told: impl FnOnce(io::Error) -> io::Error) -> io::Error {
+    if error.kind() == io::ErrorKind::WouldBlock { error } else { told(error) }
+}

@@ -1,0 +1,1 @@
+//! UDP: messages that may be lost, doubled and reordered.

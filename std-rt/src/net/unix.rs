@@ -1,0 +1,1 @@
+//! Unix sockets: streams, messages, and descriptors handed to other processes.

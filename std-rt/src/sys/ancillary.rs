@@ -1,0 +1,1 @@
+//! Descriptors that travel with bytes.

@@ -1,0 +1,84 @@
+//! The system calls of this crate by name, for the table of faults and for whoever counts them.
+
+use netpoll_core::poll_key::Mode;
+
+/// A system call, as the functions of [`sys`](super) make it. One that stands for several (`Send` for sendto and sendmsg)
+/// says so.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Call {
+    /// socket(2), and socketpair(2).
+    Socket,
+    /// bind(2).
+    Bind,
+    /// listen(2).
+    Listen,
+    /// accept4(2).
+    Accept,
+    /// connect(2).
+    Connect,
+    /// getsockopt(2) of `SO_ERROR`.
+    SocketError,
+    /// getpeername(2).
+    PeerName,
+    /// getsockname(2).
+    SockName,
+    /// shutdown(2).
+    Shutdown,
+    /// setsockopt(2).
+    SetOption,
+    /// getsockopt(2).
+    GetOption,
+    /// ioctl(2) of `FIONBIO`, fcntl(2) of `O_NONBLOCK`.
+    SetNonblocking,
+    /// fcntl(2) of `F_DUPFD_CLOEXEC`.
+    Duplicate,
+    /// recvfrom(2) and recvmsg(2).
+    Recv,
+    /// sendto(2) and sendmsg(2).
+    Send,
+    /// recvmmsg(2).
+    RecvBatch,
+    /// sendmmsg(2).
+    SendBatch,
+    /// read(2) and readv(2).
+    Read,
+    /// write(2) and writev(2).
+    Write,
+    /// splice(2) into a pipe.
+    SpliceIn,
+    /// splice(2) out of a pipe.
+    SpliceOut,
+    /// sendfile(2).
+    SendFile,
+    /// pipe2(2).
+    Pipe,
+    /// openat(2).
+    OpenFile,
+    /// close(2).
+    Close,
+    /// What makes a poller: epoll_create1(2), kqueue(2), eventfd(2).
+    PollerInit,
+    /// What starts watching: epoll_ctl(2) `ADD`, kevent(2).
+    PollerOpen,
+    /// What stops watching: epoll_ctl(2) `DEL`.
+    PollerClose,
+    /// What waits: epoll_wait(2), epoll_pwait2(2), kevent(2), poll(2).
+    PollerWait,
+    /// What ends a wait: write(2) to the eventfd.
+    Break,
+    /// poll(2) of one descriptor with a zero timeout.
+    Look,
+}
+
+impl Call {
+    /// The direction whose readiness the call needs, if it is one that says `EAGAIN`.
+    pub fn mode(self) -> Option<Mode> {
+        match self {
+            Call::Accept | Call::Recv | Call::RecvBatch | Call::Read | Call::SpliceIn => Some(Mode::Read),
+            Call::Send | Call::SendBatch | Call::Write | Call::SpliceOut | Call::SendFile => {
+                Some(Mode::Write)
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Copies inside the kernel.

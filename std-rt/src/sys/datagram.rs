@@ -1,0 +1,1 @@
+//! Messages, one at a time.

@@ -1,0 +1,1 @@
+//! Signals, as bytes in a pipe.

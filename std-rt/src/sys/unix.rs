@@ -1,0 +1,1 @@
+//! Unix sockets: bind, connect, accept.
