@@ -39,3 +39,36 @@ impl Counter {
         self.word.load(Ordering::Relaxed)
     }
 }
+
+/// The number that was written last, for reports.
+#[derive(Debug)]
+pub struct Gauge {
+    word: AtomicUsize,
+}
+
+impl Default for Gauge {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Gauge {
+    /// 0.
+    pub fn new() -> Self {
+        Self { word: AtomicUsize::new(0) }
+    }
+
+    /// Writes it.
+    #[inline]
+    pub fn set(&self, n: usize) {
+        // alone: a report
+        self.word.store(n, Ordering::Relaxed);
+    }
+
+    /// What was written last, or a little before.
+    #[inline]
+    pub fn get(&self) -> usize {
+        // alone: a report
+        self.word.load(Ordering::Relaxed)
+    }
+}

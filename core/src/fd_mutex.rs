@@ -105,6 +105,7 @@ impl FdMutex {
     /// # Panics
     ///
     /// At 1,048,575 references at a time.
+    #[inline]
     pub fn incref(&self) -> bool {
         self.update(|word| (word & CLOSED == 0).then(|| plus(word, REF))).is_ok()
     }
@@ -129,6 +130,7 @@ impl FdMutex {
     /// # Panics
     ///
     /// Without a reference to give back.
+    #[inline]
     pub fn decref(&self) -> bool {
         let Ok(old) = self.update(|word| (count(word, REF) > 0).then(|| word - REF)) else {
             panic!("FdMutex: decref without a reference");
@@ -141,6 +143,7 @@ impl FdMutex {
     /// # Panics
     ///
     /// At 1,048,575 references, or as many tasks queued, at a time.
+    #[inline]
     pub fn lock(&self, mode: Mode) -> Lock {
         let next = |word: u64| {
             (word & CLOSED == 0).then(|| match word & bit(mode) {
@@ -160,6 +163,7 @@ impl FdMutex {
     /// # Panics
     ///
     /// If the lock is not held.
+    #[inline]
     pub fn unlock(&self, mode: Mode) -> Unlock {
         let next = |word: u64| {
             (word & bit(mode) != 0).then(|| match count(word, queued(mode)) {

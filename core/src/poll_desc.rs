@@ -26,11 +26,13 @@
 //! | `rd`, `wd` | the setter; a firing, by compare-exchange | waiters, firings |
 //! | `armed` | who edits the timer wheel, under the wheel's lock | setters |
 //! | `link` | the free list, while the slot is free | who pops, even if it loses the slot (see `poll_cache`) |
+//! | `number`, `since` | the layer above; core never | reports |
 //!
 //! Everything that one read event touches is in the first cache line.
 
 use core::task::Waker;
 
+use crate::counter::Gauge;
 use crate::deadline::{Deadline, When};
 use crate::glist::GList;
 use crate::poll_info::{AtomicInfo, Info};
@@ -98,6 +100,8 @@ pub struct PollDesc<const BITS: u32 = FDSEQ_BITS> {
     wd: Deadline,
     armed: Deadline,
     pub(crate) link: AtomicUsize,
+    number: Gauge,
+    since: [Gauge; 2],
 }
 
 impl<const BITS: u32> Default for PollDesc<BITS> {
@@ -117,6 +121,8 @@ impl<const BITS: u32> PollDesc<BITS> {
             wd: Deadline::new(),
             armed: Deadline::new(),
             link: AtomicUsize::new(0),
+            number: Gauge::new(),
+            since: Default::default(),
         }
     }
 
@@ -134,6 +140,18 @@ impl<const BITS: u32> PollDesc<BITS> {
     /// True while a task is parked in that direction; a report, old when it arrives.
     pub fn is_parked(&self, mode: Mode) -> bool {
         self.sema(mode).is_parked()
+    }
+
+    /// Room for what the layer above calls the descriptor, for reports; nothing here reads it.
+    #[inline]
+    pub fn number(&self) -> &Gauge {
+        &self.number
+    }
+
+    /// Room for the time at which a task last parked in that direction, for reports; nothing here reads it.
+    #[inline]
+    pub fn since(&self, mode: Mode) -> &Gauge {
+        &self.since[mode as usize]
     }
 
     /// Before a system call: fails if the direction may not go on, else drops a remembered readiness (Go's
@@ -188,6 +206,7 @@ impl<const BITS: u32> PollDesc<BITS> {
     }
 
     /// Arms, looks again, commits (Go's `netpollblock`).
+    #[inline]
     fn park(&self, mode: Mode, waker: &Waker, waiters: &Waiters) -> (Wait, Option<Waker>) {
         let armed = match self.sema(mode).arm(waiters) {
             Arm::Ready => return (Wait::Ready, None),

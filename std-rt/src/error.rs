@@ -1,12 +1,15 @@
 //! What an error of a descriptor says: which operation, between which addresses, and why.
 
+mod at_path;
+
 use std::error::Error;
 use std::fmt;
 use std::io;
 
 use netpoll_core::poll_desc::PollErr;
 
-use crate::sys::Address;
+use crate::sys::{Address, Lack, lack};
+pub(crate) use at_path::at_path;
 
 /// What is inside an [`io::Error`] of a socket: the operation, the addresses as far as they are known, the cause.
 pub struct OpError {
@@ -57,7 +60,69 @@ impl OpError {
 
     /// The number that the kernel gave, if it was the kernel.
     pub fn raw_os_error(&self) -> Option<i32> {
-        self.source.raw_os_error()
+        first(&self.source).raw_os_error()
+    }
+
+    /// What its reader can do about it, or what usually is behind it; the end of the error's text.
+    pub fn hint(&self) -> Option<&'static str> {
+        let addresses = || [&self.local, &self.peer].into_iter().flatten();
+        hint(self.op, addresses().any(|address| address.unix().is_some()), &self.source)
+    }
+
+    /// The kernel's own timeout has a number, that of a deadline has nothing but its kind: errors of deadlines come
+    /// often, so what they say is said here, without an allocation.
+    fn is_deadline(&self) -> bool {
+        self.source.kind() == io::ErrorKind::TimedOut
+            && self.source.raw_os_error().is_none()
+            && self.source.get_ref().is_none()
+    }
+}
+
+/// What to do about an error, as far as its operation and the kernel's answer say. `unix`: the socket has a name on this
+/// machine, not an address of IP.
+fn hint(op: &str, unix: bool, error: &io::Error) -> Option<&'static str> {
+    use io::ErrorKind as Kind;
+    if let Some(lack) = lack(error) {
+        return Some(hint_of_lack(lack));
+    }
+    // Without the kernel's number it is an error of ours, which has said all.
+    error.raw_os_error()?;
+    let hint = match (op, error.kind()) {
+        ("bind", Kind::AddrInUse) if unix => {
+            "the name is there already; unlink it if nobody listens any more"
+        }
+        ("bind", Kind::PermissionDenied) if unix => "the folder must be writable",
+        ("connect", Kind::NotFound) if unix => "no socket has this name",
+        ("connect", Kind::ConnectionRefused) if unix => "nobody listens at this name any more",
+        ("bind" | "listen", Kind::AddrInUse) => {
+            "another socket has this address: `ss -anp` shows whose; port 0 takes a free one"
+        }
+        ("bind", Kind::AddrNotAvailable) => "no interface of this host has this address",
+        ("bind", Kind::PermissionDenied) => {
+            "ports below net.ipv4.ip_unprivileged_port_start (1024) need CAP_NET_BIND_SERVICE"
+        }
+        ("connect", Kind::ConnectionRefused) => "nobody listens there",
+        ("connect", Kind::AddrNotAvailable) => {
+            "no local port is left towards it: see net.ipv4.ip_local_port_range"
+        }
+        ("connect", Kind::TimedOut) => "nobody answered: the host is down, or a firewall drops packets",
+        (_, Kind::TimedOut) => "the peer takes nothing any more: it, its host or the network is stuck",
+        (_, Kind::ConnectionReset) => "the peer aborted, or closed before it had read everything",
+        (_, Kind::BrokenPipe) => "nobody reads any more: the other end is closed, or this half was shut down",
+        (_, Kind::HostUnreachable | Kind::NetworkUnreachable) => "no route leads there",
+        _ => return None,
+    };
+    Some(hint)
+}
+
+fn hint_of_lack(lack: Lack) -> &'static str {
+    match lack {
+        Lack::ProcessDescriptors => "this process has as many descriptors as it may: raise `ulimit -n`",
+        Lack::SystemDescriptors => "the whole system has as many open files as it may: raise fs.file-max",
+        Lack::Memory => {
+            "the kernel has no memory for it: see net.ipv4.tcp_mem and the limits of the container"
+        }
+        Lack::Family => "this host does not have this kind of address; is IPv6 switched off?",
     }
 }
 
@@ -79,7 +144,11 @@ impl fmt::Display for OpError {
         if let Some(fd) = self.fd {
             write!(f, " (fd {fd})")?;
         }
-        write!(f, ": {}", self.source)
+        match self.is_deadline() {
+            true => f.write_str(": the deadline has passed")?,
+            false => write!(f, ": {}", self.source)?,
+        }
+        self.hint().map_or(Ok(()), |hint| write!(f, "; {hint}"))
     }
 }
 
@@ -114,19 +183,23 @@ pub(crate) fn closed() -> io::Error {
 /// True for an error that says that the descriptor was closed on this side, before or during the operation. (The peer's
 /// closing is `Ok(0)` for a read, `BrokenPipe` or `ConnectionReset` for a write.)
 pub fn is_closed(error: &io::Error) -> bool {
-    let inner = error.get_ref();
-    let inner = match inner.and_then(|inner| inner.downcast_ref::<OpError>()) {
-        Some(op) => op.source.get_ref(),
-        None => inner,
-    };
-    inner.is_some_and(|inner| inner.is::<Closed>())
+    first(error).get_ref().is_some_and(|inner| inner.is::<Closed>())
+}
+
+/// The error that was there first, within those that name an operation, a path or a count.
+fn first(mut error: &io::Error) -> &io::Error {
+    while let Some(inner) = error.get_ref().and_then(Error::source).and_then(<dyn Error>::downcast_ref) {
+        error = inner;
+    }
+    error
 }
 
 /// Why a wait was refused, as an error of io.
 pub(crate) fn refused(why: PollErr) -> io::Error {
     match why {
         PollErr::Closing => closed(),
-        PollErr::Timeout => io::Error::new(io::ErrorKind::TimedOut, "the deadline has passed"),
+        // Costs no allocation; `OpError` knows it by its having nothing else.
+        PollErr::Timeout => io::ErrorKind::TimedOut.into(),
         PollErr::NotPollable => io::Error::new(
             io::ErrorKind::Unsupported,
             "the kernel reports an error on it and nothing to read, so it cannot be waited for",

@@ -9,6 +9,7 @@
 //!
 //! This layer knows only a `Waker`: any executor may sit on top.
 
+mod deadline;
 mod op;
 pub mod queue;
 mod shared;
@@ -19,17 +20,16 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Poll, Waker};
-use std::time::Instant;
 
 use atomic_waker::AtomicWaker;
 use netpoll_core::drained::Drained;
 use netpoll_core::fd_mutex::{FdMutex, Unlock};
-use netpoll_core::poll_key::{Mode, Modes, PollKey};
+use netpoll_core::poll_key::{Mode, PollKey};
 use netpoll_core::waiters::BreakFlag;
 
 use crate::error::{self, OpError};
-use crate::netpoll::Netpoll;
-use crate::sys::{Kept, SharedFd, Source, address, socket};
+use crate::netpoll::{Netpoll, freed};
+use crate::sys::{Address, Kept, SharedFd, Source, address, socket};
 use op::{Op, Pollers};
 use queue::LockQueue;
 
@@ -233,15 +233,6 @@ impl<S: Source> Fd<S> {
         result
     }
 
-    /// Puts a deadline in force for the named directions, until the next; `None` clears it.
-    ///
-    /// # Errors
-    ///
-    /// Closed, with nothing armed.
-    pub fn set_deadline(&self, modes: Modes, deadline: Option<Instant>) -> io::Result<()> {
-        self.netpoll.set_deadline(self.key, modes, deadline).map_err(error::refused)
-    }
-
     /// True once the poller has seen that the peer closed or shut down its writing half, or that an error is queued;
     /// one load. Unread bytes may still be there.
     pub fn peer_closed(&self) -> bool {
@@ -289,6 +280,7 @@ impl<S: Source> Fd<S> {
         // SAFETY: INV-7: the caller took the last reference of a closed fdMutex, so nobody uses the number any more, but
         // who borrowed it with `lend`.
         let result = if self.is_lent() { Ok(()) } else { unsafe { self.io.close() } };
+        freed::tell();
         if let Some(cold) = self.cold.get() {
             cold.gone.set();
             cold.closer.wake();
@@ -334,10 +326,19 @@ impl<S: Source> Fd<S> {
     }
 
     /// Gives a direction back, or hands it to the next operation in the queue.
+    #[inline]
     fn unlock(&self, mode: Mode) {
+        match self.mutex.unlock(mode) {
+            Unlock::Free => {}
+            unlocked => self.hand_over(mode, unlocked),
+        }
+    }
+
+    #[cold]
+    fn hand_over(&self, mode: Mode, mut unlocked: Unlock) {
         let mut hailed = None;
         loop {
-            match self.mutex.unlock(mode) {
+            match unlocked {
                 Unlock::Free => break,
                 Unlock::HandedOver => {}
                 Unlock::Last => {
@@ -352,7 +353,7 @@ impl<S: Source> Fd<S> {
                     break;
                 }
                 queue::Deliver::Left => break,
-                queue::Deliver::UnlockAgain => {}
+                queue::Deliver::UnlockAgain => unlocked = self.mutex.unlock(mode),
             }
         }
         // After the lock is free, or they would come for nothing.
@@ -374,8 +375,12 @@ impl<S: Source> Fd<S> {
 
     /// Says which operation failed, on which descriptor and between which addresses.
     pub fn error(&self, op: &'static str, source: io::Error) -> io::Error {
+        self.error_to(op, source, self.with(address::peer_address).ok())
+    }
+
+    /// As [`Fd::error`], for who knows the peer, whose address the kernel forgets when it is gone.
+    pub fn error_to(&self, op: &'static str, source: io::Error, peer: Option<Address>) -> io::Error {
         let local = self.with(address::local_address).ok();
-        let peer = self.with(address::peer_address).ok();
         OpError::new(op, source).on(self.io.raw()).between(local, peer).into()
     }
 }

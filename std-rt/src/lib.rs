@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+mod budget;
+pub mod dump;
 #[doc(hidden)]
 pub mod error;
 #[doc(hidden)]
@@ -16,7 +18,7 @@ pub mod signal;
 #[doc(hidden)]
 pub mod sys;
 mod sysmon;
-mod task;
+pub mod task;
 pub mod time;
 #[doc(hidden)]
 pub mod timer;
@@ -27,10 +29,12 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
+pub use dump::Dump;
 pub use error::{OpError, is_closed};
 pub use metrics::Metrics;
 pub use runtime::{Builder, Handle, Runtime};
 pub use sys::Address;
+pub use sysmon::StuckTask;
 pub use task::{JoinError, JoinHandle};
 
 /// The runtime of those who have made none; started when it is first needed, never ended.
@@ -64,6 +68,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
 /// # Panics
 ///
 /// If the default runtime is needed and cannot be started.
+#[track_caller]
 pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
@@ -72,14 +77,50 @@ where
     current().spawn(future)
 }
 
-/// Runs a closure that blocks (a file, a name look-up, a long computation) on a thread of a pool that grows when it is
-/// needed and shrinks again.
-///
-/// A closure that has begun cannot be aborted.
+/// Starts a task with a name; see [`Handle::spawn_named`].
 ///
 /// # Panics
 ///
 /// As [`spawn`].
+#[track_caller]
+pub fn spawn_named<F>(name: impl Into<Arc<str>>, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    current().spawn_named(name, future)
+}
+
+/// Starts a task that need not be `Send`: it stays on this thread, which is in [`Runtime::block_on`] of a runtime with one
+/// worker and runs its tasks.
+///
+/// The task lives no longer than that `block_on` (the outermost one of this thread): what has not ended by then is
+/// cancelled there. So await its handle, or let the future of `block_on` go on for as long as the task is wanted.
+///
+/// A handle's [`abort`](JoinHandle::abort) wants a value that is `Send`, as everywhere.
+///
+/// # Panics
+///
+/// On a thread that runs no tasks of a runtime with one worker: outside of its `block_on`, on a runtime with several
+/// workers, or in a second `block_on` while another thread runs the tasks. The message says how to get one.
+#[track_caller]
+pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    runtime::spawn_local(future)
+}
+
+/// Runs a closure that blocks (a file, a name look-up, a long computation) on a thread of a pool that grows when it is
+/// needed and shrinks again; [`Builder::max_blocking_threads`] bounds it.
+///
+/// A closure that has begun cannot be aborted. It goes on when its runtime is shut down.
+///
+/// # Panics
+///
+/// As [`spawn`].
+#[track_caller]
 pub fn spawn_blocking<F, T>(closure: F) -> JoinHandle<T>
 where
     F: FnOnce() -> T + Send + 'static,

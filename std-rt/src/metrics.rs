@@ -1,5 +1,7 @@
 //! What a runtime counts.
 
+use std::fmt;
+
 use crate::sched::Sched;
 
 /// The numbers of a runtime since it was made, read one after the other without stopping it: they may differ by what
@@ -31,12 +33,16 @@ pub struct Metrics {
     pub stale_events: usize,
     /// Timers armed or moved earlier.
     pub timers_armed: usize,
+    /// Timers put back when they came due, since their deadline had been moved later meanwhile.
+    pub timers_rearmed: usize,
     /// Timers that came due.
     pub timers_fired: usize,
     /// Tasks taken from another worker's queue.
     pub steals: usize,
     /// Times that a worker went to sleep while another one polled.
     pub parks: usize,
+    /// Turns in which a task held its worker for longer than [`Builder::stuck_after`](crate::Builder::stuck_after).
+    pub stuck_tasks: usize,
 }
 
 impl Metrics {
@@ -60,9 +66,24 @@ impl Metrics {
             breaks_coalesced: counts.breaks_coalesced.get(),
             stale_events: counts.stale_events.get(),
             timers_armed: counts.timers_armed.get(),
+            timers_rearmed: counts.timers_rearmed.get(),
             timers_fired: counts.timers_fired.get(),
             steals: tasks.steals.get(),
             parks: tasks.parks.get(),
+            stuck_tasks: tasks.stuck.get(),
         }
+    }
+}
+
+/// All of them in one line, for people; its form may change.
+impl fmt::Display for Metrics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { polls, empty_polls, events, stale_events, breaks_sent, breaks_coalesced, .. } = self;
+        write!(f, "polls {polls} ({empty_polls} empty), events {events} ({stale_events} stale), ")?;
+        write!(f, "breaks {breaks_sent} sent and {breaks_coalesced} coalesced, ")?;
+        let Self { timers, timers_armed, timers_rearmed, timers_fired, .. } = self;
+        write!(f, "timers {timers} ({timers_armed} armed, {timers_rearmed} re-armed, {timers_fired} fired), ")?;
+        let Self { waiters, tasks, steals, parks, stuck_tasks, .. } = self;
+        write!(f, "tasks {tasks} ({waiters} waiting), steals {steals}, parks {parks}, stuck {stuck_tasks}")
     }
 }

@@ -8,30 +8,38 @@
 
 mod blocks;
 mod counts;
+pub mod freed;
+pub mod pipes;
 mod polling;
+mod slack;
 mod timers;
+mod watched;
 
 use std::cell::RefCell;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use netpoll_core::counter::Gauge;
 use netpoll_core::deadline::When;
 use netpoll_core::glist::GList;
 use netpoll_core::poll_cache::BLOCK_LEN;
-use netpoll_core::poll_desc::{PollDesc, PollErr, Wait};
+use netpoll_core::poll_desc::{PollErr, Wait};
 use netpoll_core::poll_key::{Mode, Modes, PollKey};
 use netpoll_core::turn::Turn;
 use netpoll_core::waiters::{BreakFlag, Waiters};
 
 use crate::sys::Poller;
-use crate::timer::TimerId;
 use blocks::Cache;
+pub use blocks::PollDesc;
 pub use counts::Counts;
 pub use polling::Scratch;
-use timers::{Entry, Timers};
+use slack::Slack;
+pub use timers::TimerId;
+use timers::Wheels;
+pub use watched::Watched;
 
 /// Most descriptors that one `Netpoll` can hold: 1,048,576, the kernel's own default limit for a process.
 pub const MAX_DESCRIPTORS: usize = blocks::BLOCKS * BLOCK_LEN;
@@ -44,10 +52,15 @@ pub struct Netpoll {
     waiters: Waiters,
     break_flag: BreakFlag,
     turn: Turn,
-    timers: Mutex<Timers>,
+    wheels: Wheels,
+    /// Of the holder of the turn alone.
+    slack: Mutex<Slack>,
     /// Tick 0 of the deadlines.
     epoch: Instant,
+    /// Milliseconds since then, as they were at the last poll.
+    clock: Gauge,
     counts: Counts,
+    pipes: pipes::Pipes,
 }
 
 thread_local! {
@@ -56,21 +69,35 @@ thread_local! {
 }
 
 impl Netpoll {
-    /// A poller of its own.
+    /// A poller of its own, for threads that nobody numbers.
     ///
     /// # Errors
     ///
     /// What the kernel says when it has no descriptors or memory left for it.
     pub fn new() -> io::Result<Arc<Self>> {
+        Self::with(1, Duration::ZERO)
+    }
+
+    /// A poller for so many workers, each with a timer wheel of its own. Where timers crowd, one may be late by up to
+    /// `slack`, so that a wake serves its neighbours too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Netpoll::new`].
+    pub fn with(workers: usize, slack: Duration) -> io::Result<Arc<Self>> {
+        let slack = u64::try_from(slack.as_nanos()).unwrap_or(u64::MAX);
         Ok(Arc::new(Self {
             cache: Cache::new(),
             poller: Poller::init()?,
             waiters: Waiters::new(),
             break_flag: BreakFlag::new(),
             turn: Turn::new(),
-            timers: Mutex::new(Timers::new()),
+            wheels: Wheels::new(workers),
+            slack: Mutex::new(Slack::new(slack)),
             epoch: Instant::now(),
+            clock: Gauge::new(),
             counts: Counts::default(),
+            pipes: pipes::Pipes::default(),
         }))
     }
 
@@ -93,6 +120,11 @@ impl Netpoll {
         CURRENT.replace(netpoll)
     }
 
+    /// Which worker this thread is, whose timer wheel it then uses; gives back which it was. Others are worker 0.
+    pub fn enter_worker(worker: usize) -> usize {
+        timers::enter(worker)
+    }
+
     /// Nanoseconds since the poller was made.
     pub fn now(&self) -> u64 {
         self.tick(Instant::now())
@@ -100,13 +132,17 @@ impl Netpoll {
 
     /// `at` as nanoseconds since the poller was made: 0 if before, saturating 292 years later.
     pub fn tick(&self, at: Instant) -> u64 {
-        let since = at.saturating_duration_since(self.epoch).as_nanos();
-        u64::try_from(since).unwrap_or(u64::MAX).min(i64::MAX as u64)
+        nanoseconds(at.saturating_duration_since(self.epoch)).min(LATEST)
     }
 
     /// The numbers so far.
     pub fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// The pipes of copies within the kernel.
+    pub fn pipes(&self) -> &pipes::Pipes {
+        &self.pipes
     }
 
     /// Tasks parked on descriptors.
@@ -116,7 +152,7 @@ impl Netpoll {
 
     /// Entries in the timer wheel.
     pub fn timers(&self) -> usize {
-        self.lock_timers().len()
+        self.wheels.len()
     }
 
     /// Descriptors in use.
@@ -138,9 +174,12 @@ impl Netpoll {
     pub fn open(&self, fd: BorrowedFd<'_>) -> io::Result<PollKey> {
         let key = self.cache.alloc()?;
         match self.poller.open(fd, key) {
-            Ok(()) => Ok(key),
+            Ok(()) => {
+                self.watch(key, fd.as_raw_fd());
+                Ok(key)
+            }
             Err(error) => {
-                self.free(key);
+                self.give_back(key);
                 Err(error)
             }
         }
@@ -160,7 +199,7 @@ impl Netpoll {
     pub fn evict(&self, key: PollKey) {
         let mut list = GList::<2>::new();
         let woken = self.desc(key).evict(&mut list);
-        let timer = self.lock_timers().remove(key.slot);
+        let timer = self.wheels.of(key).remove(key.slot);
         drop(timer);
         self.hand_up(&mut list, woken);
     }
@@ -171,8 +210,15 @@ impl Netpoll {
         let _ = self.poller.close(fd);
     }
 
-    /// Gives the slot back; the key is of no use afterwards.
+    /// Gives the slot back; the key is of no use afterwards. By then the descriptor's number is closed, if it is not
+    /// somebody else's: there is room for another.
     pub fn free(&self, key: PollKey) {
+        self.give_back(key);
+        freed::tell();
+    }
+
+    fn give_back(&self, key: PollKey) {
+        self.unwatch(key);
         let mut list = GList::<2>::new();
         let woken = self.cache.free(key, &mut list);
         self.hand_up(&mut list, woken);
@@ -186,10 +232,29 @@ impl Netpoll {
         if let Some(forgotten) = displaced.filter(|_| !again) {
             forgotten.wake();
         }
-        if wait == Wait::Again {
-            cx.waker().wake_by_ref();
+        match wait {
+            Wait::Parked => desc.since(mode).set(self.clock.get()),
+            Wait::Again => cx.waker().wake_by_ref(),
+            Wait::Ready | Wait::Failed(_) => {}
         }
         wait
+    }
+
+    /// A task has just parked on a direction: asks the kernel for its next event, where that is level-triggered. Nothing
+    /// elsewhere.
+    ///
+    /// After the parking and not before: a task that was woken waits too, finds its readiness and must ask for nothing.
+    /// Whatever came in between is there still when the kernel looks. A wait that is given up leaves the question open, for
+    /// one event in vain.
+    ///
+    /// # Panics
+    ///
+    /// If the kernel cannot be asked: the task would sleep for ever.
+    #[inline(always)]
+    pub fn arm(&self, fd: BorrowedFd<'_>, key: PollKey, mode: Mode) {
+        if let Err(error) = self.poller.arm(fd, key, mode) {
+            panic!("netpoll: a direction cannot be armed: {error}");
+        }
     }
 
     /// The task gives up a wait; see [`PollDesc::retract`].
@@ -202,16 +267,36 @@ impl Netpoll {
     /// # Errors
     ///
     /// [`PollErr::Closing`], with nothing armed.
+    #[inline]
     pub fn set_deadline(&self, key: PollKey, modes: Modes, deadline: Option<Instant>) -> Result<(), PollErr> {
         let when = match deadline.map(|at| self.tick(at)) {
             None => When::Never,
             Some(at) if at <= self.now() => When::Expired,
             Some(at) => When::At(at as usize),
         };
+        self.put_deadline(key, modes, when)
+    }
+
+    /// Puts a deadline in force that is so far away from now: one look at the clock, where an `Instant` of the caller's
+    /// costs two.
+    ///
+    /// # Errors
+    ///
+    /// [`PollErr::Closing`], with nothing armed.
+    #[inline]
+    pub fn set_deadline_after(&self, key: PollKey, modes: Modes, after: Duration) -> Result<(), PollErr> {
+        let when = match after {
+            Duration::ZERO => When::Expired,
+            after => When::At(self.now().saturating_add(nanoseconds(after)).min(LATEST) as usize),
+        };
+        self.put_deadline(key, modes, when)
+    }
+
+    fn put_deadline(&self, key: PollKey, modes: Modes, when: When) -> Result<(), PollErr> {
         let mut list = GList::<2>::new();
         let (woken, arm) = self.desc(key).set_deadline(modes, when, &mut list)?;
         if let Some(at) = arm {
-            let mut timers = self.lock_timers();
+            let mut timers = self.wheels.of(key);
             if self.desc(key).arm_timer(at) {
                 timers.put(key, at as u64);
                 self.counts.timers_armed.inc();
@@ -225,17 +310,15 @@ impl Netpoll {
 
     /// Arms a timer that wakes a task at `at`, in nanoseconds since the poller was made.
     pub fn add_timer(&self, at: u64, waker: Waker) -> TimerId {
-        let id = self.lock_timers().wheel.insert(at, Entry::Task(waker));
+        let id = self.wheels.add(at, waker);
         self.counts.timers_armed.inc();
         self.break_before(at);
         id
     }
 
-    /// Disarms a timer; if it has fired already, nothing happens.
-    pub fn remove_timer(&self, id: TimerId) {
-        let entry = self.lock_timers().wheel.remove(id);
-        // The waker is dropped here, after the lock.
-        drop(entry);
+    /// Disarms a timer; false if it has fired already.
+    pub fn remove_timer(&self, id: TimerId) -> bool {
+        self.wheels.remove(id)
     }
 
     /// Ends the poll of a thread that would sleep past `at`.
@@ -264,7 +347,23 @@ impl Netpoll {
 
     /// When the next timer is due, in nanoseconds since the poller was made.
     pub fn next_timer(&self) -> Option<u64> {
-        self.lock_timers().wheel.next()
+        self.wheels.next().map(|(at, _)| at)
+    }
+
+    /// The holder of the turn is about to sleep: publishes when the next timer is due, so that who arms an earlier one
+    /// sends a break, and says until when to sleep.
+    pub fn block(&self) -> Option<u64> {
+        let mut next = self.wheels.next();
+        loop {
+            let due = next.map(|(at, _)| at);
+            self.turn.block_until(due.map(|at| at as usize));
+            // Whoever armed an earlier one before it could see what we published is seen here.
+            let again = self.wheels.next();
+            if again.map_or(u64::MAX, |(at, _)| at) >= due.unwrap_or(u64::MAX) {
+                return next.map(|(at, crowded)| self.lock_slack().until(at, crowded));
+            }
+            next = again;
+        }
     }
 
     /// So many tasks of [`Netpoll::netpoll`] are in a queue now.
@@ -280,8 +379,16 @@ impl Netpoll {
         self.waiters.sub(woken);
     }
 
-    fn lock_timers(&self) -> MutexGuard<'_, Timers> {
-        // Nothing panics under this lock but the wheel's own limit, which leaves it whole.
-        self.timers.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_slack(&self) -> MutexGuard<'_, Slack> {
+        // It is three additions.
+        self.slack.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The latest tick: 292 years after the poller was made.
+const LATEST: u64 = i64::MAX as u64;
+
+/// Saturating; without the 128 bits of `as_nanos`.
+fn nanoseconds(duration: Duration) -> u64 {
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()))
 }

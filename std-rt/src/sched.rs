@@ -4,14 +4,16 @@
 //! The way of a task: [`Sched::put`] → the ring of the worker that this thread is, else the global queue →
 //! [`Sched::wake_one`], if somebody sleeps who could run it.
 
+mod current;
+mod origin;
+mod report;
 mod tasks;
 mod word;
 
-use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
-use std::thread::{self, Thread};
+use std::thread::Thread;
 
 use async_task::Runnable;
 use netpoll_core::counter::Counter;
@@ -21,6 +23,10 @@ use netpoll_core::waiters::BreakFlag;
 use slab::Slab;
 
 use crate::netpoll::Netpoll;
+pub use current::Entered;
+pub use origin::{NameGuard, Named, Origin};
+pub use report::Report;
+pub use tasks::quietly;
 
 /// Tasks in a worker's ring (Go's 256).
 const RING: usize = 256;
@@ -35,6 +41,7 @@ pub const MAX_WORKERS: usize = Idle::<IDLE_WORDS>::MAX_WORKERS;
 #[derive(Debug, Default)]
 struct Remote {
     runq: Runq<RING>,
+    report: Report,
     /// The thread that sits there; empty while nobody does (`block_on` of a one-worker runtime comes and goes).
     thread: Mutex<Option<Thread>>,
 }
@@ -57,6 +64,8 @@ pub struct Counts {
     pub steals: Counter,
     /// Times that a worker went to sleep without the poller.
     pub parks: Counter,
+    /// Tasks that have held their worker for longer than they should.
+    pub stuck: Counter,
 }
 
 /// The run queues of one runtime.
@@ -66,40 +75,15 @@ pub struct Sched {
     global: Mutex<Global>,
     workers: Box<[Remote]>,
     idle: Idle<IDLE_WORDS>,
-    /// Every task that has not ended, so that shutdown can cancel it wherever it waits.
-    tasks: Mutex<Slab<Waker>>,
+    /// Every task that has waited and not ended, so that shutdown can cancel it wherever it is; none where it has.
+    tasks: Mutex<Slab<Option<Waker>>>,
+    /// What the tasks are called that have a name.
+    names: Mutex<Slab<Named>>,
     sysmon: OnceLock<Thread>,
     sysmon_sleeps: BreakFlag,
     /// Set once, by `close`: what a worker looks at between two tasks.
     shutdown: BreakFlag,
     counts: Counts,
-}
-
-/// For whom a thread works.
-struct Current {
-    sched: Arc<Sched>,
-    /// Which worker it is, if it is one.
-    worker: Option<usize>,
-    /// The worker hands over what a poll made ready: to the ring, in order, and the wake-ups after the last.
-    injecting: Cell<bool>,
-}
-
-thread_local! {
-    static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
-}
-
-/// While it lives, the thread works for a scheduler; when it is dropped, for the one before again.
-#[must_use]
-pub struct Entered {
-    sched: Option<Current>,
-    netpoll: Option<Arc<Netpoll>>,
-}
-
-impl Drop for Entered {
-    fn drop(&mut self) {
-        Netpoll::enter(self.netpoll.take());
-        CURRENT.replace(self.sched.take());
-    }
 }
 
 impl Sched {
@@ -111,25 +95,12 @@ impl Sched {
             workers: (0..workers).map(|_| Remote::default()).collect(),
             idle: Idle::new(),
             tasks: Mutex::default(),
+            names: Mutex::default(),
             sysmon: OnceLock::new(),
             sysmon_sleeps: BreakFlag::new(),
             shutdown: BreakFlag::new(),
             counts: Counts::default(),
         })
-    }
-
-    /// The scheduler that this thread works for, if any.
-    pub fn current() -> Option<Arc<Sched>> {
-        CURRENT.with_borrow(|current| current.as_ref().map(|current| current.sched.clone()))
-    }
-
-    /// Makes this thread work for the scheduler, as one of its workers or not.
-    pub fn enter(self: &Arc<Self>, worker: Option<usize>) -> Entered {
-        if let Some(worker) = worker {
-            *lock(&self.workers[worker].thread) = Some(thread::current());
-        }
-        let current = Current { sched: self.clone(), worker, injecting: Cell::new(false) };
-        Entered { netpoll: Netpoll::enter(Some(self.netpoll.clone())), sched: CURRENT.replace(Some(current)) }
     }
 
     /// The poller that goes with it.
@@ -154,19 +125,13 @@ impl Sched {
 
     /// Makes a task runnable: on the worker that this thread is, else on whichever is free. One that `yielded` comes
     /// after all others there. After [`Sched::close`] the task is dropped instead, which cancels it.
-    pub fn put(&self, task: Runnable, yielded: bool) {
+    pub fn put(&self, task: Runnable<Origin>, yielded: bool) {
         if self.is_closed() {
             // Runs the future's Drop.
             return drop(task);
         }
         let task = word::from_task(task);
-        let place = CURRENT.try_with(|current| {
-            let current = current.borrow();
-            let current = current.as_ref().filter(|current| std::ptr::eq(&*current.sched, self))?;
-            current.worker.map(|worker| (worker, current.injecting.get()))
-        });
-        // A thread that is being torn down has no place of its own any more.
-        match place.ok().flatten() {
+        match current::place(self) {
             Some((worker, injecting)) => self.put_local(worker, task, injecting || yielded),
             None => self.put_global(task),
         }
@@ -200,13 +165,13 @@ impl Sched {
     /// This thread is about to hand over what a poll made ready: the tasks go to the end of its ring, in order. When the
     /// batch is dropped, another worker is woken if there were more tasks than this one can begin.
     pub fn batch(&self, tasks: usize) -> Batch<'_> {
-        set_injecting(true);
+        current::set_injecting(true);
         Batch { sched: self, tasks }
     }
 
     /// Worker: the task that was made ready last.
     #[inline]
-    pub fn get_next(&self, worker: usize) -> Option<Runnable> {
+    pub fn get_next(&self, worker: usize) -> Option<Runnable<Origin>> {
         self.workers[worker].runq.get_next().map(word::to_task)
     }
 
@@ -219,7 +184,7 @@ impl Sched {
 
     /// Worker: the next task of its ring.
     #[inline]
-    pub fn get_local(&self, worker: usize) -> Option<Runnable> {
+    pub fn get_local(&self, worker: usize) -> Option<Runnable<Origin>> {
         self.workers[worker].runq.get().map(word::to_task)
     }
 
@@ -228,13 +193,18 @@ impl Sched {
         self.workers[worker].runq.len() + lock(&self.global).tasks.len()
     }
 
+    /// How many tasks are in its ring and its slot.
+    pub fn queued(&self, worker: usize) -> usize {
+        self.workers[worker].runq.len()
+    }
+
     /// Worker: how many tasks fit into its ring.
     pub fn room(&self, worker: usize) -> usize {
         self.workers[worker].runq.room()
     }
 
     /// The first task of the global queue.
-    pub fn get_global(&self) -> Option<Runnable> {
+    pub fn get_global(&self) -> Option<Runnable<Origin>> {
         let task = lock(&self.global).tasks.pop_front();
         task.map(word::to_task)
     }
@@ -254,7 +224,7 @@ impl Sched {
     }
 
     /// Worker: half of another worker's ring, or the task in its slot; `from` is the first to be asked.
-    pub fn steal(&self, worker: usize, from: usize) -> Option<Runnable> {
+    pub fn steal(&self, worker: usize, from: usize) -> Option<Runnable<Origin>> {
         let n = self.workers.len();
         let mine = &self.workers[worker].runq;
         let others = || (0..n).map(|i| (from + i) % n).filter(|&other| other != worker);
@@ -355,19 +325,11 @@ pub struct Batch<'a> {
 
 impl Drop for Batch<'_> {
     fn drop(&mut self) {
-        set_injecting(false);
+        current::set_injecting(false);
         if self.tasks > 1 && self.sched.workers.len() > 1 {
             self.sched.wake_one();
         }
     }
-}
-
-fn set_injecting(on: bool) {
-    CURRENT.with_borrow(|current| {
-        if let Some(current) = current {
-            current.injecting.set(on);
-        }
-    });
 }
 
 /// No lock of this file is held while foreign code runs, so a panic cannot leave one in the middle of something.

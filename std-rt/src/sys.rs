@@ -9,9 +9,9 @@
 //! | function | meaning | called by |
 //! |---|---|---|
 //! | [`init`](Poller::init) | make a poller that sleeps on no descriptor but its own break | `Netpoll::new`, once |
-//! | [`open`](Poller::open) | watch a descriptor in both directions, edge-triggered, under its key | `Netpoll::open`, once in a descriptor's life |
+//! | [`open`](Poller::open) | watch a descriptor in both directions under its key, both armed | `Netpoll::open`, once in a descriptor's life |
 //! | [`close`](Poller::close) | stop watching it; once this returns no later `wait` names its key | `Netpoll::close`, before close(2) |
-//! | [`arm`](Poller::arm) | ask for the next event of one direction, for kernels that report each only once | who is about to park |
+//! | [`arm`](Poller::arm) | ask for the next event of one direction, where the kernel is level-triggered; elsewhere nothing | who has just parked |
 //! | [`wait`](Poller::wait) | sleep until events, a break or a timeout, and hand the events up | `Netpoll::netpoll`, one blocking caller at a time |
 //! | [`wake`](Poller::wake), the break | end the blocking `wait` that runs now or the next one; from any thread | `Netpoll::wake`, after the break flag's swap |
 //!
@@ -29,18 +29,97 @@
 //!
 //! # Which backend
 //!
-//! This file alone asks for the platform, and only to select a file. Linux and Android have `epoll`; kqueue (macOS
-//! and the BSDs) and poll(2) (everywhere) each become one more file and one more line below.
-//! `--cfg netpoll_backend="epoll"` names the choice explicitly.
+//! This file alone asks for the platform, and only to select a file.
+//!
+//! | backend | systems | can be forced there by `--cfg` |
+//! |---|---|---|
+//! | epoll | Linux, Android | `netpoll_backend="epoll"` |
+//! | kqueue | macOS, iOS and their kin, FreeBSD, DragonFly, NetBSD, OpenBSD | `netpoll_backend="kqueue"` |
+//! | poll(2) | any other Unix | `netpoll_backend="poll"`, on any of them |
 
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-compile_error!("netpoll-rt: no backend for this system; supported are Linux and Android (epoll)");
+#[cfg(not(unix))]
+compile_error!("netpoll-rt: no backend for this system; it needs epoll, kqueue or poll(2)");
 
-#[cfg(any(netpoll_backend = "kqueue", netpoll_backend = "poll"))]
-compile_error!("netpoll-rt: this netpoll_backend is not built yet; the only value is \"epoll\"");
+#[cfg(all(netpoll_backend = "epoll", not(any(target_os = "linux", target_os = "android"))))]
+compile_error!("netpoll-rt: netpoll_backend=\"epoll\" is impossible here; only Linux and Android have epoll");
 
+#[cfg(all(
+    netpoll_backend = "kqueue",
+    not(any(
+        target_vendor = "apple",
+        target_os = "freebsd",
+        target_os = "dragonfly",
+        target_os = "netbsd",
+        target_os = "openbsd"
+    ))
+))]
+compile_error!("netpoll-rt: netpoll_backend=\"kqueue\" is impossible here; only macOS and the BSDs have kqueue");
+
+#[cfg(any(
+    all(netpoll_backend = "epoll", any(netpoll_backend = "kqueue", netpoll_backend = "poll")),
+    all(netpoll_backend = "kqueue", netpoll_backend = "poll")
+))]
+compile_error!("netpoll-rt: netpoll_backend has more than one value; there is one backend in a build");
+
+#[cfg(any(
+    netpoll_backend = "epoll",
+    all(
+        not(any(netpoll_backend = "kqueue", netpoll_backend = "poll")),
+        any(target_os = "linux", target_os = "android")
+    )
+))]
 #[path = "sys/epoll.rs"]
 mod backend;
+
+#[cfg(any(
+    netpoll_backend = "kqueue",
+    all(
+        not(any(netpoll_backend = "epoll", netpoll_backend = "poll")),
+        any(
+            target_vendor = "apple",
+            target_os = "freebsd",
+            target_os = "dragonfly",
+            target_os = "netbsd",
+            target_os = "openbsd"
+        )
+    )
+))]
+#[path = "sys/kqueue.rs"]
+mod backend;
+
+#[cfg(any(
+    netpoll_backend = "poll",
+    not(any(
+        netpoll_backend = "epoll",
+        netpoll_backend = "kqueue",
+        target_os = "linux",
+        target_os = "android",
+        target_vendor = "apple",
+        target_os = "freebsd",
+        target_os = "dragonfly",
+        target_os = "netbsd",
+        target_os = "openbsd"
+    ))
+))]
+#[path = "sys/poll.rs"]
+mod backend;
+
+/// How kqueue's break is made, and how much of a key its kernel keeps.
+#[cfg(all(
+    not(netpoll_backend = "poll"),
+    any(target_vendor = "apple", target_os = "freebsd", target_os = "dragonfly")
+))]
+#[path = "sys/kqueue/break_user.rs"]
+mod kqueue_break;
+#[cfg(all(not(netpoll_backend = "poll"), any(target_os = "netbsd", target_os = "openbsd")))]
+#[path = "sys/kqueue/break_pipe.rs"]
+mod kqueue_break;
+
+#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
+mod rdhup;
+#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
+#[path = "sys/no_rdhup.rs"]
+mod rdhup;
 
 /// Where std has the extension for abstract names.
 #[cfg(target_os = "android")]
@@ -54,6 +133,84 @@ mod abstract_names;
 #[path = "sys/no_abstract_names.rs"]
 mod abstract_names;
 
+#[cfg(not(target_os = "openbsd"))]
+mod keepalive;
+#[cfg(target_os = "openbsd")]
+#[path = "sys/no_keepalive.rs"]
+mod keepalive;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod libc_room;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub mod linux_options;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[path = "sys/no_linux_options.rs"]
+pub mod linux_options;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod pipe_size;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[path = "sys/no_pipe_size.rs"]
+mod pipe_size;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+pub mod copy;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[path = "sys/no_copy.rs"]
+pub mod copy;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+#[path = "sys/unix_linux.rs"]
+mod unix_native;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[path = "sys/unix_other.rs"]
+mod unix_native;
+
+#[cfg(any(
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_os = "netbsd",
+    target_os = "openbsd"
+))]
+mod peer_eid;
+#[cfg(not(any(
+    target_os = "linux",
+    target_os = "android",
+    target_vendor = "apple",
+    target_os = "freebsd",
+    target_os = "dragonfly",
+    target_os = "netbsd",
+    target_os = "openbsd"
+)))]
+#[path = "sys/no_peer_eid.rs"]
+mod peer_eid;
+
+/// With the backend that runs everywhere come the calls that are everywhere.
+#[cfg(all(any(target_os = "linux", target_os = "android"), not(netpoll_backend = "poll")))]
+pub mod mmsg;
+#[cfg(not(all(any(target_os = "linux", target_os = "android"), not(netpoll_backend = "poll"))))]
+#[path = "sys/no_mmsg.rs"]
+pub mod mmsg;
+
+#[cfg(not(target_vendor = "apple"))]
+mod socket_birth;
+#[cfg(target_vendor = "apple")]
+#[path = "sys/socket_dressed.rs"]
+mod socket_birth;
+
+#[cfg(not(target_vendor = "apple"))]
+mod pipe_birth;
+#[cfg(target_vendor = "apple")]
+#[path = "sys/pipe_dressed.rs"]
+mod pipe_birth;
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod thread;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[path = "sys/no_thread.rs"]
+mod thread;
+
 #[cfg(netpoll_door)]
 pub mod door;
 #[cfg(not(netpoll_door))]
@@ -63,23 +220,23 @@ mod door;
 pub mod address;
 pub mod ancillary;
 mod call;
-pub mod copy;
 pub mod datagram;
-mod libc_room;
-pub mod mmsg;
+pub mod ip_options;
+mod lack;
 mod owned;
 pub mod pipe;
 mod ready;
 pub mod signal;
 pub mod socket;
 mod socket_options;
-mod thread;
+pub mod translate;
 pub mod unix;
 
 pub use abstract_names::{abstract_name, from_abstract_name};
 pub use address::Address;
-pub use backend::{Events, Poller, translate};
+pub use backend::{Events, FDSEQ_BITS, Poller};
 pub use call::Call;
-pub use owned::{Kept, SharedFd, Source};
+pub use lack::{Lack, lack};
+pub use owned::{Kept, SharedFd, Source, ends_of};
 pub use ready::is_ready;
 pub use thread::set_timer_slack;

@@ -1,5 +1,8 @@
 //! The backstop: polls when no worker has for 10 ms, so that a task that holds its worker does not keep the network
-//! from the others (Go's `sysmon`); nor the task that it made ready last.
+//! from the others (Go's `sysmon`); nor the task that it made ready last, nor those in its queue. And it tells of such
+//! tasks.
+
+mod stuck;
 
 use std::sync::Arc;
 use std::thread;
@@ -8,6 +11,8 @@ use std::time::Duration;
 use crate::netpoll::Scratch;
 use crate::sched::Sched;
 use crate::worker;
+pub use stuck::{OnStuck, StuckTask};
+use stuck::Watch;
 
 /// How long the network may go unpolled while a worker is busy.
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -17,11 +22,12 @@ const INTERVAL: Duration = Duration::from_millis(10);
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Watches over a scheduler until it is shut down; runs on a thread of its own.
-pub fn run(sched: &Arc<Sched>) {
+pub fn run(sched: &Arc<Sched>, stuck_after: Duration, on_stuck: OnStuck) {
     let _entered = sched.enter(None);
     sched.set_sysmon(thread::current());
     let netpoll = sched.netpoll();
     let mut scratch = Scratch::new();
+    let mut watch = Watch::new(sched, stuck_after, on_stuck);
     let mut polls = netpoll.counts().polls.get();
     while !sched.is_closed() {
         if sched.idle().sleepers() == sched.workers() {
@@ -30,8 +36,13 @@ pub fn run(sched: &Arc<Sched>) {
         } else {
             thread::park_timeout(INTERVAL);
         }
-        if sched.has_next() {
-            // In the slot of a worker that is perhaps busy with something else: nobody was woken for it.
+        watch.look(sched);
+        if sched.workers() == 1 {
+            // Its thread has nobody to give anything to.
+            continue;
+        }
+        if sched.has_next() || sched.has_work() {
+            // In the slot or the ring of a worker that is perhaps busy with something else: nobody was woken for it.
             sched.wake_one();
         }
         let seen = std::mem::replace(&mut polls, netpoll.counts().polls.get());

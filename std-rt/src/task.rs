@@ -1,21 +1,33 @@
-//! A task and its handle. The cell itself (header, state, future in one allocation) is async-task's.
+//! Tasks: their handles, and how many operations they may make in one turn.
+//!
+//! A task is spawned with [`spawn`](crate::spawn), with a name by [`spawn_named`](crate::spawn_named), and by
+//! [`spawn_local`](crate::spawn_local) if it is not `Send`. An operation on a socket that is always ready never waits, so
+//! a task may complete a certain number of them in one turn, and then all others come first:
+//! [`Builder::budget`](crate::Builder::budget) for all tasks of a runtime, [`with_budget`] and [`unconstrained`] for one.
 
+mod build;
+mod local;
+
+// The cell itself (header, state, future in one allocation) is async-task's.
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::panic::{self, AssertUnwindSafe};
+use std::panic::{self, AssertUnwindSafe, Location};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use async_task::{FallibleTask, ScheduleInfo, WithInfo};
+use async_task::{FallibleTask, ScheduleInfo, Task, WithInfo};
 use pin_project_lite::pin_project;
 
-use crate::sched::Sched;
+use crate::sched::{Origin, Sched};
+pub use build::{Budgeted, unconstrained, with_budget};
+pub(crate) use build::{spawn_named, turn};
+pub(crate) use local::{Locals, spawn_local};
 
 pin_project! {
-    /// A future that tells its scheduler when it is gone, finished or dropped.
+    /// A future that its scheduler finds while it waits, and that tells it when it is gone, finished or dropped.
     struct Registered<F> {
         #[pin]
         future: F,
@@ -25,12 +37,13 @@ pin_project! {
 
 struct Entry {
     sched: Arc<Sched>,
-    id: usize,
+    /// Its place in the list of tasks that wait; a task that has never waited is in a run queue or running, and needs none.
+    place: Option<usize>,
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.sched.forget_task(self.id);
+        self.sched.task_ended(self.place);
     }
 }
 
@@ -38,26 +51,47 @@ impl<F: Future> Future for Registered<F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
-        self.project().future.poll(cx)
+        let this = self.project();
+        let polled = this.future.poll(cx);
+        if polled.is_pending() && this.entry.place.is_none() {
+            this.entry.place = Some(this.entry.sched.register_task(cx.waker().clone()));
+        }
+        polled
     }
 }
 
 /// Starts a task on `sched`. On a scheduler that is closed it is dropped at once, and its handle says cancelled.
-pub fn spawn<F>(sched: &Arc<Sched>, future: F) -> JoinHandle<F::Output>
+pub(crate) fn spawn<F>(
+    sched: &Arc<Sched>,
+    location: &'static Location<'static>,
+    future: F,
+) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let id = sched.register_task();
-    let future = Registered { future, entry: Entry { sched: sched.clone(), id } };
-    let sched = sched.clone();
+    start(sched, Origin::new(location), future)
+}
+
+fn start<F>(sched: &Arc<Sched>, origin: Origin, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    sched.counts().spawned.inc();
+    let future = Registered { future, entry: Entry { sched: sched.clone(), place: None } };
     let queue = sched.clone();
     // A task that was woken in its own poll has had its turn.
     let schedule = move |runnable, info: ScheduleInfo| queue.put(runnable, info.woken_while_running);
-    let (runnable, task) =
-        async_task::Builder::new().propagate_panic(true).spawn(move |()| future, WithInfo(schedule));
-    sched.set_task(id, runnable.waker());
+    let (runnable, task) = async_task::Builder::new()
+        .metadata(origin)
+        .propagate_panic(true)
+        .spawn(move |_| future, WithInfo(schedule));
     runnable.schedule();
+    handle(task)
+}
+
+fn handle<T>(task: Task<T, Origin>) -> JoinHandle<T> {
     JoinHandle { state: Mutex::new(State::Running(task.fallible())) }
 }
 
@@ -72,7 +106,7 @@ pub struct JoinHandle<T> {
 }
 
 enum State<T> {
-    Running(FallibleTask<T>),
+    Running(FallibleTask<T, Origin>),
     Aborting(Pin<Box<dyn Future<Output = Option<T>> + Send>>),
     Done,
 }

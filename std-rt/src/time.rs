@@ -1,5 +1,7 @@
 //! Sleeping and giving up: timers of the current runtime, exact to the nanosecond that the kernel gives, never early.
 
+mod interval;
+
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -10,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 
-use crate::netpoll::Netpoll;
-use crate::timer::TimerId;
+use crate::netpoll::{Netpoll, TimerId};
+pub use interval::{Interval, MissedTicks, interval, interval_at};
 
 /// Waits for `duration`, and not less. A duration too long to be added to the clock waits for ever.
 ///
@@ -49,17 +51,11 @@ impl fmt::Debug for Sleep {
     }
 }
 
-impl Sleep {
-    fn disarm(&mut self) -> Option<Arc<Netpoll>> {
-        let (netpoll, id) = self.timer.take()?;
-        netpoll.remove_timer(id);
-        Some(netpoll)
-    }
-}
-
 impl Drop for Sleep {
     fn drop(&mut self) {
-        self.disarm();
+        if let Some((netpoll, id)) = self.timer.take() {
+            netpoll.remove_timer(id);
+        }
     }
 }
 
@@ -68,12 +64,13 @@ impl Future for Sleep {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let Some(at) = self.at else { return Poll::Pending };
-        if at <= Instant::now() {
-            self.disarm();
+        // A poll before the time comes with a waker that may be another one: it is armed anew. A timer that is not there any
+        // more has fired, which says what the clock would say.
+        let armed = self.timer.take();
+        if armed.as_ref().is_some_and(|(netpoll, id)| !netpoll.remove_timer(*id)) || at <= Instant::now() {
             return Poll::Ready(());
         }
-        // A poll before the time comes with a waker that may be another one: arm anew.
-        let netpoll = self.disarm().map_or_else(Netpoll::current, Ok);
+        let netpoll = armed.map_or_else(Netpoll::current, |(netpoll, _)| Ok(netpoll));
         let netpoll = netpoll.unwrap_or_else(|error| panic!("sleep: no runtime can be started: {error}"));
         let id = netpoll.add_timer(netpoll.tick(at), cx.waker().clone());
         self.timer = Some((netpoll, id));

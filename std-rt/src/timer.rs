@@ -49,6 +49,8 @@ const BITS: u32 = 6;
 const SLOTS: usize = 1 << BITS;
 /// Levels that cover 64 bits; the highest uses only sixteen of its slots.
 const LEVELS: usize = u64::BITS.div_ceil(BITS) as usize;
+/// Levels that reach a quarter of a millisecond ahead of the floor.
+const NEAR_LEVELS: usize = 3;
 /// One list more, behind all levels: what a clock that stepped back has displaced.
 const DISPLACED: usize = LEVELS * SLOTS;
 
@@ -179,6 +181,15 @@ impl<T> Wheel<T> {
     pub fn next(&self) -> Option<u64> {
         let first = self.earliest_of(self.first()?);
         Some(self.opening.map_or(first, |list| first.min(self.earliest_of(list))))
+    }
+
+    /// Whether something else stands close to the earliest entry: in its slot, or in the lower levels, within a quarter of
+    /// a millisecond.
+    pub fn is_crowded(&self) -> bool {
+        let Some(first) = self.first() else { return false };
+        let List { head, tail, .. } = self.lists[first];
+        let near: u32 = self.occupied[..NEAR_LEVELS].iter().map(|slots| slots.count_ones()).sum();
+        head != tail || near > 1
     }
 
     /// Hands out the earliest entry whose deadline is at or before `now`, in nanoseconds.

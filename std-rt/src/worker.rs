@@ -1,7 +1,7 @@
 //! A worker: takes the next task and runs it, polls when there is none, sleeps when there is nothing (Go's `schedule`
 //! and `findRunnable`).
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
@@ -11,8 +11,10 @@ use std::thread;
 use async_task::Runnable;
 use netpoll_core::turn::Turn;
 
+use crate::budget;
 use crate::netpoll::{Netpoll, Scratch};
-use crate::sched::{Entered, Sched};
+use crate::sched::{Entered, Origin, Report, Sched};
+use crate::task::Locals;
 
 /// Every so many tasks the global queue comes first, so that a busy ring cannot starve it (Go's 61).
 const GLOBAL_INTERVAL: u32 = 61;
@@ -32,28 +34,38 @@ pub struct Worker {
     index: usize,
     /// Taken out while the worker polls.
     scratch: Cell<Option<Box<Scratch>>>,
-    tick: Cell<u32>,
     /// Tasks until the next look at the kernel.
     poll_in: Cell<u32>,
-    /// Tasks between two looks.
-    event_interval: u32,
+    pace: Pace,
     next_in_a_row: Cell<u32>,
     random: Cell<u32>,
+    /// The tasks that stay on this thread, once there is one.
+    locals: OnceCell<Arc<Locals>>,
+}
+
+/// How a worker divides its time.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Tasks between two looks at the kernel, even if it is busy.
+    pub event_interval: u32,
+    /// Events taken from the kernel at a time, at most.
+    pub events_per_poll: usize,
+    /// Operations on descriptors that a task completes in one turn, at most.
+    pub budget: u64,
 }
 
 impl Worker {
-    /// Worker number `index` of the scheduler; it looks at the kernel every `event_interval` tasks even when it is
-    /// busy.
-    pub fn new(sched: Arc<Sched>, index: usize, event_interval: u32) -> Self {
+    /// Worker number `index` of the scheduler.
+    pub fn new(sched: Arc<Sched>, index: usize, pace: Pace) -> Self {
         Self {
             sched,
             index,
             scratch: Cell::new(None),
-            tick: Cell::new(0),
-            poll_in: Cell::new(event_interval),
-            event_interval,
+            poll_in: Cell::new(pace.event_interval),
+            pace,
             next_in_a_row: Cell::new(0),
             random: Cell::new(0x9e37_79b9 ^ (index as u32 + 1)),
+            locals: OnceCell::new(),
         }
     }
 
@@ -80,7 +92,42 @@ impl Worker {
     /// Runs tasks on this thread until `stop` says so, which is asked between two tasks, or the runtime is shut down.
     pub fn run(&self, stop: &dyn Fn() -> bool) {
         while let Some(task) = self.find_runnable(stop) {
-            task.run();
+            self.turn_of(task);
+        }
+        self.report().rest();
+    }
+
+    /// Runs a task once.
+    #[inline]
+    fn turn_of(&self, task: Runnable<Origin>) {
+        self.report().begin(*task.metadata());
+        budget::set(self.pace.budget);
+        // It was woken in its turn and has run out of operations: those who wait for the kernel come before its next.
+        if task.run() && budget::is_spent() {
+            self.poll_in.set(1);
+        }
+    }
+
+    /// A turn of the future that `block_on` runs on this thread begins.
+    pub fn begin_root(&self) {
+        budget::set(self.pace.budget);
+    }
+
+    /// What this worker shows of itself.
+    #[inline]
+    pub fn report(&self) -> &Report {
+        self.sched.report(self.index)
+    }
+
+    /// The tasks that stay on this thread.
+    pub fn locals(&self) -> &Arc<Locals> {
+        self.locals.get_or_init(Locals::new)
+    }
+
+    /// Drops the tasks that stay on this thread, which is about to leave the runtime.
+    pub fn end_locals(&self) {
+        if let Some(locals) = self.locals.get() {
+            locals.end(&self.sched);
         }
     }
 
@@ -89,17 +136,18 @@ impl Worker {
         let runnable = self.sched.runnable(self.index);
         for _ in 0..runnable {
             match self.look() {
-                Some(task) => drop(task.run()),
-                None => return,
+                Some(task) => self.turn_of(task),
+                None => break,
             }
         }
         if runnable == 0 {
             self.poll_now();
         }
+        self.report().rest();
     }
 
     /// The next task; sleeps until there is one.
-    fn find_runnable(&self, stop: &dyn Fn() -> bool) -> Option<Runnable> {
+    fn find_runnable(&self, stop: &dyn Fn() -> bool) -> Option<Runnable<Origin>> {
         loop {
             if stop() || self.sched.is_closed() {
                 return None;
@@ -119,7 +167,7 @@ impl Worker {
 
     /// The next task, if there is one. The places are asked in this order.
     #[inline]
-    fn look(&self) -> Option<Runnable> {
+    fn look(&self) -> Option<Runnable<Origin>> {
         self.global_in_turn()
             .or_else(|| self.next())
             .or_else(|| self.sched.get_local(self.index))
@@ -129,9 +177,8 @@ impl Worker {
 
     /// Every now and then the kernel is asked without waiting, and the global queue comes first.
     #[inline]
-    fn global_in_turn(&self) -> Option<Runnable> {
-        let tick = self.tick.get().wrapping_add(1);
-        self.tick.set(tick);
+    fn global_in_turn(&self) -> Option<Runnable<Origin>> {
+        let tick = self.report().next_tick();
         let poll_in = self.poll_in.get() - 1;
         self.poll_in.set(poll_in);
         if poll_in == 0 {
@@ -142,7 +189,7 @@ impl Worker {
 
     /// The task that was made ready last, unless that has had its share.
     #[inline]
-    fn next(&self) -> Option<Runnable> {
+    fn next(&self) -> Option<Runnable<Origin>> {
         let n = self.next_in_a_row.get();
         if n == NEXT_IN_A_ROW {
             self.next_in_a_row.set(0);
@@ -155,7 +202,7 @@ impl Worker {
     }
 
     /// Half of somebody else's ring. At most half of the workers search at a time.
-    fn steal(&self) -> Option<Runnable> {
+    fn steal(&self) -> Option<Runnable<Origin>> {
         let n = self.sched.workers();
         if n == 1 || !self.sched.idle().start_searching(n.div_ceil(2)) {
             return None;
@@ -173,6 +220,7 @@ impl Worker {
     /// be had, and says until when to sleep in the kernel (none: no end); else sleeps on the thread's own token.
     fn lie_down(&self, stop: &dyn Fn() -> bool) -> Option<Option<u64>> {
         let idle = self.sched.idle();
+        self.report().rest();
         idle.announce(self.index);
         // 1. Work put before the announcement: seen here. 2. After it: whoever put it sees the announcement, clears
         // our bit and wakes us (INV-8).
@@ -186,12 +234,11 @@ impl Worker {
             }
             return None;
         }
-        // Whoever arms a timer from here on sends a break, so one look at the wheel is enough. A waker that has
-        // cleared our bit, or told us to stop, before it could see that we hold the turn is seen here, and then we do
-        // not sleep.
-        self.turn().block_until(None);
+        // Whoever arms an earlier timer from here on sends a break. A waker that has cleared our bit, or told us to stop,
+        // before it could see that we hold the turn is seen here, and then we do not sleep.
+        let until = self.netpoll().block();
         let sleeps = idle.is_sleeping(self.index) && !stop();
-        Some(if sleeps { self.netpoll().next_timer() } else { Some(0) })
+        Some(if sleeps { until } else { Some(0) })
     }
 
     /// Awake again, for whatever reason.
@@ -202,7 +249,7 @@ impl Worker {
 
     /// Looks at the kernel without waiting, if nobody else is there.
     fn poll_now(&self) {
-        self.poll_in.set(self.event_interval);
+        self.poll_in.set(self.pace.event_interval);
         self.sched.refill(self.index);
         if self.turn().take(self.index) {
             let mut scratch = self.scratch();
@@ -214,13 +261,13 @@ impl Worker {
     /// Room for one poll: no more events than there is room for in the ring.
     fn scratch(&self) -> Box<Scratch> {
         let mut scratch = self.scratch.take().unwrap_or_default();
-        scratch.limit_events(self.sched.room(self.index));
+        scratch.limit(self.sched.room(self.index).min(self.pace.events_per_poll));
         scratch
     }
 
     /// Gives the turn back, and hands over what came of the poll.
     fn end_poll(&self, mut scratch: Box<Scratch>, woken: io::Result<usize>) {
-        self.poll_in.set(self.event_interval);
+        self.poll_in.set(self.pace.event_interval);
         self.turn().unblock();
         self.turn().release();
         hand_over(&self.sched, &mut scratch, *woken.as_ref().unwrap_or(&0));

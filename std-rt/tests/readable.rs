@@ -19,10 +19,9 @@ use netpoll_rt::{Handle, spawn};
 
 /// Lets the poller take what has happened, and returns once it has.
 async fn event(act: impl FnOnce()) {
-    let handle = Handle::try_current().unwrap();
-    let before = handle.metrics().events;
+    let before = Handle::try_current().unwrap().metrics().events;
     act();
-    until("the event has come", || handle.metrics().events > before).await;
+    reported(before).await;
 }
 
 #[track_caller]

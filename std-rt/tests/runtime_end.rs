@@ -236,7 +236,7 @@ fn a_stream_outlives_its_runtime() {
     drop((a, b));
     let left: Vec<_> = open_descriptors().into_iter().filter(|fd| !before.contains_key(&fd.0)).collect();
     assert!(
-        left.iter().all(|(_, target)| target.starts_with("anon_inode")),
+        left.iter().all(|(_, target)| target.starts_with("anon_inode") || target.starts_with("pipe")),
         "the default runtime's: {left:?}"
     );
 }

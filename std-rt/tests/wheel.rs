@@ -32,7 +32,7 @@ fn agrees_with_the_model_from_every_level_edge() {
         let mut pair = Pair::new(start);
         let span = span_of(1 + round as u32 % LEVELS);
         let pace = random.u32(2..12);
-        for _ in 0..15_000 {
+        for _ in 0..17_000 {
             pair.step(&mut random, span, pace);
         }
         pair.drain();

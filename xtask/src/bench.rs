@@ -1,56 +1,88 @@
-//! `bench --core`: instructions of one operation of the core, beside Go's algorithm, counted by callgrind: no clock, so
-//! no noise.
+//! `bench`: this runtime beside tokio, smol, Go and a bare loop over epoll, all in one run, their rounds interleaved.
+//!
+//! What is measured is a table (`bench/table.rs`); the peers live in `examples/bench`, outside the default build.
+
+mod core_ops;
+mod count;
+mod figures;
+mod machine;
+mod markdown;
+mod measure;
+mod options;
+mod peers;
+mod plot;
+mod process;
+mod report;
+mod rounds;
+mod rows;
+mod table;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::{Outcome, cmd};
-
-/// Repetitions of the shorter run; the longer makes twice as many.
-const SHORT: usize = 20_000;
+use options::Options;
+use peers::Peer;
 
 pub fn run(args: &[String]) -> Outcome {
     let (root, rest) = cmd::take_root(args)?;
-    if rest != ["--core"] {
-        return Err("say `bench --core`".to_owned());
+    match rest.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["--core"] => return core_ops::run(&root),
+        ["--help"] => return Ok(print!("{}", options::HELP)),
+        ["--list"] => return Ok(list()),
+        ["--harness"] => return Err("--harness needs the folder of the harness".to_owned()),
+        ["--harness", folder, arguments @ ..] => return harness(&root, folder, arguments),
+        _ => {}
     }
-    let program = cmd::build_examples(&root, &["--bin", "core_bench"])?.join("core_bench");
-    let names = cmd::capture(Command::new(&program).arg("list"))?;
-    println!("{:<20} {:>6} {:>6}  ours/Go", "instructions", "ours", "Go");
-    let mut count = 0;
-    for name in names.lines() {
-        let (ours, go) = (per_operation(&program, "ours", name)?, per_operation(&program, "go", name)?);
-        println!("{name:<20} {ours:>6.0} {go:>6.0}  {:.2}", ours / go);
-        count += 1;
-    }
-    match count {
-        0 => Err("the bench lists no operation".to_owned()),
-        count => {
-            println!("bench: {count} operations");
-            Ok(())
-        }
+    let options = Options::parse(&rest)?;
+    match &options.from {
+        Some(folder) => report::again(folder, options.out.as_deref().unwrap_or(folder)),
+        None => measure_all(&root, &options),
     }
 }
 
-fn per_operation(program: &Path, whose: &str, name: &str) -> Result<f64, String> {
-    let short = instructions(program, &[whose, name, &SHORT.to_string()])?;
-    let long = instructions(program, &[whose, name, &(2 * SHORT).to_string()])?;
-    Ok((long - short) / SHORT as f64)
+fn measure_all(root: &Path, options: &Options) -> Outcome {
+    let chosen = table::chosen(&options.words)?;
+    let peers = peers::build(root, options)?;
+    let machine = machine::Machine::look(&options.secs);
+    let mut header = machine.header(root, &peers, options);
+    let bench = measure::Bench { machine: &machine, loadgen: peers::loadgen(root)? };
+    let (figures, failures) = rounds::run(&chosen, &peers, &bench, options);
+    header.push(("load afterwards".to_owned(), machine::load()));
+    header.extend(failures.iter().map(|failure| ("failed".to_owned(), failure.clone())));
+    let folder = match &options.out {
+        Some(out) => out.clone(),
+        // What is published is the whole of a group at full length; a glance goes elsewhere.
+        None if options.is_full() => root.join("examples/bench/results"),
+        None => cmd::target_dir(root)?.join("bench"),
+    };
+    let groups = report::write(&folder, &header, &chosen, &figures)?;
+    println!(
+        "bench: {} figures of {} workloads, {groups} groups in {}",
+        figures.len(),
+        chosen.len(),
+        folder.display()
+    );
+    match failures.iter().find(|failure| failure.starts_with(peers::OURS)) {
+        Some(failure) => Err(format!("{failure} ({} failures)", failures.len())),
+        None if figures.is_empty() => Err("nothing was measured".to_owned()),
+        None => Ok(()),
+    }
 }
 
-fn instructions(program: &Path, args: &[&str]) -> Result<f64, String> {
-    let out: PathBuf = std::env::temp_dir().join(format!("netpoll-callgrind-{}", std::process::id()));
-    let mut command = Command::new("valgrind");
-    command
-        .args(["--tool=callgrind", &format!("--callgrind-out-file={}", out.display())])
-        .arg(program)
-        .args(args);
-    let output =
-        command.output().map_err(|e| format!("valgrind: {e} (it counts the instructions; install it)"))?;
-    // The profile is not what is wanted; a leftover in the temporary folder harms nobody.
-    let _ = std::fs::remove_file(&out);
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    let line = told.lines().find(|line| line.contains("Collected"));
-    let number = line.and_then(|line| line.rsplit(' ').next()).and_then(|number| number.parse().ok());
-    number.filter(|_| output.status.success()).ok_or_else(|| format!("callgrind counted nothing: {told}"))
+fn list() {
+    for workload in table::WORKLOADS {
+        println!("{:<5} {:<30} {}", workload.group.name(), workload.name, workload.what);
+    }
+    println!("bench: {} workloads", table::WORKLOADS.len());
+}
+
+/// A harness of somebody else's, which takes our peer by its path.
+fn harness(root: &Path, folder: &str, arguments: &[&str]) -> Outcome {
+    let program: PathBuf = Path::new(folder).join("run");
+    if !program.is_file() {
+        return Err(format!("--harness {folder}: it has no program `run`"));
+    }
+    let ours = cmd::build_examples(root, &["--bin", Peer::OURS_BINARY])?.join(Peer::OURS_BINARY);
+    cmd::run(Command::new(program).args(arguments).env("OURS_BIN", ours))
 }

@@ -21,6 +21,8 @@ const STEPS: &[(&str, Step)] = &[
     ("mutants", |root| own(root, &["mutants", "--check"])),
     ("cross", |root| own(root, &["cross"])),
     ("bare", |root| own(root, &["bare"])),
+    ("door", |root| own(root, &["door"])),
+    ("strace", |root| own(root, &["strace"])),
     ("sizes", |root| own(root, &["sizes"])),
     ("examples", examples),
     ("package", package),

@@ -8,10 +8,12 @@ mod ci;
 mod cmd;
 mod cross;
 mod demo;
+mod door;
 mod loom;
 mod mutants;
 mod nightly;
 mod sizes;
+mod strace;
 mod test;
 mod tidy;
 
@@ -32,6 +34,8 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ("sizes", "bytes of the types that have a limit, and of the programs for a chip", sizes::run),
     ("cross", "core checked for machines without std", cross::run),
     ("bare", "core on a Cortex-M3 in QEMU: a fed serial line, a sweep of interrupts", bare::run),
+    ("door", "the suite of std-rt with a table of faults before every system call", door::run),
+    ("strace", "the suite of std-rt while the kernel interrupts every third call", strace::run),
     ("bench", "--core: instructions of the core's operations beside Go's algorithm", bench::run),
     ("nightly", "the deep models and the address sanitizer", nightly::run),
     ("ci", "what belongs to a push, except test; or the named steps of it", ci::run),

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use crate::{Outcome, cmd};
 
 /// What one test program reported.
-struct Row {
+pub struct Row {
     target: String,
-    passed: usize,
-    failed: usize,
+    pub passed: usize,
+    pub failed: usize,
     ignored: usize,
     seconds: String,
 }
@@ -59,7 +59,7 @@ fn suite(root: &Path) -> Result<(Vec<Row>, Vec<String>), String> {
 }
 
 /// cargo announces a program, then the program reports.
-fn parse(output: &str) -> Vec<Row> {
+pub fn parse(output: &str) -> Vec<Row> {
     let mut target = String::new();
     let mut rows = Vec::new();
     for line in output.lines().map(str::trim) {
@@ -92,7 +92,7 @@ fn announced(name: &str) -> String {
     format!("{stem}: {}", file.trim_start_matches("unittests "))
 }
 
-fn table(rows: &[Row], seconds: f64) {
+pub fn table(rows: &[Row], seconds: f64) {
     println!("\n{:>7} {:>7} {:>8} {:>8}  test program", "passed", "failed", "ignored", "seconds");
     let ran = |row: &&Row| row.passed + row.failed + row.ignored > 0;
     for row in rows.iter().filter(ran) {

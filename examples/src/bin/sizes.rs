@@ -36,7 +36,7 @@ fn main() {
     let runtime = [
         ("Fd", size_of::<Fd>(), 56),
         ("TcpListener", size_of::<TcpListener>(), 56),
-        ("TcpStream", size_of::<TcpStream>(), 56),
+        ("TcpStream", size_of::<TcpStream>(), 72),
         ("TcpStream::read()", future(TcpStream::read), 104),
         ("TcpStream::read_exact()", future(TcpStream::read_exact), 160),
         ("TcpStream::write()", future(TcpStream::write), 88),

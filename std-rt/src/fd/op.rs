@@ -23,12 +23,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
 use netpoll_core::fd_mutex::Lock;
-use netpoll_core::poll_desc::{PollDesc, Wait};
+use netpoll_core::poll_desc::Wait;
 use netpoll_core::poll_key::Mode;
 
 use super::Fd;
 use super::queue::{Enqueue, LockQueue, Look, Ticket, Withdraw};
+use crate::budget;
 use crate::error;
+use crate::netpoll::PollDesc;
 use crate::sys::{SharedFd, Source};
 pub(super) use pollers::Pollers;
 
@@ -54,6 +56,8 @@ pub(super) struct Op<'a, F, S: Source = SharedFd> {
     state: State,
     /// The call asks the kernel for nothing, so it neither waits nor spends a readiness.
     empty: bool,
+    /// It wants to hear of the direction's readiness when it is parked.
+    listens: bool,
     call: F,
 }
 
@@ -66,7 +70,7 @@ impl<'a, F, S: Source> Op<'a, F, S> {
     where
         F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>,
     {
-        Self { fd, mode, state: State::Start, empty: false, call }
+        Self { fd, mode, state: State::Start, empty: false, listens: true, call }
     }
 
     /// A read of no bytes, if `empty`: all it takes is the lock.
@@ -168,6 +172,12 @@ impl<S: Source> Fd<S> {
     pub(super) fn desc(&self) -> &PollDesc {
         self.netpoll.desc(self.key)
     }
+
+    /// After a parking; see [`Netpoll::arm`](crate::netpoll::Netpoll::arm).
+    #[inline(always)]
+    pub(super) fn arm(&self, mode: Mode) {
+        self.netpoll.arm(self.io.borrow(), self.key, mode);
+    }
 }
 
 impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, S> {
@@ -185,6 +195,9 @@ impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, 
                     // Again: not parked, but woken already; the next poll waits first, as if it had been.
                     Wait::Parked | Wait::Again => {
                         self.state = State::Parked;
+                        if self.listens {
+                            self.fd.arm(self.mode);
+                        }
                         return Poll::Pending;
                     }
                     Wait::Failed(why) => return Poll::Ready(Err(error::refused(why))),
@@ -207,8 +220,10 @@ impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Future for
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let this = &mut *self;
+        ready!(budget::poll_turn(cx));
         ready!(this.lock(cx))?;
         let result = ready!(this.attempt(cx));
+        budget::spend();
         this.state = State::Done;
         this.fd.unlock(this.mode);
         Poll::Ready(result)

@@ -1,13 +1,15 @@
 //! Operations that need no order among themselves: a datagram is sent or received whole, by whoever comes.
 
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use netpoll_core::poll_key::Mode;
 
 use super::Fd;
+use crate::budget;
 use crate::error;
-use crate::sys::{self, Source};
+use crate::sys::{self, SharedFd, Source};
 
 impl<S: Source> Fd<S> {
     /// Makes a call under a reference only, so that several tasks make it at the same time. One that finds nothing takes
@@ -23,9 +25,13 @@ impl<S: Source> Fd<S> {
         mode: Mode,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
+        poll_fn(|cx| budget::poll_turn(cx)).await;
         match self.try_shared(mode, &mut call) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.run(mode, call).await,
-            result => result,
+            result => {
+                budget::spend();
+                result
+            }
         }
     }
 
@@ -52,5 +58,18 @@ impl<S: Source> Fd<S> {
     /// Closed; `EMFILE`.
     pub fn duplicate(&self) -> io::Result<OwnedFd> {
         self.with(sys::socket::duplicate)
+    }
+}
+
+impl Fd<SharedFd> {
+    /// A second handle on the same open file: watched by the same poller, with deadlines and queues of its own.
+    ///
+    /// # Errors
+    ///
+    /// Closed; `EMFILE`; those of watching a descriptor.
+    pub fn dup(&self) -> io::Result<Self> {
+        // The same kind: what a short read means is the open file's, and the kernel reports each edge to both handles, so
+        // a read through one takes none away from the other.
+        Fd::new(self.netpoll.clone(), self.duplicate()?, self.kind)
     }
 }

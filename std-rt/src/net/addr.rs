@@ -1,6 +1,6 @@
 //! Addresses as users write them.
 
-use std::future::Future;
+use std::future::{Future, ready};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
@@ -9,68 +9,204 @@ use crate::error::OpError;
 /// What can be turned into socket addresses. Numbers are read where they are; a name is looked up on a thread that may
 /// block.
 ///
+/// | written as | means |
+/// |---|---|
+/// | `"127.0.0.1:80"`, `"[::1]:80"`, `"example.org:80"` | a host, which may be a name, and a port |
+/// | `("::1", 80)`, `(String::from("example.org"), 80)` | the same in two parts, without brackets |
+/// | [`SocketAddr`], [`SocketAddrV4`], [`SocketAddrV6`], ([`IpAddr`], port) | one address |
+/// | `[a, b]`, `&[a, b][..]`, `vec![a, b]` of [`SocketAddr`] | several, in this order |
+///
+/// A host may end in the scope of a link-local address: `"[fe80::1%eth0]:80"`, `("fe80::1%2", 80)`; it is kept.
+///
 /// Dropped: the look-up of a name goes on, unheard.
 pub trait ToSocketAddrs {
-    /// The addresses, in the resolver's order; never none.
+    /// The addresses, in the resolver's order.
+    ///
+    /// # Errors
+    ///
+    /// `InvalidInput` that says what is missing from the text; the resolver's, with the name.
     fn to_socket_addrs(self) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
+
+    /// What has to be looked up, for errors; none if the addresses say it all.
+    fn name(&self) -> Option<String> {
+        None
+    }
+
+    /// The address, if it is one in numbers: the way without a future and without an allocation.
+    fn number(&self) -> Option<SocketAddr> {
+        None
+    }
 }
 
-macro_rules! ready {
+macro_rules! number {
     ($($from:ty),*) => {$(
+        /// One address.
         impl ToSocketAddrs for $from {
             fn to_socket_addrs(self) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send {
-                std::future::ready(Ok(vec![self.into()]))
+                ready(Ok(vec![self.into()]))
+            }
+
+            fn number(&self) -> Option<SocketAddr> {
+                Some((*self).into())
             }
         }
     )*};
 }
 
-ready!(SocketAddr, SocketAddrV4, SocketAddrV6, (IpAddr, u16), (Ipv4Addr, u16), (Ipv6Addr, u16));
+number!(SocketAddr, SocketAddrV4, SocketAddrV6, (IpAddr, u16), (Ipv4Addr, u16), (Ipv6Addr, u16));
+
+/// Several addresses.
+impl ToSocketAddrs for Vec<SocketAddr> {
+    fn to_socket_addrs(self) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send {
+        ready(Ok(self))
+    }
+}
+
+/// Several addresses.
+impl ToSocketAddrs for &[SocketAddr] {
+    fn to_socket_addrs(self) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send {
+        ready(Ok(self.to_vec()))
+    }
+}
+
+/// Several addresses.
+impl<const N: usize> ToSocketAddrs for [SocketAddr; N] {
+    fn to_socket_addrs(self) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send {
+        ready(Ok(self.into()))
+    }
+}
 
 /// `host:port`; the host may be a name.
 impl ToSocketAddrs for &str {
     fn to_socket_addrs(self) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send {
-        resolve(self.to_owned(), self.parse().ok())
+        resolve(Target::of_text(self))
+    }
+
+    fn name(&self) -> Option<String> {
+        self.parse::<SocketAddr>().is_err().then(|| (*self).to_owned())
+    }
+
+    fn number(&self) -> Option<SocketAddr> {
+        self.parse().ok()
     }
 }
 
-/// As `&str`.
-impl ToSocketAddrs for &String {
-    fn to_socket_addrs(self) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send {
-        self.as_str().to_socket_addrs()
-    }
-}
-
-/// As `&str`.
+/// `host:port`; the host may be a name.
 impl ToSocketAddrs for String {
     fn to_socket_addrs(self) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send {
-        let number = self.parse().ok();
-        resolve(self, number)
+        resolve(Target::of_text(&self))
+    }
+
+    fn name(&self) -> Option<String> {
+        self.as_str().name()
+    }
+
+    fn number(&self) -> Option<SocketAddr> {
+        self.parse().ok()
     }
 }
 
 /// A host, which may be a name, and a port.
 impl ToSocketAddrs for (&str, u16) {
     fn to_socket_addrs(self) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send {
-        let number = self.0.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, self.1));
-        resolve(format!("{}:{}", self.0, self.1), number)
+        resolve(Ok(Target::of_parts(self.0, self.1)))
+    }
+
+    fn name(&self) -> Option<String> {
+        self.0.parse::<IpAddr>().is_err().then(|| format!("{}:{}", self.0, self.1))
+    }
+
+    fn number(&self) -> Option<SocketAddr> {
+        Some(SocketAddr::new(self.0.parse().ok()?, self.1))
     }
 }
 
-/// The number, if it is one, else what the system's resolver says of `host:port`.
-async fn resolve(name: String, number: Option<SocketAddr>) -> io::Result<Vec<SocketAddr>> {
-    if let Some(address) = number {
-        return Ok(vec![address]);
+/// A host, which may be a name, and a port.
+impl ToSocketAddrs for (String, u16) {
+    fn to_socket_addrs(self) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send {
+        resolve(Ok(Target::of_parts(&self.0, self.1)))
     }
-    let asked = name.clone();
-    let found = blocking::unblock(move || {
-        std::net::ToSocketAddrs::to_socket_addrs(asked.as_str()).map(Vec::from_iter)
-    })
-    .await;
+
+    fn name(&self) -> Option<String> {
+        (self.0.as_str(), self.1).name()
+    }
+
+    fn number(&self) -> Option<SocketAddr> {
+        (self.0.as_str(), self.1).number()
+    }
+}
+
+/// As the value itself.
+impl<T: ToSocketAddrs + Clone> ToSocketAddrs for &T {
+    fn to_socket_addrs(self) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send {
+        self.clone().to_socket_addrs()
+    }
+
+    fn name(&self) -> Option<String> {
+        (**self).name()
+    }
+
+    fn number(&self) -> Option<SocketAddr> {
+        (**self).number()
+    }
+}
+
+/// A text that was understood.
+enum Target {
+    Number(SocketAddr),
+    Name(String, u16),
+}
+
+impl Target {
+    fn of_parts(host: &str, port: u16) -> Self {
+        match host.parse() {
+            Ok(ip) => Target::Number(SocketAddr::new(ip, port)),
+            Err(_) => Target::Name(host.to_owned(), port),
+        }
+    }
+
+    fn of_text(text: &str) -> io::Result<Self> {
+        if let Ok(number) = text.parse() {
+            return Ok(Target::Number(number));
+        }
+        let invalid = |why: &str| invalid(text, why);
+        // The last colon of an address in brackets may be one of its own.
+        let (host, port) = match text.rsplit_once(':') {
+            Some((host, port)) if !port.ends_with(']') => (host, port),
+            _ => return Err(invalid("the port is missing: write host:port")),
+        };
+        let port = port.parse().map_err(|_| invalid("the port is not a number from 0 to 65535"))?;
+        let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+        match bare.unwrap_or(host) {
+            "" => Err(invalid("the host is missing: write host:port")),
+            host if bare.is_none() && host.contains(':') => {
+                Err(invalid("the host has colons: write [address]:port"))
+            }
+            host => Ok(Target::of_parts(host, port)),
+        }
+    }
+}
+
+fn invalid(text: &str, why: &str) -> io::Error {
+    let why = format!("{text:?} is no address: {why}");
+    OpError::new("resolve", io::Error::new(io::ErrorKind::InvalidInput, why)).into()
+}
+
+/// The number, if it is one, else what the system's resolver says.
+async fn resolve(target: io::Result<Target>) -> io::Result<Vec<SocketAddr>> {
+    let (host, port) = match target? {
+        Target::Number(address) => return Ok(vec![address]),
+        Target::Name(host, port) => (host, port),
+    };
+    let look_up = move || {
+        let found = std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), port)).map(Vec::from_iter);
+        (host, found)
+    };
+    let (host, found) = blocking::unblock(look_up).await;
     let why = match found {
         Ok(addresses) if !addresses.is_empty() => return Ok(addresses),
-        Ok(_) => io::Error::new(io::ErrorKind::NotFound, format!("{name} has no address")),
-        Err(error) => io::Error::new(error.kind(), format!("{name}: {error}")),
+        Ok(_) => io::Error::new(io::ErrorKind::NotFound, format!("{host}:{port} has no address")),
+        Err(error) => io::Error::new(error.kind(), format!("{host}:{port}: {error}")),
     };
     Err(OpError::new("resolve", why).into())
 }

@@ -1,1 +1,249 @@
 //! Accepting for as long as a server lives.
+//!
+//! When descriptors or memory run out, accept(2) fails at once, as often as it is called, and the connection stays in the
+//! queue: a loop that just goes on spins, and one that stops is a dead server. [`Incoming`] waits instead, for whichever
+//! comes first:
+//!
+//! | it ends the wait | how it is known |
+//! |---|---|
+//! | a descriptor of ours was closed | [`freed`] tells, at once |
+//! | something else has become free | a timer: 5 ms, doubled each time that it was in vain, at most 1 s |
+//! | the listener is closed, its deadline passes | the listener's poller tells |
+//!
+//! A connection that comes meanwhile is no reason to try.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures_core::Stream;
+use netpoll_core::poll_key::Mode;
+
+use super::connect::errors::cause;
+use crate::error::is_closed;
+use crate::fd::{Fd, Kind};
+use crate::netpoll::freed;
+use crate::sys::{Lack, lack, socket};
+use crate::time::{Sleep, sleep};
+
+/// The first wait for a descriptor, as Go's `net/http` has it.
+const SHORTEST: Duration = Duration::from_millis(5);
+
+/// The longest.
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// A listener: what it has of its own. The rest is [`accept`] and [`Incoming`].
+pub trait Accept {
+    /// What accept(2) says of the other end.
+    type Peer;
+    /// What the user gets.
+    type Connection;
+    /// The kind of its connections.
+    const KIND: Kind;
+
+    /// The listening descriptor.
+    fn fd(&self) -> &Fd;
+
+    /// accept(2).
+    ///
+    /// # Errors
+    ///
+    /// The kernel's. Connections that were aborted are skipped above.
+    fn take(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, Self::Peer)>;
+
+    /// The user's side of a connection that is watched.
+    fn connection(fd: Fd, peer: Self::Peer) -> Self::Connection;
+}
+
+/// One connection. The future is dropped: none is lost.
+pub(super) async fn accept<L: Accept>(listener: &L) -> io::Result<L::Connection> {
+    let taken = listener.fd().run(Mode::Read, take_sound::<L>);
+    watched(listener, taken.await)
+}
+
+/// One connection, with nothing held between two polls.
+fn poll_accept<L: Accept>(listener: &L, cx: &mut Context<'_>) -> Poll<io::Result<L::Connection>> {
+    let taken = listener.fd().poll_run(cx, Mode::Read, take_sound::<L>);
+    taken.map(|taken| watched(listener, taken))
+}
+
+/// Ready with the reason once there will be no connections: closed, or past the deadline. A connection that comes may
+/// wake, and is not looked at.
+fn poll_over<L: Accept>(listener: &L, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    let over = listener.fd().poll_over(cx, Mode::Read);
+    over.map(|over| over.map(|never| match never {}).map_err(|error| refused(listener, error)))
+}
+
+/// Without those that were aborted while they waited.
+fn take_sound<L: Accept>(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, L::Peer)> {
+    loop {
+        match L::take(fd) {
+            Err(error) if socket::is_aborted(&error) => {}
+            result => return result,
+        }
+    }
+}
+
+/// A listener has no other end to be named.
+fn refused<L: Accept>(listener: &L, error: io::Error) -> io::Error {
+    listener.fd().error_to("accept", error, None)
+}
+
+/// What one more attempt may find in a while.
+fn is_starvation(error: &io::Error) -> bool {
+    let lack = lack(cause(error));
+    lack.is_some_and(|lack| lack != Lack::Family)
+}
+
+fn watched<L: Accept>(listener: &L, taken: io::Result<(OwnedFd, L::Peer)>) -> io::Result<L::Connection> {
+    let watched = taken.and_then(|(fd, peer)| {
+        let fd = Fd::new(listener.fd().netpoll().clone(), fd, L::KIND)?;
+        Ok(L::connection(fd, peer))
+    });
+    watched.map_err(|error| refused(listener, error))
+}
+
+/// The connections of a listener, one after the other, without end: the loop of a server that survives running out of
+/// descriptors. [`TcpListener::incoming`](super::TcpListener::incoming) makes it.
+///
+/// ```
+/// # use netpoll_rt::net::{TcpListener, TcpStream};
+/// # async fn serve(stream: TcpStream) {}
+/// # netpoll_rt::block_on(async {
+/// let listener = TcpListener::bind("127.0.0.1:0").await?;
+/// let mut incoming = listener.incoming();
+/// # let client = TcpStream::connect(listener.local_addr()?).await?;
+/// loop {
+///     let (stream, peer) = incoming.next().await?;
+///     println!("{peer} is here; {} times no descriptor was left", incoming.starved());
+///     netpoll_rt::spawn(serve(stream));
+/// #   break;
+/// }
+/// # std::io::Result::Ok(())
+/// # }).unwrap();
+/// ```
+///
+/// It is a `Stream` as well. Where this crate's [`next`](Incoming::next) hides that of a stream's extension trait, the
+/// other adapters are there all the same: `listener.incoming().take(3)`.
+///
+/// Several may accept from one listener, and plain `accept` beside them.
+///
+/// Dropped: the listener is as it was; no connection is lost.
+pub struct Incoming<'a, L: Accept> {
+    listener: &'a L,
+    /// There while the last attempt found no descriptor.
+    starvation: Option<Starvation>,
+    starved: usize,
+    /// The stream has said that the listener is closed.
+    ended: bool,
+}
+
+#[derive(Default)]
+struct Starvation {
+    wish: freed::Wish,
+    /// How often the timer ran out.
+    rounds: u32,
+    timer: Option<Sleep>,
+}
+
+impl Starvation {
+    /// Ready when one more attempt is worth it.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.wish.renew(cx.waker()) {
+            return Poll::Ready(());
+        }
+        let delay = SHORTEST.saturating_mul(1 << self.rounds).min(LONGEST);
+        ready!(Pin::new(self.timer.get_or_insert_with(|| sleep(delay))).poll(cx));
+        self.timer = None;
+        // Beyond a second it makes no difference, and the shift stays in range.
+        self.rounds = (self.rounds + 1).min(8);
+        Poll::Ready(())
+    }
+}
+
+impl<'a, L: Accept> Incoming<'a, L> {
+    pub(super) fn new(listener: &'a L) -> Self {
+        Self { listener, starvation: None, starved: 0, ended: false }
+    }
+
+    /// The next connection, and the peer's address. Without descriptors or memory it waits, and tries again when a
+    /// connection of this process is closed, and now and then besides.
+    ///
+    /// Dropped: no connection is lost.
+    ///
+    /// # Errors
+    ///
+    /// Closed, which ends the loop: it would be said again and again. `TimedOut` for the listener's deadline, and what
+    /// else the kernel says; after these the loop may go on. Never `EMFILE`, `ENFILE`, `ENOBUFS` or `ENOMEM`.
+    pub async fn next(&mut self) -> io::Result<L::Connection> {
+        loop {
+            poll_fn(|cx| self.poll_worth_it(cx)).await?;
+            let accepted = accept(self.listener).await;
+            if let Some(result) = self.settled(accepted) {
+                return result;
+            }
+        }
+    }
+
+    /// How many attempts to accept found no descriptor or no memory so far; worth a line in the log when it rises.
+    pub fn starved(&self) -> usize {
+        self.starved
+    }
+
+    /// Ready when an attempt is worth it, or with the reason why there will be none.
+    fn poll_worth_it(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(starvation) = &mut self.starvation else { return Poll::Ready(Ok(())) };
+        match starvation.poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Ok(())),
+            Poll::Pending => poll_over(self.listener, cx),
+        }
+    }
+
+    /// What to tell the user, if anything.
+    fn settled(&mut self, accepted: io::Result<L::Connection>) -> Option<io::Result<L::Connection>> {
+        if accepted.as_ref().is_err_and(is_starvation) {
+            self.starved += 1;
+            self.starvation.get_or_insert_default();
+            return None;
+        }
+        self.starvation = None;
+        Some(accepted)
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<L::Connection>> {
+        loop {
+            ready!(self.poll_worth_it(cx))?;
+            let accepted = ready!(poll_accept(self.listener, cx));
+            if let Some(result) = self.settled(accepted) {
+                return Poll::Ready(result);
+            }
+        }
+    }
+}
+
+/// Ends after the error that says that the listener is closed, and only then. Nothing is held between two polls.
+impl<L: Accept> Stream for Incoming<'_, L> {
+    type Item = io::Result<L::Connection>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.ended {
+            return Poll::Ready(None);
+        }
+        let result = ready!(self.poll(cx));
+        self.ended = result.as_ref().is_err_and(is_closed);
+        Poll::Ready(Some(result))
+    }
+}
+
+impl<L: Accept + fmt::Debug> fmt::Debug for Incoming<'_, L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { listener, starved, ended, .. } = self;
+        let mut shown = f.debug_struct("Incoming");
+        shown.field("listener", listener).field("starved", starved).field("ended", ended);
+        shown.finish_non_exhaustive()
+    }
+}

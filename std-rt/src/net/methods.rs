@@ -174,6 +174,17 @@ macro_rules! read_deadline {
                 let set = self.fd.set_deadline(netpoll_core::poll_key::Modes::READ, deadline);
                 set.map_err(|error| self.error("set_read_deadline", error))
             }
+
+            /// As [`set_read_deadline`](Self::set_read_deadline), `duration` from now. It looks at the clock once, which makes it
+            /// the one to call before each read; a duration too long to be counted is 292 years.
+            ///
+            /// # Errors
+            ///
+            /// Closed.
+            pub fn set_read_deadline_after(&self, duration: std::time::Duration) -> std::io::Result<()> {
+                let set = self.fd.set_deadline_after(netpoll_core::poll_key::Modes::READ, duration);
+                set.map_err(|error| self.error("set_read_deadline", error))
+            }
         }
     };
 }
@@ -191,6 +202,17 @@ macro_rules! write_deadline {
             /// Closed.
             pub fn set_write_deadline(&self, deadline: Option<std::time::Instant>) -> std::io::Result<()> {
                 let set = self.fd.set_deadline(netpoll_core::poll_key::Modes::WRITE, deadline);
+                set.map_err(|error| self.error("set_write_deadline", error))
+            }
+
+            /// As [`set_write_deadline`](Self::set_write_deadline), `duration` from now. It looks at the clock once, which makes it
+            /// the one to call before each write; a duration too long to be counted is 292 years.
+            ///
+            /// # Errors
+            ///
+            /// Closed.
+            pub fn set_write_deadline_after(&self, duration: std::time::Duration) -> std::io::Result<()> {
+                let set = self.fd.set_deadline_after(netpoll_core::poll_key::Modes::WRITE, duration);
                 set.map_err(|error| self.error("set_write_deadline", error))
             }
         }
@@ -214,9 +236,20 @@ macro_rules! both_deadlines {
     };
 }
 
+/// A type with a field `fd`, for the floors above.
+pub(crate) trait Descriptor {
+    fn fd(&self) -> &Fd;
+}
+
 /// What every descriptor of ours has: `close with_io`, and the number for others.
 macro_rules! descriptor_methods {
     ($type:ty) => {
+        impl $crate::net::methods::Descriptor for $type {
+            fn fd(&self) -> &$crate::fd::Fd {
+                &self.fd
+            }
+        }
+
         impl $type {
             /// Closes it: everything that waits fails with closed, in whatever task. When this returns the descriptor's number
             /// is free.
@@ -327,6 +360,8 @@ pub(crate) use {
 };
 
 use std::io::{self, IoSliceMut};
+
+use crate::fd::Fd;
 
 /// No byte fits into any of them.
 pub(crate) fn no_room(buffers: &[IoSliceMut<'_>]) -> bool {

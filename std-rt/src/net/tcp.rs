@@ -1,18 +1,28 @@
 //! TCP: listeners and streams.
+//!
+//! The options, their defaults and who sets them: the table at [`TcpSocket`].
 
+mod dup;
+mod peer;
 mod socket;
 mod std_conversion;
 
 use std::io;
 use std::net::{Shutdown, SocketAddr};
-use std::time::Instant;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
-use netpoll_core::poll_key::{Mode, Modes};
+use netpoll_core::poll_key::Modes;
 
 use super::addr::ToSocketAddrs;
+use super::connect;
+use super::incoming::{self, Accept, Incoming};
 use super::methods::*;
+use super::options::*;
 use crate::fd::{Fd, Kind};
+use crate::sys::linux_options::{send, sendv};
 use crate::sys::socket as sys;
+use peer::Peer;
 pub use socket::TcpSocket;
 
 /// A socket that listens for connections.
@@ -24,22 +34,24 @@ pub struct TcpListener {
 }
 
 impl TcpListener {
-    /// Listens on an address, with the longest queue that the kernel allows, `SO_REUSEADDR` set, and `TCP_NODELAY` for
-    /// the connections to come. Port 0 lets the kernel choose. Of several addresses the first that works is taken.
+    /// Listens on an address, with the longest queue that the kernel allows, `SO_REUSEADDR` set, and `TCP_NODELAY` and
+    /// keepalive for the connections to come. Port 0 lets the kernel choose. Of several addresses the first that works is
+    /// taken.
     ///
     /// Dropped: nothing listens.
     ///
     /// # Errors
     ///
-    /// The kernel's, with the address: `AddrInUse`, `AddrNotAvailable`, `PermissionDenied`.
+    /// The kernel's, with the address: `AddrInUse`, `AddrNotAvailable`, `PermissionDenied`. Of several addresses all are
+    /// told ([`AddressErrors`](super::AddressErrors)); the kind is that of the first. Those of [`ToSocketAddrs`].
     pub async fn bind(addr: impl ToSocketAddrs) -> io::Result<Self> {
-        first_of(addr.to_socket_addrs().await?, async |address| {
+        let listens = |address| {
             let socket = TcpSocket::of(&address)?;
             socket.set_reuseaddr(true)?;
             socket.bind(address)?;
             socket.listen(sys::somaxconn())
-        })
-        .await
+        };
+        connect::first_of("bind", addr, listens).await
     }
 
     /// The next connection and the peer's address. Connections that were aborted while they waited are skipped.
@@ -51,24 +63,16 @@ impl TcpListener {
     /// # Errors
     ///
     /// Closed, `TimedOut` for the deadline, and the kernel's: without descriptors left (`EMFILE`, `ENFILE`) each call
-    /// says so once, and the connection stays in the queue; wait a little before the next.
+    /// says so once, and the connection stays in the queue; wait a little before the next, or let
+    /// [`incoming`](TcpListener::incoming) do it.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let accepted = self.fd.run(Mode::Read, |fd| {
-            loop {
-                match sys::accept(fd) {
-                    Err(error) if sys::is_aborted(&error) => {}
-                    result => return result,
-                }
-            }
-        });
-        match accepted.await {
-            Ok((fd, peer)) => {
-                let fd = Fd::new(self.fd.netpoll().clone(), fd, Kind::Stream)
-                    .map_err(|e| self.fd.error("accept", e))?;
-                Ok((TcpStream { fd }, peer))
-            }
-            Err(error) => Err(self.fd.error("accept", error)),
-        }
+        incoming::accept(self).await
+    }
+
+    /// The connections one after the other, without end: a loop, or a `Stream`, that waits when no descriptor is left
+    /// and goes on as soon as one is free.
+    pub fn incoming(&self) -> Incoming<'_, Self> {
+        Incoming::new(self)
     }
 
     /// The address that it listens on.
@@ -77,11 +81,12 @@ impl TcpListener {
     ///
     /// Closed.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.fd.with(sys::sock_name).map_err(|error| self.fd.error("local_addr", error))
+        self.fd.with(sys::sock_name).map_err(|error| self.error("local_addr", error))
     }
 
     fn error(&self, op: &'static str, error: io::Error) -> io::Error {
-        self.fd.error(op, error)
+        // There is no other end.
+        self.fd.error_to(op, error, None)
     }
 
     /// From `deadline` on every accept fails with `TimedOut`, one that waits now too, even if a connection waits. It
@@ -91,11 +96,35 @@ impl TcpListener {
     ///
     /// Closed.
     pub fn set_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
-        self.fd.set_deadline(Modes::BOTH, deadline).map_err(|error| self.fd.error("set_deadline", error))
+        self.fd.set_deadline(Modes::BOTH, deadline).map_err(|error| self.error("set_deadline", error))
+    }
+}
+
+impl Accept for TcpListener {
+    type Peer = SocketAddr;
+    type Connection = (TcpStream, SocketAddr);
+    const KIND: Kind = Kind::Stream;
+
+    fn fd(&self) -> &Fd {
+        &self.fd
+    }
+
+    fn take(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
+        sys::accept(fd)
+    }
+
+    fn connection(fd: Fd, peer: SocketAddr) -> (TcpStream, SocketAddr) {
+        (TcpStream { fd, peer: peer.into() }, peer)
     }
 }
 
 descriptor_methods!(TcpListener);
+fd_options!(TcpListener);
+socket_options!(TcpListener);
+ip_options!(TcpListener);
+tcp_options!(TcpListener);
+fastopen_options!(TcpListener);
+v6only_option!(TcpListener);
 
 /// A connection.
 ///
@@ -141,31 +170,50 @@ descriptor_methods!(TcpListener);
 #[derive(Debug)]
 pub struct TcpStream {
     fd: Fd,
+    peer: Peer,
 }
 
 impl TcpStream {
-    /// Connects, with `TCP_NODELAY`. Of several addresses the first that answers is taken; the error is that of the
-    /// last.
+    /// Connects, with `TCP_NODELAY` and keepalive. A name is looked up on a thread that may block. Several addresses race,
+    /// as RFC 8305 has it: the families in turn, the next attempt 250 ms after the one before, or at once when that has
+    /// failed; the first that answers is taken.
     ///
-    /// Dropped: the attempt is given up and its socket closed.
+    /// Dropped: the attempts are given up and their sockets closed.
     ///
     /// # Errors
     ///
-    /// The kernel's, with the address: `ConnectionRefused`, `TimedOut` (the kernel's own, minutes), `HostUnreachable`.
+    /// The kernel's, with the address: `ConnectionRefused`, `TimedOut` (the kernel's own, minutes), `HostUnreachable`. Of
+    /// several addresses all are told ([`AddressErrors`](super::AddressErrors)); the kind is that of the first. Those of
+    /// [`ToSocketAddrs`].
     pub async fn connect(addr: impl ToSocketAddrs) -> io::Result<Self> {
-        first_of(addr.to_socket_addrs().await?, async |address| {
-            TcpSocket::of(&address)?.connect(address).await
-        })
-        .await
+        connect::connect(addr, None).await
     }
 
-    /// Whether small writes are sent at once (`TCP_NODELAY`, on by default).
+    /// As [`connect`](TcpStream::connect), given up at `deadline`, the look-up of a name included. Each of several addresses
+    /// has an equal share of the time that is left when its turn comes, but 2 s if there are that many, so that one which
+    /// does not answer leaves time for the others.
+    ///
+    /// It is no deadline for what comes after: reads and writes have none.
+    ///
+    /// Dropped: the attempts are given up and their sockets closed.
     ///
     /// # Errors
     ///
-    /// Closed.
-    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
-        self.fd.with(|fd| sys::set_nodelay(fd, on)).map_err(|error| self.fd.error("set_nodelay", error))
+    /// As [`connect`](TcpStream::connect); `TimedOut` if the deadline has passed, with what became of each address.
+    pub async fn connect_deadline(addr: impl ToSocketAddrs, deadline: Instant) -> io::Result<Self> {
+        connect::connect(addr, Some(deadline)).await
+    }
+
+    /// As [`connect_deadline`](TcpStream::connect_deadline), at a time from now. One too long to be added to the clock is
+    /// none.
+    ///
+    /// Dropped: the attempts are given up and their sockets closed.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect_deadline`](TcpStream::connect_deadline).
+    pub async fn connect_timeout(addr: impl ToSocketAddrs, timeout: Duration) -> io::Result<Self> {
+        connect::connect(addr, Instant::now().checked_add(timeout)).await
     }
 
     /// The address on this side.
@@ -174,49 +222,42 @@ impl TcpStream {
     ///
     /// Closed.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.fd.with(sys::sock_name).map_err(|error| self.fd.error("local_addr", error))
+        self.fd.with(sys::sock_name).map_err(|error| self.error("local_addr", error))
     }
 
-    /// The address on the other side.
+    /// The address on the other side. It is known since the connection was made: this is no system call, and the answer is
+    /// the same after the peer has gone.
     ///
     /// # Errors
     ///
-    /// Closed, `NotConnected` when the peer is gone.
+    /// Closed; on a stream that was not connected when it was adopted, the kernel's `NotConnected`.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.fd.with(sys::peer_name).map_err(|error| self.fd.error("peer_addr", error))
+        let known = self.peer.get();
+        let address = self.fd.with(|fd| known.map_or_else(|| sys::peer_name(fd), Ok));
+        address.map_err(|error| self.error("peer_addr", error))
     }
 
     fn error(&self, op: &'static str, error: io::Error) -> io::Error {
-        self.fd.error(op, error)
+        self.fd.error_to(op, error, self.peer.get().map(Into::into))
     }
 }
 
 read_methods!(TcpStream, sys::recv, sys::recvv);
-write_methods!(TcpStream, sys::send, sys::sendv);
+write_methods!(TcpStream, send, sendv);
 both_deadlines!(TcpStream);
 connected_methods!(TcpStream);
 peek_method!(TcpStream);
 descriptor_methods!(TcpStream);
+fd_options!(TcpStream);
+socket_options!(TcpStream);
+ip_options!(TcpStream);
+tcp_options!(TcpStream);
+quickack_option!(TcpStream);
 futures_read!(TcpStream, sys::recv, sys::recvv);
 futures_write!(
     TcpStream,
-    sys::send,
-    sys::sendv,
+    send,
+    sendv,
     |stream| stream.shutdown(Shutdown::Write),
     "`poll_close` shuts the writing half down: the peer reads the end of the stream, and this side may still read."
 );
-
-/// Tries one address after another; the error is that of the last.
-async fn first_of<T>(
-    addresses: Vec<SocketAddr>,
-    mut attempt: impl AsyncFnMut(SocketAddr) -> io::Result<T>,
-) -> io::Result<T> {
-    let mut last = io::Error::new(io::ErrorKind::InvalidInput, "no address was given");
-    for address in addresses {
-        match attempt(address).await {
-            Ok(value) => return Ok(value),
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
-}

@@ -5,9 +5,16 @@ use std::ptr::NonNull;
 
 use netpoll_core::counter::Counter;
 use netpoll_core::glist::GList;
-use netpoll_core::poll_cache::{Block, PollCache};
-use netpoll_core::poll_desc::PollDesc;
+use netpoll_core::poll_cache::{self, BLOCK_LEN, PollCache};
+use netpoll_core::poll_desc;
 use netpoll_core::poll_key::PollKey;
+
+use crate::sys::FDSEQ_BITS;
+
+/// A descriptor whose generation is as wide as the backend gives it back.
+pub type PollDesc = poll_desc::PollDesc<FDSEQ_BITS>;
+
+type Block = poll_cache::Block<BLOCK_LEN, FDSEQ_BITS>;
 
 /// Blocks in the directory.
 pub(super) const BLOCKS: usize = 32_768;
@@ -16,7 +23,7 @@ pub(super) const BLOCKS: usize = 32_768;
 #[derive(Debug)]
 pub(super) struct Cache {
     /// Boxed: the directory alone is 256 KiB.
-    cache: Box<PollCache<BLOCKS>>,
+    cache: Box<PollCache<BLOCKS, BLOCK_LEN, FDSEQ_BITS>>,
     allocated: Counter,
     freed: Counter,
 }
@@ -33,6 +40,11 @@ impl Cache {
     #[inline]
     pub(super) fn get(&self, key: PollKey) -> Option<&PollDesc> {
         self.cache.get(key)
+    }
+
+    /// All descriptors, those of free slots too, with their keys as they are now.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (PollKey, &PollDesc)> {
+        self.cache.iter()
     }
 
     /// A free descriptor, out of a new block if need be.

@@ -8,7 +8,7 @@ use netpoll_core::glist::GList;
 use netpoll_core::poll_desc::Delivered;
 
 use super::Netpoll;
-use super::timers::Entry;
+use super::timers::{Entry, Timers};
 use crate::sys::Events;
 
 /// Events taken from the kernel at a time (Go: 128).
@@ -21,9 +21,14 @@ const READY: usize = 2 * EVENTS;
 /// network.
 const EXPIRATIONS: usize = 256;
 
+/// Timers that one poll fires at least, if they are due, so that a busy network does not stall them.
+const LEAST_EXPIRATIONS: usize = 16;
+
 /// What a thread needs to poll: kept by the thread, reused, so that a poll allocates nothing.
 pub struct Scratch {
     events: Events,
+    /// How many tasks the caller has room for.
+    room: usize,
     list: GList<READY>,
 }
 
@@ -36,12 +41,14 @@ impl Default for Scratch {
 impl Scratch {
     /// Room for one poll.
     pub fn new() -> Self {
-        Self { events: Events::with_capacity(EVENTS), list: GList::new() }
+        Self { events: Events::with_capacity(EVENTS), room: EVENTS, list: GList::new() }
     }
 
-    /// At most `n` events in the next poll (1 to 256): as many tasks as there is room for in the caller's queue.
-    pub fn limit_events(&mut self, n: usize) {
-        self.events.set_limit(n.clamp(1, EVENTS));
+    /// At most `n` events in the next poll (1 to 256): as many tasks as there is room for in the caller's queue. Timers
+    /// fill what is left of the room, and are 16 at least.
+    pub fn limit(&mut self, n: usize) {
+        self.room = n.clamp(1, EVENTS);
+        self.events.set_limit(self.room);
     }
 
     /// The tasks that the last poll made ready, in the order of their events.
@@ -71,15 +78,23 @@ impl Netpoll {
     ///
     /// The kernel's wait, none of which a sound process meets. Timers are fired even then.
     pub fn netpoll(&self, until: Option<u64>, scratch: &mut Scratch) -> io::Result<usize> {
-        let timeout =
-            until.map(|at| Duration::from_nanos(at.saturating_sub(if at == 0 { 0 } else { self.now() })));
+        // What is not zero may have passed, and is a sleep that ends at once.
+        let timeout = until.map(|at| if at == 0 { 0 } else { at.saturating_sub(self.now()) });
         self.counts.polls.inc();
-        let waited = self.poller.wait(&mut scratch.events, timeout);
+        let waited = self.poller.wait(&mut scratch.events, timeout.map(Duration::from_nanos));
         if matches!(waited, Ok(true)) {
             // After the descriptor is drained and before anybody looks for work.
             self.break_flag.clear();
         }
-        let woken = self.deliver(scratch) + self.fire(&mut scratch.list);
+        let now = self.now();
+        self.set_clock(now);
+        let woken = self.deliver(scratch) + self.fire(scratch, now);
+        if timeout.is_some_and(|timeout| timeout > 0)
+            && scratch.events.is_empty()
+            && !matches!(waited, Ok(true))
+        {
+            self.lock_slack().woke(now);
+        }
         self.counts.events.add(scratch.events.len());
         if scratch.is_empty() {
             self.counts.empty_polls.inc();
@@ -105,32 +120,43 @@ impl Netpoll {
     }
 
     /// Fires what is due, within the bound of a turn and the room of the list.
-    fn fire(&self, list: &mut GList<READY>) -> usize {
-        let mut woken = 0;
-        let mut timers = self.lock_timers();
-        if timers.len() == 0 {
-            return 0;
+    fn fire(&self, scratch: &mut Scratch, now: u64) -> usize {
+        let most = scratch.room.saturating_sub(scratch.list.len()).clamp(LEAST_EXPIRATIONS, EXPIRATIONS);
+        let (mut fired, mut woken) = (0, 0);
+        for wheel in 0..self.wheels.count() {
+            let mut timers = self.wheels.lock(wheel);
+            if timers.wheel.is_empty() {
+                continue;
+            }
+            while fired < most && scratch.list.room() >= 2 {
+                let Some((_, entry)) = timers.wheel.pop(now) else { break };
+                fired += 1;
+                woken += self.expire(&mut timers, entry, now, &mut scratch.list);
+            }
         }
-        let now = self.now();
-        for _ in 0..EXPIRATIONS {
-            if list.room() < 2 {
-                break;
-            }
-            let Some((_, entry)) = timers.wheel.pop(now) else { break };
-            self.counts.timers_fired.inc();
-            match entry {
-                Entry::Task(waker) => list.push(waker),
-                Entry::Descriptor(key) => {
-                    timers.fired(key.slot);
-                    let Some(desc) = self.cache.get(key) else { continue };
-                    let (n, again) = desc.expire(now as usize, list);
-                    woken += n;
-                    if let Some(at) = again {
-                        timers.put(key, at as u64);
-                    }
-                }
-            }
+        if fired > 0 {
+            self.counts.timers_fired.add(fired);
         }
         woken
+    }
+
+    /// One timer, under the lock of its wheel.
+    fn expire(&self, timers: &mut Timers, entry: Entry, now: u64, list: &mut GList<READY>) -> usize {
+        match entry {
+            Entry::Task(waker) => {
+                list.push(waker);
+                0
+            }
+            Entry::Descriptor(key) => {
+                timers.fired(key.slot);
+                let Some(desc) = self.cache.get(key) else { return 0 };
+                let (woken, again) = desc.expire(now as usize, list);
+                if let Some(at) = again {
+                    timers.put(key, at as u64);
+                    self.counts.timers_rearmed.inc();
+                }
+                woken
+            }
+        }
     }
 }

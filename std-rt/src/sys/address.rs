@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::mem::offset_of;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 use std::os::unix::ffi::OsStrExt;
@@ -18,8 +19,8 @@ use super::abstract_names;
 pub enum Address {
     /// TCP or UDP.
     Ip(SocketAddr),
-    /// A Unix socket: a path, an abstract name, or none.
-    Unix(UnixAddr),
+    /// A Unix socket: a path, an abstract name, or none. In a box, for it is four times as long as the other.
+    Unix(Box<UnixAddr>),
 }
 
 impl Address {
@@ -48,7 +49,7 @@ impl From<SocketAddr> for Address {
 
 impl From<UnixAddr> for Address {
     fn from(address: UnixAddr) -> Self {
-        Address::Unix(address)
+        Address::Unix(Box::new(address))
     }
 }
 
@@ -92,9 +93,13 @@ pub fn local_address(fd: BorrowedFd<'_>) -> io::Result<Address> {
 
 /// A Unix socket without a name has no address in the kernel's answer, or an empty one.
 pub(super) fn from_kernel(address: Option<SocketAddrAny>) -> io::Result<Address> {
-    let Some(address) = address else { return Ok(Address::Unix(unnamed()?)) };
+    let Some(address) = address else { return Ok(unnamed()?.into()) };
     if address.address_family() == AddressFamily::UNIX {
-        return Ok(Address::Unix(unix(&SocketAddrUnix::try_from(address)?)?));
+        // rustix would make an abstract name of no bytes of it.
+        if address.addr_len() as usize <= offset_of!(libc::sockaddr_un, sun_path) {
+            return Ok(unnamed()?.into());
+        }
+        return Ok(unix(&SocketAddrUnix::try_from(address)?)?.into());
     }
     Ok(Address::Ip(SocketAddr::try_from(address).map_err(|_| Errno::AFNOSUPPORT)?))
 }
@@ -102,6 +107,8 @@ pub(super) fn from_kernel(address: Option<SocketAddrAny>) -> io::Result<Address>
 /// As std has it.
 pub(super) fn unix(address: &SocketAddrUnix) -> io::Result<UnixAddr> {
     if let Some(path) = address.path_bytes() {
+        // Where the longest path leaves no room behind it rustix takes the zero at its end for a part of it.
+        let path = path.strip_suffix(&[0]).unwrap_or(path);
         return UnixAddr::from_pathname(Path::new(std::ffi::OsStr::from_bytes(path)));
     }
     match abstract_names::of_kernel(address) {

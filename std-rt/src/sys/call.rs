@@ -14,8 +14,10 @@ pub enum Call {
     Listen,
     /// accept4(2).
     Accept,
-    /// connect(2).
+    /// connect(2) of a stream between machines, which goes on in the kernel when it is interrupted.
     Connect,
+    /// connect(2) of a local socket or for datagrams: done at once or not at all.
+    ConnectLocal,
     /// getsockopt(2) of `SO_ERROR`.
     SocketError,
     /// getpeername(2).
@@ -56,6 +58,10 @@ pub enum Call {
     OpenFile,
     /// close(2).
     Close,
+    /// lstat(2).
+    FileStatus,
+    /// unlink(2).
+    Unlink,
     /// What makes a poller: epoll_create1(2), kqueue(2), eventfd(2).
     PollerInit,
     /// What starts watching: epoll_ctl(2) `ADD`, kevent(2).
@@ -66,6 +72,8 @@ pub enum Call {
     PollerWait,
     /// What ends a wait: write(2) to the eventfd.
     Break,
+    /// What takes a break back: read(2) of the eventfd.
+    Drain,
     /// poll(2) of one descriptor with a zero timeout.
     Look,
 }

@@ -3,23 +3,31 @@
 //! A descriptor is added once, edge-triggered and in both directions, and never modified. The break is an eventfd,
 //! level-triggered: it stays visible until a blocking [`Poller::wait`] reads it empty.
 
+#[path = "epoll/pwait2.rs"]
+mod pwait2;
+
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
+use netpoll_core::poll_key::{Event, Mode, PollKey};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
 use rustix::io::{Errno, read, retry_on_intr, write};
 
-use super::libc_room;
+use super::translate::epoll as translate;
+use super::{Call, door};
+use pwait2::epoll_pwait2;
 
-const IN: u32 = epoll::EventFlags::IN.bits();
-const OUT: u32 = epoll::EventFlags::OUT.bits();
-const RDHUP: u32 = epoll::EventFlags::RDHUP.bits();
-const HUP: u32 = epoll::EventFlags::HUP.bits();
-const ERR: u32 = epoll::EventFlags::ERR.bits();
-const PRI: u32 = epoll::EventFlags::PRI.bits();
+// The numbers of the table are the kernel's.
+const _: () = assert!(
+    epoll::EventFlags::IN.bits() == translate::IN
+        && epoll::EventFlags::OUT.bits() == translate::OUT
+        && epoll::EventFlags::RDHUP.bits() == translate::RDHUP
+        && epoll::EventFlags::HUP.bits() == translate::HUP
+        && epoll::EventFlags::ERR.bits() == translate::ERR
+        && epoll::EventFlags::PRI.bits() == translate::PRI
+);
 
 /// What `open` asks for; the kernel adds HUP and ERR unasked.
 const INTEREST: epoll::EventFlags = epoll::EventFlags::IN
@@ -34,6 +42,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(i32::MAX as u64);
 
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
+/// Bits of a key's generation that come back with an event: all.
+pub const FDSEQ_BITS: u32 = netpoll_core::poll_key::FDSEQ_BITS;
+
 /// One epoll descriptor and its break. All methods take `&self`; any thread may call them at any time.
 #[derive(Debug)]
 pub struct Poller {
@@ -42,9 +53,14 @@ pub struct Poller {
     eventfd: OwnedFd,
     /// Set once it is known that `epoll_pwait2` must not or cannot be called.
     without_pwait2: OnceLock<()>,
+    /// What the door keeps of a poller: nothing, in an ordinary build.
+    door: door::Watch,
 }
 
 impl Poller {
+    /// Each change is reported, whether anybody has armed for it or not.
+    pub const EDGES: bool = true;
+
     /// Makes a poller whose first wait with a positive timeout finds out whether the kernel has `epoll_pwait2`.
     ///
     /// # Errors
@@ -62,12 +78,18 @@ impl Poller {
     ///
     /// As [`init`](Poller::init).
     pub fn init_with(probe: bool) -> io::Result<Poller> {
-        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
-        let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let data = epoll::EventData::new_u64(PollKey::BREAK.to_bits());
-        epoll::add(&epoll, &eventfd, data, epoll::EventFlags::IN)?;
+        let epoll = retry_on_intr(|| {
+            door::ask_new(Call::PollerInit)?;
+            epoll::create(epoll::CreateFlags::CLOEXEC)
+        })?;
+        let eventfd = retry_on_intr(|| {
+            door::ask_new(Call::PollerInit)?;
+            eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+        })?;
+        add(&epoll, eventfd.as_fd(), PollKey::BREAK, epoll::EventFlags::IN)?;
         let without_pwait2 = if probe { OnceLock::new() } else { OnceLock::from(()) };
-        Ok(Poller { epoll, eventfd, without_pwait2 })
+        let door = door::Watch::new(eventfd.as_fd())?;
+        Ok(Poller { epoll, eventfd, without_pwait2, door })
     }
 
     /// Watches `fd` in both directions under `key`. What it is ready for already is reported by the next wait.
@@ -77,7 +99,9 @@ impl Poller {
     /// `EPERM` when the descriptor cannot be polled (a regular file, a directory), `EEXIST` when it is open here
     /// already, `ENOSPC` or `ENOMEM` when the kernel has no room.
     pub fn open(&self, fd: BorrowedFd<'_>, key: PollKey) -> io::Result<()> {
-        Ok(epoll::add(&self.epoll, fd, epoll::EventData::new_u64(key.to_bits()), INTEREST)?)
+        add(&self.epoll, fd, key, INTEREST)?;
+        self.door.opened(fd, key);
+        Ok(())
     }
 
     /// Stops watching `fd`. Events that another thread's `wait` copied out before are still on their way; their
@@ -87,7 +111,12 @@ impl Poller {
     ///
     /// `ENOENT` when it is not open here.
     pub fn close(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
-        Ok(epoll::delete(&self.epoll, fd)?)
+        self.door.closing(fd);
+        let deleted = retry_on_intr(|| {
+            door::ask(Call::PollerClose, fd)?;
+            epoll::delete(&self.epoll, fd)
+        });
+        Ok(door::told(Call::PollerClose, fd, deleted)?)
     }
 
     /// Nothing, on an edge-triggered kernel: `open` has armed both directions for good.
@@ -95,6 +124,7 @@ impl Poller {
     /// # Errors
     ///
     /// None here; backends that report each event only once ask the kernel again.
+    #[inline(always)]
     pub fn arm(&self, _fd: BorrowedFd<'_>, _key: PollKey, _mode: Mode) -> io::Result<()> {
         Ok(())
     }
@@ -115,13 +145,26 @@ impl Poller {
     /// The kernel's, none of which a sound process meets. `events` is valid even then and holds all that was taken
     /// from the kernel: after an error in consuming the break there may be some, and their edges do not come again.
     pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<bool> {
+        let broken = self.wait_kernel(events, self.door.shorten(timeout), timeout != Some(Duration::ZERO));
+        let kernel = events.buffer[..events.len].iter().map(event);
+        self.door.disturb(&mut events.disturbed, events.limit, kernel);
+        broken
+    }
+
+    /// The kernel's part of [`wait`](Poller::wait): `blocking` says that a break is this call's to consume.
+    #[inline(always)]
+    fn wait_kernel(
+        &self,
+        events: &mut Events,
+        timeout: Option<Duration>,
+        blocking: bool,
+    ) -> io::Result<bool> {
         events.len = 0;
         let room = &mut events.buffer[..events.limit];
-        let blocking = timeout != Some(Duration::ZERO);
         events.len = match timeout {
             None => self.wait_plain(room, None)?,
-            Some(timeout) if blocking => self.wait_timed(room, timeout.min(LONGEST_WAIT))?,
-            Some(_) => self.wait_plain(room, Some(&AT_ONCE))?,
+            Some(Duration::ZERO) => self.wait_plain(room, Some(&AT_ONCE))?,
+            Some(timeout) => self.wait_timed(room, timeout.min(LONGEST_WAIT))?,
         };
         if events.remove_break() && blocking { self.drain() } else { Ok(false) }
     }
@@ -133,7 +176,11 @@ impl Poller {
     ///
     /// The kernel's, none of which a sound process meets: a full counter means that a break is pending already.
     pub fn wake(&self) -> io::Result<()> {
-        match retry_on_intr(|| write(&self.eventfd, &1_u64.to_ne_bytes())) {
+        let written = retry_on_intr(|| {
+            door::ask(Call::Break, self.eventfd.as_fd())?;
+            write(&self.eventfd, &1_u64.to_ne_bytes())
+        });
+        match written {
             Ok(_) | Err(Errno::AGAIN) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
@@ -147,14 +194,18 @@ impl Poller {
 
     /// `epoll_wait` forever or not at all; a signal restarts it.
     fn wait_plain(&self, room: &mut [epoll::Event], timeout: Option<&Timespec>) -> io::Result<usize> {
-        Ok(retry_on_intr(|| epoll::wait(&self.epoll, &mut *room, timeout))?)
+        Ok(retry_on_intr(|| {
+            door::ask(Call::PollerWait, self.epoll.as_fd())?;
+            epoll::wait(&self.epoll, &mut *room, timeout)
+        })?)
     }
 
     /// A positive timeout, in one call if the kernel has it. The first such call is the probe: where it is absent it
     /// fails without having waited.
     fn wait_timed(&self, room: &mut [epoll::Event], timeout: Duration) -> io::Result<usize> {
         if self.without_pwait2.get().is_none() {
-            let result = libc_room::epoll_pwait2(self.epoll.as_fd(), room, timeout);
+            let asked = door::ask(Call::PollerWait, self.epoll.as_fd()).map_err(io::Error::from);
+            let result = asked.and_then(|()| epoll_pwait2(self.epoll.as_fd(), room, timeout));
             match result.as_ref().err().and_then(Errno::from_io_error) {
                 Some(Errno::INTR) => return Ok(0),
                 Some(Errno::NOSYS | Errno::PERM) => self.without_pwait2.get_or_init(|| ()),
@@ -168,7 +219,8 @@ impl Poller {
     /// Between the two another thread may have taken them: none are left then, and the caller waits again.
     fn wait_by_poll(&self, room: &mut [epoll::Event], timeout: Duration) -> io::Result<usize> {
         let timeout = Timespec { tv_sec: timeout.as_secs() as _, tv_nsec: timeout.subsec_nanos() as _ };
-        match poll(&mut [PollFd::new(&self.epoll, PollFlags::IN)], Some(&timeout)) {
+        let asked = door::ask(Call::PollerWait, self.epoll.as_fd());
+        match asked.and_then(|()| poll(&mut [PollFd::new(&self.epoll, PollFlags::IN)], Some(&timeout))) {
             Ok(0) | Err(Errno::INTR) => Ok(0),
             Ok(_) => self.wait_plain(room, Some(&AT_ONCE)),
             Err(errno) => Err(errno.into()),
@@ -178,7 +230,11 @@ impl Poller {
     /// Reads the eventfd empty. False if another blocking wait was faster: the break is then its own to report.
     fn drain(&self) -> io::Result<bool> {
         let mut count = [0; size_of::<u64>()];
-        match retry_on_intr(|| read(&self.eventfd, &mut count)) {
+        let drained = retry_on_intr(|| {
+            door::ask(Call::Drain, self.eventfd.as_fd())?;
+            read(&self.eventfd, &mut count)
+        });
+        match drained {
             Ok(_) => Ok(true),
             Err(Errno::AGAIN) => Ok(false),
             Err(errno) => Err(errno.into()),
@@ -193,6 +249,8 @@ pub struct Events {
     len: usize,
     /// 1..=capacity.
     limit: usize,
+    /// What the door makes of the kernel's events: nothing, in an ordinary build.
+    disturbed: door::Batch,
 }
 
 impl Events {
@@ -203,7 +261,7 @@ impl Events {
     pub fn with_capacity(capacity: usize) -> Self {
         let capacity = capacity.clamp(1, Events::MAX_CAPACITY);
         let empty = epoll::Event { flags: epoll::EventFlags::empty(), data: epoll::EventData::new_u64(0) };
-        Events { buffer: vec![empty; capacity], len: 0, limit: capacity }
+        Events { buffer: vec![empty; capacity], len: 0, limit: capacity, disturbed: door::Batch::default() }
     }
 
     /// Lets every later wait return at most `limit` events, clamped to 1..=capacity. What is left over stays with
@@ -214,12 +272,12 @@ impl Events {
 
     /// How many events the last wait returned, the break not counted.
     pub fn len(&self) -> usize {
-        self.len
+        self.disturbed.len().unwrap_or(self.len)
     }
 
     /// The last wait returned no events.
     pub fn is_empty(&self) -> bool {
-        self.len == 0
+        self.len() == 0
     }
 
     /// Event `index` of the last wait.
@@ -228,12 +286,15 @@ impl Events {
     ///
     /// Unless `index < len()`.
     pub fn get(&self, index: usize) -> Event {
-        event(&self.buffer[..self.len][index])
+        match self.disturbed.get(index) {
+            Some(event) => event,
+            None => event(&self.buffer[..self.len][index]),
+        }
     }
 
     /// The events of the last wait in the kernel's order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Event> + '_ {
-        self.buffer[..self.len].iter().map(event)
+        (0..self.len()).map(|index| self.get(index))
     }
 
     /// Takes the break out, if it is there, and keeps the others in order.
@@ -254,35 +315,16 @@ impl std::fmt::Debug for Events {
     }
 }
 
+/// Adds one descriptor to an epoll.
+fn add(epoll: &OwnedFd, fd: BorrowedFd<'_>, key: PollKey, interest: epoll::EventFlags) -> io::Result<()> {
+    Ok(retry_on_intr(|| {
+        door::ask(Call::PollerOpen, fd)?;
+        epoll::add(epoll, fd, epoll::EventData::new_u64(key.to_bits()), interest)
+    })?)
+}
+
 /// The kernel's record is packed on x86-64, hence the copy before any method sees a field.
 fn event(event: &epoll::Event) -> Event {
     let epoll::Event { flags, data, .. } = *event;
-    translate(data.u64(), flags.bits())
-}
-
-/// What epoll's bits mean, as Go reads them:
-///
-/// | bits | read side | write side | flag |
-/// |---|---|---|---|
-/// | IN | ready | | |
-/// | OUT | | ready | |
-/// | RDHUP | ready | | `read_hup` |
-/// | HUP | ready | ready | `hup` |
-/// | ERR | ready | ready | `err`, and `event_err` if there is nothing else |
-/// | PRI | | | `urgent` |
-///
-/// Others are ignored. `data` is the key that was given to [`Poller::open`].
-pub fn translate(data: u64, bits: u32) -> Event {
-    let any = |mask: u32| bits & mask != 0;
-    Event {
-        key: PollKey::from_bits(data),
-        modes: Modes { read: any(IN | RDHUP | HUP | ERR), write: any(OUT | HUP | ERR) },
-        flags: EventFlags {
-            event_err: bits == ERR,
-            read_hup: any(RDHUP),
-            hup: any(HUP),
-            err: any(ERR),
-            urgent: any(PRI),
-        },
-    }
+    translate::translate(data.u64(), flags.bits())
 }

@@ -2,52 +2,37 @@
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::time::Duration;
 
-use rustix::event::epoll;
+use libc::c_int;
+use rustix::io::Errno;
 
-/// The kernel's `struct __kernel_timespec`: 64 bits each on every architecture, unlike libc's `timespec`.
-#[repr(C)]
-struct KernelTimespec {
-    tv_sec: i64,
-    tv_nsec: i64,
+/// setsockopt(2) of an option that rustix does not have.
+pub(super) fn set_option(fd: BorrowedFd<'_>, level: c_int, name: c_int, value: &[u8]) -> Result<(), Errno> {
+    let length = libc::socklen_t::try_from(value.len()).map_err(|_| Errno::INVAL)?;
+    // SAFETY: INV-7 keeps `fd` open through the borrow. The kernel reads `length` bytes of `value`, which has as many,
+    // and copies them, however they are aligned.
+    let result = unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, value.as_ptr().cast(), length) };
+    if result == 0 { Ok(()) } else { Err(last_errno()) }
 }
 
-// The kernel writes `struct epoll_event` where rustix's type is read.
-const _: () = assert!(size_of::<epoll::Event>() == size_of::<libc::epoll_event>());
-const _: () =
-    assert!(std::mem::offset_of!(epoll::Event, data) == std::mem::offset_of!(libc::epoll_event, u64));
+/// getsockopt(2) of an option that rustix does not have; returns how many bytes of `value` the kernel filled.
+pub(super) fn option(
+    fd: BorrowedFd<'_>,
+    level: c_int,
+    name: c_int,
+    value: &mut [u8],
+) -> Result<usize, Errno> {
+    let mut length = libc::socklen_t::try_from(value.len()).map_err(|_| Errno::INVAL)?;
+    // SAFETY: INV-7 keeps `fd` open through the borrow. The kernel writes at most `length` bytes into `value`, which is
+    // borrowed exclusively and has as many, and their count into `length`.
+    let result =
+        unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, value.as_mut_ptr().cast(), &raw mut length) };
+    if result != 0 {
+        return Err(last_errno());
+    }
+    Ok(usize::try_from(length).map_or(value.len(), |length| length.min(value.len())))
+}
 
-/// `epoll_pwait2`: epoll_wait with a timeout in nanoseconds, no signal mask. rustix offers it only by forcing it on
-/// every wait (`linux_5_11`), which breaks older kernels.
-///
-/// Returns how many of `events`, from the front, were filled. `timeout` must be at most `i64::MAX` seconds, else
-/// the call fails with `InvalidInput`; so does an empty `events`. ENOSYS (Linux before 5.11) and EPERM (seccomp)
-/// mean that the call is not to be had.
-pub(super) fn epoll_pwait2(
-    epoll: BorrowedFd<'_>,
-    events: &mut [epoll::Event],
-    timeout: Duration,
-) -> io::Result<usize> {
-    let Ok(tv_sec) = i64::try_from(timeout.as_secs()) else {
-        return Err(io::ErrorKind::InvalidInput.into());
-    };
-    let timeout = KernelTimespec { tv_sec, tv_nsec: i64::from(timeout.subsec_nanos()) };
-    let room = libc::c_int::try_from(events.len()).unwrap_or(libc::c_int::MAX);
-    // SAFETY: INV-7 keeps `epoll` open through the borrow. The kernel writes at most `room` entries into `events`,
-    // which is borrowed exclusively, is at least that long and whose type takes any bits; it reads `timeout`, which
-    // outlives the call. A null signal mask leaves the mask alone and its size unread.
-    let filled = unsafe {
-        libc::syscall(
-            libc::SYS_epoll_pwait2,
-            epoll.as_raw_fd(),
-            events.as_mut_ptr(),
-            room,
-            &raw const timeout,
-            std::ptr::null::<libc::sigset_t>(),
-            0_usize,
-        )
-    };
-    // Negative is the only failure: the count is at most `room`.
-    usize::try_from(filled).map_err(|_| io::Error::last_os_error())
+fn last_errno() -> Errno {
+    Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)
 }

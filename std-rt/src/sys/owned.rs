@@ -3,6 +3,10 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
+use rustix::io::Errno;
+
+use super::{Address, Call, address, door};
+
 /// A descriptor under an fdMutex, and what becomes of its number at the end.
 pub trait Source {
     /// The descriptor, for one call of the kernel under a reference of its fdMutex (INV-7).
@@ -46,6 +50,7 @@ impl SharedFd {
     }
 
     /// The descriptor, for one call of the kernel.
+    #[inline]
     pub fn borrow(&self) -> BorrowedFd<'_> {
         // SAFETY: INV-7: `raw` is open and stays so while `self` is borrowed, because who calls `close` has promised
         // that no use of `self` comes after it or runs beside it. -1, the one value with a meaning of its own, cannot
@@ -87,12 +92,13 @@ impl SharedFd {
     /// is alive, and neither `borrow`, `into_owned` nor `close` is called on this value again.
     pub unsafe fn close(&self) -> io::Result<()> {
         // SAFETY: INV-7, passed on by the caller: `raw` is open, ours, and nobody uses it now or later.
-        if unsafe { libc::close(self.raw) } == 0 {
-            return Ok(());
-        }
-        match io::Error::last_os_error() {
-            interrupted if interrupted.kind() == io::ErrorKind::Interrupted => Ok(()),
-            error => Err(error),
+        let closed = match unsafe { libc::close(self.raw) } {
+            0 => Ok(()),
+            _ => Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO)),
+        };
+        match door::told(Call::Close, self.raw, closed) {
+            Ok(()) | Err(Errno::INTR) => Ok(()),
+            Err(errno) => Err(errno.into()),
         }
     }
 }
@@ -116,6 +122,18 @@ impl Source for SharedFd {
         // SAFETY: INV-7, passed on by the caller.
         unsafe { SharedFd::close(self) }
     }
+}
+
+/// The addresses of a socket and of its peer, by a number that nobody holds: for reports. Who asks finds out afterwards
+/// whether the number was the socket's all the time, and forgets the answer if not.
+pub fn ends_of(raw: RawFd) -> (Option<Address>, Option<Address>) {
+    if raw < 0 {
+        return (None, None);
+    }
+    // SAFETY: the one exception to INV-7. The number is not -1; if it has been closed, or is somebody else's by now, the two
+    // calls below say so or name another's addresses, and change nothing for anybody.
+    let fd = unsafe { BorrowedFd::borrow_raw(raw) };
+    (address::local_address(fd).ok(), address::peer_address(fd).ok())
 }
 
 /// A descriptor inside a value of the user's, which closes it when it is dropped, and not before.

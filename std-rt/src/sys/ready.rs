@@ -7,6 +7,9 @@ use netpoll_core::poll_key::Mode;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::retry_on_intr;
 
+use super::rdhup::RDHUP;
+use super::{Call, door};
+
 /// Whether a call in this direction would find something now: bytes, a connection, room, the end of the stream, an
 /// error. poll(2) with a zero timeout, which reads nothing and never waits.
 ///
@@ -19,10 +22,13 @@ use rustix::io::retry_on_intr;
 pub fn is_ready(fd: BorrowedFd<'_>, mode: Mode) -> io::Result<bool> {
     const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
     let asked = match mode {
-        Mode::Read => PollFlags::IN | PollFlags::RDHUP,
+        Mode::Read => PollFlags::IN | RDHUP,
         Mode::Write => PollFlags::OUT,
     };
     // Hang-ups and errors are reported unasked.
-    let found = retry_on_intr(|| poll(&mut [PollFd::from_borrowed_fd(fd, asked)], Some(&AT_ONCE)))?;
+    let found = retry_on_intr(|| {
+        door::ask(Call::Look, fd)?;
+        poll(&mut [PollFd::from_borrowed_fd(fd, asked)], Some(&AT_ONCE))
+    })?;
     Ok(found > 0)
 }

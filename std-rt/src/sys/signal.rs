@@ -1,1 +1,151 @@
 //! Signals, as bytes in a pipe.
+//!
+//! A signalfd would do without a handler, but only in a process whose every thread blocks the signal. Threads that were
+//! started before the runtime, by a library or by `main`, do not; the kernel gives the signal to one of them, and its
+//! default action ends the process. A handler works whichever thread is interrupted.
+//!
+//! The crate signal-hook-registry owns the handler, because there is one for each signal in a process: it keeps the list
+//! of who wants to be told, and calls on whatever handler was there before.
+//!
+//! - **INV-301** An action that is handed to the registry makes one write(2) on a descriptor of its own and nothing else:
+//!   no allocation, no lock, no panic, and not the door, whose table of faults has a lock. The registry itself keeps
+//!   `errno` as it was.
+
+use std::ffi::c_int;
+use std::fmt;
+use std::io::{self, ErrorKind};
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use signal_hook_registry::{FORBIDDEN, SigId};
+
+use super::socket;
+
+/// Which signal.
+///
+/// Those with a name here are the ones that programs listen to; [`from_raw`](SignalKind::from_raw) takes any number.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SignalKind(c_int);
+
+impl SignalKind {
+    /// `SIGALRM`: a timer of alarm(2) or setitimer(2) is over.
+    pub const ALARM: Self = Self(libc::SIGALRM);
+    /// `SIGCHLD`: a child process has ended or stopped.
+    pub const CHILD: Self = Self(libc::SIGCHLD);
+    /// `SIGHUP`: the terminal is gone; a daemon reads its configuration again.
+    pub const HANGUP: Self = Self(libc::SIGHUP);
+    /// `SIGINT`: Ctrl-C.
+    pub const INTERRUPT: Self = Self(libc::SIGINT);
+    /// `SIGQUIT`: Ctrl-\.
+    pub const QUIT: Self = Self(libc::SIGQUIT);
+    /// `SIGTERM`: the polite request to end.
+    pub const TERMINATE: Self = Self(libc::SIGTERM);
+    /// `SIGUSR1`.
+    pub const USER1: Self = Self(libc::SIGUSR1);
+    /// `SIGUSR2`.
+    pub const USER2: Self = Self(libc::SIGUSR2);
+    /// `SIGWINCH`: the terminal's window has another size.
+    pub const WINDOW_CHANGE: Self = Self(libc::SIGWINCH);
+
+    /// The signal of a number. One that cannot be listened to is refused by [`signal`](crate::signal::signal).
+    pub const fn from_raw(number: i32) -> Self {
+        Self(number)
+    }
+
+    /// Its number on this system.
+    pub const fn as_raw(self) -> i32 {
+        self.0
+    }
+
+    /// Its name, if it is one of those above.
+    fn name(self) -> Option<&'static str> {
+        let names = [
+            (Self::ALARM, "SIGALRM"),
+            (Self::CHILD, "SIGCHLD"),
+            (Self::HANGUP, "SIGHUP"),
+            (Self::INTERRUPT, "SIGINT"),
+            (Self::QUIT, "SIGQUIT"),
+            (Self::TERMINATE, "SIGTERM"),
+            (Self::USER1, "SIGUSR1"),
+            (Self::USER2, "SIGUSR2"),
+            (Self::WINDOW_CHANGE, "SIGWINCH"),
+        ];
+        names.into_iter().find_map(|(kind, name)| (kind == self).then_some(name))
+    }
+}
+
+impl fmt::Display for SignalKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.name() {
+            Some(name) => f.write_str(name),
+            None => write!(f, "signal {}", self.0),
+        }
+    }
+}
+
+impl fmt::Debug for SignalKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// While it lives, each signal of its kind becomes a byte in its pipe.
+#[derive(Debug)]
+pub struct Registration {
+    id: SigId,
+}
+
+impl Drop for Registration {
+    /// The writing end of the pipe is closed when this returns: the registry waits for a handler that is at it.
+    fn drop(&mut self) {
+        // False if somebody else has cleared the signal's whole list, which is as good.
+        signal_hook_registry::unregister(self.id);
+    }
+}
+
+/// From now on each signal of `kind` becomes a byte in a pipe, whose two ends do not block. The signal's default action is
+/// gone for the rest of the process. The reading end is closed after the registration has ended, or a signal in between
+/// would raise `SIGPIPE`.
+///
+/// # Errors
+///
+/// `InvalidInput` for a signal that no program can handle, or none safely; nothing is registered then and the pipe's end
+/// is closed.
+pub fn listen(kind: SignalKind, writer: OwnedFd) -> io::Result<Registration> {
+    if FORBIDDEN.contains(&kind.0) {
+        return Err(not_for_listening(kind));
+    }
+    let tell = move || {
+        // Nobody can be told of an error here, and there is none but that the pipe is full.
+        let _ = rustix::io::write(&writer, &[0]);
+    };
+    // SAFETY: INV-301: `tell` makes one write(2), on a descriptor that it owns and that does not block.
+    let registered = unsafe { signal_hook_registry::register(kind.0, tell) };
+    match registered {
+        Ok(id) => Ok(Registration { id }),
+        Err(error) if error.kind() == ErrorKind::InvalidInput => Err(not_for_listening(kind)),
+        Err(error) => Err(error),
+    }
+}
+
+fn not_for_listening(kind: SignalKind) -> io::Error {
+    io::Error::new(ErrorKind::InvalidInput, format!("{kind} is not a signal that a program can listen to"))
+}
+
+/// Takes all bytes out of the pipe: as many signals as have come count as one.
+///
+/// # Errors
+///
+/// `WouldBlock` if none has come; `UnexpectedEof` if another part of the program has cleared the signal's list of
+/// listeners, so that none will come.
+pub fn take(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let mut bytes = [0; 64];
+    let mut taken = socket::read(fd, &mut bytes)?.n;
+    if taken == 0 {
+        return Err(ErrorKind::UnexpectedEof.into());
+    }
+    while taken == bytes.len() {
+        // Some have been taken, so an error, first of all that there are no more, is for the next call to find.
+        taken = socket::read(fd, &mut bytes).map_or(0, |read| read.n);
+    }
+    Ok(())
+}

@@ -10,8 +10,9 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
 use rustix::io::{Errno, fcntl_dupfd_cloexec, ioctl_fionbio, readv, retry_on_intr};
-use rustix::net::{self, AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketFlags, SocketType};
+use rustix::net::{self, AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketType};
 
+use super::socket_birth::{self, SENT};
 pub use super::socket_options::*;
 use super::{Call, door};
 
@@ -20,8 +21,6 @@ pub const MAX_RW: usize = 1 << 30;
 
 /// The most slices that one vectored call passes to the kernel (`IOV_MAX`).
 pub const MAX_SLICES: usize = 1024;
-
-const AT_BIRTH: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);
 
 /// The address family of a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,17 +89,26 @@ pub fn socket(domain: Domain, kind: Kind) -> io::Result<OwnedFd> {
         Kind::Datagram => SocketType::DGRAM,
         Kind::Seqpacket => SocketType::SEQPACKET,
     };
-    Ok(net::socket_with(family, kind, AT_BIRTH, None)?)
+    Ok(retry_on_intr(|| {
+        door::ask_new(Call::Socket)?;
+        socket_birth::socket(family, kind)
+    })?)
 }
 
 /// Gives the socket its local address; port 0 lets the kernel choose.
 pub fn bind(fd: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<()> {
-    Ok(net::bind(fd, address)?)
+    Ok(retry_on_intr(|| {
+        door::ask(Call::Bind, fd)?;
+        net::bind(fd, address)
+    })?)
 }
 
 /// Starts accepting; the kernel queues up to `backlog` connections, at most its own limit ([`somaxconn`]).
 pub fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
-    Ok(net::listen(fd, backlog)?)
+    Ok(retry_on_intr(|| {
+        door::ask(Call::Listen, fd)?;
+        net::listen(fd, backlog)
+    })?)
 }
 
 /// Takes one connection of an IP listener from the queue, with the peer's address.
@@ -110,7 +118,10 @@ pub fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
 /// `ECONNABORTED` is handed up like any other; whether to take the next one is decided above. `EAFNOSUPPORT` if the
 /// peer's address is not of IP: that connection is closed again.
 pub fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
-    let (connection, peer) = retry_on_intr(|| net::acceptfrom_with(fd, AT_BIRTH))?;
+    let (connection, peer) = retry_on_intr(|| {
+        door::ask(Call::Accept, fd)?;
+        socket_birth::accept(fd)
+    })?;
     let peer = peer.ok_or(Errno::AFNOSUPPORT)?;
     Ok((connection, SocketAddr::try_from(peer)?))
 }
@@ -121,7 +132,8 @@ pub fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
 ///
 /// The refusals that are known at once. Those that take time come from [`socket_error`].
 pub fn connect(fd: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<Connect> {
-    match net::connect(fd, address) {
+    door::ask(Call::Connect, fd)?;
+    match door::told(Call::Connect, fd, net::connect(fd, address)) {
         Ok(()) | Err(Errno::ISCONN) => Ok(Connect::Done),
         Err(Errno::INPROGRESS | Errno::ALREADY | Errno::INTR) => Ok(Connect::InProgress),
         Err(errno) => Err(errno.into()),
@@ -130,7 +142,11 @@ pub fn connect(fd: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<Connect> 
 
 /// The error that is queued on the socket (`SO_ERROR`), which this call takes from it.
 pub fn socket_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
-    Ok(net::sockopt::socket_error(fd)?.err().map(io::Error::from))
+    let queued = retry_on_intr(|| {
+        door::ask(Call::SocketError, fd)?;
+        net::sockopt::socket_error(fd)
+    })?;
+    Ok(queued.err().map(io::Error::from))
 }
 
 /// The address of the other end.
@@ -139,8 +155,11 @@ pub fn socket_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
 ///
 /// `ENOTCONN` if there is none (yet); `EAFNOSUPPORT` if the address is not of IP.
 pub fn peer_name(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
-    let address = net::getpeername(fd)?.ok_or(Errno::AFNOSUPPORT)?;
-    Ok(address.try_into()?)
+    let address = retry_on_intr(|| {
+        door::ask(Call::PeerName, fd)?;
+        net::getpeername(fd)
+    })?;
+    Ok(address.ok_or(Errno::AFNOSUPPORT)?.try_into()?)
 }
 
 /// The local address.
@@ -149,7 +168,11 @@ pub fn peer_name(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
 ///
 /// `EAFNOSUPPORT` if it is not of IP.
 pub fn sock_name(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
-    Ok(net::getsockname(fd)?.try_into()?)
+    let address = retry_on_intr(|| {
+        door::ask(Call::SockName, fd)?;
+        net::getsockname(fd)
+    })?;
+    Ok(address.try_into()?)
 }
 
 /// Ends one or both directions of a connection; the descriptor stays open.
@@ -159,12 +182,18 @@ pub fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
         Shutdown::Write => net::Shutdown::Write,
         Shutdown::Both => net::Shutdown::Both,
     };
-    Ok(net::shutdown(fd, how)?)
+    Ok(retry_on_intr(|| {
+        door::ask(Call::Shutdown, fd)?;
+        net::shutdown(fd, how)
+    })?)
 }
 
 /// Switches non-blocking mode, of the open file description and so of every duplicate.
 pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
-    Ok(retry_on_intr(|| ioctl_fionbio(fd, on))?)
+    Ok(retry_on_intr(|| {
+        door::ask(Call::SetNonblocking, fd)?;
+        ioctl_fionbio(fd, on)
+    })?)
 }
 
 /// A second number for the same open file, close-on-exec.
@@ -180,6 +209,7 @@ pub fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
 }
 
 /// Reads from a socket, at most [`MAX_RW`] bytes.
+#[inline]
 pub fn recv(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Read> {
     recv_with(fd, buffer, RecvFlags::empty())
 }
@@ -189,6 +219,7 @@ pub fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Read> {
     recv_with(fd, buffer, RecvFlags::PEEK)
 }
 
+#[inline]
 fn recv_with(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: RecvFlags) -> io::Result<Read> {
     let asked = door::cut(Call::Recv, fd, buffer.len().min(MAX_RW));
     let buffer = &mut buffer[..asked];
@@ -201,57 +232,94 @@ fn recv_with(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: RecvFlags) -> io::Res
 
 /// Writes to a socket, at most [`MAX_RW`] bytes; returns how many were taken. Raises no `SIGPIPE`: a peer that is
 /// gone is `EPIPE`.
+#[inline]
 pub fn send(fd: BorrowedFd<'_>, buffer: &[u8]) -> io::Result<usize> {
-    let buffer = &buffer[..buffer.len().min(MAX_RW)];
-    Ok(retry_on_intr(|| net::send(fd, buffer, SendFlags::NOSIGNAL))?)
+    let buffer = &buffer[..door::cut(Call::Send, fd, buffer.len().min(MAX_RW))];
+    Ok(retry_on_intr(|| {
+        door::ask(Call::Send, fd)?;
+        net::send(fd, buffer, SENT)
+    })?)
 }
 
 /// Sends one urgent byte (`MSG_OOB`), at whose mark the other side's reads stop.
 pub fn send_urgent(fd: BorrowedFd<'_>, byte: u8) -> io::Result<()> {
-    retry_on_intr(|| net::send(fd, &[byte], SendFlags::NOSIGNAL | SendFlags::OOB))?;
+    retry_on_intr(|| {
+        door::ask(Call::Send, fd)?;
+        net::send(fd, &[byte], SENT | SendFlags::OOB)
+    })?;
     Ok(())
 }
 
 /// Reads from any descriptor, at most [`MAX_RW`] bytes.
 pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Read> {
-    let asked = buffer.len().min(MAX_RW);
+    let asked = door::cut(Call::Read, fd, buffer.len().min(MAX_RW));
     let buffer = &mut buffer[..asked];
-    let n = retry_on_intr(|| rustix::io::read(fd, &mut *buffer))?;
+    let n = retry_on_intr(|| {
+        door::ask(Call::Read, fd)?;
+        rustix::io::read(fd, &mut *buffer)
+    })?;
     Ok(Read::of(n, asked))
 }
 
 /// Writes to any descriptor, at most [`MAX_RW`] bytes; returns how many were taken. On a pipe without a reader the
 /// kernel raises `SIGPIPE`, which Rust programs ignore by default, and returns `EPIPE`.
 pub fn write(fd: BorrowedFd<'_>, buffer: &[u8]) -> io::Result<usize> {
-    let buffer = &buffer[..buffer.len().min(MAX_RW)];
-    Ok(retry_on_intr(|| rustix::io::write(fd, buffer))?)
+    let buffer = &buffer[..door::cut(Call::Write, fd, buffer.len().min(MAX_RW))];
+    Ok(retry_on_intr(|| {
+        door::ask(Call::Write, fd)?;
+        rustix::io::write(fd, buffer)
+    })?)
+}
+
+/// Writes several buffers to any descriptor, as [`write`] and [`sendv`] do.
+pub fn writev(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+    let Some(mut batch) = Batch::of(buffers.iter().map(|buffer| buffer.len())) else {
+        return Ok(0);
+    };
+    batch.shorten(door::cut(Call::Write, fd, batch.bytes), |place| buffers[place].len());
+    let buffers = &buffers[batch.first..batch.end];
+    if let [single] = buffers {
+        return write(fd, single);
+    }
+    Ok(retry_on_intr(|| {
+        door::ask(Call::Write, fd)?;
+        rustix::io::writev(fd, buffers)
+    })?)
 }
 
 /// Reads into several buffers, in order, at most [`MAX_SLICES`] of them and [`MAX_RW`] bytes.
 pub fn recvv(fd: BorrowedFd<'_>, buffers: &mut [IoSliceMut<'_>]) -> io::Result<Read> {
-    let Some(batch) = Batch::of(buffers.iter().map(|buffer| buffer.len())) else {
+    let Some(mut batch) = Batch::of(buffers.iter().map(|buffer| buffer.len())) else {
         return Ok(Read::of(0, 0));
     };
+    batch.shorten(door::cut(Call::Read, fd, batch.bytes), |place| buffers[place].len());
     let buffers = &mut buffers[batch.first..batch.end];
     if let [single] = buffers {
         return read(fd, single);
     }
-    let n = retry_on_intr(|| readv(fd, &mut *buffers))?;
+    let n = retry_on_intr(|| {
+        door::ask(Call::Read, fd)?;
+        readv(fd, &mut *buffers)
+    })?;
     Ok(Read::of(n, batch.bytes))
 }
 
 /// Writes several buffers, in order, at most [`MAX_SLICES`] of them and [`MAX_RW`] bytes; returns how many bytes
 /// were taken. Raises no `SIGPIPE`.
 pub fn sendv(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-    let Some(batch) = Batch::of(buffers.iter().map(|buffer| buffer.len())) else {
+    let Some(mut batch) = Batch::of(buffers.iter().map(|buffer| buffer.len())) else {
         return Ok(0);
     };
+    batch.shorten(door::cut(Call::Send, fd, batch.bytes), |place| buffers[place].len());
     let buffers = &buffers[batch.first..batch.end];
     if let [single] = buffers {
         return send(fd, single);
     }
     let mut nothing = SendAncillaryBuffer::default();
-    Ok(retry_on_intr(|| net::sendmsg(fd, buffers, &mut nothing, SendFlags::NOSIGNAL))?)
+    Ok(retry_on_intr(|| {
+        door::ask(Call::Send, fd)?;
+        net::sendmsg(fd, buffers, &mut nothing, SENT)
+    })?)
 }
 
 /// The slices `first..end` that one vectored call passes on, and their sum.
@@ -278,6 +346,15 @@ impl Batch {
             batch = Batch { first, end: place + 1, bytes };
         }
         Some(batch)
+    }
+
+    /// Leaves out slices at the end until the sum is at most `bytes` or one slice is left, which the scalar call caps.
+    #[inline(always)]
+    fn shorten(&mut self, bytes: usize, length: impl Fn(usize) -> usize) {
+        while bytes < self.bytes && self.first + 1 < self.end {
+            self.end -= 1;
+            self.bytes -= length(self.end);
+        }
     }
 }
 

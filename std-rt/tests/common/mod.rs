@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use netpoll_core::counter::Counter;
 use netpoll_rt::net::{TcpListener, TcpStream};
+use netpoll_rt::sys::Poller;
 use netpoll_rt::{Handle, JoinHandle, Runtime, is_closed, spawn, yield_now};
 
 /// Longer than any step of any test may take: who runs into it has found a hang.
@@ -50,8 +51,18 @@ pub fn on(workers: &[usize], body: impl AsyncFn()) {
         drop(watch);
         assert_nothing_left(&handle);
         drop(handle);
-        assert_eq!(open_descriptors(), before, "descriptors of the process, {workers} workers");
+        assert_descriptors(&before, workers);
     }
+}
+
+/// The process has the descriptors that it had before. A thread of the blocking pool that woke the last task may still be
+/// in that call, and holds the runtime until it returns.
+fn assert_descriptors(before: &BTreeMap<String, String>, workers: usize) {
+    let limit = Instant::now() + LIMIT / 10;
+    while open_descriptors() != *before && Instant::now() < limit {
+        thread::yield_now();
+    }
+    assert_eq!(open_descriptors(), *before, "descriptors of the process, {workers} workers");
 }
 
 /// A runtime that has been dropped has given everything back.
@@ -61,12 +72,17 @@ pub fn assert_nothing_left(handle: &Handle) {
     assert_eq!(left, (0, 0, 0, 0), "tasks, waiters, descriptors, timers of {metrics:?}");
 }
 
-/// Number and target of every open descriptor, but for the one that reads the table.
+/// Number and target of every open descriptor, but for the one that reads the table. Without targets where there is no
+/// `/proc`: then with the one that reads, whose number is the first that is free.
 pub fn open_descriptors() -> BTreeMap<String, String> {
-    let entries = std::fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap());
+    let name =
+        |entry: io::Result<std::fs::DirEntry>| entry.unwrap().file_name().to_string_lossy().into_owned();
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else {
+        return std::fs::read_dir("/dev/fd").unwrap().map(|entry| (name(entry), String::new())).collect();
+    };
     let links = entries.filter_map(|entry| {
-        let target = std::fs::read_link(entry.path()).ok()?.to_string_lossy().into_owned();
-        Some((entry.file_name().to_string_lossy().into_owned(), target))
+        let target = std::fs::read_link(entry.as_ref().ok()?.path()).ok()?.to_string_lossy().into_owned();
+        Some((name(entry), target))
     });
     links.filter(|(_, target)| !target.ends_with("/fd")).collect()
 }
@@ -79,10 +95,15 @@ pub struct Watch {
 
 impl Watch {
     pub fn over(handle: Handle) -> Self {
+        Self::over_for(handle, LIMIT)
+    }
+
+    /// With a limit of its own, for a test that does many things.
+    pub fn over_for(handle: Handle, limit: Duration) -> Self {
         let (done, ended) = mpsc::channel::<()>();
         let name = thread::current().name().unwrap_or("a test").to_owned();
         let watch = move || {
-            if ended.recv_timeout(LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
+            if ended.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
                 // Not `eprintln`, which is kept for the end of a test that has none.
                 let _ = writeln!(io::stderr(), "{name} hangs: {:?}", handle.metrics());
                 std::process::abort();
@@ -117,6 +138,13 @@ pub async fn parked(n: usize) {
     until(&format!("{n} tasks are parked"), || handle.waiters() == n).await;
 }
 
+/// Returns once this thread's runtime has taken more than `before` events from the kernel. A backend that reports a change
+/// only to who waits for it takes none for this one, and there is nothing to be waited for.
+pub async fn reported(before: usize) {
+    let handle = Handle::try_current().unwrap();
+    until("the event has come", || !Poller::EDGES || handle.metrics().events > before).await;
+}
+
 /// As [`until`], for a thread without a runtime.
 pub fn until_blocking(what: &str, reached: impl Fn() -> bool) {
     let limit = Instant::now() + LIMIT / 2;
@@ -126,10 +154,15 @@ pub fn until_blocking(what: &str, reached: impl Fn() -> bool) {
     }
 }
 
-/// An address of the loopback network that no other process uses, so that a port which was given back stays free.
+/// An address of the loopback network that no other process uses, so that a port which was given back stays free. Only
+/// Linux answers to all of that network; elsewhere it is the one address that everybody has.
 pub fn own_address() -> SocketAddr {
     let [_, a, b, c] = std::process::id().to_be_bytes();
-    SocketAddr::from(([127, 64 + a % 64, b, c.max(2)], 0))
+    let own = [127, 64 + a % 64, b, c.max(2)];
+    SocketAddr::from((
+        if cfg!(any(target_os = "linux", target_os = "android")) { own } else { [127, 0, 0, 1] },
+        0,
+    ))
 }
 
 /// A listener on a port of its own.
@@ -153,6 +186,16 @@ pub async fn pair_with_std() -> (Arc<TcpStream>, std::net::TcpStream) {
     peer.set_read_timeout(Some(LIMIT)).unwrap();
     let (stream, _) = listener.accept().await.unwrap();
     (Arc::new(stream), peer)
+}
+
+/// A call of std, made again when a signal has interrupted it: std leaves that to who calls.
+pub fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
 }
 
 /// A task that makes one read of at most 64 bytes.

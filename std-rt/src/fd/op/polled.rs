@@ -22,6 +22,7 @@
 //! | hailing, and it was forgotten | the unlock | wakes in vain; nobody waits for the task to come |
 //! | parked | the future of an operation is dropped | it retracts only a parking of its own: while it holds the lock, no other is made |
 
+use std::convert::Infallible;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::task::{Context, Poll, Waker, ready};
@@ -30,6 +31,7 @@ use netpoll_core::fd_mutex::Lock;
 use netpoll_core::poll_key::Mode;
 
 use super::{Op, State, locked};
+use crate::budget;
 use crate::error;
 use crate::fd::queue::Hail;
 use crate::fd::{Fd, Kind};
@@ -81,6 +83,16 @@ impl<S: Source> Fd<S> {
     ) -> Poll<io::Result<T>> {
         Op::new(self, mode, move |fd| call(fd).map(Some)).poll_once(cx)
     }
+
+    /// Ready with the reason once no operation in this direction will succeed any more: closed, or past the deadline.
+    /// Pending until then, with the same left behind as by [`Fd::poll_run`]; it makes no call. A readiness may wake, and
+    /// is not asked for.
+    pub fn poll_over(&self, cx: &mut Context<'_>, mode: Mode) -> Poll<io::Result<Infallible>> {
+        let never = |_: BorrowedFd<'_>| Err(io::ErrorKind::WouldBlock.into());
+        let mut over = Op::new(self, mode, never);
+        over.listens = false;
+        over.poll_once(cx)
+    }
 }
 
 impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, S> {
@@ -124,6 +136,7 @@ impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, 
     }
 
     fn poll_once(mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        ready!(budget::poll_turn(cx));
         match self.fd.mutex.lock(self.mode) {
             Lock::Locked => self.state = State::Locked,
             Lock::Closed => return Poll::Ready(Err(error::closed())),
@@ -132,6 +145,7 @@ impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, 
         if !self.skips_call(self.fd.desc())
             && let Some(result) = self.call_now()
         {
+            budget::spend();
             return Poll::Ready(result);
         }
         let pollers = self.fd.pollers(self.mode);
@@ -140,6 +154,9 @@ impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, 
         // keeps the lock while he does.
         self.state = State::Parked;
         let polled = self.attempt(&mut Context::from_waker(pollers.waker()));
+        if polled.is_ready() {
+            budget::spend();
+        }
         // The parking stays when the lock goes.
         self.state = State::Locked;
         polled

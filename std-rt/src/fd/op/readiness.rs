@@ -29,6 +29,7 @@ use netpoll_core::poll_desc::Wait;
 use netpoll_core::poll_key::Mode;
 
 use super::{Op, State};
+use crate::budget;
 use crate::error;
 use crate::fd::Fd;
 use crate::sys::{Source, is_ready};
@@ -42,7 +43,7 @@ impl<S: Source> Fd<S> {
     ///
     /// Closed, the deadline, not pollable.
     pub fn readiness(&self, mode: Mode) -> impl Future<Output = io::Result<()>> {
-        Readiness { op: Op { fd: self, mode, state: State::Start, empty: false, call: () } }
+        Readiness { op: Op { fd: self, mode, state: State::Start, empty: false, listens: true, call: () } }
     }
 }
 
@@ -70,6 +71,7 @@ impl<S: Source> Readiness<'_, S> {
             Wait::Ready => Poll::Ready(Ok(())),
             Wait::Parked | Wait::Again => {
                 self.op.state = State::Parked;
+                self.op.fd.arm(self.op.mode);
                 Poll::Pending
             }
             Wait::Failed(why) => Poll::Ready(Err(error::refused(why))),
@@ -82,8 +84,10 @@ impl<S: Source> Future for Readiness<'_, S> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        ready!(budget::poll_turn(cx));
         ready!(this.op.lock(cx))?;
         let result = ready!(this.wait(cx));
+        budget::spend();
         this.op.state = State::Done;
         this.op.fd.unlock(this.op.mode);
         Poll::Ready(result)

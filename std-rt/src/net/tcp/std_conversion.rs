@@ -2,8 +2,9 @@
 
 use std::io;
 use std::net::{TcpListener as StdListener, TcpStream as StdStream};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
+use super::peer::Peer;
 use super::socket::watch;
 use super::{TcpListener, TcpStream};
 use crate::error::OpError;
@@ -40,7 +41,10 @@ impl TcpStream {
     ///
     /// Those of watching a descriptor; the stream is closed then.
     pub fn from_std(stream: StdStream) -> io::Result<Self> {
-        Ok(Self { fd: adopt(stream.into())? })
+        let fd = adopt(stream.into())?;
+        // Not connected (yet), or not any more: then `peer_addr` asks again.
+        let peer = fd.with(sys::peer_name).map_or(Peer::Unknown, Peer::from);
+        Ok(Self { fd, peer })
     }
 
     /// Gives the stream away. It stays non-blocking: `set_nonblocking(false)` is for who wants it blocking. Deadlines do
@@ -57,9 +61,10 @@ impl TcpStream {
 }
 
 fn adopt(fd: OwnedFd) -> io::Result<Fd> {
-    sys::set_nonblocking(fd.as_fd(), true).map_err(|error| OpError::new("from_std", error))?;
+    let number = fd.as_raw_fd();
+    sys::set_nonblocking(fd.as_fd(), true).map_err(|error| OpError::new("from_std", error).on(number))?;
     // Whether a short read says anything is known of sockets that were made here.
-    watch("from_std", fd, Kind::Other)
+    Ok(watch("from_std", fd, Kind::Other)?)
 }
 
 fn give_away(fd: Fd) -> io::Result<OwnedFd> {

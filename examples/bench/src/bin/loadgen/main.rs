@@ -1,0 +1,79 @@
+//! The load, the same for every server: one thread, one epoll. Each connection has one message, or one batch of them, in
+//! flight, and every byte that comes back is compared.
+//!
+//! ```text
+//! loadgen echo   --addr A --pid SERVER [--connections C] [--size BYTES] [--pipeline P] [--warmup MS] (--secs T | --count N)
+//! loadgen churn  --addr A --pid SERVER [--connections K] (--secs T | --count N)
+//! loadgen memory --addr A --pid SERVER [--connections C]
+//! loadgen parked --addr A --pid SERVER [--connections C] [--secs T]
+//! ```
+//!
+//! It prints one line of JSON. The server's costs are read from the system at both ends of the measured time.
+
+mod churn;
+mod echo;
+mod idle;
+#[path = "../../../../src/bin/peer/work/line.rs"]
+mod line;
+#[path = "../../../../src/bin/peer/work/options.rs"]
+mod options;
+mod pattern;
+#[path = "../../../../src/bin/peer/work/usage.rs"]
+mod usage;
+mod window;
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use options::Options;
+
+/// What a load is told.
+struct Load {
+    address: SocketAddr,
+    /// The server's number, or nothing: then its costs are not known.
+    server: String,
+    connections: usize,
+    size: usize,
+    pipeline: usize,
+    warmup: Duration,
+    length: Duration,
+    /// Messages, or connections, after which it is over; without it the time decides.
+    count: Option<u64>,
+}
+
+/// Longer than this no answer may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("loadgen: {reason}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run() -> Result<(), String> {
+    let (command, options) = Options::from_args()?;
+    let count = options.get("count", 0)?;
+    let load = Load {
+        address: options.get("addr", SocketAddr::from(([127, 0, 0, 1], 0)))?,
+        server: options.get("pid", String::new())?,
+        connections: options.get("connections", 64_usize)?.max(1),
+        size: options.get("size", 64_usize)?.max(1),
+        pipeline: options.get("pipeline", 1_usize)?.max(1),
+        warmup: Duration::from_millis(options.get("warmup", 200)?),
+        length: Duration::from_secs_f64(options.get("secs", 1.0)?),
+        count: (count > 0).then_some(count),
+    };
+    let done = match command.as_str() {
+        "echo" => echo::run(&load),
+        "churn" => churn::run(&load),
+        "memory" => idle::memory(&load),
+        "parked" => idle::parked(&load),
+        other => return Err(format!("there is no load `{other}`: echo, churn, memory or parked")),
+    };
+    done.map_err(|error| format!("{} connections with {}: {error}", load.connections, load.address))
+}

@@ -1,0 +1,144 @@
+//! This runtime under the measurements, and its echo server.
+
+use std::cell::RefCell;
+use std::future::{Future, ready};
+use std::io;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use netpoll_rt::net::{TcpListener, TcpStream};
+use netpoll_rt::{Runtime, time};
+
+use crate::work::{Form, Mode, READ_BUFFER, Side};
+
+pub struct Ours;
+
+impl Side for Ours {
+    type Runtime = Runtime;
+
+    /// With 1 worker it has no thread of its own.
+    fn runtime(threads: usize) -> io::Result<Runtime> {
+        Runtime::builder().workers(threads).build()
+    }
+
+    fn block_on<F: Future>(runtime: &Runtime, future: F) -> F::Output {
+        runtime.block_on(future)
+    }
+
+    fn spawn<F>(future: F) -> impl Future<Output = F::Output> + Send + 'static
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        let task = netpoll_rt::spawn(future);
+        async { task.await.expect("a task of a measurement ended early") }
+    }
+
+    fn launch(future: impl Future<Output = ()> + Send + 'static) {
+        drop(netpoll_rt::spawn(future));
+    }
+
+    fn yield_now() -> impl Future<Output = ()> + Send + 'static {
+        netpoll_rt::yield_now()
+    }
+
+    fn sleep(duration: Duration) -> impl Future<Output = ()> + Send + 'static {
+        time::sleep(duration)
+    }
+
+    fn sleep_until(at: Instant) -> impl Future<Output = ()> + Send + 'static {
+        time::sleep_until(at)
+    }
+
+    async fn serve(address: SocketAddr, mode: Mode, told: impl FnOnce(SocketAddr) + Send) -> io::Result<()> {
+        let listener = TcpListener::bind(address).await?;
+        told(listener.local_addr()?);
+        loop {
+            let (stream, _) = listener.accept().await?;
+            // How a connection ends is the load generator's to judge.
+            match mode {
+                Mode::Eager => drop(netpoll_rt::spawn(eager(stream))),
+                Mode::Deadline(Form::At, limit) => drop(netpoll_rt::spawn(deadline_at(stream, limit))),
+                Mode::Deadline(Form::After, limit) => drop(netpoll_rt::spawn(deadline_after(stream, limit))),
+                Mode::Lazy => drop(netpoll_rt::spawn(lazy(stream))),
+            }
+        }
+    }
+
+    /// The deadline of one connection moves later again and again.
+    async fn move_deadline(form: Form, limit: Duration, times: u64) -> io::Result<()> {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let stream = TcpStream::connect(listener.local_addr()?).await?;
+        match form {
+            Form::At => {
+                (0..times).try_for_each(|_| stream.set_read_deadline(Some(Instant::now() + limit)))?
+            }
+            Form::After => (0..times).try_for_each(|_| stream.set_read_deadline_after(limit))?,
+        }
+        ready(Ok(())).await
+    }
+}
+
+async fn eager(stream: TcpStream) -> io::Result<()> {
+    let mut buffer = vec![0; READ_BUFFER];
+    loop {
+        match stream.read(&mut buffer).await? {
+            0 => return Ok(()),
+            n => stream.write_all(&buffer[..n]).await?,
+        }
+    }
+}
+
+async fn deadline_after(stream: TcpStream, limit: Duration) -> io::Result<()> {
+    let mut buffer = vec![0; READ_BUFFER];
+    loop {
+        stream.set_read_deadline_after(limit)?;
+        match stream.read(&mut buffer).await? {
+            0 => return Ok(()),
+            n => stream.write_all(&buffer[..n]).await?,
+        }
+    }
+}
+
+async fn deadline_at(stream: TcpStream, limit: Duration) -> io::Result<()> {
+    let mut buffer = vec![0; READ_BUFFER];
+    loop {
+        stream.set_read_deadline(Some(Instant::now() + limit))?;
+        match stream.read(&mut buffer).await? {
+            0 => return Ok(()),
+            n => stream.write_all(&buffer[..n]).await?,
+        }
+    }
+}
+
+thread_local! {
+    /// What connections without a buffer of their own read into.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BUFFER]);
+}
+
+async fn lazy(stream: TcpStream) -> io::Result<()> {
+    loop {
+        stream.readable().await?;
+        match echo_now(&stream)? {
+            None => return Ok(()),
+            Some(rest) => stream.write_all(&rest).await?,
+        }
+    }
+}
+
+/// Reads what is there and writes it back, as far as that goes without waiting; gives the rest. None at the end.
+fn echo_now(stream: &TcpStream) -> io::Result<Option<Vec<u8>>> {
+    let unless_blocked = |result: io::Result<usize>| match result {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        result => result.map(Some),
+    };
+    BUFFER.with_borrow_mut(|buffer| {
+        let read = match unless_blocked(stream.try_read(buffer))? {
+            Some(0) => return Ok(None),
+            read => read.unwrap_or(0),
+        };
+        let bytes = &buffer[..read];
+        let sent = if bytes.is_empty() { 0 } else { unless_blocked(stream.try_write(bytes))?.unwrap_or(0) };
+        // As a rule nothing is left, and an empty vector has no memory.
+        Ok(Some(bytes[sent..].to_vec()))
+    })
+}

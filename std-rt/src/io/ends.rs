@@ -1,0 +1,214 @@
+//! What can be copied from and to.
+
+use std::io;
+use std::net::Shutdown;
+use std::os::fd::BorrowedFd;
+use std::sync::Arc;
+
+use netpoll_core::poll_key::Mode;
+
+use super::error::Fault;
+use crate::fd::Fd;
+use crate::fs::File;
+use crate::net::methods::Descriptor;
+use crate::net::pipe::{PipeReader, PipeWriter};
+use crate::net::{TcpStream, UnixStream};
+use crate::sys::socket::{self, Read};
+
+/// What [`copy`](super::copy) can read: `TcpStream`, `UnixStream`, `PipeReader`, `File`, and a reference or an `Arc` of
+/// one. Nobody else can implement it.
+pub trait CopyFrom: Reads {}
+
+/// What [`copy`](super::copy) can write: `TcpStream`, `UnixStream`, `PipeWriter`, `File`, and a reference or an `Arc` of
+/// one. Nobody else can implement it.
+pub trait CopyTo: Writes {}
+
+/// What [`copy_bidirectional`](super::copy_bidirectional) can connect: `TcpStream`, `UnixStream`, and a reference or an
+/// `Arc` of one. Nobody else can implement it.
+pub trait CopyBoth: CopyFrom + CopyTo + Ends {}
+
+/// Nameable only here.
+pub trait Reads: Sync {
+    fn source(&self) -> Source<'_>;
+}
+
+/// Nameable only here.
+pub trait Writes: Sync {
+    fn sink(&self) -> Sink<'_>;
+}
+
+/// Nameable only here.
+pub trait Ends {
+    /// Ends what this side writes.
+    fn end(&self) -> io::Result<()>;
+}
+
+/// What bytes come from.
+#[derive(Clone, Copy, Debug)]
+pub enum Source<'a> {
+    Stream(Stream<'a>),
+    File(&'a File),
+}
+
+/// What bytes go to.
+#[derive(Clone, Copy, Debug)]
+pub enum Sink<'a> {
+    Stream(Stream<'a>),
+    File(&'a File),
+}
+
+/// Which calls a stream's bytes are read and written with.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    Socket,
+    Pipe,
+}
+
+impl Kind {
+    /// Reads as the type's own `read` does.
+    pub(super) fn read(self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Read> {
+        match self {
+            Kind::Socket => socket::recv(fd, buffer),
+            Kind::Pipe => socket::read(fd, buffer),
+        }
+    }
+
+    /// Writes as the type's own `write` does.
+    pub(super) fn write(self, fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Kind::Socket => socket::send(fd, bytes),
+            Kind::Pipe => socket::write(fd, bytes),
+        }
+    }
+}
+
+/// A descriptor that the poller watches.
+#[derive(Clone, Copy, Debug)]
+pub struct Stream<'a> {
+    pub(super) fd: &'a Fd,
+    pub(super) kind: Kind,
+}
+
+impl Stream<'_> {
+    /// The error of an operation on the side that is read.
+    pub(super) fn read_fault(&self, error: io::Error) -> Fault {
+        Fault::first(self.fd.error("copy from", error))
+    }
+
+    /// The error of an operation on the side that is written.
+    pub(super) fn write_fault(&self, error: io::Error) -> Fault {
+        Fault::second(self.fd.error("copy to", error))
+    }
+
+    /// Reads into a buffer.
+    pub(super) async fn read(&self, buffer: &mut [u8]) -> Result<usize, Fault> {
+        let read = self.fd.read(buffer.is_empty(), |fd| self.kind.read(fd, buffer));
+        read.await.map_err(|error| self.read_fault(error))
+    }
+
+    /// Writes all of a buffer and counts what has been taken.
+    pub(super) async fn write_all(&self, mut bytes: &[u8], copied: &mut u64) -> Result<(), Fault> {
+        while !bytes.is_empty() {
+            let written = self.fd.run(Mode::Write, |fd| self.kind.write(fd, bytes)).await;
+            let n = taken(written).map_err(|error| self.write_fault(error))?;
+            *copied += n as u64;
+            bytes = &bytes[n..];
+        }
+        Ok(())
+    }
+}
+
+/// A kernel that takes nothing and says nothing would be asked for ever.
+pub fn taken(written: io::Result<usize>) -> io::Result<usize> {
+    written.and_then(|n| if n == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(n) })
+}
+
+macro_rules! source {
+    ($type:ty, $kind:expr) => {
+        impl Reads for $type {
+            fn source(&self) -> Source<'_> {
+                Source::Stream(Stream { fd: self.fd(), kind: $kind })
+            }
+        }
+
+        impl CopyFrom for $type {}
+    };
+}
+
+macro_rules! sink {
+    ($type:ty, $kind:expr) => {
+        impl Writes for $type {
+            fn sink(&self) -> Sink<'_> {
+                Sink::Stream(Stream { fd: self.fd(), kind: $kind })
+            }
+        }
+
+        impl CopyTo for $type {}
+    };
+}
+
+macro_rules! socket {
+    ($type:ty) => {
+        source!($type, Kind::Socket);
+        sink!($type, Kind::Socket);
+
+        impl Ends for $type {
+            fn end(&self) -> io::Result<()> {
+                self.shutdown(Shutdown::Write)
+            }
+        }
+
+        impl CopyBoth for $type {}
+    };
+}
+
+socket!(TcpStream);
+socket!(UnixStream);
+source!(PipeReader, Kind::Pipe);
+sink!(PipeWriter, Kind::Pipe);
+
+impl Reads for File {
+    fn source(&self) -> Source<'_> {
+        Source::File(self)
+    }
+}
+
+impl CopyFrom for File {}
+
+impl Writes for File {
+    fn sink(&self) -> Sink<'_> {
+        Sink::File(self)
+    }
+}
+
+impl CopyTo for File {}
+
+/// By a pointer as by the value.
+macro_rules! pointer {
+    ($pointer:ty, $($bound:tt)*) => {
+        impl<T: Reads + ?Sized $($bound)*> Reads for $pointer {
+            fn source(&self) -> Source<'_> {
+                (**self).source()
+            }
+        }
+
+        impl<T: Writes + ?Sized $($bound)*> Writes for $pointer {
+            fn sink(&self) -> Sink<'_> {
+                (**self).sink()
+            }
+        }
+
+        impl<T: Ends + ?Sized> Ends for $pointer {
+            fn end(&self) -> io::Result<()> {
+                (**self).end()
+            }
+        }
+
+        impl<T: CopyFrom + ?Sized $($bound)*> CopyFrom for $pointer {}
+        impl<T: CopyTo + ?Sized $($bound)*> CopyTo for $pointer {}
+        impl<T: CopyBoth + ?Sized $($bound)*> CopyBoth for $pointer {}
+    };
+}
+
+pointer!(&T,);
+pointer!(Arc<T>, + Send);

@@ -1,0 +1,122 @@
+//! What an error of a copy says.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+/// One of the two arguments of a copy.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Side {
+    /// The first argument: of [`copy`](super::copy) what is read.
+    First,
+    /// The second argument: of [`copy`](super::copy) what is written.
+    Second,
+}
+
+/// An error on its way up, before the counts are known.
+#[derive(Debug)]
+pub(super) struct Fault {
+    side: Side,
+    error: io::Error,
+}
+
+impl Fault {
+    pub(super) fn first(error: io::Error) -> Self {
+        Fault { side: Side::First, error }
+    }
+
+    pub(super) fn second(error: io::Error) -> Self {
+        Fault { side: Side::Second, error }
+    }
+
+    /// Of a copy whose arguments were exchanged.
+    pub(super) fn of_the_way_back(self) -> Self {
+        let side = match self.side {
+            Side::First => Side::Second,
+            Side::Second => Side::First,
+        };
+        Fault { side, ..self }
+    }
+}
+
+/// What is inside the [`io::Error`] of a copy: how far it came, which side failed, and that side's own error.
+///
+/// ```
+/// # use netpoll_rt::io::{CopyError, Side, copy};
+/// # use netpoll_rt::net::pipe::pipe;
+/// # netpoll_rt::block_on(async {
+/// # let (reader, feeder) = pipe()?;
+/// # feeder.write_all(b"bytes").await?;
+/// # let (_sink, writer) = pipe()?;
+/// # reader.set_read_deadline(Some(std::time::Instant::now() + std::time::Duration::from_millis(10)))?;
+/// let error = copy(&reader, &writer).await.unwrap_err();
+/// let copy_error = CopyError::of(&error).unwrap();
+/// assert_eq!((copy_error.copied(), copy_error.side()), (5, Side::First));
+/// # std::io::Result::Ok(()) }).unwrap();
+/// ```
+pub struct CopyError {
+    copied: u64,
+    copied_back: Option<u64>,
+    side: Side,
+    source: io::Error,
+}
+
+impl CopyError {
+    pub(super) fn new(fault: Fault, copied: u64, copied_back: Option<u64>) -> Self {
+        CopyError { copied, copied_back, side: fault.side, source: fault.error }
+    }
+
+    /// What `error` says of the copy that it ended, if it is of one.
+    pub fn of(error: &io::Error) -> Option<&CopyError> {
+        error.get_ref()?.downcast_ref()
+    }
+
+    /// How many bytes went from the first argument to the second, and were taken there.
+    pub fn copied(&self) -> u64 {
+        self.copied
+    }
+
+    /// How many bytes went from the second argument to the first, if it was a copy both ways.
+    pub fn copied_back(&self) -> Option<u64> {
+        self.copied_back
+    }
+
+    /// Whose operation failed.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// The error of that operation.
+    pub fn cause(&self) -> &io::Error {
+        &self.source
+    }
+}
+
+/// As it is shown to people: this is what `main` prints of an error that it returns.
+impl fmt::Debug for CopyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+impl fmt::Display for CopyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "copy stopped after {} bytes", self.copied)?;
+        if let Some(back) = self.copied_back {
+            write!(f, " and {back} back")?;
+        }
+        write!(f, ": {}", self.source)
+    }
+}
+
+impl Error for CopyError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        Some(&self.source)
+    }
+}
+
+impl From<CopyError> for io::Error {
+    fn from(error: CopyError) -> Self {
+        io::Error::new(error.source.kind(), error)
+    }
+}

@@ -1,0 +1,162 @@
+//! The copy between sockets and pipes within the kernel: into a pipe of ours, and out of it.
+//!
+//! That pays for much, and costs more than a read and a write for little. So a copy goes between two gaits:
+//!
+//! | gait | a piece | goes over to the other |
+//! |---|---|---|
+//! | little | is read into a buffer of the thread, and written at once as far as the sink takes it | when it filled the buffer |
+//! | much | is spliced | when it was little, or nothing was there |
+//!
+//! The copy waits for its source only in the first gait. There it has neither a buffer nor a pipe of its own, and the
+//! short-read hint spares it the call that finds nothing. Nor is `EAGAIN` of splice(2) ever believed, which a TCP socket
+//! says at the mark of an urgent byte whatever is behind it.
+//!
+//! Bytes are moved in only while the pipe is empty, and moved out until it is empty again: so `EAGAIN` there is the
+//! sink's word.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use netpoll_core::poll_key::Mode;
+
+use super::buffered;
+use super::ends::{Sink, Source, Stream, taken};
+use super::error::Fault;
+use super::turn::Turn;
+use crate::netpoll::pipes::{Pipe, Pipes};
+use crate::sys;
+use crate::sys::copy::{is_refused, splice_in, splice_out};
+
+/// From how many bytes on a piece is much.
+const MUCH: usize = 16 * 1024;
+
+thread_local! {
+    /// Used within one poll, never across two.
+    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; MUCH]);
+}
+
+/// How the splicing of much ended.
+enum Much {
+    /// There is little left, or nothing.
+    Little,
+    End,
+    /// The kernel does not do it for these two, or there is no pipe to be had.
+    Refused,
+}
+
+/// Copies until the end.
+pub(super) async fn copy(from: Stream<'_>, to: Stream<'_>, copied: &mut u64) -> Result<(), Fault> {
+    let mut turn = Turn::new();
+    loop {
+        turn.piece().await;
+        match little(from, to, copied).await? {
+            0 => return Ok(()),
+            MUCH => {}
+            _ => continue,
+        }
+        match much(from, to, copied, &mut turn).await? {
+            Much::Little => {}
+            Much::End => return Ok(()),
+            Much::Refused => {
+                return buffered::copy(Source::Stream(from), Sink::Stream(to), copied).await;
+            }
+        }
+    }
+}
+
+/// Waits for bytes and copies up to [`MUCH`] of them; returns how many, 0 at the end.
+async fn little(from: Stream<'_>, to: Stream<'_>, copied: &mut u64) -> Result<usize, Fault> {
+    let before = *copied;
+    let mut passed = (0, Ok(Vec::new()));
+    let read = from.fd.read(false, |fd| {
+        BUFFER.with_borrow_mut(|buffer| {
+            let read = from.kind.read(fd, buffer)?;
+            passed = pass_on(to, &buffer[..read.n]);
+            Ok(read)
+        })
+    });
+    let n = read.await.map_err(|error| from.read_fault(error))?;
+    let (at_once, rest) = passed;
+    *copied += at_once as u64;
+    let written = match rest {
+        Ok(rest) => to.write_all(&rest, copied).await,
+        Err(error) => Err(to.write_fault(error)),
+    };
+    from.fd.netpoll().pipes().buffered.add((*copied - before) as usize);
+    written.map(|()| n)
+}
+
+/// Writes what the sink takes now: how much that is, and what is left.
+fn pass_on(to: Stream<'_>, bytes: &[u8]) -> (usize, io::Result<Vec<u8>>) {
+    if bytes.is_empty() {
+        return (0, Ok(Vec::new()));
+    }
+    match to.fd.try_run(Mode::Write, |fd| to.kind.write(fd, bytes)) {
+        Ok(n) => (n, Ok(bytes[n..].to_vec())),
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => (0, Ok(bytes.to_vec())),
+        Err(error) => (0, Err(error)),
+    }
+}
+
+/// Splices as long as there is much.
+async fn much(from: Stream<'_>, to: Stream<'_>, copied: &mut u64, turn: &mut Turn) -> Result<Much, Fault> {
+    let pipes = from.fd.netpoll().pipes();
+    // Without descriptors left for a pipe the copy goes on without one.
+    let Ok(mut pipe) = pipes.take() else { return Ok(Much::Refused) };
+    loop {
+        let moved = from.fd.try_run(Mode::Read, |fd| fill(&mut pipe, fd));
+        let moved = match moved {
+            Ok(None) => return Ok(Much::Little),
+            Ok(Some(0)) => return Ok(Much::End),
+            Ok(Some(moved)) => moved,
+            // Another task reads, or waits to: after that one.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Much::Little),
+            Err(error) if is_refused(&error) => return Ok(Much::Refused),
+            Err(error) => return Err(from.read_fault(error)),
+        };
+        if !drain(&mut pipe, pipes, to, copied).await? {
+            rescue(&mut pipe, to, copied).await?;
+            return Ok(Much::Refused);
+        }
+        if moved < MUCH {
+            return Ok(Much::Little);
+        }
+        turn.piece().await;
+    }
+}
+
+/// Moves bytes in; none says that splice(2) finds nothing. That is not to set the hint of the short read.
+fn fill(pipe: &mut Pipe<'_>, fd: BorrowedFd<'_>) -> io::Result<Option<usize>> {
+    match pipe.fill(|pipe, room| splice_in(fd, pipe, room)) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+        result => result.map(Some),
+    }
+}
+
+/// Moves all bytes of the pipe to the sink; false if the kernel does not do it for this sink, with the rest still there.
+async fn drain(pipe: &mut Pipe<'_>, pipes: &Pipes, to: Stream<'_>, copied: &mut u64) -> Result<bool, Fault> {
+    while pipe.held() > 0 {
+        let moved = to.fd.run(Mode::Write, |fd| pipe.empty(|pipe, length| splice_out(pipe, fd, length)));
+        match taken(moved.await) {
+            Ok(n) => {
+                *copied += n as u64;
+                pipes.spliced.add(n);
+            }
+            Err(error) if is_refused(&error) => return Ok(false),
+            Err(error) => return Err(to.write_fault(error)),
+        }
+    }
+    Ok(true)
+}
+
+/// Writes what is left in the pipe by way of a buffer.
+async fn rescue(pipe: &mut Pipe<'_>, to: Stream<'_>, copied: &mut u64) -> Result<(), Fault> {
+    let mut buffer = vec![0; pipe.held()];
+    while pipe.held() > 0 {
+        let read = pipe.empty(|pipe, length| Ok(sys::socket::read(pipe, &mut buffer[..length])?.n));
+        let n = taken(read).map_err(Fault::first)?;
+        to.write_all(&buffer[..n], copied).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,152 @@
+//! Pipes for copies within the kernel. A pipe is taken for as long as bytes are in it, so that a copy that waits for its
+//! source has none; and the few that are kept empty spare the making of a new one each time.
+
+use std::fmt;
+use std::io;
+use std::mem;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use netpoll_core::counter::Counter;
+
+use crate::sys::pipe;
+
+/// Most pipes that are kept for the next copy.
+pub const MOST_IDLE: usize = 16;
+
+/// What a pipe of ours should hold, in bytes: as much as the default of the kernel's socket buffers, times a few.
+const WANTED: usize = 256 * 1024;
+
+/// What a pipe holds unless the kernel says otherwise.
+const DEFAULT: usize = 64 * 1024;
+
+/// The pipes of one [`Netpoll`](super::Netpoll) that nobody uses, and how copies went.
+#[derive(Default)]
+pub struct Pipes {
+    idle: Mutex<Vec<Ends>>,
+    /// Pipes made so far.
+    pub made: Counter,
+    /// Bytes that were copied through a pipe.
+    pub spliced: Counter,
+    /// Bytes that the kernel sent from a file.
+    pub sent: Counter,
+    /// Bytes that were copied through a buffer.
+    pub buffered: Counter,
+}
+
+#[derive(Debug)]
+struct Ends {
+    reader: OwnedFd,
+    writer: OwnedFd,
+    capacity: usize,
+}
+
+impl fmt::Debug for Pipes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pipes")
+            .field("idle", &self.idle())
+            .field("made", &self.made.get())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Pipes {
+    /// How many are kept: at most [`MOST_IDLE`].
+    pub fn idle(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// An empty pipe.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's, if it needs a new one and there are no descriptors left.
+    pub fn take(&self) -> io::Result<Pipe<'_>> {
+        let idle = self.lock().pop();
+        let ends = idle.map_or_else(|| self.make(), Ok)?;
+        Ok(Pipe { home: self, ends: Some(ends), held: 0 })
+    }
+
+    fn make(&self) -> io::Result<Ends> {
+        let (reader, writer) = pipe::pipe()?;
+        self.made.inc();
+        // One who has too many large pipes gets a smaller one, and a system without the call its own size.
+        let capacity = pipe::set_capacity(writer.as_fd(), WANTED).or_else(|_| pipe::capacity(writer.as_fd()));
+        Ok(Ends { reader, writer, capacity: capacity.unwrap_or(DEFAULT) })
+    }
+
+    /// Keeps an empty pipe, or gives it back to be closed outside of the lock.
+    fn keep(&self, ends: Ends) -> Option<Ends> {
+        let mut idle = self.lock();
+        if idle.len() == MOST_IDLE {
+            return Some(ends);
+        }
+        idle.push(ends);
+        None
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Ends>> {
+        // A list is whole between its calls.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A pipe that one copy has. Dropped empty it is kept for the next one; with bytes in it, it is closed.
+#[derive(Debug)]
+pub struct Pipe<'a> {
+    home: &'a Pipes,
+    /// There until the drop.
+    ends: Option<Ends>,
+    held: usize,
+}
+
+impl Pipe<'_> {
+    /// How many bytes are in it.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Moves bytes in with `call`, which gets the end to write to and how much to move at most. To be called while the
+    /// pipe is empty.
+    ///
+    /// # Errors
+    ///
+    /// Those of the call, which then has moved nothing.
+    pub fn fill(
+        &mut self,
+        call: impl FnOnce(BorrowedFd<'_>, usize) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let ends = ends(&self.ends);
+        let n = call(ends.writer.as_fd(), ends.capacity)?;
+        self.held += n;
+        Ok(n)
+    }
+
+    /// Moves bytes out with `call`, which gets the end to read from and how many are there.
+    ///
+    /// # Errors
+    ///
+    /// Those of the call, which then has moved nothing.
+    pub fn empty(
+        &mut self,
+        call: impl FnOnce(BorrowedFd<'_>, usize) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let n = call(ends(&self.ends).reader.as_fd(), self.held)?;
+        self.held -= n;
+        Ok(n)
+    }
+}
+
+fn ends(ends: &Option<Ends>) -> &Ends {
+    ends.as_ref().expect("a pipe keeps its ends until it is dropped")
+}
+
+impl Drop for Pipe<'_> {
+    fn drop(&mut self) {
+        // Whoever takes it next would find bytes that are not his own.
+        if mem::take(&mut self.held) == 0 {
+            let surplus = self.ends.take().and_then(|ends| self.home.keep(ends));
+            drop(surplus);
+        }
+    }
+}

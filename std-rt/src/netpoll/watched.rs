@@ -1,0 +1,84 @@
+//! What a report says of the descriptors that a poller watches.
+//!
+//! Nothing is kept for it but three words of each descriptor: its number, written when it is opened and when it is given
+//! back, and for each direction the time of the last parking, which is one store of the clock as it was at the last poll.
+
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use netpoll_core::deadline::When;
+use netpoll_core::poll_key::{Mode, PollKey};
+
+use super::{Netpoll, PollDesc};
+use crate::sys::{Address, ends_of};
+
+/// A descriptor that the poller watches.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    /// Its number.
+    pub fd: RawFd,
+    /// Its own address, if it is a socket.
+    pub local: Option<Address>,
+    /// Its peer's, if it has one.
+    pub peer: Option<Address>,
+    /// For reading and for writing: for how long a task has been parked there, if one is.
+    pub parked: [Option<Duration>; 2],
+    /// For reading and for writing: until the deadline; zero if it has passed, none without one.
+    pub deadline: [Option<Duration>; 2],
+}
+
+impl Netpoll {
+    /// The descriptor of that key has this number from now on.
+    pub(super) fn watch(&self, key: PollKey, fd: RawFd) {
+        // Numbers begin at 0, which is what a slot without a descriptor has.
+        self.desc(key).number().set(fd as usize + 1);
+    }
+
+    /// The slot is about to be given back.
+    pub(super) fn unwatch(&self, key: PollKey) {
+        self.desc(key).number().set(0);
+    }
+
+    /// The clock for parkings is `now`.
+    #[inline]
+    pub(super) fn set_clock(&self, now: u64) {
+        self.clock.set((now / 1_000_000) as usize);
+    }
+
+    /// Every descriptor as it is now; what is opened or closed meanwhile may be missing. Two system calls for each.
+    pub fn watched(&self) -> Vec<Watched> {
+        let now = self.now();
+        self.cache.iter().filter_map(|(key, desc)| self.look_at(key, desc, now)).collect()
+    }
+
+    fn look_at(&self, key: PollKey, desc: &PollDesc, now: u64) -> Option<Watched> {
+        let fd = RawFd::try_from(desc.number().get().checked_sub(1)?).ok()?;
+        let (local, peer) = ends_of(fd);
+        let parked = |mode| desc.is_parked(mode).then(|| self.ago(desc.since(mode).get(), now));
+        let watched = Watched {
+            fd,
+            local,
+            peer,
+            parked: [parked(Mode::Read), parked(Mode::Write)],
+            deadline: [Mode::Read, Mode::Write].map(|mode| remaining(desc.deadline(mode), now)),
+        };
+        // Closing is published before the number is closed, and a slot that is given back goes to its next generation. So
+        // the number was this descriptor's all the time, or what was found is forgotten.
+        let info = desc.info();
+        let same = info.fdseq() == key.fdseq && !info.closing() && desc.number().get() == fd as usize + 1;
+        same.then_some(watched)
+    }
+
+    /// How long ago a reading of the clock is; the words wrap on 32-bit, after 49 days.
+    fn ago(&self, since: usize, now: u64) -> Duration {
+        Duration::from_millis(((now / 1_000_000) as usize).wrapping_sub(since) as u64)
+    }
+}
+
+fn remaining(deadline: When, now: u64) -> Option<Duration> {
+    match deadline {
+        When::Never => None,
+        When::At(at) => Some(Duration::from_nanos((at as u64).saturating_sub(now))),
+        When::Expired => Some(Duration::ZERO),
+    }
+}

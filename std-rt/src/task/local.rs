@@ -1,0 +1,143 @@
+//! Tasks that stay on their thread: they need not be `Send`.
+//!
+//! They are in the same queues as all others. That is sound because a runtime of one worker has one thread at a time that
+//! runs tasks, and because it leaves its place only after every task that stays on it is gone: [`Locals::end`] drops
+//! them, wherever they are. Should a mistake hand one to another thread all the same, async-task panics there before it
+//! touches the future.
+//!
+//! | where the task is when the thread leaves | how it is dropped |
+//! |---|---|
+//! | in the ring, the slot or the global queue | taken out of there |
+//! | waiting | woken, and so put into the list of those that come too late |
+//! | just being woken by another thread | that thread puts it into the queue or the list; it is waited for |
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::thread::{self, Thread};
+
+use async_task::{Runnable, ScheduleInfo, WithInfo};
+use pin_project_lite::pin_project;
+use slab::Slab;
+
+use super::{JoinHandle, handle};
+use crate::sched::{Origin, Sched, quietly};
+
+/// The tasks that stay on the thread that made this, while it is the worker of a runtime.
+#[derive(Debug)]
+pub struct Locals {
+    thread: Thread,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The thread is leaving: nobody is to be put into a queue any more.
+    closed: bool,
+    /// Every task that has not ended; its waker once it has one.
+    tasks: Slab<Option<Waker>>,
+    /// Runnable tasks that came too late, to be dropped by the thread.
+    late: Vec<Runnable<Origin>>,
+}
+
+impl Locals {
+    /// For the thread that calls.
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { thread: thread::current(), state: Mutex::default() })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No task's code runs under it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a task runnable, from whatever thread.
+    fn put(&self, sched: &Sched, task: Runnable<Origin>, yielded: bool) {
+        let mut state = self.lock();
+        if state.closed {
+            state.late.push(task);
+        } else {
+            drop(state);
+            sched.put(task, yielded);
+            // 1. The thread begins to leave after this look: it finds the task in the queue. 2. Before it: it may have looked
+            // there already, and is told to look again.
+            if !self.lock().closed {
+                return;
+            }
+        }
+        self.thread.unpark();
+    }
+
+    /// The thread leaves its place: drops every task of it, and returns when all are gone. Called on that thread, while it is
+    /// still the runtime's worker.
+    pub fn end(&self, sched: &Sched) {
+        self.lock().closed = true;
+        while !self.lock().tasks.is_empty() {
+            let mut found = sched.take_local_tasks();
+            found.append(&mut self.lock().late);
+            if !found.is_empty() {
+                found.into_iter().for_each(|task| quietly(|| drop(task)));
+                continue;
+            }
+            let waker = self.lock().tasks.iter_mut().find_map(|(_, waker)| waker.take());
+            match waker {
+                Some(waker) => waker.wake(),
+                // Some thread is between the first and the last step of waking one.
+                None => thread::park(),
+            }
+        }
+    }
+}
+
+/// A task's place among those of its thread.
+struct Place {
+    locals: Arc<Locals>,
+    sched: Arc<Sched>,
+    place: usize,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let waker = self.locals.lock().tasks.try_remove(self.place);
+        drop(waker);
+        self.sched.task_ended(None);
+    }
+}
+
+pin_project! {
+    struct LocalFuture<F> {
+        #[pin]
+        future: F,
+        place: Place,
+    }
+}
+
+impl<F: Future> Future for LocalFuture<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().future.poll(cx)
+    }
+}
+
+/// Starts a task that stays on this thread, which is the runtime's worker.
+pub fn spawn_local<F>(sched: &Arc<Sched>, locals: &Arc<Locals>, origin: Origin, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + 'static,
+    F::Output: 'static,
+{
+    sched.counts().spawned.inc();
+    let place = locals.lock().tasks.insert(None);
+    let future =
+        LocalFuture { future, place: Place { locals: locals.clone(), sched: sched.clone(), place } };
+    let (queue, thread) = (sched.clone(), locals.clone());
+    let schedule = move |task, info: ScheduleInfo| thread.put(&queue, task, info.woken_while_running);
+    let (task, joined) = async_task::Builder::new()
+        .metadata(origin.local())
+        .propagate_panic(true)
+        .spawn_local(move |_| future, WithInfo(schedule));
+    locals.lock().tasks[place] = Some(task.waker());
+    task.schedule();
+    handle(joined)
+}

@@ -1,0 +1,168 @@
+//! Copies whose kernel refuses, stutters or runs out of descriptors on the way: each byte still arrives, once.
+
+#![cfg(netpoll_door)]
+
+mod common;
+
+use std::path::PathBuf;
+
+use common::*;
+use netpoll_rt::fs::File;
+use netpoll_rt::io::{CopyError, CopyFrom, Side, copy};
+use netpoll_rt::netpoll::Netpoll;
+use netpoll_rt::spawn;
+use netpoll_rt::sys::Call;
+use netpoll_rt::sys::door::{Errno, Rule, Table};
+
+const LENGTH: usize = 3_000_000;
+
+fn noise() -> Vec<u8> {
+    let mut random = fastrand::Rng::with_seed(7);
+    (0..LENGTH).map(|_| random.u8(..)).collect()
+}
+
+/// Copies from a source that has the noise to a connection whose other end checks it.
+async fn arrives(from: &impl CopyFrom) {
+    let (to, sink) = pair().await;
+    let checking = spawn(async move {
+        let mut all = vec![0; LENGTH];
+        sink.read_exact(&mut all).await.unwrap();
+        assert!(all == noise());
+        assert_eq!(sink.read(&mut [0]).await.unwrap(), 0, "and nothing more");
+    });
+    assert_eq!(copy(from, &to).await.unwrap(), LENGTH as u64);
+    drop(to);
+    checking.await.unwrap();
+}
+
+/// From one connection to another under the rules, each of which must have been hit.
+async fn spliced(rules: impl IntoIterator<Item = Rule>) {
+    let (from, feeder) = pair().await;
+    let feeding = spawn(async move { feeder.write_all(&noise()).await.unwrap() });
+    let installed = rules.into_iter().fold(Table::new(7), Table::rule).install();
+    arrives(&from).await;
+    drop(installed);
+    feeding.await.unwrap();
+}
+
+#[test]
+fn splicing_is_refused_before_or_on_the_way() {
+    each(async || {
+        for errno in [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP] {
+            for call in [Call::SpliceIn, Call::SpliceOut] {
+                for n in 1..=3 {
+                    spliced([Rule::error(call, errno).nth(n)]).await;
+                }
+            }
+        }
+    });
+}
+
+#[test]
+fn the_rest_in_the_pipe_is_written_by_hand() {
+    each(async || {
+        // A short splice leaves some in the pipe, and then the sink refuses.
+        spliced([
+            Rule::short_to(Call::SpliceOut, 1000).first(3),
+            Rule::error(Call::SpliceOut, Errno::INVAL).nth(3),
+        ])
+        .await;
+        // Reading it back is cut short too.
+        spliced([Rule::error(Call::SpliceOut, Errno::INVAL).nth(2), Rule::short(Call::Read)]).await;
+    });
+}
+
+#[test]
+fn no_descriptors_for_a_pipe() {
+    each(async || {
+        for errno in [Errno::MFILE, Errno::NFILE] {
+            spliced([Rule::error(Call::Pipe, errno)]).await;
+            let netpoll = Netpoll::current().unwrap();
+            assert_eq!((netpoll.pipes().made.get(), netpoll.pipes().spliced.get()), (0, 0));
+        }
+    });
+}
+
+#[test]
+fn short_splices_and_none() {
+    each(async || {
+        spliced([Call::SpliceIn, Call::SpliceOut, Call::Send].map(Rule::short)).await;
+        // So little comes at a time that nothing is spliced.
+        spliced([Call::Recv, Call::Send].map(Rule::short)).await;
+        spliced([Call::SpliceIn, Call::SpliceOut].map(|call| Rule::error(call, Errno::AGAIN).storm(2))).await;
+        spliced([Call::SpliceIn, Call::SpliceOut].map(|call| Rule::error(call, Errno::INTR).before_each()))
+            .await;
+    });
+}
+
+struct Temporary(PathBuf);
+
+impl Temporary {
+    fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("netpoll-{}-door", std::process::id()));
+        std::fs::write(&path, noise()).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).unwrap();
+    }
+}
+
+#[test]
+fn sending_a_file_is_refused_before_or_on_the_way() {
+    each(async || {
+        let file = Temporary::new();
+        for errno in [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP] {
+            for n in 1..=3 {
+                let installed = Table::new(7)
+                    .rule(Rule::short_to(Call::SendFile, 10_000))
+                    .rule(Rule::error(Call::SendFile, errno).nth(n))
+                    .install();
+                arrives(&File::open(&file.0).await.unwrap()).await;
+                drop(installed);
+            }
+        }
+        for rule in [
+            Rule::short(Call::SendFile),
+            Rule::error(Call::SendFile, Errno::AGAIN).storm(2),
+            Rule::error(Call::SendFile, Errno::INTR).before_each(),
+        ] {
+            let installed = Table::new(7).rule(rule).install();
+            arrives(&File::open(&file.0).await.unwrap()).await;
+            drop(installed);
+        }
+    });
+}
+
+#[test]
+fn the_disk_fails() {
+    each(async || {
+        let file = Temporary::new();
+        let (to, _sink) = pair().await;
+        let source = File::open(&file.0).await.unwrap();
+        let installed = Table::new(7)
+            .rule(Rule::short_to(Call::SendFile, 10_000))
+            .rule(Rule::error(Call::SendFile, Errno::IO).nth(3))
+            .install();
+        let error = copy(&source, &to).await.unwrap_err();
+        drop(installed);
+        let copy = CopyError::of(&error).unwrap();
+        assert_eq!((copy.copied(), copy.side()), (20_000, Side::First), "{error}");
+    });
+}
+
+#[test]
+fn no_descriptor_for_the_copy_of_a_file() {
+    each(async || {
+        let file = Temporary::new();
+        let (to, _sink) = pair().await;
+        let source = File::open(&file.0).await.unwrap();
+        let installed = Table::new(7).rule(Rule::error(Call::Duplicate, Errno::MFILE)).install();
+        let error = copy(&source, &to).await.unwrap_err();
+        drop(installed);
+        assert_eq!(CopyError::of(&error).unwrap().copied(), 0, "{error}");
+    });
+}

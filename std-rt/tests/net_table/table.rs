@@ -1,0 +1,68 @@
+//! The table in the docs of `net`, read from its source.
+
+use std::collections::BTreeMap;
+
+const SOURCE: &str = include_str!("../../src/net.rs");
+
+/// What happens to an operation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Column {
+    ClosedBefore,
+    ClosedMeanwhile,
+    LateBefore,
+    LateMeanwhile,
+    PeerCloses,
+    PeerResets,
+    Dropped,
+}
+
+/// In the order of the table, with their headings.
+pub const COLUMNS: [(Column, &str); 7] = [
+    (Column::ClosedBefore, "closed before"),
+    (Column::ClosedMeanwhile, "closed meanwhile"),
+    (Column::LateBefore, "deadline before"),
+    (Column::LateMeanwhile, "deadline meanwhile"),
+    (Column::PeerCloses, "peer closes"),
+    (Column::PeerResets, "peer resets"),
+    (Column::Dropped, "dropped"),
+];
+
+/// What the cells of each operation say, without the marks of code, by names such as `TcpStream::read`.
+pub fn cells() -> BTreeMap<(String, Column), String> {
+    let mut lines = SOURCE.lines().map_while(|line| line.strip_prefix("//!").map(str::trim));
+    let heading = lines.find(|line| line.starts_with("| operation |")).expect("the docs have the table");
+    let headings: Vec<_> = COLUMNS.iter().map(|(_, heading)| (*heading).to_owned()).collect();
+    assert_eq!(split(heading)[1..], headings, "the columns of the table");
+    let mut cells = BTreeMap::new();
+    for row in lines.skip(1).take_while(|line| line.starts_with('|')).map(split) {
+        assert_eq!(row.len(), COLUMNS.len() + 1, "{row:?}");
+        for operation in operations(&row[0]) {
+            for ((column, _), cell) in COLUMNS.iter().zip(&row[1..]) {
+                let twice = cells.insert((operation.clone(), *column), cell.replace('`', ""));
+                assert_eq!(twice, None, "{operation} is there twice");
+            }
+        }
+    }
+    cells
+}
+
+fn split(row: &str) -> Vec<String> {
+    row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
+}
+
+/// Each method of each type of a row: "`A`, `B`: `x` `y`; `C`: `z`".
+fn operations(cell: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    for group in cell.split(';') {
+        let (types, methods) = group.split_once(": ").unwrap_or_else(|| panic!("no `: ` in {group}"));
+        for of in in_code(types) {
+            all.extend(in_code(methods).map(|method| format!("{of}::{method}")));
+        }
+    }
+    all
+}
+
+/// What stands between marks of code.
+fn in_code(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
