@@ -1,8 +1,9 @@
-//! How many operations a task may complete in one turn (tokio's coop).
+//! How many operations a task may make in one turn (tokio's coop).
 //!
 //! A socket that always has something to give never makes its task wait, and without a bound the task would keep its
-//! worker for ever. So each operation that completes takes one from the thread's budget; once that is spent, the next one
-//! sends its task to the end of the queue before it begins. A worker fills the budget up before each turn. A thread that is
+//! worker for ever. So each operation that goes to the kernel at once takes one from the thread's budget; one that has
+//! waited has left the others their turns and takes none. Once the budget is spent, the next operation sends its task to
+//! the end of the queue before it goes to the kernel. A worker fills the budget up before each turn. A thread that is
 //! no worker has no bound: its executor has rules of its own.
 
 use std::cell::Cell;
@@ -31,7 +32,7 @@ impl Drop for Around {
     }
 }
 
-/// A turn begins: so many operations may complete in it.
+/// A turn begins: so many operations may be made in it.
 #[inline]
 pub fn set(operations: u64) {
     LEFT.set(operations);
@@ -43,17 +44,17 @@ pub fn is_spent() -> bool {
     LEFT.get() == 0
 }
 
-/// An operation has completed.
-#[inline]
-pub fn spend() {
-    // Whoever completes one without having asked would wrap, to a turn without a bound.
-    LEFT.set(LEFT.get().wrapping_sub(1));
-}
-
-/// Before an operation: pending, and woken already, if the turn is over.
-#[inline]
-pub fn poll_turn(cx: &Context<'_>) -> Poll<()> {
-    if is_spent() { give_way(cx) } else { Poll::Ready(()) }
+/// Before an operation that has not waited: takes one; pending, and woken already, if the turn is over.
+///
+/// Not inlined: the operations are generic and so compiled elsewhere, where the thread's variable is far away.
+pub fn poll_take(cx: &Context<'_>) -> Poll<()> {
+    match LEFT.get() {
+        0 => give_way(cx),
+        left => {
+            LEFT.set(left - 1);
+            Poll::Ready(())
+        }
+    }
 }
 
 /// A turn that never ends is one of an executor within a task, whose `block_on` polls again and again: after so many
@@ -69,7 +70,7 @@ fn give_way(cx: &Context<'_>) -> Poll<()> {
     let refused = REFUSED.get() + 1;
     REFUSED.set(refused % REFUSALS);
     if refused == REFUSALS {
-        set(AGAIN);
+        set(AGAIN - 1);
         return Poll::Ready(());
     }
     cx.waker().wake_by_ref();

@@ -118,7 +118,8 @@ impl WorkerDump {
 
 impl DescriptorDump {
     fn of(watched: Watched) -> Self {
-        let direction = |i: usize| DirectionDump { waiting: watched.parked[i], deadline: watched.deadline[i] };
+        let direction =
+            |i: usize| DirectionDump { waiting: watched.parked[i], deadline: watched.deadline[i] };
         let (read, write) = (direction(0), direction(1));
         Self { fd: watched.fd, local: watched.local, peer: watched.peer, read, write }
     }

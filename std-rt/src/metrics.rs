@@ -82,7 +82,10 @@ impl fmt::Display for Metrics {
         write!(f, "polls {polls} ({empty_polls} empty), events {events} ({stale_events} stale), ")?;
         write!(f, "breaks {breaks_sent} sent and {breaks_coalesced} coalesced, ")?;
         let Self { timers, timers_armed, timers_rearmed, timers_fired, .. } = self;
-        write!(f, "timers {timers} ({timers_armed} armed, {timers_rearmed} re-armed, {timers_fired} fired), ")?;
+        write!(
+            f,
+            "timers {timers} ({timers_armed} armed, {timers_rearmed} re-armed, {timers_fired} fired), "
+        )?;
         let Self { waiters, tasks, steals, parks, stuck_tasks, .. } = self;
         write!(f, "tasks {tasks} ({waiters} waiting), steals {steals}, parks {parks}, stuck {stuck_tasks}")
     }

@@ -6,6 +6,23 @@
 //!
 //! # What ends a wait
 //!
+//! What an operation that waits gives when this happens to it. A row speaks of each method of each type in it, and each
+//! cell is a test: `tests/net_table.rs` reads the table and plays it, on Linux.
+//!
+//! * **closed**: this program called `close`, before the operation began or while it waited. It is an error, which
+//!   [`is_closed`](crate::is_closed) knows.
+//! * **deadline**: it had passed before, and something to be had makes no difference; or it passes while the operation
+//!   waits. Of a connect it is the time that this is given, as it has no object yet.
+//! * **peer closes**, in order. Of a connect: nobody listens any more. Of an accept: who connected has closed already, which
+//!   the connection will tell. Who waits for room has a peer that has not read everything; to close then is to reset, for
+//!   TCP.
+//! * **peer resets**: TCP's reset. Of a Unix socket the peer closes, or (`UnixDatagram`) connects to another, without having
+//!   read everything. Of a UDP socket its host has answered an earlier datagram: nobody is there. One operation is told so,
+//!   and one that waits is woken. To send with UDP hardly ever waits; these two columns are of a send that begins after it.
+//! * **dropped**: what has become of it, when the future is dropped while it waits.
+//!
+//! `Ok(0)` is the end, `Ok(n)` is not; "waits on": nothing tells it; "—": there is no such thing.
+//!
 //! | operation | closed before | closed meanwhile | deadline before | deadline meanwhile | peer closes | peer resets | dropped |
 //! |---|---|---|---|---|---|---|---|
 //! | `TcpStream`, `UnixStream`: `read` `readv` `peek` `poll_read` `with_io(Read, _)`; `UnixStream`: `recv_fds` | closed | closed | `TimedOut` | `TimedOut` | `Ok(0)` | `ConnectionReset` | nothing read |
@@ -48,6 +65,17 @@
 //! | `UnixStream`: `copy(_, &it)` | closed | closed | `TimedOut` | `TimedOut` | `BrokenPipe` | `BrokenPipe` | what it had read is lost |
 //! | `PipeWriter`: `copy(_, &it)` | closed | closed | `TimedOut` | `TimedOut` | `BrokenPipe` | — | what it had read is lost |
 //! | `TcpStream`, `UnixStream`: `copy_bidirectional(&it, _)` | closed | closed | `TimedOut` | `TimedOut` | waits on | `ConnectionReset` | nothing is lost |
+//!
+//! `with_io` gives what its closure gives, here a read, a write or an accept; [`AsyncFd`] is here a Unix stream. `it` is the
+//! side of a copy ([`io`](crate::io)) that the copy waits for: only that one ends the wait, and what happens to the other is
+//! found when its turn comes. A copy both ways ends when both sides have ended. `poll_read`, `poll_write` and `poll_next`
+//! are those of the traits, and hold nothing between two polls: given up, they leave a parked waker behind, until an event
+//! comes or another operation takes its place.
+//!
+//! `connect` of Unix sockets, and `UnixDatagram`'s sends to an address, try again after pauses of up to 10 ms, since no
+//! kernel tells who waits there. They are that much later to learn what has happened.
+//!
+//! `close` waits as well, until the operations in flight have let go. It has no deadline, and goes on when it is dropped.
 
 mod addr;
 mod async_fd;

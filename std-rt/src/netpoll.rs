@@ -232,10 +232,8 @@ impl Netpoll {
         if let Some(forgotten) = displaced.filter(|_| !again) {
             forgotten.wake();
         }
-        match wait {
-            Wait::Parked => desc.since(mode).set(self.clock.get()),
-            Wait::Again => cx.waker().wake_by_ref(),
-            Wait::Ready | Wait::Failed(_) => {}
+        if wait == Wait::Again {
+            cx.waker().wake_by_ref();
         }
         wait
     }
@@ -251,7 +249,8 @@ impl Netpoll {
     ///
     /// If the kernel cannot be asked: the task would sleep for ever.
     #[inline(always)]
-    pub fn arm(&self, fd: BorrowedFd<'_>, key: PollKey, mode: Mode) {
+    pub fn arm(&self, desc: &PollDesc, fd: BorrowedFd<'_>, key: PollKey, mode: Mode) {
+        desc.since(mode).set(self.clock.get());
         if let Err(error) = self.poller.arm(fd, key, mode) {
             panic!("netpoll: a direction cannot be armed: {error}");
         }

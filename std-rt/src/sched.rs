@@ -41,7 +41,8 @@ pub const MAX_WORKERS: usize = Idle::<IDLE_WORDS>::MAX_WORKERS;
 #[derive(Debug, Default)]
 struct Remote {
     runq: Runq<RING>,
-    report: Report,
+    /// The worker's own, which it writes for each task.
+    report: Arc<Report>,
     /// The thread that sits there; empty while nobody does (`block_on` of a one-worker runtime comes and goes).
     thread: Mutex<Option<Thread>>,
 }

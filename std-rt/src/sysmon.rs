@@ -11,8 +11,8 @@ use std::time::Duration;
 use crate::netpoll::Scratch;
 use crate::sched::Sched;
 use crate::worker;
-pub use stuck::{OnStuck, StuckTask};
 use stuck::Watch;
+pub use stuck::{OnStuck, StuckTask};
 
 /// How long the network may go unpolled while a worker is busy.
 const INTERVAL: Duration = Duration::from_millis(10);

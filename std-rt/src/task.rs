@@ -2,10 +2,11 @@
 //!
 //! A task is spawned with [`spawn`](crate::spawn), with a name by [`spawn_named`](crate::spawn_named), and by
 //! [`spawn_local`](crate::spawn_local) if it is not `Send`. An operation on a socket that is always ready never waits, so
-//! a task may complete a certain number of them in one turn, and then all others come first:
+//! a task may make a certain number of them in one turn, and then all others come first:
 //! [`Builder::budget`](crate::Builder::budget) for all tasks of a runtime, [`with_budget`] and [`unconstrained`] for one.
 
 mod build;
+mod contained;
 mod local;
 
 // The cell itself (header, state, future in one allocation) is async-task's.
@@ -24,13 +25,14 @@ use pin_project_lite::pin_project;
 use crate::sched::{Origin, Sched};
 pub use build::{Budgeted, unconstrained, with_budget};
 pub(crate) use build::{spawn_named, turn};
+use contained::{Contained, Value};
 pub(crate) use local::{Locals, spawn_local};
 
 pin_project! {
     /// A future that its scheduler finds while it waits, and that tells it when it is gone, finished or dropped.
     struct Registered<F> {
         #[pin]
-        future: F,
+        future: Contained<F>,
         entry: Entry,
     }
 }
@@ -48,9 +50,9 @@ impl Drop for Entry {
 }
 
 impl<F: Future> Future for Registered<F> {
-    type Output = F::Output;
+    type Output = Value<F::Output>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         let polled = this.future.poll(cx);
         if polled.is_pending() && this.entry.place.is_none() {
@@ -79,7 +81,8 @@ where
     F::Output: Send + 'static,
 {
     sched.counts().spawned.inc();
-    let future = Registered { future, entry: Entry { sched: sched.clone(), place: None } };
+    let entry = Entry { sched: sched.clone(), place: None };
+    let future = Registered { future: Contained::new(future), entry };
     let queue = sched.clone();
     // A task that was woken in its own poll has had its turn.
     let schedule = move |runnable, info: ScheduleInfo| queue.put(runnable, info.woken_while_running);
@@ -91,7 +94,7 @@ where
     handle(task)
 }
 
-fn handle<T>(task: Task<T, Origin>) -> JoinHandle<T> {
+fn handle<T>(task: Task<Value<T>, Origin>) -> JoinHandle<T> {
     JoinHandle { state: Mutex::new(State::Running(task.fallible())) }
 }
 
@@ -106,7 +109,7 @@ pub struct JoinHandle<T> {
 }
 
 enum State<T> {
-    Running(FallibleTask<T, Origin>),
+    Running(FallibleTask<Value<T>, Origin>),
     Aborting(Pin<Box<dyn Future<Output = Option<T>> + Send>>),
     Done,
 }
@@ -141,7 +144,8 @@ impl<T: Send + 'static> JoinHandle<T> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match std::mem::replace(&mut *state, State::Done) {
             State::Running(task) => {
-                let mut cancel: Pin<Box<dyn Future<Output = Option<T>> + Send>> = Box::pin(task.cancel());
+                let mut cancel: Pin<Box<dyn Future<Output = Option<T>> + Send>> =
+                    Box::pin(async { task.cancel().await.and_then(Value::take) });
                 // The first poll is what cancels; the value, if it is there already, is kept for who awaits.
                 *state = match cancel.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
                     Poll::Ready(value) => State::Aborting(Box::pin(std::future::ready(value))),
@@ -174,7 +178,7 @@ impl<T> Future for JoinHandle<T> {
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         // A panic of the task comes out of its handle's poll.
         let polled = panic::catch_unwind(AssertUnwindSafe(|| match state {
-            State::Running(task) => Pin::new(task).poll(cx),
+            State::Running(task) => Pin::new(task).poll(cx).map(|value| value.and_then(Value::take)),
             State::Aborting(cancel) => cancel.as_mut().poll(cx),
             State::Done => panic!("a JoinHandle was polled after it had given its result"),
         }));

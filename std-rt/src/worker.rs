@@ -32,6 +32,7 @@ thread_local! {
 pub struct Worker {
     sched: Arc<Sched>,
     index: usize,
+    report: Arc<Report>,
     /// Taken out while the worker polls.
     scratch: Cell<Option<Box<Scratch>>>,
     /// Tasks until the next look at the kernel.
@@ -50,7 +51,7 @@ pub struct Pace {
     pub event_interval: u32,
     /// Events taken from the kernel at a time, at most.
     pub events_per_poll: usize,
-    /// Operations on descriptors that a task completes in one turn, at most.
+    /// Operations on descriptors that a task makes in one turn, at most.
     pub budget: u64,
 }
 
@@ -58,6 +59,7 @@ impl Worker {
     /// Worker number `index` of the scheduler.
     pub fn new(sched: Arc<Sched>, index: usize, pace: Pace) -> Self {
         Self {
+            report: sched.report(index).clone(),
             sched,
             index,
             scratch: Cell::new(None),
@@ -116,7 +118,7 @@ impl Worker {
     /// What this worker shows of itself.
     #[inline]
     pub fn report(&self) -> &Report {
-        self.sched.report(self.index)
+        &self.report
     }
 
     /// The tasks that stay on this thread.

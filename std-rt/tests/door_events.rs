@@ -235,6 +235,7 @@ fn f12_a_break_that_is_interrupted_or_full_still_wakes() {
 
 #[test]
 fn f12_other_errors_of_the_break_are_fatal() {
+    // no worker: the poller is driven by hand.
     let _alone = alone();
     let netpoll = Netpoll::new().unwrap();
     let installed = Table::new(0).rule(Rule::error(Call::Break, Errno::BADF)).install();
@@ -246,6 +247,7 @@ fn f12_other_errors_of_the_break_are_fatal() {
 
 #[test]
 fn f13_an_interrupted_wait() {
+    // no worker: the poller is driven by hand.
     let _alone = alone();
     for probe in [true, false] {
         let poller = Poller::init_with(probe).unwrap();

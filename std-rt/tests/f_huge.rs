@@ -28,6 +28,7 @@ fn nowhere() -> File {
 
 #[test]
 fn f22_one_call_passes_at_most_a_gibibyte() {
+    // no worker: the system call by itself.
     assert_eq!(MAX_RW, 1 << 30);
     // The kernel itself would take more than that: 2 GiB less a page.
     let written = socket::write(nowhere().as_fd(), &zeroes()).unwrap();
@@ -81,6 +82,7 @@ fn f22_a_call_that_takes_little_is_asked_for_the_rest() {
 
 #[test]
 fn f22_a_vectored_write_stays_below_it_too() {
+    // no worker: the system call by itself.
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     let bytes = zeroes();

@@ -1,4 +1,6 @@
 //! F14: what becomes of a timeout on its way to the kernel. Never early, never negative, never refused, however long.
+//!
+//! No worker: the poller is driven by hand.
 
 use std::sync::mpsc;
 use std::thread;

@@ -23,24 +23,26 @@ fn f21_standard_descriptors_are_left_alone() {
     let _alone = alone();
     let standard = || ["0", "1", "2"].map(|fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).ok());
     let before = (standard(), open_descriptors());
-    let runtime = runtime(4);
-    runtime.block_on(async {
-        for _ in 0..50 {
-            let (a, b) = pair().await;
-            let read = reader(&a);
-            b.write_all(b"x").await.unwrap();
-            read.await.unwrap().unwrap();
-        }
-    });
-    drop(runtime);
-    assert_eq!((standard(), open_descriptors()), before);
+    for workers in [1, 4] {
+        let runtime = runtime(workers);
+        runtime.block_on(async {
+            for _ in 0..50 {
+                let (a, b) = pair().await;
+                let read = reader(&a);
+                b.write_all(b"x").await.unwrap();
+                read.await.unwrap().unwrap();
+            }
+        });
+        drop(runtime);
+        assert_eq!((standard(), open_descriptors()), before, "{workers} workers");
+    }
 }
 
 #[test]
 fn f21_threads_end_with_their_runtime() {
     let _alone = alone();
     let before = threads();
-    for workers in [1, 2, 8] {
+    for workers in [1, 4, 8] {
         let runtime = runtime(workers);
         runtime.block_on(async {
             assert_eq!(spawn(async { 1 }).await.unwrap(), 1);
@@ -55,6 +57,7 @@ fn f21_threads_end_with_their_runtime() {
 
 #[test]
 fn f21_a_runtime_that_cannot_start_leaves_nothing() {
+    // no worker: there never is a runtime.
     let _alone = alone();
     let before = (open_descriptors(), threads());
     assert!(Runtime::builder().workers(0).build().is_err());

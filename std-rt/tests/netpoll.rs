@@ -1,4 +1,6 @@
-//! `Netpoll` driven by hand, without a runtime: several in one process, breaks, generations, timers in one poll.
+//! `Netpoll` driven by hand: several in one process, breaks, generations, timers in one poll.
+//!
+//! No worker: there is no runtime.
 
 mod common;
 

@@ -22,14 +22,13 @@ use std::process::Command;
 
 use crate::{Outcome, cmd};
 use options::Options;
-use peers::Peer;
 
 pub fn run(args: &[String]) -> Outcome {
     let (root, rest) = cmd::take_root(args)?;
     match rest.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["--core"] => return core_ops::run(&root),
-        ["--help"] => return Ok(print!("{}", options::HELP)),
-        ["--list"] => return Ok(list()),
+        ["--help"] => return told(options::HELP),
+        ["--list"] => return told(&list()),
         ["--harness"] => return Err("--harness needs the folder of the harness".to_owned()),
         ["--harness", folder, arguments @ ..] => return harness(&root, folder, arguments),
         _ => {}
@@ -70,11 +69,15 @@ fn measure_all(root: &Path, options: &Options) -> Outcome {
     }
 }
 
-fn list() {
-    for workload in table::WORKLOADS {
-        println!("{:<5} {:<30} {}", workload.group.name(), workload.name, workload.what);
-    }
-    println!("bench: {} workloads", table::WORKLOADS.len());
+fn told(text: &str) -> Outcome {
+    print!("{text}");
+    Ok(())
+}
+
+fn list() -> String {
+    let row = |w: &table::Workload| format!("{:<5} {:<30} {}\n", w.group.name(), w.name, w.what);
+    let rows: String = table::WORKLOADS.iter().map(row).collect();
+    format!("{rows}bench: {} workloads\n", table::WORKLOADS.len())
 }
 
 /// A harness of somebody else's, which takes our peer by its path.
@@ -83,6 +86,6 @@ fn harness(root: &Path, folder: &str, arguments: &[&str]) -> Outcome {
     if !program.is_file() {
         return Err(format!("--harness {folder}: it has no program `run`"));
     }
-    let ours = cmd::build_examples(root, &["--bin", Peer::OURS_BINARY])?.join(Peer::OURS_BINARY);
+    let ours = peers::build_ours(root)?;
     cmd::run(Command::new(program).args(arguments).env("OURS_BIN", ours))
 }

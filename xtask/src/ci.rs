@@ -21,6 +21,7 @@ const STEPS: &[(&str, Step)] = &[
     ("mutants", |root| own(root, &["mutants", "--check"])),
     ("cross", |root| own(root, &["cross"])),
     ("bare", |root| own(root, &["bare"])),
+    ("backend", |root| own(root, &["backend", "poll"])),
     ("door", |root| own(root, &["door"])),
     ("strace", |root| own(root, &["strace"])),
     ("sizes", |root| own(root, &["sizes"])),

@@ -1,11 +1,14 @@
-//! `cross`: core for machines without std. It needs a core library for each: rustup's, if the target was added, or
-//! Debian's compiler, which comes with the library's source.
+//! `cross`: core for machines without std, and the runtime with its tests for macOS and the BSDs. It needs a standard
+//! library for each: rustup's, if the target was added, or Debian's compiler, which comes with the library's source.
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+mod runtime;
+mod way;
+
+use std::path::Path;
 use std::time::Instant;
 
 use crate::{Outcome, cmd};
+pub use way::{Way, linker};
 
 struct Target {
     triple: &'static str,
@@ -31,27 +34,36 @@ const TARGETS: &[Target] = &[
     plain("thumbv7em-none-eabihf"),
     plain("riscv32imac-unknown-none-elf"),
     plain("x86_64-unknown-none"),
-    // The one with std: generations of 24 bits beside 64-bit atomics.
+    // The one with an operating system: generations of 24 bits beside 64-bit atomics.
     plain("i686-unknown-linux-gnu"),
 ];
 
-/// Checks core for every target; warnings are errors.
+/// Checks every target; warnings are errors.
 pub fn run(args: &[String]) -> Outcome {
     let root = cmd::only_root(args)?;
     println!("{:<30} {:<8} {:>8}  result", "target", "way", "seconds");
     let mut red = 0;
     for target in TARGETS {
-        let start = Instant::now();
-        let (way, result) = match Way::to(target.triple) {
-            Ok(way) => (way.name(), check(&root, &way, target)),
-            Err(reason) => ("none", Err(reason)),
-        };
-        let told = result.as_ref().map_or_else(|reason| format!("RED: {reason}"), |()| "ok".to_owned());
-        println!("{:<30} {way:<8} {:>8.1}  {told}", target.triple, start.elapsed().as_secs_f64());
-        red += usize::from(result.is_err());
+        red += row(target.triple, |way| check(&root, way, target).map(|()| "core".to_owned()));
     }
-    println!("cross: {} of {} targets green", TARGETS.len() - red, TARGETS.len());
+    for system in runtime::SYSTEMS {
+        red += row(system.triple, |way| runtime::check(&root, way, system));
+    }
+    let targets = TARGETS.len() + runtime::SYSTEMS.len();
+    println!("cross: {} of {targets} targets green", targets - red);
     if red == 0 { Ok(()) } else { Err(String::new()) }
+}
+
+/// One line of the table; 1 if it is red.
+fn row(triple: &str, check: impl FnOnce(&Way) -> Result<String, String>) -> usize {
+    let start = Instant::now();
+    let (name, result) = match Way::to(triple) {
+        Ok(way) => (way.name(), check(&way)),
+        Err(reason) => ("none", Err(reason)),
+    };
+    let told = result.as_ref().map_or_else(|reason| format!("RED: {reason}"), |did| format!("ok: {did}"));
+    println!("{triple:<30} {name:<8} {:>8.1}  {told}", start.elapsed().as_secs_f64());
+    usize::from(result.is_err())
 }
 
 fn check(root: &Path, way: &Way, target: &Target) -> Outcome {
@@ -59,91 +71,4 @@ fn check(root: &Path, way: &Way, target: &Target) -> Outcome {
     let mut command = way.cargo(root, "check", target.triple);
     command.args(["--quiet", "--package", "netpoll-core", "--target-dir"]).arg(dir).args(target.features);
     cmd::run(command.env("RUSTFLAGS", format!("-Dwarnings{}", target.flags)))
-}
-
-/// How to come by a core library for a target.
-pub enum Way {
-    /// It was added to the toolchain in use.
-    Installed,
-    /// Debian's cargo and compiler build it from source.
-    Debian { cargo: PathBuf, rustc: PathBuf },
-}
-
-impl Way {
-    /// The better way that this machine offers, or what to install.
-    pub fn to(triple: &str) -> Result<Self, String> {
-        let mut rustc = Command::new("rustc");
-        let library = cmd::capture(rustc.args(["--print", "target-libdir", "--target", triple]))?;
-        if Path::new(library.trim()).is_dir() {
-            return Ok(Way::Installed);
-        }
-        debian().ok_or_else(|| {
-            format!(
-                "no core library: `rustup target add {triple}`, or on Debian `.ci/cross-setup` \
-                 (apt-get install rustc-web cargo-web rust-web-src)"
-            )
-        })
-    }
-
-    /// One word for a table.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Way::Installed => "rustup",
-            Way::Debian { .. } => "debian",
-        }
-    }
-
-    /// Cargo, set up to do `word` for a target.
-    pub fn cargo(&self, root: &Path, word: &str, triple: &str) -> Command {
-        let mut command = match self {
-            Way::Installed => cmd::cargo(root, &[word]),
-            Way::Debian { cargo, rustc } => {
-                let mut command = Command::new(cargo);
-                command.current_dir(root).arg(word).arg("-Zbuild-std=core");
-                // The compiler is a stable one; building the library from source must be unlocked.
-                command.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1");
-                // Left by the cargo that runs this program; they lead to another compiler's libraries.
-                for other in ["RUSTUP_TOOLCHAIN", "LD_LIBRARY_PATH", "CARGO", "RUSTDOC"] {
-                    command.env_remove(other);
-                }
-                command
-            }
-        };
-        command.args(["--target", triple]);
-        command
-    }
-}
-
-/// Debian's compiler with its library's source: the default one, or one that is installed beside it.
-fn debian() -> Option<Way> {
-    let beside = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
-    let versioned = beside.filter(|path| path.file_name().is_some_and(|name| starts_with(name, "rust-")));
-    let folders = std::iter::once(PathBuf::from("/usr")).chain(versioned).map(|path| path.join("bin"));
-    folders
-        .map(|bin| (bin.join("cargo"), bin.join("rustc")))
-        .find(|(cargo, rustc)| cargo.exists() && has_source(rustc))
-        .map(|(cargo, rustc)| Way::Debian { cargo, rustc })
-}
-
-fn starts_with(name: &std::ffi::OsStr, prefix: &str) -> bool {
-    name.to_string_lossy().starts_with(prefix)
-}
-
-fn has_source(rustc: &Path) -> bool {
-    let sysroot = Command::new(rustc).env_remove("LD_LIBRARY_PATH").args(["--print", "sysroot"]).output();
-    let Ok(output) = sysroot else { return false };
-    let sysroot = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
-    output.status.success() && sysroot.join("lib/rustlib/src/rust/library/core/Cargo.toml").exists()
-}
-
-/// A linker for bare metal: the one in the toolchain, or Debian's package `lld`.
-pub fn linker() -> Result<PathBuf, String> {
-    let mut rustc = Command::new("rustc");
-    let library = cmd::capture(rustc.args(["--print", "target-libdir"]))?;
-    let within = Path::new(library.trim()).with_file_name("bin").join("rust-lld");
-    let search = std::env::var_os("PATH").unwrap_or_default();
-    let on_path = std::env::split_paths(&search).map(|folder| folder.join("ld.lld"));
-    std::iter::once(within).chain(on_path).find(|path| path.exists()).ok_or_else(|| {
-        "no linker: neither rust-lld in the toolchain nor ld.lld (apt-get install lld)".to_owned()
-    })
 }

@@ -44,7 +44,7 @@ pub fn run(args: &[String]) -> Outcome {
 }
 
 /// The files `std-rt/tests/door_*.rs`.
-fn door_tests(root: &Path) -> Result<Vec<String>, String> {
+pub fn door_tests(root: &Path) -> Result<Vec<String>, String> {
     let dir = root.join("std-rt/tests");
     let entries = std::fs::read_dir(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     let stem = |entry: std::fs::DirEntry| Some(entry.path().file_stem()?.to_str()?.to_owned());

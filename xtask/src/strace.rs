@@ -26,6 +26,7 @@ const WHEN: &str = "error=EINTR:when=3+3";
 const WITHOUT: &[(&str, &str, &str)] = &[
     ("fifo", "", "each test starts mkfifo, whose loader gives up on an interrupted read"),
     ("e_accept_connect", "e03", "starts sh, whose loader gives up on an interrupted read"),
+    ("incoming", "e03", "starts sh, whose loader gives up on an interrupted read"),
     ("hygiene", "f21_a_child", "starts a child, whose loader gives up on an interrupted read"),
     ("unix_fds", "no_numbers_left", "starts sh, whose loader gives up on an interrupted read"),
     ("signal", "", "starts sh for every signal, whose loader gives up on an interrupted read"),
@@ -40,6 +41,11 @@ const WITHOUT: &[(&str, &str, &str)] = &[
         "c_close",
         "c20_close_races",
         "200 rounds of writes without end, which the tracer slows down beyond the limit",
+    ),
+    (
+        "sys_break",
+        "f10",
+        "counts each wait with an end as ended by a break, which an interruption may be as well",
     ),
     ("syscalls", "", "counts system calls"),
 ];

@@ -31,10 +31,10 @@ pub fn run(args: &[String]) -> Outcome {
     wrong.extend(left_over(&target, &before));
     let minimums = root.join("xtask/minimums.txt");
     if !bless.is_empty() && failed == 0 && wrong.is_empty() && passed > 0 {
-        record(&minimums, passed)?;
+        record(&minimums, "tests", passed)?;
         println!("recorded: tests {passed}");
     } else {
-        wrong.extend(too_few(&minimums, passed));
+        wrong.extend(too_few(&minimums, "tests", passed));
     }
     for reason in &wrong {
         println!("red: {reason}");
@@ -105,23 +105,23 @@ pub fn table(rows: &[Row], seconds: f64) {
 }
 
 /// Runs that did less than they once did are red: tests do not vanish unnoticed.
-fn too_few(minimums: &Path, passed: usize) -> Option<String> {
+pub fn too_few(minimums: &Path, what: &str, passed: usize) -> Option<String> {
     let recorded = std::fs::read_to_string(minimums).unwrap_or_default();
-    let minimum = recorded.lines().find_map(|line| line.strip_prefix("tests ")?.trim().parse::<usize>().ok());
-    match minimum {
+    let number = |line: &str| line.strip_prefix(what)?.strip_prefix(' ')?.trim().parse::<usize>().ok();
+    match recorded.lines().find_map(number) {
         _ if passed == 0 => Some("no test passed".to_owned()),
-        None => Some(format!("{} has no line `tests N`; --bless writes it", minimums.display())),
+        None => Some(format!("{} has no line `{what} N`; --bless writes it", minimums.display())),
         Some(minimum) if passed < minimum => Some(format!("{passed} tests passed, {minimum} once did")),
         Some(_) => None,
     }
 }
 
 /// Writes our line and keeps the others.
-fn record(minimums: &Path, passed: usize) -> Outcome {
+pub fn record(minimums: &Path, what: &str, passed: usize) -> Outcome {
     // A file that is not there yet has no other lines.
     let old = std::fs::read_to_string(minimums).unwrap_or_default();
-    let others = old.lines().filter(|line| !line.starts_with("tests ")).map(|line| format!("{line}\n"));
-    let new: String = others.chain([format!("tests {passed}\n")]).collect();
+    let others = old.lines().filter(|line| line.split(' ').next() != Some(what));
+    let new: String = others.chain([&*format!("{what} {passed}")]).flat_map(|line| [line, "\n"]).collect();
     std::fs::write(minimums, new).map_err(|e| format!("{}: {e}", minimums.display()))
 }
 

@@ -177,11 +177,11 @@ func (m *micro) fire(n int64) {
 	var all sync.WaitGroup
 	all.Add(int(n))
 	for i := range late {
-		go func() {
+		go func(late *float64) {
 			time.Sleep(time.Until(due))
-			late[i] = float64(time.Since(due).Nanoseconds()) / 1e3
+			*late = float64(time.Since(due).Nanoseconds()) / 1e3
 			all.Done()
-		}()
+		}(&late[i])
 	}
 	all.Wait()
 	m.late(late, "cpu_ns_per_timer", float64(processorTime()-before)/float64(n))

@@ -175,8 +175,8 @@ impl<S: Source> Fd<S> {
 
     /// After a parking; see [`Netpoll::arm`](crate::netpoll::Netpoll::arm).
     #[inline(always)]
-    pub(super) fn arm(&self, mode: Mode) {
-        self.netpoll.arm(self.io.borrow(), self.key, mode);
+    pub(super) fn arm(&self, desc: &PollDesc, mode: Mode) {
+        self.netpoll.arm(desc, self.io.borrow(), self.key, mode);
     }
 }
 
@@ -186,6 +186,9 @@ impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, 
     fn attempt(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let desc = self.fd.desc();
         let mut wait = matches!(self.state, State::Parked) || self.skips_call(desc);
+        if !wait {
+            ready!(budget::poll_take(cx));
+        }
         loop {
             if wait {
                 let again = matches!(self.state, State::Parked);
@@ -196,7 +199,7 @@ impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, 
                     Wait::Parked | Wait::Again => {
                         self.state = State::Parked;
                         if self.listens {
-                            self.fd.arm(self.mode);
+                            self.fd.arm(desc, self.mode);
                         }
                         return Poll::Pending;
                     }
@@ -220,10 +223,8 @@ impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Future for
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let this = &mut *self;
-        ready!(budget::poll_turn(cx));
         ready!(this.lock(cx))?;
         let result = ready!(this.attempt(cx));
-        budget::spend();
         this.state = State::Done;
         this.fd.unlock(this.mode);
         Poll::Ready(result)

@@ -25,13 +25,10 @@ impl<S: Source> Fd<S> {
         mode: Mode,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
-        poll_fn(|cx| budget::poll_turn(cx)).await;
+        poll_fn(|cx| budget::poll_take(cx)).await;
         match self.try_shared(mode, &mut call) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.run(mode, call).await,
-            result => {
-                budget::spend();
-                result
-            }
+            result => result,
         }
     }
 

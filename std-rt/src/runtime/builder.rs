@@ -87,11 +87,11 @@ impl Builder {
         self
     }
 
-    /// How many operations on descriptors a task may complete in one turn before all others come first; by default 128. 0 is
+    /// How many operations on descriptors a task may make in one turn before all others come first; by default 128. 0 is
     /// no bound: then a task whose socket always has something to give keeps its worker for itself.
     ///
-    /// Operations are reads, writes, accepts and the like. Those that never wait (`try_read`), timers and handles do not
-    /// count. [`task::with_budget`](crate::task::with_budget) sets it for one task.
+    /// Operations are reads, writes, accepts and the like. One that had to wait does not count, nor do those that never
+    /// wait (`try_read`), timers and handles. [`task::with_budget`](crate::task::with_budget) sets it for one task.
     pub fn budget(mut self, operations: u32) -> Self {
         self.budget = operations;
         self

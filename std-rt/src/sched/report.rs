@@ -1,6 +1,8 @@
 //! What a worker shows of itself: how far it has come, and which task it runs. Written with two stores for each task,
 //! read by whoever makes a report.
 
+use std::sync::Arc;
+
 use netpoll_core::counter::Gauge;
 
 use super::{Named, Origin, Sched};
@@ -41,11 +43,6 @@ impl Report {
         self.running.set(running);
     }
 
-    /// True while it runs a task, or looks for the next one.
-    pub fn is_running(&self) -> bool {
-        self.running.get() != 0
-    }
-
     /// How often it has looked for a task: while that does not change, it runs the same one.
     pub fn tick(&self) -> usize {
         self.tick.get()
@@ -59,8 +56,7 @@ impl Sched {
     }
 
     /// A worker's report.
-    #[inline]
-    pub fn report(&self, worker: usize) -> &Report {
+    pub fn report(&self, worker: usize) -> &Arc<Report> {
         &self.workers[worker].report
     }
 }

@@ -67,7 +67,7 @@ impl Watch {
 
 /// What one wait hands up in place of the kernel's events.
 #[derive(Debug, Default)]
-pub(super) struct Batch;
+pub(super) struct Batch(());
 
 impl Batch {
     /// How many events, if they are in the place of the kernel's.

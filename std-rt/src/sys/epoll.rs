@@ -146,7 +146,7 @@ impl Poller {
     /// from the kernel: after an error in consuming the break there may be some, and their edges do not come again.
     pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<bool> {
         let broken = self.wait_kernel(events, self.door.shorten(timeout), timeout != Some(Duration::ZERO));
-        let kernel = events.buffer[..events.len].iter().map(event);
+        let kernel = events.buffer.iter().take(events.len).map(event);
         self.door.disturb(&mut events.disturbed, events.limit, kernel);
         broken
     }

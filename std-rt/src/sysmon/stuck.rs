@@ -41,8 +41,10 @@ impl fmt::Display for StuckTask {
 /// Who is told, if anybody.
 #[derive(Clone, Default)]
 pub struct OnStuck {
-    report: Option<Arc<dyn Fn(&StuckTask) + Send + Sync>>,
+    report: Option<Arc<Report>>,
 }
+
+type Report = dyn Fn(&StuckTask) + Send + Sync;
 
 impl OnStuck {
     /// Tells `report`.

@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 
 use super::{JoinHandle, start};
 use crate::budget;
-use crate::sched::{NameGuard, Origin, Sched};
+use crate::sched::{NameGuard, Sched};
 
 pin_project! {
     /// A future that takes its name out of the list when it is gone.
@@ -61,7 +61,7 @@ impl<F> fmt::Debug for Budgeted<F> {
     }
 }
 
-/// Lets a future complete at most `operations` operations on descriptors in one turn, whatever the
+/// Lets a future make at most `operations` operations on descriptors in one turn, whatever the
 /// [`Builder::budget`](crate::Builder::budget) of its runtime; then its task goes to the end of the queue. 0 is no bound.
 ///
 /// ```

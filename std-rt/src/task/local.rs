@@ -21,6 +21,7 @@ use async_task::{Runnable, ScheduleInfo, WithInfo};
 use pin_project_lite::pin_project;
 use slab::Slab;
 
+use super::contained::{Contained, Value};
 use super::{JoinHandle, handle};
 use crate::sched::{Origin, Sched, quietly};
 
@@ -108,29 +109,34 @@ impl Drop for Place {
 pin_project! {
     struct LocalFuture<F> {
         #[pin]
-        future: F,
+        future: Contained<F>,
         place: Place,
     }
 }
 
 impl<F: Future> Future for LocalFuture<F> {
-    type Output = F::Output;
+    type Output = Value<F::Output>;
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.project().future.poll(cx)
     }
 }
 
 /// Starts a task that stays on this thread, which is the runtime's worker.
-pub fn spawn_local<F>(sched: &Arc<Sched>, locals: &Arc<Locals>, origin: Origin, future: F) -> JoinHandle<F::Output>
+pub fn spawn_local<F>(
+    sched: &Arc<Sched>,
+    locals: &Arc<Locals>,
+    origin: Origin,
+    future: F,
+) -> JoinHandle<F::Output>
 where
     F: Future + 'static,
     F::Output: 'static,
 {
     sched.counts().spawned.inc();
     let place = locals.lock().tasks.insert(None);
-    let future =
-        LocalFuture { future, place: Place { locals: locals.clone(), sched: sched.clone(), place } };
+    let of = Place { locals: locals.clone(), sched: sched.clone(), place };
+    let future = LocalFuture { future: Contained::new(future), place: of };
     let (queue, thread) = (sched.clone(), locals.clone());
     let schedule = move |task, info: ScheduleInfo| thread.put(&queue, task, info.woken_while_running);
     let (task, joined) = async_task::Builder::new()

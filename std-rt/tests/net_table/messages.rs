@@ -7,9 +7,8 @@ use netpoll_rt::net::{Datagram, Interest, RecvBatch, UdpSocket};
 
 use super::bytes::{BYTES, LARGE, READABLE, WRITABLE, read_from, row, write_to};
 use super::message_kinds::{Gram, GramOut, GramTo, Packet, Udp, UdpFull};
-use super::scene::{
-    DATA, Dropped, Got, How, Kind, Later, MARK, Operation, Running, Start, act, operation, word,
-};
+use super::running::{Running, word};
+use super::scene::{DATA, Dropped, Got, How, Kind, Later, MARK, Operation, Start, act, operation};
 use super::table::Column;
 
 const RECV: How = How::takes(Dropped::Again(Got::Bytes(DATA.len()), "nothing received"));

@@ -6,14 +6,13 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Instant;
 
-use netpoll_rt::net::pipe::pipe;
-use netpoll_rt::{Handle, is_closed, spawn};
+use netpoll_rt::yield_now;
 
 use super::common::*;
+use super::running::{Running, settled, word};
 use super::table::Column;
 
 /// A future that one task makes and polls.
@@ -201,7 +200,7 @@ impl<K: Kind> Scene<K> {
             }
             let mut running = self.start();
             match running.poll() {
-                Poll::Pending => return running.waits::<K>(),
+                Poll::Pending => return running.waits::<K>().await,
                 // There was room after all.
                 Poll::Ready(got) => match got.unwrap() {
                     Got::Bytes(n) => self.filled += n,
@@ -335,82 +334,7 @@ impl<K: Kind> Scene<K> {
                 Err(_) if !K::ENDS => return all,
                 Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock, "{error}"),
             }
-            netpoll_rt::yield_now().await;
+            yield_now().await;
         }
-    }
-}
-
-/// An operation that is polled by hand.
-pub struct Running {
-    probe: Arc<Probe>,
-    seen: usize,
-    future: Later<'static, io::Result<Got>>,
-}
-
-impl Running {
-    pub fn new(future: Later<'static, io::Result<Got>>) -> Self {
-        Self { probe: Probe::new(), seen: 0, future }
-    }
-
-    pub fn poll(&mut self) -> Poll<io::Result<Got>> {
-        self.seen = self.probe.wakes.get();
-        self.probe.poll(self.future.as_mut())
-    }
-
-    /// What it gives without waiting.
-    #[track_caller]
-    pub fn now(mut self) -> io::Result<Got> {
-        match self.poll() {
-            Poll::Ready(result) => result,
-            Poll::Pending => panic!("it waits"),
-        }
-    }
-
-    /// Pending, and committed to it.
-    fn waits<K: Kind>(self) -> Self {
-        let (waiters, timers) = (Handle::try_current().unwrap().waiters(), timers());
-        // Room that came meanwhile has woken it.
-        let waits = if K::PARKS == 0 { timers > 0 } else { waiters == K::PARKS };
-        assert!(waits || self.probe.wakes.get() > 0, "{waiters} descriptors, {timers} timers");
-        self
-    }
-
-    pub async fn woken(&mut self) {
-        until("it is woken", || self.probe.wakes.get() > self.seen).await;
-    }
-
-    /// Polls it whenever it is woken.
-    pub async fn end(mut self) -> io::Result<Got> {
-        loop {
-            if let Poll::Ready(result) = self.poll() {
-                return result;
-            }
-            self.woken().await;
-        }
-    }
-}
-
-pub fn timers() -> usize {
-    Handle::try_current().unwrap().metrics().timers
-}
-
-/// Returns once all that the kernel has had to tell has been told: the kernel keeps the order.
-pub async fn settled() {
-    let (reader, writer) = pipe().unwrap();
-    let read = spawn(async move { reader.read(&mut [0; 1]).await });
-    netpoll_rt::yield_now().await;
-    writer.write(b"x").await.unwrap();
-    assert_eq!(read.await.unwrap().unwrap(), 1);
-}
-
-/// What an operation gave, as the table says it.
-pub fn word(result: io::Result<Got>) -> String {
-    match result {
-        Ok(Got::Bytes(0)) => "Ok(0)".to_owned(),
-        Ok(Got::Bytes(_)) => "Ok(n)".to_owned(),
-        Ok(Got::Ready) => "Ok(())".to_owned(),
-        Ok(Got::Connection) => "a connection".to_owned(),
-        Err(error) if is_closed(&error) => "closed".to_owned(),
-        Err(error) => format!("{:?}", error.kind()),
     }
 }

@@ -1,6 +1,8 @@
 //! The table in the docs of `net`, read from its source.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 const SOURCE: &str = include_str!("../../src/net.rs");
 
@@ -65,4 +67,40 @@ fn operations(cell: &str) -> Vec<String> {
 /// What stands between marks of code.
 fn in_code(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
+}
+
+/// Asynchronous functions of `net` and `io` that have no row, and why.
+const NO_ROW: [(&str, &str); 4] = [
+    ("bind", "it waits for the resolver at most"),
+    ("close", "it waits for the operations that it ends"),
+    ("race", "the floor below connect"),
+    ("redialed", "the floor below connect"),
+];
+
+/// The names of all others, from the sources.
+pub fn waiting_functions() -> BTreeSet<String> {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut files = vec![src.join("io.rs")];
+    add_files(&src.join("net"), &mut files);
+    let mut names = BTreeSet::new();
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        let named = text.match_indices("pub async fn ").map(|(at, before)| &text[at + before.len()..]);
+        names.extend(named.filter_map(|rest| rest.split(['(', '<']).next()).map(str::to_owned));
+    }
+    for (name, _) in NO_ROW {
+        assert!(names.remove(name), "{name} is not there");
+    }
+    names
+}
+
+fn add_files(folder: &Path, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            add_files(&path, files);
+        } else {
+            files.push(path);
+        }
+    }
 }

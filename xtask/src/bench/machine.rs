@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::options::Options;
-use super::peers::Peer;
+use super::peers::{PROFILE_TOLD, Peer};
 
 pub struct Machine {
     /// The first two processors that this process may use, or the one.
@@ -78,6 +78,7 @@ impl Machine {
             ("date", said("date", &["-u", "+%F %H:%M UTC"])),
             ("machine", format!("{} x {model}, Linux {}", models.len().max(1), kernel.trim())),
             ("compiler", said("rustc", &["--version"])),
+            ("profile", PROFILE_TOLD.to_owned()),
             ("commit", commit),
             ("peers", versions.join(", ")),
             ("rounds", format!("{}, each load measured for {} s", options.rounds, options.secs)),

@@ -24,18 +24,17 @@ pub fn page(group: Group, header: &[(String, String)], workloads: &[&Workload], 
         .chain(peers.iter().chain(&others).map(|_| "---:"))
         .map(str::to_owned));
     for workload in workloads {
-        for (at, metric) in workload.metrics.iter().enumerate() {
+        let mut name = format!("`{}`: {}", workload.name, workload.what);
+        for metric in workload.metrics {
             let medians: Vec<_> =
                 peers.iter().map(|peer| figures.median(workload.name, metric.key, peer)).collect();
             if medians.iter().all(Option::is_none) {
                 continue;
             }
-            let name =
-                if at == 0 { format!("`{}`: {}", workload.name, workload.what) } else { String::new() };
             let figure = format!("{} {}", metric.unit, if metric.more_is_better { "^" } else { "v" });
             let ratios = others.iter().map(|other| figures.ratio(workload.name, metric.key, OURS, other));
             let cells = medians.iter().map(|value| cell(*value)).chain(ratios.map(ratio));
-            page += &row([name, figure].into_iter().chain(cells));
+            page += &row([std::mem::take(&mut name), figure].into_iter().chain(cells));
         }
     }
     page + &derived(group, &peers, figures)

@@ -15,7 +15,9 @@ pub type Found = BTreeMap<String, f64>;
 
 /// Operations of the shorter of two counted runs; the longer makes three times as many, and the difference is what
 /// counts, so that start and end of a program do not.
-const FEW: u64 = 4000;
+const FEW_MESSAGES: u64 = 4000;
+/// More, since what stands before the first of them may be a million timers.
+const FEW_INSIDE: u64 = 40_000;
 
 pub struct Bench<'b> {
     pub machine: &'b Machine,
@@ -37,9 +39,7 @@ impl Bench<'_> {
                     N::Scaled(most) => scaled(*most, self.machine.secs).max(100),
                     N::Fixed(n) => *n,
                 };
-                let seconds = self.machine.secs.to_string();
-                let mut words = self.inside(peer, bench, args, n);
-                words.extend(["--secs".to_owned(), seconds]);
+                let words = self.inside(peer, bench, args, n);
                 let program = Program {
                     machine: self.machine,
                     processors: self.machine.server_side(*processors),
@@ -53,8 +53,9 @@ impl Bench<'_> {
 
     /// The difference of two runs by its operations.
     fn counted(&self, workload: &Workload, peer: &Peer) -> Result<Found, String> {
-        let (few, many) = (self.counts(workload, peer, FEW)?, self.counts(workload, peer, 3 * FEW)?);
-        let each = |(key, few): (&str, f64), many: f64| (key.to_owned(), (many - few) / (2 * FEW) as f64);
+        let n = if matches!(workload.work, Work::Served { .. }) { FEW_MESSAGES } else { FEW_INSIDE };
+        let (few, many) = (self.counts(workload, peer, n)?, self.counts(workload, peer, 3 * n)?);
+        let each = |(key, few): (&str, f64), many: f64| (key.to_owned(), (many - few) / (2 * n) as f64);
         Ok(few.into_iter().zip(many).map(|(few, (_, many))| each(few, many)).collect())
     }
 
@@ -86,6 +87,8 @@ impl Bench<'_> {
         let mut words = vec![peer.program.to_string_lossy().into_owned()];
         words.extend(["micro", "--bench", bench, "--n"].map(str::to_owned));
         words.push(n.to_string());
+        // The row's own arguments come later, and what is said last holds.
+        words.extend(["--secs".to_owned(), self.machine.secs.to_string()]);
         words.extend(args.iter().map(|&word| word.to_owned()));
         words.extend(lifetime());
         words

@@ -10,18 +10,21 @@ use crate::cmd;
 
 /// The name of this runtime among the peers.
 pub const OURS: &str = "ours";
+const OURS_BINARY: &str = "peer";
+
+type Can = fn(&Workload) -> bool;
 
 pub struct Peer {
     pub name: &'static str,
     pub program: PathBuf,
     /// What it is, in a line.
     pub version: String,
-    can: fn(&Workload) -> bool,
+    can: Can,
 }
 
 /// Name, binary, the crate in the lock file that it stands for, what it takes part in.
-const RUST: &[(&str, &str, &str, fn(&Workload) -> bool)] = &[
-    (OURS, Peer::OURS_BINARY, "", |_| true),
+const RUST: &[(&str, &str, &str, Can)] = &[
+    (OURS, OURS_BINARY, "", |_| true),
     ("tokio", "tokio_peer", "tokio", |_| true),
     ("smol", "smol_peer", "smol", |_| true),
     ("loop", "loop_peer", "mio", only_one_thread),
@@ -39,8 +42,6 @@ fn go_can(workload: &Workload) -> bool {
 }
 
 impl Peer {
-    pub const OURS_BINARY: &str = "peer";
-
     pub fn can(&self, workload: &Workload) -> bool {
         (self.can)(workload)
     }
@@ -53,22 +54,21 @@ pub fn build(root: &Path, options: &Options) -> Result<Vec<Peer>, String> {
     if let Some(unknown) = options.peers.iter().find(|name| !known(name)) {
         return Err(format!("no peer `{unknown}`: ours, tokio, smol, go, loop"));
     }
-    let ours = cmd::build_examples(root, &["--bin", Peer::OURS_BINARY])?;
+    let ours = build_ours(root)?;
     let (package, target) = (root.join("examples/bench"), folder(root)?);
-    let mut command =
-        cmd::cargo(&package, &["build", "--quiet", "--release", "--locked", "--bins", "--target-dir"]);
-    cmd::run(command.arg(&target))?;
+    let args = ["build", "--quiet", "--release", "--locked", "--bins", "--target-dir"];
+    cmd::run(cmd::cargo(&package, &args).arg(&target).envs(PROFILE))?;
     let lock = fs::read_to_string(package.join("Cargo.lock"))
         .map_err(|e| format!("examples/bench/Cargo.lock: {e}"))?;
     let mut peers = Vec::new();
     for &(name, binary, package, can) in RUST.iter().filter(|(name, ..)| wanted(name)) {
-        let from = if name == OURS { &ours } else { &target.join("release") };
+        let program = if name == OURS { ours.clone() } else { target.join("release").join(binary) };
         let version = match (name, version(&lock, package)) {
             (OURS, _) => "ours".to_owned(),
             ("loop", version) => format!("loop (mio {version}, one thread, nothing around it)"),
             (_, version) => format!("{name} {version}"),
         };
-        peers.push(Peer { name, program: from.join(binary), version, can });
+        peers.push(Peer { name, program, version, can });
     }
     if wanted("go") {
         match build_go(root, &target) {
@@ -78,6 +78,20 @@ pub fn build(root: &Path, options: &Options) -> Result<Vec<Peer>, String> {
         }
     }
     Ok(peers)
+}
+
+/// All are compiled alike, and as somebody would who cares for speed.
+const PROFILE: [(&str, &str); 2] =
+    [("CARGO_PROFILE_RELEASE_LTO", "thin"), ("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "1")];
+pub const PROFILE_TOLD: &str = "release, with thin LTO and one codegen unit, for all";
+
+/// Our own program.
+pub fn build_ours(root: &Path) -> Result<PathBuf, String> {
+    let target = folder(root)?;
+    let args =
+        ["build", "--quiet", "--release", "-p", "netpoll-examples", "--bin", OURS_BINARY, "--target-dir"];
+    cmd::run(cmd::cargo(root, &args).arg(&target).envs(PROFILE))?;
+    Ok(target.join("release").join(OURS_BINARY))
 }
 
 /// Where the peers' package is built, beside everything else.

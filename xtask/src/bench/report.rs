@@ -80,9 +80,8 @@ fn picture(group: Group, header: &[(String, String)], workloads: &[&Workload], f
     let groups = workloads.iter().filter(|workload| workload.how == How::Timed).filter_map(|workload| {
         let metric = &workload.metrics[0];
         let bars = peers.iter().enumerate().filter_map(|(at, peer)| {
-            let ratio = figures.ratio(workload.name, metric.key, peer, base)?;
+            let cost = figures.ratio(workload.name, metric.key, peer, base)?;
             let value = figures.median(workload.name, metric.key, peer)?;
-            let cost = if metric.more_is_better { 1.0 / ratio } else { ratio };
             Some((at, cost, format!("{cost:.2}   {}", markdown::number(value))))
         });
         let bars: Vec<_> = bars.collect();

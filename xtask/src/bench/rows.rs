@@ -2,7 +2,7 @@
 
 use super::table::{
     C1, C16, C64, C1000, C8000, C10000, CHURN, DEEP, Derived, EACH, ECHO, FIRE, Group, HALF_MINUTE, HOUR,
-    How, LARGE, LAZY, MEMORY, N, PARKED, PERIODIC, SLEEP, Workload, echo, inside,
+    How, IDLE, LARGE, LAZY, MEMORY, N, PARKED, PERIODIC, SLEEP, Workload, echo, inside,
 };
 
 pub const WORKLOADS: &[Workload] = &[
@@ -61,6 +61,7 @@ pub const WORKLOADS: &[Workload] = &[
         .timers(FIRE),
     inside("sleep-50us", "one task sleeps 50 us", "sleep", 1).times(N::Scaled(2000)).timers(SLEEP),
     inside("periodic", "1,000 timers of 100 ms, 100 us apart", "periodic", 1)
+        .with(&["--secs", "1"])
         .times(N::Fixed(1000))
         .timers(PERIODIC),
     inside("deadline-moved-at", "a fresh read deadline, given as an instant", "deadline_at", 1).timers(EACH),
@@ -69,7 +70,7 @@ pub const WORKLOADS: &[Workload] = &[
     echo("deadline-each", "the same, a fresh deadline before each read", 1, C64)
         .serving("echo", HALF_MINUTE, 0)
         .timers(ECHO),
-    echo("deadline-parked", "10,000 readers wait, their deadlines an hour away", 1, C10000)
+    echo("deadline-parked", "10,000 readers wait, their deadlines an hour away", 1, IDLE)
         .serving("parked", HOUR, 10_000)
         .timers(PARKED),
     echo("deadline-none-syscalls", "without", 1, C64).timers(ECHO).counted(How::Syscalls),

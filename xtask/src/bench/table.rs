@@ -68,7 +68,7 @@ pub struct Workload {
     pub what: &'static str,
     pub work: Work,
     pub how: How,
-    /// The first is the one that the plot shows.
+    /// The first is the one that the plot shows, a cost: less of it is better.
     pub metrics: &'static [Metric],
 }
 
@@ -188,6 +188,8 @@ pub const C64: Args = &["--connections", "64"];
 pub const C1000: Args = &["--connections", "1000"];
 pub const C8000: Args = &["--connections", "8000", "--warmup", "800"];
 pub const C10000: Args = &["--connections", "10000"];
+/// What happens once a second, or never, takes some seconds to be seen.
+pub const IDLE: Args = &["--connections", "10000", "--secs", "3"];
 pub const LARGE: Args = &["--connections", "64", "--size", "4096"];
 pub const DEEP: Args = &["--connections", "64", "--pipeline", "16"];
 pub const HALF_MINUTE: Args = &["--deadline", "30000"];

@@ -7,7 +7,6 @@
 #[path = "../../../src/bin/peer/work/options.rs"]
 mod options;
 
-use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -17,7 +16,7 @@ use mio::{Events, Interest, Poll, Token};
 
 use options::Options;
 
-const LISTENER: Token = Token(0);
+const LISTENER: Token = Token(usize::MAX);
 const READ_BUFFER: usize = 16 * 1024;
 
 fn main() -> ExitCode {
@@ -50,23 +49,27 @@ fn serve(address: SocketAddr) -> io::Result<()> {
     let mut listener = TcpListener::bind(address)?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     println!("LISTENING {}", listener.local_addr()?);
-    let (mut connections, mut next) = (HashMap::new(), 1);
+    // A connection's token is its place; free places are used again.
+    let (mut connections, mut free) = (Vec::new(), Vec::new());
     let mut buffer = vec![0; READ_BUFFER];
     loop {
         poll.poll(&mut events, None)?;
         for event in &events {
+            let Token(place) = event.token();
             if event.token() == LISTENER {
-                while let Some(mut stream) = unless_blocked(listener.accept())?.map(|(stream, _)| stream) {
+                while let Some((mut stream, _)) = unless_blocked(listener.accept())? {
                     stream.set_nodelay(true)?;
+                    let place = free.pop().unwrap_or(connections.len());
                     let both = Interest::READABLE | Interest::WRITABLE;
-                    poll.registry().register(&mut stream, Token(next), both)?;
-                    connections.insert(Token(next), Connection { stream, rest: Vec::new() });
-                    next += 1;
+                    poll.registry().register(&mut stream, Token(place), both)?;
+                    connections.resize_with(connections.len().max(place + 1), || None);
+                    connections[place] = Some(Connection { stream, rest: Vec::new() });
                 }
-            } else if let Some(connection) = connections.get_mut(&event.token()) {
+            } else if let Some(connection) = &mut connections[place] {
                 let lives = !event.is_error() && connection.turn(&mut buffer).unwrap_or(false);
                 if !lives {
-                    connections.remove(&event.token());
+                    connections[place] = None;
+                    free.push(place);
                 }
             }
         }

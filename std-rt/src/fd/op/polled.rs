@@ -136,17 +136,16 @@ impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, 
     }
 
     fn poll_once(mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        ready!(budget::poll_turn(cx));
         match self.fd.mutex.lock(self.mode) {
             Lock::Locked => self.state = State::Locked,
             Lock::Closed => return Poll::Ready(Err(error::closed())),
             Lock::Queued => ready!(self.hail(cx))?,
         }
-        if !self.skips_call(self.fd.desc())
-            && let Some(result) = self.call_now()
-        {
-            budget::spend();
-            return Poll::Ready(result);
+        if !self.skips_call(self.fd.desc()) {
+            ready!(budget::poll_take(cx));
+            if let Some(result) = self.call_now() {
+                return Poll::Ready(result);
+            }
         }
         let pollers = self.fd.pollers(self.mode);
         pollers.join(cx.waker());
@@ -154,9 +153,6 @@ impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, 
         // keeps the lock while he does.
         self.state = State::Parked;
         let polled = self.attempt(&mut Context::from_waker(pollers.waker()));
-        if polled.is_ready() {
-            budget::spend();
-        }
         // The parking stays when the lock goes.
         self.state = State::Locked;
         polled

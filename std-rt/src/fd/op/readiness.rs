@@ -63,15 +63,18 @@ impl<S: Source> Readiness<'_, S> {
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let parked = matches!(self.op.state, State::Parked);
         let desc = self.op.fd.desc();
-        if !parked && !self.op.skips_call(desc) && self.look()? {
-            return Poll::Ready(Ok(()));
+        if !parked && !self.op.skips_call(desc) {
+            ready!(budget::poll_take(cx));
+            if self.look()? {
+                return Poll::Ready(Ok(()));
+            }
         }
         self.op.state = State::Locked;
         match self.op.fd.netpoll.wait(desc, self.op.mode, cx, parked) {
             Wait::Ready => Poll::Ready(Ok(())),
             Wait::Parked | Wait::Again => {
                 self.op.state = State::Parked;
-                self.op.fd.arm(self.op.mode);
+                self.op.fd.arm(desc, self.op.mode);
                 Poll::Pending
             }
             Wait::Failed(why) => Poll::Ready(Err(error::refused(why))),
@@ -84,10 +87,8 @@ impl<S: Source> Future for Readiness<'_, S> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        ready!(budget::poll_turn(cx));
         ready!(this.op.lock(cx))?;
         let result = ready!(this.wait(cx));
-        budget::spend();
         this.op.state = State::Done;
         this.op.fd.unlock(this.op.mode);
         Poll::Ready(result)

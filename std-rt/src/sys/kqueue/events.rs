@@ -1,4 +1,6 @@
 //! The events of one wait.
+//!
+//! **INV-302**: *`udata` is an integer in the place of a pointer: it points nowhere, and nobody follows it.*
 
 use netpoll_core::poll_key::Event;
 use rustix::event::kqueue::{Event as Record, EventFilter, EventFlags};
@@ -22,11 +24,10 @@ pub struct Events {
     pub(super) disturbed: door::Batch,
 }
 
-// SAFETY: the one field that does not say so itself is the kernel's records, which hold a pointer each; it is an integer
-// made by `udata`, points nowhere and is never followed.
+// SAFETY: INV-302: the one field that does not say so itself is the kernel's records, which hold a pointer each.
 unsafe impl Send for Events {}
 
-// SAFETY: as above, and a shared `Events` is only read.
+// SAFETY: INV-302, and a shared `Events` is only read.
 unsafe impl Sync for Events {}
 
 impl Events {

@@ -1,0 +1,118 @@
+//! A task that holds its worker for too long is counted, and told of by name and place.
+
+mod common;
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use common::*;
+use netpoll_rt::{Builder, Runtime, StuckTask, spawn, spawn_named, yield_now};
+
+const AFTER: Duration = Duration::from_millis(50);
+
+/// A runtime that sends its reports here.
+fn reporting(workers: usize) -> (Runtime, mpsc::Receiver<StuckTask>) {
+    let (tell, told) = mpsc::channel();
+    let report = move |task: &StuckTask| drop(tell.send(task.clone()));
+    let runtime = Runtime::builder().workers(workers).stuck_after(AFTER).on_stuck(report).build().unwrap();
+    (runtime, told)
+}
+
+#[test]
+fn it_is_told_of_once_with_its_name_and_the_place_that_spawned_it() {
+    let _alone = alone();
+    for workers in [1, 2, 4] {
+        let (runtime, told) = reporting(workers);
+        let _watch = Watch::over(runtime.handle().clone());
+        let line = line!() + 2;
+        let (first, again) = runtime.block_on(async {
+            let task = spawn_named("the culprit", async move {
+                let first = told.recv_timeout(LIMIT).unwrap();
+                // Two looks more.
+                let again = told.recv_timeout(AFTER).is_ok(); // time is what is tested
+                (first, again)
+            });
+            task.await.unwrap()
+        });
+        assert_eq!(first.name.as_deref(), Some("the culprit"));
+        assert_eq!((first.location.file(), first.location.line()), (file!(), line));
+        assert!(first.worker < workers && first.held_for >= AFTER, "{first:?}");
+        let text = first.to_string();
+        assert!(text.starts_with("task \"the culprit\" spawned at std-rt/tests/stuck.rs:"), "{text}");
+        assert!(!again, "once for a turn");
+        assert_eq!(runtime.metrics().stuck_tasks, 1);
+    }
+}
+
+#[test]
+fn a_task_without_a_name_goes_by_its_place_and_comes_again_in_its_next_turn() {
+    let _alone = alone();
+    let (runtime, told) = reporting(2);
+    let line = line!() + 1;
+    let task = runtime.spawn(async move {
+        for _ in 0..2 {
+            let told = told.recv_timeout(LIMIT).unwrap();
+            assert_eq!((told.name, told.location.line()), (None, line));
+            yield_now().await;
+        }
+    });
+    runtime.block_on(task).unwrap();
+    assert_eq!(runtime.metrics().stuck_tasks, 2);
+}
+
+#[test]
+fn nobody_is_stuck_who_waits_or_has_many_turns() {
+    let _alone = alone();
+    for workers in [1, 4] {
+        let (runtime, told) = reporting(workers);
+        runtime.block_on(async {
+            let (a, _b) = pair().await;
+            let waits = reader(&a);
+            let turns = spawn(async {
+                let begun = std::time::Instant::now();
+                while begun.elapsed() < 4 * AFTER {
+                    yield_now().await; // time is what is tested
+                }
+            });
+            // One that is in a `block_on` runs others meanwhile.
+            turns.await.unwrap();
+            waits.abort();
+        });
+        assert!(told.try_recv().is_err());
+        assert_eq!(runtime.metrics().stuck_tasks, 0);
+    }
+}
+
+#[test]
+fn a_task_is_watched_again_after_a_block_on_within() {
+    let _alone = alone();
+    let (runtime, told) = reporting(2);
+    let handle = runtime.handle().clone();
+    let inner = std::sync::Arc::new(runtime);
+    let (give, given) = mpsc::channel();
+    give.send(inner.clone()).unwrap();
+    let task = handle.spawn_named("outer", async move {
+        let runtime = given.recv().unwrap();
+        runtime.block_on(async { spawn_named("inner", async {}).await.unwrap() });
+        drop(runtime);
+        told.recv_timeout(LIMIT).unwrap().name
+    });
+    assert_eq!(inner.block_on(task).unwrap().as_deref(), Some("outer"));
+}
+
+#[test]
+fn a_report_that_panics_ends_nothing() {
+    let _alone = alone();
+    let (tell, told) = mpsc::channel();
+    let report = move |_: &StuckTask| {
+        tell.send(()).unwrap();
+        panic!("on purpose");
+    };
+    let runtime = Builder::new().workers(2).stuck_after(AFTER).on_stuck(report).build().unwrap();
+    let told = std::sync::Arc::new(std::sync::Mutex::new(told));
+    for _ in 0..2 {
+        let told = told.clone();
+        let task = runtime.spawn(async move { told.lock().unwrap().recv_timeout(LIMIT) });
+        assert_eq!(runtime.block_on(task).unwrap(), Ok(()));
+    }
+}

@@ -1,0 +1,80 @@
+//! `backend NAME`: the suite of std-rt, the sweep of faults and the demo with a backend that is not this system's first
+//! choice, each in a build of its own.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use crate::door::door_tests;
+use crate::test::{Row, parse, record, table, too_few};
+use crate::{Outcome, cmd};
+
+/// The backends that can be forced where another one is the first choice.
+const FORCED: &[&str] = &["poll"];
+
+/// Connections and seconds of the demo: poll(2) looks at all of them whenever one is ready.
+const DEMO: [&str; 4] = ["--conns", "500", "--seconds", "3"];
+
+pub fn run(args: &[String]) -> Outcome {
+    let (root, args) = cmd::take_root(args)?;
+    let (bless, names): (Vec<String>, Vec<String>) = args.into_iter().partition(|arg| arg == "--bless");
+    let [name] = names.as_slice() else { return Err(format!("needs one of {}", FORCED.join(", "))) };
+    if !FORCED.contains(&name.as_str()) {
+        return Err(format!("no backend `{name}` to force; needs one of {}", FORCED.join(", ")));
+    }
+    let start = Instant::now();
+    let forced = format!("--cfg netpoll_backend=\"{name}\"");
+    println!("-- the suite");
+    let (suite, suite_red) = tests(&root, &["--tests"], &forced, name)?;
+    println!("-- the tests of the door");
+    let door = door_tests(&root)?;
+    let door: Vec<&str> = door.iter().flat_map(|test| ["--test", test]).collect();
+    let (faults, faults_red) =
+        tests(&root, &door, &format!("{forced} --cfg netpoll_door"), &format!("{name}-door"))?;
+    println!("-- the demo");
+    demo(&root, &forced, name)?;
+    let (minimums, ran) = (root.join("xtask/minimums.txt"), passed(&suite));
+    let red = suite_red.or(faults_red);
+    let few = match (bless.is_empty(), &red) {
+        (false, None) => record(&minimums, name, ran).err(),
+        _ => too_few(&minimums, name, ran),
+    };
+    println!(
+        "{name}: {ran} tests, {} tests of the door and the demo, {:.0} s",
+        passed(&faults),
+        start.elapsed().as_secs_f64()
+    );
+    match red.or(few) {
+        None if passed(&faults) == 0 => Err("no test of the door ran".to_owned()),
+        None => Ok(()),
+        Some(reason) => Err(reason),
+    }
+}
+
+fn passed(rows: &[Row]) -> usize {
+    rows.iter().map(|row| row.passed).sum()
+}
+
+/// Runs tests of std-rt with flags, in a folder of their own; the second value says what failed.
+fn tests(
+    root: &Path,
+    pick: &[&str],
+    flags: &str,
+    folder: &str,
+) -> Result<(Vec<Row>, Option<String>), String> {
+    let mut command = cmd::cargo(root, &["test", "-p", "netpoll-rt", "--no-fail-fast"]);
+    command.args(pick).env("CARGO_TARGET_DIR", cmd::target_dir(root)?.join(folder)).env("RUSTFLAGS", flags);
+    let start = Instant::now();
+    let (status, output) = cmd::stream(&mut command)?;
+    let rows = parse(&output);
+    table(&rows, start.elapsed().as_secs_f64());
+    Ok((rows, cmd::checked(&command, status).err()))
+}
+
+fn demo(root: &Path, flags: &str, folder: &str) -> Outcome {
+    let target = cmd::target_dir(root)?.join(folder);
+    let mut build =
+        cmd::cargo(root, &["build", "--quiet", "--release", "-p", "netpoll-examples", "--bin", "demo"]);
+    cmd::run(build.env("CARGO_TARGET_DIR", &target).env("RUSTFLAGS", flags))?;
+    cmd::run(Command::new(target.join("release/demo")).args(DEMO))
+}

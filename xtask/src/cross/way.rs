@@ -1,0 +1,111 @@
+//! Where a standard library for another target comes from.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::cmd;
+
+/// How to come by a core library for a target.
+pub enum Way {
+    /// It was added to the toolchain in use.
+    Installed,
+    /// Debian's cargo and compiler build it from source.
+    Debian { cargo: PathBuf, rustc: PathBuf },
+}
+
+impl Way {
+    /// The better way that this machine offers, or what to install.
+    pub fn to(triple: &str) -> Result<Self, String> {
+        let mut rustc = Command::new("rustc");
+        let library = cmd::capture(rustc.args(["--print", "target-libdir", "--target", triple]))?;
+        if Path::new(library.trim()).is_dir() {
+            return Ok(Way::Installed);
+        }
+        debian().ok_or_else(|| {
+            format!(
+                "no standard library: `rustup target add {triple}`, or on Debian `.ci/cross-setup` \
+                 (apt-get install rustc-web cargo-web rust-web-src)"
+            )
+        })
+    }
+
+    /// One word for a table.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Way::Installed => "rustup",
+            Way::Debian { .. } => "debian",
+        }
+    }
+
+    /// Cargo, set up to do `word` for a target with core alone.
+    pub fn cargo(&self, root: &Path, word: &str, triple: &str) -> Command {
+        let cargo = match self {
+            Way::Installed => cmd::cargo(root, &[]),
+            Way::Debian { cargo, .. } => Command::new(cargo),
+        };
+        self.set_up(cargo, root, word, "core", triple)
+    }
+
+    /// The same with the whole standard library. `program` stands in for cargo, and starts it.
+    pub fn cargo_with_std(&self, root: &Path, program: Option<&Path>, word: &str, triple: &str) -> Command {
+        let cargo = match (program, self) {
+            (Some(program), _) => Command::new(program),
+            (None, Way::Installed) => cmd::cargo(root, &[]),
+            (None, Way::Debian { cargo, .. }) => Command::new(cargo),
+        };
+        self.set_up(cargo, root, word, "std", triple)
+    }
+
+    fn set_up(&self, mut command: Command, root: &Path, word: &str, library: &str, triple: &str) -> Command {
+        command.current_dir(root).arg(word);
+        match self {
+            Way::Installed => {}
+            Way::Debian { cargo, rustc } => {
+                command.arg(format!("-Zbuild-std={library}"));
+                // The compiler is a stable one; building the library from source must be unlocked.
+                command.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1");
+                // Left by the cargo that runs this program; they lead to another compiler's libraries.
+                for other in ["RUSTUP_TOOLCHAIN", "LD_LIBRARY_PATH", "RUSTDOC"] {
+                    command.env_remove(other);
+                }
+                command.env("CARGO", cargo);
+            }
+        }
+        command.args(["--target", triple]);
+        command
+    }
+}
+
+/// Debian's compiler with its library's source: the default one, or one that is installed beside it.
+fn debian() -> Option<Way> {
+    let beside = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
+    let versioned = beside.filter(|path| path.file_name().is_some_and(|name| starts_with(name, "rust-")));
+    let folders = std::iter::once(PathBuf::from("/usr")).chain(versioned).map(|path| path.join("bin"));
+    folders
+        .map(|bin| (bin.join("cargo"), bin.join("rustc")))
+        .find(|(cargo, rustc)| cargo.exists() && has_source(rustc))
+        .map(|(cargo, rustc)| Way::Debian { cargo, rustc })
+}
+
+fn starts_with(name: &std::ffi::OsStr, prefix: &str) -> bool {
+    name.to_string_lossy().starts_with(prefix)
+}
+
+fn has_source(rustc: &Path) -> bool {
+    let sysroot = Command::new(rustc).env_remove("LD_LIBRARY_PATH").args(["--print", "sysroot"]).output();
+    let Ok(output) = sysroot else { return false };
+    let sysroot = PathBuf::from(String::from_utf8_lossy(&output.stdout).trim());
+    output.status.success() && sysroot.join("lib/rustlib/src/rust/library/core/Cargo.toml").exists()
+}
+
+/// A linker for bare metal: the one in the toolchain, or Debian's package `lld`.
+pub fn linker() -> Result<PathBuf, String> {
+    let mut rustc = Command::new("rustc");
+    let library = cmd::capture(rustc.args(["--print", "target-libdir"]))?;
+    let within = Path::new(library.trim()).with_file_name("bin").join("rust-lld");
+    let search = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&search).map(|folder| folder.join("ld.lld"));
+    std::iter::once(within).chain(on_path).find(|path| path.exists()).ok_or_else(|| {
+        "no linker: neither rust-lld in the toolchain nor ld.lld (apt-get install lld)".to_owned()
+    })
+}
