@@ -41,6 +41,10 @@ pub struct Metrics {
     pub steals: usize,
     /// Times that a worker went to sleep while another one polled.
     pub parks: usize,
+    /// Short polls before a sleep that found something. No worker polls so yet: 0.
+    pub spin_hits: usize,
+    /// Short polls before a sleep that found nothing; 0 as well.
+    pub spin_misses: usize,
     /// Turns in which a task held its worker for longer than [`Builder::stuck_after`](crate::Builder::stuck_after).
     pub stuck_tasks: usize,
 }
@@ -70,6 +74,8 @@ impl Metrics {
             timers_fired: counts.timers_fired.get(),
             steals: tasks.steals.get(),
             parks: tasks.parks.get(),
+            spin_hits: 0,
+            spin_misses: 0,
             stuck_tasks: tasks.stuck.get(),
         }
     }

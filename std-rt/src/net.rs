@@ -96,5 +96,5 @@ pub use incoming::Incoming;
 pub use options::Keepalive;
 pub use pipe::{PipeReader, PipeWriter};
 pub use tcp::{TcpListener, TcpSocket, TcpStream};
-pub use unix::{UnixDatagram, UnixListener, UnixSeqpacket, UnixSeqpacketListener, UnixStream};
 pub use udp::{Datagram, Received, ReceivedIter, RecvBatch, UdpConfig, UdpSocket};
+pub use unix::{UnixDatagram, UnixListener, UnixSeqpacket, UnixSeqpacketListener, UnixStream};

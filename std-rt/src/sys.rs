@@ -53,7 +53,9 @@ compile_error!("netpoll-rt: netpoll_backend=\"epoll\" is impossible here; only L
         target_os = "openbsd"
     ))
 ))]
-compile_error!("netpoll-rt: netpoll_backend=\"kqueue\" is impossible here; only macOS and the BSDs have kqueue");
+compile_error!(
+    "netpoll-rt: netpoll_backend=\"kqueue\" is impossible here; only macOS and the BSDs have kqueue"
+);
 
 #[cfg(any(
     all(netpoll_backend = "epoll", any(netpoll_backend = "kqueue", netpoll_backend = "poll")),

@@ -177,7 +177,7 @@ fn handles_timers_and_attempts_cost_nothing() {
         let (a, _b) = full(200).await;
         let turns = turns_beside(async move {
             for _ in 0..100 {
-                sleep(Duration::ZERO).await;
+                sleep(Duration::ZERO).await; // time is what is tested
                 assert_eq!(a.try_read(&mut [0]).unwrap(), 1);
             }
         });

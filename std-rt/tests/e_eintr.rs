@@ -133,5 +133,5 @@ fn e02_deadlines_and_timers_are_on_time() {
 /// Not early; late by less than a busy machine may be.
 fn assert_on_time(start: Instant, asked: Duration) {
     let took = start.elapsed();
-    assert!(took >= asked && took < asked + Duration::from_millis(50), "{took:?} for {asked:?}");
+    assert!(took >= asked && took < asked + Duration::from_millis(500), "{took:?} for {asked:?}");
 }

@@ -3,7 +3,7 @@
 mod common;
 
 use std::cell::{Cell, RefCell};
-use std::future::pending;
+use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, Barrier, Mutex, mpsc};
@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::*;
+use netpoll_core::waiters::BreakFlag;
 use netpoll_rt::time::sleep;
 use netpoll_rt::{Runtime, spawn, spawn_local, yield_now};
 
@@ -134,19 +135,17 @@ impl Drop for Tells {
     }
 }
 
-/// One is in the queue, one waits for a socket, one sleeps, one is woken by another thread again and again, one has been
-/// aborted, one spawns more when it is dropped.
-#[test]
-fn all_are_dropped_on_their_thread_when_block_on_ends() {
-    let _alone = alone();
-    let runtime = runtime(1);
-    let handle = runtime.handle().clone();
-    let _watch = Watch::over(handle.clone());
-    for _ in 0..50 {
-        let (tell, told) = mpsc::channel();
-        let waker = Arc::new(Mutex::new(None::<Waker>));
-        let stop = Arc::new(netpoll_core::waiters::BreakFlag::new());
-        let waking = thread::spawn({
+/// A thread that wakes whoever leaves a waker, again and again.
+struct Waking {
+    waker: Arc<Mutex<Option<Waker>>>,
+    stop: Arc<BreakFlag>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl Waking {
+    fn start() -> Self {
+        let (waker, stop) = (Arc::new(Mutex::new(None::<Waker>)), Arc::new(BreakFlag::new()));
+        let thread = thread::spawn({
             let (waker, stop) = (waker.clone(), stop.clone());
             move || {
                 while !stop.is_set() {
@@ -155,54 +154,75 @@ fn all_are_dropped_on_their_thread_when_block_on_ends() {
                 }
             }
         });
-        let other = runtime.block_on(async {
-            let (a, b) = pair().await;
-            let flag = Tells::new(&tell);
-            drop(spawn_local(async move {
-                a.read(&mut [0]).await.unwrap();
-                drop((flag, b));
-            }));
-            let flag = Tells::new(&tell);
-            drop(spawn_local(async move {
-                sleep(Duration::from_secs(3600)).await; // time is what is tested
-                drop(flag);
-            }));
-            let flag = Tells::new(&tell);
-            drop(spawn_local(std::future::poll_fn(move |cx| {
-                let _flag = &flag;
-                *waker.lock().unwrap() = Some(cx.waker().clone());
-                Poll::<()>::Pending
-            })));
-            parked(1).await;
+        Self { waker, stop, thread }
+    }
+
+    fn end(self) {
+        self.stop.set();
+        self.thread.join().unwrap();
+    }
+}
+
+/// One waits for a socket, one sleeps, one is woken by another thread again and again, one spawns another when it is
+/// dropped; all are polled once.
+async fn waiting(waking: &Waking, tell: &mpsc::Sender<thread::ThreadId>) {
+    let (a, b) = pair().await;
+    let flag = Tells::new(tell);
+    drop(spawn_local(async move {
+        a.read(&mut [0]).await.unwrap();
+        drop((flag, b));
+    }));
+    let flag = Tells::new(tell);
+    drop(spawn_local(async move {
+        sleep(Duration::from_secs(3600)).await; // time is what is tested
+        drop(flag);
+    }));
+    let (flag, waker) = (Tells::new(tell), waking.waker.clone());
+    drop(spawn_local(poll_fn(move |cx| {
+        let _flag = &flag;
+        *waker.lock().unwrap() = Some(cx.waker().clone());
+        Poll::<()>::Pending
+    })));
+    let (flag, more) = (Tells::new(tell), Tells::new(tell));
+    let spawns = SpawnsOnDrop(Some(Box::new(move || {
+        drop(spawn_local(async move { drop(more) }));
+    })));
+    drop(spawn_local(async move {
+        pending::<()>().await;
+        drop((spawns, flag));
+    }));
+    parked(1).await;
+}
+
+#[test]
+fn all_are_dropped_on_their_thread_when_block_on_ends() {
+    let _alone = alone();
+    let runtime = runtime(1);
+    let handle = runtime.handle().clone();
+    let _watch = Watch::over(handle.clone());
+    for _ in 0..50 {
+        let (tell, told) = mpsc::channel();
+        let waking = Waking::start();
+        let [other] = runtime.block_on(async {
+            waiting(&waking, &tell).await;
             let flag = Tells::new(&tell);
             let aborted = spawn_local(async move {
                 pending::<()>().await;
                 drop(flag);
             });
+            // In the queue, and never polled.
             let flag = Tells::new(&tell);
-            let in_queue = spawn_local(async move { drop(flag) });
-            let (flag, more) = (Tells::new(&tell), Tells::new(&tell));
-            let spawns = SpawnsOnDrop(Some(Box::new(move || {
-                drop(spawn_local(async move { drop(more) }));
-            })));
-            drop(spawn_local(async move { pending::<(SpawnsOnDrop, Tells)>().await }));
-            drop(spawn_local(async move {
-                pending::<()>().await;
-                drop((spawns, flag));
-            }));
+            drop(spawn_local(async move { drop(flag) }));
             aborted.abort();
-            // It is not the locals' end that drops what others may run later.
-            let other = spawn(async { 7 });
-            drop(in_queue);
-            other
+            // Any thread may run this one, later.
+            [spawn(async { 7 })]
         });
         drop(tell);
         let threads: Vec<_> = told.iter().collect();
         assert_eq!(threads, [thread::current().id(); 7]);
         let on_another = thread::scope(|scope| scope.spawn(|| runtime.block_on(other)).join().unwrap());
         assert_eq!(on_another.unwrap(), 7, "a task that may go anywhere does");
-        stop.set();
-        waking.join().unwrap();
+        waking.end();
         assert_eq!(handle.metrics().tasks, 0);
     }
     drop(runtime);
@@ -246,12 +266,12 @@ fn they_outlive_a_block_on_within() {
     let inner = runtime.clone();
     let value = runtime.block_on(async move {
         let gate = Gate::new();
-        let task = inner.block_on(async {
+        let [task] = inner.block_on(async {
             let gate = gate.clone();
-            spawn_local(async move {
+            [spawn_local(async move {
                 gate.wait().await;
                 Rc::new(5)
-            })
+            })]
         });
         gate.open();
         task.await.map(|value| *value)

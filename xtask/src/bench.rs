@@ -48,7 +48,7 @@ fn measure_all(root: &Path, options: &Options) -> Outcome {
     let bench = measure::Bench { machine: &machine, loadgen: peers::loadgen(root)? };
     let (figures, failures) = rounds::run(&chosen, &peers, &bench, options);
     header.push(("load afterwards".to_owned(), machine::load()));
-    header.extend(failures.iter().map(|failure| ("failed".to_owned(), failure.clone())));
+    header.extend(failures.iter().map(|failure| ("no figure".to_owned(), failure.clone())));
     let folder = match &options.out {
         Some(out) => out.clone(),
         // What is published is the whole of a group at full length; a glance goes elsewhere.

@@ -34,11 +34,19 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ("tidy", "the rules of the house that a compiler cannot check", tidy::run),
     ("sizes", "bytes of the types that have a limit, and of the programs for a chip", sizes::run),
     ("cross", "core for machines without std; the runtime for macOS and the BSDs", cross::run),
-    ("backend", "NAME: the suite of std-rt, the faults and the demo with poll(2) in place of epoll", backend::run),
+    (
+        "backend",
+        "NAME: the suite of std-rt, the faults and the demo with poll(2) in place of epoll",
+        backend::run,
+    ),
     ("bare", "core on a Cortex-M3 in QEMU: a fed serial line, a sweep of interrupts", bare::run),
     ("door", "the suite of std-rt with a table of faults before every system call", door::run),
     ("strace", "the suite of std-rt while the kernel interrupts every third call", strace::run),
-    ("bench", "beside tokio, smol and Go: net, exec, time; --core counts core beside Go's algorithm", bench::run),
+    (
+        "bench",
+        "beside tokio, smol and Go: net, exec, time; --core counts core beside Go's algorithm",
+        bench::run,
+    ),
     ("nightly", "the deep models and the address sanitizer", nightly::run),
     ("ci", "what belongs to a push, except test; or the named steps of it", ci::run),
 ];

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::options::Options;
 use super::peers::{PROFILE_TOLD, Peer};
+use super::table::{How, Work, Workload};
 
 pub struct Machine {
     /// The first two processors that this process may use, or the one.
@@ -56,6 +57,23 @@ impl Machine {
 
     pub fn client_side(&self, threads: usize) -> String {
         if threads > 1 { self.server_side(2) } else { self.processors[self.processors.len() - 1].clone() }
+    }
+
+    /// What this machine lacks for a workload, if anything.
+    pub fn lacks(&self, workload: &Workload) -> Option<String> {
+        let wanted = match &workload.work {
+            // Beside its connections a process has a few of its own.
+            Work::Served { descriptors, .. } => descriptors + 100,
+            Work::Inside { .. } => 0,
+        };
+        match workload.how {
+            How::Syscalls if self.syscalls.is_none() => Some("neither perf nor strace works here".to_owned()),
+            How::Instructions if !self.callgrind => Some("valgrind is not installed".to_owned()),
+            _ if wanted > self.descriptors => {
+                Some(format!("it needs {wanted} descriptors, the limit is {}", self.descriptors))
+            }
+            _ => None,
+        }
     }
 
     /// All that a reader needs in order to judge the figures.

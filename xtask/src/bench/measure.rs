@@ -60,7 +60,7 @@ impl Bench<'_> {
     }
 
     fn counts(&self, workload: &Workload, peer: &Peer, operations: u64) -> Result<Counts, String> {
-        let around = Around::new(workload.how, self.machine)?;
+        let around = Around::new(workload.how, self.machine);
         match &workload.work {
             Work::Served { .. } => {
                 let (_, told) = self.served(workload, peer, Some((&around, operations)))?;
@@ -102,13 +102,9 @@ impl Bench<'_> {
         peer: &Peer,
         counted: Option<(&Around, u64)>,
     ) -> Result<(Found, String), String> {
-        let Work::Served { load, threads, server, client, descriptors } = &workload.work else {
+        let Work::Served { load, threads, server, client, .. } = &workload.work else {
             return Err("it has no server".to_owned());
         };
-        if descriptors + 100 > self.machine.descriptors {
-            let limit = self.machine.descriptors;
-            return Err(format!("it needs {} descriptors, the limit is {limit}", descriptors + 100));
-        }
         let mut words = counted.map(|(around, _)| around.words()).unwrap_or_default();
         words.push(peer.program.to_string_lossy().into_owned());
         words.extend(["echo", "--addr", "127.0.0.1:0", "--until-eof", "1", "--threads"].map(str::to_owned));

@@ -24,7 +24,7 @@ pub fn svg(title: &str, subtitle: &str, names: &[&str], groups: &[Bars]) -> Stri
          font-size=\"11\">\n<rect width=\"{WIDTH}\" height=\"{height}\" fill=\"white\"/>\n"
     );
     out += &text(16.0, 24.0, "start", "font-size=\"16\"", title);
-    out += &text(16.0, 42.0, "start", "fill=\"#555\"", subtitle);
+    out += &text(16.0, 42.0, "start", "font-size=\"9\" fill=\"#555\"", subtitle);
     for (at, name) in names.iter().enumerate() {
         let x = LEFT + at as f64 * 90.0;
         out += &rectangle(x, 54.0, 10.0, 10.0, colour(at));

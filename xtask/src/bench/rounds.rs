@@ -6,7 +6,8 @@ use super::options::Options;
 use super::peers::Peer;
 use super::table::{How, Workload};
 
-/// Measures all, and tells as it goes. Besides the figures: what failed, each beginning with the peer's name.
+/// Measures all, and tells as it goes. Besides the figures: what failed, each beginning with the peer's name, and what
+/// this machine cannot measure.
 pub fn run(
     workloads: &[&'static Workload],
     peers: &[Peer],
@@ -15,6 +16,11 @@ pub fn run(
 ) -> (Figures, Vec<String>) {
     let (mut figures, mut failures) = (Figures::default(), Vec::new());
     for workload in workloads {
+        if let Some(reason) = bench.machine.lacks(workload) {
+            println!("{}: left out: {reason}", workload.name);
+            failures.push(format!("left out, {}: {reason}", workload.name));
+            continue;
+        }
         one(bench, workload, peers, options, &mut figures, &mut failures);
         tell(workload, peers, &figures);
     }
@@ -65,5 +71,7 @@ fn tell(workload: &Workload, peers: &[Peer], figures: &Figures) {
         let value = figures.median(workload.name, metric.key, peer.name)?;
         Some(format!("{} {}", peer.name, super::markdown::number(value)))
     });
-    println!("{:<30} {}: {}", workload.name, metric.unit, values.collect::<Vec<_>>().join(", "));
+    let values: Vec<String> = values.collect();
+    let values = if values.is_empty() { "nobody has it".to_owned() } else { values.join(", ") };
+    println!("{:<30} {}: {values}", workload.name, metric.unit);
 }

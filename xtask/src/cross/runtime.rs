@@ -45,7 +45,9 @@ pub fn check(root: &Path, way: &Way, system: &System) -> Result<String, String> 
         MESSAGES,
         "--target-dir",
     ]);
-    command.arg(dir).env("RUSTFLAGS", "-Dwarnings").env("CARGO_PROFILE_DEV_DEBUG", "0");
+    command.arg(dir).env("RUSTFLAGS", "-Dwarnings");
+    // Nobody runs them here; and there may be no tool to strip them with.
+    command.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_DEV_STRIP", "none");
     let output = cmd::capture(&mut command)?;
     let tests = output.lines().filter(|line| line.contains("\"kind\":[\"test\"]"));
     let artifacts = tests.filter(|line| line.starts_with("{\"reason\":\"compiler-artifact\""));
