@@ -13,6 +13,7 @@ type Step = fn(&Path) -> Result<String, String>;
 const STEPS: &[(&str, Step)] = &[
     ("fmt", |root| workspace(root, &["fmt", "--all", "--check"])),
     ("fmt-bare", |root| workspace(&root.join("examples/bare"), &["fmt", "--check"])),
+    ("fmt-bench", |root| workspace(&root.join("examples/bench"), &["fmt", "--check"])),
     ("clippy", |root| workspace(root, CLIPPY)),
     ("tidy", |root| own(root, &["tidy"])),
     ("doc", doc),
