@@ -80,13 +80,14 @@ fn no_more_events_at_a_time_than_asked_for() {
             }
             let after = metrics();
             let (events, polls) = (after.events - before.events, after.polls - before.polls);
-            assert!(events >= 20 && polls >= 20 && events <= polls + 1, "{events} events in {polls} polls");
+            assert!(events >= 20 && events <= polls + 1, "{events} events in {polls} polls");
         });
     }
 }
 
 #[test]
 fn a_setting_out_of_its_range_is_named() {
+    let _alone = alone();
     let refused = |builder: Builder, name: &str| {
         let error = builder.build().unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
