@@ -29,7 +29,7 @@ use netpoll_core::waiters::BreakFlag;
 
 use crate::error::{self, OpError};
 use crate::netpoll::{Netpoll, freed};
-use crate::sys::{Address, Kept, SharedFd, Source, address, socket};
+use crate::sys::{Address, Kept, Poller, SharedFd, Source, address, socket};
 use op::{Op, Pollers};
 use queue::LockQueue;
 
@@ -177,7 +177,7 @@ impl<S: Source> Fd<S> {
                 return Ok(Some(0));
             }
             let read = call(fd)?;
-            self.drained.set(read.drained && self.kind == Kind::Stream);
+            self.drained.set(read.drained && self.kind == Kind::Stream && Poller::SHORT_IS_ALL);
             Ok(Some(read.n))
         })
         .empty(empty)

@@ -11,6 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use common::*;
 use netpoll_rt::net::{AsyncFd, Interest};
+use netpoll_rt::sys::Poller;
 use netpoll_rt::{Handle, OpError, spawn, spawn_blocking};
 
 type Reader = AsyncFd<PipeReader>;
@@ -120,6 +121,9 @@ fn a_pipe_whose_reader_has_gone() {
         assert_eq!(writing.await.unwrap().unwrap_err().kind(), ErrorKind::BrokenPipe);
         assert_eq!(write(&writer, b"bytes").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
         writer.writable().await.unwrap();
+        if !Poller::ERROR_ALONE {
+            return;
+        }
         // The kernel reports an error and nothing else: that is no readiness to read.
         let error = writer.readable().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");

@@ -124,6 +124,9 @@ fn f07_a_pipe_that_nobody_reads() {
         assert_eq!(writer.try_write(b"bytes").unwrap_err().kind(), ErrorKind::BrokenPipe);
         writer.writable().await.unwrap();
         assert!(writer.peer_closed());
+        if !sys::Poller::ERROR_ALONE {
+            return;
+        }
         // The kernel reports an error and nothing else: that is no readiness to read.
         let read: io::Result<()> =
             writer.with_io(Interest::Read, |_| Err(ErrorKind::WouldBlock.into())).await;

@@ -15,7 +15,7 @@ use netpoll_core::poll_key::Mode;
 use netpoll_rt::Handle;
 use netpoll_rt::fd::{Fd, Kind};
 use netpoll_rt::netpoll::Netpoll;
-use netpoll_rt::sys::socket;
+use netpoll_rt::sys::{Poller, socket};
 
 /// One end of a connection as the layer below `TcpStream` has it, with its system calls counted.
 struct Counted {
@@ -72,7 +72,8 @@ fn a_stream_pays_one_call_for_each_message() {
             let probe = Probe::new();
             let mut read = Box::pin(stream.read(64));
             assert!(probe.poll(read.as_mut()).is_pending());
-            assert_eq!(stream.calls(), 0, "it parks without asking");
+            let asked = if Poller::SHORT_IS_ALL { 0 } else { 1 };
+            assert_eq!(stream.calls(), asked, "it parks without asking");
             peer.write_all(b"message").unwrap();
             probe.woken(1).await;
             assert_eq!(read.await.unwrap(), b"message");

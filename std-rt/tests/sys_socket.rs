@@ -115,7 +115,7 @@ fn a_refused_connect_is_in_the_socket_error() {
         let error = match socket::connect(client.as_fd(), &address) {
             Ok(progress) => {
                 assert_eq!(progress, Connect::InProgress);
-                wait_ready(client.as_fd(), |event| event.flags.err);
+                wait_ready(client.as_fd(), |event| event.flags.err || event.flags.hup);
                 socket::socket_error(client.as_fd()).unwrap().expect("an error is queued")
             }
             Err(error) => error,

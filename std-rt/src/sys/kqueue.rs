@@ -60,6 +60,13 @@ impl Poller {
     /// Each change is reported, whether anybody has armed for it or not.
     pub const EDGES: bool = true;
 
+    /// A read that came back short may have stopped at an urgent mark, with bytes behind it: the filters do not tell of
+    /// marks, and nothing that was there before is reported again. So the next read has to make its call.
+    pub const SHORT_IS_ALL: bool = false;
+
+    /// An error is an end of a direction here, like any other.
+    pub const ERROR_ALONE: bool = false;
+
     /// Makes a poller.
     ///
     /// # Errors

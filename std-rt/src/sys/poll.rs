@@ -79,6 +79,13 @@ impl Poller {
     /// Only what was armed for is reported, once.
     pub const EDGES: bool = false;
 
+    /// A read of a byte stream that came back short has left nothing behind it that is not reported: whatever is there is
+    /// reported to who arms.
+    pub const SHORT_IS_ALL: bool = true;
+
+    /// An error that is all there is to a descriptor is told from others.
+    pub const ERROR_ALONE: bool = true;
+
     /// Makes a poller.
     ///
     /// # Errors

@@ -128,7 +128,8 @@ fn the_deadline_ends_the_race_and_tells_of_each_address() {
         let late = ErrorKind::TimedOut;
         assert_eq!(kinds, [ErrorKind::ConnectionRefused, late, late, late]);
         let dropped = dropped.take();
-        assert_eq!(dropped.len(), 2, "the fourth never started");
+        // The third starts 50 ms before the end, which a busy machine may miss.
+        assert!((1..=2).contains(&dropped.len()), "the fourth never started: {}", dropped.len());
         for gate in dropped {
             gate.wait().await;
         }
