@@ -48,6 +48,7 @@ const WITHOUT: &[(&str, &str, &str)] = &[
         "counts each wait with an end as ended by a break, which an interruption may be as well",
     ),
     ("syscalls", "", "counts system calls"),
+    ("pipe", "a_short_read_is_followed", "counts system calls"),
 ];
 
 /// What one program may take.

@@ -33,7 +33,7 @@ impl Events {
             found: Vec::with_capacity(capacity),
             limit: capacity,
             capacity,
-            disturbed: door::Batch,
+            disturbed: door::Batch::default(),
         }
     }
 
