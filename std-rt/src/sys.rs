@@ -27,9 +27,9 @@
 //! 5. **No allocation** after `init` and [`Events::with_capacity`], but to make room for more descriptors than ever before.
 //! 6. **Errors** are the kernel's own and leave everything as it was before the call.
 //!
-//! What they may differ in, each says of itself: [`Poller::EDGES`], [`Poller::SHORT_IS_ALL`], [`Poller::ERROR_ALONE`]. A
-//! level-triggered one keeps the first promise for a direction that is armed, which it is from `open`, and from each `arm`
-//! to the next event.
+//! What they may differ in, each says of itself: [`Poller::NAME`], [`Poller::EDGES`], [`Poller::SHORT_IS_ALL`],
+//! [`Poller::ERROR_ALONE`]. A level-triggered one keeps the first promise for a direction that is armed, which it is from
+//! `open`, and from each `arm` to the next event.
 //!
 //! # Which backend
 //!

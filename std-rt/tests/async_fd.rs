@@ -278,8 +278,12 @@ fn watched(number: &str) -> usize {
     numbers.by_ref().filter(|line| line.split_whitespace().next() == Some(number)).count()
 }
 
+/// What an epoll watches is told by `/proc`; with another backend there is nobody to ask.
 #[test]
 fn the_poller_forgets_it_before_the_value_is_dropped() {
+    if Poller::NAME != "epoll" {
+        return;
+    }
     each(async || {
         for close_first in [false, true] {
             let (pipe, _writer) = io::pipe().unwrap();
@@ -331,7 +335,9 @@ fn the_value_comes_back() {
 fn what_cannot_be_polled_is_refused_by_name() {
     each(async || {
         let program = std::env::current_exe().unwrap();
-        for path in [Path::new("/dev/null"), Path::new("/"), &program] {
+        // What kernels say of /dev/null depends on the backend.
+        let null = (Poller::NAME == "epoll").then_some(Path::new("/dev/null"));
+        for path in null.into_iter().chain([Path::new("/"), &program]) {
             let file = File::open(path).unwrap();
             let number = file.as_raw_fd();
             let error = AsyncFd::new(file).unwrap_err();

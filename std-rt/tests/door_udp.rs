@@ -16,7 +16,7 @@ use common::*;
 use kit::*;
 use netpoll_rt::net::{Datagram, RecvBatch, UdpConfig, UdpSocket};
 use netpoll_rt::sys::door::{Errno, Rule, Table};
-use netpoll_rt::sys::{Call, mmsg};
+use netpoll_rt::sys::{Call, Poller, mmsg};
 use netpoll_rt::{spawn, yield_now};
 
 async fn sockets() -> (Arc<UdpSocket>, Arc<UdpSocket>, SocketAddr) {
@@ -55,14 +55,20 @@ fn b11_no_buffers_is_told_each_time() {
     });
 }
 
+/// With poll(2) come the calls that every system has: one for each message.
+fn is_made(call: Call) -> bool {
+    Poller::NAME == "epoll" || !matches!(call, Call::SendBatch | Call::RecvBatch)
+}
+
 #[test]
 fn who_finds_no_room_waits_and_then_sends() {
     each(async || {
         let (here, there, to) = sockets().await;
         for k in [1, 3] {
-            let rules = [Call::Send, Call::SendBatch, Call::Recv, Call::RecvBatch];
+            let calls = [Call::Send, Call::SendBatch, Call::Recv, Call::RecvBatch];
+            let rules = calls.into_iter().filter(|call| is_made(*call));
             let rules = rules.map(|call| Rule::error(call, Errno::AGAIN).storm(k));
-            let installed = rules.into_iter().fold(Table::new(0), Table::rule).install();
+            let installed = rules.fold(Table::new(0), Table::rule).install();
             here.send_to(b"one", to).await.unwrap();
             assert_eq!(there.recv(&mut [0; 64]).await.unwrap(), 3);
             assert_eq!(here.send_batch(&[Datagram::to(b"two", to)]).await.unwrap(), 1);
@@ -150,7 +156,10 @@ async fn life() -> io::Result<()> {
     second.set_broadcast(true)?;
     here.send(b"a").await?;
     here.send_to(b"b", to).await?;
-    second.send_batch(&[Datagram::new(b"c"), Datagram::new(b"d")]).await?;
+    let (both, mut sent) = ([Datagram::new(b"c"), Datagram::new(b"d")], 0);
+    while sent < both.len() {
+        sent += second.send_batch(&both[sent..]).await?;
+    }
     there.peek_from(&mut [0]).await?;
     there.recv(&mut [0]).await?;
     there.recv_from(&mut [0]).await?;
@@ -192,7 +201,7 @@ fn every_call_fails_once_and_nothing_is_left() {
     each(async || {
         life().await.unwrap();
         let before = Held::now();
-        for (call, errno) in CALLS {
+        for (call, errno) in CALLS.iter().filter(|(call, _)| is_made(*call)) {
             for n in 1.. {
                 let what = format!("{call:?} with {errno:?}, number {n}");
                 let installed = Table::new(0).rule(Rule::error(*call, *errno).nth(n)).install();
@@ -204,7 +213,10 @@ fn every_call_fails_once_and_nothing_is_left() {
                     result.unwrap();
                     break;
                 }
-                assert_errno(result, *errno);
+                // One after the other, a batch keeps an error of a later message to itself.
+                if result.is_err() || Poller::NAME == "epoll" {
+                    assert_errno(result, *errno);
+                }
             }
         }
     });

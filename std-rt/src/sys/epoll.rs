@@ -58,6 +58,9 @@ pub struct Poller {
 }
 
 impl Poller {
+    /// Which one it is.
+    pub const NAME: &'static str = "epoll";
+
     /// Each change is reported, whether anybody has armed for it or not.
     pub const EDGES: bool = true;
 

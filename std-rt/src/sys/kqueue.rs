@@ -57,6 +57,9 @@ pub struct Poller {
 }
 
 impl Poller {
+    /// Which one it is.
+    pub const NAME: &'static str = "kqueue";
+
     /// Each change is reported, whether anybody has armed for it or not.
     pub const EDGES: bool = true;
 
@@ -130,11 +133,12 @@ impl Poller {
     /// `ENOENT` when it is not open here.
     pub fn close(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         self.door.closing(fd);
-        if !self.lock().remove(&fd.as_raw_fd()) {
-            return Err(Errno::NOENT.into());
-        }
-        self.forget(fd);
-        Ok(door::told(Call::PollerClose, fd, Ok(()))?)
+        let deleted = retry_on_intr(|| {
+            door::ask(Call::PollerClose, fd)?;
+            let open = self.lock().remove(&fd.as_raw_fd());
+            if open { Ok(self.forget(fd)) } else { Err(Errno::NOENT) }
+        });
+        Ok(door::told(Call::PollerClose, fd, deleted)?)
     }
 
     /// Nothing, on an edge-triggered kernel: `open` has armed both directions for good.
@@ -231,7 +235,6 @@ fn both(fd: BorrowedFd<'_>, flags: EventFlags, data: usize) -> [Event; 2] {
 /// Changes filters without waiting for events; the first refusal ends it.
 pub(super) fn change(kqueue: BorrowedFd<'_>, changes: &[Event]) -> Result<(), Errno> {
     let none: &mut [Event] = &mut [];
-    door::ask(Call::PollerOpen, kqueue)?;
     // SAFETY: the caller borrows the number in the changes, and whoever adds a filter for it keeps it open until `close`
     // has removed that (INV-7).
     match unsafe { kevent_timespec(kqueue, changes, none, Some(&AT_ONCE)) } {

@@ -76,6 +76,9 @@ pub struct Poller {
 }
 
 impl Poller {
+    /// Which one it is.
+    pub const NAME: &'static str = "poll";
+
     /// Only what was armed for is reported, once.
     pub const EDGES: bool = false;
 
@@ -116,10 +119,10 @@ impl Poller {
         refuse_files(fd)?;
         let mut table = self.lock();
         table.insert(fd, key)?;
-        if let Err(error) = self.kick(&mut table) {
+        if let Err(errno) = self.kick(&mut table) {
             // It has just been put in.
             let _ = table.remove(fd);
-            return Err(error);
+            return Err(errno.into());
         }
         drop(table);
         self.door.opened(fd, key);
@@ -133,11 +136,11 @@ impl Poller {
     /// `ENOENT` when it is not open here.
     pub fn close(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         self.door.closing(fd);
-        let mut table = self.lock();
-        table.remove(fd)?;
-        self.kick(&mut table)?;
-        drop(self.settled(table));
-        Ok(())
+        let removed = retry_on_intr(|| {
+            door::ask(Call::PollerClose, fd)?;
+            self.forget(fd)
+        });
+        Ok(door::told(Call::PollerClose, fd, removed)?)
     }
 
     /// Asks for the next event of one direction; the next wait, or the one that sleeps, reports it if it is there
@@ -148,7 +151,10 @@ impl Poller {
     /// `ENOENT` when the descriptor is not open here under `key`.
     pub fn arm(&self, fd: BorrowedFd<'_>, key: PollKey, mode: Mode) -> io::Result<()> {
         let mut table = self.lock();
-        if table.arm(fd, key, mode)? { self.kick(&mut table) } else { Ok(()) }
+        if table.arm(fd, key, mode)? {
+            self.kick(&mut table)?;
+        }
+        Ok(())
     }
 
     /// Fills `events`, sleeping until there are some, a break is seen or the timeout is over. Returns true iff a
@@ -182,9 +188,23 @@ impl Poller {
     ///
     /// The kernel's, none of which a sound process meets.
     pub fn wake(&self) -> io::Result<()> {
+        match retry_on_intr(|| door::ask(Call::Break, self.pipe.writer())) {
+            // Were a break a write each time, a full pipe would have said that one is pending; so it is.
+            Ok(()) | Err(Errno::AGAIN) => {}
+            Err(errno) => return Err(errno.into()),
+        }
         let mut table = self.lock();
         table.broken = true;
-        self.kick(&mut table)
+        Ok(self.kick(&mut table)?)
+    }
+
+    /// Takes the slot away, and waits until no poll(2) holds the open file.
+    fn forget(&self, fd: BorrowedFd<'_>) -> Result<(), Errno> {
+        let mut table = self.lock();
+        table.remove(fd)?;
+        self.kick(&mut table)?;
+        drop(self.settled(table));
+        Ok(())
     }
 
     /// Sleeps in turns until there is something to return.
@@ -252,7 +272,7 @@ impl Poller {
     }
 
     /// Wakes all sleepers, once.
-    fn kick(&self, table: &mut Table) -> io::Result<()> {
+    fn kick(&self, table: &mut Table) -> Result<(), Errno> {
         if table.sleepers == 0 || table.kicked {
             return Ok(());
         }

@@ -3,7 +3,7 @@
 use std::os::fd::BorrowedFd;
 
 use rustix::fs::{FileType, fstat};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 
 use crate::sys::{Call, door};
 
@@ -14,7 +14,7 @@ use crate::sys::{Call, door};
 ///
 /// `EPERM`; `EBADF` for a number that is not open.
 pub(super) fn refuse_files(fd: BorrowedFd<'_>) -> Result<(), Errno> {
-    door::ask(Call::PollerOpen, fd)?;
+    retry_on_intr(|| door::ask(Call::PollerOpen, fd))?;
     match FileType::from_raw_mode(fstat(fd)?.st_mode) {
         FileType::RegularFile | FileType::Directory | FileType::BlockDevice => Err(Errno::PERM),
         _ => Ok(()),

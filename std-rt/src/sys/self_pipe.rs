@@ -16,20 +16,17 @@ pub(super) struct SelfPipe {
 
 impl SelfPipe {
     pub(super) fn new() -> io::Result<Self> {
+        retry_on_intr(|| door::ask_new(Call::PollerInit))?;
         let (reader, writer) = pipe::pipe()?;
         Ok(Self { reader, writer })
     }
 
     /// Becomes readable; stays so if it is.
-    pub(super) fn write(&self) -> io::Result<()> {
-        let written = retry_on_intr(|| {
-            door::ask(Call::Break, self.writer.as_fd())?;
-            write(&self.writer, &[0])
-        });
-        match written {
+    pub(super) fn write(&self) -> Result<(), Errno> {
+        match retry_on_intr(|| write(&self.writer, &[0])) {
             // A full pipe is readable.
             Ok(_) | Err(Errno::AGAIN) => Ok(()),
-            Err(errno) => Err(errno.into()),
+            Err(errno) => Err(errno),
         }
     }
 

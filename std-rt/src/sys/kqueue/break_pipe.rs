@@ -8,8 +8,10 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::event::kqueue::{Event, EventFilter, EventFlags};
+use rustix::io::{Errno, retry_on_intr};
 
 use super::backend::{BREAK, change, udata};
+use super::{Call, door};
 use self_pipe::SelfPipe;
 
 /// Stays in sight until a blocking wait has read the pipe empty.
@@ -28,7 +30,12 @@ impl Break {
 
     /// Ends a wait.
     pub(super) fn trigger(&self, _kqueue: BorrowedFd<'_>) -> io::Result<()> {
-        self.pipe.write()
+        match retry_on_intr(|| door::ask(Call::Break, self.pipe.writer())) {
+            Ok(()) => Ok(self.pipe.write()?),
+            // Full, the door says, and has seen to it: a break is pending.
+            Err(Errno::AGAIN) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
     }
 
     /// Bytes written to it end a wait, too.

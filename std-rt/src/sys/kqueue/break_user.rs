@@ -5,8 +5,10 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use rustix::event::kqueue::{Event, EventFilter, EventFlags, UserDefinedFlags, UserFlags};
+use rustix::io::retry_on_intr;
 
 use super::backend::{BREAK, change, udata};
+use super::{Call, door};
 
 /// Nothing but a filter of the kqueue, which gives it to one waiter and forgets it then (`EV_CLEAR`).
 #[derive(Debug)]
@@ -20,6 +22,7 @@ impl Break {
 
     /// Ends a wait.
     pub(super) fn trigger(&self, kqueue: BorrowedFd<'_>) -> io::Result<()> {
+        retry_on_intr(|| door::ask(Call::Break, kqueue))?;
         Ok(change(kqueue, &[filter(EventFlags::empty(), UserFlags::TRIGGER)])?)
     }
 
