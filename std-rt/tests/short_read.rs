@@ -65,8 +65,13 @@ async fn event(act: impl FnOnce()) {
 fn a_stream_pays_one_call_for_each_message() {
     each(async || {
         let (stream, mut peer) = Counted::pair(Kind::Stream).await;
-        event(|| peer.write_all(b"first").unwrap()).await;
-        assert_eq!(stream.read(64).await.unwrap(), b"first");
+        // Parked before it comes, so that no event of it is still on its way when it has been read.
+        let probe = Probe::new();
+        let mut read = Box::pin(stream.read(64));
+        assert!(probe.poll(read.as_mut()).is_pending());
+        peer.write_all(b"first").unwrap();
+        probe.woken(1).await;
+        assert_eq!(read.await.unwrap(), b"first");
         stream.calls();
         for _ in 0..100 {
             let probe = Probe::new();

@@ -9,13 +9,21 @@ use std::time::{Duration, Instant};
 use common::*;
 use netpoll_rt::{Handle, Runtime, spawn, yield_now};
 
+/// The descriptors of the process, once the detached threads of the test before have let go of their runtime.
+fn without_runtimes() -> std::collections::BTreeMap<String, String> {
+    until_blocking("no runtime is left", || {
+        !open_descriptors().values().any(|target| target.contains("eventpoll"))
+    });
+    open_descriptors()
+}
+
 const SOON: Duration = Duration::from_millis(20);
 
 #[test]
 fn parked_and_queued_tasks_end_at_once() {
     let _alone = alone();
     for workers in [1, 4] {
-        let before = open_descriptors();
+        let before = without_runtimes();
         let runtime = runtime(workers);
         let handle = runtime.handle().clone();
         let tasks = runtime.block_on(async {
@@ -54,7 +62,7 @@ fn blocks(runtime: &Runtime) -> (mpsc::Sender<()>, mpsc::Receiver<Handle>) {
 fn a_task_that_blocks_its_worker_is_left_to_itself() {
     let _alone = alone();
     for workers in [2, 4] {
-        let before = open_descriptors();
+        let before = without_runtimes();
         let runtime = runtime(workers);
         let _watch = Watch::over(runtime.handle().clone());
         let (go_on, inside) = blocks(&runtime);

@@ -1,10 +1,11 @@
-//! `backend NAME`: the suite of std-rt and the demo with a backend that is not this system's first choice, in a build of
-//! its own. The tests of the door know the calls of this system's first choice, and are left out.
+//! `backend NAME`: the suite of std-rt, the sweep of faults and the demo with a backend that is not this system's first
+//! choice, each in a build of its own.
 
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
+use crate::door::door_tests;
 use crate::test::{Row, parse, record, table, too_few};
 use crate::{Outcome, cmd};
 
@@ -25,15 +26,29 @@ pub fn run(args: &[String]) -> Outcome {
     let forced = format!("--cfg netpoll_backend=\"{name}\"");
     println!("-- the suite");
     let (suite, suite_red) = tests(&root, &["--tests"], &forced, name)?;
+    println!("-- the tests of the door");
+    let door = door_tests(&root)?;
+    let door: Vec<&str> = door.iter().flat_map(|test| ["--test", test]).collect();
+    let (faults, faults_red) =
+        tests(&root, &door, &format!("{forced} --cfg netpoll_door"), &format!("{name}-door"))?;
     println!("-- the demo");
     demo(&root, &forced, name)?;
     let (minimums, ran) = (root.join("xtask/minimums.txt"), passed(&suite));
-    let few = match (bless.is_empty(), &suite_red) {
+    let red = suite_red.or(faults_red);
+    let few = match (bless.is_empty(), &red) {
         (false, None) => record(&minimums, name, ran).err(),
         _ => too_few(&minimums, name, ran),
     };
-    println!("{name}: {ran} tests and the demo, {:.0} s", start.elapsed().as_secs_f64());
-    suite_red.or(few).map_or(Ok(()), Err)
+    println!(
+        "{name}: {ran} tests, {} tests of the door and the demo, {:.0} s",
+        passed(&faults),
+        start.elapsed().as_secs_f64()
+    );
+    match red.or(few) {
+        None if passed(&faults) == 0 => Err("no test of the door ran".to_owned()),
+        None => Ok(()),
+        Some(reason) => Err(reason),
+    }
 }
 
 fn passed(rows: &[Row]) -> usize {
