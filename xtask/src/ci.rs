@@ -24,7 +24,6 @@ const STEPS: &[(&str, Step)] = &[
     ("bare", |root| own(root, &["bare"])),
     ("backend", |root| own(root, &["backend", "poll"])),
     ("door", |root| own(root, &["door"])),
-    ("strace", |root| own(root, &["strace"])),
     ("sizes", |root| own(root, &["sizes"])),
     ("examples", examples),
     ("package", package),

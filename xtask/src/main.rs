@@ -47,7 +47,7 @@ const COMMANDS: &[(&str, &str, Run)] = &[
         "beside tokio, smol and Go: net, exec, time; --core counts core beside Go's algorithm",
         bench::run,
     ),
-    ("nightly", "the deep models and the address sanitizer", nightly::run),
+    ("nightly", "the deep models, the address sanitizer, strace", nightly::run),
     ("ci", "what belongs to a push, except test; or the named steps of it", ci::run),
 ];
 

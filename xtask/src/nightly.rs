@@ -14,9 +14,11 @@ pub fn run(args: &[String]) -> Outcome {
     let start = Instant::now();
     let loom = own(&root, &["loom", "--deep"])?;
     let mutants = own(&root, &["mutants", "--check", "--deep"])?;
+    let strace = own(&root, &["strace"])?;
     let tests = asan(&root)?;
     println!("nightly: {loom}");
     println!("nightly: {mutants}");
+    println!("nightly: {strace}");
     println!(
         "nightly: {tests} tests under the address sanitizer, {:.0} s in all",
         start.elapsed().as_secs_f64()
