@@ -48,8 +48,6 @@ pub enum PollErr {
     Closing,
     /// The direction's deadline has passed (`pollErrTimeout`).
     Timeout,
-    /// The kernel reports an error on a descriptor that cannot be polled for reading (`pollErrNotPollable`).
-    NotPollable,
     /// Another task is between arm and its end in this direction. The layer above keeps tasks apart by a lock; to
     /// see this is a bug there.
     DoubleWait,
@@ -165,8 +163,11 @@ impl<const BITS: u32> PollDesc<BITS> {
         Ok(())
     }
 
-    /// Fails if the direction may not go on: closing before timeout before event error, which concerns reads only
-    /// (Go's `netpollcheckerr`).
+    /// Fails if the direction may not go on: closing before timeout (Go's `netpollcheckerr`).
+    ///
+    /// Go also refuses reads after an event that was an error and nothing else, before it has asked the kernel what the
+    /// error is. A connection's reset looks like that for a moment, and a queue full of bytes makes the moment last. So
+    /// this is left to the layer above, which looks at [`Info::event_err`] once its call has found nothing.
     #[inline]
     pub fn check_err(&self, mode: Mode) -> Result<(), PollErr> {
         let info = self.info.get();
@@ -174,8 +175,6 @@ impl<const BITS: u32> PollDesc<BITS> {
             Err(PollErr::Closing)
         } else if self.deadline_of(mode).is_expired() {
             Err(PollErr::Timeout)
-        } else if info.event_err() && mode == Mode::Read {
-            Err(PollErr::NotPollable)
         } else {
             Ok(())
         }

@@ -43,7 +43,8 @@ impl<const BITS: u32> Info<BITS> {
         self.0 & CLOSING != 0
     }
 
-    /// The last event was an error and nothing else.
+    /// The last event was an error and nothing else. A call that still finds nothing to read may then wait in vain: the
+    /// kernel tells of such an error once (golang/go#30624).
     #[inline]
     pub fn event_err(self) -> bool {
         self.0 & EVENT_ERR != 0

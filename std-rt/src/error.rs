@@ -194,16 +194,20 @@ fn first(mut error: &io::Error) -> &io::Error {
     error
 }
 
+/// The kernel has reported an error and nothing else, and a read finds nothing: a wait could last for ever.
+pub(crate) fn not_pollable() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "the kernel reports an error on it and nothing to read, so it cannot be waited for",
+    )
+}
+
 /// Why a wait was refused, as an error of io.
 pub(crate) fn refused(why: PollErr) -> io::Error {
     match why {
         PollErr::Closing => closed(),
         // Costs no allocation; `OpError` knows it by its having nothing else.
         PollErr::Timeout => io::ErrorKind::TimedOut.into(),
-        PollErr::NotPollable => io::Error::new(
-            io::ErrorKind::Unsupported,
-            "the kernel reports an error on it and nothing to read, so it cannot be waited for",
-        ),
         PollErr::DoubleWait => io::Error::other("two tasks wait in one direction of one descriptor"),
     }
 }

@@ -246,3 +246,4 @@ pub use lack::{Lack, lack};
 pub use owned::{Kept, SharedFd, Source, ends_of};
 pub use ready::is_ready;
 pub use thread::set_timer_slack;
+pub use unix::is_socket;

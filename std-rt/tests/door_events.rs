@@ -15,7 +15,7 @@ use kit::*;
 use netpoll_core::poll_key::Modes;
 use netpoll_rt::net::TcpStream;
 use netpoll_rt::netpoll::Netpoll;
-use netpoll_rt::sys::door::{Disturbance, Errno, Rule, Table, send};
+use netpoll_rt::sys::door::{Disturbance, Errno, Rule, Table, send, send_error};
 use netpoll_rt::sys::{Call, Events, Poller};
 use netpoll_rt::{Handle, spawn, time};
 
@@ -44,6 +44,32 @@ fn a_spurious_event_costs_one_call() {
         b.write_all(b"at last").await.unwrap();
         assert_eq!(reader.await.unwrap().unwrap(), b"at last");
         assert_eq!(count(&installed.log(), Call::Recv, fd), 21, "one for each, one for the bytes");
+        drop(installed);
+    });
+}
+
+#[test]
+fn a_socket_with_an_error_alone_is_read_and_waited_for() {
+    each(async || {
+        let (a, b) = pair().await;
+        let fd = number(&*a);
+        let installed = Table::new(0).log().install();
+        // Parked before it comes.
+        let before = reader(&a);
+        parked(1).await;
+        send_error(fd);
+        until("the reader has looked", || count(&installed.log(), Call::Recv, fd) == 1).await;
+        parked(1).await;
+        b.write_all(b"one").await.unwrap();
+        assert_eq!(before.await.unwrap().unwrap(), b"one");
+        // Started after it came.
+        let known = events();
+        send_error(fd);
+        until("the event is there", || events() > known).await;
+        let after = reader(&a);
+        parked(1).await;
+        b.write_all(b"two").await.unwrap();
+        assert_eq!(after.await.unwrap().unwrap(), b"two");
         drop(installed);
     });
 }

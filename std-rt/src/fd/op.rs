@@ -31,7 +31,7 @@ use super::queue::{Enqueue, LockQueue, Look, Ticket, Withdraw};
 use crate::budget;
 use crate::error;
 use crate::netpoll::PollDesc;
-use crate::sys::{SharedFd, Source};
+use crate::sys::{self, SharedFd, Source};
 pub(super) use pollers::Pollers;
 
 /// Nothing foreign runs under the queue's lock, so a panic cannot leave it in the middle of something.
@@ -166,6 +166,29 @@ impl<'a, F, S: Source> Op<'a, F, S> {
     }
 }
 
+impl<F, S: Source> Op<'_, F, S> {
+    /// The call has found nothing, and the last event was an error alone. A socket's own errors come out of its calls, so
+    /// more is to come there (a queue of errors, a reset that is just being made); of anything else nobody knows.
+    ///
+    /// 1. The event came before the parking: seen here. 2. After it: it wakes the task, whose call then comes here.
+    #[inline]
+    fn must_be_pollable(&mut self, desc: &PollDesc) -> io::Result<()> {
+        if self.mode == Mode::Read && desc.info().event_err() { self.look_what_it_is() } else { Ok(()) }
+    }
+
+    #[cold]
+    fn look_what_it_is(&mut self) -> io::Result<()> {
+        if sys::is_socket(self.fd.io.borrow()) {
+            return Ok(());
+        }
+        if matches!(self.state, State::Parked) {
+            self.fd.netpoll.retract(self.fd.key, self.mode);
+            self.state = State::Locked;
+        }
+        Err(error::not_pollable())
+    }
+}
+
 impl<S: Source> Fd<S> {
     /// Its words in the poller; looked up once for each poll of an operation.
     #[inline]
@@ -200,6 +223,7 @@ impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, 
                         self.state = State::Parked;
                         if self.listens {
                             self.fd.arm(desc, self.mode);
+                            self.must_be_pollable(desc)?;
                         }
                         return Poll::Pending;
                     }

@@ -39,8 +39,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use rustix::io::Errno;
 
 use super::Call;
-pub use events::send;
 pub(super) use events::{Batch, Watch};
+pub use events::{send, send_error};
 pub use rules::{Disturbance, Entry, Installed, Rule, Table};
 use state::State;
 

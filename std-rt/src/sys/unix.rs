@@ -54,6 +54,11 @@ pub(super) fn kernel_kind(kind: Kind) -> SocketType {
     }
 }
 
+/// Whether it is a socket at all.
+pub fn is_socket(fd: BorrowedFd<'_>) -> bool {
+    is_kind(fd, Kind::Stream).is_ok()
+}
+
 /// Whether a socket is of this kind.
 ///
 /// # Errors

@@ -41,7 +41,7 @@ impl<S: Source> Fd<S> {
     ///
     /// # Errors
     ///
-    /// Closed, the deadline, not pollable.
+    /// Closed, the deadline; `Unsupported` if the kernel reports an error alone on what is no socket.
     pub fn readiness(&self, mode: Mode) -> impl Future<Output = io::Result<()>> {
         Readiness { op: Op { fd: self, mode, state: State::Start, empty: false, listens: true, call: () } }
     }
@@ -88,7 +88,8 @@ impl<S: Source> Future for Readiness<'_, S> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
         ready!(this.op.lock(cx))?;
-        let result = ready!(this.wait(cx));
+        // An error alone is no readiness to read, but for a socket, whose next call says what it is.
+        let result = ready!(this.wait(cx)).and_then(|()| this.op.must_be_pollable(this.op.fd.desc()));
         this.op.state = State::Done;
         this.op.fd.unlock(this.op.mode);
         Poll::Ready(result)

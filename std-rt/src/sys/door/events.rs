@@ -57,10 +57,19 @@ fn wake(fd: &OwnedFd) {
 
 /// An event of a descriptor is handed up by each poller that watches it, as soon as it waits.
 pub fn send(fd: RawFd, modes: Modes) {
+    send_with(fd, modes, EventFlags::default());
+}
+
+/// As [`send`]: both directions, an error and nothing else. A connection's reset looks so while it is being made.
+pub fn send_error(fd: RawFd) {
+    send_with(fd, Modes::BOTH, EventFlags { event_err: true, err: true, ..EventFlags::default() });
+}
+
+fn send_with(fd: RawFd, modes: Modes, flags: EventFlags) {
     let mut pollers = pollers();
     for known in pollers.values_mut() {
         if let Some(key) = known.key_of(fd) {
-            known.due.push((Instant::now(), Event { key, modes, flags: EventFlags::default() }));
+            known.due.push((Instant::now(), Event { key, modes, flags }));
             wake(&known.wake);
         }
     }
