@@ -28,7 +28,8 @@
 //! | `link` | the free list, while the slot is free | who pops, even if it loses the slot (see `poll_cache`) |
 //! | `number`, `since` | the layer above; core never | reports |
 //!
-//! Everything that one read event touches is in the first cache line.
+//! Everything that an event and the task behind it touch, for reading and for a write that need not wait, is in the
+//! first cache line: `info` to the word of `wg`. At thousands of connections lines cost more than instructions.
 
 use core::task::Waker;
 
@@ -80,10 +81,9 @@ pub enum Delivered {
     NoRoom,
 }
 
-/// What a walk over the wanted sides did.
+/// What a walk over the wanted sides did; `stale`: one was of another generation by the time of its compare-exchange.
 struct Unblocked {
     woken: usize,
-    /// A side was of another generation by the time of its compare-exchange.
     stale: bool,
 }
 
@@ -92,15 +92,19 @@ struct Unblocked {
 #[repr(C, align(64))]
 pub struct PollDesc<const BITS: u32 = FDSEQ_BITS> {
     info: AtomicInfo<BITS>,
+    since_read: Gauge,
     rg: Sema<BITS>,
     rd: Deadline,
-    wg: Sema<BITS>,
     wd: Deadline,
+    wg: Sema<BITS>,
     armed: Deadline,
     pub(crate) link: AtomicUsize,
     number: Gauge,
-    since: [Gauge; 2],
+    since_write: Gauge,
 }
+
+/// The word of `wg` is the last of the first line; the model checker's words are larger.
+const _: () = assert!(size_of::<AtomicUsize>() != 8 || core::mem::offset_of!(PollDesc, wg) == 56);
 
 impl<const BITS: u32> Default for PollDesc<BITS> {
     fn default() -> Self {
@@ -113,14 +117,15 @@ impl<const BITS: u32> PollDesc<BITS> {
     pub fn new() -> Self {
         Self {
             info: AtomicInfo::new(),
+            since_read: Gauge::new(),
             rg: Sema::new(),
             rd: Deadline::new(),
-            wg: Sema::new(),
             wd: Deadline::new(),
+            wg: Sema::new(),
             armed: Deadline::new(),
             link: AtomicUsize::new(0),
             number: Gauge::new(),
-            since: Default::default(),
+            since_write: Gauge::new(),
         }
     }
 
@@ -146,28 +151,30 @@ impl<const BITS: u32> PollDesc<BITS> {
         &self.number
     }
 
-    /// Room for the time at which a task last parked in that direction, for reports; nothing here reads it.
+    /// Room for when a task last parked in that direction, for reports; nothing here reads it.
     #[inline]
     pub fn since(&self, mode: Mode) -> &Gauge {
-        &self.since[mode as usize]
+        if mode == Mode::Read { &self.since_read } else { &self.since_write }
     }
 
     /// Before a system call: fails if the direction may not go on, else drops a remembered readiness (Go's
-    /// `pollReset`). The call that follows finds whatever the readiness stood for.
+    /// `pollReset`) and says whether there was one. The call that follows finds whatever the readiness stood for.
     ///
     /// Called only by the task that may arm in this direction (INV-2).
+    ///
+    /// # Memory ordering
+    ///
+    /// After `true`, what happened before the event's [`PollDesc::ready`] is visible.
     #[inline]
-    pub fn reset(&self, mode: Mode) -> Result<(), PollErr> {
+    pub fn reset(&self, mode: Mode) -> Result<bool, PollErr> {
         self.check_err(mode)?;
-        self.sema(mode).take();
-        Ok(())
+        Ok(self.sema(mode).take())
     }
 
     /// Fails if the direction may not go on: closing before timeout (Go's `netpollcheckerr`).
     ///
-    /// Go also refuses reads after an event that was an error and nothing else, before it has asked the kernel what the
-    /// error is. A connection's reset looks like that for a moment, and a queue full of bytes makes the moment last. So
-    /// this is left to the layer above, which looks at [`Info::event_err`] once its call has found nothing.
+    /// Go also refuses reads after an event that was an error and nothing else. A connection's reset looks like that for a
+    /// moment, so it is for the layer above to look at [`Info::event_err`] once its call has found nothing.
     #[inline]
     pub fn check_err(&self, mode: Mode) -> Result<(), PollErr> {
         let info = self.info.get();
@@ -187,26 +194,21 @@ impl<const BITS: u32> PollDesc<BITS> {
     /// wakes that one once.
     ///
     /// Called only by the task that may arm in this direction (INV-2). A task that gives up calls
-    /// [`PollDesc::retract`].
-    ///
-    /// # Memory ordering
-    ///
-    /// After `Ready`, what happened before the event's [`PollDesc::ready`] is visible.
+    /// [`PollDesc::retract`]. Memory is ordered as by [`PollDesc::reset`].
     #[inline]
     pub fn wait(&self, mode: Mode, waker: &Waker, waiters: &Waiters) -> (Wait, Option<Waker>) {
-        if let Err(err) = self.check_err(mode) {
-            return (Wait::Failed(err), None);
+        match self.reset(mode) {
+            Err(err) => (Wait::Failed(err), None),
+            // The way back from a parking, and the way of an event that was faster than the task.
+            Ok(true) => (Wait::Ready, None),
+            Ok(false) => self.park(mode, waker, waiters),
         }
-        // The way back from a parking, and the way of an event that was faster than the task.
-        if self.sema(mode).take() {
-            return (Wait::Ready, None);
-        }
-        self.park(mode, waker, waiters)
     }
 
-    /// Arms, looks again, commits (Go's `netpollblock`).
+    /// The second half of [`PollDesc::wait`], for who has just called [`PollDesc::reset`] and found no readiness: arms,
+    /// looks again, commits (Go's `netpollblock`).
     #[inline]
-    fn park(&self, mode: Mode, waker: &Waker, waiters: &Waiters) -> (Wait, Option<Waker>) {
+    pub fn park(&self, mode: Mode, waker: &Waker, waiters: &Waiters) -> (Wait, Option<Waker>) {
         let armed = match self.sema(mode).arm(waiters) {
             Arm::Ready => return (Wait::Ready, None),
             Arm::Busy => return (Wait::Again, None),

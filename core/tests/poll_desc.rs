@@ -80,7 +80,7 @@ fn an_event_that_comes_first_is_remembered_until_reset() {
     assert_eq!(rig.ready(Modes::BOTH), Delivered::Woken(0));
     assert_eq!(rig.wait(Mode::Read, &waker), Wait::Ready);
     assert_eq!(rig.ready(Modes::READ), Delivered::Woken(0));
-    assert_eq!(rig.desc.reset(Mode::Read), Ok(()));
+    assert_eq!(rig.desc.reset(Mode::Read), Ok(true));
     assert_eq!(rig.wait(Mode::Read, &waker), Wait::Parked);
     assert_eq!(rig.wait(Mode::Write, &waker), Wait::Ready, "the other side's readiness is its own");
 }

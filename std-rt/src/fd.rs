@@ -9,13 +9,14 @@
 //!
 //! This layer knows only a `Waker`: any executor may sit on top.
 
+mod calls;
 mod deadline;
 mod op;
 pub mod queue;
 mod shared;
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -28,9 +29,10 @@ use netpoll_core::poll_key::{Mode, PollKey};
 use netpoll_core::waiters::BreakFlag;
 
 use crate::error::{self, OpError};
-use crate::netpoll::{Netpoll, freed};
-use crate::sys::{Address, Kept, Poller, SharedFd, Source, address, socket};
-use op::{Op, Pollers};
+use crate::netpoll::{Netpoll, PollDesc, Slot, freed};
+use crate::sys::{Address, Kept, SharedFd, Source, address};
+use op::Pollers;
+pub use op::{Reads, Way, Writes};
 use queue::LockQueue;
 
 /// What a short read means.
@@ -62,7 +64,7 @@ struct Cold {
 ///
 /// `S` says whose the number is: a [`SharedFd`] is closed, that of a [`Kept`] is left to the value in it.
 pub struct Fd<S: Source = SharedFd> {
-    netpoll: Arc<Netpoll>,
+    slot: Slot,
     key: PollKey,
     io: S,
     kind: Kind,
@@ -93,7 +95,7 @@ impl Fd {
         // As in `drop`: whoever else has a reference leaked a future that nobody can poll any more.
         self.mutex.decref();
         self.end_loan();
-        self.netpoll.close(self.io.borrow());
+        self.netpoll().close(self.io.borrow());
         // SAFETY: INV-7: the word is closed and `self` ours alone, so nobody uses the number any more; what is dropped
         // next closes it neither in `destroy`, as the word is closed, nor for a loan, as there is none.
         Ok(unsafe { self.io.release() })
@@ -142,78 +144,18 @@ impl<S: Source> Fd<S> {
     /// Around a descriptor that `netpoll` watches under `key`.
     fn of(netpoll: Arc<Netpoll>, key: PollKey, io: S, kind: Kind) -> Self {
         let (mutex, drained, cold) = (FdMutex::new(), Drained::new(), OnceLock::new());
-        Self { netpoll, key, io, kind, mutex, drained, cold }
+        Self { slot: Slot::new(netpoll, key), key, io, kind, mutex, drained, cold }
     }
 
     /// The poller that watches it.
     pub fn netpoll(&self) -> &Arc<Netpoll> {
-        &self.netpoll
+        self.slot.netpoll()
     }
 
-    /// Reads with `call`, which says how much came and whether that was all there was. `empty` says that there is no
-    /// room for any byte: then nothing is read and nothing is waited for.
-    ///
-    /// Dropped: nothing has been read, and a readiness that came stays for the next read.
+    /// Its words in the poller.
     #[inline]
-    pub fn read(
-        &self,
-        empty: bool,
-        call: impl FnMut(BorrowedFd<'_>) -> io::Result<socket::Read>,
-    ) -> impl Future<Output = io::Result<usize>> {
-        self.read_op(empty, call)
-    }
-
-    #[inline]
-    fn read_op<F>(
-        &self,
-        empty: bool,
-        mut call: F,
-    ) -> Op<'_, impl FnMut(BorrowedFd<'_>) -> io::Result<Option<usize>>, S>
-    where
-        F: FnMut(BorrowedFd<'_>) -> io::Result<socket::Read>,
-    {
-        Op::new(self, Mode::Read, move |fd| {
-            if empty {
-                return Ok(Some(0));
-            }
-            let read = call(fd)?;
-            self.drained.set(read.drained && self.kind == Kind::Stream && Poller::SHORT_IS_ALL);
-            Ok(Some(read.n))
-        })
-        .empty(empty)
-    }
-
-    /// Makes a call that is not a read of bytes until it does not say `WouldBlock`: write, accept, the end of a
-    /// connect.
-    ///
-    /// Dropped: the call has not succeeded, and a readiness that came stays for the next one.
-    #[inline]
-    pub fn run<T>(
-        &self,
-        mode: Mode,
-        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
-    ) -> impl Future<Output = io::Result<T>> {
-        Op::new(self, mode, move |fd| call(fd).map(Some))
-    }
-
-    /// Writes all of `bytes` under one lock, so that another task's bytes do not come in between.
-    ///
-    /// Dropped: any part of the bytes may have been written.
-    #[inline]
-    pub fn write_all<'a>(
-        &'a self,
-        mut bytes: &'a [u8],
-        mut call: impl FnMut(BorrowedFd<'_>, &[u8]) -> io::Result<usize> + 'a,
-    ) -> impl Future<Output = io::Result<()>> + 'a {
-        Op::new(self, Mode::Write, move |fd| {
-            if !bytes.is_empty() {
-                match call(fd, bytes)? {
-                    0 => return Err(io::ErrorKind::WriteZero.into()),
-                    n => bytes = &bytes[n..],
-                }
-            }
-            Ok(bytes.is_empty().then_some(()))
-        })
+    fn desc(&self) -> &PollDesc {
+        self.slot.desc()
     }
 
     /// Makes a call that never waits, under a reference only.
@@ -236,7 +178,7 @@ impl<S: Source> Fd<S> {
     /// True once the poller has seen that the peer closed or shut down its writing half, or that an error is queued;
     /// one load. Unread bytes may still be there.
     pub fn peer_closed(&self) -> bool {
-        self.netpoll.desc(self.key).info().peer_closed()
+        self.desc().info().peer_closed()
     }
 
     /// Closes the descriptor: every operation on it fails from now on, and this waits until the last one in flight has
@@ -265,7 +207,7 @@ impl<S: Source> Fd<S> {
 
     /// Everybody out: who is parked, and who is queued for a lock.
     fn evict(&self) {
-        self.netpoll.evict(self.key);
+        self.netpoll().evict(self.key);
         if let Some(cold) = self.cold.get() {
             for queue in &cold.queues {
                 let queued = op::locked(queue).close();
@@ -276,7 +218,7 @@ impl<S: Source> Fd<S> {
 
     /// The last reference of a closed descriptor is gone: the poller forgets it, and then its number is closed.
     fn destroy(&self) -> io::Result<()> {
-        self.netpoll.close(self.io.borrow());
+        self.netpoll().close(self.io.borrow());
         // SAFETY: INV-7: the caller took the last reference of a closed fdMutex, so nobody uses the number any more, but
         // who borrowed it with `lend`.
         let result = if self.is_lent() { Ok(()) } else { unsafe { self.io.close() } };
@@ -388,7 +330,7 @@ impl<S: Source> Fd<S> {
 impl<S: Source> Drop for Fd<S> {
     fn drop(&mut self) {
         self.end();
-        self.netpoll.free(self.key);
+        self.netpoll().free(self.key);
     }
 }
 

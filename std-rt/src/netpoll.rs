@@ -33,7 +33,7 @@ use netpoll_core::waiters::{BreakFlag, Waiters};
 
 use crate::sys::Poller;
 use blocks::Cache;
-pub use blocks::PollDesc;
+pub use blocks::{PollDesc, Slot};
 pub use counts::Counts;
 pub use polling::Scratch;
 use slack::Slack;
@@ -224,11 +224,11 @@ impl Netpoll {
         self.hand_up(&mut list, woken);
     }
 
-    /// Parks the task of `cx` on a direction, unless it may go on; see [`PollDesc::wait`]. `again`: the parking is its
-    /// own, polled once more.
-    #[inline]
-    pub fn wait(&self, desc: &PollDesc, mode: Mode, cx: &mut Context<'_>, again: bool) -> Wait {
-        let (wait, displaced) = desc.wait(mode, cx.waker(), &self.waiters);
+    /// Parks the task of `cx` on a direction after a [`PollDesc::reset`] that found no readiness; see [`PollDesc::park`].
+    /// `again`: the parking is its own, polled once more.
+    #[inline(never)]
+    pub fn park(&self, desc: &PollDesc, mode: Mode, cx: &mut Context<'_>, again: bool) -> Wait {
+        let (wait, displaced) = desc.park(mode, cx.waker(), &self.waiters);
         if let Some(forgotten) = displaced.filter(|_| !again) {
             forgotten.wake();
         }

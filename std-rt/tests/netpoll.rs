@@ -36,7 +36,12 @@ impl Watched {
 
     fn wait(&self, mode: Mode, probe: &Arc<Probe>) -> Wait {
         let waker = Waker::from(probe.clone());
-        self.netpoll.wait(self.netpoll.desc(self.key), mode, &mut Context::from_waker(&waker), false)
+        let desc = self.netpoll.desc(self.key);
+        match desc.reset(mode) {
+            Err(why) => Wait::Failed(why),
+            Ok(true) => Wait::Ready,
+            Ok(false) => self.netpoll.park(desc, mode, &mut Context::from_waker(&waker), false),
+        }
     }
 }
 

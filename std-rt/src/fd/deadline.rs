@@ -16,7 +16,7 @@ impl<S: Source> Fd<S> {
     ///
     /// Closed, with nothing armed.
     pub fn set_deadline(&self, modes: Modes, deadline: Option<Instant>) -> io::Result<()> {
-        self.netpoll.set_deadline(self.key, modes, deadline).map_err(error::refused)
+        self.netpoll().set_deadline(self.key, modes, deadline).map_err(error::refused)
     }
 
     /// Puts a deadline in force that is so far away from now.
@@ -25,6 +25,6 @@ impl<S: Source> Fd<S> {
     ///
     /// Closed, with nothing armed.
     pub fn set_deadline_after(&self, modes: Modes, duration: Duration) -> io::Result<()> {
-        self.netpoll.set_deadline_after(self.key, modes, duration).map_err(error::refused)
+        self.netpoll().set_deadline_after(self.key, modes, duration).map_err(error::refused)
     }
 }

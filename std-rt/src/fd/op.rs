@@ -17,7 +17,6 @@ mod readiness;
 
 use std::future::Future;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
@@ -39,6 +38,42 @@ pub(super) fn locked(queue: &Mutex<LockQueue<Waker>>) -> MutexGuard<'_, LockQueu
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// The direction of an operation. Most know theirs when they are compiled, which spares every poll the question.
+pub trait Way: Copy {
+    /// Which it is.
+    fn mode(self) -> Mode;
+}
+
+/// It reads.
+#[derive(Clone, Copy, Debug)]
+pub struct Reads;
+
+/// It writes.
+#[derive(Clone, Copy, Debug)]
+pub struct Writes;
+
+impl Way for Reads {
+    #[inline(always)]
+    fn mode(self) -> Mode {
+        Mode::Read
+    }
+}
+
+impl Way for Writes {
+    #[inline(always)]
+    fn mode(self) -> Mode {
+        Mode::Write
+    }
+}
+
+impl Way for Mode {
+    #[inline(always)]
+    fn mode(self) -> Mode {
+        self
+    }
+}
+
+#[derive(Debug)]
 enum State {
     Start,
     Queued(Ticket),
@@ -50,9 +85,9 @@ enum State {
 /// An operation on one direction. `call` makes the system call; `Ok(None)` says that it has got on and wants to be called
 /// again, `WouldBlock` that there is nothing to be got.
 #[must_use = "an operation does nothing until it is awaited"]
-pub(super) struct Op<'a, F, S: Source = SharedFd> {
+pub(super) struct Op<'a, W: Way, F, S: Source = SharedFd> {
     fd: &'a Fd<S>,
-    mode: Mode,
+    way: W,
     state: State,
     /// The call asks the kernel for nothing, so it neither waits nor spends a readiness.
     empty: bool,
@@ -62,15 +97,15 @@ pub(super) struct Op<'a, F, S: Source = SharedFd> {
 }
 
 // The call is not pinned: it is only ever called by reference.
-impl<F, S: Source> Unpin for Op<'_, F, S> {}
+impl<W: Way, F, S: Source> Unpin for Op<'_, W, F, S> {}
 
-impl<'a, F, S: Source> Op<'a, F, S> {
+impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
     #[inline]
-    pub(super) fn new<T>(fd: &'a Fd<S>, mode: Mode, call: F) -> Self
+    pub(super) fn new<T>(fd: &'a Fd<S>, way: W, call: F) -> Self
     where
-        F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>,
+        F: FnMut(&Fd<S>) -> io::Result<Option<T>>,
     {
-        Self { fd, mode, state: State::Start, empty: false, listens: true, call }
+        Self { fd, way, state: State::Start, empty: false, listens: true, call }
     }
 
     /// A read of no bytes, if `empty`: all it takes is the lock.
@@ -80,12 +115,17 @@ impl<'a, F, S: Source> Op<'a, F, S> {
         self
     }
 
+    #[inline(always)]
+    fn mode(&self) -> Mode {
+        self.way.mode()
+    }
+
     /// The right to the direction: one operation has it, the others queue.
     #[inline]
     fn lock(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.state {
             State::Locked | State::Parked => Poll::Ready(Ok(())),
-            State::Start => match self.fd.mutex.lock(self.mode) {
+            State::Start => match self.fd.mutex.lock(self.mode()) {
                 Lock::Locked => self.locked(),
                 Lock::Closed => self.closed(),
                 Lock::Queued => self.enqueue(cx.waker()),
@@ -101,6 +141,7 @@ impl<'a, F, S: Source> Op<'a, F, S> {
         Poll::Ready(Ok(()))
     }
 
+    #[cold]
     fn closed(&mut self) -> Poll<io::Result<()>> {
         self.state = State::Done;
         Poll::Ready(Err(error::closed()))
@@ -109,7 +150,7 @@ impl<'a, F, S: Source> Op<'a, F, S> {
     /// Another operation holds the lock: a place in the queue.
     #[cold]
     fn enqueue(&mut self, waker: &Waker) -> Poll<io::Result<()>> {
-        let enqueued = locked(self.fd.queue(self.mode)).enqueue(waker.clone());
+        let enqueued = locked(self.fd.queue(self.mode())).enqueue(waker.clone());
         match enqueued {
             Enqueue::Granted(_) => self.locked(),
             Enqueue::Closed(_) => self.closed(),
@@ -124,7 +165,7 @@ impl<'a, F, S: Source> Op<'a, F, S> {
     #[cold]
     fn look(&mut self, waker: &Waker) -> Poll<io::Result<()>> {
         let State::Queued(ticket) = &self.state else { return self.closed() };
-        let mut queue = locked(self.fd.queue(self.mode));
+        let mut queue = locked(self.fd.queue(self.mode()));
         match queue.look(ticket) {
             Look::Waiting(old) => {
                 let old = (!old.will_wake(waker)).then(|| std::mem::replace(old, waker.clone()));
@@ -147,7 +188,7 @@ impl<'a, F, S: Source> Op<'a, F, S> {
     /// would drop an edge that came since.
     #[inline]
     fn skips_call(&self, desc: &PollDesc) -> bool {
-        self.mode == Mode::Read && !self.empty && self.fd.drained.take() && !desc.info().must_look()
+        self.mode() == Mode::Read && !self.empty && self.fd.drained.take() && !desc.info().must_look()
     }
 
     /// Before a call: may the direction go on? A read drops a remembered readiness, which stands for what the call will
@@ -158,22 +199,51 @@ impl<'a, F, S: Source> Op<'a, F, S> {
         if self.empty {
             return Ok(());
         }
-        let ready = match self.mode {
-            Mode::Read => desc.reset(Mode::Read),
+        let ready = match self.mode() {
+            Mode::Read => desc.reset(Mode::Read).map(|_| ()),
             Mode::Write => desc.check_err(Mode::Write),
         };
         ready.map_err(error::refused)
     }
-}
 
-impl<F, S: Source> Op<'_, F, S> {
+    /// Waits until a call is worth a try; parked when pending. Ready with `Ok`, it has dropped the readiness that stood
+    /// for what the call will find, and looked whether the direction may go on.
+    #[inline]
+    fn wait(&mut self, desc: &PollDesc, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let again = matches!(self.state, State::Parked);
+        self.state = State::Locked;
+        match desc.reset(self.mode()) {
+            Ok(true) => Poll::Ready(Ok(())),
+            Ok(false) => self.park(desc, cx, again),
+            Err(why) => Poll::Ready(Err(error::refused(why))),
+        }
+    }
+
+    #[inline]
+    fn park(&mut self, desc: &PollDesc, cx: &mut Context<'_>, again: bool) -> Poll<io::Result<()>> {
+        match self.fd.netpoll().park(desc, self.mode(), cx, again) {
+            // Again: not parked, but woken already; the next poll waits first, as if it had been.
+            Wait::Parked | Wait::Again => {
+                self.state = State::Parked;
+                if self.listens {
+                    self.fd.netpoll().arm(desc, self.fd.io.borrow(), self.fd.key, self.mode());
+                    self.must_be_pollable(desc)?;
+                }
+                Poll::Pending
+            }
+            // It came just now; that the direction may go on is to be looked at anew.
+            Wait::Ready => Poll::Ready(desc.check_err(self.mode()).map_err(error::refused)),
+            Wait::Failed(why) => Poll::Ready(Err(error::refused(why))),
+        }
+    }
+
     /// The call has found nothing, and the last event was an error alone. A socket's own errors come out of its calls, so
     /// more is to come there (a queue of errors, a reset that is just being made); of anything else nobody knows.
     ///
     /// 1. The event came before the parking: seen here. 2. After it: it wakes the task, whose call then comes here.
     #[inline]
     fn must_be_pollable(&mut self, desc: &PollDesc) -> io::Result<()> {
-        if self.mode == Mode::Read && desc.info().event_err() { self.look_what_it_is() } else { Ok(()) }
+        if self.mode() == Mode::Read && desc.info().event_err() { self.look_what_it_is() } else { Ok(()) }
     }
 
     #[cold]
@@ -182,28 +252,14 @@ impl<F, S: Source> Op<'_, F, S> {
             return Ok(());
         }
         if matches!(self.state, State::Parked) {
-            self.fd.netpoll.retract(self.fd.key, self.mode);
+            self.fd.netpoll().retract(self.fd.key, self.mode());
             self.state = State::Locked;
         }
         Err(error::not_pollable())
     }
 }
 
-impl<S: Source> Fd<S> {
-    /// Its words in the poller; looked up once for each poll of an operation.
-    #[inline]
-    pub(super) fn desc(&self) -> &PollDesc {
-        self.netpoll.desc(self.key)
-    }
-
-    /// After a parking; see [`Netpoll::arm`](crate::netpoll::Netpoll::arm).
-    #[inline(always)]
-    pub(super) fn arm(&self, desc: &PollDesc, mode: Mode) {
-        self.netpoll.arm(desc, self.io.borrow(), self.key, mode);
-    }
-}
-
-impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, S> {
+impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Op<'_, W, F, S> {
     /// Calls and waits in turn, under the lock.
     #[inline]
     fn attempt(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
@@ -214,24 +270,11 @@ impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, 
         }
         loop {
             if wait {
-                let again = matches!(self.state, State::Parked);
-                self.state = State::Locked;
-                match self.fd.netpoll.wait(desc, self.mode, cx, again) {
-                    Wait::Ready => {}
-                    // Again: not parked, but woken already; the next poll waits first, as if it had been.
-                    Wait::Parked | Wait::Again => {
-                        self.state = State::Parked;
-                        if self.listens {
-                            self.fd.arm(desc, self.mode);
-                            self.must_be_pollable(desc)?;
-                        }
-                        return Poll::Pending;
-                    }
-                    Wait::Failed(why) => return Poll::Ready(Err(error::refused(why))),
-                }
+                ready!(self.wait(desc, cx))?
+            } else {
+                self.prepare(desc)?
             }
-            self.prepare(desc)?;
-            match (self.call)(self.fd.io.borrow()) {
+            match (self.call)(self.fd) {
                 Ok(Some(value)) => return Poll::Ready(Ok(value)),
                 Ok(None) => wait = false,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait = true,
@@ -241,7 +284,7 @@ impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, 
     }
 }
 
-impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Future for Op<'_, F, S> {
+impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Future for Op<'_, W, F, S> {
     type Output = io::Result<T>;
 
     #[inline]
@@ -250,32 +293,41 @@ impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Future for
         ready!(this.lock(cx))?;
         let result = ready!(this.attempt(cx));
         this.state = State::Done;
-        this.fd.unlock(this.mode);
+        this.fd.unlock(this.mode());
         Poll::Ready(result)
     }
 }
 
-impl<F, S: Source> Drop for Op<'_, F, S> {
-    #[inline]
+impl<W: Way, F, S: Source> Drop for Op<'_, W, F, S> {
+    #[inline(always)]
     fn drop(&mut self) {
-        match std::mem::replace(&mut self.state, State::Done) {
-            State::Start | State::Done => {}
-            State::Queued(ticket) => self.withdraw(ticket),
-            State::Locked => self.fd.unlock(self.mode),
-            State::Parked => {
-                self.fd.netpoll.retract(self.fd.key, self.mode);
-                self.fd.unlock(self.mode);
-            }
+        // As a rule it has given its result, and there is nothing to give back.
+        if !matches!(self.state, State::Start | State::Done) {
+            self.give_up();
         }
     }
 }
 
-impl<F, S: Source> Op<'_, F, S> {
+impl<W: Way, F, S: Source> Op<'_, W, F, S> {
+    #[inline(never)]
+    fn give_up(&mut self) {
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Start | State::Done => {}
+            State::Queued(ticket) => self.withdraw(ticket),
+            State::Locked => self.fd.unlock(self.mode()),
+            State::Parked => {
+                self.fd.netpoll().retract(self.fd.key, self.mode());
+                self.fd.unlock(self.mode());
+            }
+        }
+    }
+
     #[cold]
     fn withdraw(&self, ticket: Ticket) {
-        let withdrawn = locked(self.fd.queue(self.mode)).withdraw(ticket, || self.fd.mutex.leave(self.mode));
+        let withdrawn =
+            locked(self.fd.queue(self.mode())).withdraw(ticket, || self.fd.mutex.leave(self.mode()));
         match withdrawn {
-            Withdraw::Unlock => self.fd.unlock(self.mode),
+            Withdraw::Unlock => self.fd.unlock(self.mode()),
             Withdraw::Done(waker) => drop(waker),
         }
     }

@@ -67,6 +67,6 @@ impl Fd<SharedFd> {
     pub fn dup(&self) -> io::Result<Self> {
         // The same kind: what a short read means is the open file's, and the kernel reports each edge to both handles, so
         // a read through one takes none away from the other.
-        Fd::new(self.netpoll.clone(), self.duplicate()?, self.kind)
+        Fd::new(self.netpoll().clone(), self.duplicate()?, self.kind)
     }
 }

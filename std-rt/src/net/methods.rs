@@ -5,6 +5,7 @@
 //! `recv` and `send` for a socket, `read` and `write` for a pipe.
 
 mod futures;
+mod told;
 
 /// Reading bytes: `read readv read_exact readable try_read set_read_deadline`.
 macro_rules! read_methods {
@@ -18,9 +19,13 @@ macro_rules! read_methods {
             /// # Errors
             ///
             /// Closed, `TimedOut` for the read deadline, `ConnectionReset` and others of the kernel.
-            pub async fn read(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
+            #[inline]
+            pub fn read(
+                &self,
+                buffer: &mut [u8],
+            ) -> impl std::future::Future<Output = std::io::Result<usize>> {
                 let read = self.fd.read(buffer.is_empty(), |fd| $read(fd, buffer));
-                read.await.map_err(|error| self.error("read", error))
+                $crate::net::methods::told(read, |error| self.error("read", error))
             }
 
             /// Reads until `buffer` is full.
@@ -50,9 +55,12 @@ macro_rules! read_methods {
             /// # Errors
             ///
             /// As [`read`](Self::read).
-            pub async fn readv(&self, buffers: &mut [std::io::IoSliceMut<'_>]) -> std::io::Result<usize> {
+            pub fn readv(
+                &self,
+                buffers: &mut [std::io::IoSliceMut<'_>],
+            ) -> impl std::future::Future<Output = std::io::Result<usize>> {
                 let read = self.fd.read($crate::net::methods::no_room(buffers), |fd| $readv(fd, buffers));
-                read.await.map_err(|error| self.error("readv", error))
+                $crate::net::methods::told(read, |error| self.error("readv", error))
             }
 
             /// Waits until a read is worth a try: bytes have come, or the end of the stream, or an error. With
@@ -99,9 +107,10 @@ macro_rules! write_methods {
             /// # Errors
             ///
             /// Closed, `TimedOut` for the write deadline, `BrokenPipe` or `ConnectionReset` when the other end is gone.
-            pub async fn write(&self, bytes: &[u8]) -> std::io::Result<usize> {
-                let written = self.fd.run(netpoll_core::poll_key::Mode::Write, |fd| $write(fd, bytes));
-                written.await.map_err(|error| self.error("write", error))
+            #[inline]
+            pub fn write(&self, bytes: &[u8]) -> impl std::future::Future<Output = std::io::Result<usize>> {
+                let written = self.fd.run($crate::fd::Writes, |fd| $write(fd, bytes));
+                $crate::net::methods::told(written, |error| self.error("write", error))
             }
 
             /// Writes all of `bytes`; another task's bytes do not come in between.
@@ -111,9 +120,10 @@ macro_rules! write_methods {
             /// # Errors
             ///
             /// As [`write`](Self::write); any part may have been written.
-            pub async fn write_all(&self, bytes: &[u8]) -> std::io::Result<()> {
+            #[inline]
+            pub fn write_all(&self, bytes: &[u8]) -> impl std::future::Future<Output = std::io::Result<()>> {
                 let written = self.fd.write_all(bytes, $write);
-                written.await.map_err(|error| self.error("write", error))
+                $crate::net::methods::told(written, |error| self.error("write", error))
             }
 
             /// Writes as [`write`](Self::write) does, from several buffers in order. At most 1024 of them are used, and
@@ -124,9 +134,12 @@ macro_rules! write_methods {
             /// # Errors
             ///
             /// As [`write`](Self::write).
-            pub async fn writev(&self, buffers: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
-                let written = self.fd.run(netpoll_core::poll_key::Mode::Write, |fd| $writev(fd, buffers));
-                written.await.map_err(|error| self.error("writev", error))
+            pub fn writev(
+                &self,
+                buffers: &[std::io::IoSlice<'_>],
+            ) -> impl std::future::Future<Output = std::io::Result<usize>> {
+                let written = self.fd.run($crate::fd::Writes, |fd| $writev(fd, buffers));
+                $crate::net::methods::told(written, |error| self.error("writev", error))
             }
 
             /// Waits until a write is worth a try: there is room, or an error. A hint; it waits its turn among the writes,
@@ -149,7 +162,7 @@ macro_rules! write_methods {
             /// `WouldBlock` if it takes nothing, or if another task is writing or waits to; see
             /// [`writable`](Self::writable). Others as [`write`](Self::write).
             pub fn try_write(&self, bytes: &[u8]) -> std::io::Result<usize> {
-                let written = self.fd.try_run(netpoll_core::poll_key::Mode::Write, |fd| $write(fd, bytes));
+                let written = self.fd.try_run($crate::fd::Writes, |fd| $write(fd, bytes));
                 written
                     .map_err(|error| $crate::net::methods::tried(error, |error| self.error("write", error)))
             }
@@ -362,6 +375,7 @@ pub(crate) use {
 use std::io::{self, IoSliceMut};
 
 use crate::fd::Fd;
+pub(crate) use told::told;
 
 /// No byte fits into any of them.
 pub(crate) fn no_room(buffers: &[IoSliceMut<'_>]) -> bool {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::ptr::NonNull;
+use std::sync::Arc;
 
 use netpoll_core::counter::Counter;
 use netpoll_core::glist::GList;
@@ -9,6 +10,7 @@ use netpoll_core::poll_cache::{self, BLOCK_LEN, PollCache};
 use netpoll_core::poll_desc;
 use netpoll_core::poll_key::PollKey;
 
+use super::Netpoll;
 use crate::sys::FDSEQ_BITS;
 
 /// A descriptor whose generation is as wide as the backend gives it back.
@@ -18,6 +20,39 @@ type Block = poll_cache::Block<BLOCK_LEN, FDSEQ_BITS>;
 
 /// Blocks in the directory.
 pub(super) const BLOCKS: usize = 32_768;
+
+/// The slot of a descriptor that is in use, found once: its owner's way to the words, past the cache.
+#[derive(Debug)]
+pub struct Slot {
+    netpoll: Arc<Netpoll>,
+    desc: NonNull<PollDesc>,
+}
+
+// SAFETY: INV-1: it is a `&PollDesc` whose lifetime the compiler cannot see, and such a reference may be sent.
+unsafe impl Send for Slot {}
+// SAFETY: INV-1: as for `Send`.
+unsafe impl Sync for Slot {}
+
+impl Slot {
+    /// The slot of `key`, which is in use by the caller.
+    pub fn new(netpoll: Arc<Netpoll>, key: PollKey) -> Self {
+        let desc = NonNull::from(netpoll.desc(key));
+        Self { netpoll, desc }
+    }
+
+    /// The poller that watches the descriptor.
+    #[inline]
+    pub fn netpoll(&self) -> &Arc<Netpoll> {
+        &self.netpoll
+    }
+
+    /// The words of the descriptor.
+    #[inline]
+    pub fn desc(&self) -> &PollDesc {
+        // SAFETY: INV-1: a block stays where it is until its `Netpoll` goes, and this value keeps that.
+        unsafe { self.desc.as_ref() }
+    }
+}
 
 /// A [`PollCache`] that owns its blocks.
 #[derive(Debug)]

@@ -71,7 +71,7 @@ fn ready_and_consume(n: usize) {
     let (desc, mut list) = (PollDesc::<32>::new(), GList::<2>::new());
     for _ in 0..n {
         assert_eq!(black_box(&desc).ready(readable(), &mut list), Delivered::Woken(0));
-        assert_eq!(desc.reset(Mode::Read), Ok(()));
+        assert_eq!(desc.reset(Mode::Read), Ok(true));
     }
 }
 
@@ -85,7 +85,7 @@ fn ready_on_ready(n: usize) {
 fn reset_on_nil(n: usize) {
     let desc = PollDesc::<32>::new();
     for _ in 0..n {
-        assert_eq!(black_box(&desc).reset(Mode::Read), Ok(()));
+        assert_eq!(black_box(&desc).reset(Mode::Read), Ok(true));
     }
 }
 

@@ -30,7 +30,7 @@ use std::task::{Context, Poll, Waker, ready};
 use netpoll_core::fd_mutex::Lock;
 use netpoll_core::poll_key::Mode;
 
-use super::{Op, State, locked};
+use super::{Op, State, Way, locked};
 use crate::budget;
 use crate::error;
 use crate::fd::queue::Hail;
@@ -58,10 +58,10 @@ impl<S: Source> Fd<S> {
     /// As [`Fd::try_read`].
     pub fn try_run<T>(
         &self,
-        mode: Mode,
+        way: impl Way,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
-        Op::new(self, mode, move |fd| call(fd).map(Some)).try_once()
+        Op::new(self, way, move |fd: &Self| call(fd.io.borrow()).map(Some)).try_once()
     }
 
     /// One poll of [`Fd::read`]; see the module for what is left behind when it is pending.
@@ -78,24 +78,24 @@ impl<S: Source> Fd<S> {
     pub fn poll_run<T>(
         &self,
         cx: &mut Context<'_>,
-        mode: Mode,
+        way: impl Way,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
-        Op::new(self, mode, move |fd| call(fd).map(Some)).poll_once(cx)
+        Op::new(self, way, move |fd: &Self| call(fd.io.borrow()).map(Some)).poll_once(cx)
     }
 
     /// Ready with the reason once no operation in this direction will succeed any more: closed, or past the deadline.
     /// Pending until then, with the same left behind as by [`Fd::poll_run`]; it makes no call. A readiness may wake, and
     /// is not asked for.
     pub fn poll_over(&self, cx: &mut Context<'_>, mode: Mode) -> Poll<io::Result<Infallible>> {
-        let never = |_: BorrowedFd<'_>| Err(io::ErrorKind::WouldBlock.into());
+        let never = |_: &Self| Err(io::ErrorKind::WouldBlock.into());
         let mut over = Op::new(self, mode, never);
         over.listens = false;
         over.poll_once(cx)
     }
 }
 
-impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, S> {
+impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Op<'_, W, F, S> {
     /// Calls as often as it gets on, under the lock; none if it would have to wait.
     fn call_now(&mut self) -> Option<io::Result<T>> {
         let desc = self.fd.desc();
@@ -103,7 +103,7 @@ impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, 
             if let Err(error) = self.prepare(desc) {
                 return Some(Err(error));
             }
-            match (self.call)(self.fd.io.borrow()) {
+            match (self.call)(self.fd) {
                 Ok(None) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return None,
                 result => return result.transpose(),
@@ -112,7 +112,7 @@ impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, 
     }
 
     fn try_once(mut self) -> io::Result<T> {
-        match self.fd.mutex.lock(self.mode) {
+        match self.fd.mutex.lock(self.mode()) {
             Lock::Locked => self.state = State::Locked,
             Lock::Closed => return Err(error::closed()),
             // Counted already: a place in the queue, which the drop gives back.
@@ -122,7 +122,7 @@ impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, 
             },
         }
         // The hint is not asked: who tries wants to know. Dropped together with the readiness, it is no loss.
-        let reads = self.mode == Mode::Read && !self.empty;
+        let reads = self.mode() == Mode::Read && !self.empty;
         if reads {
             self.fd.drained.set(false);
         }
@@ -136,7 +136,7 @@ impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, 
     }
 
     fn poll_once(mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        match self.fd.mutex.lock(self.mode) {
+        match self.fd.mutex.lock(self.mode()) {
             Lock::Locked => self.state = State::Locked,
             Lock::Closed => return Poll::Ready(Err(error::closed())),
             Lock::Queued => ready!(self.hail(cx))?,
@@ -147,7 +147,7 @@ impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, 
                 return Poll::Ready(result);
             }
         }
-        let pollers = self.fd.pollers(self.mode);
+        let pollers = self.fd.pollers(self.mode());
         pollers.join(cx.waker());
         // It waits first, as one that is woken does. What it may displace is the same waker: whoever parks with another
         // keeps the lock while he does.
@@ -161,7 +161,7 @@ impl<T, F: FnMut(BorrowedFd<'_>) -> io::Result<Option<T>>, S: Source> Op<'_, F, 
     /// The lock is another's: asks to be told when it is free.
     #[cold]
     fn hail(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let (fd, mode) = (self.fd, self.mode);
+        let (fd, mode) = (self.fd, self.mode());
         let pollers = fd.pollers(mode);
         // First, for the answer may come as soon as the queue is unlocked.
         pollers.join(cx.waker());

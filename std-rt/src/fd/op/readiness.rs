@@ -25,13 +25,13 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use netpoll_core::poll_desc::Wait;
 use netpoll_core::poll_key::Mode;
 
 use super::{Op, State};
 use crate::budget;
 use crate::error;
 use crate::fd::Fd;
+use crate::netpoll::PollDesc;
 use crate::sys::{Source, is_ready};
 
 impl<S: Source> Fd<S> {
@@ -43,42 +43,33 @@ impl<S: Source> Fd<S> {
     ///
     /// Closed, the deadline; `Unsupported` if the kernel reports an error alone on what is no socket.
     pub fn readiness(&self, mode: Mode) -> impl Future<Output = io::Result<()>> {
-        Readiness { op: Op { fd: self, mode, state: State::Start, empty: false, listens: true, call: () } }
+        let (state, way) = (State::Start, mode);
+        Readiness { op: Op { fd: self, way, state, empty: false, listens: true, call: () } }
     }
 }
 
 /// An operation whose call is a look.
 struct Readiness<'a, S: Source> {
-    op: Op<'a, (), S>,
+    op: Op<'a, Mode, (), S>,
 }
 
 impl<S: Source> Readiness<'_, S> {
     fn look(&self) -> io::Result<bool> {
-        let Op { fd, mode, .. } = self.op;
+        let Op { fd, way: mode, .. } = self.op;
         fd.desc().reset(mode).map_err(error::refused)?;
         is_ready(fd.io.borrow(), mode)
     }
 
     /// Under the lock.
-    fn wait(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn wait(&mut self, desc: &PollDesc, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let parked = matches!(self.op.state, State::Parked);
-        let desc = self.op.fd.desc();
         if !parked && !self.op.skips_call(desc) {
             ready!(budget::poll_take(cx));
             if self.look()? {
                 return Poll::Ready(Ok(()));
             }
         }
-        self.op.state = State::Locked;
-        match self.op.fd.netpoll.wait(desc, self.op.mode, cx, parked) {
-            Wait::Ready => Poll::Ready(Ok(())),
-            Wait::Parked | Wait::Again => {
-                self.op.state = State::Parked;
-                self.op.fd.arm(desc, self.op.mode);
-                Poll::Pending
-            }
-            Wait::Failed(why) => Poll::Ready(Err(error::refused(why))),
-        }
+        self.op.wait(desc, cx)
     }
 }
 
@@ -89,9 +80,10 @@ impl<S: Source> Future for Readiness<'_, S> {
         let this = &mut *self;
         ready!(this.op.lock(cx))?;
         // An error alone is no readiness to read, but for a socket, whose next call says what it is.
-        let result = ready!(this.wait(cx)).and_then(|()| this.op.must_be_pollable(this.op.fd.desc()));
+        let desc = this.op.fd.desc();
+        let result = ready!(this.wait(desc, cx)).and_then(|()| this.op.must_be_pollable(desc));
         this.op.state = State::Done;
-        this.op.fd.unlock(this.op.mode);
+        this.op.fd.unlock(this.op.mode());
         Poll::Ready(result)
     }
 }

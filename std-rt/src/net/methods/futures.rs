@@ -48,7 +48,7 @@ macro_rules! futures_write {
                 cx: &mut std::task::Context<'_>,
                 bytes: &[u8],
             ) -> std::task::Poll<std::io::Result<usize>> {
-                let written = self.fd.poll_run(cx, netpoll_core::poll_key::Mode::Write, |fd| $write(fd, bytes));
+                let written = self.fd.poll_run(cx, $crate::fd::Writes, |fd| $write(fd, bytes));
                 written.map_err(|error| self.error("write", error))
             }
 
@@ -57,7 +57,7 @@ macro_rules! futures_write {
                 cx: &mut std::task::Context<'_>,
                 buffers: &[std::io::IoSlice<'_>],
             ) -> std::task::Poll<std::io::Result<usize>> {
-                let written = self.fd.poll_run(cx, netpoll_core::poll_key::Mode::Write, |fd| $writev(fd, buffers));
+                let written = self.fd.poll_run(cx, $crate::fd::Writes, |fd| $writev(fd, buffers));
                 written.map_err(|error| self.error("writev", error))
             }
 

@@ -1,0 +1,38 @@
+//! An operation whose error says which it was, and on what.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+/// Made by [`told`].
+pub(crate) struct Told<O, E> {
+    operation: O,
+    tell: E,
+}
+
+/// Passes an error of `operation` on as `tell` makes it.
+#[inline]
+pub(crate) fn told<T, O, E>(operation: O, tell: E) -> Told<O, E>
+where
+    O: Future<Output = io::Result<T>> + Unpin,
+    E: FnMut(io::Error) -> io::Error + Unpin,
+{
+    Told { operation, tell }
+}
+
+impl<T, O, E> Future for Told<O, E>
+where
+    O: Future<Output = io::Result<T>> + Unpin,
+    E: FnMut(io::Error) -> io::Error + Unpin,
+{
+    type Output = io::Result<T>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        match Pin::new(&mut self.operation).poll(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err((self.tell)(error))),
+            polled => polled,
+        }
+    }
+}
