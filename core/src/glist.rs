@@ -35,6 +35,12 @@ impl<const N: usize> GList<N> {
         self.wakers.is_empty()
     }
 
+    /// The waker that was appended last.
+    #[inline]
+    pub fn last(&self) -> Option<&Waker> {
+        self.wakers.last()
+    }
+
     /// Appends a waker.
     ///
     /// # Panics

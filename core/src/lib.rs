@@ -46,6 +46,7 @@
 //! - **INV-8** Who puts work into a queue fences and then looks for sleepers; who goes to sleep announces it, fences, and
 //!   then looks at the queues.
 //! - **INV-9** A task's word is put into one queue at a time and comes out exactly once; whoever gets it out owns it.
+//! - **INV-10** A prefetch is a hint: it reads nothing that the program could see, whatever the address.
 //!
 //! # Reading order
 //!

@@ -210,7 +210,13 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         self.lookup(key.slot as usize).filter(|desc| desc.info().fdseq() == key.fdseq)
     }
 
-    /// The descriptor in a slot, whatever its generation.
+    /// The descriptor in the slot that `key` names, whatever its generation: for [`PollDesc::ready`], which checks that in
+    /// the words themselves, and for who wants the memory to be near.
+    #[inline]
+    pub fn place(&self, key: PollKey) -> Option<&PollDesc<BITS>> {
+        self.lookup(key.slot as usize)
+    }
+
     #[inline]
     fn lookup(&self, slot: usize) -> Option<&PollDesc<BITS>> {
         // Acquire: the block's descriptors as they were initialised.

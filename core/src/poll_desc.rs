@@ -104,7 +104,7 @@ pub struct PollDesc<const BITS: u32 = FDSEQ_BITS> {
 }
 
 /// The word of `wg` is the last of the first line; the model checker's words are larger.
-const _: () = assert!(size_of::<AtomicUsize>() != 8 || core::mem::offset_of!(PollDesc, wg) == 56);
+const _: () = assert!(size_of::<Sema>() != 24 || core::mem::offset_of!(PollDesc, wg) == 56);
 
 impl<const BITS: u32> Default for PollDesc<BITS> {
     fn default() -> Self {

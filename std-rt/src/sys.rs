@@ -199,6 +199,12 @@ pub mod mmsg;
 #[path = "sys/no_mmsg.rs"]
 pub mod mmsg;
 
+#[cfg(target_arch = "x86_64")]
+mod prefetch;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "sys/no_prefetch.rs"]
+mod prefetch;
+
 #[cfg(not(target_vendor = "apple"))]
 mod socket_birth;
 #[cfg(target_vendor = "apple")]
@@ -244,6 +250,7 @@ pub use backend::{Events, FDSEQ_BITS, Poller};
 pub use call::Call;
 pub use lack::{Lack, lack};
 pub use owned::{Kept, SharedFd, Source, ends_of};
+pub use prefetch::prefetch;
 pub use ready::is_ready;
 pub use thread::set_timer_slack;
 pub use unix::is_socket;

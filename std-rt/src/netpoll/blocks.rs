@@ -77,6 +77,12 @@ impl Cache {
         self.cache.get(key)
     }
 
+    /// The descriptor in the key's slot, of whatever generation.
+    #[inline]
+    pub(super) fn place(&self, key: PollKey) -> Option<&PollDesc> {
+        self.cache.place(key)
+    }
+
     /// All descriptors, those of free slots too, with their keys as they are now.
     pub(super) fn iter(&self) -> impl Iterator<Item = (PollKey, &PollDesc)> {
         self.cache.iter()
