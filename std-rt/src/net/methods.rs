@@ -75,7 +75,7 @@ macro_rules! read_methods {
             ///
             /// Closed, `TimedOut` for the read deadline. What else has gone wrong is for the read to say.
             pub async fn readable(&self) -> std::io::Result<()> {
-                let readable = self.fd.readiness(netpoll_core::poll_key::Mode::Read);
+                let readable = self.fd.readiness($crate::fd::Reads);
                 readable.await.map_err(|error| self.error("readable", error))
             }
 
@@ -151,7 +151,7 @@ macro_rules! write_methods {
             ///
             /// Closed, `TimedOut` for the write deadline. What else has gone wrong is for the write to say.
             pub async fn writable(&self) -> std::io::Result<()> {
-                let writable = self.fd.readiness(netpoll_core::poll_key::Mode::Write);
+                let writable = self.fd.readiness($crate::fd::Writes);
                 writable.await.map_err(|error| self.error("writable", error))
             }
 

@@ -126,13 +126,14 @@ impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Op<'_, W, 
         if reads {
             self.fd.drained.set(false);
         }
-        self.call_now().unwrap_or_else(|| {
+        let result = self.call_now();
+        if reads && result.is_none() {
             // Nothing was there after the reset, not even an end or an error: what comes will send an edge.
-            if reads {
-                self.fd.drained.set(self.fd.kind == Kind::Stream);
-            }
-            Err(io::ErrorKind::WouldBlock.into())
-        })
+            self.fd.drained.set(self.fd.kind == Kind::Stream);
+        }
+        self.state = State::Done;
+        self.fd.unlock(self.mode());
+        result.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
     }
 
     fn poll_once(mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {

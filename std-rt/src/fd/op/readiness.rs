@@ -25,9 +25,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use netpoll_core::poll_key::Mode;
-
-use super::{Op, State};
+use super::{Op, State, Way};
 use crate::budget;
 use crate::error;
 use crate::fd::Fd;
@@ -42,20 +40,20 @@ impl<S: Source> Fd<S> {
     /// # Errors
     ///
     /// Closed, the deadline; `Unsupported` if the kernel reports an error alone on what is no socket.
-    pub fn readiness(&self, mode: Mode) -> impl Future<Output = io::Result<()>> {
-        let (state, way) = (State::Start, mode);
+    pub fn readiness(&self, way: impl Way) -> impl Future<Output = io::Result<()>> + Unpin {
+        let state = State::Start;
         Readiness { op: Op { fd: self, way, state, empty: false, listens: true, call: () } }
     }
 }
 
 /// An operation whose call is a look.
-struct Readiness<'a, S: Source> {
-    op: Op<'a, Mode, (), S>,
+struct Readiness<'a, W: Way, S: Source> {
+    op: Op<'a, W, (), S>,
 }
 
-impl<S: Source> Readiness<'_, S> {
+impl<W: Way, S: Source> Readiness<'_, W, S> {
     fn look(&self) -> io::Result<bool> {
-        let Op { fd, way: mode, .. } = self.op;
+        let (fd, mode) = (self.op.fd, self.op.mode());
         fd.desc().reset(mode).map_err(error::refused)?;
         is_ready(fd.io.borrow(), mode)
     }
@@ -73,7 +71,7 @@ impl<S: Source> Readiness<'_, S> {
     }
 }
 
-impl<S: Source> Future for Readiness<'_, S> {
+impl<W: Way, S: Source> Future for Readiness<'_, W, S> {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
