@@ -43,7 +43,6 @@ use netpoll_core::poll_key::Mode;
 use crate::error::OpError;
 use crate::fd::{Fd, Kind};
 use crate::netpoll::Netpoll;
-use crate::sys::pipe::pipe;
 use crate::sys::signal as sys;
 
 pub use crate::sys::signal::SignalKind;
@@ -56,13 +55,13 @@ pub use crate::sys::signal::SignalKind;
 ///
 /// `InvalidInput` for a signal that cannot be listened to: `SIGKILL` and `SIGSTOP`, which the kernel handles;
 /// `SIGSEGV`, `SIGILL` and `SIGFPE`, after which a thread cannot go on; a number that is none. Without descriptors left
-/// `EMFILE` or `ENFILE`; a listener takes two.
+/// `EMFILE` or `ENFILE`; a listener takes two, or one with kqueue.
 pub fn signal(kind: SignalKind) -> io::Result<Signal> {
     let listen = || {
-        let netpoll = Netpoll::current()?;
-        let (reader, writer) = pipe()?;
-        let fd = Fd::new(netpoll, reader, Kind::Other)?;
-        Ok(Signal { _registration: sys::listen(kind, writer)?, fd, kind })
+        let (source, teller) = sys::source()?;
+        let fd = Fd::new(Netpoll::current()?, source, Kind::Other)?;
+        let registration = fd.with(|source| sys::listen(kind, source, teller))?;
+        Ok(Signal { _registration: registration, fd, kind })
     };
     listen().map_err(|error| OpError::new("signal", error).into())
 }
@@ -101,7 +100,7 @@ pub fn hangup() -> Next {
 /// Dropped: the listening ends and its descriptors are closed. The default action does not come back.
 #[derive(Debug)]
 pub struct Signal {
-    /// The first field, so that it ends before the reading end of the pipe is closed.
+    /// The first field, so that it ends before the source is closed.
     _registration: sys::Registration,
     fd: Fd,
     kind: SignalKind,
@@ -117,7 +116,8 @@ impl Signal {
     ///
     /// # Errors
     ///
-    /// `UnexpectedEof` if another part of the program has removed all listeners of the signal.
+    /// `UnexpectedEof` if another part of the program has removed all listeners of the signal; not with kqueue, which goes
+    /// on to tell of it.
     pub async fn recv(&self) -> io::Result<()> {
         self.fd.run(Mode::Read, sys::take).await.map_err(|error| self.fd.error("signal", error))
     }

@@ -121,6 +121,32 @@ mod kqueue_break;
 #[path = "sys/kqueue/break_pipe.rs"]
 mod kqueue_break;
 
+/// Where the kernel hands signals out as events; elsewhere a handler writes them down.
+#[cfg(all(
+    not(netpoll_backend = "poll"),
+    any(
+        target_vendor = "apple",
+        target_os = "freebsd",
+        target_os = "dragonfly",
+        target_os = "netbsd",
+        target_os = "openbsd"
+    )
+))]
+#[path = "sys/kqueue/signals.rs"]
+mod signal_source;
+#[cfg(any(
+    netpoll_backend = "poll",
+    not(any(
+        target_vendor = "apple",
+        target_os = "freebsd",
+        target_os = "dragonfly",
+        target_os = "netbsd",
+        target_os = "openbsd"
+    ))
+))]
+#[path = "sys/signal_pipe.rs"]
+mod signal_source;
+
 #[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
 mod rdhup;
 #[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]

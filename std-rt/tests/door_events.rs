@@ -53,10 +53,10 @@ fn a_socket_with_an_error_alone_is_read_and_waited_for() {
     each(async || {
         let (a, b) = pair().await;
         let fd = number(&*a);
-        let installed = Table::new(0).log().install();
-        // Parked before it comes.
+        // Parked before it comes; the calls are counted from there on.
         let before = reader(&a);
         parked(1).await;
+        let installed = Table::new(0).log().install();
         send_error(fd);
         until("the reader has looked", || count(&installed.log(), Call::Recv, fd) == 1).await;
         parked(1).await;

@@ -15,7 +15,7 @@ use common::*;
 use kit::*;
 use netpoll_rt::net::TcpStream;
 use netpoll_rt::sys::door::{Errno, Rule, Table, settings};
-use netpoll_rt::sys::{Call, socket};
+use netpoll_rt::sys::{Call, Poller, socket};
 use netpoll_rt::{spawn, time};
 
 #[test]
@@ -89,11 +89,13 @@ fn a_storm_of_eagain_costs_no_more_than_itself() {
         let installed = table.install();
         ping_pong(&a, &b, ROUNDS).await;
         let log = installed.log();
+        // Who has read what there was asks again unless it takes the hint, and goes through the storm for nothing.
+        let asked = if Poller::SHORT_IS_ALL { 1 } else { 2 };
         for fd in [number(&*a), number(&*b)] {
             // An edge for each message.
-            for call in [Call::Recv, Call::Send] {
+            for (call, asked) in [(Call::Recv, asked), (Call::Send, 1)] {
                 let calls = count(&log, call, fd);
-                assert!(calls <= ROUNDS * (1 + K + 2), "{calls} of {call:?} for {ROUNDS} messages");
+                assert!(calls <= ROUNDS * (asked * (1 + K) + 2), "{calls} of {call:?} for {ROUNDS} messages");
             }
         }
         drop(installed);

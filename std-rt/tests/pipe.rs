@@ -169,13 +169,15 @@ fn a_short_read_is_followed_by_an_edge_whatever_comes() {
             let mut reading = Box::pin(reader.read(&mut buffer));
             let probe = Probe::new();
             if round % 2 == 0 {
-                assert!(probe.poll(reading.as_mut()).is_pending(), "the hint: it waits without a call");
+                assert!(probe.poll(reading.as_mut()).is_pending(), "nothing is there");
             }
             rustix_write(&writer, b"bytes");
             assert_eq!(reading.await, 5);
         }
         let calls = reader.calls.get() - calls;
-        assert_eq!(calls, 500, "one call for each message, and none that finds nothing");
+        // The hint: who finds nothing has not asked for it.
+        let in_vain = if sys::Poller::SHORT_IS_ALL { 0 } else { 250 };
+        assert_eq!(calls, 500 + in_vain, "one call for each message");
         // The end, after a short read; and behind bytes, in the same edge.
         let mut reading = Box::pin(reader.read(&mut buffer));
         assert!(Probe::new().poll(reading.as_mut()).is_pending());

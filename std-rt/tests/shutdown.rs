@@ -2,28 +2,32 @@
 
 mod common;
 
-use std::sync::mpsc;
+use std::collections::BTreeMap;
+use std::sync::{MutexGuard, OnceLock, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use common::*;
 use netpoll_rt::{Handle, Runtime, spawn, yield_now};
 
-/// The descriptors of the process, once the detached threads of the test before have let go of their runtime.
-fn without_runtimes() -> std::collections::BTreeMap<String, String> {
-    until_blocking("no runtime is left", || {
-        !open_descriptors().values().any(|target| target.contains("eventpoll"))
-    });
-    open_descriptors()
+/// One test at a time, and the descriptors of the process before it: those of the first one, once the detached threads of
+/// the test before have let go of their runtime.
+fn by_itself() -> (MutexGuard<'static, ()>, Descriptors) {
+    static FIRST: OnceLock<Descriptors> = OnceLock::new();
+    let alone = alone();
+    let first = FIRST.get_or_init(open_descriptors);
+    until_blocking("no runtime is left", || open_descriptors() == *first);
+    (alone, first.clone())
 }
+
+type Descriptors = BTreeMap<String, String>;
 
 const SOON: Duration = Duration::from_millis(20);
 
 #[test]
 fn parked_and_queued_tasks_end_at_once() {
-    let _alone = alone();
+    let (_alone, before) = by_itself();
     for workers in [1, 4] {
-        let before = without_runtimes();
         let runtime = runtime(workers);
         let handle = runtime.handle().clone();
         let tasks = runtime.block_on(async {
@@ -60,9 +64,8 @@ fn blocks(runtime: &Runtime) -> (mpsc::Sender<()>, mpsc::Receiver<Handle>) {
 
 #[test]
 fn a_task_that_blocks_its_worker_is_left_to_itself() {
-    let _alone = alone();
+    let (_alone, before) = by_itself();
     for workers in [2, 4] {
-        let before = without_runtimes();
         let runtime = runtime(workers);
         let _watch = Watch::over(runtime.handle().clone());
         let (go_on, inside) = blocks(&runtime);
@@ -84,7 +87,7 @@ fn a_task_that_blocks_its_worker_is_left_to_itself() {
 
 #[test]
 fn it_waits_for_a_task_that_ends_its_turn_in_time() {
-    let _alone = alone();
+    let (_alone, _) = by_itself();
     let runtime = runtime(4);
     let (go_on, inside) = blocks(&runtime);
     let handle = inside.recv_timeout(LIMIT).unwrap();
@@ -97,7 +100,7 @@ fn it_waits_for_a_task_that_ends_its_turn_in_time() {
 
 #[test]
 fn no_time_at_all_and_all_the_time_there_is() {
-    let _alone = alone();
+    let (_alone, _) = by_itself();
     for workers in [1, 4] {
         let runtime = runtime(workers);
         let handle = runtime.handle().clone();
@@ -112,7 +115,7 @@ fn no_time_at_all_and_all_the_time_there_is() {
 
 #[test]
 fn a_task_shuts_its_own_runtime_down() {
-    let _alone = alone();
+    let (_alone, _) = by_itself();
     let runtime = runtime(4);
     let handle = runtime.handle().clone();
     let _watch = Watch::over(handle.clone());
@@ -130,7 +133,7 @@ fn a_task_shuts_its_own_runtime_down() {
 
 #[test]
 fn a_closure_that_blocks_is_not_waited_for() {
-    let _alone = alone();
+    let (_alone, _) = by_itself();
     for workers in [1, 4] {
         let runtime = runtime(workers);
         let (go_on, told) = mpsc::channel::<()>();
@@ -162,7 +165,7 @@ impl Drop for PanicsOnDrop {
 /// In a task that is aborted, in the value of one that nobody awaits, at the end of one, and at the runtime's end.
 #[test]
 fn a_drop_that_panics_takes_nobody_along() {
-    let _alone = alone();
+    let (_alone, _) = by_itself();
     for workers in [1, 4] {
         let runtime = runtime(workers);
         let handle = runtime.handle().clone();

@@ -129,6 +129,22 @@ fn a_dropped_future_loses_no_signal() {
 
 #[test]
 fn signals_that_nobody_received_count_as_one() {
+    each(async || {
+        let listener = signal(SignalKind::USER1).unwrap();
+        for _ in 0..5 {
+            send(SignalKind::USER1).await;
+        }
+        listener.recv().await.unwrap();
+        assert!(Probe::new().poll(pin!(listener.recv())).is_pending(), "one was left");
+    });
+}
+
+#[test]
+fn bytes_that_a_handler_wrote_count_as_one() {
+    // The kernel counts for itself.
+    if sys::Poller::NAME == "kqueue" {
+        return;
+    }
     let _alone = alone();
     let (reader, writer) = sys::pipe::pipe().unwrap();
     let mut writer = std::fs::File::from(writer);
@@ -260,7 +276,8 @@ fn a_child_inherits_neither_pipe_nor_handler() {
         let listener = signal(SignalKind::USER1).unwrap();
         let ours: Vec<_> =
             open_descriptors().into_iter().filter(|(fd, _)| !before.contains_key(fd)).collect();
-        assert_eq!(ours.len(), 2, "{ours:?}");
+        // A pipe, or a kqueue.
+        assert_eq!(ours.len(), if sys::Poller::NAME == "kqueue" { 1 } else { 2 }, "{ours:?}");
         let child = Command::new("ls").args(["-l", "/proc/self/fd"]).output().unwrap();
         let table = String::from_utf8_lossy(&child.stdout).into_owned();
         assert!(child.status.success() && ours.iter().all(|(_, target)| !table.contains(target)), "{table}");

@@ -24,7 +24,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use netpoll_core::poll_key::{Event, Mode, Modes, PollKey};
-use netpoll_rt::sys::{Events, Poller, socket};
+use netpoll_rt::sys::{Events, Poller, signal, socket};
 
 const KEY: PollKey = PollKey { slot: 7, fdseq: 41 };
 
@@ -207,4 +207,15 @@ fn a_number_that_is_used_again_is_reported_under_its_new_key() {
     poller.close(ours.as_fd()).unwrap();
     drop(ours);
     assert!(look(&poller).is_empty());
+}
+
+/// A kqueue is such a thing: it has no filter for writes.
+#[test]
+fn what_can_only_be_read_is_watched_for_that() {
+    let poller = Poller::init().unwrap();
+    let (source, _) = signal::source().unwrap();
+    poller.open(source.as_fd(), KEY).unwrap();
+    assert!(look(&poller).is_empty(), "no signal is listened to, and there is no room to write");
+    poller.close(source.as_fd()).unwrap();
+    assert_eq!(poller.close(source.as_fd()).unwrap_err().kind(), io::ErrorKind::NotFound);
 }

@@ -43,7 +43,8 @@ const WHOLE: bool = usize::BITS >= 64;
 /// The longest wait that is asked of the kernel, eleven days.
 const LONGEST_WAIT: Duration = Duration::from_secs(1_000_000);
 
-const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
+/// Does not sleep.
+pub(super) const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// One kqueue and its break. All methods take `&self`; any thread may call them at any time.
 #[derive(Debug)]
@@ -85,13 +86,7 @@ impl Poller {
     ///
     /// As [`init`](Poller::init).
     pub fn init_with(_probe: bool) -> io::Result<Poller> {
-        let queue = retry_on_intr(|| {
-            door::ask_new(Call::PollerInit)?;
-            kqueue()
-        })?;
-        // There is no call that makes it so at once. A process that is started in between gets a number of no use: a
-        // kqueue is not inherited.
-        fcntl_setfd(&queue, FdFlags::CLOEXEC)?;
+        let queue = make()?;
         let waker = Break::new(queue.as_fd())?;
         let door = door::Watch::new(waker.writer(queue.as_fd()))?;
         Ok(Poller { kqueue: queue, waker, open: Mutex::default(), door })
@@ -114,6 +109,8 @@ impl Poller {
         match change(self.kqueue.as_fd(), &both(fd, EventFlags::ADD | EventFlags::CLEAR, data)) {
             // The read filter comes first and is there; the first write will say that nobody reads.
             Ok(()) | Err(Errno::PIPE) => {}
+            // What can only be read, such as another kqueue, has no filter for writes.
+            Err(Errno::INVAL) if self.only_read(fd, data).is_ok() => {}
             Err(errno) => {
                 self.forget(fd);
                 return Err(errno.into());
@@ -211,6 +208,12 @@ impl Poller {
         if events.take(filled) { self.waker.seen(self.kqueue.as_fd(), blocking) } else { Ok(false) }
     }
 
+    /// Adds the one filter of a descriptor that nobody writes to.
+    fn only_read(&self, fd: BorrowedFd<'_>, data: usize) -> Result<(), Errno> {
+        let [read, _] = both(fd, EventFlags::ADD | EventFlags::CLEAR, data);
+        change(self.kqueue.as_fd(), &[read])
+    }
+
     /// Removes what filters there are.
     fn forget(&self, fd: BorrowedFd<'_>) {
         for filter in both(fd, EventFlags::DELETE, 0) {
@@ -223,6 +226,18 @@ impl Poller {
         // Growing the set is all that may panic under the lock, and it leaves the set whole.
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A kqueue that no child gets.
+pub(super) fn make() -> io::Result<OwnedFd> {
+    let queue = retry_on_intr(|| {
+        door::ask_new(Call::PollerInit)?;
+        kqueue()
+    })?;
+    // There is no call that makes it so at once. A process that is started in between gets a number of no use: a kqueue is
+    // not inherited.
+    fcntl_setfd(&queue, FdFlags::CLOEXEC)?;
+    Ok(queue)
 }
 
 /// The two filters of a descriptor, to be added or removed.

@@ -1,24 +1,31 @@
-//! Signals, as bytes in a pipe.
+//! Signals, as a descriptor that is readable.
 //!
-//! A signalfd would do without a handler, but only in a process whose every thread blocks the signal. Threads that were
-//! started before the runtime, by a library or by `main`, do not; the kernel gives the signal to one of them, and its
-//! default action ends the process. A handler works whichever thread is interrupted.
+//! | where | the descriptor | what the handler does |
+//! |---|---|---|
+//! | kqueue | a kqueue of its own with one filter (`EVFILT_SIGNAL`): [`signals.rs`](../kqueue/signals.rs) | nothing |
+//! | elsewhere | a pipe: [`signal_pipe.rs`](../signal_pipe.rs) | writes a byte |
+//!
+//! There is a handler in both, for without one the signal's default action would end the process: a filter is told of
+//! signals, it does not take them. A signalfd, the filter of Linux, takes them, but only in a process whose every thread
+//! blocks the signal. Threads that were started before the runtime, by a library or by `main`, do not; the kernel gives
+//! the signal to one of them. A handler works whichever thread is interrupted.
 //!
 //! The crate signal-hook-registry owns the handler, because there is one for each signal in a process: it keeps the list
 //! of who wants to be told, and calls on whatever handler was there before.
 //!
-//! - **INV-301** An action that is handed to the registry makes one write(2) on a descriptor of its own and nothing else:
-//!   no allocation, no lock, no panic, and not the door, whose table of faults has a lock. The registry itself keeps
+//! - **INV-301** An action that is handed to the registry makes at most one write(2) on a descriptor of its own and nothing
+//!   else: no allocation, no lock, no panic, and not the door, whose table of faults has a lock. The registry itself keeps
 //!   `errno` as it was.
 
 use std::ffi::c_int;
 use std::fmt;
 use std::io::{self, ErrorKind};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::BorrowedFd;
 
 use signal_hook_registry::{FORBIDDEN, SigId};
 
-use super::socket;
+use super::signal_source;
+pub use super::signal_source::{Teller, source, take};
 
 /// Which signal.
 ///
@@ -88,64 +95,44 @@ impl fmt::Debug for SignalKind {
     }
 }
 
-/// While it lives, each signal of its kind becomes a byte in its pipe.
+/// While it lives, each signal of its kind is told to the descriptor that it was made with.
 #[derive(Debug)]
 pub struct Registration {
     id: SigId,
 }
 
 impl Drop for Registration {
-    /// The writing end of the pipe is closed when this returns: the registry waits for a handler that is at it.
+    /// What belongs to the action is dropped when this returns: the registry waits for a handler that is at it.
     fn drop(&mut self) {
         // False if somebody else has cleared the signal's whole list, which is as good.
         signal_hook_registry::unregister(self.id);
     }
 }
 
-/// From now on each signal of `kind` becomes a byte in a pipe, whose two ends do not block. The signal's default action is
-/// gone for the rest of the process. The reading end is closed after the registration has ended, or a signal in between
-/// would raise `SIGPIPE`.
+/// From now on each signal of `kind` makes `source` readable, which came with `teller`. The signal's default action is gone
+/// for the rest of the process. The source is closed after the registration has ended, or a signal in between would raise
+/// `SIGPIPE`.
 ///
 /// # Errors
 ///
-/// `InvalidInput` for a signal that no program can handle, or none safely; nothing is registered then and the pipe's end
-/// is closed.
-pub fn listen(kind: SignalKind, writer: OwnedFd) -> io::Result<Registration> {
+/// `InvalidInput` for a signal that no program can handle, or none safely; those of adding a filter. Nothing is registered
+/// then.
+pub fn listen(kind: SignalKind, source: BorrowedFd<'_>, teller: Teller) -> io::Result<Registration> {
     if FORBIDDEN.contains(&kind.0) {
         return Err(not_for_listening(kind));
     }
-    let tell = move || {
-        // Nobody can be told of an error here, and there is none but that the pipe is full.
-        let _ = rustix::io::write(&writer, &[0]);
+    // SAFETY: INV-301: what a teller does is one write(2) on a descriptor that it owns and that does not block, or nothing.
+    let registered = unsafe { signal_hook_registry::register(kind.0, move || teller.tell()) };
+    let registration = match registered {
+        Ok(id) => Registration { id },
+        Err(error) if error.kind() == ErrorKind::InvalidInput => return Err(not_for_listening(kind)),
+        Err(error) => return Err(error),
     };
-    // SAFETY: INV-301: `tell` makes one write(2), on a descriptor that it owns and that does not block.
-    let registered = unsafe { signal_hook_registry::register(kind.0, tell) };
-    match registered {
-        Ok(id) => Ok(Registration { id }),
-        Err(error) if error.kind() == ErrorKind::InvalidInput => Err(not_for_listening(kind)),
-        Err(error) => Err(error),
-    }
+    // Now it is known to be the number of a signal.
+    signal_source::watch(source, kind.0)?;
+    Ok(registration)
 }
 
 fn not_for_listening(kind: SignalKind) -> io::Error {
     io::Error::new(ErrorKind::InvalidInput, format!("{kind} is not a signal that a program can listen to"))
-}
-
-/// Takes all bytes out of the pipe: as many signals as have come count as one.
-///
-/// # Errors
-///
-/// `WouldBlock` if none has come; `UnexpectedEof` if another part of the program has cleared the signal's list of
-/// listeners, so that none will come.
-pub fn take(fd: BorrowedFd<'_>) -> io::Result<()> {
-    let mut bytes = [0; 64];
-    let mut taken = socket::read(fd, &mut bytes)?.n;
-    if taken == 0 {
-        return Err(ErrorKind::UnexpectedEof.into());
-    }
-    while taken == bytes.len() {
-        // Some have been taken, so an error, first of all that there are no more, is for the next call to find.
-        taken = socket::read(fd, &mut bytes).map_or(0, |read| read.n);
-    }
-    Ok(())
 }

@@ -24,6 +24,7 @@ impl Break {
     pub(super) fn new(kqueue: BorrowedFd<'_>) -> io::Result<Self> {
         let pipe = SelfPipe::new()?;
         let filter = EventFilter::Read(pipe.as_fd().as_raw_fd());
+        retry_on_intr(|| door::ask(Call::PollerOpen, kqueue))?;
         change(kqueue, &[Event::new(filter, EventFlags::ADD, udata(BREAK))])?;
         Ok(Break { pipe })
     }

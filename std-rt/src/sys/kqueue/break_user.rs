@@ -16,6 +16,7 @@ pub(super) struct Break;
 
 impl Break {
     pub(super) fn new(kqueue: BorrowedFd<'_>) -> io::Result<Self> {
+        retry_on_intr(|| door::ask(Call::PollerOpen, kqueue))?;
         change(kqueue, &[filter(EventFlags::ADD | EventFlags::CLEAR, UserFlags::NOINPUT)])?;
         Ok(Break)
     }
