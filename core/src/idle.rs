@@ -3,7 +3,7 @@
 //! | worker going to sleep | somebody with new work |
 //! |---|---|
 //! | sets its bit ([`Idle::announce`]) | puts the task into a queue |
-//! | **`fence(SeqCst)`** | **`fence(SeqCst)`** ([`Idle::take_sleeper`]) |
+//! | **`fence(SeqCst)`** | **`fence(SeqCst)`** ([`Idle::take_sleeper_for_work`]) |
 //! | looks at every queue once more | looks at the bits |
 //! | nothing there: sleeps | none set: all are awake and will look |
 //!
@@ -44,7 +44,7 @@ impl<const WORDS: usize> Idle<WORDS> {
     pub fn announce(&self, worker: usize) {
         // alone: the fence below publishes it
         self.sleeping[worker / BITS].fetch_or(1 << (worker % BITS), Ordering::Relaxed);
-        fence(Ordering::SeqCst); // pair: idle::take_sleeper, idle::any_searching
+        fence(Ordering::SeqCst); // pair: idle::take_sleeper, idle::take_sleeper_for_work
     }
 
     /// Worker: it found something in its second look, or has woken up. True if it takes its own bit back; false if
@@ -52,7 +52,7 @@ impl<const WORDS: usize> Idle<WORDS> {
     pub fn withdraw(&self, worker: usize) -> bool {
         let bit = 1 << (worker % BITS);
         // Acquire: what the waker did before it took the bit.
-        self.sleeping[worker / BITS].fetch_and(!bit, Ordering::Acquire) & bit != 0 // pair: idle::take_sleeper
+        self.sleeping[worker / BITS].fetch_and(!bit, Ordering::Acquire) & bit != 0 // pair: idle::take_sleeper, idle::take_sleeper_for_work
     }
 
     /// Worker: true until somebody has cleared its bit. It sleeps only while this is true.
@@ -61,20 +61,33 @@ impl<const WORDS: usize> Idle<WORDS> {
     ///
     /// Once false, what the waker did before is visible.
     pub fn is_sleeping(&self, worker: usize) -> bool {
-        self.sleeping[worker / BITS].load(Ordering::Acquire) & (1 << (worker % BITS)) != 0 // pair: idle::take_sleeper
+        self.sleeping[worker / BITS].load(Ordering::Acquire) & (1 << (worker % BITS)) != 0 // pair: idle::take_sleeper, idle::take_sleeper_for_work
     }
 
-    /// Somebody who has put work into a queue: a sleeping worker, whom the caller must now wake, or none if all are
+    /// Somebody who has something to say to a worker: a sleeping one, whom the caller must now wake, or none if all are
     /// awake.
     pub fn take_sleeper(&self) -> Option<usize> {
         fence(Ordering::SeqCst); // pair: idle::announce, idle::withdraw, idle::is_sleeping
+        self.take_any()
+    }
+
+    /// Somebody who has put work into a queue: a sleeping worker, whom the caller must now wake. None if all are awake, or
+    /// if one of them searches: the searcher finds it.
+    pub fn take_sleeper_for_work(&self) -> Option<usize> {
+        fence(Ordering::SeqCst); // pair: idle::announce, idle::withdraw, idle::is_sleeping, idle::stop_searching
+        // alone: the fence made it fresh enough
+        if self.searching.load(Ordering::Relaxed) > 0 { None } else { self.take_any() }
+    }
+
+    /// After the caller's fence.
+    fn take_any(&self) -> Option<usize> {
         for (place, word) in self.sleeping.iter().enumerate() {
             // alone: the fence made it fresh enough; the compare-exchange decides who wakes
             let mut bits = word.load(Ordering::Relaxed);
             while bits != 0 {
                 let worker = bits.trailing_zeros() as usize;
                 let left = bits & !(1 << worker);
-                // alone: the fence above releases the work to the worker that finds its bit gone
+                // alone: the caller's fence releases the work to the worker that finds its bit gone
                 match word.compare_exchange(bits, left, Ordering::Relaxed, Ordering::Relaxed) {
                     Ok(_) => return Some(place * BITS + worker),
                     Err(found) => bits = found,
@@ -88,13 +101,6 @@ impl<const WORDS: usize> Idle<WORDS> {
     pub fn sleepers(&self) -> usize {
         // alone: a report, not a decision
         self.sleeping.iter().map(|word| word.load(Ordering::Relaxed).count_ones() as usize).sum()
-    }
-
-    /// True while a worker searches: new work needs no wake-up, the searcher finds it. Asked after the work was put.
-    pub fn any_searching(&self) -> bool {
-        fence(Ordering::SeqCst); // pair: idle::announce, idle::stop_searching
-        // alone: the fence made it fresh enough
-        self.searching.load(Ordering::Relaxed) > 0
     }
 
     /// Worker: it begins to search, if fewer than `at_most` do; false if it should rather sleep.
@@ -116,7 +122,7 @@ impl<const WORDS: usize> Idle<WORDS> {
     pub fn stop_searching(&self) -> bool {
         // alone: the fence below orders it before the last searcher's second look
         let last = self.searching.fetch_sub(1, Ordering::Relaxed) == 1;
-        fence(Ordering::SeqCst); // pair: idle::any_searching
+        fence(Ordering::SeqCst); // pair: idle::take_sleeper_for_work
         last
     }
 }

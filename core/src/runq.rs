@@ -49,7 +49,7 @@ impl<const N: usize> Runq<N> {
     #[inline]
     pub fn put(&self, task: usize) -> Result<(), usize> {
         // Acquire: the thief has read the task whose place is written over.
-        let head = self.head.load(Ordering::Acquire); // pair: runq::steal_into
+        let head = self.head.load(Ordering::Acquire); // pair: runq::take_half
         // alone: the owner's own
         let tail = self.tail.load(Ordering::Relaxed);
         if tail.wrapping_sub(head) == N {
@@ -57,7 +57,7 @@ impl<const N: usize> Runq<N> {
         }
         // alone: the tail releases it
         self.ring[tail % N].store(task, Ordering::Relaxed);
-        self.tail.store(tail.wrapping_add(1), Ordering::Release); // pair: runq::steal_into
+        self.tail.store(tail.wrapping_add(1), Ordering::Release); // pair: runq::take_half
         Ok(())
     }
 
@@ -94,12 +94,50 @@ impl<const N: usize> Runq<N> {
             let task = self.ring[head % N].load(Ordering::Relaxed);
             let next = head.wrapping_add(1);
             // Release: who sees this head sees a tail that is not behind it.
-            match self.head.compare_exchange(head, next, Ordering::Release, Ordering::Relaxed) // pair: runq::steal_into, runq::ring_len
+            match self.head.compare_exchange(head, next, Ordering::Release, Ordering::Relaxed) // pair: runq::take_half, runq::ring_len
             {
                 Ok(_) => return Some(task),
                 Err(found) => head = found,
             }
         }
+    }
+
+    /// Owner of a queue that nobody steals from: as [`Runq::put_next`], without the cost of a read-modify-write.
+    #[inline]
+    pub fn put_next_alone(&self, task: usize) -> Option<usize> {
+        let old = self.get_next_alone();
+        // alone: the owner's own
+        self.next.store(task, Ordering::Relaxed);
+        old
+    }
+
+    /// Owner of a queue that nobody steals from: as [`Runq::get_next`].
+    #[inline]
+    pub fn get_next_alone(&self) -> Option<usize> {
+        // alone: the owner's own
+        let task = self.next.load(Ordering::Relaxed);
+        if task == 0 {
+            return None;
+        }
+        // alone: the owner's own
+        self.next.store(0, Ordering::Relaxed);
+        Some(task)
+    }
+
+    /// Owner of a queue that nobody steals from: as [`Runq::get`].
+    #[inline]
+    pub fn get_alone(&self) -> Option<usize> {
+        // alone: the owner's own
+        let head = self.head.load(Ordering::Relaxed);
+        // alone: the owner's own
+        if self.tail.load(Ordering::Relaxed) == head {
+            return None;
+        }
+        // alone: the owner wrote it
+        let task = self.ring[head % N].load(Ordering::Relaxed);
+        // Release: who sees this head sees a tail that is not behind it.
+        self.head.store(head.wrapping_add(1), Ordering::Release); // pair: runq::ring_len
+        Some(task)
     }
 
     /// Anybody: moves half of this queue (rounded up) into `mine`, of which the caller is the owner; gives one of the
@@ -108,30 +146,39 @@ impl<const N: usize> Runq<N> {
         // alone: the thief's own
         let into = mine.tail.load(Ordering::Relaxed);
         // Acquire: thieves of `mine` have read the tasks whose places are written over.
-        let room = N - into.wrapping_sub(mine.head.load(Ordering::Acquire)); // pair: runq::steal_into
+        let room = N - into.wrapping_sub(mine.head.load(Ordering::Acquire)); // pair: runq::take_half
+        let n = self.take_half(room, |i, task| {
+            // alone: `mine.tail` releases it
+            mine.ring[into.wrapping_add(i) % N].store(task, Ordering::Relaxed);
+        });
+        (n > 0).then(|| mine.keep_stolen(into, n))
+    }
+
+    /// Anybody: takes half of the ring out (rounded up), the older one, but no more than `room`; says how many. They are
+    /// given to `keep` with their numbers, 0 for the oldest. It may be called anew from 0, and then those before never were.
+    #[inline]
+    pub fn take_half(&self, room: usize, mut keep: impl FnMut(usize, usize)) -> usize {
         loop {
             // Acquire: the tail below is not from before this head.
-            let head = self.head.load(Ordering::Acquire); // pair: runq::get, runq::steal_into
+            let head = self.head.load(Ordering::Acquire); // pair: runq::get, runq::take_half
             // Acquire: the tasks that the owner put.
             let tail = self.tail.load(Ordering::Acquire); // pair: runq::put, runq::keep_stolen
             // Too many if the head is old; then the compare-exchange fails.
             let there = tail.wrapping_sub(head);
             let n = (there - there / 2).min(room);
             if n == 0 {
-                return None;
+                return 0;
             }
             for i in 0..n {
                 // alone: read here, believed only if the compare-exchange below finds the head unmoved
-                let task = self.ring[head.wrapping_add(i) % N].load(Ordering::Relaxed);
-                // alone: `mine.tail` releases it
-                mine.ring[into.wrapping_add(i) % N].store(task, Ordering::Relaxed);
+                keep(i, self.ring[head.wrapping_add(i) % N].load(Ordering::Relaxed));
             }
             let next = head.wrapping_add(n);
             // Release: the places have been read before the owner writes over them, and the tail that was seen here is
             // seen by who sees this head.
-            let moved = self.head.compare_exchange(head, next, Ordering::Release, Ordering::Relaxed); // pair: runq::put, runq::steal_into, runq::ring_len
+            let moved = self.head.compare_exchange(head, next, Ordering::Release, Ordering::Relaxed); // pair: runq::put, runq::steal_into, runq::take_half, runq::ring_len
             if moved.is_ok() {
-                return Some(mine.keep_stolen(into, n));
+                return n;
             }
         }
     }
@@ -140,7 +187,7 @@ impl<const N: usize> Runq<N> {
     fn keep_stolen(&self, from: usize, n: usize) -> usize {
         let last = from.wrapping_add(n - 1);
         if n > 1 {
-            self.tail.store(last, Ordering::Release); // pair: runq::steal_into
+            self.tail.store(last, Ordering::Release); // pair: runq::take_half
         }
         // alone: the caller wrote it
         self.ring[last % N].load(Ordering::Relaxed)
@@ -150,7 +197,7 @@ impl<const N: usize> Runq<N> {
     /// caller's fence follows.
     pub fn ring_len(&self) -> usize {
         // Acquire: a tail that is read before its head would wrap.
-        let head = self.head.load(Ordering::Acquire); // pair: runq::get, runq::steal_into
+        let head = self.head.load(Ordering::Acquire); // pair: runq::get, runq::get_alone, runq::take_half
         // alone: a hint; who acts on it steals, and acquires there
         let tail = self.tail.load(Ordering::Relaxed);
         tail.wrapping_sub(head).min(N)

@@ -112,7 +112,7 @@ impl WorkerDump {
             None if sched.netpoll().turn().is_held_by(index) => WorkerState::WaitsForEvents,
             None => WorkerState::Sleeps,
         };
-        Self { index, state, queued: sched.queued(index) }
+        Self { index, state, queued: sched.worker(index).queued() }
     }
 }
 

@@ -25,6 +25,7 @@ pub mod timer;
 mod worker;
 
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -74,7 +75,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    current().spawn(future)
+    task::spawn(current().into_home(), Location::caller(), future)
 }
 
 /// Starts a task with a name; see [`Handle::spawn_named`].

@@ -55,11 +55,7 @@ impl Metrics {
         let counts = netpoll.counts();
         Self {
             workers: sched.workers(),
-            // Ended first: a task that ends in between must not count as minus one.
-            tasks: {
-                let ended = tasks.ended.get();
-                tasks.spawned.get().saturating_sub(ended)
-            },
+            tasks: sched.living(),
             waiters: netpoll.waiters(),
             descriptors: netpoll.descriptors(),
             timers: netpoll.timers(),

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use crate::dump::Dump;
 use crate::metrics::Metrics;
-use crate::sched::{Origin, Sched};
+use crate::sched::{Home, Origin};
 use crate::task::{self, JoinHandle};
 use crate::worker::{Pace, Worker};
 pub use builder::Builder;
@@ -145,17 +145,17 @@ where
     F::Output: 'static,
 {
     let origin = Origin::new(Location::caller());
-    let sched = Sched::current();
-    let worker = sched.as_ref().filter(|sched| sched.workers() == 1).and_then(Worker::here);
+    let sched = Home::current();
+    let worker = sched.as_ref().filter(|sched| sched.workers() == 1).and_then(|sched| Worker::here(sched));
     match (sched, worker) {
-        (Some(sched), Some(worker)) => task::spawn_local(&sched, worker.locals(), origin, future),
-        (sched, _) => panic!("{}", no_place_for_local_tasks(sched.as_deref())),
+        (Some(sched), Some(worker)) => task::spawn_local(sched, worker.locals(), origin, future),
+        (sched, _) => panic!("{}", no_place_for_local_tasks(sched.as_ref().map(|home| home.workers()))),
     }
 }
 
 #[cold]
-fn no_place_for_local_tasks(sched: Option<&Sched>) -> String {
-    let why = match sched.map(Sched::workers) {
+fn no_place_for_local_tasks(workers: Option<usize>) -> String {
+    let why = match workers {
         None => "this thread is in no runtime's block_on".to_owned(),
         Some(1) => "another thread is in block_on of this runtime and runs its tasks".to_owned(),
         Some(n) => format!("this runtime has {n} workers, whose tasks go from thread to thread"),

@@ -1,51 +1,42 @@
 //! Where tasks wait for a worker: the global queue, each worker's ring, and who is woken for what (Go's `runqput`,
 //! `globrunqput`, `wakep`, `injectglist`).
 //!
-//! The way of a task: [`Sched::put`] → the ring of the worker that this thread is, else the global queue →
+//! The way of a task: [`put`] → the ring of the worker that this thread is, else the global queue →
 //! [`Sched::wake_one`], if somebody sleeps who could run it.
 
 mod current;
+mod home;
 mod origin;
+mod remote;
 mod report;
 mod tasks;
 mod word;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::Waker;
 use std::thread::Thread;
 
 use async_task::Runnable;
 use netpoll_core::counter::Counter;
 use netpoll_core::idle::Idle;
-use netpoll_core::runq::Runq;
 use netpoll_core::waiters::BreakFlag;
 use slab::Slab;
 
 use crate::netpoll::Netpoll;
 pub use current::Entered;
+use home::Share;
+pub use home::{Home, Meta, put};
 pub use origin::{NameGuard, Named, Origin};
+use remote::RING;
+pub use remote::Remote;
 pub use report::Report;
 pub use tasks::quietly;
-
-/// Tasks in a worker's ring (Go's 256).
-const RING: usize = 256;
 
 /// Words of 64 (32) workers each.
 const IDLE_WORDS: usize = 4;
 
 /// The most workers that a runtime can have: 256 on a 64-bit host.
 pub const MAX_WORKERS: usize = Idle::<IDLE_WORDS>::MAX_WORKERS;
-
-/// What other threads know of a worker.
-#[derive(Debug, Default)]
-struct Remote {
-    runq: Runq<RING>,
-    /// The worker's own, which it writes for each task.
-    report: Arc<Report>,
-    /// The thread that sits there; empty while nobody does (`block_on` of a one-worker runtime comes and goes).
-    thread: Mutex<Option<Thread>>,
-}
 
 /// Tasks that no worker has yet. Cold: workers look here when their own ring is empty, and every 61 turns.
 #[derive(Debug, Default)]
@@ -57,10 +48,6 @@ struct Global {
 /// Numbers of one scheduler since it was made.
 #[derive(Debug, Default)]
 pub struct Counts {
-    /// Tasks spawned.
-    pub spawned: Counter,
-    /// Tasks that have ended: finished, panicked or cancelled.
-    pub ended: Counter,
     /// Tasks taken from another worker's queue.
     pub steals: Counter,
     /// Times that a worker went to sleep without the poller.
@@ -69,15 +56,20 @@ pub struct Counts {
     pub stuck: Counter,
 }
 
+/// On cache lines of its own: what beside it is only read stays in everybody's cache while this is written.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Apart<T>(T);
+
 /// The run queues of one runtime.
 #[derive(Debug)]
 pub struct Sched {
     netpoll: Arc<Netpoll>,
-    global: Mutex<Global>,
-    workers: Box<[Remote]>,
-    idle: Idle<IDLE_WORDS>,
-    /// Every task that has waited and not ended, so that shutdown can cancel it wherever it is; none where it has.
-    tasks: Mutex<Slab<Option<Waker>>>,
+    global: Apart<Mutex<Global>>,
+    workers: Box<[Arc<Remote>]>,
+    idle: Apart<Idle<IDLE_WORDS>>,
+    /// One for each worker, and one for whoever is none.
+    shares: Box<[Share]>,
     /// What the tasks are called that have a name.
     names: Mutex<Slab<Named>>,
     sysmon: OnceLock<Thread>,
@@ -92,10 +84,10 @@ impl Sched {
     pub fn new(netpoll: Arc<Netpoll>, workers: usize) -> Arc<Self> {
         Arc::new(Self {
             netpoll,
-            global: Mutex::default(),
-            workers: (0..workers).map(|_| Remote::default()).collect(),
-            idle: Idle::new(),
-            tasks: Mutex::default(),
+            global: Apart::default(),
+            workers: (0..workers).map(|_| Arc::new(Remote::new(workers == 1))).collect(),
+            idle: Apart::default(),
+            shares: (0..=workers).map(|_| Share::default()).collect(),
             names: Mutex::default(),
             sysmon: OnceLock::new(),
             sysmon_sleeps: BreakFlag::new(),
@@ -116,7 +108,7 @@ impl Sched {
 
     /// Who sleeps.
     pub fn idle(&self) -> &Idle<IDLE_WORDS> {
-        &self.idle
+        &self.idle.0
     }
 
     /// The numbers so far.
@@ -124,43 +116,27 @@ impl Sched {
         &self.counts
     }
 
-    /// Makes a task runnable: on the worker that this thread is, else on whichever is free. One that `yielded` comes
-    /// after all others there. After [`Sched::close`] the task is dropped instead, which cancels it.
-    pub fn put(&self, task: Runnable<Origin>, yielded: bool) {
-        if self.is_closed() {
-            // Runs the future's Drop.
-            return drop(task);
-        }
-        let task = word::from_task(task);
-        match current::place(self) {
-            Some((worker, injecting)) => self.put_local(worker, task, injecting || yielded),
-            None => self.put_global(task),
-        }
-    }
-
-    /// The task that was made ready by a running one goes into the slot; the one it displaces, or one from the poller,
-    /// to the end of the ring.
-    fn put_local(&self, worker: usize, task: usize, injecting: bool) {
-        let runq = &self.workers[worker].runq;
-        let Some(task) = (if injecting { Some(task) } else { runq.put_next(task) }) else { return };
-        if let Err(task) = runq.put(task) {
-            self.put_global(task);
-        } else if !injecting && self.workers.len() > 1 {
-            self.wake_one();
-        }
-    }
-
-    fn put_global(&self, task: usize) {
-        let mut global = lock(&self.global);
+    /// Puts tasks at the end of the global queue. After [`Sched::close`] drops them instead.
+    fn put_global(&self, tasks: &[usize]) {
+        let mut global = lock(&self.global.0);
         if global.closed {
             drop(global);
-            // Runs the future's Drop, with no lock held.
-            drop(word::to_task(task));
-            return;
+            // Runs the futures' Drop, with no lock held.
+            return tasks.iter().for_each(|&task| drop(word::to_task(task)));
         }
-        global.tasks.push_back(task);
+        global.tasks.extend(tasks);
         drop(global);
         self.wake_one();
+    }
+
+    /// Worker whose ring has no room for a task: the older half of the ring and then the task go to the global queue,
+    /// where others may fetch them, under one lock for many tasks.
+    #[cold]
+    fn overflow(&self, mine: &Remote, task: Runnable<Meta>) {
+        let mut tasks = [0; RING / 2 + 1];
+        let n = mine.runq.take_half(RING / 2, |i, task| tasks[i] = task);
+        tasks[n] = word::from_task(task);
+        self.put_global(&tasks[..=n]);
     }
 
     /// This thread is about to hand over what a poll made ready: the tasks go to the end of its ring, in order. When the
@@ -170,51 +146,52 @@ impl Sched {
         Batch { sched: self, tasks }
     }
 
-    /// Worker: the task that was made ready last.
-    #[inline]
-    pub fn get_next(&self, worker: usize) -> Option<Runnable<Origin>> {
-        self.workers[worker].runq.get_next().map(word::to_task)
+    /// A worker, as itself and others know it.
+    pub fn worker(&self, worker: usize) -> &Arc<Remote> {
+        &self.workers[worker]
     }
 
     /// Worker: sends the task in the slot to the end of the ring, so that the others get their turn.
-    pub fn rotate(&self, worker: usize) {
-        if let Some(task) = self.workers[worker].runq.get_next() {
-            self.put_local(worker, task, true);
+    pub fn rotate(&self, mine: &Remote) {
+        if let Some(task) = mine.get_next()
+            && let Err(task) = mine.put(task, true)
+        {
+            self.overflow(mine, task);
         }
     }
 
-    /// Worker: the next task of its ring.
-    #[inline]
-    pub fn get_local(&self, worker: usize) -> Option<Runnable<Origin>> {
-        self.workers[worker].runq.get().map(word::to_task)
-    }
-
     /// Worker: how many tasks it could run now, its own and those of nobody.
-    pub fn runnable(&self, worker: usize) -> usize {
-        self.workers[worker].runq.len() + lock(&self.global).tasks.len()
-    }
-
-    /// How many tasks are in its ring and its slot.
-    pub fn queued(&self, worker: usize) -> usize {
-        self.workers[worker].runq.len()
-    }
-
-    /// Worker: how many tasks fit into its ring.
-    pub fn room(&self, worker: usize) -> usize {
-        self.workers[worker].runq.room()
+    pub fn runnable(&self, mine: &Remote) -> usize {
+        mine.queued() + lock(&self.global.0).tasks.len()
     }
 
     /// The first task of the global queue.
-    pub fn get_global(&self) -> Option<Runnable<Origin>> {
-        let task = lock(&self.global).tasks.pop_front();
+    pub fn get_global(&self) -> Option<Runnable<Meta>> {
+        let task = lock(&self.global.0).tasks.pop_front();
         task.map(word::to_task)
+    }
+
+    /// Worker whose ring is empty: the first task of the global queue, and into the ring its share of the others.
+    pub fn get_share(&self, mine: &Remote) -> Option<Runnable<Meta>> {
+        let mut global = lock(&self.global.0);
+        let task = global.tasks.pop_front()?;
+        self.move_share(&mut global, mine);
+        let more = !global.tasks.is_empty();
+        drop(global);
+        if more && self.workers.len() > 1 {
+            self.wake_one();
+        }
+        Some(word::to_task(task))
     }
 
     /// Worker, before it looks at the kernel: its share of the global queue, up to half of the room in its ring. A busy
     /// kernel fills the ring each time; without this, who is in the global queue would wait for one turn in 61.
-    pub fn refill(&self, worker: usize) {
-        let runq = &self.workers[worker].runq;
-        let mut global = lock(&self.global);
+    pub fn refill(&self, mine: &Remote) {
+        self.move_share(&mut lock(&self.global.0), mine);
+    }
+
+    fn move_share(&self, global: &mut Global, mine: &Remote) {
+        let runq = &mine.runq;
         for _ in 0..runq.room().div_ceil(2).min(global.tasks.len().div_ceil(self.workers.len())) {
             let Some(task) = global.tasks.pop_front() else { return };
             if let Err(task) = runq.put(task) {
@@ -225,7 +202,7 @@ impl Sched {
     }
 
     /// Worker: half of another worker's ring, or the task in its slot; `from` is the first to be asked.
-    pub fn steal(&self, worker: usize, from: usize) -> Option<Runnable<Origin>> {
+    pub fn steal(&self, worker: usize, from: usize) -> Option<Runnable<Meta>> {
         let n = self.workers.len();
         let mine = &self.workers[worker].runq;
         let others = || (0..n).map(|i| (from + i) % n).filter(|&other| other != worker);
@@ -239,7 +216,7 @@ impl Sched {
     /// True while there is a task in any ring or in the global queue; asked by a worker that has announced that it
     /// sleeps. (A task in a slot has an owner that is awake.)
     pub fn has_work(&self) -> bool {
-        self.workers.iter().any(|worker| worker.runq.ring_len() > 0) || !lock(&self.global).tasks.is_empty()
+        self.workers.iter().any(|worker| worker.runq.ring_len() > 0) || !lock(&self.global.0).tasks.is_empty()
     }
 
     /// True while a task waits in the slot of some worker; asked by the backstop.
@@ -254,10 +231,7 @@ impl Sched {
 
     /// Wakes a worker for work that was just put, unless one is awake and searching (Go's `wakep`).
     pub fn wake_one(&self) {
-        if self.workers.len() > 1 && self.idle.any_searching() {
-            return;
-        }
-        if let Some(worker) = self.idle.take_sleeper() {
+        if let Some(worker) = self.idle.0.take_sleeper_for_work() {
             self.wake(worker);
         }
     }
@@ -300,9 +274,9 @@ impl Sched {
 
     /// Refuses tasks from now on and wakes every worker, to end.
     pub fn close(&self) {
-        lock(&self.global).closed = true;
+        lock(&self.global.0).closed = true;
         self.shutdown.set();
-        while let Some(worker) = self.idle.take_sleeper() {
+        while let Some(worker) = self.idle.0.take_sleeper() {
             self.wake(worker);
         }
         for worker in &self.workers {

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::netpoll::Scratch;
-use crate::sched::Sched;
+use crate::sched::Home;
 use crate::worker;
 use stuck::Watch;
 pub use stuck::{OnStuck, StuckTask};
@@ -22,8 +22,8 @@ const INTERVAL: Duration = Duration::from_millis(10);
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Watches over a scheduler until it is shut down; runs on a thread of its own.
-pub fn run(sched: &Arc<Sched>, stuck_after: Duration, on_stuck: OnStuck) {
-    let _entered = sched.enter(None);
+pub fn run(sched: &Arc<Home>, stuck_after: Duration, on_stuck: OnStuck) {
+    let _entered = sched.enter();
     sched.set_sysmon(thread::current());
     let netpoll = sched.netpoll();
     let mut scratch = Scratch::new();

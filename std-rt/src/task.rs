@@ -19,10 +19,10 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use async_task::{FallibleTask, ScheduleInfo, Task, WithInfo};
+use async_task::{FallibleTask, Runnable, ScheduleInfo, Task, WithInfo};
 use pin_project_lite::pin_project;
 
-use crate::sched::{Origin, Sched};
+use crate::sched::{self, Home, Meta, Origin};
 pub use build::{Budgeted, unconstrained, with_budget};
 pub(crate) use build::{spawn_named, turn};
 use contained::{Contained, Value};
@@ -38,14 +38,14 @@ pin_project! {
 }
 
 struct Entry {
-    sched: Arc<Sched>,
+    home: Arc<Home>,
     /// Its place in the list of tasks that wait; a task that has never waited is in a run queue or running, and needs none.
-    place: Option<usize>,
+    place: Option<u32>,
 }
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.sched.task_ended(self.place);
+        self.home.task_ended(self.place);
     }
 }
 
@@ -56,15 +56,15 @@ impl<F: Future> Future for Registered<F> {
         let this = self.project();
         let polled = this.future.poll(cx);
         if polled.is_pending() && this.entry.place.is_none() {
-            this.entry.place = Some(this.entry.sched.register_task(cx.waker().clone()));
+            this.entry.place = Some(this.entry.home.register_task(cx.waker().clone()));
         }
         polled
     }
 }
 
-/// Starts a task on `sched`. On a scheduler that is closed it is dropped at once, and its handle says cancelled.
+/// Starts a task. On a scheduler that is closed it is dropped at once, and its handle says cancelled.
 pub(crate) fn spawn<F>(
-    sched: &Arc<Sched>,
+    home: Arc<Home>,
     location: &'static Location<'static>,
     future: F,
 ) -> JoinHandle<F::Output>
@@ -72,29 +72,29 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    start(sched, Origin::new(location), future)
+    start(home, Origin::new(location), future)
 }
 
-fn start<F>(sched: &Arc<Sched>, origin: Origin, future: F) -> JoinHandle<F::Output>
+fn start<F>(home: Arc<Home>, origin: Origin, future: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    sched.counts().spawned.inc();
-    let entry = Entry { sched: sched.clone(), place: None };
+    home.task_begins();
+    let entry = Entry { home: home.clone(), place: None };
     let future = Registered { future: Contained::new(future), entry };
-    let queue = sched.clone();
-    // A task that was woken in its own poll has had its turn.
-    let schedule = move |runnable, info: ScheduleInfo| queue.put(runnable, info.woken_while_running);
+    // A task that was woken in its own poll has had its turn. This closure captures nothing: if it did, async-task would
+    // keep the task alive around each call of it.
+    let schedule = |task: Runnable<Meta>, info: ScheduleInfo| sched::put(task, info.woken_while_running);
     let (runnable, task) = async_task::Builder::new()
-        .metadata(origin)
+        .metadata(Meta { origin, home })
         .propagate_panic(true)
         .spawn(move |_| future, WithInfo(schedule));
     runnable.schedule();
     handle(task)
 }
 
-fn handle<T>(task: Task<Value<T>, Origin>) -> JoinHandle<T> {
+fn handle<T>(task: Task<Value<T>, Meta>) -> JoinHandle<T> {
     JoinHandle { state: Mutex::new(State::Running(task.fallible())) }
 }
 
@@ -109,7 +109,7 @@ pub struct JoinHandle<T> {
 }
 
 enum State<T> {
-    Running(FallibleTask<Value<T>, Origin>),
+    Running(FallibleTask<Value<T>, Meta>),
     Aborting(Pin<Box<dyn Future<Output = Option<T>> + Send>>),
     Done,
 }

@@ -10,10 +10,11 @@ use std::thread;
 
 use async_task::Runnable;
 use netpoll_core::turn::Turn;
+use netpoll_core::waiters::BreakFlag;
 
 use crate::budget;
 use crate::netpoll::{Netpoll, Scratch};
-use crate::sched::{Entered, Origin, Report, Sched};
+use crate::sched::{Entered, Home, Meta, Remote, Report, Sched};
 use crate::task::Locals;
 
 /// Every so many tasks the global queue comes first, so that a busy ring cannot starve it (Go's 61).
@@ -30,9 +31,9 @@ thread_local! {
 
 /// One worker's private state. Methods take `&self`, since a task that calls `block_on` runs the worker from within.
 pub struct Worker {
-    sched: Arc<Sched>,
+    sched: Arc<Home>,
     index: usize,
-    report: Arc<Report>,
+    mine: Arc<Remote>,
     /// Taken out while the worker polls.
     scratch: Cell<Option<Box<Scratch>>>,
     /// Tasks until the next look at the kernel.
@@ -56,11 +57,11 @@ pub struct Pace {
 }
 
 impl Worker {
-    /// Worker number `index` of the scheduler.
-    pub fn new(sched: Arc<Sched>, index: usize, pace: Pace) -> Self {
+    /// Worker number `index` of the scheduler whose home this is.
+    pub fn new(home: &Home, index: usize, pace: Pace) -> Self {
         Self {
-            report: sched.report(index).clone(),
-            sched,
+            mine: home.worker(index).clone(),
+            sched: home.of_worker(index),
             index,
             scratch: Cell::new(None),
             poll_in: Cell::new(pace.event_interval),
@@ -72,8 +73,8 @@ impl Worker {
     }
 
     /// The worker of that scheduler that this thread is, if it is one.
-    pub fn here(sched: &Arc<Sched>) -> Option<Rc<Worker>> {
-        HERE.with_borrow(|here| here.clone().filter(|worker| Arc::ptr_eq(&worker.sched, sched)))
+    pub fn here(sched: &Sched) -> Option<Rc<Worker>> {
+        HERE.with_borrow(|here| here.clone().filter(|worker| std::ptr::eq::<Sched>(&**worker.sched, sched)))
     }
 
     /// Says which worker this thread is; gives back which it was.
@@ -88,12 +89,29 @@ impl Worker {
 
     /// Makes this thread work for the scheduler as this worker.
     pub fn enter(&self) -> Entered {
-        self.sched.enter(Some(self.index))
+        self.sched.enter()
     }
 
-    /// Runs tasks on this thread until `stop` says so, which is asked between two tasks, or the runtime is shut down.
-    pub fn run(&self, stop: &dyn Fn() -> bool) {
+    /// Runs tasks on this thread until `stop` is set, which is looked at between two tasks, or the runtime is shut down;
+    /// without it only until then.
+    pub fn run(&self, stop: Option<&BreakFlag>) {
         while let Some(task) = self.find_runnable(stop) {
+            self.turn_of(task);
+        }
+        self.report().rest();
+    }
+
+    /// The future that `block_on` runs on this thread has been woken: it takes its place behind the tasks that are in
+    /// this worker's queue, as if it were one of them, but waits for 61 at most.
+    pub fn run_before_root(&self) {
+        self.run_some(self.mine.queued().min(GLOBAL_INTERVAL as usize));
+    }
+
+    /// So many tasks have a turn, if there are as many.
+    fn run_some(&self, n: usize) {
+        for _ in 0..n {
+            let task = if self.sched.is_closed() { None } else { self.look() };
+            let Some(task) = task else { break };
             self.turn_of(task);
         }
         self.report().rest();
@@ -101,8 +119,8 @@ impl Worker {
 
     /// Runs a task once.
     #[inline]
-    fn turn_of(&self, task: Runnable<Origin>) {
-        self.report().begin(*task.metadata());
+    fn turn_of(&self, task: Runnable<Meta>) {
+        self.report().begin(task.metadata().origin);
         budget::set(self.pace.budget);
         // It was woken in its turn and has run out of operations: those who wait for the kernel come before its next.
         if task.run() && budget::is_spent() {
@@ -118,7 +136,7 @@ impl Worker {
     /// What this worker shows of itself.
     #[inline]
     pub fn report(&self) -> &Report {
-        &self.report
+        &self.mine.report
     }
 
     /// The tasks that stay on this thread.
@@ -135,23 +153,16 @@ impl Worker {
 
     /// Gives every task that is runnable now a turn; looks at the kernel if there is none. Does not sleep.
     pub fn run_ready(&self) {
-        let runnable = self.sched.runnable(self.index);
-        for _ in 0..runnable {
-            match self.look() {
-                Some(task) => self.turn_of(task),
-                None => break,
-            }
+        match self.sched.runnable(&self.mine) {
+            0 => self.poll_now(),
+            n => self.run_some(n),
         }
-        if runnable == 0 {
-            self.poll_now();
-        }
-        self.report().rest();
     }
 
     /// The next task; sleeps until there is one.
-    fn find_runnable(&self, stop: &dyn Fn() -> bool) -> Option<Runnable<Origin>> {
+    fn find_runnable(&self, stop: Option<&BreakFlag>) -> Option<Runnable<Meta>> {
         loop {
-            if stop() || self.sched.is_closed() {
+            if self.is_to_stop(stop) {
                 return None;
             }
             let task = self.look();
@@ -167,19 +178,24 @@ impl Worker {
         }
     }
 
+    #[inline]
+    fn is_to_stop(&self, stop: Option<&BreakFlag>) -> bool {
+        stop.is_some_and(BreakFlag::is_set) || self.sched.is_closed()
+    }
+
     /// The next task, if there is one. The places are asked in this order.
     #[inline]
-    fn look(&self) -> Option<Runnable<Origin>> {
+    fn look(&self) -> Option<Runnable<Meta>> {
         self.global_in_turn()
             .or_else(|| self.next())
-            .or_else(|| self.sched.get_local(self.index))
-            .or_else(|| self.sched.get_global())
+            .or_else(|| self.mine.get_local())
+            .or_else(|| self.sched.get_share(&self.mine))
             .or_else(|| self.steal())
     }
 
     /// Every now and then the kernel is asked without waiting, and the global queue comes first.
     #[inline]
-    fn global_in_turn(&self) -> Option<Runnable<Origin>> {
+    fn global_in_turn(&self) -> Option<Runnable<Meta>> {
         let tick = self.report().next_tick();
         let poll_in = self.poll_in.get() - 1;
         self.poll_in.set(poll_in);
@@ -191,20 +207,20 @@ impl Worker {
 
     /// The task that was made ready last, unless that has had its share.
     #[inline]
-    fn next(&self) -> Option<Runnable<Origin>> {
+    fn next(&self) -> Option<Runnable<Meta>> {
         let n = self.next_in_a_row.get();
         if n == NEXT_IN_A_ROW {
             self.next_in_a_row.set(0);
-            self.sched.rotate(self.index);
+            self.sched.rotate(&self.mine);
             return None;
         }
-        let task = self.sched.get_next(self.index);
+        let task = self.mine.get_next();
         self.next_in_a_row.set(if task.is_some() { n + 1 } else { 0 });
         task
     }
 
     /// Half of somebody else's ring. At most half of the workers search at a time.
-    fn steal(&self) -> Option<Runnable<Origin>> {
+    fn steal(&self) -> Option<Runnable<Meta>> {
         let n = self.sched.workers();
         if n == 1 || !self.sched.idle().start_searching(n.div_ceil(2)) {
             return None;
@@ -220,18 +236,18 @@ impl Worker {
 
     /// Announces that it sleeps and looks at every place once more. If there is nothing: takes the turn to poll, if it can
     /// be had, and says until when to sleep in the kernel (none: no end); else sleeps on the thread's own token.
-    fn lie_down(&self, stop: &dyn Fn() -> bool) -> Option<Option<u64>> {
+    fn lie_down(&self, stop: Option<&BreakFlag>) -> Option<Option<u64>> {
         let idle = self.sched.idle();
         self.report().rest();
         idle.announce(self.index);
         // 1. Work put before the announcement: seen here. 2. After it: whoever put it sees the announcement, clears
         // our bit and wakes us (INV-8).
-        if stop() || self.sched.is_closed() || self.sched.has_work() {
+        if self.is_to_stop(stop) || self.sched.has_work() {
             return None;
         }
         if !self.turn().take(self.index) {
             self.sched.counts().parks.inc();
-            while idle.is_sleeping(self.index) && !stop() && !self.sched.is_closed() {
+            while idle.is_sleeping(self.index) && !self.is_to_stop(stop) {
                 thread::park();
             }
             return None;
@@ -239,7 +255,7 @@ impl Worker {
         // Whoever arms an earlier timer from here on sends a break. A waker that has cleared our bit, or told us to stop,
         // before it could see that we hold the turn is seen here, and then we do not sleep.
         let until = self.netpoll().block();
-        let sleeps = idle.is_sleeping(self.index) && !stop();
+        let sleeps = idle.is_sleeping(self.index) && !stop.is_some_and(BreakFlag::is_set);
         Some(if sleeps { until } else { Some(0) })
     }
 
@@ -252,7 +268,7 @@ impl Worker {
     /// Looks at the kernel without waiting, if nobody else is there.
     fn poll_now(&self) {
         self.poll_in.set(self.pace.event_interval);
-        self.sched.refill(self.index);
+        self.sched.refill(&self.mine);
         if self.turn().take(self.index) {
             let mut scratch = self.scratch();
             let woken = self.netpoll().netpoll(Some(0), &mut scratch);
@@ -263,7 +279,7 @@ impl Worker {
     /// Room for one poll: no more events than there is room for in the ring.
     fn scratch(&self) -> Box<Scratch> {
         let mut scratch = self.scratch.take().unwrap_or_default();
-        scratch.limit(self.sched.room(self.index).min(self.pace.events_per_poll));
+        scratch.limit(self.mine.room().min(self.pace.events_per_poll));
         scratch
     }
 

@@ -41,10 +41,14 @@ async fn read_bytes(stream: &TcpStream, n: usize) {
     }
 }
 
-/// How many turns another task has while `busy` runs.
+/// How many turns another task has had when `busy` ends.
 async fn turns_beside(busy: impl Future<Output = ()> + Send + 'static) -> usize {
     let turns = Arc::new(Counter::new());
-    let busy = spawn(busy);
+    let counted = turns.clone();
+    let busy = spawn(async move {
+        busy.await;
+        counted.get()
+    });
     let other = spawn({
         let turns = turns.clone();
         async move {
@@ -54,9 +58,9 @@ async fn turns_beside(busy: impl Future<Output = ()> + Send + 'static) -> usize 
             }
         }
     });
-    busy.await.unwrap();
+    let turns = busy.await.unwrap();
     other.abort();
-    turns.get()
+    turns
 }
 
 #[test]

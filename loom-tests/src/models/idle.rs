@@ -50,7 +50,10 @@ impl Sched {
 
     /// Somebody is woken if somebody sleeps.
     fn wake_one(&self) -> bool {
-        let sleeper = self.idle.take_sleeper();
+        self.wake(self.idle.take_sleeper())
+    }
+
+    fn wake(&self, sleeper: Option<usize>) -> bool {
         if let Some(worker) = sleeper {
             self.parker[worker].notify();
         }
@@ -60,9 +63,7 @@ impl Sched {
     /// Puts a task and sees to it that somebody comes for it.
     fn put(&self, task: usize) {
         assert_eq!(self.queue.put(task), Ok(()));
-        if !self.idle.any_searching() {
-            self.wake_one();
-        }
+        self.wake(self.idle.take_sleeper_for_work());
     }
 
     fn steal(&self) -> Option<usize> {
@@ -91,7 +92,7 @@ impl Sched {
     /// A searcher has found something elsewhere, and will be at it for long.
     fn found(&self) {
         if self.idle.stop_searching() && self.queue.ring_len() > 0 {
-            self.wake_one();
+            self.wake(self.idle.take_sleeper_for_work());
         }
     }
 
@@ -156,7 +157,8 @@ fn search_against_search() {
     let (a, b) = race(&sched, search, search);
     assert!(a != b, "one was to search");
     assert!(sched.idle.stop_searching(), "it was the last");
-    assert!(!sched.idle.any_searching());
+    sched.idle.announce(0);
+    assert_eq!(sched.idle.take_sleeper_for_work(), Some(0), "nobody searches any more");
 }
 
 /// A worker whose bit is gone sees what the waker did before.

@@ -10,7 +10,7 @@ use netpoll_core::waiters::BreakFlag;
 
 use super::Runtime;
 use crate::budget;
-use crate::sched::Sched;
+use crate::sched::Home;
 use crate::worker::Worker;
 
 impl Runtime {
@@ -25,7 +25,7 @@ impl Runtime {
     /// If the future panics, or if the kernel refuses to wait for events.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let sched = &self.handle.sched;
-        let _entered = sched.enter(None);
+        let _entered = sched.enter();
         // Of the task that called, if one did.
         let _around = budget::around(budget::UNLIMITED);
         let worker = match Worker::here(sched) {
@@ -52,7 +52,10 @@ impl Runtime {
             match &seated {
                 // It yielded: who is runnable has a turn first.
                 Some(seated) if root.woken.is_set() => seated.worker.run_ready(),
-                Some(seated) => seated.worker.run(&|| root.woken.is_set()),
+                Some(seated) => {
+                    seated.worker.run(Some(&root.woken));
+                    seated.worker.run_before_root();
+                }
                 None if !root.woken.is_set() => thread::park(),
                 None => {}
             }
@@ -64,7 +67,7 @@ impl Runtime {
 struct Root {
     woken: BreakFlag,
     thread: Thread,
-    sched: Arc<Sched>,
+    sched: Arc<Home>,
     /// The worker that the thread is, or may come to be.
     worker: Option<usize>,
 }

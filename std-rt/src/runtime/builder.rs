@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::{Handle, Runtime, Seat, TIMER_SLACK_NANOSECONDS, Threads, quit};
 use crate::netpoll::Netpoll;
-use crate::sched::{MAX_WORKERS, Sched};
+use crate::sched::{Home, MAX_WORKERS, Sched};
 use crate::sysmon::{self, OnStuck, StuckTask};
 use crate::worker::{Pace, Worker};
 use crate::{sys, task};
@@ -166,7 +166,7 @@ impl Builder {
         if let Some(threads) = self.max_blocking_threads.and_then(NonZeroUsize::new) {
             blocking::set_max_blocking_threads(threads);
         }
-        let sched = Sched::new(Netpoll::with(workers, self.timer_slack)?, workers);
+        let sched = Home::outside(Sched::new(Netpoll::with(workers, self.timer_slack)?, workers));
         let mut runtime = Runtime {
             threads: Threads::new(sched.clone()),
             handle: Handle { sched },
@@ -215,14 +215,14 @@ impl Builder {
 }
 
 /// What a worker's thread does.
-fn worker(sched: Arc<Sched>, index: usize, pace: Pace) -> impl FnOnce() + Send + 'static {
+fn worker(sched: Arc<Home>, index: usize, pace: Pace) -> impl FnOnce() + Send + 'static {
     move || {
         // Without it waits are up to 50 us longer; nothing else depends on it.
         let _ = sys::set_timer_slack(TIMER_SLACK_NANOSECONDS);
-        let worker = Rc::new(Worker::new(sched, index, pace));
+        let worker = Rc::new(Worker::new(&sched, index, pace));
         let _entered = worker.enter();
         Worker::set_here(Some(worker.clone()));
-        worker.run(&|| false);
+        worker.run(None);
     }
 }
 

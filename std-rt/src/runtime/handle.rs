@@ -7,20 +7,20 @@ use std::sync::Arc;
 use crate::dump::Dump;
 use crate::metrics::Metrics;
 use crate::netpoll::Netpoll;
-use crate::sched::Sched;
+use crate::sched::Home;
 use crate::task::{self, JoinHandle};
 
 /// A runtime for other threads: cheap to clone, and of no use to anybody once the runtime is dropped, when tasks spawned
 /// through it are cancelled at once.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    pub(super) sched: Arc<Sched>,
+    pub(super) sched: Arc<Home>,
 }
 
 impl Handle {
     /// The handle of the runtime that this thread runs for, if any.
     pub fn try_current() -> Option<Self> {
-        Sched::current().map(|sched| Self { sched })
+        Home::current().map(|sched| Self { sched })
     }
 
     /// Starts a task.
@@ -30,7 +30,7 @@ impl Handle {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        task::spawn(&self.sched, Location::caller(), future)
+        task::spawn(self.sched.clone(), Location::caller(), future)
     }
 
     /// Starts a task with a name, by which a [`Dump`] and a [`StuckTask`](crate::StuckTask) call it. A task without one
@@ -41,7 +41,7 @@ impl Handle {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        task::spawn_named(&self.sched, name.into(), Location::caller(), future)
+        task::spawn_named(self.sched.clone(), name.into(), Location::caller(), future)
     }
 
     /// Runs a closure that blocks on a thread of its own; see [`spawn_blocking`](crate::spawn_blocking).
@@ -68,6 +68,10 @@ impl Handle {
     /// it costs two system calls for each descriptor.
     pub fn dump(&self) -> Dump {
         Dump::of(&self.sched)
+    }
+
+    pub(crate) fn into_home(self) -> Arc<Home> {
+        self.sched
     }
 
     pub(crate) fn netpoll(&self) -> Arc<Netpoll> {

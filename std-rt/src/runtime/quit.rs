@@ -12,7 +12,7 @@ use netpoll_core::waiters::BreakFlag;
 
 use super::{Runtime, Threads};
 use crate::dump::Dump;
-use crate::sched::Sched;
+use crate::sched::Home;
 use crate::signal::{Signal, SignalKind, signal};
 
 /// Ends the thread.
@@ -30,7 +30,7 @@ impl Stop {
 }
 
 /// Starts the thread.
-pub(super) fn watch(threads: &mut Threads, sched: &Arc<Sched>) -> io::Result<Arc<Stop>> {
+pub(super) fn watch(threads: &mut Threads, sched: &Arc<Home>) -> io::Result<Arc<Stop>> {
     let stop = Arc::new(Stop::default());
     let own = Runtime::builder().workers(1).build()?;
     let quit = own.block_on(async { signal(SignalKind::QUIT) })?;

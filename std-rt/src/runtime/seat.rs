@@ -53,7 +53,7 @@ impl Runtime {
         let mut seat = self.seat.lock();
         if std::mem::take(&mut seat.free) {
             drop(seat);
-            let worker = Worker::new(sched.clone(), 0, self.pace);
+            let worker = Worker::new(sched, 0, self.pace);
             return Some(Seated::new(Rc::new(worker), Some(&self.seat)));
         }
         let this = thread::current();

@@ -5,11 +5,11 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle, ThreadId};
 use std::time::Instant;
 
-use crate::sched::Sched;
+use crate::sched::Home;
 
 /// The threads of one runtime.
 pub(super) struct Threads {
-    sched: Arc<Sched>,
+    sched: Arc<Home>,
     handles: Vec<JoinHandle<()>>,
     ended: Arc<Ended>,
 }
@@ -55,11 +55,11 @@ impl Ended {
     }
 
     /// Drops the tasks of a scheduler that is closed, but for what workers that still run hold.
-    fn cancel(&self, sched: &Arc<Sched>) {
+    fn cancel(&self, sched: &Arc<Home>) {
         let running = self.lock().running.clone();
         let this = thread::current().id();
         let ended = |worker| running.iter().all(|&(thread, other)| thread == this || other != Some(worker));
-        let _entered = sched.enter(None);
+        let _entered = sched.enter();
         sched.cancel_all(ended);
     }
 }
@@ -67,7 +67,7 @@ impl Ended {
 /// The end of a thread, also if it panics.
 struct End {
     ended: Arc<Ended>,
-    sched: Arc<Sched>,
+    sched: Arc<Home>,
 }
 
 impl Drop for End {
@@ -86,7 +86,7 @@ impl Drop for End {
 
 impl Threads {
     /// None yet.
-    pub(super) fn new(sched: Arc<Sched>) -> Self {
+    pub(super) fn new(sched: Arc<Home>) -> Self {
         let state = Mutex::new(State { running: Vec::new(), given_up: false });
         Self { sched, handles: Vec::new(), ended: Arc::new(Ended { state, changed: Condvar::new() }) }
     }

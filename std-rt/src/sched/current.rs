@@ -1,29 +1,41 @@
 //! For whom a thread works.
+//!
+//! - **INV-402** A thread's `CURRENT` is none, or points into the `Rc` of an [`Entered`] of this thread. That is there for
+//!   longer than the pointer: an `Entered` that is dropped, which its own thread does, points back to the one before it,
+//!   and one that is forgotten leaves its `Rc` behind for ever.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
+use std::ptr::{self, NonNull};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 
-use super::{Sched, lock};
+use async_task::Runnable;
+use netpoll_core::counter::Counter;
+
+use super::{Home, Meta, Remote, Sched, Share, lock};
 use crate::netpoll::Netpoll;
 
 /// For whom a thread works.
 struct Current {
-    sched: Arc<Sched>,
-    /// Which worker it is, if it is one.
-    worker: Option<usize>,
+    home: Arc<Home>,
+    /// The worker that it is, if it is one.
+    mine: Option<Arc<Remote>>,
     /// The worker hands over what a poll made ready: to the ring, in order, and the wake-ups after the last.
     injecting: Cell<bool>,
 }
 
 thread_local! {
-    static CURRENT: RefCell<Option<Current>> = const { RefCell::new(None) };
+    /// A bare pointer, since it is looked at for every task that is made ready.
+    static CURRENT: Cell<Option<NonNull<Current>>> = const { Cell::new(None) };
 }
 
 /// While it lives, the thread works for a scheduler; when it is dropped, for the one before again.
 #[must_use]
 pub struct Entered {
-    sched: Option<Current>,
+    /// What `CURRENT` points to.
+    _current: Rc<Current>,
+    before: Option<NonNull<Current>>,
     netpoll: Option<Arc<Netpoll>>,
     worker: usize,
 }
@@ -32,47 +44,84 @@ impl Drop for Entered {
     fn drop(&mut self) {
         Netpoll::enter(self.netpoll.take());
         Netpoll::enter_worker(self.worker);
-        CURRENT.replace(self.sched.take());
+        CURRENT.set(self.before);
     }
 }
 
-impl Sched {
-    /// The scheduler that this thread works for, if any.
-    pub fn current() -> Option<Arc<Sched>> {
-        CURRENT.with_borrow(|current| current.as_ref().map(|current| current.sched.clone()))
+impl Home {
+    /// The home of what this thread spawns, if it works for a scheduler.
+    #[inline]
+    pub fn current() -> Option<Arc<Home>> {
+        with_current(|current| current.map(|current| current.home.clone()))
     }
 
-    /// Makes this thread work for the scheduler, as one of its workers or not.
-    pub fn enter(self: &Arc<Self>, worker: Option<usize>) -> Entered {
-        if let Some(worker) = worker {
-            *lock(&self.workers[worker].thread) = Some(thread::current());
+    /// Makes this thread work for the scheduler, as the worker whose home it is, or as none.
+    pub fn enter(self: &Arc<Self>) -> Entered {
+        let worker = self.worker();
+        let mine = worker.map(|worker| self.workers[worker].clone());
+        if let Some(mine) = &mine {
+            *lock(&mine.thread) = Some(thread::current());
         }
-        let current = Current { sched: self.clone(), worker, injecting: Cell::new(false) };
+        let current = Rc::new(Current { home: self.clone(), mine, injecting: Cell::new(false) });
         Entered {
             netpoll: Netpoll::enter(Some(self.netpoll.clone())),
             worker: Netpoll::enter_worker(worker.unwrap_or(0)),
-            sched: CURRENT.replace(Some(current)),
+            before: CURRENT.replace(Some(NonNull::from(&*current))),
+            _current: current,
         }
     }
 }
 
-/// The worker of that scheduler that this thread is, and whether it hands over what a poll made ready.
 #[inline]
-pub(super) fn place(sched: &Sched) -> Option<(usize, bool)> {
-    let place = CURRENT.try_with(|current| {
-        let current = current.borrow();
-        let current = current.as_ref().filter(|current| std::ptr::eq(&*current.sched, sched))?;
-        current.worker.map(|worker| (worker, current.injecting.get()))
+fn with_current<R>(work: impl FnOnce(Option<&Current>) -> R) -> R {
+    // SAFETY: INV-402: it is in the `Rc` of an `Entered`, which this thread drops after what it does in here.
+    work(CURRENT.get().map(|current| unsafe { current.as_ref() }))
+}
+
+/// What this thread is for that scheduler, if it is one of its workers.
+#[inline]
+fn with_mine<R>(sched: *const Sched, work: impl FnOnce(&Current, &Remote) -> R) -> Option<R> {
+    with_current(|current| {
+        let current = current.filter(|current| ptr::eq::<Sched>(&**current.home, sched))?;
+        Some(work(current, current.mine.as_ref()?))
+    })
+}
+
+/// Puts a task into the queue of the worker that this thread is; gives it back if the thread is no worker of that
+/// scheduler, or if that is closed.
+#[inline]
+pub(super) fn put_here(task: Runnable<Meta>, yielded: bool) -> Option<Runnable<Meta>> {
+    let sched: *const Sched = &**task.metadata().home;
+    let mut task = Some(task);
+    with_mine(sched, |current, mine| {
+        let sched: &Sched = &current.home;
+        if sched.is_closed() {
+            return;
+        }
+        match task.take().map(|task| mine.put(task, yielded || current.injecting.get())) {
+            Some(Ok(true)) => sched.wake_one(),
+            Some(Err(task)) => sched.overflow(mine, task),
+            Some(Ok(false)) | None => {}
+        }
     });
-    // A thread that is being torn down has no place of its own any more.
-    place.ok().flatten()
+    task
 }
 
 /// From now on this thread hands over what a poll made ready, or does so no more.
 pub(super) fn set_injecting(on: bool) {
-    CURRENT.with_borrow(|current| {
+    with_current(|current| {
         if let Some(current) = current {
             current.injecting.set(on);
         }
     });
+}
+
+impl Sched {
+    /// Counts one more in the share of the worker that this thread is, or in that of all others.
+    #[inline]
+    pub(super) fn count(&self, which: impl Fn(&Share) -> &Counter) {
+        if with_mine(self, |current, _| which(current.home.share()).inc_alone()).is_none() {
+            which(&self.shares[self.workers()]).inc();
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::panic::Location;
 use std::sync::Arc;
 
-use super::{Sched, lock, word};
+use super::{Home, Sched, lock, word};
 
 /// The place of a named task in the list of names, instead of a location.
 const NAMED: usize = 1;
@@ -53,18 +53,18 @@ pub struct Named {
 /// Keeps a task's name in the list while the task lives.
 #[derive(Debug)]
 pub struct NameGuard {
-    sched: Arc<Sched>,
+    home: Arc<Home>,
     place: usize,
 }
 
 impl Drop for NameGuard {
     fn drop(&mut self) {
-        let named = lock(&self.sched.names).try_remove(self.place);
+        let named = lock(&self.home.names).try_remove(self.place);
         drop(named);
     }
 }
 
-impl Sched {
+impl Home {
     /// Enters a task's name into the list, for as long as the guard lives.
     pub fn name_task(
         self: &Arc<Self>,
@@ -72,9 +72,11 @@ impl Sched {
         location: &'static Location<'static>,
     ) -> (Origin, NameGuard) {
         let place = lock(&self.names).insert(Named { name: Some(name), location });
-        (Origin(place << BITS | NAMED), NameGuard { sched: self.clone(), place })
+        (Origin(place << BITS | NAMED), NameGuard { home: self.clone(), place })
     }
+}
 
+impl Sched {
     /// What the task of a word is called; none for no task, or one that has ended meanwhile.
     pub(super) fn named(&self, word: usize) -> Option<Named> {
         if word & NAMED != 0 {

@@ -1,8 +1,6 @@
 //! What a worker shows of itself: how far it has come, and which task it runs. Written with two stores for each task,
 //! read by whoever makes a report.
 
-use std::sync::Arc;
-
 use netpoll_core::counter::Gauge;
 
 use super::{Named, Origin, Sched};
@@ -52,11 +50,6 @@ impl Report {
 impl Sched {
     /// What the task is called that a worker runs now.
     pub fn running(&self, worker: usize) -> Option<Named> {
-        self.named(self.report(worker).running.get())
-    }
-
-    /// A worker's report.
-    pub fn report(&self, worker: usize) -> &Arc<Report> {
-        &self.workers[worker].report
+        self.named(self.worker(worker).report.running.get())
     }
 }

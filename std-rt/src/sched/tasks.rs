@@ -1,11 +1,12 @@
-//! The list of tasks that wait, or have waited and not ended: what shutdown cancels, wherever it is.
+//! How many tasks there are, and what shutdown does with them, wherever they are.
 
 use std::panic::{self, AssertUnwindSafe};
 use std::task::Waker;
 
 use async_task::Runnable;
+use netpoll_core::counter::Counter;
 
-use super::{Origin, Sched, lock};
+use super::{Meta, Sched, Share, lock};
 
 /// The Drop of a future may panic, which the hook has reported; the others are dropped all the same.
 pub fn quietly(drop_it: impl FnOnce()) {
@@ -13,18 +14,20 @@ pub fn quietly(drop_it: impl FnOnce()) {
 }
 
 impl Sched {
-    /// Keeps the waker of a task that waits, until it has ended, so that shutdown finds it. Gives its place.
-    pub fn register_task(&self, waker: Waker) -> usize {
-        lock(&self.tasks).insert(Some(waker))
+    /// A task is spawned.
+    #[inline]
+    pub fn task_begins(&self) {
+        self.count(|share| &share.spawned);
     }
 
-    /// A task has ended, one that had been registered or not.
-    pub fn task_ended(&self, place: Option<usize>) {
-        self.counts.ended.inc();
-        if let Some(place) = place {
-            let waker = lock(&self.tasks).try_remove(place);
-            drop(waker);
-        }
+    /// Tasks that have not ended.
+    pub fn living(&self) -> usize {
+        let sum = |which: fn(&Share) -> &Counter| {
+            self.shares.iter().fold(0, |sum: usize, share| sum.wrapping_add(which(share).get()))
+        };
+        // Ended first: a task that ends in between must not count as minus one.
+        let ended = sum(|share| &share.ended);
+        sum(|share| &share.spawned).saturating_sub(ended)
     }
 
     /// After [`Sched::close`]: drops every task that is left, waiting, or runnable on a worker that has `ended`; what a
@@ -42,36 +45,46 @@ impl Sched {
 
     /// Wakes every task that waits, which drops it as the scheduler is closed; false if there was none.
     fn cancel_waiting(&self) -> bool {
-        let (mut place, mut any) = (0, false);
-        // Its Drop may end or wake others, so one at a time. It leaves the list itself, by its place.
-        while let Some((found, waker)) = self.take_waker(place) {
-            (place, any) = (found + 1, true);
-            quietly(|| waker.wake());
+        let mut any = false;
+        for share in &self.shares {
+            let mut place = 0;
+            // Its Drop may end or wake others, so one at a time. It leaves the list itself, by its place.
+            while let Some((found, waker)) = take_waker(share, place) {
+                (place, any) = (found + 1, true);
+                quietly(|| waker.wake());
+            }
         }
         any
     }
 
-    /// The first waker at that place or behind it.
-    fn take_waker(&self, from: usize) -> Option<(usize, Waker)> {
-        let mut tasks = lock(&self.tasks);
-        (from..tasks.capacity()).find_map(|place| Some((place, tasks.get_mut(place)?.take()?)))
-    }
-
-    fn take_runnable(&self, ended: impl Fn(usize) -> bool) -> Option<Runnable<Origin>> {
+    fn take_runnable(&self, ended: impl Fn(usize) -> bool) -> Option<Runnable<Meta>> {
         (0..self.workers.len())
             .filter(|&worker| ended(worker))
-            .find_map(|worker| self.get_next(worker).or_else(|| self.get_local(worker)))
+            .map(|worker| &self.workers[worker])
+            .find_map(|worker| worker.get_next().or_else(|| worker.get_local()))
             .or_else(|| self.get_global())
     }
 
     /// The one worker of a runtime without threads, before another thread takes its place: gives out the runnable tasks that
     /// stay on this thread. The others are in the global queue afterwards, in their order.
-    pub fn take_local_tasks(&self) -> Vec<Runnable<Origin>> {
+    pub fn take_local_tasks(&self) -> Vec<Runnable<Meta>> {
         let all: Vec<_> = std::iter::from_fn(|| self.take_runnable(|_| true)).collect();
-        let (local, others) = all.into_iter().partition(|task| task.metadata().is_local());
+        let (local, others) = all.into_iter().partition(|task| task.metadata().origin.is_local());
         for task in Vec::into_iter(others) {
-            self.put_global(super::word::from_task(task));
+            self.put_global(&[super::word::from_task(task)]);
         }
         local
     }
+}
+
+/// The first waker at that place or behind it. One that does nothing stays in its stead: an `Option` would make each place
+/// half as large again.
+fn take_waker(share: &Share, from: usize) -> Option<(usize, Waker)> {
+    let mut waiting = lock(&share.waiting);
+    (from..waiting.capacity()).find_map(|place| {
+        let waker = waiting.get_mut(place)?;
+        // A task's waker points to it, that which does nothing to nothing.
+        let taken = !waker.data().is_null();
+        taken.then(|| (place, std::mem::replace(waker, Waker::noop().clone())))
+    })
 }

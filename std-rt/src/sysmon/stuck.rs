@@ -87,7 +87,8 @@ pub(super) struct Watch {
 
 impl Watch {
     pub(super) fn new(sched: &Sched, after: Duration, report: OnStuck) -> Self {
-        let seen = |worker| Seen { tick: sched.report(worker).tick(), since: Instant::now(), told: false };
+        let seen =
+            |worker| Seen { tick: sched.worker(worker).report.tick(), since: Instant::now(), told: false };
         Self { seen: (0..sched.workers()).map(seen).collect(), after, report }
     }
 
@@ -95,14 +96,14 @@ impl Watch {
     pub(super) fn look(&mut self, sched: &Sched) {
         let now = Instant::now();
         for (worker, seen) in self.seen.iter_mut().enumerate() {
-            let tick = sched.report(worker).tick();
+            let tick = sched.worker(worker).report.tick();
             let Some(Named { name, location }) = sched.running(worker).filter(|_| tick == seen.tick) else {
                 *seen = Seen { tick, since: now, told: false };
                 continue;
             };
             let held_for = now.saturating_duration_since(seen.since);
             // What was read above is that task's if it is the one that ran before.
-            if seen.told || held_for < self.after || sched.report(worker).tick() != tick {
+            if seen.told || held_for < self.after || sched.worker(worker).report.tick() != tick {
                 continue;
             }
             seen.told = true;

@@ -11,7 +11,7 @@ use pin_project_lite::pin_project;
 
 use super::{JoinHandle, start};
 use crate::budget;
-use crate::sched::{NameGuard, Sched};
+use crate::sched::{Home, NameGuard};
 
 pin_project! {
     /// A future that takes its name out of the list when it is gone.
@@ -32,7 +32,7 @@ impl<F: Future> Future for NamedFuture<F> {
 
 /// Starts a task that has a name.
 pub(crate) fn spawn_named<F>(
-    sched: &Arc<Sched>,
+    home: Arc<Home>,
     name: Arc<str>,
     location: &'static Location<'static>,
     future: F,
@@ -41,8 +41,8 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let (origin, guard) = sched.name_task(name, location);
-    start(sched, origin, NamedFuture { future, guard })
+    let (origin, guard) = home.name_task(name, location);
+    start(home, origin, NamedFuture { future, guard })
 }
 
 pin_project! {

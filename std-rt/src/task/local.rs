@@ -23,7 +23,7 @@ use slab::Slab;
 
 use super::contained::{Contained, Value};
 use super::{JoinHandle, handle};
-use crate::sched::{Origin, Sched, quietly};
+use crate::sched::{self, Home, Meta, Origin, Sched, quietly};
 
 /// The tasks that stay on the thread that made this, while it is the worker of a runtime.
 #[derive(Debug)]
@@ -39,7 +39,7 @@ struct State {
     /// Every task that has not ended; its waker once it has one.
     tasks: Slab<Option<Waker>>,
     /// Runnable tasks that came too late, to be dropped by the thread.
-    late: Vec<Runnable<Origin>>,
+    late: Vec<Runnable<Meta>>,
 }
 
 impl Locals {
@@ -54,13 +54,13 @@ impl Locals {
     }
 
     /// Makes a task runnable, from whatever thread.
-    fn put(&self, sched: &Sched, task: Runnable<Origin>, yielded: bool) {
+    fn put(&self, task: Runnable<Meta>, yielded: bool) {
         let mut state = self.lock();
         if state.closed {
             state.late.push(task);
         } else {
             drop(state);
-            sched.put(task, yielded);
+            sched::put(task, yielded);
             // 1. The thread begins to leave after this look: it finds the task in the queue. 2. Before it: it may have looked
             // there already, and is told to look again.
             if !self.lock().closed {
@@ -94,7 +94,7 @@ impl Locals {
 /// A task's place among those of its thread.
 struct Place {
     locals: Arc<Locals>,
-    sched: Arc<Sched>,
+    home: Arc<Home>,
     place: usize,
 }
 
@@ -102,7 +102,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let waker = self.locals.lock().tasks.try_remove(self.place);
         drop(waker);
-        self.sched.task_ended(None);
+        self.home.task_ended(None);
     }
 }
 
@@ -124,7 +124,7 @@ impl<F: Future> Future for LocalFuture<F> {
 
 /// Starts a task that stays on this thread, which is the runtime's worker.
 pub fn spawn_local<F>(
-    sched: &Arc<Sched>,
+    home: Arc<Home>,
     locals: &Arc<Locals>,
     origin: Origin,
     future: F,
@@ -133,14 +133,14 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    sched.counts().spawned.inc();
+    home.task_begins();
     let place = locals.lock().tasks.insert(None);
-    let of = Place { locals: locals.clone(), sched: sched.clone(), place };
+    let of = Place { locals: locals.clone(), home: home.clone(), place };
     let future = LocalFuture { future: Contained::new(future), place: of };
-    let (queue, thread) = (sched.clone(), locals.clone());
-    let schedule = move |task, info: ScheduleInfo| thread.put(&queue, task, info.woken_while_running);
+    let thread = locals.clone();
+    let schedule = move |task, info: ScheduleInfo| thread.put(task, info.woken_while_running);
     let (task, joined) = async_task::Builder::new()
-        .metadata(origin.local())
+        .metadata(Meta { origin: origin.local(), home })
         .propagate_panic(true)
         .spawn_local(move |_| future, WithInfo(schedule));
     locals.lock().tasks[place] = Some(task.waker());
