@@ -9,7 +9,8 @@ fn counts_by_one_and_by_many() {
     counter.inc();
     counter.add(41);
     counter.add(0);
-    assert_eq!(counter.get(), 42);
+    counter.inc_alone();
+    assert_eq!(counter.get(), 43);
 }
 
 #[test]

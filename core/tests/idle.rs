@@ -46,12 +46,22 @@ fn every_worker_has_a_bit_of_its_own() {
 #[test]
 fn at_most_so_many_search_and_the_last_is_told() {
     let idle = Idle::<1>::new();
-    assert!(!idle.any_searching());
     assert!(!idle.start_searching(0));
     assert!(idle.start_searching(2) && idle.start_searching(2));
-    assert!(!idle.start_searching(2) && idle.any_searching());
-    assert!(!idle.stop_searching() && idle.any_searching());
+    assert!(!idle.start_searching(2));
+    assert!(!idle.stop_searching());
     assert!(idle.start_searching(2));
     assert!(!idle.stop_searching());
-    assert!(idle.stop_searching() && !idle.any_searching());
+    assert!(idle.stop_searching());
+}
+
+#[test]
+fn a_searcher_needs_no_wake_up() {
+    let idle = Idle::<1>::new();
+    idle.announce(3);
+    assert!(idle.start_searching(1));
+    assert_eq!(idle.take_sleeper_for_work(), None, "the searcher finds the work");
+    assert!(idle.is_sleeping(3));
+    assert!(idle.stop_searching());
+    assert_eq!([idle.take_sleeper_for_work(), idle.take_sleeper_for_work()], [Some(3), None]);
 }

@@ -88,6 +88,36 @@ fn a_thief_takes_the_older_half_rounded_up() {
     }
 }
 
+/// An owner from whom nobody steals has the same queue.
+#[test]
+fn alone_it_is_the_same() {
+    let queue = filled::<4>(1..=4);
+    assert_eq!(queue.get_alone(), Some(1));
+    assert_eq!(queue.put(5), Ok(()));
+    let alone: Vec<usize> = std::iter::from_fn(|| queue.get_alone()).collect();
+    assert_eq!(alone, [2, 3, 4, 5]);
+    assert_eq!(
+        (queue.get_next_alone(), queue.put_next_alone(1), queue.put_next_alone(2)),
+        (None, None, Some(1))
+    );
+    assert_eq!((queue.len(), queue.get_next_alone(), queue.get_next_alone()), (1, Some(2), None));
+    assert!(queue.is_empty() && queue.get().is_none());
+}
+
+#[test]
+fn the_older_half_comes_out_in_order() {
+    for there in 0..=8 {
+        let queue = filled::<8>(1..=there);
+        let mut taken = vec![];
+        let n = queue.take_half(3, |i, task| {
+            taken.truncate(i);
+            taken.push(task);
+        });
+        assert_eq!(n, (there - there / 2).min(3));
+        assert_eq!((taken, drain(&queue)), ((1..=n).collect(), (n + 1..=there).collect()));
+    }
+}
+
 #[test]
 fn a_thief_leaves_the_slot() {
     let (queue, mine) = (Runq::<2>::new(), Runq::new());

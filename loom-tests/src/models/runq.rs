@@ -15,7 +15,9 @@ pub const MODELS: &[Model] = &[
     green("m13_steal_what_was_stolen", 3, Some(3), steal_what_was_stolen),
     green("m13_slot_swap_against_steal", 2, None, slot_swap_against_steal),
     green("m13_len_against_put_and_get", 2, None, len_against_put_and_get),
+    green("m13_len_against_put_and_get_alone", 2, None, len_against_put_and_get_alone),
     green("m13_len_against_steal", 3, Some(3), len_against_steal),
+    green("m13_overflow_against_steal", 2, None, overflow_against_steal),
 ];
 
 const fn green(name: &'static str, threads: usize, bound: Option<usize>, body: fn()) -> Model {
@@ -161,6 +163,35 @@ fn len_against_put_and_get() {
     };
     let ((), len) = race(&bench, put_and_get, |bench| bench.queue.len());
     assert!(len <= 2, "{len} tasks were counted of 2");
+}
+
+/// As above for an owner from whom nobody steals.
+fn len_against_put_and_get_alone() {
+    let bench = Bench::<4>::new();
+    let put_and_get = |bench: &Bench<4>| {
+        for task in 1..=2 {
+            bench.put(task);
+            assert_eq!(bench.queue.get_alone(), Some(task));
+        }
+    };
+    let ((), len) = race(&bench, put_and_get, |bench| bench.queue.len());
+    assert!(len <= 2, "{len} tasks were counted of 2");
+}
+
+/// The owner of a full ring takes half of it out while a thief does.
+fn overflow_against_steal() {
+    let bench = Bench::<2>::new();
+    bench.put(1);
+    bench.put(2);
+    let overflow = |bench: &Bench<2>| {
+        let mut taken = 0;
+        let n = bench.queue.take_half(1, |_, task| taken = task);
+        let ran = if n > 0 { bench.run(taken) } else { Ran::new() };
+        bench.put(3);
+        ran
+    };
+    let (taken, stolen) = race(&bench, overflow, Bench::steal);
+    bench.assert_each_once(&[taken, stolen], 3);
 }
 
 /// As above when it is a thief who moves the head.
