@@ -95,5 +95,6 @@ pub mod poll_key;
 pub mod runq;
 pub mod sema;
 pub mod sync;
+pub mod task;
 pub mod turn;
 pub mod waiters;

@@ -4,6 +4,7 @@
 //! The way of a task: [`put`] → the ring of the worker that this thread is, else the global queue →
 //! [`Sched::wake_one`], if somebody sleeps who could run it.
 
+mod cell;
 mod current;
 mod home;
 mod origin;
@@ -16,7 +17,6 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 
-use async_task::Runnable;
 use netpoll_core::counter::Counter;
 use netpoll_core::idle::Idle;
 use netpoll_core::waiters::BreakFlag;
@@ -25,7 +25,8 @@ use slab::Slab;
 use crate::netpoll::Netpoll;
 pub use current::Entered;
 use home::Share;
-pub use home::{Home, Meta, put};
+pub use cell::{Joiner, Queue, Runnable, new_local_task, new_task};
+pub use home::{Anywhere, Home, put};
 pub use origin::{NameGuard, Named, Origin};
 use remote::RING;
 pub use remote::Remote;
@@ -132,7 +133,7 @@ impl Sched {
     /// Worker whose ring has no room for a task: the older half of the ring and then the task go to the global queue,
     /// where others may fetch them, under one lock for many tasks.
     #[cold]
-    fn overflow(&self, mine: &Remote, task: Runnable<Meta>) {
+    fn overflow(&self, mine: &Remote, task: Runnable) {
         let mut tasks = [0; RING / 2 + 1];
         let n = mine.runq.take_half(RING / 2, |i, task| tasks[i] = task);
         tasks[n] = word::from_task(task);
@@ -166,13 +167,13 @@ impl Sched {
     }
 
     /// The first task of the global queue.
-    pub fn get_global(&self) -> Option<Runnable<Meta>> {
+    pub fn get_global(&self) -> Option<Runnable> {
         let task = lock(&self.global.0).tasks.pop_front();
         task.map(word::to_task)
     }
 
     /// Worker whose ring is empty: the first task of the global queue, and into the ring its share of the others.
-    pub fn get_share(&self, mine: &Remote) -> Option<Runnable<Meta>> {
+    pub fn get_share(&self, mine: &Remote) -> Option<Runnable> {
         let mut global = lock(&self.global.0);
         let task = global.tasks.pop_front()?;
         self.move_share(&mut global, mine);
@@ -202,7 +203,7 @@ impl Sched {
     }
 
     /// Worker: half of another worker's ring, or the task in its slot; `from` is the first to be asked.
-    pub fn steal(&self, worker: usize, from: usize) -> Option<Runnable<Meta>> {
+    pub fn steal(&self, worker: usize, from: usize) -> Option<Runnable> {
         let n = self.workers.len();
         let mine = &self.workers[worker].runq;
         let others = || (0..n).map(|i| (from + i) % n).filter(|&other| other != worker);

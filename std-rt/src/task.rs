@@ -6,61 +6,21 @@
 //! [`Builder::budget`](crate::Builder::budget) for all tasks of a runtime, [`with_budget`] and [`unconstrained`] for one.
 
 mod build;
-mod contained;
 mod local;
 
-// The cell itself (header, state, future in one allocation) is async-task's.
 use std::any::Any;
 use std::fmt;
 use std::future::Future;
 use std::io;
-use std::panic::{self, AssertUnwindSafe, Location};
+use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
-use async_task::{FallibleTask, Runnable, ScheduleInfo, Task, WithInfo};
-use pin_project_lite::pin_project;
-
-use crate::sched::{self, Home, Meta, Origin};
+use crate::sched::{self, Anywhere, Home, Joiner, Origin};
 pub use build::{Budgeted, unconstrained, with_budget};
 pub(crate) use build::{spawn_named, turn};
-use contained::{Contained, Value};
 pub(crate) use local::{Locals, spawn_local};
-
-pin_project! {
-    /// A future that its scheduler finds while it waits, and that tells it when it is gone, finished or dropped.
-    struct Registered<F> {
-        #[pin]
-        future: Contained<F>,
-        entry: Entry,
-    }
-}
-
-struct Entry {
-    home: Arc<Home>,
-    /// Its place in the list of tasks that wait; a task that has never waited is in a run queue or running, and needs none.
-    place: Option<u32>,
-}
-
-impl Drop for Entry {
-    fn drop(&mut self) {
-        self.home.task_ended(self.place);
-    }
-}
-
-impl<F: Future> Future for Registered<F> {
-    type Output = Value<F::Output>;
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.project();
-        let polled = this.future.poll(cx);
-        if polled.is_pending() && this.entry.place.is_none() {
-            this.entry.place = Some(this.entry.home.register_task(cx.waker().clone()));
-        }
-        polled
-    }
-}
 
 /// Starts a task. On a scheduler that is closed it is dropped at once, and its handle says cancelled.
 pub(crate) fn spawn<F>(
@@ -80,22 +40,9 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    home.task_begins();
-    let entry = Entry { home: home.clone(), place: None };
-    let future = Registered { future: Contained::new(future), entry };
-    // A task that was woken in its own poll has had its turn. This closure captures nothing: if it did, async-task would
-    // keep the task alive around each call of it.
-    let schedule = |task: Runnable<Meta>, info: ScheduleInfo| sched::put(task, info.woken_while_running);
-    let (runnable, task) = async_task::Builder::new()
-        .metadata(Meta { origin, home })
-        .propagate_panic(true)
-        .spawn(move |_| future, WithInfo(schedule));
-    runnable.schedule();
-    handle(task)
-}
-
-fn handle<T>(task: Task<Value<T>, Meta>) -> JoinHandle<T> {
-    JoinHandle { state: Mutex::new(State::Running(task.fallible())) }
+    let (task, joiner) = sched::new_task(home, origin, Anywhere, future);
+    task.schedule();
+    JoinHandle { joiner }
 }
 
 /// The result of a task, once it has ended.
@@ -104,25 +51,12 @@ fn handle<T>(task: Task<Value<T>, Meta>) -> JoinHandle<T> {
 ///
 /// Dropped: the task goes on, detached.
 pub struct JoinHandle<T> {
-    /// Cold: locked by `abort` and `is_finished`; awaiting has it exclusively.
-    state: Mutex<State<T>>,
+    joiner: Joiner<T>,
 }
 
-enum State<T> {
-    Running(FallibleTask<Value<T>, Meta>),
-    Aborting(Pin<Box<dyn Future<Output = Option<T>> + Send>>),
-    Done,
-}
+impl<T> UnwindSafe for JoinHandle<T> {}
 
-impl<T> State<T> {
-    fn is_finished(&self) -> bool {
-        match self {
-            State::Running(task) => task.is_finished(),
-            State::Aborting(_) => false,
-            State::Done => true,
-        }
-    }
-}
+impl<T> RefUnwindSafe for JoinHandle<T> {}
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -133,7 +67,7 @@ impl<T> fmt::Debug for JoinHandle<T> {
 impl<T> JoinHandle<T> {
     /// True once the task has ended, whatever way.
     pub fn is_finished(&self) -> bool {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).is_finished()
+        self.joiner.is_finished()
     }
 }
 
@@ -141,32 +75,9 @@ impl<T: Send + 'static> JoinHandle<T> {
     /// Cancels the task: its future is dropped where it waits, or after the poll that it is in. Awaiting the handle
     /// then gives a [`JoinError`] for which [`JoinError::is_cancelled`] is true, or the value if the task was faster.
     pub fn abort(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match std::mem::replace(&mut *state, State::Done) {
-            State::Running(task) => {
-                let mut cancel: Pin<Box<dyn Future<Output = Option<T>> + Send>> =
-                    Box::pin(async { task.cancel().await.and_then(Value::take) });
-                // The first poll is what cancels; the value, if it is there already, is kept for who awaits.
-                *state = match cancel.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
-                    Poll::Ready(value) => State::Aborting(Box::pin(std::future::ready(value))),
-                    Poll::Pending => State::Aborting(cancel),
-                };
-            }
-            other => *state = other,
-        }
+        self.joiner.cancel();
     }
 }
-
-impl<T> Drop for JoinHandle<T> {
-    fn drop(&mut self) {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        if let State::Running(task) = std::mem::replace(state, State::Done) {
-            task.detach();
-        }
-    }
-}
-
-impl<T> Unpin for JoinHandle<T> {}
 
 impl<T> Future for JoinHandle<T> {
     type Output = Result<T, JoinError>;
@@ -175,22 +86,10 @@ impl<T> Future for JoinHandle<T> {
     ///
     /// When polled again after it has given its result.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
-        // A panic of the task comes out of its handle's poll.
-        let polled = panic::catch_unwind(AssertUnwindSafe(|| match state {
-            State::Running(task) => Pin::new(task).poll(cx).map(|value| value.and_then(Value::take)),
-            State::Aborting(cancel) => cancel.as_mut().poll(cx),
-            State::Done => panic!("a JoinHandle was polled after it had given its result"),
-        }));
-        let result = match polled {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(Some(value))) => Ok(value),
-            Ok(Poll::Ready(None)) => Err(JoinError { panic: None }),
-            Err(payload) if matches!(state, State::Done) => panic::resume_unwind(payload),
-            Err(payload) => Err(JoinError { panic: Some(Mutex::new(payload)) }),
-        };
-        *state = State::Done;
-        Poll::Ready(result)
+        self.joiner.poll(cx).map(|outcome| match outcome {
+            Some(outcome) => outcome.map_err(|payload| JoinError { panic: Some(Mutex::new(payload)) }),
+            None => Err(JoinError { panic: None }),
+        })
     }
 }
 

@@ -8,13 +8,12 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 
-use async_task::Runnable;
 use netpoll_core::turn::Turn;
 use netpoll_core::waiters::BreakFlag;
 
 use crate::budget;
 use crate::netpoll::{Netpoll, Scratch};
-use crate::sched::{Entered, Home, Meta, Remote, Report, Sched};
+use crate::sched::{Entered, Home, Remote, Report, Runnable, Sched};
 use crate::task::Locals;
 
 /// Every so many tasks the global queue comes first, so that a busy ring cannot starve it (Go's 61).
@@ -119,8 +118,8 @@ impl Worker {
 
     /// Runs a task once.
     #[inline]
-    fn turn_of(&self, task: Runnable<Meta>) {
-        self.report().begin(task.metadata().origin);
+    fn turn_of(&self, task: Runnable) {
+        self.report().begin(task.origin());
         budget::set(self.pace.budget);
         // It was woken in its turn and has run out of operations: those who wait for the kernel come before its next.
         if task.run() && budget::is_spent() {
@@ -160,7 +159,7 @@ impl Worker {
     }
 
     /// The next task; sleeps until there is one.
-    fn find_runnable(&self, stop: Option<&BreakFlag>) -> Option<Runnable<Meta>> {
+    fn find_runnable(&self, stop: Option<&BreakFlag>) -> Option<Runnable> {
         loop {
             if self.is_to_stop(stop) {
                 return None;
@@ -185,7 +184,7 @@ impl Worker {
 
     /// The next task, if there is one. The places are asked in this order.
     #[inline]
-    fn look(&self) -> Option<Runnable<Meta>> {
+    fn look(&self) -> Option<Runnable> {
         self.global_in_turn()
             .or_else(|| self.next())
             .or_else(|| self.mine.get_local())
@@ -195,7 +194,7 @@ impl Worker {
 
     /// Every now and then the kernel is asked without waiting, and the global queue comes first.
     #[inline]
-    fn global_in_turn(&self) -> Option<Runnable<Meta>> {
+    fn global_in_turn(&self) -> Option<Runnable> {
         let tick = self.report().next_tick();
         let poll_in = self.poll_in.get() - 1;
         self.poll_in.set(poll_in);
@@ -207,7 +206,7 @@ impl Worker {
 
     /// The task that was made ready last, unless that has had its share.
     #[inline]
-    fn next(&self) -> Option<Runnable<Meta>> {
+    fn next(&self) -> Option<Runnable> {
         let n = self.next_in_a_row.get();
         if n == NEXT_IN_A_ROW {
             self.next_in_a_row.set(0);
@@ -220,7 +219,7 @@ impl Worker {
     }
 
     /// Half of somebody else's ring. At most half of the workers search at a time.
-    fn steal(&self) -> Option<Runnable<Meta>> {
+    fn steal(&self) -> Option<Runnable> {
         let n = self.sched.workers();
         if n == 1 || !self.sched.idle().start_searching(n.div_ceil(2)) {
             return None;

@@ -10,10 +10,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 
-use async_task::Runnable;
 use netpoll_core::counter::Counter;
 
-use super::{Home, Meta, Remote, Sched, Share, lock};
+use super::{Home, Remote, Runnable, Sched, Share, lock};
 use crate::netpoll::Netpoll;
 
 /// For whom a thread works.
@@ -90,8 +89,8 @@ fn with_mine<R>(sched: *const Sched, work: impl FnOnce(&Current, &Remote) -> R) 
 /// Puts a task into the queue of the worker that this thread is; gives it back if the thread is no worker of that
 /// scheduler, or if that is closed.
 #[inline]
-pub(super) fn put_here(task: Runnable<Meta>, yielded: bool) -> Option<Runnable<Meta>> {
-    let sched: *const Sched = &**task.metadata().home;
+pub(super) fn put_here(task: Runnable, yielded: bool) -> Option<Runnable> {
+    let sched: *const Sched = &***task.home();
     let mut task = Some(task);
     with_mine(sched, |current, mine| {
         let sched: &Sched = &current.home;

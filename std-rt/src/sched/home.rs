@@ -4,11 +4,10 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
-use async_task::Runnable;
 use netpoll_core::counter::Counter;
 use slab::Slab;
 
-use super::{Origin, Sched, current, lock, word};
+use super::{Queue, Runnable, Sched, current, lock, word};
 
 /// The scheduler as one worker's tasks know it, or those that no worker has spawned. Each of these is counted for
 /// itself, so that workers which spawn and end tasks have no count of references in common.
@@ -78,21 +77,23 @@ pub struct Share {
     pub(super) waiting: Mutex<Slab<Waker>>,
 }
 
-/// What stands in a task beside its future.
-#[derive(Debug)]
-pub struct Meta {
-    /// Where it comes from.
-    pub origin: Origin,
-    /// Whose it is.
-    pub home: Arc<Home>,
-}
-
 /// Makes a task runnable: on the worker that this thread is, else on whichever is free. One that `yielded` comes after
 /// all others there. After [`Sched::close`] the task is dropped instead, which cancels it.
 #[inline]
-pub fn put(task: Runnable<Meta>, yielded: bool) {
+pub fn put(task: Runnable, yielded: bool) {
     let Some(task) = current::put_here(task, yielded) else { return };
     // As soon as it is in a queue it may be run and gone, and its reference with it.
-    let home = task.metadata().home.clone();
+    let home = task.home().clone();
     home.put_global(&[word::from_task(task)]);
+}
+
+/// The queue of a task that any worker may run.
+#[derive(Clone, Copy, Debug)]
+pub struct Anywhere;
+
+impl Queue for Anywhere {
+    #[inline]
+    fn put(self, task: Runnable, yielded: bool) {
+        put(task, yielded);
+    }
 }

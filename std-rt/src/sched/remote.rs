@@ -3,10 +3,9 @@
 use std::sync::Mutex;
 use std::thread::Thread;
 
-use async_task::Runnable;
 use netpoll_core::runq::Runq;
 
-use super::{Meta, Report, word};
+use super::{Report, Runnable, word};
 
 /// Tasks in a worker's ring (Go's 256).
 pub const RING: usize = 256;
@@ -32,14 +31,14 @@ impl Remote {
 
     /// Worker: the task that was made ready last.
     #[inline]
-    pub fn get_next(&self) -> Option<Runnable<Meta>> {
+    pub fn get_next(&self) -> Option<Runnable> {
         let task = if self.alone { self.runq.get_next_alone() } else { self.runq.get_next() };
         task.map(word::to_task)
     }
 
     /// Worker: the next task of its ring.
     #[inline]
-    pub fn get_local(&self) -> Option<Runnable<Meta>> {
+    pub fn get_local(&self) -> Option<Runnable> {
         let task = if self.alone { self.runq.get_alone() } else { self.runq.get() };
         task.map(word::to_task)
     }
@@ -47,7 +46,7 @@ impl Remote {
     /// Worker: the task that was made ready by a running one goes into the slot; the one it displaces, or one that is to be
     /// `last`, to the end of the ring. What has no room is given back. True if there is work for another worker.
     #[inline]
-    pub(super) fn put(&self, task: Runnable<Meta>, last: bool) -> Result<bool, Runnable<Meta>> {
+    pub(super) fn put(&self, task: Runnable, last: bool) -> Result<bool, Runnable> {
         let mut task = word::from_task(task);
         if !last {
             let displaced =

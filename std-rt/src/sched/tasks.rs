@@ -3,10 +3,9 @@
 use std::panic::{self, AssertUnwindSafe};
 use std::task::Waker;
 
-use async_task::Runnable;
 use netpoll_core::counter::Counter;
 
-use super::{Meta, Sched, Share, lock};
+use super::{Runnable, Sched, Share, lock};
 
 /// The Drop of a future may panic, which the hook has reported; the others are dropped all the same.
 pub fn quietly(drop_it: impl FnOnce()) {
@@ -57,7 +56,7 @@ impl Sched {
         any
     }
 
-    fn take_runnable(&self, ended: impl Fn(usize) -> bool) -> Option<Runnable<Meta>> {
+    fn take_runnable(&self, ended: impl Fn(usize) -> bool) -> Option<Runnable> {
         (0..self.workers.len())
             .filter(|&worker| ended(worker))
             .map(|worker| &self.workers[worker])
@@ -67,9 +66,9 @@ impl Sched {
 
     /// The one worker of a runtime without threads, before another thread takes its place: gives out the runnable tasks that
     /// stay on this thread. The others are in the global queue afterwards, in their order.
-    pub fn take_local_tasks(&self) -> Vec<Runnable<Meta>> {
+    pub fn take_local_tasks(&self) -> Vec<Runnable> {
         let all: Vec<_> = std::iter::from_fn(|| self.take_runnable(|_| true)).collect();
-        let (local, others) = all.into_iter().partition(|task| task.metadata().origin.is_local());
+        let (local, others) = all.into_iter().partition(|task| task.origin().is_local());
         for task in Vec::into_iter(others) {
             self.put_global(&[super::word::from_task(task)]);
         }

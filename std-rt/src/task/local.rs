@@ -2,8 +2,10 @@
 //!
 //! They are in the same queues as all others. That is sound because a runtime of one worker has one thread at a time that
 //! runs tasks, and because it leaves its place only after every task that stays on it is gone: [`Locals::end`] drops
-//! them, wherever they are. Should a mistake hand one to another thread all the same, async-task panics there before it
-//! touches the future.
+//! them, wherever they are. Should a mistake hand one to another thread all the same, the process ends there before
+//! anybody touches the future.
+//!
+//! - **INV-406** A task that stays on its thread is run and dropped by that thread: the table below.
 //!
 //! | where the task is when the thread leaves | how it is dropped |
 //! |---|---|
@@ -13,17 +15,16 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::process;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::thread::{self, Thread};
 
-use async_task::{Runnable, ScheduleInfo, WithInfo};
 use pin_project_lite::pin_project;
 use slab::Slab;
 
-use super::contained::{Contained, Value};
-use super::{JoinHandle, handle};
-use crate::sched::{self, Home, Meta, Origin, Sched, quietly};
+use super::JoinHandle;
+use crate::sched::{self, Home, Origin, Queue, Runnable, Sched, quietly};
 
 /// The tasks that stay on the thread that made this, while it is the worker of a runtime.
 #[derive(Debug)]
@@ -39,7 +40,7 @@ struct State {
     /// Every task that has not ended; its waker once it has one.
     tasks: Slab<Option<Waker>>,
     /// Runnable tasks that came too late, to be dropped by the thread.
-    late: Vec<Runnable<Meta>>,
+    late: Vec<Runnable>,
 }
 
 impl Locals {
@@ -54,7 +55,7 @@ impl Locals {
     }
 
     /// Makes a task runnable, from whatever thread.
-    fn put(&self, task: Runnable<Meta>, yielded: bool) {
+    fn put_task(&self, task: Runnable, yielded: bool) {
         let mut state = self.lock();
         if state.closed {
             state.late.push(task);
@@ -91,34 +92,55 @@ impl Locals {
     }
 }
 
+impl Queue for Arc<Locals> {
+    fn put(self, task: Runnable, yielded: bool) {
+        self.put_task(task, yielded);
+    }
+}
+
 /// A task's place among those of its thread.
 struct Place {
     locals: Arc<Locals>,
-    home: Arc<Home>,
     place: usize,
+}
+
+impl Place {
+    /// Nobody but its thread touches the future.
+    fn check_thread(&self) {
+        if thread::current().id() != self.locals.thread.id() {
+            process::abort();
+        }
+    }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let waker = self.locals.lock().tasks.try_remove(self.place);
         drop(waker);
-        self.home.task_ended(None);
     }
 }
 
 pin_project! {
     struct LocalFuture<F> {
         #[pin]
-        future: Contained<F>,
+        future: F,
         place: Place,
+    }
+
+    impl<F> PinnedDrop for LocalFuture<F> {
+        fn drop(this: Pin<&mut Self>) {
+            this.place.check_thread();
+        }
     }
 }
 
 impl<F: Future> Future for LocalFuture<F> {
-    type Output = Value<F::Output>;
+    type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.project().future.poll(cx)
+        let this = self.project();
+        this.place.check_thread();
+        this.future.poll(cx)
     }
 }
 
@@ -133,17 +155,12 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    home.task_begins();
     let place = locals.lock().tasks.insert(None);
-    let of = Place { locals: locals.clone(), home: home.clone(), place };
-    let future = LocalFuture { future: Contained::new(future), place: of };
-    let thread = locals.clone();
-    let schedule = move |task, info: ScheduleInfo| thread.put(task, info.woken_while_running);
-    let (task, joined) = async_task::Builder::new()
-        .metadata(Meta { origin: origin.local(), home })
-        .propagate_panic(true)
-        .spawn_local(move |_| future, WithInfo(schedule));
+    let of = Place { locals: locals.clone(), place };
+    let future = LocalFuture { future, place: of };
+    // SAFETY: INV-406.
+    let (task, joiner) = unsafe { sched::new_local_task(home, origin.local(), locals.clone(), future) };
     locals.lock().tasks[place] = Some(task.waker());
     task.schedule();
-    handle(joined)
+    JoinHandle { joiner }
 }
