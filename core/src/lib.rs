@@ -47,11 +47,15 @@
 //!   then looks at the queues.
 //! - **INV-9** A task's word is put into one queue at a time and comes out exactly once; whoever gets it out owns it.
 //! - **INV-10** A prefetch is a hint: it reads nothing that the program could see, whatever the address.
+//! - **INV-11** A task's memory is freed by whom its [`task`] word tells so, once; whoever else uses it has a reference,
+//!   the handle, or the task out of a queue.
+//! - **INV-12** A task's future and its value are touched by who has the task out of a queue until it has finished, then by
+//!   the handle; the joiner's slot by whom the table in [`task`] says.
 //!
 //! # Reading order
 //!
 //! [`sema`], [`poll_desc`], [`poll_cache`]; then [`poll_info`], [`deadline`], [`waiters`], [`fd_mutex`], [`drained`]; the
-//! scheduler's words [`runq`], [`idle`], [`turn`], [`inbox`] stand by themselves.
+//! scheduler's words [`task`], [`runq`], [`idle`], [`turn`], [`inbox`] stand by themselves.
 //!
 //! # Concordance with Go 1.27
 //!
@@ -74,6 +78,7 @@
 //! | `fdMutex` | [`fd_mutex::FdMutex`] |
 //! | `gList` | [`glist::GList`] |
 //! | `runqput`, `runqget`, `runqsteal`, `runnext` | [`runq::Runq`] |
+//! | `casgstatus`, `goready` | [`task::TaskState`] |
 //! | idle Ps, `nmspinning` | [`idle::Idle`] |
 //! | `lastpoll`, `pollUntil`, `pollingNet` | [`turn::Turn`] |
 

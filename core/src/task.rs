@@ -20,8 +20,8 @@
 //! costs two read-modify-writes: the wake and the rest. A task's state would need two more, as RUNNING has to be set and
 //! a wake during the run has to be told from one before it.
 //!
-//! A task in a queue, or running, has no reference for that: it is complete or has wakes, and who frees the memory looks
-//! at both.
+//! A task in a queue, or running, has no reference for that: while it has wakes and is not complete, nobody frees the
+//! memory. A complete task keeps the wakes that it had, so that nobody queues it again.
 //!
 //! # Bounds
 //!
@@ -153,9 +153,6 @@ impl<const BITS: u32> TaskState<BITS> {
         // alone: a first guess; the compare-exchange decides
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
-            if word & COMPLETE != 0 {
-                return Then::Nothing;
-            }
             let new = Self::woken(word) | flags;
             // Release: the reason for the wake, to the turn that sees it.
             match self.word.compare_exchange(word, new, Ordering::Release, Ordering::Relaxed) // pair: task::start
@@ -178,7 +175,7 @@ impl<const BITS: u32> TaskState<BITS> {
             let new = Self::woken(word) - Self::REF;
             // Release: the reason for the wake, to the turn that sees it; and all that was done under the reference, to
             // who finds none left.
-            match self.word.compare_exchange(word, new, Ordering::Release, Ordering::Relaxed) // pair: task::start, task::rest, task::finish
+            match self.word.compare_exchange(word, new, Ordering::Release, Ordering::Relaxed) // pair: task::start, task::finish, task::drop_ref
             {
                 Ok(_) => return if Self::is_queued(word) { Then::Nothing } else { Then::Schedule },
                 Err(found) => word = found,
@@ -207,7 +204,7 @@ impl<const BITS: u32> TaskState<BITS> {
     #[inline]
     pub fn drop_ref(&self) -> Then {
         // AcqRel: what was done under this reference, to who finds none left; and under the others, to us if we do.
-        let word = self.word.fetch_sub(Self::REF, Ordering::AcqRel) - Self::REF; // pair: task::drop_ref, task::rest, task::finish
+        let word = self.word.fetch_sub(Self::REF, Ordering::AcqRel) - Self::REF; // pair: task::drop_ref, task::finish, task::wake_by_value, task::drop_handle, task::drop_ended_handle
         if !Self::is_forgotten(word) {
             return Then::Nothing;
         }
@@ -232,8 +229,8 @@ impl<const BITS: u32> TaskState<BITS> {
     /// Runner: the future is not ready.
     #[inline]
     pub fn rest(&self, seen: Seen) -> Rest {
-        // AcqRel: what the turn did, to the next one; what was done under all references, if there are none.
-        let word = self.word.fetch_sub(seen.0, Ordering::AcqRel) - seen.0; // pair: task::start, task::drop_ref, task::wake_by_value, task::drop_handle
+        // Release: what the turn did, to the next one.
+        let word = self.word.fetch_sub(seen.0, Ordering::Release) - seen.0; // pair: task::start
         if Self::is_queued(word) {
             Rest::Again
         } else if Self::is_forgotten(word) {
@@ -318,7 +315,7 @@ impl<const BITS: u32> TaskState<BITS> {
             let orphan = Self::is_forgotten(left) && !Self::is_queued(left);
             let new = if orphan { Self::woken(left) | CANCEL } else { left };
             // Release: all that the handle did, to who frees the memory.
-            match self.word.compare_exchange(word, new, Ordering::Release, Ordering::Relaxed) // pair: task::rest, task::finish, task::drop_ref
+            match self.word.compare_exchange(word, new, Ordering::Release, Ordering::Relaxed) // pair: task::finish, task::drop_ref
             {
                 Ok(_) => return Some(if orphan { Then::Schedule } else { Then::Nothing }),
                 Err(found) => word = found,

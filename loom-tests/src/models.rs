@@ -13,6 +13,7 @@ mod poll_desc;
 mod poll_info;
 mod runq;
 mod sema;
+mod task;
 mod turn;
 mod twins;
 mod waiters;
@@ -31,6 +32,7 @@ pub fn all() -> Vec<Model> {
         idle::MODELS,
         turn::MODELS,
         inbox::MODELS,
+        task::MODELS,
         twins::MODELS,
         extra::MODELS,
     ]

@@ -23,9 +23,9 @@ use netpoll_core::waiters::BreakFlag;
 use slab::Slab;
 
 use crate::netpoll::Netpoll;
+pub use cell::{Joiner, Queue, Runnable, new_local_task, new_task};
 pub use current::Entered;
 use home::Share;
-pub use cell::{Joiner, Queue, Runnable, new_local_task, new_task};
 pub use home::{Anywhere, Home, put};
 pub use origin::{NameGuard, Named, Origin};
 use remote::RING;

@@ -1,10 +1,6 @@
 //! The task cell: the word of its state, what it is, and its future or value, in one allocation.
 //!
-//! - **INV-403** A cell is freed by whom its [`TaskState`] tells so, once; whoever else uses its pointer has a reference,
-//!   the handle, or the task out of a queue.
-//! - **INV-404** The body (future or value) is touched by the runner until it has finished, and then by the handle; see the table in
-//!   [`netpoll_core::task`]. The slot of the joiner's waker by whom the second table there says.
-//! - **INV-405** The functions of a cell's table are those of its own type of future.
+//! - **INV-403** The functions of a cell's table are those of its own type of future.
 
 mod raw;
 mod waker;
@@ -74,7 +70,7 @@ enum Stage<F: Future> {
 /// A task that came out of a queue, or is on its way into one: the right to run it, once. Dropped: cancels it.
 pub struct Runnable(NonNull<Header>);
 
-// SAFETY: INV-403, INV-404: what it gives access to is a future that `new_task` has been told may go to other threads, or that
+// SAFETY: INV-11, INV-12: what it gives access to is a future that `new_task` has been told may go to other threads, or that
 // its queue keeps on its own.
 unsafe impl Send for Runnable {}
 
@@ -86,7 +82,7 @@ impl fmt::Debug for Runnable {
 
 impl Runnable {
     fn header(&self) -> &Header {
-        // SAFETY: INV-403: the task is ours.
+        // SAFETY: INV-11: the task is ours.
         unsafe { self.0.as_ref() }
     }
 
@@ -104,13 +100,13 @@ impl Runnable {
 
     /// A waker of it.
     pub fn waker(&self) -> Waker {
-        // SAFETY: INV-403: it is ours.
+        // SAFETY: INV-11: it is ours.
         Waker::clone(&*unsafe { waker::lent(self.0) })
     }
 
     /// Puts it into its queue.
     pub fn schedule(self) {
-        // SAFETY: INV-403: the task is ours.
+        // SAFETY: INV-11: the task is ours.
         unsafe { schedule(ManuallyDrop::new(self).0, false) }
     }
 
@@ -118,7 +114,7 @@ impl Runnable {
     #[inline]
     pub fn run(self) -> bool {
         let task = ManuallyDrop::new(self);
-        // SAFETY: INV-405, and the task is ours to run.
+        // SAFETY: INV-403, and the task is ours to run.
         unsafe { (task.header().table.run)(task.0) }
     }
 
@@ -137,7 +133,7 @@ impl Runnable {
 
 impl Drop for Runnable {
     fn drop(&mut self) {
-        // SAFETY: INV-405, and the task is ours.
+        // SAFETY: INV-403, and the task is ours.
         unsafe { (self.header().table.cancel)(self.0) }
     }
 }
@@ -149,10 +145,10 @@ pub struct Joiner<T> {
     outcome: PhantomData<T>,
 }
 
-// SAFETY: INV-404: it touches the slot and the value only by exclusive access to itself, which moves the value to its thread.
+// SAFETY: INV-12: it touches the slot and the value only by exclusive access to itself, which moves the value to its thread.
 unsafe impl<T: Send> Send for Joiner<T> {}
 
-// SAFETY: by shared access it touches the word only.
+// SAFETY: INV-12: by shared access it touches the word only.
 unsafe impl<T: Send> Sync for Joiner<T> {}
 
 impl<T> Unpin for Joiner<T> {}
@@ -164,7 +160,7 @@ where
     F::Output: Send + 'static,
     Q: Queue,
 {
-    // SAFETY: both may go to other threads.
+    // SAFETY: INV-12: both may go to other threads.
     unsafe { new_local_task(home, origin, queue, future) }
 }
 
@@ -172,7 +168,7 @@ where
 ///
 /// # Safety
 ///
-/// INV-403, INV-404: if it is not, its queue sees to it that the thread that calls runs it and drops it.
+/// INV-11, INV-12: if it is not, its queue sees to it that the thread that calls runs it and drops it.
 pub unsafe fn new_local_task<F, Q>(
     home: Arc<Home>,
     origin: Origin,
@@ -194,7 +190,7 @@ where
 
 impl<T> Joiner<T> {
     fn header(&self) -> Option<&Header> {
-        // SAFETY: INV-403: the handle is ours until the outcome is given.
+        // SAFETY: INV-11: the handle is ours until the outcome is given.
         self.task.map(|task| unsafe { task.as_ref() })
     }
 
@@ -207,7 +203,7 @@ impl<T> Joiner<T> {
     pub fn cancel(&self) {
         if let (Some(task), Some(header)) = (self.task, self.header()) {
             let then = header.state.cancel();
-            // SAFETY: INV-403: the handle is ours.
+            // SAFETY: INV-11: the handle is ours.
             unsafe { raw::settle(task, then) }
         }
     }
@@ -221,7 +217,7 @@ impl<T> Joiner<T> {
         let header = self.header().expect("a JoinHandle was polled after it had given its result");
         if !header.state.is_complete() && header.state.unjoin() {
             let waker = Some(cx.waker().clone());
-            // SAFETY: INV-404: the slot is the handle's now.
+            // SAFETY: INV-12: the slot is the handle's now.
             header.joiner.with_mut(|slot| unsafe { *slot = waker });
             if header.state.join() {
                 return Poll::Pending;
@@ -234,12 +230,12 @@ impl<T> Joiner<T> {
     fn end(&mut self) -> Option<Outcome<T>> {
         let task = self.task.take()?;
         let mut outcome = None;
-        // SAFETY: INV-403: the handle is ours until the end of this function.
+        // SAFETY: INV-11: the handle is ours until the end of this function.
         let header = unsafe { task.as_ref() };
-        // SAFETY: INV-405: `T` is what the future gives; INV-404: the task is complete.
+        // SAFETY: INV-403: `T` is what the future gives; INV-12: the task is complete.
         unsafe { (header.table.take)(task, NonNull::from(&mut outcome).cast()) };
         let then = header.state.drop_ended_handle();
-        // SAFETY: INV-403: the word has said so.
+        // SAFETY: INV-11: the word has said so.
         unsafe { raw::settle(task, then) }
         outcome
     }
@@ -249,7 +245,7 @@ impl<T> Drop for Joiner<T> {
     fn drop(&mut self) {
         let Some(header) = self.header() else { return };
         match (header.state.drop_handle(), self.task) {
-            // SAFETY: INV-403: the word has said so.
+            // SAFETY: INV-11: the word has said so.
             (Some(then), Some(task)) => unsafe { raw::settle(task, then) },
             // What it gives may panic when it is dropped.
             _ => quietly(|| drop(self.end())),

@@ -7,7 +7,6 @@ use std::num::NonZeroUsize;
 use std::panic::Location;
 use std::ptr::NonNull;
 
-
 use super::Runnable;
 
 /// The word of a task that is to be run; it owns the task's reference.

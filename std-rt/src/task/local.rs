@@ -5,7 +5,7 @@
 //! them, wherever they are. Should a mistake hand one to another thread all the same, the process ends there before
 //! anybody touches the future.
 //!
-//! - **INV-406** A task that stays on its thread is run and dropped by that thread: the table below.
+//! - **INV-404** A task that stays on its thread is run and dropped by that thread: the table below.
 //!
 //! | where the task is when the thread leaves | how it is dropped |
 //! |---|---|
@@ -158,7 +158,7 @@ where
     let place = locals.lock().tasks.insert(None);
     let of = Place { locals: locals.clone(), place };
     let future = LocalFuture { future, place: of };
-    // SAFETY: INV-406.
+    // SAFETY: INV-404.
     let (task, joiner) = unsafe { sched::new_local_task(home, origin.local(), locals.clone(), future) };
     locals.lock().tasks[place] = Some(task.waker());
     task.schedule();

@@ -1,4 +1,4 @@
-//! What a cell does, by the type of its future.
+//! What a cell does, by the type of its future; INV-403 stands in the file above.
 
 use std::future::Future;
 use std::panic::{self, AssertUnwindSafe};
@@ -28,12 +28,12 @@ pub fn table<F: Future, Q: Queue>() -> &'static Table {
 ///
 /// # Safety
 ///
-/// INV-403: the caller has it.
+/// INV-11: the caller has it.
 #[inline]
 pub unsafe fn schedule(task: NonNull<Header>, yielded: bool) {
-    // SAFETY: INV-403, by the caller.
+    // SAFETY: INV-11, by the caller.
     let schedule = unsafe { task.as_ref() }.table.schedule;
-    // SAFETY: INV-405, and the caller's.
+    // SAFETY: INV-403, and the caller's.
     unsafe { schedule(task, yielded) }
 }
 
@@ -41,17 +41,17 @@ pub unsafe fn schedule(task: NonNull<Header>, yielded: bool) {
 ///
 /// # Safety
 ///
-/// INV-403: `then` came from the task's word, just now.
+/// INV-11: `then` came from the task's word, just now.
 #[inline]
 pub unsafe fn settle(task: NonNull<Header>, then: Then) {
     match then {
         Then::Nothing => {}
-        // SAFETY: INV-403: the word gave the task to the caller.
+        // SAFETY: INV-11: the word gave the task to the caller.
         Then::Schedule => unsafe { schedule(task, false) },
         Then::Free => {
-            // SAFETY: INV-403: the word gave the memory to the caller.
+            // SAFETY: INV-11: the word gave the memory to the caller.
             let free = unsafe { task.as_ref() }.table.free;
-            // SAFETY: INV-405, and as above.
+            // SAFETY: INV-403, and as above.
             unsafe { free(task) }
         }
     }
@@ -59,19 +59,19 @@ pub unsafe fn settle(task: NonNull<Header>, then: Then) {
 
 /// # Safety
 ///
-/// INV-405: the task is of that type; INV-403: the caller may use it, and INV-404 its body.
+/// INV-403: the task is of that type; INV-11: the caller may use it, and INV-12 its body.
 unsafe fn body<'a, F: Future, Q>(task: NonNull<Header>) -> &'a mut Body<F> {
-    // SAFETY: INV-403, INV-405, by the caller.
+    // SAFETY: INV-11, INV-403, by the caller.
     let cell = unsafe { task.cast::<Cell<F, Q>>().as_ref() };
-    // SAFETY: INV-404, by the caller.
+    // SAFETY: INV-12, by the caller.
     cell.body.with_mut(|body| unsafe { &mut *body })
 }
 
 /// # Safety
 ///
-/// INV-405; INV-403: the caller has the task.
+/// INV-403; INV-11: the caller has the task.
 unsafe fn schedule_as<F: Future, Q: Queue>(task: NonNull<Header>, yielded: bool) {
-    // SAFETY: INV-403, INV-405, by the caller.
+    // SAFETY: INV-11, INV-403, by the caller.
     let queue = unsafe { task.cast::<Cell<F, Q>>().as_ref() }.queue.clone();
     queue.put(Runnable(task), yielded);
 }
@@ -80,21 +80,21 @@ unsafe fn schedule_as<F: Future, Q: Queue>(task: NonNull<Header>, yielded: bool)
 ///
 /// # Safety
 ///
-/// INV-405; INV-403: the caller has the task.
+/// INV-403; INV-11: the caller has the task.
 unsafe fn run<F: Future, Q: Queue>(task: NonNull<Header>) -> bool {
-    // SAFETY: INV-403, by the caller.
+    // SAFETY: INV-11, by the caller.
     let header = unsafe { task.as_ref() };
     let Some(seen) = header.state.start() else {
-        // SAFETY: the same.
+        // SAFETY: INV-11: the same.
         unsafe { cancel::<F, Q>(task) };
         return false;
     };
-    // SAFETY: INV-404: who has the task is its runner.
+    // SAFETY: INV-12: who has the task is its runner.
     let body = unsafe { body::<F, Q>(task) };
-    // SAFETY: INV-403: it is there while this has the task.
+    // SAFETY: INV-11: it is there while this has the task.
     let waker = unsafe { waker::lent(task) };
     if let Poll::Ready(outcome) = poll(&mut body.stage, &waker) {
-        // SAFETY: the same.
+        // SAFETY: INV-11: the same.
         unsafe { finish::<F, Q>(task, Some(outcome)) };
         return false;
     }
@@ -104,9 +104,9 @@ unsafe fn run<F: Future, Q: Queue>(task: NonNull<Header>) -> bool {
     let rest = header.state.rest(seen);
     match rest {
         Rest::Idle => {}
-        // SAFETY: INV-403: it is ours still.
+        // SAFETY: INV-11: it is ours still.
         Rest::Again => unsafe { schedule(task, true) },
-        // SAFETY: INV-403: it is ours still.
+        // SAFETY: INV-11: it is ours still.
         Rest::Orphan => unsafe { cancel::<F, Q>(task) },
     }
     rest == Rest::Again
@@ -115,7 +115,7 @@ unsafe fn run<F: Future, Q: Queue>(task: NonNull<Header>) -> bool {
 #[inline]
 fn poll<F: Future>(stage: &mut Stage<F>, waker: &Waker) -> Poll<Outcome<F::Output>> {
     let Stage::Future(future) = stage else { unreachable!("a task that has ended is not run") };
-    // SAFETY: INV-404: a cell does not move, and the future is dropped where it is.
+    // SAFETY: INV-12: a cell does not move, and the future is dropped where it is.
     let future = unsafe { Pin::new_unchecked(future) };
     let mut cx = Context::from_waker(waker);
     match panic::catch_unwind(AssertUnwindSafe(|| future.poll(&mut cx))) {
@@ -128,9 +128,9 @@ fn poll<F: Future>(stage: &mut Stage<F>, waker: &Waker) -> Poll<Outcome<F::Outpu
 ///
 /// # Safety
 ///
-/// INV-405; INV-403: the caller has the task.
+/// INV-403; INV-11: the caller has the task.
 unsafe fn cancel<F: Future, Q: Queue>(task: NonNull<Header>) {
-    // SAFETY: the caller's.
+    // SAFETY: INV-11: the caller's.
     unsafe { finish::<F, Q>(task, None) }
 }
 
@@ -138,11 +138,11 @@ unsafe fn cancel<F: Future, Q: Queue>(task: NonNull<Header>) {
 ///
 /// # Safety
 ///
-/// INV-405; INV-403: the caller has the task.
+/// INV-403; INV-11: the caller has the task.
 unsafe fn finish<F: Future, Q: Queue>(task: NonNull<Header>, outcome: Option<Outcome<F::Output>>) {
-    // SAFETY: INV-403, by the caller.
+    // SAFETY: INV-11, by the caller.
     let header = unsafe { task.as_ref() };
-    // SAFETY: INV-404: who has the task is its runner.
+    // SAFETY: INV-12: who has the task is its runner.
     let body = unsafe { body::<F, Q>(task) };
     // What is dropped is the user's and may panic.
     quietly(|| body.stage = Stage::Ended(None));
@@ -160,15 +160,15 @@ unsafe fn finish<F: Future, Q: Queue>(task: NonNull<Header>, outcome: Option<Out
     }
     match end {
         Finish::Kept | Finish::HandleGone => {}
-        // SAFETY: INV-403: the word gave the memory to us.
+        // SAFETY: INV-11: the word gave the memory to us.
         Finish::Free => unsafe { free::<F, Q>(task) },
         Finish::Joiner => {
-            // SAFETY: INV-404: the slot is the runner's now.
+            // SAFETY: INV-12: the slot is the runner's now.
             let waker = header.joiner.with_mut(|slot| unsafe { &mut *slot }.take());
             // A waker may be foreign, and panic.
             quietly(|| waker.into_iter().for_each(Waker::wake));
             let then = header.state.drop_ref();
-            // SAFETY: INV-403: the word has said so.
+            // SAFETY: INV-11: the word has said so.
             unsafe { settle(task, then) }
         }
     }
@@ -176,20 +176,20 @@ unsafe fn finish<F: Future, Q: Queue>(task: NonNull<Header>, outcome: Option<Out
 
 /// # Safety
 ///
-/// INV-405; INV-404: the task is complete, and the caller its handle. `into` is an `Option<Outcome<F::Output>>`.
+/// INV-403; INV-12: the task is complete, and the caller its handle. `into` is an `Option<Outcome<F::Output>>`.
 unsafe fn take<F: Future, Q: Queue>(task: NonNull<Header>, into: NonNull<()>) {
-    // SAFETY: INV-404, by the caller.
+    // SAFETY: INV-12, by the caller.
     let body = unsafe { body::<F, Q>(task) };
     let Stage::Ended(outcome) = &mut body.stage else { unreachable!("a complete task has no future") };
-    // SAFETY: by the caller; what is there is none, and needs no drop.
+    // SAFETY: INV-403, by the caller; what is there is none, and needs no drop.
     unsafe { into.cast::<Option<Outcome<F::Output>>>().write(outcome.take()) }
 }
 
 /// # Safety
 ///
-/// INV-405; INV-403: the memory is the caller's to free.
+/// INV-403; INV-11: the memory is the caller's to free.
 unsafe fn free<F: Future, Q: Queue>(task: NonNull<Header>) {
-    // SAFETY: INV-403, INV-405, by the caller; it came out of a box.
+    // SAFETY: INV-11, INV-403, by the caller; it came out of a box.
     let cell = unsafe { Box::from_raw(task.cast::<Cell<F, Q>>().as_ptr()) };
     // A waker in the slot may be foreign, and panic.
     quietly(|| drop(cell));

@@ -14,28 +14,28 @@ static TABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, dro
 ///
 /// # Safety
 ///
-/// INV-403: the cell is there for as long as the waker is used.
+/// INV-11: the cell is there for as long as the waker is used.
 pub unsafe fn lent(task: NonNull<Header>) -> ManuallyDrop<Waker> {
     let raw = RawWaker::new(task.as_ptr().cast_const().cast(), &TABLE);
-    // SAFETY: INV-403: what is made of it by `clone` has a reference; the rest is the caller's.
+    // SAFETY: INV-11: what is made of it by `clone` has a reference; the rest is the caller's.
     ManuallyDrop::new(unsafe { Waker::from_raw(raw) })
 }
 
 /// # Safety
 ///
-/// INV-403: the pointer is a waker's of this file.
+/// INV-11: the pointer is a waker's of this file.
 unsafe fn cell(data: *const ()) -> NonNull<Header> {
-    // SAFETY: INV-403: it points to a cell.
+    // SAFETY: INV-11: it points to a cell.
     unsafe { NonNull::new_unchecked(data.cast_mut().cast()) }
 }
 
 /// # Safety
 ///
-/// INV-403: the pointer is a waker's of this file.
+/// INV-11: the pointer is a waker's of this file.
 unsafe fn clone(data: *const ()) -> RawWaker {
-    // SAFETY: the caller's.
+    // SAFETY: INV-11: the caller's.
     let task = unsafe { cell(data) };
-    // SAFETY: INV-403: the waker has a reference, or is lent.
+    // SAFETY: INV-11: the waker has a reference, or is lent.
     if !unsafe { task.as_ref() }.state.add_ref() {
         // Only leaked wakers can be that many. As for `Arc`, going on would free what is in use.
         process::abort();
@@ -45,36 +45,36 @@ unsafe fn clone(data: *const ()) -> RawWaker {
 
 /// # Safety
 ///
-/// INV-403: the pointer is a waker's of this file, whose reference goes.
+/// INV-11: the pointer is a waker's of this file, whose reference goes.
 unsafe fn wake(data: *const ()) {
-    // SAFETY: the caller's.
+    // SAFETY: INV-11: the caller's.
     let task = unsafe { cell(data) };
-    // SAFETY: INV-403: the waker has a reference.
+    // SAFETY: INV-11: the waker has a reference.
     let then = unsafe { task.as_ref() }.state.wake_by_value();
-    // SAFETY: INV-403: the word has said so.
+    // SAFETY: INV-11: the word has said so.
     unsafe { settle(task, then) }
 }
 
 /// # Safety
 ///
-/// INV-403: the pointer is a waker's of this file.
+/// INV-11: the pointer is a waker's of this file.
 unsafe fn wake_by_ref(data: *const ()) {
-    // SAFETY: the caller's.
+    // SAFETY: INV-11: the caller's.
     let task = unsafe { cell(data) };
-    // SAFETY: INV-403: the waker has a reference, or is lent.
+    // SAFETY: INV-11: the waker has a reference, or is lent.
     let then = unsafe { task.as_ref() }.state.wake();
-    // SAFETY: INV-403: the word has said so.
+    // SAFETY: INV-11: the word has said so.
     unsafe { settle(task, then) }
 }
 
 /// # Safety
 ///
-/// INV-403: the pointer is a waker's of this file, whose reference goes.
+/// INV-11: the pointer is a waker's of this file, whose reference goes.
 unsafe fn drop_waker(data: *const ()) {
-    // SAFETY: the caller's.
+    // SAFETY: INV-11: the caller's.
     let task = unsafe { cell(data) };
-    // SAFETY: INV-403: the waker has a reference.
+    // SAFETY: INV-11: the waker has a reference.
     let then = unsafe { task.as_ref() }.state.drop_ref();
-    // SAFETY: INV-403: the word has said so.
+    // SAFETY: INV-11: the word has said so.
     unsafe { settle(task, then) }
 }

@@ -1,0 +1,360 @@
+//! Models of `task`: no wake is lost, one thread at a time has the future, and the memory is freed once, by the last.
+//!
+//! Who is to put the task into a queue runs it here: a queue would order more than the word does.
+
+use std::sync::{Arc, Mutex};
+
+use netpoll_core::task::{Finish, Rest, TaskState, Then};
+
+use super::kit::{Plain, Posted, race};
+use crate::harness::{Expect, Model};
+
+/// The models of this word.
+pub const MODELS: &[Model] = &[
+    green("m20_wake_against_turn", wake_against_turn),
+    green("m20_uncounted_wake_against_turn", uncounted_wake_against_turn),
+    green("m20_many_wakes", many_wakes),
+    green("m20_wake_of_the_ended", wake_of_the_ended),
+    green("m20_wake_against_wake", wake_against_wake),
+    green("m20_wake_by_value_against_turn", wake_by_value_against_turn),
+    green("m20_wake_by_value_against_finish", wake_by_value_against_finish),
+    green("m20_cancel_against_turn", cancel_against_turn),
+    green("m20_join_against_finish", join_against_finish),
+    green("m20_join_again_against_finish", join_again_against_finish),
+    green("m20_drop_handle_against_finish", drop_handle_against_finish),
+    green("m20_drop_joined_handle_against_finish", drop_joined_handle_against_finish),
+    green("m20_drop_handle_against_drop_ref", drop_handle_against_drop_ref),
+    green("m20_drop_handle_against_rest", drop_handle_against_rest),
+    green("m20_drop_ref_against_drop_ref", drop_ref_against_drop_ref),
+    green("m20_drop_ref_against_rest", drop_ref_against_rest),
+    green("m20_drop_ref_against_finish", drop_ref_against_finish),
+    green("m20_drop_ref_against_ended_handle", drop_ref_against_ended_handle),
+];
+
+const fn green(name: &'static str, body: fn()) -> Model {
+    Model { name, threads: 2, bound: None, expect: Expect::Green, body }
+}
+
+/// What the future has seen.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Future {
+    Waits,
+    SawTheFlag,
+    Gone,
+}
+
+/// A cell with its word.
+struct Task {
+    state: TaskState<2>,
+    /// The runner's.
+    future: Plain<Future>,
+    /// The runner's, then the handle's.
+    value: Plain<bool>,
+    /// True if the handle's waker is there.
+    slot: Plain<bool>,
+    /// What is done under references and the handle; freeing it is the last of it.
+    used: [Plain<()>; 2],
+    /// A reason to wake.
+    flag: Posted,
+    /// The future is ready once it sees the flag.
+    ends: bool,
+    /// For the checks alone.
+    told: Mutex<usize>,
+    freed: Mutex<usize>,
+}
+
+impl Task {
+    /// In a queue, with so many references and a handle.
+    fn new(references: usize, ends: bool) -> Arc<Self> {
+        let task = Self {
+            state: TaskState::new(),
+            future: Plain::new(Future::Waits),
+            value: Plain::new(false),
+            slot: Plain::new(false),
+            used: [Plain::new(()), Plain::new(())],
+            flag: Posted::new(),
+            ends,
+            told: Mutex::new(0),
+            freed: Mutex::new(0),
+        };
+        (0..references).for_each(|_| assert!(task.state.add_ref()));
+        Arc::new(task)
+    }
+
+    /// The same, its turn over.
+    fn idle(references: usize, ends: bool) -> Arc<Self> {
+        let task = Self::new(references, ends);
+        task.run();
+        task
+    }
+
+    fn detached(task: Arc<Self>) -> Arc<Self> {
+        assert_eq!(task.state.drop_handle(), Some(Then::Nothing));
+        task
+    }
+
+    /// Whoever has the task runs it until it is idle, or at its end.
+    fn run(&self) {
+        while let Some(seen) = self.state.start() {
+            if self.poll() {
+                return self.end();
+            }
+            match self.state.rest(seen) {
+                Rest::Idle => return,
+                Rest::Again => {}
+                Rest::Orphan => break,
+            }
+        }
+        self.end();
+    }
+
+    /// True if the future is ready.
+    fn poll(&self) -> bool {
+        let before = self.future.replace(Future::Gone);
+        assert_ne!(before, Future::Gone, "two turns at a time, or one after the end");
+        let saw = before == Future::SawTheFlag || self.flag.is_posted();
+        self.future.set(if saw { Future::SawTheFlag } else { Future::Waits });
+        saw && self.ends
+    }
+
+    fn end(&self) {
+        assert_ne!(self.future.replace(Future::Gone), Future::Gone, "it has ended twice");
+        let kept = self.state.has_handle();
+        if kept {
+            self.value.set(true);
+        }
+        let mut end = self.state.finish(kept);
+        if end == Finish::HandleGone {
+            self.value.set(false);
+            end = self.state.finish(false);
+        }
+        match end {
+            Finish::Kept | Finish::HandleGone => {}
+            Finish::Free => self.free(),
+            Finish::Joiner => {
+                assert!(self.slot.replace(false), "there is a joiner, and no waker");
+                *self.told.lock().unwrap() += 1;
+                self.settle(self.state.drop_ref());
+            }
+        }
+    }
+
+    fn settle(&self, then: Then) {
+        match then {
+            Then::Nothing => {}
+            Then::Schedule => self.run(),
+            Then::Free => self.free(),
+        }
+    }
+
+    fn free(&self) {
+        assert_eq!(self.future.get(), Future::Gone, "the future is freed before its end");
+        assert!(!self.value.replace(false), "nobody took the value");
+        self.slot.set(false);
+        self.used.iter().for_each(|used| used.set(()));
+        *self.freed.lock().unwrap() += 1;
+    }
+
+    /// Uses the task under reference number `which`, and gives that up.
+    fn drop_ref(&self, which: usize) {
+        self.used[which].set(());
+        self.settle(self.state.drop_ref());
+    }
+
+    /// The handle's poll: true if it has the value, and is gone.
+    fn join(&self) -> bool {
+        if !self.state.is_complete() && self.state.unjoin() {
+            self.slot.set(true);
+            if self.state.join() {
+                return false;
+            }
+        }
+        assert!(self.value.replace(false), "it has ended, and there is no value");
+        self.settle(self.state.drop_ended_handle());
+        true
+    }
+
+    fn drop_handle(&self) {
+        self.used[1].set(());
+        match self.state.drop_handle() {
+            Some(then) => self.settle(then),
+            None => {
+                self.value.set(false);
+                self.settle(self.state.drop_ended_handle());
+            }
+        }
+    }
+
+    fn assert_freed(&self) {
+        assert_eq!(*self.freed.lock().unwrap(), 1, "the memory is freed once");
+    }
+}
+
+/// The wake may come before the turn, in it, or when it is over: a turn after it sees the flag.
+fn wake_against_turn() {
+    let task = Task::new(1, false);
+    let wake = |task: &Task| {
+        task.flag.post();
+        task.settle(task.state.wake());
+    };
+    race(&task, Task::run, wake);
+    assert_eq!(task.future.get(), Future::SawTheFlag, "a wake was lost");
+}
+
+/// The same for a wake that is not counted any more.
+fn uncounted_wake_against_turn() {
+    let task = Task::new(1, false);
+    let wake = |task: &Task| {
+        task.settle(task.state.wake());
+        task.flag.post();
+        task.settle(task.state.wake());
+    };
+    race(&task, Task::run, wake);
+    assert_eq!(task.future.get(), Future::SawTheFlag, "a wake was lost");
+}
+
+/// More wakes than are counted, while nobody runs it.
+fn many_wakes() {
+    let task = Task::detached(Task::new(1, true));
+    (0..5).for_each(|_| assert_eq!(task.state.wake(), Then::Nothing, "it is queued already"));
+    let end = |task: &Task| {
+        task.flag.post();
+        task.run();
+    };
+    race(&task, end, |task| task.drop_ref(0));
+    task.assert_freed();
+}
+
+/// A wake of a task that may have ended meanwhile.
+fn wake_of_the_ended() {
+    let task = Task::new(1, true);
+    task.flag.post();
+    race(&task, Task::run, |task| task.settle(task.state.wake()));
+    assert_eq!(task.future.get(), Future::Gone);
+}
+
+/// Two wake an idle task: one of them has it, at a time.
+fn wake_against_wake() {
+    let task = Task::idle(2, false);
+    let wake = |task: &Task| {
+        task.flag.post();
+        task.settle(task.state.wake());
+    };
+    race(&task, wake, wake);
+    assert_eq!(task.future.get(), Future::SawTheFlag, "a wake was lost");
+}
+
+/// The waker goes with its wake, which is the last that anybody hears of the task.
+fn wake_by_value_against_turn() {
+    let task = Task::detached(Task::new(1, false));
+    let wake = |task: &Task| {
+        task.flag.post();
+        task.used[0].set(());
+        task.settle(task.state.wake_by_value());
+    };
+    race(&task, Task::run, wake);
+    task.assert_freed();
+}
+
+/// The same against the end of the task.
+fn wake_by_value_against_finish() {
+    let task = Task::detached(Task::new(1, true));
+    task.flag.post();
+    let wake = |task: &Task| {
+        task.used[0].set(());
+        task.settle(task.state.wake_by_value());
+    };
+    race(&task, Task::run, wake);
+    task.assert_freed();
+}
+
+/// The future is dropped, by whoever has the task.
+fn cancel_against_turn() {
+    let task = Task::new(0, false);
+    race(&task, Task::run, |task| task.settle(task.state.cancel()));
+    assert_eq!(task.future.get(), Future::Gone, "it was not dropped");
+    assert!(task.state.is_complete());
+}
+
+/// The handle comes too late to wait, or is told.
+fn join_against_finish() {
+    let task = Task::new(0, true);
+    task.flag.post();
+    let ((), joined) = race(&task, Task::run, Task::join);
+    assert!(joined || *task.told.lock().unwrap() == 1, "the handle waits for ever");
+    assert!(joined || task.join());
+    task.assert_freed();
+}
+
+/// The handle changes its waker.
+fn join_again_against_finish() {
+    let task = Task::new(0, true);
+    task.flag.post();
+    assert!(!task.join());
+    let ((), joined) = race(&task, Task::run, Task::join);
+    assert!(joined || *task.told.lock().unwrap() == 1, "the handle waits for ever");
+    assert!(joined || task.join());
+    task.assert_freed();
+}
+
+/// The value is dropped by one of the two.
+fn drop_handle_against_finish() {
+    let task = Task::new(0, true);
+    task.flag.post();
+    race(&task, Task::run, Task::drop_handle);
+    task.assert_freed();
+}
+
+/// The same with a waker in the slot.
+fn drop_joined_handle_against_finish() {
+    let task = Task::new(0, true);
+    task.flag.post();
+    assert!(!task.join());
+    race(&task, Task::run, Task::drop_handle);
+    task.assert_freed();
+}
+
+/// The last that know of an idle task go: one of them drops it.
+fn drop_handle_against_drop_ref() {
+    let task = Task::idle(1, false);
+    race(&task, Task::drop_handle, |task| task.drop_ref(0));
+    task.assert_freed();
+}
+
+/// The handle is the last that could wake the task, which is about to rest.
+fn drop_handle_against_rest() {
+    let task = Task::new(0, false);
+    race(&task, Task::run, Task::drop_handle);
+    task.assert_freed();
+}
+
+/// As above, two references.
+fn drop_ref_against_drop_ref() {
+    let task = Task::detached(Task::idle(2, false));
+    race(&task, |task| task.drop_ref(0), |task| task.drop_ref(1));
+    task.assert_freed();
+}
+
+/// The reference is the last that could wake the task, which is about to rest.
+fn drop_ref_against_rest() {
+    let task = Task::detached(Task::new(1, false));
+    race(&task, Task::run, |task| task.drop_ref(0));
+    task.assert_freed();
+}
+
+/// The last reference goes while the task ends.
+fn drop_ref_against_finish() {
+    let task = Task::detached(Task::new(1, true));
+    task.flag.post();
+    race(&task, Task::run, |task| task.drop_ref(0));
+    task.assert_freed();
+}
+
+/// The task has ended; who is last frees the memory.
+fn drop_ref_against_ended_handle() {
+    let task = Task::new(1, true);
+    task.flag.post();
+    task.run();
+    race(&task, Task::drop_handle, |task| task.drop_ref(0));
+    task.assert_freed();
+}
