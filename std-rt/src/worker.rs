@@ -6,6 +6,7 @@ use std::io;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 use std::thread;
 
 use netpoll_core::turn::Turn;
@@ -183,7 +184,7 @@ impl Worker {
     }
 
     /// The next task, if there is one. The places are asked in this order.
-    #[inline]
+    #[inline(always)]
     fn look(&self) -> Option<Runnable> {
         self.global_in_turn()
             .or_else(|| self.next())
@@ -193,7 +194,7 @@ impl Worker {
     }
 
     /// Every now and then the kernel is asked without waiting, and the global queue comes first.
-    #[inline]
+    #[inline(always)]
     fn global_in_turn(&self) -> Option<Runnable> {
         let tick = self.report().next_tick();
         let poll_in = self.poll_in.get() - 1;
@@ -317,10 +318,10 @@ impl Worker {
 /// Wakes the tasks that a poll made ready; only then does the count of waiters fall by those that were parked.
 pub fn hand_over(sched: &Sched, scratch: &mut Scratch, parked: usize) {
     let batch = sched.batch(scratch.len());
-    for waker in scratch.drain() {
-        // A waker may be foreign. If it panics, which the hook has reported, the others are woken all the same.
-        let _ = panic::catch_unwind(AssertUnwindSafe(|| waker.wake()));
-    }
+    let mut wakers = scratch.drain();
+    // A waker may be foreign. If it panics, which the hook has reported, the others are woken all the same.
+    while panic::catch_unwind(AssertUnwindSafe(|| wakers.by_ref().for_each(Waker::wake))).is_err() {}
+    drop(wakers);
     drop(batch);
     sched.netpoll().runnable(parked);
 }

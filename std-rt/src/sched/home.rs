@@ -81,7 +81,13 @@ pub struct Share {
 /// all others there. After [`Sched::close`] the task is dropped instead, which cancels it.
 #[inline]
 pub fn put(task: Runnable, yielded: bool) {
-    let Some(task) = current::put_here(task, yielded) else { return };
+    if let Some(task) = current::put_here(task, yielded) {
+        put_elsewhere(task);
+    }
+}
+
+#[cold]
+fn put_elsewhere(task: Runnable) {
     // As soon as it is in a queue it may be run and gone, and its reference with it.
     let home = task.home().clone();
     home.put_global(&[word::from_task(task)]);
