@@ -63,9 +63,8 @@ fn b25_no_deadline_on_a_regular_file() {
 #[test]
 fn f08_special_files_read_by_many_at_once() {
     each(async || {
-        for (path, some) in
-            [("/dev/null", false), ("/proc/stat", true), ("/etc/passwd", true), ("/proc/uptime", true)]
-        {
+        for path in kernel::existing(["/dev/null", "/proc/stat", "/etc/passwd", "/proc/uptime"]) {
+            let some = path != "/dev/null";
             let reads: Vec<_> = (0..100)
                 .map(|_| {
                     spawn(async move {
@@ -85,8 +84,9 @@ fn f08_special_files_read_by_many_at_once() {
             let error = AsyncFd::new(std::fs::File::open(path).unwrap()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{path}");
         }
-        // Kernels differ in whether they let it be polled; if they do, it is always ready.
-        if let Ok(file) = AsyncFd::new(std::fs::File::open("/proc/stat").unwrap()) {
+        // Kernels differ in whether they let it be polled, if there is one; if they do, it is always ready.
+        let stat = std::fs::File::open("/proc/stat");
+        if let Ok(file) = stat.and_then(AsyncFd::new) {
             let mut byte = [0];
             assert_eq!(file.with_io(Interest::Read, |mut file| file.read(&mut byte)).await.unwrap(), 1);
         }
@@ -193,6 +193,9 @@ fn given_up_before_its_turn_it_does_not_happen() {
 
 #[test]
 fn given_up_in_its_turn_it_is_done_and_the_next_one_waits() {
+    if !kernel::has_proc() {
+        return;
+    }
     each(async || {
         let (reader, mut writer) = std::io::pipe().unwrap();
         let file = File::from_std(std::fs::File::from(std::os::fd::OwnedFd::from(reader)));
@@ -249,11 +252,11 @@ fn to_std_and_back() {
 fn closed_when_it_is_dropped_and_not_later() {
     each(async || {
         for _ in 0..200 {
-            let file = File::open("/proc/self/stat").await.unwrap();
+            let file = File::open("/etc/passwd").await.unwrap();
             let number = file.as_fd().as_raw_fd().to_string();
             file.read(&mut [0; 10]).await.unwrap();
             drop(file);
-            assert!(!open_descriptors().get(&number).is_some_and(|target| target.ends_with("/stat")));
+            assert!(!open_descriptors().get(&number).is_some_and(|target| target.ends_with("/passwd")));
         }
     });
 }

@@ -10,7 +10,7 @@ use netpoll_rt::{Runtime, spawn};
 
 /// Threads of runtimes, by their names.
 fn threads() -> usize {
-    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return 0 };
     let name = |task: std::io::Result<std::fs::DirEntry>| {
         // A thread that ends while it is looked at has no name any more.
         std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default()
@@ -40,6 +40,9 @@ fn f21_standard_descriptors_are_left_alone() {
 
 #[test]
 fn f21_threads_end_with_their_runtime() {
+    if !kernel::has_proc() {
+        return;
+    }
     let _alone = alone();
     let before = threads();
     for workers in [1, 4, 8] {
@@ -68,6 +71,9 @@ fn f21_a_runtime_that_cannot_start_leaves_nothing() {
 
 #[test]
 fn f21_a_child_inherits_nothing() {
+    if !kernel::has_proc() {
+        return;
+    }
     each(async || {
         let (_a, _b) = pair().await;
         let listener = listener().await;

@@ -1,6 +1,9 @@
 //! The socket calls and the shared descriptor against the real kernel.
 
-use std::fs::{self, File};
+#[path = "common/kernel.rs"]
+mod kernel;
+
+use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -67,12 +70,8 @@ fn would_block<T: std::fmt::Debug>(result: io::Result<T>) {
     assert_eq!(result.unwrap_err().kind(), io::ErrorKind::WouldBlock);
 }
 
-/// The `flags:` line of fdinfo, an octal number: O_NONBLOCK is 0o4000, O_CLOEXEC 0o2000000.
 fn is_nonblocking_and_cloexec(fd: &OwnedFd) -> bool {
-    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_raw_fd())).unwrap();
-    let flags = text.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
-    let flags = u32::from_str_radix(flags.trim(), 8).unwrap();
-    flags & 0o4000 != 0 && flags & 0o2_000_000 != 0
+    kernel::is_nonblocking(fd) && kernel::is_cloexec(fd)
 }
 
 #[test]

@@ -143,7 +143,7 @@ fn crowded_timers_share_wakes_and_are_not_early() {
 fn ten_thousand_far_deadlines_wake_nobody() {
     // poll(2) looks at every descriptor whenever one is ready.
     let wanted = if Poller::EDGES { 10_000 } else { 1_000 };
-    let pairs = wanted.min(most_descriptors().saturating_sub(100) / 2);
+    let pairs = wanted.min(kernel::most_descriptors().saturating_sub(100) / 2);
     on(&[2], async || {
         let mut ends = Vec::with_capacity(pairs);
         for _ in 0..pairs {
@@ -168,11 +168,4 @@ fn ten_thousand_far_deadlines_wake_nobody() {
             assert_eq!(reader.await.unwrap().unwrap(), 0);
         }
     });
-}
-
-/// The soft limit, from the kernel's table.
-fn most_descriptors() -> usize {
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap();
-    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
-    line.split_whitespace().nth(3).unwrap().parse().unwrap()
 }

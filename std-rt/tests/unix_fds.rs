@@ -5,7 +5,7 @@ mod unix_kit;
 
 use std::fs::File;
 use std::io::{self, ErrorKind, PipeReader, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::Command;
 use std::sync::Arc;
 
@@ -15,16 +15,9 @@ use netpoll_rt::net::{TcpStream, UnixDatagram, UnixSeqpacket, UnixStream};
 use netpoll_rt::{OpError, spawn};
 use unix_kit::*;
 
-/// Flags of the open file and of the number, as the kernel shows them.
-fn flags(fd: impl AsFd) -> u32 {
-    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd())).unwrap();
-    let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).unwrap();
-    u32::from_str_radix(flags.trim(), 8).unwrap()
-}
-
 #[track_caller]
 fn assert_cloexec(fd: impl AsFd) {
-    assert_ne!(flags(fd) & 0o2_000_000, 0, "close-on-exec");
+    assert!(kernel::is_cloexec(fd), "close-on-exec");
 }
 
 /// A pipe with this text in it, to be passed on and read there.
@@ -62,7 +55,7 @@ fn everything_is_born_close_on_exec_and_non_blocking() {
             twin.as_fd(),
         ];
         for fd in all {
-            assert_eq!(flags(fd) & 0o2_004_000, 0o2_004_000, "{fd:?}");
+            assert!(kernel::is_cloexec(fd) && kernel::is_nonblocking(fd), "{fd:?}");
         }
     });
 }

@@ -3,6 +3,8 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod kernel;
+
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::io::{self, Write};
