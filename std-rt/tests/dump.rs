@@ -5,10 +5,11 @@ mod common;
 use std::io::{BufRead, BufReader};
 use std::os::fd::{AsFd, AsRawFd};
 use std::process::{Command, Stdio};
-use std::sync::mpsc;
-use std::time::Duration;
+use std::sync::{Arc, mpsc};
+use std::time::{Duration, Instant};
 
 use common::*;
+use netpoll_core::counter::Counter;
 use netpoll_rt::dump::WorkerState;
 use netpoll_rt::net::UnixStream;
 use netpoll_rt::time::sleep;
@@ -95,25 +96,29 @@ fn a_dump_beside_opening_and_closing() {
     each(async || {
         let (stop, stopped) = mpsc::channel::<()>();
         let handle = Handle::try_current().unwrap();
+        let dumped = Arc::new(Counter::new());
+        let counted = dumped.clone();
         let dumping = std::thread::spawn(move || {
-            let mut dumps = 0;
             while stopped.try_recv().is_err() {
                 for descriptor in handle.dump().descriptors {
                     let local = descriptor.local.and_then(|local| local.ip()).expect("all are of TCP");
                     assert!(local.ip().is_loopback() && descriptor.fd >= 0);
-                    dumps += 1;
+                    counted.inc();
                 }
             }
-            dumps
         });
-        for _ in 0..300 {
+        // As often as it takes until a dump has met some.
+        let (mut rounds, begun) = (0, Instant::now());
+        while rounds < 300 || dumped.get() == 0 && begun.elapsed() < LIMIT / 2 {
+            rounds += 1;
             let (a, b) = pair().await;
             let task = reader(&a);
             b.write_all(b"x").await.unwrap();
             task.await.unwrap().unwrap();
         }
         stop.send(()).unwrap();
-        assert!(dumping.join().unwrap() > 0);
+        dumping.join().unwrap();
+        assert!(dumped.get() > 0, "in {rounds} rounds");
     });
 }
 
