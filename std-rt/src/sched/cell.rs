@@ -55,17 +55,18 @@ struct Cell<F: Future, Q> {
     body: UnsafeCell<Body<F>>,
 }
 
-struct Body<F: Future> {
-    stage: Stage<F>,
-    /// Its place in the list of tasks that wait; one that has never waited is queued or running, and needs none.
-    place: Option<u32>,
-}
-
-enum Stage<F: Future> {
-    Future(F),
+enum Body<F: Future> {
+    Living {
+        /// The task's place in the list of those that wait, or [`NOWHERE`]. (An `Option` would take twice the room.)
+        place: u32,
+        future: F,
+    },
     /// None once it is taken, or if there is none.
     Ended(Option<Outcome<F::Output>>),
 }
+
+/// The task has never waited: it is queued or running, and needs no place.
+const NOWHERE: u32 = u32::MAX;
 
 /// A task that came out of a queue, or is on its way into one: the right to run it, once. Dropped: cancels it.
 pub struct Runnable(NonNull<Header>);
@@ -183,7 +184,7 @@ where
     home.task_begins();
     let table = raw::table::<F, Q>();
     let header = Header { state: TaskState::new(), table, origin, home, joiner: UnsafeCell::new(None) };
-    let body = UnsafeCell::new(Body { stage: Stage::Future(future), place: None });
+    let body = UnsafeCell::new(Body::Living { place: NOWHERE, future });
     let cell = NonNull::from(Box::leak(Box::new(Cell { header, queue, body }))).cast();
     (Runnable(cell), Joiner { task: Some(cell), outcome: PhantomData })
 }

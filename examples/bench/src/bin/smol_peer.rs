@@ -72,13 +72,13 @@ impl Side for Smol {
         let listener = Async::<TcpListener>::bind(address)?;
         told(listener.get_ref().local_addr()?);
         loop {
-            let (stream, _) = listener.accept().await?;
+            let (mut stream, _) = listener.accept().await?;
             stream.get_ref().set_nodelay(true)?;
             // How a connection ends is the load generator's to judge.
             match mode {
                 Mode::Eager => EXECUTOR.spawn(eager(stream)).detach(),
                 Mode::Deadline(form, limit) => EXECUTOR.spawn(deadline(stream, form, limit)).detach(),
-                Mode::Lazy => EXECUTOR.spawn(lazy(stream)).detach(),
+                Mode::Lazy => EXECUTOR.spawn(async move { lazy(&mut stream).await }).detach(),
             }
         }
     }
@@ -135,12 +135,14 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BUFFER]);
 }
 
-async fn lazy(mut stream: Async<TcpStream>) -> io::Result<()> {
+/// The rest of a write is rare, and its future has a place of its own only then. The stream is lent: an argument of an
+/// `async fn` has two places in its future.
+async fn lazy(stream: &mut Async<TcpStream>) -> io::Result<()> {
     loop {
         stream.readable().await?;
-        match echo_now(stream.get_ref())? {
-            None => return Ok(()),
-            Some(rest) => stream.write_all(&rest).await?,
+        let Some(rest) = echo_now(stream.get_ref())? else { return Ok(()) };
+        if !rest.is_empty() {
+            Box::pin(stream.write_all(&rest)).await?;
         }
     }
 }

@@ -59,7 +59,7 @@ impl Side for Ours {
                 Mode::Eager => drop(netpoll_rt::spawn(eager(stream))),
                 Mode::Deadline(Form::At, limit) => drop(netpoll_rt::spawn(deadline_at(stream, limit))),
                 Mode::Deadline(Form::After, limit) => drop(netpoll_rt::spawn(deadline_after(stream, limit))),
-                Mode::Lazy => drop(netpoll_rt::spawn(lazy(stream))),
+                Mode::Lazy => drop(netpoll_rt::spawn(async move { lazy(&stream).await })),
             }
         }
     }
@@ -115,12 +115,14 @@ thread_local! {
     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BUFFER]);
 }
 
-async fn lazy(stream: TcpStream) -> io::Result<()> {
+/// The rest of a write is rare, and its future has a place of its own only then. The stream is lent: an argument of an
+/// `async fn` has two places in its future.
+async fn lazy(stream: &TcpStream) -> io::Result<()> {
     loop {
         stream.readable().await?;
-        match echo_now(&stream)? {
-            None => return Ok(()),
-            Some(rest) => stream.write_all(&rest).await?,
+        let Some(rest) = echo_now(stream)? else { return Ok(()) };
+        if !rest.is_empty() {
+            Box::pin(stream.write_all(&rest)).await?;
         }
     }
 }

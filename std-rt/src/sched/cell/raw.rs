@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use netpoll_core::task::{Finish, Rest, Then};
 
-use super::{Body, Cell, Header, Outcome, Queue, Runnable, Stage, Table, waker};
+use super::{Body, Cell, Header, NOWHERE, Outcome, Queue, Runnable, Table, waker};
 use crate::sched::quietly;
 
 /// The functions of a type of cell.
@@ -90,16 +90,20 @@ unsafe fn run<F: Future, Q: Queue>(task: NonNull<Header>) -> bool {
         return false;
     };
     // SAFETY: INV-12: who has the task is its runner.
-    let body = unsafe { body::<F, Q>(task) };
+    let Body::Living { place, future } = (unsafe { body::<F, Q>(task) }) else {
+        unreachable!("a task that has ended is not run")
+    };
+    // SAFETY: INV-12: a cell does not move, and the future is dropped where it is.
+    let future = unsafe { Pin::new_unchecked(future) };
     // SAFETY: INV-11: it is there while this has the task.
     let waker = unsafe { waker::lent(task) };
-    if let Poll::Ready(outcome) = poll(&mut body.stage, &waker) {
+    if let Poll::Ready(outcome) = poll(future, &waker) {
         // SAFETY: INV-11: the same.
         unsafe { finish::<F, Q>(task, Some(outcome)) };
         return false;
     }
-    if body.place.is_none() && !header.origin.is_local() {
-        body.place = Some(header.home.register_task(Waker::clone(&waker)));
+    if *place == NOWHERE && !header.origin.is_local() {
+        *place = header.home.register_task(Waker::clone(&waker));
     }
     let rest = header.state.rest(seen);
     match rest {
@@ -113,10 +117,7 @@ unsafe fn run<F: Future, Q: Queue>(task: NonNull<Header>) -> bool {
 }
 
 #[inline]
-fn poll<F: Future>(stage: &mut Stage<F>, waker: &Waker) -> Poll<Outcome<F::Output>> {
-    let Stage::Future(future) = stage else { unreachable!("a task that has ended is not run") };
-    // SAFETY: INV-12: a cell does not move, and the future is dropped where it is.
-    let future = unsafe { Pin::new_unchecked(future) };
+fn poll<F: Future>(future: Pin<&mut F>, waker: &Waker) -> Poll<Outcome<F::Output>> {
     let mut cx = Context::from_waker(waker);
     match panic::catch_unwind(AssertUnwindSafe(|| future.poll(&mut cx))) {
         Ok(polled) => polled.map(Ok),
@@ -144,18 +145,19 @@ unsafe fn finish<F: Future, Q: Queue>(task: NonNull<Header>, outcome: Option<Out
     let header = unsafe { task.as_ref() };
     // SAFETY: INV-12: who has the task is its runner.
     let body = unsafe { body::<F, Q>(task) };
+    let place = if let Body::Living { place, .. } = body { *place } else { NOWHERE };
     // What is dropped is the user's and may panic.
-    quietly(|| body.stage = Stage::Ended(None));
-    header.home.task_ended(body.place);
+    quietly(|| *body = Body::Ended(None));
+    header.home.task_ended((place != NOWHERE).then_some(place));
     let kept = header.state.has_handle();
     if kept {
-        body.stage = Stage::Ended(outcome);
+        *body = Body::Ended(outcome);
     } else {
         quietly(|| drop(outcome));
     }
     let mut end = header.state.finish(kept);
     if end == Finish::HandleGone {
-        quietly(|| body.stage = Stage::Ended(None));
+        quietly(|| *body = Body::Ended(None));
         end = header.state.finish(false);
     }
     match end {
@@ -180,7 +182,7 @@ unsafe fn finish<F: Future, Q: Queue>(task: NonNull<Header>, outcome: Option<Out
 unsafe fn take<F: Future, Q: Queue>(task: NonNull<Header>, into: NonNull<()>) {
     // SAFETY: INV-12, by the caller.
     let body = unsafe { body::<F, Q>(task) };
-    let Stage::Ended(outcome) = &mut body.stage else { unreachable!("a complete task has no future") };
+    let Body::Ended(outcome) = body else { unreachable!("a complete task has no future") };
     // SAFETY: INV-403, by the caller; what is there is none, and needs no drop.
     unsafe { into.cast::<Option<Outcome<F::Output>>>().write(outcome.take()) }
 }
