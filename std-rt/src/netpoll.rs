@@ -31,6 +31,7 @@ use netpoll_core::poll_key::{Mode, Modes, PollKey};
 use netpoll_core::turn::Turn;
 use netpoll_core::waiters::{BreakFlag, Waiters};
 
+use crate::apart::Apart;
 use crate::sys::Poller;
 use blocks::Cache;
 pub use blocks::{PollDesc, Slot};
@@ -49,7 +50,8 @@ pub const MAX_DESCRIPTORS: usize = blocks::BLOCKS * BLOCK_LEN;
 pub struct Netpoll {
     cache: Cache,
     poller: Poller,
-    waiters: Waiters,
+    /// Written by every task that parks, on whatever worker.
+    waiters: Apart<Waiters>,
     break_flag: BreakFlag,
     turn: Turn,
     wheels: Wheels,
@@ -89,7 +91,7 @@ impl Netpoll {
         Ok(Arc::new(Self {
             cache: Cache::new(),
             poller: Poller::init()?,
-            waiters: Waiters::new(),
+            waiters: Apart(Waiters::new()),
             break_flag: BreakFlag::new(),
             turn: Turn::new(),
             wheels: Wheels::new(workers),
@@ -147,7 +149,7 @@ impl Netpoll {
 
     /// Tasks parked on descriptors.
     pub fn waiters(&self) -> usize {
-        self.waiters.get()
+        self.waiters.0.get()
     }
 
     /// Entries in the timer wheel.
@@ -228,7 +230,7 @@ impl Netpoll {
     /// `again`: the parking is its own, polled once more.
     #[inline(never)]
     pub fn park(&self, desc: &PollDesc, mode: Mode, cx: &mut Context<'_>, again: bool) -> Wait {
-        let (wait, displaced) = desc.park(mode, cx.waker(), &self.waiters);
+        let (wait, displaced) = desc.park(mode, cx.waker(), &self.waiters.0);
         if let Some(forgotten) = displaced.filter(|_| !again) {
             forgotten.wake();
         }
@@ -258,7 +260,7 @@ impl Netpoll {
 
     /// The task gives up a wait; see [`PollDesc::retract`].
     pub fn retract(&self, key: PollKey, mode: Mode) {
-        self.desc(key).retract(mode, &self.waiters);
+        self.desc(key).retract(mode, &self.waiters.0);
     }
 
     /// Puts a deadline in force; `None` clears it. One that has passed fires at once.
@@ -367,7 +369,7 @@ impl Netpoll {
 
     /// So many tasks of [`Netpoll::netpoll`] are in a queue now.
     pub fn runnable(&self, n: usize) {
-        self.waiters.sub(n);
+        self.waiters.0.sub(n);
     }
 
     /// Wakes the tasks of a list that this thread made ready outside of a poll.
@@ -375,7 +377,7 @@ impl Netpoll {
         for waker in list.drain() {
             waker.wake();
         }
-        self.waiters.sub(woken);
+        self.waiters.0.sub(woken);
     }
 
     fn lock_slack(&self) -> MutexGuard<'_, Slack> {

@@ -22,6 +22,7 @@ use netpoll_core::idle::Idle;
 use netpoll_core::waiters::BreakFlag;
 use slab::Slab;
 
+use crate::apart::Apart;
 use crate::netpoll::Netpoll;
 pub use cell::{Joiner, Queue, Runnable, new_local_task, new_task};
 pub use current::Entered;
@@ -56,11 +57,6 @@ pub struct Counts {
     /// Tasks that have held their worker for longer than they should.
     pub stuck: Counter,
 }
-
-/// On cache lines of its own: what beside it is only read stays in everybody's cache while this is written.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-struct Apart<T>(T);
 
 /// The run queues of one runtime.
 #[derive(Debug)]
