@@ -3,7 +3,7 @@
 mod common;
 
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use common::*;
 use netpoll_rt::{Builder, Runtime, StuckTask, spawn, spawn_named, yield_now};
@@ -60,26 +60,41 @@ fn a_task_without_a_name_goes_by_its_place_and_comes_again_in_its_next_turn() {
     assert_eq!(runtime.metrics().stuck_tasks, 2);
 }
 
+/// Turns for four times as long as one may last; gives the longest time between two.
+async fn many_turns() -> Duration {
+    let begun = Instant::now();
+    let (mut last, mut longest) = (begun, Duration::ZERO);
+    while begun.elapsed() < 4 * AFTER {
+        yield_now().await; // time is what is tested
+        let now = Instant::now();
+        longest = longest.max(now - last);
+        last = now;
+    }
+    longest
+}
+
 #[test]
 fn nobody_is_stuck_who_waits_or_has_many_turns() {
     let _alone = alone();
     for workers in [1, 4] {
-        let (runtime, told) = reporting(workers);
-        runtime.block_on(async {
-            let (a, _b) = pair().await;
-            let waits = reader(&a);
-            let turns = spawn(async {
-                let begun = std::time::Instant::now();
-                while begun.elapsed() < 4 * AFTER {
-                    yield_now().await; // time is what is tested
-                }
+        // On a machine so busy that a turn did last for long, the report is right; then it is tried again.
+        let quiet = (0..20).any(|_| {
+            let (runtime, told) = reporting(workers);
+            let longest = runtime.block_on(async {
+                let (a, _b) = pair().await;
+                let waits = reader(&a);
+                // One that is in a `block_on` runs others meanwhile.
+                let longest = spawn(many_turns()).await.unwrap();
+                waits.abort();
+                longest
             });
-            // One that is in a `block_on` runs others meanwhile.
-            turns.await.unwrap();
-            waits.abort();
+            let reports = (told.try_recv().is_ok(), runtime.metrics().stuck_tasks);
+            longest < AFTER / 2 && {
+                assert_eq!(reports, (false, 0));
+                true
+            }
         });
-        assert!(told.try_recv().is_err());
-        assert_eq!(runtime.metrics().stuck_tasks, 0);
+        assert!(quiet, "no run in which every turn was short");
     }
 }
 
