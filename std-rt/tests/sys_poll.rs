@@ -94,7 +94,7 @@ fn what_the_peer_does_shows_in_the_flags_though_nobody_waits() {
 }
 
 #[test]
-fn an_error_alone_is_an_event_error_only_if_both_directions_were_asked_for() {
+fn an_error_is_an_event_error_if_there_was_to_be_something_to_read() {
     let _turn = alone();
     let poller = Poller::init().unwrap();
     let (reader, writer) = io::pipe().unwrap();
@@ -104,6 +104,12 @@ fn an_error_alone_is_an_event_error_only_if_both_directions_were_asked_for() {
     drop(reader);
     let event = next(&poller);
     assert!(event.flags.event_err && event.flags.err);
+    // It is there for good, whichever direction asks: a reader must be told, or it would ask again and again.
+    for (mode, event_err) in [(Mode::Write, false), (Mode::Read, true)] {
+        poller.arm(writer.as_fd(), KEY, mode).unwrap();
+        let event = next(&poller);
+        assert!(event.flags.err && event.flags.event_err == event_err, "{mode:?}: {event:?}");
+    }
 
     let refusing = UdpSocket::bind("127.0.0.1:0").unwrap();
     let ours = UdpSocket::bind("127.0.0.1:0").unwrap();
@@ -114,7 +120,7 @@ fn an_error_alone_is_an_event_error_only_if_both_directions_were_asked_for() {
     drop(refusing);
     ours.send(b"x").unwrap();
     let event = next(&poller);
-    assert!(event.key == key && event.flags.err && !event.flags.event_err, "{event:?}");
+    assert!(event.key == key && event.flags.err && event.flags.event_err, "{event:?}");
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn epoll_has_a_row_for_each_combination() {
 fn poll_has_a_row_for_each_combination() {
     use poll::{ERR, HUP, IN, NVAL, OUT, PRI, RDHUP};
     const BOTH: u16 = IN | OUT | RDHUP;
-    let rows: [(u16, u16, Meaning, &str); 24] = [
+    let rows: [(u16, u16, Meaning, &str); 25] = [
         (BOTH, 0, [F, F, F, F, F, F, F], "nothing"),
         (IN | RDHUP, IN, [T, F, F, F, F, F, F], "bytes, or a connection to accept"),
         (OUT, OUT, [F, T, F, F, F, F, F], "room"),
@@ -75,8 +75,14 @@ fn poll_has_a_row_for_each_combination() {
         (BOTH, IN | RDHUP | HUP, [T, T, F, T, T, F, F], "Linux: both halves down"),
         (BOTH, IN | OUT | RDHUP | HUP, [T, T, F, T, T, F, F], "Linux: the peer is closed"),
         (BOTH, ERR, [T, T, T, F, F, T, F], "a full pipe without a reader"),
-        (OUT, ERR, [T, T, F, F, F, T, F], "the same: too little was asked for to be sure"),
-        (IN | RDHUP, ERR, [T, T, F, F, F, T, F], "a socket with a queued error, which is writable"),
+        (OUT, ERR, [T, T, F, F, F, T, F], "the same: nobody asked whether there is something to read"),
+        (
+            IN | RDHUP,
+            ERR,
+            [T, T, T, F, F, T, F],
+            "the same, or a socket with a queued error, which is writable",
+        ),
+        (BOTH, OUT | ERR, [T, T, T, F, F, T, F], "the same, room asked for"),
         (OUT, OUT | ERR, [T, T, F, F, F, T, F], "a pipe without a reader, with room"),
         (BOTH, ERR | HUP, [T, T, F, F, T, T, F], "a connection that was refused"),
         (BOTH, IN | OUT | RDHUP | HUP | ERR, [T, T, F, T, T, T, F], "Linux: reset"),

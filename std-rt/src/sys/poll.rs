@@ -86,7 +86,7 @@ impl Poller {
     /// reported to who arms.
     pub const SHORT_IS_ALL: bool = true;
 
-    /// An error that is all there is to a descriptor is told from others.
+    /// An error that is all there is to be read is told from others.
     pub const ERROR_ALONE: bool = true;
 
     /// Makes a poller.

@@ -29,19 +29,20 @@ pub const RDHUP: u16 = 0x2000;
 /// | RDHUP | ready | | `read_hup` |
 /// | HUP | ready | ready | `hup` |
 /// | ERR | ready | ready | `err` |
-/// | ERR alone, both directions asked for | ready | ready | `err`, `event_err` |
+/// | ERR, IN asked for, and nothing but OUT beside | ready | ready | `err`, `event_err` |
 /// | NVAL | ready | ready | `err` |
 /// | PRI | | | `urgent` |
 ///
-/// Others are ignored. ERR alone says little where only one direction was asked for: a socket with a queued error is
-/// writable too, which nobody wanted to know. After NVAL the next call says what is wrong.
+/// Others are ignored. Whether there is room makes no difference to who reads: an error that no read takes away is
+/// reported for as long as it is there, and a reader that went on to wait for something to read would spin. After NVAL the
+/// next call says what is wrong.
 pub fn translate(data: u64, asked: u16, found: u16) -> Event {
     let any = |mask: u16| found & mask != 0;
     Event {
         key: PollKey::from_bits(data),
         modes: Modes { read: any(IN | RDHUP | HUP | ERR | NVAL), write: any(OUT | HUP | ERR | NVAL) },
         flags: EventFlags {
-            event_err: found == ERR && asked & (IN | OUT) == IN | OUT,
+            event_err: found & !OUT == ERR && asked & IN != 0,
             read_hup: any(RDHUP),
             hup: any(HUP),
             err: any(ERR | NVAL),
