@@ -90,6 +90,9 @@ pub struct DirectionDump {
     /// For how long a task has been waiting, if one is. By the clock of the last poll before it began: a little more than
     /// it was.
     pub waiting: Option<Duration>,
+    /// A task is waiting although the kernel says that it need not. That is so between an event and the poll that takes it;
+    /// if it stays so while the runtime is at work, the wake-up was lost.
+    pub ready: bool,
     /// Until the deadline, if there is one; zero if it has passed.
     pub deadline: Option<Duration>,
 }
@@ -109,7 +112,7 @@ impl WorkerDump {
         let state = match sched.running(index) {
             Some(Named { name, location }) => WorkerState::Runs { name, location },
             None if !sched.idle().is_sleeping(index) => WorkerState::Awake,
-            None if sched.netpoll().turn().is_held_by(index) => WorkerState::WaitsForEvents,
+            None if sched.netpoll().turn().is_blocked(index) => WorkerState::WaitsForEvents,
             None => WorkerState::Sleeps,
         };
         Self { index, state, queued: sched.worker(index).queued() }
@@ -118,8 +121,11 @@ impl WorkerDump {
 
 impl DescriptorDump {
     fn of(watched: Watched) -> Self {
-        let direction =
-            |i: usize| DirectionDump { waiting: watched.parked[i], deadline: watched.deadline[i] };
+        let direction = |i: usize| DirectionDump {
+            waiting: watched.parked[i],
+            ready: watched.ready[i],
+            deadline: watched.deadline[i],
+        };
         let (read, write) = (direction(0), direction(1));
         Self { fd: watched.fd, local: watched.local, peer: watched.peer, read, write }
     }
@@ -166,6 +172,9 @@ impl fmt::Display for DescriptorDump {
         for (direction, verb) in [(self.read, "read"), (self.write, "write")] {
             if let Some(since) = direction.waiting {
                 write!(f, ", a task waits to {verb} for {since:.1?}")?;
+                if direction.ready {
+                    write!(f, " (and could)")?;
+                }
             }
             match direction.deadline {
                 None => {}

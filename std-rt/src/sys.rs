@@ -275,7 +275,7 @@ pub use address::Address;
 pub use backend::{Events, FDSEQ_BITS, Poller};
 pub use call::Call;
 pub use lack::{Lack, lack};
-pub use owned::{Kept, SharedFd, Source, ends_of};
+pub use owned::{Kept, SharedFd, Source, ends_of, is_ready_now};
 pub use prefetch::prefetch;
 pub use ready::is_ready;
 pub use thread::set_timer_slack;

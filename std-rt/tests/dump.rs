@@ -12,6 +12,8 @@ use common::*;
 use netpoll_core::counter::Counter;
 use netpoll_rt::dump::WorkerState;
 use netpoll_rt::net::UnixStream;
+use netpoll_rt::netpoll::Netpoll;
+use netpoll_rt::sys::Poller;
 use netpoll_rt::time::sleep;
 use netpoll_rt::{Dump, Handle, Runtime, spawn, spawn_named};
 
@@ -69,6 +71,29 @@ fn a_descriptor_has_its_addresses_who_waits_and_its_deadlines() {
         b.write_all(b"x").await.unwrap();
         task.await.unwrap().unwrap();
         assert_eq!(dump.metrics.descriptors, dump.descriptors.len());
+    });
+}
+
+/// Nobody watches the descriptor any more, as if a wake-up had been lost.
+#[test]
+fn a_wait_that_need_not_be_is_told_of() {
+    if !Poller::EDGES {
+        // It asks the kernel again for each wait, and would be told.
+        return;
+    }
+    each(async || {
+        let (a, b) = pair().await;
+        Netpoll::current().unwrap().close(a.as_fd());
+        let task = reader(&a);
+        parked(1).await;
+        assert!(!line(&dump(), &*a).contains("could"));
+        b.write_all(b"x").await.unwrap();
+        until("it could read", || line(&dump(), &*a).contains("s (and could)")).await;
+        let dump = dump();
+        let of_a = |d: &&netpoll_rt::dump::DescriptorDump| d.fd == a.as_fd().as_raw_fd();
+        let dumped = dump.descriptors.iter().find(of_a).unwrap();
+        assert!(dumped.read.ready && !dumped.write.ready, "nobody waits to write");
+        task.abort();
     });
 }
 

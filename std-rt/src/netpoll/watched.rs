@@ -10,7 +10,7 @@ use netpoll_core::deadline::When;
 use netpoll_core::poll_key::{Mode, PollKey};
 
 use super::{Netpoll, PollDesc};
-use crate::sys::{Address, ends_of};
+use crate::sys::{Address, ends_of, is_ready_now};
 
 /// A descriptor that the poller watches.
 #[derive(Clone, Debug)]
@@ -23,6 +23,8 @@ pub struct Watched {
     pub peer: Option<Address>,
     /// For reading and for writing: for how long a task has been parked there, if one is.
     pub parked: [Option<Duration>; 2],
+    /// For reading and for writing: a task is parked there, and the kernel says that it need not be.
+    pub ready: [bool; 2],
     /// For reading and for writing: until the deadline; zero if it has passed, none without one.
     pub deadline: [Option<Duration>; 2],
 }
@@ -45,7 +47,8 @@ impl Netpoll {
         self.clock.set((now / 1_000_000) as usize);
     }
 
-    /// Every descriptor as it is now; what is opened or closed meanwhile may be missing. Two system calls for each.
+    /// Every descriptor as it is now; what is opened or closed meanwhile may be missing. Two system calls for each, and
+    /// one for each task that is parked there.
     pub fn watched(&self) -> Vec<Watched> {
         let now = self.now();
         self.cache.iter().filter_map(|(key, desc)| self.look_at(key, desc, now)).collect()
@@ -60,6 +63,7 @@ impl Netpoll {
             local,
             peer,
             parked: [parked(Mode::Read), parked(Mode::Write)],
+            ready: [Mode::Read, Mode::Write].map(|mode| desc.is_parked(mode) && is_ready_now(fd, mode)),
             deadline: [Mode::Read, Mode::Write].map(|mode| remaining(desc.deadline(mode), now)),
         };
         // Closing is published before the number is closed, and a slot that is given back goes to its next generation. So

@@ -3,9 +3,10 @@
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
+use netpoll_core::poll_key::Mode;
 use rustix::io::Errno;
 
-use super::{Address, Call, address, door};
+use super::{Address, Call, address, door, is_ready};
 
 /// A descriptor under an fdMutex, and what becomes of its number at the end.
 pub trait Source {
@@ -134,6 +135,15 @@ pub fn ends_of(raw: RawFd) -> (Option<Address>, Option<Address>) {
     // calls below say so or name another's addresses, and change nothing for anybody.
     let fd = unsafe { BorrowedFd::borrow_raw(raw) };
     (address::local_address(fd).ok(), address::peer_address(fd).ok())
+}
+
+/// Whether a call in this direction would find something now, by a number that nobody holds: for reports, as [`ends_of`].
+pub fn is_ready_now(raw: RawFd, mode: Mode) -> bool {
+    if raw < 0 {
+        return false;
+    }
+    // SAFETY: the exception to INV-7 of `ends_of`: poll(2) changes nothing, whatever the number stands for by now.
+    is_ready(unsafe { BorrowedFd::borrow_raw(raw) }, mode).unwrap_or(false)
 }
 
 /// A descriptor inside a value of the user's, which closes it when it is dropped, and not before.
