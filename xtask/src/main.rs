@@ -14,6 +14,7 @@ mod loom;
 mod mutants;
 mod nightly;
 mod sizes;
+mod soak;
 mod strace;
 mod test;
 mod tidy;
@@ -47,7 +48,12 @@ const COMMANDS: &[(&str, &str, Run)] = &[
         "beside tokio, smol and Go: net, exec, time; --core counts core beside Go's algorithm",
         bench::run,
     ),
-    ("nightly", "the deep models, the address sanitizer, strace", nightly::run),
+    (
+        "soak",
+        "--minutes N: 9,000 connections, deadlines, closes and cancelled reads, and a watchdog; more by --help",
+        soak::run,
+    ),
+    ("nightly", "the deep models, the address sanitizer, strace, a soak of 10 minutes", nightly::run),
     ("ci", "what belongs to a push, except test; or the named steps of it", ci::run),
 ];
 

@@ -16,9 +16,11 @@ pub fn run(args: &[String]) -> Outcome {
     let mutants = own(&root, &["mutants", "--check", "--deep"])?;
     let strace = own(&root, &["strace"])?;
     let tests = asan(&root)?;
+    let soak = own(&root, &["soak", "--minutes", "10"])?;
     println!("nightly: {loom}");
     println!("nightly: {mutants}");
     println!("nightly: {strace}");
+    println!("nightly: {soak}");
     println!(
         "nightly: {tests} tests under the address sanitizer, {:.0} s in all",
         start.elapsed().as_secs_f64()
