@@ -142,3 +142,13 @@ fn the_list_has_every_group() {
         assert!(told.lines().any(|line| line.split_whitespace().next() == Some(group)), "{told}");
     }
 }
+
+#[test]
+fn a_small_count_keeps_its_digits() {
+    let text = "# machine: any\n# date: today\necho-1000-2w-syscalls\tsyscalls\tours\t0\t2.05\n\
+                echo-1000-2w-syscalls\tfutex\tours\t0\t0.003125\n";
+    let folder = Folder::with("small", "net.tsv", text);
+    assert!(again(&folder.0).status.success());
+    let page = folder.read("net.md");
+    assert!(page.contains("of them futex v | 0.0031 |"), "{page}");
+}

@@ -1,8 +1,9 @@
 //! The rows of the table. A new measurement is a new row.
 
 use super::table::{
-    C1, C16, C64, C1000, C8000, C10000, CHURN, DEEP, Derived, EACH, ECHO, FIRE, Group, HALF_MINUTE, HOUR,
-    How, IDLE, LARGE, LAZY, MEMORY, N, PARKED, PERIODIC, SLEEP, Workload, echo, inside,
+    BLOCK, BLOCKED, C1, C16, C64, C1000, C8000, C10000, CHURN, DEEP, Derived, EACH, ECHO, FIRE, Group,
+    HALF_MINUTE, HOUR, How, IDLE, LARGE, LAZY, MEMORY, N, PARKED, PERIODIC, SLEEP, STALL, Workload, echo,
+    inside,
 };
 
 pub const WORKLOADS: &[Workload] = &[
@@ -20,6 +21,14 @@ pub const WORKLOADS: &[Workload] = &[
         .serving("churn", &[], 0)
         .told(Group::Net, CHURN),
     echo("churn-2w", "the same, two workers", 2, C16).serving("churn", &[], 0).told(Group::Net, CHURN),
+    echo(
+        "blocked-worker",
+        "64 connections, two workers, a task blocks one for a second at a time",
+        2,
+        BLOCKED,
+    )
+    .serving("echo", BLOCK, 0)
+    .told(Group::Net, STALL),
     echo("memory", "10,000 connections, a buffer of 16 KiB each", 1, C10000)
         .serving("memory", &[], 10_000)
         .told(Group::Net, MEMORY),

@@ -92,6 +92,12 @@ pub const CHURN: &[Metric] = &[
     more("rate", "connections/s"),
     less("p99_us", "latency p99, us"),
 ];
+pub const STALL: &[Metric] = &[
+    less("p99_us", "latency p99, us"),
+    less("p999_us", "latency p99.9, us"),
+    less("max_us", "longest, us"),
+    more("rate", "messages/s"),
+];
 pub const MEMORY: &[Metric] = &[
     less("used_bytes", "bytes/connection after an echo"),
     less("idle_bytes", "bytes/connection before the first byte"),
@@ -194,6 +200,9 @@ pub const LARGE: Args = &["--connections", "64", "--size", "4096"];
 pub const DEEP: Args = &["--connections", "64", "--pipeline", "16"];
 pub const HALF_MINUTE: Args = &["--deadline", "30000"];
 pub const HOUR: Args = &["--deadline", "3600000"];
+/// A task that blocks its worker for a second, with a pause of a tenth of it in between.
+pub const BLOCK: Args = &["--block", "1000"];
+pub const BLOCKED: Args = &["--connections", "64", "--secs", "4"];
 pub const LAZY: Args = &["--buf", "lazy"];
 
 pub use super::rows::{DERIVED, WORKLOADS};

@@ -62,6 +62,7 @@ impl<'l> Window<'l> {
             ("p50_us", at(0.5)),
             ("p99_us", at(0.99)),
             ("p999_us", at(0.999)),
+            ("max_us", self.latency.max() as f64 / 1e3),
             ("switches_per_op", spent.switches as f64 / operations),
             ("ops", operations),
         ];

@@ -110,9 +110,23 @@ fn echo<S: Side>(options: &Options) -> Result<(), String> {
     };
     let address: SocketAddr = options.get("addr", SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let runtime = S::runtime(options.get("threads", 1)?).map_err(|error| error.to_string())?;
+    let block = Duration::from_millis(options.get("block", 0)?);
     // The acceptor is a task, not the future of this thread, which is no worker when there are several.
-    let served = S::block_on(&runtime, async move { S::spawn(S::serve(address, mode, announce)).await });
+    let served = S::block_on(&runtime, async move {
+        if !block.is_zero() {
+            S::launch(block_again_and_again::<S>(block));
+        }
+        S::spawn(S::serve(address, mode, announce)).await
+    });
     served.map_err(|error| format!("{address}: {error}"))
+}
+
+/// A bad task: it holds its worker for so long, and after a short pause whichever has it then.
+async fn block_again_and_again<S: Side>(block: Duration) {
+    loop {
+        S::sleep(Duration::from_millis(100)).await;
+        std::thread::sleep(block);
+    }
 }
 
 /// Whoever started us waits for this line; without it he gives up, so a closed output needs no word of ours.
