@@ -62,7 +62,7 @@ impl Turn {
         let until = tick.map_or(FOREVER, |tick| tick.clamp(1, FOREVER - 1));
         // alone: the fence below publishes it
         self.until.swap(until, Ordering::Relaxed);
-        fence(Ordering::SeqCst); // pair: turn::needs_break, turn::is_held_by
+        fence(Ordering::SeqCst); // pair: turn::needs_break, turn::is_blocked
     }
 
     /// The holder is back from the kernel.
@@ -78,11 +78,12 @@ impl Turn {
         self.until.load(Ordering::Relaxed) > tick
     }
 
-    /// Asked by who has cleared the idle bit of worker `who`: true if it holds the turn, so that a break wakes it. If
-    /// not, it either sleeps elsewhere, or will see after [`Turn::block_until`] that its bit is gone.
-    pub fn is_held_by(&self, who: usize) -> bool {
+    /// Asked by who has cleared the idle bit of worker `who`: true if it blocks in its turn, so that a break wakes it. If
+    /// not, it either sleeps elsewhere, or will see after [`Turn::block_until`] that its bit is gone; one that polls
+    /// without blocking is awake and looks.
+    pub fn is_blocked(&self, who: usize) -> bool {
         fence(Ordering::SeqCst); // pair: turn::block_until
-        // alone: the fence made it fresh enough
-        self.holder.load(Ordering::Relaxed) == who + 1
+        // alone: the fence made both fresh enough
+        self.holder.load(Ordering::Relaxed) == who + 1 && self.until.load(Ordering::Relaxed) != NOBODY
     }
 }

@@ -14,15 +14,20 @@ fn one_at_a_time() {
 
 /// Worker 0 is somebody, nobody is not worker 0.
 #[test]
-fn the_holder_is_known() {
+fn who_blocks_is_known() {
     let turn = Turn::new();
-    assert!(!turn.is_held_by(0) && !turn.is_held_by(1));
+    let blocked = || [0, 1].map(|who| turn.is_blocked(who));
+    assert_eq!(blocked(), [false; 2]);
     assert!(turn.take(0));
-    assert!(turn.is_held_by(0) && !turn.is_held_by(1));
+    assert_eq!(blocked(), [false; 2], "it polls and does not block");
+    turn.block_until(Some(0));
+    assert_eq!(blocked(), [true, false]);
+    turn.unblock();
+    assert_eq!(blocked(), [false; 2], "it is back");
     turn.release();
-    assert!(!turn.is_held_by(0));
     assert!(turn.take(1));
-    assert!(turn.is_held_by(1) && !turn.is_held_by(0));
+    turn.block_until(None);
+    assert_eq!(blocked(), [false, true]);
 }
 
 #[test]

@@ -17,6 +17,8 @@ mod runtime;
 mod sched;
 pub mod signal;
 #[doc(hidden)]
+pub mod spin;
+#[doc(hidden)]
 pub mod sys;
 mod sysmon;
 pub mod task;

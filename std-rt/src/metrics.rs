@@ -41,9 +41,9 @@ pub struct Metrics {
     pub steals: usize,
     /// Times that a worker went to sleep while another one polled.
     pub parks: usize,
-    /// Short polls before a sleep that found something. No worker polls so yet: 0.
+    /// Times that a worker kept looking for a little while before it would sleep, and found something.
     pub spin_hits: usize,
-    /// Short polls before a sleep that found nothing; 0 as well.
+    /// Times that it found nothing, and slept.
     pub spin_misses: usize,
     /// Turns in which a task held its worker for longer than [`Builder::stuck_after`](crate::Builder::stuck_after).
     pub stuck_tasks: usize,
@@ -70,8 +70,8 @@ impl Metrics {
             timers_fired: counts.timers_fired.get(),
             steals: tasks.steals.get(),
             parks: tasks.parks.get(),
-            spin_hits: 0,
-            spin_misses: 0,
+            spin_hits: tasks.spin_hits.get(),
+            spin_misses: tasks.spin_misses.get(),
             stuck_tasks: tasks.stuck.get(),
         }
     }
@@ -88,7 +88,8 @@ impl fmt::Display for Metrics {
             f,
             "timers {timers} ({timers_armed} armed, {timers_rearmed} re-armed, {timers_fired} fired), "
         )?;
-        let Self { waiters, tasks, steals, parks, stuck_tasks, .. } = self;
-        write!(f, "tasks {tasks} ({waiters} waiting), steals {steals}, parks {parks}, stuck {stuck_tasks}")
+        let Self { waiters, tasks, steals, parks, spin_hits, spin_misses, stuck_tasks, .. } = self;
+        write!(f, "tasks {tasks} ({waiters} waiting), steals {steals}, parks {parks}, ")?;
+        write!(f, "spins {spin_hits} hit and {spin_misses} missed, stuck {stuck_tasks}")
     }
 }

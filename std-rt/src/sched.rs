@@ -54,6 +54,10 @@ pub struct Counts {
     pub steals: Counter,
     /// Times that a worker went to sleep without the poller.
     pub parks: Counter,
+    /// Short polls before a sleep that found something.
+    pub spin_hits: Counter,
+    /// Short polls before a sleep that found nothing.
+    pub spin_misses: Counter,
     /// Tasks that have held their worker for longer than they should.
     pub stuck: Counter,
 }
@@ -235,7 +239,7 @@ impl Sched {
 
     /// Wakes a worker whose idle bit the caller has cleared, wherever it sleeps.
     fn wake(&self, worker: usize) {
-        if self.netpoll.turn().is_held_by(worker) {
+        if self.netpoll.turn().is_blocked(worker) {
             self.netpoll.wake();
         } else if let Some(thread) = &*lock(&self.workers[worker].thread) {
             thread.unpark();
@@ -244,7 +248,7 @@ impl Sched {
 
     /// Ends the poll of a worker that is to look at what it was told to stop for, which the caller has set.
     pub fn break_poll_of(&self, worker: usize) {
-        if self.netpoll.turn().is_held_by(worker) {
+        if self.netpoll.turn().is_blocked(worker) {
             self.netpoll.wake();
         }
     }

@@ -15,6 +15,7 @@ use netpoll_core::waiters::BreakFlag;
 use crate::budget;
 use crate::netpoll::{Netpoll, Scratch};
 use crate::sched::{Entered, Home, Remote, Report, Runnable, Sched};
+use crate::spin::Spin;
 use crate::task::Locals;
 
 /// Every so many tasks the global queue comes first, so that a busy ring cannot starve it (Go's 61).
@@ -23,6 +24,9 @@ const GLOBAL_INTERVAL: u32 = 61;
 /// So many tasks out of the slot in a row, then the ring has its turn: two tasks that wake each other do not keep the
 /// rest waiting.
 const NEXT_IN_A_ROW: u32 = 3;
+
+/// Pauses of the processor between two looks at the queues, while somebody else polls: a microsecond or less.
+const PAUSES: u32 = 16;
 
 thread_local! {
     /// The worker that this thread is.
@@ -41,6 +45,7 @@ pub struct Worker {
     pace: Pace,
     next_in_a_row: Cell<u32>,
     random: Cell<u32>,
+    spin: Cell<Spin>,
     /// The tasks that stay on this thread, once there is one.
     locals: OnceCell<Arc<Locals>>,
 }
@@ -54,6 +59,10 @@ pub struct Pace {
     pub events_per_poll: usize,
     /// Operations on descriptors that a task makes in one turn, at most.
     pub budget: u64,
+    /// Nanoseconds that a worker keeps looking before it sleeps, at most.
+    pub spin: u64,
+    /// Workers that may be awake while one of them only looks: the others need a processor too.
+    pub crowd: usize,
 }
 
 impl Worker {
@@ -68,6 +77,7 @@ impl Worker {
             pace,
             next_in_a_row: Cell::new(0),
             random: Cell::new(0x9e37_79b9 ^ (index as u32 + 1)),
+            spin: Cell::new(Spin::new(pace.spin)),
             locals: OnceCell::new(),
         }
     }
@@ -169,13 +179,63 @@ impl Worker {
             if task.is_some() {
                 return task;
             }
-            if let Some(until) = self.lie_down(stop) {
-                let mut scratch = self.scratch();
-                let woken = self.netpoll().netpoll(until, &mut scratch);
-                self.end_poll(scratch, woken);
+            let began = self.netpoll().now();
+            if self.keeps_looking(began, stop) {
+                continue;
             }
+            let (ended, ready) = match self.lie_down(stop) {
+                Some(until) => self.poll(until),
+                None => (self.netpoll().now(), 0),
+            };
             self.get_up();
+            self.with_spin(|spin| spin.slept(ended.saturating_sub(began), ready));
         }
+    }
+
+    /// Before it sleeps it looks again and again for a little while, if of late waits have been short; true if there is
+    /// something now. Nothing is announced yet, so who puts work meanwhile wakes nobody: it is seen here, or in the second
+    /// look of [`Worker::lie_down`].
+    fn keeps_looking(&self, began: u64, stop: Option<&BreakFlag>) -> bool {
+        let Some(patience) = self.spin.get().patience() else { return false };
+        if self.sched.workers() - self.sched.idle().sleepers() > self.pace.crowd {
+            return false;
+        }
+        self.report().rest();
+        loop {
+            let (now, ready) = match self.turn().take(self.index) {
+                true => self.poll(Some(0)),
+                // Another one polls; what it finds comes by the queues, which others must reach as well.
+                false => {
+                    (0..PAUSES).for_each(|_| std::hint::spin_loop());
+                    (self.netpoll().now(), 0)
+                }
+            };
+            if self.is_to_stop(stop) || self.sched.has_work() {
+                self.sched.counts().spin_hits.inc();
+                self.with_spin(|spin| spin.hit(ready));
+                return true;
+            }
+            if now.saturating_sub(began) >= patience {
+                self.sched.counts().spin_misses.inc();
+                self.with_spin(Spin::missed);
+                return false;
+            }
+        }
+    }
+
+    fn with_spin(&self, told: impl FnOnce(&mut Spin)) {
+        let mut spin = self.spin.get();
+        told(&mut spin);
+        self.spin.set(spin);
+    }
+
+    /// Polls in its turn, gives that back and hands over what came of it; says when that was and how many tasks it was.
+    fn poll(&self, until: Option<u64>) -> (u64, usize) {
+        let mut scratch = self.scratch();
+        let woken = self.netpoll().netpoll(until, &mut scratch);
+        let came = (scratch.polled_at(), scratch.len());
+        self.end_poll(scratch, woken);
+        came
     }
 
     #[inline]
@@ -270,9 +330,7 @@ impl Worker {
         self.poll_in.set(self.pace.event_interval);
         self.sched.refill(&self.mine);
         if self.turn().take(self.index) {
-            let mut scratch = self.scratch();
-            let woken = self.netpoll().netpoll(Some(0), &mut scratch);
-            self.end_poll(scratch, woken);
+            self.poll(Some(0));
         }
     }
 

@@ -17,6 +17,7 @@ pub const MODELS: &[Model] = &[
     green("m12_insert_against_block_without_end", 2, None, insert_against_block_without_end),
     green("m12_insert_against_next_holder", 3, Some(3), insert_against_next_holder),
     green("m15_told_to_stop_against_block", 2, None, told_to_stop_against_block),
+    green("m15_told_to_stop_against_looking", 2, None, told_to_stop_against_looking),
     green("m16_release_against_announce", 2, None, release_against_announce),
     green("m16_each_worker_polls_once", 3, Some(3), each_worker_polls_once),
     green("m16_put_against_block", 2, None, put_against_block),
@@ -132,7 +133,7 @@ impl Driver {
     fn put(&self, task: usize) {
         assert_eq!(self.queue.put(task), Ok(()));
         match self.idle.take_sleeper() {
-            Some(worker) if self.turn.is_held_by(worker) => self.kernel.notify(),
+            Some(worker) if self.turn.is_blocked(worker) => self.kernel.notify(),
             Some(worker) => self.parker[worker].notify(),
             None => {}
         }
@@ -179,7 +180,7 @@ fn insert_against_next_holder() {
 fn told_to_stop_against_block() {
     let tell = |driver: &Driver| {
         driver.stop.set();
-        if driver.turn.is_held_by(0) {
+        if driver.turn.is_blocked(0) {
             driver.kernel.notify();
         }
     };
@@ -191,6 +192,28 @@ fn told_to_stop_against_block() {
         }
     };
     race(&Driver::new(), tell, block);
+}
+
+/// As above for one that polls once without blocking before: then no break is sent, and it sees what it is told before it
+/// sleeps.
+fn told_to_stop_against_looking() {
+    let tell = |driver: &Driver| {
+        driver.stop.set();
+        if driver.turn.is_blocked(0) {
+            driver.kernel.notify();
+        }
+    };
+    let look_then_block = |driver: &Driver| {
+        assert!(driver.turn.take(0));
+        driver.turn.unblock();
+        driver.turn.release();
+        assert!(driver.turn.take(0));
+        driver.turn.block_until(None);
+        if !driver.stop.is_set() {
+            driver.kernel.wait();
+        }
+    };
+    race(&Driver::new(), tell, look_then_block);
 }
 
 /// The poller goes away to run tasks while another worker goes to sleep: somebody polls.

@@ -39,6 +39,7 @@ pub struct Scratch {
     /// How many tasks the caller has room for.
     room: usize,
     list: GList<READY>,
+    polled_at: u64,
 }
 
 impl Default for Scratch {
@@ -50,7 +51,7 @@ impl Default for Scratch {
 impl Scratch {
     /// Room for one poll.
     pub fn new() -> Self {
-        Self { events: Events::with_capacity(EVENTS), room: EVENTS, list: GList::new() }
+        Self { events: Events::with_capacity(EVENTS), room: EVENTS, list: GList::new(), polled_at: 0 }
     }
 
     /// At most `n` events in the next poll (1 to 256): as many tasks as there is room for in the caller's queue. Timers
@@ -63,6 +64,11 @@ impl Scratch {
     /// The tasks that the last poll made ready, in the order of their events.
     pub fn drain(&mut self) -> impl Iterator<Item = Waker> {
         self.list.drain()
+    }
+
+    /// When the last poll came back from the kernel, in nanoseconds since the poller was made.
+    pub fn polled_at(&self) -> u64 {
+        self.polled_at
     }
 
     /// How many tasks the last poll made ready.
@@ -97,6 +103,7 @@ impl Netpoll {
         }
         let now = self.now();
         self.set_clock(now);
+        scratch.polled_at = now;
         let woken = self.deliver(scratch) + self.fire(scratch, now);
         if timeout.is_some_and(|timeout| timeout > 0)
             && scratch.events.is_empty()

@@ -17,6 +17,9 @@ use crate::{sys, task};
 /// The most events that one poll takes.
 const MAX_EVENTS: usize = 256;
 
+/// About what it takes to sleep and be woken: an idle virtual CPU needs 35 us for it.
+const SPIN: Duration = Duration::from_micros(50);
+
 /// The most threads that the `blocking` crate takes.
 const MAX_BLOCKING: usize = 10_000;
 
@@ -34,6 +37,7 @@ pub struct Builder {
     stuck_after: Duration,
     on_stuck: OnStuck,
     timer_slack: Duration,
+    spin_before_park: Option<Duration>,
     dump_on_quit: bool,
 }
 
@@ -57,6 +61,7 @@ impl Builder {
             stuck_after: Duration::from_secs(1),
             on_stuck: OnStuck::default(),
             timer_slack: Duration::from_micros(50),
+            spin_before_park: None,
             dump_on_quit: false,
         }
     }
@@ -143,6 +148,17 @@ impl Builder {
         self
     }
 
+    /// For how long at most a worker with nothing to do keeps looking before it sleeps, which spares who is asked again
+    /// soon the time to wake up; zero is never. By default 50 us, and never if the process may use only one CPU.
+    ///
+    /// It does so only while its last waits were short, gives up at the first that is not, and not while the other workers
+    /// need the CPUs. Set it yourself where the process is tied to one CPU and those whom it serves run on others.
+    /// [`Metrics::spin_hits`](crate::Metrics::spin_hits) and `spin_misses` say how often it was worth it.
+    pub fn spin_before_park(mut self, limit: Duration) -> Self {
+        self.spin_before_park = Some(limit);
+        self
+    }
+
     /// Whether `SIGQUIT` (Ctrl-\ on a terminal) makes the runtime write its [`Dump`](crate::dump::Dump) to the standard
     /// error output instead of ending the process; off by default. It takes a thread of its own, and works when all
     /// workers are stuck. After the runtime's end the signal does nothing, see [`signal`](crate::signal).
@@ -158,10 +174,8 @@ impl Builder {
     /// `InvalidInput` for a setting out of its range, which the message names; what the kernel says when it has no
     /// descriptors or threads left, with nothing left running.
     pub fn build(self) -> io::Result<Runtime> {
-        let workers = match self.workers {
-            Some(n) => n,
-            None => thread::available_parallelism().map_or(1, |n| n.get().min(MAX_WORKERS)),
-        };
+        let cpus = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let workers = self.workers.unwrap_or(cpus.min(MAX_WORKERS));
         self.check(workers)?;
         if let Some(threads) = self.max_blocking_threads.and_then(NonZeroUsize::new) {
             blocking::set_max_blocking_threads(threads);
@@ -174,6 +188,8 @@ impl Builder {
                 event_interval: self.event_interval,
                 events_per_poll: self.events_per_poll,
                 budget: task::turn(self.budget),
+                spin: self.spin(cpus),
+                crowd: (cpus - 1).max(1),
             },
             seat: Seat::new(workers == 1),
             quit: None,
@@ -181,6 +197,16 @@ impl Builder {
         // If a thread cannot be started, dropping the runtime ends those that were.
         self.start_threads(&mut runtime, workers)?;
         Ok(runtime)
+    }
+
+    /// Nanoseconds that a worker looks.
+    fn spin(&self, cpus: usize) -> u64 {
+        let limit = match self.spin_before_park {
+            Some(limit) => limit,
+            None if cpus > 1 => SPIN,
+            None => Duration::ZERO,
+        };
+        u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)
     }
 
     fn check(&self, workers: usize) -> io::Result<()> {

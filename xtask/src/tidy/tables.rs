@@ -21,7 +21,7 @@ pub const CORE: Tower = Tower {
 pub const STD_RT: Tower = Tower {
     src: "std-rt/src/",
     floors: &[
-        "sys timer budget apart",
+        "sys timer spin budget apart",
         "error",
         "netpoll",
         "fd sched",

@@ -11,14 +11,22 @@ use netpoll_rt::{Runtime, time};
 
 use crate::work::{Form, Mode, READ_BUFFER, Side};
 
+/// The runtime's own default where it may use several processors.
+const SPIN: Duration = Duration::from_micros(50);
+
 pub struct Ours;
 
 impl Side for Ours {
     type Runtime = Runtime;
 
-    /// With 1 worker it has no thread of its own.
+    /// With 1 worker it has no thread of its own, and is tied to a processor while whom it serves runs on another: the
+    /// runtime cannot see that and must be told.
     fn runtime(threads: usize) -> io::Result<Runtime> {
-        Runtime::builder().workers(threads).build()
+        let builder = Runtime::builder().workers(threads);
+        match threads {
+            1 => builder.spin_before_park(SPIN).build(),
+            _ => builder.build(),
+        }
     }
 
     fn block_on<F: Future>(runtime: &Runtime, future: F) -> F::Output {
