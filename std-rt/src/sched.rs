@@ -10,6 +10,7 @@ mod home;
 mod origin;
 mod remote;
 mod report;
+mod stuck;
 mod tasks;
 mod word;
 
@@ -32,6 +33,7 @@ pub use origin::{NameGuard, Named, Origin};
 use remote::RING;
 pub use remote::Remote;
 pub use report::Report;
+pub use stuck::Passage;
 pub use tasks::quietly;
 
 /// Words of 64 (32) workers each.

@@ -1,6 +1,6 @@
 //! The backstop: polls when no worker has for 10 ms, so that a task that holds its worker does not keep the network
-//! from the others (Go's `sysmon`); nor the task that it made ready last, nor those in its queue. And it tells of such
-//! tasks.
+//! from the others (Go's `sysmon`); nor the task that it made ready last, nor those in its queue, which go to the others.
+//! And it tells of such tasks.
 
 mod stuck;
 
@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::netpoll::Scratch;
-use crate::sched::Home;
+use crate::sched::{Home, Passage};
 use crate::worker;
 use stuck::Watch;
 pub use stuck::{OnStuck, StuckTask};
@@ -26,7 +26,7 @@ pub fn run(sched: &Arc<Home>, stuck_after: Duration, on_stuck: OnStuck) {
     let _entered = sched.enter();
     sched.set_sysmon(thread::current());
     let netpoll = sched.netpoll();
-    let mut scratch = Scratch::new();
+    let (mut scratch, passage) = (Scratch::new(), Passage::new());
     let mut watch = Watch::new(sched, stuck_after, on_stuck);
     let mut polls = netpoll.counts().polls.get();
     while !sched.is_closed() {
@@ -36,10 +36,13 @@ pub fn run(sched: &Arc<Home>, stuck_after: Duration, on_stuck: OnStuck) {
         } else {
             thread::park_timeout(INTERVAL);
         }
-        watch.look(sched);
+        let held = watch.look(sched);
         if sched.workers() == 1 {
             // Its thread has nobody to give anything to.
             continue;
+        }
+        for worker in held {
+            sched.rescue(worker, &passage);
         }
         if sched.has_next() || sched.has_work() {
             // In the slot or the ring of a worker that is perhaps busy with something else: nobody was woken for it.
