@@ -3,11 +3,11 @@
 mod common;
 
 use std::io::{Read, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use common::*;
+use netpoll_core::counter::Counter;
 use netpoll_rt::net::TcpStream;
 use netpoll_rt::time::sleep;
 use netpoll_rt::{spawn, spawn_blocking, yield_now};
@@ -124,12 +124,12 @@ fn a_bad_task_delays_no_connection_of_two_workers() {
 #[test]
 fn what_waits_behind_a_stuck_task_is_run_by_others_however_busy() {
     on(&[2, 4], async || {
-        let stop = Arc::new(AtomicBool::new(false));
+        let stop = Arc::new(Counter::new());
         let busy: Vec<_> = (0..100)
             .map(|_| {
                 let stop = stop.clone();
                 spawn(async move {
-                    while !stop.load(Ordering::Relaxed) {
+                    while stop.get() == 0 {
                         yield_now().await;
                     }
                 })
@@ -146,7 +146,7 @@ fn what_waits_behind_a_stuck_task_is_run_by_others_however_busy() {
             }
         });
         stuck.await.unwrap();
-        stop.store(true, Ordering::Relaxed);
+        stop.inc();
         for task in busy {
             task.await.unwrap();
         }
