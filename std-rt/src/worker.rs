@@ -249,8 +249,13 @@ impl Worker {
         self.global_in_turn()
             .or_else(|| self.next())
             .or_else(|| self.mine.get_local())
-            .or_else(|| self.sched.get_share(&self.mine))
-            .or_else(|| self.steal())
+            .or_else(|| self.look_elsewhere())
+    }
+
+    /// What nobody has yet, and what others have.
+    #[cold]
+    fn look_elsewhere(&self) -> Option<Runnable> {
+        self.sched.get_share(&self.mine).or_else(|| self.steal())
     }
 
     /// Every now and then the kernel is asked without waiting, and the global queue comes first.
@@ -266,7 +271,7 @@ impl Worker {
     }
 
     /// The task that was made ready last, unless that has had its share.
-    #[inline]
+    #[inline(always)]
     fn next(&self) -> Option<Runnable> {
         let n = self.next_in_a_row.get();
         if n == NEXT_IN_A_ROW {
