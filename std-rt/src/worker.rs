@@ -183,12 +183,12 @@ impl Worker {
             if self.keeps_looking(began, stop) {
                 continue;
             }
-            let (ended, ready) = match self.lie_down(stop) {
-                Some(until) => self.poll(until),
-                None => (self.netpoll().now(), 0),
-            };
+            // Who sleeps on its token is woken for a share of what others have too much of: no wait that looking would end.
+            if let Some(until) = self.lie_down(stop) {
+                let (ended, ready) = self.poll(until);
+                self.with_spin(|spin| spin.slept(ended.saturating_sub(began), ready));
+            }
             self.get_up();
-            self.with_spin(|spin| spin.slept(ended.saturating_sub(began), ready));
         }
     }
 
