@@ -121,11 +121,15 @@ pub fn verdict(ended: &Ended) {
 pub fn table(ended: &Ended, metrics: &Metrics) {
     println!();
     let row = |name: &str, value: &str| println!("{name:<44} {value:>20}");
-    for (name, n) in
-        ended.figures.iter().filter(|(name, _)| !name.contains("KiB") && name != "connections now")
-    {
-        let both = figure(&ended.own, name);
-        row(name, &grouped(n + both));
+    let shown = |name: &str| !name.contains("KiB") && name != "connections now";
+    for (name, _) in ended.figures.iter().filter(|(name, _)| shown(name)) {
+        let both = ended.of(name);
+        match name.as_str() {
+            "their microseconds" => {
+                row("microseconds of a look", &grouped(both / ended.of("looks of the watchdog").max(1)));
+            }
+            _ => row(name, &grouped(both)),
+        }
     }
     for (whose, [early, late]) in ended.memories() {
         let value = format!("{} -> {} ({:+.1} %)", grouped(early), grouped(late), 100.0 * moved(early, late));

@@ -19,8 +19,9 @@ pub struct Tally {
     pub cancelled: Counter,
     /// Deadlines that ended a read.
     pub expired: Counter,
-    /// Looks of the watchdog, parked directions that it compared, wake-ups that it found lost.
+    /// Looks of the watchdog, how long they took together, parked directions that it compared, wake-ups that it found lost.
     pub looks: Counter,
+    pub look_us: Counter,
     pub compared: Counter,
     pub lost: Counter,
 }
@@ -40,6 +41,7 @@ impl Tally {
             ("reads cancelled", &self.cancelled),
             ("deadlines expired", &self.expired),
             ("looks of the watchdog", &self.looks),
+            ("their microseconds", &self.look_us),
             ("parked directions compared", &self.compared),
             ("wake-ups lost", &self.lost),
         ];

@@ -35,8 +35,10 @@ pub struct Watchdog {
 impl Watchdog {
     /// Looks once; a wake-up that is lost is described.
     pub fn look(&mut self, handle: &Handle, tally: &Tally) -> Result<(), String> {
+        let began = Instant::now();
         let dump = handle.dump();
         let now = Instant::now();
+        tally.look_us.add((now - began).as_micros() as usize);
         let mut before = std::mem::take(&mut self.suspects);
         tally.looks.inc();
         for descriptor in &dump.descriptors {
