@@ -10,6 +10,9 @@
 //! that it judged due, so a deadline that was moved meanwhile stays. Since [`Deadline::get`] is what a waiter
 //! looks at, no separate "expired" bit can outlive a newer deadline, and Go's `rseq`, `wseq` are not needed.
 //!
+//! A tick that only moves later ([`Deadline::postpone`]) is moved by a compare-exchange too, so a firing that judged
+//! the old one due finds that it was, and judges again.
+//!
 //! A tick is opaque: nanoseconds on a 64-bit host, a wrapping system tick on a microcontroller. Two ticks are
 //! compared by their wrapped difference, so deadlines may lie up to half the range ahead.
 
@@ -110,6 +113,17 @@ impl Deadline {
         self.word.load(Ordering::Relaxed) == EXPIRED // pair: deadline::set, deadline::expire
     }
 
+    /// Moves a tick to `at`, which is not before it; false, and nothing done, if anything else is in force. No fence
+    /// follows; [`poll_deadline`](crate::poll_deadline) says why.
+    #[inline]
+    pub(crate) fn postpone(&self, at: usize) -> bool {
+        // alone: a first guess; the compare-exchange below decides
+        let old = self.word.load(Ordering::Relaxed);
+        let later = old > EXPIRED && !before(at, old);
+        // pair: deadline::expire
+        later && self.word.compare_exchange(old, at, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
     /// Puts another deadline in force. The caller's fence follows.
     #[inline]
     pub(crate) fn set(&self, when: When) {
@@ -118,7 +132,7 @@ impl Deadline {
 
     /// Turns the deadline `found` to expired, unless another is in force by now (INV-6).
     pub(crate) fn expire(&self, found: When) -> bool {
-        // pair: deadline::get, deadline::is_expired
+        // pair: deadline::get, deadline::is_expired, deadline::postpone
         let swapped =
             self.word.compare_exchange(found.to_word(), EXPIRED, Ordering::Relaxed, Ordering::Relaxed);
         swapped.is_ok()

@@ -54,8 +54,8 @@
 //!
 //! # Reading order
 //!
-//! [`sema`], [`poll_desc`], [`poll_cache`]; then [`poll_info`], [`deadline`], [`waiters`], [`fd_mutex`], [`drained`]; the
-//! scheduler's words [`task`], [`runq`], [`idle`], [`turn`], [`inbox`] stand by themselves.
+//! [`sema`], [`poll_desc`], [`poll_deadline`], [`poll_cache`]; then [`poll_info`], [`deadline`], [`waiters`], [`fd_mutex`],
+//! [`drained`]; the scheduler's words [`task`], [`runq`], [`idle`], [`turn`], [`inbox`] stand by themselves.
 //!
 //! # Concordance with Go 1.27
 //!
@@ -94,6 +94,7 @@ pub mod glist;
 pub mod idle;
 pub mod inbox;
 pub mod poll_cache;
+pub mod poll_deadline;
 pub mod poll_desc;
 pub mod poll_info;
 pub mod poll_key;

@@ -82,8 +82,8 @@ pub enum Delivered {
 }
 
 /// What a walk over the wanted sides did; `stale`: one was of another generation by the time of its compare-exchange.
-struct Unblocked {
-    woken: usize,
+pub(crate) struct Unblocked {
+    pub(crate) woken: usize,
     stale: bool,
 }
 
@@ -91,13 +91,13 @@ struct Unblocked {
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct PollDesc<const BITS: u32 = FDSEQ_BITS> {
-    info: AtomicInfo<BITS>,
+    pub(crate) info: AtomicInfo<BITS>,
     since_read: Gauge,
     rg: Sema<BITS>,
-    rd: Deadline,
-    wd: Deadline,
+    pub(crate) rd: Deadline,
+    pub(crate) wd: Deadline,
     wg: Sema<BITS>,
-    armed: Deadline,
+    pub(crate) armed: Deadline,
     pub(crate) link: AtomicUsize,
     number: Gauge,
     since_write: Gauge,
@@ -218,7 +218,7 @@ impl<const BITS: u32> PollDesc<BITS> {
         // The word says WAIT. A closer, a setter or a firing that published
         // 1. before our look below: we see it and do not park;
         // 2. after it: its fence comes after ours, so it finds WAIT (or PARKED) and takes it back.
-        fence(Ordering::SeqCst); // pair: poll_desc::evict, poll_desc::set_deadline, poll_desc::expire
+        fence(Ordering::SeqCst); // pair: poll_desc::evict, poll_deadline::set_deadline, poll_deadline::expire
         if let Err(err) = self.check_err(mode) {
             armed.abort();
             return (Wait::Failed(err), None);
@@ -255,81 +255,6 @@ impl<const BITS: u32> PollDesc<BITS> {
         }
     }
 
-    /// Puts a deadline in force; it stays until the next. `Expired` fires at once: the wakers go into the list, and
-    /// the first value is their number. The second value is the tick for which the caller must now arm the
-    /// descriptor's timer with [`PollDesc::arm_timer`]; moving a deadline later needs no timer.
-    ///
-    /// Fails only with [`PollErr::Closing`], having armed nothing.
-    ///
-    /// # Panics
-    ///
-    /// If the list has room for fewer than two wakers.
-    pub fn set_deadline<const N: usize>(
-        &self,
-        modes: Modes,
-        when: When,
-        list: &mut GList<N>,
-    ) -> Result<(usize, Option<usize>), PollErr> {
-        let info = self.info.get();
-        if info.closing() {
-            return Err(PollErr::Closing);
-        }
-        if modes.read {
-            self.rd.set(when);
-        }
-        if modes.write {
-            self.wd.set(when);
-        }
-        // One fence for two looks: at rg and wg if the deadline has passed, at `armed` if it is to come.
-        fence(Ordering::SeqCst); // pair: poll_desc::park, poll_desc::expire
-        match when {
-            When::Never => Ok((0, None)),
-            When::Expired => Ok((self.unblock(modes, info.fdseq(), false, list).woken, None)),
-            When::At(at) => Ok((0, self.armed.get().is_after(at).then_some(at))),
-        }
-    }
-
-    /// The caller holds the timer wheel's lock and is about to put the descriptor's entry at `at`: true if it
-    /// should, false if the entry is due earlier already or the descriptor is closing.
-    pub fn arm_timer(&self, at: usize) -> bool {
-        let wanted = !self.info.get().closing() && self.armed.get().is_after(at);
-        if wanted {
-            self.armed.set(When::At(at));
-        }
-        wanted
-    }
-
-    /// The descriptor's timer has fired: the deadlines that are due at `now` expire and their wakers go into the
-    /// list; the first value is their number. The second is the tick to which the caller, still under the wheel's
-    /// lock, puts the entry back: a deadline that was moved later costs a store when it is moved, and one early
-    /// firing.
-    ///
-    /// # Panics
-    ///
-    /// If the list has room for fewer than two wakers.
-    pub fn expire<const N: usize>(&self, now: usize, list: &mut GList<N>) -> (usize, Option<usize>) {
-        let fdseq = self.info.get().fdseq();
-        let (read, write, next) = loop {
-            let (read, write) = (self.rd.get(), self.wd.get());
-            let next = read.pending(now).earlier(write.pending(now));
-            self.armed.set(next);
-            // A setter that moves a deadline earlier
-            // 1. before our second look: we see it and go round;
-            // 2. after it: its fence comes after ours, so it reads `next` from `armed` and edits the wheel itself.
-            fence(Ordering::SeqCst); // pair: poll_desc::set_deadline
-            if (self.rd.get(), self.wd.get()) == (read, write) {
-                break (read, write, next);
-            }
-        };
-        let expired = Modes {
-            read: read.is_due(now) && self.rd.expire(read),
-            write: write.is_due(now) && self.wd.expire(write),
-        };
-        fence(Ordering::SeqCst); // pair: poll_desc::park
-        let woken = self.unblock(expired, fdseq, false, list).woken;
-        (woken, if let When::At(at) = next { Some(at) } else { None })
-    }
-
     /// Publishes that the descriptor is being closed and unblocks both sides (Go's `pollUnblock`): the wakers go
     /// into the list, their number is returned. Harmless when repeated.
     ///
@@ -359,7 +284,7 @@ impl<const BITS: u32> PollDesc<BITS> {
 
     /// Unblocks the named sides of generation `fdseq`.
     #[inline]
-    fn unblock<const N: usize>(
+    pub(crate) fn unblock<const N: usize>(
         &self,
         modes: Modes,
         fdseq: u32,

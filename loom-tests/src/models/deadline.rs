@@ -26,11 +26,16 @@ pub const MODELS: &[Model] = &[
     green("m09_firing_then_reset_then_event", 2, Some(4), firing_reset_event),
     green("m09_reader_resets_against_firing_then_event", 2, Some(4), reader_resets),
     green("m09_firing_against_reset_then_event", 3, Some(3), firing_against_reset_and_event),
+    green("m11_close_against_firing", 2, None, close_against_firing),
+    green("m11_clear_against_firing", 2, None, clear_against_firing),
     green("m19_earlier_write_against_firing", 2, None, || moved_against_firing(Modes::WRITE, 7)),
     green("m19_earlier_read_against_firing", 2, None, || moved_against_firing(Modes::READ, 3)),
     green("m19_later_read_against_firing", 2, None, || moved_against_firing(Modes::READ, 8)),
     green("m19_cleared_then_set_against_firing", 2, None, cleared_then_set),
     green("m19_two_setters_against_firing", 3, Some(3), two_setters),
+    green("m19_postponed_against_firing", 2, None, || postponed_against_firing(8)),
+    green("m19_postponed_or_set_earlier_against_firing", 2, None, || postponed_against_firing(3)),
+    green("m19_postponed_after_an_earlier_one_against_firing", 3, Some(3), postponed_after_earlier),
     green("m19_close_against_setter", 2, None, close_against_setter),
 ];
 
@@ -177,6 +182,13 @@ impl Timed {
         }
     }
 
+    /// As the runtime does where the new deadline is not over.
+    fn postpone(&self, modes: Modes, at: usize) {
+        if !self.desc.postpone(modes, at) {
+            self.set(modes, When::At(at));
+        }
+    }
+
     fn fire(&self) {
         let mut entry = self.wheel.lock().expect("no model panics in the wheel");
         if entry.take_if(|at| *at <= DUE).is_some() {
@@ -218,6 +230,27 @@ fn cleared_then_set() {
     assert!(timed.desc.deadline(Mode::Read) == When::At(6), "model: the firing undid a newer deadline");
 }
 
+/// Nothing orders the setter and the firing if the deadline moves later; if it moves earlier, the fences do.
+fn postponed_against_firing(at: usize) {
+    let timed = Timed::new();
+    race(&timed, move |timed| timed.postpone(Modes::READ, at), Timed::fire);
+    timed.covered();
+    let deadline = timed.desc.deadline(Mode::Read);
+    assert!(matches!(deadline, When::At(tick) if tick == at) || at <= DUE, "model: {deadline:?} after {at}");
+}
+
+/// One setter moves the write deadline from 9 to 6, another, who may see that or not, from there to 7.
+fn postponed_after_earlier() {
+    let timed = Timed::new();
+    race3(
+        &timed,
+        |timed| timed.set(Modes::WRITE, When::At(6)),
+        |timed| timed.postpone(Modes::WRITE, 7),
+        Timed::fire,
+    );
+    timed.covered();
+}
+
 fn two_setters() {
     let timed = Timed::new();
     race3(
@@ -226,6 +259,24 @@ fn two_setters() {
         |timed| timed.set(Modes::WRITE, When::At(6)),
         Timed::fire,
     );
+    timed.covered();
+}
+
+/// The timer fires while the descriptor is closed: no entry is left, and nobody takes the closing for a timeout.
+fn close_against_firing() {
+    let timed = Timed::new();
+    race(&timed, Timed::close, Timed::fire);
+    let entry = *timed.wheel.lock().expect("no model panics in the wheel");
+    assert!(entry.is_none(), "model: a closed descriptor is put back into the wheel");
+    assert!(timed.desc.check_err(Mode::Read) == Err(PollErr::Closing), "model: closing comes before timeout");
+}
+
+/// A deadline that is cleared while it fires has not passed, whoever was first.
+fn clear_against_firing() {
+    let timed = Timed::new();
+    race(&timed, |timed| timed.set(Modes::READ, When::Never), Timed::fire);
+    assert!(timed.desc.deadline(Mode::Read) == When::Never, "model: it fires after it was cleared");
+    assert!(timed.desc.check_err(Mode::Read) == Ok(()), "model: a timeout without a deadline");
     timed.covered();
 }
 

@@ -16,6 +16,7 @@ pub const MODELS: &[Model] = &[
     green("m12_insert_against_block", 2, None, insert_against_block),
     green("m12_insert_against_block_without_end", 2, None, insert_against_block_without_end),
     green("m12_insert_against_next_holder", 3, Some(3), insert_against_next_holder),
+    green("m12_only_the_earliest_insert_sends_a_break", 3, Some(3), only_the_earliest_breaks),
     green("m15_told_to_stop_against_block", 2, None, told_to_stop_against_block),
     green("m15_told_to_stop_against_looking", 2, None, told_to_stop_against_looking),
     green("m16_release_against_announce", 2, None, release_against_announce),
@@ -40,6 +41,8 @@ struct Driver {
     events: Plain<()>,
     /// The wheel has an entry at `EARLY` beside the one at `LATE`; a hint beside the wheel's lock.
     early: Posted,
+    /// The earliest entry of a wheel, under the wheel's lock.
+    wheel: loom::sync::Mutex<usize>,
     /// What a nested `block_on` stops for.
     stop: BreakFlag,
 }
@@ -57,6 +60,7 @@ impl Driver {
             kernel: Notify::new(),
             events: Plain::new(()),
             early: Posted::new(),
+            wheel: loom::sync::Mutex::new(LATE),
             stop: BreakFlag::new(),
         })
     }
@@ -80,6 +84,30 @@ impl Driver {
             return self.block();
         }
         until
+    }
+
+    /// Arms a timer; true if it sends a break, for which it must be the earliest of its wheel.
+    fn insert_at(&self, at: usize) -> bool {
+        let mut earliest = self.wheel.lock().expect("no model panics in the wheel");
+        let first = at < *earliest;
+        *earliest = at.min(*earliest);
+        drop(earliest);
+        first && self.turn.needs_break(at)
+    }
+
+    fn earliest(&self) -> usize {
+        *self.wheel.lock().expect("no model panics in the wheel")
+    }
+
+    /// The holder goes to block, as long as the wheel's entries allow.
+    fn block_for_wheel(&self) -> usize {
+        loop {
+            let until = self.earliest();
+            self.turn.block_until(Some(until));
+            if self.earliest() >= until {
+                return until;
+            }
+        }
     }
 
     /// The turn is free again, and this worker will run tasks for long.
@@ -173,6 +201,16 @@ fn insert_against_next_holder() {
     let block_next = |driver: &Driver| driver.turn.take(1).then(|| driver.block());
     let (sent, (), until) = race3(&driver, Driver::insert, come_back, block_next);
     assert!(sent || until.is_none_or(|until| until <= EARLY), "it sleeps past the new deadline");
+}
+
+/// Two timers are armed, and the later one says nothing if the earlier was there first.
+fn only_the_earliest_breaks() {
+    let driver = Driver::new();
+    assert!(driver.turn.take(0));
+    let (first, second, until) =
+        race3(&driver, |driver| driver.insert_at(3), |driver| driver.insert_at(5), Driver::block_for_wheel);
+    assert!(first || until <= 3, "it sleeps past the earlier deadline");
+    assert!(first || second || until <= 5, "it sleeps past the later one");
 }
 
 /// A worker that is to stop for something other than a task goes to sleep in the kernel: it sees that it is told to, or a

@@ -14,7 +14,7 @@ pub const CORE: Tower = Tower {
         "sync poll_key glist waiters",
         "poll_info sema deadline drained fd_mutex runq idle turn inbox counter task",
         "poll_desc",
-        "poll_cache",
+        "poll_cache poll_deadline",
     ],
 };
 
