@@ -203,6 +203,7 @@ pub(crate) fn not_pollable() -> io::Error {
 }
 
 /// Why a wait was refused, as an error of io.
+#[cold]
 pub(crate) fn refused(why: PollErr) -> io::Error {
     match why {
         PollErr::Closing => closed(),

@@ -65,7 +65,7 @@ impl Metrics {
             breaks_sent: counts.breaks_sent.get(),
             breaks_coalesced: counts.breaks_coalesced.get(),
             stale_events: counts.stale_events.get(),
-            timers_armed: counts.timers_armed.get(),
+            timers_armed: netpoll.timers_armed(),
             timers_rearmed: counts.timers_rearmed.get(),
             timers_fired: counts.timers_fired.get(),
             steals: tasks.steals.get(),

@@ -7,7 +7,9 @@
 //! [`PollDesc::ready`] → `Sema::unblock`; the list goes up.
 
 mod blocks;
+mod clock;
 mod counts;
+mod deadlines;
 pub mod freed;
 pub mod pipes;
 mod polling;
@@ -19,15 +21,13 @@ use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
+use std::task::Context;
 use std::time::{Duration, Instant};
 
-use netpoll_core::counter::Gauge;
-use netpoll_core::deadline::When;
 use netpoll_core::glist::GList;
 use netpoll_core::poll_cache::BLOCK_LEN;
-use netpoll_core::poll_desc::{PollErr, Wait};
-use netpoll_core::poll_key::{Mode, Modes, PollKey};
+use netpoll_core::poll_desc::Wait;
+use netpoll_core::poll_key::{Mode, PollKey};
 use netpoll_core::turn::Turn;
 use netpoll_core::waiters::{BreakFlag, Waiters};
 
@@ -35,11 +35,12 @@ use crate::apart::Apart;
 use crate::sys::Poller;
 use blocks::Cache;
 pub use blocks::{PollDesc, Slot};
+use clock::Clock;
 pub use counts::Counts;
 pub use polling::Scratch;
 use slack::Slack;
-pub use timers::TimerId;
 use timers::Wheels;
+pub use timers::{Here, TimerId};
 pub use watched::Watched;
 
 /// Most descriptors that one `Netpoll` can hold: 1,048,576, the kernel's own default limit for a process.
@@ -57,10 +58,7 @@ pub struct Netpoll {
     wheels: Wheels,
     /// Of the holder of the turn alone.
     slack: Mutex<Slack>,
-    /// Tick 0 of the deadlines.
-    epoch: Instant,
-    /// Milliseconds since then, as they were at the last poll.
-    clock: Gauge,
+    clock: Clock,
     counts: Counts,
     pipes: pipes::Pipes,
 }
@@ -87,6 +85,7 @@ impl Netpoll {
     ///
     /// As [`Netpoll::new`].
     pub fn with(workers: usize, slack: Duration) -> io::Result<Arc<Self>> {
+        let clock = Clock::new();
         let slack = u64::try_from(slack.as_nanos()).unwrap_or(u64::MAX);
         Ok(Arc::new(Self {
             cache: Cache::new(),
@@ -94,10 +93,9 @@ impl Netpoll {
             waiters: Apart(Waiters::new()),
             break_flag: BreakFlag::new(),
             turn: Turn::new(),
-            wheels: Wheels::new(workers),
+            wheels: Wheels::new(workers, clock.now()),
             slack: Mutex::new(Slack::new(slack)),
-            epoch: Instant::now(),
-            clock: Gauge::new(),
+            clock,
             counts: Counts::default(),
             pipes: pipes::Pipes::default(),
         }))
@@ -122,19 +120,14 @@ impl Netpoll {
         CURRENT.replace(netpoll)
     }
 
-    /// Which worker this thread is, whose timer wheel it then uses; gives back which it was. Others are worker 0.
-    pub fn enter_worker(worker: usize) -> usize {
-        timers::enter(worker)
-    }
-
     /// Nanoseconds since the poller was made.
     pub fn now(&self) -> u64 {
-        self.tick(Instant::now())
+        self.clock.now()
     }
 
     /// `at` as nanoseconds since the poller was made: 0 if before, saturating 292 years later.
     pub fn tick(&self, at: Instant) -> u64 {
-        nanoseconds(at.saturating_duration_since(self.epoch)).min(LATEST)
+        self.clock.tick(at)
     }
 
     /// The numbers so far.
@@ -150,11 +143,6 @@ impl Netpoll {
     /// Tasks parked on descriptors.
     pub fn waiters(&self) -> usize {
         self.waiters.0.get()
-    }
-
-    /// Entries in the timer wheel.
-    pub fn timers(&self) -> usize {
-        self.wheels.len()
     }
 
     /// Descriptors in use.
@@ -252,7 +240,7 @@ impl Netpoll {
     /// If the kernel cannot be asked: the task would sleep for ever.
     #[inline(always)]
     pub fn arm(&self, desc: &PollDesc, fd: BorrowedFd<'_>, key: PollKey, mode: Mode) {
-        desc.since(mode).set(self.clock.get());
+        desc.since(mode).set(self.clock.polled());
         if let Err(error) = self.poller.arm(fd, key, mode) {
             panic!("netpoll: a direction cannot be armed: {error}");
         }
@@ -261,65 +249,6 @@ impl Netpoll {
     /// The task gives up a wait; see [`PollDesc::retract`].
     pub fn retract(&self, key: PollKey, mode: Mode) {
         self.desc(key).retract(mode, &self.waiters.0);
-    }
-
-    /// Puts a deadline in force; `None` clears it. One that has passed fires at once.
-    ///
-    /// # Errors
-    ///
-    /// [`PollErr::Closing`], with nothing armed.
-    #[inline]
-    pub fn set_deadline(&self, key: PollKey, modes: Modes, deadline: Option<Instant>) -> Result<(), PollErr> {
-        let when = match deadline.map(|at| self.tick(at)) {
-            None => When::Never,
-            Some(at) if at <= self.now() => When::Expired,
-            Some(at) => When::At(at as usize),
-        };
-        self.put_deadline(key, modes, when)
-    }
-
-    /// Puts a deadline in force that is so far away from now: one look at the clock, where an `Instant` of the caller's
-    /// costs two.
-    ///
-    /// # Errors
-    ///
-    /// [`PollErr::Closing`], with nothing armed.
-    #[inline]
-    pub fn set_deadline_after(&self, key: PollKey, modes: Modes, after: Duration) -> Result<(), PollErr> {
-        let when = match after {
-            Duration::ZERO => When::Expired,
-            after => When::At(self.now().saturating_add(nanoseconds(after)).min(LATEST) as usize),
-        };
-        self.put_deadline(key, modes, when)
-    }
-
-    fn put_deadline(&self, key: PollKey, modes: Modes, when: When) -> Result<(), PollErr> {
-        let mut list = GList::<2>::new();
-        let (woken, arm) = self.desc(key).set_deadline(modes, when, &mut list)?;
-        if let Some(at) = arm {
-            let mut timers = self.wheels.of(key);
-            if self.desc(key).arm_timer(at) {
-                timers.put(key, at as u64);
-                self.counts.timers_armed.inc();
-            }
-            drop(timers);
-            self.break_before(at as u64);
-        }
-        self.hand_up(&mut list, woken);
-        Ok(())
-    }
-
-    /// Arms a timer that wakes a task at `at`, in nanoseconds since the poller was made.
-    pub fn add_timer(&self, at: u64, waker: Waker) -> TimerId {
-        let id = self.wheels.add(at, waker);
-        self.counts.timers_armed.inc();
-        self.break_before(at);
-        id
-    }
-
-    /// Disarms a timer; false if it has fired already.
-    pub fn remove_timer(&self, id: TimerId) -> bool {
-        self.wheels.remove(id)
     }
 
     /// Ends the poll of a thread that would sleep past `at`.
@@ -348,7 +277,7 @@ impl Netpoll {
 
     /// When the next timer is due, in nanoseconds since the poller was made.
     pub fn next_timer(&self) -> Option<u64> {
-        self.wheels.next().map(|(at, _)| at)
+        self.wheels.next()
     }
 
     /// The holder of the turn is about to sleep: publishes when the next timer is due, so that who arms an earlier one
@@ -356,12 +285,11 @@ impl Netpoll {
     pub fn block(&self) -> Option<u64> {
         let mut next = self.wheels.next();
         loop {
-            let due = next.map(|(at, _)| at);
-            self.turn.block_until(due.map(|at| at as usize));
+            self.turn.block_until(next.map(|at| at as usize));
             // Whoever armed an earlier one before it could see what we published is seen here.
             let again = self.wheels.next();
-            if again.map_or(u64::MAX, |(at, _)| at) >= due.unwrap_or(u64::MAX) {
-                return next.map(|(at, crowded)| self.lock_slack().until(at, crowded));
+            if again.unwrap_or(u64::MAX) >= next.unwrap_or(u64::MAX) {
+                return next.map(|at| self.lock_slack().until(at, || self.wheels.is_crowded()));
             }
             next = again;
         }
@@ -384,12 +312,4 @@ impl Netpoll {
         // It is three additions.
         self.slack.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The latest tick: 292 years after the poller was made.
-const LATEST: u64 = i64::MAX as u64;
-
-/// Saturating; without the 128 bits of `as_nanos`.
-fn nanoseconds(duration: Duration) -> u64 {
-    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()))
 }

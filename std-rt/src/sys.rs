@@ -249,6 +249,12 @@ mod thread;
 #[path = "sys/no_thread.rs"]
 mod thread;
 
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod clock;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[path = "sys/no_clock.rs"]
+mod clock;
+
 #[cfg(netpoll_door)]
 pub mod door;
 #[cfg(not(netpoll_door))]
@@ -274,6 +280,7 @@ pub use abstract_names::{abstract_name, from_abstract_name};
 pub use address::Address;
 pub use backend::{Events, FDSEQ_BITS, Poller};
 pub use call::Call;
+pub use clock::{coarse_lag, coarse_now, exact_now};
 pub use lack::{Lack, lack};
 pub use owned::{Kept, SharedFd, Source, ends_of, is_ready_now};
 pub use prefetch::prefetch;

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use netpoll_core::deadline::When;
 use pin_project_lite::pin_project;
 
 use crate::netpoll::{Netpoll, TimerId};
@@ -23,7 +24,7 @@ pub use interval::{Interval, MissedTicks, interval, interval_at};
 ///
 /// When polled outside of a runtime, if the default one cannot be started.
 pub fn sleep(duration: Duration) -> Sleep {
-    Sleep { at: Instant::now().checked_add(duration), timer: None }
+    Sleep { state: State::New(Instant::now().checked_add(duration)) }
 }
 
 /// Waits until `at`, and not less; ready at once if it has passed.
@@ -34,27 +35,42 @@ pub fn sleep(duration: Duration) -> Sleep {
 ///
 /// As [`sleep`].
 pub fn sleep_until(at: Instant) -> Sleep {
-    Sleep { at: Some(at), timer: None }
+    Sleep { state: State::New(Some(at)) }
 }
 
 /// The future of [`sleep`] and [`sleep_until`].
 #[must_use = "a sleep does nothing until it is awaited"]
 pub struct Sleep {
-    /// None: beyond what the clock can count.
-    at: Option<Instant>,
-    timer: Option<(Arc<Netpoll>, TimerId)>,
+    state: State,
+}
+
+/// 24 bytes: where there are many timers, it is their memory that takes the time.
+enum State {
+    /// Not polled yet. None: beyond what the clock can count.
+    New(Option<Instant>),
+    Armed {
+        netpoll: Arc<Netpoll>,
+        id: TimerId,
+    },
+    Over,
 }
 
 impl fmt::Debug for Sleep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Sleep").field("at", &self.at).finish_non_exhaustive()
+        let mut f = f.debug_struct("Sleep");
+        match &self.state {
+            State::New(at) => f.field("at", at),
+            State::Armed { id, .. } => f.field("armed", id),
+            State::Over => f.field("over", &true),
+        };
+        f.finish_non_exhaustive()
     }
 }
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        if let Some((netpoll, id)) = self.timer.take() {
-            netpoll.remove_timer(id);
+        if let State::Armed { netpoll, id } = &self.state {
+            netpoll.drop_timer(*id);
         }
     }
 }
@@ -63,18 +79,26 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(at) = self.at else { return Poll::Pending };
-        // A poll before the time comes with a waker that may be another one: it is armed anew. A timer that is not there any
-        // more has fired, which says what the clock would say.
-        let armed = self.timer.take();
-        if armed.as_ref().is_some_and(|(netpoll, id)| !netpoll.remove_timer(*id)) || at <= Instant::now() {
-            return Poll::Ready(());
+        match &self.state {
+            State::Over => return Poll::Ready(()),
+            State::New(None) => return Poll::Pending,
+            // The waker may be another one this time. A timer that is not there any more has fired, which says what the
+            // clock would say.
+            State::Armed { netpoll, id } if netpoll.renew_timer(*id, cx.waker()) => return Poll::Pending,
+            State::Armed { .. } => {}
+            State::New(Some(at)) => {
+                let netpoll = Netpoll::current();
+                let netpoll =
+                    netpoll.unwrap_or_else(|error| panic!("sleep: no runtime can be started: {error}"));
+                if let When::At(at) = netpoll.deadline_at(Some(*at)) {
+                    let id = netpoll.add_timer(at as u64, cx.waker().clone());
+                    self.state = State::Armed { netpoll, id };
+                    return Poll::Pending;
+                }
+            }
         }
-        let netpoll = armed.map_or_else(Netpoll::current, |(netpoll, _)| Ok(netpoll));
-        let netpoll = netpoll.unwrap_or_else(|error| panic!("sleep: no runtime can be started: {error}"));
-        let id = netpoll.add_timer(netpoll.tick(at), cx.waker().clone());
-        self.timer = Some((netpoll, id));
-        Poll::Pending
+        self.state = State::Over;
+        Poll::Ready(())
     }
 }
 

@@ -169,6 +169,29 @@ impl<T> Wheel<T> {
         self.slab.remove(index)
     }
 
+    /// Takes several entries out, and appends their payloads to `payloads`; ids that are stale are passed over. Cheaper
+    /// than one at a time where the entries are many: their cache lines come at once, and not one after the other.
+    pub fn remove_each(&mut self, ids: &[TimerId], payloads: &mut Vec<T>) {
+        // No step of this walk waits for the one before it.
+        let found = ids.iter().filter(|id| self.slab.find(**id).is_some()).count();
+        payloads.reserve(found);
+        for id in ids {
+            payloads.extend(self.remove(*id));
+        }
+    }
+
+    /// The payload of an entry that has not fired; `None` if the id is stale.
+    pub fn get(&self, id: TimerId) -> Option<&T> {
+        let index = self.slab.find(id)?;
+        self.slab.entry(index).payload.as_ref()
+    }
+
+    /// As [`get`](Self::get), to be changed.
+    pub fn get_mut(&mut self, id: TimerId) -> Option<&mut T> {
+        let index = self.slab.find(id)?;
+        self.slab.entry_mut(index).payload.as_mut()
+    }
+
     /// The time to sleep until: nothing is due before it. `None` when nothing is outstanding. Two loads; scans nothing.
     ///
     /// It is the earliest deadline itself, with one exception: when the earliest entry of the first occupied slot was
@@ -202,6 +225,9 @@ impl<T> Wheel<T> {
     /// only. After a step back the first call that might have something due puts the entries of the span that is
     /// lived again back on their level, once for each step and at a cost of their number.
     pub fn pop(&mut self, now: u64) -> Option<(TimerId, T)> {
+        if let Some(due) = self.due(now) {
+            return self.take(due);
+        }
         if self.next()? > now {
             return None;
         }
@@ -221,7 +247,16 @@ impl<T> Wheel<T> {
             }
             self.opening = Some(list);
         }
-        None
+        // What has been moved down so far may be due.
+        self.due(now).and_then(|due| self.take(due))
+    }
+
+    /// The first entry of the due slot. No other is earlier, so it need not wait for the list that is being opened; only
+    /// what a step back has displaced comes first.
+    fn due(&self, now: u64) -> Option<u32> {
+        let slot = self.floor as usize % SLOTS;
+        let due = self.occupied[0] >> slot & 1 == 1 && self.floor <= now && self.opening != Some(DISPLACED);
+        due.then(|| self.lists[slot].head)
     }
 
     fn take(&mut self, index: u32) -> Option<(TimerId, T)> {

@@ -179,6 +179,10 @@ impl Worker {
             if task.is_some() {
                 return task;
             }
+            if self.netpoll().settle_up() {
+                // What went with the timers may have made a task runnable.
+                continue;
+            }
             let began = self.netpoll().now();
             if self.keeps_looking(began, stop) {
                 continue;
@@ -385,6 +389,7 @@ pub fn hand_over(sched: &Sched, scratch: &mut Scratch, parked: usize) {
     // A waker may be foreign. If it panics, which the hook has reported, the others are woken all the same.
     while panic::catch_unwind(AssertUnwindSafe(|| wakers.by_ref().for_each(Waker::wake))).is_err() {}
     drop(wakers);
+    scratch.forget();
     drop(batch);
     sched.netpoll().runnable(parked);
 }

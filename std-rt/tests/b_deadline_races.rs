@@ -193,7 +193,7 @@ fn b27_a_thousand_owners_of_a_slot_without_a_socket_between() {
             let key = netpoll.open(fd).unwrap();
             slots.insert(key.slot);
             assert_eq!(netpoll.desc(key).deadline(Mode::Read), When::Never);
-            netpoll.set_deadline(key, Modes::BOTH, in_us(5)).unwrap();
+            netpoll.set_deadline(key, Modes::BOTH, netpoll.deadline_at(in_us(5))).unwrap();
             netpoll.evict(key);
             netpoll.close(fd);
             netpoll.free(key);

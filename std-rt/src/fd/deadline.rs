@@ -3,6 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use netpoll_core::deadline::When;
 use netpoll_core::poll_key::Modes;
 
 use super::Fd;
@@ -15,16 +16,27 @@ impl<S: Source> Fd<S> {
     /// # Errors
     ///
     /// Closed, with nothing armed.
+    #[inline]
     pub fn set_deadline(&self, modes: Modes, deadline: Option<Instant>) -> io::Result<()> {
-        self.netpoll().set_deadline(self.key, modes, deadline).map_err(error::refused)
+        self.put_deadline(modes, self.netpoll().deadline_at(deadline))
     }
 
-    /// Puts a deadline in force that is so far away from now.
+    /// Puts a deadline in force that is so far away from now, or a few milliseconds more if that is a second or more.
     ///
     /// # Errors
     ///
     /// Closed, with nothing armed.
+    #[inline]
     pub fn set_deadline_after(&self, modes: Modes, duration: Duration) -> io::Result<()> {
-        self.netpoll().set_deadline_after(self.key, modes, duration).map_err(error::refused)
+        self.put_deadline(modes, self.netpoll().deadline_after(duration))
+    }
+
+    /// Most that are set only move one later.
+    #[inline]
+    fn put_deadline(&self, modes: Modes, when: When) -> io::Result<()> {
+        match when {
+            When::At(at) if self.desc().postpone(modes, at) => Ok(()),
+            _ => self.netpoll().set_deadline(self.key, modes, when).map_err(error::refused),
+        }
     }
 }

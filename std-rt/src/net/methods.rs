@@ -183,20 +183,23 @@ macro_rules! read_deadline {
             /// # Errors
             ///
             /// Closed.
+            #[inline]
             pub fn set_read_deadline(&self, deadline: Option<std::time::Instant>) -> std::io::Result<()> {
                 let set = self.fd.set_deadline(netpoll_core::poll_key::Modes::READ, deadline);
-                set.map_err(|error| self.error("set_read_deadline", error))
+                $crate::net::methods::unless_refused(set, |error| self.error("set_read_deadline", error))
             }
 
-            /// As [`set_read_deadline`](Self::set_read_deadline), `duration` from now. It looks at the clock once, which makes it
-            /// the one to call before each read; a duration too long to be counted is 292 years.
+            /// As [`set_read_deadline`](Self::set_read_deadline), `duration` from now: the cheaper one to call before each read.
+            /// A duration of a second or more may become a few milliseconds longer, since it begins at a clock that is kept at
+            /// the kernel's ticks; it is never shorter. One too long to be counted is 292 years.
             ///
             /// # Errors
             ///
             /// Closed.
+            #[inline]
             pub fn set_read_deadline_after(&self, duration: std::time::Duration) -> std::io::Result<()> {
                 let set = self.fd.set_deadline_after(netpoll_core::poll_key::Modes::READ, duration);
-                set.map_err(|error| self.error("set_read_deadline", error))
+                $crate::net::methods::unless_refused(set, |error| self.error("set_read_deadline", error))
             }
         }
     };
@@ -213,20 +216,23 @@ macro_rules! write_deadline {
             /// # Errors
             ///
             /// Closed.
+            #[inline]
             pub fn set_write_deadline(&self, deadline: Option<std::time::Instant>) -> std::io::Result<()> {
                 let set = self.fd.set_deadline(netpoll_core::poll_key::Modes::WRITE, deadline);
-                set.map_err(|error| self.error("set_write_deadline", error))
+                $crate::net::methods::unless_refused(set, |error| self.error("set_write_deadline", error))
             }
 
-            /// As [`set_write_deadline`](Self::set_write_deadline), `duration` from now. It looks at the clock once, which makes it
-            /// the one to call before each write; a duration too long to be counted is 292 years.
+            /// As [`set_write_deadline`](Self::set_write_deadline), `duration` from now: the cheaper one to call before each write.
+            /// A duration of a second or more may become a few milliseconds longer, since it begins at a clock that is kept at
+            /// the kernel's ticks; it is never shorter. One too long to be counted is 292 years.
             ///
             /// # Errors
             ///
             /// Closed.
+            #[inline]
             pub fn set_write_deadline_after(&self, duration: std::time::Duration) -> std::io::Result<()> {
                 let set = self.fd.set_deadline_after(netpoll_core::poll_key::Modes::WRITE, duration);
-                set.map_err(|error| self.error("set_write_deadline", error))
+                $crate::net::methods::unless_refused(set, |error| self.error("set_write_deadline", error))
             }
         }
     };
@@ -375,7 +381,7 @@ pub(crate) use {
 use std::io::{self, IoSliceMut};
 
 use crate::fd::Fd;
-pub(crate) use told::told;
+pub(crate) use told::{told, unless_refused};
 
 /// No byte fits into any of them.
 pub(crate) fn no_room(buffers: &[IoSliceMut<'_>]) -> bool {

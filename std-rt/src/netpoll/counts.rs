@@ -17,8 +17,6 @@ pub struct Counts {
     pub breaks_coalesced: Counter,
     /// Events of a descriptor that was gone, refused by their generation.
     pub stale_events: Counter,
-    /// Edits of the timer wheel: timers armed or moved earlier.
-    pub timers_armed: Counter,
     /// Timers put back when they came due, since the deadline had been moved later meanwhile.
     pub timers_rearmed: Counter,
     /// Entries of the wheel that came due.

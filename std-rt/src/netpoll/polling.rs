@@ -8,7 +8,7 @@ use netpoll_core::glist::GList;
 use netpoll_core::poll_desc::Delivered;
 
 use super::Netpoll;
-use super::timers::{Entry, Timers};
+use super::timers::{Entry, Timers, forget};
 use crate::sys::{self, Events};
 
 /// Events taken from the kernel at a time (Go: 128).
@@ -40,6 +40,8 @@ pub struct Scratch {
     room: usize,
     list: GList<READY>,
     polled_at: u64,
+    /// Timers that were dropped before they were due.
+    dropped: Vec<Entry>,
 }
 
 impl Default for Scratch {
@@ -51,7 +53,13 @@ impl Default for Scratch {
 impl Scratch {
     /// Room for one poll.
     pub fn new() -> Self {
-        Self { events: Events::with_capacity(EVENTS), room: EVENTS, list: GList::new(), polled_at: 0 }
+        Self {
+            events: Events::with_capacity(EVENTS),
+            room: EVENTS,
+            list: GList::new(),
+            polled_at: 0,
+            dropped: Vec::new(),
+        }
     }
 
     /// At most `n` events in the next poll (1 to 256): as many tasks as there is room for in the caller's queue. Timers
@@ -64,6 +72,12 @@ impl Scratch {
     /// The tasks that the last poll made ready, in the order of their events.
     pub fn drain(&mut self) -> impl Iterator<Item = Waker> {
         self.list.drain()
+    }
+
+    /// Drops what the last poll has found of timers that were dropped before they were due, once the turn is given back:
+    /// what runs when a task goes with its last waker may make others runnable.
+    pub fn forget(&mut self) {
+        forget(self.dropped.drain(..));
     }
 
     /// When the last poll came back from the kernel, in nanoseconds since the poller was made.
@@ -102,7 +116,7 @@ impl Netpoll {
             self.break_flag.clear();
         }
         let now = self.now();
-        self.set_clock(now);
+        self.clock.set_polled(now);
         scratch.polled_at = now;
         let woken = self.deliver(scratch) + self.fire(scratch, now);
         if timeout.is_some_and(|timeout| timeout > 0)
@@ -152,6 +166,7 @@ impl Netpoll {
             if timers.wheel.is_empty() {
                 continue;
             }
+            timers.collect(&mut scratch.dropped);
             while fired < most && scratch.list.room() >= 2 {
                 let Some((_, entry)) = timers.wheel.pop(now) else { break };
                 fired += 1;
@@ -168,6 +183,7 @@ impl Netpoll {
     fn expire(&self, timers: &mut Timers, entry: Entry, now: u64, list: &mut GList<READY>) -> usize {
         match entry {
             Entry::Task(waker) => {
+                sys::prefetch(waker.data(), TASK_LINES);
                 list.push(waker);
                 0
             }

@@ -33,8 +33,8 @@ impl Slack {
     }
 
     /// Until when to sleep for a timer due at `at`.
-    pub(super) fn until(&self, at: u64, has_neighbours: bool) -> u64 {
-        if has_neighbours { at.saturating_add(self.now) } else { at }
+    pub(super) fn until(&self, at: u64, has_neighbours: impl FnOnce() -> bool) -> u64 {
+        if self.now > 0 && has_neighbours() { at.saturating_add(self.now) } else { at }
     }
 
     /// A timer has ended a sleep at `now`.

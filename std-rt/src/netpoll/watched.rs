@@ -9,6 +9,7 @@ use std::time::Duration;
 use netpoll_core::deadline::When;
 use netpoll_core::poll_key::{Mode, PollKey};
 
+use super::clock::milliseconds;
 use super::{Netpoll, PollDesc};
 use crate::sys::{Address, ends_of, is_ready_now};
 
@@ -41,12 +42,6 @@ impl Netpoll {
         self.desc(key).number().set(0);
     }
 
-    /// The clock for parkings is `now`.
-    #[inline]
-    pub(super) fn set_clock(&self, now: u64) {
-        self.clock.set((now / 1_000_000) as usize);
-    }
-
     /// Every descriptor as it is now; what is opened or closed meanwhile may be missing. Two system calls for each, and
     /// one for each task that is parked there.
     pub fn watched(&self) -> Vec<Watched> {
@@ -75,7 +70,7 @@ impl Netpoll {
 
     /// How long ago a reading of the clock is; the words wrap on 32-bit, after 49 days.
     fn ago(&self, since: usize, now: u64) -> Duration {
-        Duration::from_millis(((now / 1_000_000) as usize).wrapping_sub(since) as u64)
+        Duration::from_millis(milliseconds(now).wrapping_sub(since) as u64)
     }
 }
 

@@ -13,7 +13,7 @@ use std::thread;
 use netpoll_core::counter::Counter;
 
 use super::{Home, Remote, Runnable, Sched, Share, lock};
-use crate::netpoll::Netpoll;
+use crate::netpoll::{Here, Netpoll};
 
 /// For whom a thread works.
 struct Current {
@@ -36,14 +36,16 @@ pub struct Entered {
     _current: Rc<Current>,
     before: Option<NonNull<Current>>,
     netpoll: Option<Arc<Netpoll>>,
-    worker: usize,
+    here: Here,
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        Netpoll::enter(self.netpoll.take());
-        Netpoll::enter_worker(self.worker);
+        let netpoll = Netpoll::enter(self.netpoll.take());
         CURRENT.set(self.before);
+        if let Some(netpoll) = netpoll {
+            netpoll.leave_worker(self.here);
+        }
     }
 }
 
@@ -63,8 +65,8 @@ impl Home {
         }
         let current = Rc::new(Current { home: self.clone(), mine, injecting: Cell::new(false) });
         Entered {
+            here: self.netpoll.enter_worker(worker),
             netpoll: Netpoll::enter(Some(self.netpoll.clone())),
-            worker: Netpoll::enter_worker(worker.unwrap_or(0)),
             before: CURRENT.replace(Some(NonNull::from(&*current))),
             _current: current,
         }

@@ -24,7 +24,7 @@ pub(super) struct Entry<T> {
     generation: u32,
     /// The list that this entry is linked in; meaningless while free.
     pub(super) list: u16,
-    payload: Option<T>,
+    pub(super) payload: Option<T>,
 }
 
 /// The entries. Grows by doubling when no place is free (the one operation that moves entries and allocates), never

@@ -36,3 +36,17 @@ where
         }
     }
 }
+
+/// What to make of a refusal stands apart, since a deadline may be set before each read.
+#[inline]
+pub(crate) fn unless_refused(
+    done: io::Result<()>,
+    say: impl FnOnce(io::Error) -> io::Error,
+) -> io::Result<()> {
+    #[cold]
+    #[inline(never)]
+    fn refused(error: io::Error, say: impl FnOnce(io::Error) -> io::Error) -> io::Error {
+        say(error)
+    }
+    done.map_err(|error| refused(error, say))
+}

@@ -1,0 +1,54 @@
+//! Deadlines of descriptors. Most that are set only move one later, and for that `PollDesc::postpone` is enough; here is
+//! what else there may be to do.
+
+use std::time::{Duration, Instant};
+
+use netpoll_core::deadline::When;
+use netpoll_core::glist::GList;
+use netpoll_core::poll_desc::PollErr;
+use netpoll_core::poll_key::{Modes, PollKey};
+
+use super::Netpoll;
+
+impl Netpoll {
+    /// When a deadline is that was given as an instant: none, or one that has passed, if that is so.
+    #[inline]
+    pub fn deadline_at(&self, deadline: Option<Instant>) -> When {
+        let Some(at) = deadline else { return When::Never };
+        let at = self.clock.tick(at);
+        if !self.clock.is_far(at) && at <= self.now() { When::Expired } else { When::At(at as usize) }
+    }
+
+    /// When a deadline is that is so far away from now, or up to a few milliseconds more if it is a second or more: the
+    /// cheaper of the two, as no exact clock is looked at then.
+    #[inline]
+    pub fn deadline_after(&self, after: Duration) -> When {
+        match self.clock.after(after) {
+            Some(at) => When::At(at as usize),
+            None => When::Expired,
+        }
+    }
+
+    /// Puts a deadline in force, whatever was there before; one that has passed fires at once.
+    ///
+    /// # Errors
+    ///
+    /// [`PollErr::Closing`], with nothing armed.
+    #[inline(never)]
+    pub fn set_deadline(&self, key: PollKey, modes: Modes, when: When) -> Result<(), PollErr> {
+        let mut list = GList::<2>::new();
+        let (woken, arm) = self.desc(key).set_deadline(modes, when, &mut list)?;
+        if let Some(at) = arm {
+            let mut timers = self.wheels.of(key);
+            let wanted = self.desc(key).arm_timer(at);
+            timers.armed += usize::from(wanted);
+            let earliest = wanted && timers.put(key, at as u64);
+            drop(timers);
+            if earliest {
+                self.break_before(at as u64);
+            }
+        }
+        self.hand_up(&mut list, woken);
+        Ok(())
+    }
+}

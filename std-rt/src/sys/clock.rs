@@ -1,0 +1,29 @@
+//! A clock that is read in a few nanoseconds and stands still between two ticks of the kernel.
+
+use std::sync::OnceLock;
+
+use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
+
+/// Nanoseconds of the clock of [`Instant`](std::time::Instant).
+pub fn exact_now() -> u64 {
+    nanoseconds(clock_gettime(ClockId::Monotonic))
+}
+
+/// The same as they were at the kernel's last tick.
+#[inline]
+pub fn coarse_now() -> u64 {
+    nanoseconds(clock_gettime(ClockId::MonotonicCoarse))
+}
+
+/// How far, in nanoseconds, it may be behind: two ticks, for one that is being taken care of just now. A kernel that is
+/// held up itself, in a virtual machine, may miss one for longer.
+pub fn coarse_lag() -> u64 {
+    static LAG: OnceLock<u64> = OnceLock::new();
+    *LAG.get_or_init(|| 2 * nanoseconds(clock_getres(ClockId::MonotonicCoarse)))
+}
+
+#[inline]
+fn nanoseconds(time: Timespec) -> u64 {
+    // Both are positive, and 64 bits last for 584 years since the machine was started.
+    (time.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(time.tv_nsec as u64)
+}
