@@ -69,8 +69,12 @@ pub const WORKLOADS: &[Workload] = &[
         .times(N::Fixed(100_000))
         .timers(FIRE),
     inside("sleep-50us", "one task sleeps 50 us", "sleep", 1).times(N::Scaled(2000)).timers(SLEEP),
-    inside("periodic", "1,000 timers of 100 ms, 100 us apart", "periodic", 1)
-        .with(&["--secs", "1"])
+    inside("periodic", "1,000 timers of 100 ms, 1 us apart: in one millisecond", "periodic", 1)
+        .with(&["--secs", "1", "--apart", "1"])
+        .times(N::Fixed(1000))
+        .timers(PERIODIC),
+    inside("periodic-100ms", "the same, 100 us apart: over the whole period", "periodic", 1)
+        .with(&["--secs", "1", "--apart", "100"])
         .times(N::Fixed(1000))
         .timers(PERIODIC),
     inside("deadline-moved-at", "a fresh read deadline, given as an instant", "deadline_at", 1).timers(EACH),

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! peer echo  --addr 127.0.0.1:0 --threads N [--deadline MS] [--form after|at] [--buf eager|lazy]
-//! peer micro --bench NAME [--n N] [--samples K] [--us MICROSECONDS] [--outstanding N] [--secs S]
+//! peer micro --bench NAME [--n N] [--samples K] [--us MICROSECONDS] [--apart MICROSECONDS] [--outstanding N] [--secs S]
 //! ```
 //!
 //! With `--threads 1` everything runs on one thread. The process ends with its parent and after `--max-secs S`; with

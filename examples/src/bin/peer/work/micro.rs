@@ -19,6 +19,8 @@ pub struct Micro {
     pub samples: usize,
     /// Microseconds of a sleep, or of a period.
     pub us: u64,
+    /// Microseconds between the phases of two timers.
+    pub apart: u64,
     /// Timers that are armed all the time.
     pub outstanding: usize,
     /// How long periodic timers tick.
@@ -52,6 +54,7 @@ pub fn run<S: Side>(options: &Options) -> Result<(), String> {
         n: options.get("n", usual_n(&bench))?,
         samples: options.get("samples", if bench == "sleep" { 1 } else { 3 })?,
         us: options.get("us", if bench == "periodic" { 100_000 } else { 50 })?,
+        apart: options.get("apart", 1)?,
         outstanding: options.get("outstanding", 100_000)?,
         length: Duration::from_secs_f64(options.get("secs", 1.0)?),
         bench,

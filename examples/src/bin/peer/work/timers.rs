@@ -69,11 +69,11 @@ pub fn lone_sleep<S: Side>(micro: &Micro) -> Result<(), String> {
     Ok(())
 }
 
-/// So many tasks tick with the same period, their phases 100 us apart and so within the milliseconds too.
+/// So many tasks tick with the same period, their phases so far apart from one to the next.
 pub fn periodic<S: Side>(micro: &Micro) -> Result<(), String> {
     let runtime = S::runtime(1).map_err(|error| error.to_string())?;
     let (period, length) = (Duration::from_micros(micro.us), micro.length);
-    let phase = |i| Duration::from_micros(i * 100 % micro.us);
+    let phase = |i| Duration::from_micros(i * micro.apart % micro.us);
     let before = Usage::of("self");
     let began = Instant::now();
     let late = S::block_on(&runtime, async {
