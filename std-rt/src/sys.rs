@@ -40,6 +40,9 @@
 //! | epoll | Linux, Android | `netpoll_backend="epoll"` |
 //! | kqueue | macOS, iOS and their kin, FreeBSD, DragonFly, NetBSD, OpenBSD | `netpoll_backend="kqueue"` |
 //! | poll(2) | any other Unix | `netpoll_backend="poll"`, on any of them |
+//!
+//! One that is impossible is refused here. A value that is none of the three chooses nothing, and the compiler has no way to
+//! say so: it keeps no list of the values that it was given.
 
 #[cfg(not(unix))]
 compile_error!("netpoll-rt: no backend for this system; it needs epoll, kqueue or poll(2)");
