@@ -12,6 +12,8 @@
 //! | looking | it finds more than 4 tasks at once | as after a miss: a wake-up costs each of many little |
 //! | looking | its time is over: a miss | it sleeps, and `wanted` doubles, up to 8,192 |
 //!
+//! A wait that a timer ended counts for nothing: its end was known, and sleeping until then is exact.
+//!
 //! So a miss, which costs `limit`, is paid for by as many short waits as there have been misses; where looking is in vain
 //! (the others need this processor themselves) it comes to nothing soon.
 

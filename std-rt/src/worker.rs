@@ -50,10 +50,17 @@ pub struct Worker {
     locals: OnceCell<Arc<Locals>>,
 }
 
+/// What came of a poll: when, how many tasks are ready, and whether there were events or only timers.
+struct Came {
+    at: u64,
+    ready: usize,
+    by_event: bool,
+}
+
 /// How a worker divides its time.
 #[derive(Clone, Copy, Debug)]
 pub struct Pace {
-    /// Tasks between two looks at the kernel, even if it is busy.
+    /// Tasks between two looks at the kernel.
     pub event_interval: u32,
     /// Events taken from the kernel at a time, at most.
     pub events_per_poll: usize,
@@ -175,22 +182,23 @@ impl Worker {
             if self.is_to_stop(stop) {
                 return None;
             }
-            let task = self.look();
-            if task.is_some() {
-                return task;
+            if let Some(task) = self.look() {
+                return Some(task);
             }
+            // What goes with dropped timers may make a task runnable.
             if self.netpoll().settle_up() {
-                // What went with the timers may have made a task runnable.
                 continue;
             }
             let began = self.netpoll().now();
             if self.keeps_looking(began, stop) {
                 continue;
             }
-            // Who sleeps on its token is woken for a share of what others have too much of: no wait that looking would end.
+            // Looking would end neither a sleep on the token (others share what they have) nor one until a timer sooner.
             if let Some(until) = self.lie_down(stop) {
-                let (ended, ready) = self.poll(until);
-                self.with_spin(|spin| spin.slept(ended.saturating_sub(began), ready));
+                let came = self.poll(until);
+                if came.by_event || came.ready == 0 && (self.is_to_stop(stop) || self.sched.has_work()) {
+                    self.with_spin(|spin| spin.slept(came.at.saturating_sub(began), came.ready));
+                }
             }
             self.get_up();
         }
@@ -206,12 +214,12 @@ impl Worker {
         }
         self.report().rest();
         loop {
-            let (now, ready) = match self.turn().take(self.index) {
+            let Came { at, ready, .. } = match self.turn().take(self.index) {
                 true => self.poll(Some(0)),
-                // Another one polls; what it finds comes by the queues, which others must reach as well.
+                // Another one polls; what it finds comes by the queues.
                 false => {
                     (0..PAUSES).for_each(|_| std::hint::spin_loop());
-                    (self.netpoll().now(), 0)
+                    Came { at: self.netpoll().now(), ready: 0, by_event: false }
                 }
             };
             if self.is_to_stop(stop) || self.sched.has_work() {
@@ -219,7 +227,7 @@ impl Worker {
                 self.with_spin(|spin| spin.hit(ready));
                 return true;
             }
-            if now.saturating_sub(began) >= patience {
+            if at.saturating_sub(began) >= patience {
                 self.sched.counts().spin_misses.inc();
                 self.with_spin(Spin::missed);
                 return false;
@@ -233,11 +241,11 @@ impl Worker {
         self.spin.set(spin);
     }
 
-    /// Polls in its turn, gives that back and hands over what came of it; says when that was and how many tasks it was.
-    fn poll(&self, until: Option<u64>) -> (u64, usize) {
+    /// Polls in its turn, gives it back, hands over what came.
+    fn poll(&self, until: Option<u64>) -> Came {
         let mut scratch = self.scratch();
         let woken = self.netpoll().netpoll(until, &mut scratch);
-        let came = (scratch.polled_at(), scratch.len());
+        let came = Came { at: scratch.polled_at(), ready: scratch.len(), by_event: scratch.has_events() };
         self.end_poll(scratch, woken);
         came
     }
@@ -334,7 +342,7 @@ impl Worker {
         self.sched.wake_sysmon();
     }
 
-    /// Looks at the kernel without waiting, if nobody else is there.
+    /// Looks at the kernel, if nobody else is there.
     fn poll_now(&self) {
         self.poll_in.set(self.pace.event_interval);
         self.sched.refill(&self.mine);
@@ -373,12 +381,9 @@ impl Worker {
 
     /// xorshift32: where to begin stealing needs no better one.
     fn random(&self) -> u32 {
-        let mut x = self.random.get();
-        x ^= x << 13;
-        x ^= x >> 17;
-        x ^= x << 5;
-        self.random.set(x);
-        x
+        let x = self.random.get() ^ self.random.get() << 13;
+        let x = x ^ x >> 17;
+        self.random.replace(x ^ x << 5)
     }
 }
 

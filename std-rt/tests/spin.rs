@@ -192,6 +192,20 @@ fn never_when_it_is_told_so() {
 }
 
 #[test]
+fn timers_however_short_are_no_reason_to_look() {
+    on(&[1, 4], async || {
+        let handle = netpoll_rt::Handle::try_current().unwrap();
+        let before = handle.metrics();
+        for _ in 0..300 {
+            sleep(Duration::from_micros(10)).await; // time is what is tested
+        }
+        let after = handle.metrics();
+        assert_eq!(spins(after), spins(before), "{after}");
+        assert!(after.timers_fired > before.timers_fired);
+    });
+}
+
+#[test]
 fn who_sleeps_all_day_never_looks() {
     on(&[1, 4], async || {
         let handle = netpoll_rt::Handle::try_current().unwrap();

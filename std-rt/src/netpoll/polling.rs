@@ -85,6 +85,11 @@ impl Scratch {
         self.polled_at
     }
 
+    /// The last poll found events of descriptors.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
     /// How many tasks the last poll made ready.
     pub fn len(&self) -> usize {
         self.list.len()
