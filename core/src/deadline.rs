@@ -10,7 +10,7 @@
 //! that it judged due, so a deadline that was moved meanwhile stays. Since [`Deadline::get`] is what a waiter
 //! looks at, no separate "expired" bit can outlive a newer deadline, and Go's `rseq`, `wseq` are not needed.
 //!
-//! A tick that only moves later ([`Deadline::postpone`]) is moved by a compare-exchange too, so a firing that judged
+//! A tick that only moves later (`postpone`) is moved by a compare-exchange too, so a firing that judged
 //! the old one due finds that it was, and judges again.
 //!
 //! A tick is opaque: nanoseconds on a 64-bit host, a wrapping system tick on a microcontroller. Two ticks are

@@ -161,7 +161,7 @@ impl Source {
 
     /// Before looking whether there is something: forgets an older event. Fails when closed or past the deadline.
     pub fn reset(&self) -> Result<(), PollErr> {
-        self.desc().reset(Mode::Read)
+        self.desc().reset(Mode::Read).map(|_forgotten| ())
     }
 
     /// Waits fail with a timeout so many ticks from now, until the next call.
