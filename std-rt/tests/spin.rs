@@ -127,7 +127,7 @@ fn with_echo(runtime: &Runtime, body: impl AsyncFn(&TcpStream)) {
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         stream.set_nodelay(true).unwrap();
         let mut byte = [0];
-        while stream.read(&mut byte).unwrap() > 0 {
+        while uninterrupted(|| stream.read(&mut byte)).unwrap() > 0 {
             stream.write_all(&byte).unwrap();
         }
     });

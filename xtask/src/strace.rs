@@ -27,6 +27,7 @@ const WITHOUT: &[(&str, &str, &str)] = &[
     ("fifo", "", "each test starts mkfifo, whose loader gives up on an interrupted read"),
     ("e_accept_connect", "e03", "starts sh, whose loader gives up on an interrupted read"),
     ("incoming", "e03", "starts sh, whose loader gives up on an interrupted read"),
+    ("spin", "never_of_itself", "starts taskset, whose loader gives up on an interrupted read"),
     ("hygiene", "f21_a_child", "starts a child, whose loader gives up on an interrupted read"),
     ("unix_fds", "no_numbers_left", "starts sh, whose loader gives up on an interrupted read"),
     ("signal", "", "starts sh for every signal, whose loader gives up on an interrupted read"),
