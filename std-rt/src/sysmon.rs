@@ -36,13 +36,15 @@ pub fn run(sched: &Arc<Home>, stuck_after: Duration, on_stuck: OnStuck) {
         } else {
             thread::park_timeout(INTERVAL);
         }
-        let held = watch.look(sched);
-        if sched.workers() == 1 {
-            // Its thread has nobody to give anything to.
+        // One alone has nobody to give anything to.
+        let alone = sched.workers() == 1;
+        watch.look(sched, |worker| {
+            if !alone {
+                sched.rescue(worker, &passage);
+            }
+        });
+        if alone {
             continue;
-        }
-        for worker in held {
-            sched.rescue(worker, &passage);
         }
         if sched.has_next() || sched.has_work() {
             // In the slot or the ring of a worker that is perhaps busy with something else: nobody was woken for it.

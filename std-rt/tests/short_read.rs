@@ -48,6 +48,17 @@ impl Counted {
         Ok(buffer)
     }
 
+    /// What a read brings that has parked before `act` sends it: no event of it is on its way when it has been read.
+    async fn read_parked(&self, room: usize, act: impl FnOnce()) -> Vec<u8> {
+        let probe = Probe::new();
+        let mut read = Box::pin(self.read(room));
+        assert!(probe.poll(read.as_mut()).is_pending());
+        self.calls();
+        act();
+        probe.woken(1).await;
+        read.await.unwrap()
+    }
+
     /// System calls since the last time it was asked.
     fn calls(&self) -> usize {
         self.calls.take()
@@ -65,13 +76,7 @@ async fn event(act: impl FnOnce()) {
 fn a_stream_pays_one_call_for_each_message() {
     each(async || {
         let (stream, mut peer) = Counted::pair(Kind::Stream).await;
-        // Parked before it comes, so that no event of it is still on its way when it has been read.
-        let probe = Probe::new();
-        let mut read = Box::pin(stream.read(64));
-        assert!(probe.poll(read.as_mut()).is_pending());
-        peer.write_all(b"first").unwrap();
-        probe.woken(1).await;
-        assert_eq!(read.await.unwrap(), b"first");
+        assert_eq!(stream.read_parked(64, || peer.write_all(b"first").unwrap()).await, b"first");
         stream.calls();
         for _ in 0..100 {
             let probe = Probe::new();
@@ -91,8 +96,7 @@ fn a_stream_pays_one_call_for_each_message() {
 fn anything_else_pays_two() {
     each(async || {
         let (stream, mut peer) = Counted::pair(Kind::Other).await;
-        event(|| peer.write_all(b"first").unwrap()).await;
-        assert_eq!(stream.read(64).await.unwrap(), b"first");
+        assert_eq!(stream.read_parked(64, || peer.write_all(b"first").unwrap()).await, b"first");
         stream.calls();
         let probe = Probe::new();
         let mut read = Box::pin(stream.read(64));
@@ -221,8 +225,7 @@ fn an_urgent_mark_that_comes_between_event_and_read() {
 fn a_buffer_exactly_the_size_of_what_came() {
     each(async || {
         let (stream, mut peer) = Counted::pair(Kind::Stream).await;
-        event(|| peer.write_all(b"12345678").unwrap()).await;
-        assert_eq!(stream.read(8).await.unwrap(), b"12345678");
+        assert_eq!(stream.read_parked(8, || peer.write_all(b"12345678").unwrap()).await, b"12345678");
         stream.calls();
         let probe = Probe::new();
         let mut read = Box::pin(stream.read(8));
@@ -256,8 +259,8 @@ fn two_messages_one_behind_the_other() {
 fn one_byte_at_a_time() {
     each(async || {
         let (stream, mut peer) = Counted::pair(Kind::Stream).await;
-        event(|| peer.write_all(b"bytes").unwrap()).await;
-        for byte in b"bytes" {
+        assert_eq!(stream.read_parked(1, || peer.write_all(b"bytes").unwrap()).await, b"b");
+        for byte in b"ytes" {
             assert_eq!(stream.read(1).await.unwrap(), [*byte]);
         }
         assert_eq!(stream.calls(), 5);

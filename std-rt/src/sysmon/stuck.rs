@@ -92,16 +92,16 @@ impl Watch {
         Self { seen: (0..sched.workers()).map(seen).collect(), after, report }
     }
 
-    /// Looks at every worker, every 10 ms; gives those that have run the same task since the last look.
-    pub(super) fn look(&mut self, sched: &Sched) -> Vec<usize> {
-        let (now, mut held) = (Instant::now(), Vec::new());
+    /// Looks at every worker, every 10 ms; calls `held` with those that have run the same task since the last look.
+    pub(super) fn look(&mut self, sched: &Sched, mut held: impl FnMut(usize)) {
+        let now = Instant::now();
         for (worker, seen) in self.seen.iter_mut().enumerate() {
             let tick = sched.worker(worker).report.tick();
             let Some(Named { name, location }) = sched.running(worker).filter(|_| tick == seen.tick) else {
                 *seen = Seen { tick, since: now, told: false };
                 continue;
             };
-            held.push(worker);
+            held(worker);
             let held_for = now.saturating_duration_since(seen.since);
             // What was read above is that task's if it is the one that ran before.
             if seen.told || held_for < self.after || sched.worker(worker).report.tick() != tick {
@@ -111,6 +111,5 @@ impl Watch {
             sched.counts().stuck.inc();
             self.report.tell(&StuckTask { name, location, worker, held_for });
         }
-        held
     }
 }
