@@ -1,20 +1,14 @@
 //! Connect, one echo, close, and again.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{Ipv4Addr, SocketAddrV4};
 use std::time::Instant;
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use socket2::{Domain, Socket, Type};
 
 use crate::pattern::{Pattern, other_bytes};
 use crate::window::Window;
-use crate::{Load, PATIENCE};
-
-/// Addresses of the loopback that clients come from: the ports of one would be used up within seconds, for a closed
-/// connection keeps its port for a minute.
-const SOURCES: u64 = 200;
+use crate::{Load, PATIENCE, source};
 
 struct Client {
     stream: TcpStream,
@@ -63,10 +57,8 @@ pub fn run(load: &Load) -> io::Result<()> {
 impl Client {
     fn open(load: &Load, poll: &Poll, token: usize, number: u64) -> io::Result<Self> {
         let began = Instant::now();
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        let socket = source::socket(number)?;
         socket.set_nonblocking(true)?;
-        let source = Ipv4Addr::new(127, 0, 1, (1 + number % SOURCES) as u8);
-        socket.bind(&SocketAddrV4::new(source, 0).into())?;
         match socket.connect(&load.address.into()) {
             // On its way, which `EINPROGRESS` says; it has no kind of its own.
             Err(error) if error.raw_os_error() != Some(IN_PROGRESS) => return Err(error),

@@ -18,6 +18,7 @@ mod line;
 #[path = "../../../../src/bin/peer/work/options.rs"]
 mod options;
 mod pattern;
+mod source;
 #[path = "../../../../src/bin/peer/work/usage.rs"]
 mod usage;
 mod window;

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 
 use std::io::{Read, Write};
 
-use crate::PATIENCE;
+use crate::{PATIENCE, source};
 
 /// A prime, so that it falls in step with no length of a message.
 const CYCLE: usize = 251;
@@ -32,7 +32,9 @@ pub fn connect_all(address: SocketAddr, count: usize, probe: usize) -> io::Resul
     while streams.len() < count {
         let first = streams.len();
         for _ in first..count.min(first + 64) {
-            let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+            let socket = source::socket(streams.len() as u64)?;
+            socket.connect_timeout(&address.into(), PATIENCE)?;
+            let stream = TcpStream::from(socket);
             stream.set_nodelay(true)?;
             stream.set_read_timeout(Some(PATIENCE))?;
             streams.push(stream);
