@@ -7,7 +7,7 @@
 //! [`PollDesc::ready`] → `Sema::unblock`; the list goes up.
 
 mod blocks;
-mod clock;
+pub mod clock;
 mod counts;
 mod deadlines;
 pub mod freed;
@@ -16,13 +16,14 @@ mod polling;
 mod slack;
 mod timers;
 mod watched;
+mod word;
 
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Context;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use netpoll_core::glist::GList;
 use netpoll_core::poll_cache::BLOCK_LEN;
@@ -43,7 +44,8 @@ use timers::Wheels;
 pub use timers::{Here, TimerId};
 pub use watched::Watched;
 
-/// Most descriptors that one `Netpoll` can hold: 1,048,576, the kernel's own default limit for a process.
+/// Most descriptors that one `Netpoll` can hold: 1,048,576, the kernel's own default limit for a process; 65,504 on a
+/// 32-bit machine.
 pub const MAX_DESCRIPTORS: usize = blocks::BLOCKS * BLOCK_LEN;
 
 /// Descriptors, timers, the kernel's poller.
@@ -93,7 +95,7 @@ impl Netpoll {
             waiters: Apart(Waiters::new()),
             break_flag: BreakFlag::new(),
             turn: Turn::new(),
-            wheels: Wheels::new(workers, clock.now()),
+            wheels: Wheels::new(workers, clock::now()),
             slack: Mutex::new(Slack::new(slack)),
             clock,
             counts: Counts::default(),
@@ -118,16 +120,6 @@ impl Netpoll {
     /// Makes `netpoll` the thread's current one; gives back the one before.
     pub fn enter(netpoll: Option<Arc<Netpoll>>) -> Option<Arc<Netpoll>> {
         CURRENT.replace(netpoll)
-    }
-
-    /// Nanoseconds since the poller was made.
-    pub fn now(&self) -> u64 {
-        self.clock.now()
-    }
-
-    /// `at` as nanoseconds since the poller was made: 0 if before, saturating 292 years later.
-    pub fn tick(&self, at: Instant) -> u64 {
-        self.clock.tick(at)
     }
 
     /// The numbers so far.
@@ -253,7 +245,7 @@ impl Netpoll {
 
     /// Ends the poll of a thread that would sleep past `at`.
     fn break_before(&self, at: u64) {
-        if self.turn.needs_break(at as usize) {
+        if self.turn.needs_break(word::before(at)) {
             self.wake();
         }
     }
@@ -275,7 +267,7 @@ impl Netpoll {
         }
     }
 
-    /// When the next timer is due, in nanoseconds since the poller was made.
+    /// When the next timer is due, as a tick of [`clock`].
     pub fn next_timer(&self) -> Option<u64> {
         self.wheels.next()
     }
@@ -285,7 +277,7 @@ impl Netpoll {
     pub fn block(&self) -> Option<u64> {
         let mut next = self.wheels.next();
         loop {
-            self.turn.block_until(next.map(|at| at as usize));
+            self.turn.block_until(word::until(next));
             // Whoever armed an earlier one before it could see what we published is seen here.
             let again = self.wheels.next();
             if again.unwrap_or(u64::MAX) >= next.unwrap_or(u64::MAX) {

@@ -283,7 +283,7 @@ pub use abstract_names::{abstract_name, from_abstract_name};
 pub use address::Address;
 pub use backend::{Events, FDSEQ_BITS, Poller};
 pub use call::Call;
-pub use clock::{coarse_lag, coarse_now, exact_now};
+pub use clock::{coarse_lag, coarse_now, exact_now, known_instant};
 pub use lack::{Lack, lack};
 pub use owned::{Kept, SharedFd, Source, ends_of, is_ready_now};
 pub use prefetch::prefetch;

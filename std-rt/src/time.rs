@@ -10,10 +10,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use netpoll_core::deadline::When;
 use pin_project_lite::pin_project;
 
-use crate::netpoll::{Netpoll, TimerId};
+use crate::netpoll::{Netpoll, TimerId, clock};
 pub use interval::{Interval, MissedTicks, interval, interval_at};
 
 /// Waits for `duration`, and not less. A duration too long to be added to the clock waits for ever.
@@ -24,7 +23,7 @@ pub use interval::{Interval, MissedTicks, interval, interval_at};
 ///
 /// When polled outside of a runtime, if the default one cannot be started.
 pub fn sleep(duration: Duration) -> Sleep {
-    Sleep { state: State::New(Instant::now().checked_add(duration)) }
+    Sleep { state: State::New(clock::after(duration)) }
 }
 
 /// Waits until `at`, and not less; ready at once if it has passed.
@@ -35,7 +34,7 @@ pub fn sleep(duration: Duration) -> Sleep {
 ///
 /// As [`sleep`].
 pub fn sleep_until(at: Instant) -> Sleep {
-    Sleep { state: State::New(Some(at)) }
+    Sleep { state: State::New(clock::tick(at)) }
 }
 
 /// The future of [`sleep`] and [`sleep_until`].
@@ -46,8 +45,8 @@ pub struct Sleep {
 
 /// 24 bytes: where there are many timers, it is their memory that takes the time.
 enum State {
-    /// Not polled yet. None: beyond what the clock can count.
-    New(Option<Instant>),
+    /// Not polled yet. [`LATEST`](clock::LATEST) does not come.
+    New(u64),
     Armed {
         netpoll: Arc<Netpoll>,
         id: TimerId,
@@ -59,7 +58,7 @@ impl fmt::Debug for Sleep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut f = f.debug_struct("Sleep");
         match &self.state {
-            State::New(at) => f.field("at", at),
+            State::New(at) => f.field("at_ns", at),
             State::Armed { id, .. } => f.field("armed", id),
             State::Over => f.field("over", &true),
         };
@@ -81,17 +80,17 @@ impl Future for Sleep {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         match &self.state {
             State::Over => return Poll::Ready(()),
-            State::New(None) => return Poll::Pending,
+            State::New(clock::LATEST) => return Poll::Pending,
             // The waker may be another one this time. A timer that is not there any more has fired, which says what the
             // clock would say.
             State::Armed { netpoll, id } if netpoll.renew_timer(*id, cx.waker()) => return Poll::Pending,
             State::Armed { .. } => {}
-            State::New(Some(at)) => {
+            State::New(at) => {
                 let netpoll = Netpoll::current();
                 let netpoll =
                     netpoll.unwrap_or_else(|error| panic!("sleep: no runtime can be started: {error}"));
-                if let When::At(at) = netpoll.deadline_at(Some(*at)) {
-                    let id = netpoll.add_timer(at as u64, cx.waker().clone());
+                if !netpoll.is_over(*at) {
+                    let id = netpoll.add_timer(*at, cx.waker().clone());
                     self.state = State::Armed { netpoll, id };
                     return Poll::Pending;
                 }

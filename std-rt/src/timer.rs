@@ -62,7 +62,8 @@ pub const OPEN_AT_ONCE: usize = 256;
 struct List {
     head: u32,
     tail: u32,
-    /// No entry of the list is earlier. Exact until the earliest entry is removed; `u64::MAX` when empty.
+    /// No entry of the list is earlier. Exact until the earliest of several is removed, and again once one is alone;
+    /// `u64::MAX` when empty.
     min: u64,
 }
 
@@ -154,7 +155,7 @@ impl<T> Wheel<T> {
         entry.at = at;
         if usize::from(entry.list) == place {
             let list = &mut self.lists[place];
-            list.min = list.min.min(at);
+            list.min = if list.head == list.tail { at } else { list.min.min(at) };
         } else {
             self.unlink(index);
             self.link(index, place);
@@ -202,8 +203,8 @@ impl<T> Wheel<T> {
     ///
     /// A value that is not after the caller's time asks for another `pop` now.
     pub fn next(&self) -> Option<u64> {
-        let first = self.earliest_of(self.first()?);
-        Some(self.opening.map_or(first, |list| first.min(self.earliest_of(list))))
+        let first = self.lists[self.first()?].min;
+        Some(self.opening.map_or(first, |list| first.min(self.lists[list].min)))
     }
 
     /// Whether something else stands close to the earliest entry: in its slot, or in the lower levels, within a quarter of
@@ -237,7 +238,7 @@ impl<T> Wheel<T> {
         let mut budget = OPEN_AT_ONCE;
         while self.open(&mut budget) {
             let list = self.first()?;
-            let earliest = self.earliest_of(list);
+            let earliest = self.lists[list].min;
             if earliest > now {
                 return None;
             }
@@ -324,12 +325,6 @@ impl<T> Wheel<T> {
         Some(level * SLOTS + self.occupied[level].trailing_zeros() as usize)
     }
 
-    /// A time that no entry of this list precedes; its deadline if there is only one.
-    fn earliest_of(&self, list: usize) -> u64 {
-        let List { head, tail, min } = self.lists[list];
-        if head == tail { self.slab.entry(head).at } else { min }
-    }
-
     /// Appends an entry that is in no list.
     fn link(&mut self, index: u32, place: usize) {
         let list = &mut self.lists[place];
@@ -361,8 +356,18 @@ impl<T> Wheel<T> {
             NIL => self.lists[place].tail = prev,
             _ => self.slab.entry_mut(next).prev = prev,
         }
-        if prev == NIL && next == NIL {
-            self.emptied(place);
+        match (prev, next) {
+            (NIL, NIL) => self.emptied(place),
+            (NIL, one) | (one, NIL) => self.left(place, one),
+            _ => {}
+        }
+    }
+
+    /// An end of the list has gone, and its neighbour is the end now. If it is alone, its deadline is the list's.
+    fn left(&mut self, place: usize, end: u32) {
+        let list = &mut self.lists[place];
+        if list.head == list.tail {
+            list.min = self.slab.entry(end).at;
         }
     }
 

@@ -13,7 +13,7 @@ use netpoll_core::turn::Turn;
 use netpoll_core::waiters::BreakFlag;
 
 use crate::budget;
-use crate::netpoll::{Netpoll, Scratch};
+use crate::netpoll::{Netpoll, Scratch, clock};
 use crate::sched::{Entered, Home, Remote, Report, Runnable, Sched};
 use crate::spin::Spin;
 use crate::task::Locals;
@@ -189,7 +189,7 @@ impl Worker {
             if self.netpoll().settle_up() {
                 continue;
             }
-            let began = self.netpoll().now();
+            let began = clock::now();
             if self.keeps_looking(began, stop) {
                 continue;
             }
@@ -219,7 +219,7 @@ impl Worker {
                 // Another one polls; what it finds comes by the queues.
                 false => {
                     (0..PAUSES).for_each(|_| std::hint::spin_loop());
-                    Came { at: self.netpoll().now(), ready: 0, by_event: false }
+                    Came { at: clock::now(), ready: 0, by_event: false }
                 }
             };
             if self.is_to_stop(stop) || self.sched.has_work() {

@@ -18,8 +18,8 @@ pub type PollDesc = poll_desc::PollDesc<FDSEQ_BITS>;
 
 type Block = poll_cache::Block<BLOCK_LEN, FDSEQ_BITS>;
 
-/// Blocks in the directory.
-pub(super) const BLOCKS: usize = 32_768;
+/// Blocks in the directory; on a 32-bit machine as many as the free list's half of a word can tell apart.
+pub(super) const BLOCKS: usize = if usize::BITS < u64::BITS { 2_047 } else { 32_768 };
 
 /// The slot of a descriptor that is in use, found once: its owner's way to the words, past the cache.
 #[derive(Debug)]

@@ -1,4 +1,4 @@
-//! Time as ticks: nanoseconds since the poller was made.
+//! Time as ticks: nanoseconds of the exact clock, the same for every poller of the process.
 //!
 //! The exact clock takes some twenty nanoseconds to read, which is more than all else that it takes to move a deadline.
 //! The coarse one takes four, and is behind by a tick of the kernel or two. It serves where that does not matter:
@@ -14,10 +14,11 @@ use std::time::{Duration, Instant};
 
 use netpoll_core::counter::Gauge;
 
+use super::word;
 use crate::sys;
 
-/// The latest tick: 292 years after the poller was made.
-const LATEST: u64 = i64::MAX as u64;
+/// The latest tick: 292 years after the machine was started.
+pub const LATEST: u64 = i64::MAX as u64;
 
 /// What the coarse clock says is so far ahead, in nanoseconds, is ahead.
 const FAR: u64 = 100_000_000;
@@ -26,39 +27,48 @@ const FAR: u64 = 100_000_000;
 /// word holds.
 const LONG: Range<u64> = 1..1 << 32;
 
-/// The clocks of a poller.
+/// The tick now.
+#[inline]
+pub fn now() -> u64 {
+    sys::exact_now()
+}
+
+/// The tick so long from now, [`LATEST`] if it cannot be counted.
+#[inline]
+pub fn after(duration: Duration) -> u64 {
+    now().saturating_add(nanoseconds(duration)).min(LATEST)
+}
+
+/// The tick of an instant: 0 for what was long ago, [`LATEST`] for what cannot be counted.
+#[inline]
+pub fn tick(at: Instant) -> u64 {
+    let (known, tick) = sys::known_instant();
+    match at.checked_duration_since(known) {
+        Some(since) => tick.saturating_add(nanoseconds(since)).min(LATEST),
+        None => tick.saturating_sub(nanoseconds(known.duration_since(at))),
+    }
+}
+
+/// What a poller knows of the time besides.
 #[derive(Debug)]
 pub(super) struct Clock {
-    /// Tick 0.
-    epoch: Instant,
-    /// The same for the coarse clock, or a moment before.
-    coarse_epoch: u64,
     /// How far the coarse clock may be behind.
     lag: u64,
-    /// Milliseconds, as they were at the last poll.
+    /// When the last poll was.
     polled: Gauge,
 }
 
 impl Clock {
     pub(super) fn new() -> Self {
-        let coarse_epoch = sys::exact_now();
-        Self { coarse_epoch, epoch: Instant::now(), lag: sys::coarse_lag(), polled: Gauge::new() }
+        let clock = Self { lag: sys::coarse_lag(), polled: Gauge::new() };
+        clock.set_polled(now());
+        clock
     }
 
-    pub(super) fn now(&self) -> u64 {
-        self.tick(Instant::now())
-    }
-
-    /// 0 for what was before, saturating 292 years later.
+    /// True for a tick that is over.
     #[inline]
-    pub(super) fn tick(&self, at: Instant) -> u64 {
-        nanoseconds(at.saturating_duration_since(self.epoch)).min(LATEST)
-    }
-
-    /// True for a tick that is certainly still to come.
-    #[inline]
-    pub(super) fn is_far(&self, tick: u64) -> bool {
-        tick > self.coarse() + FAR
+    pub(super) fn is_over(&self, tick: u64) -> bool {
+        tick <= self.coarse() + FAR && tick <= now()
     }
 
     /// The tick so long from now, and not before; none if that is now. For a second or more it may be a few milliseconds
@@ -67,28 +77,21 @@ impl Clock {
     pub(super) fn after(&self, duration: Duration) -> Option<u64> {
         let seconds = duration.as_secs();
         if !LONG.contains(&seconds) {
-            return self.exactly_after(duration);
+            return exactly_after(duration);
         }
         let nanoseconds = seconds * 1_000_000_000 + u64::from(duration.subsec_nanos());
         Some(self.coarse() + self.lag + nanoseconds)
     }
 
-    #[inline(never)]
-    fn exactly_after(&self, duration: Duration) -> Option<u64> {
-        let at = self.now().saturating_add(nanoseconds(duration)).min(LATEST);
-        (!duration.is_zero()).then_some(at)
-    }
-
     /// The coarse clock. One that was forgotten by its kernel for a while, in a virtual machine, is corrected by the exact
     /// look that the last poll has taken.
     #[inline]
-    fn coarse(&self) -> u64 {
-        // The last tick may have been before the epoch.
-        let coarse = sys::coarse_now().saturating_sub(self.coarse_epoch);
-        coarse.max(self.polled.get() as u64 * 1_000_000)
+    pub(super) fn coarse(&self) -> u64 {
+        let coarse = sys::coarse_now();
+        coarse.max(word::tick(self.polled(), || coarse))
     }
 
-    /// Milliseconds at the last poll; the word wraps on 32-bit, after 49 days.
+    /// The word of the tick of the last poll.
     #[inline]
     pub(super) fn polled(&self) -> usize {
         self.polled.get()
@@ -97,14 +100,13 @@ impl Clock {
     /// A poll has found it to be `now`.
     #[inline]
     pub(super) fn set_polled(&self, now: u64) {
-        self.polled.set(milliseconds(now));
+        self.polled.set(word::now(now));
     }
 }
 
-/// As [`Clock::polled`] gives them.
-#[inline]
-pub(super) fn milliseconds(tick: u64) -> usize {
-    (tick / 1_000_000) as usize
+#[inline(never)]
+fn exactly_after(duration: Duration) -> Option<u64> {
+    (!duration.is_zero()).then(|| after(duration))
 }
 
 /// Saturating; without the 128 bits of `as_nanos`.

@@ -8,15 +8,21 @@ use netpoll_core::glist::GList;
 use netpoll_core::poll_desc::PollErr;
 use netpoll_core::poll_key::{Modes, PollKey};
 
-use super::Netpoll;
+use super::{Netpoll, clock, word};
 
 impl Netpoll {
     /// When a deadline is that was given as an instant: none, or one that has passed, if that is so.
     #[inline]
     pub fn deadline_at(&self, deadline: Option<Instant>) -> When {
         let Some(at) = deadline else { return When::Never };
-        let at = self.clock.tick(at);
-        if !self.clock.is_far(at) && at <= self.now() { When::Expired } else { When::At(at as usize) }
+        let at = clock::tick(at);
+        if self.is_over(at) { When::Expired } else { self.when(at) }
+    }
+
+    /// True for a tick that is over.
+    #[inline]
+    pub fn is_over(&self, tick: u64) -> bool {
+        self.clock.is_over(tick)
     }
 
     /// When a deadline is that is so far away from now, or up to a few milliseconds more if it is a second or more: the
@@ -24,9 +30,15 @@ impl Netpoll {
     #[inline]
     pub fn deadline_after(&self, after: Duration) -> When {
         match self.clock.after(after) {
-            Some(at) => When::At(at as usize),
+            Some(at) => self.when(at),
             None => When::Expired,
         }
+    }
+
+    /// At a tick that is still to come; one that no word reaches is as good as none.
+    #[inline]
+    fn when(&self, at: u64) -> When {
+        if word::reaches(at, || self.clock.coarse()) { When::At(word::due(at)) } else { When::Never }
     }
 
     /// Puts a deadline in force, whatever was there before; one that has passed fires at once.
@@ -42,10 +54,11 @@ impl Netpoll {
             let mut timers = self.wheels.of(key);
             let wanted = self.desc(key).arm_timer(at);
             timers.armed += usize::from(wanted);
-            let earliest = wanted && timers.put(key, at as u64);
+            let at = word::tick(at, clock::now);
+            let earliest = wanted && timers.put(key, at);
             drop(timers);
             if earliest {
-                self.break_before(at as u64);
+                self.break_before(at);
             }
         }
         self.hand_up(&mut list, woken);

@@ -7,8 +7,8 @@ use std::time::Duration;
 use netpoll_core::glist::GList;
 use netpoll_core::poll_desc::Delivered;
 
-use super::Netpoll;
 use super::timers::{Entry, Timers, forget};
+use super::{Netpoll, clock, word};
 use crate::sys::{self, Events};
 
 /// Events taken from the kernel at a time (Go: 128).
@@ -80,7 +80,7 @@ impl Scratch {
         forget(self.dropped.drain(..));
     }
 
-    /// When the last poll came back from the kernel, in nanoseconds since the poller was made.
+    /// When the last poll came back from the kernel, as a tick of [`clock`].
     pub fn polled_at(&self) -> u64 {
         self.polled_at
     }
@@ -113,14 +113,14 @@ impl Netpoll {
     /// The kernel's wait, none of which a sound process meets. Timers are fired even then.
     pub fn netpoll(&self, until: Option<u64>, scratch: &mut Scratch) -> io::Result<usize> {
         // What is not zero may have passed, and is a sleep that ends at once.
-        let timeout = until.map(|at| if at == 0 { 0 } else { at.saturating_sub(self.now()) });
+        let timeout = until.map(|at| if at == 0 { 0 } else { at.saturating_sub(clock::now()) });
         self.counts.polls.inc();
         let waited = self.poller.wait(&mut scratch.events, timeout.map(Duration::from_nanos));
         if matches!(waited, Ok(true)) {
             // After the descriptor is drained and before anybody looks for work.
             self.break_flag.clear();
         }
-        let now = self.now();
+        let now = clock::now();
         self.clock.set_polled(now);
         scratch.polled_at = now;
         let woken = self.deliver(scratch) + self.fire(scratch, now);
@@ -195,9 +195,9 @@ impl Netpoll {
             Entry::Descriptor(key) => {
                 timers.fired(key.slot);
                 let Some(desc) = self.cache.get(key) else { return 0 };
-                let (woken, again) = desc.expire(now as usize, list);
+                let (woken, again) = desc.expire(word::now(now), list);
                 if let Some(at) = again {
-                    timers.put(key, at as u64);
+                    timers.put(key, word::tick(at, || now));
                     self.counts.timers_rearmed.inc();
                 }
                 woken

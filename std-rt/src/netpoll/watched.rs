@@ -9,8 +9,7 @@ use std::time::Duration;
 use netpoll_core::deadline::When;
 use netpoll_core::poll_key::{Mode, PollKey};
 
-use super::clock::milliseconds;
-use super::{Netpoll, PollDesc};
+use super::{Netpoll, PollDesc, clock, word};
 use crate::sys::{Address, ends_of, is_ready_now};
 
 /// A descriptor that the poller watches.
@@ -45,14 +44,14 @@ impl Netpoll {
     /// Every descriptor as it is now; what is opened or closed meanwhile may be missing. Two system calls for each, and
     /// one for each task that is parked there.
     pub fn watched(&self) -> Vec<Watched> {
-        let now = self.now();
+        let now = clock::now();
         self.cache.iter().filter_map(|(key, desc)| self.look_at(key, desc, now)).collect()
     }
 
     fn look_at(&self, key: PollKey, desc: &PollDesc, now: u64) -> Option<Watched> {
         let fd = RawFd::try_from(desc.number().get().checked_sub(1)?).ok()?;
         let (local, peer) = ends_of(fd);
-        let parked = |mode| desc.is_parked(mode).then(|| self.ago(desc.since(mode).get(), now));
+        let parked = |mode| desc.is_parked(mode).then(|| ago(desc.since(mode).get(), now));
         let watched = Watched {
             fd,
             local,
@@ -67,17 +66,17 @@ impl Netpoll {
         let same = info.fdseq() == key.fdseq && !info.closing() && desc.number().get() == fd as usize + 1;
         same.then_some(watched)
     }
+}
 
-    /// How long ago a reading of the clock is; the words wrap on 32-bit, after 49 days.
-    fn ago(&self, since: usize, now: u64) -> Duration {
-        Duration::from_millis(milliseconds(now).wrapping_sub(since) as u64)
-    }
+/// How long ago the tick of a word was.
+fn ago(since: usize, now: u64) -> Duration {
+    Duration::from_nanos(now.saturating_sub(word::tick(since, || now)))
 }
 
 fn remaining(deadline: When, now: u64) -> Option<Duration> {
     match deadline {
         When::Never => None,
-        When::At(at) => Some(Duration::from_nanos((at as u64).saturating_sub(now))),
+        When::At(at) => Some(Duration::from_nanos(word::tick(at, || now).saturating_sub(now))),
         When::Expired => Some(Duration::ZERO),
     }
 }

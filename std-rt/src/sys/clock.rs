@@ -1,12 +1,20 @@
 //! A clock that is read in a few nanoseconds and stands still between two ticks of the kernel.
 
 use std::sync::OnceLock;
+use std::time::Instant;
 
 use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 
-/// Nanoseconds of the clock of [`Instant`](std::time::Instant).
+/// Nanoseconds of the clock of [`Instant`].
+#[inline]
 pub fn exact_now() -> u64 {
     nanoseconds(clock_gettime(ClockId::Monotonic))
+}
+
+/// An instant, and what the exact clock says then, or a moment after: a tick that is taken from it is never too early.
+pub fn known_instant() -> (Instant, u64) {
+    static KNOWN: OnceLock<(Instant, u64)> = OnceLock::new();
+    *KNOWN.get_or_init(|| (Instant::now(), exact_now()))
 }
 
 /// The same as they were at the kernel's last tick.

@@ -11,8 +11,13 @@ pub fn coarse_now() -> u64 {
 
 /// Nanoseconds since it was first asked.
 pub fn exact_now() -> u64 {
+    known_instant().0.elapsed().as_nanos() as u64
+}
+
+/// When it was first asked.
+pub fn known_instant() -> (Instant, u64) {
     static FIRST: OnceLock<Instant> = OnceLock::new();
-    FIRST.get_or_init(Instant::now).elapsed().as_nanos() as u64
+    (*FIRST.get_or_init(Instant::now), 0)
 }
 
 /// How far, in nanoseconds, it may be behind: not at all.

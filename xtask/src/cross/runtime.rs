@@ -1,23 +1,38 @@
-//! The runtime and its tests for the systems with kqueue: compiled for all, linked for those that a linker is there for.
+//! The runtime and its tests for other systems: compiled for all, linked for those that a linker is there for, and for the
+//! one that this machine may be besides, run.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::Duration;
 
 use super::Way;
 use crate::cmd;
+use crate::test::parse;
 
 pub struct System {
     pub triple: &'static str,
     /// zig has what a program of that system is linked with.
     links: bool,
+    /// What loads such a program, where its kernel is this one's.
+    loader: Option<&'static str>,
+}
+
+const fn system(triple: &'static str, links: bool) -> System {
+    System { triple, links, loader: None }
 }
 
 pub const SYSTEMS: &[System] = &[
-    System { triple: "x86_64-unknown-freebsd", links: true },
-    System { triple: "x86_64-apple-darwin", links: true },
-    System { triple: "aarch64-apple-darwin", links: false },
-    System { triple: "x86_64-unknown-netbsd", links: false },
-    System { triple: "x86_64-unknown-openbsd", links: false },
+    system("x86_64-unknown-freebsd", true),
+    system("x86_64-apple-darwin", true),
+    system("aarch64-apple-darwin", false),
+    system("x86_64-unknown-netbsd", false),
+    system("x86_64-unknown-openbsd", false),
+    // Words of 32 bits: narrow generations, and deadlines in milliseconds.
+    System { triple: "i686-unknown-linux-gnu", links: true, loader: Some("/lib/ld-linux.so.2") },
 ];
+
+/// What one test program may take.
+const LIMIT: Duration = Duration::from_secs(120);
 
 /// Fewer test programs than this in one of them, and something was left out.
 const FEWEST: usize = 30;
@@ -51,8 +66,9 @@ pub fn check(root: &Path, way: &Way, system: &System) -> Result<String, String> 
     let output = cmd::capture(&mut command)?;
     let tests = output.lines().filter(|line| line.contains("\"kind\":[\"test\"]"));
     let artifacts = tests.filter(|line| line.starts_with("{\"reason\":\"compiler-artifact\""));
-    let linked = artifacts.clone().filter(|line| line.contains("\"executable\":\"")).count();
-    match (artifacts.count(), linked) {
+    let linked: Vec<&str> = artifacts.clone().filter_map(executable).collect();
+    let runs = system.loader.is_some_and(|loader| cfg!(target_os = "linux") && Path::new(loader).exists());
+    match (artifacts.count(), linked.len()) {
         (compiled, _) if compiled < FEWEST => {
             Err(format!("only {compiled} test programs, of at least {FEWEST}"))
         }
@@ -63,8 +79,27 @@ pub fn check(root: &Path, way: &Way, system: &System) -> Result<String, String> 
             Ok(format!("{compiled} test programs compile (to link them: pip install cargo-zigbuild ziglang)"))
         }
         (compiled, 0) => Ok(format!("{compiled} test programs compile")),
+        (_, n) if runs => run(root, system.triple, &linked)
+            .map(|passed| format!("{n} test programs, {passed} tests passed")),
         (_, linked) => Ok(format!("{linked} test programs compile and link")),
     }
+}
+
+/// The program that a line of cargo's tells of.
+fn executable(line: &str) -> Option<&str> {
+    line.split_once("\"executable\":\"")?.1.split('"').next()
+}
+
+/// Runs the test programs; how many tests passed.
+fn run(root: &Path, triple: &str, programs: &[&str]) -> Result<usize, String> {
+    let log = cmd::target_dir(root)?.join("cross").join(format!("{triple}.log"));
+    let mut passed = 0;
+    for program in programs {
+        cmd::limited(Command::new(program).current_dir(root.join("std-rt")), LIMIT, &log)?;
+        let told = std::fs::read_to_string(&log).map_err(|e| format!("{}: {e}", log.display()))?;
+        passed += parse(&told).iter().map(|row| row.passed).sum::<usize>();
+    }
+    if passed == 0 { Err("no test ran".to_owned()) } else { Ok(passed) }
 }
 
 /// The wrapper of cargo that links with zig: where `.ci/cross-setup` puts it, or on the search path.
