@@ -10,6 +10,7 @@
 //! | asleep | the wait was long, or more than 4 tasks came at once | they are counted anew |
 //! | looking | it finds something: a hit | it goes on so; `wanted` hits halve `wanted`, down to 8 |
 //! | looking | it finds more than 4 tasks at once | as after a miss: a wake-up costs each of many little |
+//! | looking | of late it took more than half as long as asleep | as after a miss: a wake-up costs less than to look |
 //! | looking | its time is over: a miss | it sleeps, and `wanted` doubles, up to 8,192 |
 //!
 //! A wait that a timer ended counts for nothing: its end was known, and sleeping until then is exact.
@@ -27,18 +28,37 @@ const MOST: u32 = 8192;
 /// has more of them if it sleeps.
 const FEW: usize = 4;
 
+/// Hits in a row before it is asked whether they are worth it.
+const TRIAL: u32 = 16;
+
 /// The policy of one worker. It knows no clock: it is told how long the waits were, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Spin {
     limit: u64,
     wanted: u32,
     streak: u32,
+    /// Hits since it slept.
+    hits: u32,
+    /// How long a short wait takes of late, with the time to wake up.
+    asleep: Mean,
+    /// And while it looks.
+    awake: Mean,
+}
+
+/// Of the last eight or so.
+#[derive(Clone, Copy, Debug)]
+struct Mean(u64);
+
+impl Mean {
+    fn add(&mut self, nanoseconds: u64) {
+        self.0 = if self.0 == 0 { nanoseconds } else { self.0 - self.0 / 8 + nanoseconds / 8 };
+    }
 }
 
 impl Spin {
     /// Looks for at most `limit` nanoseconds; 0 for never.
     pub const fn new(limit: u64) -> Self {
-        Self { limit, wanted: LEAST, streak: 0 }
+        Self { limit, wanted: LEAST, streak: 0, hits: 0, asleep: Mean(0), awake: Mean(0) }
     }
 
     /// For how long to look before the next sleep, if at all.
@@ -47,10 +67,14 @@ impl Spin {
         (self.limit > 0 && self.streak >= self.wanted).then_some(self.limit)
     }
 
-    /// It looked, and found something; a poll made so many tasks ready.
+    /// It looked, and found something after so long; a poll made so many tasks ready.
     #[inline]
-    pub fn hit(&mut self, ready: usize) {
-        if ready > FEW {
+    pub fn hit(&mut self, nanoseconds: u64, ready: usize) {
+        self.awake.add(nanoseconds);
+        self.hits = self.hits.saturating_add(1);
+        // The difference is what a wake-up costs, and more than that is not to be spent.
+        let dear = self.hits >= TRIAL && self.awake.0 > self.asleep.0 / 2;
+        if dear || ready > FEW {
             return self.missed();
         }
         self.streak += 1;
@@ -64,6 +88,7 @@ impl Spin {
     pub fn missed(&mut self) {
         self.wanted = (self.wanted * 2).min(MOST);
         self.streak = 0;
+        self.hits = 0;
     }
 
     /// It did not look, and something came after so long; a poll made so many tasks ready. Twice the limit still counts as
@@ -71,6 +96,12 @@ impl Spin {
     #[inline]
     pub fn slept(&mut self, nanoseconds: u64, ready: usize) {
         let short = nanoseconds < self.limit.saturating_mul(2) && ready <= FEW;
-        self.streak = if short { self.streak.saturating_add(1) } else { 0 };
+        self.hits = 0;
+        if short {
+            self.streak = self.streak.saturating_add(1);
+            self.asleep.add(nanoseconds);
+        } else {
+            self.streak = 0;
+        }
     }
 }

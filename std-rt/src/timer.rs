@@ -77,6 +77,8 @@ impl List {
 /// deadline, none is lost, and entries come out in the order of their deadlines; among those inserted after their
 /// deadline had passed no order is promised.
 ///
+/// The payload has a default that costs nothing: what stands in a free place.
+///
 /// ```
 /// # use netpoll_rt::timer::Wheel;
 /// let mut wheel = Wheel::new(0);
@@ -100,13 +102,13 @@ pub struct Wheel<T> {
     lists: Box<[List]>,
 }
 
-impl<T> std::fmt::Debug for Wheel<T> {
+impl<T: Default> std::fmt::Debug for Wheel<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Wheel").field("len", &self.len()).field("next", &self.next()).finish_non_exhaustive()
     }
 }
 
-impl<T> Wheel<T> {
+impl<T: Default> Wheel<T> {
     /// An empty wheel whose time is `now`. Allocates its 705 lists (11 KiB); the entries' array comes with the first.
     pub fn new(now: u64) -> Self {
         Wheel {
@@ -167,7 +169,7 @@ impl<T> Wheel<T> {
     pub fn remove(&mut self, id: TimerId) -> Option<T> {
         let index = self.slab.find(id)?;
         self.unlink(index);
-        self.slab.remove(index)
+        Some(self.slab.remove(index))
     }
 
     /// Takes several entries out, and appends their payloads to `payloads`; ids that are stale are passed over. Cheaper
@@ -184,13 +186,13 @@ impl<T> Wheel<T> {
     /// The payload of an entry that has not fired; `None` if the id is stale.
     pub fn get(&self, id: TimerId) -> Option<&T> {
         let index = self.slab.find(id)?;
-        self.slab.entry(index).payload.as_ref()
+        Some(&self.slab.entry(index).payload)
     }
 
     /// As [`get`](Self::get), to be changed.
     pub fn get_mut(&mut self, id: TimerId) -> Option<&mut T> {
         let index = self.slab.find(id)?;
-        self.slab.entry_mut(index).payload.as_mut()
+        Some(&mut self.slab.entry_mut(index).payload)
     }
 
     /// The time to sleep until: nothing is due before it. `None` when nothing is outstanding. Two loads; scans nothing.
@@ -263,7 +265,7 @@ impl<T> Wheel<T> {
     fn take(&mut self, index: u32) -> Option<(TimerId, T)> {
         let id = self.slab.id(index);
         self.unlink(index);
-        self.slab.remove(index).map(|payload| (id, payload))
+        Some((id, self.slab.remove(index)))
     }
 
     /// Moves entries of the list being opened to where the floor now puts them; false if some are left.

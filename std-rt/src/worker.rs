@@ -224,7 +224,7 @@ impl Worker {
             };
             if self.is_to_stop(stop) || self.sched.has_work() {
                 self.sched.counts().spin_hits.inc();
-                self.with_spin(|spin| spin.hit(ready));
+                self.with_spin(|spin| spin.hit(at.saturating_sub(began), ready));
                 return true;
             }
             if at.saturating_sub(began) >= patience {

@@ -60,7 +60,7 @@ fn hits_keep_it_looking_and_win_the_trust_back() {
     }
     assert_eq!(waits_until_it_looks(&mut spin), 512);
     for _ in 0..2000 {
-        spin.hit(1);
+        spin.hit(1000, 1);
         assert_eq!(spin.patience(), Some(SPIN));
     }
     spin.missed();
@@ -75,7 +75,7 @@ fn a_few_hits_after_many_misses_win_little() {
         spin.missed();
     }
     waits_until_it_looks(&mut spin);
-    (0..100).for_each(|_| spin.hit(1));
+    (0..100).for_each(|_| spin.hit(1000, 1));
     spin.missed();
     assert_eq!(waits_until_it_looks(&mut spin), 1024);
 }
@@ -89,9 +89,27 @@ fn a_crowd_is_no_reason_to_look() {
         assert_eq!(spin.patience(), None, "a crowd came before the eighth");
     }
     assert_eq!(waits_until_it_looks(&mut spin), 8);
-    spin.hit(5);
+    spin.hit(1000, 5);
     assert_eq!(spin.patience(), None);
     assert_eq!(waits_until_it_looks(&mut spin), 16, "as after a miss");
+}
+
+#[test]
+fn what_takes_longer_than_a_wake_up_costs_is_not_worth_it() {
+    let mut spin = Spin::new(SPIN);
+    for (asleep, awake, worth) in [(20_000, 9_000, true), (20_000, 11_000, false), (4_000, 3_000, false)] {
+        while spin.patience().is_none() {
+            spin.slept(asleep, 1);
+        }
+        // What came before is forgotten.
+        (0..64).for_each(|_| spin.slept(asleep, 1));
+        let hits = (1..1000).find(|_| {
+            spin.hit(awake, 1);
+            spin.patience().is_none()
+        });
+        assert_eq!(hits.is_none(), worth, "{asleep} ns asleep, {awake} awake: {hits:?}");
+        assert!(hits.is_none_or(|hits| hits >= 16), "it is given a trial first");
+    }
 }
 
 #[test]

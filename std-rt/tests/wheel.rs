@@ -342,7 +342,7 @@ fn every_payload_is_dropped_once() {
     let mut given_back = 0;
     for (n, cell) in drops.iter().enumerate() {
         let now = n as u64 * 1_000;
-        ids.push(wheel.insert(now + any_scale(&mut random, SECOND), Counted(cell)));
+        ids.push(wheel.insert(now + any_scale(&mut random, SECOND), Some(Counted(cell))));
         let id = ids[random.usize(0..ids.len())];
         match random.u32(0..4) {
             0 => given_back += usize::from(wheel.remove(id).is_some()),

@@ -34,30 +34,46 @@ const WHEELS: usize = 16;
 const TOGETHER: usize = 32;
 
 thread_local! {
-    static HERE: Cell<Here> = const { Cell::new(Here::NOBODY) };
+    /// The address of the poller that this thread is a worker of; 0 for a thread that is none.
+    static NETPOLL: Cell<usize> = const { Cell::new(0) };
+    /// The wheel of that worker.
+    static WHEEL: Cell<u32> = const { Cell::new(0) };
+    /// It may have dropped timers that are still in its wheel.
+    static OWES: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Which worker a thread is, of which poller.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Here {
-    /// The poller's address; 0 for a thread that is no worker.
     netpoll: usize,
-    worker: usize,
-    /// It may have dropped timers that are still in its wheel.
+    wheel: u32,
     owes: bool,
 }
 
 impl Here {
-    const NOBODY: Here = Here { netpoll: 0, worker: 0, owes: false };
+    /// The thread is this from now on; gives back what it was.
+    fn replace(self) -> Self {
+        let Self { netpoll, wheel, owes } = self;
+        Self { netpoll: NETPOLL.replace(netpoll), wheel: WHEEL.replace(wheel), owes: OWES.replace(owes) }
+    }
 }
 
-/// What a timer is for.
+/// What a timer is for. It says which by a waker's table, which is never null, and so takes no more room than a waker.
 #[derive(Debug)]
 pub(super) enum Entry {
     /// The deadlines of a descriptor, both directions.
     Descriptor(PollKey),
     /// A task that sleeps.
     Task(Waker),
+}
+
+const _: () = assert!(size_of::<Entry>() <= 16);
+
+impl Default for Entry {
+    /// For nobody.
+    fn default() -> Self {
+        Self::Descriptor(PollKey::BREAK)
+    }
 }
 
 /// A task's timer.
@@ -70,16 +86,16 @@ pub struct TimerId {
 impl Netpoll {
     /// This thread is that worker from now on, or none; gives back what it was.
     pub fn enter_worker(&self, worker: Option<usize>) -> Here {
-        let netpoll = self.address();
-        HERE.replace(worker.map_or(Here::NOBODY, |worker| Here { netpoll, worker, owes: false }))
+        let wheel = worker.map_or(0, |worker| worker % self.wheels.count()) as u32;
+        Here { netpoll: worker.map_or(0, |_| self.address()), wheel, owes: false }.replace()
     }
 
     /// This thread is again what it was.
     pub fn leave_worker(&self, before: Here) {
         // Whose destructors run because of what is taken out drops timers as what the thread is then.
-        let here = HERE.replace(before);
+        let here = before.replace();
         if here.owes && here.netpoll == self.address() {
-            self.collect(here);
+            self.collect(here.wheel);
         }
     }
 
@@ -87,20 +103,16 @@ impl Netpoll {
         std::ptr::from_ref(self) as usize
     }
 
-    /// The worker that this thread is.
-    fn worker_here(&self) -> Option<Here> {
-        Some(HERE.get()).filter(|here| here.netpoll == self.address())
-    }
-
-    /// Its wheel.
-    fn wheel_of(&self, here: Here) -> usize {
-        here.worker % self.wheels.count()
+    /// The wheel of the worker that this thread is.
+    #[inline]
+    fn wheel_here(&self) -> Option<u32> {
+        (NETPOLL.get() == self.address()).then(|| WHEEL.get())
     }
 
     /// Arms a timer that wakes a task at `at`.
     pub fn add_timer(&self, at: u64, waker: Waker) -> TimerId {
-        let wheel = self.worker_here().map_or(0, |here| self.wheel_of(here));
-        let mut timers = self.wheels.lock(wheel);
+        let wheel = self.wheel_here().unwrap_or(0);
+        let mut timers = self.wheels.lock(wheel as usize);
         let earliest = timers.is_earliest(at);
         let id = timers.wheel.insert(at, Entry::Task(waker));
         timers.armed += 1;
@@ -108,7 +120,7 @@ impl Netpoll {
         if earliest {
             self.break_before(at);
         }
-        TimerId { id, wheel: wheel as u32 }
+        TimerId { id, wheel }
     }
 
     /// Has a timer wake another task, or the same; false if it has fired.
@@ -129,20 +141,17 @@ impl Netpoll {
 
     /// Disarms a timer, if it has not fired.
     pub fn drop_timer(&self, id: TimerId) {
-        let wheel = id.wheel as usize;
-        let here = self.worker_here().filter(|here| self.wheel_of(*here) == wheel);
-        let mut timers = self.wheels.lock(wheel);
-        let Some(here) = here else {
+        let mut timers = self.wheels.lock(id.wheel as usize);
+        if self.wheel_here() != Some(id.wheel) {
             let entry = timers.wheel.remove(id.id);
             drop(timers);
             return forget(entry);
-        };
+        }
         timers.dropped.push(id.id);
+        OWES.set(true);
         if timers.dropped.len() >= TOGETHER {
             drop(timers);
-            self.collect(here);
-        } else if !here.owes {
-            HERE.set(Here { owes: true, ..here });
+            self.collect(id.wheel);
         }
     }
 
@@ -150,15 +159,15 @@ impl Netpoll {
     /// task has, and what runs when that is dropped may make other tasks runnable.
     #[inline]
     pub fn settle_up(&self) -> bool {
-        let Some(here) = self.worker_here().filter(|here| here.owes) else { return false };
-        HERE.set(Here { owes: false, ..here });
-        self.collect(here);
+        let Some(wheel) = self.wheel_here().filter(|_| OWES.replace(false)) else { return false };
+        self.collect(wheel);
         true
     }
 
-    fn collect(&self, here: Here) {
+    #[inline(never)]
+    fn collect(&self, wheel: u32) {
         let mut entries = Vec::new();
-        self.wheels.lock(self.wheel_of(here)).collect(&mut entries);
+        self.wheels.lock(wheel as usize).collect(&mut entries);
         forget(entries);
     }
 

@@ -13,8 +13,9 @@ pub struct TimerId {
     generation: u32,
 }
 
-/// One timer, or a free place. 24 bytes and the payload's `Option`: 32 bytes for an 8-byte payload with a niche
-/// (`NonZeroU64`, `Arc`), 40 for a bare `u64`.
+/// One timer, or a free place: 24 bytes and the payload, which is the default of its type in a free place. (An `Option`
+/// would cost eight bytes more where the type has no niche left, and where there are many timers it is their memory that
+/// takes the time.)
 pub(super) struct Entry<T> {
     /// The deadline as given, to the nanosecond.
     pub(super) at: u64,
@@ -24,7 +25,7 @@ pub(super) struct Entry<T> {
     generation: u32,
     /// The list that this entry is linked in; meaningless while free.
     pub(super) list: u16,
-    pub(super) payload: Option<T>,
+    pub(super) payload: T,
 }
 
 /// The entries. Grows by doubling when no place is free (the one operation that moves entries and allocates), never
@@ -36,7 +37,7 @@ pub(super) struct Slab<T> {
     len: usize,
 }
 
-impl<T> Slab<T> {
+impl<T: Default> Slab<T> {
     pub(super) fn new() -> Self {
         Slab { entries: Vec::new(), free: NIL, len: 0 }
     }
@@ -54,7 +55,7 @@ impl<T> Slab<T> {
         let index = if self.free == NIL { self.grow() } else { self.free };
         let entry = self.entry_mut(index);
         entry.at = at;
-        entry.payload = Some(payload);
+        entry.payload = payload;
         self.free = entry.next;
         self.len += 1;
         index
@@ -65,15 +66,22 @@ impl<T> Slab<T> {
     fn grow(&mut self) -> u32 {
         assert!(self.entries.len() < NIL as usize, "a timer wheel holds at most 2^32 - 1 entries");
         let index = self.entries.len() as u32;
-        self.entries.push(Entry { at: 0, prev: NIL, next: NIL, generation: 0, list: 0, payload: None });
+        self.entries.push(Entry {
+            at: 0,
+            prev: NIL,
+            next: NIL,
+            generation: 0,
+            list: 0,
+            payload: T::default(),
+        });
         index
     }
 
     /// Gives the place of an unlinked entry back, and makes every id of it stale.
-    pub(super) fn remove(&mut self, index: u32) -> Option<T> {
+    pub(super) fn remove(&mut self, index: u32) -> T {
         let free = self.free;
         let entry = self.entry_mut(index);
-        let payload = entry.payload.take();
+        let payload = std::mem::take(&mut entry.payload);
         entry.generation += 1;
         if entry.generation < u32::MAX {
             entry.next = free;
