@@ -25,14 +25,14 @@
 //!
 //! | operation | closed before | closed meanwhile | deadline before | deadline meanwhile | peer closes | peer resets | dropped |
 //! |---|---|---|---|---|---|---|---|
-//! | `TcpStream`, `UnixStream`: `read` `readv` `peek` `poll_read` `with_io(Read, _)`; `UnixStream`: `recv_fds` | closed | closed | `TimedOut` | `TimedOut` | `Ok(0)` | `ConnectionReset` | nothing read |
+//! | `TcpStream`, `UnixStream`: `read` `read_buf` `readv` `peek` `poll_read` `with_io(Read, _)`; `UnixStream`: `recv_fds` | closed | closed | `TimedOut` | `TimedOut` | `Ok(0)` | `ConnectionReset` | nothing read |
 //! | `TcpStream`, `UnixStream`: `read_exact` | closed | closed | `TimedOut` | `TimedOut` | `UnexpectedEof` | `ConnectionReset` | its part is lost |
 //! | `TcpStream`, `UnixStream`: `readable` `writable` | closed | closed | `TimedOut` | `TimedOut` | `Ok(())` | `Ok(())` | nothing |
 //! | `TcpStream`: `write` `writev` `poll_write` `with_io(Write, _)` | closed | closed | `TimedOut` | `TimedOut` | `ConnectionReset` | `ConnectionReset` | nothing written |
 //! | `TcpStream`: `write_all` | closed | closed | `TimedOut` | `TimedOut` | `ConnectionReset` | `ConnectionReset` | a part is written |
 //! | `UnixStream`: `write` `writev` `poll_write` `with_io(Write, _)` `send_fds` | closed | closed | `TimedOut` | `TimedOut` | `BrokenPipe` | `BrokenPipe` | nothing written |
 //! | `UnixStream`: `write_all` | closed | closed | `TimedOut` | `TimedOut` | `BrokenPipe` | `BrokenPipe` | a part is written |
-//! | `PipeReader`: `read` `readv` `poll_read` `with_io(Read, _)` | closed | closed | `TimedOut` | `TimedOut` | `Ok(0)` | — | nothing read |
+//! | `PipeReader`: `read` `read_buf` `readv` `poll_read` `with_io(Read, _)` | closed | closed | `TimedOut` | `TimedOut` | `Ok(0)` | — | nothing read |
 //! | `PipeReader`: `read_exact` | closed | closed | `TimedOut` | `TimedOut` | `UnexpectedEof` | — | its part is lost |
 //! | `PipeReader`: `readable`; `PipeWriter`: `writable` | closed | closed | `TimedOut` | `TimedOut` | `Ok(())` | — | nothing |
 //! | `PipeWriter`: `write` `writev` `poll_write` `with_io(Write, _)` | closed | closed | `TimedOut` | `TimedOut` | `BrokenPipe` | — | nothing written |

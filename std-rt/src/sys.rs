@@ -266,6 +266,7 @@ mod door;
 
 pub mod address;
 pub mod ancillary;
+pub mod append;
 mod call;
 pub mod datagram;
 pub mod ip_options;

@@ -4,12 +4,13 @@
 //! which operation failed, on which descriptor and between which addresses. What reads and what writes is an argument:
 //! `recv` and `send` for a socket, `read` and `write` for a pipe.
 
+mod deadlines;
 mod futures;
 mod told;
 
-/// Reading bytes: `read readv read_exact readable try_read set_read_deadline`.
+/// Reading bytes: `read read_buf readv read_exact readable try_read set_read_deadline`.
 macro_rules! read_methods {
-    ($type:ty, $read:path, $readv:path) => {
+    ($type:ty, $read:path, $read_buf:path, $readv:path) => {
         impl $type {
             /// Reads what has come, up to the length of `buffer`; waits if nothing has. 0 is the end of the stream, or an
             /// empty buffer, for which nothing is waited.
@@ -26,6 +27,24 @@ macro_rules! read_methods {
             ) -> impl std::future::Future<Output = std::io::Result<usize>> {
                 let read = self.fd.read(buffer.is_empty(), |fd| $read(fd, buffer));
                 $crate::net::methods::told(read, |error| self.error("read", error))
+            }
+
+            /// Reads what has come into the room that `buffer` has left, and appends it: that room need not be filled with
+            /// anything before. If there is none, there is soon: 1 KiB or more. Waits if nothing has come; 0 is the end of
+            /// the stream.
+            ///
+            /// Dropped: nothing has been read.
+            ///
+            /// # Errors
+            ///
+            /// As [`read`](Self::read).
+            #[inline]
+            pub fn read_buf(
+                &self,
+                buffer: &mut Vec<u8>,
+            ) -> impl std::future::Future<Output = std::io::Result<usize>> {
+                let read = self.fd.read(false, |fd| $read_buf(fd, buffer));
+                $crate::net::methods::told(read, |error| self.error("read_buf", error))
             }
 
             /// Reads until `buffer` is full.
@@ -172,89 +191,6 @@ macro_rules! write_methods {
     };
 }
 
-/// `set_read_deadline`.
-macro_rules! read_deadline {
-    ($type:ty) => {
-        impl $type {
-            /// From `deadline` on everything that reads fails with `TimedOut`, what waits now too, even if something is there
-            /// to be read. It stays in force until the next; `None` clears it. Moving it later is a store, so it can be set
-            /// before each read.
-            ///
-            /// # Errors
-            ///
-            /// Closed.
-            #[inline]
-            pub fn set_read_deadline(&self, deadline: Option<std::time::Instant>) -> std::io::Result<()> {
-                let set = self.fd.set_deadline(netpoll_core::poll_key::Modes::READ, deadline);
-                $crate::net::methods::unless_refused(set, |error| self.error("set_read_deadline", error))
-            }
-
-            /// As [`set_read_deadline`](Self::set_read_deadline), `duration` from now: the cheaper one to call before each read.
-            /// A duration of a second or more may become a few milliseconds longer, since it begins at a clock that is kept at
-            /// the kernel's ticks; it is never shorter. One too long to be counted is 292 years.
-            ///
-            /// # Errors
-            ///
-            /// Closed.
-            #[inline]
-            pub fn set_read_deadline_after(&self, duration: std::time::Duration) -> std::io::Result<()> {
-                let set = self.fd.set_deadline_after(netpoll_core::poll_key::Modes::READ, duration);
-                $crate::net::methods::unless_refused(set, |error| self.error("set_read_deadline", error))
-            }
-        }
-    };
-}
-
-/// `set_write_deadline`.
-macro_rules! write_deadline {
-    ($type:ty) => {
-        impl $type {
-            /// From `deadline` on everything that writes fails with `TimedOut`, what waits now too, even if there is room. It
-            /// stays in force until the next; `None` clears it. Moving it later is a store, so it can be set before each
-            /// write.
-            ///
-            /// # Errors
-            ///
-            /// Closed.
-            #[inline]
-            pub fn set_write_deadline(&self, deadline: Option<std::time::Instant>) -> std::io::Result<()> {
-                let set = self.fd.set_deadline(netpoll_core::poll_key::Modes::WRITE, deadline);
-                $crate::net::methods::unless_refused(set, |error| self.error("set_write_deadline", error))
-            }
-
-            /// As [`set_write_deadline`](Self::set_write_deadline), `duration` from now: the cheaper one to call before each write.
-            /// A duration of a second or more may become a few milliseconds longer, since it begins at a clock that is kept at
-            /// the kernel's ticks; it is never shorter. One too long to be counted is 292 years.
-            ///
-            /// # Errors
-            ///
-            /// Closed.
-            #[inline]
-            pub fn set_write_deadline_after(&self, duration: std::time::Duration) -> std::io::Result<()> {
-                let set = self.fd.set_deadline_after(netpoll_core::poll_key::Modes::WRITE, duration);
-                $crate::net::methods::unless_refused(set, |error| self.error("set_write_deadline", error))
-            }
-        }
-    };
-}
-
-/// `set_deadline`, for what both reads and writes.
-macro_rules! both_deadlines {
-    ($type:ty) => {
-        impl $type {
-            /// Sets the deadline of reads and of writes at once, to the same instant.
-            ///
-            /// # Errors
-            ///
-            /// Closed.
-            pub fn set_deadline(&self, deadline: Option<std::time::Instant>) -> std::io::Result<()> {
-                let set = self.fd.set_deadline(netpoll_core::poll_key::Modes::BOTH, deadline);
-                set.map_err(|error| self.error("set_deadline", error))
-            }
-        }
-    };
-}
-
 /// A type with a field `fd`, for the floors above.
 pub(crate) trait Descriptor {
     fn fd(&self) -> &Fd;
@@ -372,11 +308,9 @@ macro_rules! peek_method {
     };
 }
 
+pub(crate) use deadlines::{both_deadlines, read_deadline, write_deadline};
 pub(crate) use futures::{futures_read, futures_write};
-pub(crate) use {
-    both_deadlines, connected_methods, descriptor_methods, peek_method, read_deadline, read_methods,
-    write_deadline, write_methods,
-};
+pub(crate) use {connected_methods, descriptor_methods, peek_method, read_methods, write_methods};
 
 use std::io::{self, IoSliceMut};
 

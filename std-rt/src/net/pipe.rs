@@ -30,7 +30,7 @@ use crate::error::{self, OpError};
 use crate::fd::{Fd, Kind};
 use crate::netpoll::Netpoll;
 use crate::sys::pipe::{self as sys, Access};
-use crate::sys::socket::{read, recvv as readv, set_nonblocking, write, writev};
+use crate::sys::socket::{read, read_buf, recvv as readv, set_nonblocking, write, writev};
 
 /// A new pipe: the end that reads, the end that writes. What is written comes out in order; it holds 64 KiB on Linux
 /// unless [`PipeWriter::set_capacity`] changes that.
@@ -148,7 +148,7 @@ macro_rules! end_methods {
 }
 
 end_methods!(PipeReader, read, "read");
-read_methods!(PipeReader, read, readv);
+read_methods!(PipeReader, read, read_buf, readv);
 futures_read!(PipeReader, read, readv);
 
 end_methods!(PipeWriter, write, "written");

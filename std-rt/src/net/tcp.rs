@@ -242,7 +242,7 @@ impl TcpStream {
     }
 }
 
-read_methods!(TcpStream, sys::recv, sys::recvv);
+read_methods!(TcpStream, sys::recv, sys::recv_buf, sys::recvv);
 write_methods!(TcpStream, send, sendv);
 both_deadlines!(TcpStream);
 connected_methods!(TcpStream);

@@ -12,6 +12,7 @@ use std::sync::OnceLock;
 use rustix::io::{Errno, fcntl_dupfd_cloexec, ioctl_fionbio, readv, retry_on_intr};
 use rustix::net::{self, AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketType};
 
+pub use super::append::{read_buf, recv_buf};
 use super::socket_birth::{self, SENT};
 pub use super::socket_options::*;
 use super::{Call, door};
@@ -72,7 +73,7 @@ pub struct Read {
 }
 
 impl Read {
-    fn of(n: usize, asked: usize) -> Self {
+    pub(super) fn of(n: usize, asked: usize) -> Self {
         Read { n, drained: 0 < n && n < asked }
     }
 }

@@ -49,6 +49,7 @@ macro_rules! reads {
     ($kind:ty, $of:literal) => {
         vec![
             row!($kind, $of, "read", READ, |it| it.read(&mut [0; 64]).await.map(Got::Bytes)),
+            row!($kind, $of, "read_buf", READ, |it| it.read_buf(&mut Vec::new()).await.map(Got::Bytes)),
             row!($kind, $of, "readv", READ, |it| {
                 let (mut one, mut other) = ([0; 2], [0; 62]);
                 let mut buffers = [IoSliceMut::new(&mut one), IoSliceMut::new(&mut other)];

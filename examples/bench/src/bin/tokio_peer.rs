@@ -102,31 +102,34 @@ async fn polled(future: impl Future) {
 }
 
 async fn eager(mut stream: TcpStream) -> io::Result<()> {
-    let mut buffer = vec![0; READ_BUFFER];
+    let mut buffer = Vec::with_capacity(READ_BUFFER);
     loop {
-        match stream.read(&mut buffer).await? {
+        buffer.clear();
+        match stream.read_buf(&mut buffer).await? {
             0 => return Ok(()),
-            n => stream.write_all(&buffer[..n]).await?,
+            _ => stream.write_all(&buffer).await?,
         }
     }
 }
 
 async fn deadline_after(mut stream: TcpStream, limit: Duration) -> io::Result<()> {
-    let mut buffer = vec![0; READ_BUFFER];
+    let mut buffer = Vec::with_capacity(READ_BUFFER);
     loop {
-        match timeout(limit, stream.read(&mut buffer)).await?? {
+        buffer.clear();
+        match timeout(limit, stream.read_buf(&mut buffer)).await?? {
             0 => return Ok(()),
-            n => stream.write_all(&buffer[..n]).await?,
+            _ => stream.write_all(&buffer).await?,
         }
     }
 }
 
 async fn deadline_at(mut stream: TcpStream, limit: Duration) -> io::Result<()> {
-    let mut buffer = vec![0; READ_BUFFER];
+    let mut buffer = Vec::with_capacity(READ_BUFFER);
     loop {
-        match timeout_at((Instant::now() + limit).into(), stream.read(&mut buffer)).await?? {
+        buffer.clear();
+        match timeout_at((Instant::now() + limit).into(), stream.read_buf(&mut buffer)).await?? {
             0 => return Ok(()),
-            n => stream.write_all(&buffer[..n]).await?,
+            _ => stream.write_all(&buffer).await?,
         }
     }
 }

@@ -86,34 +86,38 @@ impl Side for Ours {
     }
 }
 
+/// Read into a vector's own room, a buffer need not be filled with zeros first.
 async fn eager(stream: TcpStream) -> io::Result<()> {
-    let mut buffer = vec![0; READ_BUFFER];
+    let mut buffer = Vec::with_capacity(READ_BUFFER);
     loop {
-        match stream.read(&mut buffer).await? {
+        buffer.clear();
+        match stream.read_buf(&mut buffer).await? {
             0 => return Ok(()),
-            n => stream.write_all(&buffer[..n]).await?,
+            _ => stream.write_all(&buffer).await?,
         }
     }
 }
 
 async fn deadline_after(stream: TcpStream, limit: Duration) -> io::Result<()> {
-    let mut buffer = vec![0; READ_BUFFER];
+    let mut buffer = Vec::with_capacity(READ_BUFFER);
     loop {
+        buffer.clear();
         stream.set_read_deadline_after(limit)?;
-        match stream.read(&mut buffer).await? {
+        match stream.read_buf(&mut buffer).await? {
             0 => return Ok(()),
-            n => stream.write_all(&buffer[..n]).await?,
+            _ => stream.write_all(&buffer).await?,
         }
     }
 }
 
 async fn deadline_at(stream: TcpStream, limit: Duration) -> io::Result<()> {
-    let mut buffer = vec![0; READ_BUFFER];
+    let mut buffer = Vec::with_capacity(READ_BUFFER);
     loop {
+        buffer.clear();
         stream.set_read_deadline(Some(Instant::now() + limit))?;
-        match stream.read(&mut buffer).await? {
+        match stream.read_buf(&mut buffer).await? {
             0 => return Ok(()),
-            n => stream.write_all(&buffer[..n]).await?,
+            _ => stream.write_all(&buffer).await?,
         }
     }
 }

@@ -63,7 +63,7 @@ impl UnixStream {
 }
 
 connection_methods!(UnixStream, sys::Kind::Stream);
-read_methods!(UnixStream, sys::recv, sys::recvv);
+read_methods!(UnixStream, sys::recv, sys::recv_buf, sys::recvv);
 write_methods!(UnixStream, sys::send, sys::sendv);
 peek_method!(UnixStream);
 futures_read!(UnixStream, sys::recv, sys::recvv);
