@@ -8,9 +8,9 @@
 //!
 //! Most timers never fire, and where there are many a timer that is dropped is in no cache, and neither are its two
 //! neighbours in the wheel. So a worker collects what it drops, up to [`TOGETHER`] timers, and takes them out in one go: the
-//! processor has fetched them meanwhile, and fetches all their neighbours at the same time. What is collected does not
-//! fire, is not counted, and is gone when the worker goes to sleep, when the wheel is looked through, or when the thread
-//! leaves the runtime. Who is no worker, or drops a timer of another wheel, takes it out at once.
+//! processor then fetches all their cache lines at the same time. What is collected does not fire, is not counted, and is
+//! gone when the worker goes to sleep, when the wheel is looked through, or when the thread leaves the runtime. Who is
+//! no worker, or drops a timer of another wheel, takes it out at once.
 //!
 //! # Who is told
 //!
@@ -147,7 +147,6 @@ impl Netpoll {
             drop(timers);
             return forget(entry);
         }
-        timers.wheel.prefetch(id.id);
         timers.dropped.push(id.id);
         OWES.set(true);
         if timers.dropped.len() >= TOGETHER {

@@ -1,7 +1,5 @@
 //! Where the entries live: one growing array, linked by index, with a free list inside it.
 
-use crate::sys;
-
 /// The end of a list, and an index that no entry has.
 pub(super) const NIL: u32 = u32::MAX;
 
@@ -13,12 +11,6 @@ pub(super) const NIL: u32 = u32::MAX;
 pub struct TimerId {
     index: u32,
     generation: u32,
-}
-
-impl TimerId {
-    pub(super) fn index(self) -> u32 {
-        self.index
-    }
 }
 
 /// One timer, or a free place: 24 bytes and the payload, which is the default of its type in a free place. (An `Option`
@@ -108,13 +100,6 @@ impl<T: Default> Slab<T> {
 
     pub(super) fn id(&self, index: u32) -> TimerId {
         TimerId { index, generation: self.entry(index).generation }
-    }
-
-    /// Fetches the entry of that index, if it is one, for who needs it soon.
-    pub(super) fn prefetch(&self, index: u32) {
-        if let Some(entry) = self.entries.get(index as usize) {
-            sys::prefetch(entry, 1);
-        }
     }
 
     pub(super) fn entry(&self, index: u32) -> &Entry<T> {
