@@ -16,7 +16,7 @@ mod polling;
 mod slack;
 mod timers;
 mod watched;
-mod word;
+pub mod word;
 
 use std::cell::RefCell;
 use std::io;

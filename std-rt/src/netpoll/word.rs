@@ -5,7 +5,7 @@
 //! nothing is early.
 
 /// Bits of a tick that the word has no room for.
-const SHIFT: u32 = if usize::BITS < u64::BITS { 20 } else { 0 };
+pub const SHIFT: u32 = if usize::BITS < u64::BITS { 20 } else { 0 };
 
 /// Nanoseconds: a quarter of what a word tells apart, so that a `now` that is old will do.
 const REACH: u64 = 1 << (usize::BITS - 2 + SHIFT);
@@ -50,36 +50,4 @@ pub fn until(at: Option<u64>) -> Option<usize> {
 #[inline]
 pub fn before(at: u64) -> usize {
     if SHIFT == 0 { at as usize } else { 0 }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const DAY: u64 = 86_400 * 1_000_000_000;
-
-    #[test]
-    fn a_word_comes_back_as_its_tick_or_a_little_later() {
-        for now in [5, DAY, 51 * DAY, 52 * DAY + 1, 400 * DAY] {
-            for ahead in [0, 1, 999, 1_000_000, 3_600_000_000_000, 12 * DAY] {
-                let at = now + ahead;
-                let tick = tick(due(at), || now);
-                assert!(reaches(at, || now) && tick >= at && tick - at < 1 << SHIFT, "{at} at {now}: {tick}");
-            }
-        }
-    }
-
-    #[test]
-    fn now_is_never_ahead() {
-        for at in [1, 1 << 20, (1 << 20) + 1, DAY + 7] {
-            assert!(tick(now(at), || at) <= at);
-            assert!(now(at - 1) < due(at) && due(at) <= now(at + (1 << SHIFT)), "due in time, not before");
-        }
-    }
-
-    #[test]
-    fn only_a_short_word_has_an_end() {
-        assert_eq!(reaches(u64::MAX, || 0), SHIFT == 0);
-        assert_eq!(until(Some(7)), (SHIFT == 0).then_some(7));
-    }
 }

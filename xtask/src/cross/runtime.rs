@@ -67,7 +67,8 @@ pub fn check(root: &Path, way: &Way, system: &System) -> Result<String, String> 
     let tests = output.lines().filter(|line| line.contains("\"kind\":[\"test\"]"));
     let artifacts = tests.filter(|line| line.starts_with("{\"reason\":\"compiler-artifact\""));
     let linked: Vec<&str> = artifacts.clone().filter_map(executable).collect();
-    let runs = system.loader.is_some_and(|loader| cfg!(target_os = "linux") && Path::new(loader).exists());
+    let runs =
+        system.loader.is_some_and(|loader| std::env::consts::OS == "linux" && Path::new(loader).exists());
     match (artifacts.count(), linked.len()) {
         (compiled, _) if compiled < FEWEST => {
             Err(format!("only {compiled} test programs, of at least {FEWEST}"))
