@@ -53,7 +53,11 @@ const COMMANDS: &[(&str, &str, Run)] = &[
         "--minutes N: 9,000 connections, deadlines, closes and cancelled reads, and a watchdog; more by --help",
         soak::run,
     ),
-    ("nightly", "the deep models, the address sanitizer, strace, a soak of 10 minutes", nightly::run),
+    (
+        "nightly",
+        "the deep models, the address sanitizer, strace, the suite on 32-bit Linux, a soak of 10 minutes",
+        nightly::run,
+    ),
     ("ci", "what belongs to a push, except test; or the named steps of it", ci::run),
 ];
 

@@ -15,11 +15,13 @@ pub fn run(args: &[String]) -> Outcome {
     let loom = own(&root, &["loom", "--deep"])?;
     let mutants = own(&root, &["mutants", "--check", "--deep"])?;
     let strace = own(&root, &["strace"])?;
+    let cross = own(&root, &["cross", "--run"])?;
     let tests = asan(&root)?;
     let soak = own(&root, &["soak", "--minutes", "10"])?;
     println!("nightly: {loom}");
     println!("nightly: {mutants}");
     println!("nightly: {strace}");
+    println!("nightly: {cross}");
     println!("nightly: {soak}");
     println!(
         "nightly: {tests} tests under the address sanitizer, {:.0} s in all",
