@@ -1,6 +1,6 @@
-//! `cross`: core for machines without std, and the runtime with its tests for macOS, the BSDs and 32-bit Linux; with
-//! `--run` they are also run, where this machine can. It needs a standard library for each: rustup's, if the target was
-//! added, or Debian's compiler, which comes with the library's source.
+//! `cross`: core for machines without std, and the runtime with its tests for macOS and the BSDs; with `--run` also for
+//! 32-bit Linux, where this machine runs them. It needs a standard library for each: rustup's, if the target was added, or
+//! Debian's compiler, which comes with the library's source.
 
 mod runtime;
 mod way;
@@ -35,6 +35,8 @@ const TARGETS: &[Target] = &[
     plain("thumbv7em-none-eabihf"),
     plain("riscv32imac-unknown-none-elf"),
     plain("x86_64-unknown-none"),
+    // The one with an operating system: generations of 24 bits beside 64-bit atomics.
+    plain("i686-unknown-linux-gnu"),
 ];
 
 /// Checks every target; warnings are errors.
@@ -50,10 +52,11 @@ pub fn run(args: &[String]) -> Outcome {
     for target in TARGETS {
         red += row(target.triple, |way| check(&root, way, target).map(|()| "core".to_owned()));
     }
-    for system in runtime::SYSTEMS {
-        red += row(system.triple, |way| runtime::check(&root, way, system, runs));
+    let systems = || runtime::SYSTEMS.iter().filter(|system| runs || !system.is_run());
+    for system in systems() {
+        red += row(system.triple, |way| runtime::check(&root, way, system));
     }
-    let targets = TARGETS.len() + runtime::SYSTEMS.len();
+    let targets = TARGETS.len() + systems().count();
     println!("cross: {} of {targets} targets green", targets - red);
     if red == 0 { Ok(()) } else { Err(String::new()) }
 }

@@ -34,7 +34,11 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ("mutants", "what each ordering, fence and check of core is there for: none may be missed", mutants::run),
     ("tidy", "the rules of the house that a compiler cannot check", tidy::run),
     ("sizes", "bytes of the types that have a limit, and of the programs for a chip", sizes::run),
-    ("cross", "core for machines without std; the runtime for macOS, the BSDs and 32-bit Linux", cross::run),
+    (
+        "cross",
+        "core for machines without std; the runtime for macOS and the BSDs; --run: and the suite on 32-bit Linux",
+        cross::run,
+    ),
     (
         "backend",
         "NAME: the suite of std-rt, the faults and the demo with poll(2) in place of epoll",

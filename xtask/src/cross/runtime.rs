@@ -40,8 +40,15 @@ const FEWEST: usize = 30;
 /// What was compiled as data, what is wrong for people.
 const MESSAGES: &str = "json-render-diagnostics";
 
-/// Compiles std-rt and all its tests, links them if that can be done, and `runs` them; warnings are errors.
-pub fn check(root: &Path, way: &Way, system: &System, runs: bool) -> Result<String, String> {
+impl System {
+    /// Its tests are run: that takes longer than a push should.
+    pub fn is_run(&self) -> bool {
+        self.loader.is_some()
+    }
+}
+
+/// Compiles std-rt and all its tests, and links and runs them if that can be done; warnings are errors.
+pub fn check(root: &Path, way: &Way, system: &System) -> Result<String, String> {
     let zig = zig(root)?.filter(|_| system.links);
     let word = if zig.is_some() { "zigbuild" } else { "check" };
     let mut command = way.cargo_with_std(root, zig.as_deref(), word, system.triple);
@@ -68,7 +75,7 @@ pub fn check(root: &Path, way: &Way, system: &System, runs: bool) -> Result<Stri
     let artifacts = tests.filter(|line| line.starts_with("{\"reason\":\"compiler-artifact\""));
     let linked: Vec<&str> = artifacts.clone().filter_map(executable).collect();
     let loads = |loader| std::env::consts::OS == "linux" && Path::new(loader).exists();
-    let runs = runs && system.loader.is_some_and(loads);
+    let runs = system.loader.is_some_and(loads);
     match (artifacts.count(), linked.len()) {
         (compiled, _) if compiled < FEWEST => {
             Err(format!("only {compiled} test programs, of at least {FEWEST}"))
