@@ -78,8 +78,7 @@ pub fn assert_nothing_left(handle: &Handle) {
 const OF_MALLOC: &str = "/proc/sys/vm/overcommit_memory";
 
 /// Number and target of every open descriptor, but for those of a moment: malloc's, and the one that reads the table.
-/// Without targets where there is no
-/// `/proc`: then with the one that reads, whose number is the first that is free.
+/// Without targets where there is no `/proc`: then with the one that reads, whose number is the first that is free.
 pub fn open_descriptors() -> BTreeMap<String, String> {
     let name =
         |entry: io::Result<std::fs::DirEntry>| entry.unwrap().file_name().to_string_lossy().into_owned();
