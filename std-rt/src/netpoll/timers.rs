@@ -148,8 +148,10 @@ impl Netpoll {
             return forget(entry);
         }
         timers.dropped.push(id.id);
-        OWES.set(true);
-        if timers.dropped.len() >= TOGETHER {
+        let all = timers.dropped.len() >= TOGETHER;
+        // Before they go: what goes with one may drop timers of its own.
+        OWES.set(!all);
+        if all {
             drop(timers);
             self.collect(id.wheel);
         }
