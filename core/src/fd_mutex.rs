@@ -175,7 +175,7 @@ impl FdMutex {
             })
         };
         let Ok(old) = self.update(next) else {
-            panic!("FdMutex: unlock of a {mode:?} lock that is not held");
+            not_held(mode);
         };
         match count(old, queued(mode)) {
             0 if is_last(old - REF) => Unlock::Last,
@@ -228,6 +228,11 @@ fn plus(word: u64, one: u64) -> u64 {
 #[cold]
 fn too_many() -> ! {
     panic!("FdMutex: too many concurrent operations on one descriptor (limit 1,048,575)")
+}
+
+#[cold]
+fn not_held(mode: Mode) -> ! {
+    panic!("FdMutex: unlock of a {mode:?} lock that is not held")
 }
 
 /// Closed, no reference left.

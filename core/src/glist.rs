@@ -56,31 +56,7 @@ impl<const N: usize> GList<N> {
 
     /// Takes all wakers out, first come first; the list is empty afterwards, however far the iterator came.
     #[inline]
-    pub fn drain(&mut self) -> Drain<'_, N> {
-        self.wakers.reverse();
-        Drain { list: self }
-    }
-}
-
-/// The iterator of [`GList::drain`].
-#[derive(Debug)]
-pub struct Drain<'a, const N: usize> {
-    /// In reverse: the first is the last.
-    list: &'a mut GList<N>,
-}
-
-impl<const N: usize> Iterator for Drain<'_, N> {
-    type Item = Waker;
-
-    #[inline]
-    fn next(&mut self) -> Option<Waker> {
-        self.list.wakers.pop()
-    }
-}
-
-impl<const N: usize> Drop for Drain<'_, N> {
-    #[inline]
-    fn drop(&mut self) {
-        self.list.wakers.clear();
+    pub fn drain(&mut self) -> impl Iterator<Item = Waker> {
+        self.wakers.drain(..)
     }
 }

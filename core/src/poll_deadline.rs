@@ -56,7 +56,7 @@ impl<const BITS: u32> PollDesc<BITS> {
         fence(Ordering::SeqCst); // pair: poll_desc::park, poll_deadline::expire
         match when {
             When::Never => Ok((0, None)),
-            When::Expired => Ok((self.unblock(modes, info.fdseq(), false, list).woken, None)),
+            When::Expired => Ok((self.end_waits(modes, info.fdseq(), list), None)),
             When::At(at) => Ok((0, self.armed.get().is_after(at).then_some(at))),
         }
     }
@@ -99,7 +99,7 @@ impl<const BITS: u32> PollDesc<BITS> {
             }
         };
         fence(Ordering::SeqCst); // pair: poll_desc::park
-        let woken = self.unblock(expired, fdseq, false, list).woken;
+        let woken = self.end_waits(expired, fdseq, list);
         (woken, if let When::At(at) = next { Some(at) } else { None })
     }
 }

@@ -82,8 +82,8 @@ pub enum Delivered {
 }
 
 /// What a walk over the wanted sides did; `stale`: one was of another generation by the time of its compare-exchange.
-pub(crate) struct Unblocked {
-    pub(crate) woken: usize,
+struct Unblocked {
+    woken: usize,
     stale: bool,
 }
 
@@ -205,9 +205,9 @@ impl<const BITS: u32> PollDesc<BITS> {
         }
     }
 
-    /// The second half of [`PollDesc::wait`], for who has just called [`PollDesc::reset`] and found no readiness: arms,
-    /// looks again, commits (Go's `netpollblock`).
-    #[inline]
+    /// The second half of [`PollDesc::wait`], which is all of it for who expects no readiness: arms, looks whether the
+    /// direction may go on, commits (Go's `netpollblock`). A readiness that is there is consumed.
+    #[inline(always)]
     pub fn park(&self, mode: Mode, waker: &Waker, waiters: &Waiters) -> (Wait, Option<Waker>) {
         let armed = match self.sema(mode).arm(waiters) {
             Arm::Ready => return (Wait::Ready, None),
@@ -265,7 +265,7 @@ impl<const BITS: u32> PollDesc<BITS> {
         let fdseq = self.info.get().fdseq();
         self.info.publish_closing();
         fence(Ordering::SeqCst); // pair: poll_desc::park
-        self.unblock(Modes::BOTH, fdseq, false, list).woken
+        self.end_waits(Modes::BOTH, fdseq, list)
     }
 
     /// The slot goes to the next generation with nothing left of this one; the generation is returned. Called by
@@ -282,9 +282,15 @@ impl<const BITS: u32> PollDesc<BITS> {
         fdseq
     }
 
+    /// Ends the waits of the named sides of generation `fdseq`, which look at why.
+    #[inline(never)]
+    pub(crate) fn end_waits<const N: usize>(&self, modes: Modes, fdseq: u32, list: &mut GList<N>) -> usize {
+        self.unblock(modes, fdseq, false, list).woken
+    }
+
     /// Unblocks the named sides of generation `fdseq`.
-    #[inline]
-    pub(crate) fn unblock<const N: usize>(
+    #[inline(always)]
+    fn unblock<const N: usize>(
         &self,
         modes: Modes,
         fdseq: u32,

@@ -21,7 +21,7 @@ pub mod word;
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
@@ -58,8 +58,7 @@ pub struct Netpoll {
     break_flag: BreakFlag,
     turn: Turn,
     wheels: Wheels,
-    /// Of the holder of the turn alone.
-    slack: Mutex<Slack>,
+    slack: Slack,
     clock: Clock,
     counts: Counts,
     pipes: pipes::Pipes,
@@ -88,7 +87,6 @@ impl Netpoll {
     /// As [`Netpoll::new`].
     pub fn with(workers: usize, slack: Duration) -> io::Result<Arc<Self>> {
         let clock = Clock::new();
-        let slack = u64::try_from(slack.as_nanos()).unwrap_or(u64::MAX);
         Ok(Arc::new(Self {
             cache: Cache::new(),
             poller: Poller::init()?,
@@ -96,7 +94,7 @@ impl Netpoll {
             break_flag: BreakFlag::new(),
             turn: Turn::new(),
             wheels: Wheels::new(workers, clock::now()),
-            slack: Mutex::new(Slack::new(slack)),
+            slack: Slack::new(slack),
             clock,
             counts: Counts::default(),
             pipes: pipes::Pipes::default(),
@@ -208,7 +206,7 @@ impl Netpoll {
 
     /// Parks the task of `cx` on a direction after a [`PollDesc::reset`] that found no readiness; see [`PollDesc::park`].
     /// `again`: the parking is its own, polled once more.
-    #[inline(never)]
+    #[inline(always)]
     pub fn park(&self, desc: &PollDesc, mode: Mode, cx: &mut Context<'_>, again: bool) -> Wait {
         let (wait, displaced) = desc.park(mode, cx.waker(), &self.waiters.0);
         if let Some(forgotten) = displaced.filter(|_| !again) {
@@ -281,7 +279,7 @@ impl Netpoll {
             // Whoever armed an earlier one before it could see what we published is seen here.
             let again = self.wheels.next();
             if again.unwrap_or(u64::MAX) >= next.unwrap_or(u64::MAX) {
-                return next.map(|at| self.lock_slack().until(at, || self.wheels.is_crowded()));
+                return next.map(|at| self.slack.until(at, || self.wheels.is_crowded()));
             }
             next = again;
         }
@@ -298,10 +296,5 @@ impl Netpoll {
             waker.wake();
         }
         self.waiters.0.sub(woken);
-    }
-
-    fn lock_slack(&self) -> MutexGuard<'_, Slack> {
-        // It is three additions.
-        self.slack.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -15,7 +15,9 @@ mod tasks;
 mod word;
 
 use std::collections::VecDeque;
+use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::task::Waker;
 use std::thread::Thread;
 
 use netpoll_core::counter::Counter;
@@ -299,6 +301,15 @@ impl Sched {
 pub struct Batch<'a> {
     sched: &'a Sched,
     tasks: usize,
+}
+
+impl Batch<'_> {
+    /// Wakes the tasks, first come first.
+    pub fn wake(&self, mut wakers: impl Iterator<Item = Waker>) {
+        // A waker may be foreign. If it panics, which the hook has reported, the others are woken all the same.
+        let mut wake = || current::put_woken(self.sched, &mut wakers);
+        while panic::catch_unwind(AssertUnwindSafe(&mut wake)).is_err() {}
+    }
 }
 
 impl Drop for Batch<'_> {

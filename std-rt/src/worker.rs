@@ -3,10 +3,8 @@
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
-use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Waker;
 use std::thread;
 
 use netpoll_core::turn::Turn;
@@ -390,10 +388,7 @@ impl Worker {
 /// Wakes the tasks that a poll made ready; only then does the count of waiters fall by those that were parked.
 pub fn hand_over(sched: &Sched, scratch: &mut Scratch, parked: usize) {
     let batch = sched.batch(scratch.len());
-    let mut wakers = scratch.drain();
-    // A waker may be foreign. If it panics, which the hook has reported, the others are woken all the same.
-    while panic::catch_unwind(AssertUnwindSafe(|| wakers.by_ref().for_each(Waker::wake))).is_err() {}
-    drop(wakers);
+    batch.wake(scratch.drain());
     scratch.forget();
     drop(batch);
     sched.netpoll().runnable(parked);

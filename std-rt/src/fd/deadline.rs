@@ -26,9 +26,17 @@ impl<S: Source> Fd<S> {
     /// # Errors
     ///
     /// Closed, with nothing armed.
-    #[inline]
+    #[inline(always)]
     pub fn set_deadline_after(&self, modes: Modes, duration: Duration) -> io::Result<()> {
-        self.put_deadline(modes, self.netpoll().deadline_after(duration))
+        match self.netpoll().deadline_long_after(duration) {
+            Some(When::At(at)) if self.desc().postpone(modes, at) => Ok(()),
+            when => self.put_deadline_after(modes, duration, when),
+        }
+    }
+
+    #[inline(never)]
+    fn put_deadline_after(&self, modes: Modes, duration: Duration, when: Option<When>) -> io::Result<()> {
+        self.put_deadline(modes, when.unwrap_or_else(|| self.netpoll().deadline_after(duration)))
     }
 
     /// Most that are set only move one later.

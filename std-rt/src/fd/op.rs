@@ -211,12 +211,15 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
     #[inline]
     fn wait(&mut self, desc: &PollDesc, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let again = matches!(self.state, State::Parked);
-        self.state = State::Locked;
-        match desc.reset(self.mode()) {
-            Ok(true) => Poll::Ready(Ok(())),
-            Ok(false) => self.park(desc, cx, again),
-            Err(why) => Poll::Ready(Err(error::refused(why))),
+        if again {
+            self.state = State::Locked;
+            if desc.reset(self.mode()).map_err(error::refused)? {
+                return Poll::Ready(Ok(()));
+            }
         }
+        // Who was not parked comes from a call, or knows that there is nothing to call for: as a rule he parks, and to park
+        // is to look at the same once more.
+        self.park(desc, cx, again)
     }
 
     #[inline]

@@ -71,13 +71,12 @@ impl Clock {
         tick <= self.coarse() + FAR && tick <= now()
     }
 
-    /// The tick so long from now, and not before; none if that is now. For a second or more it may be a few milliseconds
-    /// after.
+    /// The tick so long from now or up to a few milliseconds after, if that is a second or more.
     #[inline]
-    pub(super) fn after(&self, duration: Duration) -> Option<u64> {
+    pub(super) fn coarsely_after(&self, duration: Duration) -> Option<u64> {
         let seconds = duration.as_secs();
         if !LONG.contains(&seconds) {
-            return exactly_after(duration);
+            return None;
         }
         let nanoseconds = seconds * 1_000_000_000 + u64::from(duration.subsec_nanos());
         Some(self.coarse() + self.lag + nanoseconds)
@@ -102,11 +101,6 @@ impl Clock {
     pub(super) fn set_polled(&self, now: u64) {
         self.polled.set(word::now(now));
     }
-}
-
-#[inline(never)]
-fn exactly_after(duration: Duration) -> Option<u64> {
-    (!duration.is_zero()).then(|| after(duration))
 }
 
 /// Saturating; without the 128 bits of `as_nanos`.

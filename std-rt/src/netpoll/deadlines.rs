@@ -25,14 +25,16 @@ impl Netpoll {
         self.clock.is_over(tick)
     }
 
-    /// When a deadline is that is so far away from now, or up to a few milliseconds more if it is a second or more: the
-    /// cheaper of the two, as no exact clock is looked at then.
+    /// When a deadline is that is a second or more away from now, or up to a few milliseconds more than it should be: the
+    /// cheapest, as no exact clock is looked at. None if it is less than a second away.
     #[inline]
+    pub fn deadline_long_after(&self, after: Duration) -> Option<When> {
+        self.clock.coarsely_after(after).map(|at| self.when(at))
+    }
+
+    /// When a deadline is that is so far away from now.
     pub fn deadline_after(&self, after: Duration) -> When {
-        match self.clock.after(after) {
-            Some(at) => self.when(at),
-            None => When::Expired,
-        }
+        if after.is_zero() { When::Expired } else { self.when(clock::after(after)) }
     }
 
     /// At a tick that is still to come; one that no word reaches is as good as none.

@@ -128,7 +128,7 @@ impl Netpoll {
             && scratch.events.is_empty()
             && !matches!(waited, Ok(true))
         {
-            self.lock_slack().woke(now);
+            self.slack.woke(now);
         }
         self.counts.events.add(scratch.events.len());
         if scratch.is_empty() {
@@ -141,10 +141,9 @@ impl Netpoll {
     fn deliver(&self, scratch: &mut Scratch) -> usize {
         let (events, list) = (&scratch.events, &mut scratch.list);
         let mut woken = 0;
-        for (index, event) in events.iter().enumerate() {
-            if index + AHEAD < events.len()
-                && let Some(desc) = self.cache.place(events.get(index + AHEAD).key)
-            {
+        let mut ahead = (AHEAD..events.len()).map(|index| events.get(index).key);
+        for event in events.iter() {
+            if let Some(desc) = ahead.next().and_then(|key| self.cache.place(key)) {
                 sys::prefetch(desc, DESC_LINES);
             }
             let delivered = self.cache.place(event.key).map(|desc| desc.ready(event, list));
@@ -168,7 +167,7 @@ impl Netpoll {
         let (mut fired, mut woken) = (0, 0);
         for wheel in 0..self.wheels.count() {
             let mut timers = self.wheels.lock(wheel);
-            if timers.wheel.is_empty() {
+            if timers.has_nothing_at(now) {
                 continue;
             }
             timers.collect(&mut scratch.dropped);

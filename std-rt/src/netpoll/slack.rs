@@ -8,6 +8,11 @@
 //! | more | stands alone: nothing else within a quarter of a millisecond | the timer |
 //! | more | has neighbours | the timer and the slack, which grows from wake to wake up to its limit |
 
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use netpoll_core::counter::Gauge;
+
 /// The most wakes a second for which there is no slack.
 const CALM: u64 = 2_000;
 
@@ -15,39 +20,55 @@ const CALM: u64 = 2_000;
 const WINDOW: u64 = 10_000_000;
 
 /// Steps from no slack to the most.
-const STEPS: u64 = 8;
+const STEPS: usize = 8;
 
-/// The state of the poller's holder; in nanoseconds.
+/// The slack of one poller, which the holder of the turn alone asks and tells. In nanoseconds.
 #[derive(Debug)]
 pub(super) struct Slack {
-    most: u64,
-    now: u64,
+    most: usize,
+    now: Gauge,
+    rate: Mutex<Rate>,
+}
+
+/// The wakes since a window has begun.
+#[derive(Debug, Default)]
+struct Rate {
     window: u64,
     wakes: u64,
 }
 
 impl Slack {
-    /// At most `most` nanoseconds; 0 for never any.
-    pub(super) fn new(most: u64) -> Self {
-        Self { most, now: 0, window: 0, wakes: 0 }
+    /// At most so much; none for never any.
+    pub(super) fn new(most: Duration) -> Self {
+        let most = usize::try_from(most.as_nanos()).unwrap_or(usize::MAX);
+        Self { most, now: Gauge::new(), rate: Mutex::default() }
     }
 
     /// Until when to sleep for a timer due at `at`.
     pub(super) fn until(&self, at: u64, has_neighbours: impl FnOnce() -> bool) -> u64 {
-        if self.now > 0 && has_neighbours() { at.saturating_add(self.now) } else { at }
+        match self.now.get() {
+            0 => at,
+            now if has_neighbours() => at.saturating_add(now as u64),
+            _ => at,
+        }
     }
 
     /// A timer has ended a sleep at `now`.
-    pub(super) fn woke(&mut self, now: u64) {
-        self.wakes += 1;
-        let elapsed = now.saturating_sub(self.window);
+    pub(super) fn woke(&self, now: u64) {
+        // It is three additions.
+        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+        rate.wakes += 1;
+        let elapsed = now.saturating_sub(rate.window);
         if elapsed < WINDOW {
             return;
         }
         // A first wake after a pause belongs to a window as long as the pause: calm.
-        let crowded = self.wakes.saturating_mul(1_000_000_000) / elapsed > CALM;
+        let crowded = rate.wakes.saturating_mul(1_000_000_000) / elapsed > CALM;
         let step = self.most.div_ceil(STEPS);
-        self.now = if crowded { (self.now + step).min(self.most) } else { self.now.saturating_sub(step) };
-        (self.window, self.wakes) = (now, 0);
+        let slack = self.now.get();
+        let slack =
+            if crowded { slack.saturating_add(step).min(self.most) } else { slack.saturating_sub(step) };
+        self.now.set(slack);
+        *rate = Rate { window: now, wakes: 0 };
     }
 }

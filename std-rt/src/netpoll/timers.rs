@@ -257,6 +257,12 @@ impl Timers {
         Self { wheel: Wheel::new(now), dropped: Vec::new(), armed: 0, by_slot: Vec::new(), stride }
     }
 
+    /// True if nothing can be due at `now`, and nothing is to be taken out.
+    #[inline]
+    pub(super) fn has_nothing_at(&self, now: u64) -> bool {
+        self.wheel.is_empty() || self.dropped.is_empty() && self.wheel.next().is_none_or(|next| next > now)
+    }
+
     /// Takes out what was dropped. The entries go into the list, to be dropped after the lock.
     pub(super) fn collect(&mut self, entries: &mut Vec<Entry>) {
         if !self.dropped.is_empty() {

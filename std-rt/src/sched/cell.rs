@@ -10,15 +10,16 @@ use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::ManuallyDrop;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use netpoll_core::sync::UnsafeCell;
 use netpoll_core::task::TaskState;
 
-use super::{Home, Origin, quietly};
+use super::{Home, Origin, Sched, quietly};
 use raw::schedule;
+pub use waker::wake_up;
 
 /// What became of a task: its value, or what it panicked with.
 pub type Outcome<T> = Result<T, Box<dyn Any + Send>>;
@@ -97,6 +98,12 @@ impl Runnable {
     #[inline]
     pub fn home(&self) -> &Arc<Home> {
         &self.header().home
+    }
+
+    /// Any worker of that scheduler may run it.
+    #[inline]
+    pub fn is_for_any_worker_of(&self, sched: &Sched) -> bool {
+        ptr::eq::<Sched>(&***self.home(), sched) && !self.origin().is_local()
     }
 
     /// A waker of it.

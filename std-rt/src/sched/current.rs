@@ -8,10 +8,12 @@ use std::cell::Cell;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Waker;
 use std::thread;
 
 use netpoll_core::counter::Counter;
 
+use super::cell::wake_up;
 use super::{Home, Remote, Runnable, Sched, Share, lock};
 use crate::netpoll::{Here, Netpoll};
 
@@ -106,6 +108,27 @@ pub(super) fn put_here(task: Runnable, yielded: bool) -> Option<Runnable> {
         }
     });
     task
+}
+
+/// Wakes tasks. Those of that scheduler, if this thread is one of its workers, go to the end of its ring without the way
+/// by their queue.
+pub(super) fn put_woken(sched: &Sched, wakers: &mut impl Iterator<Item = Waker>) {
+    with_current(|current| {
+        let current = current.filter(|current| ptr::eq::<Sched>(&**current.home, sched));
+        let mine = current.and_then(|current| current.mine.as_deref()).filter(|_| !sched.is_closed());
+        for waker in wakers {
+            match (wake_up(waker), mine) {
+                (Ok(None), _) => {}
+                (Ok(Some(task)), Some(mine)) if task.is_for_any_worker_of(sched) => {
+                    if let Err(task) = mine.put(task, true) {
+                        sched.overflow(mine, task);
+                    }
+                }
+                (Ok(Some(task)), _) => task.schedule(),
+                (Err(foreign), _) => foreign.wake(),
+            }
+        }
+    });
 }
 
 /// From now on this thread hands over what a poll made ready, or does so no more.

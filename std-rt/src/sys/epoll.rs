@@ -304,7 +304,8 @@ impl Events {
 
     /// The events of the last wait in the kernel's order.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = Event> + '_ {
-        (0..self.len()).map(|index| self.get(index))
+        let kernel = &self.buffer[..self.len];
+        (0..self.len()).map(|index| self.disturbed.get(index).unwrap_or_else(|| event(&kernel[index])))
     }
 
     /// Takes the break out, if it is there, and keeps the others in order.

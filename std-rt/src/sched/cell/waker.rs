@@ -2,13 +2,36 @@
 
 use std::mem::ManuallyDrop;
 use std::process;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
-use super::Header;
+use netpoll_core::task::Then;
+
 use super::raw::settle;
+use super::{Header, Runnable};
 
 static TABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
+
+/// Wakes a task and gives it to the caller, to be put into a queue; none if it is in one, or has ended. What is no task's
+/// waker comes back.
+#[inline]
+pub fn wake_up(waker: Waker) -> Result<Option<Runnable>, Waker> {
+    if !ptr::eq(waker.vtable(), &TABLE) {
+        return Err(waker);
+    }
+    let waker = ManuallyDrop::new(waker);
+    // SAFETY: INV-11: the table is that of this file.
+    let task = unsafe { cell(waker.data()) };
+    // SAFETY: INV-11: the waker has a reference.
+    let then = unsafe { task.as_ref() }.state.wake_by_value();
+    if then == Then::Schedule {
+        // The word gave the task to the caller.
+        return Ok(Some(Runnable(task)));
+    }
+    // SAFETY: INV-11: the word has said so.
+    unsafe { settle(task, then) }
+    Ok(None)
+}
 
 /// A waker without a reference of its own, for a turn.
 ///

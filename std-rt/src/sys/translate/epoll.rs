@@ -30,8 +30,13 @@ pub const RDHUP: u32 = 0x2000;
 #[inline]
 pub fn translate(data: u64, bits: u32) -> Event {
     let any = |mask: u32| bits & mask != 0;
+    let key = PollKey::from_bits(data);
+    // As a rule there is nothing to say of the peer.
+    if !any(RDHUP | HUP | ERR | PRI) {
+        return Event { key, modes: Modes { read: any(IN), write: any(OUT) }, flags: EventFlags::default() };
+    }
     Event {
-        key: PollKey::from_bits(data),
+        key,
         modes: Modes { read: any(IN | RDHUP | HUP | ERR), write: any(OUT | HUP | ERR) },
         flags: EventFlags {
             event_err: bits == ERR,
