@@ -189,11 +189,12 @@ fn b27_a_thousand_owners_of_a_slot_without_a_socket_between() {
         for _ in 0..1000 {
             use netpoll_core::deadline::When;
             use netpoll_core::poll_key::{Mode, Modes};
+            use netpoll_rt::netpoll::clock;
             let fd = std::os::fd::AsFd::as_fd(&socket);
             let key = netpoll.open(fd).unwrap();
             slots.insert(key.slot);
             assert_eq!(netpoll.desc(key).deadline(Mode::Read), When::Never);
-            netpoll.set_deadline(key, Modes::BOTH, netpoll.deadline_at(in_us(5))).unwrap();
+            netpoll.set_deadline(key, Modes::BOTH, netpoll.deadline_at(in_us(5).map(clock::tick))).unwrap();
             netpoll.evict(key);
             netpoll.close(fd);
             netpoll.free(key);

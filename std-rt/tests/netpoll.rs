@@ -173,7 +173,7 @@ fn f27_one_poll_serves_a_break_an_edge_and_a_timer() {
     assert_eq!(other.wait(Mode::Read, &deadline), Wait::Parked);
     let at = Instant::now() + Duration::from_millis(1);
     netpoll.add_timer(clock::tick(at), Waker::from(timer.clone()));
-    netpoll.set_deadline(other.key, Modes::READ, netpoll.deadline_at(Some(at))).unwrap();
+    netpoll.set_deadline(other.key, Modes::READ, netpoll.deadline_at(Some(clock::tick(at)))).unwrap();
     (&watched.peer).write_all(b"x").unwrap();
     netpoll.wake();
     // A deadline is rounded up to the next millisecond on a 32-bit machine.

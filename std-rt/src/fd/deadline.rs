@@ -1,4 +1,4 @@
-//! Deadlines of a descriptor: they stay in force until the next.
+//! Deadlines of a descriptor: they stay in force until the next. Most that are set only move one later: that comes first.
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -8,6 +8,7 @@ use netpoll_core::poll_key::Modes;
 
 use super::Fd;
 use crate::error;
+use crate::netpoll::clock;
 use crate::sys::Source;
 
 impl<S: Source> Fd<S> {
@@ -16,9 +17,13 @@ impl<S: Source> Fd<S> {
     /// # Errors
     ///
     /// Closed, with nothing armed.
-    #[inline]
+    #[inline(always)]
     pub fn set_deadline(&self, modes: Modes, deadline: Option<Instant>) -> io::Result<()> {
-        self.put_deadline(modes, self.netpoll().deadline_at(deadline))
+        let tick = deadline.map(clock::tick);
+        match tick.and_then(|tick| self.netpoll().deadline_since_poll(tick)) {
+            Some(When::At(at)) if self.desc().postpone(modes, at) => Ok(()),
+            _ => self.put_deadline(modes, self.netpoll().deadline_at(tick)),
+        }
     }
 
     /// Puts a deadline in force that is so far away from now, or a few milliseconds more if that is a second or more.
@@ -39,8 +44,6 @@ impl<S: Source> Fd<S> {
         self.put_deadline(modes, when.unwrap_or_else(|| self.netpoll().deadline_after(duration)))
     }
 
-    /// Most that are set only move one later.
-    #[inline]
     fn put_deadline(&self, modes: Modes, when: When) -> io::Result<()> {
         match when {
             When::At(at) if self.desc().postpone(modes, at) => Ok(()),

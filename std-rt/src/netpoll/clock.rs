@@ -86,8 +86,13 @@ impl Clock {
     /// look that the last poll has taken.
     #[inline]
     pub(super) fn coarse(&self) -> u64 {
-        let coarse = sys::coarse_now();
-        coarse.max(word::tick(self.polled(), || coarse))
+        sys::coarse_now().max(self.polled_at())
+    }
+
+    /// The tick of the last poll.
+    #[inline]
+    pub(super) fn polled_at(&self) -> u64 {
+        word::tick(self.polled(), sys::coarse_now)
     }
 
     /// The word of the tick of the last poll.

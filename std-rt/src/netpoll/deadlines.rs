@@ -1,7 +1,7 @@
 //! Deadlines of descriptors. Most that are set only move one later, and for that `PollDesc::postpone` is enough; here is
 //! what else there may be to do.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use netpoll_core::deadline::When;
 use netpoll_core::glist::GList;
@@ -11,12 +11,17 @@ use netpoll_core::poll_key::{Modes, PollKey};
 use super::{Netpoll, clock, word};
 
 impl Netpoll {
-    /// When a deadline is that was given as an instant: none, or one that has passed, if that is so.
-    #[inline]
-    pub fn deadline_at(&self, deadline: Option<Instant>) -> When {
+    /// When a deadline is that was given as a tick: none, or one that has passed, if that is so.
+    pub fn deadline_at(&self, deadline: Option<u64>) -> When {
         let Some(at) = deadline else { return When::Never };
-        let at = clock::tick(at);
         if self.is_over(at) { When::Expired } else { self.when(at) }
+    }
+
+    /// When a deadline is that was to come at the last poll at least, for who will only move one later: no clock is looked
+    /// at. If it has passed since, so has the one before it, whose timer the next poll fires.
+    #[inline]
+    pub fn deadline_since_poll(&self, at: u64) -> Option<When> {
+        (at > self.clock.polled_at()).then(|| self.when(at))
     }
 
     /// True for a tick that is over.
