@@ -175,9 +175,10 @@ fn a_short_read_is_followed_by_an_edge_whatever_comes() {
             assert_eq!(reading.await, 5);
         }
         let calls = reader.calls.get() - calls;
-        // The hint: who finds nothing has not asked for it.
-        let in_vain = if sys::Poller::SHORT_IS_ALL { 0 } else { 250 };
-        assert_eq!(calls, 500 + in_vain, "one call for each message");
+        // The hint: who finds nothing has not asked for it. Without it he has, and an event of what was read already may
+        // come late and have him ask once more.
+        let in_vain = if sys::Poller::SHORT_IS_ALL { 0..=0 } else { 250..=500 };
+        assert!(in_vain.contains(&(calls - 500)), "one call for each message: {calls}");
         // The end, after a short read; and behind bytes, in the same edge.
         let mut reading = Box::pin(reader.read(&mut buffer));
         assert!(Probe::new().poll(reading.as_mut()).is_pending());
