@@ -20,7 +20,7 @@ impl<S: Source> Fd<S> {
     #[inline(always)]
     pub fn set_deadline(&self, modes: Modes, deadline: Option<Instant>) -> io::Result<()> {
         let tick = deadline.map(clock::tick);
-        match tick.and_then(|tick| self.netpoll().deadline_since_poll(tick)) {
+        match tick.and_then(|tick| self.netpoll().deadline_far_ahead(tick)) {
             Some(When::At(at)) if self.desc().postpone(modes, at) => Ok(()),
             _ => self.put_deadline(modes, self.netpoll().deadline_at(tick)),
         }

@@ -17,11 +17,11 @@ impl Netpoll {
         if self.is_over(at) { When::Expired } else { self.when(at) }
     }
 
-    /// When a deadline is that was to come at the last poll at least, for who will only move one later: no clock is looked
-    /// at. If it has passed since, so has the one before it, whose timer the next poll fires.
+    /// When a deadline is that was far ahead at the last poll, for who will only move one later: no clock is looked at. If
+    /// nobody has polled for so long that it has passed, so has the one before it, whose timer the next poll fires.
     #[inline]
-    pub fn deadline_since_poll(&self, at: u64) -> Option<When> {
-        (at > self.clock.polled_at()).then(|| self.when(at))
+    pub fn deadline_far_ahead(&self, at: u64) -> Option<When> {
+        self.clock.was_far_ahead(at).then(|| self.when(at))
     }
 
     /// True for a tick that is over.
