@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"syscall"
 	"time"
 )
 
@@ -24,6 +25,7 @@ func main() {
 	flags.StringVar(&serve.address, "addr", "127.0.0.1:0", "where it listens")
 	flags.IntVar(&serve.threads, "threads", 1, "GOMAXPROCS")
 	flags.IntVar(&serve.deadline, "deadline", 0, "milliseconds a read may take")
+	flags.IntVar(&serve.block, "block", 0, "milliseconds for which a goroutine blocks its thread, again and again")
 	flags.String("form", "after", "Go has one form of deadline")
 	flags.String("buf", "eager", "a net.Conn cannot wait without a buffer")
 	var m micro
@@ -33,6 +35,7 @@ func main() {
 	flags.Int64Var(&m.us, "us", 0, "microseconds of a sleep or a period")
 	flags.IntVar(&m.outstanding, "outstanding", 100_000, "timers that are armed all the time")
 	flags.Float64Var(&m.secs, "secs", 1, "how long periodic timers tick")
+	flags.Int64Var(&m.apart, "apart", 100, "microseconds between the phases of two periodic timers")
 	flags.Parse(os.Args[2:])
 	go boundLifetime(time.Duration(*maxSecs)*time.Second, *untilEOF == 1)
 	if os.Args[1] == "echo" {
@@ -62,8 +65,8 @@ func boundLifetime(most time.Duration, untilEOF bool) {
 }
 
 type server struct {
-	address           string
-	threads, deadline int
+	address                  string
+	threads, deadline, block int
 }
 
 func (s *server) run() error {
@@ -73,6 +76,9 @@ func (s *server) run() error {
 		return err
 	}
 	fmt.Println("LISTENING", listener.Addr())
+	if s.block > 0 {
+		go blockAgainAndAgain(time.Duration(s.block) * time.Millisecond)
+	}
 	limit := time.Duration(s.deadline) * time.Millisecond
 	for {
 		conn, err := listener.Accept()
@@ -80,6 +86,16 @@ func (s *server) run() error {
 			return err
 		}
 		go echo(conn, limit)
+	}
+}
+
+// blockAgainAndAgain is a bad goroutine: it holds its thread in a system call that the scheduler has to get over.
+func blockAgainAndAgain(block time.Duration) {
+	for {
+		time.Sleep(100 * time.Millisecond)
+		span := syscall.NsecToTimespec(block.Nanoseconds())
+		for syscall.Nanosleep(&span, &span) == syscall.EINTR {
+		}
 	}
 }
 

@@ -13,11 +13,11 @@ import (
 )
 
 type micro struct {
-	bench       string
-	n, us       int64
-	samples     int
-	outstanding int
-	secs        float64
+	bench        string
+	n, us, apart int64
+	samples      int
+	outstanding  int
+	secs         float64
 }
 
 // run prints one line of JSON. A measurement that Go has no counterpart of is unsupported.
@@ -59,6 +59,8 @@ func (m *micro) run() {
 		}
 	case "sleep":
 		m.sleep(or(500))
+	case "periodic":
+		m.periodic(or(1000))
 	case "deadline_at", "deadline_after":
 		m.deadline(or(1_000_000))
 	default:
@@ -201,6 +203,41 @@ func (m *micro) sleep(n int64) {
 	m.late(late, "cpu_ns_per_sleep", float64(processorTime()-before)/float64(n))
 }
 
+// periodic has so many timers of one period tick, each in a phase of its own.
+func (m *micro) periodic(n int64) {
+	if m.us == 0 {
+		m.us = 100_000
+	}
+	period := time.Duration(m.us) * time.Microsecond
+	before, switchesBefore, began := processorTime(), switches(), time.Now()
+	first := began.Add(20 * time.Millisecond)
+	end := first.Add(time.Duration(m.secs * float64(time.Second)))
+	late := make([][]float64, n)
+	var all sync.WaitGroup
+	all.Add(int(n))
+	for i := range late {
+		due := first.Add(time.Duration(int64(i)*m.apart%m.us) * time.Microsecond)
+		go func(late *[]float64) {
+			for ; due.Before(end); due = due.Add(period) {
+				time.Sleep(time.Until(due))
+				*late = append(*late, float64(time.Since(due).Nanoseconds())/1e3)
+			}
+			all.Done()
+		}(&late[i])
+	}
+	all.Wait()
+	spent, switched, seconds := float64(processorTime()-before), switches()-switchesBefore, time.Since(began).Seconds()
+	var ticks []float64
+	for _, some := range late {
+		ticks = append(ticks, some...)
+	}
+	sort.Float64s(ticks)
+	at := func(quantile float64) float64 { return ticks[int(float64(len(ticks)-1)*quantile)] }
+	m.line("cpu_ns_per_tick", spent/float64(len(ticks)), "cpu_percent", spent/1e7/seconds,
+		"switches_per_s", float64(switched)/seconds, "min_us", at(0), "p50_us", at(0.5), "p99_us", at(0.99),
+		"ticks", float64(len(ticks)))
+}
+
 func (m *micro) late(late []float64, cost string, spent float64) {
 	sort.Float64s(late)
 	at := func(quantile float64) float64 { return late[int(float64(len(late)-1)*quantile)] }
@@ -226,9 +263,19 @@ func (m *micro) deadline(n int64) {
 
 // processorTime is that of all threads, in nanoseconds.
 func processorTime() int64 {
-	var usage syscall.Rusage
+	usage := used()
+	return usage.Utime.Nano() + usage.Stime.Nano()
+}
+
+// switches is how often a thread of the process gave its processor up or had it taken.
+func switches() int64 {
+	usage := used()
+	return usage.Nvcsw + usage.Nivcsw
+}
+
+func used() (usage syscall.Rusage) {
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
 		fail(err.Error())
 	}
-	return usage.Utime.Nano() + usage.Stime.Nano()
+	return usage
 }
