@@ -111,7 +111,8 @@ fn dropped_it_leaves_the_report() {
             assert_eq!(read_once(&stream).await.unwrap(), b"bytes");
             // And dropped before anything came.
             drop(parked_on!(stream.readable()));
-            assert_eq!(Handle::try_current().unwrap().waiters(), 0);
+            // The count falls after those that were woken are in their queues.
+            parked(0).await;
         }
     });
 }
@@ -228,9 +229,7 @@ impl Counted {
 fn a_message_costs_one_read() {
     each(async || {
         let (stream, mut peer) = Counted::pair();
-        event(|| peer.write_all(b"message").unwrap()).await;
-        stream.fd.readiness(Mode::Read).await.unwrap();
-        assert_eq!(stream.try_read().unwrap(), b"message");
+        // Parked before the bytes are sent: so it is their report that wakes, and none is on its way when they are read.
         for _ in 0..100 {
             stream.calls.set(0);
             let (probe, readable) = parked_on!(stream.fd.readiness(Mode::Read));
