@@ -175,10 +175,12 @@ fn a_short_read_is_followed_by_an_edge_whatever_comes() {
             assert_eq!(reading.await, 5);
         }
         let calls = reader.calls.get() - calls;
-        // The hint: who finds nothing has not asked for it. Without it he has, and an event of what was read already may
-        // come late and have him ask once more.
-        let in_vain = if sys::Poller::SHORT_IS_ALL { 0..=0 } else { 250..=500 };
-        assert!(in_vain.contains(&(calls - 500)), "one call for each message: {calls}");
+        // The hint: who finds nothing has not asked for it. Without it he has.
+        let in_vain = if sys::Poller::SHORT_IS_ALL { 0 } else { 250 };
+        // The event of what was read already may come late, from another worker's poll, and have him ask once more.
+        let late = if Handle::try_current().unwrap().metrics().workers == 1 { 0 } else { 250 };
+        let expected = 500 + in_vain..=500 + in_vain + late;
+        assert!(expected.contains(&calls), "one call for each message: {calls}");
         // The end, after a short read; and behind bytes, in the same edge.
         let mut reading = Box::pin(reader.read(&mut buffer));
         assert!(Probe::new().poll(reading.as_mut()).is_pending());
