@@ -4,6 +4,7 @@ mod kit;
 
 use std::collections::HashSet;
 use std::ptr::NonNull;
+use std::sync::OnceLock;
 
 use kit::Task;
 use netpoll_core::deadline::When;
@@ -207,13 +208,18 @@ fn a_descriptor_is_two_cache_lines_and_a_block_a_page() {
 
 #[test]
 fn a_static_block_is_donated_as_it_is_and_initialised_in_place() {
-    let cache = PollCache::<1, LEN>::new();
+    // What lives for ever stays in sight, so that a search for leaks finds whose it is.
+    static KEPT: OnceLock<PollCache<1, LEN>> = OnceLock::new();
+    static REFUSED: OnceLock<usize> = OnceLock::new();
+    let cache = KEPT.get_or_init(PollCache::new);
     let place = Box::leak(Box::new(std::mem::MaybeUninit::<Block<LEN>>::uninit()));
     assert_eq!(cache.donate_static(Block::init(place)), Ok(()));
     let keys: Vec<PollKey> = std::iter::from_fn(|| cache.alloc()).collect();
     let slots: HashSet<u32> = keys.iter().map(|key| key.slot).collect();
     assert_eq!((keys.len(), slots), (LEN, (0..LEN as u32).collect()));
-    assert_eq!(cache.donate_static(Box::leak(Box::default())), Err(CacheFull));
+    let refused = Box::leak(Box::<Block<LEN>>::default());
+    REFUSED.get_or_init(|| std::ptr::from_mut(refused).expose_provenance());
+    assert_eq!(cache.donate_static(refused), Err(CacheFull));
 }
 
 /// Parks, retracts, is woken by an event, by close: in the generation that the slot is in.

@@ -45,16 +45,16 @@ fn an_earlier_attempt_may_win_and_the_others_are_dropped() {
         let (second_dropped, started) = (Gate::new(), Cell::new(0));
         let won = race(four(None), None, |address| {
             started.set(address.port());
-            let (first, guard) = (first.clone(), OpensOnDrop(second_dropped.clone()));
+            let first = first.clone();
             match address.port() {
                 1 => Box::pin(async move {
-                    std::mem::forget(guard);
                     first.wait().await;
                     Ok(1)
                 }) as Try,
                 _ => {
                     // Its start makes the first one answer.
                     first.open();
+                    let guard = OpensOnDrop(second_dropped.clone());
                     Box::pin(async move {
                         let _guard = guard;
                         pending().await
@@ -143,14 +143,13 @@ fn a_share_that_is_used_up_leaves_time_for_the_others() {
         let (two, hung) = (addresses(&FOUR[..2]), Gate::new());
         // Each has 2 s: the first one's end is what the second waits for.
         let won = race(Plan::new(two, start, Some(start + ms(2500))), None, |address| {
-            let (gate, guard) = (hung.clone(), OpensOnDrop(hung.clone()));
+            let gate = hung.clone();
             match address.port() {
                 1 => Box::pin(async move {
-                    let _guard = guard;
+                    let _guard = OpensOnDrop(gate);
                     pending().await
                 }) as Try,
                 _ => Box::pin(async move {
-                    std::mem::forget(guard);
                     gate.wait().await;
                     Ok(2)
                 }),
