@@ -61,10 +61,14 @@ pub fn on(workers: &[usize], body: impl AsyncFn()) {
 /// in that call, and holds the runtime until it returns.
 fn assert_descriptors(before: &BTreeMap<String, String>, workers: usize) {
     let limit = Instant::now() + LIMIT / 10;
-    while open_descriptors() != *before && Instant::now() < limit {
+    let now = loop {
+        let now = open_descriptors();
+        if now == *before || Instant::now() >= limit {
+            break now;
+        }
         thread::yield_now();
-    }
-    assert_eq!(open_descriptors(), *before, "descriptors of the process, {workers} workers");
+    };
+    assert_eq!(now, *before, "descriptors of the process, {workers} workers");
 }
 
 /// A runtime that has been dropped has given everything back.
@@ -74,10 +78,11 @@ pub fn assert_nothing_left(handle: &Handle) {
     assert_eq!(left, (0, 0, 0, 0), "tasks, waiters, descriptors, timers of {metrics:?}");
 }
 
-/// What the C library opens for a moment when a thread gives memory back.
-const OF_MALLOC: &str = "/proc/sys/vm/overcommit_memory";
+/// Where what other threads of the process open for a moment lies: what malloc reads when a thread gives memory back, and
+/// std when it counts the processors.
+const OF_A_MOMENT: [&str; 2] = ["/proc/", "/sys/"];
 
-/// Number and target of every open descriptor, but for those of a moment: malloc's, and the one that reads the table.
+/// Number and target of every open descriptor, but for those of a moment, of which the one that reads the table is one.
 /// Without targets where there is no `/proc`: then with the one that reads, whose number is the first that is free.
 pub fn open_descriptors() -> BTreeMap<String, String> {
     let name =
@@ -89,7 +94,7 @@ pub fn open_descriptors() -> BTreeMap<String, String> {
         let target = std::fs::read_link(entry.as_ref().ok()?.path()).ok()?.to_string_lossy().into_owned();
         Some((name(entry), target))
     });
-    links.filter(|(_, target)| !target.ends_with("/fd") && target != OF_MALLOC).collect()
+    links.filter(|(_, target)| !OF_A_MOMENT.iter().any(|place| target.starts_with(place))).collect()
 }
 
 /// Ends the process, with the runtime's numbers, if a test hangs.
