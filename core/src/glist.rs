@@ -4,8 +4,9 @@
 
 use core::task::Waker;
 
-/// At most `N` wakers, in the order in which their events came.
+/// At most `N` wakers, in the order in which their events came. A list that is dropped wakes no task: drain it.
 #[derive(Debug, Default)]
+#[must_use = "a waker that is dropped here is a lost wakeup"]
 pub struct GList<const N: usize> {
     wakers: heapless::Vec<Waker, N>,
 }
@@ -41,22 +42,52 @@ impl<const N: usize> GList<N> {
         self.wakers.last()
     }
 
-    /// Appends a waker.
+    /// Appends a waker; returns it if the list is full.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// If the list is full: the caller did not look at [`GList::room`] first.
+    /// Returns the waker itself if there is no room: look at [`GList::room`] first, or wake it.
     #[inline]
-    pub fn push(&mut self, waker: Waker) {
-        assert!(
-            self.wakers.push(waker).is_ok(),
-            "GList: no room was left for a waker (look at room() first)"
-        );
+    pub fn push(&mut self, waker: Waker) -> Result<(), Waker> {
+        self.wakers.push(waker)
+    }
+
+    /// Moves wakers of another list to the end of this one, in order, as long as there is room; the others stay there.
+    #[inline]
+    pub fn append<const M: usize>(&mut self, other: &mut GList<M>) {
+        let fits = self.room().min(other.len());
+        self.wakers.extend(other.wakers.drain(..fits));
     }
 
     /// Takes all wakers out, first come first; the list is empty afterwards, however far the iterator came.
     #[inline]
     pub fn drain(&mut self) -> impl Iterator<Item = Waker> {
         self.wakers.drain(..)
+    }
+
+    /// Wakes every task in the list; returns how many. The count of waiters falls by as many afterwards. If a waker panics
+    /// the others are woken before the panic goes on.
+    pub fn wake(self) -> usize {
+        let woken = self.len();
+        let mut rest = Rest(self.wakers.into_iter());
+        rest.by_ref().for_each(Waker::wake);
+        woken
+    }
+}
+
+/// The wakers that have not been woken yet; the drop, which finds some only during unwinding, wakes them.
+struct Rest<const N: usize>(heapless::vec::IntoIter<Waker, N, usize>);
+
+impl<const N: usize> Iterator for Rest<N> {
+    type Item = Waker;
+
+    fn next(&mut self) -> Option<Waker> {
+        self.0.next()
+    }
+}
+
+impl<const N: usize> Drop for Rest<N> {
+    fn drop(&mut self) {
+        self.0.by_ref().for_each(Waker::wake);
     }
 }

@@ -98,6 +98,7 @@ pub mod poll_deadline;
 pub mod poll_desc;
 pub mod poll_info;
 pub mod poll_key;
+pub mod registration;
 pub mod runq;
 pub mod sema;
 pub mod sync;

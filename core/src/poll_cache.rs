@@ -21,10 +21,11 @@
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
-use crate::glist::GList;
 use crate::poll_desc::PollDesc;
 use crate::poll_key::{FDSEQ_BITS, PollKey};
-use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
+use crate::registration::Registration;
+use crate::sync::{AtomicPtr, AtomicUsize, CachePadded, Ordering};
+use crate::waiters::Waiters;
 
 /// Descriptors in a block of 4 KiB on a 64-bit host.
 pub const BLOCK_LEN: usize = 32;
@@ -69,8 +70,7 @@ pub struct CacheFull;
 /// At most `BLOCKS` blocks of `LEN` descriptors each, generations of `BITS` bits.
 #[derive(Debug)]
 pub struct PollCache<const BLOCKS: usize, const LEN: usize = BLOCK_LEN, const BITS: u32 = FDSEQ_BITS> {
-    /// Index of the first free slot plus one (0: none) in the low half, the pop count in the high half.
-    head: AtomicUsize,
+    shared: Shared,
     /// Blocks in the directory.
     len: AtomicUsize,
     directory: [AtomicPtr<Block<LEN, BITS>>; BLOCKS],
@@ -78,6 +78,41 @@ pub struct PollCache<const BLOCKS: usize, const LEN: usize = BLOCK_LEN, const BI
 
 const HALF: u32 = usize::BITS / 2;
 const INDEX: usize = usize::MAX >> HALF;
+/// The most slots of a cache.
+const MOST: usize = if INDEX <= PollKey::MAX_SLOT as usize { INDEX - 1 } else { PollKey::MAX_SLOT as usize };
+
+/// What every registration of a cache refers to: the free list's head and the count of waiters.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    /// On cache lines that nothing else is on: every task that parks writes it, on whatever worker.
+    waiters: CachePadded<Waiters>,
+    /// Index of the first free slot plus one (0: none) in the low half, the pop count in the high half.
+    head: AtomicUsize,
+}
+
+impl Shared {
+    #[inline]
+    pub(crate) fn waiters(&self) -> &Waiters {
+        &self.waiters.0
+    }
+
+    /// Pushes the chain of slots from `first` to the one of `last`, whose inner links stand; one slot is a chain.
+    pub(crate) fn push<const BITS: u32>(&self, first: usize, last: &PollDesc<BITS>) {
+        // alone: a first guess; the compare-exchange decides
+        let mut head = self.head.load(Ordering::Relaxed);
+        loop {
+            // alone: the compare-exchange releases it
+            last.link.store(head & INDEX, Ordering::Relaxed);
+            let pushed = (head & !INDEX) | (first + 1);
+            // Release: links and words of the chain, to whoever pops.
+            match self.head.compare_exchange(head, pushed, Ordering::Release, Ordering::Relaxed) // pair: poll_cache::alloc
+            {
+                Ok(_) => return,
+                Err(found) => head = found,
+            }
+        }
+    }
+}
 
 impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> Default for PollCache<BLOCKS, LEN, BITS> {
     fn default() -> Self {
@@ -88,9 +123,10 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> Default for PollCac
 impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, LEN, BITS> {
     /// A cache without blocks: [`PollCache::alloc`] gives nothing until one is donated.
     pub fn new() -> Self {
-        const { assert!(BLOCKS * LEN < INDEX && BLOCKS * LEN <= PollKey::MAX_SLOT as usize) };
+        const { assert!(BLOCKS > 0 && LEN > 0, "a cache holds at least one block of one descriptor") };
+        const { assert!(BLOCKS <= MOST / LEN, "an index must fit into half a word, and into a key") };
         Self {
-            head: AtomicUsize::new(0),
+            shared: Shared { waiters: CachePadded(Waiters::new()), head: AtomicUsize::new(0) },
             len: AtomicUsize::new(0),
             directory: core::array::from_fn(|_| AtomicPtr::new(core::ptr::null_mut())),
         }
@@ -138,11 +174,14 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
     /// Links the slots of a block that was just donated to each other and pushes them as one chain.
     fn chain(&self, place: usize) {
         let first = place * LEN;
-        for slot in first..first + LEN - 1 {
-            // alone: the push releases it
-            self.slot(slot).link.store(slot + 2, Ordering::Relaxed);
+        for slot in first..first + LEN {
+            let desc = self.slot(slot);
+            // The push releases it, as it does the links.
+            desc.slot.set(slot);
+            // alone: the push releases it; it writes the link of the last one
+            desc.link.store(slot + 2, Ordering::Relaxed);
         }
-        self.push(first, first + LEN - 1);
+        self.shared.push(first, self.slot(first + LEN - 1));
     }
 
     /// Takes a free descriptor, or none if all donated ones are in use: donate another block and ask again.
@@ -150,57 +189,29 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
     ///
     /// # Memory ordering
     ///
-    /// What happened before the [`PollCache::free`] of the slot is visible.
-    pub fn alloc(&self) -> Option<PollKey> {
+    /// What happened before the [`Registration::free`] of the slot is visible.
+    pub fn alloc(&self) -> Option<Registration<'_, BITS>> {
         // Acquire: the link and the words of the slot as its last owner left them.
-        let mut head = self.head.load(Ordering::Acquire); // pair: poll_cache::push
+        let mut head = self.shared.head.load(Ordering::Acquire); // pair: poll_cache::push
         loop {
             let slot = (head & INDEX).checked_sub(1)?;
+            let desc = self.slot(slot);
             // alone: if another thread pops the slot meanwhile, the count has changed and what was read is dropped
-            let next = self.slot(slot).link.load(Ordering::Relaxed);
+            let next = desc.link.load(Ordering::Relaxed);
             let popped = (head & !INDEX).wrapping_add(INDEX + 1) | next;
             // Acquire on failure: the next round reads the link behind the head found.
-            match self.head.compare_exchange(head, popped, Ordering::Acquire, Ordering::Acquire) // pair: poll_cache::push
+            match self.shared.head.compare_exchange(head, popped, Ordering::Acquire, Ordering::Acquire) // pair: poll_cache::push
             {
-                Ok(_) => return Some(PollKey { slot: slot as u32, fdseq: self.slot(slot).info().fdseq() }),
+                Ok(_) => return Some(Registration::new(desc, &self.shared)),
                 Err(found) => head = found,
             }
         }
     }
 
-    /// The descriptor has been dropped: moves its slot to the next generation and gives it back. Whoever is parked
-    /// is evicted first, into the list; the count of waiters falls by the number returned once they are runnable.
-    /// A key of another generation is refused: freeing twice does nothing.
-    ///
-    /// # Panics
-    ///
-    /// If the list has room for fewer than two wakers.
-    pub fn free<const N: usize>(&self, key: PollKey, list: &mut GList<N>) -> usize {
-        let Some(desc) = self.get(key) else { return 0 };
-        // Once closing, the descriptor lets nobody park, so one eviction is enough.
-        let woken = if desc.info().closing() { 0 } else { desc.evict(list) };
-        // The words are of the next generation before anybody can pop the slot: an event of the old one is refused
-        // by whichever word it comes to first (INV-5).
-        desc.close();
-        self.push(key.slot as usize, key.slot as usize);
-        woken
-    }
-
-    /// Pushes the chain of slots from `first` to `last`, whose inner links stand.
-    fn push(&self, first: usize, last: usize) {
-        // alone: a first guess; the compare-exchange decides
-        let mut head = self.head.load(Ordering::Relaxed);
-        loop {
-            // alone: the compare-exchange releases it
-            self.slot(last).link.store(head & INDEX, Ordering::Relaxed);
-            let pushed = (head & !INDEX) | (first + 1);
-            // Release: links and words of the chain, to whoever pops.
-            match self.head.compare_exchange(head, pushed, Ordering::Release, Ordering::Relaxed) // pair: poll_cache::alloc
-            {
-                Ok(_) => return,
-                Err(found) => head = found,
-            }
-        }
+    /// Returns the number of tasks parked on this cache's descriptors.
+    #[inline]
+    pub fn waiters(&self) -> &Waiters {
+        self.shared.waiters()
     }
 
     /// The descriptor that `key` names, or none if no block has that slot or it is of another generation by now.

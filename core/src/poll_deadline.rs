@@ -2,7 +2,7 @@
 //!
 //! # A deadline that only moves later
 //!
-//! [`PollDesc::postpone`] has no fence and does not look at `armed`, as the deadline before covers the new one: whoever
+//! [`Registration::postpone`] has no fence and does not look at `armed`, as the deadline before covers the new one: whoever
 //! put it there has armed the timer for it or earlier, or is about to. A firing
 //!
 //! 1. that finds the old deadline not due arms for it: early enough;
@@ -13,74 +13,72 @@ use crate::deadline::{Deadline, When};
 use crate::glist::GList;
 use crate::poll_desc::{PollDesc, PollErr};
 use crate::poll_key::Modes;
+use crate::registration::Registration;
 use crate::sync::{Ordering, fence};
 
-impl<const BITS: u32> PollDesc<BITS> {
+impl<const BITS: u32> Registration<'_, BITS> {
     /// Moves the deadline of each of the directions from a tick to `at`, which is not before it: a compare-exchange
     /// each, and nothing else. False if that is not all there is to do, or the descriptor is closing; then
-    /// [`PollDesc::set_deadline`] takes any change and says what is wrong. For a tick that has not passed: one that has
+    /// [`Registration::set_deadline`] takes any change and says what is wrong. For a tick that has not passed: one that has
     /// stands until the timer fires.
     #[inline]
     pub fn postpone(&self, modes: Modes, at: usize) -> bool {
-        !self.info.get().closing()
-            && (!modes.read || self.rd.postpone(at))
-            && (!modes.write || self.wd.postpone(at))
+        let desc = self.desc();
+        !desc.info.get().closing()
+            && (!modes.read || desc.rd.postpone(at))
+            && (!modes.write || desc.wd.postpone(at))
     }
 
-    /// Puts a deadline in force; it stays until the next. `Expired` fires at once: the wakers go into the list, and
-    /// the first value is their number. The second value is the tick for which the caller must now arm the
-    /// descriptor's timer with [`PollDesc::arm_timer`]; moving a deadline later needs no timer.
+    /// Puts a deadline in force; it stays until the next. `Expired` fires at once: the wakers of the tasks whose waits it
+    /// ends are returned, and the count of waiters falls by their number once they are runnable. The second value is the
+    /// tick for which the caller must now arm the descriptor's timer with [`Registration::arm_timer`]; moving a deadline
+    /// later needs no timer.
     ///
-    /// Fails only with [`PollErr::Closing`], having armed nothing.
+    /// # Errors
     ///
-    /// # Panics
-    ///
-    /// If the list has room for fewer than two wakers.
-    pub fn set_deadline<const N: usize>(
-        &self,
-        modes: Modes,
-        when: When,
-        list: &mut GList<N>,
-    ) -> Result<(usize, Option<usize>), PollErr> {
-        let info = self.info.get();
-        if info.closing() {
+    /// Returns [`PollErr::Closing`] if the descriptor is being closed; nothing is armed then.
+    pub fn set_deadline(&self, modes: Modes, when: When) -> Result<(GList<2>, Option<usize>), PollErr> {
+        let desc = self.desc();
+        if desc.info.get().closing() {
             return Err(PollErr::Closing);
         }
         if modes.read {
-            self.rd.set(when);
+            desc.rd.set(when);
         }
         if modes.write {
-            self.wd.set(when);
+            desc.wd.set(when);
         }
         // One fence for two looks: at rg and wg if the deadline has passed, at `armed` if it is to come.
-        fence(Ordering::SeqCst); // pair: poll_desc::park, poll_deadline::expire
+        fence(Ordering::SeqCst); // pair: registration::park, poll_deadline::expire
         match when {
-            When::Never => Ok((0, None)),
-            When::Expired => Ok((self.end_waits(modes, info.fdseq(), list), None)),
-            When::At(at) => Ok((0, self.armed.get().is_after(at).then_some(at))),
+            When::Never => Ok((GList::new(), None)),
+            When::Expired => Ok((desc.end_waits(modes, self.key().fdseq), None)),
+            When::At(at) => Ok((GList::new(), desc.armed.get().is_after(at).then_some(at))),
         }
     }
 
-    /// The caller holds the timer wheel's lock and is about to put the descriptor's entry at `at`: true if it
-    /// should, false if the entry is due earlier already or the descriptor is closing.
+    /// Says whether the caller, who holds the timer wheel's lock, is to put the descriptor's entry at `at`: false if the
+    /// entry is due earlier already or the descriptor is closing.
     pub fn arm_timer(&self, at: usize) -> bool {
-        let wanted = !self.info.get().closing() && self.armed.get().is_after(at);
+        let desc = self.desc();
+        let wanted = !desc.info.get().closing() && desc.armed.get().is_after(at);
         if wanted {
-            self.armed.set(When::At(at));
+            desc.armed.set(When::At(at));
         }
         wanted
     }
+}
 
-    /// The descriptor's timer has fired: the deadlines that are due at `now` expire and their wakers go into the
-    /// list; the first value is their number. The second is the tick to which the caller, still under the wheel's
-    /// lock, puts the entry back: a deadline that was moved later costs a store when it is moved, and one early
-    /// firing.
+impl<const BITS: u32> PollDesc<BITS> {
+    /// Fires the descriptor's timer: the deadlines that are due at `now` expire, and the wakers of the tasks whose waits
+    /// that ends are returned; the count of waiters falls by their number once they are runnable. The second value is the
+    /// tick to which the caller puts the entry back: a deadline that was moved later costs a store when it is moved, and one
+    /// early firing.
     ///
-    /// # Panics
-    ///
-    /// If the list has room for fewer than two wakers.
-    pub fn expire<const N: usize>(&self, now: usize, list: &mut GList<N>) -> (usize, Option<usize>) {
-        let fdseq = self.info.get().fdseq();
+    /// The caller holds the timer wheel's lock, from taking the entry out of the wheel to putting it back; the entry of a
+    /// descriptor is out of the wheel before its slot is freed. An entry that is left there fires for the slot's next owner,
+    /// and expires only what is due then.
+    pub fn expire(&self, now: usize) -> (GList<2>, Option<usize>) {
         let mut expired = Modes::NONE;
         let next = loop {
             let (read, write) = (self.rd.get(), self.wd.get());
@@ -98,9 +96,10 @@ impl<const BITS: u32> PollDesc<BITS> {
                 break next;
             }
         };
-        fence(Ordering::SeqCst); // pair: poll_desc::park
-        let woken = self.end_waits(expired, fdseq, list);
-        (woken, if let When::At(at) = next { Some(at) } else { None })
+        fence(Ordering::SeqCst); // pair: registration::park
+        // After the words: whichever generation's deadlines expired, its waiters are not missed.
+        let list = self.end_waits(expired, self.info.get().fdseq());
+        (list, if let When::At(at) = next { Some(at) } else { None })
     }
 }
 

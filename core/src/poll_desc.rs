@@ -1,10 +1,11 @@
-//! The life of a descriptor, in the order in which it is lived: `reset wait ready set_deadline expire evict close`.
+//! The words of a descriptor, and what may be done with them by a thread that does not own it: an event is delivered, the
+//! descriptor is closed, a report looks at it. What the owner does is in [`registration`](crate::registration).
 //!
 //! # The fence pair (INV-3)
 //!
 //! A waiter writes one word and looks at another; a closer does the same the other way round:
 //!
-//! | waiter ([`PollDesc::wait`], `park`) | closer ([`PollDesc::evict`], [`PollDesc::set_deadline`], [`PollDesc::expire`]) |
+//! | waiter (`Registration::wait`, `park`) | closer ([`PollDesc::evict`], `Registration::set_deadline`, [`PollDesc::expire`]) |
 //! |---|---|
 //! | rg: NIL → WAIT | info: CLOSING, or the deadline: EXPIRED |
 //! | **`fence(SeqCst)`** | **`fence(SeqCst)`** |
@@ -26,21 +27,19 @@
 //! | `rd`, `wd` | the setter; a firing, by compare-exchange | waiters, firings |
 //! | `armed` | who edits the timer wheel, under the wheel's lock | setters |
 //! | `link` | the free list, while the slot is free | who pops, even if it loses the slot (see `poll_cache`) |
+//! | `slot` | the donor, before the slot can be handed out | the owner: the index of the slot |
 //! | `number`, `since` | the layer above; core never | reports |
 //!
 //! Everything that an event and the task behind it touch, for reading and for a write that need not wait, is in the
 //! first cache line: `info` to the word of `wg`. At thousands of connections lines cost more than instructions.
-
-use core::task::Waker;
 
 use crate::counter::Gauge;
 use crate::deadline::{Deadline, When};
 use crate::glist::GList;
 use crate::poll_info::{AtomicInfo, Info};
 use crate::poll_key::{Event, FDSEQ_BITS, Mode, Modes};
-use crate::sema::{Arm, Commit, Sema, Unblock};
+use crate::sema::{Sema, Unblock};
 use crate::sync::{AtomicUsize, Ordering, fence};
-use crate::waiters::Waiters;
 
 /// Why a wait, or a reset before a system call, is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,11 +49,11 @@ pub enum PollErr {
     /// The direction's deadline has passed (`pollErrTimeout`).
     Timeout,
     /// Another task is between arm and its end in this direction. The layer above keeps tasks apart by a lock; to
-    /// see this is a bug there.
+    /// see this is a bug there, and nothing has been changed.
     DoubleWait,
 }
 
-/// How a [`PollDesc::wait`] ended.
+/// The outcome of [`Registration::wait`](crate::registration::Registration::wait).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub enum Wait {
@@ -99,6 +98,7 @@ pub struct PollDesc<const BITS: u32 = FDSEQ_BITS> {
     wg: Sema<BITS>,
     pub(crate) armed: Deadline,
     pub(crate) link: AtomicUsize,
+    pub(crate) slot: Gauge,
     number: Gauge,
     since_write: Gauge,
 }
@@ -113,7 +113,7 @@ impl<const BITS: u32> Default for PollDesc<BITS> {
 }
 
 impl<const BITS: u32> PollDesc<BITS> {
-    /// Generation 0: no deadline, nobody waiting.
+    /// Creates a descriptor of generation 0: no deadline, no task waiting.
     pub fn new() -> Self {
         Self {
             info: AtomicInfo::new(),
@@ -124,6 +124,7 @@ impl<const BITS: u32> PollDesc<BITS> {
             wg: Sema::new(),
             armed: Deadline::new(),
             link: AtomicUsize::new(0),
+            slot: Gauge::new(),
             number: Gauge::new(),
             since_write: Gauge::new(),
         }
@@ -157,20 +158,6 @@ impl<const BITS: u32> PollDesc<BITS> {
         if mode == Mode::Read { &self.since_read } else { &self.since_write }
     }
 
-    /// Before a system call: fails if the direction may not go on, else drops a remembered readiness (Go's
-    /// `pollReset`) and says whether there was one. The call that follows finds whatever the readiness stood for.
-    ///
-    /// Called only by the task that may arm in this direction (INV-2).
-    ///
-    /// # Memory ordering
-    ///
-    /// After `true`, what happened before the event's [`PollDesc::ready`] is visible.
-    #[inline]
-    pub fn reset(&self, mode: Mode) -> Result<bool, PollErr> {
-        self.check_err(mode)?;
-        Ok(self.sema(mode).take())
-    }
-
     /// Fails if the direction may not go on: closing before timeout (Go's `netpollcheckerr`).
     ///
     /// Go also refuses reads after an event that was an error and nothing else. A connection's reset looks like that for a
@@ -185,57 +172,6 @@ impl<const BITS: u32> PollDesc<BITS> {
         } else {
             Ok(())
         }
-    }
-
-    /// After a system call that found nothing: parks the task until the direction is worth another try (Go's
-    /// `pollWait`). To be called again at every poll of the task; a second poll replaces the waker. The second value is the
-    /// waker that was replaced, if it may be another task's. A task that polls its own parking again drops it: to wake
-    /// itself would only make it come again. One that parks anew has taken over the parking of a task that forgot it, and
-    /// wakes that one once.
-    ///
-    /// Called only by the task that may arm in this direction (INV-2). A task that gives up calls
-    /// [`PollDesc::retract`]. Memory is ordered as by [`PollDesc::reset`].
-    #[inline]
-    pub fn wait(&self, mode: Mode, waker: &Waker, waiters: &Waiters) -> (Wait, Option<Waker>) {
-        match self.reset(mode) {
-            Err(err) => (Wait::Failed(err), None),
-            // The way back from a parking, and the way of an event that was faster than the task.
-            Ok(true) => (Wait::Ready, None),
-            Ok(false) => self.park(mode, waker, waiters),
-        }
-    }
-
-    /// The second half of [`PollDesc::wait`], which is all of it for who expects no readiness: arms, looks whether the
-    /// direction may go on, commits (Go's `netpollblock`). A readiness that is there is consumed.
-    #[inline(always)]
-    pub fn park(&self, mode: Mode, waker: &Waker, waiters: &Waiters) -> (Wait, Option<Waker>) {
-        let armed = match self.sema(mode).arm(waiters) {
-            Arm::Ready => return (Wait::Ready, None),
-            Arm::Busy => return (Wait::Again, None),
-            Arm::Double => return (Wait::Failed(PollErr::DoubleWait), None),
-            Arm::Armed(armed) => armed,
-        };
-        // The word says WAIT. A closer, a setter or a firing that published
-        // 1. before our look below: we see it and do not park;
-        // 2. after it: its fence comes after ours, so it finds WAIT (or PARKED) and takes it back.
-        fence(Ordering::SeqCst); // pair: poll_desc::evict, poll_deadline::set_deadline, poll_deadline::expire
-        if let Err(err) = self.check_err(mode) {
-            armed.abort();
-            return (Wait::Failed(err), None);
-        }
-        let (end, displaced) = armed.commit(waker);
-        let wait = match end {
-            Commit::Parked => Wait::Parked,
-            Commit::Ready => Wait::Ready,
-            Commit::Unblocked => self.check_err(mode).map_or_else(Wait::Failed, |()| Wait::Again),
-        };
-        (wait, displaced)
-    }
-
-    /// The task gives up a wait: its waker is taken back, unless it is on its way up already. A readiness stays for
-    /// the next waiter (INV-2 as for [`PollDesc::wait`]).
-    pub fn retract(&self, mode: Mode, waiters: &Waiters) {
-        self.sema(mode).retract(waiters);
     }
 
     /// Delivers an event (Go's `netpollready`): at most two wakers go into the list. May run in an interrupt
@@ -255,22 +191,21 @@ impl<const BITS: u32> PollDesc<BITS> {
         }
     }
 
-    /// Publishes that the descriptor is being closed and unblocks both sides (Go's `pollUnblock`): the wakers go
-    /// into the list, their number is returned. Harmless when repeated.
+    /// Publishes that the descriptor of generation `fdseq` is being closed and unblocks both sides (Go's `pollUnblock`):
+    /// returns the wakers of the tasks that were parked, at most two. The count of waiters falls by as many once they are
+    /// runnable. Changes nothing if the slot is of another generation by now; harmless when repeated.
     ///
-    /// # Panics
-    ///
-    /// If the list has room for fewer than two wakers.
-    pub fn evict<const N: usize>(&self, list: &mut GList<N>) -> usize {
-        let fdseq = self.info.get().fdseq();
-        self.info.publish_closing();
-        fence(Ordering::SeqCst); // pair: poll_desc::park
-        self.end_waits(Modes::BOTH, fdseq, list)
+    /// May run on any thread and in an interrupt handler. The timer's entry is the caller's to take out of its wheel.
+    pub fn evict(&self, fdseq: u32) -> GList<2> {
+        if !self.info.publish_closing(fdseq) {
+            return GList::new();
+        }
+        fence(Ordering::SeqCst); // pair: registration::park
+        self.end_waits(Modes::BOTH, fdseq)
     }
 
-    /// The slot goes to the next generation with nothing left of this one; the generation is returned. Called by
-    /// `PollCache::free` only, after `evict`.
-    pub(crate) fn close(&self) -> u32 {
+    /// The slot goes to the next generation with nothing left of this one. Called by the owner's `free` only, after `evict`.
+    pub(crate) fn close(&self) {
         let fdseq = self.info.advance();
         self.rg.advance(fdseq);
         self.wg.advance(fdseq);
@@ -279,16 +214,17 @@ impl<const BITS: u32> PollDesc<BITS> {
                 word.set(When::Never);
             }
         }
-        fdseq
     }
 
     /// Ends the waits of the named sides of generation `fdseq`, which look at why.
     #[inline(never)]
-    pub(crate) fn end_waits<const N: usize>(&self, modes: Modes, fdseq: u32, list: &mut GList<N>) -> usize {
-        self.unblock(modes, fdseq, false, list).woken
+    pub(crate) fn end_waits(&self, modes: Modes, fdseq: u32) -> GList<2> {
+        let mut list = GList::new();
+        self.unblock(modes, fdseq, false, &mut list);
+        list
     }
 
-    /// Unblocks the named sides of generation `fdseq`.
+    /// Unblocks the named sides of generation `fdseq`. The list has room for two.
     #[inline(always)]
     fn unblock<const N: usize>(
         &self,
@@ -302,7 +238,8 @@ impl<const BITS: u32> PollDesc<BITS> {
             Unblock::Stale => done.stale = true,
             Unblock::Nobody => {}
             Unblock::Woke(waker) => {
-                list.push(waker);
+                let pushed = list.push(waker);
+                debug_assert!(pushed.is_ok(), "the callers see to the room");
                 done.woken += 1;
             }
         };
@@ -315,7 +252,7 @@ impl<const BITS: u32> PollDesc<BITS> {
         done
     }
 
-    fn sema(&self, mode: Mode) -> &Sema<BITS> {
+    pub(crate) fn sema(&self, mode: Mode) -> &Sema<BITS> {
         match mode {
             Mode::Read => &self.rg,
             Mode::Write => &self.wg,

@@ -105,13 +105,22 @@ impl<const BITS: u32> AtomicInfo<BITS> {
         Info(self.word.load(Ordering::Acquire)) // pair: poll_info::publish_closing, poll_info::set_event
     }
 
-    /// Publishes that the descriptor is being closed; false if it was already.
+    /// Publishes that the descriptor of generation `fdseq` is being closed; false if the word is of another generation, in
+    /// which case nothing has changed. Repeating it changes nothing.
     ///
     /// The caller's `fence(SeqCst)` follows, and only then its first look at rg and wg (INV-3).
-    pub fn publish_closing(&self) -> bool {
-        // Release: what the closer wrote is visible to a waiter that sees the bit.
-        let old = self.word.fetch_or(CLOSING, Ordering::Release); // pair: poll_info::get
-        old & CLOSING == 0
+    pub fn publish_closing(&self, fdseq: u32) -> bool {
+        // alone: a first guess; the compare-exchange below decides
+        let mut old = Info::<BITS>(self.word.load(Ordering::Relaxed));
+        while old.fdseq() == fdseq {
+            // Release: what the closer wrote is visible to a waiter that sees the bit.
+            match self.word.compare_exchange(old.0, old.0 | CLOSING, Ordering::Release, Ordering::Relaxed) // pair: poll_info::get
+            {
+                Ok(_) => return true,
+                Err(found) => old = Info(found),
+            }
+        }
+        false
     }
 
     /// Publishes what an event of generation `fdseq` says about the peer; false if the event is stale, in which
@@ -141,7 +150,7 @@ impl<const BITS: u32> AtomicInfo<BITS> {
 
     /// Moves the slot to the next generation with nothing published; returns it.
     ///
-    /// Called by `free` only, when no task can name the descriptor.
+    /// Called by the owner's `free` only, when no task waits on the descriptor.
     pub(crate) fn advance(&self) -> u32 {
         let next = (self.get().fdseq().wrapping_add(1)) & Self::mask();
         // alone: the push to the free list publishes it; a stale event's compare-exchange sees it in any case

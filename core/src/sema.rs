@@ -21,31 +21,42 @@
 //!          └────────┘
 //! ```
 //!
-//! | arrow | from → to | who | function |
+//! | arrow | from → to | what happens | function |
 //! |---|---|---|---|
-//! | 1, 4 | READY → NIL | the waiter consumes a readiness | [`Sema::take`], [`Sema::arm`] |
-//! | 2 | NIL, READY → READY | an event, nobody waiting | [`Sema::unblock`] |
-//! | 3 | NIL → WAIT | the waiter is about to park | [`Sema::arm`] |
+//! | 1, 4 | READY → NIL | the waiter consumes a readiness | [`Sema::take`], [`Sema::arm`], [`Armed::commit`] |
+//! | 2 | NIL, READY → READY | an event finds no waiter | [`Sema::unblock`] |
+//! | 3 | NIL → WAIT, BUSY | the waiter is about to park | [`Sema::arm`] |
 //! | 5 | WAIT → NIL | the waiter gives up; or close or a deadline, `ready = false` | [`Armed::abort`], [`Sema::unblock`] |
-//! | 6 | WAIT → READY | an event while the waiter looks again | [`Sema::unblock`] |
-//! | 7 | WAIT → PARKED | the waiter has left its waker and sleeps | [`Armed::commit`] |
-//! | 8 | PARKED → NIL, BUSY | close or a deadline takes the waker | [`Sema::unblock`] |
-//! | 9 | PARKED → READY, BUSY | an event takes the waker | [`Sema::unblock`] |
-//! | 10 | PARKED → WAIT | a second poll, or another task, takes the parking over | [`Sema::arm`], [`Sema::retract`] |
+//! | 6 | WAIT → READY | an event comes while the waiter looks again | [`Sema::unblock`] |
+//! | 7 | WAIT, BUSY → PARKED | the waiter has left its waker and sleeps | [`Armed::commit`] |
+//! | 8 | PARKED → NIL, BUSY | close, a deadline or the waiter takes the waker out | [`Sema::unblock`], [`Sema::retract`] |
+//! | 9 | PARKED → READY, BUSY | an event takes the waker out | [`Sema::unblock`] |
+//! | 10 | PARKED → WAIT, BUSY | a second poll, or another task, takes the parking over | [`Sema::arm`] |
 //!
 //! # BUSY
 //!
-//! Who moves the word out of PARKED sets BUSY with the same compare-exchange, takes the waker out of the slot, and
-//! clears BUSY. While it stands nobody may arm, so nobody writes the slot. It is carried through every other
-//! change, a change of generation included: a winner that stalls between its compare-exchange and its take, over
-//! `free` and the next owner's `alloc`, finds the slot as it left it and then clears one bit.
+//! BUSY means that a thread owns the waker slot (INV-4). It is set by the compare-exchange that arms or that moves the
+//! word out of PARKED, only where it was not set, and cleared by the thread that set it, with Release, once the slot is
+//! as the next owner may find it. So each access to the slot has one owner, whatever the callers do; a second task in the
+//! same direction is told so and touches nothing.
 //!
-//! WAIT with BUSY and PARKED with BUSY do not exist.
+//! BUSY is carried through every other change, a change of generation included: an owner that stalls, over `free` and
+//! the next `alloc`, finds the slot as it left it and then clears its bit.
+//!
+//! WAIT always has BUSY, PARKED never.
+//!
+//! # Wakers
+//!
+//! A waker that is taken out of the slot is returned to the caller, or it is a clone that the same call put in. A parking
+//! that was taken over (arrow 10) may stand for another task, so its waker is returned however the call ends.
+//!
+//! `Waker::clone` and `Waker::drop` are foreign code. They run with no reference into the slot, and in a state that
+//! survives a panic: an [`Armed`] that is dropped during unwinding ends the parking and wakes the task that it displaced.
 //!
 //! # The generation
 //!
-//! `fdseq` stands in the same word, so the compare-exchange that would wake somebody is also the check that the
-//! event is his (INV-5). Go checks first and wakes then; an event can go stale in between.
+//! `fdseq` stands in the same word, so the compare-exchange that would wake a task is also the check that the
+//! event is for its generation (INV-5). Go checks first and wakes then; an event can go stale in between.
 //!
 //! # Only read-modify-writes
 //!
@@ -66,7 +77,7 @@ const WAIT: usize = 2;
 const PARKED: usize = 3;
 const BUSY: usize = 0b100;
 
-/// Go's `rg` and `wg`: the semaphore of one direction.
+/// The semaphore of one direction: Go's `rg` and `wg`.
 ///
 /// # Memory ordering
 ///
@@ -77,14 +88,15 @@ const BUSY: usize = 0b100;
 #[derive(Debug)]
 pub struct Sema<const BITS: u32 = FDSEQ_BITS> {
     word: AtomicUsize,
-    /// Touched by the task between arm and its end (INV-2), and by whoever set BUSY; by nobody else (INV-4).
+    /// Touched only by the thread that set BUSY, until it clears BUSY (INV-4).
     slot: UnsafeCell<Option<Waker>>,
 }
 
-// SAFETY: INV-4 gives every access to the slot an exclusive owner, and a waker may be sent between threads.
+// SAFETY: BUSY gives every access to the slot one owner (INV-4): it is set by a compare-exchange from a word without it,
+// with Acquire, and cleared by its owner with Release, so two owners are ordered. A waker may be sent between threads.
 unsafe impl<const BITS: u32> Sync for Sema<BITS> {}
 
-/// What [`Sema::arm`] found.
+/// The outcome of [`Sema::arm`].
 #[derive(Debug)]
 #[must_use]
 pub enum Arm<'a, const BITS: u32> {
@@ -92,31 +104,34 @@ pub enum Arm<'a, const BITS: u32> {
     Ready,
     /// Nothing yet: look once more at what would forbid sleeping, then commit or abort.
     Armed(Armed<'a, BITS>),
-    /// A waker of an earlier parking is just being taken out. The task wakes itself and comes again.
+    /// Another thread is just finishing with the slot. The task wakes itself and comes again.
     Busy,
     /// Another task is between arm and its end in this direction: the caller broke INV-2.
     Double,
 }
 
-/// The right to park: the word is in WAIT (or was, until an unblock that the end will notice).
+/// The right to park: the word is in WAIT (or was, until an unblock that the end will notice), with BUSY.
 ///
-/// Dropping it is [`Armed::abort`].
+/// Dropping it aborts, and wakes the task whose parking it had taken over. One that is leaked (`mem::forget`) keeps BUSY:
+/// no task can park in this direction any more.
 #[derive(Debug)]
 #[must_use]
 pub struct Armed<'a, const BITS: u32> {
     sema: &'a Sema<BITS>,
     waiters: &'a Waiters,
-    /// The word in WAIT. Only an unblock can change it now: nobody may arm (INV-2), and BUSY is not there to be cleared.
+    /// The word in WAIT. Only an unblock can change it, since BUSY is ours.
     word: usize,
-    /// The parking was taken over (arrow 10), so it is in the count of waiters already.
+    /// The parking was taken over (arrow 10): the slot holds a waker that may be another task's.
+    taken_over: bool,
+    /// This wait is in the count of waiters.
     counted: bool,
 }
 
-/// How [`Armed::commit`] ended.
+/// The outcome of [`Armed::commit`].
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Commit {
-    /// The waker is in the slot; whoever unblocks hands it up.
+    /// The waker is in the slot; the next unblock hands it up.
     Parked,
     /// An event came in between; it has been consumed.
     Ready,
@@ -124,13 +139,13 @@ pub enum Commit {
     Unblocked,
 }
 
-/// What [`Sema::unblock`] did.
+/// The outcome of [`Sema::unblock`].
 #[derive(Debug)]
 #[must_use]
 pub enum Unblock {
     /// The event is of another generation; nothing has changed.
     Stale,
-    /// Nobody was parked. A readiness stays for the next waiter.
+    /// No task was parked. A readiness stays for the next waiter.
     Nobody,
     /// This task was parked: to be woken by the caller, once it holds no lock.
     Woke(Waker),
@@ -145,14 +160,12 @@ impl<const BITS: u32> Default for Sema<BITS> {
 impl<const BITS: u32> Sema<BITS> {
     const SHIFT: u32 = usize::BITS - BITS;
 
-    /// NIL, generation 0, nobody parked.
+    /// Creates a semaphore in NIL, generation 0.
     pub fn new() -> Self {
         Self { word: AtomicUsize::new(NIL), slot: UnsafeCell::new(None) }
     }
 
     /// Consumes a readiness, if there is one (Go's `netpollblock` on READY, and `pollReset`).
-    ///
-    /// Called only by the task that may arm in this direction (INV-2).
     #[inline]
     pub fn take(&self) -> bool {
         // alone: finding no readiness promises nothing
@@ -170,8 +183,7 @@ impl<const BITS: u32> Sema<BITS> {
 
     /// Consumes a readiness, or takes the right to park. `waiters` is the count that a parking goes into.
     ///
-    /// Called only by the task that may arm in this direction (INV-2); between two tasks that follow each other
-    /// the direction's lock orders memory.
+    /// For one task at a time (INV-2); a second one gets [`Arm::Double`] or [`Arm::Busy`].
     #[inline]
     pub fn arm<'a>(&'a self, waiters: &'a Waiters) -> Arm<'a, BITS> {
         // alone: a first guess; each branch below is decided by a compare-exchange or promises nothing
@@ -186,13 +198,14 @@ impl<const BITS: u32> Sema<BITS> {
                 _ if old & BUSY != 0 => return Arm::Busy,
                 _ => {} // NIL, PARKED
             }
-            let new = old & !STATE | WAIT;
-            // Acquire: the slot as the last winner or the last parker left it.
-            match self.word.compare_exchange(old, new, Ordering::Acquire, Ordering::Relaxed) // pair: sema::unblock, sema::commit
+            let new = old & !STATE | WAIT | BUSY;
+            // Acquire: the slot as its last owner left it.
+            match self.word.compare_exchange(old, new, Ordering::Acquire, Ordering::Relaxed) // pair: sema::take_waker, sema::commit, sema::end
             {
                 Ok(_) => {
-                    let counted = old & STATE == PARKED;
-                    return Arm::Armed(Armed { sema: self, waiters, word: new, counted });
+                    let taken_over = old & STATE == PARKED;
+                    let counted = taken_over;
+                    return Arm::Armed(Armed { sema: self, waiters, word: new, taken_over, counted });
                 }
                 Err(found) => old = found,
             }
@@ -212,7 +225,7 @@ impl<const BITS: u32> Sema<BITS> {
                 return Unblock::Stale;
             }
             let state = old & STATE;
-            // An event writes READY over READY all the same. To look and leave would be a lost wakeup: the waiter may be
+            // An event writes READY over READY too. To look and leave would be a lost wakeup: the waiter may be
             // taking that READY and looking, just now, at what this event stands for, and both looks would be old.
             if !ready && matches!(state, READY | NIL) {
                 return Unblock::Nobody;
@@ -221,38 +234,43 @@ impl<const BITS: u32> Sema<BITS> {
             let busy = if state == PARKED { BUSY } else { 0 };
             let new = old & !STATE | next | busy;
             // Release: what the event brought. Acquire: the waker that the parker wrote.
-            match self.word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed) // pair: sema::take, sema::commit
+            match self.word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed) // pair: sema::take, sema::commit, sema::end
             {
                 Ok(_) if state == PARKED => break,
                 Ok(_) => return Unblock::Nobody,
                 Err(found) => old = found,
             }
         }
-        let waker = self.empty_slot();
-        // Release: the slot is empty before anybody can arm again.
-        self.word.fetch_and(!BUSY, Ordering::Release); // pair: sema::arm
-        waker.map_or(Unblock::Nobody, Unblock::Woke)
+        self.take_waker().map_or(Unblock::Nobody, Unblock::Woke)
     }
 
-    /// A future that had parked is dropped: takes its waker back, if nobody has it yet. A readiness that came
-    /// meanwhile stays for the next waiter.
-    pub fn retract(&self, waiters: &Waiters) {
+    /// Ends a parking from the waiter's side, as when its future is dropped: takes the waker out, if no other thread has
+    /// taken it, and lowers the count. A readiness that came meanwhile stays for the next waiter.
+    ///
+    /// The caller drops the waker if the parking was its own; if another task had taken the parking over, it wakes it.
+    #[must_use = "the waker may be another task's: drop your own, wake another's"]
+    pub fn retract(&self, waiters: &Waiters) -> Option<Waker> {
         // alone: a first guess; the compare-exchange below decides
         let mut old = self.word.load(Ordering::Relaxed);
         while old & STATE == PARKED {
-            let new = old & !STATE | WAIT;
+            let new = old & !STATE | BUSY;
             // Acquire: the slot as the parker left it.
             match self.word.compare_exchange(old, new, Ordering::Acquire, Ordering::Relaxed) // pair: sema::commit
             {
-                Ok(_) => return Armed { sema: self, waiters, word: new, counted: true }.abort(),
+                Ok(_) => {
+                    let waker = self.take_waker();
+                    waiters.sub(1);
+                    return waker;
+                }
                 Err(found) => old = found,
             }
         }
+        None
     }
 
-    /// Moves the word to the next generation, NIL. A BUSY of a stalled winner stays.
+    /// Moves the word to the next generation, NIL. The BUSY of a stalled owner of the slot stays.
     ///
-    /// Called by `free` only, after `evict`, when no task can name the descriptor.
+    /// Called by `free` only, after it has ended the waits.
     pub(crate) fn advance(&self, fdseq: u32) {
         // alone: a first guess; the compare-exchange below decides
         let mut old = self.word.load(Ordering::Relaxed);
@@ -270,75 +288,125 @@ impl<const BITS: u32> Sema<BITS> {
         }
     }
 
-    /// True while a waker is in the slot, committed. For dumps and tests: the answer is old when it arrives.
+    /// Returns whether a waker is in the slot, committed. For dumps and tests: the answer is old when it arrives.
     pub fn is_parked(&self) -> bool {
         // alone: a report, not a decision
         self.word.load(Ordering::Relaxed) & STATE == PARKED
     }
 
-    /// The caller holds the slot: it is between arm and its end, or it set BUSY (INV-4).
+    /// Takes the waker out of PARKED; the caller has just set BUSY by moving the word out of it.
     #[inline]
-    fn empty_slot(&self) -> Option<Waker> {
-        // SAFETY: INV-4, see above; the pointer is the cell's own and does not leave the closure.
-        self.slot.with_mut(|slot| unsafe { (*slot).take() })
+    fn take_waker(&self) -> Option<Waker> {
+        let waker = self.empty_slot();
+        // Release: the slot is empty before another thread can arm.
+        self.word.fetch_and(!BUSY, Ordering::Release); // pair: sema::arm
+        waker
     }
 
-    /// Leaves `waker` in the slot unless one that wakes the same task is there; hands back what it displaced.
+    /// The caller holds BUSY.
     #[inline]
-    fn fill_slot(&self, waker: &Waker) -> Option<Waker> {
-        self.slot.with_mut(|slot| {
-            // SAFETY: INV-4, the caller is between arm and its end; the pointer is the cell's own.
-            let slot = unsafe { &mut *slot };
-            match slot {
-                Some(old) if old.will_wake(waker) => None,
-                _ => slot.replace(waker.clone()),
-            }
-        })
+    fn empty_slot(&self) -> Option<Waker> {
+        // SAFETY: the caller set BUSY and has not cleared it, so no other thread touches the slot (INV-4); no code of a
+        // caller runs in here, and the pointer does not leave the closure.
+        self.slot.with_mut(|slot| unsafe { (*slot).take() })
     }
 }
 
 impl<const BITS: u32> Armed<'_, BITS> {
-    /// Leaves the waker in the slot and parks. The second value is another task's waker whose parking was taken
-    /// over: to be woken once, so that it comes again.
+    /// Leaves the waker in the slot and parks. The second value is the waker of a task whose parking was taken over: to be
+    /// woken once, so that it comes again.
     ///
     /// The caller has looked at info and the deadline *after* arming, with a fence in between (INV-3).
     #[inline]
     pub fn commit(mut self, waker: &Waker) -> (Commit, Option<Waker>) {
-        let displaced = self.sema.fill_slot(waker);
+        let displaced = self.fill_slot(waker);
         if !mem::replace(&mut self.counted, true) {
             self.waiters.add();
         }
-        let parked = self.word | PARKED;
-        // Release: the waker is in the slot before anybody can take it.
+        let parked = self.word & !BUSY | PARKED;
+        // Release: the waker is in the slot before another thread can take it.
         let committed =
             self.sema.word.compare_exchange(self.word, parked, Ordering::Release, Ordering::Relaxed); // pair: sema::unblock, sema::arm, sema::retract
         if committed.is_ok() {
             mem::forget(self);
             return (Commit::Parked, displaced);
         }
-        let sema = self.sema;
-        drop(self);
-        (if sema.take() { Commit::Ready } else { Commit::Unblocked }, displaced)
+        let (ready, waker) = self.unblocked(displaced);
+        (if ready { Commit::Ready } else { Commit::Unblocked }, waker)
     }
 
-    /// Gives the right to park back. A readiness that came meanwhile stays for the next waiter.
-    pub fn abort(self) {
-        drop(self);
+    /// Gives the right to park back. A readiness that came meanwhile stays for the next waiter. The waker that is returned
+    /// is that of a task whose parking was taken over: to be woken once, as its wait may have been ended in between.
+    #[must_use = "the task whose parking was taken over is woken by nobody else"]
+    pub fn abort(self) -> Option<Waker> {
+        let this = mem::ManuallyDrop::new(self);
+        // A waker is in the slot only if the parking was taken over: nothing has been committed.
+        this.end(WAIT).1
+    }
+
+    /// Leaves `waker` in the slot unless one that wakes the same task is there; returns the waker that it displaced.
+    #[inline]
+    fn fill_slot(&self, waker: &Waker) -> Option<Waker> {
+        // SAFETY: BUSY is ours (INV-4). `will_wake` compares two words and runs no code of a caller.
+        let same = self
+            .sema
+            .slot
+            .with_mut(|slot| unsafe { &*slot }.as_ref().is_some_and(|old| old.will_wake(waker)));
+        if same {
+            return None;
+        }
+        // Foreign code: no reference into the slot is held. If it panics the drop of `self` ends the parking.
+        let waker = waker.clone();
+        // SAFETY: BUSY is ours still, and moving a waker runs no code of a caller.
+        self.sema.slot.with_mut(|slot| unsafe { (*slot).replace(waker) })
+    }
+
+    /// An unblock came before the commit: consumes its readiness, if it was one.
+    #[cold]
+    fn unblocked(self, displaced: Option<Waker>) -> (bool, Option<Waker>) {
+        let this = mem::ManuallyDrop::new(self);
+        let (ready, in_slot) = this.end(STATE);
+        let (own, other) = match displaced {
+            None if this.taken_over => (None, in_slot),
+            displaced => (in_slot, displaced),
+        };
+        // If dropping our own clone panics, the other task is woken all the same.
+        let other = WakeOnDrop(other);
+        drop(own);
+        (ready, other.into_inner())
+    }
+
+    /// Takes what is in the slot, clears BUSY and the given bits of the state, lowers the count; true for a readiness.
+    #[inline]
+    fn end(&self, bits: usize) -> (bool, Option<Waker>) {
+        let waker = self.sema.empty_slot();
+        // Release: the slot is empty before another thread can arm. Acquire: what an event brought that is consumed.
+        let old = self.sema.word.fetch_and(!(BUSY | bits), Ordering::AcqRel); // pair: sema::arm, sema::unblock
+        self.waiters.sub(usize::from(self.counted));
+        (old & STATE == READY, waker)
     }
 }
 
 impl<const BITS: u32> Drop for Armed<'_, BITS> {
     fn drop(&mut self) {
-        // The waker is the task's own, and this is the task's own context: it may be dropped here.
-        drop(self.sema.empty_slot());
-        // Relaxed: the next task in this direction comes after us by the direction's lock (INV-2).
-        // alone: if it fails, an unblock was first, and left what it had to leave
-        let _ = self.sema.word.compare_exchange(
-            self.word,
-            self.word & !STATE,
-            Ordering::Relaxed,
-            Ordering::Relaxed,
-        );
-        self.waiters.sub(usize::from(self.counted));
+        // A panic of the waker's clone, or a caller that neither commits nor aborts: nobody is there to take the waker.
+        drop(WakeOnDrop(self.end(WAIT).1));
+    }
+}
+
+/// A waker that is woken unless it is taken out: a panic on the way loses no wakeup.
+struct WakeOnDrop(Option<Waker>);
+
+impl WakeOnDrop {
+    fn into_inner(mut self) -> Option<Waker> {
+        self.0.take()
+    }
+}
+
+impl Drop for WakeOnDrop {
+    fn drop(&mut self) {
+        if let Some(waker) = self.0.take() {
+            waker.wake();
+        }
     }
 }

@@ -50,13 +50,23 @@ impl Waiters {
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// `n` tasks have been made runnable, or have given up parking.
+    /// Lowers the count by `n` tasks that have been made runnable, or have given up parking. It never falls below 0,
+    /// whatever a caller says.
     #[inline]
     pub fn sub(&self, n: usize) {
-        if n > 0 {
-            // Release: who sees the lower count sees the tasks in the run queue.
-            let old = self.count.fetch_sub(n, Ordering::Release); // pair: waiters::get
-            debug_assert!(old >= n, "waiters: {n} taken from {old}");
+        if n == 0 {
+            return;
+        }
+        // alone: a first guess; the compare-exchange decides
+        let mut old = self.count.load(Ordering::Relaxed);
+        loop {
+            let new = old.saturating_sub(n);
+            // Release: a thread that sees the lower count sees the tasks in the run queue.
+            match self.count.compare_exchange(old, new, Ordering::Release, Ordering::Relaxed) // pair: waiters::get
+            {
+                Ok(_) => return,
+                Err(found) => old = found,
+            }
         }
     }
 }

@@ -1,37 +1,41 @@
 //! Ticks: the reserved words, the comparison across a wrap, and which of two deadlines the timer is armed for.
 
-use netpoll_core::deadline::{Deadline, When};
-use netpoll_core::glist::GList;
-use netpoll_core::poll_desc::PollDesc;
-use netpoll_core::poll_key::{Mode, Modes};
+mod kit;
 
-type Desc = PollDesc<24>;
+use netpoll_core::deadline::{Deadline, When};
+use netpoll_core::poll_key::{Mode, Modes};
+use netpoll_core::registration::Registration;
+
+type Desc<'a> = Registration<'a, 24>;
+type Slots = kit::Slots<1, 24>;
 
 const HALF: usize = usize::MAX / 2;
 
-fn set(desc: &Desc, modes: Modes, when: When) -> Option<usize> {
-    let mut list = GList::<2>::new();
-    let (woken, arm) = desc.set_deadline(modes, when, &mut list).expect("the descriptor is open");
-    assert_eq!(woken, 0, "nobody waits in these tests");
+fn set(desc: &Desc<'_>, modes: Modes, when: When) -> Option<usize> {
+    let (woken, arm) = desc.set_deadline(modes, when).expect("the descriptor is open");
+    assert!(woken.is_empty(), "nobody waits in these tests");
     arm
 }
 
-fn expire(desc: &Desc, now: usize) -> Option<usize> {
-    let mut list = GList::<2>::new();
-    let (woken, next) = desc.expire(now, &mut list);
-    assert_eq!(woken, 0, "nobody waits in these tests");
+fn expire(desc: &Desc<'_>, now: usize) -> Option<usize> {
+    let (woken, next) = desc.desc().expire(now);
+    assert!(woken.is_empty(), "nobody waits in these tests");
     next
 }
 
-fn both(desc: &Desc) -> (When, When) {
-    (desc.deadline(Mode::Read), desc.deadline(Mode::Write))
+fn deadline(desc: &Desc<'_>, mode: Mode) -> When {
+    desc.desc().deadline(mode)
+}
+
+fn both(desc: &Desc<'_>) -> (When, When) {
+    (deadline(desc, Mode::Read), deadline(desc, Mode::Write))
 }
 
 #[test]
 fn a_new_word_has_no_deadline() {
     assert_eq!(Deadline::new().get(), When::Never);
     assert_eq!(Deadline::default().get(), When::Never);
-    assert_eq!(both(&Desc::new()), (When::Never, When::Never));
+    assert_eq!(both(&Slots::new().alloc()), (When::Never, When::Never));
 }
 
 #[test]
@@ -52,18 +56,20 @@ fn ticks_are_compared_across_a_wrap() {
 #[test]
 fn the_ticks_0_and_1_stand_for_2() {
     for tick in [0, 1, 2] {
-        let desc = Desc::new();
+        let slots = Slots::new();
+        let desc = slots.alloc();
         assert!(set(&desc, Modes::READ, When::At(tick)).is_some());
-        assert_eq!(desc.deadline(Mode::Read), When::At(2));
+        assert_eq!(deadline(&desc, Mode::Read), When::At(2));
         assert!(desc.arm_timer(tick));
         assert_eq!(expire(&desc, 2), None);
-        assert_eq!(desc.deadline(Mode::Read), When::Expired);
+        assert_eq!(deadline(&desc, Mode::Read), When::Expired);
     }
 }
 
 #[test]
 fn a_deadline_is_what_was_set_last() {
-    let desc = Desc::new();
+    let slots = Slots::new();
+    let desc = slots.alloc();
     for when in [When::At(50), When::Expired, When::At(60), When::Never, When::At(usize::MAX)] {
         set(&desc, Modes::WRITE, when);
         assert_eq!(both(&desc), (When::Never, when));
@@ -72,7 +78,8 @@ fn a_deadline_is_what_was_set_last() {
 
 #[test]
 fn the_timer_is_armed_for_the_earlier_of_the_two() {
-    let desc = Desc::new();
+    let slots = Slots::new();
+    let desc = slots.alloc();
     assert_eq!(set(&desc, Modes::READ, When::At(300)), Some(300));
     assert!(desc.arm_timer(300));
     assert_eq!(set(&desc, Modes::WRITE, When::At(400)), None, "it will fire before that");
@@ -86,7 +93,8 @@ fn the_timer_is_armed_for_the_earlier_of_the_two() {
 
 #[test]
 fn the_earlier_of_the_two_across_a_wrap() {
-    let desc = Desc::new();
+    let slots = Slots::new();
+    let desc = slots.alloc();
     let (before, after) = (usize::MAX - 1, 5);
     set(&desc, Modes::READ, When::At(after));
     set(&desc, Modes::WRITE, When::At(before));
@@ -100,15 +108,16 @@ fn the_earlier_of_the_two_across_a_wrap() {
 /// A firing that finds another deadline in force than the one it was armed for.
 #[test]
 fn a_firing_counts_only_against_what_is_due() {
-    let desc = Desc::new();
+    let slots = Slots::new();
+    let desc = slots.alloc();
     set(&desc, Modes::READ, When::At(100));
     assert!(desc.arm_timer(100));
     assert_eq!(set(&desc, Modes::READ, When::At(500)), None, "moving it later costs no timer");
     assert_eq!(expire(&desc, 100), Some(500));
-    assert_eq!(desc.deadline(Mode::Read), When::At(500));
+    assert_eq!(deadline(&desc, Mode::Read), When::At(500));
 
     set(&desc, Modes::READ, When::Never);
     assert_eq!(expire(&desc, 500), None);
-    assert_eq!(desc.deadline(Mode::Read), When::Never);
+    assert_eq!(deadline(&desc, Mode::Read), When::Never);
     assert_eq!(set(&desc, Modes::READ, When::At(600)), Some(600), "nothing is armed any more");
 }

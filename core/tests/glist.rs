@@ -3,6 +3,8 @@
 mod kit;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Wake, Waker};
 
 use kit::Task;
 use netpoll_core::glist::GList;
@@ -14,7 +16,7 @@ fn first_come_first_out() {
     assert!(list.is_empty() && list.room() == 3);
     for (n, (_, waker)) in tasks.iter().enumerate() {
         assert_eq!((list.len(), list.room()), (n, 3 - n));
-        list.push(waker.clone());
+        list.push(waker.clone()).expect("there is room");
         assert!(!list.is_empty());
     }
     let out: Vec<_> = list.drain().collect();
@@ -25,21 +27,56 @@ fn first_come_first_out() {
 }
 
 #[test]
-fn a_waker_without_room_is_loud() {
+fn a_waker_without_room_is_given_back() {
     let mut list = GList::<1>::new();
     let (task, waker) = Task::new();
-    list.push(waker.clone());
-    let push = catch_unwind(AssertUnwindSafe(|| list.push(waker.clone())));
-    assert!(push.is_err());
+    list.push(waker.clone()).expect("the list is empty");
+    let back = list.push(waker.clone()).expect_err("the list is full");
+    assert!(back.will_wake(&waker));
+    drop(back);
     assert_eq!((list.len(), task.wakers()), (1, 2));
+}
+
+#[test]
+fn append_moves_what_there_is_room_for() {
+    let (task, waker) = Task::new();
+    let (mut one, mut two) = (GList::<2>::new(), GList::<2>::new());
+    for list in [&mut one, &mut two] {
+        list.push(waker.clone()).expect("there is room");
+    }
+    two.push(waker.clone()).expect("there is room");
+    one.append(&mut two);
+    assert_eq!((one.len(), two.len(), task.wakers()), (2, 1, 4));
+    assert_eq!((one.wake(), two.wake()), (2, 1));
+    assert_eq!((task.wakes(), task.wakers()), (3, 1));
+}
+
+/// A waker whose `wake` panics.
+struct Hostile;
+
+impl Wake for Hostile {
+    fn wake(self: Arc<Self>) {
+        panic!("a hostile waker");
+    }
+}
+
+#[test]
+fn a_waker_that_panics_keeps_nobody_from_being_woken() {
+    let (task, waker) = Task::new();
+    let mut list = GList::<3>::new();
+    for waker in [waker.clone(), Waker::from(Arc::new(Hostile)), waker] {
+        list.push(waker).expect("there is room");
+    }
+    assert!(catch_unwind(AssertUnwindSafe(|| list.wake())).is_err());
+    assert_eq!((task.wakes(), task.wakers()), (2, 0));
 }
 
 #[test]
 fn a_list_that_is_dropped_drops_its_wakers() {
     let (task, waker) = Task::new();
     let mut list = GList::<2>::new();
-    list.push(waker.clone());
-    list.push(waker.clone());
+    list.push(waker.clone()).expect("there is room");
+    list.push(waker.clone()).expect("there is room");
     let mut drain = list.drain();
     assert!(drain.next().is_some());
     drop(drain);

@@ -12,14 +12,13 @@ use netpoll_core::glist::GList;
 use netpoll_core::poll_cache::{Block, CacheFull, PollCache};
 use netpoll_core::poll_desc::{Delivered, PollDesc, Wait};
 use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
-use netpoll_core::waiters::Waiters;
+use netpoll_core::registration::Registration;
 
 const LEN: usize = 4;
 
 /// A cache of two blocks, with the memory for three that outlives it as the fields stand.
 struct Slots<const BITS: u32> {
     cache: PollCache<2, LEN, BITS>,
-    list: GList<2>,
     donated: usize,
     blocks: [Box<Block<LEN, BITS>>; 3],
 }
@@ -27,7 +26,7 @@ struct Slots<const BITS: u32> {
 impl<const BITS: u32> Slots<BITS> {
     fn new() -> Self {
         let blocks = std::array::from_fn(|_| Box::default());
-        Self { cache: PollCache::new(), list: GList::new(), donated: 0, blocks }
+        Self { cache: PollCache::new(), donated: 0, blocks }
     }
 
     fn with_a_block() -> Self {
@@ -43,35 +42,35 @@ impl<const BITS: u32> Slots<BITS> {
         unsafe { self.cache.donate(block) }
     }
 
-    fn alloc(&self) -> PollKey {
+    fn alloc(&self) -> Registration<'_, BITS> {
         self.cache.alloc().expect("a slot is free")
     }
 
-    fn alloc_all(&self) -> Vec<PollKey> {
+    fn alloc_all(&self) -> Vec<Registration<'_, BITS>> {
         std::iter::from_fn(|| self.cache.alloc()).collect()
     }
+}
 
-    fn free(&mut self, key: PollKey) -> usize {
-        self.cache.free(key, &mut self.list)
-    }
-
-    fn desc(&self, key: PollKey) -> &PollDesc<BITS> {
-        self.cache.get(key).expect("the key is of this generation")
-    }
+fn leak<const BITS: u32>(registration: Registration<'_, BITS>) -> PollKey {
+    let key = registration.key();
+    std::mem::forget(registration);
+    key
 }
 
 #[test]
 fn every_slot_is_handed_out_once() {
     let mut slots = Slots::<24>::new();
-    assert_eq!(slots.cache.alloc(), None, "nothing was donated");
+    assert!(slots.cache.alloc().is_none(), "nothing was donated");
     assert_eq!(slots.donate(), Ok(()));
-    let mut keys = slots.alloc_all();
+    // Leaked, so that the second block can be donated: a registration that is leaked keeps its slot.
+    let mut keys: Vec<PollKey> = slots.alloc_all().into_iter().map(leak).collect();
     assert_eq!(keys.len(), LEN);
     assert_eq!(slots.donate(), Ok(()));
-    keys.extend(slots.alloc_all());
+    keys.extend(slots.alloc_all().into_iter().map(leak));
     let slot: HashSet<u32> = keys.iter().map(|key| key.slot).collect();
     assert_eq!(slot, (0..2 * LEN as u32).collect());
     assert!(keys.iter().all(|&key| key.fdseq == 0 && slots.cache.get(key).is_some()));
+    assert!(slots.cache.alloc().is_none());
 }
 
 #[test]
@@ -86,101 +85,125 @@ fn a_directory_without_a_place_refuses_the_block() {
 
 #[test]
 fn a_freed_slot_comes_back_in_the_next_generation() {
-    let mut slots = Slots::<24>::with_a_block();
-    let keys = slots.alloc_all();
-    assert_eq!(slots.free(keys[2]), 0);
-    assert!(slots.cache.get(keys[2]).is_none(), "the old key names nothing");
+    let slots = Slots::<24>::with_a_block();
+    let mut all = slots.alloc_all();
+    let freed = all.swap_remove(2);
+    let old = freed.key();
+    assert!(freed.free().is_empty());
+    assert!(slots.cache.get(old).is_none(), "the old key names nothing");
     let again = slots.alloc();
-    assert_eq!(again, PollKey { slot: keys[2].slot, fdseq: 1 });
-    assert!(slots.cache.get(again).is_some() && slots.cache.get(keys[2]).is_none());
-    assert_eq!(slots.cache.alloc(), None);
+    assert_eq!(again.key(), PollKey { slot: old.slot, fdseq: 1 });
+    assert!(slots.cache.get(again.key()).is_some() && slots.cache.get(old).is_none());
+    assert!(slots.cache.alloc().is_none());
 }
 
 #[test]
-fn freeing_twice_does_nothing() {
-    let mut slots = Slots::<24>::with_a_block();
-    let keys = slots.alloc_all();
-    let (_, waker) = Task::new();
-    let waiters = Waiters::new();
-    slots.free(keys[0]);
-    slots.free(keys[0]);
+fn a_dropped_registration_frees_its_slot_and_wakes_who_is_parked() {
+    let slots = Slots::<24>::with_a_block();
+    let (task, waker) = Task::new();
+    let registration = slots.alloc();
+    let old = registration.key();
+    assert_eq!(registration.wait(Mode::Read, &waker).0, Wait::Parked);
+    drop(registration);
+    assert_eq!((task.wakes(), task.wakers(), slots.cache.waiters().get()), (1, 1, 0));
     let again = slots.alloc();
-    assert_eq!(slots.cache.alloc(), None, "the slot was on the free list twice");
-    assert_eq!(slots.desc(again).wait(Mode::Read, &waker, &waiters).0, Wait::Parked);
-    assert_eq!(slots.free(keys[0]), 0, "the key of the last owner");
-    assert!(slots.desc(again).is_parked(Mode::Read) && slots.list.is_empty());
+    assert_eq!(again.key(), PollKey { slot: old.slot, fdseq: 1 });
+}
+
+/// What a thread can do that knows the key of an owner that is gone.
+#[test]
+fn a_stale_key_changes_nothing() {
+    let slots = Slots::<24>::with_a_block();
+    let (task, waker) = Task::new();
+    let old = slots.alloc();
+    let old_key = old.key();
+    assert!(old.free().is_empty());
+    let registration = slots.alloc();
+    let (desc, info) = (registration.desc(), registration.desc().info());
+    assert_eq!(registration.wait(Mode::Read, &waker).0, Wait::Parked);
+    assert!(desc.evict(old_key.fdseq).is_empty());
+    let event = Event { key: old_key, modes: Modes::BOTH, flags: EventFlags::default() };
+    assert_eq!(desc.ready(event, &mut GList::<2>::new()), Delivered::Stale);
+    assert!(desc.expire(usize::MAX / 4).0.is_empty(), "nothing is due");
+    assert!(desc.is_parked(Mode::Read) && desc.info() == info && task.wakes() == 0);
 }
 
 #[test]
 fn a_key_that_was_never_handed_out_names_nothing() {
-    let mut slots = Slots::<24>::with_a_block();
+    let slots = Slots::<24>::with_a_block();
     let strangers = [LEN as u32, 2 * LEN as u32, u32::MAX - 1].map(|slot| PollKey { slot, fdseq: 0 });
     for key in strangers.into_iter().chain([PollKey::BREAK, PollKey { slot: 0, fdseq: 1 }]) {
         assert!(slots.cache.get(key).is_none(), "{key:?}");
-        assert_eq!(slots.free(key), 0);
     }
     assert_eq!(slots.alloc_all().len(), LEN);
 }
 
 #[test]
-fn free_throws_out_who_is_parked() {
-    let mut slots = Slots::<24>::with_a_block();
-    let waiters = Waiters::new();
+fn free_returns_the_wakers_of_the_tasks_that_are_parked() {
+    let slots = Slots::<24>::with_a_block();
+    let waiters = slots.cache.waiters();
     let (task, waker) = Task::new();
-    let key = slots.alloc();
-    for mode in [Mode::Read, Mode::Write] {
-        assert_eq!(slots.desc(key).wait(mode, &waker, &waiters).0, Wait::Parked);
+    // Closed before or not: what parks meanwhile, or has not been woken, is evicted.
+    for closed in [false, true] {
+        let registration = slots.alloc();
+        for mode in [Mode::Read, Mode::Write] {
+            assert_eq!(registration.wait(mode, &waker).0, Wait::Parked);
+        }
+        let evicted = if closed { registration.evict().wake() } else { 0 };
+        let woken = registration.free().wake();
+        waiters.sub(evicted + woken);
+        assert_eq!((evicted + woken, task.wakers(), waiters.get()), (2, 1, 0));
     }
-    assert_eq!(slots.free(key), 2);
-    slots.list.drain().for_each(|waker| waker.wake());
-    waiters.sub(2);
-    assert_eq!((task.wakes(), task.wakers(), waiters.get()), (2, 1, 0));
+    assert_eq!(task.wakes(), 4);
 }
 
 /// Nothing of the last owner is left: no closing, no peer, no readiness, no deadline, no armed timer.
 #[test]
 fn the_next_owner_starts_afresh() {
-    let mut slots = Slots::<24>::with_a_block();
-    let waiters = Waiters::new();
+    let slots = Slots::<24>::with_a_block();
     let (_, waker) = Task::new();
     let old = slots.alloc();
+    let old_key = old.key();
     let all = EventFlags { event_err: true, read_hup: true, hup: true, err: true, urgent: true };
-    let event = Event { key: old, modes: Modes::BOTH, flags: all };
+    let event = Event { key: old_key, modes: Modes::BOTH, flags: all };
     let mut list = GList::<2>::new();
-    let desc = slots.desc(old);
-    assert_eq!(desc.ready(event, &mut list), Delivered::Woken(0));
-    assert_eq!(desc.set_deadline(Modes::BOTH, When::Expired, &mut list), Ok((0, None)));
-    assert!(desc.arm_timer(5));
-    slots.free(old);
+    assert_eq!(old.desc().ready(event, &mut list), Delivered::Woken(0));
+    assert!(
+        old.set_deadline(Modes::BOTH, When::Expired)
+            .is_ok_and(|(list, arm)| list.is_empty() && arm.is_none())
+    );
+    assert!(old.arm_timer(5));
+    assert!(old.free().is_empty());
 
     let new = slots.alloc();
-    assert_eq!(new.slot, old.slot);
-    let desc = slots.desc(new);
+    assert_eq!(new.key().slot, old_key.slot);
+    let desc = new.desc();
     let info = desc.info();
     assert!(!info.closing() && !info.event_err() && !info.must_look());
     assert_eq!([desc.deadline(Mode::Read), desc.deadline(Mode::Write)], [When::Never; 2]);
-    assert_eq!(desc.wait(Mode::Read, &waker, &waiters).0, Wait::Parked);
+    assert_eq!(new.wait(Mode::Read, &waker).0, Wait::Parked);
     assert_eq!(desc.ready(event, &mut list), Delivered::Stale, "copied out of the kernel before the close");
     assert!(desc.is_parked(Mode::Read) && desc.info() == info);
-    assert!(desc.arm_timer(500), "nothing is armed");
+    assert!(new.arm_timer(500), "nothing is armed");
 }
 
 /// A key is taken for another after exactly 2^BITS owners of its slot, and not before.
 #[test]
 fn generations_wrap_at_their_width() {
     fn test<const BITS: u32>() {
-        let mut slots = Slots::<BITS>::with_a_block();
-        let first = slots.alloc();
-        let mut key = first;
+        let slots = Slots::<BITS>::with_a_block();
+        let mut registration = slots.alloc();
+        let first = registration.key();
         for owner in 1..1u32 << BITS {
-            slots.free(key);
-            key = slots.alloc();
-            assert_eq!(key, PollKey { slot: first.slot, fdseq: owner });
+            drop(registration);
+            registration = slots.alloc();
+            assert_eq!(registration.key(), PollKey { slot: first.slot, fdseq: owner });
             assert!(slots.cache.get(first).is_none(), "taken for another after {owner} owners");
         }
-        slots.free(key);
-        assert!(slots.cache.get(key).is_none(), "the generation just before is never taken for this one");
-        assert_eq!(slots.alloc(), first);
+        let last = registration.key();
+        drop(registration);
+        assert!(slots.cache.get(last).is_none(), "the generation just before is never taken for this one");
+        assert_eq!(slots.alloc().key(), first);
     }
     test::<1>();
     test::<2>();
@@ -190,10 +213,11 @@ fn generations_wrap_at_their_width() {
 #[test]
 fn the_list_of_all_shows_every_slot_as_it_is() {
     let mut slots = Slots::<16>::with_a_block();
-    let key = slots.alloc();
-    slots.free(key);
+    let registration = slots.alloc();
+    let slot = registration.key().slot;
+    drop(registration);
     let seen: Vec<PollKey> = slots.cache.iter().map(|(key, _)| key).collect();
-    let fdseq = |slot| u32::from(slot == key.slot);
+    let fdseq = |other| u32::from(other == slot);
     assert_eq!(seen, (0..LEN as u32).map(|slot| PollKey { slot, fdseq: fdseq(slot) }).collect::<Vec<_>>());
     assert_eq!(slots.donate(), Ok(()));
     assert_eq!(slots.cache.iter().count(), 2 * LEN);
@@ -214,8 +238,8 @@ fn a_static_block_is_donated_as_it_is_and_initialised_in_place() {
     let cache = KEPT.get_or_init(PollCache::new);
     let place = Box::leak(Box::new(std::mem::MaybeUninit::<Block<LEN>>::uninit()));
     assert_eq!(cache.donate_static(Block::init(place)), Ok(()));
-    let keys: Vec<PollKey> = std::iter::from_fn(|| cache.alloc()).collect();
-    let slots: HashSet<u32> = keys.iter().map(|key| key.slot).collect();
+    let keys: Vec<_> = std::iter::from_fn(|| cache.alloc()).collect();
+    let slots: HashSet<u32> = keys.iter().map(|registration| registration.key().slot).collect();
     assert_eq!((keys.len(), slots), (LEN, (0..LEN as u32).collect()));
     let refused = Box::leak(Box::<Block<LEN>>::default());
     REFUSED.get_or_init(|| std::ptr::from_mut(refused).expose_provenance());
@@ -224,37 +248,36 @@ fn a_static_block_is_donated_as_it_is_and_initialised_in_place() {
 
 /// Parks, retracts, is woken by an event, by close: in the generation that the slot is in.
 fn lives<const BITS: u32>(generation: u32) {
-    let mut slots = Slots::<BITS>::with_a_block();
-    let key = loop {
-        let key = slots.alloc();
-        if key.fdseq == generation {
-            break key;
+    let slots = Slots::<BITS>::with_a_block();
+    let registration = loop {
+        let registration = slots.alloc();
+        if registration.key().fdseq == generation {
+            break registration;
         }
-        slots.free(key);
     };
-    let (waiters, (task, waker), mut list) = (Waiters::new(), Task::new(), GList::<2>::new());
-    let desc = slots.desc(key);
+    let (waiters, (task, waker), mut list) = (slots.cache.waiters(), Task::new(), GList::<2>::new());
+    let (desc, key) = (registration.desc(), registration.key());
     for mode in [Mode::Read, Mode::Write] {
-        assert_eq!(desc.wait(mode, &waker, &waiters).0, Wait::Parked);
+        assert_eq!(registration.wait(mode, &waker).0, Wait::Parked);
         assert!(desc.is_parked(mode));
-        desc.retract(mode, &waiters);
+        drop(registration.retract(mode));
         assert!(!desc.is_parked(mode));
         assert_eq!((waiters.get(), task.wakers(), desc.info().fdseq()), (0, 1, generation));
 
-        assert_eq!(desc.wait(mode, &waker, &waiters).0, Wait::Parked);
+        assert_eq!(registration.wait(mode, &waker).0, Wait::Parked);
         let event = Event { key, modes: mode.into(), flags: EventFlags::default() };
         assert_eq!(desc.ready(event, &mut list), Delivered::Woken(1));
         list.drain().for_each(drop);
         waiters.sub(1);
         assert!(!desc.is_parked(mode));
-        assert_eq!(desc.wait(mode, &waker, &waiters).0, Wait::Ready);
+        assert_eq!(registration.wait(mode, &waker).0, Wait::Ready);
         let stale = Event { key: PollKey { fdseq: generation ^ 1, ..key }, ..event };
         assert_eq!(desc.ready(stale, &mut list), Delivered::Stale);
     }
-    assert_eq!(desc.wait(Mode::Read, &waker, &waiters).0, Wait::Parked);
-    assert_eq!(desc.evict(&mut list), 1);
+    assert_eq!(registration.wait(Mode::Read, &waker).0, Wait::Parked);
+    let evicted = registration.evict();
     waiters.sub(1);
-    assert_eq!((waiters.get(), list.len()), (0, 1));
+    assert_eq!((waiters.get(), evicted.len()), (0, 1));
 }
 
 #[test]

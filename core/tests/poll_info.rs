@@ -1,10 +1,12 @@
 //! The published state of a descriptor: which bits stay, which go, and whose event counts.
 
+mod kit;
+
 use netpoll_core::deadline::When;
 use netpoll_core::glist::GList;
-use netpoll_core::poll_desc::{Delivered, PollDesc, PollErr};
+use netpoll_core::poll_desc::{Delivered, PollErr};
 use netpoll_core::poll_info::AtomicInfo;
-use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
+use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes};
 
 const NOTHING: EventFlags =
     EventFlags { event_err: false, read_hup: false, hup: false, err: false, urgent: false };
@@ -77,10 +79,10 @@ fn a_stale_event_changes_nothing() {
 }
 
 #[test]
-fn closing_is_published_once_and_outlives_events() {
+fn closing_is_published_for_its_generation_and_outlives_events() {
     let info = AtomicInfo::<16>::new();
-    assert!(info.publish_closing());
-    assert!(!info.publish_closing());
+    assert!(!info.publish_closing(1) && !info.get().closing(), "another generation's");
+    assert!(info.publish_closing(0) && info.publish_closing(0), "harmless when repeated");
     assert!(info.set_event(0, NOTHING));
     assert!(info.get().closing());
     assert_eq!(info.get().fdseq(), 0);
@@ -89,9 +91,10 @@ fn closing_is_published_once_and_outlives_events() {
 /// Closing before timeout; an error that came alone is known, and refuses nothing.
 #[test]
 fn the_reasons_to_refuse_have_an_order() {
-    let desc = PollDesc::<24>::new();
+    let slots = kit::Slots::<1, 24>::new();
+    let registration = slots.alloc();
+    let (desc, key) = (registration.desc(), registration.key());
     let mut list = GList::<2>::new();
-    let key = PollKey { slot: 0, fdseq: 0 };
     let error = Event { key, modes: Modes::BOTH, flags: EVENT_ERR };
     let check = || (desc.check_err(Mode::Read), desc.check_err(Mode::Write));
     assert_eq!(check(), (Ok(()), Ok(())));
@@ -100,9 +103,13 @@ fn the_reasons_to_refuse_have_an_order() {
     assert!(desc.info().event_err());
     assert_eq!(check(), (Ok(()), Ok(())));
 
-    assert_eq!(desc.set_deadline(Modes::BOTH, When::Expired, &mut list), Ok((0, None)));
+    assert!(
+        registration
+            .set_deadline(Modes::BOTH, When::Expired)
+            .is_ok_and(|(list, arm)| list.is_empty() && arm.is_none())
+    );
     assert_eq!(check(), (Err(PollErr::Timeout), Err(PollErr::Timeout)));
 
-    assert_eq!(desc.evict(&mut list), 0);
+    assert!(registration.evict().is_empty());
     assert_eq!(check(), (Err(PollErr::Closing), Err(PollErr::Closing)));
 }

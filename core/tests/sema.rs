@@ -35,7 +35,7 @@ fn woken(unblock: Unblock) -> Waker {
 /// In NIL: nothing to take, and the right to park can be had and given back.
 fn assert_nil(sema: &S, waiters: &Waiters) {
     assert!(!sema.take() && !sema.is_parked());
-    arm(sema, waiters).abort();
+    assert!(arm(sema, waiters).abort().is_none());
     assert_eq!(waiters.get(), 0);
 }
 
@@ -105,7 +105,7 @@ fn arrow_6_an_event_before_the_abort_stays() {
     let (sema, waiters) = (S::new(), Waiters::new());
     let armed = arm(&sema, &waiters);
     assert!(matches!(sema.unblock(0, true), Unblock::Nobody));
-    armed.abort();
+    assert!(armed.abort().is_none());
     assert!(sema.take());
     assert_nil(&sema, &waiters);
 }
@@ -148,7 +148,7 @@ fn arrow_10_a_second_poll_keeps_the_waker() {
         assert!(park(&sema, &waiters, &waker.clone()).is_none());
         assert_eq!((waiters.get(), task.wakers()), (1, 2), "one parking, one waker");
     }
-    sema.retract(&waiters);
+    drop(sema.retract(&waiters).expect("nobody has taken it"));
     assert_eq!(task.wakers(), 1);
     assert_nil(&sema, &waiters);
 }
@@ -168,13 +168,44 @@ fn arrow_10_a_takeover_hands_out_the_displaced_waker() {
 }
 
 #[test]
-fn a_takeover_that_is_given_up_ends_the_parking() {
+fn a_takeover_that_is_aborted_hands_out_the_displaced_waker() {
+    let (sema, waiters) = (S::new(), Waiters::new());
+    let (task, waker) = Task::new();
+    assert!(park(&sema, &waiters, &waker).is_none());
+    let armed = arm(&sema, &waiters);
+    assert!(matches!(sema.unblock(0, false), Unblock::Nobody), "a close in between finds WAIT");
+    let displaced = armed.abort().expect("the first task is woken by whoever took its parking over");
+    assert!(displaced.will_wake(&waker));
+    drop(displaced);
+    assert_eq!((waiters.get(), task.wakers(), task.wakes()), (0, 1, 0));
+    assert_nil(&sema, &waiters);
+}
+
+#[test]
+fn a_takeover_that_is_dropped_wakes_the_displaced_task() {
     let (sema, waiters) = (S::new(), Waiters::new());
     let (task, waker) = Task::new();
     assert!(park(&sema, &waiters, &waker).is_none());
     drop(arm(&sema, &waiters));
-    assert_eq!((waiters.get(), task.wakers()), (0, 1));
+    assert_eq!((waiters.get(), task.wakers(), task.wakes()), (0, 1, 1));
     assert_nil(&sema, &waiters);
+}
+
+/// The waker in the slot may stand for other tasks than the one that polls now.
+#[test]
+fn a_takeover_with_the_same_waker_hands_it_out_if_it_does_not_park() {
+    for ready in [true, false] {
+        let (sema, waiters) = (S::new(), Waiters::new());
+        let (task, waker) = Task::new();
+        assert!(park(&sema, &waiters, &waker).is_none());
+        let armed = arm(&sema, &waiters);
+        assert!(matches!(sema.unblock(0, ready), Unblock::Nobody));
+        let (end, displaced) = armed.commit(&waker);
+        assert_eq!(end, if ready { Commit::Ready } else { Commit::Unblocked });
+        displaced.expect("the wait of the parking that was taken over is ended too").wake();
+        assert_eq!((waiters.get(), task.wakers(), task.wakes()), (0, 1, 1));
+        assert_nil(&sema, &waiters);
+    }
 }
 
 #[test]
@@ -195,13 +226,13 @@ fn an_event_during_a_takeover_is_consumed_and_counted_once() {
 fn a_dropped_future_takes_its_waker_back_and_leaves_a_readiness() {
     let (sema, waiters) = (S::new(), Waiters::new());
     let (task, waker) = Task::new();
-    sema.retract(&waiters);
+    assert!(sema.retract(&waiters).is_none());
     assert_nil(&sema, &waiters);
 
     assert!(park(&sema, &waiters, &waker).is_none());
     drop(woken(sema.unblock(0, true)));
     waiters.sub(1);
-    sema.retract(&waiters);
+    assert!(sema.retract(&waiters).is_none());
     assert!(sema.take(), "the readiness is for the next waiter");
     assert_eq!((task.wakers(), task.wakes(), waiters.get()), (1, 0, 0));
 }
@@ -219,7 +250,7 @@ fn a_stale_event_wakes_nobody() {
         }
         assert!(sema.is_parked());
         assert_eq!((task.wakes(), task.wakers(), waiters.get()), (0, 2, 1));
-        sema.retract(&waiters);
+        assert!(sema.retract(&waiters).is_some());
     }
     for test in [test::<2>, test::<16>, test::<24>, test::<32>] {
         test();

@@ -25,11 +25,11 @@ use std::task::{Poll, Waker};
 use atomic_waker::AtomicWaker;
 use netpoll_core::drained::Drained;
 use netpoll_core::fd_mutex::{FdMutex, Unlock};
-use netpoll_core::poll_key::{Mode, PollKey};
+use netpoll_core::poll_key::Mode;
 use netpoll_core::waiters::BreakFlag;
 
 use crate::error::{self, OpError};
-use crate::netpoll::{Netpoll, PollDesc, Slot, freed};
+use crate::netpoll::{Netpoll, PollDesc, Registration, Slot, freed};
 use crate::sys::{Address, Kept, SharedFd, Source, address};
 use op::Pollers;
 pub use op::{Reads, Way, Writes};
@@ -65,7 +65,6 @@ struct Cold {
 /// `S` says whose the number is: a [`SharedFd`] is closed, that of a [`Kept`] is left to the value in it.
 pub struct Fd<S: Source = SharedFd> {
     slot: Slot,
-    key: PollKey,
     io: S,
     kind: Kind,
     mutex: FdMutex,
@@ -80,8 +79,8 @@ impl Fd {
     ///
     /// Those of [`Netpoll::open`]; the descriptor is closed then.
     pub fn new(netpoll: Arc<Netpoll>, fd: OwnedFd, kind: Kind) -> io::Result<Self> {
-        let key = netpoll.open(fd.as_fd())?;
-        Ok(Self::of(netpoll, key, SharedFd::new(fd), kind))
+        let slot = netpoll.open(fd.as_fd())?;
+        Ok(Self::of(slot, SharedFd::new(fd), kind))
     }
 
     /// Ends as a drop does, but gives the descriptor away instead of closing it.
@@ -124,8 +123,8 @@ impl<T: AsFd> Fd<Kept<T>> {
     ///
     /// Those of [`Netpoll::open`]; the value is dropped then.
     pub fn keep(netpoll: Arc<Netpoll>, value: T) -> io::Result<Self> {
-        let key = netpoll.open(value.as_fd())?;
-        Ok(Self::of(netpoll, key, Kept::new(value), Kind::Other))
+        let slot = netpoll.open(value.as_fd())?;
+        Ok(Self::of(slot, Kept::new(value), Kind::Other))
     }
 
     /// The value.
@@ -141,10 +140,10 @@ impl<T: AsFd> Fd<Kept<T>> {
 }
 
 impl<S: Source> Fd<S> {
-    /// Around a descriptor that `netpoll` watches under `key`.
-    fn of(netpoll: Arc<Netpoll>, key: PollKey, io: S, kind: Kind) -> Self {
+    /// Around a descriptor that is watched.
+    fn of(slot: Slot, io: S, kind: Kind) -> Self {
         let (mutex, drained, cold) = (FdMutex::new(), Drained::new(), OnceLock::new());
-        Self { slot: Slot::new(netpoll, key), key, io, kind, mutex, drained, cold }
+        Self { slot, io, kind, mutex, drained, cold }
     }
 
     /// The poller that watches it.
@@ -156,6 +155,12 @@ impl<S: Source> Fd<S> {
     #[inline]
     fn desc(&self) -> &PollDesc {
         self.slot.desc()
+    }
+
+    /// The same, and what only the owner may do with them.
+    #[inline]
+    fn registration(&self) -> &Registration<'_> {
+        self.slot.registration()
     }
 
     /// Makes a call that never waits, under a reference only.
@@ -207,7 +212,7 @@ impl<S: Source> Fd<S> {
 
     /// Everybody out: who is parked, and who is queued for a lock.
     fn evict(&self) {
-        self.netpoll().evict(self.key);
+        self.netpoll().evict(self.registration());
         if let Some(cold) = self.cold.get() {
             for queue in &cold.queues {
                 let queued = op::locked(queue).close();
@@ -330,7 +335,6 @@ impl<S: Source> Fd<S> {
 impl<S: Source> Drop for Fd<S> {
     fn drop(&mut self) {
         self.end();
-        self.netpoll().free(self.key);
     }
 }
 

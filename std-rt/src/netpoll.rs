@@ -28,14 +28,13 @@ use std::time::Duration;
 use netpoll_core::glist::GList;
 use netpoll_core::poll_cache::BLOCK_LEN;
 use netpoll_core::poll_desc::Wait;
-use netpoll_core::poll_key::{Mode, PollKey};
+use netpoll_core::poll_key::Mode;
 use netpoll_core::turn::Turn;
-use netpoll_core::waiters::{BreakFlag, Waiters};
+use netpoll_core::waiters::BreakFlag;
 
-use crate::apart::Apart;
 use crate::sys::Poller;
 use blocks::Cache;
-pub use blocks::{PollDesc, Slot};
+pub use blocks::{PollDesc, Registration, Slot};
 use clock::Clock;
 pub use counts::Counts;
 pub use polling::Scratch;
@@ -53,8 +52,6 @@ pub const MAX_DESCRIPTORS: usize = blocks::BLOCKS * BLOCK_LEN;
 pub struct Netpoll {
     cache: Cache,
     poller: Poller,
-    /// Written by every task that parks, on whatever worker.
-    waiters: Apart<Waiters>,
     break_flag: BreakFlag,
     turn: Turn,
     wheels: Wheels,
@@ -90,7 +87,6 @@ impl Netpoll {
         Ok(Arc::new(Self {
             cache: Cache::new(),
             poller: Poller::init()?,
-            waiters: Apart(Waiters::new()),
             break_flag: BreakFlag::new(),
             turn: Turn::new(),
             wheels: Wheels::new(workers, clock::now()),
@@ -132,7 +128,7 @@ impl Netpoll {
 
     /// Tasks parked on descriptors.
     pub fn waiters(&self) -> usize {
-        self.waiters.0.get()
+        self.cache.waiters().get()
     }
 
     /// Descriptors in use.
@@ -151,37 +147,20 @@ impl Netpoll {
     ///
     /// The kernel's (`EPERM`: it cannot be polled), and `ENFILE` when all [`MAX_DESCRIPTORS`] are in use; nothing is
     /// left behind then.
-    pub fn open(&self, fd: BorrowedFd<'_>) -> io::Result<PollKey> {
-        let key = self.cache.alloc()?;
-        match self.poller.open(fd, key) {
-            Ok(()) => {
-                self.watch(key, fd.as_raw_fd());
-                Ok(key)
-            }
-            Err(error) => {
-                self.give_back(key);
-                Err(error)
-            }
-        }
-    }
-
-    /// The descriptor of a key that is in use by the caller.
-    ///
-    /// # Panics
-    ///
-    /// If the key has been freed: the caller used it after giving it back.
-    #[inline]
-    pub fn desc(&self, key: PollKey) -> &PollDesc {
-        self.cache.get(key).expect("the descriptor's slot was freed while it was in use")
+    pub fn open(self: &Arc<Self>, fd: BorrowedFd<'_>) -> io::Result<Slot> {
+        let slot = Slot::new(self, self.cache.alloc()?);
+        self.poller.open(fd, slot.registration().key())?;
+        self.watch(slot.desc(), fd.as_raw_fd());
+        Ok(slot)
     }
 
     /// The descriptor is being closed: both directions fail from now on, who is parked is woken, the timer is disarmed.
-    pub fn evict(&self, key: PollKey) {
-        let mut list = GList::<2>::new();
-        let woken = self.desc(key).evict(&mut list);
-        let timer = self.wheels.of(key).remove(key.slot);
+    pub fn evict(&self, registration: &Registration<'_>) {
+        let list = registration.evict();
+        let slot = registration.key().slot;
+        let timer = self.wheels.of(slot).remove(slot);
         drop(timer);
-        self.hand_up(&mut list, woken);
+        self.hand_up(list);
     }
 
     /// Stops watching `fd`, before its number is closed.
@@ -190,27 +169,27 @@ impl Netpoll {
         let _ = self.poller.close(fd);
     }
 
-    /// Gives the slot back; the key is of no use afterwards. By then the descriptor's number is closed, if it is not
-    /// somebody else's: there is room for another.
-    pub fn free(&self, key: PollKey) {
-        self.give_back(key);
-        freed::tell();
+    /// A slot is about to be given back.
+    fn forget(&self, registration: &Registration<'_>) {
+        self.unwatch(registration.desc());
+        self.cache.count_freed();
     }
 
-    fn give_back(&self, key: PollKey) {
-        self.unwatch(key);
-        let mut list = GList::<2>::new();
-        let woken = self.cache.free(key, &mut list);
-        self.hand_up(&mut list, woken);
-    }
-
-    /// Parks the task of `cx` on a direction after a [`PollDesc::reset`] that found no readiness; see [`PollDesc::park`].
-    /// `again`: the parking is its own, polled once more.
+    /// Parks the task of `cx` on a direction after a [`Registration::reset`] that found no readiness; see
+    /// [`Registration::park`]. `again`: the parking is its own, polled once more.
     #[inline(always)]
-    pub fn park(&self, desc: &PollDesc, mode: Mode, cx: &mut Context<'_>, again: bool) -> Wait {
-        let (wait, displaced) = desc.park(mode, cx.waker(), &self.waiters.0);
-        if let Some(forgotten) = displaced.filter(|_| !again) {
-            forgotten.wake();
+    pub fn park(
+        &self,
+        registration: &Registration<'_>,
+        mode: Mode,
+        cx: &mut Context<'_>,
+        again: bool,
+    ) -> Wait {
+        let (wait, displaced) = registration.park(mode, cx.waker());
+        // A task that is parked anew has replaced its own waker: to wake itself would only make it come again. In any
+        // other case the waker may stand for others, whose waits are ended too.
+        if let Some(displaced) = displaced.filter(|_| !(again && wait == Wait::Parked)) {
+            displaced.wake();
         }
         if wait == Wait::Again {
             cx.waker().wake_by_ref();
@@ -229,16 +208,11 @@ impl Netpoll {
     ///
     /// If the kernel cannot be asked: the task would sleep for ever.
     #[inline(always)]
-    pub fn arm(&self, desc: &PollDesc, fd: BorrowedFd<'_>, key: PollKey, mode: Mode) {
-        desc.since(mode).set(self.clock.polled());
-        if let Err(error) = self.poller.arm(fd, key, mode) {
+    pub fn arm(&self, registration: &Registration<'_>, fd: BorrowedFd<'_>, mode: Mode) {
+        registration.desc().since(mode).set(self.clock.polled());
+        if let Err(error) = self.poller.arm(fd, registration.key(), mode) {
             panic!("netpoll: a direction cannot be armed: {error}");
         }
-    }
-
-    /// The task gives up a wait; see [`PollDesc::retract`].
-    pub fn retract(&self, key: PollKey, mode: Mode) {
-        self.desc(key).retract(mode, &self.waiters.0);
     }
 
     /// Ends the poll of a thread that would sleep past `at`.
@@ -287,14 +261,12 @@ impl Netpoll {
 
     /// So many tasks of [`Netpoll::netpoll`] are in a queue now.
     pub fn runnable(&self, n: usize) {
-        self.waiters.0.sub(n);
+        self.cache.waiters().sub(n);
     }
 
     /// Wakes the tasks of a list that this thread made ready outside of a poll.
-    fn hand_up<const N: usize>(&self, list: &mut GList<N>, woken: usize) {
-        for waker in list.drain() {
-            waker.wake();
-        }
-        self.waiters.0.sub(woken);
+    fn hand_up(&self, list: GList<2>) {
+        let woken = list.wake();
+        self.cache.waiters().sub(woken);
     }
 }

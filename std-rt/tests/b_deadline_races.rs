@@ -191,13 +191,19 @@ fn b27_a_thousand_owners_of_a_slot_without_a_socket_between() {
             use netpoll_core::poll_key::{Mode, Modes};
             use netpoll_rt::netpoll::clock;
             let fd = std::os::fd::AsFd::as_fd(&socket);
-            let key = netpoll.open(fd).unwrap();
-            slots.insert(key.slot);
-            assert_eq!(netpoll.desc(key).deadline(Mode::Read), When::Never);
-            netpoll.set_deadline(key, Modes::BOTH, netpoll.deadline_at(in_us(5).map(clock::tick))).unwrap();
-            netpoll.evict(key);
+            let slot = netpoll.open(fd).unwrap();
+            slots.insert(slot.registration().key().slot);
+            assert_eq!(slot.desc().deadline(Mode::Read), When::Never);
+            netpoll
+                .set_deadline(
+                    slot.registration(),
+                    Modes::BOTH,
+                    netpoll.deadline_at(in_us(5).map(clock::tick)),
+                )
+                .unwrap();
+            netpoll.evict(slot.registration());
             netpoll.close(fd);
-            netpoll.free(key);
+            drop(slot);
         }
         assert_eq!(slots.len(), 1, "the slot is used again");
         assert_eq!(netpoll.timers(), 0);

@@ -91,11 +91,11 @@ fn f08_what_cannot_be_polled_is_refused_and_leaves_nothing() {
             let opened = File::open(path).unwrap();
             match netpoll.open(opened.as_fd()) {
                 Err(error) => assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{path:?}"),
-                Ok(key) => {
+                Ok(slot) => {
                     // Some kernels poll some files of /proc.
-                    netpoll.evict(key);
+                    netpoll.evict(slot.registration());
                     netpoll.close(opened.as_fd());
-                    netpoll.free(key);
+                    drop(slot);
                 }
             }
             assert!(Fd::new(netpoll.clone(), File::open(&file).unwrap().into(), Kind::Other).is_err());

@@ -16,40 +16,48 @@ use common::{Probe, alone, until_blocking};
 use netpoll_core::poll_desc::Wait;
 use netpoll_core::poll_key::{Mode, Modes, PollKey};
 use netpoll_core::waiters::BreakFlag;
-use netpoll_rt::netpoll::{Netpoll, Scratch, clock};
+use netpoll_rt::netpoll::{Netpoll, Registration, Scratch, Slot, clock};
 
 /// A descriptor of a poller, and what makes it readable.
 struct Watched {
     netpoll: Arc<Netpoll>,
     socket: UnixStream,
     peer: UnixStream,
-    key: PollKey,
+    slot: Option<Slot>,
 }
 
 impl Watched {
     fn new(netpoll: &Arc<Netpoll>) -> Self {
         let (socket, peer) = UnixStream::pair().unwrap();
         socket.set_nonblocking(true).unwrap();
-        let key = netpoll.open(socket.as_fd()).unwrap();
-        Self { netpoll: netpoll.clone(), socket, peer, key }
+        let slot = netpoll.open(socket.as_fd()).unwrap();
+        Self { netpoll: netpoll.clone(), socket, peer, slot: Some(slot) }
+    }
+
+    fn registration(&self) -> &Registration<'_> {
+        self.slot.as_ref().unwrap().registration()
+    }
+
+    fn key(&self) -> PollKey {
+        self.registration().key()
     }
 
     fn wait(&self, mode: Mode, probe: &Arc<Probe>) -> Wait {
         let waker = Waker::from(probe.clone());
-        let desc = self.netpoll.desc(self.key);
-        match desc.reset(mode) {
+        let registration = self.registration();
+        match registration.reset(mode) {
             Err(why) => Wait::Failed(why),
             Ok(true) => Wait::Ready,
-            Ok(false) => self.netpoll.park(desc, mode, &mut Context::from_waker(&waker), false),
+            Ok(false) => self.netpoll.park(registration, mode, &mut Context::from_waker(&waker), false),
         }
     }
 }
 
 impl Drop for Watched {
     fn drop(&mut self) {
-        self.netpoll.evict(self.key);
+        self.netpoll.evict(self.registration());
         self.netpoll.close(self.socket.as_fd());
-        self.netpoll.free(self.key);
+        self.slot = None;
     }
 }
 
@@ -67,11 +75,11 @@ fn poll(netpoll: &Netpoll, until: Option<u64>) -> usize {
 fn f04_every_generation_of_a_slot_is_another_key() {
     let _alone = alone();
     let netpoll = Netpoll::new().unwrap();
-    let mut last = Watched::new(&netpoll).key;
+    let mut last = Watched::new(&netpoll).key();
     for _ in 0..1000 {
         let next = Watched::new(&netpoll);
-        assert_eq!((next.key.slot, next.key.fdseq), (last.slot, last.fdseq + 1));
-        last = next.key;
+        assert_eq!((next.key().slot, next.key().fdseq), (last.slot, last.fdseq + 1));
+        last = next.key();
     }
     assert_eq!(netpoll.descriptors(), 0);
 }
@@ -173,7 +181,9 @@ fn f27_one_poll_serves_a_break_an_edge_and_a_timer() {
     assert_eq!(other.wait(Mode::Read, &deadline), Wait::Parked);
     let at = Instant::now() + Duration::from_millis(1);
     netpoll.add_timer(clock::tick(at), Waker::from(timer.clone()));
-    netpoll.set_deadline(other.key, Modes::READ, netpoll.deadline_at(Some(clock::tick(at)))).unwrap();
+    netpoll
+        .set_deadline(other.registration(), Modes::READ, netpoll.deadline_at(Some(clock::tick(at))))
+        .unwrap();
     (&watched.peer).write_all(b"x").unwrap();
     netpoll.wake();
     // A deadline is rounded up to the next millisecond on a 32-bit machine.
@@ -197,7 +207,7 @@ fn f31_several_pollers_do_not_know_of_each_other() {
     assert_eq!(poll(&a, Some(0)), 0);
     assert_eq!(poll(&b, None), 1);
     assert_eq!((probe_a.wakes.get(), probe_b.wakes.get()), (0, 1));
-    in_a.netpoll.retract(in_a.key, Mode::Read);
+    drop(in_a.registration().retract(Mode::Read));
     assert_eq!((a.waiters(), Arc::strong_count(&probe_a)), (0, 1));
 }
 

@@ -1,7 +1,12 @@
-//! A task that counts how often it was woken, and whose wakers can be counted.
+//! A task that counts how often it was woken, and whose wakers can be counted; and a cache of descriptors.
+#![allow(dead_code, reason = "each test program uses a part")]
 
+use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};
+
+use netpoll_core::poll_cache::{Block, PollCache};
+use netpoll_core::registration::Registration;
 
 /// The task.
 #[derive(Default)]
@@ -28,5 +33,26 @@ impl Task {
     /// How many wakers of it there are.
     pub fn wakers(self: &Arc<Self>) -> usize {
         Arc::strong_count(self) - 1
+    }
+}
+
+/// A cache of one block of `LEN` descriptors, with the memory that it was given.
+pub struct Slots<const LEN: usize, const BITS: u32> {
+    pub cache: PollCache<1, LEN, BITS>,
+    /// Dropped after the cache.
+    _block: Box<Block<LEN, BITS>>,
+}
+
+impl<const LEN: usize, const BITS: u32> Slots<LEN, BITS> {
+    pub fn new() -> Self {
+        let slots = Self { cache: PollCache::new(), _block: Box::default() };
+        // SAFETY: INV-1, the box is donated once, looked into by the cache alone, and dropped after it.
+        let donated = unsafe { slots.cache.donate(NonNull::from(&*slots._block)) };
+        donated.expect("a cache of one block takes one");
+        slots
+    }
+
+    pub fn alloc(&self) -> Registration<'_, BITS> {
+        self.cache.alloc().expect("a slot is free")
     }
 }

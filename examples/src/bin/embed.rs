@@ -3,7 +3,7 @@
 //!
 //! What the core asks of a runtime, in the order of this file: memory for descriptors ([`World::new`]), somebody who
 //! delivers events ([`World::poll`]) and time ([`World::expire`]), a place for the tasks that come up
-//! ([`World::wake_after`]), and one task at a time per descriptor and direction (INV-2: a [`Source`] is awaited by one).
+//! ([`World::wake`]), and one task at a time per descriptor and direction (INV-2: a [`Source`] is awaited by one).
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -17,16 +17,12 @@ use std::task::{Context, Poll, Wake, Waker};
 use netpoll_core::deadline::When;
 use netpoll_core::glist::GList;
 use netpoll_core::poll_cache::PollCache;
-use netpoll_core::poll_desc::{Delivered, PollDesc, PollErr, Wait};
+use netpoll_core::poll_desc::{Delivered, PollErr, Wait};
 use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
-use netpoll_core::waiters::Waiters;
-
-/// Wakers on their way up: at most two per event or timer.
-type List = GList<64>;
+use netpoll_core::registration::Registration;
 
 struct World {
     cache: PollCache<1>,
-    waiters: Waiters,
     /// What a real kernel would hand back from its wait.
     kernel: RefCell<VecDeque<Event>>,
     /// At which tick whose timer fires.
@@ -34,71 +30,68 @@ struct World {
 }
 
 impl World {
-    fn new() -> Rc<Self> {
+    fn new() -> Self {
         let cache = PollCache::new();
         let donated = cache.donate_static(Box::leak(Box::default()));
         assert!(donated.is_ok(), "a cache of one block takes one block");
         let (kernel, timers) = Default::default();
-        Rc::new(Self { cache, waiters: Waiters::new(), kernel, timers })
+        Self { cache, kernel, timers }
     }
 
-    /// Does what may bring tasks up, and only then wakes them: they are runnable first, and no longer waiters then.
-    fn wake_after<R>(&self, work: impl FnOnce(&mut List) -> R) -> R {
-        let mut list = List::new();
-        let result = work(&mut list);
-        let woken = list.len();
-        list.drain().for_each(Waker::wake);
-        self.waiters.sub(woken);
-        result
+    /// Wakes what came up: the tasks are runnable first, and no longer waiters then.
+    fn wake<const N: usize>(&self, list: GList<N>) -> usize {
+        let woken = list.wake();
+        self.cache.waiters().sub(woken);
+        woken
     }
 
     /// Delivers every event that is there. The list has room: it takes more wakers than there are tasks.
     fn poll(&self) {
-        self.wake_after(|list| {
-            for event in self.kernel.borrow_mut().drain(..) {
-                let desc = self.cache.get(event.key);
-                let delivered = desc.map_or(Delivered::Stale, |desc| desc.ready(event, list));
-                println!("  event for slot {}: {delivered:?}", event.key.slot);
-            }
-        });
+        let mut list = GList::<64>::new();
+        for event in self.kernel.borrow_mut().drain(..) {
+            let desc = self.cache.get(event.key);
+            let delivered = desc.map_or(Delivered::Stale, |desc| desc.ready(event, &mut list));
+            println!("  event for slot {}: {delivered:?}", event.key.slot);
+        }
+        self.wake(list);
     }
 
     /// Moves the clock; what is due expires, and what was moved later is armed again.
     fn expire(&self, now: usize) {
-        let fire = |at: &mut usize, key: PollKey, list: &mut List| {
+        let mut fired = Vec::new();
+        self.timers.borrow_mut().retain_mut(|(at, key)| {
             if !When::At(*at).is_due(now) {
                 return true;
             }
-            let Some(desc) = self.cache.get(key) else { return false };
-            let (woken, next) = desc.expire(now, list);
-            println!("  timer of slot {} at tick {now}: {woken} woken, next {next:?}", key.slot);
+            let Some(desc) = self.cache.get(*key) else { return false };
+            let (list, next) = desc.expire(now);
+            println!("  timer of slot {} at tick {now}: {} woken, next {next:?}", key.slot, list.len());
+            fired.push(list);
             *at = next.unwrap_or(*at);
             next.is_some()
-        };
-        self.wake_after(|list| self.timers.borrow_mut().retain_mut(|(at, key)| fire(at, *key, list)));
+        });
+        for list in fired {
+            self.wake(list);
+        }
     }
 }
 
 /// A descriptor. Dropped, its slot goes to the next generation.
-struct Source {
-    world: Rc<World>,
-    key: PollKey,
+struct Source<'w> {
+    world: &'w World,
+    registration: Registration<'w>,
 }
 
-impl Source {
-    fn open(world: &Rc<World>) -> Result<Self, &'static str> {
-        let key = world.cache.alloc().ok_or("all descriptors are in use: donate another block")?;
-        Ok(Self { world: world.clone(), key })
-    }
-
-    fn desc(&self) -> &PollDesc {
-        self.world.cache.get(self.key).expect("a slot keeps its generation until its Source is dropped")
+impl<'w> Source<'w> {
+    fn open(world: &'w World) -> Result<Self, &'static str> {
+        let registration = world.cache.alloc().ok_or("all descriptors are in use: donate another block")?;
+        Ok(Self { world, registration })
     }
 
     /// Waits, as a read that found nothing. This program drops no waiting task; one that does calls `retract`.
     async fn readable(&self) -> Result<(), PollErr> {
         poll_fn(|cx| {
-            let (wait, displaced) = self.desc().wait(Mode::Read, cx.waker(), &self.world.waiters);
+            let (wait, displaced) = self.registration.wait(Mode::Read, cx.waker());
             displaced.into_iter().for_each(Waker::wake);
             match wait {
                 Wait::Ready => return Poll::Ready(Ok(())),
@@ -112,32 +105,31 @@ impl Source {
     }
 
     fn set_deadline(&self, at: usize) -> Result<(), PollErr> {
-        let (desc, when) = (self.desc(), When::At(at));
-        let (_, arm) = self.world.wake_after(|list| desc.set_deadline(Modes::READ, when, list))?;
-        if let Some(at) = arm.filter(|at| desc.arm_timer(*at)) {
+        let (list, arm) = self.registration.set_deadline(Modes::READ, When::At(at))?;
+        self.world.wake(list);
+        if let Some(at) = arm.filter(|at| self.registration.arm_timer(*at)) {
             self.disarm();
-            self.world.timers.borrow_mut().push((at, self.key));
+            self.world.timers.borrow_mut().push((at, self.registration.key()));
         }
         Ok(())
     }
 
     fn disarm(&self) {
-        self.world.timers.borrow_mut().retain(|(_, key)| *key != self.key);
+        self.world.timers.borrow_mut().retain(|(_, key)| *key != self.registration.key());
     }
 
     fn event(&self) -> Event {
-        Event { key: self.key, modes: Modes::READ, flags: EventFlags::default() }
+        Event { key: self.registration.key(), modes: Modes::READ, flags: EventFlags::default() }
     }
 }
 
-impl Drop for Source {
+impl Drop for Source<'_> {
     fn drop(&mut self) {
         self.disarm();
-        self.world.wake_after(|list| self.world.cache.free(self.key, list));
     }
 }
 
-type Task = Pin<Box<dyn Future<Output = ()>>>;
+type Task<'w> = Pin<Box<dyn Future<Output = ()> + 'w>>;
 
 /// A task's number and the run queue into which it goes.
 struct TaskWaker(usize, Sender<usize>);
@@ -150,7 +142,7 @@ impl Wake for TaskWaker {
 }
 
 /// Runs tasks until none is runnable.
-fn run(tasks: &mut [Task], put: &Sender<usize>, queue: &Receiver<usize>) {
+fn run(tasks: &mut [Task<'_>], put: &Sender<usize>, queue: &Receiver<usize>) {
     for i in queue.try_iter() {
         let waker = Waker::from(Arc::new(TaskWaker(i, put.clone())));
         // A task that has ended has its waker in no slot and is not woken again.
@@ -158,7 +150,7 @@ fn run(tasks: &mut [Task], put: &Sender<usize>, queue: &Receiver<usize>) {
     }
 }
 
-fn wait(name: &'static str, source: &Rc<Source>) -> Task {
+fn wait<'w>(name: &'static str, source: &Rc<Source<'w>>) -> Task<'w> {
     let source = source.clone();
     Box::pin(async move { println!("  {name}: {:?}", source.readable().await) })
 }
@@ -172,7 +164,7 @@ fn main() -> Result<(), &'static str> {
     (0..tasks.len()).try_for_each(|i| put.send(i)).map_err(|_| "the run queue is gone")?;
     slow.set_deadline(120).map_err(|_| "a new descriptor takes a deadline")?;
     run(&mut tasks, &put, &queue);
-    println!("three tasks wait; waiters {}", world.waiters.get());
+    println!("three tasks wait; waiters {}", world.cache.waiters().get());
 
     world.kernel.borrow_mut().push_back(line.event());
     world.poll();
@@ -182,15 +174,20 @@ fn main() -> Result<(), &'static str> {
         world.expire(now);
         run(&mut tasks, &put, &queue);
     }
-    world.wake_after(|list| closed.desc().evict(list)); // a close
+    world.wake(closed.registration.evict()); // a close
     run(&mut tasks, &put, &queue);
-    println!("none waits; waiters {}", world.waiters.get());
+    println!("none waits; waiters {}", world.cache.waiters().get());
 
     let late = closed.event();
     drop((tasks, closed));
     let reused = Source::open(&world)?;
-    println!("slot {} is free and used again: {:?} was, {:?} is", late.key.slot, late.key, reused.key);
+    println!(
+        "slot {} is free and used again: {:?} was, {:?} is",
+        late.key.slot,
+        late.key,
+        reused.registration.key()
+    );
     world.kernel.borrow_mut().push_back(late);
     world.poll();
-    if world.waiters.get() == 0 { Ok(()) } else { Err("somebody waits for ever") }
+    if world.cache.waiters().get() == 0 { Ok(()) } else { Err("somebody waits for ever") }
 }

@@ -8,9 +8,9 @@ use std::thread::{self, Thread};
 
 use netpoll_core::glist::GList;
 use netpoll_core::poll_cache::PollCache;
-use netpoll_core::poll_desc::{Delivered, PollDesc, PollErr, Wait};
+use netpoll_core::poll_desc::{Delivered, PollErr, Wait};
 use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
-use netpoll_core::waiters::Waiters;
+use netpoll_core::registration::Registration;
 
 const THREADS: usize = 4;
 const ROUNDS: usize = 1_000;
@@ -26,16 +26,15 @@ impl Wake for Unpark {
 #[derive(Default)]
 struct World {
     cache: PollCache<1>,
-    waiters: Waiters,
 }
 
 impl World {
     /// Blocks the calling thread until the descriptor is ready, or closed. One thread per descriptor comes here (INV-2).
-    fn block_on_read(&self, desc: &PollDesc) -> Result<(), PollErr> {
+    fn block_on_read(&self, registration: &Registration<'_>) -> Result<(), PollErr> {
         let waker = Waker::from(Arc::new(Unpark(thread::current())));
         loop {
             // No other thread waits here, so none is displaced.
-            let (wait, _) = desc.wait(Mode::Read, &waker, &self.waiters);
+            let (wait, _) = registration.wait(Mode::Read, &waker);
             match wait {
                 Wait::Ready => return Ok(()),
                 Wait::Failed(refused) => return Err(refused),
@@ -46,10 +45,9 @@ impl World {
         }
     }
 
-    fn wake(&self, mut list: GList<2>) {
-        let woken = list.len();
-        list.drain().for_each(Waker::wake);
-        self.waiters.sub(woken);
+    fn wake(&self, list: GList<2>) {
+        let woken = list.wake();
+        self.cache.waiters().sub(woken);
     }
 
     fn deliver(&self, key: PollKey) -> Delivered {
@@ -60,23 +58,21 @@ impl World {
         delivered.unwrap_or(Delivered::Stale)
     }
 
+    /// Any thread may close by the key; the slot is freed by its owner.
     fn close(&self, key: PollKey) {
-        let mut list = GList::new();
         if let Some(desc) = self.cache.get(key) {
-            desc.evict(&mut list);
+            self.wake(desc.evict(key.fdseq));
         }
-        self.wake(list);
     }
 }
 
 /// Blocks for every event and reports each; how often it was let go on, at the end.
-fn reader(world: &World, key: PollKey, answer: &mpsc::Sender<PollKey>) -> usize {
-    let Some(desc) = world.cache.get(key) else { return 0 };
+fn reader(world: &World, registration: &Registration<'_>, answer: &mpsc::Sender<PollKey>) -> usize {
     let mut events = 0;
-    while world.block_on_read(desc).is_ok() {
+    while world.block_on_read(registration).is_ok() {
         events += 1;
         // The kernel's thread goes away only after all of its answers have come.
-        let _ = answer.send(key);
+        let _ = answer.send(registration.key());
     }
     events
 }
@@ -85,15 +81,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     let world = World::default();
     let donated = world.cache.donate_static(Box::leak(Box::default()));
     donated.map_err(|_| "a cache of one block takes one block")?;
-    let keys: Vec<PollKey> = (0..THREADS).filter_map(|_| world.cache.alloc()).collect();
+    let registrations: Vec<_> = (0..THREADS).filter_map(|_| world.cache.alloc()).collect();
+    let keys: Vec<PollKey> = registrations.iter().map(Registration::key).collect();
 
     let events: usize = thread::scope(|scope| {
         let (answer, answers) = mpsc::channel();
-        let start = |key: &PollKey| {
-            let (world, key, answer) = (&world, *key, answer.clone());
-            scope.spawn(move || reader(world, key, &answer))
+        let start = |registration| {
+            let (world, answer) = (&world, answer.clone());
+            scope.spawn(move || reader(world, registration, &answer))
         };
-        let readers: Vec<_> = keys.iter().map(start).collect();
+        let readers: Vec<_> = registrations.iter().map(start).collect();
         drop(answer); // so that the answers end with the readers
         let mut woken = 0;
         for _ in 0..ROUNDS {
@@ -105,7 +102,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         keys.iter().for_each(|key| world.close(*key));
         readers.into_iter().map(|reader| reader.join().unwrap_or(0)).sum()
     });
-    println!("threads were let go on {events} times; waiters {}", world.waiters.get());
+    println!("threads were let go on {events} times; waiters {}", world.cache.waiters().get());
     let lost = ROUNDS * THREADS - events.min(ROUNDS * THREADS);
-    if lost == 0 && world.waiters.get() == 0 { Ok(()) } else { Err(format!("lost {lost}").into()) }
+    if lost == 0 && world.cache.waiters().get() == 0 { Ok(()) } else { Err(format!("lost {lost}").into()) }
 }

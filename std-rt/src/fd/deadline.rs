@@ -21,7 +21,7 @@ impl<S: Source> Fd<S> {
     pub fn set_deadline(&self, modes: Modes, deadline: Option<Instant>) -> io::Result<()> {
         let tick = deadline.map(clock::tick);
         match tick.and_then(|tick| self.netpoll().deadline_far_ahead(tick)) {
-            Some(When::At(at)) if self.desc().postpone(modes, at) => Ok(()),
+            Some(When::At(at)) if self.registration().postpone(modes, at) => Ok(()),
             _ => self.put_deadline(modes, self.netpoll().deadline_at(tick)),
         }
     }
@@ -34,7 +34,7 @@ impl<S: Source> Fd<S> {
     #[inline(always)]
     pub fn set_deadline_after(&self, modes: Modes, duration: Duration) -> io::Result<()> {
         match self.netpoll().deadline_long_after(duration) {
-            Some(When::At(at)) if self.desc().postpone(modes, at) => Ok(()),
+            Some(When::At(at)) if self.registration().postpone(modes, at) => Ok(()),
             when => self.put_deadline_after(modes, duration, when),
         }
     }
@@ -46,8 +46,8 @@ impl<S: Source> Fd<S> {
 
     fn put_deadline(&self, modes: Modes, when: When) -> io::Result<()> {
         match when {
-            When::At(at) if self.desc().postpone(modes, at) => Ok(()),
-            _ => self.netpoll().set_deadline(self.key, modes, when).map_err(error::refused),
+            When::At(at) if self.registration().postpone(modes, at) => Ok(()),
+            _ => self.netpoll().set_deadline(self.registration(), modes, when).map_err(error::refused),
         }
     }
 }

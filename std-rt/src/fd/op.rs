@@ -200,7 +200,7 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
             return Ok(());
         }
         let ready = match self.mode() {
-            Mode::Read => desc.reset(Mode::Read).map(|_| ()),
+            Mode::Read => self.fd.registration().reset(Mode::Read).map(|_| ()),
             Mode::Write => desc.check_err(Mode::Write),
         };
         ready.map_err(error::refused)
@@ -213,7 +213,7 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
         let again = matches!(self.state, State::Parked);
         if again {
             self.state = State::Locked;
-            if desc.reset(self.mode()).map_err(error::refused)? {
+            if self.fd.registration().reset(self.mode()).map_err(error::refused)? {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -224,12 +224,12 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
 
     #[inline]
     fn park(&mut self, desc: &PollDesc, cx: &mut Context<'_>, again: bool) -> Poll<io::Result<()>> {
-        match self.fd.netpoll().park(desc, self.mode(), cx, again) {
+        match self.fd.netpoll().park(self.fd.registration(), self.mode(), cx, again) {
             // Again: not parked, but woken already; the next poll waits first, as if it had been.
             Wait::Parked | Wait::Again => {
                 self.state = State::Parked;
                 if self.listens {
-                    self.fd.netpoll().arm(desc, self.fd.io.borrow(), self.fd.key, self.mode());
+                    self.fd.netpoll().arm(self.fd.registration(), self.fd.io.borrow(), self.mode());
                     self.must_be_pollable(desc)?;
                 }
                 Poll::Pending
@@ -238,6 +238,11 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
             Wait::Ready => Poll::Ready(desc.check_err(self.mode()).map_err(error::refused)),
             Wait::Failed(why) => Poll::Ready(Err(error::refused(why))),
         }
+    }
+
+    /// Ends a parking of its own: no other task can have taken it over, since that takes the lock that this one holds.
+    fn retract(&self) {
+        drop(self.fd.registration().retract(self.mode()));
     }
 
     /// The call has found nothing, and the last event was an error alone. A socket's own errors come out of its calls, so
@@ -255,7 +260,7 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
             return Ok(());
         }
         if matches!(self.state, State::Parked) {
-            self.fd.netpoll().retract(self.fd.key, self.mode());
+            self.retract();
             self.state = State::Locked;
         }
         Err(error::not_pollable())
@@ -319,7 +324,7 @@ impl<W: Way, F, S: Source> Op<'_, W, F, S> {
             State::Queued(ticket) => self.withdraw(ticket),
             State::Locked => self.fd.unlock(self.mode()),
             State::Parked => {
-                self.fd.netpoll().retract(self.fd.key, self.mode());
+                self.retract();
                 self.fd.unlock(self.mode());
             }
         }

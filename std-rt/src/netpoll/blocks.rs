@@ -5,12 +5,12 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use netpoll_core::counter::Counter;
-use netpoll_core::glist::GList;
 use netpoll_core::poll_cache::{self, BLOCK_LEN, PollCache};
-use netpoll_core::poll_desc;
 use netpoll_core::poll_key::PollKey;
+use netpoll_core::waiters::Waiters;
+use netpoll_core::{poll_desc, registration};
 
-use super::Netpoll;
+use super::{Netpoll, freed};
 use crate::sys::FDSEQ_BITS;
 
 /// A descriptor whose generation is as wide as the backend gives it back.
@@ -21,23 +21,26 @@ type Block = poll_cache::Block<BLOCK_LEN, FDSEQ_BITS>;
 /// Blocks in the directory; on a 32-bit machine as many as the free list's half of a word can tell apart.
 pub(super) const BLOCKS: usize = if usize::BITS < u64::BITS { 2_047 } else { 32_768 };
 
-/// The slot of a descriptor that is in use, found once: its owner's way to the words, past the cache.
+/// The owner's side of a descriptor's words.
+pub type Registration<'a> = registration::Registration<'a, FDSEQ_BITS>;
+
+/// A descriptor that a poller watches, owned: its [`Registration`], and the poller that it belongs to.
+///
+/// Dropped, it gives the slot back; by then the descriptor's number is closed, if it is not somebody else's. The tasks that
+/// are parked are woken.
 #[derive(Debug)]
 pub struct Slot {
+    /// Refers into the cache of `netpoll`, and is dropped before it as the fields stand.
+    registration: Registration<'static>,
     netpoll: Arc<Netpoll>,
-    desc: NonNull<PollDesc>,
 }
 
-// SAFETY: INV-1: it is a `&PollDesc` whose lifetime the compiler cannot see, and such a reference may be sent.
-unsafe impl Send for Slot {}
-// SAFETY: INV-1: as for `Send`.
-unsafe impl Sync for Slot {}
-
 impl Slot {
-    /// The slot of `key`, which is in use by the caller.
-    pub fn new(netpoll: Arc<Netpoll>, key: PollKey) -> Self {
-        let desc = NonNull::from(netpoll.desc(key));
-        Self { netpoll, desc }
+    pub(super) fn new(netpoll: &Arc<Netpoll>, registration: Registration<'_>) -> Self {
+        // SAFETY: INV-1: what it refers to, a block and the boxed cache, stays where it is until the `Netpoll` goes, and
+        // `netpoll` keeps that from going before the registration does.
+        let registration: Registration<'static> = unsafe { std::mem::transmute(registration) };
+        Self { registration, netpoll: netpoll.clone() }
     }
 
     /// The poller that watches the descriptor.
@@ -46,11 +49,23 @@ impl Slot {
         &self.netpoll
     }
 
+    /// The owner's side of the words of the descriptor.
+    #[inline]
+    pub fn registration(&self) -> &Registration<'_> {
+        &self.registration
+    }
+
     /// The words of the descriptor.
     #[inline]
     pub fn desc(&self) -> &PollDesc {
-        // SAFETY: INV-1: a block stays where it is until its `Netpoll` goes, and this value keeps that.
-        unsafe { self.desc.as_ref() }
+        self.registration.desc()
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.netpoll.forget(&self.registration);
+        freed::tell();
     }
 }
 
@@ -72,6 +87,12 @@ impl Cache {
         self.allocated.get().wrapping_sub(self.freed.get())
     }
 
+    /// Tasks parked on the descriptors.
+    #[inline]
+    pub(super) fn waiters(&self) -> &Waiters {
+        self.cache.waiters()
+    }
+
     #[inline]
     pub(super) fn get(&self, key: PollKey) -> Option<&PollDesc> {
         self.cache.get(key)
@@ -89,19 +110,19 @@ impl Cache {
     }
 
     /// A free descriptor, out of a new block if need be.
-    pub(super) fn alloc(&self) -> io::Result<PollKey> {
+    pub(super) fn alloc(&self) -> io::Result<Registration<'_>> {
         loop {
-            if let Some(key) = self.cache.alloc() {
+            if let Some(registration) = self.cache.alloc() {
                 self.allocated.inc();
-                return Ok(key);
+                return Ok(registration);
             }
             self.grow()?;
         }
     }
 
-    pub(super) fn free<const N: usize>(&self, key: PollKey, list: &mut GList<N>) -> usize {
+    /// A registration is about to be dropped.
+    pub(super) fn count_freed(&self) {
         self.freed.inc();
-        self.cache.free(key, list)
     }
 
     fn grow(&self) -> io::Result<()> {

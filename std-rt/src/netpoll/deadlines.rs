@@ -4,11 +4,10 @@
 use std::time::Duration;
 
 use netpoll_core::deadline::When;
-use netpoll_core::glist::GList;
 use netpoll_core::poll_desc::PollErr;
-use netpoll_core::poll_key::{Modes, PollKey};
+use netpoll_core::poll_key::Modes;
 
-use super::{Netpoll, clock, word};
+use super::{Netpoll, Registration, clock, word};
 
 impl Netpoll {
     /// When a deadline is that was given as a tick: none, or one that has passed, if that is so.
@@ -54,12 +53,17 @@ impl Netpoll {
     ///
     /// [`PollErr::Closing`], with nothing armed.
     #[inline(never)]
-    pub fn set_deadline(&self, key: PollKey, modes: Modes, when: When) -> Result<(), PollErr> {
-        let mut list = GList::<2>::new();
-        let (woken, arm) = self.desc(key).set_deadline(modes, when, &mut list)?;
+    pub fn set_deadline(
+        &self,
+        registration: &Registration<'_>,
+        modes: Modes,
+        when: When,
+    ) -> Result<(), PollErr> {
+        let (list, arm) = registration.set_deadline(modes, when)?;
         if let Some(at) = arm {
-            let mut timers = self.wheels.of(key);
-            let wanted = self.desc(key).arm_timer(at);
+            let key = registration.key();
+            let mut timers = self.wheels.of(key.slot);
+            let wanted = registration.arm_timer(at);
             timers.armed += usize::from(wanted);
             let at = word::tick(at, clock::now);
             let earliest = wanted && timers.put(key, at);
@@ -68,7 +72,7 @@ impl Netpoll {
                 self.break_before(at);
             }
         }
-        self.hand_up(&mut list, woken);
+        self.hand_up(list);
         Ok(())
     }
 }

@@ -188,13 +188,16 @@ impl Netpoll {
         match entry {
             Entry::Task(waker) => {
                 sys::prefetch(waker.data(), TASK_LINES);
-                list.push(waker);
+                // The caller has seen to the room.
+                list.push(waker).unwrap_or_else(Waker::wake);
                 0
             }
             Entry::Descriptor(key) => {
                 timers.fired(key.slot);
                 let Some(desc) = self.cache.get(key) else { return 0 };
-                let (woken, again) = desc.expire(word::now(now), list);
+                let (mut fired, again) = desc.expire(word::now(now));
+                let woken = fired.len();
+                list.append(&mut fired);
                 if let Some(at) = again {
                     timers.put(key, word::tick(at, || now));
                     self.counts.timers_rearmed.inc();

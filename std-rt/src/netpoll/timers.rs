@@ -219,8 +219,8 @@ impl Wheels {
     }
 
     /// The wheel of a descriptor.
-    pub(super) fn of(&self, key: PollKey) -> MutexGuard<'_, Timers> {
-        self.lock(key.slot as usize % self.count())
+    pub(super) fn of(&self, slot: u32) -> MutexGuard<'_, Timers> {
+        self.lock(slot as usize % self.count())
     }
 
     fn sum(&self, number: impl Fn(&Timers) -> usize) -> usize {

@@ -30,15 +30,15 @@ pub struct Watched {
 }
 
 impl Netpoll {
-    /// The descriptor of that key has this number from now on.
-    pub(super) fn watch(&self, key: PollKey, fd: RawFd) {
+    /// The descriptor has this number from now on.
+    pub(super) fn watch(&self, desc: &PollDesc, fd: RawFd) {
         // Numbers begin at 0, which is what a slot without a descriptor has.
-        self.desc(key).number().set(fd as usize + 1);
+        desc.number().set(fd as usize + 1);
     }
 
     /// The slot is about to be given back.
-    pub(super) fn unwatch(&self, key: PollKey) {
-        self.desc(key).number().set(0);
+    pub(super) fn unwatch(&self, desc: &PollDesc) {
+        desc.number().set(0);
     }
 
     /// Every descriptor as it is now; what is opened or closed meanwhile may be missing. Two system calls for each, and

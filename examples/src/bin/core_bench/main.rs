@@ -12,9 +12,11 @@ use std::task::Waker;
 use netpoll_core::deadline::When;
 use netpoll_core::glist::GList;
 use netpoll_core::poll_cache::PollCache;
-use netpoll_core::poll_desc::{Delivered, PollDesc, Wait};
+use netpoll_core::poll_desc::{Delivered, Wait};
 use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
-use netpoll_core::waiters::Waiters;
+use netpoll_core::registration::Registration;
+
+type Cache = PollCache<1>;
 
 /// An operation by name, ours and Go's.
 type Operation = (&'static str, fn(usize), fn(usize));
@@ -53,64 +55,81 @@ fn readable() -> Event {
     Event { key, modes: Modes::READ, flags: EventFlags::default() }
 }
 
+/// Runs an operation on the first descriptor of a cache.
+fn with_descriptor(run: impl FnOnce(&Cache, Registration<'_>)) {
+    let cache = Cache::new();
+    cache.donate_static(Box::leak(Box::default())).expect("an empty cache has room for a block");
+    let registration = cache.alloc().expect("a block was donated");
+    run(&cache, registration);
+}
+
 /// A task parks, an event takes its waker, the task comes back. The waker itself costs nothing here.
 fn park_ready_resume(n: usize) {
-    let (desc, waiters, mut list) = (PollDesc::<32>::new(), Waiters::new(), GList::<2>::new());
-    let waker = Waker::noop();
-    for _ in 0..n {
-        assert_eq!(black_box(&desc).wait(Mode::Read, waker, &waiters).0, Wait::Parked);
-        let delivered = desc.ready(readable(), &mut list);
-        assert_eq!(delivered, Delivered::Woken(1));
-        list.drain().for_each(drop);
-        waiters.sub(1);
-        assert_eq!(desc.wait(Mode::Read, waker, &waiters).0, Wait::Ready);
-    }
+    with_descriptor(|cache, registration| {
+        let (waker, mut list) = (Waker::noop(), GList::<2>::new());
+        for _ in 0..n {
+            assert_eq!(black_box(&registration).wait(Mode::Read, waker).0, Wait::Parked);
+            let delivered = registration.desc().ready(readable(), &mut list);
+            assert_eq!(delivered, Delivered::Woken(1));
+            list.drain().for_each(drop);
+            cache.waiters().sub(1);
+            assert_eq!(registration.wait(Mode::Read, waker).0, Wait::Ready);
+        }
+    });
 }
 
 fn ready_and_consume(n: usize) {
-    let (desc, mut list) = (PollDesc::<32>::new(), GList::<2>::new());
-    for _ in 0..n {
-        assert_eq!(black_box(&desc).ready(readable(), &mut list), Delivered::Woken(0));
-        assert_eq!(desc.reset(Mode::Read), Ok(true));
-    }
+    with_descriptor(|_, registration| {
+        let mut list = GList::<2>::new();
+        for _ in 0..n {
+            let delivered = black_box(&registration).desc().ready(readable(), &mut list);
+            assert_eq!(delivered, Delivered::Woken(0));
+            assert_eq!(registration.reset(Mode::Read), Ok(true));
+        }
+    });
 }
 
 fn ready_on_ready(n: usize) {
-    let (desc, mut list) = (PollDesc::<32>::new(), GList::<2>::new());
-    for _ in 0..n {
-        assert_eq!(black_box(&desc).ready(readable(), &mut list), Delivered::Woken(0));
-    }
+    with_descriptor(|_, registration| {
+        let mut list = GList::<2>::new();
+        for _ in 0..n {
+            let delivered = black_box(&registration).desc().ready(readable(), &mut list);
+            assert_eq!(delivered, Delivered::Woken(0));
+        }
+    });
 }
 
 fn reset_on_nil(n: usize) {
-    let desc = PollDesc::<32>::new();
-    for _ in 0..n {
-        assert_eq!(black_box(&desc).reset(Mode::Read), Ok(true));
-    }
+    with_descriptor(|_, registration| {
+        for _ in 0..n {
+            assert_eq!(black_box(&registration).reset(Mode::Read), Ok(false));
+        }
+    });
 }
 
 fn alloc_free(n: usize) {
-    let cache = PollCache::<1>::new();
-    cache.donate_static(Box::leak(Box::default())).expect("an empty cache has room for a block");
-    let mut list = GList::<2>::new();
-    for _ in 0..n {
-        let key = black_box(&cache).alloc().expect("the one that was freed last");
-        assert_eq!(cache.free(key, &mut list), 0);
-    }
+    with_descriptor(|cache, _| {
+        for _ in 0..n {
+            let registration = black_box(cache).alloc().expect("the one that was freed last");
+            assert!(registration.free().is_empty());
+        }
+    });
 }
 
 fn publish_closing(n: usize) {
-    let (desc, mut list) = (PollDesc::<32>::new(), GList::<2>::new());
-    for _ in 0..n {
-        assert_eq!(black_box(&desc).evict(&mut list), 0);
-    }
+    with_descriptor(|_, registration| {
+        for _ in 0..n {
+            assert!(black_box(&registration).evict().is_empty());
+        }
+    });
 }
 
 fn set_deadline_later(n: usize) {
-    let (desc, mut list) = (PollDesc::<32>::new(), GList::<2>::new());
-    assert!(desc.arm_timer(1_000));
-    for i in 0..n {
-        let set = black_box(&desc).set_deadline(Modes::READ, When::At(2_000 + i), &mut list);
-        assert_eq!(set, Ok((0, None)));
-    }
+    with_descriptor(|_, registration| {
+        assert!(registration.arm_timer(1_000));
+        for i in 0..n {
+            let set = black_box(&registration).set_deadline(Modes::READ, When::At(2_000 + i));
+            assert!(set.is_ok_and(|(list, arm)| list.is_empty() && arm.is_none()));
+        }
+    });
 }

@@ -54,7 +54,7 @@ struct Readiness<'a, W: Way, S: Source> {
 impl<W: Way, S: Source> Readiness<'_, W, S> {
     fn look(&self) -> io::Result<bool> {
         let (fd, mode) = (self.op.fd, self.op.mode());
-        fd.desc().reset(mode).map_err(error::refused)?;
+        fd.registration().reset(mode).map_err(error::refused)?;
         is_ready(fd.io.borrow(), mode)
     }
 

@@ -1,0 +1,170 @@
+//! The owner's side of a descriptor, in the order in which it is lived: `reset wait retract set_deadline evict free`.
+//!
+//! [`PollCache::alloc`](crate::poll_cache::PollCache::alloc) hands a slot out as a [`Registration`], which is its only owner
+//! and cannot be copied. To free the slot is to give the registration up, so nothing that only an owner may do can reach
+//! the slot's next owner: neither a wait, nor a deadline, nor a second `free`. Threads that know no more than the key may
+//! deliver events, close the descriptor and fire its timer; each of these finds the generation in the words that it changes.
+//!
+//! | who | has | may |
+//! |---|---|---|
+//! | the owner and who borrows from it | `&Registration` | wait, retract, set deadlines, evict |
+//! | the owner | `Registration` | free |
+//! | the poller, an interrupt handler, another closer | a key | [`PollDesc::ready`], [`PollDesc::evict`], [`PollDesc::expire`] |
+//! | reports | a key | [`PollDesc::info`], [`PollDesc::deadline`], [`PollDesc::is_parked`] |
+
+use core::mem::ManuallyDrop;
+use core::task::Waker;
+
+use crate::glist::GList;
+use crate::poll_cache::Shared;
+use crate::poll_desc::{PollDesc, PollErr, Wait};
+use crate::poll_key::{FDSEQ_BITS, Mode, PollKey};
+use crate::sema::{Arm, Commit};
+use crate::sync::{Ordering, fence};
+use crate::waiters::Waiters;
+
+/// The only owner of a descriptor's slot (mio's and tokio's registration).
+///
+/// Dropping it frees the slot and wakes the tasks that are parked there; [`Registration::free`] returns their wakers
+/// instead, for a caller that holds a lock. One that is leaked keeps its slot for ever.
+#[derive(Debug)]
+#[must_use = "dropping it frees the descriptor's slot"]
+pub struct Registration<'c, const BITS: u32 = FDSEQ_BITS> {
+    desc: &'c PollDesc<BITS>,
+    shared: &'c Shared,
+}
+
+impl<'c, const BITS: u32> Registration<'c, BITS> {
+    pub(crate) fn new(desc: &'c PollDesc<BITS>, shared: &'c Shared) -> Self {
+        Self { desc, shared }
+    }
+
+    /// Returns the key under which the kernel hands back the descriptor's events.
+    #[inline]
+    pub fn key(&self) -> PollKey {
+        // The generation is this owner's until it frees the slot.
+        PollKey { slot: self.desc.slot.get() as u32, fdseq: self.desc.info().fdseq() }
+    }
+
+    /// Returns the words of the descriptor, which stay where they are for as long as the cache.
+    #[inline]
+    pub fn desc(&self) -> &'c PollDesc<BITS> {
+        self.desc
+    }
+
+    /// Prepares a system call: fails if the direction may not go on, else drops a remembered readiness (Go's
+    /// `pollReset`) and says whether there was one. The call that follows finds whatever the readiness stood for.
+    ///
+    /// Called only by the task that may arm in this direction (INV-2).
+    ///
+    /// # Errors
+    ///
+    /// Returns what [`PollDesc::check_err`] says.
+    ///
+    /// # Memory ordering
+    ///
+    /// After `true`, what happened before the event's [`PollDesc::ready`] is visible.
+    #[inline]
+    pub fn reset(&self, mode: Mode) -> Result<bool, PollErr> {
+        self.desc.check_err(mode)?;
+        Ok(self.desc.sema(mode).take())
+    }
+
+    /// Parks the task, after a system call that found nothing, until the direction is worth another try (Go's `pollWait`).
+    /// To be called again at every poll of the task; a second poll replaces the waker.
+    ///
+    /// The second value is a waker whose parking was taken over, and whose wait may have ended: the caller wakes it, once
+    /// it holds no lock. Only a task that polls its own parking again, and is parked anew, may drop it instead: to wake
+    /// itself would only make it come again.
+    ///
+    /// Called only by the task that may arm in this direction (INV-2). A task that gives up calls
+    /// [`Registration::retract`]. Memory is ordered as by [`Registration::reset`].
+    #[inline]
+    pub fn wait(&self, mode: Mode, waker: &Waker) -> (Wait, Option<Waker>) {
+        match self.reset(mode) {
+            // A parking that somebody forgot there is ended by what the direction was refused for.
+            Err(err) => (Wait::Failed(err), None),
+            // The way back from a parking, and the way of an event that was faster than the task.
+            Ok(true) => (Wait::Ready, None),
+            Ok(false) => self.park(mode, waker),
+        }
+    }
+
+    /// Does the second half of [`Registration::wait`], which is all of it for a caller that expects no readiness: arms,
+    /// looks whether the direction may go on, commits (Go's `netpollblock`). A readiness that is there is consumed.
+    #[inline(always)]
+    pub fn park(&self, mode: Mode, waker: &Waker) -> (Wait, Option<Waker>) {
+        let desc = self.desc;
+        let armed = match desc.sema(mode).arm(self.shared.waiters()) {
+            Arm::Ready => return (Wait::Ready, None),
+            Arm::Busy => return (Wait::Again, None),
+            Arm::Double => return (Wait::Failed(PollErr::DoubleWait), None),
+            Arm::Armed(armed) => armed,
+        };
+        // The word says WAIT. A closer, a setter or a firing that published
+        // 1. before our look below: we see it and do not park;
+        // 2. after it: its fence comes after ours, so it finds WAIT (or PARKED) and takes it back.
+        // In both cases it wakes nobody for a parking that we took over: its waker is handed up by our end.
+        fence(Ordering::SeqCst); // pair: poll_desc::evict, poll_deadline::set_deadline, poll_deadline::expire
+        if let Err(err) = desc.check_err(mode) {
+            return (Wait::Failed(err), armed.abort());
+        }
+        let (end, displaced) = armed.commit(waker);
+        let wait = match end {
+            Commit::Parked => Wait::Parked,
+            Commit::Ready => Wait::Ready,
+            Commit::Unblocked => desc.check_err(mode).map_or_else(Wait::Failed, |()| Wait::Again),
+        };
+        (wait, displaced)
+    }
+
+    /// Gives up a wait: takes the waker back, unless it is on its way up already. A readiness stays for the next waiter
+    /// (INV-2 as for [`Registration::wait`]). A waker that is returned is the task's own, to be dropped, unless another task
+    /// has taken the parking over since: then that one is woken.
+    #[must_use = "the waker may be another task's: drop your own, wake another's"]
+    pub fn retract(&self, mode: Mode) -> Option<Waker> {
+        self.desc.sema(mode).retract(self.shared.waiters())
+    }
+
+    /// Closes the descriptor without freeing it; see [`PollDesc::evict`].
+    pub fn evict(&self) -> GList<2> {
+        self.desc.evict(self.key().fdseq)
+    }
+
+    /// Frees the slot for its next owner. The tasks that are parked are evicted: their wakers are returned, and the count
+    /// of waiters falls by their number once they are runnable.
+    ///
+    /// By then the kernel has forgotten the descriptor and its timer entry is out of the wheel.
+    pub fn free(self) -> GList<2> {
+        ManuallyDrop::new(self).release()
+    }
+
+    fn release(&self) -> GList<2> {
+        let list = self.evict();
+        // The words are of the next generation before another thread can pop the slot: an event of the old one is refused
+        // by whichever word it comes to first (INV-5).
+        self.desc.close();
+        self.shared.push(self.desc.slot.get(), self.desc);
+        list
+    }
+}
+
+impl<const BITS: u32> Drop for Registration<'_, BITS> {
+    fn drop(&mut self) {
+        let list = self.release();
+        let _counted = Counted { waiters: self.shared.waiters(), n: list.len() };
+        list.wake();
+    }
+}
+
+/// Lowers the count of waiters once they are runnable, and if one of their wakers panics.
+struct Counted<'a> {
+    waiters: &'a Waiters,
+    n: usize,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.waiters.sub(self.n);
+    }
+}
