@@ -19,7 +19,7 @@ use crate::glist::GList;
 use crate::poll_cache::Shared;
 use crate::poll_desc::{PollDesc, PollErr, Wait};
 use crate::poll_key::{FDSEQ_BITS, Mode, PollKey};
-use crate::sema::{Arm, Commit};
+use crate::sema::{Arm, Commit, Displaced};
 use crate::sync::{Ordering, fence};
 use crate::waiters::Waiters;
 
@@ -73,19 +73,19 @@ impl<'c, const BITS: u32> Registration<'c, BITS> {
     /// Parks the task, after a system call that found nothing, until the direction is worth another try (Go's `pollWait`).
     /// To be called again at every poll of the task; a second poll replaces the waker.
     ///
-    /// The second value is a waker whose parking was taken over, and whose wait may have ended: the caller wakes it, once
-    /// it holds no lock. Only a task that polls its own parking again, and is parked anew, may drop it instead: to wake
-    /// itself would only make it come again.
+    /// The second value is the task whose parking was taken over, and whose wait may have ended: it is woken when the value
+    /// is dropped, which the caller does once it holds no lock. A task that polls its own parking again, and is parked anew,
+    /// discards it.
     ///
     /// Called only by the task that may arm in this direction (INV-2). A task that gives up calls
     /// [`Registration::retract`]. Memory is ordered as by [`Registration::reset`].
     #[inline]
-    pub fn wait(&self, mode: Mode, waker: &Waker) -> (Wait, Option<Waker>) {
+    pub fn wait(&self, mode: Mode, waker: &Waker) -> (Wait, Displaced) {
         match self.reset(mode) {
             // A parking that somebody forgot there is ended by what the direction was refused for.
-            Err(err) => (Wait::Failed(err), None),
+            Err(err) => (Wait::Failed(err), Displaced::NONE),
             // The way back from a parking, and the way of an event that was faster than the task.
-            Ok(true) => (Wait::Ready, None),
+            Ok(true) => (Wait::Ready, Displaced::NONE),
             Ok(false) => self.park(mode, waker),
         }
     }
@@ -93,12 +93,12 @@ impl<'c, const BITS: u32> Registration<'c, BITS> {
     /// Does the second half of [`Registration::wait`], which is all of it for a caller that expects no readiness: arms,
     /// looks whether the direction may go on, commits (Go's `netpollblock`). A readiness that is there is consumed.
     #[inline(always)]
-    pub fn park(&self, mode: Mode, waker: &Waker) -> (Wait, Option<Waker>) {
+    pub fn park(&self, mode: Mode, waker: &Waker) -> (Wait, Displaced) {
         let desc = self.desc;
         let armed = match desc.sema(mode).arm(self.shared.waiters()) {
-            Arm::Ready => return (Wait::Ready, None),
-            Arm::Busy => return (Wait::Again, None),
-            Arm::Double => return (Wait::Failed(PollErr::DoubleWait), None),
+            Arm::Ready => return (Wait::Ready, Displaced::NONE),
+            Arm::Busy => return (Wait::Again, Displaced::NONE),
+            Arm::Double => return (Wait::Failed(PollErr::DoubleWait), Displaced::NONE),
             Arm::Armed(armed) => armed,
         };
         // The word says WAIT. A closer, a setter or a firing that published

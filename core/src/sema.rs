@@ -151,6 +151,51 @@ pub enum Unblock {
     Woke(Waker),
 }
 
+/// The waker of a task whose parking another one took over, or none. Its wait may have been ended in between, so it is woken
+/// once: when this value is dropped, or by [`Displaced::wake`] once the caller holds no lock.
+#[derive(Debug)]
+#[must_use = "dropping it wakes a task: do that once you hold no lock"]
+pub struct Displaced(Option<Waker>);
+
+impl Displaced {
+    /// No task was displaced.
+    pub const NONE: Self = Self(None);
+
+    /// Wakes the task; what dropping it does too.
+    #[inline]
+    pub fn wake(self) {
+        drop(self);
+    }
+
+    /// Drops the waker without waking: for a task that has polled its own parking again and is parked anew. To wake itself
+    /// would only make it come again.
+    #[inline]
+    pub fn discard(mut self) {
+        self.0 = None;
+    }
+
+    /// Returns the waker, which is the caller's to wake.
+    #[inline]
+    pub fn into_waker(mut self) -> Option<Waker> {
+        self.0.take()
+    }
+
+    /// Returns whether no task was displaced.
+    #[inline]
+    pub fn is_none(&self) -> bool {
+        self.0.is_none()
+    }
+}
+
+impl Drop for Displaced {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(waker) = self.0.take() {
+            waker.wake();
+        }
+    }
+}
+
 impl<const BITS: u32> Default for Sema<BITS> {
     fn default() -> Self {
         Self::new()
@@ -313,12 +358,12 @@ impl<const BITS: u32> Sema<BITS> {
 }
 
 impl<const BITS: u32> Armed<'_, BITS> {
-    /// Leaves the waker in the slot and parks. The second value is the waker of a task whose parking was taken over: to be
-    /// woken once, so that it comes again.
+    /// Leaves the waker in the slot and parks. The second value is the task whose parking was taken over, if the slot held
+    /// another waker than this, or if this one does not park.
     ///
     /// The caller has looked at info and the deadline *after* arming, with a fence in between (INV-3).
     #[inline]
-    pub fn commit(mut self, waker: &Waker) -> (Commit, Option<Waker>) {
+    pub fn commit(mut self, waker: &Waker) -> (Commit, Displaced) {
         let displaced = self.fill_slot(waker);
         if !mem::replace(&mut self.counted, true) {
             self.waiters.add();
@@ -331,49 +376,47 @@ impl<const BITS: u32> Armed<'_, BITS> {
             mem::forget(self);
             return (Commit::Parked, displaced);
         }
-        let (ready, waker) = self.unblocked(displaced);
-        (if ready { Commit::Ready } else { Commit::Unblocked }, waker)
+        let (ready, displaced) = self.unblocked(displaced);
+        (if ready { Commit::Ready } else { Commit::Unblocked }, displaced)
     }
 
-    /// Gives the right to park back. A readiness that came meanwhile stays for the next waiter. The waker that is returned
-    /// is that of a task whose parking was taken over: to be woken once, as its wait may have been ended in between.
-    #[must_use = "the task whose parking was taken over is woken by nobody else"]
-    pub fn abort(self) -> Option<Waker> {
+    /// Gives the right to park back. A readiness that came meanwhile stays for the next waiter. The task that is returned is
+    /// the one whose parking was taken over.
+    pub fn abort(self) -> Displaced {
         let this = mem::ManuallyDrop::new(self);
         // A waker is in the slot only if the parking was taken over: nothing has been committed.
-        this.end(WAIT).1
+        Displaced(this.end(WAIT).1)
     }
 
     /// Leaves `waker` in the slot unless one that wakes the same task is there; returns the waker that it displaced.
     #[inline]
-    fn fill_slot(&self, waker: &Waker) -> Option<Waker> {
+    fn fill_slot(&self, waker: &Waker) -> Displaced {
         // SAFETY: BUSY is ours (INV-4). `will_wake` compares two words and runs no code of a caller.
         let same = self
             .sema
             .slot
             .with_mut(|slot| unsafe { &*slot }.as_ref().is_some_and(|old| old.will_wake(waker)));
         if same {
-            return None;
+            return Displaced::NONE;
         }
         // Foreign code: no reference into the slot is held. If it panics the drop of `self` ends the parking.
         let waker = waker.clone();
         // SAFETY: BUSY is ours still, and moving a waker runs no code of a caller.
-        self.sema.slot.with_mut(|slot| unsafe { (*slot).replace(waker) })
+        Displaced(self.sema.slot.with_mut(|slot| unsafe { (*slot).replace(waker) }))
     }
 
     /// An unblock came before the commit: consumes its readiness, if it was one.
     #[cold]
-    fn unblocked(self, displaced: Option<Waker>) -> (bool, Option<Waker>) {
+    fn unblocked(self, displaced: Displaced) -> (bool, Displaced) {
         let this = mem::ManuallyDrop::new(self);
         let (ready, in_slot) = this.end(STATE);
-        let (own, other) = match displaced {
-            None if this.taken_over => (None, in_slot),
-            displaced => (in_slot, displaced),
-        };
-        // If dropping our own clone panics, the other task is woken all the same.
-        let other = WakeOnDrop(other);
-        drop(own);
-        (ready, other.into_inner())
+        if displaced.is_none() && this.taken_over {
+            // The same waker as ours; it may stand for others, whose waits are ended too.
+            return (ready, Displaced(in_slot));
+        }
+        // Our own clone. If dropping it panics, the displaced task is woken by the unwinding.
+        drop(in_slot);
+        (ready, displaced)
     }
 
     /// Takes what is in the slot, clears BUSY and the given bits of the state, lowers the count; true for a readiness.
@@ -390,23 +433,6 @@ impl<const BITS: u32> Armed<'_, BITS> {
 impl<const BITS: u32> Drop for Armed<'_, BITS> {
     fn drop(&mut self) {
         // A panic of the waker's clone, or a caller that neither commits nor aborts: nobody is there to take the waker.
-        drop(WakeOnDrop(self.end(WAIT).1));
-    }
-}
-
-/// A waker that is woken unless it is taken out: a panic on the way loses no wakeup.
-struct WakeOnDrop(Option<Waker>);
-
-impl WakeOnDrop {
-    fn into_inner(mut self) -> Option<Waker> {
-        self.0.take()
-    }
-}
-
-impl Drop for WakeOnDrop {
-    fn drop(&mut self) {
-        if let Some(waker) = self.0.take() {
-            waker.wake();
-        }
+        Displaced(self.end(WAIT).1).wake();
     }
 }

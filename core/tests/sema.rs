@@ -22,7 +22,7 @@ fn park(sema: &S, waiters: &Waiters, waker: &Waker) -> Option<Waker> {
     let (end, displaced) = arm(sema, waiters).commit(waker);
     assert_eq!(end, Commit::Parked);
     assert!(sema.is_parked());
-    displaced
+    displaced.into_waker()
 }
 
 fn woken(unblock: Unblock) -> Waker {
@@ -174,7 +174,8 @@ fn a_takeover_that_is_aborted_hands_out_the_displaced_waker() {
     assert!(park(&sema, &waiters, &waker).is_none());
     let armed = arm(&sema, &waiters);
     assert!(matches!(sema.unblock(0, false), Unblock::Nobody), "a close in between finds WAIT");
-    let displaced = armed.abort().expect("the first task is woken by whoever took its parking over");
+    let displaced =
+        armed.abort().into_waker().expect("the first task is woken by whoever took its parking over");
     assert!(displaced.will_wake(&waker));
     drop(displaced);
     assert_eq!((waiters.get(), task.wakers(), task.wakes()), (0, 1, 0));
@@ -202,7 +203,8 @@ fn a_takeover_with_the_same_waker_hands_it_out_if_it_does_not_park() {
         assert!(matches!(sema.unblock(0, ready), Unblock::Nobody));
         let (end, displaced) = armed.commit(&waker);
         assert_eq!(end, if ready { Commit::Ready } else { Commit::Unblocked });
-        displaced.expect("the wait of the parking that was taken over is ended too").wake();
+        assert!(!displaced.is_none(), "the wait of the parking that was taken over is ended too");
+        displaced.wake();
         assert_eq!((waiters.get(), task.wakers(), task.wakes()), (0, 1, 1));
         assert_nil(&sema, &waiters);
     }
@@ -217,7 +219,7 @@ fn an_event_during_a_takeover_is_consumed_and_counted_once() {
     assert!(matches!(sema.unblock(0, true), Unblock::Nobody));
     let (end, displaced) = armed.commit(&second_waker);
     assert_eq!(end, Commit::Ready);
-    assert!(displaced.is_some_and(|displaced| displaced.will_wake(&first_waker)));
+    assert!(displaced.into_waker().is_some_and(|displaced| displaced.will_wake(&first_waker)));
     assert_eq!((waiters.get(), first.wakers(), second.wakers()), (0, 1, 1));
     assert_nil(&sema, &waiters);
 }

@@ -188,8 +188,10 @@ impl Netpoll {
         let (wait, displaced) = registration.park(mode, cx.waker());
         // A task that is parked anew has replaced its own waker: to wake itself would only make it come again. In any
         // other case the waker may stand for others, whose waits are ended too.
-        if let Some(displaced) = displaced.filter(|_| !(again && wait == Wait::Parked)) {
-            displaced.wake();
+        if again && wait == Wait::Parked {
+            displaced.discard()
+        } else {
+            displaced.wake()
         }
         if wait == Wait::Again {
             cx.waker().wake_by_ref();

@@ -92,7 +92,7 @@ impl<'w> Source<'w> {
     async fn readable(&self) -> Result<(), PollErr> {
         poll_fn(|cx| {
             let (wait, displaced) = self.registration.wait(Mode::Read, cx.waker());
-            displaced.into_iter().for_each(Waker::wake);
+            displaced.wake();
             match wait {
                 Wait::Ready => return Poll::Ready(Ok(())),
                 Wait::Failed(refused) => return Poll::Ready(Err(refused)),
