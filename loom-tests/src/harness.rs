@@ -75,7 +75,7 @@ fn run(model: &Model, bound: Option<usize>) -> ExitCode {
 
 /// Every setting is given here: none comes from `LOOM_*`, and nothing ends a run early. (Loom takes a run that was
 /// cut short for a success.)
-fn explorer(bound: Option<usize>) -> loom::model::Builder {
+pub fn explorer(bound: Option<usize>) -> loom::model::Builder {
     let mut builder = loom::model::Builder::new();
     builder.max_threads = loom::MAX_THREADS;
     builder.max_branches = MAX_BRANCHES;

@@ -7,10 +7,15 @@
 mod harness;
 #[cfg(netpoll_loom)]
 mod models;
+#[cfg(netpoll_loom)]
+mod self_test;
 
 #[cfg(netpoll_loom)]
 fn main() -> std::process::ExitCode {
-    harness::main(&models::all())
+    match std::env::args().nth(1).as_deref() {
+        Some("self-test") => self_test::main(),
+        _ => harness::main(&models::all()),
+    }
 }
 
 #[cfg(not(netpoll_loom))]

@@ -6,11 +6,15 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use crate::checker::{self, Loom};
 use crate::{Outcome, cmd};
 
 /// For one model.
 const LIMIT: Duration = Duration::from_secs(300);
 const LIMIT_DEEP: Duration = Duration::from_secs(3000);
+
+/// The last line of a self-test that found nothing.
+const SELF_TEST_OK: &str = "checker self-test: ok";
 
 /// A line of `loom-tests list`.
 #[derive(Clone)]
@@ -34,15 +38,20 @@ struct Args {
     filter: String,
     bless: bool,
     deep: bool,
+    stock: bool,
 }
 
-/// The models whose name holds the word given, or all. `--bless` records how many executions each has explored,
+/// Runs the models whose name holds the word given, or all. `--bless` records how many executions each has explored,
 /// `--deep` allows one preemption more to models of up to three threads; those of four grow twentyfold with it.
+/// `--stock` shows that the self-test of the checker finds the holes of loom as the registry has it.
 pub fn run(args: &[String]) -> Outcome {
     let args = parse_args(args)?;
     let start = Instant::now();
-    let logs = build(&args.root)?;
-    let program = logs.with_file_name("loom-tests");
+    if args.stock {
+        return stock(&args.root);
+    }
+    let (program, logs) = build(&args.root, Loom::Corrected)?;
+    self_test(&program, &logs)?;
     let models = list(&program, &args.filter)?;
     let minimums = args.root.join("loom-tests/minimums.txt");
     let recorded = if args.bless { None } else { Some(read(&minimums)?) };
@@ -66,41 +75,76 @@ pub fn run(args: &[String]) -> Outcome {
     let twins = rows.iter().filter(|row| !row.green && row.verdict.is_ok()).count();
     let seconds = start.elapsed().as_secs_f64();
     let models = rows.len();
-    println!(
-        "loom: {models} models, {executions} executions, {twins} twins red as they must be, {seconds:.1} s"
-    );
+    println!("loom: {twins} of the models are twins and red as they must be, {seconds:.1} s");
+    println!("{SELF_TEST_OK}");
+    println!("named: {models} models, {executions} executions");
     if red.is_empty() { Ok(()) } else { Err(format!("{} models are not as they must be", red.len())) }
 }
 
 fn parse_args(args: &[String]) -> Result<Args, String> {
     let (root, rest) = cmd::take_root(args)?;
     let (flags, words): (Vec<String>, Vec<String>) = rest.into_iter().partition(|arg| arg.starts_with("--"));
-    let (mut bless, mut deep) = (false, false);
+    let mut parsed = Args { root, filter: String::new(), bless: false, deep: false, stock: false };
     for flag in &flags {
         match flag.as_str() {
-            "--bless" => bless = true,
-            "--deep" => deep = true,
-            _ => return Err(format!("does not understand `{flag}`; it knows --bless and --deep")),
+            "--bless" => parsed.bless = true,
+            "--deep" => parsed.deep = true,
+            "--stock" => parsed.stock = true,
+            _ => return Err(format!("does not understand `{flag}`; it knows --bless, --deep and --stock")),
         }
     }
-    match (&words[..], bless && deep) {
-        (_, true) => Err("--deep explores more than a push does, so it records nothing".to_owned()),
-        ([], _) => Ok(Args { root, filter: String::new(), bless, deep }),
-        ([filter], _) => Ok(Args { root, filter: filter.clone(), bless, deep }),
-        _ => Err("takes one word that the models' names hold".to_owned()),
+    if parsed.bless && parsed.deep {
+        return Err("--deep explores more than a push does, so it records nothing".to_owned());
+    }
+    match &words[..] {
+        [] => {}
+        [filter] => parsed.filter.clone_from(filter),
+        _ => return Err("takes one word that the models' names hold".to_owned()),
+    }
+    Ok(parsed)
+}
+
+/// Runs the self-test of the checker. Counts of executions say nothing when it fails.
+fn self_test(program: &Path, logs: &Path) -> Outcome {
+    let log = logs.join("self-test.log");
+    let ended = cmd::limited(Command::new(program).arg("self-test"), LIMIT, &log);
+    // A log that cannot be read holds no verdict.
+    let output = String::from_utf8_lossy(&std::fs::read(&log).unwrap_or_default()).into_owned();
+    print!("{output}");
+    ended.map_err(|reason| format!("the model checker explores less than it must: {reason}"))?;
+    match output.lines().last() {
+        Some(SELF_TEST_OK) => Ok(()),
+        _ => Err(format!("the self-test of the checker has not said `{SELF_TEST_OK}`: {}", log.display())),
     }
 }
 
-/// Builds the models in a folder of their own, since the cfg changes every crate; returns the folder of the logs,
-/// beside the program.
-fn build(root: &Path) -> Result<PathBuf, String> {
-    let target = cmd::target_dir(root)?.join("loom");
-    let mut command = cmd::cargo(root, &["build", "--quiet", "-p", "loom-tests", "--profile", "loom"]);
-    command.arg("--target-dir").arg(&target).env("RUSTFLAGS", "--cfg netpoll_loom");
-    cmd::run(&mut command)?;
-    let logs = target.join("loom/logs");
+/// The control of the self-test: with loom as the registry has it, it must fail, by its own verdict.
+fn stock(root: &Path) -> Outcome {
+    let (program, logs) = build(root, Loom::Stock)?;
+    match self_test(&program, &logs) {
+        Ok(()) => Err("the self-test of the checker passes with loom as it is, and must not".to_owned()),
+        Err(reason) => {
+            let output =
+                String::from_utf8_lossy(&std::fs::read(logs.join("self-test.log")).unwrap_or_default())
+                    .into_owned();
+            if !output.contains(" programs are explored in part only") {
+                return Err(reason);
+            }
+            println!("loom: the self-test is red with loom as it is, as it must be");
+            Ok(())
+        }
+    }
+}
+
+/// Builds the models in a workspace of their own, against loom with our corrections or as it is. Returns the program
+/// and the folder of its logs.
+fn build(root: &Path, loom: Loom) -> Result<(PathBuf, PathBuf), String> {
+    let place = cmd::target_dir(root)?.join(if loom == Loom::Stock { "loom-stock" } else { "loom" });
+    let tree = checker::prepare(root, &place, loom, &|_| None)?;
+    let program = checker::build(&tree, &place.join("target"), "")?;
+    let logs = place.join("logs");
     std::fs::create_dir_all(&logs).map_err(|e| format!("{}: {e}", logs.display()))?;
-    Ok(logs)
+    Ok((program, logs))
 }
 
 fn list(program: &Path, filter: &str) -> Result<Vec<Model>, String> {

@@ -5,6 +5,7 @@
 mod backend;
 mod bare;
 mod bench;
+mod checker;
 mod ci;
 mod cmd;
 mod cross;
