@@ -121,7 +121,16 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> Default for PollCac
 }
 
 impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, LEN, BITS> {
-    /// A cache without blocks: [`PollCache::alloc`] gives nothing until one is donated.
+    /// Creates a cache without blocks: [`PollCache::alloc`] returns nothing until one is donated. A cache that could hold no
+    /// descriptor does not compile:
+    ///
+    /// ```compile_fail,E0080
+    /// netpoll_core::poll_cache::PollCache::<1, 0>::new();
+    /// ```
+    ///
+    /// ```compile_fail,E0080
+    /// netpoll_core::poll_cache::PollCache::<0>::new();
+    /// ```
     pub fn new() -> Self {
         const { assert!(BLOCKS > 0 && LEN > 0, "a cache holds at least one block of one descriptor") };
         const { assert!(BLOCKS <= MOST / LEN, "an index must fit into half a word, and into a key") };

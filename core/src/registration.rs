@@ -27,6 +27,36 @@ use crate::waiters::Waiters;
 ///
 /// Dropping it frees the slot and wakes the tasks that are parked there; [`Registration::free`] returns their wakers
 /// instead, for a caller that holds a lock. One that is leaked keeps its slot for ever.
+///
+/// It cannot be copied, made from a key, or used once the slot is free:
+///
+/// ```compile_fail,E0382
+/// let cache = netpoll_core::poll_cache::PollCache::<1>::new();
+/// let registration = cache.alloc().expect("a slot is free");
+/// registration.free();
+/// registration.free(); // use of moved value
+/// ```
+///
+/// ```compile_fail,E0505
+/// use netpoll_core::{poll_cache::PollCache, poll_key::Mode, registration::Registration};
+/// let cache = PollCache::<1>::new();
+/// let registration = cache.alloc().expect("a slot is free");
+/// let waits: &Registration<'_> = &registration;
+/// registration.free(); // is borrowed
+/// waits.retract(Mode::Read);
+/// ```
+///
+/// ```compile_fail,E0599
+/// let cache = netpoll_core::poll_cache::PollCache::<1>::new();
+/// let registration = cache.alloc().expect("a slot is free").clone(); // no such method
+/// ```
+///
+/// ```compile_fail,E0505
+/// let cache = netpoll_core::poll_cache::PollCache::<1>::new();
+/// let registration = cache.alloc().expect("a slot is free");
+/// drop(cache); // is borrowed
+/// drop(registration);
+/// ```
 #[derive(Debug)]
 #[must_use = "dropping it frees the descriptor's slot"]
 pub struct Registration<'c, const BITS: u32 = FDSEQ_BITS> {

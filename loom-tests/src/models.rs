@@ -13,6 +13,7 @@ mod poll_desc;
 mod poll_info;
 mod runq;
 mod sema;
+mod take_over;
 mod task;
 mod turn;
 mod twins;
@@ -23,6 +24,7 @@ pub fn all() -> Vec<Model> {
     [
         sema::MODELS,
         poll_desc::MODELS,
+        take_over::MODELS,
         deadline::MODELS,
         poll_info::MODELS,
         poll_cache::MODELS,

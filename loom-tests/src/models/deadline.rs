@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use loom::future::block_on;
 use netpoll_core::deadline::When;
-use netpoll_core::glist::GList;
 use netpoll_core::poll_desc::PollErr;
 use netpoll_core::poll_key::{Mode, Modes};
 
@@ -46,25 +45,23 @@ const fn green(name: &'static str, threads: usize, bound: Option<usize>, body: f
 /// When the reader's deadline is, and the clock of the firing.
 const DUE: usize = 5;
 
-/// Somebody sets a deadline that has passed already.
+/// Another task sets a deadline that has passed already.
 fn pass(rig: &Rig) {
-    let mut list = GList::<2>::new();
-    let set = rig.desc.set_deadline(Modes::READ, When::Expired, &mut list);
-    assert!(set == Ok((list.len(), None)), "model: a deadline in the past is armed for");
-    hand_up(list, &rig.waiters);
+    let Ok((list, None)) = rig.desc.set_deadline(Modes::READ, When::Expired) else {
+        panic!("model: a deadline in the past is armed for")
+    };
+    hand_up(list, rig.desc.waiters());
 }
 
 /// The timer fires.
 fn fire(rig: &Rig) {
-    let mut list = GList::<2>::new();
-    let (woken, _) = rig.desc.expire(DUE, &mut list);
-    assert!(woken == list.len(), "model: expire counts the tasks that it hands up");
-    hand_up(list, &rig.waiters);
+    let (list, _) = rig.desc.desc().expire(DUE);
+    hand_up(list, rig.desc.waiters());
 }
 
 fn set(rig: &Rig, modes: Modes, when: When) {
-    let set = rig.desc.set_deadline(modes, when, &mut GList::<2>::new());
-    assert!(matches!(set, Ok((0, _))), "model: a deadline to come wakes nobody");
+    let set = rig.desc.set_deadline(modes, when);
+    assert!(set.is_ok_and(|(list, _)| list.is_empty()), "model: a deadline to come wakes no task");
 }
 
 fn against_read(start: Start, end: fn(&Rig)) {
@@ -91,7 +88,7 @@ fn firing_and_close() {
     set(&rig, Modes::READ, When::At(DUE));
     let (read, (), ()) = race3(&rig, |rig| block_on(rig.read()), fire, Rig::evict);
     assert!(matches!(read, Err(PollErr::Timeout | PollErr::Closing)), "model: {read:?}");
-    let later = rig.desc.check_err(Mode::Read);
+    let later = rig.desc.desc().check_err(Mode::Read);
     assert!(later == Err(PollErr::Closing), "model: closing comes before timeout, not {later:?}");
     rig.nobody_waits();
 }
@@ -175,7 +172,7 @@ impl Timed {
     }
 
     fn set(&self, modes: Modes, when: When) {
-        let Ok((_, Some(at))) = self.desc.set_deadline(modes, when, &mut GList::<2>::new()) else { return };
+        let Ok((_, Some(at))) = self.desc.set_deadline(modes, when) else { return };
         let mut entry = self.wheel.lock().expect("no model panics in the wheel");
         if self.desc.arm_timer(at) {
             *entry = Some(at);
@@ -192,12 +189,12 @@ impl Timed {
     fn fire(&self) {
         let mut entry = self.wheel.lock().expect("no model panics in the wheel");
         if entry.take_if(|at| *at <= DUE).is_some() {
-            *entry = self.desc.expire(DUE, &mut GList::<2>::new()).1;
+            *entry = self.desc.desc().expire(DUE).1;
         }
     }
 
     fn close(&self) {
-        self.desc.evict(&mut GList::<2>::new());
+        drop(self.desc.evict());
         *self.wheel.lock().expect("no model panics in the wheel") = None;
     }
 
@@ -205,7 +202,7 @@ impl Timed {
     fn covered(&self) {
         let entry = *self.wheel.lock().expect("no model panics in the wheel");
         for mode in [Mode::Read, Mode::Write] {
-            if let When::At(deadline) = self.desc.deadline(mode) {
+            if let When::At(deadline) = self.desc.desc().deadline(mode) {
                 let covers = entry.is_some_and(|at| at <= deadline);
                 assert!(covers, "model: {mode:?} is due at {deadline}, the timer fires at {entry:?}");
             }
@@ -227,7 +224,10 @@ fn cleared_then_set() {
     };
     race(&timed, edit, Timed::fire);
     timed.covered();
-    assert!(timed.desc.deadline(Mode::Read) == When::At(6), "model: the firing undid a newer deadline");
+    assert!(
+        timed.desc.desc().deadline(Mode::Read) == When::At(6),
+        "model: the firing undid a newer deadline"
+    );
 }
 
 /// Nothing orders the setter and the firing if the deadline moves later; if it moves earlier, the fences do.
@@ -235,7 +235,7 @@ fn postponed_against_firing(at: usize) {
     let timed = Timed::new();
     race(&timed, move |timed| timed.postpone(Modes::READ, at), Timed::fire);
     timed.covered();
-    let deadline = timed.desc.deadline(Mode::Read);
+    let deadline = timed.desc.desc().deadline(Mode::Read);
     assert!(matches!(deadline, When::At(tick) if tick == at) || at <= DUE, "model: {deadline:?} after {at}");
 }
 
@@ -268,15 +268,18 @@ fn close_against_firing() {
     race(&timed, Timed::close, Timed::fire);
     let entry = *timed.wheel.lock().expect("no model panics in the wheel");
     assert!(entry.is_none(), "model: a closed descriptor is put back into the wheel");
-    assert!(timed.desc.check_err(Mode::Read) == Err(PollErr::Closing), "model: closing comes before timeout");
+    assert!(
+        timed.desc.desc().check_err(Mode::Read) == Err(PollErr::Closing),
+        "model: closing comes before timeout"
+    );
 }
 
 /// A deadline that is cleared while it fires has not passed, whoever was first.
 fn clear_against_firing() {
     let timed = Timed::new();
     race(&timed, |timed| timed.set(Modes::READ, When::Never), Timed::fire);
-    assert!(timed.desc.deadline(Mode::Read) == When::Never, "model: it fires after it was cleared");
-    assert!(timed.desc.check_err(Mode::Read) == Ok(()), "model: a timeout without a deadline");
+    assert!(timed.desc.desc().deadline(Mode::Read) == When::Never, "model: it fires after it was cleared");
+    assert!(timed.desc.desc().check_err(Mode::Read) == Ok(()), "model: a timeout without a deadline");
     timed.covered();
 }
 

@@ -57,7 +57,7 @@ impl Stream {
     async fn read_to_end(&self) -> Result<(), PollErr> {
         let mut drained = false;
         loop {
-            if std::mem::take(&mut drained) && !self.rig.desc.info().must_look() {
+            if std::mem::take(&mut drained) && !self.rig.desc.desc().info().must_look() {
                 self.rig.parked(Mode::Read).await?;
                 continue;
             }
@@ -77,16 +77,16 @@ impl Stream {
 fn hang_up(rig: &Rig) {
     let flags = EventFlags { read_hup: true, ..EventFlags::default() };
     let mut list = GList::<2>::new();
-    let delivered = rig.desc.ready(Event { key: FIRST, modes: Modes::READ, flags }, &mut list);
+    let delivered = rig.desc.desc().ready(Event { key: FIRST, modes: Modes::READ, flags }, &mut list);
     assert!(delivered == Delivered::Woken(list.len()), "model: the event is of this generation");
-    hand_up(list, &rig.waiters);
+    hand_up(list, rig.desc.waiters());
 }
 
 /// Who consumes the readiness of an event knows what the event said of the peer.
 fn flags_before_readiness() {
     let wait = |rig: &Rig| {
         let waited = block_on(rig.parked(Mode::Read));
-        (waited, rig.desc.info().must_look())
+        (waited, rig.desc.desc().info().must_look())
     };
     let rig = Rig::new();
     let (seen, ()) = race(&rig, wait, hang_up);
@@ -135,7 +135,7 @@ impl Parking {
     fn free_again(&self) {
         self.sema.take();
         assert!(self.park() == Some(Commit::Parked), "model: a winner is still said to be at the slot");
-        self.sema.retract(&self.waiters);
+        drop(self.sema.retract(&self.waiters));
         assert!(self.waiters.get() == 0, "model: waiters are counted, and nobody waits");
     }
 }
@@ -160,7 +160,7 @@ fn dropped_wait() {
     let rig = Rig::new();
     let (task, waker) = Counted::waker();
     assert!(rig.poll(Mode::Read, &waker) == Wait::Parked, "model: nothing forbids to park");
-    rig.desc.retract(Mode::Read, &rig.waiters);
+    rig.retract(Mode::Read);
     rig.nobody_waits();
     drop(waker);
     assert!(Arc::strong_count(&task) == 1, "model: a waker is left over");
@@ -180,20 +180,23 @@ fn nothing_outlives() {
     let slots = Slots::<1>::new();
     slots.donate(0);
     for _ in 0..2 {
-        let key = slots.alloc().expect("model: the slot is free");
-        let desc = slots.own(key);
+        let own = slots.alloc().expect("model: the slot is free");
+        let desc = own.desc();
         for mode in [Mode::Read, Mode::Write] {
             assert!(desc.deadline(mode) == When::Never, "model: {mode:?} has the deadline of an old owner");
-            let waited = desc.wait(mode, Waker::noop(), &slots.waiters).0;
+            let waited = own.wait(mode, Waker::noop()).0;
             assert!(waited == Wait::Parked, "model: {waited:?}: the last owner has left something");
         }
         let mut list = GList::<2>::new();
-        assert!(desc.ready(event(key, Modes::BOTH), &mut list) == Delivered::Woken(2), "model: both wait");
-        hand_up(list, &slots.waiters);
-        let set = desc.set_deadline(Modes::BOTH, When::At(5), &mut GList::<2>::new());
-        assert!(set == Ok((0, Some(5))), "model: {set:?}: an old owner's timer counts as armed");
-        assert!(desc.arm_timer(5), "model: an old owner's timer counts as armed");
-        slots.free(key);
+        assert!(
+            desc.ready(event(own.key(), Modes::BOTH), &mut list) == Delivered::Woken(2),
+            "model: both wait"
+        );
+        hand_up(list, slots.cache.waiters());
+        let set = own.set_deadline(Modes::BOTH, When::At(5));
+        assert!(set.is_ok_and(|(_, arm)| arm == Some(5)), "model: an old owner's timer counts as armed");
+        assert!(own.arm_timer(5), "model: an old owner's timer counts as armed");
+        slots.free(own);
     }
 }
 
@@ -201,21 +204,22 @@ fn nothing_outlives() {
 fn busy_ends() {
     let slots = Slots::<1>::new();
     slots.donate(0);
-    assert!(slots.alloc() == Some(FIRST), "model: a fresh block begins at generation 0");
-    let waited = slots.own(FIRST).wait(Mode::Read, Waker::noop(), &slots.waiters).0;
+    let own = slots.alloc().expect("model: a block was donated");
+    assert!(own.key() == FIRST, "model: a fresh block begins at generation 0");
+    let waited = own.wait(Mode::Read, Waker::noop()).0;
     assert!(waited == Wait::Parked, "model: nothing forbids to park");
-    let free = |slots: &Slots<1>| slots.free(FIRST);
+    let free = |slots: &Slots<1>| slots.free(own);
     race(&slots, free, |slots| {
         let mut list = GList::<2>::new();
         if let Some(desc) = slots.cache.get(FIRST) {
             let _stale_or_not = desc.ready(event(FIRST, Modes::READ), &mut list);
         }
-        hand_up(list, &slots.waiters);
+        hand_up(list, slots.cache.waiters());
     });
-    let key = slots.alloc().expect("model: the slot was freed");
-    let waited = slots.own(key).wait(Mode::Read, Waker::noop(), &slots.waiters).0;
+    let own = slots.alloc().expect("model: the slot was freed");
+    let waited = own.wait(Mode::Read, Waker::noop()).0;
     assert!(waited == Wait::Parked, "model: {waited:?}: a winner is still said to be at the slot");
-    assert!(slots.free(key) == 1, "model: the new owner is evicted");
+    assert!(slots.free(own) == 1, "model: the new owner is evicted");
 }
 
 /// Who sees that the descriptor is closed sees what its closer did before.

@@ -4,6 +4,8 @@
 //! above all, order nothing that the words under test ought to order.
 
 use std::future::poll_fn;
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Poll, Wake, Waker};
@@ -11,8 +13,9 @@ use std::task::{Poll, Wake, Waker};
 use loom::thread::{self, JoinHandle};
 use netpoll_core::glist::GList;
 use netpoll_core::poll_cache::{Block, PollCache};
-use netpoll_core::poll_desc::{Delivered, PollDesc, PollErr, Wait};
+use netpoll_core::poll_desc::{Delivered, PollErr, Wait};
 use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
+use netpoll_core::registration::Registration;
 use netpoll_core::sync::{AtomicUsize, Ordering};
 use netpoll_core::waiters::Waiters;
 
@@ -157,8 +160,46 @@ impl Counted {
     }
 }
 
-/// A descriptor of generations of two bits.
-pub type Desc = PollDesc<2>;
+/// The owner's side of a descriptor, never freed unless a model does so: what is left of it goes with its cache.
+pub type Own = ManuallyDrop<Registration<'static, 2>>;
+
+/// A descriptor with its cache and its block. Generations have two bits.
+pub struct Desc {
+    own: Own,
+    cache: Box<PollCache<1, 1, 2>>,
+    _block: Box<Block<1, 2>>,
+}
+
+impl Desc {
+    pub fn new() -> Self {
+        let (cache, block) = (Box::new(PollCache::new()), Box::<Block<1, 2>>::default());
+        // SAFETY: INV-1, the block is boxed, donated once, and dropped after the cache.
+        let donated = unsafe { cache.donate(NonNull::from(&*block)) };
+        assert!(donated.is_ok(), "model: the directory has a place");
+        let own = forever(cache.alloc().expect("model: a block was donated"));
+        Self { own, cache, _block: block }
+    }
+
+    pub fn waiters(&self) -> &Waiters {
+        self.cache.waiters()
+    }
+}
+
+impl Deref for Desc {
+    type Target = Registration<'static, 2>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.own
+    }
+}
+
+fn forever(registration: Registration<'_, 2>) -> Own {
+    // SAFETY: INV-1, the value that is returned goes with its cache and block or before them: it is in the same struct, or
+    // its model keeps the `Slots` to the end; and it has no drop.
+    ManuallyDrop::new(unsafe {
+        std::mem::transmute::<Registration<'_, 2>, Registration<'static, 2>>(registration)
+    })
+}
 
 /// The key of a descriptor that was never freed.
 pub const FIRST: PollKey = PollKey { slot: 0, fdseq: 0 };
@@ -169,11 +210,8 @@ pub fn event(key: PollKey, modes: Modes) -> Event {
 }
 
 /// Wakes what came up and only then lets the count fall, as the scheduler does.
-pub fn hand_up<const N: usize>(mut list: GList<N>, waiters: &Waiters) -> usize {
-    let woken = list.len();
-    for waker in list.drain() {
-        waker.wake();
-    }
+pub fn hand_up<const N: usize>(list: GList<N>, waiters: &Waiters) -> usize {
+    let woken = list.wake();
     waiters.sub(woken);
     woken
 }
@@ -181,7 +219,6 @@ pub fn hand_up<const N: usize>(mut list: GList<N>, waiters: &Waiters) -> usize {
 /// A descriptor, the count of its waiters, and the kernel's queue behind it.
 pub struct Rig {
     pub desc: Desc,
-    pub waiters: Waiters,
     pub payload: Plain<usize>,
     /// The kernel's own lock orders what is queued and the edge that it causes.
     queue: loom::sync::Mutex<usize>,
@@ -189,12 +226,7 @@ pub struct Rig {
 
 impl Rig {
     pub fn new() -> Arc<Rig> {
-        Arc::new(Rig {
-            desc: Desc::new(),
-            waiters: Waiters::new(),
-            payload: Plain::new(0),
-            queue: loom::sync::Mutex::new(0),
-        })
+        Arc::new(Rig { desc: Desc::new(), payload: Plain::new(0), queue: loom::sync::Mutex::new(0) })
     }
 
     /// The kernel queues a message, the poller delivers the edge.
@@ -206,11 +238,11 @@ impl Rig {
     /// The poller delivers an edge and hands up what it woke.
     pub fn deliver(&self, modes: Modes) {
         let mut list = GList::<2>::new();
-        let delivered = self.desc.ready(event(FIRST, modes), &mut list);
+        let delivered = self.desc.desc().ready(event(FIRST, modes), &mut list);
         assert!(delivered == Delivered::Woken(list.len()), "model: the event is of this generation");
         // The tasks are not runnable yet, so they still count.
-        assert!(self.waiters.get() >= list.len(), "model: fewer waiters are counted than were parked");
-        hand_up(list, &self.waiters);
+        assert!(self.desc.waiters().get() >= list.len(), "model: fewer waiters are counted than were parked");
+        hand_up(list, self.desc.waiters());
     }
 
     /// read(2) without blocking: true if there was a message.
@@ -252,7 +284,8 @@ impl Rig {
     /// would be to poll for ever.
     pub fn poll(&self, mode: Mode, waker: &Waker) -> Wait {
         loop {
-            let (wait, _own) = self.desc.wait(mode, waker, &self.waiters);
+            let (wait, own) = self.desc.wait(mode, waker);
+            own.discard();
             if wait != Wait::Again {
                 return wait;
             }
@@ -261,14 +294,17 @@ impl Rig {
     }
 
     pub fn evict(&self) {
-        let mut list = GList::<2>::new();
-        let woken = self.desc.evict(&mut list);
-        assert!(woken == hand_up(list, &self.waiters), "model: evict counts the tasks that it hands up");
+        hand_up(self.desc.evict(), self.desc.waiters());
+    }
+
+    /// The task of a direction gives up; its waker is dropped.
+    pub fn retract(&self, mode: Mode) {
+        drop(self.desc.retract(mode));
     }
 
     /// At the end of every model.
     pub fn nobody_waits(&self) {
-        let left = self.waiters.get();
+        let left = self.desc.waiters().get();
         assert!(left == 0, "model: {left} waiters are counted, and nobody waits");
     }
 }
@@ -276,7 +312,6 @@ impl Rig {
 /// A cache with the memory that is to be donated to it, which outlives it as its fields stand.
 pub struct Slots<const LEN: usize> {
     pub cache: PollCache<2, LEN, 2>,
-    pub waiters: Waiters,
     /// Plain memory that goes with each slot: 1 while somebody owns it.
     marks: [Plain<usize>; 4],
     blocks: [OnceLock<Box<Block<LEN, 2>>>; 2],
@@ -286,7 +321,7 @@ impl<const LEN: usize> Slots<LEN> {
     pub fn new() -> Arc<Self> {
         let blocks = [OnceLock::new(), OnceLock::new()];
         let marks = [0; 4].map(Plain::new);
-        Arc::new(Self { cache: PollCache::new(), waiters: Waiters::new(), marks, blocks })
+        Arc::new(Self { cache: PollCache::new(), marks, blocks })
     }
 
     /// Makes one of the two blocks, so that only the donation can show it to others, and donates it; each at most once.
@@ -298,25 +333,19 @@ impl<const LEN: usize> Slots<LEN> {
     }
 
     /// Takes a slot and marks it.
-    pub fn alloc(&self) -> Option<PollKey> {
-        let key = self.cache.alloc()?;
-        let mark = self.marks[key.slot as usize].replace(1);
-        assert!(mark == 0, "model: slot {} was handed out twice", key.slot);
-        Some(key)
+    pub fn alloc(&self) -> Option<Own> {
+        let own = forever(self.cache.alloc()?);
+        let slot = own.key().slot;
+        let mark = self.marks[slot as usize].replace(1);
+        assert!(mark == 0, "model: slot {slot} was handed out twice");
+        Some(own)
     }
 
     /// Clears the mark and gives the slot back; the number of tasks that were evicted.
-    pub fn free(&self, key: PollKey) -> usize {
-        let mark = self.marks[key.slot as usize].replace(0);
-        assert!(mark == 1, "model: slot {} was taken from its owner", key.slot);
-        let mut list = GList::<2>::new();
-        let woken = self.cache.free(key, &mut list);
-        assert!(woken == hand_up(list, &self.waiters), "model: free counts the tasks that it hands up");
-        woken
-    }
-
-    /// The descriptor that a key names while its owner has it.
-    pub fn own(&self, key: PollKey) -> &Desc {
-        self.cache.get(key).expect("model: the owner's key names its descriptor")
+    pub fn free(&self, own: Own) -> usize {
+        let slot = own.key().slot;
+        let mark = self.marks[slot as usize].replace(0);
+        assert!(mark == 1, "model: slot {slot} was taken from its owner");
+        hand_up(ManuallyDrop::into_inner(own).free(), self.cache.waiters())
     }
 }

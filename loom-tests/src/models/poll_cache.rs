@@ -9,7 +9,7 @@ use netpoll_core::glist::GList;
 use netpoll_core::poll_desc::{Delivered, Wait};
 use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
 
-use super::kit::{Counted, FIRST, Slots, event, hand_up, race, race3};
+use super::kit::{Counted, FIRST, Own, Slots, event, hand_up, race, race3};
 use crate::harness::{Expect, Model};
 
 /// The models of this word.
@@ -17,6 +17,9 @@ pub const MODELS: &[Model] = &[
     green("m10_stale_event_against_reuse", 2, Some(4), || stale_event(false)),
     green("m10_two_stale_events_against_reuse", 3, Some(2), || two_stale_events(false)),
     green("m10_every_other_generation_is_refused", 1, None, other_generations),
+    green("m10_close_by_key_against_reuse", 2, Some(4), || close_by_key(false)),
+    green("m10_close_by_key_against_free_of_parked", 2, Some(4), || close_by_key(true)),
+    green("m10_late_timer_against_reuse", 2, Some(4), late_timer),
     green("m10b_winner_stalls_over_free_and_reuse", 2, Some(4), || stale_event(true)),
     green("m10b_two_events_stall_over_free_and_reuse", 3, Some(2), || two_stale_events(true)),
     green("m14_alloc_against_alloc_and_free", 2, Some(4), alloc_against_free),
@@ -42,14 +45,14 @@ fn deliver<const LEN: usize>(slots: &Slots<LEN>, key: PollKey) -> Delivered {
     let mut list = GList::<2>::new();
     let Some(desc) = slots.cache.get(key) else { return Delivered::Stale };
     let delivered = desc.ready(Event { key, modes: Modes::BOTH, flags }, &mut list);
-    hand_up(list, &slots.waiters);
+    hand_up(list, slots.cache.waiters());
     delivered
 }
 
 /// One poll of a reader, again while an earlier winner is finishing.
-fn park<const LEN: usize>(slots: &Slots<LEN>, key: PollKey, waker: &Waker) -> Wait {
+fn park(own: &Own, waker: &Waker) -> Wait {
     loop {
-        match slots.own(key).wait(Mode::Read, waker, &slots.waiters).0 {
+        match own.wait(Mode::Read, waker).0 {
             Wait::Again => thread::yield_now(),
             wait => return wait,
         }
@@ -57,45 +60,77 @@ fn park<const LEN: usize>(slots: &Slots<LEN>, key: PollKey, waker: &Waker) -> Wa
 }
 
 /// Frees the slot and allocates it again for a task that parks in it at once.
-fn reuse(slots: &Slots<1>, waker: &Waker) -> PollKey {
-    slots.free(FIRST);
-    let key = slots.alloc().expect("model: the slot was just freed");
-    assert!(key == PollKey { slot: 0, fdseq: 1 }, "model: {key:?} after a free");
-    let wait = park(slots, key, waker);
+fn reuse(slots: &Slots<1>, own: Own, waker: &Waker) -> Own {
+    slots.free(own);
+    let own = slots.alloc().expect("model: the slot was just freed");
+    assert!(own.key() == PollKey { slot: 0, fdseq: 1 }, "model: {:?} after a free", own.key());
+    let wait = park(&own, waker);
     assert!(wait == Wait::Parked, "model: {wait:?}: an old event reached the new owner");
-    key
+    own
 }
 
-/// The new owner sleeps as he lay down, until somebody frees his slot.
-fn undisturbed(slots: &Slots<1>, key: PollKey, task: &Counted) {
-    let desc = slots.own(key);
+/// The new owner sleeps as it lay down, until its slot is freed.
+fn undisturbed(slots: &Slots<1>, own: Own, task: &Counted) {
+    let desc = own.desc();
     let info = desc.info();
     assert!(!info.event_err() && !info.peer_closed(), "model: {info:?}: an old event reached the new owner");
+    assert!(!info.closing(), "model: an old close reached the new owner");
     assert!(desc.is_parked(Mode::Read) && task.wakes() == 0, "model: an old event woke the new owner");
-    assert!(slots.waiters.get() == 1, "model: the new owner is not counted");
-    assert!(slots.free(key) == 1 && task.wakes() == 1, "model: the new owner's waker was not his");
-    assert!(slots.waiters.get() == 0, "model: waiters are counted, and nobody waits");
+    assert!(slots.cache.waiters().get() == 1, "model: the new owner is not counted");
+    assert!(slots.free(own) == 1 && task.wakes() == 1, "model: the new owner's waker was not its own");
+    assert!(slots.cache.waiters().get() == 0, "model: waiters are counted, and nobody waits");
 }
 
-/// An event of the old generation, while the slot is freed and goes to a new owner. With an old owner who is parked,
-/// the event may be his, and its winner may stall between its compare-exchange and its take.
+/// An event of the old generation, while the slot is freed and goes to a new owner. With an old owner that is parked,
+/// the event may be its own, and its winner may stall between its compare-exchange and its take.
 fn stale_event(parked: bool) {
-    let (slots, old) = owned(parked);
+    let (slots, own, old) = owned(parked);
     let (new, new_waker) = Counted::waker();
-    let (key, _) = race(&slots, |slots| reuse(slots, &new_waker), |slots| deliver(slots, FIRST));
+    let (own, _) = race(&slots, |slots| reuse(slots, own, &new_waker), |slots| deliver(slots, FIRST));
     woken_once(&old, parked);
-    undisturbed(&slots, key, &new);
+    undisturbed(&slots, own, &new);
 }
 
-/// One slot and its first owner, who is parked or not.
-fn owned(parked: bool) -> (Arc<Slots<1>>, Arc<Counted>) {
+/// A close by a thread that knows the key, while the owner frees the slot and another takes it: each task that was parked
+/// is woken once, by one of the two, and the new owner's never.
+fn close_by_key(parked: bool) {
+    let (slots, own, old) = owned(parked);
+    let (new, new_waker) = Counted::waker();
+    let close = |slots: &Slots<1>| {
+        if let Some(desc) = slots.cache.get(FIRST) {
+            hand_up(desc.evict(FIRST.fdseq), slots.cache.waiters());
+        }
+    };
+    let (own, ()) = race(&slots, |slots| reuse(slots, own, &new_waker), close);
+    woken_once(&old, parked);
+    undisturbed(&slots, own, &new);
+}
+
+/// A timer that was left in the wheel fires while the slot goes to a new owner: nothing of the new one is due.
+fn late_timer() {
+    let (slots, own, old) = owned(true);
+    let (new, new_waker) = Counted::waker();
+    assert!(own.set_deadline(Modes::READ, When::At(5)).is_ok(), "model: the descriptor is open");
+    let fire = |slots: &Slots<1>| {
+        let desc = slots.cache.iter().next().expect("model: a block was donated").1;
+        hand_up(desc.expire(5).0, slots.cache.waiters());
+    };
+    let (own, ()) = race(&slots, |slots| reuse(slots, own, &new_waker), fire);
+    woken_once(&old, true);
+    assert!(own.desc().deadline(Mode::Read) == When::Never, "model: an old deadline reached the new owner");
+    undisturbed(&slots, own, &new);
+}
+
+/// One slot and its first owner, which is parked or not.
+fn owned(parked: bool) -> (Arc<Slots<1>>, Own, Arc<Counted>) {
     let slots = one_slot();
-    assert!(slots.alloc() == Some(FIRST), "model: a fresh block begins at generation 0");
+    let own = slots.alloc().expect("model: a block was donated");
+    assert!(own.key() == FIRST, "model: a fresh block begins at generation 0");
     let (task, waker) = Counted::waker();
     if parked {
-        assert!(park(&slots, FIRST, &waker) == Wait::Parked, "model: nothing forbids to park");
+        assert!(park(&own, &waker) == Wait::Parked, "model: nothing forbids to park");
     }
-    (slots, task)
+    (slots, own, task)
 }
 
 /// The event or the free has woken the first owner, if he was parked, and his waker is gone.
@@ -106,50 +141,51 @@ fn woken_once(old: &Arc<Counted>, parked: bool) {
 
 /// Two pollers, each with an event that it copied out before the slot was freed.
 fn two_stale_events(parked: bool) {
-    let (slots, old) = owned(parked);
+    let (slots, own, old) = owned(parked);
     let (new, new_waker) = Counted::waker();
     let stale = |slots: &Slots<1>| deliver(slots, FIRST);
-    let (key, ..) = race3(&slots, |slots| reuse(slots, &new_waker), stale, stale);
+    let (own, ..) = race3(&slots, |slots| reuse(slots, own, &new_waker), stale, stale);
     woken_once(&old, parked);
-    undisturbed(&slots, key, &new);
+    undisturbed(&slots, own, &new);
 }
 
 /// Two bits: each generation refuses the three others, and a wrap is a return.
 fn other_generations() {
     let slots = one_slot();
     for fdseq in [0, 1, 2, 3, 0] {
-        let key = slots.alloc().expect("model: the slot is free");
-        assert!(key.fdseq == fdseq, "model: generation {} after {fdseq} frees", key.fdseq);
-        let desc = slots.own(key);
+        let own = slots.alloc().expect("model: the slot is free");
+        let found = own.key().fdseq;
+        assert!(found == fdseq, "model: generation {found} after {fdseq} frees");
         for other in (0..4).filter(|other| *other != fdseq) {
             let stale = Event {
                 key: PollKey { slot: 0, fdseq: other },
                 modes: Modes::BOTH,
                 flags: EventFlags::default(),
             };
-            let delivered = desc.ready(stale, &mut GList::<2>::new());
+            let delivered = own.desc().ready(stale, &mut GList::<2>::new());
             assert!(delivered == Delivered::Stale, "model: generation {other} at {fdseq}: {delivered:?}");
             assert!(slots.cache.get(stale.key).is_none(), "model: generation {other} at {fdseq} was found");
+            assert!(own.desc().evict(other).is_empty(), "model: generation {other} at {fdseq} was closed");
         }
-        let waited = desc.wait(Mode::Read, Waker::noop(), &slots.waiters).0;
+        let waited = own.wait(Mode::Read, Waker::noop()).0;
         assert!(waited == Wait::Parked, "model: {waited:?}: an old event left a trace");
-        live(&slots, key);
-        slots.free(key);
+        live(&slots, &own);
+        slots.free(own);
     }
 }
 
 /// This generation's own event reaches both directions; its deadline is left behind for the next to stumble over.
-fn live(slots: &Slots<1>, key: PollKey) {
-    let (desc, mut list) = (slots.own(key), GList::<2>::new());
-    let delivered = desc.ready(event(key, Modes::BOTH), &mut list);
+fn live(slots: &Slots<1>, own: &Own) {
+    let mut list = GList::<2>::new();
+    let delivered = own.desc().ready(event(own.key(), Modes::BOTH), &mut list);
     assert!(delivered == Delivered::Woken(1), "model: {delivered:?} of the reader's own event");
-    hand_up(list, &slots.waiters);
+    hand_up(list, slots.cache.waiters());
     for mode in [Mode::Read, Mode::Write] {
-        let waited = desc.wait(mode, Waker::noop(), &slots.waiters).0;
+        let waited = own.wait(mode, Waker::noop()).0;
         assert!(waited == Wait::Ready, "model: {waited:?} after an event of this generation");
     }
-    let set = desc.set_deadline(Modes::BOTH, When::Expired, &mut GList::<2>::new());
-    assert!(set == Ok((0, None)), "model: {set:?}, and nobody waits");
+    let set = own.set_deadline(Modes::BOTH, When::Expired);
+    assert!(set.is_ok_and(|(list, arm)| list.is_empty() && arm.is_none()), "model: nobody waits");
 }
 
 /// What makes the count in the head necessary: one pops while another pops two and pushes the first back.
@@ -160,8 +196,8 @@ fn alloc_against_free() {
     race(&slots, two, |slots| {
         let first = slots.alloc();
         let _kept = slots.alloc();
-        if let Some(key) = first {
-            slots.free(key);
+        if let Some(own) = first {
+            slots.free(own);
         }
     });
 }
@@ -169,8 +205,8 @@ fn alloc_against_free() {
 /// Each owner has its slot's plain memory to itself, and sees it as the last owner left it.
 fn three_owners() {
     fn own(slots: &Slots<2>) {
-        if let Some(key) = slots.alloc() {
-            slots.free(key);
+        if let Some(own) = slots.alloc() {
+            slots.free(own);
         }
     }
     let slots = Slots::<2>::new();

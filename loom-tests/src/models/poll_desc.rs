@@ -240,7 +240,7 @@ fn dropped_read_against_event() {
     let (task, waker) = Counted::waker();
     let reads = |rig: &Rig| {
         let first = rig.poll(Mode::Read, &waker);
-        rig.desc.retract(Mode::Read, &rig.waiters);
+        rig.retract(Mode::Read);
         if first == Wait::Ready { Ok(()) } else { block_on(rig.parked(Mode::Read)) }
     };
     let (waited, ()) = race(&rig, reads, Rig::arrive);
@@ -256,7 +256,7 @@ fn dropped_read_against_close() {
     let reads = |rig: &Rig| {
         let first = rig.poll(Mode::Read, &waker);
         assert!(first != Wait::Ready, "model: no event came");
-        rig.desc.retract(Mode::Read, &rig.waiters);
+        rig.retract(Mode::Read);
         block_on(rig.parked(Mode::Read))
     };
     let (waited, ()) = race(&rig, reads, Rig::evict);

@@ -45,7 +45,7 @@ fn payload_through_closing() {
     };
     race(&Rig::new(), look, |rig| {
         rig.payload.set(1);
-        assert!(rig.info.publish_closing(), "model: nobody else closes");
+        assert!(rig.info.publish_closing(0), "model: nobody else closes");
     });
 }
 
@@ -64,7 +64,7 @@ fn payload_through_peer_closed() {
 fn closing_against_event() {
     let rig = Rig::new();
     let events = |rig: &Rig| rig.info.set_event(0, error()) && rig.info.set_event(0, hup());
-    let (events, first) = race(&rig, events, |rig| rig.info.publish_closing());
+    let (events, first) = race(&rig, events, |rig| rig.info.publish_closing(0));
     assert!(events && first, "model: the events are of this generation, and nobody else closes");
     let info = rig.info.get();
     assert!(info.closing() && info.peer_closed() && !info.event_err(), "model: {info:?} after both");

@@ -53,9 +53,7 @@ impl Rig {
                 Arm::Double => panic!("model: two tasks between arm and its end"),
                 Arm::Armed(armed) => {
                     let (end, displaced) = armed.commit(waker);
-                    if let Some(displaced) = displaced {
-                        displaced.wake();
-                    }
+                    displaced.wake();
                     return Some(end);
                 }
             }
@@ -77,7 +75,7 @@ impl Rig {
 
     /// Ends a model: the slot is empty and nobody is counted.
     fn give_up(&self) {
-        self.sema.retract(&self.waiters);
+        drop(self.sema.retract(&self.waiters));
         let left = self.waiters.get();
         assert!(left == 0, "model: {left} waiters are counted, and nobody waits");
         assert!(!self.sema.is_parked(), "model: the task has given up and is parked");
@@ -110,7 +108,7 @@ fn payload_through_arm() {
     payload(|rig| match rig.sema.arm(&rig.waiters) {
         Arm::Ready => true,
         Arm::Armed(armed) => {
-            armed.abort();
+            armed.abort().wake();
             false
         }
         Arm::Busy | Arm::Double => panic!("model: nobody else arms"),
@@ -196,7 +194,7 @@ fn retract(ready: bool) {
     let (task, waker) = Counted::waker();
     assert!(rig.park(&waker) == Some(Commit::Parked), "model: nothing forbids to park");
     drop(waker);
-    let ((), woken) = race(&rig, |rig| rig.sema.retract(&rig.waiters), move |rig| rig.unblock(ready));
+    let ((), woken) = race(&rig, |rig| drop(rig.sema.retract(&rig.waiters)), move |rig| rig.unblock(ready));
     assert!(task.wakes() == usize::from(woken), "model: a waker that nobody handed up was woken");
     assert!(rig.sema.take() == ready, "model: the next waiter finds the event, and no other");
     rig.give_up();
@@ -210,7 +208,7 @@ fn retract_and_park(ready: bool) {
     assert!(rig.park(&first_waker) == Some(Commit::Parked), "model: nothing forbids to park");
     drop(first_waker);
     let change = |rig: &Rig| {
-        rig.sema.retract(&rig.waiters);
+        drop(rig.sema.retract(&rig.waiters));
         rig.park(&second_waker)
     };
     let (end, _) = race(&rig, change, move |rig| rig.unblock(ready));
@@ -230,7 +228,7 @@ fn abort_against_event() {
     let rig = Rig::new();
     let abort = |rig: &Rig| match rig.sema.arm(&rig.waiters) {
         Arm::Armed(armed) => {
-            armed.abort();
+            armed.abort().wake();
             false
         }
         found => matches!(found, Arm::Ready),

@@ -1,0 +1,347 @@
+//! What callers must not do and may try: two tasks in one direction, wakers whose code comes back or panics, counts that do
+//! not add up, keys of others. Safe code gets a refusal, never a waker that is dropped twice or lost.
+//!
+//! Under Miri (`cargo xtask miri`) each of these is a check of every access besides.
+
+mod kit;
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier, Mutex};
+use std::task::{RawWaker, RawWakerVTable, Wake, Waker};
+use std::thread;
+
+use kit::{Slots, Task};
+use netpoll_core::deadline::When;
+use netpoll_core::glist::GList;
+use netpoll_core::poll_desc::{PollErr, Wait};
+use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
+use netpoll_core::sema::{Arm, Armed, Commit, Sema, Unblock};
+use netpoll_core::waiters::Waiters;
+
+type S = Sema<24>;
+
+/// Rounds of a race: enough to hit it in a second, few under Miri.
+const ROUNDS: usize = if cfg!(miri) { 20 } else { 20_000 };
+
+fn arm<'a>(sema: &'a S, waiters: &'a Waiters) -> Armed<'a, 24> {
+    match sema.arm(waiters) {
+        Arm::Armed(armed) => armed,
+        other => panic!("the right to park was not to be had: {other:?}"),
+    }
+}
+
+fn park(sema: &S, waiters: &Waiters, waker: &Waker) {
+    let (end, displaced) = arm(sema, waiters).commit(waker);
+    assert_eq!(end, Commit::Parked);
+    displaced.wake();
+}
+
+#[test]
+fn an_event_between_arm_and_commit_lets_no_second_task_at_the_slot() {
+    let (sema, waiters) = (S::new(), Waiters::new());
+    let ((first, one), (second, two)) = (Task::new(), Task::new());
+    park(&sema, &waiters, &one);
+    let armed = arm(&sema, &waiters);
+    assert!(matches!(sema.unblock(0, true), Unblock::Nobody));
+    assert!(sema.take(), "another task may consume the readiness");
+    assert!(matches!(sema.arm(&waiters), Arm::Busy), "but not arm before the first has ended");
+    assert!(matches!(sema.unblock(0, false), Unblock::Nobody));
+    assert!(matches!(sema.arm(&waiters), Arm::Busy));
+    let (end, displaced) = armed.commit(&two);
+    assert_eq!(end, Commit::Unblocked);
+    displaced.wake();
+    assert_eq!((first.wakes(), first.wakers(), second.wakers(), waiters.get()), (1, 1, 1, 0));
+    park(&sema, &waiters, &two);
+}
+
+/// The rule of one task per direction is broken by two threads, with events and closes in between.
+#[test]
+fn two_tasks_that_park_at_once_neither_share_nor_lose_a_waker() {
+    let (sema, waiters) = (S::new(), Waiters::new());
+    let tasks: Vec<_> = (0..2).map(|_| Task::new()).collect();
+    let barrier = Barrier::new(3);
+    thread::scope(|scope| {
+        for (_, waker) in &tasks {
+            scope.spawn(|| {
+                barrier.wait();
+                for round in 0..ROUNDS {
+                    match sema.arm(&waiters) {
+                        Arm::Armed(armed) if round % 3 == 0 => armed.abort().wake(),
+                        Arm::Armed(armed) => armed.commit(waker).1.wake(),
+                        Arm::Ready | Arm::Busy | Arm::Double => {}
+                    }
+                    if round % 5 == 0 {
+                        drop(sema.retract(&waiters));
+                    }
+                }
+            });
+        }
+        barrier.wait();
+        for round in 0..ROUNDS {
+            if let Unblock::Woke(waker) = sema.unblock(0, round % 2 == 0) {
+                waker.wake();
+                waiters.sub(1);
+            }
+        }
+    });
+    drop(sema.retract(&waiters));
+    for (task, _) in &tasks {
+        assert_eq!(task.wakers(), 1, "each clone that was put into the slot has come out once");
+    }
+    assert_eq!(waiters.get(), 0);
+}
+
+/// Nothing but the word itself orders the two; Miri looks whether it does.
+#[test]
+fn tasks_that_park_strictly_in_turn_are_ordered_by_the_word() {
+    let (sema, waiters, turn) = (S::new(), Waiters::new(), AtomicUsize::new(0));
+    thread::scope(|scope| {
+        for me in 0..2 {
+            let (sema, waiters, turn) = (&sema, &waiters, &turn);
+            scope.spawn(move || {
+                let (_, waker) = Task::new();
+                for round in 0..ROUNDS.min(200) {
+                    while turn.load(Ordering::Relaxed) % 2 != me {
+                        thread::yield_now();
+                    }
+                    match sema.arm(waiters) {
+                        Arm::Armed(armed) if round % 2 == 0 => armed.commit(&waker).1.wake(),
+                        Arm::Armed(armed) => armed.abort().wake(),
+                        Arm::Ready | Arm::Busy | Arm::Double => {}
+                    }
+                    turn.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+    });
+    drop(sema.retract(&waiters));
+}
+
+thread_local! {
+    /// What the clone, and the drop, of a hooked waker does.
+    static HOOKS: Cell<[Option<fn(&Hooked)>; 2]> = const { Cell::new([None; 2]) };
+}
+
+/// A semaphore that the code of its own waker knows.
+struct Hooked {
+    sema: S,
+    waiters: Waiters,
+    clones: AtomicUsize,
+    wakes: AtomicUsize,
+}
+
+impl Hooked {
+    fn new() -> Arc<Self> {
+        let (sema, waiters) = (S::new(), Waiters::new());
+        Arc::new(Self { sema, waiters, clones: AtomicUsize::new(0), wakes: AtomicUsize::new(0) })
+    }
+
+    fn waker(self: &Arc<Self>) -> Waker {
+        self.clones.fetch_add(1, Ordering::Relaxed);
+        let raw = RawWaker::new(Arc::into_raw(self.clone()).cast(), &TABLE);
+        // SAFETY: the table's functions take the pointer for the reference that `Arc::into_raw` made.
+        unsafe { Waker::from_raw(raw) }
+    }
+
+    fn wakers(&self) -> usize {
+        self.clones.load(Ordering::Relaxed)
+    }
+}
+
+static TABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
+
+fn hook(which: usize, hooked: &Hooked) {
+    // Once: what a hook does may clone and drop again.
+    let mut hooks = HOOKS.get();
+    if let Some(hook) = hooks[which].take() {
+        HOOKS.set(hooks);
+        hook(hooked);
+    }
+}
+
+unsafe fn clone(data: *const ()) -> RawWaker {
+    // SAFETY: a waker of this table holds a reference of the Arc, and this one is alive.
+    let hooked = unsafe { std::mem::ManuallyDrop::new(Arc::from_raw(data.cast::<Hooked>())) };
+    hook(0, &hooked);
+    hooked.clones.fetch_add(1, Ordering::Relaxed);
+    RawWaker::new(Arc::into_raw((*hooked).clone()).cast(), &TABLE)
+}
+
+unsafe fn wake(data: *const ()) {
+    // SAFETY: as in `clone`; the waker is consumed.
+    let hooked = unsafe { Arc::from_raw(data.cast::<Hooked>()) };
+    hooked.wakes.fetch_add(1, Ordering::Relaxed);
+    hooked.clones.fetch_sub(1, Ordering::Relaxed);
+}
+
+unsafe fn wake_by_ref(data: *const ()) {
+    // SAFETY: as in `clone`.
+    let hooked = unsafe { std::mem::ManuallyDrop::new(Arc::from_raw(data.cast::<Hooked>())) };
+    hooked.wakes.fetch_add(1, Ordering::Relaxed);
+}
+
+unsafe fn drop_waker(data: *const ()) {
+    // SAFETY: as in `clone`; the waker is consumed.
+    let hooked = unsafe { Arc::from_raw(data.cast::<Hooked>()) };
+    hooked.clones.fetch_sub(1, Ordering::Relaxed);
+    hook(1, &hooked);
+}
+
+#[test]
+fn a_waker_whose_clone_comes_back_to_the_semaphore_is_refused() {
+    fn come_back(hooked: &Hooked) {
+        assert!(matches!(hooked.sema.arm(&hooked.waiters), Arm::Double), "the parking is being made");
+        assert!(hooked.sema.retract(&hooked.waiters).is_none() && !hooked.sema.take());
+        assert!(matches!(hooked.sema.unblock(0, true), Unblock::Nobody));
+        assert!(matches!(hooked.sema.arm(&hooked.waiters), Arm::Ready));
+        assert!(matches!(hooked.sema.arm(&hooked.waiters), Arm::Busy), "the slot is the parker's still");
+        assert!(matches!(hooked.sema.unblock(0, true), Unblock::Nobody));
+    }
+    let hooked = Hooked::new();
+    let waker = hooked.waker();
+    HOOKS.set([Some(come_back), None]);
+    let (end, displaced) = arm(&hooked.sema, &hooked.waiters).commit(&waker);
+    assert_eq!(end, Commit::Ready, "the event of the clone is consumed");
+    assert!(displaced.is_none());
+    assert_eq!((hooked.wakers(), hooked.waiters.get()), (1, 0));
+}
+
+#[test]
+fn a_waker_whose_drop_comes_back_finds_the_slot_empty_and_free() {
+    fn come_back(hooked: &Hooked) {
+        arm(&hooked.sema, &hooked.waiters).abort().wake();
+    }
+    let hooked = Hooked::new();
+    let waker = hooked.waker();
+    let armed = arm(&hooked.sema, &hooked.waiters);
+    assert!(matches!(hooked.sema.unblock(0, false), Unblock::Nobody));
+    HOOKS.set([None, Some(come_back)]);
+    assert_eq!(armed.commit(&waker).0, Commit::Unblocked);
+    assert_eq!((hooked.wakers(), hooked.waiters.get()), (1, 0));
+}
+
+#[test]
+fn a_waker_whose_clone_panics_ends_the_parking_and_wakes_the_task_it_displaced() {
+    let hooked = Hooked::new();
+    let (task, parked) = Task::new();
+    park(&hooked.sema, &hooked.waiters, &parked);
+    let (waker, armed) = (hooked.waker(), arm(&hooked.sema, &hooked.waiters));
+    HOOKS.set([Some(|_| panic!("a clone that panics")), None]);
+    assert!(catch_unwind(AssertUnwindSafe(|| armed.commit(&waker))).is_err());
+    assert_eq!((task.wakes(), task.wakers(), hooked.waiters.get()), (1, 1, 0));
+    park(&hooked.sema, &hooked.waiters, &parked);
+}
+
+#[test]
+fn a_waker_whose_drop_panics_loses_nobody() {
+    let hooked = Hooked::new();
+    let (task, parked) = Task::new();
+    park(&hooked.sema, &hooked.waiters, &parked);
+    let (waker, armed) = (hooked.waker(), arm(&hooked.sema, &hooked.waiters));
+    assert!(matches!(hooked.sema.unblock(0, true), Unblock::Nobody));
+    HOOKS.set([None, Some(|_| panic!("a drop that panics"))]);
+    assert!(catch_unwind(AssertUnwindSafe(|| armed.commit(&waker))).is_err());
+    assert_eq!((task.wakes(), hooked.waiters.get()), (1, 0));
+    park(&hooked.sema, &hooked.waiters, &parked);
+}
+
+#[test]
+fn a_leaked_right_to_park_keeps_others_out_and_breaks_nothing() {
+    let (sema, waiters) = (S::new(), Waiters::new());
+    let (task, waker) = Task::new();
+    park(&sema, &waiters, &waker);
+    std::mem::forget(arm(&sema, &waiters));
+    assert!(matches!(sema.arm(&waiters), Arm::Double));
+    assert!(matches!(sema.unblock(0, true), Unblock::Nobody) && sema.take());
+    assert!(matches!(sema.arm(&waiters), Arm::Busy));
+    drop(sema);
+    assert_eq!(task.wakers(), 1, "the waker goes with the semaphore");
+}
+
+#[test]
+fn a_count_that_is_lowered_too_often_stays_0() {
+    let waiters = Waiters::new();
+    waiters.sub(1);
+    waiters.sub(usize::MAX);
+    assert_eq!(waiters.get(), 0);
+}
+
+/// A waker that counts its clones by the Arc's own count, on every thread.
+struct Silent;
+
+impl Wake for Silent {
+    fn wake(self: Arc<Self>) {}
+}
+
+/// What a thread does to the slots of others and its own; a small generator makes each thread's choices its own.
+fn storm(slots: &Slots<4, 24>, held: &Mutex<Vec<PollKey>>, mut seed: usize, task: &Arc<Silent>) {
+    let mut own = Vec::new();
+    for _ in 0..ROUNDS {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let (choice, mode) = ((seed >> 33) % 10, if seed & 1 << 40 == 0 { Mode::Read } else { Mode::Write });
+        let waker = Waker::from(task.clone());
+        let key = PollKey { slot: (seed >> 20) as u32 % 5, fdseq: (seed >> 24) as u32 % 8 };
+        if choice < 2 {
+            if let Some(registration) = slots.cache.alloc() {
+                let mut held = held.lock().expect("no thread panics here");
+                assert!(held.iter().all(|key| key.slot != registration.key().slot), "a slot with two owners");
+                held.push(registration.key());
+                own.push(registration);
+            }
+        } else if choice < 5 {
+            // A key as a poller, a timer or another closer has it: of any generation, or of none.
+            let Some(desc) = slots.cache.get(key) else { continue };
+            let event = Event { key, modes: Modes::from(mode), flags: EventFlags::default() };
+            let mut list = GList::<2>::new();
+            let _any = desc.ready(event, &mut list);
+            slots.cache.waiters().sub(list.wake());
+            if choice == 3 {
+                slots.cache.waiters().sub(desc.evict(key.fdseq).wake());
+            }
+            slots.cache.waiters().sub(desc.expire(seed >> 50).0.wake());
+        } else if let Some(registration) = own.last() {
+            match choice {
+                5 => registration.wait(mode, &waker).1.wake(),
+                6 => drop(registration.retract(mode)),
+                7 => match registration.set_deadline(Modes::from(mode), When::At(seed >> 50)) {
+                    Ok((list, arm)) => {
+                        slots.cache.waiters().sub(list.wake());
+                        arm.map(|at| registration.arm_timer(at));
+                    }
+                    Err(why) => assert_eq!(why, PollErr::Closing),
+                },
+                _ => {
+                    let registration = own.pop().expect("it was there");
+                    let key = registration.key();
+                    let mut held = held.lock().expect("no thread panics here");
+                    held.retain(|held| *held != key);
+                    slots.cache.waiters().sub(registration.free().wake());
+                }
+            }
+        }
+    }
+    let mut held = held.lock().expect("no thread panics here");
+    held.retain(|held| own.iter().all(|registration| registration.key() != *held));
+    drop(own);
+}
+
+#[test]
+fn threads_that_call_anything_in_any_order_give_no_slot_to_two_owners_and_lose_no_waker() {
+    let (slots, held) = (Slots::<4, 24>::new(), Mutex::new(Vec::new()));
+    let task = Arc::new(Silent);
+    thread::scope(|scope| {
+        for seed in 1..4 {
+            let (slots, held, task) = (&slots, &held, &task);
+            scope.spawn(move || storm(slots, held, seed, task));
+        }
+    });
+    assert_eq!((Arc::strong_count(&task), slots.cache.waiters().get()), (1, 0));
+    let all: Vec<_> = std::iter::from_fn(|| slots.cache.alloc()).collect();
+    assert_eq!(all.len(), 4, "no slot was lost, none is on the free list twice");
+    let (_, waker) = Task::new();
+    for registration in &all {
+        assert_eq!(registration.wait(Mode::Read, &waker).0, Wait::Parked);
+    }
+}
