@@ -364,10 +364,7 @@ impl<const BITS: u32> Armed<'_, BITS> {
     /// The caller has looked at info and the deadline *after* arming, with a fence in between (INV-3).
     #[inline]
     pub fn commit(mut self, waker: &Waker) -> (Commit, Displaced) {
-        let displaced = self.fill_slot(waker);
-        if !mem::replace(&mut self.counted, true) {
-            self.waiters.add();
-        }
+        let displaced = if self.taken_over { self.replace_waker(waker) } else { self.put_waker(waker) };
         let parked = self.word & !BUSY | PARKED;
         // Release: the waker is in the slot before another thread can take it.
         let committed =
@@ -388,15 +385,24 @@ impl<const BITS: u32> Armed<'_, BITS> {
         Displaced(this.end(WAIT).1)
     }
 
-    /// Leaves `waker` in the slot unless one that wakes the same task is there; returns the waker that it displaced.
-    #[inline]
-    fn fill_slot(&self, waker: &Waker) -> Displaced {
+    /// Leaves `waker` in the slot, which is empty, and counts the wait.
+    #[inline(always)]
+    fn put_waker(&mut self, waker: &Waker) -> Displaced {
+        // Foreign code: no reference into the slot is held. If it panics the drop of `self` gives the right to park back.
+        let waker = waker.clone();
+        // SAFETY: BUSY is ours (INV-4). The slot is empty, as no parking was taken over, so nothing is dropped by writing.
+        self.sema.slot.with_mut(|slot| unsafe { slot.write(Some(waker)) });
+        self.waiters.add();
+        self.counted = true;
+        Displaced::NONE
+    }
+
+    /// Leaves `waker` in the slot unless one that wakes the same task is there; returns the task that it displaced.
+    fn replace_waker(&self, waker: &Waker) -> Displaced {
         // SAFETY: BUSY is ours (INV-4). `will_wake` compares two words and runs no code of a caller.
-        let same = self
-            .sema
-            .slot
-            .with_mut(|slot| unsafe { &*slot }.as_ref().is_some_and(|old| old.will_wake(waker)));
-        if same {
+        let keeps =
+            |slot: *mut Option<Waker>| unsafe { &*slot }.as_ref().is_some_and(|old| old.will_wake(waker));
+        if self.sema.slot.with_mut(keeps) {
             return Displaced::NONE;
         }
         // Foreign code: no reference into the slot is held. If it panics the drop of `self` ends the parking.

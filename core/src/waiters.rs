@@ -40,7 +40,9 @@ impl Waiters {
     /// The tasks that are parked or about to be, never fewer than those that are.
     #[inline]
     pub fn get(&self) -> usize {
-        self.count.load(Ordering::Acquire) // pair: waiters::sub
+        let count = self.count.load(Ordering::Acquire); // pair: waiters::sub
+        // Negative for the moment in which a count that was lowered too often is repaired.
+        if (count as isize) < 0 { 0 } else { count }
     }
 
     /// One task is about to park.
@@ -50,24 +52,26 @@ impl Waiters {
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Lowers the count by `n` tasks that have been made runnable, or have given up parking. It never falls below 0,
-    /// whatever a caller says.
+    /// Lowers the count by `n` tasks that have been made runnable, or have given up parking. A caller that lowers it too often
+    /// finds it at 0.
     #[inline]
     pub fn sub(&self, n: usize) {
-        if n == 0 {
-            return;
-        }
-        // alone: a first guess; the compare-exchange decides
-        let mut old = self.count.load(Ordering::Relaxed);
-        loop {
-            let new = old.saturating_sub(n);
+        let n = n.min(isize::MAX as usize);
+        if n > 0 {
             // Release: a thread that sees the lower count sees the tasks in the run queue.
-            match self.count.compare_exchange(old, new, Ordering::Release, Ordering::Relaxed) // pair: waiters::get
-            {
-                Ok(_) => return,
-                Err(found) => old = found,
+            let old = self.count.fetch_sub(n, Ordering::Release); // pair: waiters::get
+            if (old.wrapping_sub(n) as isize) < 0 {
+                self.repair(old, n);
             }
         }
+    }
+
+    /// Gives back what was taken from a count that was not there.
+    #[cold]
+    fn repair(&self, old: usize, n: usize) {
+        let there = if (old as isize) < 0 { 0 } else { old };
+        // alone: the count is wrong already, by a mistake of the caller
+        self.count.fetch_add(n - there, Ordering::Relaxed);
     }
 }
 
