@@ -1,4 +1,9 @@
-//! Numbers for metrics: they synchronise with nothing and decide nothing.
+//! Numbers that order no memory: a reader may see an old value.
+//!
+//! Most are metrics. Some decide something, and each of those is right with any earlier value, or is ordered by another word:
+//! the index of a descriptor's slot (`poll_desc`: written before the slot can be handed out), and in `netpoll-rt` the time of
+//! the last poll, the current slack of timers, the tick of the worker's report and the number of a descriptor, each of which
+//! says so where it is read.
 
 use crate::sync::{AtomicUsize, Ordering};
 
@@ -26,7 +31,8 @@ impl Counter {
         self.add(1);
     }
 
-    /// Counts one more, where no other thread counts at the same time: without the cost of a read-modify-write.
+    /// Counts one more, where no other thread counts at the same time: without the cost of a read-modify-write. Counts that
+    /// are made by two threads at once may be lost.
     #[inline]
     pub fn inc_alone(&self) {
         // alone: a metric

@@ -28,17 +28,44 @@
 //! 3. **An event that is late** meets another generation in the very word that it would change, [`poll_key`].
 //! 4. **A task that changes its mind** (a future is dropped) takes its waker back and leaves a readiness for the next,
 //!    [`sema::Sema::retract`].
+//! 5. **A waker that comes out of a slot goes up, or is the task's own.** A parking that is taken over stands for a task that
+//!    is asleep; however the call of the second task ends, it hands the first one's waker up ([`sema::Displaced`]).
+//!
+//! # What safe code can do
+//!
+//! Nothing here reaches undefined behaviour, gives a slot two owners, corrupts the free list or drops a sleeping task's waker
+//! unasked, whatever is called in whatever order from any number of threads. A slot's owner is a
+//! [`registration::Registration`], which cannot be copied; the waker slot belongs to the thread that set BUSY; a key that is
+//! stale finds another generation in the word that it would change. What a caller can still do to itself: wake a task too
+//! early, drop wakers that were handed up, leak a registration (its slot stays in use) or an [`sema::Armed`] (its direction
+//! stays busy), lower a count that it did not raise.
+//!
+//! # Who may call what from where
+//!
+//! | call | a task | another thread | an interrupt handler |
+//! |---|---|---|---|
+//! | `PollCache::alloc`, `Registration::free`, drop | yes | yes | yes: no lock, no loop but that of a compare-exchange; a drop wakes |
+//! | `PollDesc::ready`, `evict`, `expire` by key | yes | yes | yes: they neither clone nor drop nor wake a waker |
+//! | `Registration::wait`, `park` | one task per direction (INV-2); a second is refused | - | no: it clones a waker |
+//! | `Registration::retract` | the task that parked | the one that drops its future | yes, if dropping its waker is |
+//! | `Registration::set_deadline`, `arm_timer` | yes | yes | yes; `arm_timer` and `expire` under the timer wheel's lock |
+//! | `GList::wake`, `Displaced::wake` | yes, with no lock held | yes | if waking is |
+//!
+//! A thread that is interrupted between taking a waker out and clearing BUSY keeps a task of higher priority from parking in
+//! that direction: [`poll_desc::Wait::Again`] is what it sees until the thread goes on. Under strict priorities such a task
+//! yields for a while instead of asking again at once.
 //!
 //! # Invariants
 //!
 //! Cited by number in every SAFETY comment and at the fences.
 //!
 //! - **INV-1** A block of descriptors is neither freed nor moved while a poller can name it.
-//! - **INV-2** At most one task per direction is between arm and its end (commit, abort, or the end of a parking); one
-//!   that follows another sees all that the other did. `std-rt` keeps this by the direction's lock of [`fd_mutex`].
+//! - **INV-2** At most one task per direction is between arm and its end (commit, abort, or the end of a parking). `std-rt`
+//!   keeps this by the direction's lock of [`fd_mutex`]. A caller that breaks it gets refusals; no memory depends on it.
 //! - **INV-3** The parker writes WAIT, fences, and then reads info and its deadline; the publisher writes info or the
 //!   deadline, fences, and then reads rg and wg.
-//! - **INV-4** The waker slot is touched only by the task between arm and its end, or by who set BUSY.
+//! - **INV-4** The waker slot is touched only by the thread that set BUSY, until it clears BUSY with Release; BUSY is set only
+//!   where it is not set, with Acquire.
 //! - **INV-5** An event counts only if its key's fdseq is the descriptor's, and the check is the compare-exchange itself.
 //! - **INV-6** A timer's firing counts only against the deadline that it finds in force.
 //! - **INV-7** A descriptor's number is used only under a reference of its [`fd_mutex`], and closed only by who took the
@@ -54,8 +81,8 @@
 //!
 //! # Reading order
 //!
-//! [`sema`], [`poll_desc`], [`poll_deadline`], [`poll_cache`]; then [`poll_info`], [`deadline`], [`waiters`], [`fd_mutex`],
-//! [`drained`]; the scheduler's words [`task`], [`runq`], [`idle`], [`turn`], [`inbox`] stand by themselves.
+//! [`sema`], [`registration`], [`poll_desc`], [`poll_deadline`], [`poll_cache`]; then [`poll_info`], [`deadline`], [`waiters`], [`fd_mutex`],
+//! [`drained`]; the scheduler's words [`task`], [`runq`], [`idle`], [`turn`] stand by themselves.
 //!
 //! # Concordance with Go 1.27
 //!
@@ -66,8 +93,8 @@
 //! | `netpollblock`, `netpollblockcommit` | [`sema::Sema::arm`], [`sema::Armed::commit`] |
 //! | `netpollunblock` | [`sema::Sema::unblock`] |
 //! | `netpollready` | [`poll_desc::PollDesc::ready`] |
-//! | `poll_runtime_pollReset`, `pollWait` | [`poll_desc::PollDesc::reset`], [`poll_desc::PollDesc::wait`] |
-//! | `poll_runtime_pollSetDeadline`, `netpolldeadlineimpl` | [`poll_desc::PollDesc::set_deadline`], [`poll_desc::PollDesc::expire`] |
+//! | `poll_runtime_pollReset`, `pollWait` | [`registration::Registration::reset`], [`wait`](registration::Registration::wait) |
+//! | `poll_runtime_pollSetDeadline`, `netpolldeadlineimpl` | [`registration::Registration::set_deadline`], [`poll_desc::PollDesc::expire`] |
 //! | `poll_runtime_pollUnblock` | [`poll_desc::PollDesc::evict`] |
 //! | `atomicInfo`, `publishInfo`, `setEventErr` | [`poll_info::AtomicInfo`], its `publish_closing`, `set_event` |
 //! | `rseq`, `wseq`, `pollExpiredReadDeadline` | not needed: [`deadline::Deadline`] |
@@ -92,7 +119,6 @@ pub mod drained;
 pub mod fd_mutex;
 pub mod glist;
 pub mod idle;
-pub mod inbox;
 pub mod poll_cache;
 pub mod poll_deadline;
 pub mod poll_desc;

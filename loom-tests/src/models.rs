@@ -6,7 +6,6 @@ mod deadline;
 mod extra;
 mod fd_mutex;
 mod idle;
-mod inbox;
 mod kit;
 mod poll_cache;
 mod poll_desc;
@@ -33,7 +32,6 @@ pub fn all() -> Vec<Model> {
         runq::MODELS,
         idle::MODELS,
         turn::MODELS,
-        inbox::MODELS,
         task::MODELS,
         twins::MODELS,
         extra::MODELS,

@@ -22,9 +22,10 @@ use netpoll_core::counter::Counter;
 use netpoll_core::deadline::When;
 use netpoll_core::glist::GList;
 use netpoll_core::poll_cache::{Block, PollCache};
-use netpoll_core::poll_desc::{Delivered, PollDesc, PollErr, Wait};
+use netpoll_core::poll_desc::{Delivered, PollErr, Wait};
 use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
-use netpoll_core::waiters::{BreakFlag, Waiters};
+use netpoll_core::registration::Registration;
+use netpoll_core::waiters::BreakFlag;
 
 use crate::board;
 use crate::place::{Masked, cache_of};
@@ -42,7 +43,6 @@ type Timer = Option<(usize, PollKey)>;
 #[derive(Debug)]
 pub struct Runtime {
     cache: PollCache<1, SLOTS>,
-    waiters: Waiters,
     ready_bits: [BreakFlag; TASKS],
     timers: Masked<[Timer; SLOTS]>,
     ticks: Counter,
@@ -61,7 +61,6 @@ impl Runtime {
         ticks.add(tick);
         Self {
             cache: cache_of(block),
-            waiters: Waiters::new(),
             ready_bits: core::array::from_fn(|_| BreakFlag::new()),
             timers: Masked::new([None; SLOTS]),
             ticks,
@@ -109,8 +108,11 @@ impl Runtime {
         self.timers.with(|timers| {
             for timer in timers {
                 let Some((_, key)) = timer.filter(|(at, _)| When::At(*at).is_due(now)) else { continue };
-                let next = self.cache.get(key).and_then(|desc| desc.expire(now, &mut list).1);
-                *timer = next.map(|at| (at, key));
+                let fired = self.cache.get(key).map(|desc| desc.expire(now));
+                *timer = fired.and_then(|(mut woken, next)| {
+                    list.append(&mut woken); // it has room for all that one tick can wake
+                    next.map(|at| (at, key))
+                });
             }
         });
         self.wake(list);
@@ -121,19 +123,16 @@ impl Runtime {
         self.ticks.get()
     }
 
-    /// Closes a descriptor, whoever waits on it; false if it is closed and gone already.
+    /// Closes a descriptor by its key, whoever waits on it; false if it is freed already.
     pub fn close(&self, key: PollKey) -> bool {
-        let mut list = List::new();
-        let evicted = self.cache.get(key).map(|desc| desc.evict(&mut list));
-        self.wake(list);
-        evicted.is_some()
+        let evicted = self.cache.get(key).map(|desc| desc.evict(key.fdseq));
+        evicted.map(|list| self.wake(list)).is_some()
     }
 
     /// Sets ready bits; then the tasks are runnable and no longer waiters.
-    fn wake(&self, mut list: List) {
-        let woken = list.len();
-        list.drain().for_each(Waker::wake);
-        self.waiters.sub(woken);
+    fn wake<const N: usize>(&self, list: GList<N>) {
+        let woken = list.wake();
+        self.cache.waiters().sub(woken);
     }
 }
 
@@ -141,38 +140,34 @@ impl Runtime {
 #[derive(Debug)]
 pub struct Source {
     runtime: &'static Runtime,
-    key: PollKey,
+    registration: Registration<'static>,
 }
 
 impl Source {
     /// A free descriptor, or none if all are in use.
     pub fn open(runtime: &'static Runtime) -> Option<Self> {
-        Some(Self { runtime, key: runtime.cache.alloc()? })
+        Some(Self { runtime, registration: runtime.cache.alloc()? })
     }
 
     /// What the interrupt handler says to mean this descriptor.
     pub fn key(&self) -> PollKey {
-        self.key
-    }
-
-    fn desc(&self) -> &PollDesc {
-        self.runtime.cache.get(self.key).expect("a slot keeps its generation until its Source is dropped")
+        self.registration.key()
     }
 
     /// Before looking whether there is something: forgets an older event. Fails when closed or past the deadline.
     pub fn reset(&self) -> Result<(), PollErr> {
-        self.desc().reset(Mode::Read).map(|_forgotten| ())
+        self.registration.reset(Mode::Read).map(|_forgotten| ())
     }
 
     /// Waits fail with a timeout so many ticks from now, until the next call.
     pub fn set_deadline(&self, ticks: usize) -> Result<(), PollErr> {
-        let mut list = List::new();
         let at = self.runtime.now().wrapping_add(ticks);
-        let (_, arm) = self.desc().set_deadline(Modes::READ, When::At(at), &mut list)?;
+        let (_, arm) = self.registration.set_deadline(Modes::READ, When::At(at))?;
         let Some(at) = arm else { return Ok(()) };
         self.runtime.timers.with(|timers| {
-            if self.desc().arm_timer(at) {
-                timers[self.key.slot as usize] = Some((at, self.key));
+            if self.registration.arm_timer(at) {
+                let key = self.registration.key();
+                timers[key.slot as usize] = Some((at, key));
             }
         });
         Ok(())
@@ -192,10 +187,9 @@ impl Source {
 
 impl Drop for Source {
     fn drop(&mut self) {
-        let mut list = List::new();
-        self.runtime.timers.with(|timers| timers[self.key.slot as usize] = None);
-        self.runtime.cache.free(self.key, &mut list);
-        self.runtime.wake(list);
+        // The registration's own drop frees the slot after this.
+        let slot = self.registration.key().slot as usize;
+        self.runtime.timers.with(|timers| timers[slot] = None);
     }
 }
 
@@ -209,8 +203,8 @@ impl Future for Parking<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let runtime = self.source.runtime;
-        let (wait, displaced) = self.source.desc().wait(Mode::Read, cx.waker(), &runtime.waiters);
-        displaced.into_iter().for_each(Waker::wake);
+        let (wait, displaced) = self.source.registration.wait(Mode::Read, cx.waker());
+        displaced.wake();
         match wait {
             Wait::Ready => return Poll::Ready(Ok(())),
             Wait::Failed(refused) => return Poll::Ready(Err(refused)),
@@ -227,7 +221,8 @@ impl Future for Parking<'_> {
 
 impl Drop for Parking<'_> {
     fn drop(&mut self) {
-        self.source.desc().retract(Mode::Read, &self.source.runtime.waiters);
+        // One task awaits a source, so the waker is its own.
+        drop(self.source.registration.retract(Mode::Read));
     }
 }
 

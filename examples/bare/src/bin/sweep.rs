@@ -16,9 +16,10 @@ use netpoll_core::counter::Counter;
 use netpoll_core::deadline::When;
 use netpoll_core::glist::GList;
 use netpoll_core::poll_cache::{Block, PollCache};
-use netpoll_core::poll_desc::{Delivered, PollDesc, PollErr, Wait};
+use netpoll_core::poll_desc::{Delivered, PollErr, Wait};
 use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
-use netpoll_core::waiters::{BreakFlag, Waiters};
+use netpoll_core::registration::Registration;
+use netpoll_core::waiters::BreakFlag;
 
 const HITS: usize = 100_000;
 const SLOTS: usize = 6;
@@ -37,7 +38,6 @@ type List = GList<4>;
 /// What thread mode and the interrupt share.
 struct World {
     cache: PollCache<1, SLOTS>,
-    waiters: Waiters,
     /// Set by who holds the slot: nobody may get one that is held.
     held: [BreakFlag; SLOTS],
     /// The ready bit of the thread's waker.
@@ -48,7 +48,7 @@ struct World {
     /// What the next interrupt is to do, and what it did.
     order: Masked<Order>,
     /// Two slots that the interrupt keeps from one strike to the next: one for another, one in a new generation.
-    kept: Masked<Option<[PollKey; 2]>>,
+    kept: Masked<Option<[Registration<'static>; 2]>>,
     struck: BreakFlag,
     addresses: Masked<[u32; MAP_WORDS]>,
 }
@@ -124,7 +124,6 @@ impl World {
     fn new(block: &'static mut Block<SLOTS>) -> Self {
         Self {
             cache: cache_of(block),
-            waiters: Waiters::new(),
             held: core::array::from_fn(|_| BreakFlag::new()),
             woken: BreakFlag::new(),
             hits: Counter::new(),
@@ -151,22 +150,20 @@ impl World {
     fn live(&'static self, kind: usize) {
         let (expire, retract) = (kind & 1 != 0, kind & 2 != 0);
         self.inside.set();
-        let key = self.take_slot();
-        let desc = self.cache.get(key).expect("a slot keeps its generation until it is freed");
-        assert!(desc.reset(Mode::Read).is_ok(), "a new descriptor refuses a read");
+        let registration = self.take_slot();
+        let (key, desc) = (registration.key(), registration.desc());
+        assert!(registration.reset(Mode::Read).is_ok(), "a new descriptor refuses a read");
         if expire {
-            let set = desc.set_deadline(Modes::READ, When::At(DUE), &mut List::new());
-            assert!(
-                set == Ok((0, Some(DUE))) && desc.arm_timer(DUE),
-                "a new descriptor has a deadline: {set:?}"
-            );
+            let set = registration.set_deadline(Modes::READ, When::At(DUE));
+            let armed = set.is_ok_and(|(list, arm)| list.is_empty() && arm == Some(DUE));
+            assert!(armed && registration.arm_timer(DUE), "a new descriptor has a deadline");
         }
         self.order.with(|order| *order = Order { key: Some(key), expire, done: false });
-        let parked = self.wait(desc, expire) == Wait::Parked;
+        let parked = self.wait(&registration, expire) == Wait::Parked;
         if retract {
-            desc.retract(Mode::Read, &self.waiters);
+            drop(registration.retract(Mode::Read));
         }
-        self.give_back(key);
+        self.give_back(registration);
         let late = desc.ready(event(key), &mut List::new());
         assert!(late == Delivered::Stale, "an event of a freed generation was taken: {late:?}");
         self.order.with(|order| order.key = None);
@@ -174,31 +171,32 @@ impl World {
         let woken = self.woken.clear();
         assert!(woken || !parked || retract, "lost: the waker of a freed descriptor was not handed up");
         assert!(parked || !woken, "a task that did not park was woken");
-        assert!(self.waiters.get() == 0, "{} waiters are left", self.waiters.get());
+        let waiters = self.cache.waiters().get();
+        assert!(waiters == 0, "{waiters} waiters are left");
         self.inside.clear();
     }
 
     /// Waits once, and again if the interrupt has come by then, as a task does that was woken.
-    fn wait(&'static self, desc: &PollDesc, expire: bool) -> Wait {
+    fn wait(&'static self, registration: &Registration<'static>, expire: bool) -> Wait {
         let waker = waker(&self.woken);
         let end = if expire { Wait::Failed(PollErr::Timeout) } else { Wait::Ready };
-        let (first, displaced) = desc.wait(Mode::Read, &waker, &self.waiters);
+        let (first, displaced) = registration.wait(Mode::Read, &waker);
         assert!(displaced.is_none(), "there is one task, and it had not parked before");
         let done = self.order.with(|order| order.done);
         if first != Wait::Parked {
             assert!(done && first == end, "a wait ended with {first:?}, the interrupt came: {done}");
         } else if done {
             assert!(self.woken.is_set(), "lost: the interrupt has come and the task is parked");
-            let (second, displaced) = desc.wait(Mode::Read, &waker, &self.waiters);
+            let (second, displaced) = registration.wait(Mode::Read, &waker);
             assert!(second == end && displaced.is_none(), "a woken task got {second:?}");
         }
         first
     }
 
     /// A late event, for a slot whose generation the interrupt moves on. It may strike between the event's look at the
-    /// generation and its compare-exchange; whoever has the slot then must see nothing of the event.
+    /// generation and its compare-exchange; the slot's owner by then must see nothing of the event.
     fn late_event(&'static self) {
-        let renewed = || self.kept.with(|kept| kept.map(|[_, renewed]| renewed));
+        let renewed = || self.kept.with(|kept| kept.as_ref().map(|[_, renewed]| renewed.key()));
         let (Some(old), waker) = (renewed(), waker(&self.woken)) else { return };
         let Some(desc) = self.cache.get(old) else { return };
         let delivered = desc.ready(event(old), &mut List::new());
@@ -207,9 +205,16 @@ impl World {
             return;
         }
         assert!(!desc.info().peer_closed(), "a mark of generation {} is in the next", old.fdseq);
-        let (wait, _) = desc.wait(Mode::Read, &waker, &self.waiters);
-        assert!(wait == Wait::Parked, "an event of generation {} was taken by the next: {wait:?}", old.fdseq);
-        desc.retract(Mode::Read, &self.waiters);
+        self.kept.with(|kept| {
+            let Some([_, renewed]) = kept else { return };
+            let (wait, _) = renewed.wait(Mode::Read, &waker);
+            assert!(
+                wait == Wait::Parked,
+                "an event of generation {} was taken by the next: {wait:?}",
+                old.fdseq
+            );
+            drop(renewed.retract(Mode::Read));
+        });
     }
 
     /// Sleeps until the interrupt comes, be it before the look at the ready bit, after it, or while asleep.
@@ -222,7 +227,7 @@ impl World {
     }
 
     /// What the interrupt does.
-    fn interrupt(&self) {
+    fn interrupt(&'static self) {
         self.turn_slots();
         self.deliver();
     }
@@ -230,10 +235,10 @@ impl World {
     /// Takes two slots, gives back the one that it kept and the first of the two. Then the list begins as it did before,
     /// but its second slot is in use: a pop that was interrupted must notice. The other slot that it kept goes to the
     /// next generation.
-    fn turn_slots(&self) {
+    fn turn_slots(&'static self) {
         self.kept.with(|kept| {
             let (first, second) = (self.take_slot(), self.take_slot());
-            let renewed = kept.map(|[before, renew]| {
+            let renewed = kept.take().map(|[before, renew]| {
                 self.give_back(before);
                 self.give_back(renew);
                 self.take_slot()
@@ -253,7 +258,7 @@ impl World {
         };
         let mut list = List::new();
         match self.cache.get(key) {
-            Some(desc) if expire => drop(desc.expire(NOW, &mut list)),
+            Some(desc) if expire => list.append(&mut desc.expire(NOW).0),
             Some(desc) => {
                 let delivered = desc.ready(event(key), &mut list);
                 assert!(delivered != Delivered::NoRoom, "an empty list has room");
@@ -263,34 +268,30 @@ impl World {
         self.wake(list);
     }
 
-    fn take_slot(&self) -> PollKey {
-        let key = self.cache.alloc().expect("five slots are in use at most");
-        assert!(self.held[key.slot as usize].set(), "slot {} was handed out twice", key.slot);
-        key
+    fn take_slot(&'static self) -> Registration<'static> {
+        let registration = self.cache.alloc().expect("five slots are in use at most");
+        let slot = registration.key().slot;
+        assert!(self.held[slot as usize].set(), "slot {slot} was handed out twice");
+        registration
     }
 
-    fn give_back(&self, key: PollKey) {
-        assert!(self.held[key.slot as usize].clear(), "slot {} was not handed out", key.slot);
-        let mut list = List::new();
-        self.cache.free(key, &mut list);
-        self.wake(list);
+    fn give_back(&self, registration: Registration<'static>) {
+        let slot = registration.key().slot;
+        assert!(self.held[slot as usize].clear(), "slot {slot} was not handed out");
+        self.wake(registration.free());
     }
 
-    fn wake(&self, mut list: List) {
-        let woken = list.len();
-        list.drain().for_each(core::task::Waker::wake);
-        self.waiters.sub(woken);
+    fn wake<const N: usize>(&self, list: GList<N>) {
+        let woken = list.wake();
+        self.cache.waiters().sub(woken);
     }
 
     /// No slot has got lost; the timer is off.
-    fn count_slots(&self) {
-        let mut keys: [Option<PollKey>; SLOTS] = core::array::from_fn(|_| self.cache.alloc());
-        let kept = self.kept.with(|kept| kept.map_or(0, |keys| keys.len()));
-        let free = keys.iter().flatten().count();
+    fn count_slots(&'static self) {
+        let free: [Option<Registration<'static>>; SLOTS] = core::array::from_fn(|_| self.cache.alloc());
+        let kept = self.kept.with(|kept| kept.as_ref().map_or(0, |kept| kept.len()));
+        let free = free.iter().flatten().count();
         assert!(free + kept == SLOTS, "{free} slots are free, {kept} kept by the interrupt, of {SLOTS}");
-        for key in keys.iter_mut().filter_map(Option::take) {
-            self.cache.free(key, &mut List::new());
-        }
     }
 }
 
