@@ -117,6 +117,7 @@ pub mod deadline;
 pub mod drained;
 #[cfg(target_has_atomic = "64")]
 pub mod fd_mutex;
+mod free_list;
 pub mod glist;
 pub mod idle;
 pub mod poll_cache;

@@ -3,28 +3,15 @@
 //! A block is donated from above and stays where it is until the cache is gone (INV-1), so a slot is a
 //! [`PollDesc`] for ever: whoever comes with an old key finds a descriptor, sees another generation in its words
 //! and leaves (INV-5).
-//!
-//! # The free list
-//!
-//! A stack of slot indices; the head also counts how often it was popped. Without the count:
-//!
-//! | one thread | another |
-//! |---|---|
-//! | pop: reads head = 7, and 7's link = 3 | |
-//! | | pops 7, pops 3, pushes 7 again (its link is now 5) |
-//! | compare-exchange head 7 → 3 succeeds: slot 3 is handed out twice | |
-//!
-//! With it the head says (7, pop 12) at first and (7, pop 14) at the end, and the compare-exchange fails. Index and
-//! count share one native word: half of it each. A count wraps after 2^32 pops between one thread's two steps on
-//! 64-bit, after 2^16 on 32-bit, where a thread would have to be interrupted for that long.
 
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
+use crate::free_list::{INDEX, Shared};
 use crate::poll_desc::PollDesc;
 use crate::poll_key::{FDSEQ_BITS, PollKey};
 use crate::registration::Registration;
-use crate::sync::{AtomicPtr, AtomicUsize, CachePadded, Ordering};
+use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
 use crate::waiters::Waiters;
 
 /// Descriptors in a block of 4 KiB on a 64-bit host.
@@ -76,43 +63,8 @@ pub struct PollCache<const BLOCKS: usize, const LEN: usize = BLOCK_LEN, const BI
     directory: [AtomicPtr<Block<LEN, BITS>>; BLOCKS],
 }
 
-const HALF: u32 = usize::BITS / 2;
-const INDEX: usize = usize::MAX >> HALF;
 /// The most slots of a cache.
 const MOST: usize = if INDEX <= PollKey::MAX_SLOT as usize { INDEX - 1 } else { PollKey::MAX_SLOT as usize };
-
-/// What every registration of a cache refers to: the free list's head and the count of waiters.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    /// On cache lines that nothing else is on: every task that parks writes it, on whatever worker.
-    waiters: CachePadded<Waiters>,
-    /// Index of the first free slot plus one (0: none) in the low half, the pop count in the high half.
-    head: AtomicUsize,
-}
-
-impl Shared {
-    #[inline]
-    pub(crate) fn waiters(&self) -> &Waiters {
-        &self.waiters.0
-    }
-
-    /// Pushes the chain of slots from `first` to the one of `last`, whose inner links stand; one slot is a chain.
-    pub(crate) fn push<const BITS: u32>(&self, first: usize, last: &PollDesc<BITS>) {
-        // alone: a first guess; the compare-exchange decides
-        let mut head = self.head.load(Ordering::Relaxed);
-        loop {
-            // alone: the compare-exchange releases it
-            last.link.store(head & INDEX, Ordering::Relaxed);
-            let pushed = (head & !INDEX) | (first + 1);
-            // Release: links and words of the chain, to whoever pops.
-            match self.head.compare_exchange(head, pushed, Ordering::Release, Ordering::Relaxed) // pair: poll_cache::alloc
-            {
-                Ok(_) => return,
-                Err(found) => head = found,
-            }
-        }
-    }
-}
 
 impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> Default for PollCache<BLOCKS, LEN, BITS> {
     fn default() -> Self {
@@ -135,7 +87,7 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         const { assert!(BLOCKS > 0 && LEN > 0, "a cache holds at least one block of one descriptor") };
         const { assert!(BLOCKS <= MOST / LEN, "an index must fit into half a word, and into a key") };
         Self {
-            shared: Shared { waiters: CachePadded(Waiters::new()), head: AtomicUsize::new(0) },
+            shared: Shared::new(),
             len: AtomicUsize::new(0),
             directory: core::array::from_fn(|_| AtomicPtr::new(core::ptr::null_mut())),
         }
@@ -200,21 +152,8 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
     ///
     /// What happened before the [`Registration::free`] of the slot is visible.
     pub fn alloc(&self) -> Option<Registration<'_, BITS>> {
-        // Acquire: the link and the words of the slot as its last owner left them.
-        let mut head = self.shared.head.load(Ordering::Acquire); // pair: poll_cache::push
-        loop {
-            let slot = (head & INDEX).checked_sub(1)?;
-            let desc = self.slot(slot);
-            // alone: if another thread pops the slot meanwhile, the count has changed and what was read is dropped
-            let next = desc.link.load(Ordering::Relaxed);
-            let popped = (head & !INDEX).wrapping_add(INDEX + 1) | next;
-            // Acquire on failure: the next round reads the link behind the head found.
-            match self.shared.head.compare_exchange(head, popped, Ordering::Acquire, Ordering::Acquire) // pair: poll_cache::push
-            {
-                Ok(_) => return Some(Registration::new(desc, &self.shared)),
-                Err(found) => head = found,
-            }
-        }
+        let slot = self.shared.pop(|slot| self.slot(slot))?;
+        Some(Registration::new(self.slot(slot), &self.shared))
     }
 
     /// Returns the number of tasks parked on this cache's descriptors.

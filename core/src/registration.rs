@@ -15,8 +15,8 @@
 use core::mem::ManuallyDrop;
 use core::task::Waker;
 
+use crate::free_list::Shared;
 use crate::glist::GList;
-use crate::poll_cache::Shared;
 use crate::poll_desc::{PollDesc, PollErr, Wait};
 use crate::poll_key::{FDSEQ_BITS, Mode, PollKey};
 use crate::sema::{Arm, Commit, Displaced};

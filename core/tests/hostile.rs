@@ -7,12 +7,12 @@ mod kit;
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::task::{RawWaker, RawWakerVTable, Wake, Waker};
 use std::thread;
 
 use kit::{Slots, Task};
+use netpoll_core::counter::Gauge;
 use netpoll_core::deadline::When;
 use netpoll_core::glist::GList;
 use netpoll_core::poll_desc::{PollErr, Wait};
@@ -96,14 +96,14 @@ fn two_tasks_that_park_at_once_neither_share_nor_lose_a_waker() {
 /// Nothing but the word itself orders the two; Miri looks whether it does.
 #[test]
 fn tasks_that_park_strictly_in_turn_are_ordered_by_the_word() {
-    let (sema, waiters, turn) = (S::new(), Waiters::new(), AtomicUsize::new(0));
+    let (sema, waiters, turn) = (S::new(), Waiters::new(), Gauge::new());
     thread::scope(|scope| {
         for me in 0..2 {
             let (sema, waiters, turn) = (&sema, &waiters, &turn);
             scope.spawn(move || {
                 let (_, waker) = Task::new();
                 for round in 0..ROUNDS.min(200) {
-                    while turn.load(Ordering::Relaxed) % 2 != me {
+                    while turn.get() % 2 != me {
                         thread::yield_now();
                     }
                     match sema.arm(waiters) {
@@ -111,7 +111,7 @@ fn tasks_that_park_strictly_in_turn_are_ordered_by_the_word() {
                         Arm::Armed(armed) => armed.abort().wake(),
                         Arm::Ready | Arm::Busy | Arm::Double => {}
                     }
-                    turn.fetch_add(1, Ordering::Relaxed);
+                    turn.set(1 - me);
                 }
             });
         }
@@ -119,34 +119,41 @@ fn tasks_that_park_strictly_in_turn_are_ordered_by_the_word() {
     drop(sema.retract(&waiters));
 }
 
+/// Code of the test that a waker runs.
+type Hook = Option<fn(&Hooked)>;
+
 thread_local! {
     /// What the clone, and the drop, of a hooked waker does.
-    static HOOKS: Cell<[Option<fn(&Hooked)>; 2]> = const { Cell::new([None; 2]) };
+    static HOOKS: Cell<[Hook; 2]> = const { Cell::new([None; 2]) };
 }
 
 /// A semaphore that the code of its own waker knows.
 struct Hooked {
     sema: S,
     waiters: Waiters,
-    clones: AtomicUsize,
-    wakes: AtomicUsize,
+    /// Wakers of this table that have not been dropped.
+    wakers: Mutex<usize>,
 }
 
 impl Hooked {
     fn new() -> Arc<Self> {
-        let (sema, waiters) = (S::new(), Waiters::new());
-        Arc::new(Self { sema, waiters, clones: AtomicUsize::new(0), wakes: AtomicUsize::new(0) })
+        Arc::new(Self { sema: S::new(), waiters: Waiters::new(), wakers: Mutex::new(0) })
+    }
+
+    fn count(&self, change: isize) {
+        let mut wakers = self.wakers.lock().expect("nothing panics while the count is held");
+        *wakers = wakers.checked_add_signed(change).expect("a waker is dropped once");
     }
 
     fn waker(self: &Arc<Self>) -> Waker {
-        self.clones.fetch_add(1, Ordering::Relaxed);
+        self.count(1);
         let raw = RawWaker::new(Arc::into_raw(self.clone()).cast(), &TABLE);
         // SAFETY: the table's functions take the pointer for the reference that `Arc::into_raw` made.
         unsafe { Waker::from_raw(raw) }
     }
 
     fn wakers(&self) -> usize {
-        self.clones.load(Ordering::Relaxed)
+        *self.wakers.lock().expect("nothing panics while the count is held")
     }
 }
 
@@ -161,31 +168,38 @@ fn hook(which: usize, hooked: &Hooked) {
     }
 }
 
+/// # Safety
+///
+/// `data` is that of a waker of this table.
 unsafe fn clone(data: *const ()) -> RawWaker {
     // SAFETY: a waker of this table holds a reference of the Arc, and this one is alive.
     let hooked = unsafe { std::mem::ManuallyDrop::new(Arc::from_raw(data.cast::<Hooked>())) };
     hook(0, &hooked);
-    hooked.clones.fetch_add(1, Ordering::Relaxed);
+    hooked.count(1);
     RawWaker::new(Arc::into_raw((*hooked).clone()).cast(), &TABLE)
 }
 
+/// # Safety
+///
+/// `data` is that of a waker of this table.
 unsafe fn wake(data: *const ()) {
     // SAFETY: as in `clone`; the waker is consumed.
     let hooked = unsafe { Arc::from_raw(data.cast::<Hooked>()) };
-    hooked.wakes.fetch_add(1, Ordering::Relaxed);
-    hooked.clones.fetch_sub(1, Ordering::Relaxed);
+    hooked.count(-1);
 }
 
-unsafe fn wake_by_ref(data: *const ()) {
-    // SAFETY: as in `clone`.
-    let hooked = unsafe { std::mem::ManuallyDrop::new(Arc::from_raw(data.cast::<Hooked>())) };
-    hooked.wakes.fetch_add(1, Ordering::Relaxed);
-}
+/// # Safety
+///
+/// `data` is that of a waker of this table.
+unsafe fn wake_by_ref(_data: *const ()) {}
 
+/// # Safety
+///
+/// `data` is that of a waker of this table.
 unsafe fn drop_waker(data: *const ()) {
     // SAFETY: as in `clone`; the waker is consumed.
     let hooked = unsafe { Arc::from_raw(data.cast::<Hooked>()) };
-    hooked.clones.fetch_sub(1, Ordering::Relaxed);
+    hooked.count(-1);
     hook(1, &hooked);
 }
 

@@ -57,11 +57,8 @@ fn unsound(source: &Source, line: usize, known: &BTreeSet<usize>) -> Option<Stri
         return Some("unsafe without a `// SAFETY:` comment above".to_owned());
     };
     let cited: BTreeSet<usize> = comments[from..].iter().flat_map(|comment| numbers(comment)).collect();
-    match cited.iter().find(|number| !known.contains(number)) {
-        _ if cited.is_empty() => Some("the SAFETY comment cites no invariant (INV-n)".to_owned()),
-        Some(number) => Some(format!("INV-{number} is not defined in the crate's lib.rs")),
-        None => None,
-    }
+    let unknown = cited.iter().find(|number| !known.contains(number));
+    unknown.map(|number| format!("INV-{number} is not defined in the crate's lib.rs"))
 }
 
 fn silent(source: &Source, line: usize) -> Option<String> {

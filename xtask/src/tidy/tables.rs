@@ -12,8 +12,10 @@ pub const CORE: Tower = Tower {
     src: "core/src/",
     floors: &[
         "sync poll_key glist waiters",
-        "poll_info sema deadline drained fd_mutex runq idle turn inbox counter task",
+        "poll_info sema deadline drained fd_mutex runq idle turn counter task",
         "poll_desc",
+        "free_list",
+        "registration",
         "poll_cache poll_deadline",
     ],
 };
@@ -69,6 +71,8 @@ pub const UNSAFE_ROOMS: &[Room] = &[
     ("std-rt/src/task/local.rs", "a future that is not Send stays on its thread"),
     ("std-rt/tests/sys_socket.rs", "closes a number as the fd layer does"),
     ("core/tests/poll_cache.rs", "donates a block"),
+    ("core/tests/kit/mod.rs", "donates a block"),
+    ("core/tests/hostile.rs", "wakers whose clone and drop run code of the test"),
     ("examples/bare/", "registers, statics and wakers of a chip without an operating system"),
     ("std-rt/tests/alloc.rs", "counts what the global allocator is asked for"),
     ("loom-tests/src/models/kit.rs", "blocks for the allocator's models, and a payload that loom watches"),
@@ -102,7 +106,7 @@ pub const KERNEL_ROOMS: &[Room] = &[
 ];
 
 /// Longest file and longest function, in lines.
-pub const FILE_LINES: usize = 400;
+pub const FILE_LINES: usize = 600;
 pub const FUNCTION_LINES: usize = 50;
 
 /// What may lie in the root beside what `.gitignore` names there.
