@@ -5,6 +5,7 @@
 mod common;
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use common::*;
 use netpoll_rt::fs::File;
@@ -16,9 +17,15 @@ use netpoll_rt::sys::door::{Errno, Rule, Table};
 
 const LENGTH: usize = 3_000_000;
 
-fn noise() -> Vec<u8> {
-    let mut random = fastrand::Rng::with_seed(7);
-    (0..LENGTH).map(|_| random.u8(..)).collect()
+/// How a kernel refuses, and `EPERM`, as a filter of system calls does before it.
+const REFUSALS: [Errno; 4] = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM];
+
+fn noise() -> &'static [u8] {
+    static NOISE: OnceLock<Vec<u8>> = OnceLock::new();
+    NOISE.get_or_init(|| {
+        let mut random = fastrand::Rng::with_seed(7);
+        (0..LENGTH).map(|_| random.u8(..)).collect()
+    })
 }
 
 /// Copies from a source that has the noise to a connection whose other end checks it.
@@ -38,7 +45,7 @@ async fn arrives(from: &impl CopyFrom) {
 /// From one connection to another under the rules, each of which must have been hit.
 async fn spliced(rules: impl IntoIterator<Item = Rule>) {
     let (from, feeder) = pair().await;
-    let feeding = spawn(async move { feeder.write_all(&noise()).await.unwrap() });
+    let feeding = spawn(async move { feeder.write_all(noise()).await.unwrap() });
     let installed = rules.into_iter().fold(Table::new(7), Table::rule).install();
     arrives(&from).await;
     drop(installed);
@@ -48,7 +55,7 @@ async fn spliced(rules: impl IntoIterator<Item = Rule>) {
 #[test]
 fn splicing_is_refused_before_or_on_the_way() {
     each(async || {
-        for errno in [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP] {
+        for errno in REFUSALS {
             for call in [Call::SpliceIn, Call::SpliceOut] {
                 for n in 1..=3 {
                     spliced([Rule::error(call, errno).nth(n)]).await;
@@ -115,7 +122,7 @@ impl Drop for Temporary {
 fn sending_a_file_is_refused_before_or_on_the_way() {
     each(async || {
         let file = Temporary::new();
-        for errno in [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP] {
+        for errno in REFUSALS {
             for n in 1..=3 {
                 let installed = Table::new(7)
                     .rule(Rule::short_to(Call::SendFile, 10_000))
@@ -158,11 +165,28 @@ fn the_disk_fails() {
 fn no_descriptor_for_the_copy_of_a_file() {
     each(async || {
         let file = Temporary::new();
-        let (to, _sink) = pair().await;
-        let source = File::open(&file.0).await.unwrap();
-        let installed = Table::new(7).rule(Rule::error(Call::Duplicate, Errno::MFILE)).install();
-        let error = copy(&source, &to).await.unwrap_err();
-        drop(installed);
-        assert_eq!(CopyError::of(&error).unwrap().copied(), 0, "{error}");
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::PERM] {
+            let source = File::open(&file.0).await.unwrap();
+            let installed = Table::new(7).rule(Rule::error(Call::Pipe, errno)).install();
+            arrives(&source).await;
+            assert_eq!(installed.calls(Call::Duplicate), 0, "the sink keeps its one number");
+            drop(installed);
+        }
+    });
+}
+
+#[test]
+fn a_source_whose_read_fails_is_named() {
+    each(async || {
+        let file = Temporary::new();
+        for errno in [Errno::IO, Errno::BADF, Errno::STALE] {
+            let (to, _sink) = pair().await;
+            let source = File::open(&file.0).await.unwrap();
+            let installed = Table::new(7).rule(Rule::error(Call::SendFile, errno)).install();
+            let error = copy(&source, &to).await.unwrap_err();
+            drop(installed);
+            let copy = CopyError::of(&error).unwrap();
+            assert_eq!((copy.copied(), copy.side()), (0, Side::First), "{error}");
+        }
     });
 }
