@@ -33,7 +33,6 @@ use std::io;
 use std::pin::pin;
 use std::task::Poll;
 
-use crate::error::is_closed;
 pub use ends::{CopyBoth, CopyFrom, CopyTo};
 use ends::{Sink, Source};
 use error::Fault;
@@ -109,11 +108,7 @@ where
     B: CopyBoth + ?Sized,
 {
     one_way(from.source(), to.sink(), copied).await?;
-    match to.end() {
-        // It is gone, which is for the other direction to say.
-        Err(error) if error.kind() == io::ErrorKind::NotConnected && !is_closed(&error) => Ok(()),
-        result => result.map_err(Fault::second),
-    }
+    to.end().map_err(Fault::second)
 }
 
 async fn one_way(from: Source<'_>, to: Sink<'_>, copied: &mut u64) -> Result<(), Fault> {

@@ -1,7 +1,6 @@
 //! What can be copied from and to.
 
 use std::io;
-use std::net::Shutdown;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
@@ -40,7 +39,7 @@ pub trait Writes: Sync {
 
 /// Nameable only here.
 pub trait Ends {
-    /// Ends what this side writes.
+    /// Ends what this side writes, unless the peer is gone already: that is for its reads to say.
     fn end(&self) -> io::Result<()>;
 }
 
@@ -170,7 +169,7 @@ macro_rules! socket {
 
         impl Ends for $type {
             fn end(&self) -> io::Result<()> {
-                self.shutdown(Shutdown::Write)
+                self.end_writing()
             }
         }
 
