@@ -4,16 +4,19 @@
 
 mod common;
 
+use std::io::SeekFrom;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 
 use common::*;
+use netpoll_core::poll_key::Modes;
 use netpoll_rt::fs::File;
 use netpoll_rt::io::{CopyError, CopyFrom, Side, copy};
 use netpoll_rt::netpoll::Netpoll;
 use netpoll_rt::spawn;
 use netpoll_rt::sys::Call;
-use netpoll_rt::sys::door::{Errno, Rule, Table};
+use netpoll_rt::sys::door::{self, Errno, Rule, Table};
 
 const LENGTH: usize = 3_000_000;
 
@@ -188,5 +191,95 @@ fn a_source_whose_read_fails_is_named() {
             let copy = CopyError::of(&error).unwrap();
             assert_eq!((copy.copied(), copy.side()), (0, Side::First), "{error}");
         }
+    });
+}
+
+#[test]
+fn a_handshake_on_its_way_is_waited_for() {
+    each(async || {
+        // What the first write of a fast open says whose cookie was forgotten: nothing was written, and the socket becomes
+        // writable when the connection stands.
+        let file = Temporary::new();
+        for call in [Call::Send, Call::SpliceOut] {
+            let (from, feeder) = pair().await;
+            let (to, sink) = pair().await;
+            let feeding = spawn(async move { feeder.write_all(noise()).await.unwrap() });
+            let number = to.as_fd().as_raw_fd();
+            let installed =
+                Table::new(7).rule(Rule::error(call, Errno::INPROGRESS).on(number).nth(1)).install();
+            let path = file.0.clone();
+            let copying = spawn(async move {
+                match call {
+                    Call::Send => copy(&from, &to).await,
+                    _ => copy(&File::open(&path).await.unwrap(), &to).await,
+                }
+            });
+            until("the first write was made", || installed.hits(0) == 1).await;
+            door::send(number, Modes::WRITE);
+            let mut all = vec![0; LENGTH];
+            sink.read_exact(&mut all).await.unwrap();
+            assert!(all == noise());
+            assert_eq!(copying.await.unwrap().unwrap(), LENGTH as u64);
+            drop(installed);
+            feeding.abort();
+        }
+    });
+}
+
+#[test]
+fn a_file_s_cursor_stands_behind_what_a_buffered_copy_has_sent() {
+    each(async || {
+        let file = Temporary::new();
+        let (to, _sink) = pair().await;
+        to.set_send_buffer_size(50_000).unwrap();
+        let source = File::open(&file.0).await.unwrap();
+        let installed = Table::new(7).rule(Rule::error(Call::SendFile, Errno::PERM)).install();
+        to.set_write_deadline(in_ms(100)).unwrap();
+        let error = copy(&source, &to).await.unwrap_err();
+        drop(installed);
+        let copied = CopyError::of(&error).unwrap().copied();
+        assert!(0 < copied && copied < LENGTH as u64, "{error}");
+        assert_eq!(source.seek(SeekFrom::Current(0)).await.unwrap(), copied);
+    });
+}
+
+#[test]
+fn a_copy_of_a_file_that_was_dropped_on_its_way_sends_nothing() {
+    each(async || {
+        let file = Temporary::new();
+        let (to, sink) = pair().await;
+        let source = Arc::new(File::open(&file.0).await.unwrap());
+        // The thread that reads the file is held up before its call until the copy has been dropped.
+        let (begun, begins) = mpsc::channel();
+        let (goes_on, holds) = mpsc::channel::<()>();
+        let holds = Mutex::new(holds);
+        let installed = Table::new(7)
+            .watch(move |entry| {
+                if entry.call == Call::SendFile {
+                    begun.send(()).unwrap();
+                    // Later calls find the other end gone.
+                    let _ = holds.lock().unwrap().recv();
+                }
+            })
+            .install();
+        let copying = spawn({
+            let (source, to) = (source.clone(), to.clone());
+            async move { copy(&source, &to).await }
+        });
+        until("a thread is at it", || begins.try_recv().is_ok()).await;
+        copying.abort();
+        assert!(copying.await.unwrap_err().is_cancelled());
+        to.write_all(b"written after the drop").await.unwrap();
+        drop(goes_on);
+        assert_eq!(
+            source.seek(SeekFrom::Current(0)).await.unwrap(),
+            0,
+            "the next copy begins where this one did"
+        );
+        drop(installed);
+        to.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut all = Vec::new();
+        while sink.read_buf(&mut all).await.unwrap() > 0 {}
+        assert_eq!(String::from_utf8_lossy(&all), "written after the drop");
     });
 }
