@@ -92,9 +92,9 @@ fn runs(bytes: &[u8]) -> Vec<(u8, usize)> {
 #[test]
 fn copy_of_a_file_never_comes_into_the_middle_of_a_write_all() {
     each(async || {
-        const LONG: usize = 1_500_000;
+        const LONG: usize = 1_000_000;
         const SHORT: usize = 1000;
-        const TIMES: usize = 4;
+        const TIMES: usize = 3;
         let path = Temporary::of("short", &[b'F'; SHORT]);
         let (to, sink) = pair().await;
         let collected = collecting(sink);
@@ -133,9 +133,9 @@ fn copy_of_a_file_never_comes_into_the_middle_of_a_write_all() {
 #[test]
 fn a_dropped_copy_of_a_file_sends_nothing_more_and_loses_nothing() {
     each(async || {
-        const MARK: usize = 600_000;
+        const MARK: usize = 100_000;
         let random = &mut fastrand::Rng::with_seed(11);
-        let bytes: Vec<u8> = (0..4_000_000).map(|_| random.u8(..255)).collect();
+        let bytes: Vec<u8> = (0..5_000_000).map(|_| random.u8(..255)).collect();
         let path = Temporary::of("dropped", &bytes);
         let file = path.open().await;
         let (to, sink) = pair().await;
@@ -143,8 +143,8 @@ fn a_dropped_copy_of_a_file_sends_nothing_more_and_loses_nothing() {
         let (mut ended, mut drops) = (false, 0);
         while !ended {
             let mut copying = Box::pin(copy(&file, &to));
-            // In time each copy gets further than the one before.
-            for _ in 0..random.usize(0..3 + drops) {
+            // The first one is dropped before its first poll; in time each gets further than the one before.
+            for _ in 0..random.usize(0..=drops) {
                 if let Some(copied) = poll_once(copying.as_mut()).await {
                     copied.unwrap();
                     ended = true;
@@ -165,7 +165,6 @@ fn a_dropped_copy_of_a_file_sends_nothing_more_and_loses_nothing() {
         let marks = runs(&all).into_iter().filter(|(byte, _)| *byte == 255);
         let marks: Vec<usize> = marks.map(|(_, length)| length).collect();
         assert!(marks.iter().all(|length| length % MARK == 0), "{marks:?}");
-        assert!(drops > 0);
         let copied: Vec<u8> = all.into_iter().filter(|byte| *byte != 255).collect();
         assert!(copied == bytes, "{} bytes of {} after {drops} drops", copied.len(), bytes.len());
         assert_eq!(file.seek(SeekFrom::Current(0)).await.unwrap(), bytes.len() as u64);

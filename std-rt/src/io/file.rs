@@ -21,6 +21,7 @@ use super::buffered;
 use super::ends::{Sink, Source, Stream};
 use super::error::Fault;
 use super::splice::{drain, rescue};
+use super::turn::Turn;
 use crate::fs::File;
 use crate::netpoll::pipes::{DetachedPipe, Pipe};
 use crate::sys::copy::{is_refused, send_file};
@@ -112,7 +113,10 @@ pub(super) async fn copy(from: &File, to: Stream<'_>, copied: &mut u64) -> Resul
     // Without descriptors left for a pipe, or where there is no sendfile(2), the copy goes through a buffer.
     if let Ok(mut pipe) = pipes.take() {
         let unsent = Unsent::new(from);
+        let mut turn = Turn::new();
         loop {
+            // The thread may be as fast as this task, which then never waits.
+            turn.piece().await;
             // A deadline that has passed, or a close, ends the copy before anything is read for nothing.
             to.fd.try_shared(Mode::Write, |_| Ok(())).map_err(|error| to.write_fault(error))?;
             let (detached, read) = (pipe.detach(), unsent.counter());
