@@ -36,7 +36,7 @@ pub struct Script {
 #[derive(Clone, Copy, Debug)]
 enum Step {
     Bytes(usize),
-    /// One byte out of band, on TCP; nothing elsewhere.
+    /// One byte out of band, on TCP and Unix streams; nothing elsewhere.
     Urgent,
     Yield,
 }
@@ -149,10 +149,12 @@ impl Peer {
     }
 
     fn urgent(&self) {
-        if let Peer::Tcp(stream) = self {
-            // Without room for it there is no mark, which is a script as well.
-            let _ = socket::send_urgent(stream.as_fd(), b'!');
-        }
+        // Without room for it, or where a Unix stream has none, there is no mark, which is a script as well.
+        let _ = match self {
+            Peer::Tcp(stream) => socket::send_urgent(stream.as_fd(), b'!'),
+            Peer::Unix(stream) => socket::send_urgent(stream.as_fd(), b'!'),
+            Peer::Reader(_) | Peer::Writer(_) => Ok(()),
+        };
     }
 
     fn end(&self) {
