@@ -207,7 +207,7 @@ macro_rules! descriptor_methods {
 
         impl $type {
             /// Closes it: everything that waits fails with closed, in whatever task. When this returns the descriptor's number
-            /// is free.
+            /// is free. What becomes of bytes that are still on their way is said at the type.
             ///
             /// Dropped: the closing goes on without the wait.
             ///

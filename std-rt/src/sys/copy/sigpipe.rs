@@ -13,10 +13,9 @@
 //!
 //! - **INV-311** Each pointer that is passed to the C library here is null where that is allowed, or of a local value that
 //!   lives until the call has returned, is borrowed exclusively if the call writes to it, and has the size and the
-//!   alignment of the type that the call expects.
+//!   alignment of the type that the call expects. Those types are plain data.
 
-use std::mem::MaybeUninit;
-use std::ptr;
+use std::{mem, ptr};
 
 use libc::{SIGPIPE, sigset_t, timespec};
 use rustix::io::Errno;
@@ -42,24 +41,21 @@ pub(super) fn without_sigpipe<T>(call: impl FnOnce() -> Result<T, Errno>) -> Res
 
 /// Returns the set that has only `SIGPIPE` in it.
 fn only_sigpipe() -> sigset_t {
-    let mut set = MaybeUninit::uninit();
-    // SAFETY: INV-311. sigemptyset(3) initializes the set, and sigaddset(3) changes it after that; neither can fail for a
-    // signal that exists, so the set is initialized in the end.
-    unsafe {
-        libc::sigemptyset(set.as_mut_ptr());
-        libc::sigaddset(set.as_mut_ptr(), SIGPIPE);
-        set.assume_init()
-    }
+    // SAFETY: INV-311: numbers, for which zero is a value.
+    let mut set = unsafe { mem::zeroed() };
+    // SAFETY: INV-311: the set is initialized, and the call writes to it.
+    unsafe { libc::sigemptyset(&raw mut set) };
+    // SAFETY: INV-311: the same set. The call cannot fail for a signal that exists.
+    unsafe { libc::sigaddset(&raw mut set, SIGPIPE) };
+    set
 }
 
 fn is_ignored() -> bool {
-    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
-    // SAFETY: INV-311. Without a new action sigaction(2) only writes the one in force to `action`. All zeroes is a value of
-    // that type, so it is initialized even if the call failed, which it does for no signal that exists.
-    let action = unsafe {
-        libc::sigaction(SIGPIPE, ptr::null(), action.as_mut_ptr());
-        action.assume_init()
-    };
+    // SAFETY: INV-311: numbers and pointers that may be null, for which zero is a value.
+    let mut action: libc::sigaction = unsafe { mem::zeroed() };
+    // SAFETY: INV-311: without a new action the call only writes the one in force to `action`. It cannot fail for a signal
+    // that exists.
+    unsafe { libc::sigaction(SIGPIPE, ptr::null(), &raw mut action) };
     action.sa_sigaction == libc::SIG_IGN
 }
 
@@ -74,13 +70,16 @@ fn block() -> sigset_t {
 
 fn restore(mask: &sigset_t) {
     // SAFETY: INV-311: the set is initialized by `block`; the place for the mask before may be null.
-    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, mask, ptr::null_mut()) };
+    unsafe { libc::pthread_sigmask(libc::SIG_SETMASK, &raw const *mask, ptr::null_mut()) };
 }
 
 fn is_pending() -> bool {
     let mut pending = only_sigpipe();
-    // SAFETY: INV-311: the set is initialized, the first call writes to it and the second reads it.
-    unsafe { libc::sigpending(&raw mut pending) == 0 && libc::sigismember(&raw const pending, SIGPIPE) == 1 }
+    // SAFETY: INV-311: the set is initialized, and the call writes to it. If it fails, which it does for no set that can be
+    // written to, the set still says that the signal is pending, and none is taken.
+    unsafe { libc::sigpending(&raw mut pending) };
+    // SAFETY: INV-311: the same set, which is only read.
+    unsafe { libc::sigismember(&raw const pending, SIGPIPE) == 1 }
 }
 
 /// Takes `SIGPIPE` out of the pending signals, and does not wait if it is not there.
