@@ -11,6 +11,7 @@
 
 mod calls;
 mod deadline;
+mod hang_up;
 mod op;
 pub mod queue;
 mod shared;
@@ -31,6 +32,7 @@ use netpoll_core::waiters::BreakFlag;
 use crate::error::{self, OpError};
 use crate::netpoll::{Netpoll, PollDesc, Registration, Slot, freed};
 use crate::sys::{Address, Kept, SharedFd, Source, address};
+use hang_up::OwnShutdown;
 use op::Pollers;
 pub use op::{Reads, Way, Writes};
 use queue::LockQueue;
@@ -56,6 +58,8 @@ struct Cold {
     /// The number has been closed; tells the task that waits in `close`.
     gone: BreakFlag,
     closer: AtomicWaker,
+    /// What this side has shut down, once it has.
+    own_shutdown: OnceLock<Arc<OwnShutdown>>,
 }
 
 /// A descriptor, its place in the poller, and who may use it.
@@ -178,12 +182,6 @@ impl<S: Source> Fd<S> {
             let _ = self.destroy();
         }
         result
-    }
-
-    /// True once the poller has seen that the peer closed or shut down its writing half, or that an error is queued;
-    /// one load. Unread bytes may still be there.
-    pub fn peer_closed(&self) -> bool {
-        self.desc().info().peer_closed()
     }
 
     /// Closes the descriptor: every operation on it fails from now on, and this waits until the last one in flight has

@@ -315,6 +315,11 @@ impl File {
         self.queue.put(call).await.map_err(|error| self.error(op, error))
     }
 
+    /// One trip to the pool, after those that came before, that happens in any case and that nobody waits for.
+    pub(crate) fn in_turn_detached(&self, call: impl FnOnce(&std::fs::File) + Send + 'static) {
+        self.queue.put_detached(call);
+    }
+
     pub(crate) fn error(&self, op: &'static str, error: io::Error) -> io::Error {
         OpError::new(op, error).on(self.as_fd().as_raw_fd()).into()
     }

@@ -3,7 +3,7 @@
 //! | from | to | how |
 //! |---|---|---|
 //! | socket or pipe | socket or pipe | splice(2), through a pipe: the bytes never enter this process |
-//! | file | socket or pipe | sendfile(2), on the blocking pool, since the disk may make it wait |
+//! | file | socket or pipe | sendfile(2) into a pipe, on the blocking pool, since the disk may make it wait; then splice(2) |
 //! | anything | file | through a buffer |
 //! | what the kernel refuses, and on systems other than Linux | | through a buffer |
 //!
@@ -33,30 +33,39 @@ use std::io;
 use std::pin::pin;
 use std::task::Poll;
 
-use crate::error::is_closed;
 pub use ends::{CopyBoth, CopyFrom, CopyTo};
 use ends::{Sink, Source};
 use error::Fault;
 pub use error::{CopyError, Side};
 
-/// Copies from `reader` to `writer` until the end of the first, and returns how many bytes that were. A file is read from
-/// its cursor on, and written at it.
+/// Copies from `reader` to `writer` until the end of `reader`, and returns how many bytes that were. A file is read from its
+/// cursor on, and written at it.
 ///
-/// Both deadlines hold: the read deadline of the one while it waits for bytes, the write deadline of the other while it
-/// waits for room. The end of the stream is not passed on: see `shutdown`. The copy takes its turn among the reads of the
-/// one and the writes of the other for each piece, so bytes of another task may come in between.
+/// The end is a read that finds it, so an urgent byte of TCP does not end the copy; the byte itself is not copied. Both
+/// deadlines hold: the read deadline of `reader` while the copy waits for bytes, the write deadline of `writer` while it
+/// waits for room. The end of the stream is not passed on: see `shutdown`.
 ///
-/// The kernel raises `SIGPIPE` when it copies to an end that is gone, which Rust programs ignore unless they have been
-/// told not to; the copy says `BrokenPipe`.
+/// The copy queues among the reads of `reader` and the writes of `writer` for each piece. Bytes of another task may come
+/// between two pieces, but no piece comes into the middle of another task's `write_all`.
 ///
-/// Dropped: what has been read and not yet been written is lost, up to 256 KiB. From a file up to 2 MiB more may still be
-/// sent, by the thread that is at it.
+/// If the kernel refuses splice(2) or sendfile(2), be it for these two descriptors or by a filter of system calls (seccomp),
+/// or if no descriptors are left for a pipe, the copy goes through a buffer.
+///
+/// A copy to a socket raises no `SIGPIPE`, whatever the program's action for it; the copy returns `BrokenPipe`. A copy to a
+/// [`PipeWriter`](crate::net::pipe::PipeWriter) raises it as every write to a pipe does.
+///
+/// # Cancel safety
+///
+/// Dropped, or failed: nothing is written to `writer` any more, unless that is a file of which a thread writes a piece, and
+/// what has been read and not been written is lost. Of a stream that is up to 256 KiB. Of a file it is nothing unless
+/// `writer` is a file as well: its cursor is moved back behind what `writer` has taken, before the next operation on the
+/// file. A file without places, such as a FIFO that was opened by [`File`](crate::fs::File), cannot take bytes back.
 ///
 /// # Errors
 ///
-/// Those of the reads and the writes, with a [`CopyError`] in it that says how many bytes `writer` has taken and which
-/// side failed. `TimedOut`, for a deadline: the copy can be started again, but what had been read and not yet been
-/// written is lost, as when it is dropped.
+/// Returns the error of the read or the write that failed, with its kind. A [`CopyError`] in it says how many bytes
+/// `writer` has taken and which side failed. `TimedOut`, for a deadline: the copy can be started again, without what was
+/// lost.
 pub async fn copy<R, W>(reader: &R, writer: &W) -> io::Result<u64>
 where
     R: CopyFrom + ?Sized,
@@ -99,11 +108,7 @@ where
     B: CopyBoth + ?Sized,
 {
     one_way(from.source(), to.sink(), copied).await?;
-    match to.end() {
-        // It is gone, which is for the other direction to say.
-        Err(error) if error.kind() == io::ErrorKind::NotConnected && !is_closed(&error) => Ok(()),
-        result => result.map_err(Fault::second),
-    }
+    to.end().map_err(Fault::second)
 }
 
 async fn one_way(from: Source<'_>, to: Sink<'_>, copied: &mut u64) -> Result<(), Fault> {

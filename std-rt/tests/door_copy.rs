@@ -4,21 +4,31 @@
 
 mod common;
 
+use std::io::SeekFrom;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock, mpsc};
 
 use common::*;
+use netpoll_core::poll_key::Modes;
 use netpoll_rt::fs::File;
 use netpoll_rt::io::{CopyError, CopyFrom, Side, copy};
 use netpoll_rt::netpoll::Netpoll;
 use netpoll_rt::spawn;
 use netpoll_rt::sys::Call;
-use netpoll_rt::sys::door::{Errno, Rule, Table};
+use netpoll_rt::sys::door::{self, Errno, Rule, Table};
 
 const LENGTH: usize = 3_000_000;
 
-fn noise() -> Vec<u8> {
-    let mut random = fastrand::Rng::with_seed(7);
-    (0..LENGTH).map(|_| random.u8(..)).collect()
+/// How a kernel refuses, and `EPERM`, as a filter of system calls does before it.
+const REFUSALS: [Errno; 4] = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM];
+
+fn noise() -> &'static [u8] {
+    static NOISE: OnceLock<Vec<u8>> = OnceLock::new();
+    NOISE.get_or_init(|| {
+        let mut random = fastrand::Rng::with_seed(7);
+        (0..LENGTH).map(|_| random.u8(..)).collect()
+    })
 }
 
 /// Copies from a source that has the noise to a connection whose other end checks it.
@@ -38,7 +48,7 @@ async fn arrives(from: &impl CopyFrom) {
 /// From one connection to another under the rules, each of which must have been hit.
 async fn spliced(rules: impl IntoIterator<Item = Rule>) {
     let (from, feeder) = pair().await;
-    let feeding = spawn(async move { feeder.write_all(&noise()).await.unwrap() });
+    let feeding = spawn(async move { feeder.write_all(noise()).await.unwrap() });
     let installed = rules.into_iter().fold(Table::new(7), Table::rule).install();
     arrives(&from).await;
     drop(installed);
@@ -48,7 +58,7 @@ async fn spliced(rules: impl IntoIterator<Item = Rule>) {
 #[test]
 fn splicing_is_refused_before_or_on_the_way() {
     each(async || {
-        for errno in [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP] {
+        for errno in REFUSALS {
             for call in [Call::SpliceIn, Call::SpliceOut] {
                 for n in 1..=3 {
                     spliced([Rule::error(call, errno).nth(n)]).await;
@@ -115,7 +125,7 @@ impl Drop for Temporary {
 fn sending_a_file_is_refused_before_or_on_the_way() {
     each(async || {
         let file = Temporary::new();
-        for errno in [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP] {
+        for errno in REFUSALS {
             for n in 1..=3 {
                 let installed = Table::new(7)
                     .rule(Rule::short_to(Call::SendFile, 10_000))
@@ -158,11 +168,118 @@ fn the_disk_fails() {
 fn no_descriptor_for_the_copy_of_a_file() {
     each(async || {
         let file = Temporary::new();
+        for errno in [Errno::MFILE, Errno::NFILE, Errno::PERM] {
+            let source = File::open(&file.0).await.unwrap();
+            let installed = Table::new(7).rule(Rule::error(Call::Pipe, errno)).install();
+            arrives(&source).await;
+            assert_eq!(installed.calls(Call::Duplicate), 0, "the sink keeps its one number");
+            drop(installed);
+        }
+    });
+}
+
+#[test]
+fn a_source_whose_read_fails_is_named() {
+    each(async || {
+        let file = Temporary::new();
+        for errno in [Errno::IO, Errno::BADF, Errno::STALE] {
+            let (to, _sink) = pair().await;
+            let source = File::open(&file.0).await.unwrap();
+            let installed = Table::new(7).rule(Rule::error(Call::SendFile, errno)).install();
+            let error = copy(&source, &to).await.unwrap_err();
+            drop(installed);
+            let copy = CopyError::of(&error).unwrap();
+            assert_eq!((copy.copied(), copy.side()), (0, Side::First), "{error}");
+        }
+    });
+}
+
+#[test]
+fn a_handshake_on_its_way_is_waited_for() {
+    each(async || {
+        // What the first write of a fast open says whose cookie was forgotten: nothing was written, and the socket becomes
+        // writable when the connection stands.
+        let file = Temporary::new();
+        for call in [Call::Send, Call::SpliceOut] {
+            let (from, feeder) = pair().await;
+            let (to, sink) = pair().await;
+            let feeding = spawn(async move { feeder.write_all(noise()).await.unwrap() });
+            let number = to.as_fd().as_raw_fd();
+            let installed =
+                Table::new(7).rule(Rule::error(call, Errno::INPROGRESS).on(number).nth(1)).install();
+            let path = file.0.clone();
+            let copying = spawn(async move {
+                match call {
+                    Call::Send => copy(&from, &to).await,
+                    _ => copy(&File::open(&path).await.unwrap(), &to).await,
+                }
+            });
+            until("the first write was made", || installed.hits(0) == 1).await;
+            door::send(number, Modes::WRITE);
+            let mut all = vec![0; LENGTH];
+            sink.read_exact(&mut all).await.unwrap();
+            assert!(all == noise());
+            assert_eq!(copying.await.unwrap().unwrap(), LENGTH as u64);
+            drop(installed);
+            feeding.abort();
+        }
+    });
+}
+
+#[test]
+fn a_file_s_cursor_stands_behind_what_a_buffered_copy_has_sent() {
+    each(async || {
+        let file = Temporary::new();
         let (to, _sink) = pair().await;
+        to.set_send_buffer_size(50_000).unwrap();
         let source = File::open(&file.0).await.unwrap();
-        let installed = Table::new(7).rule(Rule::error(Call::Duplicate, Errno::MFILE)).install();
+        let installed = Table::new(7).rule(Rule::error(Call::SendFile, Errno::PERM)).install();
+        to.set_write_deadline(in_ms(100)).unwrap();
         let error = copy(&source, &to).await.unwrap_err();
         drop(installed);
-        assert_eq!(CopyError::of(&error).unwrap().copied(), 0, "{error}");
+        let copied = CopyError::of(&error).unwrap().copied();
+        assert!(0 < copied && copied < LENGTH as u64, "{error}");
+        assert_eq!(source.seek(SeekFrom::Current(0)).await.unwrap(), copied);
+    });
+}
+
+#[test]
+fn a_copy_of_a_file_that_was_dropped_on_its_way_sends_nothing() {
+    each(async || {
+        let file = Temporary::new();
+        let (to, sink) = pair().await;
+        let source = Arc::new(File::open(&file.0).await.unwrap());
+        // The thread that reads the file is held up before its call until the copy has been dropped.
+        let (begun, begins) = mpsc::channel();
+        let (goes_on, holds) = mpsc::channel::<()>();
+        let holds = Mutex::new(holds);
+        let installed = Table::new(7)
+            .watch(move |entry| {
+                if entry.call == Call::SendFile {
+                    begun.send(()).unwrap();
+                    // Later calls find the other end gone.
+                    let _ = holds.lock().unwrap().recv();
+                }
+            })
+            .install();
+        let copying = spawn({
+            let (source, to) = (source.clone(), to.clone());
+            async move { copy(&source, &to).await }
+        });
+        until("a thread is at it", || begins.try_recv().is_ok()).await;
+        copying.abort();
+        assert!(copying.await.unwrap_err().is_cancelled());
+        to.write_all(b"written after the drop").await.unwrap();
+        drop(goes_on);
+        assert_eq!(
+            source.seek(SeekFrom::Current(0)).await.unwrap(),
+            0,
+            "the next copy begins where this one did"
+        );
+        drop(installed);
+        to.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut all = Vec::new();
+        while sink.read_buf(&mut all).await.unwrap() > 0 {}
+        assert_eq!(String::from_utf8_lossy(&all), "written after the drop");
     });
 }

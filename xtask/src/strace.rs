@@ -12,15 +12,21 @@ use crate::test::parse;
 use crate::{Outcome, cmd};
 
 /// What is interrupted. `?`: not on every machine.
-const CALLS: [(&str, &str); 4] = [
+const CALLS: [(&str, &str); 5] = [
     ("wait", "?epoll_wait,epoll_pwait,?epoll_pwait2,?poll,ppoll"),
     ("receive", "recvfrom,recvmsg,read,readv"),
     ("send", "sendto,sendmsg,write,writev"),
     ("accept", "accept4"),
+    ("move", "splice,sendfile"),
 ];
 
 /// The third call and every third after it.
 const WHEN: &str = "error=EINTR:when=3+3";
+
+/// A program that is run once more, with other faults: a filter of system calls refuses every second call that moves bytes
+/// within the kernel.
+const REFUSED: &str = "copy_random";
+const REFUSAL: &str = "splice,sendfile:error=EPERM:when=2+2";
 
 /// Test programs, and tests in them by a part of the name, that are left out, and why. `""`: the whole program.
 const WITHOUT: &[(&str, &str, &str)] = &[
@@ -48,6 +54,11 @@ const WITHOUT: &[(&str, &str, &str)] = &[
         "f10",
         "counts each wait with an end as ended by a break, which an interruption may be as well",
     ),
+    (
+        "copy_promises",
+        "raises_no_sigpipe",
+        "interrupts a signal handler's write, which the kernel does to none that does not wait",
+    ),
     ("syscalls", "", "counts system calls"),
     ("pipe", "a_short_read_is_followed", "counts system calls"),
 ];
@@ -65,12 +76,16 @@ pub fn run(args: &[String]) -> Outcome {
     let logs = cmd::target_dir(&root)?.join("strace");
     std::fs::create_dir_all(&logs).map_err(|e| format!("{}: {e}", logs.display()))?;
     let (mut passed, mut interrupted, mut red) = (0, 0, Vec::new());
-    for (name, program) in &programs {
+    let interruptions = [format!("{}:{WHEN}", CALLS.map(|(_, calls)| calls).join(","))];
+    let refusals = [REFUSAL.to_owned()];
+    let refused = programs.iter().filter(|(name, _)| name == REFUSED).map(|program| (program, &refusals));
+    let runs = programs.iter().map(|program| (program, &interruptions)).chain(refused);
+    for ((name, program), faults) in runs {
         if let Some((_, _, why)) = WITHOUT.iter().find(|(only, test, _)| only == name && test.is_empty()) {
             println!("{name:<22} left out: {why}");
             continue;
         }
-        match traced(&root, name, program, &logs) {
+        match traced(&root, name, program, faults, &logs) {
             Ok((tests, calls, seconds)) => {
                 println!("{name:<22} {tests:>4} tests {calls:>8} calls interrupted {seconds:>6.1} s");
                 passed += tests;
@@ -117,15 +132,23 @@ fn programs(root: &Path, names: &[String]) -> Result<Vec<(String, PathBuf)>, Str
     if found.is_empty() { Err("cargo built no test of netpoll-rt".to_owned()) } else { Ok(found) }
 }
 
-/// One program: tests that passed, calls that were interrupted, seconds.
-fn traced(root: &Path, name: &str, program: &Path, logs: &Path) -> Result<(usize, usize, f64), String> {
-    let calls = CALLS.map(|(_, calls)| calls).join(",");
+/// One program under faults: tests that passed, calls that failed, seconds.
+fn traced(
+    root: &Path,
+    name: &str,
+    program: &Path,
+    faults: &[String],
+    logs: &Path,
+) -> Result<(usize, usize, f64), String> {
     let trace = logs.join(format!("{name}.trace"));
     let log = logs.join(format!("{name}.log"));
     let mut command = Command::new("strace");
     // Only the calls that are named stop the program (--seccomp-bpf), only those that failed are written down (-Z).
     command.args(["--follow-forks", "--seccomp-bpf", "-q", "-Z", "-o"]).arg(&trace);
-    command.arg("-e").arg(format!("trace={calls}")).arg("-e").arg(format!("inject={calls}:{WHEN}"));
+    for fault in faults {
+        let calls = fault.split(':').next().unwrap_or_default();
+        command.arg("-e").arg(format!("trace={calls}")).arg("-e").arg(format!("inject={fault}"));
+    }
     command.arg(program).current_dir(root.join("std-rt"));
     for (_, test, _) in WITHOUT.iter().filter(|(only, test, _)| *only == name && !test.is_empty()) {
         command.args(["--skip", test]);

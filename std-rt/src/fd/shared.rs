@@ -67,6 +67,8 @@ impl Fd<SharedFd> {
     pub fn dup(&self) -> io::Result<Self> {
         // The same kind: what a short read means is the open file's, and the kernel reports each edge to both handles, so
         // a read through one takes none away from the other.
-        Fd::new(self.netpoll().clone(), self.duplicate()?, self.kind)
+        let second = Fd::new(self.netpoll().clone(), self.duplicate()?, self.kind)?;
+        self.share_shutdown_with(&second);
+        Ok(second)
     }
 }

@@ -61,6 +61,19 @@ impl Queue {
             let value = call(file);
             Box::new(move || reply.give(value))
         });
+        self.enqueue(job);
+        answer
+    }
+
+    /// Puts an operation at the end of the queue that happens in any case and that nobody waits for.
+    pub(super) fn put_detached(self: &Arc<Self>, call: impl FnOnce(&File) + Send + 'static) {
+        self.enqueue(Box::new(move |file: &File| -> Tell {
+            call(file);
+            Box::new(|| ())
+        }));
+    }
+
+    fn enqueue(self: &Arc<Self>, job: Job) {
         let serve = {
             let mut jobs = locked(&self.jobs);
             jobs.waiting.push_back(job);
@@ -70,7 +83,6 @@ impl Queue {
             let queue = self.clone();
             blocking::unblock(move || queue.serve()).detach();
         }
-        answer
     }
 
     /// Does an operation that needs no order beside the queue.

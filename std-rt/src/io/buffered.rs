@@ -2,6 +2,7 @@
 
 use super::ends::{Sink, Source};
 use super::error::Fault;
+use super::file::Unsent;
 use super::turn::Turn;
 
 /// Longer for a file, where a piece costs a trip to the pool.
@@ -11,11 +12,21 @@ const FILE_BUFFER: usize = 256 * 1024;
 /// Copies until the end.
 pub(super) async fn copy(from: Source<'_>, to: Sink<'_>, copied: &mut u64) -> Result<(), Fault> {
     let mut buffer = buffer_for(from, to);
+    let unsent = match from {
+        Source::File(file) => Some(Unsent::new(file)),
+        Source::Stream(_) => None,
+    };
     let mut turn = Turn::new();
-    while step(from, to, &mut buffer, copied).await? {
+    loop {
+        let n;
+        (n, buffer) = read(from, unsent.as_ref(), buffer).await?;
+        if n == 0 {
+            return Ok(());
+        }
+        let taken = |n| unsent.iter().for_each(|unsent| unsent.taken(n));
+        buffer = write(to, buffer, n, copied, taken).await?;
         turn.piece().await;
     }
-    Ok(())
 }
 
 fn buffer_for(from: Source<'_>, to: Sink<'_>) -> Vec<u8> {
@@ -26,29 +37,42 @@ fn buffer_for(from: Source<'_>, to: Sink<'_>) -> Vec<u8> {
     vec![0; length]
 }
 
-/// Copies one piece; false at the end of the source.
-async fn step(from: Source<'_>, to: Sink<'_>, buffer: &mut Vec<u8>, copied: &mut u64) -> Result<bool, Fault> {
-    let n = match from {
-        Source::Stream(from) => from.read(buffer).await?,
-        Source::File(from) => {
-            // The buffer goes along to the thread and comes back.
-            let (n, back) = from.read_owned(std::mem::take(buffer)).await.map_err(Fault::first)?;
-            *buffer = back;
-            n
-        }
-    };
+/// Reads one piece; 0 is the end of the source. The buffer goes along to a thread and comes back.
+async fn read(
+    from: Source<'_>,
+    unsent: Option<&Unsent<'_>>,
+    mut buffer: Vec<u8>,
+) -> Result<(usize, Vec<u8>), Fault> {
+    match (from, unsent) {
+        (Source::Stream(from), _) => Ok((from.read(&mut buffer).await?, buffer)),
+        (Source::File(_), Some(unsent)) => unsent.read(buffer).await.map_err(Fault::first),
+        (Source::File(from), None) => from.read_owned(buffer).await.map_err(Fault::first),
+    }
+}
+
+/// Writes the front of a buffer, and gives the buffer back.
+async fn write(
+    to: Sink<'_>,
+    buffer: Vec<u8>,
+    n: usize,
+    copied: &mut u64,
+    mut taken: impl FnMut(usize),
+) -> Result<Vec<u8>, Fault> {
     match to {
         Sink::Stream(to) => {
-            let before = *copied;
-            let written = to.write_all(&buffer[..n], copied).await;
-            to.fd.netpoll().pipes().buffered.add((*copied - before) as usize);
-            written?;
+            let buffered = |n| {
+                to.fd.netpoll().pipes().buffered.add(n);
+                taken(n);
+            };
+            to.write_all(&buffer[..n], copied, buffered).await?;
+            Ok(buffer)
         }
-        Sink::File(to) if n > 0 => {
-            *buffer = to.write_owned(std::mem::take(buffer), n).await.map_err(Fault::second)?;
+        Sink::File(to) => {
+            // What a thread has begun to write is written, also if the copy is dropped: not to be read once more.
+            taken(n);
+            let buffer = to.write_owned(buffer, n).await.map_err(Fault::second)?;
             *copied += n as u64;
+            Ok(buffer)
         }
-        Sink::File(_) => {}
     }
-    Ok(n > 0)
 }

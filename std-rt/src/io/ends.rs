@@ -1,7 +1,6 @@
 //! What can be copied from and to.
 
 use std::io;
-use std::net::Shutdown;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
@@ -14,6 +13,7 @@ use crate::net::methods::Descriptor;
 use crate::net::pipe::{PipeReader, PipeWriter};
 use crate::net::{TcpStream, UnixStream};
 use crate::sys::socket::{self, Read};
+use crate::sys::{copy, linux_options};
 
 /// What [`copy`](super::copy) can read: `TcpStream`, `UnixStream`, `PipeReader`, `File`, and a reference or an `Arc` of
 /// one. Nobody else can implement it.
@@ -39,7 +39,7 @@ pub trait Writes: Sync {
 
 /// Nameable only here.
 pub trait Ends {
-    /// Ends what this side writes.
+    /// Ends what this side writes, unless the peer is gone already: that is for its reads to say.
     fn end(&self) -> io::Result<()>;
 }
 
@@ -76,8 +76,17 @@ impl Kind {
     /// Writes as the type's own `write` does.
     pub(super) fn write(self, fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Kind::Socket => socket::send(fd, bytes),
+            // TCP's; it differs from that of a Unix stream in an error that the latter never has.
+            Kind::Socket => linux_options::send(fd, bytes),
             Kind::Pipe => socket::write(fd, bytes),
+        }
+    }
+
+    /// Moves bytes from a pipe as [`Kind::write`] writes them.
+    pub(super) fn splice(self, pipe: BorrowedFd<'_>, fd: BorrowedFd<'_>, length: usize) -> io::Result<usize> {
+        match self {
+            Kind::Socket => copy::splice_to_socket(pipe, fd, length),
+            Kind::Pipe => copy::splice_to_pipe(pipe, fd, length),
         }
     }
 }
@@ -106,12 +115,18 @@ impl Stream<'_> {
         read.await.map_err(|error| self.read_fault(error))
     }
 
-    /// Writes all of a buffer and counts what has been taken.
-    pub(super) async fn write_all(&self, mut bytes: &[u8], copied: &mut u64) -> Result<(), Fault> {
+    /// Writes all of a buffer, and counts what has been taken in `copied` and by `on_taken`, piece by piece.
+    pub(super) async fn write_all(
+        &self,
+        mut bytes: &[u8],
+        copied: &mut u64,
+        mut on_taken: impl FnMut(usize),
+    ) -> Result<(), Fault> {
         while !bytes.is_empty() {
             let written = self.fd.run(Mode::Write, |fd| self.kind.write(fd, bytes)).await;
             let n = taken(written).map_err(|error| self.write_fault(error))?;
             *copied += n as u64;
+            on_taken(n);
             bytes = &bytes[n..];
         }
         Ok(())
@@ -154,7 +169,7 @@ macro_rules! socket {
 
         impl Ends for $type {
             fn end(&self) -> io::Result<()> {
-                self.shutdown(Shutdown::Write)
+                self.end_writing()
             }
         }
 

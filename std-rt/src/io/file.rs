@@ -1,72 +1,186 @@
 //! The copy from a file to a socket or a pipe within the kernel.
 //!
-//! sendfile(2) waits for the disk, so a thread of the pool makes the call, on a duplicate of the sink's descriptor: the
-//! sink may be closed meanwhile. It never waits for the sink, which is non-blocking; that is done here, by the poller.
+//! Reading a file waits for the disk, so a thread of the pool does it: it moves a piece into a pipe of ours with sendfile(2).
+//! The task moves the piece on with splice(2), as an operation of the sink like any other: after those that came before it,
+//! under the write lock, until the sink's deadline or its close. So nothing is ever written past the operations of other
+//! tasks, and once the copy is dropped nothing is written any more.
+//!
+//! | where the piece is | the copy fails or is dropped | the file's cursor |
+//! |---|---|---|
+//! | on its way into the pipe, on the thread | the thread goes on to its end; the pipe is closed | is moved back behind what the sink took |
+//! | in the pipe | the pipe is closed | the same |
+//! | in the sink | nothing | stays |
 
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::AsFd;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use netpoll_core::poll_key::Mode;
 
 use super::buffered;
 use super::ends::{Sink, Source, Stream};
 use super::error::Fault;
-use crate::fs::{File, MAX_PIECE};
-use crate::sys::copy::{is_of_the_disk, is_refused, send_file};
+use super::splice::{drain, rescue};
+use super::turn::Turn;
+use crate::fs::File;
+use crate::netpoll::pipes::{DetachedPipe, Pipe};
+use crate::sys::copy::{is_refused, send_file};
 
-/// What one trip to the pool came to.
-struct Trip {
-    sent: usize,
-    then: io::Result<Then>,
+/// The bytes that were read from a file and that the sink has not taken. When it is dropped the file's cursor is moved
+/// back by as many, in turn: after the thread that reads, and before any operation that is begun later.
+pub(super) struct Unsent<'a> {
+    file: &'a File,
+    count: Arc<Mutex<usize>>,
 }
 
-enum Then {
-    /// The piece is sent; the file has more.
-    More,
-    /// The sink has no room.
-    Full,
-    End,
+impl<'a> Unsent<'a> {
+    pub(super) fn new(file: &'a File) -> Self {
+        Unsent { file, count: Arc::default() }
+    }
+
+    /// Counts what a thread reads, and when it has read it: also if nobody awaits that any more.
+    fn counter(&self) -> impl Fn(usize) + Send + 'static {
+        let count = self.count.clone();
+        move |n| *locked(&count) += n
+    }
+
+    /// Reads a piece at the cursor into a buffer.
+    pub(super) async fn read(&self, mut buffer: Vec<u8>) -> io::Result<(usize, Vec<u8>)> {
+        let read = self.counter();
+        let trip = self.file.in_turn("read", move |mut file| {
+            let n = uninterrupted(|| file.read(&mut buffer))?;
+            read(n);
+            Ok((n, buffer))
+        });
+        trip.await
+    }
+
+    /// The sink has taken as many.
+    pub(super) fn taken(&self, n: usize) {
+        *locked(&self.count) -= n;
+    }
 }
 
-/// Copies until the end of the file.
-pub(super) async fn copy(from: &File, to: Stream<'_>, copied: &mut u64) -> Result<(), Fault> {
-    let sink = Arc::new(to.fd.duplicate().map_err(|error| to.write_fault(error))?);
+impl Drop for Unsent<'_> {
+    fn drop(&mut self) {
+        // With the last reference in hand no thread is reading, so a count of 0 stays.
+        if Arc::strong_count(&self.count) == 1 && *locked(&self.count) == 0 {
+            return;
+        }
+        let count = self.count.clone();
+        self.file.in_turn_detached(move |mut file| {
+            if let Ok(unsent @ 1..) = i64::try_from(*locked(&count)) {
+                // A file without places, such as a FIFO, cannot take bytes back; the copy's documentation says so.
+                let _ = file.seek(SeekFrom::Current(-unsent));
+            }
+        });
+    }
+}
+
+/// A number is whole between two calls.
+fn locked(count: &Mutex<usize>) -> std::sync::MutexGuard<'_, usize> {
+    count.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A signal ends a call of some file systems early.
+fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
     loop {
-        // The deadline, and whether it is closed: the thread does not know of them.
-        to.fd.try_shared(Mode::Write, |_| Ok(())).map_err(|error| to.write_fault(error))?;
-        let sink = sink.clone();
-        let trip = from.in_turn("copy from", move |file| Ok(send_piece(file, &sink)));
-        let trip = trip.await.map_err(Fault::first)?;
-        *copied += trip.sent as u64;
-        to.fd.netpoll().pipes().sent.add(trip.sent);
-        match trip.then {
-            Ok(Then::More) => {}
-            Ok(Then::Full) => {
-                to.fd.readiness(Mode::Write).await.map_err(|error| to.write_fault(error))?;
-            }
-            Ok(Then::End) => return Ok(()),
-            Err(error) if is_refused(&error) => {
-                return buffered::copy(Source::File(from), Sink::Stream(to), copied).await;
-            }
-            Err(error) if is_of_the_disk(&error) => return Err(Fault::first(from.error("copy from", error))),
-            Err(error) => return Err(to.write_fault(error)),
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
         }
     }
 }
 
-fn send_piece(file: &std::fs::File, sink: &OwnedFd) -> Trip {
-    let mut sent = 0;
-    let then = loop {
-        if sent == MAX_PIECE {
-            break Ok(Then::More);
+/// What one trip to the pool came to.
+struct Trip {
+    pipe: DetachedPipe,
+    then: io::Result<Then>,
+}
+
+enum Then {
+    /// The pipe is full; the file has more.
+    More,
+    /// A read has found the end.
+    End,
+    /// The kernel does not do it for this file, or does not see what a read of it finds.
+    Refused,
+}
+
+/// Copies until the end of the file.
+pub(super) async fn copy(from: &File, to: Stream<'_>, copied: &mut u64) -> Result<(), Fault> {
+    let pipes = to.fd.netpoll().pipes();
+    // Without descriptors left for a pipe, or where there is no sendfile(2), the copy goes through a buffer.
+    if let Ok(mut pipe) = pipes.take() {
+        let unsent = Unsent::new(from);
+        let mut turn = Turn::new();
+        loop {
+            // The thread may be as fast as this task, which then never waits.
+            turn.piece().await;
+            // A deadline that has passed, or a close, ends the copy before anything is read for nothing.
+            to.fd.try_shared(Mode::Write, |_| Ok(())).map_err(|error| to.write_fault(error))?;
+            let (detached, read) = (pipe.detach(), unsent.counter());
+            let trip = from.in_turn("copy from", move |file| Ok(fill(file, detached, read)));
+            let trip = trip.await.map_err(Fault::first)?;
+            pipe = pipes.attach(trip.pipe);
+            let all_spliced = send(&mut pipe, to, copied, &unsent).await?;
+            match trip.then.map_err(|error| Fault::first(from.error("copy from", error)))? {
+                Then::More if all_spliced => {}
+                Then::End => return Ok(()),
+                Then::More | Then::Refused => break,
+            }
         }
-        match send_file(file.as_fd(), sink.as_fd(), MAX_PIECE - sent) {
-            Ok(0) => break Ok(Then::End),
-            Ok(n) => sent += n,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break Ok(Then::Full),
+    }
+    buffered::copy(Source::File(from), Sink::Stream(to), copied).await
+}
+
+/// Moves all bytes of the pipe to the sink; false if the kernel did not do that, so that a part went through a buffer.
+async fn send(
+    pipe: &mut Pipe<'_>,
+    to: Stream<'_>,
+    copied: &mut u64,
+    unsent: &Unsent<'_>,
+) -> Result<bool, Fault> {
+    let pipes = to.fd.netpoll().pipes();
+    let mut spliced = |n| {
+        pipes.sent.add(n);
+        unsent.taken(n);
+    };
+    if drain(pipe, to, copied, &mut spliced).await? {
+        return Ok(true);
+    }
+    let buffered = |n| {
+        pipes.buffered.add(n);
+        unsent.taken(n);
+    };
+    rescue(pipe, to, copied, buffered).await?;
+    Ok(false)
+}
+
+/// Moves bytes of the file into the pipe until it is full, on a thread that may wait for the disk.
+fn fill(file: &std::fs::File, mut pipe: DetachedPipe, read: impl Fn(usize)) -> Trip {
+    let then = loop {
+        match pipe.fill(|pipe, room| send_file(file.as_fd(), pipe, room)) {
+            Ok(0) => break at_end(file).map(|end| if end { Then::End } else { Then::Refused }),
+            Ok(n) => read(n),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && pipe.held() > 0 => {
+                break Ok(Then::More);
+            }
+            // An empty pipe has room, so such an answer is of no use.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock || is_refused(&error) => {
+                break Ok(Then::Refused);
+            }
             Err(error) => break Err(error),
         }
     };
-    Trip { sent, then }
+    Trip { pipe, then }
+}
+
+/// Asks the file itself for its end.
+fn at_end(mut file: &std::fs::File) -> io::Result<bool> {
+    let found = uninterrupted(|| file.read(&mut [0]))?;
+    if found > 0 {
+        file.seek(SeekFrom::Current(-1))?;
+    }
+    Ok(found == 0)
 }

@@ -9,7 +9,8 @@
 //!
 //! The copy waits for its source only in the first gait. There it has neither a buffer nor a pipe of its own, and the
 //! short-read hint spares it the call that finds nothing. Nor is `EAGAIN` of splice(2) ever believed, which a TCP socket
-//! says at the mark of an urgent byte whatever is behind it.
+//! says at the mark of an urgent byte whatever is behind it; nor its 0, which it says at the mark once the peer's end of the
+//! stream is queued. The end is a read that returns 0.
 //!
 //! Bytes are moved in only while the pipe is empty, and moved out until it is empty again: so `EAGAIN` there is the
 //! sink's word.
@@ -24,9 +25,9 @@ use super::buffered;
 use super::ends::{Sink, Source, Stream, taken};
 use super::error::Fault;
 use super::turn::Turn;
-use crate::netpoll::pipes::{Pipe, Pipes};
+use crate::netpoll::pipes::Pipe;
 use crate::sys;
-use crate::sys::copy::{is_refused, splice_in, splice_out};
+use crate::sys::copy::{is_refused, splice_in};
 
 /// From how many bytes on a piece is much.
 const MUCH: usize = 16 * 1024;
@@ -38,9 +39,8 @@ thread_local! {
 
 /// How the splicing of much ended.
 enum Much {
-    /// There is little left, or nothing.
+    /// There is little left, or nothing, or the end: only a read knows which.
     Little,
-    End,
     /// The kernel does not do it for these two, or there is no pipe to be had.
     Refused,
 }
@@ -57,7 +57,6 @@ pub(super) async fn copy(from: Stream<'_>, to: Stream<'_>, copied: &mut u64) -> 
         }
         match much(from, to, copied, &mut turn).await? {
             Much::Little => {}
-            Much::End => return Ok(()),
             Much::Refused => {
                 return buffered::copy(Source::Stream(from), Sink::Stream(to), copied).await;
             }
@@ -67,7 +66,6 @@ pub(super) async fn copy(from: Stream<'_>, to: Stream<'_>, copied: &mut u64) -> 
 
 /// Waits for bytes and copies up to [`MUCH`] of them; returns how many, 0 at the end.
 async fn little(from: Stream<'_>, to: Stream<'_>, copied: &mut u64) -> Result<usize, Fault> {
-    let before = *copied;
     let mut passed = (0, Ok(Vec::new()));
     let read = from.fd.read(false, |fd| {
         BUFFER.with_borrow_mut(|buffer| {
@@ -78,13 +76,12 @@ async fn little(from: Stream<'_>, to: Stream<'_>, copied: &mut u64) -> Result<us
     });
     let n = read.await.map_err(|error| from.read_fault(error))?;
     let (at_once, rest) = passed;
+    let pipes = from.fd.netpoll().pipes();
     *copied += at_once as u64;
-    let written = match rest {
-        Ok(rest) => to.write_all(&rest, copied).await,
-        Err(error) => Err(to.write_fault(error)),
-    };
-    from.fd.netpoll().pipes().buffered.add((*copied - before) as usize);
-    written.map(|()| n)
+    pipes.buffered.add(at_once);
+    let rest = rest.map_err(|error| to.write_fault(error))?;
+    to.write_all(&rest, copied, |n| pipes.buffered.add(n)).await?;
+    Ok(n)
 }
 
 /// Writes what the sink takes now: how much that is, and what is left.
@@ -107,16 +104,16 @@ async fn much(from: Stream<'_>, to: Stream<'_>, copied: &mut u64, turn: &mut Tur
     loop {
         let moved = from.fd.try_run(Mode::Read, |fd| fill(&mut pipe, fd));
         let moved = match moved {
-            Ok(None) => return Ok(Much::Little),
-            Ok(Some(0)) => return Ok(Much::End),
+            // 0 is no end: splice(2) also says it at the mark of an urgent byte.
+            Ok(None | Some(0)) => return Ok(Much::Little),
             Ok(Some(moved)) => moved,
             // Another task reads, or waits to: after that one.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Much::Little),
             Err(error) if is_refused(&error) => return Ok(Much::Refused),
             Err(error) => return Err(from.read_fault(error)),
         };
-        if !drain(&mut pipe, pipes, to, copied).await? {
-            rescue(&mut pipe, to, copied).await?;
+        if !drain(&mut pipe, to, copied, |n| pipes.spliced.add(n)).await? {
+            rescue(&mut pipe, to, copied, |n| pipes.buffered.add(n)).await?;
             return Ok(Much::Refused);
         }
         if moved < MUCH {
@@ -134,14 +131,21 @@ fn fill(pipe: &mut Pipe<'_>, fd: BorrowedFd<'_>) -> io::Result<Option<usize>> {
     }
 }
 
-/// Moves all bytes of the pipe to the sink; false if the kernel does not do it for this sink, with the rest still there.
-async fn drain(pipe: &mut Pipe<'_>, pipes: &Pipes, to: Stream<'_>, copied: &mut u64) -> Result<bool, Fault> {
+/// Moves all bytes of the pipe to the sink, and counts them in `copied` and by `on_moved`, piece by piece; false if the
+/// kernel does not do it for this sink, with the rest still there.
+pub(super) async fn drain(
+    pipe: &mut Pipe<'_>,
+    to: Stream<'_>,
+    copied: &mut u64,
+    mut on_moved: impl FnMut(usize),
+) -> Result<bool, Fault> {
     while pipe.held() > 0 {
-        let moved = to.fd.run(Mode::Write, |fd| pipe.empty(|pipe, length| splice_out(pipe, fd, length)));
-        match taken(moved.await) {
+        let moved =
+            to.fd.run(Mode::Write, |fd| pipe.empty(|pipe, length| to.kind.splice(pipe, fd, length))).await;
+        match taken(moved) {
             Ok(n) => {
                 *copied += n as u64;
-                pipes.spliced.add(n);
+                on_moved(n);
             }
             Err(error) if is_refused(&error) => return Ok(false),
             Err(error) => return Err(to.write_fault(error)),
@@ -150,13 +154,18 @@ async fn drain(pipe: &mut Pipe<'_>, pipes: &Pipes, to: Stream<'_>, copied: &mut 
     Ok(true)
 }
 
-/// Writes what is left in the pipe by way of a buffer.
-async fn rescue(pipe: &mut Pipe<'_>, to: Stream<'_>, copied: &mut u64) -> Result<(), Fault> {
+/// Writes what is left in the pipe by way of a buffer, counted as by [`drain`].
+pub(super) async fn rescue(
+    pipe: &mut Pipe<'_>,
+    to: Stream<'_>,
+    copied: &mut u64,
+    mut on_written: impl FnMut(usize),
+) -> Result<(), Fault> {
     let mut buffer = vec![0; pipe.held()];
     while pipe.held() > 0 {
         let read = pipe.empty(|pipe, length| Ok(sys::socket::read(pipe, &mut buffer[..length])?.n));
         let n = taken(read).map_err(Fault::first)?;
-        to.write_all(&buffer[..n], copied).await?;
+        to.write_all(&buffer[..n], copied, &mut on_written).await?;
     }
     Ok(())
 }

@@ -207,7 +207,7 @@ macro_rules! descriptor_methods {
 
         impl $type {
             /// Closes it: everything that waits fails with closed, in whatever task. When this returns the descriptor's number
-            /// is free.
+            /// is free. What becomes of bytes that are still on their way is said at the type.
             ///
             /// Dropped: the closing goes on without the wait.
             ///
@@ -272,14 +272,32 @@ macro_rules! connected_methods {
             ///
             /// Closed, `NotConnected` when the peer is gone.
             pub fn shutdown(&self, how: std::net::Shutdown) -> std::io::Result<()> {
-                let shut = self.fd.with(|fd| $crate::sys::socket::shutdown(fd, how));
-                shut.map_err(|error| self.error("shutdown", error))
+                self.fd.shutdown(how).map_err(|error| self.error("shutdown", error))
             }
 
-            /// True once the poller has seen that the peer closed or shut down its writing half, or reset the connection; one
-            /// load, no system call. What came before may still be unread.
+            /// Returns true once the poller has seen that the peer closed or shut down its writing half, or reset the
+            /// connection; one load, no system call. What came before may still be unread.
+            ///
+            /// After this side has shut down its own reading half the poller cannot tell the two apart, so a system call
+            /// asks the kernel. It knows of a TCP peer on Linux. Of any other peer it knows the close alone, and not even
+            /// that once both halves were shut down here: then this stays as it was, unless an error comes.
             pub fn peer_closed(&self) -> bool {
                 self.fd.peer_closed()
+            }
+
+            /// Shuts down the writing half for a trait whose users close what may be gone already: then there is nothing to
+            /// be shut down, and that is no error.
+            #[allow(dead_code, reason = "not every type with a connection is a stream of bytes")]
+            pub(crate) fn end_writing(&self) -> std::io::Result<()> {
+                match self.shutdown(std::net::Shutdown::Write) {
+                    Err(error)
+                        if error.kind() == std::io::ErrorKind::NotConnected
+                            && !$crate::error::is_closed(&error) =>
+                    {
+                        Ok(())
+                    }
+                    result => result,
+                }
             }
         }
     };

@@ -3,12 +3,13 @@
 //! The options, their defaults and who sets them: the table at [`TcpSocket`].
 
 mod dup;
+mod lingering;
 mod peer;
 mod socket;
 mod std_conversion;
 
 use std::io;
-use std::net::{Shutdown, SocketAddr};
+use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
@@ -128,7 +129,16 @@ v6only_option!(TcpListener);
 
 /// A connection.
 ///
-/// All operations take `&self`. Dropped: it is closed; bytes written are still sent.
+/// All operations take `&self`. Dropped: it is closed.
+///
+/// # Closing
+///
+/// What was written before a drop, a [`close`](Self::close) or the end of the process is still sent, by the kernel, if
+/// everything that the peer has sent was read. **With unread input the kernel resets the connection instead**, also if the
+/// input comes after the close: what it has not sent by then is lost, and the peer reads `ConnectionReset` in place of the
+/// end. So a program that closes while its peer may be sending reads the peer's end first, or closes with
+/// [`close_lingering`](Self::close_lingering). An ordinary exchange, in which each side reads all that the other one says,
+/// needs neither.
 ///
 /// # Many idle connections
 ///
@@ -258,6 +268,7 @@ futures_write!(
     TcpStream,
     send,
     sendv,
-    |stream| stream.shutdown(Shutdown::Write),
-    "`poll_close` shuts the writing half down: the peer reads the end of the stream, and this side may still read."
+    TcpStream::end_writing,
+    "`poll_close` shuts the writing half down: the peer reads the end of the stream, and this side may still read. If the \
+     peer is gone already there is nothing to be shut down, which is no error."
 );

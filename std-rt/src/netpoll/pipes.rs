@@ -67,6 +67,11 @@ impl Pipes {
         Ok(Pipe { home: self, ends: Some(ends), held: 0 })
     }
 
+    /// Takes a pipe back that was given to a thread with [`Pipe::detach`].
+    pub fn attach(&self, detached: DetachedPipe) -> Pipe<'_> {
+        Pipe { home: self, ends: Some(detached.ends), held: detached.held }
+    }
+
     fn make(&self) -> io::Result<Ends> {
         let (reader, writer) = pipe::pipe()?;
         self.made.inc();
@@ -100,10 +105,49 @@ pub struct Pipe<'a> {
     held: usize,
 }
 
+/// A pipe on its way to a thread that cannot borrow [`Pipes`], or back. Dropped, it is closed.
+#[derive(Debug)]
+pub struct DetachedPipe {
+    ends: Ends,
+    held: usize,
+}
+
+impl DetachedPipe {
+    /// Returns how many bytes are in it.
+    pub fn held(&self) -> usize {
+        self.held
+    }
+
+    /// Moves bytes in with `call`, which gets the end to write to and how many bytes the pipe may still take.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the call, which then has moved nothing; `WouldBlock` if the pipe is full.
+    pub fn fill(
+        &mut self,
+        call: impl FnOnce(BorrowedFd<'_>, usize) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let room = self.ends.capacity.saturating_sub(self.held);
+        if room == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let n = call(self.ends.writer.as_fd(), room)?;
+        self.held += n;
+        Ok(n)
+    }
+}
+
 impl Pipe<'_> {
     /// How many bytes are in it.
     pub fn held(&self) -> usize {
         self.held
+    }
+
+    /// Gives the pipe to a thread that cannot borrow [`Pipes`]; [`Pipes::attach`] takes it back.
+    pub fn detach(mut self) -> DetachedPipe {
+        let held = mem::take(&mut self.held);
+        let ends = self.ends.take().expect("a pipe keeps its ends until it is dropped");
+        DetachedPipe { ends, held }
     }
 
     /// Moves bytes in with `call`, which gets the end to write to and how much to move at most. To be called while the

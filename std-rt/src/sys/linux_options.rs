@@ -89,6 +89,21 @@ pub fn device(fd: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
     Ok(name[..length].iter().copied().take_while(|byte| *byte != 0).collect())
 }
 
+/// Returns whether a TCP connection has received its peer's end of the stream, or is over (`TCP_INFO`); `None` for a socket
+/// of another protocol.
+pub(super) fn has_tcp_peer_ended(fd: BorrowedFd<'_>) -> Option<bool> {
+    // The states of the kernel's include/net/tcp_states.h that follow a FIN of the peer, or the end of it all.
+    const TIME_WAIT: u8 = 6;
+    const CLOSE: u8 = 7;
+    const CLOSE_WAIT: u8 = 8;
+    const LAST_ACK: u8 = 9;
+    const CLOSING: u8 = 11;
+    // The state is the first byte of `struct tcp_info`, of which the kernel hands out as much as is asked for.
+    let mut state = [0];
+    get(fd, || libc_room::option(fd, libc::IPPROTO_TCP, libc::TCP_INFO, &mut state)).ok()?;
+    Some(matches!(state[0], TIME_WAIT | CLOSE | CLOSE_WAIT | LAST_ACK | CLOSING))
+}
+
 /// As [`socket::send`], on TCP. The first write of a fast open whose cookie was forgotten since connect sends the
 /// handshake and none of the bytes (`EINPROGRESS`): they are to be written again once the connection stands.
 #[inline]

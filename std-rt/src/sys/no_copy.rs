@@ -10,21 +10,21 @@ pub fn splice_in(_from: BorrowedFd<'_>, _pipe: BorrowedFd<'_>, _length: usize) -
 }
 
 /// Refused.
-pub fn splice_out(_pipe: BorrowedFd<'_>, _to: BorrowedFd<'_>, _length: usize) -> io::Result<usize> {
+pub fn splice_to_pipe(_pipe: BorrowedFd<'_>, _to: BorrowedFd<'_>, _length: usize) -> io::Result<usize> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Refused.
-pub fn send_file(_file: BorrowedFd<'_>, _to: BorrowedFd<'_>, _length: usize) -> io::Result<usize> {
+pub fn splice_to_socket(_pipe: BorrowedFd<'_>, _to: BorrowedFd<'_>, _length: usize) -> io::Result<usize> {
+    Err(io::ErrorKind::Unsupported.into())
+}
+
+/// Refused.
+pub fn send_file(_file: BorrowedFd<'_>, _pipe: BorrowedFd<'_>, _length: usize) -> io::Result<usize> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
 /// True for what the functions of this file say.
 pub fn is_refused(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::Unsupported
-}
-
-/// Nothing was asked of the disk.
-pub fn is_of_the_disk(_error: &io::Error) -> bool {
-    false
 }

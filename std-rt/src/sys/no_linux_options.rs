@@ -58,3 +58,8 @@ pub fn set_device(_fd: BorrowedFd<'_>, _name: &[u8]) -> io::Result<()> {
 pub fn device(_fd: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
     unsupported("SO_BINDTODEVICE")
 }
+
+/// Returns `None`: this system does not tell.
+pub(super) fn has_tcp_peer_ended(_fd: BorrowedFd<'_>) -> Option<bool> {
+    None
+}

@@ -70,9 +70,10 @@ fn in_code(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Asynchronous functions of `net` and `io` that have no row, and why.
-const NO_ROW: [(&str, &str); 4] = [
+const NO_ROW: [(&str, &str); 5] = [
     ("bind", "it waits for the resolver at most"),
     ("close", "it waits for the operations that it ends"),
+    ("close_lingering", "its limits are its own, and closing.rs plays what ends it"),
     ("race", "the floor below connect"),
     ("redialed", "the floor below connect"),
 ];

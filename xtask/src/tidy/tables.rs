@@ -58,6 +58,7 @@ pub const UNSAFE_ROOMS: &[Room] = &[
     ("std-rt/src/sys/kqueue/", "a pointer's place that holds an integer"),
     ("std-rt/src/sys/poll/table.rs", "the numbers that a poll(2) is given outlive it"),
     ("std-rt/src/sys/libc_room.rs", "the few system calls that rustix lacks"),
+    ("std-rt/src/sys/copy/sigpipe.rs", "this thread's mask and pending signals, which rustix does not have"),
     ("std-rt/src/sys/prefetch.rs", "a hint for the processor"),
     ("std-rt/src/sys/signal.rs", "an action that runs in a signal handler"),
     ("std-rt/src/sys/mmsg.rs", "batches of messages, which rustix does not have"),

@@ -36,7 +36,7 @@ pub(super) fn or_end<T>(
     let nothing = |result: &io::Result<T>| {
         result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     };
-    if !nothing(&received) || (ask == Ask::IfTold && !of.peer_closed()) || !of.with(unix::is_read_ended)? {
+    if !nothing(&received) || (ask == Ask::IfTold && !of.has_hung_up()) || !of.with(unix::is_read_ended)? {
         return received;
     }
     // Something may have come before the shutdown and after the first try; nothing comes any more.

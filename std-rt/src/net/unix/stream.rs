@@ -1,7 +1,6 @@
 //! Connections of bytes.
 
 use std::io;
-use std::net::Shutdown;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use netpoll_core::poll_key::Mode;
@@ -13,8 +12,13 @@ use crate::sys::{ancillary, socket as sys};
 
 /// A connection of bytes to a process of this machine.
 ///
-/// All operations take `&self`. Dropped: it is closed; bytes written can still be read by the peer, but bytes that were
-/// not read here make the peer's reads fail with `ConnectionReset`.
+/// All operations take `&self`. Dropped: it is closed.
+///
+/// # Closing
+///
+/// The peer can still read everything that was written before a drop or a [`close`](Self::close): unlike TCP, a close loses
+/// nothing of it. If bytes of the peer were not read here, the peer reads `ConnectionReset` once, after the last byte and
+/// in place of the end, on Linux; a write of the peer takes that error as well.
 #[derive(Debug)]
 pub struct UnixStream {
     pub(super) fd: Fd,
@@ -71,6 +75,7 @@ futures_write!(
     UnixStream,
     sys::send,
     sys::sendv,
-    |stream| stream.shutdown(Shutdown::Write),
-    "`poll_close` shuts the writing half down: the peer reads the end of the stream, and this side may still read."
+    UnixStream::end_writing,
+    "`poll_close` shuts the writing half down: the peer reads the end of the stream, and this side may still read. If the \
+     peer is gone already there is nothing to be shut down, which is no error."
 );

@@ -1,0 +1,85 @@
+//! What a hang-up says of the peer.
+//!
+//! The kernel reports the end of a reading half in the same way whoever caused it. So a shutdown by this side is written
+//! down before it is made, and after it the kernel is asked for the connection's state.
+//!
+//! | this side has shut down | the poller has seen a hang-up | the peer has closed |
+//! |---|---|---|
+//! | nothing, or its writing half | no | no |
+//! | | yes | yes |
+//! | its reading half, or both | no | no, or not yet known |
+//! | | yes, before that | yes |
+//! | | yes, since then | as the kernel says when it is asked ([`has_peer_ended`]) |
+
+use std::io;
+use std::net::Shutdown;
+use std::sync::Arc;
+
+use netpoll_core::waiters::BreakFlag;
+
+use super::Fd;
+use crate::sys::{Source, has_peer_ended, socket};
+
+/// What this side has shut down, through any handle on the same open file.
+#[derive(Debug, Default)]
+pub(super) struct OwnShutdown {
+    read: BreakFlag,
+    write: BreakFlag,
+    /// The peer had closed before the reading half was shut down here.
+    after_peer: BreakFlag,
+}
+
+impl<S: Source> Fd<S> {
+    /// Returns whether the poller has seen that a half of the connection ended, by whichever side, or that an error is
+    /// queued; one load. Unread bytes may still be there.
+    pub fn has_hung_up(&self) -> bool {
+        self.desc().info().peer_closed()
+    }
+
+    /// Returns whether the poller has seen that the peer closed or shut down its writing half, or that an error is queued;
+    /// one load unless this side has shut down its reading half. Unread bytes may still be there.
+    pub fn peer_closed(&self) -> bool {
+        self.has_hung_up() && !self.hung_up_itself()
+    }
+
+    /// Returns whether the hang-up is this side's own shutdown, as far as the kernel tells.
+    fn hung_up_itself(&self) -> bool {
+        let Some(own) = self.cold.get().and_then(|cold| cold.own_shutdown.get()) else { return false };
+        if !own.read.is_set() || own.after_peer.is_set() {
+            return false;
+        }
+        // A descriptor that was closed here has no state to ask for: what the poller saw last is all that is known.
+        !self.with(|fd| has_peer_ended(fd, own.write.is_set())).unwrap_or(true)
+    }
+
+    /// Shuts down one half of a connection, or both.
+    ///
+    /// # Errors
+    ///
+    /// Closed; the kernel's.
+    pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
+        // Before the call, whose event may be there as soon as it is made.
+        let own = self.own_shutdown();
+        if how != Shutdown::Write && !own.read.is_set() {
+            if self.has_hung_up() {
+                own.after_peer.set();
+            }
+            own.read.set();
+        }
+        if how != Shutdown::Read {
+            own.write.set();
+        }
+        self.with(|fd| socket::shutdown(fd, how))
+    }
+
+    /// For this handle and every other one on the same open file.
+    fn own_shutdown(&self) -> &Arc<OwnShutdown> {
+        self.cold().own_shutdown.get_or_init(Arc::default)
+    }
+
+    /// Makes the shutdowns of a second handle known to this one, and those of this one to it.
+    pub(super) fn share_shutdown_with(&self, other: &Self) {
+        // The other one is new, and nobody else has it: its place is empty.
+        other.cold().own_shutdown.get_or_init(|| self.own_shutdown().clone());
+    }
+}
