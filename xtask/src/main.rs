@@ -12,6 +12,7 @@ mod cross;
 mod demo;
 mod door;
 mod loom;
+mod miri;
 mod mutants;
 mod nightly;
 mod sizes;
@@ -33,6 +34,7 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ("test", "every test and doc test of the workspace; --bless records how many", test::run),
     ("loom", "the models of core, all or those whose name holds a word", loom::run),
     ("mutants", "what each ordering, fence and check of core is there for: none may be missed", mutants::run),
+    ("miri", "core's tests under Miri, with several seeds, where a nightly toolchain has it", miri::run),
     ("tidy", "the rules of the house that a compiler cannot check", tidy::run),
     ("sizes", "bytes of the types that have a limit, and of the programs for a chip", sizes::run),
     (
