@@ -66,7 +66,7 @@ fn chunk(program: &Path, log: &Path, names: &[&str], limit: Duration) -> Result<
     let begun = |line: &&str| {
         names.iter().any(|name| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')))
     };
-    let last = output.lines().filter(begun).next_back().unwrap_or("no combination");
+    let last = output.lines().rfind(begun).unwrap_or("no combination");
     ended.map_err(|reason| format!("generated: in `{last}`: {reason}"))?;
     let total = format!("generated combinations={} executions=", names.len());
     let line = output.lines().find_map(|line| line.strip_prefix(total.as_str()));
