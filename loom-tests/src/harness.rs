@@ -50,6 +50,7 @@ pub fn main(models: &[Model]) -> ExitCode {
         ["run", name, ref rest @ ..] => match (models.iter().find(|model| model.name == name), rest) {
             (None, _) => usage(&format!("there is no model {name}; `list` names them")),
             (Some(model), []) => run(model, model.bound),
+            (Some(model), ["all"]) => run(model, None),
             (Some(model), [bound]) => match bound.parse() {
                 Ok(bound) => run(model, Some(bound)),
                 Err(e) => usage(&format!("{bound} is no preemption bound: {e}")),

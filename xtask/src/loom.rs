@@ -1,5 +1,7 @@
 //! `loom`: the models of core, each in a process of its own.
 
+mod generated;
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -39,10 +41,11 @@ struct Args {
     bless: bool,
     deep: bool,
     stock: bool,
+    seed: Option<u64>,
 }
 
 /// Runs the models whose name holds the word given, or all. `--bless` records how many executions each has explored,
-/// `--deep` allows one preemption more to models of up to three threads; those of four grow twentyfold with it.
+/// `--deep` allows one preemption more, or the bound that `loom-tests/deep.txt` has for a model.
 /// `--stock` shows that the self-test of the checker finds the holes of loom as the registry has it.
 pub fn run(args: &[String]) -> Outcome {
     let args = parse_args(args)?;
@@ -52,7 +55,10 @@ pub fn run(args: &[String]) -> Outcome {
     }
     let (program, logs) = build(&args.root, Loom::Corrected)?;
     self_test(&program, &logs)?;
-    let models = list(&program, &args.filter)?;
+    let mut models = list(&program, &args.filter)?;
+    if args.deep {
+        deepen(&mut models, &read(&args.root.join("loom-tests/deep.txt"))?)?;
+    }
     let minimums = args.root.join("loom-tests/minimums.txt");
     let recorded = if args.bless { None } else { Some(read(&minimums)?) };
     println!(
@@ -68,29 +74,74 @@ pub fn run(args: &[String]) -> Outcome {
     if args.bless && red.is_empty() {
         bless(&minimums, &rows, args.filter.is_empty())?;
     }
-    for reason in &red {
-        println!("red: {reason}");
-    }
     let executions: u64 = rows.iter().map(|row| row.executions).sum();
     let twins = rows.iter().filter(|row| !row.green && row.verdict.is_ok()).count();
     let seconds = start.elapsed().as_secs_f64();
     let models = rows.len();
+    let told = generated(&args, &program, &logs, &mut red)?;
+    for reason in &red {
+        println!("red: {reason}");
+    }
     println!("loom: {twins} of the models are twins and red as they must be, {seconds:.1} s");
     println!("{SELF_TEST_OK}");
     println!("named: {models} models, {executions} executions");
+    if let Some(told) = told {
+        println!("{told}");
+    }
     if red.is_empty() { Ok(()) } else { Err(format!("{} models are not as they must be", red.len())) }
+}
+
+/// Runs the generated combinations, all with `--deep`; returns the line that says how many. None with a filter, which
+/// picks named models, and none while the package has no generated models.
+fn generated(
+    args: &Args,
+    program: &Path,
+    logs: &Path,
+    red: &mut Vec<String>,
+) -> Result<Option<String>, String> {
+    if !args.filter.is_empty() || !args.root.join("loom-tests/src/generated.rs").is_file() {
+        return Ok(None);
+    }
+    let seed = (!args.deep).then(|| generated::seed(args.seed));
+    if let Some(seed) = seed {
+        println!("generated: drawn by --seed={seed}");
+    }
+    let start = Instant::now();
+    let explored = generated::run(program, logs, seed, if args.deep { LIMIT_DEEP } else { LIMIT })?;
+    red.extend(explored.red);
+    println!("generated: {:.1} s", start.elapsed().as_secs_f64());
+    Ok(Some(format!("generated: {} combinations, {} executions", explored.combinations, explored.executions)))
+}
+
+/// Allows each model one preemption more, or as many as the table has for it.
+fn deepen(models: &mut [Model], table: &BTreeMap<String, u64>) -> Outcome {
+    for model in &mut *models {
+        let listed = table.get(&model.name).and_then(|bound| usize::try_from(*bound).ok());
+        model.bound = model.bound.map(|bound| listed.unwrap_or(bound + 1));
+        if model.bound.is_none() && listed.is_some() {
+            return Err(format!("loom-tests/deep.txt bounds {}, which a push explores whole", model.name));
+        }
+    }
+    Ok(())
 }
 
 fn parse_args(args: &[String]) -> Result<Args, String> {
     let (root, rest) = cmd::take_root(args)?;
     let (flags, words): (Vec<String>, Vec<String>) = rest.into_iter().partition(|arg| arg.starts_with("--"));
-    let mut parsed = Args { root, filter: String::new(), bless: false, deep: false, stock: false };
+    let mut parsed =
+        Args { root, filter: String::new(), bless: false, deep: false, stock: false, seed: None };
     for flag in &flags {
         match flag.as_str() {
             "--bless" => parsed.bless = true,
             "--deep" => parsed.deep = true,
             "--stock" => parsed.stock = true,
-            _ => return Err(format!("does not understand `{flag}`; it knows --bless, --deep and --stock")),
+            _ => match flag.strip_prefix("--seed=").map(str::parse) {
+                Some(Ok(seed)) => parsed.seed = Some(seed),
+                _ => {
+                    let known = "--bless, --deep, --stock and --seed=N";
+                    return Err(format!("does not understand `{flag}`; it knows {known}"));
+                }
+            },
         }
     }
     if parsed.bless && parsed.deep {
@@ -205,8 +256,7 @@ fn run_one(
     deep: bool,
     recorded: Option<&BTreeMap<String, u64>>,
 ) -> Row {
-    let raised = usize::from(deep && model.threads != "4");
-    let bound = model.bound.map(|bound| bound + raised);
+    let bound = model.bound;
     let log = logs.join(format!("{}.log", model.name));
     let mut command = Command::new(program);
     command.args(["run", &model.name]).args(bound.map(|bound| bound.to_string()));

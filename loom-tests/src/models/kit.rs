@@ -63,26 +63,14 @@ impl Posted {
     }
 }
 
-/// A point that threads pass in every order. Loom remembers one access per word when it looks for orders to try; a
-/// lone load by one thread is forgotten once another has done its load and compare-exchange, and so is the order in
-/// which they change places. Read-modify-writes of one word are not forgotten, and these order no memory.
-struct Gate(AtomicUsize);
-
-impl Gate {
-    fn pass(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
 /// Runs both at once, the first in the main thread.
 pub fn race<R: Send + Sync + 'static, A, B: 'static>(
     rig: &Arc<R>,
     first: impl FnOnce(&R) -> A,
     second: impl FnOnce(&R) -> B + Send + 'static,
 ) -> (A, B) {
-    let start = Start::new(rig);
-    let second = start.thread(second);
-    (start.here(first), end(second))
+    let second = start(rig, second);
+    (first(rig), end(second))
 }
 
 /// Runs three at once, the first in the main thread.
@@ -92,9 +80,8 @@ pub fn race3<R: Send + Sync + 'static, A, B: 'static, C: 'static>(
     second: impl FnOnce(&R) -> B + Send + 'static,
     third: impl FnOnce(&R) -> C + Send + 'static,
 ) -> (A, B, C) {
-    let start = Start::new(rig);
-    let (second, third) = (start.thread(second), start.thread(third));
-    (start.here(first), end(second), end(third))
+    let (second, third) = (start(rig, second), start(rig, third));
+    (first(rig), end(second), end(third))
 }
 
 /// Runs four at once, the first in the main thread.
@@ -105,34 +92,16 @@ pub fn race4<R: Send + Sync + 'static, A, B: 'static, C: 'static, D: 'static>(
     third: impl FnOnce(&R) -> C + Send + 'static,
     fourth: impl FnOnce(&R) -> D + Send + 'static,
 ) -> (A, B, C, D) {
-    let start = Start::new(rig);
-    let (second, third, fourth) = (start.thread(second), start.thread(third), start.thread(fourth));
-    (start.here(first), end(second), end(third), end(fourth))
+    let (second, third, fourth) = (start(rig, second), start(rig, third), start(rig, fourth));
+    (first(rig), end(second), end(third), end(fourth))
 }
 
-/// The line that all threads of a race stand at.
-struct Start<'r, R> {
-    rig: &'r Arc<R>,
-    gate: Arc<Gate>,
-}
-
-impl<'r, R: Send + Sync + 'static> Start<'r, R> {
-    fn new(rig: &'r Arc<R>) -> Self {
-        Self { rig, gate: Arc::new(Gate(AtomicUsize::new(0))) }
-    }
-
-    fn thread<T: 'static>(&self, body: impl FnOnce(&R) -> T + Send + 'static) -> JoinHandle<T> {
-        let (rig, gate) = (self.rig.clone(), self.gate.clone());
-        thread::spawn(move || {
-            gate.pass();
-            body(&rig)
-        })
-    }
-
-    fn here<T>(&self, body: impl FnOnce(&R) -> T) -> T {
-        self.gate.pass();
-        body(self.rig)
-    }
+fn start<R: Send + Sync + 'static, T: 'static>(
+    rig: &Arc<R>,
+    body: impl FnOnce(&R) -> T + Send + 'static,
+) -> JoinHandle<T> {
+    let rig = rig.clone();
+    thread::spawn(move || body(&rig))
 }
 
 fn end<T>(thread: JoinHandle<T>) -> T {
