@@ -4,6 +4,8 @@
 //! explored. `cargo xtask loom` does both for all of them and holds the counts against the recorded minimum.
 
 #[cfg(netpoll_loom)]
+mod generated;
+#[cfg(netpoll_loom)]
 mod harness;
 #[cfg(netpoll_loom)]
 mod models;
@@ -12,9 +14,11 @@ mod self_test;
 
 #[cfg(netpoll_loom)]
 fn main() -> std::process::ExitCode {
-    match std::env::args().nth(1).as_deref() {
-        Some("self-test") => self_test::main(),
-        _ => harness::main(&models::all()),
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    match args[..] {
+        ["self-test"] => self_test::main(),
+        _ => generated::main(&args).unwrap_or_else(|| harness::main(&models::all())),
     }
 }
 

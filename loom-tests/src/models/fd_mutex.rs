@@ -39,8 +39,8 @@ const fn green(name: &'static str, threads: usize, bound: Option<usize>, body: f
 }
 
 /// The read direction of a descriptor: the word, who waits, and the number that both protect (INV-7).
-struct Fd {
-    word: FdMutex,
+pub struct Fd {
+    pub word: FdMutex,
     queue: Mutex<LockQueue<Waker>>,
     /// Who polls, behind the one waker that they share.
     pollers: Mutex<Vec<Arc<Notify>>>,
@@ -66,7 +66,7 @@ enum Asked {
 }
 
 impl Fd {
-    fn new() -> Arc<Self> {
+    pub fn new() -> Arc<Self> {
         Arc::new(Self {
             word: FdMutex::new(),
             queue: Mutex::new(LockQueue::new()),
@@ -97,7 +97,7 @@ impl Fd {
     }
 
     /// Waits for the lock; false if the descriptor is closed.
-    fn lock(&self) -> bool {
+    pub fn lock(&self) -> bool {
         let (ticket, task) = match self.ask() {
             Asked::Locked => return true,
             Asked::Closed => return false,
@@ -125,7 +125,7 @@ impl Fd {
     }
 
     /// Uses number and buffer under the lock, as a task that polls and hails. True if it has closed the number.
-    fn poll(&self) -> bool {
+    pub fn poll(&self) -> bool {
         let task = Arc::new(Notify::new());
         loop {
             match self.word.lock(Mode::Read) {
@@ -147,7 +147,7 @@ impl Fd {
     }
 
     /// True if the caller has closed the number.
-    fn unlock(&self) -> bool {
+    pub fn unlock(&self) -> bool {
         let mut hailed = None;
         let closed = self.unlock_and_collect(&mut hailed);
         hailed.into_iter().for_each(|waker| self.wake(waker));
@@ -178,7 +178,7 @@ impl Fd {
     }
 
     /// A task asks for the lock and then changes its mind. True if it has closed the number.
-    fn ask_and_leave(&self) -> bool {
+    pub fn ask_and_leave(&self) -> bool {
         let ticket = match self.ask() {
             Asked::Locked => return self.unlock(),
             Asked::Closed => return false,
@@ -192,7 +192,7 @@ impl Fd {
     }
 
     /// Uses number and buffer under the lock, if it can have it. True if it has closed the number.
-    fn read(&self) -> bool {
+    pub fn read(&self) -> bool {
         if !self.lock() {
             return false;
         }
@@ -202,7 +202,7 @@ impl Fd {
     }
 
     /// Uses the number without the lock, if it is open. True if it has closed the number.
-    fn send(&self) -> bool {
+    pub fn send(&self) -> bool {
         if !self.word.incref() {
             return false;
         }
@@ -211,7 +211,7 @@ impl Fd {
     }
 
     /// Closes, as `Fd::close` does up to its wait for the last reference. True if it has closed the number.
-    fn close(&self) -> bool {
+    pub fn close(&self) -> bool {
         let in_use = self.word.incref_and_close().expect("one closer in each model").in_use;
         assert!(!self.word.leave(Mode::Read), "a task is counted in a closed word");
         let evicted = self.queue().close();
@@ -231,7 +231,7 @@ impl Fd {
     }
 
     /// Nobody holds anything, nobody is counted: the lock can be had at once.
-    fn assert_free(&self) {
+    pub fn assert_free(&self) {
         assert_eq!(self.word.lock(Mode::Read), Lock::Locked, "the lock was lost");
         assert_eq!(self.word.unlock(Mode::Read), Unlock::Free, "somebody is still counted");
         assert!(self.queue().is_empty());

@@ -37,41 +37,41 @@ const fn green(name: &'static str, body: fn()) -> Model {
 
 /// What the future has seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Future {
+pub enum Future {
     Waits,
     SawTheFlag,
     Gone,
 }
 
 /// A cell with its word.
-struct Task {
-    state: TaskState<2>,
+pub struct Task {
+    pub state: TaskState<2>,
     /// The runner's.
-    future: Plain<Future>,
+    pub future: Plain<Future>,
     /// The runner's, then the handle's.
     value: Plain<bool>,
     /// True if the handle's waker is there.
     slot: Plain<bool>,
     /// What is done under references and the handle; freeing it is the last of it.
-    used: [Plain<()>; 2],
+    pub used: [Plain<()>; 4],
     /// A reason to wake.
-    flag: Posted,
+    pub flag: Posted,
     /// The future is ready once it sees the flag.
     ends: bool,
     /// For the checks alone.
-    told: Mutex<usize>,
+    pub told: Mutex<usize>,
     freed: Mutex<usize>,
 }
 
 impl Task {
     /// In a queue, with so many references and a handle.
-    fn new(references: usize, ends: bool) -> Arc<Self> {
+    pub fn new(references: usize, ends: bool) -> Arc<Self> {
         let task = Self {
             state: TaskState::new(),
             future: Plain::new(Future::Waits),
             value: Plain::new(false),
             slot: Plain::new(false),
-            used: [Plain::new(()), Plain::new(())],
+            used: std::array::from_fn(|_| Plain::new(())),
             flag: Posted::new(),
             ends,
             told: Mutex::new(0),
@@ -82,7 +82,7 @@ impl Task {
     }
 
     /// The same, its turn over.
-    fn idle(references: usize, ends: bool) -> Arc<Self> {
+    pub fn idle(references: usize, ends: bool) -> Arc<Self> {
         let task = Self::new(references, ends);
         task.run();
         task
@@ -94,7 +94,7 @@ impl Task {
     }
 
     /// Whoever has the task runs it until it is idle, or at its end.
-    fn run(&self) {
+    pub fn run(&self) {
         while let Some(seen) = self.state.start() {
             if self.poll() {
                 return self.end();
@@ -139,7 +139,7 @@ impl Task {
         }
     }
 
-    fn settle(&self, then: Then) {
+    pub fn settle(&self, then: Then) {
         match then {
             Then::Nothing => {}
             Then::Schedule => self.run(),
@@ -156,13 +156,13 @@ impl Task {
     }
 
     /// Uses the task under reference number `which`, and gives that up.
-    fn drop_ref(&self, which: usize) {
+    pub fn drop_ref(&self, which: usize) {
         self.used[which].set(());
         self.settle(self.state.drop_ref());
     }
 
     /// The handle's poll: true if it has the value, and is gone.
-    fn join(&self) -> bool {
+    pub fn join(&self) -> bool {
         if !self.state.is_complete() && self.state.unjoin() {
             self.slot.set(true);
             if self.state.join() {
@@ -174,8 +174,8 @@ impl Task {
         true
     }
 
-    fn drop_handle(&self) {
-        self.used[1].set(());
+    pub fn drop_handle(&self) {
+        self.used[3].set(());
         match self.state.drop_handle() {
             Some(then) => self.settle(then),
             None => {
@@ -185,7 +185,7 @@ impl Task {
         }
     }
 
-    fn assert_freed(&self) {
+    pub fn assert_freed(&self) {
         assert_eq!(*self.freed.lock().unwrap(), 1, "the memory is freed once");
     }
 }

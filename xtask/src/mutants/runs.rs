@@ -35,6 +35,8 @@ struct Model {
     name: String,
     threads: usize,
     green: bool,
+    /// A combination of the generator, `word/start/programs`.
+    generated: bool,
 }
 
 /// A process to be run: which mutant, which model, within how many preemptions if not its own number.
@@ -76,10 +78,18 @@ fn list(program: &Path) -> Result<Vec<Model>, String> {
     let output = cmd::capture(Command::new(program).arg("list"))?;
     let model = |line: &str| {
         let [name, threads, _, expect] = line.split('\t').collect::<Vec<_>>()[..] else { return None };
-        Some(Model { name: name.to_owned(), threads: threads.parse().ok()?, green: expect == "Green" })
+        let (name, threads) = (name.to_owned(), threads.parse().ok()?);
+        Some(Model { name, threads, green: expect == "Green", generated: false })
     };
     let wrong = |line| format!("not `name threads bound expect`: {line}");
-    output.lines().map(|line| model(line).ok_or_else(|| wrong(line))).collect()
+    let named: Result<Vec<Model>, String> =
+        output.lines().map(|line| model(line).ok_or_else(|| wrong(line))).collect();
+    let output = cmd::capture(Command::new(program).arg("generated-list"))?;
+    let combination = |line: &str| {
+        let name = line.split('\t').next().unwrap_or(line).to_owned();
+        Model { threads: name.split('+').count(), name, green: true, generated: true }
+    };
+    Ok(named?.into_iter().chain(output.lines().map(combination)).collect())
 }
 
 fn jobs<'r>(built: &Built, rows: &[&'r Row], models: &[Model], deep: bool) -> Result<Vec<Job<'r>>, String> {
@@ -95,7 +105,9 @@ fn jobs<'r>(built: &Built, rows: &[&'r Row], models: &[Model], deep: bool) -> Re
             }
             Fate::Equivalent(_) | Fate::Beyond(_) => {
                 let of_word = if deep { String::new() } else { sources(built, &row.word)? };
-                let asks = |model: &&Model| deep || of_word.contains(&format!("\"{}\"", model.name));
+                let asks = |model: &&Model| {
+                    !model.generated && (deep || of_word.contains(&format!("\"{}\"", model.name)))
+                };
                 // A survivor explores everything, so a push asks with few preemptions.
                 let job = |model: &Model| Job {
                     row: Some(row),
@@ -124,9 +136,10 @@ fn sources(built: &Built, word: &str) -> Result<String, String> {
 
 fn run(built: &Built, job: &Job<'_>, limit: Duration) -> (End, f64) {
     let number = job.row.map_or(0, |row| row.number);
-    let log = built.logs.join(format!("{number}-{}.log", job.model));
+    let log = built.logs.join(format!("{number}-{}.log", job.model.replace('/', "-")));
     let mut command = Command::new(&built.program);
-    command.args(["run", &job.model]).args(job.bound.map(|bound| bound.to_string()));
+    let run = if job.model.contains('/') { "generated-run" } else { "run" };
+    command.args([run, &job.model]).args(job.bound.map(|bound| bound.to_string()));
     command.env(VARIABLE, number.to_string()).env("RUST_BACKTRACE", "0");
     let start = Instant::now();
     let ended = cmd::limited(&mut command, limit, &log);
@@ -146,7 +159,7 @@ fn run(built: &Built, job: &Job<'_>, limit: Duration) -> (End, f64) {
 fn verdict(output: &str) -> Option<&'static str> {
     let (_, first) = output.split_once("panicked at ")?;
     let first = first.split_once("panicked at ").map_or(first, |(first, _)| first);
-    let asserted = ["core/src/", "loom-tests/src/models/", "std-rt/src/fd/"];
+    let asserted = ["core/src/", "loom-tests/src/models/", "loom-tests/src/generated/", "std-rt/src/fd/"];
     let place = first.split(':').next().unwrap_or_default();
     if first.contains("Causality violation") {
         Some("race")

@@ -76,6 +76,7 @@ pub const UNSAFE_ROOMS: &[Room] = &[
     ("core/tests/hostile.rs", "wakers whose clone and drop run code of the test"),
     ("examples/bare/", "registers, statics and wakers of a chip without an operating system"),
     ("std-rt/tests/alloc.rs", "counts what the global allocator is asked for"),
+    ("loom-tests/src/generated/pool.rs", "blocks for the generated models, and owners that keep them"),
     ("loom-tests/src/models/kit.rs", "blocks for the allocator's models, and a payload that loom watches"),
 ];
 

@@ -1,0 +1,101 @@
+//! A descriptor's locks with the queue of those that wait: each returns, and the number is closed once, at the end.
+//!
+//! Here tasks wait in earnest, so one that is forgotten is a deadlock of the model.
+
+use std::sync::{Arc, Mutex};
+
+use super::tasks::locked;
+use super::word::{Plan, Role, Touch, Word};
+use crate::models::fd_mutex::Fd;
+
+/// One step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Op {
+    /// The one that holds the lock from the start gives it back.
+    Unlock,
+    /// Waits for the lock, uses number and buffer.
+    Read,
+    /// The same as a task that polls.
+    Poll,
+    /// Asks for the lock, and leaves if it is not there.
+    Leave,
+    /// Uses the number without the lock.
+    Send,
+    Close,
+}
+
+use Op::*;
+
+/// The descriptor, and how often its number was closed.
+pub struct Locks {
+    fd: Arc<Fd>,
+    closed: Mutex<usize>,
+    flaw: Option<&'static str>,
+}
+
+impl Locks {
+    fn step(&self, op: Op) {
+        let flawed = |flaw| self.flaw == Some(flaw);
+        let closed = match op {
+            Unlock => self.fd.unlock(),
+            Read if flawed("keeps the lock") => {
+                self.fd.lock();
+                false
+            }
+            Read => self.fd.read(),
+            Poll => self.fd.poll(),
+            Leave => self.fd.ask_and_leave(),
+            Send if flawed("keeps the reference") => {
+                self.fd.word.incref();
+                false
+            }
+            Send => self.fd.send(),
+            Close => self.fd.close(),
+        };
+        *locked(&self.closed) += usize::from(closed);
+    }
+}
+
+impl Word for Locks {
+    const NAME: &'static str = "fd_mutex";
+    type Op = Op;
+    const ROLES: &'static [Role<Op>] = &[
+        Role { name: "holder", ops: &[Unlock], threads: 1 },
+        Role { name: "user", ops: &[Read, Poll, Leave, Send], threads: 3 },
+        Role { name: "closer", ops: &[Close], threads: 1 },
+    ];
+    const STARTS: &'static [&'static str] = &["free", "held"];
+    const FLAWS: &'static [&'static str] = &["keeps the lock", "keeps the reference"];
+
+    fn new(plan: &Plan<Op>) -> Self {
+        let fd = Fd::new();
+        assert!(plan.start == "free" || fd.lock(), "model: the lock is free");
+        Locks { fd, closed: Mutex::new(0), flaw: plan.flaw }
+    }
+
+    fn run(&self, _thread: usize, ops: &[Op]) {
+        ops.iter().for_each(|&op| self.step(op));
+    }
+
+    fn check(&self, plan: &Plan<Op>) {
+        let (closes, closed) = (usize::from(plan.ops().any(|op| op == Close)), *locked(&self.closed));
+        assert!(closed == closes, "model: the number was closed {closed} times");
+        if closes == 0 {
+            self.fd.assert_free();
+        }
+    }
+
+    fn touches(_op: Op) -> Touch {
+        Touch::ALL
+    }
+
+    fn forbids(plan: &Plan<Op>) -> Option<&'static str> {
+        if plan.ops().filter(|&op| op == Unlock).count() != usize::from(plan.start == "held") {
+            return Some("the lock that is held is given back once");
+        }
+        if plan.ops().filter(|&op| op == Close).count() > 1 {
+            return Some("one closer");
+        }
+        None
+    }
+}

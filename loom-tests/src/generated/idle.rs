@@ -1,0 +1,279 @@
+//! Workers that go to sleep beside others that bring work: none sleeps while there is work and no worker is awake.
+
+use std::sync::Mutex;
+
+use netpoll_core::idle::Idle;
+use netpoll_core::runq::Runq;
+
+use super::tasks::locked;
+use super::word::{Plan, Role, Touch, Word};
+use crate::models::kit::{Plain, Posted};
+
+/// Threads, each of which may be a worker.
+const THREADS: usize = 3;
+
+/// One step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Op {
+    /// The worker announces itself, looks once more, and sleeps if there is nothing.
+    Sleep,
+    /// The sleeping worker wakes up for another reason.
+    GetUp,
+    /// The sleeping worker looks whether it has been woken.
+    Peek,
+    /// The worker searches, if no other does, and takes one task.
+    Search,
+    /// The searcher of `start: searching` has found something elsewhere.
+    Found,
+    /// The same has found nothing, and goes to sleep.
+    GiveUp,
+    /// Puts a task and sees to it that a worker comes.
+    Put,
+    /// Has something to say to every worker.
+    Tell,
+}
+
+use Op::*;
+
+/// A worker, as its own thread sees it.
+#[derive(Clone, Copy, Default)]
+struct Worker {
+    asleep: bool,
+    /// It has found something, and will be at it for long.
+    busy: bool,
+    /// How often its bit was taken by others, and not by itself.
+    woken: usize,
+    /// How often it found its bit taken.
+    noticed: usize,
+}
+
+/// The bits, each thread's queue, and something to say.
+pub struct Sched {
+    idle: Idle<1>,
+    /// Of the threads that put.
+    queues: Vec<Option<Runq<2>>>,
+    workers: Mutex<[Worker; THREADS + 1]>,
+    told: Posted,
+    /// Written before the one thread that wakes does so; none if there are several.
+    before_wake: Option<Plain<usize>>,
+    left: Mutex<usize>,
+    flaw: Option<&'static str>,
+}
+
+/// The worker that sleeps at `start: asleep`; it has no thread.
+const OTHER: usize = THREADS;
+
+impl Sched {
+    fn flawed(&self, flaw: &str) -> bool {
+        self.flaw == Some(flaw)
+    }
+
+    fn worker<R>(&self, worker: usize, access: impl FnOnce(&mut Worker) -> R) -> R {
+        access(&mut locked(&self.workers)[worker])
+    }
+
+    fn has_work(&self) -> bool {
+        self.queues.iter().flatten().any(|queue| queue.ring_len() > 0)
+    }
+
+    /// Takes one task out and runs it.
+    fn take(&self) -> bool {
+        let mine = Runq::new();
+        let found = self.queues.iter().flatten().any(|queue| queue.steal_into(&mine).is_some());
+        let rest = std::iter::from_fn(|| mine.get()).count();
+        *locked(&self.left) -= usize::from(found) + rest;
+        found
+    }
+
+    fn wake(&self, sleeper: Option<usize>) -> bool {
+        if let Some(worker) = sleeper {
+            self.worker(worker, |it| it.woken += 1);
+        }
+        sleeper.is_some()
+    }
+
+    fn notice(&self, worker: usize) {
+        self.worker(worker, |it| it.noticed += 1);
+        if let Some(before) = &self.before_wake {
+            assert!(before.get() == 1, "model: woken without what came before");
+        }
+    }
+
+    fn sleep(&self, worker: usize) {
+        if self.flawed("looks before it announces") {
+            if !self.has_work() && !self.told.is_posted() {
+                self.idle.announce(worker);
+                self.worker(worker, |it| it.asleep = true);
+            }
+            return;
+        }
+        self.idle.announce(worker);
+        self.worker(worker, |it| it.asleep = true);
+        if self.has_work() || self.told.is_posted() {
+            self.get_up(worker);
+        }
+    }
+
+    fn get_up(&self, worker: usize) {
+        if self.worker(worker, |it| std::mem::replace(&mut it.asleep, false)) && !self.idle.withdraw(worker) {
+            self.notice(worker);
+        }
+    }
+
+    fn peek(&self, worker: usize) {
+        if self.worker(worker, |it| it.asleep) && !self.idle.is_sleeping(worker) {
+            self.worker(worker, |it| it.asleep = false);
+            self.notice(worker);
+        }
+    }
+
+    fn search(&self, worker: usize) {
+        if self.idle.start_searching(1) {
+            let found = self.take();
+            self.stop(worker, found);
+        }
+    }
+
+    fn stop(&self, worker: usize, found: bool) {
+        let last = self.idle.stop_searching();
+        self.worker(worker, |it| it.busy |= found);
+        if found && last && !self.flawed("the last searcher says nothing") && self.has_work() {
+            self.wake(self.idle.take_sleeper_for_work());
+        }
+    }
+
+    fn put(&self, thread: usize) {
+        *locked(&self.left) += 1;
+        let put = self.queues[thread].as_ref().map(|queue| queue.put(1));
+        assert!(put == Some(Ok(())), "model: the ring has room for two");
+        self.before_wake.iter().for_each(|before| before.set(1));
+        if !self.flawed("wakes nobody") {
+            self.wake(self.idle.take_sleeper_for_work());
+        }
+    }
+
+    fn tell(&self) {
+        self.told.post();
+        self.before_wake.iter().for_each(|before| before.set(1));
+        while self.wake(self.idle.take_sleeper()) {}
+    }
+
+    fn step(&self, thread: usize, op: Op) {
+        // It is done with what it found before.
+        self.worker(thread, |it| it.busy = false);
+        match op {
+            Sleep => self.sleep(thread),
+            GetUp => self.get_up(thread),
+            Peek => self.peek(thread),
+            Search => self.search(thread),
+            Found => self.stop(thread, true),
+            GiveUp => {
+                self.stop(thread, false);
+                self.sleep(thread);
+            }
+            Put => self.put(thread),
+            Tell => self.tell(),
+        }
+    }
+}
+
+impl Word for Sched {
+    const NAME: &'static str = "idle";
+    type Op = Op;
+    const ROLES: &'static [Role<Op>] = &[
+        Role { name: "worker", ops: &[Sleep, GetUp, Peek, Search, Found, GiveUp], threads: 3 },
+        Role { name: "bringer", ops: &[Put, Tell], threads: 2 },
+    ];
+    const STARTS: &'static [&'static str] = &["awake", "asleep", "searching"];
+    const FLAWS: &'static [&'static str] =
+        &["looks before it announces", "the last searcher says nothing", "wakes nobody"];
+
+    fn new(plan: &Plan<Op>) -> Self {
+        let wakes = |op| matches!(op, Put | Tell | Found | Search);
+        let waking: Vec<&Op> = plan.threads.iter().flatten().filter(|&&op| wakes(op)).collect();
+        let one = waking.len() == 1 && matches!(waking[0], Put | Tell);
+        let sched = Sched {
+            idle: Idle::new(),
+            queues: plan.threads.iter().map(|ops| ops.contains(&Put).then(Runq::new)).collect(),
+            workers: Mutex::default(),
+            told: Posted::new(),
+            before_wake: one.then(|| Plain::new(0)),
+            left: Mutex::new(0),
+            flaw: plan.flaw,
+        };
+        if plan.start != "awake" {
+            sched.idle.announce(OTHER);
+            sched.worker(OTHER, |it| it.asleep = true);
+        }
+        if plan.start == "searching" {
+            assert!(sched.idle.start_searching(1), "model: nothing else searches");
+        }
+        sched
+    }
+
+    fn run(&self, thread: usize, ops: &[Op]) {
+        ops.iter().for_each(|&op| self.step(thread, op));
+    }
+
+    fn check(&self, plan: &Plan<Op>) {
+        let workers = *locked(&self.workers);
+        let is_worker = |i: usize| match plan.threads.get(i) {
+            Some(ops) => !ops.iter().any(|op| matches!(op, Put | Tell)),
+            None => i == OTHER && plan.start != "awake",
+        };
+        let mut sleepers = 0;
+        for (i, worker) in workers.iter().enumerate() {
+            let Worker { asleep, woken, noticed, .. } = *worker;
+            let bit = self.idle.is_sleeping(i);
+            sleepers += usize::from(bit);
+            let pending = usize::from(asleep && !bit);
+            assert!(asleep || !bit, "model: worker {i} is awake, and its bit is set");
+            assert!(
+                woken == noticed + pending,
+                "model: worker {i} was woken {woken} times and knows of {noticed}"
+            );
+        }
+        assert!(self.idle.sleepers() == sleepers, "model: the sleepers are not those whose bits are set");
+        let looks = |i: usize| is_worker(i) && !workers[i].busy && !self.idle.is_sleeping(i);
+        let awake = (0..workers.len()).any(looks);
+        let left = *locked(&self.left);
+        assert!(left == 0 || awake || sleepers == 0, "model: {left} tasks are left, and all workers sleep");
+        assert!(
+            !self.told.is_posted() || sleepers == 0,
+            "model: {sleepers} workers sleep and were told to stop"
+        );
+        assert!(self.idle.start_searching(1), "model: a searcher is counted, and none searches");
+    }
+
+    fn touches(op: Op) -> Touch {
+        const BITS: u8 = 1;
+        const WORK: u8 = 2;
+        const SEARCHERS: u8 = 4;
+        match op {
+            Sleep => Touch { reads: WORK, writes: BITS },
+            GetUp => Touch::changes(BITS),
+            Peek => Touch { reads: BITS, writes: 0 },
+            Search | Found | GiveUp => Touch::changes(BITS | WORK | SEARCHERS),
+            Put => Touch { reads: SEARCHERS, writes: BITS | WORK },
+            Tell => Touch::changes(BITS | WORK),
+        }
+    }
+
+    fn forbids(plan: &Plan<Op>) -> Option<&'static str> {
+        let stops = plan.ops().filter(|op| matches!(op, Found | GiveUp)).count();
+        if stops != usize::from(plan.start == "searching") {
+            return Some("each searcher stops once");
+        }
+        for ops in &plan.threads {
+            let asleep = |op: &Op| matches!(op, GetUp | Peek);
+            if asleep(&ops[0]) || ops.windows(2).any(|two| asleep(&two[1]) && !matches!(two[0], Sleep | Peek))
+            {
+                return Some("wakes up without a sleep");
+            }
+            if ops.windows(2).any(|two| matches!(two[0], Sleep | Peek | GiveUp) && !asleep(&two[1])) {
+                return Some("a worker that sleeps does nothing");
+            }
+        }
+        None
+    }
+}

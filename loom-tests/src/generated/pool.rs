@@ -1,0 +1,66 @@
+//! A cache of descriptors with the memory of its blocks, whose owners keep both.
+
+use std::ops::Deref;
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex};
+
+use netpoll_core::glist::GList;
+use netpoll_core::poll_cache::{Block, PollCache};
+use netpoll_core::registration::Registration;
+
+use super::tasks::locked;
+
+/// The fields are dropped from the first to the last: the cache before its blocks.
+pub struct Pool<const BLOCKS: usize, const LEN: usize> {
+    cache: PollCache<BLOCKS, LEN, 2>,
+    blocks: Mutex<Vec<Box<Block<LEN, 2>>>>,
+}
+
+/// The owner of a slot. The registration is dropped before the pool that it refers to.
+pub struct Owner<const BLOCKS: usize, const LEN: usize> {
+    registration: Registration<'static, 2>,
+    _pool: Arc<Pool<BLOCKS, LEN>>,
+}
+
+impl<const BLOCKS: usize, const LEN: usize> Pool<BLOCKS, LEN> {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self { cache: PollCache::new(), blocks: Mutex::default() })
+    }
+
+    pub fn cache(&self) -> &PollCache<BLOCKS, LEN, 2> {
+        &self.cache
+    }
+
+    /// Donates one more block.
+    pub fn donate(&self) {
+        let block = Box::<Block<LEN, 2>>::default();
+        let place = NonNull::from(&*block);
+        locked(&self.blocks).push(block);
+        // SAFETY: INV-1, the block is boxed, so it stays where it is; it is donated once, and dropped after the cache.
+        let donated = unsafe { self.cache.donate(place) };
+        assert!(donated.is_ok(), "model: the directory has a place");
+    }
+
+    pub fn alloc(self: &Arc<Self>) -> Option<Owner<BLOCKS, LEN>> {
+        let registration = self.cache.alloc()?;
+        // SAFETY: INV-1, what it refers to is the cache and a block of it. Both are in an `Arc` that the owner keeps until
+        // the registration has been dropped, so neither is freed or moved before.
+        let registration =
+            unsafe { std::mem::transmute::<Registration<'_, 2>, Registration<'static, 2>>(registration) };
+        Some(Owner { registration, _pool: self.clone() })
+    }
+}
+
+impl<const BLOCKS: usize, const LEN: usize> Owner<BLOCKS, LEN> {
+    pub fn free(self) -> GList<2> {
+        self.registration.free()
+    }
+}
+
+impl<const BLOCKS: usize, const LEN: usize> Deref for Owner<BLOCKS, LEN> {
+    type Target = Registration<'static, 2>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.registration
+    }
+}

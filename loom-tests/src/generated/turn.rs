@@ -1,0 +1,210 @@
+//! The turn to poll: one thread has it, and comes back in time for a timer, a stop or the turn of another.
+
+use std::sync::Mutex;
+
+use netpoll_core::turn::Turn;
+use netpoll_core::waiters::BreakFlag;
+
+use super::tasks::locked;
+use super::word::{Plan, Role, Touch, Word};
+use crate::models::kit::Plain;
+
+/// When the timers are due: one that is there from the start, and two that are inserted.
+const LATE: usize = 10;
+const EARLY: usize = 5;
+const EARLIER: usize = 3;
+
+/// One step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Op {
+    /// Takes the turn if it is free, polls without blocking, gives it back.
+    Look,
+    /// Takes the turn if it is free, and blocks until the next timer.
+    Block,
+    /// The same, without end, unless it sees a timer or is told to stop.
+    BlockForEver,
+    /// Comes back from the kernel, and gives the turn back.
+    Return,
+    /// Inserts a timer.
+    Early,
+    Earlier,
+    /// Tells every worker to stop.
+    Tell,
+}
+
+use Op::*;
+
+/// What the workers share.
+pub struct Driver {
+    turn: Turn,
+    /// The earliest entry.
+    wheel: loom::sync::Mutex<usize>,
+    stop: BreakFlag,
+    /// Touched by who polls: two at a time are a race.
+    events: Plain<()>,
+    /// A break is on its way to whoever is in the kernel, or next.
+    sent: Mutex<bool>,
+    /// The thread that is in the kernel, and until when.
+    blocked: Mutex<Option<(usize, usize)>>,
+    flaw: Option<&'static str>,
+}
+
+impl Driver {
+    fn flawed(&self, flaw: &str) -> bool {
+        self.flaw == Some(flaw)
+    }
+
+    fn earliest(&self) -> usize {
+        *self.wheel.lock().expect("no model panics in the wheel")
+    }
+
+    fn insert(&self, at: usize) {
+        let mut earliest = self.wheel.lock().expect("no model panics in the wheel");
+        let first = at < *earliest;
+        *earliest = at.min(*earliest);
+        drop(earliest);
+        if first && !self.flawed("sends no break") && self.turn.needs_break(at) {
+            *locked(&self.sent) = true;
+        }
+    }
+
+    fn tell(&self) {
+        self.stop.set();
+        if (0..3).any(|who| self.turn.is_blocked(who)) {
+            *locked(&self.sent) = true;
+        }
+    }
+
+    fn take(&self, thread: usize) -> bool {
+        let taken = self.turn.take(thread) || self.flawed("does not ask for the turn");
+        if taken {
+            self.events.set(());
+        }
+        taken
+    }
+
+    fn look(&self, thread: usize) {
+        if self.take(thread) {
+            self.turn.release();
+        }
+    }
+
+    /// As often as it sees an earlier timer than the one it was about to sleep for.
+    fn block(&self, thread: usize, mut until: usize, tick: impl Fn(usize) -> Option<usize>) {
+        if !self.take(thread) {
+            return;
+        }
+        loop {
+            self.turn.block_until(tick(until));
+            if self.stop.is_set() {
+                self.turn.unblock();
+                return self.turn.release();
+            }
+            let earliest = if self.flawed("looks only once") { until } else { self.earliest() };
+            if earliest >= until {
+                break;
+            }
+            until = earliest;
+        }
+        let until = tick(until).unwrap_or(usize::MAX);
+        *locked(&self.blocked) = Some((thread, until));
+    }
+
+    fn come_back(&self, thread: usize) {
+        let mut blocked = locked(&self.blocked);
+        if blocked.is_none_or(|(who, _)| who != thread) {
+            return;
+        }
+        *blocked = None;
+        drop(blocked);
+        self.events.set(());
+        *locked(&self.sent) = false;
+        self.turn.unblock();
+        self.turn.release();
+    }
+}
+
+impl Word for Driver {
+    const NAME: &'static str = "turn";
+    type Op = Op;
+    const ROLES: &'static [Role<Op>] = &[
+        Role { name: "poller", ops: &[Look, Block, BlockForEver, Return], threads: 3 },
+        Role { name: "setter", ops: &[Early, Earlier, Tell], threads: 2 },
+    ];
+    const STARTS: &'static [&'static str] = &["free", "blocked"];
+    const FLAWS: &'static [&'static str] =
+        &["sends no break", "looks only once", "does not ask for the turn"];
+
+    fn new(plan: &Plan<Op>) -> Self {
+        let driver = Driver {
+            turn: Turn::new(),
+            wheel: loom::sync::Mutex::new(LATE),
+            stop: BreakFlag::new(),
+            events: Plain::new(()),
+            sent: Mutex::new(false),
+            blocked: Mutex::new(None),
+            flaw: plan.flaw,
+        };
+        // The thread whose program begins with `Return` is in the kernel.
+        if let Some(thread) = plan.threads.iter().position(|ops| ops[0] == Return) {
+            driver.block(thread, LATE, Some);
+        }
+        driver
+    }
+
+    fn run(&self, thread: usize, ops: &[Op]) {
+        for op in ops {
+            match op {
+                Look => self.look(thread),
+                Block => self.block(thread, self.earliest(), Some),
+                BlockForEver => self.block(thread, LATE, |until| (until < LATE).then_some(until)),
+                Return => self.come_back(thread),
+                Early => self.insert(EARLY),
+                Earlier => self.insert(EARLIER),
+                Tell => self.tell(),
+            }
+        }
+    }
+
+    fn check(&self, _plan: &Plan<Op>) {
+        let (blocked, sent, earliest) = (*locked(&self.blocked), *locked(&self.sent), self.earliest());
+        let Some((thread, until)) = blocked else {
+            assert!(self.turn.take(0), "model: the turn is lost");
+            return;
+        };
+        let late = until > earliest && earliest < LATE;
+        assert!(
+            !late || sent,
+            "model: blocked until {until}, a timer is due at {earliest}, and no break was sent"
+        );
+        assert!(!self.stop.is_set() || sent, "model: blocked, told to stop, and no break was sent");
+        self.turn.unblock();
+        self.turn.release();
+        assert!(self.turn.take(thread), "model: the turn is lost");
+    }
+
+    fn touches(op: Op) -> Touch {
+        const HOLDER: u8 = 1;
+        const UNTIL: u8 = 2;
+        const WHEEL: u8 = 4;
+        match op {
+            Look => Touch::changes(HOLDER),
+            Block | BlockForEver => Touch { reads: WHEEL, writes: HOLDER | UNTIL },
+            Return => Touch::changes(HOLDER | UNTIL),
+            Early | Earlier => Touch { reads: UNTIL, writes: WHEEL },
+            Tell => Touch { reads: HOLDER | UNTIL, writes: WHEEL },
+        }
+    }
+
+    fn forbids(plan: &Plan<Op>) -> Option<&'static str> {
+        let returns = plan.threads.iter().filter(|ops| ops[0] == Return).count();
+        if returns != usize::from(plan.start == "blocked") {
+            return Some("one thread is in the kernel at the start, if any");
+        }
+        let blocks = |op| matches!(op, Block | BlockForEver);
+        if plan.threads.iter().any(|ops| ops.windows(2).any(|two| blocks(two[0]) != (two[1] == Return))) {
+            return Some("only a thread in the kernel comes back, and it does nothing else");
+        }
+        None
+    }
+}
