@@ -28,7 +28,7 @@ pub const MODELS: &[Model] = &[
     green("m06b_leave_against_close", 3, Some(3), leave_against_close),
     green("m06c_hail_against_unlock", 2, None, hail_against_unlock),
     green("m06c_hail_beside_a_queued_task", 3, Some(3), hail_beside_queued),
-    green("m06c_two_hail", 3, Some(3), two_hail),
+    green("m06c_two_hail", 3, Some(2), two_hail),
     green("m06c_hail_against_leave", 3, Some(3), hail_against_leave),
     green("m06c_hail_against_close", 3, Some(3), hail_against_close),
     green("m18_close_against_last_reference", 2, None, close_against_last_reference),

@@ -15,13 +15,13 @@ use crate::harness::{Expect, Model};
 /// The models of this word.
 pub const MODELS: &[Model] = &[
     green("m10_stale_event_against_reuse", 2, Some(4), || stale_event(false)),
-    green("m10_two_stale_events_against_reuse", 3, Some(2), || two_stale_events(false)),
+    green("m10_two_stale_events_against_reuse", 3, Some(1), || two_stale_events(false)),
     green("m10_every_other_generation_is_refused", 1, None, other_generations),
     green("m10_close_by_key_against_reuse", 2, Some(4), || close_by_key(false)),
     green("m10_close_by_key_against_free_of_parked", 2, Some(4), || close_by_key(true)),
     green("m10_late_timer_against_reuse", 2, Some(4), late_timer),
     green("m10b_winner_stalls_over_free_and_reuse", 2, Some(4), || stale_event(true)),
-    green("m10b_two_events_stall_over_free_and_reuse", 3, Some(2), || two_stale_events(true)),
+    green("m10b_two_events_stall_over_free_and_reuse", 3, Some(1), || two_stale_events(true)),
     green("m14_alloc_against_alloc_and_free", 2, Some(4), alloc_against_free),
     green("m14_three_allocate_and_free", 3, Some(2), three_owners),
     green("m14_growth_by_two", 2, Some(4), growth),

@@ -22,7 +22,7 @@ pub const MODELS: &[Model] = &[
     green("m16_release_against_announce", 2, None, release_against_announce),
     green("m16_each_worker_polls_once", 3, Some(3), each_worker_polls_once),
     green("m16_put_against_block", 2, None, put_against_block),
-    green("m16_put_against_block_or_park", 3, Some(3), put_against_block_or_park),
+    green("m16_put_against_block_or_park", 3, Some(2), put_against_block_or_park),
 ];
 
 const fn green(name: &'static str, threads: usize, bound: Option<usize>, body: fn()) -> Model {
