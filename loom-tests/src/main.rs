@@ -2,6 +2,8 @@
 //!
 //! `loom-tests list` prints a line per model, `loom-tests run NAME` runs one and prints how many executions it
 //! explored. `cargo xtask loom` does both for all of them and holds the counts against the recorded minimum.
+//!
+//! `loom-tests generated-list` and its like do the same for the combinations that are enumerated instead of named.
 
 #[cfg(netpoll_loom)]
 mod generated;
