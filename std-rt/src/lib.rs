@@ -13,11 +13,15 @@ mod metrics;
 pub mod net;
 #[doc(hidden)]
 pub mod netpoll;
+#[doc(hidden)]
+pub mod protocol;
 mod runtime;
 mod sched;
 pub mod signal;
 #[doc(hidden)]
 pub mod spin;
+#[doc(hidden)]
+pub mod sync;
 #[doc(hidden)]
 pub mod sys;
 mod sysmon;
