@@ -9,3 +9,4 @@
 //! protocol is there to prevent; a line in `PROTOCOLS` there; `cargo xtask protocols --bless`.
 
 pub mod driver;
+pub mod ending;

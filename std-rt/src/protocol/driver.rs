@@ -5,9 +5,9 @@
 //!
 //! | state | a thread takes it | the holder leaves | a waiter's future is woken |
 //! |---|---|---|---|
-//! | free, nobody waits | taken | - | - |
-//! | taken, n wait | it waits, n + 1 | free, all n are unparked | it stops waiting, n - 1 |
-//! | free, n wait | taken by the first that looks | - | it stops waiting, n - 1 |
+//! | free, no thread waits | held | - | - |
+//! | held, n wait | it waits, n + 1 | free, all n are unparked | it stops waiting, n - 1 |
+//! | free, n were told | held by the first that looks | - | it stops waiting |
 //!
 //! The lock holds the truth; a token only says "look again". Foreign code may consume a token while a future is polled:
 //! std's channels, `thread::scope` and a nested `block_on` all park on it. So a thread looks at the state after it has
@@ -17,51 +17,68 @@
 //! 2. After the look: the thread is in the list, so the one that leaves unparks it, and nothing consumes the token before
 //!    the park does.
 //! 3. The thread is woken for its future, and the seat becomes free at the same time: it leaves the list under the lock. It
-//!    either has seen that the seat is free, or it looks again after its future has been polled. All other waiters have
-//!    been unparked too.
+//!    either takes the seat there, or it looks again after its future has been polled. All other waiters have been
+//!    unparked too.
+//!
+//! # Crossed waits
+//!
+//! A thread that drives one runtime may call `block_on` of another one. If that one is driven by a second thread, which
+//! waits in turn for the first runtime, neither is driven any more. [`Waits`] has the threads that wait while they drive.
+//! Under its lock a thread follows the chain from the seat that it wants to its holder, from there to the seat for which
+//! that one waits, and so on, and enters itself unless that leads back. Holders that wait do not change, so the thread that
+//! would close a circle sees all of it, and is the only one that is refused.
 
-use crate::sync::thread::{self, Thread};
+use std::sync::Arc;
+
+use crate::sync::thread::{self, Thread, ThreadId};
 use crate::sync::{Mutex, lock};
 
 /// The seat of the thread that drives the runtime.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Seat(Mutex<State>);
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct State {
-    free: bool,
+    holder: Option<ThreadId>,
     /// The threads that are in [`Seat::wait`], each at most once.
     waiting: Vec<Thread>,
 }
 
-impl Seat {
-    /// Creates one that is free, or one that is never given out (for a runtime that has threads).
-    pub fn new(free: bool) -> Self {
-        Self(Mutex::new(State { free, waiting: Vec::new() }))
-    }
+/// The wait would be for this thread itself: the thread that holds the seat waits, over others perhaps, for what this one
+/// holds.
+#[derive(Debug)]
+pub struct Crossed;
 
+impl Seat {
     /// Takes the seat if it is free; true if so.
     pub fn try_take(&self) -> bool {
-        std::mem::take(&mut lock(&self.0).free)
+        lock(&self.0).try_take(thread::current().id())
     }
 
-    /// Waits until this thread has the seat (true) or `is_woken` holds (false). Whoever makes `is_woken` hold unparks this
-    /// thread afterwards.
-    pub fn wait(&self, is_woken: impl Fn() -> bool) -> bool {
+    /// Waits until this thread has the seat (true) or, while another thread has it, `is_woken` holds (false). The code that makes `is_woken` hold unparks
+    /// this thread afterwards. A thread that drives another runtime passes `waits`.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Crossed`] if the threads would wait for each other.
+    pub fn wait(
+        self: &Arc<Self>,
+        waits: Option<&Waits>,
+        is_woken: impl Fn() -> bool,
+    ) -> Result<bool, Crossed> {
         let this = thread::current();
+        let mut entry = None;
         loop {
-            let mut state = lock(&self.0);
-            let woken = is_woken();
-            let taken = !woken && std::mem::take(&mut state.free);
-            let listed = state.waiting.iter().position(|other| other.id() == this.id());
-            match listed {
-                Some(at) if woken || taken => drop(state.waiting.swap_remove(at)),
-                None if !woken && !taken => state.waiting.push(this.clone()),
-                _ => {}
+            let over = lock(&self.0).look(&this, &is_woken);
+            if let Some(taken) = over {
+                return Ok(taken);
             }
-            drop(state);
-            if woken || taken {
-                return taken;
+            if let (Some(waits), None) = (waits, &entry) {
+                entry = waits.enter(this.id(), self);
+                if entry.is_none() {
+                    lock(&self.0).forget(&this);
+                    return Err(Crossed);
+                }
             }
             thread::park();
         }
@@ -70,9 +87,84 @@ impl Seat {
     /// Gives the seat back and tells every thread that waits.
     pub fn give_back(&self) {
         let mut state = lock(&self.0);
-        state.free = true;
+        state.holder = None;
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
         waiting.iter().for_each(Thread::unpark);
+    }
+
+    fn holder(&self) -> Option<ThreadId> {
+        lock(&self.0).holder
+    }
+}
+
+impl State {
+    fn try_take(&mut self, this: ThreadId) -> bool {
+        let free = self.holder.is_none();
+        if free {
+            self.holder = Some(this);
+        }
+        free
+    }
+
+    /// The end of the wait, if it is over; else the thread is in the list.
+    fn look(&mut self, this: &Thread, is_woken: impl Fn() -> bool) -> Option<bool> {
+        // Also if the future is woken: it may yield again and again until a task has had its turn.
+        let taken = self.try_take(this.id());
+        if taken || is_woken() {
+            self.forget(this);
+            return Some(taken);
+        }
+        if self.waiting.iter().all(|other| other.id() != this.id()) {
+            self.waiting.push(this.clone());
+        }
+        None
+    }
+
+    fn forget(&mut self, this: &Thread) {
+        self.waiting.retain(|other| other.id() != this.id());
+    }
+}
+
+/// The threads that drive one runtime and wait for the seat of another one, each with that seat. One for all runtimes.
+#[derive(Debug)]
+pub struct Waits(Mutex<Vec<(ThreadId, Arc<Seat>)>>);
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Waits {
+    /// Creates an empty list.
+    pub const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    /// Enters the thread, or returns none if it would close a circle.
+    fn enter(&self, this: ThreadId, seat: &Arc<Seat>) -> Option<Entry<'_>> {
+        let mut waits = lock(&self.0);
+        let mut next = seat;
+        // As many steps as there are threads that wait: one that has just taken its seat is in a circle by itself.
+        for _ in 0..=waits.len() {
+            let Some(holder) = next.holder() else { break };
+            if holder == this {
+                return None;
+            }
+            let Some((_, wanted)) = waits.iter().find(|(waiter, _)| *waiter == holder) else { break };
+            next = wanted;
+        }
+        waits.push((this, seat.clone()));
+        Some(Entry(self, this))
+    }
+}
+
+/// A place in the list.
+struct Entry<'a>(&'a Waits, ThreadId);
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.0).retain(|(waiter, _)| *waiter != self.1);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use netpoll_rt::protocol::driver::Seat;
+use netpoll_rt::protocol::driver::{Seat, Waits};
 use netpoll_rt::sync::thread::{self, Thread};
 use netpoll_rt::sync::{Mutex, lock};
 
@@ -15,28 +15,49 @@ pub const MODELS: &[Model] = &[
         threads: 2,
         bound: None,
         expect: Expect::Green,
-        body: || seat_is_left_while_waiters_wait::<Seat>(1),
+        body: || seat_is_left_while_waiters_wait::<Arc<Seat>>(1),
     },
     Model {
         name: "driver::seat_is_left_while_two_wait",
         threads: 3,
         bound: Some(2),
         expect: Expect::Green,
-        body: || seat_is_left_while_waiters_wait::<Seat>(2),
+        body: || seat_is_left_while_waiters_wait::<Arc<Seat>>(2),
     },
     Model {
         name: "driver::seat_is_left_while_foreign_code_parks",
         threads: 3,
         bound: Some(3),
         expect: Expect::Green,
-        body: seat_is_left_while_foreign_code_parks::<Seat>,
+        body: seat_is_left_while_foreign_code_parks::<Arc<Seat>>,
     },
     Model {
         name: "driver::seat_is_left_while_the_future_is_woken",
         threads: 3,
         bound: Some(3),
         expect: Expect::Green,
-        body: seat_is_left_while_the_future_is_woken::<Seat>,
+        body: seat_is_left_while_the_future_is_woken::<Arc<Seat>>,
+    },
+    Model {
+        name: "driver::two_threads_wait_for_each_other",
+        threads: 2,
+        bound: Some(4),
+        expect: Expect::Green,
+        body: || threads_wait_for_each_other(2, true),
+    },
+    Model {
+        name: "driver::three_threads_wait_in_a_circle",
+        threads: 3,
+        bound: Some(2),
+        expect: Expect::Green,
+        body: || threads_wait_for_each_other(3, true),
+    },
+    Model {
+        name: "driver::control_waits_are_not_entered",
+        threads: 2,
+        bound: None,
+        expect: Expect::Deadlock,
+        body: || threads_wait_for_each_other(2, false),
     },
     Model {
         name: "driver::control_told_by_a_token_alone",
@@ -62,9 +83,9 @@ trait Place: Send + Sync + 'static {
     fn give_back(&self);
 }
 
-impl Place for Seat {
+impl Place for Arc<Seat> {
     fn new() -> Self {
-        Self::new(true)
+        Self::default()
     }
 
     fn take(&self) -> bool {
@@ -72,11 +93,11 @@ impl Place for Seat {
     }
 
     fn wait(&self, is_woken: &dyn Fn() -> bool) -> bool {
-        self.wait(is_woken)
+        Seat::wait(self, None, is_woken).expect("model: no thread drives two runtimes")
     }
 
     fn give_back(&self) {
-        self.give_back();
+        Seat::give_back(self);
     }
 }
 
@@ -118,11 +139,11 @@ impl Place for TokenAlone {
 }
 
 /// The lock is not held between the look and the change.
-struct TwoSteps(Seat);
+struct TwoSteps(Arc<Seat>);
 
 impl Place for TwoSteps {
     fn new() -> Self {
-        Self(Seat::new(true))
+        Self(Arc::default())
     }
 
     fn take(&self) -> bool {
@@ -227,4 +248,37 @@ fn seat_is_left_while_the_future_is_woken<P: Place>() {
     for thread in [leaver, other] {
         thread.join().expect("a panic of the other thread has ended the model");
     }
+}
+
+/// Thread n drives runtime n and waits for runtime n + 1, the last one for the first. One of them is told, and leaves what
+/// it drives; then the others get on.
+fn threads_wait_for_each_other(n: usize, entered: bool) {
+    let (waits, refused) = (Arc::new(Waits::new()), Arc::new(std::sync::Mutex::new(0)));
+    let seats: Vec<Arc<Seat>> = (0..n).map(|_| Arc::default()).collect();
+    let circle = |i: usize| {
+        let (waits, refused) = (waits.clone(), refused.clone());
+        let (mine, next) = (seats[i].clone(), seats[(i + 1) % n].clone());
+        move || {
+            if !mine.try_take() {
+                // Another thread has got on so far that it drives this one.
+                return;
+            }
+            match next.wait(entered.then_some(&*waits), || false) {
+                Ok(taken) => {
+                    assert!(taken, "model: nothing else ends the wait");
+                    next.give_back();
+                }
+                Err(_) => *refused.lock().expect("nothing panics while the count is held") += 1,
+            }
+            mine.give_back();
+        }
+    };
+    let threads: Vec<_> = (1..n).map(|i| thread::spawn(circle(i))).collect();
+    circle(0)();
+    for thread in threads {
+        thread.join().expect("a panic of the other thread has ended the model");
+    }
+    let refused = *refused.lock().expect("nothing panics while the count is held");
+    assert!(refused <= 1, "model: {refused} threads were refused, and one is enough");
+    assert!(seats.iter().all(|seat| seat.try_take()), "model: every holder has left");
 }

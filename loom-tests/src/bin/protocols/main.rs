@@ -7,6 +7,8 @@
 #[cfg(netpoll_shuttle)]
 mod driver;
 #[cfg(netpoll_shuttle)]
+mod ending;
+#[cfg(netpoll_shuttle)]
 mod foreign;
 #[cfg(netpoll_shuttle)]
 mod harness;
@@ -17,7 +19,7 @@ mod sync;
 
 /// Every model, by protocol. A new protocol is a new line here.
 #[cfg(netpoll_shuttle)]
-const PROTOCOLS: &[&[harness::Model]] = &[driver::MODELS, sync::MODELS];
+const PROTOCOLS: &[&[harness::Model]] = &[driver::MODELS, ending::MODELS, sync::MODELS];
 
 #[cfg(netpoll_shuttle)]
 fn main() -> std::process::ExitCode {
