@@ -13,11 +13,15 @@ mod metrics;
 pub mod net;
 #[doc(hidden)]
 pub mod netpoll;
+#[doc(hidden)]
+pub mod protocol;
 mod runtime;
 mod sched;
 pub mod signal;
 #[doc(hidden)]
 pub mod spin;
+#[doc(hidden)]
+pub mod sync;
 #[doc(hidden)]
 pub mod sys;
 mod sysmon;
@@ -58,11 +62,16 @@ pub(crate) fn default_netpoll() -> std::io::Result<Arc<netpoll::Netpoll>> {
 }
 
 /// Runs a future to its end on this thread and returns its value; see [`Runtime::block_on`]. The runtime is the
-/// process-wide default one, which is started when it is first needed and has a worker for each CPU.
+/// process-wide default one, which is started when it is first needed and has a worker with a thread for each CPU.
+///
+/// Within a task it is a stopgap with limits: at most 16 calls may be within each other on one thread, and they end in the
+/// reverse order; see [`Runtime::block_on`].
 ///
 /// # Panics
 ///
-/// If the future panics, or if the default runtime cannot be started for want of descriptors or threads.
+/// - If the future panics.
+/// - If 16 calls of `block_on` are within each other on this thread already.
+/// - If the default runtime cannot be started for want of descriptors or threads.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     started().block_on(future)
 }
@@ -95,8 +104,8 @@ where
     current().spawn_named(name, future)
 }
 
-/// Starts a task that need not be `Send`: it stays on this thread, which is in [`Runtime::block_on`] of a runtime with one
-/// worker and runs its tasks.
+/// Starts a task that need not be `Send`: it stays on this thread, which is in [`Runtime::block_on`] of a runtime of
+/// [`workers(1)`](Builder::workers) and runs its tasks.
 ///
 /// The task lives no longer than that `block_on` (the outermost one of this thread): what has not ended by then is
 /// cancelled there. So await its handle, or let the future of `block_on` go on for as long as the task is wanted.
@@ -105,8 +114,8 @@ where
 ///
 /// # Panics
 ///
-/// On a thread that runs no tasks of a runtime with one worker: outside of its `block_on`, on a runtime with several
-/// workers, or in a second `block_on` while another thread runs the tasks. The message says how to get one.
+/// On a thread that runs no tasks of a runtime of `workers(1)`: outside of its `block_on`, on a runtime with threads of its
+/// own, or in a second `block_on` while another thread runs the tasks. The message says how to get one.
 #[track_caller]
 pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
 where

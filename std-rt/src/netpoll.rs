@@ -104,16 +104,17 @@ impl Netpoll {
     ///
     /// Those of starting the default runtime.
     pub fn current() -> io::Result<Arc<Netpoll>> {
-        match CURRENT.with_borrow(Clone::clone) {
+        match CURRENT.try_with(|current| current.borrow().clone()).ok().flatten() {
             Some(netpoll) => Ok(netpoll),
             // The one call that goes up: nobody below can start a runtime.
             None => crate::default_netpoll(),
         }
     }
 
-    /// Makes `netpoll` the thread's current one; gives back the one before.
+    /// Makes `netpoll` the thread's current one and returns the one before. Does nothing in a destructor that runs when the
+    /// thread's variables are gone, as that of a runtime in a `thread_local!`.
     pub fn enter(netpoll: Option<Arc<Netpoll>>) -> Option<Arc<Netpoll>> {
-        CURRENT.replace(netpoll)
+        CURRENT.try_with(|current| current.replace(netpoll)).ok().flatten()
     }
 
     /// The numbers so far.

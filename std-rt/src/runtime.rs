@@ -15,13 +15,13 @@ use std::time::{Duration, Instant};
 
 use crate::dump::Dump;
 use crate::metrics::Metrics;
+use crate::protocol::driver::Seat;
 use crate::sched::{Home, Origin};
 use crate::task::{self, JoinHandle};
 use crate::worker::{Pace, Worker};
 pub use builder::Builder;
 pub use handle::Handle;
 use quit::Stop;
-use seat::Seat;
 use threads::Threads;
 
 /// The runtime's threads wait to the nanosecond, not to the kernel's usual 50 us more.
@@ -29,14 +29,22 @@ const TIMER_SLACK_NANOSECONDS: u64 = 1;
 
 /// Workers, their queues and their poller.
 ///
-/// Dropping it shuts it down: workers end after the task that they are in, every other task is cancelled (its future
-/// is dropped), and their [`JoinHandle`]s say so. The drop waits for tasks that are being polled; it never waits for
-/// one that is parked, nor for the closures of [`spawn_blocking`](Runtime::spawn_blocking): one that has begun runs to its
-/// end, and its value is dropped. [`Runtime::shutdown_timeout`] waits no longer than it is told to.
+/// Dropping it shuts it down, in this order:
+///
+/// 1. No task begins another turn. A task that is spawned from now on is cancelled at once.
+/// 2. Every task that is parked or queued is cancelled: the thread that drops the runtime drops its future, and its
+///    [`JoinHandle`] says so. A task that is woken meanwhile is dropped by that thread too, not by the code that wakes it.
+/// 3. The drop waits for the tasks that are being polled, and their workers end. Such a task may block on what a cancelled
+///    one holds. It is cancelled when its turn is over.
+///
+/// The drop does not wait for closures of [`spawn_blocking`](Runtime::spawn_blocking): one that has begun runs to its end,
+/// and its value is dropped. [`Runtime::shutdown_timeout`] waits no longer than it is told to. A runtime may be in a
+/// `thread_local!`: it ends with its thread.
 pub struct Runtime {
     handle: Handle,
     pace: Pace,
-    seat: Seat,
+    /// The place of the one worker, if the runtime has no threads.
+    seat: Option<Arc<Seat>>,
     threads: Threads,
     /// Ends the thread that waits for `SIGQUIT`, if there is one.
     quit: Option<Arc<Stop>>,
@@ -119,7 +127,7 @@ impl Runtime {
         self.end(Instant::now().checked_add(limit))
     }
 
-    /// Harmless when repeated.
+    /// Ends the runtime, by the deadline or without a limit; false if a thread was left to itself.
     fn end(&mut self, deadline: Option<Instant>) -> bool {
         self.handle.sched.close();
         if let Some(quit) = &self.quit {
@@ -131,7 +139,7 @@ impl Runtime {
 
 impl Drop for Runtime {
     fn drop(&mut self) {
-        if !self.threads.are_given_up() {
+        if !self.threads.have_ended() {
             self.end(None);
         }
     }
@@ -146,19 +154,26 @@ where
 {
     let origin = Origin::new(Location::caller());
     let sched = Home::current();
-    let worker = sched.as_ref().filter(|sched| sched.workers() == 1).and_then(|sched| Worker::here(sched));
+    let worker = sched.as_ref().filter(|sched| sched.is_threadless()).and_then(|sched| Worker::here(sched));
     match (sched, worker) {
         (Some(sched), Some(worker)) => task::spawn_local(sched, worker.locals(), origin, future),
-        (sched, _) => panic!("{}", no_place_for_local_tasks(sched.as_ref().map(|home| home.workers()))),
+        (sched, _) => panic!("{}", no_place_for_local_tasks(sched.as_deref())),
     }
 }
 
 #[cold]
-fn no_place_for_local_tasks(workers: Option<usize>) -> String {
-    let why = match workers {
+fn no_place_for_local_tasks(sched: Option<&Home>) -> String {
+    let why = match sched {
         None => "this thread is in no runtime's block_on".to_owned(),
-        Some(1) => "another thread is in block_on of this runtime and runs its tasks".to_owned(),
-        Some(n) => format!("this runtime has {n} workers, whose tasks go from thread to thread"),
+        Some(sched) if sched.is_threadless() => {
+            "another thread is in block_on of this runtime and runs its tasks".to_owned()
+        }
+        Some(sched) if sched.workers() == 1 => {
+            "this runtime has a thread of its own for its tasks".to_owned()
+        }
+        Some(sched) => {
+            format!("this runtime has {} workers, whose tasks go from thread to thread", sched.workers())
+        }
     };
     format!(
         "netpoll: spawn_local needs a thread that runs all tasks of its runtime, and {why}; call it within \

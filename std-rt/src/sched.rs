@@ -27,6 +27,7 @@ use slab::Slab;
 
 use crate::apart::Apart;
 use crate::netpoll::Netpoll;
+use crate::protocol::ending::Ending;
 pub use cell::{Joiner, Queue, Runnable, new_local_task, new_task};
 pub use current::Entered;
 use home::Share;
@@ -36,7 +37,7 @@ use remote::RING;
 pub use remote::Remote;
 pub use report::Report;
 pub use stuck::Passage;
-pub use tasks::quietly;
+pub use tasks::{bury, quietly};
 
 /// Words of 64 (32) workers each.
 const IDLE_WORDS: usize = 4;
@@ -82,15 +83,19 @@ pub struct Sched {
     /// Set once, by `close`: what a worker looks at between two tasks.
     shutdown: BreakFlag,
     counts: Counts,
+    ending: Arc<Ending<Runnable>>,
+    /// There is one worker, and it is whichever thread is in `block_on`.
+    threadless: bool,
 }
 
 impl Sched {
-    /// Queues for so many workers (1 to [`MAX_WORKERS`]), none of which runs yet.
-    pub fn new(netpoll: Arc<Netpoll>, workers: usize) -> Arc<Self> {
+    /// Queues for so many workers (1 to [`MAX_WORKERS`]), none of which runs yet. One that is `threadless` has one worker,
+    /// which is whichever thread is in `block_on`.
+    pub fn new(netpoll: Arc<Netpoll>, workers: usize, threadless: bool) -> Arc<Self> {
         Arc::new(Self {
             netpoll,
             global: Apart::default(),
-            workers: (0..workers).map(|_| Arc::new(Remote::new(workers == 1))).collect(),
+            workers: (0..workers).map(|_| Arc::new(Remote::new(threadless))).collect(),
             idle: Apart::default(),
             shares: (0..=workers).map(|_| Share::default()).collect(),
             names: Mutex::default(),
@@ -98,6 +103,8 @@ impl Sched {
             sysmon_sleeps: BreakFlag::new(),
             shutdown: BreakFlag::new(),
             counts: Counts::default(),
+            ending: Arc::default(),
+            threadless,
         })
     }
 
@@ -111,6 +118,16 @@ impl Sched {
         self.workers.len()
     }
 
+    /// True if the one worker is whichever thread is in `block_on`.
+    pub fn is_threadless(&self) -> bool {
+        self.threadless
+    }
+
+    /// The threads, and what remains of the tasks after [`Sched::close`].
+    pub fn ending(&self) -> &Arc<Ending<Runnable>> {
+        &self.ending
+    }
+
     /// Who sleeps.
     pub fn idle(&self) -> &Idle<IDLE_WORDS> {
         &self.idle.0
@@ -121,13 +138,15 @@ impl Sched {
         &self.counts
     }
 
-    /// Puts tasks at the end of the global queue. After [`Sched::close`] drops them instead.
+    /// Puts tasks at the end of the global queue. After [`Sched::close`] they are doomed instead: left to the thread that
+    /// ends the runtime, or dropped here if it has ended.
     fn put_global(&self, tasks: &[usize]) {
         let mut global = lock(&self.global.0);
         if global.closed {
             drop(global);
             // Runs the futures' Drop, with no lock held.
-            return tasks.iter().for_each(|&task| drop(word::to_task(task)));
+            let left = tasks.iter().filter_map(|&task| self.ending.doom(word::to_task(task)));
+            return left.for_each(bury);
         }
         global.tasks.extend(tasks);
         drop(global);

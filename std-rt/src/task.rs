@@ -40,8 +40,13 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
+    let closed = home.is_closed();
     let (task, joiner) = sched::new_task(home, origin, Anywhere, future);
-    task.schedule();
+    if closed {
+        sched::bury(task)
+    } else {
+        task.schedule()
+    }
     JoinHandle { joiner }
 }
 

@@ -1,9 +1,10 @@
 //! A worker: takes the next task and runs it, polls when there is none, sleeps when there is nothing (Go's `schedule`
 //! and `findRunnable`).
 
-use std::cell::{Cell, OnceCell, RefCell};
+mod here;
+
+use std::cell::{Cell, OnceCell};
 use std::io;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 
@@ -25,11 +26,6 @@ const NEXT_IN_A_ROW: u32 = 3;
 
 /// Pauses of the processor between two looks at the queues, while somebody else polls: a microsecond or less.
 const PAUSES: u32 = 16;
-
-thread_local! {
-    /// The worker that this thread is.
-    static HERE: RefCell<Option<Rc<Worker>>> = const { RefCell::new(None) };
-}
 
 /// One worker's private state. Methods take `&self`, since a task that calls `block_on` runs the worker from within.
 pub struct Worker {
@@ -85,16 +81,6 @@ impl Worker {
             spin: Cell::new(Spin::new(pace.spin)),
             locals: OnceCell::new(),
         }
-    }
-
-    /// The worker of that scheduler that this thread is, if it is one.
-    pub fn here(sched: &Sched) -> Option<Rc<Worker>> {
-        HERE.with_borrow(|here| here.clone().filter(|worker| std::ptr::eq::<Sched>(&**worker.sched, sched)))
-    }
-
-    /// Says which worker this thread is; gives back which it was.
-    pub fn set_here(worker: Option<Rc<Worker>>) -> Option<Rc<Worker>> {
-        HERE.replace(worker)
     }
 
     /// Its number.

@@ -19,6 +19,7 @@ const STEPS: &[(&str, Step)] = &[
     ("doc", doc),
     ("tree", tree),
     ("loom", |root| own(root, &["loom"])),
+    ("protocols", |root| own(root, &["protocols"])),
     ("mutants", |root| own(root, &["mutants", "--check"])),
     ("cross", |root| own(root, &["cross"])),
     ("bare", |root| own(root, &["bare"])),
@@ -103,10 +104,10 @@ fn tree(root: &Path) -> Result<String, String> {
     names.retain(|name| !name.is_empty());
     names.sort_unstable();
     names.dedup();
-    match names.iter().find(|name| ["tokio", "loom"].contains(name)) {
+    match names.iter().find(|name| ["tokio", "loom", "shuttle"].contains(name)) {
         _ if names.is_empty() => Err("cargo tree shows no package".to_owned()),
         Some(name) => Err(format!("the default build compiles {name}")),
-        None => Ok(format!("{} crates, neither tokio nor loom", names.len())),
+        None => Ok(format!("{} crates, neither tokio nor a model checker", names.len())),
     }
 }
 

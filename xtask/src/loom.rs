@@ -20,26 +20,26 @@ const SELF_TEST_OK: &str = "checker self-test: ok";
 
 /// A line of `loom-tests list`.
 #[derive(Clone)]
-struct Model {
-    name: String,
+pub struct Model {
+    pub name: String,
     threads: String,
     bound: Option<usize>,
-    expect: String,
+    pub expect: String,
 }
 
 /// What came of a model; executions of one that is to be red are not counted.
-struct Row {
-    name: String,
-    green: bool,
-    executions: u64,
-    verdict: Result<(), String>,
+pub struct Row {
+    pub name: String,
+    pub green: bool,
+    pub executions: u64,
+    pub verdict: Result<(), String>,
 }
 
-struct Args {
-    root: PathBuf,
-    filter: String,
-    bless: bool,
-    deep: bool,
+pub struct Args {
+    pub root: PathBuf,
+    pub filter: String,
+    pub bless: bool,
+    pub deep: bool,
     stock: bool,
     seed: Option<u64>,
 }
@@ -114,7 +114,7 @@ fn generated(
 }
 
 /// Allows each model one preemption more, or as many as the table has for it.
-fn deepen(models: &mut [Model], table: &BTreeMap<String, u64>) -> Outcome {
+pub fn deepen(models: &mut [Model], table: &BTreeMap<String, u64>) -> Outcome {
     for model in &mut *models {
         let listed = table.get(&model.name).and_then(|bound| usize::try_from(*bound).ok());
         model.bound = model.bound.map(|bound| listed.unwrap_or(bound + 1));
@@ -125,7 +125,7 @@ fn deepen(models: &mut [Model], table: &BTreeMap<String, u64>) -> Outcome {
     Ok(())
 }
 
-fn parse_args(args: &[String]) -> Result<Args, String> {
+pub fn parse_args(args: &[String]) -> Result<Args, String> {
     let (root, rest) = cmd::take_root(args)?;
     let (flags, words): (Vec<String>, Vec<String>) = rest.into_iter().partition(|arg| arg.starts_with("--"));
     let mut parsed =
@@ -198,7 +198,7 @@ fn build(root: &Path, loom: Loom) -> Result<(PathBuf, PathBuf), String> {
     Ok((program, logs))
 }
 
-fn list(program: &Path, filter: &str) -> Result<Vec<Model>, String> {
+pub fn list(program: &Path, filter: &str) -> Result<Vec<Model>, String> {
     let output = cmd::capture(Command::new(program).arg("list"))?;
     let mut models = Vec::new();
     for line in output.lines() {
@@ -222,7 +222,7 @@ fn list(program: &Path, filter: &str) -> Result<Vec<Model>, String> {
 }
 
 /// As many at a time as there are processors.
-fn run_all(
+pub fn run_all(
     models: &[Model],
     program: &Path,
     logs: &Path,
@@ -295,7 +295,7 @@ fn passed(ended: Result<f64, String>, executions: u64, minimum: Option<Option<u6
     ended?;
     match minimum {
         _ if executions == 0 => Err("said nothing about its executions".to_owned()),
-        Some(None) => Err("has no line in loom-tests/minimums.txt; --bless writes it".to_owned()),
+        Some(None) => Err("is not among the recorded minimums; --bless records it".to_owned()),
         Some(Some(recorded)) if executions * 5 < recorded * 4 => {
             Err(format!("explored {executions} executions, {recorded} once; what is gone?"))
         }
@@ -310,14 +310,15 @@ fn found(ended: Result<f64, String>, output: &str, expect: &str) -> Result<(), S
     }
     let has = |text: &str| output.contains(text);
     let reason = match expect {
-        "Deadlock" => has("deadlock; threads ="),
+        "Deadlock" => has("deadlock; threads =") || has("deadlock! blocked tasks:"),
+        "Assertion" => has("model:"),
         "Race" => has("Causality violation"),
         _ => has("deadlock; threads =") || has("Causality violation") || has("model:"),
     };
     if reason { Ok(()) } else { Err(format!("failed, but not by {}", expect.to_lowercase())) }
 }
 
-fn read(minimums: &Path) -> Result<BTreeMap<String, u64>, String> {
+pub fn read(minimums: &Path) -> Result<BTreeMap<String, u64>, String> {
     let text = std::fs::read_to_string(minimums).map_err(|e| format!("{}: {e}", minimums.display()))?;
     let line = |line: &str| {
         let (name, count) = line.split_once(' ')?;
@@ -328,14 +329,14 @@ fn read(minimums: &Path) -> Result<BTreeMap<String, u64>, String> {
 }
 
 /// A model that was there once and is no more.
-fn vanished(recorded: &BTreeMap<String, u64>, models: &[Model]) -> Vec<String> {
+pub fn vanished(recorded: &BTreeMap<String, u64>, models: &[Model]) -> Vec<String> {
     let there = |name: &str| models.iter().any(|model| model.name == name && model.expect == "Green");
     let gone = recorded.keys().filter(|name| !there(name));
-    gone.map(|name| format!("{name}: is recorded in loom-tests/minimums.txt and is gone")).collect()
+    gone.map(|name| format!("{name}: is among the recorded minimums and is gone")).collect()
 }
 
 /// Writes the counts of this run; the lines of models that did not run stay, unless all ran.
-fn bless(minimums: &Path, rows: &[Row], all: bool) -> Outcome {
+pub fn bless(minimums: &Path, rows: &[Row], all: bool) -> Outcome {
     // The first blessing finds no file.
     let mut lines = if all || !minimums.exists() { BTreeMap::new() } else { read(minimums)? };
     lines.extend(rows.iter().filter(|row| row.green).map(|row| (row.name.clone(), row.executions)));

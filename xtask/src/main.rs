@@ -15,6 +15,7 @@ mod loom;
 mod miri;
 mod mutants;
 mod nightly;
+mod protocols;
 mod sizes;
 mod soak;
 mod strace;
@@ -33,6 +34,11 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ("demo", "the echo server under a verified load; arguments go to the demo", demo::run),
     ("test", "every test and doc test of the workspace; --bless records how many", test::run),
     ("loom", "the models of core, all or those whose name holds a word", loom::run),
+    (
+        "protocols",
+        "the models of the runtime's locks and park tokens, all or those whose name holds a word",
+        protocols::run,
+    ),
     ("mutants", "what each ordering, fence and check of core is there for: none may be missed", mutants::run),
     ("miri", "core's tests under Miri, with several seeds, where a nightly toolchain has it", miri::run),
     ("tidy", "the rules of the house that a compiler cannot check", tidy::run),
@@ -100,6 +106,6 @@ fn exit_code(word: &str, outcome: Outcome) -> ExitCode {
 fn help() {
     println!("cargo xtask WORD [arguments]");
     for (word, does, _) in COMMANDS {
-        println!("  {word:<8} {does}");
+        println!("  {word:<9} {does}");
     }
 }

@@ -1,5 +1,6 @@
-//! The way in: a thread that runs a future to its end, and tasks meanwhile.
+//! `block_on`: a thread that runs a future to its end, and tasks meanwhile.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -13,34 +14,60 @@ use crate::budget;
 use crate::sched::Home;
 use crate::worker::Worker;
 
+/// Calls of `block_on` within each other on one thread, over all runtimes. Each keeps a part of the stack: 128 KiB for each
+/// on a thread with 2 MiB.
+const MAX_NESTED: usize = 16;
+
+thread_local! {
+    /// Calls of `block_on` that this thread is in.
+    static NESTED: Cell<usize> = const { Cell::new(0) };
+}
+
 impl Runtime {
     /// Runs a future to its end on this thread and returns its value; tasks that it spawns run meanwhile, on the
-    /// workers, or on this thread if there is only one.
+    /// workers, or on this thread if the runtime has no others ([`Builder::workers(1)`](crate::Builder::workers)).
     ///
-    /// May be called from several threads at once, and from within a task, whose worker then runs other tasks until the
-    /// future has ended.
+    /// May be called from several threads at once. Of a runtime without threads one of them runs the tasks, and when it
+    /// leaves, another one does.
+    ///
+    /// # Within a task
+    ///
+    /// A task may call it, of its own runtime or of another one, as a stopgap where code that is not async has to wait. The
+    /// worker then runs other tasks on top of the one that called, so:
+    ///
+    /// - A call returns only after the calls that were made on top of it, whichever future is ready first. A task that waits
+    ///   in here for another one which waits in here for the first hangs both.
+    /// - At most 16 calls may be within each other on one thread, over all runtimes. This bounds the stack; the next one
+    ///   panics. Many tasks of one worker that call it at once are within each other, too.
+    ///
+    /// Await the future instead, or move the code that waits to [`spawn_blocking`](crate::spawn_blocking), from where
+    /// `block_on` is never nested.
     ///
     /// # Panics
     ///
-    /// If the future panics, or if the kernel refuses to wait for events.
+    /// - If the future panics.
+    /// - If 16 calls are within each other on this thread already.
+    /// - If this thread runs the tasks of a runtime without threads, and the thread that runs those of this one waits, in
+    ///   `block_on`, for that runtime: neither would get on.
+    /// - If the kernel refuses to wait for events.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let sched = &self.handle.sched;
+        let _nested = Nested::enter();
         let _entered = sched.enter();
         // Of the task that called, if one did.
         let _around = budget::around(budget::UNLIMITED);
         let worker = match Worker::here(sched) {
             Some(worker) => Some(worker.index()),
-            None => (sched.workers() == 1).then_some(0),
+            None => sched.is_threadless().then_some(0),
         };
         let (woken, thread, sched) = (BreakFlag::new(), thread::current(), sched.clone());
         let root = Arc::new(Root { woken, thread, sched, worker });
         let waker = Waker::from(root.clone());
         let mut cx = Context::from_waker(&waker);
         let mut future = pin!(future);
-        let mut seated = None;
+        let mut seated = self.sit();
         root.woken.set();
         loop {
-            seated = seated.or_else(|| self.sit());
             if let Some(seated) = &seated {
                 seated.worker.begin_root();
             }
@@ -56,11 +83,40 @@ impl Runtime {
                     seated.worker.run(Some(&root.woken));
                     seated.worker.run_before_root();
                 }
+                None if self.seat.is_some() => seated = self.wait_for_seat(|| root.woken.is_set()),
                 None if !root.woken.is_set() => thread::park(),
                 None => {}
             }
         }
     }
+}
+
+/// A call of `block_on` on this thread.
+struct Nested;
+
+impl Nested {
+    fn enter() -> Self {
+        let depth = NESTED.get();
+        if depth == MAX_NESTED {
+            too_deep();
+        }
+        NESTED.set(depth + 1);
+        Self
+    }
+}
+
+impl Drop for Nested {
+    fn drop(&mut self) {
+        NESTED.set(NESTED.get() - 1);
+    }
+}
+
+#[cold]
+fn too_deep() -> ! {
+    panic!(
+        "netpoll: block_on is called within block_on, {MAX_NESTED} deep on this thread: each call runs other tasks on top \
+         of the one that called, and ends only after theirs; await the future, or call block_on within spawn_blocking"
+    )
 }
 
 /// The waker of a future that `block_on` runs.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::{Handle, Runtime, Seat, TIMER_SLACK_NANOSECONDS, Threads, quit};
+use super::{Handle, Runtime, TIMER_SLACK_NANOSECONDS, Threads, quit};
 use crate::netpoll::Netpoll;
 use crate::sched::{Home, MAX_WORKERS, Sched};
 use crate::sysmon::{self, OnStuck, StuckTask};
@@ -66,8 +66,11 @@ impl Builder {
         }
     }
 
-    /// How many workers run tasks, 1 to 256. With 1 there is no thread at all: the one that calls
-    /// [`Runtime::block_on`] runs every task, and tasks wait while nobody is in there.
+    /// Sets how many workers run tasks, 1 to 256. Without this setting there is one for each CPU that the process may use,
+    /// each with a thread of its own, also on a machine with one CPU.
+    ///
+    /// **`workers(1)` asks for a runtime without worker threads**: the thread that calls [`Runtime::block_on`] runs every
+    /// task. While no thread is in `block_on`, tasks, timers and sockets of this runtime wait.
     pub fn workers(mut self, n: usize) -> Self {
         self.workers = Some(n);
         self
@@ -113,7 +116,8 @@ impl Builder {
     }
 
     /// Whether a backstop thread polls when all workers have been busy for 10 ms, and has the others do the work of one
-    /// that is stuck; on by default. A runtime of one worker has none, unless [`Builder::on_stuck`] asks for one.
+    /// that is stuck; on by default. A runtime with one worker, which has no other to take over, has none, unless
+    /// [`Builder::on_stuck`] asks for one.
     pub fn sysmon(mut self, on: bool) -> Self {
         self.sysmon = on;
         self
@@ -176,11 +180,13 @@ impl Builder {
     pub fn build(self) -> io::Result<Runtime> {
         let cpus = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let workers = self.workers.unwrap_or(cpus.min(MAX_WORKERS));
+        // A machine with one CPU has not asked for a runtime without threads.
+        let threadless = self.workers == Some(1);
         self.check(workers)?;
         if let Some(threads) = self.max_blocking_threads.and_then(NonZeroUsize::new) {
             blocking::set_max_blocking_threads(threads);
         }
-        let sched = Home::outside(Sched::new(Netpoll::with(workers, self.timer_slack)?, workers));
+        let sched = Home::outside(Sched::new(Netpoll::with(workers, self.timer_slack)?, workers, threadless));
         let mut runtime = Runtime {
             threads: Threads::new(sched.clone()),
             handle: Handle { sched },
@@ -191,7 +197,7 @@ impl Builder {
                 spin: self.spin(cpus),
                 crowd: (cpus - 1).max(1),
             },
-            seat: Seat::new(workers == 1),
+            seat: threadless.then(Arc::default),
             quit: None,
         };
         // If a thread cannot be started, dropping the runtime ends those that were.
@@ -223,15 +229,14 @@ impl Builder {
 
     fn start_threads(&self, runtime: &mut Runtime, workers: usize) -> io::Result<()> {
         let sched = &runtime.handle.sched;
-        // One worker is whoever is in `block_on`.
-        for index in (0..workers).filter(|_| workers > 1) {
+        for index in (0..workers).filter(|_| !sched.is_threadless()) {
             let name = format!("{}-{index}", self.thread_name);
-            runtime.threads.start(name, Some(index), worker(sched.clone(), index, runtime.pace))?;
+            runtime.threads.start(name, worker(sched.clone(), index, runtime.pace))?;
         }
         if self.sysmon && (workers > 1 || self.on_stuck.is_set()) {
             let (sched, after, report) = (sched.clone(), self.stuck_after, self.on_stuck.clone());
             let body = move || sysmon::run(&sched, after, report);
-            runtime.threads.start("netpoll-sysmon".to_owned(), None, body)?;
+            runtime.threads.start("netpoll-sysmon".to_owned(), body)?;
         }
         if self.dump_on_quit {
             runtime.quit = Some(quit::watch(&mut runtime.threads, sched)?);
@@ -247,7 +252,7 @@ fn worker(sched: Arc<Home>, index: usize, pace: Pace) -> impl FnOnce() + Send + 
         let _ = sys::set_timer_slack(TIMER_SLACK_NANOSECONDS);
         let worker = Rc::new(Worker::new(&sched, index, pace));
         let _entered = worker.enter();
-        Worker::set_here(Some(worker.clone()));
+        Worker::push_here(worker.clone());
         worker.run(None);
     }
 }

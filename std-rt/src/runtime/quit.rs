@@ -42,7 +42,7 @@ pub(super) fn watch(threads: &mut Threads, sched: &Arc<Home>) -> io::Result<Arc<
             let _ = writeln!(io::stderr(), "{}", Dump::of(&sched));
         }
     };
-    threads.start("netpoll-dump".to_owned(), None, body)?;
+    threads.start("netpoll-dump".to_owned(), body)?;
     Ok(stop)
 }
 

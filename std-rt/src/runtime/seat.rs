@@ -1,66 +1,42 @@
-//! Who is a worker: the threads of a runtime, or whoever is in `block_on` of a runtime without threads.
+//! The worker that a thread is while it is in `block_on`.
 
 use std::rc::Rc;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::{self, Thread};
 
 use super::{Runtime, TIMER_SLACK_NANOSECONDS};
+use crate::protocol::driver::{Crossed, Seat, Waits};
 use crate::sched::Entered;
 use crate::sys;
 use crate::worker::Worker;
 
-/// The place of the one worker of a runtime without threads, and who waits for it.
-pub(super) struct Seat {
-    state: Mutex<State>,
-}
-
-struct State {
-    free: bool,
-    waiting: Vec<Thread>,
-}
-
-impl Seat {
-    /// One that can be taken, or never.
-    pub(super) fn new(free: bool) -> Self {
-        Self { state: Mutex::new(State { free, waiting: Vec::new() }) }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Nothing foreign runs under it.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn give_back(&self) {
-        let mut state = self.lock();
-        state.free = true;
-        let waiting = std::mem::take(&mut state.waiting);
-        drop(state);
-        waiting.iter().for_each(Thread::unpark);
-    }
-}
+/// Threads that drive one runtime and wait for another one.
+static WAITS: Waits = Waits::new();
 
 impl Runtime {
-    /// A worker for this thread to be: the one that it is already, or the one of a runtime without threads if nobody
-    /// is that. Else the thread is told when the seat is free.
+    /// Returns a worker for this thread to be: the one that it is already, or the one of a runtime without threads if no
+    /// thread is that.
     pub(super) fn sit(&self) -> Option<Seated<'_>> {
-        let sched = &self.handle.sched;
-        if let Some(worker) = Worker::here(sched) {
+        if let Some(worker) = Worker::here(&self.handle.sched) {
             return Some(Seated::new(worker, None));
         }
-        if sched.workers() > 1 {
-            return None;
+        let seat = self.seat.as_ref()?;
+        seat.try_take().then(|| self.seated(seat))
+    }
+
+    /// Waits until this thread has the seat of a runtime without threads, or `is_woken` holds.
+    pub(super) fn wait_for_seat(&self, is_woken: impl Fn() -> bool) -> Option<Seated<'_>> {
+        let seat = self.seat.as_ref()?;
+        match seat.wait(Worker::is_any_here().then_some(&WAITS), is_woken) {
+            Ok(taken) => taken.then(|| self.seated(seat)),
+            Err(Crossed) => panic!(
+                "netpoll: block_on would wait for ever: this thread runs the tasks of one runtime and calls block_on of \
+                 another one, whose thread waits in block_on for the first; await the future, or use \
+                 spawn_blocking for one of the two calls"
+            ),
         }
-        let mut seat = self.seat.lock();
-        if std::mem::take(&mut seat.free) {
-            drop(seat);
-            let worker = Worker::new(sched, 0, self.pace);
-            return Some(Seated::new(Rc::new(worker), Some(&self.seat)));
-        }
-        let this = thread::current();
-        if seat.waiting.iter().all(|other| other.id() != this.id()) {
-            seat.waiting.push(this);
-        }
-        None
+    }
+
+    fn seated<'a>(&self, seat: &'a Seat) -> Seated<'a> {
+        Seated::new(Rc::new(Worker::new(&self.handle.sched, 0, self.pace)), Some(seat))
     }
 }
 
@@ -69,16 +45,10 @@ pub(super) struct Seated<'a> {
     pub(super) worker: Rc<Worker>,
     /// The seat of a runtime without threads, to be given back; none for a worker that was one before.
     seat: Option<&'a Seat>,
-    before: Before,
-    _entered: Entered,
-}
-
-/// What the thread was before.
-struct Before {
-    worker: Option<Rc<Worker>>,
     /// The task that called, if the thread was this worker already.
     running: usize,
     timer_slack: Option<u64>,
+    _entered: Entered,
 }
 
 impl<'a> Seated<'a> {
@@ -86,8 +56,8 @@ impl<'a> Seated<'a> {
         let timer_slack = seat.and_then(|_| sys::set_timer_slack(TIMER_SLACK_NANOSECONDS).ok());
         let entered = worker.enter();
         let running = worker.report().rest();
-        let before = Before { worker: Worker::set_here(Some(worker.clone())), running, timer_slack };
-        Self { worker, seat, before, _entered: entered }
+        Worker::push_here(worker.clone());
+        Self { worker, seat, running, timer_slack, _entered: entered }
     }
 }
 
@@ -96,9 +66,9 @@ impl Drop for Seated<'_> {
         if self.seat.is_some() {
             self.worker.end_locals();
         }
-        self.worker.report().resume(self.before.running);
-        Worker::set_here(self.before.worker.take());
-        if let Some(slack) = self.before.timer_slack {
+        self.worker.report().resume(self.running);
+        Worker::pop_here();
+        if let Some(slack) = self.timer_slack {
             // It was in force before, so the kernel takes it again.
             let _ = sys::set_timer_slack(slack);
         }

@@ -78,7 +78,7 @@ pub struct Share {
 }
 
 /// Makes a task runnable: on the worker that this thread is, else on whichever is free. One that `yielded` comes after
-/// all others there. After [`Sched::close`] the task is dropped instead, which cancels it.
+/// all others there. After [`Sched::close`] the task is doomed instead.
 #[inline]
 pub fn put(task: Runnable, yielded: bool) {
     if let Some(task) = current::put_here(task, yielded) {

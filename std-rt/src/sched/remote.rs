@@ -15,7 +15,7 @@ pub const RING: usize = 256;
 #[repr(align(128))]
 pub struct Remote {
     pub(super) runq: Runq<RING>,
-    /// There is no other worker: nobody steals.
+    /// No other thread takes tasks from here while the worker runs.
     alone: bool,
     /// The worker's own, which it writes for each task.
     pub report: Report,
@@ -24,7 +24,7 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Of a worker that has no thread yet; of the only one, or one of several.
+    /// Of a worker that has no thread yet. `alone`: no other thread takes its tasks while it runs.
     pub(super) fn new(alone: bool) -> Self {
         Self { runq: Runq::new(), alone, report: Report::default(), thread: Mutex::default() }
     }

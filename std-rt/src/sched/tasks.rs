@@ -5,11 +5,16 @@ use std::task::Waker;
 
 use netpoll_core::counter::Counter;
 
-use super::{Runnable, Sched, Share, lock};
+use super::{Passage, Runnable, Sched, Share, lock};
 
 /// The Drop of a future may panic, which the hook has reported; the others are dropped all the same.
 pub fn quietly(drop_it: impl FnOnce()) {
     let _ = panic::catch_unwind(AssertUnwindSafe(drop_it));
+}
+
+/// Drops a task of a closed scheduler, which cancels it.
+pub fn bury(task: Runnable) {
+    quietly(|| drop(task));
 }
 
 impl Sched {
@@ -29,37 +34,42 @@ impl Sched {
         sum(|share| &share.spawned).saturating_sub(ended)
     }
 
-    /// After [`Sched::close`]: drops every task that is left, waiting, or runnable on a worker that has `ended`; what a
-    /// worker that has not is running is dropped when its turn is over.
-    pub fn cancel_all(&self, ended: impl Fn(usize) -> bool) {
-        loop {
-            while let Some(task) = self.take_runnable(&ended) {
-                quietly(|| drop(task));
-            }
-            if !self.cancel_waiting() {
-                return;
-            }
+    /// After [`Sched::close`]: drops every task that is in a queue, and dooms every task that waits. Several threads may be
+    /// in here at once, beside workers that are in their last turn: tasks are stolen.
+    pub fn cancel_all(&self) {
+        let passage = Passage::new();
+        while let Some(task) = self.steal_runnable(&passage) {
+            bury(task);
         }
+        self.cancel_waiting();
     }
 
-    /// Wakes every task that waits, which drops it as the scheduler is closed; false if there was none.
-    fn cancel_waiting(&self) -> bool {
-        let mut any = false;
+    /// A task of any queue, in no order. The one worker of a runtime without threads owns its ring as if it were alone, but
+    /// there is no such worker while a runtime ends: `block_on` borrows the runtime.
+    fn steal_runnable(&self, passage: &Passage) -> Option<Runnable> {
+        let stolen = || {
+            let rings = self.workers.iter().map(|worker| &worker.runq);
+            rings.into_iter().find_map(|runq| runq.get_next().or_else(|| runq.steal_into(passage)))
+        };
+        passage.get().or_else(stolen).map(super::word::to_task).or_else(|| self.get_global())
+    }
+
+    /// Wakes every task that waits, which dooms it as the scheduler is closed.
+    fn cancel_waiting(&self) {
         for share in &self.shares {
             let mut place = 0;
-            // Its Drop may end or wake others, so one at a time. It leaves the list itself, by its place.
+            // Others may end or begin to wait meanwhile, so one at a time. A task leaves the list itself, by its place.
             while let Some((found, waker)) = take_waker(share, place) {
-                (place, any) = (found + 1, true);
+                place = found + 1;
                 quietly(|| waker.wake());
             }
         }
-        any
     }
 
-    fn take_runnable(&self, ended: impl Fn(usize) -> bool) -> Option<Runnable> {
-        (0..self.workers.len())
-            .filter(|&worker| ended(worker))
-            .map(|worker| &self.workers[worker])
+    /// The one worker of a runtime without threads: the next task of any queue.
+    fn take_runnable(&self) -> Option<Runnable> {
+        let mut workers = self.workers.iter();
+        workers
             .find_map(|worker| worker.get_next().or_else(|| worker.get_local()))
             .or_else(|| self.get_global())
     }
@@ -67,7 +77,7 @@ impl Sched {
     /// The one worker of a runtime without threads, before another thread takes its place: gives out the runnable tasks that
     /// stay on this thread. The others are in the global queue afterwards, in their order.
     pub fn take_local_tasks(&self) -> Vec<Runnable> {
-        let all: Vec<_> = std::iter::from_fn(|| self.take_runnable(|_| true)).collect();
+        let all: Vec<_> = std::iter::from_fn(|| self.take_runnable()).collect();
         let (local, others) = all.into_iter().partition(|task| task.origin().is_local());
         for task in Vec::into_iter(others) {
             self.put_global(&[super::word::from_task(task)]);

@@ -39,3 +39,15 @@ pub fn has_proc() -> bool {
 pub fn existing<T: AsRef<Path>>(files: impl IntoIterator<Item = T>) -> impl Iterator<Item = T> {
     files.into_iter().filter(|file| file.as_ref().exists())
 }
+
+/// Ties this thread, and those that it starts, to the CPU that it runs on; false where the system has no call for it.
+pub fn use_one_cpu() -> bool {
+    #[cfg(target_os = "linux")]
+    {
+        let mut one = rustix::thread::CpuSet::new();
+        one.set(rustix::thread::sched_getcpu());
+        rustix::thread::sched_setaffinity(None, &one).is_ok()
+    }
+    #[cfg(not(target_os = "linux"))]
+    false
+}

@@ -23,8 +23,8 @@ pub const CORE: Tower = Tower {
 pub const STD_RT: Tower = Tower {
     src: "std-rt/src/",
     floors: &[
-        "sys timer spin budget apart",
-        "error",
+        "sys timer spin budget apart sync",
+        "error protocol",
         "netpoll",
         "fd sched",
         "task time metrics",
@@ -85,6 +85,8 @@ pub const CFG_ROOMS: &[Room] = &[
     ("core/src/sync.rs", "loom, std or bare metal"),
     ("core/src/lib.rs", "no_std"),
     ("std-rt/src/sys.rs", "the platform"),
+    ("std-rt/src/sync.rs", "std or the checker of the protocols"),
+    ("loom-tests/src/bin/protocols/main.rs", "without the checker there is nothing to run"),
     ("loom-tests/src/main.rs", "without the model checker there is nothing to run"),
 ];
 

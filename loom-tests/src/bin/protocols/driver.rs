@@ -1,0 +1,284 @@
+//! Who drives a runtime without threads.
+
+use std::sync::Arc;
+
+use netpoll_rt::protocol::driver::{Seat, Waits};
+use netpoll_rt::sync::thread::{self, Thread};
+use netpoll_rt::sync::{Mutex, lock};
+
+use crate::foreign::Channel;
+use crate::harness::{Expect, Model};
+
+pub const MODELS: &[Model] = &[
+    Model {
+        name: "driver::seat_is_left_while_one_waits",
+        threads: 2,
+        bound: None,
+        expect: Expect::Green,
+        body: || seat_is_left_while_waiters_wait::<Arc<Seat>>(1),
+    },
+    Model {
+        name: "driver::seat_is_left_while_two_wait",
+        threads: 3,
+        bound: Some(2),
+        expect: Expect::Green,
+        body: || seat_is_left_while_waiters_wait::<Arc<Seat>>(2),
+    },
+    Model {
+        name: "driver::seat_is_left_while_foreign_code_parks",
+        threads: 3,
+        bound: Some(3),
+        expect: Expect::Green,
+        body: seat_is_left_while_foreign_code_parks::<Arc<Seat>>,
+    },
+    Model {
+        name: "driver::seat_is_left_while_the_future_is_woken",
+        threads: 3,
+        bound: Some(3),
+        expect: Expect::Green,
+        body: seat_is_left_while_the_future_is_woken::<Arc<Seat>>,
+    },
+    Model {
+        name: "driver::two_threads_wait_for_each_other",
+        threads: 2,
+        bound: Some(4),
+        expect: Expect::Green,
+        body: || threads_wait_for_each_other(2, true),
+    },
+    Model {
+        name: "driver::three_threads_wait_in_a_circle",
+        threads: 3,
+        bound: Some(2),
+        expect: Expect::Green,
+        body: || threads_wait_for_each_other(3, true),
+    },
+    Model {
+        name: "driver::control_waits_are_not_entered",
+        threads: 2,
+        bound: None,
+        expect: Expect::Deadlock,
+        body: || threads_wait_for_each_other(2, false),
+    },
+    Model {
+        name: "driver::control_told_by_a_token_alone",
+        threads: 3,
+        bound: Some(3),
+        expect: Expect::Deadlock,
+        body: seat_is_left_while_foreign_code_parks::<TokenAlone>,
+    },
+    Model {
+        name: "driver::control_looks_and_takes_in_two_steps",
+        threads: 3,
+        bound: Some(2),
+        expect: Expect::Assertion,
+        body: || seat_is_left_while_waiters_wait::<TwoSteps>(2),
+    },
+];
+
+/// What the models ask of a seat. `wait` is one round of `block_on`, from the look at the seat to the next poll.
+trait Place: Send + Sync + 'static {
+    fn new() -> Self;
+    fn take(&self) -> bool;
+    fn wait(&self, is_woken: &dyn Fn() -> bool) -> bool;
+    fn give_back(&self);
+}
+
+impl Place for Arc<Seat> {
+    fn new() -> Self {
+        Self::default()
+    }
+
+    fn take(&self) -> bool {
+        self.try_take()
+    }
+
+    fn wait(&self, is_woken: &dyn Fn() -> bool) -> bool {
+        Seat::wait(self, None, is_woken).expect("model: no thread drives two runtimes")
+    }
+
+    fn give_back(&self) {
+        Seat::give_back(self);
+    }
+}
+
+/// The text before 0.2: a thread looks at the seat before it polls, and is told by a token alone afterwards.
+struct TokenAlone(Mutex<(bool, Vec<Thread>)>);
+
+impl Place for TokenAlone {
+    fn new() -> Self {
+        Self(Mutex::new((true, Vec::new())))
+    }
+
+    fn take(&self) -> bool {
+        let mut state = lock(&self.0);
+        if std::mem::take(&mut state.0) {
+            return true;
+        }
+        let this = thread::current();
+        if state.1.iter().all(|other| other.id() != this.id()) {
+            state.1.push(this);
+        }
+        false
+    }
+
+    fn wait(&self, is_woken: &dyn Fn() -> bool) -> bool {
+        if is_woken() {
+            return false;
+        }
+        thread::park();
+        self.take()
+    }
+
+    fn give_back(&self) {
+        let mut state = lock(&self.0);
+        state.0 = true;
+        let waiting = std::mem::take(&mut state.1);
+        drop(state);
+        waiting.iter().for_each(Thread::unpark);
+    }
+}
+
+/// The lock is not held between the look and the change.
+struct TwoSteps(Arc<Seat>);
+
+impl Place for TwoSteps {
+    fn new() -> Self {
+        Self(Arc::default())
+    }
+
+    fn take(&self) -> bool {
+        let free = self.0.try_take();
+        if free {
+            self.0.give_back();
+            self.0.try_take();
+        }
+        free
+    }
+
+    fn wait(&self, _is_woken: &dyn Fn() -> bool) -> bool {
+        thread::yield_now();
+        self.take()
+    }
+
+    fn give_back(&self) {
+        self.0.give_back();
+    }
+}
+
+/// Who drives; a lock of std, which the checker does not see.
+#[derive(Default)]
+struct Drivers(std::sync::Mutex<usize>);
+
+impl Drivers {
+    fn change(&self, by: isize) {
+        let mut drivers = self.0.lock().expect("nothing panics while the count is held");
+        *drivers = drivers.saturating_add_signed(by);
+        let now = *drivers;
+        drop(drivers);
+        assert!(now <= 1, "model: two threads drive at once");
+    }
+}
+
+/// `block_on` of a future that ends once this thread has the seat: `poll` is what the future does in each turn.
+fn drive<P: Place>(seat: &P, drivers: &Drivers, poll: impl Fn()) {
+    let mut seated = seat.take();
+    poll();
+    while !seated {
+        seated = seat.wait(&|| false);
+    }
+    drivers.change(1);
+    thread::yield_now();
+    drivers.change(-1);
+    seat.give_back();
+}
+
+/// Every waiter gets the seat in its turn, although each leaves at once.
+fn seat_is_left_while_waiters_wait<P: Place>(waiters: usize) {
+    let (seat, drivers) = (Arc::new(P::new()), Arc::new(Drivers::default()));
+    assert!(seat.take(), "model: a new seat is free");
+    let threads: Vec<_> = (0..waiters)
+        .map(|_| {
+            let (seat, drivers) = (seat.clone(), drivers.clone());
+            thread::spawn(move || drive(&*seat, &drivers, || {}))
+        })
+        .collect();
+    seat.give_back();
+    for thread in threads {
+        thread.join().expect("a panic of the other thread has ended the model");
+    }
+    assert!(seat.take(), "model: every holder has left");
+}
+
+/// The future of a waiter receives from a std channel, which parks on the same token.
+fn seat_is_left_while_foreign_code_parks<P: Place>() {
+    let seat = Arc::new(P::new());
+    assert!(seat.take(), "model: a new seat is free");
+    let channel = Channel::new();
+    let waiter = {
+        let (seat, channel) = (seat.clone(), channel.clone());
+        thread::spawn(move || drive(&*seat, &Drivers::default(), || channel.recv()))
+    };
+    let sender = thread::spawn(move || channel.send());
+    seat.give_back();
+    for thread in [waiter, sender] {
+        thread.join().expect("a panic of the other thread has ended the model");
+    }
+}
+
+/// The one waiter that is woken for its own future leaves; the other one takes the seat all the same.
+fn seat_is_left_while_the_future_is_woken<P: Place>() {
+    let seat = Arc::new(P::new());
+    assert!(seat.take(), "model: a new seat is free");
+    let woken = Arc::new(Mutex::new(false));
+    let leaver = {
+        let (seat, woken) = (seat.clone(), woken.clone());
+        thread::spawn(move || {
+            if seat.wait(&|| *lock(&woken)) {
+                seat.give_back();
+            }
+        })
+    };
+    let other = {
+        let seat = seat.clone();
+        thread::spawn(move || drive(&*seat, &Drivers::default(), || {}))
+    };
+    *lock(&woken) = true;
+    leaver.thread().unpark();
+    seat.give_back();
+    for thread in [leaver, other] {
+        thread.join().expect("a panic of the other thread has ended the model");
+    }
+}
+
+/// Thread n drives runtime n and waits for runtime n + 1, the last one for the first. One of them is told, and leaves what
+/// it drives; then the others get on.
+fn threads_wait_for_each_other(n: usize, entered: bool) {
+    let (waits, refused) = (Arc::new(Waits::new()), Arc::new(std::sync::Mutex::new(0)));
+    let seats: Vec<Arc<Seat>> = (0..n).map(|_| Arc::default()).collect();
+    let circle = |i: usize| {
+        let (waits, refused) = (waits.clone(), refused.clone());
+        let (mine, next) = (seats[i].clone(), seats[(i + 1) % n].clone());
+        move || {
+            if !mine.try_take() {
+                // Another thread has got on so far that it drives this one.
+                return;
+            }
+            match next.wait(entered.then_some(&*waits), || false) {
+                Ok(taken) => {
+                    assert!(taken, "model: nothing else ends the wait");
+                    next.give_back();
+                }
+                Err(_) => *refused.lock().expect("nothing panics while the count is held") += 1,
+            }
+            mine.give_back();
+        }
+    };
+    let threads: Vec<_> = (1..n).map(|i| thread::spawn(circle(i))).collect();
+    circle(0)();
+    for thread in threads {
+        thread.join().expect("a panic of the other thread has ended the model");
+    }
+    let refused = *refused.lock().expect("nothing panics while the count is held");
+    assert!(refused <= 1, "model: {refused} threads were refused, and one is enough");
+    assert!(seats.iter().all(|seat| seat.try_take()), "model: every holder has left");
+}

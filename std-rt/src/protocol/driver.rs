@@ -1,0 +1,170 @@
+//! Which thread drives a runtime that has no threads of its own.
+//!
+//! Several threads may be in `block_on` of such a runtime at once. One of them holds the seat and runs the tasks; the
+//! others wait until either their own future has been woken or the seat is free.
+//!
+//! | state | a thread takes it | the holder leaves | a waiter's future is woken |
+//! |---|---|---|---|
+//! | free, no thread waits | held | - | - |
+//! | held, n wait | it waits, n + 1 | free, all n are unparked | it stops waiting, n - 1 |
+//! | free, n were told | held by the first that looks | - | it stops waiting |
+//!
+//! The lock holds the truth; a token only says "look again". Foreign code may consume a token while a future is polled:
+//! std's channels, `thread::scope` and a nested `block_on` all park on it. So a thread looks at the state after it has
+//! polled and before every park, and between that look and the park no foreign code runs:
+//!
+//! 1. The seat becomes free before the look: the thread sees it and takes it.
+//! 2. After the look: the thread is in the list, so the one that leaves unparks it, and nothing consumes the token before
+//!    the park does.
+//! 3. The thread is woken for its future, and the seat becomes free at the same time: it leaves the list under the lock. It
+//!    either takes the seat there, or it looks again after its future has been polled. All other waiters have been
+//!    unparked too.
+//!
+//! # Crossed waits
+//!
+//! A thread that drives one runtime may call `block_on` of another one. If that one is driven by a second thread, which
+//! waits in turn for the first runtime, neither is driven any more. [`Waits`] has the threads that wait while they drive.
+//! Under its lock a thread follows the chain from the seat that it wants to its holder, from there to the seat for which
+//! that one waits, and so on, and enters itself unless that leads back. Holders that wait do not change, so the thread that
+//! would close a circle sees all of it, and is the only one that is refused.
+
+use std::sync::Arc;
+
+use crate::sync::thread::{self, Thread, ThreadId};
+use crate::sync::{Mutex, lock};
+
+/// The seat of the thread that drives the runtime.
+#[derive(Debug, Default)]
+pub struct Seat(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    holder: Option<ThreadId>,
+    /// The threads that are in [`Seat::wait`], each at most once.
+    waiting: Vec<Thread>,
+}
+
+/// The wait would be for this thread itself: the thread that holds the seat waits, over others perhaps, for what this one
+/// holds.
+#[derive(Debug)]
+pub struct Crossed;
+
+impl Seat {
+    /// Takes the seat if it is free; true if so.
+    pub fn try_take(&self) -> bool {
+        lock(&self.0).try_take(thread::current().id())
+    }
+
+    /// Waits until this thread has the seat (true) or, while another thread has it, `is_woken` holds (false). The code that makes `is_woken` hold unparks
+    /// this thread afterwards. A thread that drives another runtime passes `waits`.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`Crossed`] if the threads would wait for each other.
+    pub fn wait(
+        self: &Arc<Self>,
+        waits: Option<&Waits>,
+        is_woken: impl Fn() -> bool,
+    ) -> Result<bool, Crossed> {
+        let this = thread::current();
+        let mut entry = None;
+        loop {
+            let over = lock(&self.0).look(&this, &is_woken);
+            if let Some(taken) = over {
+                return Ok(taken);
+            }
+            if let (Some(waits), None) = (waits, &entry) {
+                entry = waits.enter(this.id(), self);
+                if entry.is_none() {
+                    lock(&self.0).forget(&this);
+                    return Err(Crossed);
+                }
+            }
+            thread::park();
+        }
+    }
+
+    /// Gives the seat back and tells every thread that waits.
+    pub fn give_back(&self) {
+        let mut state = lock(&self.0);
+        state.holder = None;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.iter().for_each(Thread::unpark);
+    }
+
+    fn holder(&self) -> Option<ThreadId> {
+        lock(&self.0).holder
+    }
+}
+
+impl State {
+    fn try_take(&mut self, this: ThreadId) -> bool {
+        let free = self.holder.is_none();
+        if free {
+            self.holder = Some(this);
+        }
+        free
+    }
+
+    /// The end of the wait, if it is over; else the thread is in the list.
+    fn look(&mut self, this: &Thread, is_woken: impl Fn() -> bool) -> Option<bool> {
+        // Also if the future is woken: it may yield again and again until a task has had its turn.
+        let taken = self.try_take(this.id());
+        if taken || is_woken() {
+            self.forget(this);
+            return Some(taken);
+        }
+        if self.waiting.iter().all(|other| other.id() != this.id()) {
+            self.waiting.push(this.clone());
+        }
+        None
+    }
+
+    fn forget(&mut self, this: &Thread) {
+        self.waiting.retain(|other| other.id() != this.id());
+    }
+}
+
+/// The threads that drive one runtime and wait for the seat of another one, each with that seat. One for all runtimes.
+#[derive(Debug)]
+pub struct Waits(Mutex<Vec<(ThreadId, Arc<Seat>)>>);
+
+impl Default for Waits {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Waits {
+    /// Creates an empty list.
+    pub const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    /// Enters the thread, or returns none if it would close a circle.
+    fn enter(&self, this: ThreadId, seat: &Arc<Seat>) -> Option<Entry<'_>> {
+        let mut waits = lock(&self.0);
+        let mut next = seat;
+        // As many steps as there are threads that wait: one that has just taken its seat is in a circle by itself.
+        for _ in 0..=waits.len() {
+            let Some(holder) = next.holder() else { break };
+            if holder == this {
+                return None;
+            }
+            let Some((_, wanted)) = waits.iter().find(|(waiter, _)| *waiter == holder) else { break };
+            next = wanted;
+        }
+        waits.push((this, seat.clone()));
+        Some(Entry(self, this))
+    }
+}
+
+/// A place in the list.
+struct Entry<'a>(&'a Waits, ThreadId);
+
+impl Drop for Entry<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.0).retain(|(waiter, _)| *waiter != self.1);
+    }
+}

@@ -1,0 +1,159 @@
+//! The end of a runtime: which thread drops which task, and which thread waits for which.
+//!
+//! A runtime is ended by one thread, the *ender*. From then on no task is polled. A task that is woken or spawned after the
+//! runtime was closed is *doomed*: its future is only dropped.
+//!
+//! | state | a task is doomed | a thread of the runtime ends | the ender |
+//! |---|---|---|---|
+//! | open | - | - | - |
+//! | ending | queued here, the ender is told | the ender is told | cancels, drops what is queued, waits for the threads |
+//! | ended | given back, the caller drops it | it cancels what its last turn has left | has returned |
+//!
+//! 1. The ender cancels parked and queued tasks *before* it waits. A task that is in its turn may block on what one of
+//!    them holds.
+//! 2. It goes on dropping doomed tasks *while* it waits, for the same reason. A waker only queues: the code that wakes may
+//!    hold a lock that the dropped future takes, and a chain of tasks that await each other would be dropped in one stack.
+//! 3. When a thread has ended, the ender cancels once more: the last turn may have parked its task or queued others.
+//! 4. The ender returns when no other thread is left, or when its time is over. It declares the end under the lock under
+//!    which it has seen the queue empty, so no task is queued for nobody.
+//! 5. A thread that ends after that does the same for what its own last turn has left. Several threads may cancel at once;
+//!    what they take tasks from must allow that.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
+
+use crate::sync::thread::{self, JoinHandle, ThreadId};
+use crate::sync::{Condvar, Mutex, MutexGuard, lock};
+
+/// The threads of one runtime, and the tasks that its ender is to drop.
+#[derive(Debug)]
+pub struct Ending<T> {
+    state: Mutex<State<T>>,
+    /// A thread has ended, or a task is doomed. The ender alone waits for it.
+    changed: Condvar,
+}
+
+#[derive(Debug)]
+struct State<T> {
+    ended: bool,
+    running: Vec<ThreadId>,
+    doomed: VecDeque<T>,
+}
+
+impl<T> Default for Ending<T> {
+    fn default() -> Self {
+        let state = State { ended: false, running: Vec::new(), doomed: VecDeque::new() };
+        Self { state: Mutex::new(state), changed: Condvar::new() }
+    }
+}
+
+impl<T> Ending<T> {
+    /// Leaves a task of a closed runtime to the ender. Returns it if there is none any more: the caller drops it.
+    pub fn doom(&self, task: T) -> Option<T> {
+        let mut state = lock(&self.state);
+        if state.ended {
+            return Some(task);
+        }
+        state.doomed.push_back(task);
+        drop(state);
+        self.changed.notify_one();
+        None
+    }
+
+    /// Returns true once [`Ending::end`] has declared the end.
+    pub fn is_ended(&self) -> bool {
+        lock(&self.state).ended
+    }
+
+    /// Ends the runtime, which is closed. `cancel` takes every task that is parked or in a queue, and drops or dooms it;
+    /// `bury` drops one. Neither is called under the lock. Returns false if a thread had not ended by the deadline. The
+    /// thread that calls may be one of the runtime's, and is not waited for.
+    pub fn end(&self, deadline: Option<Instant>, cancel: impl Fn(), bury: impl Fn(T)) -> bool {
+        let this = thread::current().id();
+        let (mut left, mut expired) = (usize::MAX, false);
+        let mut state = lock(&self.state);
+        loop {
+            let others = state.running.iter().filter(|&&other| other != this).count();
+            if others < left {
+                left = others;
+                drop(state);
+                cancel();
+                state = lock(&self.state);
+            } else if expired || others == 0 && state.doomed.is_empty() {
+                state.ended = true;
+                let doomed = std::mem::take(&mut state.doomed);
+                drop(state);
+                doomed.into_iter().for_each(bury);
+                return others == 0;
+            } else if let Some(task) = state.doomed.pop_front() {
+                drop(state);
+                bury(task);
+                // A task that wakes others without end does not put the deadline off.
+                expired = deadline.is_some_and(|at| at <= Instant::now());
+                state = lock(&self.state);
+            } else {
+                (state, expired) = self.wait(state, deadline);
+            }
+        }
+    }
+
+    /// Waits for a change. The second value says that the deadline has passed.
+    fn wait<'a>(
+        &self,
+        state: MutexGuard<'a, State<T>>,
+        deadline: Option<Instant>,
+    ) -> (MutexGuard<'a, State<T>>, bool) {
+        let Some(deadline) = deadline else {
+            return (self.changed.wait(state).unwrap_or_else(PoisonError::into_inner), false);
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let waited = self.changed.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner);
+        (waited.0, waited.1.timed_out())
+    }
+}
+
+impl<T: Send + 'static> Ending<T> {
+    /// Starts a thread of the runtime. `cancel` is that of [`Ending::end`], for a thread that ends after the end.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the kernel if it has no thread to give.
+    pub fn start(
+        self: &Arc<Self>,
+        name: String,
+        body: impl FnOnce() + Send + 'static,
+        cancel: impl Fn() + Send + 'static,
+    ) -> io::Result<JoinHandle<()>> {
+        let ending = self.clone();
+        // A thread that ends at once waits here for its entry.
+        let mut state = lock(&self.state);
+        let handle = thread::Builder::new().name(name).spawn(move || {
+            let _exit = Exit { ending, cancel };
+            body();
+        })?;
+        state.running.push(handle.thread().id());
+        Ok(handle)
+    }
+}
+
+/// The end of a thread, also if its body panics.
+struct Exit<T, C: Fn()> {
+    ending: Arc<Ending<T>>,
+    cancel: C,
+}
+
+impl<T, C: Fn()> Drop for Exit<T, C> {
+    fn drop(&mut self) {
+        let this = thread::current().id();
+        let mut state = lock(&self.ending.state);
+        state.running.retain(|&other| other != this);
+        let ended = state.ended;
+        drop(state);
+        if ended {
+            (self.cancel)();
+        }
+        self.ending.changed.notify_one();
+    }
+}
