@@ -76,8 +76,8 @@ impl<const BITS: u32> PollDesc<BITS> {
     /// early firing.
     ///
     /// The caller holds the timer wheel's lock, from taking the entry out of the wheel to putting it back; the entry of a
-    /// descriptor is out of the wheel before its slot is freed. An entry that is left there fires for the slot's next owner,
-    /// and expires only what is due then.
+    /// descriptor is out of the wheel before its slot is freed. An entry that is left there fires for the slot's next owner:
+    /// it expires only what is due then, and may wake a task once for nothing.
     pub fn expire(&self, now: usize) -> (GList<2>, Option<usize>) {
         let mut expired = Modes::NONE;
         let next = loop {

@@ -106,7 +106,8 @@ fn close_by_key(parked: bool) {
     undisturbed(&slots, own, &new);
 }
 
-/// A timer that was left in the wheel fires while the slot goes to a new owner: nothing of the new one is due.
+/// A timer that was left in the wheel fires while the slot goes to a new owner: nothing of the new one expires, and it may be
+/// woken once for nothing.
 fn late_timer() {
     let (slots, own, old) = owned(true);
     let (new, new_waker) = Counted::waker();
@@ -118,7 +119,10 @@ fn late_timer() {
     let (own, ()) = race(&slots, |slots| reuse(slots, own, &new_waker), fire);
     woken_once(&old, true);
     assert!(own.desc().deadline(Mode::Read) == When::Never, "model: an old deadline reached the new owner");
-    undisturbed(&slots, own, &new);
+    let asleep = usize::from(own.desc().is_parked(Mode::Read));
+    assert!(new.wakes() + asleep == 1, "model: the new owner is woken or asleep");
+    assert!(slots.free(own) == asleep && new.wakes() == 1, "model: the new owner's waker was not its own");
+    assert!(slots.cache.waiters().get() == 0, "model: waiters are counted, and nobody waits");
 }
 
 /// One slot and its first owner, which is parked or not.

@@ -29,7 +29,7 @@ pub const MODELS: &[Model] = &[
     green("m03_payload_through_wait", 2, None, payload_through_wait),
     green("m03_payload_through_refused_reset", 2, None, payload_through_refused_reset),
     green("m03_payload_through_refused_wait", 2, None, payload_through_refused_wait),
-    green("m05_close_and_event_against_read", 3, Some(3), close_and_event),
+    green("m05_close_and_event_against_read", 3, Some(2), close_and_event),
     green("m05_close_and_event_against_read_and_write", 4, Some(1), close_and_event_against_both),
     green("m08_dropped_read_against_event", 2, Some(4), dropped_read_against_event),
     green("m08_dropped_read_against_close", 2, None, dropped_read_against_close),
