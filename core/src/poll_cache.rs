@@ -8,10 +8,11 @@ use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 
 use crate::free_list::{INDEX, Shared};
+use crate::glist::GList;
 use crate::poll_desc::PollDesc;
 use crate::poll_key::{FDSEQ_BITS, PollKey};
 use crate::registration::Registration;
-use crate::sync::{AtomicPtr, AtomicUsize, Ordering};
+use crate::sync::{AtomicPtr, AtomicUsize, Ordering, fence};
 use crate::waiters::Waiters;
 
 /// Descriptors in a block of 4 KiB on a 64-bit host.
@@ -60,6 +61,8 @@ pub struct PollCache<const BLOCKS: usize, const LEN: usize = BLOCK_LEN, const BI
     shared: Shared,
     /// Blocks in the directory.
     len: AtomicUsize,
+    /// Not zero once nobody polls any more.
+    ended: AtomicUsize,
     directory: [AtomicPtr<Block<LEN, BITS>>; BLOCKS],
 }
 
@@ -89,6 +92,7 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         Self {
             shared: Shared::new(),
             len: AtomicUsize::new(0),
+            ended: AtomicUsize::new(0),
             directory: core::array::from_fn(|_| AtomicPtr::new(core::ptr::null_mut())),
         }
     }
@@ -152,8 +156,36 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
     ///
     /// What happened before the [`Registration::free`] of the slot is visible.
     pub fn alloc(&self) -> Option<Registration<'_, BITS>> {
-        let slot = self.shared.pop(|slot| self.slot(slot))?;
-        Some(Registration::new(self.slot(slot), &self.shared))
+        let desc = self.slot(self.shared.pop(|slot| self.slot(slot))?);
+        self.take_over_end(desc);
+        Some(Registration::new(desc, &self.shared))
+    }
+
+    /// Lets nobody park on a descriptor that is allocated after the end or beside it. [`PollCache::end`]
+    ///
+    /// 1. fences before we do: we see its word;
+    /// 2. after us: it finds the block, and the descriptor in this generation.
+    fn take_over_end(&self, desc: &PollDesc<BITS>) {
+        fence(Ordering::SeqCst); // pair: poll_cache::end
+        // alone: the fence made it fresh enough
+        if self.ended.load(Ordering::Relaxed) != 0 {
+            desc.info.publish_ended();
+        }
+    }
+
+    /// Ends all waits, because nobody polls any more: no descriptor lets a task park from now on, those that are allocated
+    /// later included. `hand_up` gets the wakers of the tasks that were parked, of each descriptor that has some; the count
+    /// of waiters falls by their number once they are runnable. Harmless when repeated.
+    pub fn end(&self, mut hand_up: impl FnMut(GList<2>)) {
+        // alone: the fence below publishes it
+        self.ended.swap(1, Ordering::Relaxed);
+        fence(Ordering::SeqCst); // pair: poll_cache::take_over_end
+        for (_, desc) in self.iter() {
+            let list = desc.end();
+            if !list.is_empty() {
+                hand_up(list);
+            }
+        }
     }
 
     /// Returns the number of tasks parked on this cache's descriptors.

@@ -5,9 +5,9 @@
 //!
 //! A waiter writes one word and looks at another; a closer does the same the other way round:
 //!
-//! | waiter (`Registration::wait`, `park`) | closer ([`PollDesc::evict`], `Registration::set_deadline`, [`PollDesc::expire`]) |
+//! | waiter (`Registration::wait`, `park`) | closer ([`PollDesc::evict`], [`PollDesc::end`], `Registration::set_deadline`, [`PollDesc::expire`]) |
 //! |---|---|
-//! | rg: NIL → WAIT | info: CLOSING, or the deadline: EXPIRED |
+//! | rg: NIL → WAIT | info: CLOSING or ENDED, or the deadline: EXPIRED |
 //! | **`fence(SeqCst)`** | **`fence(SeqCst)`** |
 //! | looks at info and the deadline | looks at rg |
 //! | nothing there: parks | NIL there: nobody to wake |
@@ -50,6 +50,8 @@ pub enum PollErr {
     Closing,
     /// The direction's deadline has passed (`pollErrTimeout`).
     Timeout,
+    /// Nobody polls any more: a wait would have no end. A call that need not wait may be made.
+    Ended,
     /// Another task is between arm and its end in this direction. The layer above keeps tasks apart by a lock; to
     /// see this is a bug there, and nothing has been changed.
     DoubleWait,
@@ -176,6 +178,13 @@ impl<const BITS: u32> PollDesc<BITS> {
         }
     }
 
+    /// Fails if the direction may not wait: as [`PollDesc::check_err`], and if nobody polls any more.
+    #[inline]
+    pub(crate) fn check_wait(&self, mode: Mode) -> Result<(), PollErr> {
+        self.check_err(mode)?;
+        if self.info.get().ended() { Err(PollErr::Ended) } else { Ok(()) }
+    }
+
     /// Delivers an event (Go's `netpollready`): at most two wakers go into the list. May run in an interrupt
     /// handler: it takes no lock and never clones, drops or wakes a waker.
     #[inline]
@@ -204,6 +213,20 @@ impl<const BITS: u32> PollDesc<BITS> {
         }
         fence(Ordering::SeqCst); // pair: registration::park
         self.end_waits(Modes::BOTH, fdseq)
+    }
+
+    /// Publishes that nobody polls any more and unblocks both sides, as [`PollDesc::evict`] does: returns the wakers of the
+    /// tasks that were parked. Waits that begin later are refused, and calls that need not wait are not. Concerns the slot in
+    /// whatever generation it is; harmless when repeated. Called by `PollCache::end`.
+    pub fn end(&self) -> GList<2> {
+        let fdseq = self.info.publish_ended().fdseq();
+        fence(Ordering::SeqCst); // pair: registration::park
+        self.end_waits(Modes::BOTH, fdseq)
+    }
+
+    /// Unblocks both sides without a reason: a task that was parked looks again, and parks if it may. Returns their wakers.
+    pub fn unpark(&self) -> GList<2> {
+        self.end_waits(Modes::BOTH, self.info.get().fdseq())
     }
 
     /// The slot goes to the next generation with nothing left of this one. Called by the owner's `free` only, after `evict`.

@@ -6,6 +6,7 @@
 //! | `EVENT_ERR` | the last event was an error and nothing else | `set_event` | `set_event`, `advance` |
 //! | `READ_HUP`, `HUP`, `ERR` | the peer is gone, half or whole, or an error is queued; sticky | `set_event` | `advance` |
 //! | `URGENT` | urgent data have come; sticky | `set_event` | `advance` |
+//! | `ENDED` | nobody polls any more: no wait may begin | `publish_ended` | `advance` |
 //! | `fdseq` at the top | the generation of the slot | `advance` | - |
 //!
 //! Go keeps its two "deadline expired" bits here as well. Ours are in the deadline words themselves
@@ -23,6 +24,7 @@ const READ_HUP: usize = 1 << 2;
 const HUP: usize = 1 << 3;
 const ERR: usize = 1 << 4;
 const URGENT: usize = 1 << 5;
+const ENDED: usize = 1 << 6;
 
 /// The published state of a descriptor. `BITS` is the width of the generation.
 #[derive(Debug)]
@@ -43,6 +45,12 @@ impl<const BITS: u32> Info<BITS> {
         self.0 & CLOSING != 0
     }
 
+    /// Nobody polls any more, so no event will end a wait. Calls that need not wait go on.
+    #[inline]
+    pub fn ended(self) -> bool {
+        self.0 & ENDED != 0
+    }
+
     /// The last event was an error and nothing else. A call that still finds nothing to read may then wait in vain: the
     /// kernel tells of such an error once (golang/go#30624).
     #[inline]
@@ -57,10 +65,11 @@ impl<const BITS: u32> Info<BITS> {
     }
 
     /// Something may be queued behind the bytes that a short read returned: the peer is gone, half or whole, an error,
-    /// an urgent mark. The next read must make the system call.
+    /// an urgent mark. Or nobody polls any more, so that what has come since is not told. The next read must make the system
+    /// call.
     #[inline]
     pub fn must_look(self) -> bool {
-        self.0 & (READ_HUP | HUP | ERR | URGENT) != 0
+        self.0 & (READ_HUP | HUP | ERR | URGENT | ENDED) != 0
     }
 
     /// The generation of the slot.
@@ -102,7 +111,7 @@ impl<const BITS: u32> AtomicInfo<BITS> {
     /// task sleeps is the business of the fence pair (INV-3), not of this load.
     #[inline]
     pub fn get(&self) -> Info<BITS> {
-        Info(self.word.load(Ordering::Acquire)) // pair: poll_info::publish_closing, poll_info::set_event
+        Info(self.word.load(Ordering::Acquire)) // pair: poll_info::publish_closing, poll_info::publish_ended, poll_info::set_event
     }
 
     /// Publishes that the descriptor of generation `fdseq` is being closed; false if the word is of another generation, in
@@ -121,6 +130,14 @@ impl<const BITS: u32> AtomicInfo<BITS> {
             }
         }
         false
+    }
+
+    /// Publishes that nobody polls any more; returns the word as it was.
+    ///
+    /// The caller's `fence(SeqCst)` follows, and only then its first look at rg and wg (INV-3).
+    pub fn publish_ended(&self) -> Info<BITS> {
+        // Release: what was done before the end is visible to a waiter that sees the bit.
+        Info(self.word.fetch_or(ENDED, Ordering::Release)) // pair: poll_info::get
     }
 
     /// Publishes what an event of generation `fdseq` says about the peer; false if the event is stale, in which

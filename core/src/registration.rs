@@ -135,15 +135,15 @@ impl<'c, const BITS: u32> Registration<'c, BITS> {
         // 1. before our look below: we see it and do not park;
         // 2. after it: its fence comes after ours, so it finds WAIT (or PARKED) and takes it back.
         // In both cases it wakes nobody for a parking that we took over: its waker is handed up by our end.
-        fence(Ordering::SeqCst); // pair: poll_desc::evict, poll_deadline::set_deadline, poll_deadline::expire
-        if let Err(err) = desc.check_err(mode) {
+        fence(Ordering::SeqCst); // pair: poll_desc::evict, poll_desc::end, poll_deadline::set_deadline, poll_deadline::expire
+        if let Err(err) = desc.check_wait(mode) {
             return (Wait::Failed(err), armed.abort());
         }
         let (end, displaced) = armed.commit(waker);
         let wait = match end {
             Commit::Parked => Wait::Parked,
             Commit::Ready => Wait::Ready,
-            Commit::Unblocked => desc.check_err(mode).map_or_else(Wait::Failed, |()| Wait::Again),
+            Commit::Unblocked => desc.check_wait(mode).map_or_else(Wait::Failed, |()| Wait::Again),
         };
         (wait, displaced)
     }

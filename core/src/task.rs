@@ -53,8 +53,12 @@ const JOINER: usize = 1 << 3;
 const FLAGS: u32 = 4;
 const WAKE: usize = 1 << FLAGS;
 
-/// Half of the word's width: flags and wakes; references have the other half.
-pub const WAKE_BITS: u32 = usize::BITS / 2 - FLAGS;
+/// Bits of the count of wakes. On a 64-bit machine flags and wakes have half of the word and references the other half.
+///
+/// On a 32-bit machine references have 24 bits, so that [`TaskState::add_ref`] refuses none of the first 8,388,608: as many
+/// wakers of one task are 64 MiB. The price is that a task which is woken eight times or more before its turn ends has one
+/// turn in vain.
+pub const WAKE_BITS: u32 = if usize::BITS < 64 { 4 } else { usize::BITS / 2 - FLAGS };
 
 /// The word. `BITS` is the width of the count of wakes.
 #[derive(Debug)]

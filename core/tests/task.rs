@@ -131,3 +131,38 @@ fn references_are_bounded() {
     let given = (0..300).take_while(|_| task.add_ref()).count();
     assert!((100..200).contains(&given), "{given} of a count of 8 bits");
 }
+
+/// A task that waits for very many things at once gives each a waker: on a 32-bit machine too there is room for more than
+/// its memory has.
+#[test]
+fn a_million_references_to_one_task_are_given() {
+    let task: TaskState = TaskState::new();
+    assert!((0..1_000_000).all(|_| task.add_ref()));
+    assert_eq!(task.wake(), Then::Nothing, "the wakes are counted beside them");
+    for _ in 0..1_000_000 {
+        assert_eq!(task.drop_ref(), Then::Nothing);
+    }
+    let seen = task.start().unwrap();
+    assert_eq!(task.rest(seen), Rest::Idle);
+}
+
+/// The word of a 32-bit machine, as far as a wider one can have it: four bits of wakes.
+#[test]
+fn few_bits_of_wakes_lose_none() {
+    let task: TaskState<4> = TaskState::new();
+    for turns in 1..40 {
+        for _ in 0..turns {
+            assert_eq!(task.wake(), Then::Nothing);
+        }
+        let mut rest = Rest::Again;
+        for _ in 0..2 {
+            let seen = task.start().unwrap();
+            rest = task.rest(seen);
+            if rest == Rest::Idle {
+                break;
+            }
+        }
+        assert_eq!(rest, Rest::Idle, "{turns} wakes are answered by at most two turns");
+        assert_eq!(task.wake(), Then::Schedule);
+    }
+}

@@ -3,6 +3,7 @@
 use crate::harness::Model;
 
 mod deadline;
+mod end;
 mod extra;
 pub mod fd_mutex;
 mod idle;
@@ -27,6 +28,7 @@ pub fn all() -> Vec<Model> {
         deadline::MODELS,
         poll_info::MODELS,
         poll_cache::MODELS,
+        end::MODELS,
         waiters::MODELS,
         fd_mutex::MODELS,
         runq::MODELS,

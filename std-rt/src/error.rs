@@ -186,6 +186,64 @@ pub fn is_closed(error: &io::Error) -> bool {
     first(error).get_ref().is_some_and(|inner| inner.is::<Closed>())
 }
 
+/// Why nothing will end a wait: nobody polls for it any more.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Gone {
+    /// The runtime was dropped or shut down.
+    Ended,
+    /// This process was forked from the one whose runtime it is.
+    Forked,
+}
+
+impl Gone {
+    pub(crate) fn message(self) -> &'static str {
+        match self {
+            Gone::Ended => {
+                "its runtime has ended, so nothing can wake a task that waits for it; \
+                 keep that `Runtime` for as long as its descriptors are used"
+            }
+            Gone::Forked => {
+                "its runtime belongs to the process that this one was forked from, and its threads are not here; \
+                 make a `Runtime` after fork(2) and open the descriptors in it"
+            }
+        }
+    }
+}
+
+impl fmt::Display for Gone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.message())
+    }
+}
+
+impl Error for Gone {}
+
+impl From<Gone> for io::Error {
+    #[cold]
+    fn from(gone: Gone) -> Self {
+        io::Error::other(gone)
+    }
+}
+
+/// Returns whether an error says that the descriptor belongs to a runtime that cannot serve it any more: the runtime was
+/// dropped or shut down, or it belongs to the process that this one was forked from.
+///
+/// An operation that would have to wait fails so, and so does one that waits when the runtime ends. The kind of the error
+/// is [`Other`](io::ErrorKind::Other). What can be done without waiting still succeeds, and `close` works.
+///
+/// ```
+/// # use netpoll_rt::{Runtime, net::UdpSocket};
+/// let first = Runtime::new()?;
+/// let socket = first.block_on(async { UdpSocket::bind("127.0.0.1:0").await })?;
+/// drop(first);
+/// let error = netpoll_rt::block_on(socket.recv(&mut [0; 16])).unwrap_err();
+/// assert!(netpoll_rt::runtime_ended(&error));
+/// # std::io::Result::Ok(())
+/// ```
+pub fn runtime_ended(error: &io::Error) -> bool {
+    first(error).get_ref().is_some_and(|inner| inner.is::<Gone>())
+}
+
 /// The error that was there first, within those that name an operation, a path or a count.
 fn first(mut error: &io::Error) -> &io::Error {
     while let Some(inner) = error.get_ref().and_then(Error::source).and_then(<dyn Error>::downcast_ref) {
@@ -209,6 +267,7 @@ pub(crate) fn refused(why: PollErr) -> io::Error {
         PollErr::Closing => closed(),
         // Costs no allocation; `OpError` knows it by its having nothing else.
         PollErr::Timeout => io::ErrorKind::TimedOut.into(),
+        PollErr::Ended => Gone::Ended.into(),
         PollErr::DoubleWait => io::Error::other("two tasks wait in one direction of one descriptor"),
     }
 }

@@ -29,7 +29,7 @@ use netpoll_core::fd_mutex::{FdMutex, Unlock};
 use netpoll_core::poll_key::Mode;
 use netpoll_core::waiters::BreakFlag;
 
-use crate::error::{self, OpError};
+use crate::error::{self, Gone, OpError};
 use crate::netpoll::{Netpoll, PollDesc, Registration, Slot, freed};
 use crate::sys::{Address, Kept, SharedFd, Source, address};
 use hang_up::OwnShutdown;
@@ -201,6 +201,7 @@ impl<S: Source> Fd<S> {
             return self.destroy();
         }
         let Some(cold) = cold else { return Ok(()) };
+        self.must_be_here()?;
         poll_fn(|cx| {
             cold.closer.register(cx.waker());
             if cold.gone.is_set() { Poll::Ready(Ok(())) } else { Poll::Pending }
@@ -211,12 +212,18 @@ impl<S: Source> Fd<S> {
     /// Everybody out: who is parked, and who is queued for a lock.
     fn evict(&self) {
         self.netpoll().evict(self.registration());
-        if let Some(cold) = self.cold.get() {
+        // In a forked child whoever is queued is a task of the parent, and may have held the lock.
+        if let Some(cold) = self.cold.get().filter(|_| self.netpoll().is_here()) {
             for queue in &cold.queues {
                 let queued = op::locked(queue).close();
                 queued.for_each(Waker::wake);
             }
         }
+    }
+
+    /// Fails where a wait for another task would be one for a task of the process that this one was forked from.
+    fn must_be_here(&self) -> io::Result<()> {
+        if self.netpoll().is_here() { Ok(()) } else { Err(Gone::Forked.into()) }
     }
 
     /// The last reference of a closed descriptor is gone: the poller forgets it, and then its number is closed.

@@ -38,7 +38,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 
 pub use dump::Dump;
-pub use error::{OpError, is_closed};
+pub use error::{OpError, is_closed, runtime_ended};
 pub use metrics::Metrics;
 pub use runtime::{Builder, Handle, Runtime};
 pub use sys::Address;

@@ -4,6 +4,23 @@
 //! served in order, and any of them may close it. Every operation can be given up by dropping its future; the docs of
 //! each say what has happened then.
 //!
+//! # To which runtime a socket belongs
+//!
+//! To the one that the thread runs for which makes it: by `bind`, `connect`, `pair`, `from_std` and the like, in a task, in
+//! `block_on` or in `spawn_blocking`. On a thread that runs for none it is the default runtime. A connection that is
+//! accepted belongs to the runtime of its listener, and so does a `dup` to that of its original.
+//!
+//! It can be used in any other runtime and with any executor, for as long as its own lives: that one is told by the kernel.
+//!
+//! | its runtime | an operation that need not wait | one that has to wait, or waits |
+//! |---|---|---|
+//! | runs | goes on | waits |
+//! | has one worker, and no thread is in its `block_on` | goes on | waits; a thread of the runtime polls meanwhile, for tasks that are not its own |
+//! | was dropped or shut down | goes on | fails, see [`runtime_ended`](crate::runtime_ended) |
+//! | belongs to the process that this one was forked from | goes on, and shares the socket with that process | fails in the same way |
+//!
+//! `into_std` and `from_std` take a socket to another runtime. A deadline does not go with it.
+//!
 //! # What ends a wait
 //!
 //! What an operation that waits gives when this happens to it. A row speaks of each method of each type in it, and each

@@ -11,9 +11,11 @@ pub mod clock;
 mod counts;
 mod deadlines;
 pub mod freed;
+mod gone;
 pub mod pipes;
 mod polling;
 mod slack;
+mod standby;
 mod timers;
 mod watched;
 pub mod word;
@@ -32,7 +34,7 @@ use netpoll_core::poll_key::Mode;
 use netpoll_core::turn::Turn;
 use netpoll_core::waiters::BreakFlag;
 
-use crate::sys::Poller;
+use crate::sys::{ForkEpoch, Poller};
 use blocks::Cache;
 pub use blocks::{PollDesc, Registration, Slot};
 use clock::Clock;
@@ -40,7 +42,7 @@ pub use counts::Counts;
 pub use polling::Scratch;
 use slack::Slack;
 use timers::Wheels;
-pub use timers::{Here, TimerId};
+pub use timers::{Here, Renewed, TimerId};
 pub use watched::Watched;
 
 /// Most descriptors that one `Netpoll` can hold: 1,048,576, the kernel's own default limit for a process; 65,504 on a
@@ -59,6 +61,25 @@ pub struct Netpoll {
     clock: Clock,
     counts: Counts,
     pipes: pipes::Pipes,
+    /// The process that it works in.
+    epoch: ForkEpoch,
+    /// Set once, by `end`: nobody polls any more.
+    ended: BreakFlag,
+    /// No runtime drives it, but its owner.
+    by_hand: bool,
+    /// Who polls for a runtime without threads that no thread drives; none for any other.
+    spare: Option<standby::Spare>,
+}
+
+/// What the poller of a runtime is made from.
+#[derive(Clone, Copy, Debug)]
+pub struct Config {
+    /// How many workers there are, each with a timer wheel of its own.
+    pub workers: usize,
+    /// By how much a timer may be late where timers crowd, so that a wake serves its neighbours too.
+    pub slack: Duration,
+    /// Whether system calls may be tried that the kernel, or a filter, may not know.
+    pub probe: bool,
 }
 
 thread_local! {
@@ -73,27 +94,36 @@ impl Netpoll {
     ///
     /// What the kernel says when it has no descriptors or memory left for it.
     pub fn new() -> io::Result<Arc<Self>> {
-        Self::with(1, Duration::ZERO)
+        let config = Config { workers: 1, slack: Duration::ZERO, probe: true };
+        Self::made(config, true)
     }
 
-    /// A poller for so many workers, each with a timer wheel of its own. Where timers crowd, one may be late by up to
-    /// `slack`, so that a wake serves its neighbours too.
+    /// The poller of a runtime, whose threads poll it for as long as the runtime lives.
     ///
     /// # Errors
     ///
     /// As [`Netpoll::new`].
-    pub fn with(workers: usize, slack: Duration) -> io::Result<Arc<Self>> {
+    pub fn with(config: Config) -> io::Result<Arc<Self>> {
+        Self::made(config, false)
+    }
+
+    fn made(config: Config, by_hand: bool) -> io::Result<Arc<Self>> {
+        let epoch = ForkEpoch::current()?;
         let clock = Clock::new();
         Ok(Arc::new(Self {
             cache: Cache::new(),
-            poller: Poller::init()?,
+            poller: Poller::init_with(config.probe)?,
             break_flag: BreakFlag::new(),
             turn: Turn::new(),
-            wheels: Wheels::new(workers, clock::now()),
-            slack: Slack::new(slack),
+            wheels: Wheels::new(config.workers, clock::now()),
+            slack: Slack::new(config.slack),
             clock,
             counts: Counts::default(),
-            pipes: pipes::Pipes::default(),
+            pipes: pipes::Pipes::new(epoch),
+            epoch,
+            ended: BreakFlag::new(),
+            by_hand,
+            spare: (config.workers == 1 && !by_hand).then(standby::Spare::default),
         }))
     }
 
@@ -109,6 +139,22 @@ impl Netpoll {
             // The one call that goes up: nobody below can start a runtime.
             None => crate::default_netpoll(),
         }
+    }
+
+    /// The poller that a sleep of this thread belongs to: as [`Netpoll::current`], but the one of the default runtime also
+    /// where the thread's own polls no more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Netpoll::current`]; [`runtime_ended`](crate::runtime_ended) in a process that was forked after the default
+    /// runtime had been started.
+    pub fn for_sleep() -> io::Result<Arc<Netpoll>> {
+        if let Some(netpoll) = CURRENT.with_borrow(Clone::clone).filter(|netpoll| netpoll.check().is_ok()) {
+            return Ok(netpoll);
+        }
+        let netpoll = crate::default_netpoll()?;
+        netpoll.check()?;
+        Ok(netpoll)
     }
 
     /// Makes `netpoll` the thread's current one and returns the one before. Does nothing in a destructor that runs when the
@@ -147,8 +193,9 @@ impl Netpoll {
     /// # Errors
     ///
     /// The kernel's (`EPERM`: it cannot be polled), and `ENFILE` when all [`MAX_DESCRIPTORS`] are in use; nothing is
-    /// left behind then.
+    /// left behind then. [`runtime_ended`](crate::runtime_ended) if nobody polls any more.
     pub fn open(self: &Arc<Self>, fd: BorrowedFd<'_>) -> io::Result<Slot> {
+        self.check()?;
         let slot = Slot::new(self, self.cache.alloc()?);
         self.poller.open(fd, slot.registration().key())?;
         self.watch(slot.desc(), fd.as_raw_fd());
@@ -158,14 +205,20 @@ impl Netpoll {
     /// The descriptor is being closed: both directions fail from now on, who is parked is woken, the timer is disarmed.
     pub fn evict(&self, registration: &Registration<'_>) {
         let list = registration.evict();
-        let slot = registration.key().slot;
-        let timer = self.wheels.of(slot).remove(slot);
-        drop(timer);
+        if self.is_here() {
+            let slot = registration.key().slot;
+            let timer = self.wheels.of(slot).remove(slot);
+            drop(timer);
+        }
         self.hand_up(list);
     }
 
     /// Stops watching `fd`, before its number is closed.
     pub fn close(&self, fd: BorrowedFd<'_>) {
+        if !self.is_here() {
+            // The kernel would forget the descriptor of the parent, whose open file it is as well.
+            return;
+        }
         // The kernel forgets the descriptor with its last number anyhow; an error here (ENOENT) means that it has.
         let _ = self.poller.close(fd);
     }
@@ -207,15 +260,13 @@ impl Netpoll {
     /// Whatever came in between is there still when the kernel looks. A wait that is given up leaves the question open, for
     /// one event in vain.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// If the kernel cannot be asked: the task would sleep for ever.
+    /// If the kernel cannot be asked: the task would sleep for ever, and gives the wait up.
     #[inline(always)]
-    pub fn arm(&self, registration: &Registration<'_>, fd: BorrowedFd<'_>, mode: Mode) {
+    pub fn arm(&self, registration: &Registration<'_>, fd: BorrowedFd<'_>, mode: Mode) -> io::Result<()> {
         registration.desc().since(mode).set(self.clock.polled());
-        if let Err(error) = self.poller.arm(fd, registration.key(), mode) {
-            panic!("netpoll: a direction cannot be armed: {error}");
-        }
+        self.poller.arm(fd, registration.key(), mode)
     }
 
     /// Ends the poll of a thread that would sleep past `at`.
@@ -229,16 +280,20 @@ impl Netpoll {
     ///
     /// # Panics
     ///
-    /// If the kernel refuses the write for a reason other than that one is pending: a break that is lost is a hang, so
-    /// it is said where it happens.
+    /// If the poller is driven by hand and the kernel refuses the write for a reason other than that one is pending: a break
+    /// that is lost is a hang, so it is said where it happens. The poller of a runtime ends the process.
     pub fn wake(&self) {
+        if !self.is_here() {
+            // The break would end a wait of the parent.
+            return;
+        }
         if !self.break_flag.set() {
             self.counts.breaks_coalesced.inc();
             return;
         }
         self.counts.breaks_sent.inc();
         if let Err(error) = self.poller.wake() {
-            panic!("netpoll: the break descriptor cannot be written: {error}");
+            self.cannot_go_on("the break descriptor cannot be written", &error);
         }
     }
 

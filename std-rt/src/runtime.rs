@@ -40,6 +40,17 @@ const TIMER_SLACK_NANOSECONDS: u64 = 1;
 /// The drop does not wait for closures of [`spawn_blocking`](Runtime::spawn_blocking): one that has begun runs to its end,
 /// and its value is dropped. [`Runtime::shutdown_timeout`] waits no longer than it is told to. A runtime may be in a
 /// `thread_local!`: it ends with its thread.
+///
+/// What it leaves behind does not wait for ever: an operation on one of its descriptors that waits in another runtime, or
+/// would have to, fails ([`runtime_ended`](crate::runtime_ended)), and a sleep goes on where it is polled.
+///
+/// # fork(2)
+///
+/// A child of fork(2) has the runtime's memory and none of its threads. There `block_on`, `spawn` and `spawn_blocking` panic
+/// with a message, operations that have to wait fail ([`runtime_ended`](crate::runtime_ended)), handles of tasks say that
+/// they are cancelled, and a drop, of the runtime or of a socket, closes the child's copy and leaves the parent alone. A
+/// `Runtime` that the child makes works. A child that returns into a task's turn ends with a message. The default runtime is
+/// one like others: if it was started before the fork, the child needs one of its own.
 pub struct Runtime {
     handle: Handle,
     pace: Pace,
@@ -129,11 +140,18 @@ impl Runtime {
 
     /// Ends the runtime, by the deadline or without a limit; false if a thread was left to itself.
     fn end(&mut self, deadline: Option<Instant>) -> bool {
+        if !self.handle.sched.netpoll().is_here() {
+            // The threads are the parent's and their locks in any state. What is shared with it is not dropped here.
+            std::mem::forget(self.handle.clone());
+            return true;
+        }
         self.handle.sched.close();
         if let Some(quit) = &self.quit {
             quit.ask();
         }
-        self.threads.end(deadline)
+        let ended = self.threads.end(deadline);
+        self.handle.sched.netpoll().end();
+        ended
     }
 }
 

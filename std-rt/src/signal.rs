@@ -30,7 +30,9 @@
 //! sigaction(2) before the first listener is called as well, one that is installed after it takes its place. System calls
 //! of other threads that a signal interrupts are restarted by the kernel where it does that at all.
 //!
-//! A child process that is started with [`std::process::Command`] has the default action again.
+//! A child process that is started with [`std::process::Command`] has the default action again. A child of fork(2) that
+//! goes on with this program has the handlers and not the listeners: a signal that is sent to it does nothing there, until
+//! it listens itself in a runtime of its own, and the listeners of its parent are not told.
 
 use std::future::Future;
 use std::io;

@@ -33,6 +33,8 @@ pub fn run(sched: &Arc<Home>, stuck_after: Duration, on_stuck: OnStuck) {
         if sched.idle().sleepers() == sched.workers() {
             sched.sysmon_sleeps();
             thread::park_timeout(IDLE_INTERVAL);
+            // A worker that sleeps does not learn that its poller's descriptors were closed.
+            netpoll.must_be_there();
         } else {
             thread::park_timeout(INTERVAL);
         }

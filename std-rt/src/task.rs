@@ -40,6 +40,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
+    home.netpoll().must_be_here("spawn");
     let closed = home.is_closed();
     let (task, joiner) = sched::new_task(home, origin, Anywhere, future);
     if closed {
@@ -105,7 +106,8 @@ pub struct JoinError {
 }
 
 impl JoinError {
-    /// The task was aborted, or its runtime shut down.
+    /// The task was aborted, or its runtime shut down; or it belongs to the process that this one was forked from, where it
+    /// goes on.
     pub fn is_cancelled(&self) -> bool {
         self.panic.is_none()
     }

@@ -1,4 +1,11 @@
 //! Sleeping and giving up: timers of the current runtime, exact to the nanosecond that the kernel gives, never early.
+//!
+//! # Which runtime wakes it
+//!
+//! A sleep, and so a timeout or an interval, belongs to no runtime for good. Each poll leaves the timer with the runtime
+//! that the polling thread runs for, or with the default one on a thread without a runtime. When that runtime ends, the task
+//! is woken and its next poll takes the timer along: a sleep that was begun in a runtime that is gone ends at its time in
+//! another. A runtime of one worker fires its timers while a thread is in its `block_on`.
 
 mod interval;
 
@@ -12,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 
-use crate::netpoll::{Netpoll, TimerId, clock};
+use crate::netpoll::{Netpoll, Renewed, TimerId, clock};
 pub use interval::{Interval, MissedTicks, interval, interval_at};
 
 /// Waits for `duration`, and not less. A duration too long to be added to the clock waits for ever.
@@ -21,7 +28,7 @@ pub use interval::{Interval, MissedTicks, interval, interval_at};
 ///
 /// # Panics
 ///
-/// When polled outside of a runtime, if the default one cannot be started.
+/// When polled outside of a runtime, if the default one cannot be started, or was started before this process was forked.
 pub fn sleep(duration: Duration) -> Sleep {
     Sleep { state: State::New(clock::after(duration)) }
 }
@@ -78,26 +85,36 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        match &self.state {
-            State::Over => return Poll::Ready(()),
-            State::New(clock::LATEST) => return Poll::Pending,
-            // The waker may be another one this time. A timer that is not there any more has fired, which says what the
-            // clock would say.
-            State::Armed { netpoll, id } if netpoll.renew_timer(*id, cx.waker()) => return Poll::Pending,
-            State::Armed { .. } => {}
-            State::New(at) => {
-                let netpoll = Netpoll::current();
-                let netpoll =
-                    netpoll.unwrap_or_else(|error| panic!("sleep: no runtime can be started: {error}"));
-                if !netpoll.is_over(*at) {
-                    let id = netpoll.add_timer(*at, cx.waker().clone());
-                    self.state = State::Armed { netpoll, id };
-                    return Poll::Pending;
+        loop {
+            match &self.state {
+                State::Over => return Poll::Ready(()),
+                State::New(clock::LATEST) => return Poll::Pending,
+                // The timer goes where this thread's runtime polls: the one before may have no thread to do it.
+                State::Armed { netpoll, id } if netpoll.is_left_here() => {
+                    self.state = netpoll.take_timer(*id).map_or(State::Over, State::New);
+                }
+                // The waker may be another one this time. A timer that is not there any more has fired, which says what
+                // the clock would say.
+                State::Armed { netpoll, id } => match netpoll.renew_timer(*id, cx.waker()) {
+                    Renewed::Armed => return Poll::Pending,
+                    Renewed::Fired => self.state = State::Over,
+                    Renewed::Gone(at) => self.state = State::New(at),
+                },
+                State::New(at) => {
+                    let at = *at;
+                    let netpoll = Netpoll::for_sleep();
+                    let netpoll =
+                        netpoll.unwrap_or_else(|error| panic!("sleep: no runtime can be started: {error}"));
+                    if netpoll.is_over(at) {
+                        self.state = State::Over;
+                    } else if let Some(id) = netpoll.add_timer(at, cx.waker().clone()) {
+                        self.state = State::Armed { netpoll, id };
+                        return Poll::Pending;
+                    }
+                    // Its runtime has ended just now: once more, in another.
                 }
             }
         }
-        self.state = State::Over;
-        Poll::Ready(())
     }
 }
 

@@ -195,6 +195,17 @@ impl<T: Default> Wheel<T> {
         Some(&mut self.slab.entry_mut(index).payload)
     }
 
+    /// The deadline of an entry that has not fired; `None` if the id is stale.
+    pub fn deadline(&self, id: TimerId) -> Option<u64> {
+        let index = self.slab.find(id)?;
+        Some(self.slab.entry(index).at)
+    }
+
+    /// The payloads of all entries, in no order, and the default in each free place.
+    pub fn payloads_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slab.payloads_mut()
+    }
+
     /// The time to sleep until: nothing is due before it. `None` when nothing is outstanding. Two loads; scans nothing.
     ///
     /// It is the earliest deadline itself, with one exception: when the earliest entry of the first occupied slot was

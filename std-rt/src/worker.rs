@@ -127,6 +127,8 @@ impl Worker {
         if task.run() && budget::is_spent() {
             self.poll_in.set(1);
         }
+        // It may have forked: in the child the other tasks are the parent's, and so are the events.
+        self.must_go_on(Ok(()));
     }
 
     /// A turn of the future that `block_on` runs on this thread begins.
@@ -349,9 +351,29 @@ impl Worker {
         self.turn().release();
         hand_over(&self.sched, &mut scratch, *woken.as_ref().unwrap_or(&0));
         self.scratch.set(Some(scratch));
-        if let Err(error) = woken {
-            // EBADF, EFAULT, EINVAL: the poller's own descriptor is gone. Nothing can be served any more.
-            panic!("netpoll: the kernel refuses to wait for events: {error}");
+        self.must_go_on(woken);
+    }
+
+    /// Nothing can be served any more if the kernel refuses to wait for events (EBADF, EFAULT, EINVAL: the poller's own
+    /// descriptor is gone), or if this process is a child of the one that made the runtime. Who is in `block_on` of a runtime
+    /// without threads hears of it by a panic. The panic of a thread of our own would be heard by nobody, and all waits would
+    /// last for ever: it ends the process.
+    #[inline]
+    fn must_go_on<T>(&self, polled: io::Result<T>) {
+        if polled.is_err() || !self.netpoll().is_here() {
+            self.cannot_go_on(polled.err());
+        }
+    }
+
+    #[cold]
+    fn cannot_go_on(&self, error: Option<io::Error>) {
+        let alone = self.sched.workers() == 1;
+        match error {
+            _ if !self.netpoll().is_here() && alone => self.netpoll().must_be_here("block_on"),
+            _ if !self.netpoll().is_here() => self.netpoll().ends_the_child(),
+            Some(error) if alone => panic!("netpoll: the kernel refuses to wait for events: {error}"),
+            Some(error) => self.netpoll().cannot_go_on("the kernel refuses to wait for events", &error),
+            None => {}
         }
     }
 

@@ -150,6 +150,7 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
     /// Another operation holds the lock: a place in the queue.
     #[cold]
     fn enqueue(&mut self, waker: &Waker) -> Poll<io::Result<()>> {
+        self.fd.must_be_here()?;
         let enqueued = locked(self.fd.queue(self.mode())).enqueue(waker.clone());
         match enqueued {
             Enqueue::Granted(_) => self.locked(),
@@ -224,14 +225,17 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
 
     #[inline]
     fn park(&mut self, desc: &PollDesc, cx: &mut Context<'_>, again: bool) -> Poll<io::Result<()>> {
+        self.fd.must_be_here()?;
         match self.fd.netpoll().park(self.fd.registration(), self.mode(), cx, again) {
             // Again: not parked, but woken already; the next poll waits first, as if it had been.
             Wait::Parked | Wait::Again => {
                 self.state = State::Parked;
-                if self.listens {
-                    self.fd.netpoll().arm(self.fd.registration(), self.fd.io.borrow(), self.mode());
-                    self.must_be_pollable(desc)?;
+                let asked = self.ask_for_events(desc);
+                if asked.is_err() {
+                    self.retract();
+                    self.state = State::Locked;
                 }
+                asked?;
                 Poll::Pending
             }
             // It came just now; that the direction may go on is to be looked at anew.
@@ -245,25 +249,30 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
         drop(self.fd.registration().retract(self.mode()));
     }
 
+    /// Parked: sees to it that an event comes. If that cannot be, the wait is given up.
+    #[inline]
+    fn ask_for_events(&self, desc: &PollDesc) -> io::Result<()> {
+        let netpoll = self.fd.netpoll();
+        netpoll.want_poll()?;
+        if self.listens {
+            netpoll.arm(self.fd.registration(), self.fd.io.borrow(), self.mode())?;
+            self.must_be_pollable(desc)?;
+        }
+        Ok(())
+    }
+
     /// The call has found nothing, and the last event was an error alone. A socket's own errors come out of its calls, so
     /// more is to come there (a queue of errors, a reset that is just being made); of anything else nobody knows.
     ///
     /// 1. The event came before the parking: seen here. 2. After it: it wakes the task, whose call then comes here.
     #[inline]
-    fn must_be_pollable(&mut self, desc: &PollDesc) -> io::Result<()> {
+    fn must_be_pollable(&self, desc: &PollDesc) -> io::Result<()> {
         if self.mode() == Mode::Read && desc.info().event_err() { self.look_what_it_is() } else { Ok(()) }
     }
 
     #[cold]
-    fn look_what_it_is(&mut self) -> io::Result<()> {
-        if sys::is_socket(self.fd.io.borrow()) {
-            return Ok(());
-        }
-        if matches!(self.state, State::Parked) {
-            self.retract();
-            self.state = State::Locked;
-        }
-        Err(error::not_pollable())
+    fn look_what_it_is(&self) -> io::Result<()> {
+        if sys::is_socket(self.fd.io.borrow()) { Ok(()) } else { Err(error::not_pollable()) }
     }
 }
 

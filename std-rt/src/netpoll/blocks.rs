@@ -5,6 +5,7 @@ use std::ptr::NonNull;
 use std::sync::Arc;
 
 use netpoll_core::counter::Counter;
+use netpoll_core::glist::GList;
 use netpoll_core::poll_cache::{self, BLOCK_LEN, PollCache};
 use netpoll_core::poll_key::PollKey;
 use netpoll_core::waiters::Waiters;
@@ -64,8 +65,12 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
+        // What could not be watched was made by the attempt of a task that starves: it would tell itself.
+        let was_watched = self.desc().number().get() != 0;
         self.netpoll.forget(&self.registration);
-        freed::tell();
+        if was_watched && self.netpoll.is_here() {
+            freed::tell();
+        }
     }
 }
 
@@ -107,6 +112,11 @@ impl Cache {
     /// All descriptors, those of free slots too, with their keys as they are now.
     pub(super) fn iter(&self) -> impl Iterator<Item = (PollKey, &PollDesc)> {
         self.cache.iter()
+    }
+
+    /// No descriptor lets a task park any more; see [`PollCache::end`].
+    pub(super) fn end(&self, hand_up: impl FnMut(GList<2>)) {
+        self.cache.end(hand_up);
     }
 
     /// A free descriptor, out of a new block if need be.

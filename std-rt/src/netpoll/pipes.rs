@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use netpoll_core::counter::Counter;
 
-use crate::sys::pipe;
+use crate::sys::{ForkEpoch, pipe};
 
 /// Most pipes that are kept for the next copy.
 pub const MOST_IDLE: usize = 16;
@@ -21,8 +21,9 @@ const WANTED: usize = 256 * 1024;
 const DEFAULT: usize = 64 * 1024;
 
 /// The pipes of one [`Netpoll`](super::Netpoll) that nobody uses, and how copies went.
-#[derive(Default)]
 pub struct Pipes {
+    /// The process whose pipes they are. A child that was forked from it shares them, and leaves them alone.
+    epoch: ForkEpoch,
     idle: Mutex<Vec<Ends>>,
     /// Pipes made so far.
     pub made: Counter,
@@ -51,6 +52,13 @@ impl fmt::Debug for Pipes {
 }
 
 impl Pipes {
+    /// None yet.
+    pub(super) fn new(epoch: ForkEpoch) -> Self {
+        let idle = Mutex::default();
+        let [made, spliced, sent, buffered] = [(); 4].map(|()| Counter::new());
+        Self { epoch, idle, made, spliced, sent, buffered }
+    }
+
     /// How many are kept: at most [`MOST_IDLE`].
     pub fn idle(&self) -> usize {
         self.lock().len()
@@ -62,7 +70,7 @@ impl Pipes {
     ///
     /// The kernel's, if it needs a new one and there are no descriptors left.
     pub fn take(&self) -> io::Result<Pipe<'_>> {
-        let idle = self.lock().pop();
+        let idle = if self.epoch.is_current() { self.lock().pop() } else { None };
         let ends = idle.map_or_else(|| self.make(), Ok)?;
         Ok(Pipe { home: self, ends: Some(ends), held: 0 })
     }
@@ -82,6 +90,9 @@ impl Pipes {
 
     /// Keeps an empty pipe, or gives it back to be closed outside of the lock.
     fn keep(&self, ends: Ends) -> Option<Ends> {
+        if !self.epoch.is_current() {
+            return Some(ends);
+        }
         let mut idle = self.lock();
         if idle.len() == MOST_IDLE {
             return Some(ends);

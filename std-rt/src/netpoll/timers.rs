@@ -19,7 +19,7 @@
 
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use netpoll_core::poll_key::PollKey;
@@ -51,6 +51,10 @@ pub struct Here {
 }
 
 impl Here {
+    fn now() -> Self {
+        Self { netpoll: NETPOLL.get(), wheel: WHEEL.get(), owes: OWES.get() }
+    }
+
     /// The thread is this from now on; gives back what it was.
     fn replace(self) -> Self {
         let Self { netpoll, wheel, owes } = self;
@@ -83,20 +87,53 @@ pub struct TimerId {
     wheel: u32,
 }
 
+/// What [`Netpoll::renew_timer`] found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[must_use]
+pub enum Renewed {
+    /// The timer wakes the task with the new waker.
+    Armed,
+    /// It has fired.
+    Fired,
+    /// It will never fire, since nobody polls any more; it was due at this tick, and is taken out.
+    Gone(u64),
+}
+
 impl Netpoll {
-    /// This thread is that worker from now on, or none; gives back what it was.
-    pub fn enter_worker(&self, worker: Option<usize>) -> Here {
+    /// This thread is that worker from now on, or none; gives back what it was. `around` is the poller that the thread has
+    /// worked for so far: if it drove that one's runtime, it does not meanwhile.
+    pub fn enter_worker(&self, worker: Option<usize>, around: Option<&Arc<Self>>) -> Here {
         let wheel = worker.map_or(0, |worker| worker % self.wheels.count()) as u32;
+        let before = Here::now();
+        if let Some(around) = around.filter(|around| self.takes_from(around, before)) {
+            around.end_driving();
+        }
+        if worker.is_some() && before.netpoll != self.address() {
+            self.begin_driving();
+        }
         Here { netpoll: worker.map_or(0, |_| self.address()), wheel, owes: false }.replace()
     }
 
-    /// This thread is again what it was.
-    pub fn leave_worker(&self, before: Here) {
+    /// This thread is again what it was, for the poller that it worked for.
+    pub fn leave_worker(self: &Arc<Self>, before: Here, around: Option<&Arc<Self>>) {
         // Whose destructors run because of what is taken out drops timers as what the thread is then.
         let here = before.replace();
-        if here.owes && here.netpoll == self.address() {
-            self.collect(here.wheel);
+        if here.netpoll == self.address() {
+            if here.owes && self.is_here() {
+                self.collect(here.wheel);
+            }
+            if before.netpoll != self.address() {
+                self.end_driving();
+            }
         }
+        if let Some(around) = around.filter(|around| self.takes_from(around, before)) {
+            around.begin_driving();
+        }
+    }
+
+    /// Whether a thread that was `before` leaves the runtime of another poller undriven while it works for this one.
+    fn takes_from(&self, around: &Arc<Self>, before: Here) -> bool {
+        before.netpoll == around.address() && before.netpoll != self.address()
     }
 
     fn address(&self) -> usize {
@@ -109,10 +146,15 @@ impl Netpoll {
         (NETPOLL.get() == self.address()).then(|| WHEEL.get())
     }
 
-    /// Arms a timer that wakes a task at `at`.
-    pub fn add_timer(&self, at: u64, waker: Waker) -> TimerId {
+    /// Arms a timer that wakes a task at `at`; none if nobody polls any more.
+    pub fn add_timer(&self, at: u64, waker: Waker) -> Option<TimerId> {
         let wheel = self.wheel_here().unwrap_or(0);
-        let mut timers = self.wheels.lock(wheel as usize);
+        let mut timers = self.is_here().then(|| self.wheels.lock(wheel as usize))?;
+        if timers.ended {
+            // The waker goes after the lock.
+            drop(timers);
+            return None;
+        }
         let earliest = timers.is_earliest(at);
         let id = timers.wheel.insert(at, Entry::Task(waker));
         timers.armed += 1;
@@ -120,27 +162,61 @@ impl Netpoll {
         if earliest {
             self.break_before(at);
         }
-        TimerId { id, wheel }
+        Some(TimerId { id, wheel })
     }
 
-    /// Has a timer wake another task, or the same; false if it has fired.
-    pub fn renew_timer(&self, id: TimerId, waker: &Waker) -> bool {
-        let wheel = id.wheel as usize;
-        match self.wheels.lock(wheel).wheel.get(id.id) {
-            None => return false,
-            Some(Entry::Task(same)) if same.will_wake(waker) => return true,
-            Some(_) => {}
+    /// Has a timer wake another task, or the same.
+    pub fn renew_timer(&self, id: TimerId, waker: &Waker) -> Renewed {
+        if !self.is_here() {
+            return self.take_timer(id).map_or(Renewed::Fired, Renewed::Gone);
         }
-        // Wakers are cloned and dropped without the lock.
+        let wheel = id.wheel as usize;
+        let timers = self.wheels.lock(wheel);
+        let ended = timers.ended;
+        let found = match timers.wheel.get(id.id) {
+            None => Some(Renewed::Fired),
+            Some(Entry::Task(same)) if !ended && same.will_wake(waker) => Some(Renewed::Armed),
+            Some(_) => None,
+        };
+        drop(timers);
+        match found {
+            Some(found) => found,
+            None if ended => self.take_timer(id).map_or(Renewed::Fired, Renewed::Gone),
+            None => self.replace_waker(id, waker),
+        }
+    }
+
+    /// Wakers are cloned and dropped without the lock.
+    fn replace_waker(&self, id: TimerId, waker: &Waker) -> Renewed {
         let waker = Entry::Task(waker.clone());
-        let mut timers = self.wheels.lock(wheel);
+        let mut timers = self.wheels.lock(id.wheel as usize);
+        if timers.ended {
+            drop(timers);
+            return self.take_timer(id).map_or(Renewed::Fired, Renewed::Gone);
+        }
         let before = timers.wheel.get_mut(id.id).map(|entry| std::mem::replace(entry, waker));
         drop(timers);
-        before.is_some()
+        before.map_or(Renewed::Fired, |_| Renewed::Armed)
+    }
+
+    /// Takes a timer out, for another poller to have it; gives the tick that it is due at, none if it has fired.
+    ///
+    /// In a forked child, where a thread of the parent may have held the lock, it does without if it must: the timer counts
+    /// as fired then.
+    pub fn take_timer(&self, id: TimerId) -> Option<u64> {
+        let mut timers = self.wheels.lock_of(id.wheel as usize, self.is_here())?;
+        let at = timers.wheel.deadline(id.id);
+        let entry = timers.wheel.remove(id.id);
+        drop(timers);
+        forget(entry);
+        at
     }
 
     /// Disarms a timer, if it has not fired.
     pub fn drop_timer(&self, id: TimerId) {
+        if !self.is_here() {
+            return;
+        }
         let mut timers = self.wheels.lock(id.wheel as usize);
         if self.wheel_here() != Some(id.wheel) {
             let entry = timers.wheel.remove(id.id);
@@ -218,6 +294,27 @@ impl Wheels {
         self.wheels[wheel].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The wheel, or none if it is locked and its holder may be gone.
+    fn lock_of(&self, wheel: usize, holder_lives: bool) -> Option<MutexGuard<'_, Timers>> {
+        if holder_lives { Some(self.lock(wheel)) } else { self.wheels[wheel].try_lock().ok() }
+    }
+
+    /// No timer fires any more and none is armed: gives the wakers of those that wait. The entries stay, so that it can be
+    /// said when they were due.
+    pub(super) fn end(&self) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        for wheel in 0..self.count() {
+            let mut timers = self.lock(wheel);
+            timers.ended = true;
+            for entry in timers.wheel.payloads_mut() {
+                if let Entry::Task(waker) = entry {
+                    wakers.push(std::mem::replace(waker, Waker::noop().clone()));
+                }
+            }
+        }
+        wakers
+    }
+
     /// The wheel of a descriptor.
     pub(super) fn of(&self, slot: u32) -> MutexGuard<'_, Timers> {
         self.lock(slot as usize % self.count())
@@ -246,6 +343,8 @@ pub(super) struct Timers {
     dropped: Vec<timer::TimerId>,
     /// How many were armed, or moved earlier.
     pub(super) armed: usize,
+    /// Nobody polls any more.
+    ended: bool,
     /// The entry of each of the wheel's slots that has one.
     by_slot: Vec<Option<timer::TimerId>>,
     /// How many wheels share the slots.
@@ -254,7 +353,14 @@ pub(super) struct Timers {
 
 impl Timers {
     fn new(stride: usize, now: u64) -> Self {
-        Self { wheel: Wheel::new(now), dropped: Vec::new(), armed: 0, by_slot: Vec::new(), stride }
+        Self {
+            wheel: Wheel::new(now),
+            dropped: Vec::new(),
+            armed: 0,
+            ended: false,
+            by_slot: Vec::new(),
+            stride,
+        }
     }
 
     /// True if nothing can be due at `now`, and nothing is to be taken out.

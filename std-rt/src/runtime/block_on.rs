@@ -49,9 +49,13 @@ impl Runtime {
     /// - If 16 calls are within each other on this thread already.
     /// - If this thread runs the tasks of a runtime without threads, and the thread that runs those of this one waits, in
     ///   `block_on`, for that runtime: neither would get on.
-    /// - If the kernel refuses to wait for events.
+    /// - In a process that was forked from the one that made the runtime.
+    /// - If the kernel refuses to wait for events, since a descriptor of the runtime was closed by its number. With
+    ///   `workers(1)` it panics; otherwise a message on the standard error output says so and the process is aborted, as every
+    ///   task would wait for ever.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let sched = &self.handle.sched;
+        sched.netpoll().must_be_here("block_on");
         let _nested = Nested::enter();
         let _entered = sched.enter();
         // Of the task that called, if one did.
@@ -76,6 +80,8 @@ impl Runtime {
             {
                 return value;
             }
+            // It may have forked: in the child the tasks are the parent's, so are the events, and the workers are not there.
+            self.handle.sched.netpoll().must_be_here("block_on");
             match &seated {
                 // It yielded: who is runnable has a turn first.
                 Some(seated) if root.woken.is_set() => seated.worker.run_ready(),

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{Handle, Runtime, TIMER_SLACK_NANOSECONDS, Threads, quit};
-use crate::netpoll::Netpoll;
+use crate::netpoll::{Config, Netpoll};
 use crate::sched::{Home, MAX_WORKERS, Sched};
 use crate::sysmon::{self, OnStuck, StuckTask};
 use crate::worker::{Pace, Worker};
@@ -39,6 +39,7 @@ pub struct Builder {
     timer_slack: Duration,
     spin_before_park: Option<Duration>,
     dump_on_quit: bool,
+    system_call_filter: bool,
 }
 
 impl Default for Builder {
@@ -63,6 +64,7 @@ impl Builder {
             timer_slack: Duration::from_micros(50),
             spin_before_park: None,
             dump_on_quit: false,
+            system_call_filter: false,
         }
     }
 
@@ -70,7 +72,11 @@ impl Builder {
     /// each with a thread of its own, also on a machine with one CPU.
     ///
     /// **`workers(1)` asks for a runtime without worker threads**: the thread that calls [`Runtime::block_on`] runs every
-    /// task. While no thread is in `block_on`, tasks, timers and sockets of this runtime wait.
+    /// task, and tasks wait while no thread is in there.
+    ///
+    /// What belongs to such a runtime and is awaited elsewhere, in another runtime or executor, does not wait for a thread to
+    /// come: its descriptors are then polled by a thread (`netpoll-standby`) that is started for that and ends after it, and
+    /// its sleeps go on where they are polled. Its tasks, and so their handles, wait for the next `block_on`.
     pub fn workers(mut self, n: usize) -> Self {
         self.workers = Some(n);
         self
@@ -171,6 +177,23 @@ impl Builder {
         self
     }
 
+    /// Whether the process runs under a filter (seccomp) that **kills** it for a system call that the filter does not know;
+    /// off by default. A filter that answers with an error (`EPERM`, `ENOSYS`), as those of containers do, needs no setting.
+    ///
+    /// With it the runtime makes no call to find out whether the kernel has it. That concerns one call, `epoll_pwait2` of
+    /// Linux 5.11: each wait with a timeout then takes two calls, poll(2) and `epoll_wait`, and is as exact. On other
+    /// systems, and with another backend, it changes nothing.
+    ///
+    /// ```
+    /// # use netpoll_rt::Runtime;
+    /// let runtime = Runtime::builder().system_call_filter(true).build()?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn system_call_filter(mut self, kills: bool) -> Self {
+        self.system_call_filter = kills;
+        self
+    }
+
     /// Makes the runtime and starts its threads.
     ///
     /// # Errors
@@ -186,7 +209,7 @@ impl Builder {
         if let Some(threads) = self.max_blocking_threads.and_then(NonZeroUsize::new) {
             blocking::set_max_blocking_threads(threads);
         }
-        let sched = Home::outside(Sched::new(Netpoll::with(workers, self.timer_slack)?, workers, threadless));
+        let sched = Home::outside(Sched::new(Netpoll::with(self.netpoll(workers))?, workers, threadless));
         let mut runtime = Runtime {
             threads: Threads::new(sched.clone()),
             handle: Handle { sched },
@@ -203,6 +226,10 @@ impl Builder {
         // If a thread cannot be started, dropping the runtime ends those that were.
         self.start_threads(&mut runtime, workers)?;
         Ok(runtime)
+    }
+
+    fn netpoll(&self, workers: usize) -> Config {
+        Config { workers, slack: self.timer_slack, probe: !self.system_call_filter }
     }
 
     /// Nanoseconds that a worker looks.

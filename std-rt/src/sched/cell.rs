@@ -228,7 +228,9 @@ impl<T> Joiner<T> {
             // SAFETY: INV-12: the slot is the handle's now.
             header.joiner.with_mut(|slot| unsafe { *slot = waker });
             if header.state.join() {
-                return Poll::Pending;
+                // In a child of the process that spawned it the task is a copy that nobody runs.
+                let runs = header.home.netpoll().is_here();
+                return if runs { Poll::Pending } else { Poll::Ready(None) };
             }
         }
         Poll::Ready(self.end())

@@ -43,10 +43,11 @@ pub struct Entered {
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        let netpoll = Netpoll::enter(self.netpoll.take());
+        let around = self.netpoll.take();
+        let netpoll = Netpoll::enter(around.clone());
         CURRENT.set(self.before);
         if let Some(netpoll) = netpoll {
-            netpoll.leave_worker(self.here);
+            netpoll.leave_worker(self.here, around.as_ref());
         }
     }
 }
@@ -66,9 +67,10 @@ impl Home {
             *lock(&mine.thread) = Some(thread::current());
         }
         let current = Rc::new(Current { home: self.clone(), mine, injecting: Cell::new(false) });
+        let around = Netpoll::enter(Some(self.netpoll().clone()));
         Entered {
-            here: self.netpoll.enter_worker(worker),
-            netpoll: Netpoll::enter(Some(self.netpoll.clone())),
+            here: self.netpoll().enter_worker(worker, around.as_ref()),
+            netpoll: around,
             before: CURRENT.replace(Some(NonNull::from(&*current))),
             _current: current,
         }

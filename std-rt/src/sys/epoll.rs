@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use netpoll_core::poll_key::{Event, Mode, PollKey};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, poll};
-use rustix::io::{Errno, read, retry_on_intr, write};
+use rustix::io::{Errno, fcntl_getfd, read, retry_on_intr, write};
 
 use super::translate::epoll as translate;
 use super::{Call, door};
@@ -194,6 +194,17 @@ impl Poller {
             Ok(_) | Err(Errno::AGAIN) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
+    }
+
+    /// Looks whether the descriptors are open still, whatever they name by now.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if one was closed by its number.
+    pub fn check(&self) -> io::Result<()> {
+        fcntl_getfd(&self.epoll)?;
+        fcntl_getfd(&self.eventfd)?;
+        Ok(())
     }
 
     /// The break's descriptor, for tests that fill its counter.

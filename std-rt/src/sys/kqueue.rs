@@ -26,7 +26,7 @@ use std::time::Duration;
 use netpoll_core::poll_key::{Mode, PollKey};
 use rustix::event::Timespec;
 use rustix::event::kqueue::{Event, EventFilter, EventFlags, kevent_timespec, kqueue};
-use rustix::io::{Errno, FdFlags, fcntl_setfd, retry_on_intr};
+use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd, retry_on_intr};
 
 use super::kqueue_break::Break;
 use super::translate::kqueue::{half, whole};
@@ -119,6 +119,16 @@ impl Poller {
         open.insert(fd.as_raw_fd());
         drop(open);
         self.door.opened(fd, key);
+        Ok(())
+    }
+
+    /// Looks whether the descriptor is open still, whatever it names by now.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if it was closed by its number.
+    pub fn check(&self) -> io::Result<()> {
+        fcntl_getfd(&self.kqueue)?;
         Ok(())
     }
 

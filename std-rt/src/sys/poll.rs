@@ -45,7 +45,7 @@ use std::time::{Duration, Instant};
 
 use netpoll_core::poll_key::{Mode, PollKey};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::{Errno, fcntl_getfd, retry_on_intr};
 
 use super::{Call, door};
 pub use events::Events;
@@ -196,6 +196,17 @@ impl Poller {
         let mut table = self.lock();
         table.broken = true;
         Ok(self.kick(&mut table)?)
+    }
+
+    /// Looks whether the descriptors are open still, whatever they name by now.
+    ///
+    /// # Errors
+    ///
+    /// `EBADF` if one was closed by its number.
+    pub fn check(&self) -> io::Result<()> {
+        fcntl_getfd(&self.pipe)?;
+        fcntl_getfd(self.pipe.writer())?;
+        Ok(())
     }
 
     /// Takes the slot away, and waits until no poll(2) holds the open file.

@@ -13,7 +13,7 @@
 //! The crate signal-hook-registry owns the handler, because there is one for each signal in a process: it keeps the list
 //! of who wants to be told, and calls on whatever handler was there before.
 //!
-//! - **INV-301** An action that is handed to the registry makes at most one write(2) on a descriptor of its own and nothing
+//! - **INV-301** An action that is handed to the registry makes at most a getpid(2) and one write(2) on a descriptor of its own and nothing
 //!   else: no allocation, no lock, no panic, and not the door, whose table of faults has a lock. The registry itself keeps
 //!   `errno` as it was.
 
@@ -121,7 +121,7 @@ pub fn listen(kind: SignalKind, source: BorrowedFd<'_>, teller: Teller) -> io::R
     if FORBIDDEN.contains(&kind.0) {
         return Err(not_for_listening(kind));
     }
-    // SAFETY: INV-301: what a teller does is one write(2) on a descriptor that it owns and that does not block, or nothing.
+    // SAFETY: INV-301: what a teller does is a getpid(2) and a write(2) on a descriptor that it owns and that does not block, or nothing.
     let registered = unsafe { signal_hook_registry::register(kind.0, move || teller.tell()) };
     let registration = match registered {
         Ok(id) => Registration { id },

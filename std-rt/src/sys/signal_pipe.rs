@@ -4,17 +4,26 @@ use std::ffi::c_int;
 use std::io::{self, ErrorKind};
 use std::os::fd::{BorrowedFd, OwnedFd};
 
+use rustix::process::{Pid, getpid};
+
 use super::{pipe, socket};
 
 /// The end that the handler writes to.
 #[derive(Debug)]
-pub struct Teller(OwnedFd);
+pub struct Teller {
+    writer: OwnedFd,
+    /// The process that listens. A child that was forked from it has the handler too, and shares the pipe.
+    listener: Pid,
+}
 
 impl Teller {
-    /// In the handler.
+    /// Tells the listener; runs in the handler.
     pub(super) fn tell(&self) {
-        // Nobody can be told of an error here, and there is none but that the pipe is full.
-        let _ = rustix::io::write(&self.0, &[0]);
+        // Asked of the kernel each time: what counts the forks may not have run yet when a signal comes.
+        if getpid() == self.listener {
+            // Nobody can be told of an error here, and there is none but that the pipe is full.
+            let _ = rustix::io::write(&self.writer, &[0]);
+        }
     }
 }
 
@@ -25,7 +34,7 @@ impl Teller {
 /// `EMFILE`, `ENFILE`.
 pub fn source() -> io::Result<(OwnedFd, Teller)> {
     let (reader, writer) = pipe::pipe()?;
-    Ok((reader, Teller(writer)))
+    Ok((reader, Teller { writer, listener: getpid() }))
 }
 
 /// The kernel need not be asked for a signal that a handler waits for.

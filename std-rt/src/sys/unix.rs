@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::Stat;
 use rustix::io::{Errno, ioctl_fionread, retry_on_intr};
 use rustix::net::{self, RecvFlags, SocketAddrAny, SocketType};
+use rustix::process::{Pid, getpid};
 
 use super::address::{from_kernel, unix_to_kernel};
 use super::socket::Kind;
@@ -233,6 +234,8 @@ pub fn queued(fd: BorrowedFd<'_>) -> io::Result<u64> {
 pub struct SocketFile {
     path: PathBuf,
     found: Stat,
+    /// Who removes it. A child that was forked from this process has a copy of the value, and leaves the file alone.
+    finder: Pid,
 }
 
 impl SocketFile {
@@ -244,15 +247,18 @@ impl SocketFile {
     pub fn find(path: &Path) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
         let found = status(&path)?;
-        Ok(Self { path, found })
+        Ok(Self { path, found, finder: getpid() })
     }
 
-    /// Removes the file if it is still the same.
+    /// Removes the file if it is still the same, and this is the process that found it.
     ///
     /// # Errors
     ///
     /// `ENOENT` if it is gone; `EACCES` and others of unlink(2).
     pub fn remove(&self) -> io::Result<()> {
+        if getpid() != self.finder {
+            return Ok(());
+        }
         let now = status(&self.path)?;
         if (now.st_dev, now.st_ino) == (self.found.st_dev, self.found.st_ino) {
             retry_on_intr(|| {

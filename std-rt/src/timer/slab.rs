@@ -102,6 +102,10 @@ impl<T: Default> Slab<T> {
         TimerId { index, generation: self.entry(index).generation }
     }
 
+    pub(super) fn payloads_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.entries.iter_mut().map(|entry| &mut entry.payload)
+    }
+
     pub(super) fn entry(&self, index: u32) -> &Entry<T> {
         &self.entries[index as usize]
     }

@@ -3,7 +3,10 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+pub mod fork;
 pub mod kernel;
+#[cfg(target_os = "linux")]
+pub mod seccomp;
 
 use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};

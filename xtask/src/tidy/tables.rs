@@ -57,6 +57,7 @@ pub const UNSAFE_ROOMS: &[Room] = &[
     ("std-rt/src/sys/kqueue.rs", "kevent(2) takes numbers that the caller keeps open"),
     ("std-rt/src/sys/kqueue/", "a pointer's place that holds an integer"),
     ("std-rt/src/sys/poll/table.rs", "the numbers that a poll(2) is given outlive it"),
+    ("std-rt/src/sys/fork.rs", "declares pthread_atfork, which neither rustix nor libc has on Linux"),
     ("std-rt/src/sys/libc_room.rs", "the few system calls that rustix lacks"),
     ("std-rt/src/sys/copy/sigpipe.rs", "this thread's mask and pending signals, which rustix does not have"),
     ("std-rt/src/sys/prefetch.rs", "a hint for the processor"),
@@ -75,6 +76,8 @@ pub const UNSAFE_ROOMS: &[Room] = &[
     ("core/tests/kit/mod.rs", "donates a block"),
     ("core/tests/hostile.rs", "wakers whose clone and drop run code of the test"),
     ("examples/bare/", "registers, statics and wakers of a chip without an operating system"),
+    ("std-rt/tests/common/fork.rs", "forks, and ends the child"),
+    ("std-rt/tests/common/seccomp.rs", "filters the system calls of a child"),
     ("std-rt/tests/alloc.rs", "counts what the global allocator is asked for"),
     ("loom-tests/src/generated/pool.rs", "blocks for the generated models, and owners that keep them"),
     ("loom-tests/src/models/kit.rs", "blocks for the allocator's models, and a payload that loom watches"),
@@ -107,6 +110,8 @@ pub const KERNEL_ROOMS: &[Room] = &[
     ("std-rt/src/sys/", "the same module"),
     ("std-rt/tests/async_fd_kinds.rs", "makes the descriptors that std does not make"),
     ("std-rt/tests/common/kernel.rs", "asks what only the kernel knows"),
+    ("std-rt/tests/common/fork.rs", "forks, and ends the child"),
+    ("std-rt/tests/common/seccomp.rs", "filters the system calls of a child"),
 ];
 
 /// Longest file and longest function, in lines.

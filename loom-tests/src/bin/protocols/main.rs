@@ -15,11 +15,13 @@ mod harness;
 #[cfg(netpoll_shuttle)]
 mod search;
 #[cfg(netpoll_shuttle)]
+mod standby;
+#[cfg(netpoll_shuttle)]
 mod sync;
 
 /// Every model, by protocol. A new protocol is a new line here.
 #[cfg(netpoll_shuttle)]
-const PROTOCOLS: &[&[harness::Model]] = &[driver::MODELS, ending::MODELS, sync::MODELS];
+const PROTOCOLS: &[&[harness::Model]] = &[driver::MODELS, ending::MODELS, standby::MODELS, sync::MODELS];
 
 #[cfg(netpoll_shuttle)]
 fn main() -> std::process::ExitCode {

@@ -225,6 +225,8 @@ impl World {
             PollErr::DoubleWait => return Phase::Runnable,
             PollErr::Closing => drop(self.before_close.as_ref().map(Plain::get)),
             PollErr::Timeout => {}
+            // No operation of these combinations ends the poller; the models in `end` do.
+            PollErr::Ended => unreachable!("no combination ends the poller"),
         }
         Phase::Done
     }

@@ -148,6 +148,8 @@ impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Op<'_, W, 
                 return Poll::Ready(result);
             }
         }
+        // Not after it has joined: a waker that nobody takes out again may own what is polled.
+        self.fd.netpoll().check()?;
         let pollers = self.fd.pollers(self.mode());
         pollers.join(cx.waker());
         // It waits first, as one that is woken does. What it may displace is the same waker: whoever parks with another
@@ -156,6 +158,10 @@ impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Op<'_, W, 
         let polled = self.attempt(&mut Context::from_waker(pollers.waker()));
         // The parking stays when the lock goes.
         self.state = State::Locked;
+        if polled.is_ready() && self.fd.netpoll().check().is_err() {
+            // The runtime has ended just now.
+            pollers.waker().wake_by_ref();
+        }
         polled
     }
 
@@ -163,6 +169,7 @@ impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Op<'_, W, 
     #[cold]
     fn hail(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let (fd, mode) = (self.fd, self.mode());
+        fd.must_be_here()?;
         let pollers = fd.pollers(mode);
         // First, for the answer may come as soon as the queue is unlocked.
         pollers.join(cx.waker());

@@ -14,6 +14,9 @@ use crate::sys::socket as sys;
 impl TcpListener {
     /// Takes a listener of std over, for instance one that the process was started with, and makes it non-blocking.
     ///
+    /// It belongs to the runtime that the calling thread runs for, or to the default one; see
+    /// [the module](crate::net#to-which-runtime-a-socket-belongs).
+    ///
     /// # Errors
     ///
     /// Those of watching a descriptor; the listener is closed then.
@@ -36,6 +39,9 @@ impl TcpListener {
 impl TcpStream {
     /// Takes a connected stream of std over and makes it non-blocking, with all its duplicates. A read may cost one system
     /// call more than on a stream of this crate: what was done to the socket before is unknown.
+    ///
+    /// It belongs to the runtime that the calling thread runs for, or to the default one; see
+    /// [the module](crate::net#to-which-runtime-a-socket-belongs).
     ///
     /// # Errors
     ///

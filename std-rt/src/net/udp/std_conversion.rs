@@ -11,6 +11,9 @@ use crate::sys::socket;
 impl UdpSocket {
     /// Takes a socket of std over and makes it non-blocking, with all its duplicates.
     ///
+    /// It belongs to the runtime that the calling thread runs for, or to the default one; see
+    /// [the module](crate::net#to-which-runtime-a-socket-belongs).
+    ///
     /// # Errors
     ///
     /// Those of watching a descriptor; the socket is closed then.

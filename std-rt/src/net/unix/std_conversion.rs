@@ -12,6 +12,9 @@ use crate::sys::socket;
 impl UnixListener {
     /// Takes a listener of std over, for instance one that the process was started with, and makes it non-blocking.
     ///
+    /// It belongs to the runtime that the calling thread runs for, or to the default one; see
+    /// [the module](crate::net#to-which-runtime-a-socket-belongs).
+    ///
     /// # Errors
     ///
     /// Those of watching a descriptor; the listener is closed then.
@@ -35,6 +38,9 @@ impl UnixListener {
 impl UnixStream {
     /// Takes a connected stream of std over and makes it non-blocking, with all its duplicates.
     ///
+    /// It belongs to the runtime that the calling thread runs for, or to the default one; see
+    /// [the module](crate::net#to-which-runtime-a-socket-belongs).
+    ///
     /// # Errors
     ///
     /// Those of watching a descriptor; the stream is closed then.
@@ -57,6 +63,9 @@ impl UnixStream {
 
 impl UnixDatagram {
     /// Takes a datagram socket of std over and makes it non-blocking, with all its duplicates.
+    ///
+    /// It belongs to the runtime that the calling thread runs for, or to the default one; see
+    /// [the module](crate::net#to-which-runtime-a-socket-belongs).
     ///
     /// # Errors
     ///

@@ -1,0 +1,257 @@
+//! Models of the end: nobody polls any more, and no wait outlasts that, whether it began before, beside or after it.
+
+use std::sync::Arc;
+use std::task::Waker;
+
+use loom::thread;
+use netpoll_core::glist::GList;
+use netpoll_core::poll_cache::{Block, PollCache};
+use netpoll_core::poll_desc::{Delivered, PollErr, Wait};
+use netpoll_core::poll_info::AtomicInfo;
+use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes};
+use netpoll_core::registration::Registration;
+
+use super::kit::{Counted, Plain, race, race3};
+use crate::harness::{Expect, Model};
+
+/// The models of this word.
+pub const MODELS: &[Model] = &[
+    green("m21_end_against_park", 2, None, end_against_park),
+    green("m21_end_against_park_of_both", 2, Some(4), end_against_park_of_both),
+    green("m21_end_against_alloc", 2, None, end_against_alloc),
+    green("m21_end_against_free_and_reuse", 2, Some(4), end_against_reuse),
+    green("m21_end_against_growth", 2, Some(4), || end_against_growth(World::new())),
+    green("m21_end_against_the_first_block", 2, Some(4), || end_against_growth(World::empty())),
+    green("m21_end_and_event_against_park", 3, Some(2), end_and_event_against_park),
+    green("m21_what_need_not_wait_goes_on", 1, None, what_need_not_wait_goes_on),
+    green("m21_payload_through_ended", 2, None, payload_through_ended),
+    green("m21_ended_against_event", 2, None, ended_against_event),
+];
+
+const fn green(name: &'static str, threads: usize, bound: Option<usize>, body: fn()) -> Model {
+    Model { name, threads, bound, expect: Expect::Green, body }
+}
+
+/// A cache of two blocks of one descriptor each.
+struct World {
+    cache: PollCache<2, 1, 2>,
+}
+
+impl World {
+    /// With one block.
+    fn new() -> Arc<World> {
+        let world = World::empty();
+        world.donate();
+        world
+    }
+
+    fn empty() -> Arc<World> {
+        Arc::new(World { cache: PollCache::new() })
+    }
+
+    fn donate(&self) {
+        let donated = self.cache.donate_static(Box::leak(Box::new(Block::new())));
+        assert!(donated.is_ok(), "model: the directory has two places");
+    }
+
+    fn alloc(&self) -> Registration<'_, 2> {
+        self.cache.alloc().expect("model: a slot is free")
+    }
+
+    fn end(&self) {
+        self.cache.end(|list| self.hand_up(list));
+    }
+
+    fn hand_up(&self, list: GList<2>) {
+        let woken = list.wake();
+        self.cache.waiters().sub(woken);
+    }
+
+    /// The wait was refused, or woken and is refused then; nothing is left of it.
+    fn has_ended(&self, registration: &Registration<'_, 2>, mode: Mode, task: Task, wait: Wait) {
+        if wait == Wait::Parked {
+            assert!(task.counted.wakes() == 1, "model: parked, and woken {} times", task.counted.wakes());
+            let again = poll(registration, mode, &task.waker);
+            assert!(again == Wait::Failed(PollErr::Ended), "model: {again:?} after the end");
+        } else {
+            assert!(wait == Wait::Failed(PollErr::Ended), "model: {wait:?} of a wait beside the end");
+        }
+        drop(task.waker);
+        assert!(Arc::strong_count(&task.counted) == 1, "model: a waker is left over");
+    }
+
+    fn nobody_waits(&self) {
+        let left = self.cache.waiters().get();
+        assert!(left == 0, "model: {left} waiters are counted, and nobody waits");
+    }
+}
+
+struct Task {
+    counted: Arc<Counted>,
+    waker: Waker,
+}
+
+impl Task {
+    fn new() -> Self {
+        let (counted, waker) = Counted::waker();
+        Self { counted, waker }
+    }
+}
+
+/// One poll of a task, again while another thread is finishing with the semaphore.
+fn poll(registration: &Registration<'_, 2>, mode: Mode, waker: &Waker) -> Wait {
+    loop {
+        match registration.wait(mode, waker).0 {
+            Wait::Again => thread::yield_now(),
+            wait => return wait,
+        }
+    }
+}
+
+fn end_against_park() {
+    let world = World::new();
+    let registration = world.alloc();
+    let task = Task::new();
+    let (wait, ()) = race(&world, |_| poll(&registration, Mode::Read, &task.waker), World::end);
+    world.has_ended(&registration, Mode::Read, task, wait);
+    world.nobody_waits();
+}
+
+fn end_against_park_of_both() {
+    let world = World::new();
+    let registration = world.alloc();
+    let (reader, writer) = (Task::new(), Task::new());
+    let park = |_: &World| {
+        let read = poll(&registration, Mode::Read, &reader.waker);
+        (read, poll(&registration, Mode::Write, &writer.waker))
+    };
+    let ((read, write), ()) = race(&world, park, World::end);
+    world.has_ended(&registration, Mode::Read, reader, read);
+    world.has_ended(&registration, Mode::Write, writer, write);
+    world.nobody_waits();
+}
+
+/// The slot is in the free list while the end passes by, or is taken out of it.
+fn end_against_alloc() {
+    let world = World::new();
+    let task = Task::new();
+    let other = world.clone();
+    let alloc = |_: &World| {
+        let registration = other.alloc();
+        let wait = poll(&registration, Mode::Read, &task.waker);
+        (registration, wait)
+    };
+    let ((registration, wait), ()) = race(&world, alloc, World::end);
+    world.has_ended(&registration, Mode::Read, task, wait);
+    drop(registration);
+    world.nobody_waits();
+}
+
+/// The end marks one generation of the slot, and its next owner waits in another.
+fn end_against_reuse() {
+    let world = World::new();
+    let task = Task::new();
+    let other = world.clone();
+    let first = other.alloc();
+    let reuse = |_: &World| {
+        drop(first);
+        let registration = other.alloc();
+        let wait = poll(&registration, Mode::Read, &task.waker);
+        (registration, wait)
+    };
+    let ((registration, wait), ()) = race(&world, reuse, World::end);
+    world.has_ended(&registration, Mode::Read, task, wait);
+    drop(registration);
+    world.nobody_waits();
+}
+
+/// The block is donated while the end goes through the directory.
+fn end_against_growth(world: Arc<World>) {
+    let task = Task::new();
+    let other = world.clone();
+    let _first = other.cache.alloc();
+    let grow = |_: &World| {
+        other.donate();
+        let registration = other.alloc();
+        let wait = poll(&registration, Mode::Read, &task.waker);
+        (registration, wait)
+    };
+    let ((registration, wait), ()) = race(&world, grow, World::end);
+    world.has_ended(&registration, Mode::Read, task, wait);
+    drop(registration);
+    world.nobody_waits();
+}
+
+/// The task is woken once, by the event or by the end, or finds one of the two.
+fn end_and_event_against_park() {
+    let world = World::new();
+    let registration = world.alloc();
+    let key = registration.key();
+    let task = Task::new();
+    let event = move |world: &World| {
+        let mut list = GList::<2>::new();
+        let desc = world.cache.get(key).expect("model: the slot is in use");
+        let delivered =
+            desc.ready(Event { key, modes: Modes::READ, flags: EventFlags::default() }, &mut list);
+        assert!(delivered == Delivered::Woken(list.len()), "model: the event is of this generation");
+        world.hand_up(list);
+    };
+    let park = |_: &World| poll(&registration, Mode::Read, &task.waker);
+    let (wait, (), ()) = race3(&world, park, World::end, event);
+    let told = match wait {
+        Wait::Parked => task.counted.wakes() == 1,
+        wait => wait == Wait::Ready || wait == Wait::Failed(PollErr::Ended),
+    };
+    assert!(told, "model: {wait:?}, woken {} times", task.counted.wakes());
+    world.nobody_waits();
+}
+
+fn what_need_not_wait_goes_on() {
+    let world = World::new();
+    let registration = world.alloc();
+    world.end();
+    world.end();
+    assert!(registration.reset(Mode::Read) == Ok(false), "model: a call may be made after the end");
+    assert!(registration.desc().info().must_look(), "model: what came since is not told");
+    let wait = registration.wait(Mode::Read, Waker::noop()).0;
+    assert!(wait == Wait::Failed(PollErr::Ended), "model: {wait:?} after the end");
+    drop(registration.evict());
+    let wait = registration.wait(Mode::Read, Waker::noop()).0;
+    assert!(wait == Wait::Failed(PollErr::Closing), "model: {wait:?} after a close");
+    world.nobody_waits();
+}
+
+struct InfoRig {
+    info: AtomicInfo<2>,
+    payload: Plain<usize>,
+}
+
+impl InfoRig {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { info: AtomicInfo::new(), payload: Plain::new(0) })
+    }
+}
+
+fn payload_through_ended() {
+    let look = |rig: &InfoRig| {
+        let seen = rig.info.get().ended();
+        assert!(!seen || rig.payload.get() == 1, "model: the end without what came before it");
+    };
+    race(&InfoRig::new(), look, |rig| {
+        rig.payload.set(1);
+        assert!(!rig.info.publish_ended().ended(), "model: nobody else ends it");
+    });
+}
+
+/// Two events of the poller and the end: each leaves what the other wrote.
+fn ended_against_event() {
+    let rig = InfoRig::new();
+    let flags = [
+        EventFlags { event_err: true, err: true, ..EventFlags::default() },
+        EventFlags { hup: true, ..EventFlags::default() },
+    ];
+    let events = |rig: &InfoRig| flags.iter().all(|flags| rig.info.set_event(0, *flags));
+    let (events, _) = race(&rig, events, |rig| rig.info.publish_ended());
+    let info = rig.info.get();
+    assert!(events && info.ended() && info.peer_closed() && !info.event_err(), "model: {info:?} after both");
+}

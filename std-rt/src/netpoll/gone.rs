@@ -1,0 +1,140 @@
+//! A poller that serves nobody any more: its runtime has ended, this process is a child of the one that made it, or the
+//! kernel refuses to go on. Who waits for it is told, and who would begin to wait is refused.
+//!
+//! | what waits | what ends it, when the runtime ends | what ends it in a forked child |
+//! |---|---|---|
+//! | a parked operation on a descriptor | [`Netpoll::end`] unblocks it, and its next look fails | the next look |
+//! | an operation that is about to park | the look after it has armed (INV-3) | the same look |
+//! | a task queued for a direction's lock | the operation that holds the lock, which ends as above | refused when it would queue |
+//! | a sleep, a timeout, an interval | `end` wakes it; it goes on in the runtime of the thread that polls it next | the same |
+//! | `open`, hence bind, connect, accept | refused | refused |
+//! | a `JoinHandle` | the scheduler cancels the task | says cancelled |
+//! | `block_on`, a worker's loop | - | panics; the worker ends the process |
+//!
+//! In a child everything that would touch what is shared with the parent is left out: the poller's descriptors, and locks
+//! that a thread of the parent may have held when it forked.
+
+use std::io::{self, Write};
+use std::panic::{self, AssertUnwindSafe};
+use std::process;
+use std::task::Waker;
+
+use netpoll_core::glist::GList;
+
+use super::Netpoll;
+use crate::error::Gone;
+
+impl Netpoll {
+    /// Returns why this poller serves nobody any more, if that is so.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<(), Gone> {
+        if !self.is_here() {
+            return Err(Gone::Forked);
+        }
+        if self.ended.is_set() { Err(Gone::Ended) } else { Ok(()) }
+    }
+
+    /// Returns whether this is the process that made the poller, and not a child of it; two loads.
+    #[inline]
+    pub fn is_here(&self) -> bool {
+        self.epoch.is_current()
+    }
+
+    /// For what can only panic where the runtime of another process is used.
+    ///
+    /// # Panics
+    ///
+    /// Panics in a process that was forked from the one that made the poller.
+    #[inline]
+    #[track_caller]
+    pub fn must_be_here(&self, what: &str) {
+        if !self.is_here() {
+            self.is_elsewhere(what);
+        }
+    }
+
+    #[cold]
+    #[track_caller]
+    fn is_elsewhere(&self, what: &str) -> ! {
+        panic!("netpoll: {what}: {}", Gone::Forked);
+    }
+
+    /// Nobody will poll any more: wakes every task that waits for a descriptor or for a timer, and refuses those to come.
+    /// Harmless when repeated.
+    pub fn end(&self) {
+        if !self.is_here() {
+            return;
+        }
+        // Before anything is woken: what wakes up looks at it.
+        self.ended.set();
+        self.end_standby();
+        self.cache.end(|list| self.hand_up_each(list));
+        wake_each(self.wheels.end());
+    }
+
+    /// A thread of the runtime finds itself alone in a forked child, as the whole process, with tasks that are the parent's.
+    #[cold]
+    pub(crate) fn ends_the_child(&self) -> ! {
+        // As in `cannot_go_on`.
+        let _ = writeln!(
+            io::stderr(),
+            "netpoll: a task has called fork(2), and its child went on with the runtime: {}; \
+             a child that is forked by a task calls exec or _exit",
+            Gone::Forked
+        );
+        process::abort();
+    }
+
+    /// Looks whether the kernel still knows the poller's descriptors; two system calls.
+    ///
+    /// # Panics
+    ///
+    /// As [`Netpoll::cannot_go_on`].
+    pub(crate) fn must_be_there(&self) {
+        if let Err(error) = self.poller.check() {
+            self.cannot_go_on("the poller's descriptor is gone", &error);
+        }
+    }
+
+    /// Has every task that is parked look again.
+    #[cold]
+    pub(super) fn unpark_all(&self) {
+        for (_, desc) in self.cache.iter() {
+            self.hand_up_each(desc.unpark());
+        }
+    }
+
+    fn hand_up_each(&self, mut list: GList<2>) {
+        let woken = list.len();
+        wake_each(list.drain());
+        self.runnable(woken);
+    }
+
+    /// The kernel does not do any more what every wait depends on: a descriptor of the poller was closed behind its back,
+    /// by number, or its number is another file's now. The poller of a runtime ends the process, for its threads would sleep
+    /// for ever and the tasks with them; one that is driven by hand panics.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the poller is driven by hand.
+    #[cold]
+    pub(crate) fn cannot_go_on(&self, what: &str, error: &io::Error) -> ! {
+        let message = format!(
+            "netpoll: {what}: {error}; was a descriptor closed that belongs to the runtime, by a loop over all numbers \
+             perhaps? Close them before the runtime is made"
+        );
+        if self.by_hand {
+            panic!("{message}");
+        }
+        // Nobody is left to be told if there is no standard error output.
+        let _ = writeln!(io::stderr(), "{message}");
+        process::abort();
+    }
+}
+
+/// A waker may be foreign. If it panics, which the hook has reported, the others are woken all the same.
+pub(super) fn wake_each(wakers: impl IntoIterator<Item = Waker>) {
+    for waker in wakers {
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| waker.wake()));
+    }
+}

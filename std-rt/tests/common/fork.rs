@@ -1,0 +1,125 @@
+//! A child of the test's process, for what fork(2) does to a runtime, and for what ends a process.
+//!
+//! - **INV-501** A call of this file concerns the test's process, or the child that it has forked, as a whole, and no memory
+//!   of it but places of its own. The child runs this program's code as a program that forks does: the allocator is the C
+//!   library's, which survives fork(2).
+
+use std::any::Any;
+use std::io::{PipeReader, PipeWriter, Read, Write};
+use std::mem::ManuallyDrop;
+use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::process::ExitStatusExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitStatus;
+use std::thread;
+
+/// Seconds after which the kernel ends a child that hangs.
+const LIMIT: u32 = 20;
+
+/// How a child ended, and what it wrote to its standard error output.
+#[derive(Debug)]
+pub struct Ended {
+    pub status: ExitStatus,
+    pub told: String,
+}
+
+impl Ended {
+    /// It came to the end of its body.
+    #[track_caller]
+    pub fn well(&self) {
+        assert!(self.status.success(), "{self:?}");
+    }
+
+    /// It was ended by itself and not by the limit, in one of the two ways that say why.
+    #[track_caller]
+    pub fn told(&self, why: &str) {
+        assert!(!self.status.success() && self.status.signal() != Some(libc::SIGALRM), "it hung: {self:?}");
+        assert!(self.told.contains(why), "{why} was expected: {self:?}");
+    }
+}
+
+/// A child that runs.
+pub struct Running {
+    pid: libc::pid_t,
+    told: PipeReader,
+}
+
+impl Running {
+    /// Waits for its end.
+    pub fn end(mut self) -> Ended {
+        let mut told = Vec::new();
+        self.told.read_to_end(&mut told).unwrap();
+        Ended { status: wait(self.pid), told: String::from_utf8_lossy(&told).into_owned() }
+    }
+}
+
+/// Runs `body` in a child and waits for its end. A panic is written to the standard error output, and ends it.
+pub fn forked(body: impl FnOnce()) -> Ended {
+    // Dropped by the child alone.
+    let body = ManuallyDrop::new(body);
+    match fork() {
+        Some(running) => running.end(),
+        None => exit(catch_unwind(AssertUnwindSafe(ManuallyDrop::into_inner(body)))),
+    }
+}
+
+/// The end of a child: well, or with the message of a panic.
+pub fn exit(ended: thread::Result<()>) -> ! {
+    if let Err(payload) = &ended {
+        // Not `eprintln`, which is kept for the end of a test that has none.
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "{}", message(&**payload)).unwrap();
+    }
+    // SAFETY: INV-501: it ends the process without what the parent has registered for its own end.
+    unsafe { libc::_exit(if ended.is_ok() { 0 } else { 101 }) }
+}
+
+/// Forks; none is the child, which goes on where it is, and which the kernel ends if it hangs.
+pub fn fork() -> Option<Running> {
+    let (told, writer) = std::io::pipe().unwrap();
+    // SAFETY: INV-501: the child goes on with a copy of this thread, and ends by _exit(2) or a signal.
+    match unsafe { libc::fork() } {
+        -1 => panic!("fork: {}", std::io::Error::last_os_error()),
+        0 => {
+            limit(&writer);
+            None
+        }
+        pid => Some(Running { pid, told }),
+    }
+}
+
+fn limit(told: &PipeWriter) {
+    let no_core = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: INV-501: it changes nothing but when this process ends.
+    unsafe { libc::alarm(LIMIT) };
+    // SAFETY: INV-501: the limit is this function's, and there for as long as the call takes.
+    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core) };
+    // SAFETY: INV-501: both numbers are open, and the second is nobody's to close.
+    unsafe { libc::dup2(told.as_raw_fd(), libc::STDERR_FILENO) };
+}
+
+pub fn message(payload: &(dyn Any + Send)) -> &str {
+    let text = payload.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic without a text")
+}
+
+fn wait(pid: libc::pid_t) -> ExitStatus {
+    let mut status = 0;
+    // SAFETY: INV-501: the place of a status, and a child of ours that nobody else waits for.
+    while unsafe { libc::waitpid(pid, &raw mut status, 0) } == -1 {
+        assert_eq!(std::io::Error::last_os_error().kind(), std::io::ErrorKind::Interrupted);
+    }
+    ExitStatus::from_raw(status)
+}
+
+/// Sends a signal to this process.
+pub fn raise(signal: i32) {
+    // SAFETY: INV-501: a signal that has a handler.
+    assert_eq!(unsafe { libc::raise(signal) }, 0);
+}
+
+/// Closes a number, whosever it is.
+pub fn close_number(number: RawFd) {
+    // SAFETY: INV-501: none: to see what this does is the purpose.
+    unsafe { libc::close(number) };
+}
