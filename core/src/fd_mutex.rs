@@ -7,9 +7,24 @@
 //! | 3..23 | references: each lock holder, each operation without a lock, the closer |
 //! | 23..43 | tasks queued for the read lock |
 //! | 43..63 | tasks queued for the write lock |
+//! | 63 | `ABANDONED`: locks at rest do not count any more |
 //!
-//! Forbidden: `CLOSED` with queued tasks; a lock without a reference. The number is closed by who takes the last
-//! reference of a closed word: exactly one thread, never while an operation is in flight (INV-7).
+//! Forbidden: `CLOSED` with queued tasks; `ABANDONED` without `CLOSED`. The number is closed by whoever makes the word
+//! final: exactly one thread, never while a call on the number is in flight (INV-7).
+//!
+//! # Locks at rest
+//!
+//! A lock comes with a reference. An operation that waits keeps its lock, which is its turn, but gives the reference back
+//! at the end of each poll ([`FdMutex::decref`]): it uses nothing until the next one. The lock is *at rest* then. Before
+//! the operation goes on it takes a reference again ([`FdMutex::incref`]).
+//!
+//! A word is final if it is `CLOSED`, has no reference, and has no lock or is `ABANDONED`:
+//!
+//! | a closed word, and | what it waits for | who makes it final |
+//! |---|---|---|
+//! | references | the calls that run | the last [`FdMutex::decref`] or [`FdMutex::unlock`] |
+//! | locks at rest | that their operations are polled or dropped | the last [`FdMutex::leave_at_rest`] |
+//! | the same, and the closer has waited for a turn | nothing | [`FdMutex::abandon`], or the last reference after it |
 //!
 //! Unlike Go's, an unlock with tasks queued hands the lock over: the bit and the reference stay and become the
 //! next task's, so tasks are served in order and nobody barges in. The queue of wakers is kept above; the word only
@@ -24,6 +39,7 @@ use crate::poll_key::Mode;
 use crate::sync::{AtomicU64, Ordering};
 
 const CLOSED: u64 = 1;
+const ABANDONED: u64 = 1 << 63;
 const REF: u64 = 1 << 3;
 const COUNT: u64 = (1 << 20) - 1;
 
@@ -47,7 +63,7 @@ pub enum Unlock {
     Free,
     /// The lock and the reference are the next queued task's: wake it.
     HandedOver,
-    /// The caller took the last reference of a closed descriptor: it closes the number.
+    /// The caller made the word of a closed descriptor final: it closes the number.
     Last,
 }
 
@@ -58,7 +74,7 @@ pub struct Evicted {
     pub readers: usize,
     /// Tasks that waited for the write lock.
     pub writers: usize,
-    /// Others than the closer hold references: not the closer but the last of them takes the last one.
+    /// Others than the closer hold references or a lock, and may make the word final in place of the closer.
     pub in_use: bool,
 }
 
@@ -124,11 +140,11 @@ impl FdMutex {
         Some(Evicted {
             readers: count(old, queued(Mode::Read)) as usize,
             writers: count(old, queued(Mode::Write)) as usize,
-            in_use: count(old, REF) > 0,
+            in_use: count(old, REF) > 0 || old & (bit(Mode::Read) | bit(Mode::Write)) != 0,
         })
     }
 
-    /// Gives a reference back; true if it was the last one of a closed descriptor: the caller closes the number.
+    /// Gives a reference back; true if that made the word of a closed descriptor final: the caller closes the number.
     ///
     /// # Panics
     ///
@@ -138,7 +154,7 @@ impl FdMutex {
         let Ok(old) = self.update(|word| (count(word, REF) > 0).then(|| word - REF)) else {
             panic!("FdMutex: decref without a reference");
         };
-        is_last(old - REF)
+        is_final(old - REF)
     }
 
     /// Takes the lock of a direction with a reference, or counts the caller as queued.
@@ -178,9 +194,34 @@ impl FdMutex {
             not_held(mode);
         };
         match count(old, queued(mode)) {
-            0 if is_last(old - REF) => Unlock::Last,
+            0 if is_final(old - REF - bit(mode)) => Unlock::Last,
             0 => Unlock::Free,
             _ => Unlock::HandedOver,
+        }
+    }
+
+    /// Gives back a lock at rest, after [`FdMutex::incref`] was refused to its operation; true if that made the word final:
+    /// the caller closes the number.
+    ///
+    /// # Panics
+    ///
+    /// If the descriptor is open.
+    pub fn leave_at_rest(&self, mode: Mode) -> bool {
+        match self.update(|word| (word & CLOSED != 0).then_some(word & !bit(mode))) {
+            Ok(old) => becomes_final(old, old & !bit(mode)),
+            Err(_) => panic!("FdMutex: a lock at rest is left on an open descriptor"),
+        }
+    }
+
+    /// The closer waits for locks at rest no longer; true if that made the word final: the caller closes the number.
+    ///
+    /// # Panics
+    ///
+    /// If the descriptor is open.
+    pub fn abandon(&self) -> bool {
+        match self.update(|word| (word & CLOSED != 0).then_some(word | ABANDONED)) {
+            Ok(old) => becomes_final(old, old | ABANDONED),
+            Err(_) => panic!("FdMutex: an open descriptor is abandoned"),
         }
     }
 
@@ -235,8 +276,14 @@ fn not_held(mode: Mode) -> ! {
     panic!("FdMutex: unlock of a {mode:?} lock that is not held")
 }
 
-/// Closed, no reference left.
+/// Closed, and nothing left to wait for.
 #[inline(always)]
-fn is_last(word: u64) -> bool {
-    word & CLOSED != 0 && count(word, REF) == 0
+fn is_final(word: u64) -> bool {
+    let locks = bit(Mode::Read) | bit(Mode::Write);
+    word & CLOSED != 0 && count(word, REF) == 0 && (word & ABANDONED != 0 || word & locks == 0)
+}
+
+#[inline(always)]
+fn becomes_final(old: u64, new: u64) -> bool {
+    !is_final(old) && is_final(new)
 }

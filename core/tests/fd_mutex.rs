@@ -303,3 +303,47 @@ fn a06_stress() {
     assert_eq!(fd.word.incref_and_close(), Some(NOBODY));
     assert!(fd.word.decref());
 }
+
+#[test]
+fn a_lock_at_rest_counts_until_its_operation_leaves_or_it_is_abandoned() {
+    for abandoned in [false, true] {
+        let mutex = FdMutex::new();
+        assert_eq!(MODES.map(|mode| mutex.lock(mode)), [Lock::Locked; 2]);
+        // Both operations wait: they keep their locks.
+        assert_eq!([mutex.decref(), mutex.decref()], [false; 2]);
+        assert_eq!(mutex.lock(Mode::Read), Lock::Queued);
+        assert_eq!(mutex.incref_and_close(), Some(Evicted { readers: 1, in_use: true, ..NOBODY }));
+        assert!(!mutex.decref(), "the locks at rest keep it open");
+        assert!(!mutex.incref(), "their operations do not go on");
+        assert!(!mutex.leave_at_rest(Mode::Read));
+        if abandoned {
+            assert!(mutex.abandon(), "the closer waits no longer");
+            assert!(!mutex.leave_at_rest(Mode::Write), "the number has been closed");
+        } else {
+            assert!(mutex.leave_at_rest(Mode::Write), "the last one closes the number");
+            assert!(!mutex.abandon(), "the number has been closed");
+        }
+    }
+}
+
+#[test]
+fn an_abandoned_word_waits_for_its_references_still() {
+    let mutex = FdMutex::new();
+    assert_eq!(MODES.map(|mode| mutex.lock(mode)), [Lock::Locked; 2]);
+    assert!(!mutex.decref(), "one of them rests, and the other one is in a call");
+    assert!(mutex.incref_and_close().is_some() && !mutex.decref());
+    assert!(!mutex.abandon());
+    assert!(mutex.decref(), "the call has returned, and its operation rests too");
+    assert_eq!(MODES.map(|mode| mutex.leave_at_rest(mode)), [false; 2]);
+}
+
+#[test]
+fn an_operation_at_rest_goes_on_while_the_descriptor_is_open() {
+    let mutex = FdMutex::new();
+    assert_eq!(mutex.lock(Mode::Write), Lock::Locked);
+    assert!(!mutex.decref() && mutex.incref());
+    assert_eq!(mutex.unlock(Mode::Write), Unlock::Free);
+    assert!(panics(|| mutex.leave_at_rest(Mode::Write)) && panics(|| mutex.abandon()));
+    assert_eq!(mutex.incref_and_close(), Some(NOBODY));
+    assert!(mutex.decref());
+}

@@ -5,11 +5,23 @@
 //!
 //! Reads follow each other, and so do writes; the two directions do not know of each other. Tasks that queue for a
 //! direction are served in order. [`Fd::close`] makes every operation fail, parked or queued or to come; the number is
-//! closed after the last operation in flight has ended, exactly once, and after the poller has forgotten it.
+//! closed after the last call in flight has returned, exactly once, and after the poller has forgotten it.
+//!
+//! # Futures that nobody polls
+//!
+//! | the future of | keeps, while it is neither polled nor dropped | what still ends the others' wait |
+//! |---|---|---|
+//! | an operation that waits or has been woken | its turn: the operations of its direction behind it wait | its drop, their deadline, close |
+//! | an operation that is queued and has been given the turn | the same | the same |
+//! | [`Fd::readiness`], a `poll_*` function, [`Fd::shared`] before it waits | nothing | - |
+//! | [`Fd::close`], polled once beside an operation that is polled no more | the number | its drop |
+//!
+//! A turn is kept on purpose: whoever came first is served first, and a message that is written in parts is not torn.
 //!
 //! This layer knows only a `Waker`: any executor may sit on top.
 
 mod calls;
+mod close;
 mod deadline;
 mod hang_up;
 mod op;
@@ -17,20 +29,19 @@ pub mod queue;
 mod shared;
 
 use std::fmt;
-use std::future::poll_fn;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::task::{Poll, Waker};
+use std::task::Waker;
 
-use atomic_waker::AtomicWaker;
 use netpoll_core::drained::Drained;
 use netpoll_core::fd_mutex::{FdMutex, Unlock};
 use netpoll_core::poll_key::Mode;
 use netpoll_core::waiters::BreakFlag;
 
 use crate::error::{self, Gone, OpError};
-use crate::netpoll::{Netpoll, PollDesc, Registration, Slot, freed};
+use crate::foreign::{self, WakerSlot};
+use crate::netpoll::{Netpoll, PollDesc, Registration, Slot};
 use crate::sys::{Address, Kept, SharedFd, Source, address};
 use hang_up::OwnShutdown;
 use op::Pollers;
@@ -55,9 +66,8 @@ struct Cold {
     pollers: [OnceLock<Pollers>; 2],
     /// The number was lent out, and stays open as long as this value.
     lent: BreakFlag,
-    /// The number has been closed; tells the task that waits in `close`.
-    gone: BreakFlag,
-    closer: AtomicWaker,
+    /// The task that waits in `close` until the number is gone.
+    closer: WakerSlot,
     /// What this side has shut down, once it has.
     own_shutdown: OnceLock<Arc<OwnShutdown>>,
 }
@@ -73,6 +83,9 @@ pub struct Fd<S: Source = SharedFd> {
     kind: Kind,
     mutex: FdMutex,
     drained: Drained,
+    /// The number has been closed or given away. Set once, by `destroy` or `into_owned`; without it a drop could not tell
+    /// that from a number that a leaked operation has kept open.
+    gone: BreakFlag,
     cold: OnceLock<Box<Cold>>,
 }
 
@@ -83,25 +96,19 @@ impl Fd {
     ///
     /// Those of [`Netpoll::open`]; the descriptor is closed then.
     pub fn new(netpoll: Arc<Netpoll>, fd: OwnedFd, kind: Kind) -> io::Result<Self> {
-        let slot = netpoll.open(fd.as_fd())?;
-        Ok(Self::of(slot, SharedFd::new(fd), kind))
+        Self::watch(&netpoll, fd, kind).map_err(|(_, error)| error)
     }
 
-    /// Ends as a drop does, but gives the descriptor away instead of closing it.
+    /// As [`Fd::new`], but gives the descriptor back if it cannot be watched.
     ///
     /// # Errors
     ///
-    /// Closed, if it was already.
-    pub fn into_owned(self) -> io::Result<OwnedFd> {
-        self.mutex.incref_and_close().ok_or_else(error::closed)?;
-        self.evict();
-        // As in `drop`: whoever else has a reference leaked a future that nobody can poll any more.
-        self.mutex.decref();
-        self.end_loan();
-        self.netpoll().close(self.io.borrow());
-        // SAFETY: INV-7: the word is closed and `self` ours alone, so nobody uses the number any more; what is dropped
-        // next closes it neither in `destroy`, as the word is closed, nor for a loan, as there is none.
-        Ok(unsafe { self.io.release() })
+    /// Those of [`Netpoll::open`].
+    pub fn watch(netpoll: &Arc<Netpoll>, fd: OwnedFd, kind: Kind) -> Result<Self, (OwnedFd, io::Error)> {
+        match netpoll.open(fd.as_fd()) {
+            Ok(slot) => Ok(Self::of(slot, SharedFd::new(fd), kind)),
+            Err(error) => Err((fd, error)),
+        }
     }
 
     /// The number for as long as this value lives: from now on `close` does not close it, only `drop` does.
@@ -147,7 +154,7 @@ impl<S: Source> Fd<S> {
     /// Around a descriptor that is watched.
     fn of(slot: Slot, io: S, kind: Kind) -> Self {
         let (mutex, drained, cold) = (FdMutex::new(), Drained::new(), OnceLock::new());
-        Self { slot, io, kind, mutex, drained, cold }
+        Self { slot, io, kind, mutex, drained, gone: BreakFlag::new(), cold }
     }
 
     /// The poller that watches it.
@@ -176,84 +183,22 @@ impl<S: Source> Fd<S> {
         if !self.mutex.incref() {
             return Err(error::closed());
         }
-        let result = call(self.io.borrow());
+        let reference = Reference(self);
+        call(reference.0.io.borrow())
+    }
+
+    /// Gives a reference back.
+    #[inline]
+    fn decref(&self) {
         if self.mutex.decref() {
             // Whoever closed it waits for the number, not for what the kernel says of it.
             let _ = self.destroy();
-        }
-        result
-    }
-
-    /// Closes the descriptor: every operation on it fails from now on, and this waits until the last one in flight has
-    /// ended and the number is closed.
-    ///
-    /// Dropped: the closing goes on without the wait.
-    ///
-    /// # Errors
-    ///
-    /// Closed, if it was already; what close(2) says if this task is the one that made the call.
-    pub async fn close(&self) -> io::Result<()> {
-        let evicted = self.mutex.incref_and_close().ok_or_else(error::closed)?;
-        // There before our reference goes: whoever takes the last one must find it.
-        let cold = if evicted.in_use { Some(self.cold()) } else { None };
-        self.evict();
-        if self.mutex.decref() {
-            return self.destroy();
-        }
-        let Some(cold) = cold else { return Ok(()) };
-        self.must_be_here()?;
-        poll_fn(|cx| {
-            cold.closer.register(cx.waker());
-            if cold.gone.is_set() { Poll::Ready(Ok(())) } else { Poll::Pending }
-        })
-        .await
-    }
-
-    /// Everybody out: who is parked, and who is queued for a lock.
-    fn evict(&self) {
-        self.netpoll().evict(self.registration());
-        // In a forked child whoever is queued is a task of the parent, and may have held the lock.
-        if let Some(cold) = self.cold.get().filter(|_| self.netpoll().is_here()) {
-            for queue in &cold.queues {
-                let queued = op::locked(queue).close();
-                queued.for_each(Waker::wake);
-            }
         }
     }
 
     /// Fails where a wait for another task would be one for a task of the process that this one was forked from.
     fn must_be_here(&self) -> io::Result<()> {
         if self.netpoll().is_here() { Ok(()) } else { Err(Gone::Forked.into()) }
-    }
-
-    /// The last reference of a closed descriptor is gone: the poller forgets it, and then its number is closed.
-    fn destroy(&self) -> io::Result<()> {
-        self.netpoll().close(self.io.borrow());
-        // SAFETY: INV-7: the caller took the last reference of a closed fdMutex, so nobody uses the number any more, but
-        // who borrowed it with `lend`.
-        let result = if self.is_lent() { Ok(()) } else { unsafe { self.io.close() } };
-        freed::tell();
-        if let Some(cold) = self.cold.get() {
-            cold.gone.set();
-            cold.closer.wake();
-        }
-        result
-    }
-
-    /// As far as it has not been done: everybody out, the poller forgets the descriptor, its number is closed.
-    fn end(&mut self) {
-        // No borrow of this value is left, so neither is one of the number.
-        let lent = self.end_loan();
-        if self.mutex.incref_and_close().is_some() {
-            self.evict();
-            // Ours is the last reference, unless the future of an operation was leaked: whatever it holds, nobody can
-            // poll it any more, for it borrowed what is being dropped. An error of close(2) has nobody to go to.
-            self.mutex.decref();
-            let _ = self.destroy();
-        } else if lent {
-            // SAFETY: INV-7: the word is closed, its last reference gone, and `destroy` left the number to us.
-            let _ = unsafe { self.io.close() };
-        }
     }
 
     fn is_lent(&self) -> bool {
@@ -294,35 +239,57 @@ impl<S: Source> Fd<S> {
                 Unlock::Free => break,
                 Unlock::HandedOver => {}
                 Unlock::Last => {
-                    // As in `with`.
+                    // As in `decref`.
                     let _ = self.destroy();
                     break;
                 }
             }
             match self.deliver(mode, &mut hailed) {
-                queue::Deliver::Wake(waker) => {
-                    waker.wake();
-                    break;
+                queue::Deliver::Wake(waker, place) => {
+                    // A task whose waker panics may never come: the lock goes on to the next, and the task queues again if
+                    // it does come.
+                    if foreign::wake(waker) || !op::locked(self.queue(mode)).pass_over(place) {
+                        break;
+                    }
+                    unlocked = self.unlock_at_rest(mode);
                 }
                 queue::Deliver::Left => break,
                 queue::Deliver::UnlockAgain => unlocked = self.mutex.unlock(mode),
             }
         }
         // After the lock is free, or they would come for nothing.
-        hailed.into_iter().for_each(Waker::wake);
+        foreign::wake_all(hailed);
     }
 
-    /// Nobody is woken under the queue's lock.
+    /// A lock that is on its way comes to its task, which may be polled now, later or never: it is at rest there, without a
+    /// reference.
     fn deliver(&self, mode: Mode, hailed: &mut Option<Waker>) -> queue::Deliver<Waker> {
-        let (delivered, answered) = {
+        let (delivered, answered, last) = {
             let mut queue = op::locked(self.queue(mode));
-            (queue.deliver(), queue.answer())
+            let delivered = queue.deliver();
+            let last = !matches!(delivered, queue::Deliver::UnlockAgain) && self.mutex.decref();
+            (delivered, queue.answer(), last)
         };
+        if last {
+            // Closed meanwhile; as in `decref`.
+            let _ = self.destroy();
+        }
         if answered.is_some() {
             // Every poller of a direction hails with the same waker, so one of them will do.
             *hailed = answered;
         }
         delivered
+    }
+
+    /// Gives back a lock that is at rest.
+    fn unlock_at_rest(&self, mode: Mode) -> Unlock {
+        if self.mutex.incref() {
+            self.mutex.unlock(mode)
+        } else if self.mutex.leave_at_rest(mode) {
+            Unlock::Last
+        } else {
+            Unlock::Free
+        }
     }
 
     /// Says which operation failed, on which descriptor and between which addresses.
@@ -337,9 +304,19 @@ impl<S: Source> Fd<S> {
     }
 }
 
+/// A reference of a descriptor's fdMutex, also given back if the call panics.
+struct Reference<'a, S: Source>(&'a Fd<S>);
+
+impl<S: Source> Drop for Reference<'_, S> {
+    fn drop(&mut self) {
+        self.0.decref();
+    }
+}
+
 impl<S: Source> Drop for Fd<S> {
     fn drop(&mut self) {
         self.end();
+        self.end_pollers();
     }
 }
 

@@ -11,7 +11,6 @@ use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::sync::Arc;
 
 use crate::error::{OpError, at_path};
 use queue::Queue;
@@ -73,10 +72,13 @@ async fn with_path<T: Send + 'static>(
 /// An operation whose future is dropped before its turn does not happen. One that a thread has begun goes on to its end:
 /// the bytes are written, the cursor has moved, and the operations behind it wait for that.
 ///
+/// An operation needs no poll to go on: one whose future is kept and not polled holds nobody up. One that panics on its
+/// thread, or that the pool drops when it ends, says so by an error of kind `Other`; the others go on.
+///
 /// Dropped: it is closed, after the operation that is under way.
 #[derive(Debug)]
 pub struct File {
-    queue: Arc<Queue>,
+    queue: Queue,
 }
 
 impl File {

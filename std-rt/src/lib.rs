@@ -7,6 +7,7 @@ pub mod dump;
 pub mod error;
 #[doc(hidden)]
 pub mod fd;
+mod foreign;
 pub mod fs;
 pub mod io;
 mod metrics;

@@ -21,7 +21,24 @@
 //!
 //! `into_std` and `from_std` take a socket to another runtime. A deadline does not go with it.
 //!
+//! # Turns
+//!
+//! Operations of one direction (reads and accepts; writes) have their turns in the order of their first polls: a byte that
+//! comes is for the first, and what [`write_all`](TcpStream::write_all) writes is not torn. An operation keeps its turn until
+//! it has ended or is dropped, whether its future is polled or not. So do not hold an operation that waits while you await
+//! another one of its direction on the same socket, in a `select` for example: poll it or drop it.
+//!
+//! | a future that is neither polled nor dropped | holds up | does not hold up |
+//! |---|---|---|
+//! | an operation that waits for bytes, a connection, room | those of its direction that came later, until their deadline or `close` | `close`; the other direction; datagrams that are there before one has to wait |
+//! | `readable`, `writable` | nothing | `try_*` and all operations |
+//! | a `poll_*` function, `incoming().poll_next` | nothing | all operations |
+//! | an operation on a [`File`](crate::fs::File) | nothing: it is made without being polled | |
+//!
+//! `close` ends every wait, and returns once no call uses the number any more and it is free.
+//!
 //! # What ends a wait
+//!
 //!
 //! What an operation that waits gives when this happens to it. A row speaks of each method of each type in it, and each
 //! cell is a test: `tests/net_table.rs` reads the table and plays it, on Linux.

@@ -34,6 +34,7 @@ use netpoll_core::poll_key::Mode;
 use netpoll_core::turn::Turn;
 use netpoll_core::waiters::BreakFlag;
 
+use crate::foreign;
 use crate::sys::{ForkEpoch, Poller};
 use blocks::Cache;
 pub use blocks::{PollDesc, Registration, Slot};
@@ -243,9 +244,9 @@ impl Netpoll {
         // A task that is parked anew has replaced its own waker: to wake itself would only make it come again. In any
         // other case the waker may stand for others, whose waits are ended too.
         if again && wait == Wait::Parked {
-            displaced.discard()
+            displaced.discard();
         } else {
-            displaced.wake()
+            foreign::quietly(|| displaced.wake());
         }
         if wait == Wait::Again {
             cx.waker().wake_by_ref();
@@ -323,8 +324,9 @@ impl Netpoll {
     }
 
     /// Wakes the tasks of a list that this thread made ready outside of a poll.
-    fn hand_up(&self, list: GList<2>) {
-        let woken = list.wake();
+    fn hand_up(&self, mut list: GList<2>) {
+        let woken = list.len();
+        foreign::wake_all(list.drain());
         self.cache.waiters().sub(woken);
     }
 }

@@ -1,6 +1,7 @@
 //! Protocols between threads that use locks and park tokens, each a module that a model checker runs as it stands.
 //!
-//! They take their locks, tokens and threads from [`crate::sync`] and use nothing else of this crate. The models are in
+//! They take their locks, tokens and threads from [`crate::sync`], call foreign code through `crate::foreign`, and use
+//! nothing else of this crate. The models are in
 //! `loom-tests/src/bin/protocols`; `cargo xtask protocols` runs them. A protocol over the words of core is a loom model of
 //! core instead, see `loom-tests/src/models`.
 //!
@@ -10,4 +11,5 @@
 
 pub mod driver;
 pub mod ending;
+pub mod file_queue;
 pub mod standby;

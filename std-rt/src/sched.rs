@@ -15,7 +15,6 @@ mod tasks;
 mod word;
 
 use std::collections::VecDeque;
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::thread::Thread;
@@ -26,6 +25,7 @@ use netpoll_core::waiters::BreakFlag;
 use slab::Slab;
 
 use crate::apart::Apart;
+use crate::foreign;
 use crate::netpoll::Netpoll;
 use crate::protocol::ending::Ending;
 pub use cell::{Joiner, Queue, Runnable, new_local_task, new_task};
@@ -37,7 +37,7 @@ use remote::RING;
 pub use remote::Remote;
 pub use report::Report;
 pub use stuck::Passage;
-pub use tasks::{bury, quietly};
+pub use tasks::bury;
 
 /// Words of 64 (32) workers each.
 const IDLE_WORDS: usize = 4;
@@ -325,9 +325,8 @@ pub struct Batch<'a> {
 impl Batch<'_> {
     /// Wakes the tasks, first come first.
     pub fn wake(&self, mut wakers: impl Iterator<Item = Waker>) {
-        // A waker may be foreign. If it panics, which the hook has reported, the others are woken all the same.
-        let mut wake = || current::put_woken(self.sched, &mut wakers);
-        while panic::catch_unwind(AssertUnwindSafe(&mut wake)).is_err() {}
+        // A waker may be foreign. If it panics, the others are woken all the same.
+        while !foreign::quietly(|| current::put_woken(self.sched, &mut wakers)) {}
     }
 }
 

@@ -15,6 +15,9 @@ mod queue;
 
 use queue::{Deliver, Enqueue, Hail, LockQueue, Look, Ticket, Withdraw};
 
+// The order in which std-rt calls word and queue is that of `std-rt/src/fd.rs` and `std-rt/src/fd/op`; what stands here as one
+// function is one there too, under the same name where it has one.
+
 /// The models of this word.
 pub const MODELS: &[Model] = &[
     green("m06_lock_against_lock", 2, None, lock_against_lock),
@@ -26,11 +29,19 @@ pub const MODELS: &[Model] = &[
     green("m06b_leave_against_hand_over", 2, None, leave_against_hand_over),
     green("m06b_leave_passes_the_lock_on", 3, Some(3), leave_passes_the_lock_on),
     green("m06b_leave_against_close", 3, Some(3), leave_against_close),
-    green("m06c_hail_against_unlock", 2, None, hail_against_unlock),
-    green("m06c_hail_beside_a_queued_task", 3, Some(3), hail_beside_queued),
+    green("m06c_hail_against_unlock", 2, Some(4), hail_against_unlock),
+    green("m06c_hail_beside_a_queued_task", 3, Some(2), hail_beside_queued),
     green("m06c_two_hail", 3, Some(2), two_hail),
     green("m06c_hail_against_leave", 3, Some(3), hail_against_leave),
     green("m06c_hail_against_close", 3, Some(3), hail_against_close),
+    green("m06d_close_against_a_task_at_rest", 2, None, close_against_rest),
+    green("m06d_close_against_the_turn_after_rest", 2, None, close_against_resume),
+    green("m06d_close_against_two_at_rest", 3, Some(3), close_against_two_at_rest),
+    green("m06d_close_against_a_hand_over_that_nobody_takes", 3, Some(3), close_against_lost_hand_over),
+    green("m06d_rest_against_a_queued_task", 2, None, rest_against_queued),
+    green("m06e_a_waker_that_panics_is_passed_over", 2, None, passed_over),
+    green("m06e_passed_over_against_its_next_look", 3, Some(3), passed_over_against_look),
+    green("m06e_passed_over_against_close", 3, Some(2), passed_over_against_close),
     green("m18_close_against_last_reference", 2, None, close_against_last_reference),
 ];
 
@@ -56,6 +67,8 @@ pub struct Fd {
 enum Waker {
     Task(Arc<Notify>),
     Pollers,
+    /// Panics, as a foreign one may.
+    Broken,
 }
 
 /// What a task that asks for the lock has got.
@@ -82,17 +95,44 @@ impl Fd {
     }
 
     fn ask(&self) -> Asked {
+        let task = Arc::new(Notify::new());
+        self.ask_with(Waker::Task(task.clone()), task)
+    }
+
+    fn ask_with(&self, waker: Waker, task: Arc<Notify>) -> Asked {
         match self.word.lock(Mode::Read) {
             Lock::Locked => return Asked::Locked,
             Lock::Closed => return Asked::Closed,
             Lock::Queued => {}
         }
-        let task = Arc::new(Notify::new());
-        let asked = self.queue().enqueue(Waker::Task(task.clone()));
+        let asked = self.queue().enqueue(waker);
         match asked {
-            Enqueue::Granted(_) => Asked::Locked,
+            Enqueue::Granted(_) if self.resume() => Asked::Locked,
             Enqueue::Waiting(ticket) => Asked::Waiting(ticket, task),
-            Enqueue::Closed(_) => Asked::Closed,
+            Enqueue::Granted(_) | Enqueue::Closed(_) => Asked::Closed,
+        }
+    }
+
+    /// Takes a reference for a lock at rest; false if the descriptor is closed, and then the lock is given back.
+    fn resume(&self) -> bool {
+        let resumed = self.word.incref();
+        if !resumed {
+            let last = self.word.leave_at_rest(Mode::Read);
+            self.close_number(last);
+        }
+        resumed
+    }
+
+    /// The end of a poll that is pending.
+    fn rest(&self) {
+        let last = self.word.decref();
+        self.close_number(last);
+    }
+
+    /// Gives back a lock at rest.
+    fn unlock_at_rest(&self) {
+        if self.resume() {
+            self.unlock();
         }
     }
 
@@ -106,15 +146,19 @@ impl Fd {
         loop {
             task.wait();
             match self.queue().look(&ticket) {
-                Look::Granted => return true,
-                Look::Waiting(_) => {}
+                Look::Granted => {}
+                Look::Waiting(_) => continue,
                 Look::Closed => return false,
+                Look::PassedOver => panic!("model: its waker does not panic"),
             }
+            return self.resume();
         }
     }
 
-    fn wake(&self, waker: Waker) {
+    /// False if the waker panics.
+    fn wake(&self, waker: Waker) -> bool {
         match waker {
+            Waker::Broken => return false,
             Waker::Task(task) => task.notify(),
             Waker::Pollers => {
                 let pollers =
@@ -122,96 +166,129 @@ impl Fd {
                 pollers.iter().for_each(|task| task.notify());
             }
         }
+        true
     }
 
-    /// Uses number and buffer under the lock, as a task that polls and hails. True if it has closed the number.
-    pub fn poll(&self) -> bool {
+    /// Uses number and buffer under the lock, as a task that polls and hails.
+    pub fn poll(&self) {
         let task = Arc::new(Notify::new());
         loop {
             match self.word.lock(Mode::Read) {
                 Lock::Locked => break,
-                Lock::Closed => return false,
+                Lock::Closed => return,
                 Lock::Queued => {}
             }
-            self.pollers.lock().expect("no model panics under the lock").push(task.clone());
             let hailed = self.queue().hail(Waker::Pollers, || self.word.leave(Mode::Read));
             match hailed {
-                Hail::Granted(_) => break,
-                Hail::Closed(_) => return false,
-                Hail::Waiting(_) => task.wait(),
+                Hail::Granted(_) if self.resume() => break,
+                Hail::Granted(_) | Hail::Closed(_) => return,
+                Hail::Waiting(_) => {}
+            }
+            self.pollers.lock().expect("no model panics under the lock").push(task.clone());
+            let queue = self.queue();
+            let (answered, closed) = (!queue.is_hailed(), queue.is_closed());
+            drop(queue);
+            if closed {
+                return;
+            }
+            if !answered {
+                task.wait();
             }
         }
         self.number.get();
         self.buffer.set(());
-        self.unlock()
+        self.unlock();
     }
 
-    /// True if the caller has closed the number.
-    pub fn unlock(&self) -> bool {
+    pub fn unlock(&self) {
+        let unlocked = self.word.unlock(Mode::Read);
+        self.hand_over(unlocked);
+    }
+
+    fn hand_over(&self, mut unlocked: Unlock) {
         let mut hailed = None;
-        let closed = self.unlock_and_collect(&mut hailed);
-        hailed.into_iter().for_each(|waker| self.wake(waker));
-        closed
-    }
-
-    fn unlock_and_collect(&self, hailed: &mut Option<Waker>) -> bool {
         loop {
-            match self.word.unlock(Mode::Read) {
-                Unlock::Free => return false,
-                Unlock::Last => return self.close_number(true),
+            match unlocked {
+                Unlock::Free => break,
+                Unlock::Last => break self.close_number(true),
                 Unlock::HandedOver => {}
             }
-            let (delivered, answered) = {
-                let mut queue = self.queue();
-                (queue.deliver(), queue.answer())
-            };
-            if answered.is_some() {
-                *hailed = answered;
+            match self.deliver(&mut hailed) {
+                Deliver::Wake(task, place) => {
+                    if self.wake(task) || !self.queue().pass_over(place) {
+                        break;
+                    }
+                    if !self.resume() {
+                        break;
+                    }
+                    unlocked = self.word.unlock(Mode::Read);
+                }
+                Deliver::Left => break,
+                Deliver::UnlockAgain => unlocked = self.word.unlock(Mode::Read),
             }
-            match delivered {
-                Deliver::Wake(task) => self.wake(task),
-                Deliver::Left => {}
-                Deliver::UnlockAgain => continue,
-            }
-            return false;
+        }
+        for waker in hailed {
+            self.wake(waker);
         }
     }
 
-    /// A task asks for the lock and then changes its mind. True if it has closed the number.
-    pub fn ask_and_leave(&self) -> bool {
-        let ticket = match self.ask() {
-            Asked::Locked => return self.unlock(),
-            Asked::Closed => return false,
-            Asked::Waiting(ticket, _) => ticket,
+    fn deliver(&self, hailed: &mut Option<Waker>) -> Deliver<Waker> {
+        let (delivered, answered, last) = {
+            let mut queue = self.queue();
+            let delivered = queue.deliver();
+            let last = !matches!(delivered, Deliver::UnlockAgain) && self.word.decref();
+            (delivered, queue.answer(), last)
         };
+        self.close_number(last);
+        if answered.is_some() {
+            *hailed = answered;
+        }
+        delivered
+    }
+
+    /// A task asks for the lock and then changes its mind.
+    pub fn ask_and_leave(&self) {
+        match self.ask() {
+            Asked::Locked => self.unlock(),
+            Asked::Closed => {}
+            Asked::Waiting(ticket, _) => self.leave(ticket),
+        }
+    }
+
+    fn leave(&self, ticket: Ticket) {
         let left = self.queue().withdraw(ticket, || self.word.leave(Mode::Read));
         match left {
-            Withdraw::Unlock => self.unlock(),
-            Withdraw::Done(_) => false,
+            Withdraw::Unlock => self.unlock_at_rest(),
+            Withdraw::Done(_) => {}
         }
     }
 
-    /// Uses number and buffer under the lock, if it can have it. True if it has closed the number.
-    pub fn read(&self) -> bool {
-        if !self.lock() {
-            return false;
+    /// Uses number and buffer under the lock, if it can have it.
+    pub fn read(&self) {
+        if self.lock() {
+            self.call();
+            self.unlock();
         }
+    }
+
+    /// The system call of a task that has the lock and a reference.
+    fn call(&self) {
         self.number.get();
         self.buffer.set(());
-        self.unlock()
     }
 
-    /// Uses the number without the lock, if it is open. True if it has closed the number.
-    pub fn send(&self) -> bool {
-        if !self.word.incref() {
-            return false;
+    /// Uses the number without the lock, if it is open.
+    pub fn send(&self) {
+        if self.word.incref() {
+            self.number.get();
+            let last = self.word.decref();
+            self.close_number(last);
         }
-        self.number.get();
-        self.close_number(self.word.decref())
     }
 
-    /// Closes, as `Fd::close` does up to its wait for the last reference. True if it has closed the number.
-    pub fn close(&self) -> bool {
+    /// Closes, as `Fd::close` does up to its wait for the calls that still run. Its second poll comes at once, which leaves
+    /// operations the least time to let go by themselves.
+    pub fn close(&self) {
         let in_use = self.word.incref_and_close().expect("one closer in each model").in_use;
         assert!(!self.word.leave(Mode::Read), "a task is counted in a closed word");
         let evicted = self.queue().close();
@@ -220,14 +297,29 @@ impl Fd {
         }
         let last = self.word.decref();
         assert!(in_use || last, "a reference was taken from a closed word");
-        self.close_number(last)
+        self.close_number(last);
+        if !last {
+            let last = self.word.abandon();
+            self.close_number(last);
+        }
     }
 
-    fn close_number(&self, last: bool) -> bool {
+    fn close_number(&self, last: bool) {
         if last {
             self.number.set(());
+            let mut closed = self.closed.0.lock().expect("no model panics under the lock");
+            assert!(!*closed, "the number was closed twice");
+            *closed = true;
+            self.closed.1.notify_one();
         }
-        last
+    }
+
+    /// The number has been closed, once.
+    pub fn assert_closed(&self) {
+        assert!(
+            *self.closed.0.lock().expect("no model panics under the lock"),
+            "the number was never closed"
+        );
     }
 
     /// Nobody holds anything, nobody is counted: the lock can be had at once.
@@ -241,30 +333,30 @@ impl Fd {
 /// What one did under the lock is visible to the next, whether it was queued or not.
 fn lock_against_lock() {
     let fd = Fd::new();
-    assert_eq!(race(&fd, Fd::read, Fd::read), (false, false));
+    race(&fd, Fd::read, Fd::read);
     fd.assert_free();
 }
 
 /// The number is closed once, after the last use, by whichever of the two is last.
 fn lock_against_close() {
     let fd = Fd::new();
-    let (unlocked, closed) = race(&fd, Fd::read, Fd::close);
-    assert!(unlocked != closed, "closed twice or never");
+    race(&fd, Fd::read, Fd::close);
+    fd.assert_closed();
 }
 
 /// As above with three that may be last.
 fn last_unlock_against_last_decref() {
     let fd = Fd::new();
-    let (unlocked, sent, closed) = race3(&fd, Fd::read, Fd::send, Fd::close);
-    assert_once([unlocked, sent, closed]);
+    race3(&fd, Fd::read, Fd::send, Fd::close);
+    fd.assert_closed();
 }
 
 /// Two queue up behind a holder, a third closes: all return.
 fn close_against_two_queued() {
     let fd = Fd::new();
     assert!(fd.lock());
-    let (unlocked, first, second, closed) = race4(&fd, Fd::unlock, Fd::read, Fd::read, Fd::close);
-    assert_once([unlocked, first, second, closed]);
+    race4(&fd, Fd::unlock, Fd::read, Fd::read, Fd::close);
+    fd.assert_closed();
 }
 
 /// The lock is on its way to a queued task while the descriptor is closed: the task has it or is thrown out, and the
@@ -272,8 +364,8 @@ fn close_against_two_queued() {
 fn close_against_hand_over() {
     let fd = Fd::new();
     assert!(fd.lock());
-    let (unlocked, queued, closed) = race3(&fd, Fd::unlock, Fd::read, Fd::close);
-    assert_once([unlocked, queued, closed]);
+    race3(&fd, Fd::unlock, Fd::read, Fd::close);
+    fd.assert_closed();
 }
 
 /// The two locks of a word do not disturb each other.
@@ -290,7 +382,7 @@ fn read_against_write() {
 fn leave_against_hand_over() {
     let fd = Fd::new();
     assert!(fd.lock());
-    assert_eq!(race(&fd, Fd::unlock, Fd::ask_and_leave), (false, false));
+    race(&fd, Fd::unlock, Fd::ask_and_leave);
     fd.assert_free();
 }
 
@@ -298,7 +390,7 @@ fn leave_against_hand_over() {
 fn leave_passes_the_lock_on() {
     let fd = Fd::new();
     assert!(fd.lock());
-    assert_eq!(race3(&fd, Fd::unlock, Fd::ask_and_leave, Fd::read), (false, false, false));
+    race3(&fd, Fd::unlock, Fd::ask_and_leave, Fd::read);
     fd.assert_free();
 }
 
@@ -306,15 +398,15 @@ fn leave_passes_the_lock_on() {
 fn leave_against_close() {
     let fd = Fd::new();
     assert!(fd.lock());
-    let (unlocked, left, closed) = race3(&fd, Fd::unlock, Fd::ask_and_leave, Fd::close);
-    assert_once([unlocked, left, closed]);
+    race3(&fd, Fd::unlock, Fd::ask_and_leave, Fd::close);
+    fd.assert_closed();
 }
 
 /// A task that polls is told when the lock is free.
 fn hail_against_unlock() {
     let fd = Fd::new();
     assert!(fd.lock());
-    assert_eq!(race(&fd, Fd::unlock, Fd::poll), (false, false));
+    race(&fd, Fd::unlock, Fd::poll);
     fd.assert_free();
 }
 
@@ -322,7 +414,7 @@ fn hail_against_unlock() {
 fn hail_beside_queued() {
     let fd = Fd::new();
     assert!(fd.lock());
-    assert_eq!(race3(&fd, Fd::unlock, Fd::poll, Fd::read), (false, false, false));
+    race3(&fd, Fd::unlock, Fd::poll, Fd::read);
     fd.assert_free();
 }
 
@@ -330,7 +422,7 @@ fn hail_beside_queued() {
 fn two_hail() {
     let fd = Fd::new();
     assert!(fd.lock());
-    assert_eq!(race3(&fd, Fd::unlock, Fd::poll, Fd::poll), (false, false, false));
+    race3(&fd, Fd::unlock, Fd::poll, Fd::poll);
     fd.assert_free();
 }
 
@@ -338,7 +430,7 @@ fn two_hail() {
 fn hail_against_leave() {
     let fd = Fd::new();
     assert!(fd.lock());
-    assert_eq!(race3(&fd, Fd::unlock, Fd::poll, Fd::ask_and_leave), (false, false, false));
+    race3(&fd, Fd::unlock, Fd::poll, Fd::ask_and_leave);
     fd.assert_free();
 }
 
@@ -346,8 +438,133 @@ fn hail_against_leave() {
 fn hail_against_close() {
     let fd = Fd::new();
     assert!(fd.lock());
-    let (unlocked, polled, closed) = race3(&fd, Fd::unlock, Fd::poll, Fd::close);
-    assert_once([unlocked, polled, closed]);
+    race3(&fd, Fd::unlock, Fd::poll, Fd::close);
+    fd.assert_closed();
+}
+
+/// An operation waits, and nobody polls it any more: the closer closes the number. Polled or dropped later, it touches nothing.
+fn close_against_rest() {
+    let fd = Fd::new();
+    assert!(fd.lock());
+    race(&fd, Fd::rest, Fd::close);
+    fd.assert_closed();
+    assert!(!fd.word.leave_at_rest(Mode::Read), "model: the number is closed twice");
+}
+
+/// An operation at rest goes on while the descriptor is closed: it makes its call on an open number, or none.
+fn close_against_resume() {
+    let fd = Fd::new();
+    assert!(fd.lock());
+    fd.rest();
+    let turn = |fd: &Fd| {
+        if fd.resume() {
+            fd.call();
+            fd.rest();
+        }
+    };
+    race(&fd, turn, Fd::close);
+    fd.assert_closed();
+}
+
+/// An operation waits in each direction; one has a turn and the other is dropped while the descriptor is closed.
+fn close_against_two_at_rest() {
+    let fd = Fd::new();
+    assert!(fd.lock());
+    fd.rest();
+    assert_eq!(fd.word.lock(Mode::Write), Lock::Locked);
+    assert!(!fd.word.decref());
+    let turn = |fd: &Fd| {
+        if fd.resume() {
+            fd.call();
+            fd.unlock();
+        }
+    };
+    let dropped = |fd: &Fd| {
+        let last = match fd.word.incref() {
+            true => fd.word.unlock(Mode::Write) == Unlock::Last,
+            false => fd.word.leave_at_rest(Mode::Write),
+        };
+        fd.close_number(last);
+    };
+    race3(&fd, turn, dropped, Fd::close);
+    fd.assert_closed();
+}
+
+/// The lock is handed to a task that has been queued and is never polled again.
+fn close_against_lost_hand_over() {
+    let fd = Fd::new();
+    assert!(fd.lock());
+    let queued = |fd: &Fd| match fd.ask() {
+        Asked::Locked => fd.unlock(),
+        Asked::Closed | Asked::Waiting(..) => {}
+    };
+    race3(&fd, Fd::unlock, queued, Fd::close);
+    fd.assert_closed();
+}
+
+/// A task is queued behind one at rest: it has the lock when that one has ended.
+fn rest_against_queued() {
+    let fd = Fd::new();
+    assert!(fd.lock());
+    let rest_and_end = |fd: &Fd| {
+        fd.rest();
+        assert!(fd.resume(), "model: nobody closes");
+        fd.call();
+        fd.unlock();
+    };
+    race(&fd, rest_and_end, Fd::read);
+    fd.assert_free();
+}
+
+/// A task is queued whose waker panics.
+fn broken(fd: &Fd) -> Ticket {
+    match fd.ask_with(Waker::Broken, Arc::new(Notify::new())) {
+        Asked::Waiting(ticket, _) => ticket,
+        Asked::Locked | Asked::Closed => panic!("model: another one has the lock"),
+    }
+}
+
+/// The first in the queue cannot be woken: the next has the lock.
+fn passed_over() {
+    let fd = Fd::new();
+    assert!(fd.lock());
+    let _never_polled = broken(&fd);
+    race(&fd, Fd::unlock, Fd::read);
+    fd.assert_free();
+}
+
+/// As above, and the first one is polled all the same: it has had the lock, or begins anew.
+fn passed_over_against_look() {
+    let fd = Fd::new();
+    assert!(fd.lock());
+    let ticket = broken(&fd);
+    let ticket = loom::sync::Mutex::new(Some(ticket));
+    let fd = Arc::new((fd, ticket));
+    let look = |(fd, ticket): &(Arc<Fd>, loom::sync::Mutex<Option<Ticket>>)| {
+        let ticket = ticket.lock().expect("no model panics under the lock").take().expect("it looks once");
+        let looked = match fd.queue().look(&ticket) {
+            Look::Granted => Some(true),
+            Look::PassedOver => Some(false),
+            Look::Waiting(_) => None,
+            Look::Closed => panic!("model: nobody closes"),
+        };
+        match looked {
+            Some(true) => fd.unlock_at_rest(),
+            Some(false) => fd.read(),
+            None => fd.leave(ticket),
+        }
+    };
+    race3(&fd, |(fd, _)| fd.unlock(), look, |(fd, _)| fd.read());
+    fd.0.assert_free();
+}
+
+/// As above, and the descriptor is closed meanwhile.
+fn passed_over_against_close() {
+    let fd = Fd::new();
+    assert!(fd.lock());
+    let _never_polled = broken(&fd);
+    race3(&fd, Fd::unlock, Fd::read, Fd::close);
+    fd.assert_closed();
 }
 
 /// `close().await` returns after the number was closed by somebody else, and it does return.
@@ -355,26 +572,19 @@ fn close_against_last_reference() {
     let fd = Fd::new();
     assert!(fd.word.incref());
     let close = |fd: &Fd| {
-        if !fd.close() {
-            let mut closed = fd.closed.0.lock().expect("no model panics under the lock");
-            while !*closed {
-                closed = fd.closed.1.wait(closed).expect("no model panics under the lock");
-            }
+        fd.close();
+        let mut closed = fd.closed.0.lock().expect("no model panics under the lock");
+        while !*closed {
+            closed = fd.closed.1.wait(closed).expect("no model panics under the lock");
         }
+        drop(closed);
         // Another may have the number by now, for something else.
         fd.number.set(());
     };
     let user = |fd: &Fd| {
         fd.number.get();
-        if fd.close_number(fd.word.decref()) {
-            *fd.closed.0.lock().expect("no model panics under the lock") = true;
-            fd.closed.1.notify_one();
-        }
+        let last = fd.word.decref();
+        fd.close_number(last);
     };
     race(&fd, close, user);
-}
-
-fn assert_once<const N: usize>(closed: [bool; N]) {
-    let times = closed.iter().filter(|&&closed| closed).count();
-    assert!(times == 1, "the number was closed {times} times");
 }

@@ -40,10 +40,11 @@ impl<S: Source> Fd<S> {
             Ok(Some(read.n))
         })
         .empty(empty)
+        .trusting_hint()
     }
 
     /// Makes a call that is not a read of bytes until it does not say `WouldBlock`: write, accept, the end of a
-    /// connect.
+    /// connect, a closure of the user's. It is made once at least before anything is waited for.
     ///
     /// Dropped: the call has not succeeded, and a readiness that came stays for the next one.
     #[inline]

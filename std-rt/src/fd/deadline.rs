@@ -47,7 +47,11 @@ impl<S: Source> Fd<S> {
     fn put_deadline(&self, modes: Modes, when: When) -> io::Result<()> {
         match when {
             When::At(at) if self.registration().postpone(modes, at) => Ok(()),
-            _ => self.netpoll().set_deadline(self.registration(), modes, when).map_err(error::refused),
+            _ => {
+                self.netpoll().set_deadline(self.registration(), modes, when).map_err(error::refused)?;
+                self.alert(modes);
+                Ok(())
+            }
         }
     }
 }

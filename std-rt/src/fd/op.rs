@@ -3,16 +3,21 @@
 //! | state | holds | leaves it by |
 //! |---|---|---|
 //! | `Start` | nothing | taking the direction's lock, queueing for it, or failing since the descriptor is closed |
-//! | `Queued` | a place in the queue | being handed the lock, or thrown out by close |
-//! | `Locked` | the lock and a reference | the call's result, or parking |
-//! | `Parked` | the same, and its waker is in the semaphore | an event, a deadline, close |
+//! | `Queued` | a place in the queue | being handed the lock, the deadline, or thrown out by close |
+//! | `Locked` | the lock and a reference | the call's result, parking, or the end of the poll |
+//! | `Parked` | the same, and its waker is in the semaphore | an event, or the end of the poll |
+//! | `AtRest` | the lock, and its waker may be in the semaphore | the next poll, which takes a reference or finds the descriptor closed |
 //! | `Done` | nothing | - |
+//!
+//! `Locked` and `Parked` exist only while it is polled: at the end of each poll that is pending, or that panics, it gives
+//! its reference back and rests. So an operation that nobody polls keeps its turn, and nothing that a closer waits for.
 //!
 //! Dropped in any state it gives back what it holds: a place in the queue, a lock that was handed to it in the meantime,
 //! a parking. A readiness that came for it stays for the next operation.
 
 mod polled;
 mod pollers;
+mod queued;
 mod readiness;
 
 use std::future::Future;
@@ -21,17 +26,18 @@ use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
-use netpoll_core::fd_mutex::Lock;
+use netpoll_core::fd_mutex::{Lock, Unlock};
 use netpoll_core::poll_desc::Wait;
 use netpoll_core::poll_key::Mode;
 
 use super::Fd;
-use super::queue::{Enqueue, LockQueue, Look, Ticket, Withdraw};
+use super::queue::LockQueue;
 use crate::budget;
 use crate::error;
 use crate::netpoll::PollDesc;
 use crate::sys::{self, SharedFd, Source};
 pub(super) use pollers::Pollers;
+use queued::Queued;
 
 /// Nothing foreign runs under the queue's lock, so a panic cannot leave it in the middle of something.
 pub(super) fn locked(queue: &Mutex<LockQueue<Waker>>) -> MutexGuard<'_, LockQueue<Waker>> {
@@ -76,9 +82,10 @@ impl Way for Mode {
 #[derive(Debug)]
 enum State {
     Start,
-    Queued(Ticket),
+    Queued(Queued),
     Locked,
     Parked,
+    AtRest { parked: bool },
     Done,
 }
 
@@ -93,6 +100,9 @@ pub(super) struct Op<'a, W: Way, F, S: Source = SharedFd> {
     empty: bool,
     /// It wants to hear of the direction's readiness when it is parked.
     listens: bool,
+    /// It is a read of bytes, which need not be made after a short one. Any other call is made before it waits, whatever
+    /// the last read found.
+    trusts_hint: bool,
     call: F,
 }
 
@@ -105,7 +115,14 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
     where
         F: FnMut(&Fd<S>) -> io::Result<Option<T>>,
     {
-        Self { fd, way, state: State::Start, empty: false, listens: true, call }
+        Self { fd, way, state: State::Start, empty: false, listens: true, trusts_hint: false, call }
+    }
+
+    /// A read of bytes.
+    #[inline]
+    pub(super) fn trusting_hint(mut self) -> Self {
+        self.trusts_hint = true;
+        self
     }
 
     /// A read of no bytes, if `empty`: all it takes is the lock.
@@ -120,76 +137,63 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
         self.way.mode()
     }
 
-    /// The right to the direction: one operation has it, the others queue.
+    /// The right to the direction: one operation has it, the others queue. Ready with `Ok`, this one has it, and a
+    /// reference.
     #[inline]
-    fn lock(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn lock(&mut self, waker: &Waker) -> Poll<io::Result<()>> {
         match self.state {
-            State::Locked | State::Parked => Poll::Ready(Ok(())),
+            State::Locked | State::Parked => unreachable!("an operation is polled within its poll"),
             State::Start => match self.fd.mutex.lock(self.mode()) {
-                Lock::Locked => self.locked(),
+                Lock::Locked => {
+                    self.state = State::Locked;
+                    Poll::Ready(Ok(()))
+                }
                 Lock::Closed => self.closed(),
-                Lock::Queued => self.enqueue(cx.waker()),
+                Lock::Queued => match self.enqueue() {
+                    Poll::Pending => self.look(waker),
+                    ready => ready,
+                },
             },
-            State::Queued(_) => self.look(cx.waker()),
+            State::Queued(_) => self.look(waker),
+            State::AtRest { parked } => self.resume(if parked { State::Parked } else { State::Locked }),
             State::Done => panic!("an operation was polled after it had given its result"),
         }
     }
 
-    #[inline]
-    fn locked(&mut self) -> Poll<io::Result<()>> {
-        self.state = State::Locked;
-        Poll::Ready(Ok(()))
-    }
-
     #[cold]
     fn closed(&mut self) -> Poll<io::Result<()>> {
+        self.leave_queue();
         self.state = State::Done;
         Poll::Ready(Err(error::closed()))
     }
 
-    /// Another operation holds the lock: a place in the queue.
-    #[cold]
-    fn enqueue(&mut self, waker: &Waker) -> Poll<io::Result<()>> {
-        self.fd.must_be_here()?;
-        let enqueued = locked(self.fd.queue(self.mode())).enqueue(waker.clone());
-        match enqueued {
-            Enqueue::Granted(_) => self.locked(),
-            Enqueue::Closed(_) => self.closed(),
-            Enqueue::Waiting(ticket) => {
-                self.state = State::Queued(ticket);
-                Poll::Pending
-            }
+    /// Has the lock, and takes a reference to go on.
+    #[inline]
+    fn resume(&mut self, state: State) -> Poll<io::Result<()>> {
+        if self.fd.mutex.incref() {
+            self.state = state;
+            return Poll::Ready(Ok(()));
         }
+        self.refused()
     }
 
-    /// Polled while it is in the queue.
+    /// The descriptor was closed while the lock was at rest.
     #[cold]
-    fn look(&mut self, waker: &Waker) -> Poll<io::Result<()>> {
-        let State::Queued(ticket) = &self.state else { return self.closed() };
-        let mut queue = locked(self.fd.queue(self.mode()));
-        match queue.look(ticket) {
-            Look::Waiting(old) => {
-                let old = (!old.will_wake(waker)).then(|| std::mem::replace(old, waker.clone()));
-                drop(queue);
-                drop(old);
-                Poll::Pending
-            }
-            Look::Granted => {
-                drop(queue);
-                self.locked()
-            }
-            Look::Closed => {
-                drop(queue);
-                self.closed()
-            }
-        }
+    fn refused(&mut self) -> Poll<io::Result<()>> {
+        self.state = State::AtRest { parked: matches!(self.state, State::AtRest { parked: true }) };
+        // What the closer has not taken out of the semaphore yet is taken back.
+        self.give_up();
+        self.closed()
     }
 
     /// The last read took all there was, and nothing says that more was queued behind it: neither call nor reset, which
-    /// would drop an edge that came since.
+    /// would drop an edge that came since. A number that was lent may have been used past us, or been given options that
+    /// make a short read mean something else.
     #[inline]
     fn skips_call(&self, desc: &PollDesc) -> bool {
-        self.mode() == Mode::Read && !self.empty && self.fd.drained.take() && !desc.info().must_look()
+        let reads = self.mode() == Mode::Read && !self.empty;
+        // Taken in any case: the call that comes instead is not a read whose result is known here.
+        reads && self.fd.drained.take() && self.trusts_hint && !desc.info().must_look() && !self.fd.is_lent()
     }
 
     /// Before a call: may the direction go on? A read drops a remembered readiness, which stands for what the call will
@@ -226,13 +230,18 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
     #[inline]
     fn park(&mut self, desc: &PollDesc, cx: &mut Context<'_>, again: bool) -> Poll<io::Result<()>> {
         self.fd.must_be_here()?;
-        match self.fd.netpoll().park(self.fd.registration(), self.mode(), cx, again) {
+        // Before it is: if the waker that this displaces panics, the parking is still given back.
+        self.state = State::Parked;
+        let wait = self.fd.netpoll().park(self.fd.registration(), self.mode(), cx, again);
+        if matches!(wait, Wait::Ready | Wait::Failed(_)) {
+            self.state = State::Locked;
+        }
+        match wait {
             // Again: not parked, but woken already; the next poll waits first, as if it had been.
             Wait::Parked | Wait::Again => {
-                self.state = State::Parked;
                 let asked = self.ask_for_events(desc);
                 if asked.is_err() {
-                    self.retract();
+                    let _waker = self.retract();
                     self.state = State::Locked;
                 }
                 asked?;
@@ -242,11 +251,6 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
             Wait::Ready => Poll::Ready(desc.check_err(self.mode()).map_err(error::refused)),
             Wait::Failed(why) => Poll::Ready(Err(error::refused(why))),
         }
-    }
-
-    /// Ends a parking of its own: no other task can have taken it over, since that takes the lock that this one holds.
-    fn retract(&self) {
-        drop(self.fd.registration().retract(self.mode()));
     }
 
     /// Parked: sees to it that an event comes. If that cannot be, the wait is given up.
@@ -307,11 +311,28 @@ impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Future for
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let this = &mut *self;
-        ready!(this.lock(cx))?;
-        let result = ready!(this.attempt(cx));
-        this.state = State::Done;
-        this.fd.unlock(this.mode());
+        ready!(this.lock(cx.waker()))?;
+        let turn = AtRestAfter(this);
+        let result = ready!(turn.0.attempt(cx));
+        turn.0.state = State::Done;
+        turn.0.fd.unlock(turn.0.mode());
         Poll::Ready(result)
+    }
+}
+
+/// An operation that is being polled. It rests afterwards, unless it has ended.
+struct AtRestAfter<'op, 'fd, W: Way, F, S: Source>(&'op mut Op<'fd, W, F, S>);
+
+impl<W: Way, F, S: Source> Drop for AtRestAfter<'_, '_, W, F, S> {
+    #[inline]
+    fn drop(&mut self) {
+        let parked = match self.0.state {
+            State::Locked => false,
+            State::Parked => true,
+            _ => return,
+        };
+        self.0.state = State::AtRest { parked };
+        self.0.fd.decref();
     }
 }
 
@@ -326,26 +347,41 @@ impl<W: Way, F, S: Source> Drop for Op<'_, W, F, S> {
 }
 
 impl<W: Way, F, S: Source> Op<'_, W, F, S> {
+    /// Gives back what it holds.
     #[inline(never)]
     fn give_up(&mut self) {
-        match std::mem::replace(&mut self.state, State::Done) {
-            State::Start | State::Done => {}
-            State::Queued(ticket) => self.withdraw(ticket),
-            State::Locked => self.fd.unlock(self.mode()),
-            State::Parked => {
-                self.retract();
+        // Dropped last: it is foreign.
+        let _waker = match std::mem::replace(&mut self.state, State::Done) {
+            State::Start | State::Done => None,
+            State::Queued(queued) => self.withdraw(queued),
+            State::Locked => {
                 self.fd.unlock(self.mode());
+                None
             }
-        }
+            State::Parked => {
+                let waker = self.retract();
+                self.fd.unlock(self.mode());
+                waker
+            }
+            State::AtRest { parked } => {
+                let waker = if parked { self.retract() } else { None };
+                self.unlock_at_rest();
+                waker
+            }
+        };
     }
 
-    #[cold]
-    fn withdraw(&self, ticket: Ticket) {
-        let withdrawn =
-            locked(self.fd.queue(self.mode())).withdraw(ticket, || self.fd.mutex.leave(self.mode()));
-        match withdrawn {
-            Withdraw::Unlock => self.fd.unlock(self.mode()),
-            Withdraw::Done(waker) => drop(waker),
+    /// Ends a parking of its own, and takes its waker back: no other task can have taken the parking over, since that takes
+    /// the lock that this one holds.
+    fn retract(&self) -> Option<Waker> {
+        self.fd.registration().retract(self.mode())
+    }
+
+    /// The lock is this operation's, without a reference.
+    fn unlock_at_rest(&self) {
+        match self.fd.unlock_at_rest(self.mode()) {
+            Unlock::Free => {}
+            unlocked => self.fd.hand_over(self.mode(), unlocked),
         }
     }
 }

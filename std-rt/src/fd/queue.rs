@@ -19,7 +19,15 @@
 //! | to any | closed | granted | - | - | - |
 //! | to one | closed | refused | - | that one: unlock; another: nothing to do | - |
 //!
-//! A hand-over is on its way or in the queue at most once: whoever it is for has the lock, and nobody else unlocks.
+//! A hand-over is on its way or in the queue at most once: whoever it is for has the lock, and nobody else unlocks. In the
+//! queue the lock is at rest: its reference has been given back, and the task takes another one before it goes on.
+//!
+//! # Passing over
+//!
+//! | handed over | `pass_over` of a place | the task of that place |
+//! |---|---|---|
+//! | to that place | to nobody; the caller unlocks the word | is told at its next look, and begins anew |
+//! | to another, to nobody, to any | nothing: the task has taken the lock meanwhile, or has left | - |
 //!
 //! # Abandoned
 //!
@@ -77,14 +85,20 @@ pub enum Look<'q, W> {
     Waiting(&'q mut W),
     /// The descriptor is closed, and the task has no lock.
     Closed,
+    /// The task was passed over, and has no lock and no place.
+    PassedOver,
 }
+
+/// A task in the queue, for [`LockQueue::pass_over`].
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Place(u64);
 
 /// What [`LockQueue::deliver`] did.
 #[derive(Debug)]
 #[must_use]
 pub enum Deliver<W> {
     /// The lock is this task's: to be woken outside the queue's lock.
-    Wake(W),
+    Wake(W, Place),
     /// The lock is left for the task that was counted and is about to enqueue.
     Left,
     /// Nobody will take the lock: the caller has it back and unlocks the word again.
@@ -182,7 +196,8 @@ impl<W> LockQueue<W> {
         }
         match self.place(ticket) {
             Some(place) => Look::Waiting(&mut self.waiting[place].1),
-            None => Look::Closed,
+            None if self.closed => Look::Closed,
+            None => Look::PassedOver,
         }
     }
 
@@ -191,7 +206,7 @@ impl<W> LockQueue<W> {
         debug_assert!(self.handed.is_none(), "the lock was handed over by a task that did not hold it");
         if let Some((ticket, waker)) = self.waiting.pop_front() {
             self.handed = Some(Handed::To(ticket));
-            return Deliver::Wake(waker);
+            return Deliver::Wake(waker, Place(ticket));
         }
         if let Some(waker) = self.hailed.take() {
             self.answered = Some(waker);
@@ -204,6 +219,22 @@ impl<W> LockQueue<W> {
         }
         self.handed = Some(Handed::Any);
         Deliver::Left
+    }
+
+    /// The task to which the lock was delivered cannot be woken. True if it has not taken the lock: the caller has it back
+    /// and unlocks the word.
+    pub fn pass_over(&mut self, place: Place) -> bool {
+        let here = self.handed == Some(Handed::To(place.0));
+        if here {
+            self.handed = None;
+        }
+        here
+    }
+
+    /// Takes the wakers of all who wait out, to be woken outside the lock; their places stay, and each leaves its waker
+    /// again when it looks. `idle` is the waker that stands there meanwhile.
+    pub fn alert(&mut self, idle: impl Fn() -> W) -> Vec<W> {
+        self.waiting.iter_mut().map(|(_, waker)| std::mem::replace(waker, idle())).collect()
     }
 
     /// After the word's `lock` said `Queued`, in the same breath, for a task that takes the lock only if it is there and
@@ -255,6 +286,16 @@ impl<W> LockQueue<W> {
         self.closed = true;
         let hailed = self.hailed.take();
         std::mem::take(&mut self.waiting).into_iter().map(|(_, waker)| waker).chain(hailed)
+    }
+
+    /// True once [`LockQueue::close`] has been called.
+    pub fn is_closed(&self) -> bool {
+        self.closed
+    }
+
+    /// True while a task that polls waits to be told that the lock is free.
+    pub fn is_hailed(&self) -> bool {
+        self.hailed.is_some()
     }
 
     /// How many tasks wait; for dumps.

@@ -78,6 +78,8 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// Dropped: nothing has happened.
     ///
+    /// Not polled: it is in nobody's way, see [turns](crate::net#turns).
+    ///
     /// # Errors
     ///
     /// Closed, `TimedOut` for the read deadline; `Unsupported` where the kernel reports an error and nothing else, as at
@@ -89,6 +91,8 @@ impl<T: AsFd> AsyncFd<T> {
     /// As [`AsyncFd::readable`], for a write.
     ///
     /// Dropped: nothing has happened.
+    ///
+    /// Not polled: it is in nobody's way, see [turns](crate::net#turns).
     ///
     /// # Errors
     ///
@@ -102,6 +106,8 @@ impl<T: AsFd> AsyncFd<T> {
     /// called again.
     ///
     /// Dropped: `io` has said nothing but `WouldBlock`.
+    ///
+    /// Not polled: it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///

@@ -65,12 +65,6 @@ pub(super) async fn accept<L: Accept>(listener: &L) -> io::Result<L::Connection>
     watched(listener, taken.await)
 }
 
-/// One connection, with nothing held between two polls.
-fn poll_accept<L: Accept>(listener: &L, cx: &mut Context<'_>) -> Poll<io::Result<L::Connection>> {
-    let taken = listener.fd().poll_run(cx, Mode::Read, take_sound::<L>);
-    taken.map(|taken| watched(listener, taken))
-}
-
 /// Ready with the reason once there will be no connections: closed, or past the deadline. A connection that comes may
 /// wake, and is not looked at.
 fn poll_over<L: Accept>(listener: &L, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -132,15 +126,24 @@ fn watched<L: Accept>(listener: &L, taken: io::Result<(OwnedFd, L::Peer)>) -> io
 ///
 /// Several may accept from one listener, and plain `accept` beside them.
 ///
-/// Dropped: the listener is as it was; no connection is lost.
+/// Dropped: the listener is as it was; no connection is lost, but for one that had been accepted and could not be watched
+/// yet, since memory ran out: that is closed.
 pub struct Incoming<'a, L: Accept> {
     listener: &'a L,
     /// There while the last attempt found no descriptor.
     starvation: Option<Starvation>,
     starved: usize,
+    /// A connection that was accepted, and for which there was no memory or place left to watch it.
+    taken: Option<Taken<L>>,
     /// The stream has said that the listener is closed.
     ended: bool,
 }
+
+/// What accept(2) gives.
+type Taken<L> = (OwnedFd, <L as Accept>::Peer);
+
+// Nothing of it is pinned.
+impl<L: Accept> Unpin for Incoming<'_, L> {}
 
 #[derive(Default)]
 struct Starvation {
@@ -167,13 +170,15 @@ impl Starvation {
 
 impl<'a, L: Accept> Incoming<'a, L> {
     pub(super) fn new(listener: &'a L) -> Self {
-        Self { listener, starvation: None, starved: 0, ended: false }
+        Self { listener, starvation: None, starved: 0, taken: None, ended: false }
     }
 
     /// The next connection, and the peer's address. Without descriptors or memory it waits, and tries again when a
     /// connection of this process is closed, and now and then besides.
     ///
     /// Dropped: no connection is lost.
+    ///
+    /// Not polled: it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///
@@ -182,8 +187,11 @@ impl<'a, L: Accept> Incoming<'a, L> {
     pub async fn next(&mut self) -> io::Result<L::Connection> {
         loop {
             poll_fn(|cx| self.poll_worth_it(cx)).await?;
-            let accepted = accept(self.listener).await;
-            if let Some(result) = self.settled(accepted) {
+            let taken = match self.taken.take() {
+                Some(taken) => Ok(taken),
+                None => self.listener.fd().run(Mode::Read, take_sound::<L>).await,
+            };
+            if let Some(result) = self.settled(taken) {
                 return result;
             }
         }
@@ -204,21 +212,38 @@ impl<'a, L: Accept> Incoming<'a, L> {
     }
 
     /// What to tell the user, if anything.
-    fn settled(&mut self, accepted: io::Result<L::Connection>) -> Option<io::Result<L::Connection>> {
-        if accepted.as_ref().is_err_and(is_starvation) {
+    fn settled(&mut self, taken: io::Result<Taken<L>>) -> Option<io::Result<L::Connection>> {
+        let connection = taken.and_then(|taken| self.watched(taken));
+        if connection.as_ref().is_err_and(is_starvation) {
             self.starved += 1;
             self.starvation.get_or_insert_default();
             return None;
         }
         self.starvation = None;
-        Some(accepted)
+        Some(connection.map_err(|error| refused(self.listener, error)))
+    }
+
+    /// Has a connection watched. One that there is no room for at the moment is kept, for the next attempt.
+    fn watched(&mut self, (fd, peer): Taken<L>) -> io::Result<L::Connection> {
+        match Fd::watch(self.listener.fd().netpoll(), fd, L::KIND) {
+            Ok(fd) => Ok(L::connection(fd, peer)),
+            Err((fd, error)) => {
+                if is_starvation(&error) {
+                    self.taken = Some((fd, peer));
+                }
+                Err(error)
+            }
+        }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<L::Connection>> {
         loop {
             ready!(self.poll_worth_it(cx))?;
-            let accepted = ready!(poll_accept(self.listener, cx));
-            if let Some(result) = self.settled(accepted) {
+            let taken = match self.taken.take() {
+                Some(taken) => Ok(taken),
+                None => ready!(self.listener.fd().poll_run(cx, Mode::Read, take_sound::<L>)),
+            };
+            if let Some(result) = self.settled(taken) {
                 return Poll::Ready(result);
             }
         }

@@ -17,6 +17,8 @@ macro_rules! read_methods {
             ///
             /// Dropped: nothing has been read.
             ///
+            /// Not polled: it keeps its [turn](crate::net#turns).
+            ///
             /// # Errors
             ///
             /// Closed, `TimedOut` for the read deadline, `ConnectionReset` and others of the kernel.
@@ -35,6 +37,8 @@ macro_rules! read_methods {
             ///
             /// Dropped: nothing has been read.
             ///
+            /// Not polled: it keeps its [turn](crate::net#turns).
+            ///
             /// # Errors
             ///
             /// As [`read`](Self::read).
@@ -50,6 +54,8 @@ macro_rules! read_methods {
             /// Reads until `buffer` is full.
             ///
             /// Dropped: some bytes may have been read, and are lost.
+            ///
+            /// Not polled: it keeps its [turn](crate::net#turns).
             ///
             /// # Errors
             ///
@@ -71,6 +77,8 @@ macro_rules! read_methods {
             ///
             /// Dropped: nothing has been read.
             ///
+            /// Not polled: it keeps its [turn](crate::net#turns).
+            ///
             /// # Errors
             ///
             /// As [`read`](Self::read).
@@ -86,9 +94,12 @@ macro_rules! read_methods {
             /// [`try_read`](Self::try_read) this is the way to have many idle connections, none of which holds a buffer;
             /// [`TcpStream`](crate::net::TcpStream) shows it.
             ///
-            /// It is a hint: the read may still find nothing. It waits its turn among the reads, in order.
+            /// It is a hint: the read may still find nothing. While another task awaits a read it waits for the end of that, as
+            /// what comes is for that one. Several that wait in `readable` are all told.
             ///
             /// Dropped: nothing has happened.
+            ///
+            /// Not polled: it is in nobody's way, see [turns](crate::net#turns).
             ///
             /// # Errors
             ///
@@ -103,7 +114,7 @@ macro_rules! read_methods {
             ///
             /// # Errors
             ///
-            /// `WouldBlock` if nothing has come, or if another task is reading or waits to; see
+            /// `WouldBlock` if nothing has come, or if another task is reading or awaits a read; see
             /// [`readable`](Self::readable). Others as [`read`](Self::read).
             pub fn try_read(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
                 let read = self.fd.try_read(buffer.is_empty(), |fd| $read(fd, buffer));
@@ -123,6 +134,8 @@ macro_rules! write_methods {
             ///
             /// Dropped: nothing has been written.
             ///
+            /// Not polled: it keeps its [turn](crate::net#turns).
+            ///
             /// # Errors
             ///
             /// Closed, `TimedOut` for the write deadline, `BrokenPipe` or `ConnectionReset` when the other end is gone.
@@ -135,6 +148,8 @@ macro_rules! write_methods {
             /// Writes all of `bytes`; another task's bytes do not come in between.
             ///
             /// Dropped: any part of them may have been written.
+            ///
+            /// Not polled: it keeps its [turn](crate::net#turns).
             ///
             /// # Errors
             ///
@@ -150,6 +165,8 @@ macro_rules! write_methods {
             ///
             /// Dropped: nothing has been written.
             ///
+            /// Not polled: it keeps its [turn](crate::net#turns).
+            ///
             /// # Errors
             ///
             /// As [`write`](Self::write).
@@ -161,10 +178,12 @@ macro_rules! write_methods {
                 $crate::net::methods::told(written, |error| self.error("writev", error))
             }
 
-            /// Waits until a write is worth a try: there is room, or an error. A hint; it waits its turn among the writes,
-            /// in order.
+            /// Waits until a write is worth a try: there is room, or an error. A hint; while another task awaits a write it
+            /// waits for the end of that. Several that wait in `writable` are all told.
             ///
             /// Dropped: nothing has happened.
+            ///
+            /// Not polled: it is in nobody's way, see [turns](crate::net#turns).
             ///
             /// # Errors
             ///
@@ -178,7 +197,7 @@ macro_rules! write_methods {
             ///
             /// # Errors
             ///
-            /// `WouldBlock` if it takes nothing, or if another task is writing or waits to; see
+            /// `WouldBlock` if it takes nothing, or if another task is writing or awaits a write; see
             /// [`writable`](Self::writable). Others as [`write`](Self::write).
             pub fn try_write(&self, bytes: &[u8]) -> std::io::Result<usize> {
                 let written = self.fd.try_run($crate::fd::Writes, |fd| $write(fd, bytes));
@@ -207,7 +226,8 @@ macro_rules! descriptor_methods {
 
         impl $type {
             /// Closes it: everything that waits fails with closed, in whatever task. When this returns the descriptor's number
-            /// is free. What becomes of bytes that are still on their way is said at the type.
+            /// is free. An operation whose future is not polled any more does not hold it up: polled later, it says closed. What
+            /// becomes of bytes that are still on their way is said at the type.
             ///
             /// Dropped: the closing goes on without the wait.
             ///
@@ -219,10 +239,12 @@ macro_rules! descriptor_methods {
             }
 
             /// Calls `io` with the descriptor until it says something other than `WouldBlock` or `Interrupted`, and waits
-            /// for the interest in between: for calls that this crate does not have. It takes its turn in that direction,
-            /// and deadlines hold. `io` must not block, and must say `WouldBlock` only when the kernel did.
+            /// for the interest in between: for calls that this crate does not have. The first call is made before anything is
+            /// waited for. It takes its turn in that direction, and deadlines hold. `io` must not block, and must say `WouldBlock` only when the kernel did.
             ///
             /// Dropped: `io` has said nothing but `WouldBlock`.
+            ///
+            /// Not polled: it keeps its [turn](crate::net#turns).
             ///
             /// # Errors
             ///
@@ -310,6 +332,8 @@ macro_rules! peek_method {
             /// Reads as [`read`](Self::read) does, but leaves the bytes where they are.
             ///
             /// Dropped: nothing has happened.
+            ///
+            /// Not polled: it keeps its [turn](crate::net#turns).
             ///
             /// # Errors
             ///

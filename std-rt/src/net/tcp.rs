@@ -61,6 +61,8 @@ impl TcpListener {
     ///
     /// Dropped: no connection is lost.
     ///
+    /// Not polled: it keeps its [turn](crate::net#turns).
+    ///
     /// # Errors
     ///
     /// Closed, `TimedOut` for the deadline, and the kernel's: without descriptors left (`EMFILE`, `ENFILE`) each call

@@ -106,6 +106,8 @@ impl UdpSocket {
     ///
     /// Dropped: nothing has been sent.
     ///
+    /// Not polled: it keeps its [turn](crate::net#turns).
+    ///
     /// # Errors
     ///
     /// Closed, `TimedOut` for the write deadline, `ConnectionRefused` for an earlier datagram. `EDESTADDRREQ` without a
@@ -119,6 +121,8 @@ impl UdpSocket {
     /// used as it is; a name is looked up, and its first address of the socket's family is taken.
     ///
     /// Dropped: nothing has been sent.
+    ///
+    /// Not polled: it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///
@@ -145,6 +149,8 @@ impl UdpSocket {
     ///
     /// Dropped: nothing has been received.
     ///
+    /// Not polled: it keeps its [turn](crate::net#turns).
+    ///
     /// # Errors
     ///
     /// Closed, `TimedOut` for the read deadline, `ConnectionRefused` for an earlier datagram.
@@ -156,6 +162,8 @@ impl UdpSocket {
     /// As [`recv`](Self::recv), with the sender's address.
     ///
     /// Dropped: nothing has been received.
+    ///
+    /// Not polled: it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///
@@ -169,6 +177,8 @@ impl UdpSocket {
     ///
     /// Dropped: nothing has happened.
     ///
+    /// Not polled: it keeps its [turn](crate::net#turns).
+    ///
     /// # Errors
     ///
     /// As [`recv`](Self::recv).
@@ -180,6 +190,8 @@ impl UdpSocket {
     /// As [`peek`](Self::peek), with the sender's address.
     ///
     /// Dropped: nothing has happened.
+    ///
+    /// Not polled: it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///
@@ -235,6 +247,8 @@ impl UdpSocket {
     ///
     /// Dropped: nothing has happened.
     ///
+    /// Not polled: it is in nobody's way, see [turns](crate::net#turns).
+    ///
     /// # Errors
     ///
     /// Closed, `TimedOut` for the read deadline. What else has gone wrong is for the call that follows to say.
@@ -245,6 +259,8 @@ impl UdpSocket {
     /// Waits until there is room to send a datagram, or an error. A hint; it waits its turn among those who wait to send.
     ///
     /// Dropped: nothing has happened.
+    ///
+    /// Not polled: it is in nobody's way, see [turns](crate::net#turns).
     ///
     /// # Errors
     ///

@@ -20,6 +20,8 @@ use std::task::Waker;
 
 use netpoll_core::waiters::BreakFlag;
 
+use crate::foreign;
+
 /// None until somebody starves for the first time.
 static STARVING: OnceLock<Starving> = OnceLock::new();
 
@@ -37,9 +39,17 @@ struct List {
     numbers: u64,
 }
 
+impl List {
+    /// The waker of a wish that has not been told yet.
+    fn find(&mut self, number: Option<u64>) -> Option<&mut Waker> {
+        let found = self.entered.iter_mut().find(|(entered, _)| Some(*entered) == number);
+        found.map(|(_, waker)| waker)
+    }
+}
+
 impl Starving {
     fn lock(&self) -> MutexGuard<'_, List> {
-        // Cloning a waker is all that may panic under the lock, and it leaves the list whole.
+        // Nothing foreign runs under it.
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -51,7 +61,7 @@ impl Starving {
             self.waiting.clear();
             mem::take(&mut list.entered)
         };
-        told.into_iter().for_each(|(_, waker)| waker.wake());
+        foreign::wake_all(told.into_iter().map(|(_, waker)| waker));
     }
 }
 
@@ -78,17 +88,21 @@ impl Wish {
     /// gone unheard, so the next thing to do is one more attempt.
     pub fn renew(&mut self, waker: &Waker) -> bool {
         let starving = STARVING.get_or_init(Starving::default);
+        if starving.lock().find(self.number).is_some_and(|known| known.will_wake(waker)) {
+            return false;
+        }
+        let waker = waker.clone();
         let mut list = starving.lock();
-        let place = list.entered.iter_mut().find(|(number, _)| Some(*number) == self.number);
-        if let Some((_, known)) = place {
-            let replaced = (!known.will_wake(waker)).then(|| mem::replace(known, waker.clone()));
+        // It may have been told in between.
+        if let Some(known) = list.find(self.number) {
+            let replaced = mem::replace(known, waker);
             drop(list);
             drop(replaced);
             return false;
         }
         list.numbers += 1;
         let number = list.numbers;
-        list.entered.push((number, waker.clone()));
+        list.entered.push((number, waker));
         self.number = Some(number);
         starving.waiting.set();
         true

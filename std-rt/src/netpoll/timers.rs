@@ -18,13 +18,13 @@
 //! that was seen to, and until whose time the poller sleeps at most.
 
 use std::cell::Cell;
-use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use netpoll_core::poll_key::PollKey;
 
 use super::Netpoll;
+use crate::foreign;
 use crate::timer::{self, Wheel};
 
 /// The most wheels; more workers share them.
@@ -267,7 +267,7 @@ impl Netpoll {
 /// has reported, the others are dropped all the same.
 pub(super) fn forget(entries: impl IntoIterator<Item = Entry>) {
     for entry in entries {
-        let _ = panic::catch_unwind(AssertUnwindSafe(|| drop(entry)));
+        foreign::quietly(|| drop(entry));
     }
 }
 

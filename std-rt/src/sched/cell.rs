@@ -17,7 +17,8 @@ use std::task::{Context, Poll, Waker};
 use netpoll_core::sync::UnsafeCell;
 use netpoll_core::task::TaskState;
 
-use super::{Home, Origin, Sched, quietly};
+use super::{Home, Origin, Sched};
+use crate::foreign::quietly;
 use raw::schedule;
 pub use waker::wake_up;
 
@@ -223,17 +224,24 @@ impl<T> Joiner<T> {
     /// When polled again after that.
     pub fn poll(&mut self, cx: &Context<'_>) -> Poll<Option<Outcome<T>>> {
         let header = self.header().expect("a JoinHandle was polled after it had given its result");
-        if !header.state.is_complete() && header.state.unjoin() {
-            let waker = Some(cx.waker().clone());
-            // SAFETY: INV-12: the slot is the handle's now.
-            header.joiner.with_mut(|slot| unsafe { *slot = waker });
-            if header.state.join() {
-                // In a child of the process that spawned it the task is a copy that nobody runs.
-                let runs = header.home.netpoll().is_here();
-                return if runs { Poll::Pending } else { Poll::Ready(None) };
+        let mut known = None;
+        if !header.state.is_complete() {
+            // Foreign code, which may panic: before the slot is taken back, and, for the one before, after the new one has
+            // been left.
+            let waker = cx.waker().clone();
+            if header.state.unjoin() {
+                // SAFETY: INV-12: the slot is the handle's now, since `unjoin` said so, and nothing runs in here.
+                known = header.joiner.with_mut(|slot| unsafe { (*slot).replace(waker) });
+                if header.state.join() {
+                    // In a child of the process that spawned it the task is a copy that nobody runs.
+                    let runs = header.home.netpoll().is_here();
+                    return if runs { Poll::Pending } else { Poll::Ready(None) };
+                }
             }
         }
-        Poll::Ready(self.end())
+        let outcome = self.end();
+        drop(known);
+        Poll::Ready(outcome)
     }
 
     /// The task has ended, and the outcome is the handle's: takes it out and gives the handle up.
@@ -258,7 +266,9 @@ impl<T> Drop for Joiner<T> {
             // SAFETY: INV-11: the word has said so.
             (Some(then), Some(task)) => unsafe { raw::settle(task, then) },
             // What it gives may panic when it is dropped.
-            _ => quietly(|| drop(self.end())),
+            _ => {
+                quietly(|| drop(self.end()));
+            }
         }
     }
 }

@@ -1,16 +1,11 @@
 //! How many tasks there are, and what shutdown does with them, wherever they are.
 
-use std::panic::{self, AssertUnwindSafe};
 use std::task::Waker;
 
 use netpoll_core::counter::Counter;
 
 use super::{Passage, Runnable, Sched, Share, lock};
-
-/// The Drop of a future may panic, which the hook has reported; the others are dropped all the same.
-pub fn quietly(drop_it: impl FnOnce()) {
-    let _ = panic::catch_unwind(AssertUnwindSafe(drop_it));
-}
+use crate::foreign::quietly;
 
 /// Drops a task of a closed scheduler, which cancels it.
 pub fn bury(task: Runnable) {

@@ -4,10 +4,11 @@
 //! every 10 ms, is the only one who looks at a clock for that.
 
 use std::fmt;
-use std::panic::{self, AssertUnwindSafe, Location};
+use std::panic::Location;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::foreign;
 use crate::sched::{Named, Sched};
 
 /// A task that has held its worker for longer than [`Builder::stuck_after`](crate::Builder::stuck_after) and may do so
@@ -54,8 +55,8 @@ impl OnStuck {
 
     fn tell(&self, task: &StuckTask) {
         if let Some(report) = &self.report {
-            // If it panics, which the hook has reported, the backstop goes on.
-            let _ = panic::catch_unwind(AssertUnwindSafe(|| report(task)));
+            // If it panics the backstop goes on.
+            foreign::quietly(|| report(task));
         }
     }
 

@@ -24,7 +24,8 @@ use pin_project_lite::pin_project;
 use slab::Slab;
 
 use super::JoinHandle;
-use crate::sched::{self, Home, Origin, Queue, Runnable, Sched, quietly};
+use crate::foreign::quietly;
+use crate::sched::{self, Home, Origin, Queue, Runnable, Sched};
 
 /// The tasks that stay on the thread that made this, while it is the worker of a runtime.
 #[derive(Debug)]
@@ -79,7 +80,9 @@ impl Locals {
             let mut found = sched.take_local_tasks();
             found.append(&mut self.lock().late);
             if !found.is_empty() {
-                found.into_iter().for_each(|task| quietly(|| drop(task)));
+                for task in found {
+                    quietly(|| drop(task));
+                }
                 continue;
             }
             let waker = self.lock().tasks.iter_mut().find_map(|(_, waker)| waker.take());

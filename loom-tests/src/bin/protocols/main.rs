@@ -9,6 +9,8 @@ mod driver;
 #[cfg(netpoll_shuttle)]
 mod ending;
 #[cfg(netpoll_shuttle)]
+mod file_queue;
+#[cfg(netpoll_shuttle)]
 mod foreign;
 #[cfg(netpoll_shuttle)]
 mod harness;
@@ -21,7 +23,8 @@ mod sync;
 
 /// Every model, by protocol. A new protocol is a new line here.
 #[cfg(netpoll_shuttle)]
-const PROTOCOLS: &[&[harness::Model]] = &[driver::MODELS, ending::MODELS, standby::MODELS, sync::MODELS];
+const PROTOCOLS: &[&[harness::Model]] =
+    &[driver::MODELS, ending::MODELS, file_queue::MODELS, standby::MODELS, sync::MODELS];
 
 #[cfg(netpoll_shuttle)]
 fn main() -> std::process::ExitCode {

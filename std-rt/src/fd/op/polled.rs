@@ -10,7 +10,7 @@
 //! | lock free, call succeeds | gives the result | - |
 //! | lock free, `EAGAIN` | joins, parks, unlocks | by an event, a deadline, close; or by an operation that takes the parking over |
 //! | lock free, another poller is parked | joins; the parking is renewed with the same waker | as above, both |
-//! | lock held by an operation that waits or runs | joins, hails | when the lock is free and nobody queues for it, or by close |
+//! | lock held by an operation that waits or runs | hails, joins | when the lock is free and nobody queues for it, by the deadline, or by close |
 //! | lock handed over and not yet taken by anybody | takes it | - |
 //! | closed | fails | - |
 //!
@@ -32,7 +32,7 @@ use netpoll_core::poll_key::Mode;
 
 use super::{Op, State, Way, locked};
 use crate::budget;
-use crate::error;
+use crate::fd::op::pollers::Place;
 use crate::fd::queue::Hail;
 use crate::fd::{Fd, Kind};
 use crate::sys::{Source, socket};
@@ -112,14 +112,9 @@ impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Op<'_, W, 
     }
 
     fn try_once(mut self) -> io::Result<T> {
-        match self.fd.mutex.lock(self.mode()) {
-            Lock::Locked => self.state = State::Locked,
-            Lock::Closed => return Err(error::closed()),
-            // Counted already: a place in the queue, which the drop gives back.
-            Lock::Queued => match self.enqueue(Waker::noop()) {
-                Poll::Ready(locked) => locked?,
-                Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
-            },
+        match self.try_lock() {
+            Poll::Ready(locked) => locked?,
+            Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
         }
         // The hint is not asked: who tries wants to know. Dropped together with the readiness, it is no loss.
         let reads = self.mode() == Mode::Read && !self.empty;
@@ -137,11 +132,7 @@ impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Op<'_, W, 
     }
 
     fn poll_once(mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        match self.fd.mutex.lock(self.mode()) {
-            Lock::Locked => self.state = State::Locked,
-            Lock::Closed => return Poll::Ready(Err(error::closed())),
-            Lock::Queued => ready!(self.hail(cx))?,
-        }
+        ready!(self.lock_or_hail(&mut None, cx.waker()))?;
         if !self.skips_call(self.fd.desc()) {
             ready!(budget::poll_take(cx));
             if let Some(result) = self.call_now() {
@@ -151,33 +142,72 @@ impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Op<'_, W, 
         // Not after it has joined: a waker that nobody takes out again may own what is polled.
         self.fd.netpoll().check()?;
         let pollers = self.fd.pollers(self.mode());
-        pollers.join(cx.waker());
+        pollers.parked.join(&mut None, cx.waker());
         // It waits first, as one that is woken does. What it may displace is the same waker: whoever parks with another
         // keeps the lock while he does.
         self.state = State::Parked;
-        let polled = self.attempt(&mut Context::from_waker(pollers.waker()));
+        let polled = self.attempt(&mut Context::from_waker(pollers.parked.waker()));
         // The parking stays when the lock goes.
         self.state = State::Locked;
         if polled.is_ready() && self.fd.netpoll().check().is_err() {
             // The runtime has ended just now.
-            pollers.waker().wake_by_ref();
+            pollers.parked.waker().wake_by_ref();
         }
         polled
     }
+}
 
-    /// The lock is another's: asks to be told when it is free.
+impl<W: Way, F, S: Source> Op<'_, W, F, S> {
+    /// Takes the lock if it is free. If not, the task has been counted already, and has a place in the queue, which the drop
+    /// of the operation gives back.
+    pub(super) fn try_lock(&mut self) -> Poll<io::Result<()>> {
+        match self.fd.mutex.lock(self.mode()) {
+            Lock::Locked => {
+                self.state = State::Locked;
+                Poll::Ready(Ok(()))
+            }
+            Lock::Closed => self.closed(),
+            Lock::Queued => self.enqueue(),
+        }
+    }
+
+    /// Takes the lock for this poll, or asks to be told when it is free.
+    pub(super) fn lock_or_hail(&mut self, place: &mut Option<Place>, waker: &Waker) -> Poll<io::Result<()>> {
+        match self.fd.mutex.lock(self.mode()) {
+            Lock::Locked => {
+                self.state = State::Locked;
+                Poll::Ready(Ok(()))
+            }
+            Lock::Closed => self.closed(),
+            Lock::Queued => self.hail(place, waker),
+        }
+    }
+
+    /// The lock is another's. The task has been counted, so its place in the queue is taken before its waker is cloned,
+    /// which is foreign code. An answer that comes in between finds the list without it: so it looks once more.
     #[cold]
-    fn hail(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn hail(&mut self, place: &mut Option<Place>, waker: &Waker) -> Poll<io::Result<()>> {
         let (fd, mode) = (self.fd, self.mode());
         fd.must_be_here()?;
         let pollers = fd.pollers(mode);
-        // First, for the answer may come as soon as the queue is unlocked.
-        pollers.join(cx.waker());
-        let hailed = locked(fd.queue(mode)).hail(pollers.waker().clone(), || fd.mutex.leave(mode));
+        let hailed = locked(fd.queue(mode)).hail(pollers.hailing.waker().clone(), || fd.mutex.leave(mode));
         match hailed {
-            Hail::Granted(_) => self.locked(),
-            Hail::Closed(_) => self.closed(),
-            Hail::Waiting(_) => Poll::Pending,
+            Hail::Granted(_) => return self.resume(State::Locked),
+            Hail::Closed(_) => return self.closed(),
+            Hail::Waiting(_) => {}
         }
+        pollers.hailing.join(place, waker);
+        let queue = locked(fd.queue(mode));
+        let (answered, closed) = (!queue.is_hailed(), queue.is_closed());
+        drop(queue);
+        if closed {
+            return self.closed();
+        }
+        if answered {
+            // The lock was free just now: the next poll asks again.
+            waker.wake_by_ref();
+        }
+        fd.watch_pollers(mode)?;
+        Poll::Pending
     }
 }

@@ -1,76 +1,231 @@
-//! The tasks that wait in one direction through `poll_*` functions, which keep nothing between two polls.
+//! The tasks that wait in one direction without a turn of their own: through `poll_*` functions, which keep nothing
+//! between two polls, and through [`Fd::readiness`](crate::fd::Fd::readiness).
 //!
 //! They share one waker. It stands for them in the direction's semaphore and in the queue for its lock, and wakes them
 //! all: whoever is still there tries again, and whoever has lost interest takes nobody's place. So two tasks that poll
 //! the same direction do not displace each other's parking and wake each other for ever.
+//!
+//! # How many
+//!
+//! A future has a place of its own, which it fills anew at each poll and gives back when it is dropped. A `poll_*` function
+//! has none: it knows its task by its waker, and a task that makes a new waker for each poll looks like a new task each
+//! time. So there is a bound, [`FEW`] at first. Beyond it the oldest is woken early to make room; if it still waits it comes
+//! again, and the next oldest has to go. [`TURNOVERS`] times the bound such wakes without an event say that this does not
+//! end by itself: then all are woken, and the bound doubles.
+//!
+//! | what filled the list | what follows |
+//! |---|---|
+//! | tasks, as many as there are wakers | they fit after a few doublings, and sleep |
+//! | wakers that nobody waits for | they are gone, and the task that made them is left alone for as many polls as the bound says |
+//!
+//! An event that finds the list less than a quarter full halves the bound. Beyond [`MOST`] it does not grow.
 
+use std::io;
 use std::mem;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Wake, Waker};
 
-/// More different wakers than a direction has tasks come from one that makes a new waker for each poll; the oldest is
-/// then woken early, which costs it a poll.
-const MOST: usize = 32;
+use netpoll_core::poll_key::Mode;
 
-/// Who waits, and the waker for all of them.
-#[derive(Debug)]
+use super::queued::DeadlineTimer;
+use crate::fd::Fd;
+use crate::foreign;
+use crate::sys::Source;
+
+/// The bound at first, and the least.
+const FEW: usize = 32;
+
+/// The largest bound: half a MiB of wakers.
+const MOST: usize = 32_768;
+
+/// How often the list may turn over without an event.
+const TURNOVERS: usize = 3;
+
+/// The tasks that wait in one direction. Those that are parked and those that wait for the lock are apart: a lock that was
+/// held for a moment by one of many wakes the few that came meanwhile, and not all of them.
+#[derive(Debug, Default)]
 pub(in crate::fd) struct Pollers {
+    /// Their waker is in the semaphore.
+    pub(super) parked: Group,
+    /// Their waker is in the queue for the lock.
+    pub(super) hailing: Group,
+    /// Ends the wait for the lock at the direction's deadline.
+    timer: Mutex<DeadlineTimer>,
+}
+
+/// Some of these tasks, and the waker for all of them.
+#[derive(Debug)]
+pub(super) struct Group {
     list: Arc<List>,
     waker: Waker,
 }
 
-impl Default for Pollers {
+impl Default for Group {
     fn default() -> Self {
         let list = Arc::new(List::default());
         Self { waker: Waker::from(list.clone()), list }
     }
 }
 
-impl Pollers {
+/// A place in the list, of one future.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(in crate::fd) struct Place(u64);
+
+impl Group {
     /// The waker of all who have joined until it is woken.
     pub(super) fn waker(&self) -> &Waker {
         &self.waker
     }
 
-    /// To be called before the shared waker is left anywhere: it may be woken at once.
-    pub(super) fn join(&self, waker: &Waker) {
-        let displaced = self.list.lock().join(waker);
-        displaced.into_iter().for_each(Waker::wake);
+    /// Puts a task into the list. A future passes its own `place`, which is filled; a `poll_*` function passes none. To be
+    /// called before the shared waker is left in the semaphore: it may be woken at once.
+    pub(super) fn join(&self, place: &mut Option<Place>, waker: &Waker) {
+        if self.list.lock().knows(*place, waker) {
+            return;
+        }
+        let waker = waker.clone();
+        let joined = self.list.lock().join(place, waker);
+        match joined {
+            Joined::Instead(before) => drop(before),
+            Joined::Beyond(early) => foreign::wake_all(early),
+        }
+    }
+
+    /// A future is dropped. Returns whether nobody is left in the list.
+    pub(super) fn leave(&self, place: Place) -> bool {
+        let (waker, empty) = {
+            let mut waiting = self.list.lock();
+            (waiting.leave(place), waiting.tasks.is_empty())
+        };
+        drop(waker);
+        empty
+    }
+
+    /// Nobody is in the list.
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.lock().tasks.is_empty()
+    }
+
+    /// Drops what is left in it, when nobody can poll any more.
+    fn end(&self) {
+        let forgotten = self.list.lock().take();
+        for waker in forgotten {
+            foreign::quietly(|| drop(waker));
+        }
+    }
+}
+
+impl Pollers {
+    fn replace_timer(&self, timer: DeadlineTimer) -> DeadlineTimer {
+        mem::replace(&mut *self.timer.lock().unwrap_or_else(PoisonError::into_inner), timer)
+    }
+}
+
+impl<S: Source> Fd<S> {
+    /// The tasks that wait to be told that the lock is free are woken at the direction's deadline.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` if it has passed.
+    pub(super) fn watch_pollers(&self, mode: Mode) -> io::Result<()> {
+        let pollers = self.pollers(mode);
+        // Outside the lock: a timer that goes may take those of others along, and their wakers are foreign.
+        let mut timer = pollers.replace_timer(DeadlineTimer::default());
+        let watched = self.watch_deadline(mode, &mut timer, &pollers.hailing.waker);
+        // That of another task which came here meanwhile.
+        let mut other = pollers.replace_timer(timer);
+        self.drop_deadline(&mut other);
+        watched
+    }
+
+    /// The descriptor is dropped, and nobody can poll it any more: what tasks have left here that forgot it goes too.
+    pub(in crate::fd) fn end_pollers(&self) {
+        let all = self.cold.get().into_iter().flat_map(|cold| &cold.pollers);
+        for pollers in all.filter_map(OnceLock::get) {
+            self.drop_deadline(&mut pollers.replace_timer(DeadlineTimer::default()));
+            pollers.parked.end();
+            pollers.hailing.end();
+        }
     }
 }
 
 #[derive(Debug, Default)]
 struct List(Mutex<Waiting>);
 
-/// There is hardly ever more than one, which needs no allocation.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Waiting {
-    first: Option<Waker>,
-    others: Vec<Waker>,
+    /// By number, ascending.
+    tasks: Vec<(u64, Waker)>,
+    /// The number of the next one.
+    next: u64,
+    bound: usize,
+    /// How many were woken early since the last event.
+    early: usize,
+}
+
+impl Default for Waiting {
+    fn default() -> Self {
+        Self { tasks: Vec::new(), next: 0, bound: FEW, early: 0 }
+    }
+}
+
+/// What is left to do outside the lock after a task has joined.
+enum Joined {
+    /// To drop a waker: that which stood in the place before, or the new one, if it was known.
+    Instead(Option<Waker>),
+    /// To wake those who had to go, as the list was full.
+    Beyond(Vec<Waker>),
 }
 
 impl Waiting {
-    /// Gives back one that has to make room, to be woken outside the lock.
-    fn join(&mut self, waker: &Waker) -> Option<Waker> {
-        if self.first.iter().chain(&self.others).any(|known| known.will_wake(waker)) {
-            return None;
+    fn at(&self, place: Place) -> Option<usize> {
+        self.tasks.binary_search_by_key(&place.0, |(number, _)| *number).ok()
+    }
+
+    /// The task is in the list already, with the same waker.
+    fn knows(&self, place: Option<Place>, waker: &Waker) -> bool {
+        match place {
+            Some(place) => self.at(place).is_some_and(|at| self.tasks[at].1.will_wake(waker)),
+            None => self.tasks.iter().any(|(_, known)| known.will_wake(waker)),
         }
-        let Some(first) = &mut self.first else {
-            self.first = Some(waker.clone());
-            return None;
-        };
-        let mut displaced = None;
-        if self.others.len() + 1 == MOST {
-            displaced = Some(mem::replace(first, self.others.remove(0)));
+    }
+
+    fn join(&mut self, place: &mut Option<Place>, waker: Waker) -> Joined {
+        if let Some(at) = place.and_then(|place| self.at(place)) {
+            return Joined::Instead(Some(mem::replace(&mut self.tasks[at].1, waker)));
         }
-        self.others.push(waker.clone());
-        displaced
+        let early = if self.tasks.len() < self.bound { Vec::new() } else { self.make_room() };
+        let number = self.next;
+        self.next += 1;
+        self.tasks.push((number, waker));
+        *place = Some(Place(number));
+        if early.is_empty() { Joined::Instead(None) } else { Joined::Beyond(early) }
+    }
+
+    #[cold]
+    fn make_room(&mut self) -> Vec<Waker> {
+        self.early += 1;
+        if self.early <= TURNOVERS * self.bound {
+            return vec![self.tasks.remove(0).1];
+        }
+        self.bound = (2 * self.bound).min(MOST);
+        self.take()
+    }
+
+    fn leave(&mut self, place: Place) -> Option<Waker> {
+        let at = self.at(place)?;
+        Some(self.tasks.remove(at).1)
+    }
+
+    fn take(&mut self) -> Vec<Waker> {
+        self.early = 0;
+        mem::take(&mut self.tasks).into_iter().map(|(_, waker)| waker).collect()
     }
 }
 
 impl List {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        // Cloning a waker is all that may panic under the lock, and it leaves the list whole.
+        // Nothing foreign runs under it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -81,7 +236,13 @@ impl Wake for List {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let Waiting { first, others } = mem::take(&mut *self.lock());
-        first.into_iter().chain(others).for_each(Waker::wake);
+        let all = {
+            let mut waiting = self.lock();
+            if waiting.tasks.len() < waiting.bound / 4 {
+                waiting.bound = (waiting.bound / 2).max(FEW);
+            }
+            waiting.take()
+        };
+        foreign::wake_all(all);
     }
 }

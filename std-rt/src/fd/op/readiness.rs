@@ -10,12 +10,19 @@
 //! | clear | there | a look at the descriptor ([`is_ready`]) finds them, however old their report |
 //! | clear | none | the look finds none; it began after a reset, so what comes later makes a readiness: parks |
 //!
-//! Woken from a parking it returns without a second look: an event came. That is a hint, as everywhere; the bytes may
-//! have been those of an earlier read.
+//! It keeps no turn. It holds the direction's lock for as long as one poll runs, and leaves behind what a `poll_*` function
+//! does: a waker, parked in the semaphore or hailing in the queue for the lock. So an operation that was woken by the same
+//! event, in this task or in another, finds the lock free, and whoever loses the race for the bytes looks again and parks.
 //!
-//! The readiness that ends the wait is consumed, and so is the hint. That takes nothing from the read that follows: it
-//! makes its call before it waits. Dropped, it leaves a readiness that came and loses at most the hint, for one call
-//! more.
+//! | its poll finds | it |
+//! |---|---|
+//! | an operation that waits, or runs, in this direction | waits until that has ended: what comes is for that one |
+//! | the lock free, a readiness that came since it parked | consumes it and returns, without a second look |
+//! | the lock free, none | looks as above: another waiter may have consumed it |
+//!
+//! The readiness that ends the wait is a hint, as everywhere; the bytes may have been those of an earlier read. It is
+//! consumed, and so is the hint "drained". That takes nothing from the read that follows: it makes its call before it
+//! waits. Dropped, it leaves a readiness that came, and takes its waker back.
 //!
 //! For writing there is no hint. It drops the remembered readiness first, unlike a write: here the look that follows
 //! says the same and more.
@@ -25,49 +32,71 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use netpoll_core::poll_key::Mode;
+
+use super::pollers::Place;
 use super::{Op, State, Way};
 use crate::budget;
 use crate::error;
 use crate::fd::Fd;
-use crate::netpoll::PollDesc;
 use crate::sys::{Source, is_ready};
 
 impl<S: Source> Fd<S> {
-    /// Waits until a call in this direction is worth a try. It holds the direction's lock meanwhile.
+    /// Waits until a call in this direction is worth a try. It has no turn between two polls: nobody waits for its future.
     ///
     /// Dropped: a readiness that came stays for the next operation.
     ///
     /// # Errors
     ///
     /// Closed, the deadline; `Unsupported` if the kernel reports an error alone on what is no socket.
-    pub fn readiness(&self, way: impl Way) -> impl Future<Output = io::Result<()>> + Unpin {
-        let state = State::Start;
-        Readiness { op: Op { fd: self, way, state, empty: false, listens: true, call: () } }
+    pub fn readiness<W: Way>(&self, way: W) -> Readiness<'_, W, S> {
+        Readiness { fd: self, way, place: None, hail: None, parked: false }
     }
 }
 
-/// An operation whose call is a look.
-struct Readiness<'a, W: Way, S: Source> {
-    op: Op<'a, W, (), S>,
+/// The future of [`Fd::readiness`].
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct Readiness<'a, W: Way, S: Source> {
+    fd: &'a Fd<S>,
+    way: W,
+    /// Among those that are parked, and among those that wait for the lock, once it has waited so.
+    place: Option<Place>,
+    hail: Option<Place>,
+    /// It has left the shared waker in the semaphore.
+    parked: bool,
 }
+
+// Nothing of it is pinned.
+impl<W: Way, S: Source> Unpin for Readiness<'_, W, S> {}
 
 impl<W: Way, S: Source> Readiness<'_, W, S> {
-    fn look(&self) -> io::Result<bool> {
-        let (fd, mode) = (self.op.fd, self.op.mode());
-        fd.registration().reset(mode).map_err(error::refused)?;
-        is_ready(fd.io.borrow(), mode)
+    fn op(&self) -> Op<'_, W, (), S> {
+        let (fd, way, state) = (self.fd, self.way, State::Start);
+        Op { fd, way, state, empty: false, listens: true, trusts_hint: true, call: () }
     }
 
-    /// Under the lock.
-    fn wait(&mut self, desc: &PollDesc, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let parked = matches!(self.op.state, State::Parked);
-        if !parked && !self.op.skips_call(desc) {
+    /// Under the lock, which `op` gives back.
+    fn wait(
+        &self,
+        op: &mut Op<'_, W, (), S>,
+        place: &mut Option<Place>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        let (desc, mode) = (self.fd.desc(), self.way.mode());
+        let skips = op.skips_call(desc);
+        if self.parked && self.fd.registration().reset(mode).map_err(error::refused)? {
+            return Poll::Ready(Ok(()));
+        }
+        if !skips {
             ready!(budget::poll_take(cx));
-            if self.look()? {
+            self.fd.registration().reset(mode).map_err(error::refused)?;
+            if is_ready(self.fd.io.borrow(), mode)? {
                 return Poll::Ready(Ok(()));
             }
         }
-        self.op.wait(desc, cx)
+        let pollers = self.fd.pollers(mode);
+        pollers.parked.join(place, cx.waker());
+        op.wait(desc, &mut Context::from_waker(pollers.parked.waker()))
     }
 }
 
@@ -76,12 +105,51 @@ impl<W: Way, S: Source> Future for Readiness<'_, W, S> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
-        ready!(this.op.lock(cx))?;
+        let (mut place, mut hail) = (this.place, this.hail);
+        let mut op = this.op();
+        let polled = match op.lock_or_hail(&mut hail, cx.waker()) {
+            Poll::Ready(Ok(())) => this.wait(&mut op, &mut place, cx),
+            other => other,
+        };
         // An error alone is no readiness to read, but for a socket, whose next call says what it is.
-        let desc = this.op.fd.desc();
-        let result = ready!(this.wait(desc, cx)).and_then(|()| this.op.must_be_pollable(desc));
-        this.op.state = State::Done;
-        this.op.fd.unlock(this.op.mode());
-        Poll::Ready(result)
+        let polled = match polled {
+            Poll::Ready(Ok(())) => Poll::Ready(op.must_be_pollable(this.fd.desc())),
+            other => other,
+        };
+        let parked = matches!(op.state, State::Parked);
+        if parked {
+            // The parking stays when the lock goes.
+            op.state = State::Locked;
+        }
+        drop(op);
+        (this.place, this.hail, this.parked) = (place, hail, parked);
+        polled
+    }
+}
+
+impl<W: Way, S: Source> Drop for Readiness<'_, W, S> {
+    fn drop(&mut self) {
+        let mode = self.way.mode();
+        if let Some(hail) = self.hail.take() {
+            self.fd.pollers(mode).hailing.leave(hail);
+        }
+        let Some(place) = self.place.take() else { return };
+        if self.fd.pollers(mode).parked.leave(place) && self.parked {
+            self.fd.retract_for_nobody(mode);
+        }
+    }
+}
+
+impl<S: Source> Fd<S> {
+    /// The parking of those who poll is given up if none of them is left. Whoever parks holds the lock, and has joined the
+    /// list before. While another operation has the lock there is nothing to do: it has taken the parking over, or will.
+    #[cold]
+    fn retract_for_nobody(&self, mode: Mode) {
+        let never = |_: &Self| io::Result::Ok(None::<()>);
+        let mut op = Op::new(self, mode, never);
+        if matches!(op.try_lock(), Poll::Ready(Ok(()))) && self.pollers(mode).parked.is_empty() {
+            // The shared waker, which is ours.
+            drop(op.retract());
+        }
     }
 }

@@ -48,10 +48,18 @@ impl RecvBatch {
 
     /// Room for so many datagrams, 1 to [`RecvBatch::MAX`], of up to `length` bytes each, at least 1; what is outside of
     /// that is brought inside. With [`UdpSocket::set_gro`] let `length` be 65535, since a place may get several datagrams.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `datagrams` times `length` is more than a `Vec` can hold, `isize::MAX` bytes.
     pub fn new(datagrams: usize, length: usize) -> Self {
         let (datagrams, length) = (datagrams.clamp(1, Self::MAX), length.max(1));
+        let Some(bytes) = datagrams.checked_mul(length).filter(|&bytes| isize::try_from(bytes).is_ok())
+        else {
+            panic!("RecvBatch::new: {datagrams} datagrams of {length} bytes are more than a buffer can hold");
+        };
         Self {
-            buffer: vec![0; datagrams * length].into(),
+            buffer: vec![0; bytes].into(),
             length,
             arrivals: vec![Arrival::NONE; datagrams].into(),
             filled: 0,
@@ -172,6 +180,8 @@ impl UdpSocket {
     ///
     /// Dropped: nothing has been sent.
     ///
+    /// Not polled: it keeps its [turn](crate::net#turns).
+    ///
     /// # Errors
     ///
     /// As [`send_to`](Self::send_to), for the first of them, whose destination is named, with nothing sent. What goes
@@ -188,6 +198,8 @@ impl UdpSocket {
     /// returns how many; waits if nothing has come. What was in the batch is gone.
     ///
     /// Dropped: nothing has been received.
+    ///
+    /// Not polled: it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///

@@ -20,6 +20,8 @@ impl UdpSocket {
     ///
     /// Dropped: any number of them, from the first on, may have been sent.
     ///
+    /// Not polled: it keeps its [turn](crate::net#turns).
+    ///
     /// # Errors
     ///
     /// As [`send_to`](Self::send_to), and any number of them may have been sent. `InvalidInput` for another

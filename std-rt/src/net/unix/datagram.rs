@@ -111,6 +111,8 @@ impl UnixDatagram {
     ///
     /// Dropped: nothing has been received.
     ///
+    /// Not polled: it keeps its [turn](crate::net#turns).
+    ///
     /// # Errors
     ///
     /// As [`recv`](Self::recv).
@@ -137,6 +139,8 @@ impl UnixDatagram {
     ///
     /// Dropped: nothing has happened.
     ///
+    /// Not polled: it keeps its [turn](crate::net#turns).
+    ///
     /// # Errors
     ///
     /// As [`recv`](Self::recv).
@@ -150,6 +154,8 @@ impl UnixDatagram {
     /// Receives one message as [`recv_fds`](Self::recv_fds), with the sender's name.
     ///
     /// Dropped: nothing has been received.
+    ///
+    /// Not polled: it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///
@@ -176,6 +182,8 @@ impl UnixDatagram {
     ///
     /// Dropped: nothing has been sent.
     ///
+    /// Not polled: it keeps its [turn](crate::net#turns).
+    ///
     /// # Errors
     ///
     /// As [`send`](Self::send), with the path: `NotFound`, `ConnectionRefused` if its socket is closed.
@@ -186,6 +194,8 @@ impl UnixDatagram {
     /// As [`send_to`](Self::send_to), to an address.
     ///
     /// Dropped: nothing has been sent.
+    ///
+    /// Not polled: it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///
@@ -209,6 +219,8 @@ impl UnixDatagram {
     /// Sends one message as [`send_fds`](Self::send_fds), to an address, and waits as [`send_to`](Self::send_to).
     ///
     /// Dropped: nothing has been sent.
+    ///
+    /// Not polled: it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///

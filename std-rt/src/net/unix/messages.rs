@@ -56,6 +56,8 @@ macro_rules! message_methods {
             ///
             /// Dropped: nothing has been received.
             ///
+            /// Not polled: it keeps its [turn](crate::net#turns).
+            ///
             /// # Errors
             ///
             /// Closed, `TimedOut` for the read deadline, and the kernel's.
@@ -82,6 +84,8 @@ macro_rules! message_methods {
             ///
             /// Dropped: nothing has happened.
             ///
+            /// Not polled: it keeps its [turn](crate::net#turns).
+            ///
             /// # Errors
             ///
             /// As [`recv`](Self::recv).
@@ -96,6 +100,8 @@ macro_rules! message_methods {
             /// no room for it.
             ///
             /// Dropped: nothing has been sent.
+            ///
+            /// Not polled: it keeps its [turn](crate::net#turns).
             ///
             /// # Errors
             ///
@@ -121,6 +127,8 @@ macro_rules! message_methods {
             ///
             /// Dropped: nothing has been sent.
             ///
+            /// Not polled: it keeps its [turn](crate::net#turns).
+            ///
             /// # Errors
             ///
             /// As [`send`](Self::send); `InvalidInput` for more than [`MAX_FDS`](crate::net::unix::MAX_FDS) descriptors;
@@ -134,6 +142,8 @@ macro_rules! message_methods {
             /// [`MAX_FDS`](crate::net::unix::MAX_FDS)). They are close-on-exec. Any other way of receiving closes them.
             ///
             /// Dropped: nothing has been received.
+            ///
+            /// Not polled: it keeps its [turn](crate::net#turns).
             ///
             /// # Errors
             ///
@@ -153,6 +163,8 @@ macro_rules! message_methods {
             ///
             /// Dropped: nothing has happened.
             ///
+            /// Not polled: it is in nobody's way, see [turns](crate::net#turns).
+            ///
             /// # Errors
             ///
             /// Closed, `TimedOut` for the read deadline.
@@ -165,6 +177,8 @@ macro_rules! message_methods {
             /// send, in order.
             ///
             /// Dropped: nothing has happened.
+            ///
+            /// Not polled: it is in nobody's way, see [turns](crate::net#turns).
             ///
             /// # Errors
             ///

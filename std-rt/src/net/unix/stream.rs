@@ -33,6 +33,8 @@ impl UnixStream {
     ///
     /// Dropped: nothing has been written or passed.
     ///
+    /// Not polled: it keeps its [turn](crate::net#turns).
+    ///
     /// # Errors
     ///
     /// As [`write`](Self::write); `InvalidInput` for descriptors without a byte to go with, or more than
@@ -49,6 +51,8 @@ impl UnixStream {
     /// written before may be in front of them. Any other way of reading closes descriptors that come.
     ///
     /// Dropped: nothing has been read.
+    ///
+    /// Not polled: it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///

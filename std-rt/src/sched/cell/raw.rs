@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use netpoll_core::task::{Finish, Rest, Then};
 
 use super::{Body, Cell, Header, NOWHERE, Outcome, Queue, Runnable, Table, waker};
-use crate::sched::quietly;
+use crate::foreign::quietly;
 
 /// The functions of a type of cell.
 pub fn table<F: Future, Q: Queue>() -> &'static Table {

@@ -1,0 +1,164 @@
+//! The end of a descriptor: `close`, and the drop of its owner.
+//!
+//! The number is closed by whoever makes the fdMutex's word final (see there). An operation holds a reference only while it
+//! is polled, and between two polls its turn:
+//!
+//! | what there is when `close` is called | who closes the number | when `close` returns |
+//! |---|---|---|
+//! | nothing | `close`, at once | at its first poll |
+//! | operations that wait, and that are polled or dropped soon | the last of them | at its next poll |
+//! | operations that wait, whose futures are neither polled nor dropped | `close`, at its second poll | at its second poll |
+//! | a call on another thread | the last such thread | once the number is closed |
+//! | the same, and the future of `close` is dropped | its drop, or the last such thread | - |
+//!
+//! All operations that wait are woken at the first poll of `close`, and have one turn to let go in their own context.
+//! Polled or dropped after the number was closed, an operation finds that out and touches nothing.
+
+use std::future::poll_fn;
+use std::io;
+use std::task::Poll;
+
+use super::{Cold, Fd, op};
+use crate::error;
+use crate::foreign;
+use crate::netpoll::freed;
+use crate::sys::{SharedFd, Source};
+
+/// A `close` that waits. When it is dropped it waits for nobody any more.
+struct Closing<'a, S: Source> {
+    fd: &'a Fd<S>,
+    waits_for_rest: bool,
+}
+
+impl<S: Source> Closing<'_, S> {
+    /// Operations at rest have had their turn. Returns the result of close(2) if that was all there was to wait for.
+    fn abandon(&mut self) -> Option<io::Result<()>> {
+        self.waits_for_rest = false;
+        self.fd.mutex.abandon().then(|| self.fd.destroy())
+    }
+}
+
+impl<S: Source> Drop for Closing<'_, S> {
+    fn drop(&mut self) {
+        if self.waits_for_rest {
+            // The future that would have returned the error is being dropped.
+            let _ = self.abandon();
+        }
+    }
+}
+
+impl<S: Source> Fd<S> {
+    /// Closes the descriptor: every operation on it fails from now on, and this returns once the number is closed.
+    ///
+    /// It waits for calls that run on other threads, and not for operations that wait: one whose future is neither polled
+    /// nor dropped does not hold it up.
+    ///
+    /// Dropped: the closing goes on without the wait.
+    ///
+    /// # Errors
+    ///
+    /// Closed, if it was already; what close(2) says if this task is the one that made the call.
+    pub async fn close(&self) -> io::Result<()> {
+        let evicted = self.mutex.incref_and_close().ok_or_else(error::closed)?;
+        // There before our reference goes: whoever makes the word final must find it.
+        let cold = if evicted.in_use { Some(self.cold()) } else { None };
+        self.evict();
+        if self.mutex.decref() {
+            return self.destroy();
+        }
+        let Some(cold) = cold else { return Ok(()) };
+        self.must_be_here()?;
+        let mut closing = Closing { fd: self, waits_for_rest: true };
+        one_turn(cold).await;
+        if let Some(closed) = closing.abandon() {
+            return closed;
+        }
+        poll_fn(|cx| {
+            cold.closer.register(cx.waker());
+            if self.gone.is_set() { Poll::Ready(Ok(())) } else { Poll::Pending }
+        })
+        .await
+    }
+
+    /// Wakes every task that is parked on the descriptor or queued for one of its locks.
+    fn evict(&self) {
+        self.netpoll().evict(self.registration());
+        // In a forked child whoever is queued is a task of the parent, and may have held the lock.
+        if let Some(cold) = self.cold.get().filter(|_| self.netpoll().is_here()) {
+            for queue in &cold.queues {
+                let queued = op::locked(queue).close();
+                foreign::wake_all(queued);
+            }
+        }
+    }
+
+    /// The word is final: the poller forgets the descriptor, and then its number is closed.
+    pub(super) fn destroy(&self) -> io::Result<()> {
+        self.netpoll().close(self.io.borrow());
+        // SAFETY: INV-7: the caller made the word of a closed fdMutex final, so no call uses the number any more, and
+        // none will. What borrowed it with `lend` is told apart here, and ends before `end` closes the number.
+        let result = if self.is_lent() { Ok(()) } else { unsafe { self.io.close() } };
+        self.gone.set();
+        if let Some(cold) = self.cold.get() {
+            cold.closer.wake();
+        }
+        freed::tell();
+        result
+    }
+
+    /// Does what has not been done of: waking everybody, taking the descriptor from the poller, closing its number.
+    pub(super) fn end(&mut self) {
+        // No borrow of this value is left, so neither is one of the number.
+        let lent = self.end_loan();
+        if self.mutex.incref_and_close().is_some() {
+            self.evict();
+            // The word is final now, unless the future of an operation was leaked: whatever it holds, nobody can poll it any
+            // more, for it borrowed what is being dropped.
+            self.mutex.decref();
+            // An error of close(2) has nobody to go to.
+            let _ = self.destroy();
+        } else if !self.gone.is_set() {
+            // The future of an operation was leaked, as above, and that of a `close` with it.
+            let _ = self.destroy();
+        } else if lent {
+            // SAFETY: INV-7: the word is closed, its last reference gone, and `destroy` left the number to us.
+            let _ = unsafe { self.io.close() };
+        }
+    }
+}
+
+impl Fd<SharedFd> {
+    /// Ends as a drop does, but gives the descriptor away instead of closing it.
+    ///
+    /// # Errors
+    ///
+    /// Closed, if it was already.
+    pub fn into_owned(self) -> io::Result<std::os::fd::OwnedFd> {
+        self.mutex.incref_and_close().ok_or_else(error::closed)?;
+        self.evict();
+        // As in `end`.
+        self.mutex.decref();
+        self.end_loan();
+        self.netpoll().close(self.io.borrow());
+        // `end` has nothing left to close.
+        self.gone.set();
+        // SAFETY: INV-7: the word is closed and `self` ours alone, so nobody uses the number any more; what is dropped
+        // next closes it neither as an open one, since the word is closed, nor as one that is not gone yet, nor for a loan.
+        Ok(unsafe { self.io.release() })
+    }
+}
+
+/// Lets the operations that were woken have a turn, so that they let go by themselves and in their own context. Nothing
+/// depends on whether they do.
+async fn one_turn(cold: &Cold) {
+    let mut began = false;
+    poll_fn(|cx| {
+        if std::mem::replace(&mut began, true) {
+            return Poll::Ready(());
+        }
+        cold.closer.register(cx.waker());
+        cold.closer.wake();
+        Poll::Pending
+    })
+    .await;
+}

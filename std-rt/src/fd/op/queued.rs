@@ -1,0 +1,201 @@
+//! An operation in the queue for its direction's lock.
+//!
+//! It waits for whichever comes first: the lock, close, or the deadline of its direction. The operation that has the lock
+//! may belong to a future that is not polled any more, so the deadline has a timer here as well:
+//!
+//! | the deadline | and the queued operation |
+//! |---|---|
+//! | is in force when it queues | arms a timer for it |
+//! | is set, cleared or moved earlier | is woken ([`Fd::alert`]), looks at it and arms its timer anew |
+//! | is moved later | is woken by the old timer, and arms it anew |
+//!
+//! The waker is in the queue before the deadline is looked at, and the setter writes the deadline before it takes the
+//! queue's lock, so one of the two sees what the other did.
+
+use std::io;
+use std::mem;
+use std::task::{Poll, Waker};
+
+use netpoll_core::deadline::When;
+use netpoll_core::poll_desc::PollErr;
+use netpoll_core::poll_key::{Mode, Modes};
+
+use super::{Op, State, Way, locked};
+use crate::error;
+use crate::fd::Fd;
+use crate::fd::queue::{Enqueue, Look, Ticket, Withdraw};
+use crate::foreign;
+use crate::netpoll::{Renewed, TimerId, clock, word};
+use crate::sys::Source;
+
+/// A place in the queue, and the timer of its deadline.
+#[derive(Debug)]
+pub(super) struct Queued {
+    ticket: Ticket,
+    timer: DeadlineTimer,
+}
+
+/// A task's timer at the deadline of a direction, and that deadline. Boxed: few operations ever queue under a deadline, and
+/// every future of one has room for it.
+#[derive(Debug, Default)]
+pub(in crate::fd) struct DeadlineTimer(Option<Box<(TimerId, usize)>>);
+
+impl<S: Source> Fd<S> {
+    /// Arms `timer` for the deadline in force in a direction, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// `TimedOut` if it has passed.
+    pub(super) fn watch_deadline(
+        &self,
+        mode: Mode,
+        timer: &mut DeadlineTimer,
+        waker: &Waker,
+    ) -> io::Result<()> {
+        let deadline = self.desc().deadline(mode);
+        let now = clock::now();
+        match deadline {
+            When::Never => self.drop_deadline(timer),
+            When::At(at) if !deadline.is_due(word::now(now)) => {
+                let armed = timer.0.as_deref().copied();
+                let renew = |id| self.netpoll().renew_timer(id, waker) == Renewed::Armed;
+                if !armed.is_some_and(|(id, armed)| armed == at && renew(id)) {
+                    self.drop_deadline(timer);
+                    match self.netpoll().add_timer(word::tick(at, || now), waker.clone()) {
+                        Some(id) => timer.0 = Some(Box::new((id, at))),
+                        // No thread polls any more: the operation that has the lock fails, and then this one.
+                        None => self.netpoll().check()?,
+                    }
+                }
+            }
+            When::At(_) | When::Expired => return Err(error::refused(PollErr::Timeout)),
+        }
+        Ok(())
+    }
+
+    /// Disarms it.
+    pub(super) fn drop_deadline(&self, timer: &mut DeadlineTimer) {
+        if let Some(timer) = timer.0.take() {
+            self.netpoll().drop_timer(timer.0);
+        }
+    }
+
+    /// A deadline has been set: the tasks that wait for the lock look at it. Those that are parked have been told by the
+    /// poller.
+    pub(in crate::fd) fn alert(&self, modes: Modes) {
+        let Some(cold) = self.cold.get() else { return };
+        for (mode, named) in [(Mode::Read, modes.read), (Mode::Write, modes.write)] {
+            if !named {
+                continue;
+            }
+            let (alerted, hailed) = {
+                let mut queue = locked(&cold.queues[mode as usize]);
+                (queue.alert(|| Waker::noop().clone()), queue.is_hailed())
+            };
+            foreign::wake_all(alerted);
+            if hailed {
+                self.pollers(mode).hailing.waker().wake_by_ref();
+            }
+        }
+    }
+}
+
+impl<W: Way, F, S: Source> Op<'_, W, F, S> {
+    /// Another operation holds the lock: a place in the queue. The task has been counted, so it takes its place before
+    /// anything else happens; its waker, whose clone is foreign code, comes after that.
+    #[cold]
+    pub(super) fn enqueue(&mut self) -> Poll<io::Result<()>> {
+        self.fd.must_be_here()?;
+        let enqueued = locked(self.fd.queue(self.mode())).enqueue(Waker::noop().clone());
+        match enqueued {
+            Enqueue::Granted(_) => self.granted(),
+            Enqueue::Closed(_) => self.closed(),
+            Enqueue::Waiting(ticket) => {
+                self.state = State::Queued(Queued { ticket, timer: DeadlineTimer::default() });
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Polled while it is in the queue.
+    #[cold]
+    pub(super) fn look(&mut self, waker: &Waker) -> Poll<io::Result<()>> {
+        let mut clone = None;
+        loop {
+            let State::Queued(Queued { ticket, timer }) = &mut self.state else {
+                unreachable!("an operation looks for its place without having one")
+            };
+            let mut queue = locked(self.fd.queue(self.way.mode()));
+            match queue.look(ticket) {
+                Look::Granted => {
+                    drop(queue);
+                    return self.granted();
+                }
+                Look::Closed => {
+                    drop(queue);
+                    return self.closed();
+                }
+                Look::PassedOver => {
+                    drop(queue);
+                    return self.begin_anew(waker);
+                }
+                Look::Waiting(known) => {
+                    let replaced = match clone.take() {
+                        _ if known.will_wake(waker) => None,
+                        Some(clone) => Some(mem::replace(known, clone)),
+                        None => {
+                            drop(queue);
+                            clone = Some(waker.clone());
+                            continue;
+                        }
+                    };
+                    drop(queue);
+                    drop(replaced);
+                    return match self.fd.watch_deadline(self.way.mode(), timer, waker) {
+                        Ok(()) => Poll::Pending,
+                        Err(error) => {
+                            self.give_up();
+                            Poll::Ready(Err(error))
+                        }
+                    };
+                }
+            }
+        }
+    }
+
+    /// The lock has been handed to this task; it is at rest until now.
+    fn granted(&mut self) -> Poll<io::Result<()>> {
+        self.leave_queue();
+        self.resume(State::Locked)
+    }
+
+    /// The task was passed over since its waker panicked.
+    fn begin_anew(&mut self, waker: &Waker) -> Poll<io::Result<()>> {
+        self.leave_queue();
+        self.state = State::Start;
+        self.lock(waker)
+    }
+
+    /// The place is used up.
+    pub(super) fn leave_queue(&mut self) {
+        if let State::Queued(Queued { timer, .. }) = &mut self.state {
+            self.fd.drop_deadline(timer);
+        }
+    }
+
+    /// Gives the place back; returns its waker, if it is still there.
+    #[cold]
+    pub(super) fn withdraw(&self, queued: Queued) -> Option<Waker> {
+        let Queued { ticket, mut timer } = queued;
+        self.fd.drop_deadline(&mut timer);
+        let withdrawn =
+            locked(self.fd.queue(self.mode())).withdraw(ticket, || self.fd.mutex.leave(self.mode()));
+        match withdrawn {
+            Withdraw::Unlock => {
+                self.unlock_at_rest();
+                None
+            }
+            Withdraw::Done(waker) => waker,
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! Calls into code of others: wakers, closures, destructors.
+//!
+//! Two rules hold for all of this crate.
+//!
+//! 1. Such code runs under no lock and no borrow, and only once the state around it is consistent: it may use whatever it is
+//!    called from, and it may panic.
+//! 2. A panic belongs to the task whose code it is. If that task is the one that calls (its own waker is cloned or dropped,
+//!    its closure is called), the panic goes on up to it. If it is another one, the panic hook has reported it, and nothing
+//!    else of the caller suffers: neither its result nor the other tasks that it was about to wake.
+
+use std::any::Any;
+use std::mem;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+/// Calls `call`, and returns whether it ended without a panic. The hook has reported the panic.
+pub fn quietly(call: impl FnOnce()) -> bool {
+    panic::catch_unwind(AssertUnwindSafe(call)).map_err(discard).is_ok()
+}
+
+/// Drops the payload of a panic, whose own destructor may panic; what that panics with is leaked, so that this ends.
+pub fn discard(payload: Box<dyn Any + Send>) {
+    if let Err(again) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+        mem::forget(again);
+    }
+}
+
+/// Wakes a task; returns whether its waker did not panic.
+pub fn wake(waker: Waker) -> bool {
+    quietly(|| waker.wake())
+}
+
+/// Wakes each of these tasks.
+pub fn wake_all(wakers: impl IntoIterator<Item = Waker>) {
+    for waker in wakers {
+        wake(waker);
+    }
+}
+
+/// The waker of one task that waits.
+#[derive(Debug, Default)]
+pub struct WakerSlot(Mutex<Option<Waker>>);
+
+impl WakerSlot {
+    fn lock(&self) -> MutexGuard<'_, Option<Waker>> {
+        // Nothing foreign runs under it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Leaves a waker in the place of the one before. The caller looks afterwards whether what it waits for is there.
+    pub fn register(&self, waker: &Waker) {
+        if self.lock().as_ref().is_some_and(|known| known.will_wake(waker)) {
+            return;
+        }
+        let waker = waker.clone();
+        let before = self.lock().replace(waker);
+        drop(before);
+    }
+
+    /// Wakes the task, if there is one.
+    pub fn wake(&self) {
+        let waker = self.lock().take();
+        wake_all(waker);
+    }
+}
+
+/// A waker that was left here is not the business of the one that drops the slot.
+impl Drop for WakerSlot {
+    fn drop(&mut self) {
+        let left = self.lock().take();
+        quietly(|| drop(left));
+    }
+}

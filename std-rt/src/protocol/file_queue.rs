@@ -1,0 +1,279 @@
+//! The operations on one file, one after another on threads of a pool: the kernel's cursor is one for all of them.
+//!
+//! | the future of an operation is dropped | what happens |
+//! |---|---|
+//! | before its first poll | nothing: it is not in the queue yet |
+//! | while it is in the queue | nothing: its turn is skipped |
+//! | while a thread is at it | it goes on to its end, and the next one waits for that; its result is dropped |
+//!
+//! # Who serves
+//!
+//! | jobs wait | served | `put` | the thread that serves takes the next job |
+//! |---|---|---|---|
+//! | no | no | one waits, served; a thread is asked for | - |
+//! | no | yes | one waits | there is none: not served, and the thread goes |
+//! | yes | yes | one more waits | one less waits; the thread does it |
+//!
+//! Jobs wait without being served only between the two steps of a `put`. A pool that drops the work that it was asked for
+//! drops the [`Service`]: all jobs that wait are dropped in one step with the mark that they are served, so that the next
+//! `put` asks for a thread again.
+//!
+//! # What the answer says
+//!
+//! A job that panics, and one that is dropped undone, leave no value: their [`Answer`] is `None`. It is one of these and
+//! never nothing, since the [`Reply`] says `None` when it is dropped. A task is told after the thread has given up its share
+//! of the file, so that a file which is dropped then is closed.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use crate::foreign;
+use crate::sync::{Mutex, lock};
+
+/// A file and what is to be done with it.
+pub struct Queue<F> {
+    file: F,
+    jobs: Mutex<Jobs<F>>,
+    /// Gets the file itself once no operation uses it any more.
+    heir: Mutex<Option<Reply<F>>>,
+}
+
+/// An operation, which returns how to tell its task.
+type Job<F> = Box<dyn FnOnce(&F) -> Tell + Send>;
+type Tell = Box<dyn FnOnce() + Send>;
+
+struct Jobs<F> {
+    waiting: VecDeque<Job<F>>,
+    /// A thread is at them or has been asked for, and will look here again before it goes.
+    served: bool,
+}
+
+impl<F: Send + Sync + 'static> Queue<F> {
+    /// Creates the queue of a file.
+    pub fn new(file: F) -> Arc<Self> {
+        let jobs = Jobs { waiting: VecDeque::new(), served: false };
+        Arc::new(Self { file, jobs: Mutex::new(jobs), heir: Mutex::new(None) })
+    }
+
+    /// The file.
+    pub fn file(&self) -> &F {
+        &self.file
+    }
+
+    /// Puts an operation at the end of the queue. `start` is called if no thread serves it: it gives the service to a thread
+    /// of the pool.
+    pub fn put<T: Send + 'static>(
+        self: &Arc<Self>,
+        call: impl FnOnce(&F) -> T + Send + 'static,
+        start: impl FnOnce(Service<F>),
+    ) -> Answer<T> {
+        let (answer, reply) = Answer::new();
+        let job = Box::new(move |file: &F| -> Tell {
+            if !reply.is_awaited() {
+                return Box::new(|| ());
+            }
+            let value = call(file);
+            Box::new(move || reply.give(value))
+        });
+        self.enqueue(job, start);
+        answer
+    }
+
+    /// Puts an operation at the end of the queue that happens in any case and that nobody waits for.
+    pub fn put_detached(
+        self: &Arc<Self>,
+        call: impl FnOnce(&F) + Send + 'static,
+        start: impl FnOnce(Service<F>),
+    ) {
+        let job = Box::new(move |file: &F| -> Tell {
+            call(file);
+            Box::new(|| ())
+        });
+        self.enqueue(job, start);
+    }
+
+    fn enqueue(self: &Arc<Self>, job: Job<F>, start: impl FnOnce(Service<F>)) {
+        let serve = {
+            let mut jobs = lock(&self.jobs);
+            jobs.waiting.push_back(job);
+            !mem::replace(&mut jobs.served, true)
+        };
+        if serve {
+            start(Service(Some(self.clone())));
+        }
+    }
+
+    /// Makes an operation that needs no order, beside the queue. `start` gives the work to a thread of the pool.
+    pub fn beside<T: Send + 'static>(
+        self: &Arc<Self>,
+        call: impl FnOnce(&F) -> T + Send + 'static,
+        start: impl FnOnce(Box<dyn FnOnce() + Send>),
+    ) -> Answer<T> {
+        let (answer, reply) = Answer::new();
+        let share = Share(Some(self.clone()));
+        start(Box::new(move || {
+            let mut value = None;
+            foreign::quietly(|| value = reply.is_awaited().then(|| call(&share.queue().file)));
+            drop(share);
+            if let Some(value) = value {
+                reply.give(value);
+            }
+        }));
+        answer
+    }
+
+    /// The file itself, once what is under way has ended.
+    pub fn release(self: Arc<Self>) -> Answer<F> {
+        let (answer, reply) = Answer::new();
+        *lock(&self.heir) = Some(reply);
+        drop(Share(Some(self)));
+        answer
+    }
+
+    /// The next job; none, and nobody serves any more, if there is none.
+    fn next(&self) -> Option<Job<F>> {
+        let mut jobs = lock(&self.jobs);
+        let job = jobs.waiting.pop_front();
+        jobs.served = job.is_some();
+        job
+    }
+}
+
+/// A share of the file. The last one that is dropped hands the file to its heir.
+struct Share<F: Send + Sync + 'static>(Option<Arc<Queue<F>>>);
+
+impl<F: Send + Sync + 'static> Share<F> {
+    fn queue(&self) -> &Queue<F> {
+        self.0.as_ref().expect("a share is there until it is dropped")
+    }
+}
+
+impl<F: Send + Sync + 'static> Drop for Share<F> {
+    fn drop(&mut self) {
+        let Some(queue) = self.0.take().and_then(Arc::into_inner) else { return };
+        let heir = lock(&queue.heir).take();
+        if let Some(heir) = heir {
+            heir.give(queue.file);
+        }
+    }
+}
+
+/// The duty to do what is in a queue, for a thread that may block. Dropped undone: what is in the queue is dropped too.
+pub struct Service<F: Send + Sync + 'static>(Option<Arc<Queue<F>>>);
+
+impl<F: Send + Sync + 'static> Service<F> {
+    /// Does what is in the queue. Neither a job that panics nor a waker that does keeps the others from being done.
+    pub fn run(mut self) {
+        let share = Share(self.0.take());
+        let mut tell: Tell = Box::new(|| ());
+        while let Some(job) = share.queue().next() {
+            foreign::quietly(mem::replace(&mut tell, Box::new(|| ())));
+            foreign::quietly(|| tell = job(&share.queue().file));
+        }
+        drop(share);
+        foreign::quietly(tell);
+    }
+}
+
+impl<F: Send + Sync + 'static> Drop for Service<F> {
+    fn drop(&mut self) {
+        let Some(queue) = self.0.take() else { return };
+        let share = Share(Some(queue));
+        let undone = {
+            let mut jobs = lock(&share.queue().jobs);
+            jobs.served = false;
+            mem::take(&mut jobs.waiting)
+        };
+        for job in undone {
+            foreign::quietly(|| drop(job));
+        }
+    }
+}
+
+/// The place where a thread leaves the result of an operation.
+struct Reply<T>(Arc<Mutex<State<T>>>);
+
+enum State<T> {
+    Awaited(Option<Waker>),
+    /// The future is gone, or has the result.
+    Over,
+    /// The result; none if there will be none.
+    There(Option<T>),
+}
+
+impl<T> Reply<T> {
+    fn is_awaited(&self) -> bool {
+        matches!(*lock(&self.0), State::Awaited(_))
+    }
+
+    fn give(self, value: T) {
+        self.say(Some(value));
+    }
+
+    /// Says the result unless it was said before.
+    fn say(&self, value: Option<T>) {
+        let before = {
+            let mut state = lock(&self.0);
+            let next = match *state {
+                State::Awaited(_) => State::There(value),
+                // The value is dropped after the lock, for it may be a file to be closed.
+                _ => return drop((state, value)),
+            };
+            mem::replace(&mut *state, next)
+        };
+        if let State::Awaited(waker) = before {
+            foreign::wake_all(waker);
+        }
+    }
+}
+
+impl<T> Drop for Reply<T> {
+    fn drop(&mut self) {
+        self.say(None);
+    }
+}
+
+/// The result of an operation, when it comes. `None` says that there is none: the operation has panicked, or the pool has
+/// dropped it. Dropped: see the module.
+#[must_use = "an operation whose answer is dropped may be skipped"]
+pub struct Answer<T>(Arc<Mutex<State<T>>>);
+
+impl<T> Answer<T> {
+    fn new() -> (Self, Reply<T>) {
+        let state = Arc::new(Mutex::new(State::Awaited(None)));
+        (Self(state.clone()), Reply(state))
+    }
+}
+
+impl<T> Future for Answer<T> {
+    type Output = Option<T>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+        // Wakers are cloned and dropped outside of the lock.
+        let waker = cx.waker().clone();
+        let before = {
+            let mut state = lock(&self.0);
+            let next = match *state {
+                State::Awaited(_) => State::Awaited(Some(waker)),
+                _ => State::Over,
+            };
+            mem::replace(&mut *state, next)
+        };
+        match before {
+            State::There(value) => Poll::Ready(value),
+            State::Awaited(_) => Poll::Pending,
+            State::Over => panic!("an operation on a file was polled after it had given its result"),
+        }
+    }
+}
+
+impl<T> Drop for Answer<T> {
+    fn drop(&mut self) {
+        let before = mem::replace(&mut *lock(&self.0), State::Over);
+        drop(before);
+    }
+}
