@@ -10,3 +10,5 @@
 
 pub mod driver;
 pub mod ending;
+pub mod job;
+pub mod pool;

@@ -9,9 +9,18 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+
+use crate::blocking;
+use crate::error::no_thread;
+use crate::protocol::job::{Job as PoolJob, Refusal};
+use crate::protocol::pool::Class;
+
+/// How many operations on one file a thread of the pool makes before it looks after other work.
+const TURNS: usize = 16;
 
 /// A file and what is to be done with it.
 #[derive(Debug)]
@@ -22,8 +31,8 @@ pub(super) struct Queue {
     heir: Mutex<Option<Arc<Reply<File>>>>,
 }
 
-/// An operation, which returns how to tell its task.
-type Job = Box<dyn FnOnce(&File) -> Tell + Send>;
+/// An operation, which is told if no thread makes it. It returns how to tell its task.
+type Job = Box<dyn FnOnce(&File, io::Result<()>) -> Tell + Send>;
 type Tell = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
@@ -51,23 +60,24 @@ impl Queue {
     /// Puts an operation at the end of the queue.
     pub(super) fn put<T: Send + 'static>(
         self: &Arc<Self>,
-        call: impl FnOnce(&File) -> T + Send + 'static,
-    ) -> Answer<T> {
+        call: impl FnOnce(&File) -> io::Result<T> + Send + 'static,
+    ) -> Answer<io::Result<T>> {
         let (answer, reply) = Answer::new();
-        let job = Box::new(move |file: &File| -> Tell {
+        let job = Box::new(move |file: &File, thread: io::Result<()>| -> Tell {
             if !reply.is_awaited() {
                 return Box::new(|| ());
             }
-            let value = call(file);
+            let value = thread.and_then(|()| call(file));
             Box::new(move || reply.give(value))
         });
         self.enqueue(job);
         answer
     }
 
-    /// Puts an operation at the end of the queue that happens in any case and that nobody waits for.
+    /// Puts an operation at the end of the queue that happens in any case and that nobody waits for. It must not wait for
+    /// the disk: without a thread of the pool it is made by the one that finds this out.
     pub(super) fn put_detached(self: &Arc<Self>, call: impl FnOnce(&File) + Send + 'static) {
-        self.enqueue(Box::new(move |file: &File| -> Tell {
+        self.enqueue(Box::new(move |file: &File, _thread: io::Result<()>| -> Tell {
             call(file);
             Box::new(|| ())
         }));
@@ -80,25 +90,25 @@ impl Queue {
             !std::mem::replace(&mut jobs.served, true)
         };
         if serve {
-            let queue = self.clone();
-            blocking::unblock(move || queue.serve()).detach();
+            // Without a runtime, since the default one cannot be started.
+            if let Err(error) = blocking::submit(Class::File, self.clone()) {
+                self.fail(|| io::Error::new(error.kind(), error.to_string()));
+            }
         }
     }
 
     /// Does an operation that needs no order beside the queue.
-    pub(super) fn beside<T: Send + 'static>(
+    pub(super) async fn beside<T: Send + 'static>(
         self: &Arc<Self>,
-        call: impl FnOnce(&File) -> T + Send + 'static,
-    ) -> Answer<T> {
-        let (answer, reply) = Answer::new();
+        call: impl FnOnce(&File) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
         let queue = self.clone();
         let job = move || {
-            let value = reply.is_awaited().then(|| call(&queue.file));
+            let value = call(&queue.file);
             queue.leave();
-            value.into_iter().for_each(|value| reply.give(value));
+            value
         };
-        blocking::unblock(job).detach();
-        answer
+        blocking::run(Class::File, job).await?
     }
 
     /// The file itself, once what is under way has ended.
@@ -109,22 +119,36 @@ impl Queue {
         answer
     }
 
-    /// Does what is in the queue. A task is told after this thread has let go of the file: dropped then, it is closed.
-    fn serve(self: Arc<Self>) {
+    /// Does what is in the queue, or a part of it: returns the file if there is more. A task is told after this thread has
+    /// let go of the file: dropped then, it is closed.
+    fn serve(self: Arc<Self>) -> Option<Arc<Self>> {
         let mut tell: Tell = Box::new(|| ());
-        loop {
-            let job = {
-                let mut jobs = locked(&self.jobs);
-                let job = jobs.waiting.pop_front();
-                jobs.served = job.is_some();
-                job
+        for _ in 0..TURNS {
+            let Some(job) = self.next() else {
+                self.leave();
+                tell();
+                return None;
             };
-            let Some(job) = job else { break };
             tell();
-            tell = job(&self.file);
+            tell = job(&self.file, Ok(()));
         }
-        self.leave();
         tell();
+        Some(self)
+    }
+
+    /// The next operation; without one the file is served no more.
+    fn next(&self) -> Option<Job> {
+        let mut jobs = locked(&self.jobs);
+        let job = jobs.waiting.pop_front();
+        jobs.served = job.is_some();
+        job
+    }
+
+    /// Ends every operation in the queue with an error: no thread makes them.
+    fn fail(&self, error: impl Fn() -> io::Error) {
+        while let Some(job) = self.next() {
+            job(&self.file, Err(error()))();
+        }
     }
 
     /// The last one to go hands the file to its heir.
@@ -135,6 +159,22 @@ impl Queue {
                 heir.give(queue.file);
             }
         }
+    }
+}
+
+/// A file with operations in its queue is a job for the pool.
+impl PoolJob for Queue {
+    fn run(self: Arc<Self>) -> Option<Arc<dyn PoolJob>> {
+        self.serve().map(|queue| queue as _)
+    }
+
+    fn refuse(self: Arc<Self>, why: Refusal) {
+        self.fail(|| no_thread(why));
+        self.leave();
+    }
+
+    fn is_wanted(&self) -> bool {
+        true
     }
 }
 

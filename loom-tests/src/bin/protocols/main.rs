@@ -13,13 +13,15 @@ mod foreign;
 #[cfg(netpoll_shuttle)]
 mod harness;
 #[cfg(netpoll_shuttle)]
+mod pool;
+#[cfg(netpoll_shuttle)]
 mod search;
 #[cfg(netpoll_shuttle)]
 mod sync;
 
 /// Every model, by protocol. A new protocol is a new line here.
 #[cfg(netpoll_shuttle)]
-const PROTOCOLS: &[&[harness::Model]] = &[driver::MODELS, ending::MODELS, sync::MODELS];
+const PROTOCOLS: &[&[harness::Model]] = &[driver::MODELS, ending::MODELS, pool::MODELS, sync::MODELS];
 
 #[cfg(netpoll_shuttle)]
 fn main() -> std::process::ExitCode {
