@@ -1,6 +1,7 @@
 //! What an error of a descriptor says: which operation, between which addresses, and why.
 
 mod at_path;
+mod refused;
 
 use std::error::Error;
 use std::fmt;
@@ -10,6 +11,7 @@ use netpoll_core::poll_desc::PollErr;
 
 use crate::sys::{Address, Lack, lack};
 pub(crate) use at_path::at_path;
+pub(crate) use refused::no_thread;
 
 /// What is inside an [`io::Error`] of a socket: the operation, the addresses as far as they are known, the cause.
 pub struct OpError {

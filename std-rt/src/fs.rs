@@ -12,7 +12,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+use crate::blocking;
 use crate::error::{OpError, at_path};
+use crate::protocol::pool::Class;
 use queue::Queue;
 
 /// The most bytes that one trip to the pool reads or writes: 2 MiB. So long a buffer belongs to the trip, for the future
@@ -59,8 +61,9 @@ async fn with_path<T: Send + 'static>(
     call: impl FnOnce(&Path) -> io::Result<T> + Send + 'static,
 ) -> io::Result<T> {
     let path = path.to_owned();
-    let called = blocking::unblock(move || call(&path).map_err(|error| at_path(&path, error)));
-    called.await.map_err(|error| OpError::new(op, error).into())
+    let call = move || call(&path).map_err(|error| at_path(&path, error));
+    let called = blocking::run(Class::File, call).await;
+    called.and_then(|result| result).map_err(|error| OpError::new(op, error).into())
 }
 
 /// An open file.

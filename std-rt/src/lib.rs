@@ -1,6 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod apart;
+mod blocking;
 mod budget;
 pub mod dump;
 #[doc(hidden)]
@@ -60,6 +61,10 @@ fn default_runtime() -> std::io::Result<&'static Runtime> {
 
 pub(crate) fn default_netpoll() -> std::io::Result<Arc<netpoll::Netpoll>> {
     default_runtime().map(|runtime| runtime.handle().netpoll())
+}
+
+pub(crate) fn default_home() -> std::io::Result<Arc<sched::Home>> {
+    default_runtime().map(|runtime| runtime.handle().clone().into_home())
 }
 
 /// Runs a future to its end on this thread and returns its value; see [`Runtime::block_on`]. The runtime is the
@@ -126,10 +131,20 @@ where
     runtime::spawn_local(future)
 }
 
-/// Runs a closure that blocks (a file, a name look-up, a long computation) on a thread of a pool that grows when it is
-/// needed and shrinks again; [`Builder::max_blocking_threads`] bounds it.
+/// Runs a closure that blocks (a library's call, a long computation) on a thread of the pool of the runtime that this
+/// thread runs for, or of the default one. Returns a handle with the closure's value.
 ///
-/// A closure that has begun cannot be aborted. It goes on when its runtime is shut down.
+/// The pool is the runtime's own. It starts threads when they are needed, as many as [`Builder::max_blocking_threads`]
+/// says, and ends them when they have been idle for [`Builder::thread_keep_alive`]. The closure is queued at once; within
+/// it [`spawn`] and [`Handle::current`](Handle::try_current) mean the same runtime.
+///
+/// | when | what becomes of the closure | the handle gives |
+/// |---|---|---|
+/// | it panics | | a [`JoinError`] with [`is_panic`](JoinError::is_panic) |
+/// | [`abort`](JoinHandle::abort), or the runtime's end, before a thread began it | it is dropped and never runs | a [`JoinError`] with [`is_cancelled`](JoinError::is_cancelled) |
+/// | the same while a thread runs it | it goes on to its end; its value is dropped. The runtime's end does not wait for it | the same |
+/// | the kernel makes no thread, and the pool has threads | it waits for one of them | its value |
+/// | the kernel makes no thread, and the pool has none | it is dropped and never runs | a [`JoinError`] with [`is_refused`](JoinError::is_refused) |
 ///
 /// # Panics
 ///

@@ -47,12 +47,22 @@ pub struct Metrics {
     pub spin_misses: usize,
     /// Turns in which a task held its worker for longer than [`Builder::stuck_after`](crate::Builder::stuck_after).
     pub stuck_tasks: usize,
+    /// Threads for work that blocks now: see [`Builder::max_blocking_threads`](crate::Builder::max_blocking_threads).
+    pub blocking_threads: usize,
+    /// Of these, threads that wait for work.
+    pub idle_blocking_threads: usize,
+    /// Closures, operations on files and name look-ups that wait for a thread now.
+    pub blocking_queue_depth: usize,
+    /// Of those, how many a thread has taken.
+    pub blocking_jobs: usize,
+    /// Threads for them that the kernel refused to make.
+    pub blocking_threads_refused: usize,
 }
 
 impl Metrics {
     pub(crate) fn of(sched: &Sched) -> Self {
         let (netpoll, tasks) = (sched.netpoll(), sched.counts());
-        let counts = netpoll.counts();
+        let (counts, pool) = (netpoll.counts(), sched.pool().counts());
         Self {
             workers: sched.workers(),
             tasks: sched.living(),
@@ -73,6 +83,11 @@ impl Metrics {
             spin_hits: tasks.spin_hits.get(),
             spin_misses: tasks.spin_misses.get(),
             stuck_tasks: tasks.stuck.get(),
+            blocking_threads: pool.threads,
+            idle_blocking_threads: pool.idle,
+            blocking_queue_depth: pool.queued,
+            blocking_jobs: pool.jobs,
+            blocking_threads_refused: pool.refused,
         }
     }
 }
@@ -90,6 +105,13 @@ impl fmt::Display for Metrics {
         )?;
         let Self { waiters, tasks, steals, parks, spin_hits, spin_misses, stuck_tasks, .. } = self;
         write!(f, "tasks {tasks} ({waiters} waiting), steals {steals}, parks {parks}, ")?;
-        write!(f, "spins {spin_hits} hit and {spin_misses} missed, stuck {stuck_tasks}")
+        write!(f, "spins {spin_hits} hit and {spin_misses} missed, stuck {stuck_tasks}, ")?;
+        let Self { blocking_threads, idle_blocking_threads, blocking_queue_depth, blocking_jobs, .. } = self;
+        write!(
+            f,
+            "blocking threads {blocking_threads} ({idle_blocking_threads} idle, {} refused), ",
+            self.blocking_threads_refused
+        )?;
+        write!(f, "jobs {blocking_jobs} ({blocking_queue_depth} waiting)")
     }
 }

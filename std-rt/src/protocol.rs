@@ -12,4 +12,6 @@
 pub mod driver;
 pub mod ending;
 pub mod file_queue;
+pub mod job;
+pub mod pool;
 pub mod standby;

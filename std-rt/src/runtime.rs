@@ -37,8 +37,8 @@ const TIMER_SLACK_NANOSECONDS: u64 = 1;
 /// 3. The drop waits for the tasks that are being polled, and their workers end. Such a task may block on what a cancelled
 ///    one holds. It is cancelled when its turn is over.
 ///
-/// The drop does not wait for closures of [`spawn_blocking`](Runtime::spawn_blocking): one that has begun runs to its end,
-/// and its value is dropped. [`Runtime::shutdown_timeout`] waits no longer than it is told to. A runtime may be in a
+/// The drop does not wait for closures of [`spawn_blocking`](Runtime::spawn_blocking) and operations on files: one that a
+/// thread has begun runs to its end, and its value is dropped; one that waits for a thread is never run. [`Runtime::shutdown_timeout`] waits no longer than it is told to. A runtime may be in a
 /// `thread_local!`: it ends with its thread.
 ///
 /// What it leaves behind does not wait for ever: an operation on one of its descriptors that waits in another runtime, or
@@ -102,7 +102,7 @@ impl Runtime {
         self.handle.spawn_named(name, future)
     }
 
-    /// Runs a closure that blocks on a thread of its own; see [`spawn_blocking`](crate::spawn_blocking).
+    /// Runs a closure that blocks on a thread of this runtime's pool; see [`spawn_blocking`](crate::spawn_blocking).
     #[track_caller]
     pub fn spawn_blocking<F, T>(&self, closure: F) -> JoinHandle<T>
     where
@@ -146,6 +146,7 @@ impl Runtime {
             return true;
         }
         self.handle.sched.close();
+        self.handle.sched.pool().close();
         if let Some(quit) = &self.quit {
             quit.ask();
         }

@@ -28,6 +28,7 @@ use crate::apart::Apart;
 use crate::foreign;
 use crate::netpoll::Netpoll;
 use crate::protocol::ending::Ending;
+use crate::protocol::pool::Pool;
 pub use cell::{Joiner, Queue, Runnable, new_local_task, new_task};
 pub use current::Entered;
 use home::Share;
@@ -71,6 +72,7 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Sched {
     netpoll: Arc<Netpoll>,
+    pool: Arc<Pool>,
     global: Apart<Mutex<Global>>,
     workers: Box<[Arc<Remote>]>,
     idle: Apart<Idle<IDLE_WORDS>>,
@@ -91,9 +93,10 @@ pub struct Sched {
 impl Sched {
     /// Queues for so many workers (1 to [`MAX_WORKERS`]), none of which runs yet. One that is `threadless` has one worker,
     /// which is whichever thread is in `block_on`.
-    pub fn new(netpoll: Arc<Netpoll>, workers: usize, threadless: bool) -> Arc<Self> {
+    pub fn new(netpoll: Arc<Netpoll>, workers: usize, threadless: bool, pool: Arc<Pool>) -> Arc<Self> {
         Arc::new(Self {
             netpoll,
+            pool,
             global: Apart::default(),
             workers: (0..workers).map(|_| Arc::new(Remote::new(threadless))).collect(),
             idle: Apart::default(),
@@ -111,6 +114,11 @@ impl Sched {
     /// The poller that goes with it.
     pub fn netpoll(&self) -> &Arc<Netpoll> {
         &self.netpoll
+    }
+
+    /// The threads for work that blocks.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
     }
 
     /// How many workers there are.

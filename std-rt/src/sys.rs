@@ -278,6 +278,7 @@ mod ready;
 pub mod signal;
 pub mod socket;
 mod socket_options;
+mod start_thread;
 pub mod translate;
 pub mod unix;
 
@@ -291,5 +292,6 @@ pub use lack::{Lack, lack};
 pub use owned::{Kept, SharedFd, Source, ends_of, is_ready_now};
 pub use prefetch::prefetch;
 pub use ready::{has_peer_ended, is_ready};
+pub use start_thread::start_thread;
 pub use thread::set_timer_slack;
 pub use unix::is_socket;

@@ -17,6 +17,8 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
+use crate::error::no_thread;
+use crate::protocol::job::Refusal;
 use crate::sched::{self, Anywhere, Home, Joiner, Origin};
 pub use build::{Budgeted, unconstrained, with_budget};
 pub(crate) use build::{spawn_named, turn};
@@ -93,40 +95,68 @@ impl<T> Future for JoinHandle<T> {
     /// When polled again after it has given its result.
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.joiner.poll(cx).map(|outcome| match outcome {
-            Some(outcome) => outcome.map_err(|payload| JoinError { panic: Some(Mutex::new(payload)) }),
-            None => Err(JoinError { panic: None }),
+            Some(outcome) => outcome.map_err(JoinError::of_payload),
+            None => Err(JoinError { why: Why::Cancelled }),
         })
     }
 }
 
-/// Why a task has no value: it panicked, or it was cancelled.
+/// Why a task has no value: it panicked, it was cancelled, or it is a closure of
+/// [`spawn_blocking`](crate::spawn_blocking) that no thread could be had for.
 pub struct JoinError {
+    why: Why,
+}
+
+enum Why {
+    Cancelled,
     /// In a mutex only so that the error is `Sync`.
-    panic: Option<Mutex<Box<dyn Any + Send>>>,
+    Panic(Mutex<Box<dyn Any + Send>>),
+    /// Says so.
+    Refused(io::Error),
 }
 
 impl JoinError {
-    /// The task was aborted, or its runtime shut down; or it belongs to the process that this one was forked from, where it
-    /// goes on.
+    /// A panic, unless it stands for a refusal of the pool.
+    fn of_payload(payload: Box<dyn Any + Send>) -> Self {
+        let why = match payload.downcast::<Refusal>() {
+            Ok(refusal) if *refusal == Refusal::Closed => Why::Cancelled,
+            Ok(refusal) => Why::Refused(no_thread(*refusal)),
+            Err(payload) => Why::Panic(Mutex::new(payload)),
+        };
+        Self { why }
+    }
+
+    /// Returns true if the task was aborted, or its runtime shut down; or if it belongs to the process that this one was
+    /// forked from, where it goes on.
     pub fn is_cancelled(&self) -> bool {
-        self.panic.is_none()
+        matches!(self.why, Why::Cancelled)
     }
 
-    /// The task panicked.
+    /// Returns true if the task panicked.
     pub fn is_panic(&self) -> bool {
-        self.panic.is_some()
+        matches!(self.why, Why::Panic(_))
     }
 
-    /// What the task panicked with, for [`std::panic::resume_unwind`]; none if it was cancelled.
+    /// Returns true if a closure of [`spawn_blocking`](crate::spawn_blocking) was not run, because its runtime's pool had
+    /// no thread and the kernel made none. It is the same error as that of an operation on a file then: see
+    /// [`io::Error::from`].
+    pub fn is_refused(&self) -> bool {
+        matches!(self.why, Why::Refused(_))
+    }
+
+    /// Returns what the task panicked with, for [`std::panic::resume_unwind`]; none if it did not panic.
     pub fn into_panic(self) -> Option<Box<dyn Any + Send>> {
-        self.panic.map(|payload| payload.into_inner().unwrap_or_else(PoisonError::into_inner))
+        match self.why {
+            Why::Panic(payload) => Some(payload.into_inner().unwrap_or_else(PoisonError::into_inner)),
+            Why::Cancelled | Why::Refused(_) => None,
+        }
     }
 
     /// The message of the panic, if it is text.
-    fn message(&self) -> Option<String> {
-        let payload = self.panic.as_ref()?.lock().unwrap_or_else(PoisonError::into_inner);
+    fn message(payload: &Mutex<Box<dyn Any + Send>>) -> String {
+        let payload = payload.lock().unwrap_or_else(PoisonError::into_inner);
         let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
-        Some(text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or("no message".to_owned()))
+        text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or("no message".to_owned())
     }
 }
 
@@ -138,9 +168,10 @@ impl fmt::Debug for JoinError {
 
 impl fmt::Display for JoinError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.message() {
-            Some(message) => write!(f, "the task panicked: {message}"),
-            None => f.write_str("the task was cancelled"),
+        match &self.why {
+            Why::Panic(payload) => write!(f, "the task panicked: {}", Self::message(payload)),
+            Why::Cancelled => f.write_str("the task was cancelled"),
+            Why::Refused(error) => write!(f, "the closure was not run: {error}"),
         }
     }
 }
@@ -150,6 +181,9 @@ impl std::error::Error for JoinError {}
 /// For `?` in functions that return errors of io.
 impl From<JoinError> for io::Error {
     fn from(error: JoinError) -> Self {
-        io::Error::other(error)
+        match error.why {
+            Why::Refused(error) => error,
+            _ => io::Error::other(error),
+        }
     }
 }

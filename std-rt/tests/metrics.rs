@@ -130,6 +130,4 @@ fn closures_that_block_share_the_threads_that_there_may_be() {
     assert!((1..=2).contains(&most), "{most} at a time");
     // A pool's thread that has just told a task that its closure has ended may still know of the runtime.
     until_blocking("the runtimes are gone", || open_descriptors() == before);
-    // The process's own again.
-    Runtime::builder().workers(1).max_blocking_threads(500).build().unwrap();
 }

@@ -30,12 +30,13 @@ const STEPS: &[(&str, Step)] = &[
     ("package", package),
     ("demo", |root| own(root, &["demo", "--conns", "1000", "--seconds", "3"])),
     ("soak", |root| own(root, &["soak", "--conns", "500", "--pause", "100", "--seconds", "20"])),
+    ("chaos", |root| own(root, &["chaos", "--seconds", "20"])),
 ];
 
 const CLIPPY: &[&str] = &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
 
 /// Programs of the examples package that other commands run, each with arguments of its own.
-const NOT_EXAMPLES: &[&str] = &["core_bench", "demo", "peer", "sizes", "soak"];
+const NOT_EXAMPLES: &[&str] = &["chaos", "core_bench", "demo", "peer", "sizes", "soak"];
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs all steps, or those that the arguments name, to the last one even when one fails.

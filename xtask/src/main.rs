@@ -5,6 +5,7 @@
 mod backend;
 mod bare;
 mod bench;
+mod chaos;
 mod checker;
 mod ci;
 mod cmd;
@@ -63,12 +64,17 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ),
     (
         "soak",
-        "--minutes N: 9,000 connections, deadlines, closes and cancelled reads, and a watchdog; more by --help",
+        "--minutes N: 9,000 connections, deadlines, closes and cancelled reads, and a watchdog; --limits; more by --help",
         soak::run,
     ),
     (
+        "chaos",
+        "--minutes N: sessions under deadlines, cancels, duplicates, closes, resets and moves, every byte compared",
+        chaos::run,
+    ),
+    (
         "nightly",
-        "the deep models, the address sanitizer, strace, the suite on 32-bit Linux, a soak of 10 minutes",
+        "the deep models, the address sanitizer, strace, the suite on 32-bit Linux, a soak and a chaos of 10 minutes",
         nightly::run,
     ),
     ("ci", "what belongs to a push, except test; or the named steps of it", ci::run),

@@ -17,12 +17,14 @@ pub fn run(args: &[String]) -> Outcome {
     let strace = own(&root, &["strace"])?;
     let cross = own(&root, &["cross", "--run"])?;
     let tests = asan(&root)?;
-    let soak = own(&root, &["soak", "--minutes", "10"])?;
+    let soak = own(&root, &["soak", "--minutes", "10", "--limits"])?;
+    let chaos = own(&root, &["chaos", "--minutes", "10"])?;
     println!("nightly: {loom}");
     println!("nightly: {mutants}");
     println!("nightly: {strace}");
     println!("nightly: {cross}");
     println!("nightly: {soak}");
+    println!("nightly: {chaos}");
     println!(
         "nightly: {tests} tests under the address sanitizer, {:.0} s in all",
         start.elapsed().as_secs_f64()

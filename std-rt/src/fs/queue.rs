@@ -1,10 +1,18 @@
-//! The queue of a file, on the blocking pool; see [`file_queue`].
+//! The queue of a file, on the pool of threads for work that blocks; see [`file_queue`].
 
 use std::fs::File;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::protocol::file_queue;
+use crate::blocking;
+use crate::error::no_thread;
+use crate::foreign;
+use crate::protocol::file_queue::{self, Service};
+use crate::protocol::job::{Job, Refusal};
+use crate::protocol::pool::Class;
+
+/// How many operations on one file a thread of the pool makes before it looks after other work.
+const TURNS: usize = 16;
 
 /// A file and what is to be done with it.
 pub(super) struct Queue(Arc<file_queue::Queue<File>>);
@@ -29,10 +37,15 @@ impl Queue {
         &self,
         call: impl FnOnce(&File) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
+        let call = |file: &File, thread: Result<(), Refusal>| {
+            thread.map_err(no_thread)?;
+            call(file)
+        };
         self.0.put(call, serve).await.unwrap_or_else(undone)
     }
 
-    /// Puts an operation at the end of the queue that happens in any case and that nobody waits for.
+    /// Puts an operation at the end of the queue that happens in any case and that nobody waits for. It must not wait for
+    /// the disk.
     pub(super) fn put_detached(&self, call: impl FnOnce(&File) + Send + 'static) {
         self.0.put_detached(call, serve);
     }
@@ -42,7 +55,13 @@ impl Queue {
         &self,
         call: impl FnOnce(&File) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
-        self.0.beside(call, |job| blocking::unblock(job).detach()).await.unwrap_or_else(undone)
+        let share = self.0.share();
+        let job = move || {
+            let mut value = None;
+            foreign::quietly(|| value = Some(call(share.file())));
+            value
+        };
+        blocking::run(Class::File, job).await?.unwrap_or_else(undone)
     }
 
     /// The file itself, once what is under way has ended.
@@ -56,10 +75,43 @@ impl Queue {
     }
 }
 
-fn serve(service: file_queue::Service<File>) {
-    blocking::unblock(|| service.run()).detach();
+/// A file with operations in its queue is a job for the pool.
+struct Served(Mutex<Option<Service<File>>>);
+
+impl Served {
+    fn job(service: Service<File>) -> Arc<dyn Job> {
+        Arc::new(Self(Mutex::new(Some(service))))
+    }
+
+    fn take(&self) -> Option<Service<File>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Job for Served {
+    fn run(self: Arc<Self>) -> Option<Arc<dyn Job>> {
+        self.take()?.run(TURNS).map(Self::job)
+    }
+
+    fn refuse(self: Arc<Self>, why: Refusal) {
+        if let Some(service) = self.take() {
+            service.refuse(why);
+        }
+    }
+
+    fn is_wanted(&self) -> bool {
+        true
+    }
+}
+
+fn serve(service: Service<File>) {
+    // Without a runtime, since the default one cannot be started, the job is dropped: each operation says that it was not
+    // made.
+    let _ = blocking::submit(Class::File, Served::job(service));
 }
 
 fn undone<T>() -> io::Result<T> {
-    Err(io::Error::other("the operation was not made: it panicked, or the pool of threads has dropped it"))
+    Err(io::Error::other(
+        "the operation was not made: it panicked, or there is no runtime with a thread for it",
+    ))
 }

@@ -4,7 +4,9 @@ use std::future::{Future, ready};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
+use crate::blocking;
 use crate::error::OpError;
+use crate::protocol::pool::Class;
 
 /// What can be turned into socket addresses. Numbers are read where they are; a name is looked up on a thread that may
 /// block.
@@ -202,7 +204,8 @@ async fn resolve(target: io::Result<Target>) -> io::Result<Vec<SocketAddr>> {
         let found = std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), port)).map(Vec::from_iter);
         (host, found)
     };
-    let (host, found) = blocking::unblock(look_up).await;
+    let (host, found) =
+        blocking::run(Class::Name, look_up).await.map_err(|error| OpError::new("resolve", error))?;
     let why = match found {
         Ok(addresses) if !addresses.is_empty() => return Ok(addresses),
         Ok(_) => io::Error::new(io::ErrorKind::NotFound, format!("{host}:{port} has no address")),

@@ -14,9 +14,9 @@
 //! | no | yes | one waits | there is none: not served, and the thread goes |
 //! | yes | yes | one more waits | one less waits; the thread does it |
 //!
-//! Jobs wait without being served only between the two steps of a `put`. A pool that drops the work that it was asked for
-//! drops the [`Service`]: all jobs that wait are dropped in one step with the mark that they are served, so that the next
-//! `put` asks for a thread again.
+//! Jobs wait without being served only between the two steps of a `put`. A pool that has no thread for the work says so by
+//! [`Service::refuse`], and each job that waits is told; one that drops the [`Service`] drops these jobs, in one step with
+//! the mark that they are served, so that the next `put` asks for a thread again.
 //!
 //! # What the answer says
 //!
@@ -31,6 +31,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use super::job::Refusal;
 use crate::foreign;
 use crate::sync::{Mutex, lock};
 
@@ -42,8 +43,8 @@ pub struct Queue<F> {
     heir: Mutex<Option<Reply<F>>>,
 }
 
-/// An operation, which returns how to tell its task.
-type Job<F> = Box<dyn FnOnce(&F) -> Tell + Send>;
+/// An operation, which is told if no thread makes it. It returns how to tell its task.
+type Job<F> = Box<dyn FnOnce(&F, Result<(), Refusal>) -> Tell + Send>;
 type Tell = Box<dyn FnOnce() + Send>;
 
 struct Jobs<F> {
@@ -65,31 +66,32 @@ impl<F: Send + Sync + 'static> Queue<F> {
     }
 
     /// Puts an operation at the end of the queue. `start` is called if no thread serves it: it gives the service to a thread
-    /// of the pool.
+    /// of the pool. The operation itself is told if there is none.
     pub fn put<T: Send + 'static>(
         self: &Arc<Self>,
-        call: impl FnOnce(&F) -> T + Send + 'static,
+        call: impl FnOnce(&F, Result<(), Refusal>) -> T + Send + 'static,
         start: impl FnOnce(Service<F>),
     ) -> Answer<T> {
         let (answer, reply) = Answer::new();
-        let job = Box::new(move |file: &F| -> Tell {
+        let job = Box::new(move |file: &F, thread: Result<(), Refusal>| -> Tell {
             if !reply.is_awaited() {
                 return Box::new(|| ());
             }
-            let value = call(file);
+            let value = call(file, thread);
             Box::new(move || reply.give(value))
         });
         self.enqueue(job, start);
         answer
     }
 
-    /// Puts an operation at the end of the queue that happens in any case and that nobody waits for.
+    /// Puts an operation at the end of the queue that happens in any case and that nobody waits for. It must not wait for the
+    /// disk: without a thread of the pool it is made by the one that finds this out.
     pub fn put_detached(
         self: &Arc<Self>,
         call: impl FnOnce(&F) + Send + 'static,
         start: impl FnOnce(Service<F>),
     ) {
-        let job = Box::new(move |file: &F| -> Tell {
+        let job = Box::new(move |file: &F, _thread: Result<(), Refusal>| -> Tell {
             call(file);
             Box::new(|| ())
         });
@@ -107,23 +109,9 @@ impl<F: Send + Sync + 'static> Queue<F> {
         }
     }
 
-    /// Makes an operation that needs no order, beside the queue. `start` gives the work to a thread of the pool.
-    pub fn beside<T: Send + 'static>(
-        self: &Arc<Self>,
-        call: impl FnOnce(&F) -> T + Send + 'static,
-        start: impl FnOnce(Box<dyn FnOnce() + Send>),
-    ) -> Answer<T> {
-        let (answer, reply) = Answer::new();
-        let share = Share(Some(self.clone()));
-        start(Box::new(move || {
-            let mut value = None;
-            foreign::quietly(|| value = reply.is_awaited().then(|| call(&share.queue().file)));
-            drop(share);
-            if let Some(value) = value {
-                reply.give(value);
-            }
-        }));
-        answer
+    /// Returns a share of the file, for an operation that needs no order and is made beside the queue.
+    pub fn share(self: &Arc<Self>) -> Share<F> {
+        Share(Some(self.clone()))
     }
 
     /// The file itself, once what is under way has ended.
@@ -144,9 +132,14 @@ impl<F: Send + Sync + 'static> Queue<F> {
 }
 
 /// A share of the file. The last one that is dropped hands the file to its heir.
-struct Share<F: Send + Sync + 'static>(Option<Arc<Queue<F>>>);
+pub struct Share<F: Send + Sync + 'static>(Option<Arc<Queue<F>>>);
 
 impl<F: Send + Sync + 'static> Share<F> {
+    /// Returns the file.
+    pub fn file(&self) -> &F {
+        &self.queue().file
+    }
+
     fn queue(&self) -> &Queue<F> {
         self.0.as_ref().expect("a share is there until it is dropped")
     }
@@ -166,16 +159,33 @@ impl<F: Send + Sync + 'static> Drop for Share<F> {
 pub struct Service<F: Send + Sync + 'static>(Option<Arc<Queue<F>>>);
 
 impl<F: Send + Sync + 'static> Service<F> {
-    /// Does what is in the queue. Neither a job that panics nor a waker that does keeps the others from being done.
-    pub fn run(mut self) {
+    /// Does what is in the queue, `turns` operations at most; returns itself if there may be more. Neither a job that panics
+    /// nor a waker that does keeps the others from being done.
+    pub fn run(mut self, turns: usize) -> Option<Self> {
         let share = Share(self.0.take());
         let mut tell: Tell = Box::new(|| ());
-        while let Some(job) = share.queue().next() {
+        for _ in 0..turns {
+            let Some(job) = share.queue().next() else {
+                drop(share);
+                foreign::quietly(tell);
+                return None;
+            };
             foreign::quietly(mem::replace(&mut tell, Box::new(|| ())));
-            foreign::quietly(|| tell = job(&share.queue().file));
+            foreign::quietly(|| tell = job(share.file(), Ok(())));
         }
-        drop(share);
         foreign::quietly(tell);
+        let Share(queue) = &mut { share };
+        Some(Self(queue.take()))
+    }
+
+    /// Tells each operation in the queue that no thread makes it.
+    pub fn refuse(mut self, why: Refusal) {
+        let share = Share(self.0.take());
+        while let Some(job) = share.queue().next() {
+            let mut tell: Tell = Box::new(|| ());
+            foreign::quietly(|| tell = job(share.file(), Err(why)));
+            foreign::quietly(tell);
+        }
     }
 }
 

@@ -9,10 +9,11 @@ use std::time::Duration;
 
 use super::{Handle, Runtime, TIMER_SLACK_NANOSECONDS, Threads, quit};
 use crate::netpoll::{Config, Netpoll};
+use crate::protocol::pool::Pool;
 use crate::sched::{Home, MAX_WORKERS, Sched};
 use crate::sysmon::{self, OnStuck, StuckTask};
 use crate::worker::{Pace, Worker};
-use crate::{sys, task};
+use crate::{blocking, sys, task};
 
 /// The most events that one poll takes.
 const MAX_EVENTS: usize = 256;
@@ -20,19 +21,25 @@ const MAX_EVENTS: usize = 256;
 /// About what it takes to sleep and be woken: an idle virtual CPU needs 35 us for it.
 const SPIN: Duration = Duration::from_micros(50);
 
-/// The most threads that the `blocking` crate takes.
+/// The most threads of [`Builder::max_blocking_threads`], and what they are by default.
 const MAX_BLOCKING: usize = 10_000;
+const DEFAULT_BLOCKING: usize = 512;
+
+/// The name of the workers' threads without [`Builder::thread_name`], and that of the pool's.
+const WORKER_NAME: &str = "netpoll-worker";
+const POOL_NAME: &str = "netpoll-pool";
 
 /// What a runtime is made from. Every setting has a default that suits a server.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Builder {
     workers: Option<usize>,
-    thread_name: String,
+    thread_name: Option<String>,
     event_interval: u32,
     events_per_poll: usize,
     budget: u32,
-    max_blocking_threads: Option<usize>,
+    max_blocking_threads: usize,
+    thread_keep_alive: Duration,
     sysmon: bool,
     stuck_after: Duration,
     on_stuck: OnStuck,
@@ -53,11 +60,12 @@ impl Builder {
     pub fn new() -> Self {
         Self {
             workers: None,
-            thread_name: "netpoll-worker".to_owned(),
+            thread_name: None,
             event_interval: 61,
             events_per_poll: MAX_EVENTS,
             budget: 128,
-            max_blocking_threads: None,
+            max_blocking_threads: DEFAULT_BLOCKING,
+            thread_keep_alive: Duration::from_secs(10),
             sysmon: true,
             stuck_after: Duration::from_secs(1),
             on_stuck: OnStuck::default(),
@@ -82,9 +90,10 @@ impl Builder {
         self
     }
 
-    /// The name of the worker threads, to which their number is added.
+    /// Sets the name of the runtime's threads, by default `netpoll`. The workers are called `NAME-0` and so on, with the
+    /// default `netpoll-worker-0`; the threads for work that blocks `NAME-pool-0`. Linux shows 15 bytes of it.
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {
-        self.thread_name = name.into();
+        self.thread_name = Some(name.into());
         self
     }
 
@@ -111,13 +120,26 @@ impl Builder {
         self
     }
 
-    /// How many threads [`spawn_blocking`](crate::spawn_blocking), files and name look-ups may have at most, 1 to 10,000.
+    /// Sets how many threads this runtime's pool for work that blocks may have, 1 to 10,000; by default 512. The work is
+    /// closures of [`spawn_blocking`](crate::spawn_blocking), operations on files, and name look-ups.
     ///
-    /// The threads are started when they are needed and end when they have been idle for half a second. **They are the
-    /// process's, not the runtime's**: the runtime that was built last decides for all. Without this setting it is 500,
-    /// or what the environment variable `BLOCKING_MAX_THREADS` says.
+    /// Beyond the bound each of these three kinds may have an eighth of it, at least 1 and at most 16 threads, so that
+    /// one kind that has taken every thread does not keep the others waiting: names are found while 512 files hang. So
+    /// closures alone never have more threads than `n`, and all kinds together at most `n` and twice that eighth.
+    ///
+    /// Work beyond that waits for a thread, in the order in which it came within its kind; kinds take turns. So does work
+    /// for which the kernel makes no thread (`RLIMIT_NPROC`, `pids.max`): it is done by the threads that there are, and
+    /// ends with an error only if there is none.
     pub fn max_blocking_threads(mut self, n: usize) -> Self {
-        self.max_blocking_threads = Some(n);
+        self.max_blocking_threads = n;
+        self
+    }
+
+    /// Sets for how long a thread for work that blocks waits for more before it ends; by default 10 seconds, and
+    /// [`Duration::MAX`] for ever. Every thread of the pool ends so, the last one too. The thread that became idle last is the first to be given work, so a pool
+    /// shrinks to what its load needs.
+    pub fn thread_keep_alive(mut self, limit: Duration) -> Self {
+        self.thread_keep_alive = limit;
         self
     }
 
@@ -206,10 +228,8 @@ impl Builder {
         // A machine with one CPU has not asked for a runtime without threads.
         let threadless = self.workers == Some(1);
         self.check(workers)?;
-        if let Some(threads) = self.max_blocking_threads.and_then(NonZeroUsize::new) {
-            blocking::set_max_blocking_threads(threads);
-        }
-        let sched = Home::outside(Sched::new(Netpoll::with(self.netpoll(workers))?, workers, threadless));
+        let netpoll = Netpoll::with(self.netpoll(workers))?;
+        let sched = Home::outside(Sched::new(netpoll, workers, threadless, self.pool()));
         let mut runtime = Runtime {
             threads: Threads::new(sched.clone()),
             handle: Handle { sched },
@@ -232,6 +252,11 @@ impl Builder {
         Config { workers, slack: self.timer_slack, probe: !self.system_call_filter }
     }
 
+    fn pool(&self) -> Arc<Pool> {
+        let name = self.thread_name.as_ref().map_or(POOL_NAME.to_owned(), |name| format!("{name}-pool"));
+        blocking::pool(name, self.max_blocking_threads, self.thread_keep_alive)
+    }
+
     /// Nanoseconds that a worker looks.
     fn spin(&self, cpus: usize) -> u64 {
         let limit = match self.spin_before_park {
@@ -246,9 +271,9 @@ impl Builder {
         check_range("workers", workers, MAX_WORKERS)?;
         check_range("event_interval", self.event_interval as usize, u32::MAX as usize)?;
         check_range("events_per_poll", self.events_per_poll, MAX_EVENTS)?;
-        check_range("max_blocking_threads", self.max_blocking_threads.unwrap_or(1), MAX_BLOCKING)?;
-        if self.thread_name.contains('\0') {
-            let message = format!("Builder::thread_name({:?}): must not contain a null", self.thread_name);
+        check_range("max_blocking_threads", self.max_blocking_threads, MAX_BLOCKING)?;
+        if let Some(name) = self.thread_name.as_ref().filter(|name| name.contains('\0')) {
+            let message = format!("Builder::thread_name({name:?}): must not contain a null");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         Ok(())
@@ -257,7 +282,7 @@ impl Builder {
     fn start_threads(&self, runtime: &mut Runtime, workers: usize) -> io::Result<()> {
         let sched = &runtime.handle.sched;
         for index in (0..workers).filter(|_| !sched.is_threadless()) {
-            let name = format!("{}-{index}", self.thread_name);
+            let name = format!("{}-{index}", self.thread_name.as_deref().unwrap_or(WORKER_NAME));
             runtime.threads.start(name, worker(sched.clone(), index, runtime.pace))?;
         }
         if self.sysmon && (workers > 1 || self.on_stuck.is_set()) {

@@ -4,6 +4,7 @@ use std::future::Future;
 use std::panic::Location;
 use std::sync::Arc;
 
+use crate::blocking;
 use crate::dump::Dump;
 use crate::metrics::Metrics;
 use crate::netpoll::Netpoll;
@@ -44,14 +45,14 @@ impl Handle {
         task::spawn_named(self.sched.clone(), name.into(), Location::caller(), future)
     }
 
-    /// Runs a closure that blocks on a thread of its own; see [`spawn_blocking`](crate::spawn_blocking).
+    /// Runs a closure that blocks on a thread of this runtime's pool; see [`spawn_blocking`](crate::spawn_blocking).
     #[track_caller]
     pub fn spawn_blocking<F, T>(&self, closure: F) -> JoinHandle<T>
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        self.spawn(blocking::unblock(closure))
+        blocking::spawn(&self.sched, closure)
     }
 
     /// Tasks that are parked on a descriptor; tasks that sleep are not among them.

@@ -39,6 +39,11 @@ impl Home {
         Arc::new(Self { sched: self.sched.clone(), share: worker })
     }
 
+    /// The same for a thread that is no worker, whoever spawned what it runs.
+    pub fn of_no_worker(&self) -> Arc<Self> {
+        Self::outside(self.sched.clone())
+    }
+
     /// The worker whose home it is, if it is one's.
     pub(super) fn worker(&self) -> Option<usize> {
         (self.share < self.sched.workers()).then_some(self.share)

@@ -76,6 +76,8 @@ pub enum Call {
     Drain,
     /// poll(2) of one descriptor with a zero timeout.
     Look,
+    /// pthread_create(3), as std calls it.
+    StartThread,
 }
 
 impl Call {

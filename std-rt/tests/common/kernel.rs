@@ -51,3 +51,30 @@ pub fn use_one_cpu() -> bool {
     #[cfg(not(target_os = "linux"))]
     false
 }
+
+/// The limit of a user's threads, for a process that was started to have one.
+#[cfg(target_os = "linux")]
+pub struct ThreadLimit(rustix::process::Rlimit);
+
+#[cfg(target_os = "linux")]
+impl ThreadLimit {
+    /// Binds this thread, and those that it starts from now on, to the limit: the superuser becomes another user.
+    pub fn new() -> Self {
+        if getuid().is_root() {
+            let user = rustix::process::Uid::from_raw(20_000 + std::process::id() % 30_000);
+            rustix::thread::set_thread_res_uid(user, user, user).unwrap();
+        }
+        Self(getrlimit(Resource::Nproc))
+    }
+
+    /// From now on the kernel makes no thread.
+    pub fn lower(&self) {
+        let none = rustix::process::Rlimit { current: Some(0), maximum: self.0.maximum };
+        rustix::process::setrlimit(Resource::Nproc, none).unwrap();
+    }
+
+    /// As it was before.
+    pub fn raise(&self) {
+        rustix::process::setrlimit(Resource::Nproc, self.0).unwrap();
+    }
+}

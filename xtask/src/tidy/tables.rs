@@ -24,10 +24,12 @@ pub const STD_RT: Tower = Tower {
     src: "std-rt/src/",
     floors: &[
         "sys timer spin budget apart sync foreign",
-        "error protocol",
+        "protocol",
+        "error",
         "netpoll",
         "fd sched",
         "task time metrics",
+        "blocking",
         "net fs signal dump",
         "io",
         "worker",
@@ -43,6 +45,11 @@ pub const FLOOR_EXCEPTIONS: &[(&str, &str, &str)] = &[
         "std-rt/src/netpoll.rs",
         "default_netpoll",
         "a descriptor made outside of any runtime starts the default one",
+    ),
+    (
+        "std-rt/src/blocking.rs",
+        "default_home",
+        "work that blocks outside of any runtime starts the default one",
     ),
 ];
 

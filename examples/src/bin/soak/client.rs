@@ -15,20 +15,30 @@ use crate::options::Options;
 use crate::tally::{Figures, Line, Tally};
 use crate::usage::{Held, Memory};
 use crate::watchdog::{self, Watchdog};
+use crate::work::Work;
 
 /// Connections that are made at once, well below the 4096 that a Linux listener keeps waiting by default.
 const WAVE: usize = 512;
 
+/// Bytes of the file that is read meanwhile.
+const WORK: usize = 4096;
+
 pub fn run(options: &Options) -> Result<(), Failure> {
     thread::spawn(end_with_parent);
     let refused = |error: io::Error| Failure::Refused(format!("client: {error}"));
-    let runtime = Runtime::builder().workers(options.workers).build().map_err(refused)?;
+    let mut builder = Runtime::builder().workers(options.workers);
+    if options.limits {
+        // So that threads are started again and again.
+        builder = builder.thread_keep_alive(Duration::from_millis(20));
+    }
+    let runtime = builder.build().map_err(refused)?;
     let handle = runtime.handle().clone();
     let before = Held::now(&handle).map_err(refused)?;
     let mut pool = vec![0; POOL];
     fastrand::Rng::with_seed(0).fill(&mut pool);
     let tally = Arc::new(Tally::default());
-    let load = Arc::new(Load { pool, tally, pause: options.pause, end: OnceLock::new() });
+    let work = options.limits.then(|| Work::new(&pool[..WORK])).transpose().map_err(refused)?;
+    let load = Arc::new(Load { pool, tally, work, pause: options.pause, end: OnceLock::new() });
     let watching = {
         let load = load.clone();
         thread::spawn(move || watch(&handle, &load))
@@ -40,6 +50,8 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     }
     let mut figures = load.tally.figures();
     figures.extend(memory_of(&memory));
+    let threads = runtime.metrics().blocking_threads_refused;
+    figures.push(("threads refused".to_owned(), threads as u64));
     say(&Line::write("done", &figures));
     Ok(())
 }

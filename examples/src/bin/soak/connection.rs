@@ -11,6 +11,7 @@ use netpoll_rt::time::{sleep, timeout};
 use netpoll_rt::{is_closed, spawn, yield_now};
 
 use crate::tally::Tally;
+use crate::work::{Work, waits_for_descriptors};
 
 /// A connection on which nothing moves for so long hangs.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -31,6 +32,8 @@ pub const POOL: usize = 1024 * 1024;
 pub struct Load {
     pub pool: Vec<u8>,
     pub tally: Arc<Tally>,
+    /// What else is done with `--limits`.
+    pub work: Option<Work>,
     pub pause: Duration,
     /// When it is over: known once all are connected.
     pub end: OnceLock<Instant>,
@@ -43,7 +46,11 @@ pub async fn live(number: usize, addr: SocketAddr, load: Arc<Load>) -> Result<()
     let mut last = false;
     while !last {
         let of = |error: io::Error| format!("connection {number}: {error}");
-        let stream = timeout(PATIENCE, TcpStream::connect(addr)).await.map_err(of)?.map_err(of)?;
+        let stream = match timeout(PATIENCE, TcpStream::connect(addr)).await.map_err(of)? {
+            Ok(stream) => stream,
+            Err(error) if waits_for_descriptors(&error, &load.tally).await => continue,
+            Err(error) => return Err(of(error)),
+        };
         load.tally.opened.inc();
         let stream = Arc::new(stream);
         let mut connection = Connection { stream, load: load.clone(), rng, buffer, sent: 0 };
@@ -69,6 +76,10 @@ impl Connection {
     async fn live(&mut self) -> Result<bool, String> {
         loop {
             self.exchange(false).await?;
+            let load = self.load.clone();
+            if let Some(work) = &load.work {
+                work.one(self.rng.u8(..3), &load.tally).await?;
+            }
             if self.load.end.get().is_some_and(|&end| Instant::now() >= end) {
                 self.end().await?;
                 return Ok(true);

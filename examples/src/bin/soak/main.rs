@@ -6,6 +6,8 @@
 //!
 //! This process is the server. It starts itself a second time as the client, so that each has the descriptor limit to
 //! itself: `server.rs` serves and judges, `client.rs` loads, `connection.rs` is what one connection goes through.
+//!
+//! With `--limits` the limits of descriptors and threads are lowered and raised meanwhile, which `cargo xtask soak` does.
 
 mod client;
 mod connection;
@@ -15,6 +17,7 @@ mod server;
 mod tally;
 mod usage;
 mod watchdog;
+mod work;
 
 use std::process::ExitCode;
 

@@ -12,6 +12,8 @@ A long run under deadlines, random closes and cancelled reads, with a watchdog f
   --conns N      connections at a time, 1 to 60000 (default 9000)
   --workers N    worker threads of the server and of the client, 1 to 256 (default: one for each CPU)
   --pause MS     the longest pause of a connection between two messages, 1 to 60000 (default 2000)
+  --limits       the limits of descriptors and of threads change meanwhile (`cargo xtask soak --limits` changes them):
+                 to have none is no fault, and each connection also reads a file, looks a name up, runs a closure
   --spoil HOW    the server makes one mistake, to see it found: flip a bit; deaf: the kernel is told to forget a
                  descriptor that a task waits for, a lost wakeup; leak: a connection is never closed
 
@@ -36,6 +38,7 @@ pub struct Options {
     /// Where the server listens; the client is told.
     pub addrs: Vec<SocketAddr>,
     pub spoil: Option<Spoil>,
+    pub limits: bool,
 }
 
 pub enum Role {
@@ -57,10 +60,15 @@ pub fn parse(args: impl Iterator<Item = String>) -> Result<Role, String> {
         pause: Duration::from_millis(2000),
         addrs: Vec::new(),
         spoil: None,
+        limits: false,
     };
     while let Some(name) = args.next() {
         if name == "--help" || name == "-h" {
             return Ok(Role::Help);
+        }
+        if name == "--limits" {
+            options.limits = true;
+            continue;
         }
         if !NAMES.contains(&name.as_str()) {
             return Err(format!("there is no option `{name}`"));

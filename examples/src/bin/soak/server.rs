@@ -21,6 +21,7 @@ use crate::report::{self, Ended, Progress};
 use crate::tally::{Figures, Line, Tally};
 use crate::usage::{Held, Memory};
 use crate::watchdog::{self, Watchdog};
+use crate::work::waits_for_descriptors;
 
 /// Ports, so that the connections that end never use up the numbers of those that begin.
 const PORTS: usize = 4;
@@ -83,7 +84,7 @@ pub fn run(options: &Options) -> Result<(), Failure> {
     }
     let settled = Held::settles_at(before, runtime.handle());
     let (own, length) = (shared.tally.figures(), options.length);
-    let ended = Ended { figures, own, memory, length, before, settled };
+    let ended = Ended { figures, own, memory, length, before, settled, limits: options.limits };
     report::table(&ended, &runtime.metrics());
     ended.judge().map_err(Failure::Broken)?;
     report::verdict(&ended);
@@ -117,6 +118,7 @@ async fn accept(listener: TcpListener, spoil: Option<Spoil>, shared: Arc<Shared>
     loop {
         let stream = match listener.accept().await {
             Ok((stream, _peer)) => stream,
+            Err(error) if waits_for_descriptors(&error, &shared.tally).await => continue,
             Err(error) => return shared.note(error.to_string()),
         };
         let (how, shared) = (spoil.take(), shared.clone());
@@ -168,12 +170,14 @@ async fn echo(stream: &TcpStream, spoil: Option<Spoil>, tally: &Tally) -> io::Re
 /// The client ends when its standard input does, and so with this process, however that ends.
 fn start_client(options: &Options, addrs: &[SocketAddr]) -> io::Result<Child> {
     let addrs: Vec<String> = addrs.iter().map(SocketAddr::to_string).collect();
+    let limits = options.limits.then_some("--limits");
     Command::new(std::env::current_exe()?)
         .args(["client", "--addrs", &addrs.join(",")])
         .args(["--conns", &options.conns.to_string()])
         .args(["--workers", &options.workers.to_string()])
         .args(["--pause", &options.pause.as_millis().to_string()])
         .args(["--seconds", &options.length.as_secs().to_string()])
+        .args(limits)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()

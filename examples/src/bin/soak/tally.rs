@@ -19,6 +19,11 @@ pub struct Tally {
     pub cancelled: Counter,
     /// Deadlines that ended a read.
     pub expired: Counter,
+    /// Reads of a file, look-ups and closures that were right; those that a limit refused.
+    pub work: Counter,
+    pub refused: Counter,
+    /// Times that there was no descriptor for a connection.
+    pub starved: Counter,
     /// Looks of the watchdog, how long they took together, parked directions that it compared, wake-ups that it found lost.
     pub looks: Counter,
     pub look_us: Counter,
@@ -40,6 +45,9 @@ impl Tally {
             ("closed under a waiting read", &self.closed),
             ("reads cancelled", &self.cancelled),
             ("deadlines expired", &self.expired),
+            ("work done by threads", &self.work),
+            ("work refused", &self.refused),
+            ("waits for a descriptor", &self.starved),
             ("looks of the watchdog", &self.looks),
             ("their microseconds", &self.look_us),
             ("parked directions compared", &self.compared),

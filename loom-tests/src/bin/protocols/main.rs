@@ -15,6 +15,8 @@ mod foreign;
 #[cfg(netpoll_shuttle)]
 mod harness;
 #[cfg(netpoll_shuttle)]
+mod pool;
+#[cfg(netpoll_shuttle)]
 mod search;
 #[cfg(netpoll_shuttle)]
 mod standby;
@@ -24,7 +26,7 @@ mod sync;
 /// Every model, by protocol. A new protocol is a new line here.
 #[cfg(netpoll_shuttle)]
 const PROTOCOLS: &[&[harness::Model]] =
-    &[driver::MODELS, ending::MODELS, file_queue::MODELS, standby::MODELS, sync::MODELS];
+    &[driver::MODELS, ending::MODELS, file_queue::MODELS, pool::MODELS, standby::MODELS, sync::MODELS];
 
 #[cfg(netpoll_shuttle)]
 fn main() -> std::process::ExitCode {

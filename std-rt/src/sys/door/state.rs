@@ -113,7 +113,9 @@ impl State {
     ) -> (Entry, Option<Watcher>) {
         let draws = &mut self.draws;
         let error = self.rules.iter_mut().find_map(|armed| match armed.rule.fault {
-            Fault::Error(errno) if is_for(&armed.rule, call, fd) && suits(errno, call) && fits(errno) => {
+            Fault::Error(errno)
+                if is_for(&armed.rule, call, fd) && suits(errno, &armed.rule, call) && fits(errno) =>
+            {
                 armed.applies(call, fd, made, draws).then_some(errno)
             }
             _ => None,
@@ -176,6 +178,8 @@ fn is_for(rule: &Rule, call: Call, fd: RawFd) -> bool {
 }
 
 /// A rule for any call must not say `EAGAIN` where no readiness can follow.
-fn suits(errno: Errno, call: Call) -> bool {
-    errno != Errno::AGAIN || call.mode().is_some() || call == Call::Break
+fn suits(errno: Errno, rule: &Rule, call: Call) -> bool {
+    // What a limit on threads says is not about readiness.
+    let is_limit = rule.call == Some(Call::StartThread);
+    errno != Errno::AGAIN || call.mode().is_some() || call == Call::Break || is_limit
 }

@@ -1,0 +1,170 @@
+//! What a pool runs: jobs, and the one that is a call made for a future, with its result.
+//!
+//! | stage | leaves it when | next stage | what happens |
+//! |---|---|---|---|
+//! | queued | a thread takes it | running | the call is made |
+//! | queued | the pool refuses it | done | the future is woken |
+//! | queued | the future is dropped | over | the call is dropped, and never made |
+//! | running | the call returns or panics | done | the future is woken |
+//! | running | the future is dropped | over | the call goes on; its result is dropped on the pool's thread |
+//! | done | the future is polled | over | it gives the result |
+//! | done | the future is dropped | over | the result is dropped |
+//!
+//! A thread that leaves a stage holds the lock for the change alone; calls, results and wakers are foreign, and are
+//! cloned, called and dropped outside of it.
+
+use std::any::Any;
+use std::future::Future;
+use std::mem;
+use std::panic::{self, AssertUnwindSafe};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use super::pool::{Class, Pool};
+use crate::sync::{Mutex, lock};
+
+/// Work for a thread of the pool. A panic in it is caught and dropped.
+pub trait Job: Send + Sync {
+    /// Does the work on a thread of the pool, or a part of it. Returns itself if there is more: then it goes to the end of
+    /// its queue.
+    fn run(self: Arc<Self>) -> Option<Arc<dyn Job>>;
+
+    /// Ends the job without its work.
+    fn refuse(self: Arc<Self>, why: Refusal);
+
+    /// Returns false if nobody waits for the work any more and it need not be done.
+    fn is_wanted(&self) -> bool;
+}
+
+/// Why a job was not done.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Refusal {
+    /// The pool has no thread, and the kernel made none: its error number, if it gave one.
+    NoThread(Option<i32>),
+    /// The pool was closed.
+    Closed,
+    /// The process was forked from the one that has the pool's threads.
+    Forked,
+}
+
+/// Why there is no result.
+#[derive(Debug)]
+pub enum Failure {
+    /// The call panicked with this.
+    Panic(Box<dyn Any + Send>),
+    /// The call was not made.
+    Refused(Refusal),
+}
+
+/// What is shared by the future and the pool.
+struct Shared<F, T> {
+    stage: Mutex<Stage<F, T>>,
+}
+
+enum Stage<F, T> {
+    Queued(F, Option<Waker>),
+    Running(Option<Waker>),
+    Done(Result<T, Failure>),
+    Over,
+}
+
+impl<F, T> Shared<F, T> {
+    /// Leaves the result, if anybody waits for it.
+    fn finish(&self, result: Result<T, Failure>) {
+        let before = {
+            let mut stage = lock(&self.stage);
+            if matches!(*stage, Stage::Over) {
+                drop(stage);
+                return drop(result);
+            }
+            mem::replace(&mut *stage, Stage::Done(result))
+        };
+        if let Stage::Queued(_, Some(waker)) | Stage::Running(Some(waker)) = before {
+            waker.wake();
+        }
+    }
+}
+
+impl<F, T> Job for Shared<F, T>
+where
+    F: FnOnce() -> T + Send,
+    T: Send,
+{
+    fn run(self: Arc<Self>) -> Option<Arc<dyn Job>> {
+        let call = {
+            let mut stage = lock(&self.stage);
+            match mem::replace(&mut *stage, Stage::Over) {
+                Stage::Queued(call, waker) => {
+                    *stage = Stage::Running(waker);
+                    call
+                }
+                // The future was dropped.
+                _ => return None,
+            }
+        };
+        self.finish(panic::catch_unwind(AssertUnwindSafe(call)).map_err(Failure::Panic));
+        None
+    }
+
+    fn refuse(self: Arc<Self>, why: Refusal) {
+        self.finish(Err(Failure::Refused(why)));
+    }
+
+    fn is_wanted(&self) -> bool {
+        !matches!(*lock(&self.stage), Stage::Over)
+    }
+}
+
+/// The result of a call on the pool, when it comes. Dropped: see the module.
+#[must_use = "a call whose future is dropped may not be made"]
+pub struct Run<F, T> {
+    shared: Arc<Shared<F, T>>,
+    class: Class,
+    pool: Arc<Pool>,
+}
+
+impl Pool {
+    /// Makes a call on a thread of the pool. It is queued at once. The second value is that of [`Pool::submit`].
+    #[must_use = "a job may wait for a thread that nobody asks for again"]
+    pub fn run<F, T>(self: &Arc<Self>, class: Class, call: F) -> (Run<F, T>, bool)
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        let shared = Arc::new(Shared { stage: Mutex::new(Stage::Queued(call, None)) });
+        let is_refused = self.submit(class, shared.clone());
+        (Run { shared, class, pool: self.clone() }, is_refused)
+    }
+}
+
+impl<F, T> Future for Run<F, T> {
+    type Output = Result<T, Failure>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut waker = Some(cx.waker().clone());
+        let mut stage = lock(&self.shared.stage);
+        let before = match &mut *stage {
+            Stage::Queued(_, known) | Stage::Running(known) => mem::replace(known, waker.take()),
+            Stage::Done(_) => {
+                let Stage::Done(result) = mem::replace(&mut *stage, Stage::Over) else { unreachable!() };
+                drop(stage);
+                return Poll::Ready(result);
+            }
+            Stage::Over => panic!("a call on the pool was polled after it had given its result"),
+        };
+        drop(stage);
+        drop(before);
+        Poll::Pending
+    }
+}
+
+impl<F, T> Drop for Run<F, T> {
+    fn drop(&mut self) {
+        let before = mem::replace(&mut *lock(&self.shared.stage), Stage::Over);
+        if matches!(before, Stage::Queued(..)) {
+            self.pool.abandoned(self.class);
+        }
+        drop(before);
+    }
+}

@@ -1,0 +1,423 @@
+//! The threads of a runtime for work that blocks: who starts one, who wakes one, which work it takes, when it ends.
+//!
+//! # A thread
+//!
+//! | state | leaves it when | next state |
+//! |---|---|---|
+//! | starting | the kernel made it | looking |
+//! | starting | the kernel made none | ended, see below |
+//! | looking | there is a job that may start | running |
+//! | looking | there is none, the pool is open | idle |
+//! | looking | there is none, the pool is closed | ended |
+//! | running | the job returned or panicked | looking |
+//! | idle | it was taken off the list of idle threads, whatever else happened | looking |
+//! | idle | the keep-alive time is over and it is still on the list: it takes itself off | ended |
+//!
+//! # Which job may start
+//!
+//! Each [`Class`] has a queue of its own. A job may start while fewer than [`Limits::threads`] jobs run, or while fewer
+//! than [`Limits::reserve`] of its class run. So a class that fills the pool leaves to each of the others the reserve,
+//! and a pool has at most [`Limits::most`] threads. Among classes that may start a job the turn goes round.
+//!
+//! # No job is forgotten
+//!
+//! *There are as many threads that run, look, start or were taken off the idle list as jobs could run*
+//! (`State::wanted`). A job that starts or ends never raises that number, so these steps, under the lock, keep it true:
+//!
+//! 1. A job is queued: [`Pool::submit`] wakes an idle thread, or else starts one.
+//! 2. A job ends: its thread looks before it is idle.
+//! 3. An idle thread's time is over: it ends only if it is still on the list; if not, it was woken for a job and looks.
+//! 4. The kernel refuses to make a thread: another one may have become idle meanwhile because that one was on its way. It
+//!    is woken now. If the pool has no thread left, every queued job is refused: a job waits for one that runs, or ends
+//!    with an error.
+//! 5. The jobs that run may wait for one that is queued, while the kernel would make a thread by now. No other event
+//!    comes, so the one whom [`Pool::submit`] told calls [`Pool::retry`] from time to time.
+//! 6. The pool is closed: every queued job is refused, and so is each that comes later.
+//!
+//! No foreign code runs under the lock: a job is run, refused and dropped outside of it.
+
+use std::cmp::Reverse;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io;
+use std::mem;
+use std::panic::{self, AssertUnwindSafe};
+use std::process;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::job::{Job, Refusal};
+use crate::sync::{Condvar, Mutex, MutexGuard, lock};
+
+/// A kind of work. Work of one class does not wait for work of another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Class {
+    /// The resolver's look-ups of names.
+    Name,
+    /// Operations on files.
+    File,
+    /// Closures of the user.
+    Closure,
+}
+
+/// How many classes there are.
+const CLASSES: usize = 3;
+
+/// Abandoned jobs that a queue may hold before they are looked for.
+const SWEEP_ABOVE: usize = 32;
+
+/// What a pool may have.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Threads for all classes together, at least 1.
+    pub threads: usize,
+    /// Threads that a class may have in any case, at least 1 and at most `threads`.
+    pub reserve: usize,
+    /// For how long an idle thread waits for work before it ends; [`Duration::MAX`] is for ever.
+    pub keep_alive: Duration,
+    /// For how long after a refusal of the kernel no thread is asked for while there are others.
+    pub retry: Duration,
+}
+
+impl Limits {
+    /// The most threads that the pool has at a time: one class fills it, and the others have their reserve.
+    pub fn most(&self) -> usize {
+        self.threads + (CLASSES - 1) * self.reserve
+    }
+}
+
+/// The numbers of a pool.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Counts {
+    /// Threads now, those included that are being made.
+    pub threads: usize,
+    /// Threads that wait for work now.
+    pub idle: usize,
+    /// Jobs that wait for a thread now.
+    pub queued: usize,
+    /// Jobs that a thread took, since the start.
+    pub jobs: usize,
+    /// Threads that the kernel refused to make, since the start.
+    pub refused: usize,
+}
+
+/// Starts a thread with a number, whose body is given.
+type Start = dyn Fn(usize, Box<dyn FnOnce() + Send>) -> io::Result<()> + Send + Sync;
+
+/// Threads for work that blocks.
+pub struct Pool {
+    limits: Limits,
+    start: Box<Start>,
+    /// The process that has the threads.
+    process: u32,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    queues: [VecDeque<Arc<dyn Job>>; CLASSES],
+    /// Jobs of each class that a thread is at.
+    running: [usize; CLASSES],
+    /// Jobs of each class that were abandoned since the queue was swept.
+    abandoned: [usize; CLASSES],
+    /// The class whose turn it is.
+    turn: usize,
+    /// Threads that wait, each by what wakes it. The last one that came is the first to go, so that the others' time runs
+    /// out. Only a thread that is on the list waits; taking it off is what wakes it.
+    idle: Vec<Arc<Condvar>>,
+    /// Threads that are starting, looking, running or idle.
+    threads: usize,
+    /// Threads that were ever asked for; their numbers.
+    started: usize,
+    jobs: usize,
+    refused: usize,
+    refused_at: Option<Instant>,
+    /// Somebody is to call [`Pool::retry`].
+    retrying: bool,
+    closed: bool,
+}
+
+impl State {
+    fn running(&self) -> usize {
+        self.running.iter().sum()
+    }
+
+    /// Takes the next job that may start.
+    fn take(&mut self, limits: &Limits) -> Option<(usize, Arc<dyn Job>)> {
+        let fits = self.running() < limits.threads;
+        let (class, job) =
+            (self.turn..self.turn + CLASSES).map(|class| class % CLASSES).find_map(|class| {
+                let may_start = fits || self.running[class] < limits.reserve;
+                may_start.then(|| self.queues[class].pop_front()).flatten().map(|job| (class, job))
+            })?;
+        self.turn = class + 1;
+        self.running[class] += 1;
+        self.jobs += 1;
+        Some((class, job))
+    }
+
+    /// The most jobs that could run if each that may start had a thread: the class with the most jobs beyond its reserve
+    /// takes the common room, and the others have their reserve.
+    fn wanted(&self, limits: &Limits) -> usize {
+        let free = |class: usize| limits.reserve.saturating_sub(self.running[class]);
+        let mut classes = [0, 1, 2];
+        classes.sort_unstable_by_key(|&class| Reverse(self.queues[class].len().saturating_sub(free(class))));
+        classes.iter().fold(self.running(), |total, &class| {
+            let room = limits.threads.saturating_sub(total);
+            total + self.queues[class].len().min(room.max(free(class)))
+        })
+    }
+
+    /// True if a job that may start has no thread on its way.
+    fn lacks_thread(&self, limits: &Limits) -> bool {
+        self.wanted(limits) > self.threads - self.idle.len()
+    }
+
+    /// Takes every queued job out.
+    fn drain(&mut self) -> Vec<Arc<dyn Job>> {
+        self.abandoned = [0; CLASSES];
+        self.queues.iter_mut().flat_map(mem::take).collect()
+    }
+}
+
+impl Pool {
+    /// Creates a pool without threads.
+    pub fn new(
+        limits: Limits,
+        start: impl Fn(usize, Box<dyn FnOnce() + Send>) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        Arc::new(Self { limits, start: Box::new(start), process: process::id(), state: Mutex::default() })
+    }
+
+    /// Queues a job. If it cannot be done it is refused, here or on another thread. Returns true if the kernel refused a
+    /// thread for a job that waits and nobody calls [`Pool::retry`] yet: the caller is to see to that.
+    #[must_use = "a job may wait for a thread that nobody asks for again"]
+    pub fn submit(self: &Arc<Self>, class: Class, job: Arc<dyn Job>) -> bool {
+        // In a child process the lock may be held by a thread that is not there.
+        if self.is_forked() {
+            refuse(vec![job], Refusal::Forked);
+            return false;
+        }
+        let mut state = lock(&self.state);
+        if state.closed {
+            drop(state);
+            refuse(vec![job], Refusal::Closed);
+            return false;
+        }
+        state.queues[class as usize].push_back(job);
+        !self.ensure_thread(state) && !mem::replace(&mut lock(&self.state).retrying, true)
+    }
+
+    /// Asks the kernel again for the threads that it refused. Returns false once no job lacks a thread: then the caller
+    /// is through.
+    pub fn retry(self: &Arc<Self>) -> bool {
+        loop {
+            let mut state = lock(&self.state);
+            state.refused_at = None;
+            state.retrying = state.lacks_thread(&self.limits);
+            if !state.retrying {
+                return false;
+            }
+            if !self.ensure_thread(state) {
+                return true;
+            }
+        }
+    }
+
+    fn is_forked(&self) -> bool {
+        process::id() != self.process
+    }
+
+    /// Sees to it that a job that may start has a thread on its way. Returns false if it waits for one that cannot be had.
+    fn ensure_thread(self: &Arc<Self>, mut state: MutexGuard<'_, State>) -> bool {
+        if !state.lacks_thread(&self.limits) {
+            return true;
+        }
+        if let Some(idle) = state.idle.pop() {
+            drop(state);
+            idle.notify_one();
+            return true;
+        }
+        let was_refused = state.refused_at.is_some_and(|at| at.elapsed() < self.limits.retry);
+        if state.threads > 0 && was_refused {
+            return false;
+        }
+        state.threads += 1;
+        state.started += 1;
+        let number = state.started - 1;
+        drop(state);
+        let pool = self.clone();
+        match (self.start)(number, Box::new(move || pool.work())) {
+            Ok(()) => true,
+            Err(error) => self.start_failed(&error),
+        }
+    }
+
+    /// The thread that was counted does not come. Returns false if a job waits for it.
+    fn start_failed(&self, error: &io::Error) -> bool {
+        let mut state = lock(&self.state);
+        state.threads -= 1;
+        state.refused += 1;
+        state.refused_at = Some(Instant::now());
+        if state.threads == 0 {
+            let jobs = state.drain();
+            drop(state);
+            refuse(jobs, Refusal::NoThread(error.raw_os_error()));
+            return true;
+        }
+        if !state.lacks_thread(&self.limits) {
+            return true;
+        }
+        let idle = state.idle.pop();
+        drop(state);
+        idle.inspect(|idle| idle.notify_one()).is_some()
+    }
+
+    /// The life of a thread.
+    fn work(self: Arc<Self>) {
+        let wake = Arc::new(Condvar::new());
+        let mut state = lock(&self.state);
+        loop {
+            if let Some((class, job)) = state.take(&self.limits) {
+                drop(state);
+                state = self.ended(class, run(job));
+            } else if state.closed {
+                break;
+            } else {
+                state.idle.push(wake.clone());
+                match self.wait(state, &wake) {
+                    Ok(woken) => state = woken,
+                    Err(expired) => {
+                        state = expired;
+                        break;
+                    }
+                }
+            }
+        }
+        state.threads -= 1;
+    }
+
+    /// A thread is through with a job, which may go to the end of its queue.
+    fn ended(&self, class: usize, more: Option<Arc<dyn Job>>) -> MutexGuard<'_, State> {
+        let mut state = lock(&self.state);
+        state.running[class] -= 1;
+        match more {
+            Some(job) if state.closed => {
+                drop(state);
+                refuse(vec![job], Refusal::Closed);
+                lock(&self.state)
+            }
+            Some(job) => {
+                state.queues[class].push_back(job);
+                state
+            }
+            None => state,
+        }
+    }
+
+    /// Waits until the thread is taken off the list; `Err` if the time is over and it has taken itself off.
+    fn wait<'a>(
+        &self,
+        mut state: MutexGuard<'a, State>,
+        wake: &Arc<Condvar>,
+    ) -> Result<MutexGuard<'a, State>, MutexGuard<'a, State>> {
+        loop {
+            let timed_out;
+            (state, timed_out) = self.wait_once(state, wake);
+            let Some(place) = state.idle.iter().rposition(|other| Arc::ptr_eq(other, wake)) else {
+                return Ok(state);
+            };
+            if timed_out {
+                state.idle.remove(place);
+                return Err(state);
+            }
+        }
+    }
+
+    fn wait_once<'a>(&self, state: MutexGuard<'a, State>, wake: &Condvar) -> (MutexGuard<'a, State>, bool) {
+        if self.limits.keep_alive == Duration::MAX {
+            return (wake.wait(state).unwrap_or_else(PoisonError::into_inner), false);
+        }
+        let waited = wake.wait_timeout(state, self.limits.keep_alive);
+        let (state, result) = waited.unwrap_or_else(PoisonError::into_inner);
+        (state, result.timed_out())
+    }
+
+    /// Says that nobody waits for a job of that class any more. Once abandoned jobs are half of a queue they leave it.
+    pub fn abandoned(&self, class: Class) {
+        if self.is_forked() {
+            return;
+        }
+        let class = class as usize;
+        let mut state = lock(&self.state);
+        state.abandoned[class] += 1;
+        let length = state.queues[class].len();
+        if length < SWEEP_ABOVE || state.abandoned[class] * 2 < length {
+            return;
+        }
+        state.abandoned[class] = 0;
+        let (wanted, unwanted): (VecDeque<_>, VecDeque<_>) =
+            mem::take(&mut state.queues[class]).into_iter().partition(|job| job.is_wanted());
+        state.queues[class] = wanted;
+        drop(state);
+        drop(unwanted);
+    }
+
+    /// Refuses all jobs that are queued or come later, and ends the threads that are idle. A job that runs goes on to its
+    /// end, and its thread ends then. Harmless when repeated.
+    pub fn close(&self) {
+        if self.is_forked() {
+            return;
+        }
+        let mut state = lock(&self.state);
+        state.closed = true;
+        let (jobs, idle) = (state.drain(), mem::take(&mut state.idle));
+        drop(state);
+        idle.iter().for_each(|idle| idle.notify_one());
+        refuse(jobs, Refusal::Closed);
+    }
+
+    /// The numbers now.
+    pub fn counts(&self) -> Counts {
+        if self.is_forked() {
+            return Counts::default();
+        }
+        let state = lock(&self.state);
+        Counts {
+            threads: state.threads,
+            idle: state.idle.len(),
+            queued: state.queues.iter().map(VecDeque::len).sum(),
+            jobs: state.jobs,
+            refused: state.refused,
+        }
+    }
+}
+
+/// Runs a job. Returns what is left of it.
+fn run(job: Arc<dyn Job>) -> Option<Arc<dyn Job>> {
+    let mut left = None;
+    quietly(|| left = job.run());
+    left
+}
+
+fn refuse(jobs: Vec<Arc<dyn Job>>, why: Refusal) {
+    for job in jobs {
+        quietly(|| job.refuse(why));
+    }
+}
+
+/// Keeps a panic from the thread, which has others to serve. The panic hook has reported it.
+fn quietly(work: impl FnOnce()) {
+    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(work))
+        && let Err(another) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)))
+    {
+        // The payload's own drop panicked; what that left is not dropped, for it may do so again.
+        mem::forget(another);
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("limits", &self.limits).field("counts", &self.counts()).finish()
+    }
+}
