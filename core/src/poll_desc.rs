@@ -181,8 +181,23 @@ impl<const BITS: u32> PollDesc<BITS> {
     /// Fails if the direction may not wait: as [`PollDesc::check_err`], and if nobody polls any more.
     #[inline]
     pub(crate) fn check_wait(&self, mode: Mode) -> Result<(), PollErr> {
-        self.check_err(mode)?;
-        if self.info.get().ended() { Err(PollErr::Ended) } else { Ok(()) }
+        let info = self.info.get();
+        if info.refuses_waits() || self.deadline_of(mode).is_expired() {
+            return Err(self.why_not(info, mode));
+        }
+        Ok(())
+    }
+
+    /// Why a direction may not wait: closing before timeout before the end.
+    #[cold]
+    fn why_not(&self, info: Info<BITS>, mode: Mode) -> PollErr {
+        if info.closing() {
+            PollErr::Closing
+        } else if self.deadline_of(mode).is_expired() || !info.ended() {
+            PollErr::Timeout
+        } else {
+            PollErr::Ended
+        }
     }
 
     /// Delivers an event (Go's `netpollready`): at most two wakers go into the list. May run in an interrupt

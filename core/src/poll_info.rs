@@ -51,6 +51,12 @@ impl<const BITS: u32> Info<BITS> {
         self.0 & ENDED != 0
     }
 
+    /// Returns whether no wait may begin: the descriptor is being closed, or nobody polls any more.
+    #[inline]
+    pub fn refuses_waits(self) -> bool {
+        self.0 & (CLOSING | ENDED) != 0
+    }
+
     /// The last event was an error and nothing else. A call that still finds nothing to read may then wait in vain: the
     /// kernel tells of such an error once (golang/go#30624).
     #[inline]

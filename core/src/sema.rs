@@ -235,9 +235,12 @@ impl<const BITS: u32> Sema<BITS> {
         let mut old = self.word.load(Ordering::Relaxed);
         loop {
             match old & STATE {
+                READY if self.take() => return Arm::Ready,
                 READY => {
-                    self.take();
-                    return Arm::Ready;
+                    // Another task has taken it.
+                    // alone: as above
+                    old = self.word.load(Ordering::Relaxed);
+                    continue;
                 }
                 WAIT => return Arm::Double,
                 _ if old & BUSY != 0 => return Arm::Busy,

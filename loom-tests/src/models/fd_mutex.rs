@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use loom::sync::{Condvar, Mutex, MutexGuard, Notify};
+use loom::thread;
 use netpoll_core::fd_mutex::{Evicted, FdMutex, Lock, Unlock};
 use netpoll_core::poll_key::Mode;
 
@@ -191,7 +192,10 @@ impl Fd {
             if closed {
                 return;
             }
-            if !answered {
+            if answered {
+                // Another thread gets on first: a task that was told at once is polled again later.
+                thread::yield_now();
+            } else {
                 task.wait();
             }
         }

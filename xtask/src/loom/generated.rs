@@ -67,7 +67,8 @@ fn chunk(program: &Path, log: &Path, names: &[&str], limit: Duration) -> Result<
         names.iter().any(|name| line.strip_prefix(name).is_some_and(|rest| rest.starts_with(' ')))
     };
     let last = output.lines().rfind(begun).unwrap_or("no combination");
-    ended.map_err(|reason| format!("generated: in `{last}`: {reason}"))?;
+    // The command itself names every combination of the chunk.
+    ended.map_err(|_| format!("generated: in `{last}`: {}", log.display()))?;
     let total = format!("generated combinations={} executions=", names.len());
     let line = output.lines().find_map(|line| line.strip_prefix(total.as_str()));
     let executions = line.and_then(|line| line.split(' ').next()?.parse().ok());
