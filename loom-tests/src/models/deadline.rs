@@ -69,6 +69,7 @@ fn against_read(start: Start, end: fn(&Rig)) {
     set(&rig, Modes::READ, When::At(DUE));
     let ((messages, err), ()) = race(&rig, |rig| block_on(read_all(rig)), end);
     assert!(err == PollErr::Timeout, "model: {err:?} after the deadline");
+    assert!(rig.desc.reset(Mode::Read) == Err(PollErr::Timeout), "model: a call goes on after the deadline");
     assert!(messages <= start.messages(), "model: {messages} messages came");
     rig.nobody_waits();
 }

@@ -142,6 +142,7 @@ fn close_against_read(start: Start) {
     let rig = start.rig();
     let ((messages, err), ()) = race(&rig, |rig| block_on(read_all(rig)), Rig::evict);
     assert!(err == PollErr::Closing, "model: {err:?} of a closed descriptor");
+    assert!(rig.desc.reset(Mode::Read) == Err(PollErr::Closing), "model: a call goes on after the close");
     assert!(messages <= start.messages(), "model: {messages} messages came");
     rig.nobody_waits();
 }

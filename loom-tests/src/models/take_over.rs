@@ -21,6 +21,7 @@ pub const MODELS: &[Model] = &[
     green("m04c_same_waker_against_close", 2, None, || take_over(Whose::Same, close)),
     green("m04c_same_waker_against_firing", 2, None, || take_over(Whose::Same, fire)),
     green("m04c_same_waker_against_event", 2, None, || take_over(Whose::Same, Rig::arrive)),
+    green("m04c_second_poll_parks_anew", 1, None, second_poll),
     green("m04c_take_over_against_close_and_event", 3, Some(3), close_and_event),
     green("m04c_take_over_against_retract", 2, None, retract),
     green("m04c_two_take_overs_against_close", 3, Some(3), two_take_overs),
@@ -91,6 +92,22 @@ fn take_over(whose: Whose, end: fn(&Rig)) {
     rig.nobody_waits();
     assert!(Arc::strong_count(&first) == 1, "model: a waker is left over");
     assert!(Arc::strong_count(&second) == 1, "model: a waker is left over");
+}
+
+/// A task that is parked can be polled again at any time, and another can take its place.
+fn second_poll() {
+    let (rig, first, first_waker) = parked();
+    let (second, second_waker) = Counted::waker();
+    for waker in [&first_waker, &second_waker, &second_waker] {
+        let (wait, displaced) = rig.desc.wait(Mode::Read, waker);
+        assert!(wait == Wait::Parked, "model: {wait:?} of a task that is polled again");
+        displaced.wake();
+    }
+    close(&rig);
+    drop((first_waker, second_waker));
+    assert!((first.wakes(), second.wakes()) == (1, 1), "model: each of the two is woken once");
+    rig.nobody_waits();
+    assert!(Arc::strong_count(&first) == 1 && Arc::strong_count(&second) == 1, "model: a waker is left over");
 }
 
 fn close_and_event() {

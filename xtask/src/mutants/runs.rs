@@ -126,10 +126,14 @@ fn jobs<'r>(built: &Built, rows: &[&'r Row], models: &[Model], deep: bool) -> Re
     Ok(jobs)
 }
 
+/// Files of core without a file of models: those of another word stand for them.
+const MODELS_OF: &[(&str, &str)] = &[("registration", "poll_desc"), ("free_list", "poll_cache")];
+
 /// The text of a word's models and of the shared ones.
 fn sources(built: &Built, word: &str) -> Result<String, String> {
     let path = |word: &str| built.models.join(format!("{word}.rs"));
-    let own = std::fs::read_to_string(path(word)).map_err(|e| format!("{}: {e}", path(word).display()))?;
+    let named = MODELS_OF.iter().find(|(of, _)| *of == word).map_or(word, |(_, models)| models);
+    let own = std::fs::read_to_string(path(named)).map_err(|e| format!("{}: {e}", path(named).display()))?;
     // There may be none.
     Ok(own + &std::fs::read_to_string(path(SHARED)).unwrap_or_default())
 }
