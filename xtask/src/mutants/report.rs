@@ -48,13 +48,21 @@ fn result(row: &Row, ends: &Ends) -> &'static str {
     }
 }
 
+/// The last line of the first table: no word has this name.
+const ALL: &str = "**all**";
+
 fn text(rows: &[&Row], ends: &Ends) -> String {
     let mut text = format!("{HEAD}\n{}.\n\n", counts(rows, ends));
     text += "| word | rows | killed | equivalent | beyond loom |\n|---|--:|--:|--:|--:|\n";
-    let mut words: Vec<&str> = rows.iter().map(|row| row.word.as_str()).collect();
-    words.dedup();
-    for word in words {
-        let of_word: Vec<&&Row> = rows.iter().filter(|row| row.word == word).collect();
+    // The rows of a word need not stand together.
+    let mut words: Vec<&str> = Vec::new();
+    for row in rows {
+        if !words.contains(&row.word.as_str()) {
+            words.push(&row.word);
+        }
+    }
+    for word in words.into_iter().chain([ALL]) {
+        let of_word: Vec<&&Row> = rows.iter().filter(|row| word == ALL || row.word == word).collect();
         let count = |what: &str| of_word.iter().filter(|row| result(row, ends) == what).count();
         let (killed, equivalent, beyond) = (count("killed"), count("equivalent"), count("beyond loom"));
         text += &format!("| {word} | {} | {killed} | {equivalent} | {beyond} |\n", of_word.len());
