@@ -107,7 +107,12 @@ fn generated(
         println!("generated: drawn by --seed={seed}");
     }
     let start = Instant::now();
+    println!("generated: {}", generated::controls(program)?);
     let explored = generated::run(program, logs, seed, if args.deep { LIMIT_DEEP } else { LIMIT })?;
+    let least = if args.deep { generated::ALL } else { generated::DRAWN };
+    if explored.red.is_empty() && explored.combinations < least {
+        red.push(format!("generated: {} combinations, {least} once; what is gone?", explored.combinations));
+    }
     red.extend(explored.red);
     println!("generated: {:.1} s", start.elapsed().as_secs_f64());
     Ok(Some(format!("generated: {} combinations, {} executions", explored.combinations, explored.executions)))

@@ -10,6 +10,19 @@ use crate::cmd;
 /// Combinations of one process. A finding ends the process, and its log then names the combination last.
 const CHUNK: usize = 50;
 
+/// As many as there were when this was written, and a little less than a seed draws.
+pub const ALL: u64 = 18_888;
+pub const DRAWN: u64 = 4_700;
+
+/// Runs the generator's own controls, worlds with a fault that a combination must find; returns how many were found.
+pub fn controls(program: &Path) -> Result<String, String> {
+    let output = cmd::capture(Command::new(program).arg("generated-controls"))?;
+    match output.lines().filter(|line| line.starts_with("control ")).count() {
+        0 => Err("generated-controls printed nothing".to_owned()),
+        n => Ok(format!("{n} controls red as they must be")),
+    }
+}
+
 /// What was explored.
 #[derive(Default)]
 pub struct Explored {
