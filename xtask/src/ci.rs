@@ -21,6 +21,7 @@ const STEPS: &[(&str, Step)] = &[
     ("loom", |root| own(root, &["loom"])),
     ("protocols", |root| own(root, &["protocols"])),
     ("mutants", |root| own(root, &["mutants", "--check"])),
+    ("miri", |root| own(root, &["miri"])),
     ("cross", |root| own(root, &["cross"])),
     ("bare", |root| own(root, &["bare"])),
     ("backend", |root| own(root, &["backend", "poll"])),
