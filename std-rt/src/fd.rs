@@ -31,7 +31,7 @@ use netpoll_core::waiters::BreakFlag;
 
 use crate::error::{self, OpError};
 use crate::netpoll::{Netpoll, PollDesc, Registration, Slot, freed};
-use crate::sys::{Address, Kept, SharedFd, Source, address};
+use crate::sys::{Address, Kept, SharedFd, Source, Watch, address};
 use hang_up::OwnShutdown;
 use op::Pollers;
 pub use op::{Reads, Way, Writes};
@@ -44,6 +44,14 @@ pub enum Kind {
     Stream,
     /// Anything else: a short read says nothing of what is behind it.
     Other,
+    /// What is watched for something else than reads and writes, which is its read side.
+    Special(Watch),
+}
+
+impl Kind {
+    fn watch(self) -> Watch {
+        if let Kind::Special(watch) = self { watch } else { Watch::Both }
+    }
 }
 
 /// What few descriptors ever need.
@@ -55,6 +63,8 @@ struct Cold {
     pollers: [OnceLock<Pollers>; 2],
     /// The number was lent out, and stays open as long as this value.
     lent: BreakFlag,
+    /// Of an end of a pipe: somebody else may write to the pipe, in packets if they like.
+    strangers: OnceLock<Arc<BreakFlag>>,
     /// The number has been closed; tells the task that waits in `close`.
     gone: BreakFlag,
     closer: AtomicWaker,
@@ -93,6 +103,7 @@ impl Fd {
     ///
     /// Closed, if it was already.
     pub fn into_owned(self) -> io::Result<OwnedFd> {
+        self.tell_of_strangers();
         self.mutex.incref_and_close().ok_or_else(error::closed)?;
         self.evict();
         // As in `drop`: whoever else has a reference leaked a future that nobody can poll any more.
@@ -109,12 +120,14 @@ impl Fd {
     /// # Panics
     ///
     /// If it is closed, and was not lent before that.
+    #[track_caller]
     pub fn lend(&self) -> BorrowedFd<'_> {
         // A loan is made under a reference, so whoever takes the last one afterwards sees it in `destroy`.
         let made = self.with(|_| {
             self.cold().lent.set();
             Ok(())
         });
+        self.tell_of_strangers();
         assert!(made.is_ok() || self.is_lent(), "the descriptor was asked for after it was closed");
         self.io.borrow()
     }
@@ -126,9 +139,9 @@ impl<T: AsFd> Fd<Kept<T>> {
     /// # Errors
     ///
     /// Those of [`Netpoll::open`]; the value is dropped then.
-    pub fn keep(netpoll: Arc<Netpoll>, value: T) -> io::Result<Self> {
-        let slot = netpoll.open(value.as_fd())?;
-        Ok(Self::of(slot, Kept::new(value), Kind::Other))
+    pub fn keep(netpoll: Arc<Netpoll>, value: T, kind: Kind) -> io::Result<Self> {
+        let slot = netpoll.open_for(value.as_fd(), kind.watch())?;
+        Ok(Self::of(slot, Kept::new(value), kind))
     }
 
     /// The value.
@@ -247,6 +260,26 @@ impl<S: Source> Fd<S> {
             // SAFETY: INV-7: the word is closed, its last reference gone, and `destroy` left the number to us.
             let _ = unsafe { self.io.close() };
         }
+    }
+
+    /// Both ends of a pipe know when others may write to it: then a short read is the end of a packet, not of the bytes.
+    pub fn share_with(&self, other: &Self) {
+        let strangers = Arc::new(BreakFlag::new());
+        for end in [self, other] {
+            end.cold().strangers.get_or_init(|| strangers.clone());
+        }
+    }
+
+    /// The number goes to others, for a while or for good. What matters is the writing end of a pipe, whose own reads have
+    /// no hint.
+    pub fn tell_of_strangers(&self) {
+        if let Some(strangers) = self.strangers().filter(|_| self.kind == Kind::Other) {
+            strangers.set();
+        }
+    }
+
+    fn strangers(&self) -> Option<&BreakFlag> {
+        self.cold.get()?.strangers.get().map(|strangers| &**strangers)
     }
 
     fn is_lent(&self) -> bool {

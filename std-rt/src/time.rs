@@ -12,10 +12,12 @@ use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 
+use crate::budget::{self, Charge, Cooperative, cooperative};
 use crate::netpoll::{Netpoll, TimerId, clock};
 pub use interval::{Interval, MissedTicks, interval, interval_at};
 
-/// Waits for `duration`, and not less. A duration too long to be added to the clock waits for ever.
+/// Waits for `duration`, and not less. A sleep of no time is ready at once, and counts against the budget of its task's
+/// turn as every operation does. A duration too long to be added to the clock waits for ever.
 ///
 /// Dropped: the timer is disarmed.
 ///
@@ -51,6 +53,8 @@ enum State {
         netpoll: Arc<Netpoll>,
         id: TimerId,
     },
+    /// Over, and the turn was too: the next poll is ready.
+    Refused,
     Over,
 }
 
@@ -60,7 +64,7 @@ impl fmt::Debug for Sleep {
         match &self.state {
             State::New(at) => f.field("at_ns", at),
             State::Armed { id, .. } => f.field("armed", id),
-            State::Over => f.field("over", &true),
+            State::Refused | State::Over => f.field("over", &true),
         };
         f.finish_non_exhaustive()
     }
@@ -79,7 +83,8 @@ impl Future for Sleep {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         match &self.state {
-            State::Over => return Poll::Ready(()),
+            State::Refused => return self.over_at_once(cx, Charge::Refused),
+            State::Over => return self.over_at_once(cx, Charge::First),
             State::New(clock::LATEST) => return Poll::Pending,
             // The waker may be another one this time. A timer that is not there any more has fired, which says what the
             // clock would say.
@@ -94,10 +99,20 @@ impl Future for Sleep {
                     self.state = State::Armed { netpoll, id };
                     return Poll::Pending;
                 }
+                return self.over_at_once(cx, Charge::First);
             }
         }
         self.state = State::Over;
         Poll::Ready(())
+    }
+}
+
+impl Sleep {
+    /// It has not waited in this poll, so it counts against the turn's budget.
+    fn over_at_once(&mut self, cx: &Context<'_>, charge: Charge) -> Poll<()> {
+        let taken = charge.poll_take(cx);
+        self.state = if taken.is_ready() { State::Over } else { State::Refused };
+        taken
     }
 }
 
@@ -107,7 +122,7 @@ pin_project! {
     #[derive(Debug)]
     pub struct Timeout<F> {
         #[pin]
-        future: F,
+        future: Cooperative<F>,
         #[pin]
         sleep: Sleep,
     }
@@ -115,6 +130,10 @@ pin_project! {
 
 /// Runs `future` for at most `duration`: its value, or an error of kind `TimedOut` when the time is over first. A value
 /// that is there at the first poll is returned even after no time at all.
+///
+/// The time ends also while every operation of `future` is ready at once, on any executor: they count against the budget
+/// of the task's turn, or against one of 128 operations where there is none. A `future` that computes without an `await`
+/// is not interrupted.
 ///
 /// For sockets a deadline costs less: `set_read_deadline` is a store, while this arms a timer each time.
 ///
@@ -124,7 +143,7 @@ pin_project! {
 ///
 /// As [`sleep`].
 pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
-    Timeout { future, sleep: sleep(duration) }
+    Timeout { future: cooperative(future), sleep: sleep(duration) }
 }
 
 impl<F: Future> Future for Timeout<F> {
@@ -132,9 +151,12 @@ impl<F: Future> Future for Timeout<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        // Without a bound a future that is always ready would not come back, and its time would never be over.
+        let bound = budget::is_unlimited().then(|| budget::around(budget::DEFAULT));
         if let Poll::Ready(value) = this.future.poll(cx) {
             return Poll::Ready(Ok(value));
         }
+        drop(bound);
         this.sleep.poll(cx).map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the timeout is over")))
     }
 }

@@ -143,11 +143,6 @@ impl Worker {
         }
     }
 
-    /// A turn of the future that `block_on` runs on this thread begins.
-    pub fn begin_root(&self) {
-        budget::set(self.pace.budget);
-    }
-
     /// What this worker shows of itself.
     #[inline]
     pub fn report(&self) -> &Report {

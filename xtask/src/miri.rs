@@ -14,7 +14,9 @@ pub fn run(args: &[String]) -> Outcome {
     let mut probe = Command::new("cargo");
     probe.args(["+nightly", "miri", "--version"]).stdout(Stdio::null()).stderr(Stdio::null());
     if !probe.status().is_ok_and(|status| status.success()) {
-        println!("miri: skipped, as no nightly toolchain here has Miri: `rustup +nightly component add miri`");
+        println!(
+            "miri: skipped, as no nightly toolchain here has Miri: `rustup +nightly component add miri`"
+        );
         return Ok(());
     }
     let test = |seed: u32, tests: &[&str]| {

@@ -3,6 +3,7 @@
 //! | state | holds | leaves it by |
 //! |---|---|---|
 //! | `Start` | nothing | taking the direction's lock, queueing for it, or failing since the descriptor is closed |
+//! | `Refused` | nothing: the turn was over at its first poll | the same, and is not refused again |
 //! | `Queued` | a place in the queue | being handed the lock, or thrown out by close |
 //! | `Locked` | the lock and a reference | the call's result, or parking |
 //! | `Parked` | the same, and its waker is in the semaphore | an event, a deadline, close |
@@ -11,6 +12,7 @@
 //! Dropped in any state it gives back what it holds: a place in the queue, a lock that was handed to it in the meantime,
 //! a parking. A readiness that came for it stays for the next operation.
 
+mod attempt;
 mod polled;
 mod pollers;
 mod readiness;
@@ -24,9 +26,10 @@ use std::task::{Context, Poll, Waker, ready};
 use netpoll_core::fd_mutex::Lock;
 use netpoll_core::poll_desc::Wait;
 use netpoll_core::poll_key::Mode;
+use netpoll_core::waiters::BreakFlag;
 
-use super::Fd;
 use super::queue::{Enqueue, LockQueue, Look, Ticket, Withdraw};
+use super::{Fd, Kind};
 use crate::budget;
 use crate::error;
 use crate::netpoll::PollDesc;
@@ -76,6 +79,7 @@ impl Way for Mode {
 #[derive(Debug)]
 enum State {
     Start,
+    Refused,
     Queued(Ticket),
     Locked,
     Parked,
@@ -127,10 +131,11 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
             State::Locked | State::Parked => Poll::Ready(Ok(())),
             State::Start => match self.fd.mutex.lock(self.mode()) {
                 Lock::Locked => self.locked(),
-                Lock::Closed => self.closed(),
+                Lock::Closed => self.closed_at_once(cx),
                 Lock::Queued => self.enqueue(cx.waker()),
             },
             State::Queued(_) => self.look(cx.waker()),
+            State::Refused => self.lock_unrefused(cx),
             State::Done => panic!("an operation was polled after it had given its result"),
         }
     }
@@ -145,6 +150,36 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
     fn closed(&mut self) -> Poll<io::Result<()>> {
         self.state = State::Done;
         Poll::Ready(Err(error::closed()))
+    }
+
+    /// It has not waited, so its error counts.
+    #[cold]
+    fn closed_at_once(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        if budget::poll_take(cx).is_pending() {
+            self.state = State::Refused;
+            return Poll::Pending;
+        }
+        self.closed()
+    }
+
+    /// It was refused in an earlier turn, and is not in this one: it costs one unit, whatever is left.
+    #[cold]
+    fn lock_unrefused(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        budget::spend(1);
+        match self.fd.mutex.lock(self.mode()) {
+            Lock::Locked => self.locked(),
+            Lock::Closed => self.closed(),
+            Lock::Queued => self.enqueue(cx.waker()),
+        }
+    }
+
+    /// The turn was over: holds nothing until its task's next one, so that an operation that is not polled again stands
+    /// in nobody's way.
+    #[cold]
+    fn refused<T>(&mut self) -> Poll<T> {
+        self.state = State::Refused;
+        self.fd.unlock(self.mode());
+        Poll::Pending
     }
 
     /// Another operation holds the lock: a place in the queue.
@@ -185,10 +220,11 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
     }
 
     /// The last read took all there was, and nothing says that more was queued behind it: neither call nor reset, which
-    /// would drop an edge that came since.
+    /// would drop an edge that came since. Of a pipe that others write to no read says that.
     #[inline]
     fn skips_call(&self, desc: &PollDesc) -> bool {
-        self.mode() == Mode::Read && !self.empty && self.fd.drained.take() && !desc.info().must_look()
+        let drained = self.mode() == Mode::Read && !self.empty && self.fd.drained.take();
+        drained && !desc.info().must_look() && !self.fd.strangers().is_some_and(BreakFlag::is_set)
     }
 
     /// Before a call: may the direction go on? A read drops a remembered readiness, which stands for what the call will
@@ -256,7 +292,7 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
 
     #[cold]
     fn look_what_it_is(&mut self) -> io::Result<()> {
-        if sys::is_socket(self.fd.io.borrow()) {
+        if matches!(self.fd.kind, Kind::Special(_)) || sys::is_socket(self.fd.io.borrow()) {
             return Ok(());
         }
         if matches!(self.state, State::Parked) {
@@ -267,39 +303,15 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
     }
 }
 
-impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Op<'_, W, F, S> {
-    /// Calls and waits in turn, under the lock.
-    #[inline]
-    fn attempt(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let desc = self.fd.desc();
-        let mut wait = matches!(self.state, State::Parked) || self.skips_call(desc);
-        if !wait {
-            ready!(budget::poll_take(cx));
-        }
-        loop {
-            if wait {
-                ready!(self.wait(desc, cx))?
-            } else {
-                self.prepare(desc)?
-            }
-            match (self.call)(self.fd) {
-                Ok(Some(value)) => return Poll::Ready(Ok(value)),
-                Ok(None) => wait = false,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait = true,
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
-    }
-}
-
 impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Future for Op<'_, W, F, S> {
     type Output = io::Result<T>;
 
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let this = &mut *self;
+        let fresh = matches!(this.state, State::Start);
         ready!(this.lock(cx))?;
-        let result = ready!(this.attempt(cx));
+        let result = ready!(this.attempt(cx, fresh));
         this.state = State::Done;
         this.fd.unlock(this.mode());
         Poll::Ready(result)
@@ -310,7 +322,7 @@ impl<W: Way, F, S: Source> Drop for Op<'_, W, F, S> {
     #[inline(always)]
     fn drop(&mut self) {
         // As a rule it has given its result, and there is nothing to give back.
-        if !matches!(self.state, State::Start | State::Done) {
+        if !matches!(self.state, State::Start | State::Refused | State::Done) {
             self.give_up();
         }
     }
@@ -320,7 +332,7 @@ impl<W: Way, F, S: Source> Op<'_, W, F, S> {
     #[inline(never)]
     fn give_up(&mut self) {
         match std::mem::replace(&mut self.state, State::Done) {
-            State::Start | State::Done => {}
+            State::Start | State::Refused | State::Done => {}
             State::Queued(ticket) => self.withdraw(ticket),
             State::Locked => self.fd.unlock(self.mode()),
             State::Parked => {

@@ -20,6 +20,7 @@
 //! | | a `read` that finds none | it parks in its place (PARKED → WAIT), the pollers are woken, and hail if they still care |
 //! | | close, a deadline, the drop of the descriptor | the parking is ended and the pollers are woken |
 //! | hailing, and it was forgotten | the unlock | wakes in vain; nobody waits for the task to come |
+//! | parked, and the deadline passes | the next poll | fails at once: it does not know that it was parked, so it has no last call as [`Op`](super::Op) has |
 //! | parked | the future of an operation is dropped | it retracts only a parking of its own: while it holds the lock, no other is made |
 
 use std::convert::Infallible;
@@ -30,7 +31,7 @@ use std::task::{Context, Poll, Waker, ready};
 use netpoll_core::fd_mutex::Lock;
 use netpoll_core::poll_key::Mode;
 
-use super::{Op, State, Way, locked};
+use super::{Op, State, Way, Writes, locked};
 use crate::budget;
 use crate::error;
 use crate::fd::queue::Hail;
@@ -82,6 +83,15 @@ impl<S: Source> Fd<S> {
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
         Op::new(self, way, move |fd: &Self| call(fd.io.borrow()).map(Some)).poll_once(cx)
+    }
+
+    /// One poll of [`Fd::write`], as [`Fd::poll_read`].
+    pub fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        self.poll_run(cx, Writes, move |fd| budget::counted(call(fd)))
     }
 
     /// Ready with the reason once no operation in this direction will succeed any more: closed, or past the deadline.
@@ -136,24 +146,32 @@ impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Op<'_, W, 
         result.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
     }
 
-    fn poll_once(mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+    fn poll_once(self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        ready!(budget::poll_take(cx));
+        let polled = self.poll_taken(cx);
+        if polled.is_pending() {
+            budget::give_back();
+        }
+        polled
+    }
+
+    fn poll_taken(mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         match self.fd.mutex.lock(self.mode()) {
             Lock::Locked => self.state = State::Locked,
             Lock::Closed => return Poll::Ready(Err(error::closed())),
             Lock::Queued => ready!(self.hail(cx))?,
         }
-        if !self.skips_call(self.fd.desc()) {
-            ready!(budget::poll_take(cx));
-            if let Some(result) = self.call_now() {
-                return Poll::Ready(result);
-            }
+        if !self.skips_call(self.fd.desc())
+            && let Some(result) = self.call_now()
+        {
+            return Poll::Ready(result);
         }
         let pollers = self.fd.pollers(self.mode());
         pollers.join(cx.waker());
         // It waits first, as one that is woken does. What it may displace is the same waker: whoever parks with another
         // keeps the lock while he does.
         self.state = State::Parked;
-        let polled = self.attempt(&mut Context::from_waker(pollers.waker()));
+        let polled = self.attempt(&mut Context::from_waker(pollers.waker()), false);
         // The parking stays when the lock goes.
         self.state = State::Locked;
         polled

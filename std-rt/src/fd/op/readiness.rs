@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | set, and nothing else is known of the peer | none at the last read | parks without asking; a readiness that came since ends the wait at once |
 //! | set, but the peer is gone or sent urgent data | unknown | looks, as without the hint |
-//! | clear | there | a look at the descriptor ([`is_ready`]) finds them, however old their report |
+//! | clear | there | a look at the descriptor ([`is_ready_for`]) finds them, however old their report |
 //! | clear | none | the look finds none; it began after a reset, so what comes later makes a readiness: parks |
 //!
 //! Woken from a parking it returns without a second look: an event came. That is a hint, as everywhere; the bytes may
@@ -28,9 +28,9 @@ use std::task::{Context, Poll, ready};
 use super::{Op, State, Way};
 use crate::budget;
 use crate::error;
-use crate::fd::Fd;
+use crate::fd::{Fd, Kind};
 use crate::netpoll::PollDesc;
-use crate::sys::{Source, is_ready};
+use crate::sys::{Source, is_ready_for};
 
 impl<S: Source> Fd<S> {
     /// Waits until a call in this direction is worth a try. It holds the direction's lock meanwhile.
@@ -54,20 +54,33 @@ struct Readiness<'a, W: Way, S: Source> {
 impl<W: Way, S: Source> Readiness<'_, W, S> {
     fn look(&self) -> io::Result<bool> {
         let (fd, mode) = (self.op.fd, self.op.mode());
-        fd.registration().reset(mode).map_err(error::refused)?;
-        is_ready(fd.io.borrow(), mode)
+        let news = fd.registration().reset(mode).map_err(error::refused)?;
+        // The kernel says some things once, whoever asks first: then it was the poller.
+        let is_news = matches!(fd.kind, Kind::Special(_)) && news;
+        Ok(is_news || is_ready_for(fd.io.borrow(), fd.kind.watch(), mode)?)
     }
 
-    /// Under the lock.
-    fn wait(&mut self, desc: &PollDesc, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let parked = matches!(self.op.state, State::Parked);
-        if !parked && !self.op.skips_call(desc) {
-            ready!(budget::poll_take(cx));
-            if self.look()? {
-                return Poll::Ready(Ok(()));
-            }
+    /// Under the lock. `fresh`: this is its first poll, so it counts against the budget.
+    fn wait(&mut self, desc: &PollDesc, cx: &mut Context<'_>, fresh: bool) -> Poll<io::Result<()>> {
+        if fresh && budget::poll_take(cx).is_pending() {
+            return self.op.refused();
         }
-        self.op.wait(desc, cx)
+        let parked = matches!(self.op.state, State::Parked);
+        if !parked && !self.op.skips_call(desc) && self.look()? {
+            return Poll::Ready(Ok(()));
+        }
+        let waited = self.op.wait(desc, cx);
+        match waited {
+            Poll::Pending if fresh => budget::give_back(),
+            // As a call does that was parked: what came in time is there, though the deadline has passed.
+            Poll::Ready(Err(late)) if parked && late.kind() == io::ErrorKind::TimedOut => {
+                let fd = self.op.fd;
+                let there = is_ready_for(fd.io.borrow(), fd.kind.watch(), self.op.mode())?;
+                return Poll::Ready(if there { Ok(()) } else { Err(late) });
+            }
+            _ => {}
+        }
+        waited
     }
 }
 
@@ -76,10 +89,11 @@ impl<W: Way, S: Source> Future for Readiness<'_, W, S> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = &mut *self;
+        let fresh = matches!(this.op.state, State::Start);
         ready!(this.op.lock(cx))?;
         // An error alone is no readiness to read, but for a socket, whose next call says what it is.
         let desc = this.op.fd.desc();
-        let result = ready!(this.wait(desc, cx)).and_then(|()| this.op.must_be_pollable(desc));
+        let result = ready!(this.wait(desc, cx, fresh)).and_then(|()| this.op.must_be_pollable(desc));
         this.op.state = State::Done;
         this.op.fd.unlock(this.op.mode());
         Poll::Ready(result)
