@@ -7,6 +7,7 @@ use std::panic::{self, Location};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::budget;
 use crate::error::no_thread;
 use crate::protocol::job::{Failure, Job, Refusal};
 use crate::protocol::pool::{Class, Limits, Pool};
@@ -46,7 +47,10 @@ pub(crate) async fn run<T: Send + 'static>(
     class: Class,
     call: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
-    let home = current()?;
+    let home = match current() {
+        Ok(home) => home,
+        Err(error) => return budget::refuse(error).await,
+    };
     let (run, refused) = home.pool().run(class, call);
     if refused {
         keep_asking(&home);
@@ -54,7 +58,8 @@ pub(crate) async fn run<T: Send + 'static>(
     drop(home);
     match run.await {
         Ok(value) => Ok(value),
-        Err(Failure::Refused(why)) => Err(no_thread(why)),
+        // A pool that refuses may do so at once, without a wait.
+        Err(Failure::Refused(why)) => budget::refuse(no_thread(why)).await,
         Err(failure) => unwind(failure),
     }
 }

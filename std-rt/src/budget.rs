@@ -1,29 +1,48 @@
-//! How many operations a task may make in one turn (tokio's coop).
+//! How much a task may do in one turn (tokio's coop): operations and bytes, counted in the same units.
 //!
 //! A socket that always has something to give never makes its task wait, and without a bound the task would keep its
-//! worker for ever. So each operation that goes to the kernel at once takes one from the thread's budget; one that has
-//! waited has left the others their turns and takes none. Once the budget is spent, the next operation sends its task to
-//! the end of the queue before it goes to the kernel. A worker fills the budget up before each turn. A thread that is
-//! no worker has no bound: its executor has rules of its own.
+//! worker for ever. A worker fills the budget up before each turn; a thread that is no worker has no bound, because its
+//! executor has rules of its own.
+//!
+//! | what a future of ours does | it costs |
+//! |---|---|
+//! | it is ready at its first poll, with a value or with an error | 1 unit |
+//! | it moves bytes | 1 unit more for each [`UNIT`] of them |
+//! | it has waited before it is ready | only its bytes: the others have had their turns |
+//! | it is pending | nothing |
+//! | its first poll finds the budget spent | nothing: it is pending, and its task is woken for another turn |
+//! | it is polled again after that | what it would have cost, and is not refused a second time |
+//!
+//! The last row is why a future that stands behind one that is always ready (`or`, a biased `select`) does not starve.
+
+mod cooperative;
 
 use std::cell::Cell;
+use std::future::Future;
+use std::pin::Pin;
 use std::task::{Context, Poll};
+
+pub use cooperative::{Cooperative, cooperative};
 
 /// More than any turn can spend.
 pub const UNLIMITED: u64 = u64::MAX;
+
+/// Bytes that cost as much as an operation. By default a turn moves 256 KiB at most and one operation more; to copy them
+/// takes the kernel some 50 µs, a hundred times as long as the change to the next task.
+pub const UNIT: usize = 2048;
 
 thread_local! {
     static LEFT: Cell<u64> = const { Cell::new(UNLIMITED) };
     static REFUSED: Cell<u32> = const { Cell::new(0) };
 }
 
-/// While it lives the thread has another budget; then what was left of the one before.
+/// Restores the budget of before when it is dropped.
 #[must_use]
 pub struct Around(u64);
 
-/// Gives the thread another budget for a while.
-pub fn around(operations: u64) -> Around {
-    Around(LEFT.replace(operations))
+/// Gives the thread another budget until the value is dropped.
+pub fn around(units: u64) -> Around {
+    Around(LEFT.replace(units))
 }
 
 impl Drop for Around {
@@ -32,19 +51,29 @@ impl Drop for Around {
     }
 }
 
-/// A turn begins: so many operations may be made in it.
+/// Begins a turn of so many units.
 #[inline]
-pub fn set(operations: u64) {
-    LEFT.set(operations);
+pub fn set(units: u64) {
+    LEFT.set(units);
 }
 
-/// True if the turn's operations have all been made.
+/// Returns whether the turn is over.
 #[inline]
 pub fn is_spent() -> bool {
     LEFT.get() == 0
 }
 
-/// Before an operation that has not waited: takes one; pending, and woken already, if the turn is over.
+/// Returns whether the thread has no bound.
+pub fn is_unlimited() -> bool {
+    LEFT.get() > UNLIMITED / 2
+}
+
+/// Returns what is left of the turn.
+pub fn left() -> u64 {
+    LEFT.get()
+}
+
+/// Takes one unit, for an operation that has not waited. Pending, with the task woken already, if the turn is over.
 ///
 /// Not inlined: the operations are generic and so compiled elsewhere, where the thread's variable is far away.
 pub fn poll_take(cx: &Context<'_>) -> Poll<()> {
@@ -57,20 +86,131 @@ pub fn poll_take(cx: &Context<'_>) -> Poll<()> {
     }
 }
 
+/// Gives back the unit of an operation that turned out to be pending.
+pub fn give_back() {
+    LEFT.set(LEFT.get().saturating_add(1));
+}
+
+/// Takes units for something that is done already; what is left never falls below zero. Returns whether the turn is over.
+pub fn spend(units: u64) -> bool {
+    let left = LEFT.get().saturating_sub(units);
+    LEFT.set(left);
+    left == 0
+}
+
+/// Takes the units of bytes that were moved. Fewer than a [`UNIT`] are part of their operation, which most are.
+#[inline(always)]
+pub fn count_bytes(n: usize) {
+    if n >= UNIT {
+        spend((n / UNIT) as u64);
+    }
+}
+
+/// A result that says how many bytes a call has moved.
+pub trait Moved {
+    /// How many.
+    fn bytes(&self) -> usize;
+}
+
+impl Moved for usize {
+    #[inline(always)]
+    fn bytes(&self) -> usize {
+        *self
+    }
+}
+
+/// The number of bytes, and whom they are from.
+impl<A> Moved for (usize, A) {
+    fn bytes(&self) -> usize {
+        self.0
+    }
+}
+
+/// Takes the units of the bytes that `result` speaks of, and passes it on.
+#[inline(always)]
+pub fn counted<T: Moved, E>(result: Result<T, E>) -> Result<T, E> {
+    if let Ok(moved) = &result {
+        count_bytes(moved.bytes());
+    }
+    result
+}
+
+/// Nothing.
+impl Moved for () {
+    fn bytes(&self) -> usize {
+        0
+    }
+}
+
+/// Takes one unit for an error that comes before anything was tried, and passes it on.
+///
+/// Dropped: nothing has happened.
+pub async fn refuse<T>(error: std::io::Error) -> std::io::Result<T> {
+    take().await;
+    Err(error)
+}
+
+/// What a future costs at its next poll, if that is ready.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Charge {
+    /// One unit, or it is refused: nobody has polled it yet.
+    First,
+    /// One unit, and it is not refused, for it has been.
+    Refused,
+    /// Nothing: it has waited.
+    Waited,
+}
+
+impl Charge {
+    /// Takes what it is. Pending, with the task woken already, if the turn is over.
+    #[inline]
+    pub fn poll_take(self, cx: &Context<'_>) -> Poll<()> {
+        match self {
+            Charge::First => return poll_take(cx),
+            Charge::Refused => {
+                spend(1);
+            }
+            Charge::Waited => {}
+        }
+        Poll::Ready(())
+    }
+}
+
+/// A future that takes one unit.
+#[derive(Debug)]
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct Take {
+    charge: Charge,
+}
+
+/// Takes one unit; a turn that is over ends first.
+pub fn take() -> Take {
+    Take { charge: Charge::First }
+}
+
+impl Future for Take {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        std::mem::replace(&mut self.charge, Charge::Refused).poll_take(cx)
+    }
+}
+
 /// A turn that never ends is one of an executor within a task, whose `block_on` polls again and again: after so many
 /// refusals it gets on.
 const REFUSALS: u32 = 1024;
 
-/// What it gets.
-const AGAIN: u64 = 128;
+/// The units of a turn, unless a runtime or a future has its own.
+pub const DEFAULT: u64 = 128;
 
+/// Wakes the task of `cx` for another turn.
 #[cold]
-fn give_way(cx: &Context<'_>) -> Poll<()> {
+pub fn give_way(cx: &Context<'_>) -> Poll<()> {
     // Never set back: it is enough that few turns get on.
     let refused = REFUSED.get() + 1;
     REFUSED.set(refused % REFUSALS);
     if refused == REFUSALS {
-        set(AGAIN - 1);
+        set(DEFAULT - 1);
         return Poll::Ready(());
     }
     cx.waker().wake_by_ref();

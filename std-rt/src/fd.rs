@@ -42,7 +42,7 @@ use netpoll_core::waiters::BreakFlag;
 use crate::error::{self, Gone, OpError};
 use crate::foreign::{self, WakerSlot};
 use crate::netpoll::{Netpoll, PollDesc, Registration, Slot};
-use crate::sys::{Address, Kept, SharedFd, Source, address};
+use crate::sys::{Address, Kept, SharedFd, Source, Watch, address};
 use hang_up::OwnShutdown;
 use op::Pollers;
 pub use op::{Reads, Way, Writes};
@@ -55,6 +55,14 @@ pub enum Kind {
     Stream,
     /// Anything else: a short read says nothing of what is behind it.
     Other,
+    /// What is watched for something else than reads and writes, which is its read side.
+    Special(Watch),
+}
+
+impl Kind {
+    fn watch(self) -> Watch {
+        if let Kind::Special(watch) = self { watch } else { Watch::Both }
+    }
 }
 
 /// What few descriptors ever need.
@@ -66,6 +74,8 @@ struct Cold {
     pollers: [OnceLock<Pollers>; 2],
     /// The number was lent out, and stays open as long as this value.
     lent: BreakFlag,
+    /// Of an end of a pipe: somebody else may write to the pipe, in packets if they like.
+    strangers: OnceLock<Arc<BreakFlag>>,
     /// The task that waits in `close` until the number is gone.
     closer: WakerSlot,
     /// What this side has shut down, once it has.
@@ -116,12 +126,14 @@ impl Fd {
     /// # Panics
     ///
     /// If it is closed, and was not lent before that.
+    #[track_caller]
     pub fn lend(&self) -> BorrowedFd<'_> {
         // A loan is made under a reference, so whoever takes the last one afterwards sees it in `destroy`.
         let made = self.with(|_| {
             self.cold().lent.set();
             Ok(())
         });
+        self.tell_of_strangers();
         assert!(made.is_ok() || self.is_lent(), "the descriptor was asked for after it was closed");
         self.io.borrow()
     }
@@ -133,9 +145,9 @@ impl<T: AsFd> Fd<Kept<T>> {
     /// # Errors
     ///
     /// Those of [`Netpoll::open`]; the value is dropped then.
-    pub fn keep(netpoll: Arc<Netpoll>, value: T) -> io::Result<Self> {
-        let slot = netpoll.open(value.as_fd())?;
-        Ok(Self::of(slot, Kept::new(value), Kind::Other))
+    pub fn keep(netpoll: Arc<Netpoll>, value: T, kind: Kind) -> io::Result<Self> {
+        let slot = netpoll.open_for(value.as_fd(), kind.watch())?;
+        Ok(Self::of(slot, Kept::new(value), kind))
     }
 
     /// The value.
@@ -199,6 +211,30 @@ impl<S: Source> Fd<S> {
     /// Fails where a wait for another task would be one for a task of the process that this one was forked from.
     fn must_be_here(&self) -> io::Result<()> {
         if self.netpoll().is_here() { Ok(()) } else { Err(Gone::Forked.into()) }
+    }
+
+    /// Both ends of a pipe know when others may write to it: then a short read is the end of a packet, not of the bytes.
+    pub fn share_with(&self, other: &Self) {
+        let strangers = Arc::new(BreakFlag::new());
+        for end in [self, other] {
+            end.cold().strangers.get_or_init(|| strangers.clone());
+        }
+    }
+
+    /// The number goes to others, for a while or for good. What matters is the writing end of a pipe, whose own reads have
+    /// no hint.
+    pub fn tell_of_strangers(&self) {
+        if let Some(strangers) = self.strangers().filter(|_| self.kind == Kind::Other) {
+            strangers.set();
+        }
+    }
+
+    fn has_strangers(&self) -> bool {
+        self.strangers().is_some_and(BreakFlag::is_set)
+    }
+
+    fn strangers(&self) -> Option<&BreakFlag> {
+        self.cold.get()?.strangers.get().map(|strangers| &**strangers)
     }
 
     fn is_lent(&self) -> bool {

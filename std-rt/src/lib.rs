@@ -78,6 +78,7 @@ pub(crate) fn default_home() -> std::io::Result<Arc<sched::Home>> {
 /// - If the future panics.
 /// - If 16 calls of `block_on` are within each other on this thread already.
 /// - If the default runtime cannot be started for want of descriptors or threads.
+#[track_caller]
 pub fn block_on<F: Future>(future: F) -> F::Output {
     started().block_on(future)
 }
@@ -181,11 +182,18 @@ impl Future for Yield {
     }
 }
 
+#[track_caller]
 fn current() -> Handle {
-    Handle::try_current().unwrap_or_else(|| started().handle().clone())
+    match Handle::try_current() {
+        Some(handle) => handle,
+        None => started().handle().clone(),
+    }
 }
 
+#[track_caller]
 fn started() -> &'static Runtime {
-    default_runtime()
-        .unwrap_or_else(|error| panic!("netpoll: the default runtime cannot be started: {error}"))
+    match default_runtime() {
+        Ok(runtime) => runtime,
+        Err(error) => panic!("netpoll: the default runtime cannot be started: {error}"),
+    }
 }

@@ -73,7 +73,7 @@
 //! | `PipeWriter`: `write_all` | closed | closed | `TimedOut` | `TimedOut` | `BrokenPipe` | — | a part is written |
 //! | `AsyncFd`: `with_io(Read, _)` | closed | closed | `TimedOut` | `TimedOut` | `Ok(0)` | `ConnectionReset` | nothing read |
 //! | `AsyncFd`: `with_io(Write, _)` | closed | closed | `TimedOut` | `TimedOut` | `BrokenPipe` | `BrokenPipe` | nothing written |
-//! | `AsyncFd`: `readable` `writable` | closed | closed | `TimedOut` | `TimedOut` | `Ok(())` | `Ok(())` | nothing |
+//! | `AsyncFd`: `readable` `writable` `ready(Read)` | closed | closed | `TimedOut` | `TimedOut` | `Ok(())` | `Ok(())` | nothing |
 //! | `UdpSocket`: `recv` `recv_from` `recv_batch` `peek` `peek_from` `with_io(Read, _)` | closed | closed | `TimedOut` | `TimedOut` | waits on | `ConnectionRefused` | nothing received |
 //! | `UdpSocket`: `readable` | closed | closed | `TimedOut` | `TimedOut` | waits on | `Ok(())` | nothing |
 //! | `UdpSocket`: `send` `send_to` `send_batch` `with_io(Write, _)` | closed | closed | `TimedOut` | `TimedOut` | `Ok(n)` | `ConnectionRefused` | nothing sent |

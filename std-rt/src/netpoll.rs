@@ -35,7 +35,7 @@ use netpoll_core::turn::Turn;
 use netpoll_core::waiters::BreakFlag;
 
 use crate::foreign;
-use crate::sys::{ForkEpoch, Poller};
+use crate::sys::{ForkEpoch, Poller, Watch};
 use blocks::Cache;
 pub use blocks::{PollDesc, Registration, Slot};
 use clock::Clock;
@@ -196,9 +196,18 @@ impl Netpoll {
     /// The kernel's (`EPERM`: it cannot be polled), and `ENFILE` when all [`MAX_DESCRIPTORS`] are in use; nothing is
     /// left behind then. [`runtime_ended`](crate::runtime_ended) if nobody polls any more.
     pub fn open(self: &Arc<Self>, fd: BorrowedFd<'_>) -> io::Result<Slot> {
+        self.open_for(fd, Watch::Both)
+    }
+
+    /// As [`open`](Netpoll::open), for something else than reads and writes.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Netpoll::open); `Unsupported` where the kernel's poller does not have it.
+    pub fn open_for(self: &Arc<Self>, fd: BorrowedFd<'_>, watch: Watch) -> io::Result<Slot> {
         self.check()?;
         let slot = Slot::new(self, self.cache.alloc()?);
-        self.poller.open(fd, slot.registration().key())?;
+        self.poller.open_for(fd, slot.registration().key(), watch)?;
         self.watch(slot.desc(), fd.as_raw_fd());
         Ok(slot)
     }

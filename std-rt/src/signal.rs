@@ -21,10 +21,30 @@
 //!
 //! # The default action
 //!
-//! By default most signals end the process. **The first listener of a signal ends that for good**: also when all its
-//! listeners are dropped the signal does nothing any more. The cause is that nothing in a process but the whole of it can
-//! know whether the default is wanted back. So a program that listens to `SIGINT` once and then no more cannot be ended by
-//! Ctrl-C: keep a listener as long as the program runs, or end the process yourself (`std::process::exit`).
+//! By default most signals end the process. **The first listener of a signal ends that**: also when all its listeners are
+//! dropped the signal does nothing any more, because only the program as a whole can know whether the default is wanted
+//! back. [`restore_default`] says so. A server that lets its clients finish after the first Ctrl-C, and ends at the second:
+//!
+//! ```no_run
+//! # async fn finish() {}
+//! use netpoll_rt::signal::{self, SignalKind};
+//!
+//! # netpoll_rt::block_on(async {
+//! signal::ctrl_c().await?;
+//! signal::restore_default(SignalKind::INTERRUPT)?;
+//! finish().await;
+//! # std::io::Result::Ok(())
+//! # }).unwrap();
+//! ```
+//!
+//! # Blocked signals
+//!
+//! A process inherits the mask of blocked signals from its parent, and each thread from the one that started it. Were a
+//! signal blocked in every thread, no listener would be told. So the thread that calls [`signal()`], or one of the functions
+//! that call it, takes the signal from then on. That should be a thread that lives as long as the listener: a worker, or the
+//! one in `block_on`.
+//!
+//! # Other users
 //!
 //! Other users of the same signal, if they use signal-hook or tokio, go on as before; a handler that was installed with
 //! sigaction(2) before the first listener is called as well, one that is installed after it takes its place. System calls
@@ -37,11 +57,12 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
 use netpoll_core::poll_key::Mode;
 
+use crate::budget;
 use crate::error::OpError;
 use crate::fd::{Fd, Kind};
 use crate::netpoll::Netpoll;
@@ -68,10 +89,23 @@ pub fn signal(kind: SignalKind) -> io::Result<Signal> {
     listen().map_err(|error| OpError::new("signal", error).into())
 }
 
+/// Gives a signal its default action back: the next one ends the process, if that is what it does by default. Listeners
+/// that live are told too, which for most signals is too late.
+///
+/// It lasts until the next listener of the signal is made. A signal that nobody has listened to is not changed by it, but
+/// for one that was ignored: after `nohup` a `SIGHUP` does nothing, until this was called for it.
+///
+/// # Errors
+///
+/// Returns an error if the signal cannot be listened to: `InvalidInput`, as [`signal()`].
+pub fn restore_default(kind: SignalKind) -> io::Result<()> {
+    sys::restore_default(kind).map_err(|error| OpError::new("restore_default", error).into())
+}
+
 /// Waits for Ctrl-C (`SIGINT`).
 ///
 /// It listens from the call on, not from the first poll: a signal that comes in between is not lost. From then on Ctrl-C
-/// does not end the process by itself; the [module](self) says more.
+/// does not end the process by itself; the [module](self) says how that comes back.
 ///
 /// The future resolves to an error if the listening could not begin, see [`signal()`].
 ///
@@ -99,7 +133,8 @@ pub fn hangup() -> Next {
 ///
 /// As a [`Stream`] it gives what [`recv`](Signal::recv) does, without end.
 ///
-/// Dropped: the listening ends and its descriptors are closed. The default action does not come back.
+/// Dropped: the listening ends and its descriptors are closed. The default action does not come back by that, but by
+/// [`restore_default`].
 #[derive(Debug)]
 pub struct Signal {
     /// The first field, so that it ends before the source is closed.
@@ -174,6 +209,7 @@ impl Future for Next {
         match &mut self.signal {
             Ok(signal) => signal.poll_recv(cx),
             Err(error) => {
+                ready!(budget::poll_take(cx));
                 // Whoever asks again gets the kind.
                 let again = error.kind().into();
                 Poll::Ready(Err(std::mem::replace(error, again)))

@@ -291,7 +291,7 @@ pub use fork::ForkEpoch;
 pub use lack::{Lack, lack};
 pub use owned::{Kept, SharedFd, Source, ends_of, is_ready_now};
 pub use prefetch::prefetch;
-pub use ready::{has_peer_ended, is_ready};
+pub use ready::{Watch, has_peer_ended, is_ready, is_ready_for};
 pub use start_thread::start_thread;
 pub use thread::set_timer_slack;
 pub use unix::is_socket;

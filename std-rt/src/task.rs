@@ -1,12 +1,18 @@
 //! Tasks: their handles, and how many operations they may make in one turn.
 //!
 //! A task is spawned with [`spawn`](crate::spawn), with a name by [`spawn_named`](crate::spawn_named), and by
-//! [`spawn_local`](crate::spawn_local) if it is not `Send`. An operation on a socket that is always ready never waits, so
-//! a task may make a certain number of them in one turn, and then all others come first:
+//! [`spawn_local`](crate::spawn_local) if it is not `Send`.
+//!
+//! # The budget of a turn
+//!
+//! An operation that is always ready never waits, so a task may make a certain number of them in one turn, and move a
+//! certain number of bytes; then all others come first. Every future of this crate counts. [`cooperative`] makes one of
+//! another crate count, [`take_turn`] a step of your own, [`poll_take_turn`] what a `poll` function finds. The bound is
 //! [`Builder::budget`](crate::Builder::budget) for all tasks of a runtime, [`with_budget`] and [`unconstrained`] for one.
 
 mod build;
 mod local;
+mod turn;
 
 use std::any::Any;
 use std::fmt;
@@ -15,14 +21,17 @@ use std::io;
 use std::panic::{Location, RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
+use crate::budget::Charge;
+pub use crate::budget::{Cooperative, cooperative};
 use crate::error::no_thread;
 use crate::protocol::job::Refusal;
 use crate::sched::{self, Anywhere, Home, Joiner, Origin};
 pub use build::{Budgeted, unconstrained, with_budget};
-pub(crate) use build::{spawn_named, turn};
+pub(crate) use build::{spawn_named, units};
 pub(crate) use local::{Locals, spawn_local};
+pub use turn::{TakeTurn, TurnTaken, poll_take_turn, take_turn};
 
 /// Starts a task. On a scheduler that is closed it is dropped at once, and its handle says cancelled.
 pub(crate) fn spawn<F>(
@@ -50,7 +59,7 @@ where
     } else {
         task.schedule()
     }
-    JoinHandle { joiner }
+    JoinHandle::new(joiner)
 }
 
 /// The result of a task, once it has ended.
@@ -60,6 +69,7 @@ where
 /// Dropped: the task goes on, detached.
 pub struct JoinHandle<T> {
     joiner: Joiner<T>,
+    charge: Charge,
 }
 
 impl<T> UnwindSafe for JoinHandle<T> {}
@@ -73,6 +83,10 @@ impl<T> fmt::Debug for JoinHandle<T> {
 }
 
 impl<T> JoinHandle<T> {
+    fn new(joiner: Joiner<T>) -> Self {
+        JoinHandle { joiner, charge: Charge::First }
+    }
+
     /// True once the task has ended, whatever way.
     pub fn is_finished(&self) -> bool {
         self.joiner.is_finished()
@@ -81,7 +95,8 @@ impl<T> JoinHandle<T> {
 
 impl<T: Send + 'static> JoinHandle<T> {
     /// Cancels the task: its future is dropped where it waits, or after the poll that it is in. Awaiting the handle
-    /// then gives a [`JoinError`] for which [`JoinError::is_cancelled`] is true, or the value if the task was faster.
+    /// then gives a [`JoinError`] for which [`JoinError::is_cancelled`] is true, or the value if the task was faster. If the
+    /// future panics while it is dropped, [`JoinError::is_panic`] is true instead.
     pub fn abort(&self) {
         self.joiner.cancel();
     }
@@ -93,7 +108,13 @@ impl<T> Future for JoinHandle<T> {
     /// # Panics
     ///
     /// When polled again after it has given its result.
+    #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        if self.is_finished() {
+            ready!(std::mem::replace(&mut self.charge, Charge::Refused).poll_take(cx));
+        } else {
+            self.charge = Charge::Waited;
+        }
         self.joiner.poll(cx).map(|outcome| match outcome {
             Some(outcome) => outcome.map_err(JoinError::of_payload),
             None => Err(JoinError { why: Why::Cancelled }),
@@ -132,7 +153,7 @@ impl JoinError {
         matches!(self.why, Why::Cancelled)
     }
 
-    /// Returns true if the task panicked.
+    /// Returns true if the task panicked, or its future did when it was dropped because the task was cancelled.
     pub fn is_panic(&self) -> bool {
         matches!(self.why, Why::Panic(_))
     }

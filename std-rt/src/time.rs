@@ -19,10 +19,12 @@ use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 
+use crate::budget::{self, Charge, Cooperative, cooperative};
 use crate::netpoll::{Netpoll, Renewed, TimerId, clock};
 pub use interval::{Interval, MissedTicks, interval, interval_at};
 
-/// Waits for `duration`, and not less. A duration too long to be added to the clock waits for ever.
+/// Waits for `duration`, and not less. A sleep of no time is ready at once, and counts against the budget of its task's
+/// turn as every operation does. A duration too long to be added to the clock waits for ever.
 ///
 /// Dropped: the timer is disarmed.
 ///
@@ -58,6 +60,8 @@ enum State {
         netpoll: Arc<Netpoll>,
         id: TimerId,
     },
+    /// Over, and the turn was too: the next poll is ready.
+    Refused,
     Over,
 }
 
@@ -67,7 +71,7 @@ impl fmt::Debug for Sleep {
         match &self.state {
             State::New(at) => f.field("at_ns", at),
             State::Armed { id, .. } => f.field("armed", id),
-            State::Over => f.field("over", &true),
+            State::Refused | State::Over => f.field("over", &true),
         };
         f.finish_non_exhaustive()
     }
@@ -85,28 +89,35 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        // Once it has waited it costs nothing: the others have had their turns.
+        let mut charge = Charge::First;
         loop {
             match &self.state {
-                State::Over => return Poll::Ready(()),
+                State::Refused => return self.over(cx, Charge::Refused),
+                State::Over => return self.over(cx, charge),
                 State::New(clock::LATEST) => return Poll::Pending,
                 // The timer goes where this thread's runtime polls: the one before may have no thread to do it.
                 State::Armed { netpoll, id } if netpoll.is_left_here() => {
+                    charge = Charge::Waited;
                     self.state = netpoll.take_timer(*id).map_or(State::Over, State::New);
                 }
                 // The waker may be another one this time. A timer that is not there any more has fired, which says what
                 // the clock would say.
-                State::Armed { netpoll, id } => match netpoll.renew_timer(*id, cx.waker()) {
-                    Renewed::Armed => return Poll::Pending,
-                    Renewed::Fired => self.state = State::Over,
-                    Renewed::Gone(at) => self.state = State::New(at),
-                },
+                State::Armed { netpoll, id } => {
+                    charge = Charge::Waited;
+                    match netpoll.renew_timer(*id, cx.waker()) {
+                        Renewed::Armed => return Poll::Pending,
+                        Renewed::Fired => self.state = State::Over,
+                        Renewed::Gone(at) => self.state = State::New(at),
+                    }
+                }
                 State::New(at) => {
                     let at = *at;
                     let netpoll = Netpoll::for_sleep();
                     let netpoll =
                         netpoll.unwrap_or_else(|error| panic!("sleep: no runtime can be started: {error}"));
                     if netpoll.is_over(at) {
-                        self.state = State::Over;
+                        return self.over(cx, charge);
                     } else if let Some(id) = netpoll.add_timer(at, cx.waker().clone()) {
                         self.state = State::Armed { netpoll, id };
                         return Poll::Pending;
@@ -118,13 +129,22 @@ impl Future for Sleep {
     }
 }
 
+impl Sleep {
+    /// The time is over. If it has not waited in this poll, it counts against the turn's budget.
+    fn over(&mut self, cx: &Context<'_>, charge: Charge) -> Poll<()> {
+        let taken = charge.poll_take(cx);
+        self.state = if taken.is_ready() { State::Over } else { State::Refused };
+        taken
+    }
+}
+
 pin_project! {
     /// The future of [`timeout`].
     #[must_use = "a timeout does nothing until it is awaited"]
     #[derive(Debug)]
     pub struct Timeout<F> {
         #[pin]
-        future: F,
+        future: Cooperative<F>,
         #[pin]
         sleep: Sleep,
     }
@@ -132,6 +152,10 @@ pin_project! {
 
 /// Runs `future` for at most `duration`: its value, or an error of kind `TimedOut` when the time is over first. A value
 /// that is there at the first poll is returned even after no time at all.
+///
+/// The time ends also while every operation of `future` is ready at once, on any executor: they count against the budget
+/// of the task's turn, or against one of 128 operations where there is none. A `future` that computes without an `await`
+/// is not interrupted.
 ///
 /// For sockets a deadline costs less: `set_read_deadline` is a store, while this arms a timer each time.
 ///
@@ -141,7 +165,7 @@ pin_project! {
 ///
 /// As [`sleep`].
 pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
-    Timeout { future, sleep: sleep(duration) }
+    Timeout { future: cooperative(future), sleep: sleep(duration) }
 }
 
 impl<F: Future> Future for Timeout<F> {
@@ -149,9 +173,12 @@ impl<F: Future> Future for Timeout<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
+        // Without a bound a future that is always ready would not come back, and its time would never be over.
+        let bound = budget::is_unlimited().then(|| budget::around(budget::DEFAULT));
         if let Poll::Ready(value) = this.future.poll(cx) {
             return Poll::Ready(Ok(value));
         }
+        drop(bound);
         this.sleep.poll(cx).map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the timeout is over")))
     }
 }

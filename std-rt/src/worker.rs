@@ -131,11 +131,6 @@ impl Worker {
         self.must_go_on(Ok(()));
     }
 
-    /// A turn of the future that `block_on` runs on this thread begins.
-    pub fn begin_root(&self) {
-        budget::set(self.pace.budget);
-    }
-
     /// What this worker shows of itself.
     #[inline]
     pub fn report(&self) -> &Report {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use common::*;
 use netpoll_rt::net::{AsyncFd, Interest};
+use netpoll_rt::sys::Poller;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::inotify;
 use rustix::process::{Pid, PidfdFlags, WaitIdOptions, pidfd_open};
@@ -134,6 +135,106 @@ fn a_terminal() {
                 echo.extend_from_slice(&buffer[..n]);
             }
             assert_eq!(echo, format!("{line}\r\n").as_bytes());
+        }
+    });
+}
+
+/// A TCP stream that another thread has, and what watches it for something out of the ordinary.
+async fn watched_for(interest: Interest) -> (AsyncFd<std::net::TcpStream>, std::net::TcpStream) {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let ours = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (theirs, _) = listener.accept().unwrap();
+    (AsyncFd::with_interest(ours, interest).unwrap(), theirs)
+}
+
+fn urgent(peer: &std::net::TcpStream) {
+    rustix::net::send(peer, b"!", rustix::net::SendFlags::OOB).unwrap();
+}
+
+#[test]
+fn an_urgent_byte_is_told_and_ordinary_ones_are_not() {
+    each(async || {
+        let (watch, mut peer) = watched_for(Interest::Priority).await;
+        let probe = Probe::new();
+        let mut ready = Box::pin(watch.ready(Interest::Priority));
+        assert!(probe.poll(ready.as_mut()).is_pending());
+        peer.write_all(b"ordinary").unwrap();
+        while watch.get_ref().peek(&mut [0; 8]).unwrap_or(0) < 8 {
+            netpoll_rt::yield_now().await;
+        }
+        assert!(probe.poll(ready.as_mut()).is_pending(), "nothing out of the ordinary");
+        urgent(&peer);
+        ready.await.unwrap();
+        let read = |fd: &std::net::TcpStream| {
+            let mut byte = [0];
+            match rustix::net::recv(fd, &mut byte, rustix::net::RecvFlags::OOB) {
+                Ok((_, 1)) => Ok(byte[0]),
+                // There is none.
+                Err(rustix::io::Errno::INVAL) => Err(io::ErrorKind::WouldBlock.into()),
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(watch.with_io(Interest::Priority, read).await.unwrap(), b'!');
+        let mut next = Box::pin(watch.with_io(Interest::Priority, read));
+        assert!(probe.poll(next.as_mut()).is_pending());
+        urgent(&peer);
+        assert_eq!(next.await.unwrap(), b'!');
+        watch.set_read_deadline(in_ms(5)).unwrap();
+        assert_timed_out(watch.with_io(Interest::Priority, read).await);
+    });
+}
+
+/// Reads of it are always ready.
+#[test]
+fn a_change_of_the_mounts_is_waited_for() {
+    each(async || {
+        let open = || File::open("/proc/self/mountinfo").unwrap();
+        if Poller::NAME == "epoll" {
+            // The other backend refuses what is always ready.
+            let always = AsyncFd::new(open()).unwrap();
+            always.readable().await.unwrap();
+            always.ready(Interest::Read).await.unwrap();
+        }
+        let mounts = AsyncFd::with_interest(open(), Interest::Priority).unwrap();
+        let mut changed = Box::pin(mounts.ready(Interest::Priority));
+        assert!(Probe::new().poll(changed.as_mut()).is_pending());
+        // To change them is not for everybody; that there was no change is told by the deadline.
+        mounts.set_read_deadline(in_ms(5)).unwrap();
+        assert_timed_out(changed.await);
+    });
+}
+
+#[test]
+fn an_error_is_told_by_itself() {
+    each(async || {
+        let (reader, writer) = io::pipe().unwrap();
+        let writer = AsyncFd::with_interest(writer, Interest::Error).unwrap();
+        let mut error = Box::pin(writer.ready(Interest::Error));
+        assert!(Probe::new().poll(error.as_mut()).is_pending(), "there is room to write, which is not asked");
+        drop(reader);
+        error.await.unwrap();
+        writer.ready(Interest::Error).await.unwrap();
+    });
+}
+
+#[test]
+fn an_interest_that_is_not_watched_for_is_refused() {
+    each(async || {
+        let (special, _peer) = watched_for(Interest::Error).await;
+        let ordinary = AsyncFd::new(io::pipe().unwrap().0).unwrap();
+        let (stream, _other) = netpoll_rt::net::UnixStream::pair().unwrap();
+        let refused = [
+            special.readable().await,
+            special.writable().await,
+            special.ready(Interest::Priority).await,
+            special.with_io(Interest::Write, |_| Ok(())).await,
+            ordinary.ready(Interest::Priority).await,
+            ordinary.with_io(Interest::Error, |_| Ok(())).await,
+            stream.with_io(Interest::Priority, |_| Ok(())).await,
+        ];
+        for error in refused.map(Result::unwrap_err) {
+            assert_eq!(error.kind(), io::ErrorKind::InvalidInput, "{error}");
+            assert!(error.to_string().contains("duplicate"), "{error}");
         }
     });
 }

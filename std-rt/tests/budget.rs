@@ -2,16 +2,23 @@
 
 mod common;
 
+use std::io::ErrorKind;
+use std::os::fd::BorrowedFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use common::*;
+use futures_lite::future::or;
 use netpoll_core::counter::Counter;
+use netpoll_rt::fd::{Fd, Kind};
+use netpoll_rt::io::copy;
+use netpoll_rt::net::pipe::{PipeReader, PipeWriter, pipe};
 use netpoll_rt::net::{TcpStream, UdpSocket};
-use netpoll_rt::task::{unconstrained, with_budget};
-use netpoll_rt::time::sleep;
+use netpoll_rt::netpoll::Netpoll;
+use netpoll_rt::task::{cooperative, take_turn, unconstrained, with_budget};
+use netpoll_rt::time::{sleep, timeout};
 use netpoll_rt::{Runtime, spawn, yield_now};
 
 /// So many reads, of a byte each, find something at once.
@@ -175,22 +182,14 @@ fn every_way_to_read_counts() {
     });
 }
 
+/// They are no futures, and cannot give way. What counts is what they move, and the future between them.
 #[test]
-fn handles_timers_and_attempts_cost_nothing() {
+fn attempts_cost_nothing() {
     with(10, async {
         let (a, _b) = full(200).await;
         let turns = turns_beside(async move {
             for _ in 0..100 {
-                sleep(Duration::ZERO).await; // time is what is tested
                 assert_eq!(a.try_read(&mut [0]).unwrap(), 1);
-            }
-        });
-        assert!(turns.await <= 1);
-        let ended: Vec<_> = (0..100).map(|_| spawn(async {})).collect();
-        until("they have ended", || ended.iter().all(|task| task.is_finished())).await;
-        let turns = turns_beside(async move {
-            for task in ended {
-                task.await.unwrap();
             }
         });
         assert!(turns.await <= 1);
@@ -205,11 +204,11 @@ fn an_operation_that_was_sent_away_has_lost_nothing() {
         let spent = with_budget(1, async {
             let mut buffer = [0];
             let mut first = pin!(a.peek(&mut buffer));
-            assert!(matches!(probe.poll(first.as_mut()), Poll::Ready(Ok(1))));
+            assert!(matches!(probe.poll_in_turn(first.as_mut()), Poll::Ready(Ok(1))));
             {
                 let mut buffer = [0];
                 let mut dropped = pin!(a.read(&mut buffer));
-                assert!(probe.poll(dropped.as_mut()).is_pending(), "the turn is over");
+                assert!(probe.poll_in_turn(dropped.as_mut()).is_pending(), "the turn is over");
             }
             assert_eq!(probe.wakes.get(), 1, "and it was woken for the next");
         });
@@ -234,5 +233,125 @@ fn another_runtime_within_a_task_gets_on() {
         let (a, _b) = full(READS).await;
         let other = runtime(2);
         spawn(async move { other.block_on(read_bytes(&a, READS)) }).await.unwrap();
+    });
+}
+
+/// Always ready: the byte stays where it is.
+async fn peek_for_ever(stream: &TcpStream) {
+    while stream.peek(&mut [0]).await.is_ok() {}
+}
+
+const SOON: Duration = Duration::from_millis(5);
+
+#[test]
+fn a_timeout_in_block_on_ends_while_input_stays_ready() {
+    each(async || {
+        let (a, _b) = full(1).await;
+        let late = timeout(SOON, peek_for_ever(&a)).await.unwrap_err();
+        assert_eq!(late.kind(), ErrorKind::TimedOut);
+    });
+}
+
+#[test]
+fn a_timeout_ends_without_a_bound_and_on_a_foreign_executor() {
+    each(async || {
+        let (a, _b) = full(1).await;
+        timeout(SOON, unconstrained(timeout(SOON, peek_for_ever(&a)))).await.unwrap().unwrap_err();
+    });
+    let _alone = alone();
+    let runtime = runtime(1);
+    let _watch = Watch::over(runtime.handle().clone());
+    let (a, _b) = runtime.block_on(full(1));
+    // The thread is no worker, so nothing else bounds what it does in one poll.
+    futures_lite::future::block_on(timeout(SOON, peek_for_ever(&a))).unwrap_err();
+}
+
+#[test]
+fn what_stands_behind_a_future_that_is_always_ready_has_its_turn() {
+    each(async || {
+        let (a, _b) = full(1).await;
+        let (other, _c) = full(1).await;
+        let ended = spawn(async {});
+        until("it has ended", || ended.is_finished()).await;
+        or(peek_for_ever(&a), sleep(SOON)).await; // time is what is tested
+        or(peek_for_ever(&a), sleep(Duration::ZERO)).await; // time is what is tested
+        or(peek_for_ever(&a), async { drop(other.peek(&mut [0]).await) }).await;
+        or(peek_for_ever(&a), async { other.readable().await.unwrap() }).await;
+        or(peek_for_ever(&a), async { ended.await.unwrap() }).await;
+        or(peek_for_ever(&a), take_turn()).await;
+        or(peek_for_ever(&a), cooperative(std::future::ready(()))).await;
+    });
+}
+
+/// A pipe that holds a mebibyte, and is full or empty.
+async fn wide_pipe(is_full: bool) -> (PipeReader, PipeWriter) {
+    let (reader, writer) = pipe().unwrap();
+    assert_eq!(writer.set_capacity(MIB).unwrap(), MIB);
+    if is_full {
+        unconstrained(writer.write_all(&vec![1; MIB])).await.unwrap();
+    }
+    (reader, writer)
+}
+
+const MIB: usize = 1 << 20;
+
+/// By default a turn moves 256 KiB, and what one call moves: a mebibyte in four turns at least.
+#[test]
+fn a_turn_is_bounded_in_bytes() {
+    if !cfg!(any(target_os = "linux", target_os = "android")) {
+        return;
+    }
+    with(128, async {
+        let (reader, _writer) = wide_pipe(true).await;
+        let reads = turns_beside(async move {
+            for _ in 0..MIB >> 16 {
+                assert_eq!(reader.read(&mut vec![0; 1 << 16]).await.unwrap(), 1 << 16);
+            }
+        });
+        let reads = reads.await;
+        let (_reader, writer) = wide_pipe(false).await;
+        let writes = turns_beside(async move {
+            for _ in 0..MIB >> 16 {
+                assert_eq!(writer.write(&vec![0; 1 << 16]).await.unwrap(), 1 << 16);
+            }
+        });
+        let writes = writes.await;
+        let (reader, writer) = wide_pipe(true).await;
+        drop(writer);
+        let (_sink_end, sink) = wide_pipe(false).await;
+        let copied = turns_beside(async move {
+            assert_eq!(copy(&reader, &sink).await.unwrap(), MIB as u64);
+        });
+        let copied = copied.await;
+        let all = [reads, writes, copied];
+        assert!(all.iter().all(|turns| (3..=8).contains(turns)), "{all:?}");
+    });
+}
+
+/// One `write_all` that the kernel takes in many parts.
+#[test]
+fn a_long_write_gives_way_between_its_parts_and_keeps_its_lock() {
+    with(100, async {
+        let (reader, writer) = netpoll_rt::sys::pipe::pipe().unwrap();
+        let fd = Arc::new(Fd::new(Netpoll::current().unwrap(), writer, Kind::Other).unwrap());
+        let parts = Arc::new(Counter::new());
+        let (counted, long, behind) = (parts.clone(), fd.clone(), fd.clone());
+        let behind = spawn(async move {
+            until("the long one has begun", || parts.get() > 0).await;
+            assert!(parts.get() < 1000, "it has given way");
+            behind.write_all(b"x", |_, _| Ok(1)).await.unwrap();
+            parts.get()
+        });
+        let long = turns_beside(async move {
+            let part = |_: BorrowedFd<'_>, bytes: &[u8]| {
+                counted.inc();
+                Ok(bytes.len().min(1))
+            };
+            long.write_all(&[0; 1000], part).await.unwrap();
+        });
+        let (turns, parts) = (long.await, behind.await.unwrap());
+        assert_eq!(parts, 1000);
+        assert!((8..=12).contains(&turns), "{turns}");
+        drop(reader);
     });
 }

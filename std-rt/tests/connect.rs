@@ -265,7 +265,7 @@ async fn redials<F: Future<Output = io::Result<TcpStream>>>(
     dial: impl Fn(usize) -> F,
 ) -> (io::Result<TcpStream>, usize) {
     let mut dials = 0;
-    let dialed = redialed(address, || {
+    let dialed = redialed(&address, || {
         dials += 1;
         dial(dials)
     });

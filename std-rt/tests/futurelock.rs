@@ -21,6 +21,7 @@ use netpoll_rt::fd::{Fd, Kind};
 use netpoll_rt::net::{AsyncFd, Interest, RecvBatch, TcpStream, UdpSocket, UnixDatagram};
 use netpoll_rt::netpoll::Netpoll;
 use netpoll_rt::sys::socket;
+use netpoll_rt::task::{take_turn, with_budget};
 use netpoll_rt::time::{sleep, timeout};
 use netpoll_rt::{Handle, spawn, yield_now};
 
@@ -384,4 +385,43 @@ fn a_close_that_is_polled_once_lets_operations_go_by_themselves() {
 
 fn stream_read(stream: &TcpStream) -> impl Future<Output = std::io::Result<Vec<u8>>> {
     read_once(stream)
+}
+
+#[test]
+fn an_operation_that_is_refused_for_its_turns_budget_holds_nothing() {
+    each(async || {
+        let (stream, mut peer) = pair_with_std().await;
+        peer.write_all(b"x").unwrap();
+        stream.readable().await.unwrap();
+        let (probe, mut byte) = (Probe::new(), [0]);
+        let (mut read, mut readable) = (Box::pin(stream.read(&mut byte)), Box::pin(stream.readable()));
+        with_budget(1, async {
+            take_turn().await;
+            assert!(probe.poll_in_turn(read.as_mut()).is_pending());
+            assert!(probe.poll_in_turn(readable.as_mut()).is_pending());
+        })
+        .await;
+        assert_eq!(probe.wakes.get(), 2, "each is woken for another turn");
+        assert_eq!(stream.try_read(&mut [0]).unwrap(), 1, "the turn is free");
+        assert!(Probe::new().poll(Box::pin(stream.close()).as_mut()).is_ready(), "nothing is waited for");
+        let Poll::Ready(closed) = probe.poll(read.as_mut()) else { panic!("it is closed") };
+        assert_closed(closed);
+        let Poll::Ready(closed) = probe.poll(readable.as_mut()) else { panic!("it is closed") };
+        assert_closed(closed);
+    });
+}
+
+#[test]
+fn a_write_in_parts_whose_turn_is_over_keeps_its_place_and_no_number() {
+    each(async || {
+        let (stream, _peer) = pair_with_std().await;
+        let bytes = vec![0; 32 * 1024 * 1024];
+        let (probe, mut write) = (Probe::new(), Box::pin(stream.write_all(&bytes)));
+        with_budget(1, async { assert!(probe.poll_in_turn(write.as_mut()).is_pending()) }).await;
+        assert_eq!(probe.wakes.get(), 1, "it is woken for another turn");
+        assert_eq!(stream.try_write(b"x").unwrap_err().kind(), ErrorKind::WouldBlock);
+        timeout(LONG, stream.close()).await.expect("close returns").unwrap();
+        let Poll::Ready(closed) = probe.poll(write.as_mut()) else { panic!("it is closed") };
+        assert_closed(closed);
+    });
 }

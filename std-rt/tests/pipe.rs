@@ -362,3 +362,39 @@ fn an_error_names_the_descriptor() {
         assert!(error.to_string().starts_with(&format!("write (fd {}): ", op.fd().unwrap())), "{error}");
     });
 }
+
+/// A read of packets returns one, with more behind it: a short read is no sign that there is nothing.
+#[test]
+fn packets_of_a_child_are_read_to_their_end() {
+    const PACKETS: usize = 5;
+    let dd = format!("dd if=/dev/zero bs=1000 count={PACKETS} oflag=direct");
+    let shell = |line: &str| {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", line]).stdin(Stdio::piped()).stderr(Stdio::piped());
+        shell
+    };
+    let has_packets = || {
+        // It opens descriptors for a moment, and the others count them.
+        let _alone = alone();
+        shell(&dd).output().is_ok_and(|it| it.status.success())
+    };
+    if !kernel::has_proc() || !has_packets() {
+        return;
+    }
+    each(async || {
+        let (reader, writer) = pipe().unwrap();
+        // The hint is there from before.
+        writer.write_all(b"bytes").await.unwrap();
+        assert_eq!(reader.read(&mut [0; 64]).await.unwrap(), 5);
+        // It says when all packets are there, and keeps the pipe open until its input ends.
+        let line = format!("{dd} 2>/dev/null; echo there >&2; cat");
+        let mut child = shell(&line).stdout(writer.into_blocking().unwrap()).spawn().unwrap();
+        io::Read::read_exact(child.stderr.as_mut().unwrap(), &mut [0; 6]).unwrap();
+        for _ in 0..PACKETS {
+            assert_eq!(reader.read(&mut [0; 4096]).await.unwrap(), 1000);
+        }
+        drop(child.stdin.take());
+        assert_eq!(reader.read(&mut [0; 4096]).await.unwrap(), 0);
+        assert!(child.wait().unwrap().success());
+    });
+}

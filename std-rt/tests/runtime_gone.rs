@@ -93,6 +93,8 @@ fn a_wait_of_every_kind_fails_when_its_runtime_is_dropped() {
                 signal(SignalKind::USER2),
             )
         });
+        // The task that reads `a` drops it, and the end of its stream would make `b` readable.
+        let _open = a.clone();
         let waits = other.block_on(async {
             let mut waits = Waits { of: runtime.handle().clone(), tasks: Vec::new() };
             let dated = a.dup().unwrap();

@@ -170,13 +170,15 @@ fn a_drop_that_panics_takes_nobody_along() {
         let runtime = runtime(workers);
         let handle = runtime.handle().clone();
         runtime.block_on(async {
-            let aborted = spawn(async {
+            let (tell, begun) = mpsc::channel();
+            let aborted = spawn(async move {
                 let _panics = PanicsOnDrop;
+                tell.send(()).unwrap();
                 std::future::pending::<()>().await;
             });
-            yield_now().await;
+            until("it has begun", || begun.try_recv().is_ok()).await;
             aborted.abort();
-            assert!(aborted.await.unwrap_err().is_cancelled());
+            assert!(aborted.await.unwrap_err().is_panic(), "its handle tells of the panic");
             drop(spawn(async { PanicsOnDrop }));
             let panics = PanicsOnDrop;
             // Captured, and dropped with the future, after its value is there.

@@ -24,7 +24,7 @@ fn epoll_has_a_row_for_each_combination() {
     use epoll::{ERR, HUP, IN, OUT, PRI, RDHUP};
     let rows: [(u32, Meaning, &str); 21] = [
         (0, [F, F, F, F, F, F, F], "nothing"),
-        (PRI, [F, F, F, F, F, F, T], "tcp_poll: only an urgent mark"),
+        (PRI, [T, F, F, F, F, F, T], "nothing else was asked for; or tcp_poll: only an urgent mark"),
         (IN, [T, F, F, F, F, F, F], "bytes, and no room to write"),
         (OUT, [F, T, F, F, F, F, F], "room"),
         (IN | OUT, [T, T, F, F, F, F, F], "both"),

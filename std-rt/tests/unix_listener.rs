@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use common::*;
 use netpoll_rt::net::unix::abstract_address;
 use netpoll_rt::net::{UnixDatagram, UnixListener, UnixSeqpacketListener, UnixStream};
+use netpoll_rt::time::sleep;
 use netpoll_rt::{Handle, OpError, spawn};
 use unix_kit::*;
 
@@ -153,6 +154,39 @@ fn a_file_of_somebody_else_stays() {
         symlink(&target, &path).unwrap();
         drop(listener);
         assert!(target.exists() && path.is_symlink());
+    });
+}
+
+#[test]
+fn a_file_that_another_has_bound_since_stays() {
+    each(async || {
+        let scratch = Scratch::new();
+        let path = scratch.path("mine");
+        let bind_another = || {
+            std::fs::remove_file(&path).unwrap();
+            StdListener::bind(&path).unwrap()
+        };
+        // Before it was asked for.
+        let old = UnixListener::bind(&path).unwrap();
+        let another = bind_another();
+        drop(old.unlink_on_drop(true));
+        assert!(path.exists(), "the other's");
+        std::fs::remove_file(&path).unwrap();
+        drop(another);
+        // After the socket was closed: the kernel may give the other's file the number that ours had.
+        let old = UnixListener::bind(&path).unwrap().unlink_on_drop(true);
+        // The time of a file is that of the kernel's last tick.
+        sleep(Duration::from_millis(20)).await; // time is what is tested
+        old.close().await.unwrap();
+        let another = bind_another();
+        drop(old);
+        assert!(path.exists(), "the other's");
+        drop(another);
+        // One that was closed goes all the same.
+        let old = UnixListener::bind(scratch.path("closed")).unwrap().unlink_on_drop(true);
+        old.close().await.unwrap();
+        drop(old);
+        assert!(!scratch.path("closed").exists());
     });
 }
 

@@ -6,6 +6,7 @@ use std::os::fd::BorrowedFd;
 
 use super::op::{Op, Reads, Way, Writes};
 use super::{Fd, Kind};
+use crate::budget;
 use crate::sys::{Poller, Source, socket};
 
 impl<S: Source> Fd<S> {
@@ -36,11 +37,23 @@ impl<S: Source> Fd<S> {
                 return Ok(Some(0));
             }
             let read = call(fd.io.borrow())?;
+            budget::count_bytes(read.n);
             fd.drained.set(read.drained && fd.kind == Kind::Stream && Poller::SHORT_IS_ALL);
             Ok(Some(read.n))
         })
         .empty(empty)
         .trusting_hint()
+    }
+
+    /// Writes with `call`, which says how many bytes the kernel took.
+    ///
+    /// Dropped: as [`Fd::run`].
+    #[inline]
+    pub fn write(
+        &self,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> impl Future<Output = io::Result<usize>> + Unpin {
+        self.run(Writes, move |fd| budget::counted(call(fd)))
     }
 
     /// Makes a call that is not a read of bytes until it does not say `WouldBlock`: write, accept, the end of a
@@ -69,7 +82,10 @@ impl<S: Source> Fd<S> {
             if !bytes.is_empty() {
                 match call(fd.io.borrow(), bytes)? {
                     0 => return Err(io::ErrorKind::WriteZero.into()),
-                    n => bytes = &bytes[n..],
+                    n => {
+                        budget::count_bytes(n);
+                        bytes = &bytes[n..];
+                    }
                 }
             }
             Ok(bytes.is_empty().then_some(()))

@@ -134,6 +134,7 @@ impl Fd<SharedFd> {
     ///
     /// Closed, if it was already.
     pub fn into_owned(self) -> io::Result<std::os::fd::OwnedFd> {
+        self.tell_of_strangers();
         self.mutex.incref_and_close().ok_or_else(error::closed)?;
         self.evict();
         // As in `end`.

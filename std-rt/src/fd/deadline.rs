@@ -19,10 +19,9 @@ impl<S: Source> Fd<S> {
     /// Closed, with nothing armed.
     #[inline(always)]
     pub fn set_deadline(&self, modes: Modes, deadline: Option<Instant>) -> io::Result<()> {
-        let tick = deadline.map(clock::tick);
-        match tick.and_then(|tick| self.netpoll().deadline_far_ahead(tick)) {
-            Some(When::At(at)) if self.registration().postpone(modes, at) => Ok(()),
-            _ => self.put_deadline(modes, self.netpoll().deadline_at(tick)),
+        match self.netpoll().deadline_at(deadline.map(clock::tick)) {
+            When::At(at) if self.registration().postpone(modes, at) => Ok(()),
+            when => self.change_deadline(modes, when),
         }
     }
 
@@ -41,17 +40,17 @@ impl<S: Source> Fd<S> {
 
     #[inline(never)]
     fn put_deadline_after(&self, modes: Modes, duration: Duration, when: Option<When>) -> io::Result<()> {
-        self.put_deadline(modes, when.unwrap_or_else(|| self.netpoll().deadline_after(duration)))
+        match when.unwrap_or_else(|| self.netpoll().deadline_after(duration)) {
+            When::At(at) if self.registration().postpone(modes, at) => Ok(()),
+            when => self.change_deadline(modes, when),
+        }
     }
 
-    fn put_deadline(&self, modes: Modes, when: When) -> io::Result<()> {
-        match when {
-            When::At(at) if self.registration().postpone(modes, at) => Ok(()),
-            _ => {
-                self.netpoll().set_deadline(self.registration(), modes, when).map_err(error::refused)?;
-                self.alert(modes);
-                Ok(())
-            }
-        }
+    /// Any change but that of a deadline that only moves later.
+    #[inline(never)]
+    fn change_deadline(&self, modes: Modes, when: When) -> io::Result<()> {
+        self.netpoll().set_deadline(self.registration(), modes, when).map_err(error::refused)?;
+        self.alert(modes);
+        Ok(())
     }
 }

@@ -3,8 +3,9 @@
 //! | state | holds | leaves it by |
 //! |---|---|---|
 //! | `Start` | nothing | taking the direction's lock, queueing for it, or failing since the descriptor is closed |
+//! | `Refused` | nothing: the turn was over at its first poll | the same, and is not refused again |
 //! | `Queued` | a place in the queue | being handed the lock, the deadline, or thrown out by close |
-//! | `Locked` | the lock and a reference | the call's result, parking, or the end of the poll |
+//! | `Locked` | the lock and a reference | the call's result, parking, the end of the turn, or the end of the poll |
 //! | `Parked` | the same, and its waker is in the semaphore | an event, or the end of the poll |
 //! | `AtRest` | the lock, and its waker may be in the semaphore | the next poll, which takes a reference or finds the descriptor closed |
 //! | `Done` | nothing | - |
@@ -15,6 +16,7 @@
 //! Dropped in any state it gives back what it holds: a place in the queue, a lock that was handed to it in the meantime,
 //! a parking. A readiness that came for it stays for the next operation.
 
+mod attempt;
 mod polled;
 mod pollers;
 mod queued;
@@ -30,8 +32,8 @@ use netpoll_core::fd_mutex::{Lock, Unlock};
 use netpoll_core::poll_desc::Wait;
 use netpoll_core::poll_key::Mode;
 
-use super::Fd;
 use super::queue::LockQueue;
+use super::{Fd, Kind};
 use crate::budget;
 use crate::error;
 use crate::netpoll::PollDesc;
@@ -82,6 +84,7 @@ impl Way for Mode {
 #[derive(Debug)]
 enum State {
     Start,
+    Refused,
     Queued(Queued),
     Locked,
     Parked,
@@ -140,21 +143,16 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
     /// The right to the direction: one operation has it, the others queue. Ready with `Ok`, this one has it, and a
     /// reference.
     #[inline]
-    fn lock(&mut self, waker: &Waker) -> Poll<io::Result<()>> {
+    fn lock(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         match self.state {
             State::Locked | State::Parked => unreachable!("an operation is polled within its poll"),
             State::Start => match self.fd.mutex.lock(self.mode()) {
-                Lock::Locked => {
-                    self.state = State::Locked;
-                    Poll::Ready(Ok(()))
-                }
-                Lock::Closed => self.closed(),
-                Lock::Queued => match self.enqueue() {
-                    Poll::Pending => self.look(waker),
-                    ready => ready,
-                },
+                Lock::Locked => self.locked(),
+                Lock::Closed => self.closed_at_once(cx),
+                Lock::Queued => self.queue_up(cx),
             },
-            State::Queued(_) => self.look(waker),
+            State::Refused => self.lock_unrefused(cx),
+            State::Queued(_) => self.look(cx),
             State::AtRest { parked } => self.resume(if parked { State::Parked } else { State::Locked }),
             State::Done => panic!("an operation was polled after it had given its result"),
         }
@@ -167,6 +165,51 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
         Poll::Ready(Err(error::closed()))
     }
 
+    #[inline]
+    fn locked(&mut self) -> Poll<io::Result<()>> {
+        self.state = State::Locked;
+        Poll::Ready(Ok(()))
+    }
+
+    /// It has not waited, so its error counts.
+    #[cold]
+    fn closed_at_once(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        if budget::poll_take(cx).is_pending() {
+            self.state = State::Refused;
+            return Poll::Pending;
+        }
+        self.closed()
+    }
+
+    /// It was refused in an earlier turn, and is not in this one: it costs one unit, whatever is left.
+    #[cold]
+    fn lock_unrefused(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        budget::spend(1);
+        match self.fd.mutex.lock(self.mode()) {
+            Lock::Locked => self.locked(),
+            Lock::Closed => self.closed(),
+            Lock::Queued => self.queue_up(cx),
+        }
+    }
+
+    /// Another operation holds the lock.
+    #[cold]
+    fn queue_up(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        match self.enqueue() {
+            Poll::Pending => self.look(cx),
+            ready => ready,
+        }
+    }
+
+    /// The turn was over: holds nothing until its task's next one, so that an operation that is not polled again stands
+    /// in nobody's way.
+    #[cold]
+    fn refused<T>(&mut self) -> Poll<T> {
+        self.state = State::Refused;
+        self.fd.unlock(self.mode());
+        Poll::Pending
+    }
+
     /// Has the lock, and takes a reference to go on.
     #[inline]
     fn resume(&mut self, state: State) -> Poll<io::Result<()>> {
@@ -174,12 +217,12 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
             self.state = state;
             return Poll::Ready(Ok(()));
         }
-        self.refused()
+        self.closed_at_rest()
     }
 
     /// The descriptor was closed while the lock was at rest.
     #[cold]
-    fn refused(&mut self) -> Poll<io::Result<()>> {
+    fn closed_at_rest(&mut self) -> Poll<io::Result<()>> {
         self.state = State::AtRest { parked: matches!(self.state, State::AtRest { parked: true }) };
         // What the closer has not taken out of the semaphore yet is taken back.
         self.give_up();
@@ -188,12 +231,13 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
 
     /// The last read took all there was, and nothing says that more was queued behind it: neither call nor reset, which
     /// would drop an edge that came since. A number that was lent may have been used past us, or been given options that
-    /// make a short read mean something else.
+    /// make a short read mean something else. Of a pipe that others write to no read says that.
     #[inline]
     fn skips_call(&self, desc: &PollDesc) -> bool {
         let reads = self.mode() == Mode::Read && !self.empty;
         // Taken in any case: the call that comes instead is not a read whose result is known here.
-        reads && self.fd.drained.take() && self.trusts_hint && !desc.info().must_look() && !self.fd.is_lent()
+        let drained = reads && self.fd.drained.take() && self.trusts_hint;
+        drained && !desc.info().must_look() && !self.fd.is_lent() && !self.fd.has_strangers()
     }
 
     /// Before a call: may the direction go on? A read drops a remembered readiness, which stands for what the call will
@@ -276,32 +320,8 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
 
     #[cold]
     fn look_what_it_is(&self) -> io::Result<()> {
-        if sys::is_socket(self.fd.io.borrow()) { Ok(()) } else { Err(error::not_pollable()) }
-    }
-}
-
-impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Op<'_, W, F, S> {
-    /// Calls and waits in turn, under the lock.
-    #[inline]
-    fn attempt(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        let desc = self.fd.desc();
-        let mut wait = matches!(self.state, State::Parked) || self.skips_call(desc);
-        if !wait {
-            ready!(budget::poll_take(cx));
-        }
-        loop {
-            if wait {
-                ready!(self.wait(desc, cx))?
-            } else {
-                self.prepare(desc)?
-            }
-            match (self.call)(self.fd) {
-                Ok(Some(value)) => return Poll::Ready(Ok(value)),
-                Ok(None) => wait = false,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait = true,
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
+        let has_reason = matches!(self.fd.kind, Kind::Special(_)) || sys::is_socket(self.fd.io.borrow());
+        if has_reason { Ok(()) } else { Err(error::not_pollable()) }
     }
 }
 
@@ -311,9 +331,10 @@ impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Future for
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let this = &mut *self;
-        ready!(this.lock(cx.waker()))?;
+        let fresh = matches!(this.state, State::Start);
+        ready!(this.lock(cx))?;
         let turn = AtRestAfter(this);
-        let result = ready!(turn.0.attempt(cx));
+        let result = ready!(turn.0.attempt(cx, fresh));
         turn.0.state = State::Done;
         turn.0.fd.unlock(turn.0.mode());
         Poll::Ready(result)
@@ -340,7 +361,7 @@ impl<W: Way, F, S: Source> Drop for Op<'_, W, F, S> {
     #[inline(always)]
     fn drop(&mut self) {
         // As a rule it has given its result, and there is nothing to give back.
-        if !matches!(self.state, State::Start | State::Done) {
+        if !matches!(self.state, State::Start | State::Refused | State::Done) {
             self.give_up();
         }
     }
@@ -352,7 +373,7 @@ impl<W: Way, F, S: Source> Op<'_, W, F, S> {
     fn give_up(&mut self) {
         // Dropped last: it is foreign.
         let _waker = match std::mem::replace(&mut self.state, State::Done) {
-            State::Start | State::Done => None,
+            State::Start | State::Refused | State::Done => None,
             State::Queued(queued) => self.withdraw(queued),
             State::Locked => {
                 self.fd.unlock(self.mode());

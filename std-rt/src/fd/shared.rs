@@ -1,13 +1,12 @@
 //! Operations that need no order among themselves: a datagram is sent or received whole, by whoever comes.
 
-use std::future::poll_fn;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use netpoll_core::poll_key::Mode;
 
 use super::Fd;
-use crate::budget;
+use crate::budget::{self, Moved};
 use crate::error;
 use crate::sys::{self, SharedFd, Source};
 
@@ -20,14 +19,16 @@ impl<S: Source> Fd<S> {
     /// # Errors
     ///
     /// Closed, the deadline, what the call says.
-    pub async fn shared<T>(
+    pub async fn shared<T: Moved>(
         &self,
         mode: Mode,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
-        poll_fn(|cx| budget::poll_take(cx)).await;
+        budget::take().await;
         match self.try_shared(mode, &mut call) {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.run(mode, call).await,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.run(mode, |fd| budget::counted(call(fd))).await
+            }
             result => result,
         }
     }
@@ -37,14 +38,14 @@ impl<S: Source> Fd<S> {
     /// # Errors
     ///
     /// `WouldBlock` if the call says so; others as there.
-    pub fn try_shared<T>(
+    pub fn try_shared<T: Moved>(
         &self,
         mode: Mode,
         call: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
         self.with(|fd| {
             self.desc().check_err(mode).map_err(error::refused)?;
-            call(fd)
+            budget::counted(call(fd))
         })
     }
 

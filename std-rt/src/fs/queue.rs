@@ -5,6 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::blocking;
+use crate::budget;
 use crate::error::no_thread;
 use crate::foreign;
 use crate::protocol::file_queue::{self, Service};
@@ -41,7 +42,12 @@ impl Queue {
             thread.map_err(no_thread)?;
             call(file)
         };
-        self.0.put(call, serve).await.unwrap_or_else(undone)
+        let made = self.0.put(call, serve).await.unwrap_or_else(undone);
+        if made.is_err() {
+            // A pool that refuses may do so at once, without a wait.
+            budget::take().await;
+        }
+        made
     }
 
     /// Puts an operation at the end of the queue that happens in any case and that nobody waits for. It must not wait for

@@ -1,10 +1,13 @@
-//! A copy whose source and sink are always ready never waits; so that others get their turn it lets them go before it
-//! now and then, the other direction of the same task among them.
+//! A copy whose source and sink are always ready never waits. So it counts against the budget of its task's turn, by its
+//! bytes; and where there is no budget it lets the others go before it now and then, the other direction of the same task
+//! among them.
 
 use std::future::poll_fn;
 use std::task::Poll;
 
-/// How many pieces a copy moves in one turn: at most 4 MiB.
+use crate::budget;
+
+/// How many pieces a copy moves at most before it gives way: 4 MiB, where no budget ends its turn sooner.
 const PIECES: usize = 16;
 
 /// What is left of a copy's turn.
@@ -22,7 +25,7 @@ impl Turn {
     pub(super) async fn piece(&mut self) {
         if self.left > 0 {
             self.left -= 1;
-            return;
+            return budget::take().await;
         }
         self.left = PIECES;
         let mut waited = false;

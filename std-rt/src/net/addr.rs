@@ -1,10 +1,11 @@
 //! Addresses as users write them.
 
-use std::future::{Future, ready};
+use std::future::Future;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use crate::blocking;
+use crate::budget;
 use crate::error::OpError;
 use crate::protocol::pool::Class;
 
@@ -45,7 +46,7 @@ macro_rules! number {
         /// One address.
         impl ToSocketAddrs for $from {
             fn to_socket_addrs(self) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send {
-                ready(Ok(vec![self.into()]))
+                known(vec![self.into()])
             }
 
             fn number(&self) -> Option<SocketAddr> {
@@ -60,21 +61,21 @@ number!(SocketAddr, SocketAddrV4, SocketAddrV6, (IpAddr, u16), (Ipv4Addr, u16), 
 /// Several addresses.
 impl ToSocketAddrs for Vec<SocketAddr> {
     fn to_socket_addrs(self) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send {
-        ready(Ok(self))
+        known(self)
     }
 }
 
 /// Several addresses.
 impl ToSocketAddrs for &[SocketAddr] {
     fn to_socket_addrs(self) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send {
-        ready(Ok(self.to_vec()))
+        known(self.to_vec())
     }
 }
 
 /// Several addresses.
 impl<const N: usize> ToSocketAddrs for [SocketAddr; N] {
     fn to_socket_addrs(self) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send {
-        ready(Ok(self.into()))
+        known(self.into())
     }
 }
 
@@ -194,11 +195,18 @@ fn invalid(text: &str, why: &str) -> io::Error {
     OpError::new("resolve", io::Error::new(io::ErrorKind::InvalidInput, why)).into()
 }
 
+/// Addresses that need not be looked up.
+async fn known(addresses: Vec<SocketAddr>) -> io::Result<Vec<SocketAddr>> {
+    budget::take().await;
+    Ok(addresses)
+}
+
 /// The number, if it is one, else what the system's resolver says.
 async fn resolve(target: io::Result<Target>) -> io::Result<Vec<SocketAddr>> {
-    let (host, port) = match target? {
-        Target::Number(address) => return Ok(vec![address]),
-        Target::Name(host, port) => (host, port),
+    let (host, port) = match target {
+        Err(error) => return budget::refuse(error).await,
+        Ok(Target::Number(address)) => return known(vec![address]).await,
+        Ok(Target::Name(host, port)) => (host, port),
     };
     let look_up = move || {
         let found = std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), port)).map(Vec::from_iter);

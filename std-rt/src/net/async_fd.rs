@@ -6,10 +6,11 @@ use std::time::Instant;
 
 use netpoll_core::poll_key::{Mode, Modes};
 
+use crate::budget;
 use crate::error::OpError;
-use crate::fd::Fd;
+use crate::fd::{Fd, Kind};
 use crate::netpoll::Netpoll;
-use crate::sys::{Kept, socket};
+use crate::sys::{Kept, Watch, socket};
 
 /// What an operation on an [`AsyncFd`] waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -18,14 +19,38 @@ pub enum Interest {
     Read,
     /// Room to write.
     Write,
+    /// What is out of the ordinary (`POLLPRI`): an urgent byte of a TCP stream, a change of `/proc/self/mountinfo` or of
+    /// a file of sysfs, whose reads are always ready. For an [`AsyncFd`] that was made for it.
+    Priority,
+    /// An error that is queued or for good, or a hang-up (`POLLERR`, `POLLHUP`): a message in a socket's error queue, a
+    /// pipe that nobody reads any more. For an [`AsyncFd`] that was made for it.
+    Error,
 }
 
 impl Interest {
-    pub(crate) fn mode(self) -> Mode {
+    /// The direction that it is of a descriptor that is watched for reads and writes.
+    pub(crate) fn mode(self) -> Option<Mode> {
         match self {
-            Interest::Read => Mode::Read,
-            Interest::Write => Mode::Write,
+            Interest::Read => Some(Mode::Read),
+            Interest::Write => Some(Mode::Write),
+            Interest::Priority | Interest::Error => None,
         }
+    }
+
+    /// How a descriptor is watched for it.
+    fn kind(self) -> Kind {
+        match self {
+            Interest::Read | Interest::Write => Kind::Other,
+            Interest::Priority => Kind::Special(Watch::Priority),
+            Interest::Error => Kind::Special(Watch::Error),
+        }
+    }
+
+    pub(crate) fn refusal() -> io::Error {
+        io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "the descriptor is not watched for that: make an AsyncFd of a duplicate of it, with_interest",
+        )
     }
 }
 
@@ -54,6 +79,8 @@ impl Interest {
 #[derive(Debug)]
 pub struct AsyncFd<T: AsFd> {
     fd: Fd<Kept<T>>,
+    /// What it is watched for in place of reads and writes.
+    special: Option<Interest>,
 }
 
 impl<T: AsFd> AsyncFd<T> {
@@ -66,12 +93,39 @@ impl<T: AsFd> AsyncFd<T> {
     /// ready, and may block a thread; [`spawn_blocking`](crate::spawn_blocking) is for those. `AlreadyExists` if this
     /// very descriptor is watched already. Others of the kernel. `value` is dropped then.
     pub fn new(value: T) -> io::Result<Self> {
+        Self::with_interest(value, Interest::Read)
+    }
+
+    /// Watches the descriptor as [`new`](AsyncFd::new) does, and for [`Interest::Priority`] or [`Interest::Error`] for
+    /// that alone. Operations with any other interest are then refused: for those, watch a duplicate.
+    ///
+    /// A change of what is mounted, which an ordinary read of this file cannot wait for:
+    ///
+    /// ```
+    /// # use std::fs::File;
+    /// use netpoll_rt::net::{AsyncFd, Interest};
+    /// # use netpoll_rt::time::timeout;
+    ///
+    /// # #[cfg(target_os = "linux")]
+    /// # netpoll_rt::block_on(async {
+    /// let mounts = AsyncFd::with_interest(File::open("/proc/self/mountinfo")?, Interest::Priority)?;
+    /// # let _ = timeout(std::time::Duration::from_millis(1), async {
+    /// mounts.ready(Interest::Priority).await?;
+    /// # std::io::Result::Ok(()) }).await;
+    /// # std::io::Result::Ok(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](AsyncFd::new); `Unsupported` for the two on systems with kqueue.
+    pub fn with_interest(value: T, interest: Interest) -> io::Result<Self> {
         let number = value.as_fd().as_raw_fd();
         let failed = |error| io::Error::from(OpError::new("watch", error).on(number));
-        let fd = Netpoll::current().and_then(|netpoll| Fd::keep(netpoll, value));
+        let fd = Netpoll::current().and_then(|netpoll| Fd::keep(netpoll, value, interest.kind()));
         let fd = fd.map_err(|error| failed(explained(error)))?;
         fd.with(|fd| socket::set_nonblocking(fd, true)).map_err(failed)?;
-        Ok(Self { fd })
+        Ok(Self { fd, special: interest.mode().is_none().then_some(interest) })
     }
 
     /// Waits until a read is worth a try. A hint: it may still say `WouldBlock`.
@@ -85,7 +139,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// Closed, `TimedOut` for the read deadline; `Unsupported` where the kernel reports an error and nothing else, as at
     /// the writing end of a pipe that nobody reads.
     pub async fn readable(&self) -> io::Result<()> {
-        self.fd.readiness(Mode::Read).await.map_err(|error| self.fd.error("readable", error))
+        self.wait_for("readable", Interest::Read).await
     }
 
     /// As [`AsyncFd::readable`], for a write.
@@ -98,7 +152,36 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// Closed, `TimedOut` for the write deadline.
     pub async fn writable(&self) -> io::Result<()> {
-        self.fd.readiness(Mode::Write).await.map_err(|error| self.fd.error("writable", error))
+        self.wait_for("writable", Interest::Write).await
+    }
+
+    /// Waits for an interest: [`readable`](AsyncFd::readable), [`writable`](AsyncFd::writable), or what this was made for
+    /// with [`with_interest`](AsyncFd::with_interest). A hint; of what the kernel tells once (a change of a file of `/proc`
+    /// or sysfs) it is all that is told.
+    ///
+    /// Dropped: nothing has happened.
+    ///
+    /// # Errors
+    ///
+    /// As [`readable`](AsyncFd::readable), with the read deadline for [`Interest::Priority`] and [`Interest::Error`];
+    /// `InvalidInput` for an interest that it is not watched for.
+    pub async fn ready(&self, interest: Interest) -> io::Result<()> {
+        self.wait_for("ready", interest).await
+    }
+
+    async fn wait_for(&self, op: &'static str, interest: Interest) -> io::Result<()> {
+        let Some(mode) = self.mode(interest) else {
+            return budget::refuse(self.fd.error(op, Interest::refusal())).await;
+        };
+        self.fd.readiness(mode).await.map_err(|error| self.fd.error(op, error))
+    }
+
+    /// The direction of an interest, if it is watched for that.
+    fn mode(&self, interest: Interest) -> Option<Mode> {
+        match self.special {
+            Some(special) => (special == interest).then_some(Mode::Read),
+            None => interest.mode(),
+        }
     }
 
     /// Calls `io` until it says something other than `WouldBlock` or `Interrupted`, and waits for the interest in
@@ -111,7 +194,7 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// # Errors
     ///
-    /// What `io` says; and those of [`AsyncFd::readable`] or [`AsyncFd::writable`].
+    /// What `io` says; and those of [`AsyncFd::ready`].
     pub async fn with_io<R>(
         &self,
         interest: Interest,
@@ -125,11 +208,14 @@ impl<T: AsFd> AsyncFd<T> {
                 }
             }
         };
-        self.fd.run(interest.mode(), io).await
+        match self.mode(interest) {
+            Some(mode) => self.fd.run(mode, io).await,
+            None => budget::refuse(self.fd.error("with_io", Interest::refusal())).await,
+        }
     }
 
-    /// From `deadline` on everything that waits for a read fails with `TimedOut`, what waits now too. It stays in force
-    /// until the next; `None` clears it.
+    /// Sets the instant from which everything that waits for a read fails with `TimedOut`. It stays in force until the
+    /// next; `None` clears it. What waits when it passes makes one last attempt.
     ///
     /// # Errors
     ///
@@ -169,7 +255,9 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// Closed, if it was already.
     pub async fn close(&self) -> io::Result<()> {
-        self.fd.close().await.map_err(|error| self.fd.error("close", error))
+        let closed = self.fd.close().await;
+        budget::take().await;
+        closed.map_err(|error| self.fd.error("close", error))
     }
 
     /// The value. Calls that do not wait can be made on it directly; what reads or writes competes with the operations.

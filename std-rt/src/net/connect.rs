@@ -16,53 +16,89 @@ pub mod race;
 use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
 
 use super::addr::ToSocketAddrs;
 use super::{TcpSocket, TcpStream};
+use crate::budget;
 use crate::error::OpError;
 use crate::time;
 use errors::{AddressErrors, timed_out, unresolved};
 use plan::Plan;
 
 /// As many attempts more as Go makes, of a dial that met itself or lost its port to another.
-const REDIALS: usize = 2;
+const REDIALS: u8 = 2;
 
 /// Connects to the first of the target's addresses that answers.
-pub(super) async fn connect(target: impl ToSocketAddrs, deadline: Option<Instant>) -> io::Result<TcpStream> {
+///
+/// The future is small where the address is known, as in most programs that dial often. What a name takes, or a race, is
+/// in a box: beside a look-up it does not count.
+pub(super) fn connect(
+    target: impl ToSocketAddrs,
+    deadline: Option<Instant>,
+) -> impl Future<Output = io::Result<TcpStream>> {
+    let target = match target.number() {
+        Some(address) => Target::Number(address),
+        None => Target::Name(Box::pin(connect_by_name(target, deadline))),
+    };
+    async move {
+        budget::take().await;
+        match target {
+            Target::Number(address) if is_late(deadline) => Err(timed_out(address)),
+            Target::Number(address) => {
+                connect_to(&address, deadline).await.unwrap_or_else(|_| Err(timed_out(address)))
+            }
+            Target::Name(named) => named.await,
+        }
+    }
+}
+
+enum Target<F> {
+    Number(SocketAddr),
+    Name(Pin<Box<F>>),
+}
+
+/// A deadline that has passed is not given the try that is granted to who is ready at once, and asks no resolver.
+fn is_late(deadline: Option<Instant>) -> bool {
+    deadline.is_some_and(|deadline| deadline <= Instant::now())
+}
+
+/// Connects to one address, unless the deadline comes first.
+fn connect_to(
+    address: &SocketAddr,
+    deadline: Option<Instant>,
+) -> time::Timeout<impl Future<Output = io::Result<TcpStream>>> {
+    by(deadline, redialed(address, move || dial_once(address)))
+}
+
+async fn connect_by_name(target: impl ToSocketAddrs, deadline: Option<Instant>) -> io::Result<TcpStream> {
     let name = target.name();
-    // A deadline that has passed is not given the try that is granted to who is ready at once, and asks no resolver.
-    let is_late = || deadline.is_some_and(|deadline| deadline <= Instant::now());
-    if name.is_some() && is_late() {
+    if name.is_some() && is_late(deadline) {
         return Err(unresolved(name));
     }
-    let Some(addresses) = by(deadline, target.to_socket_addrs()).await else {
+    let Ok(addresses) = by(deadline, target.to_socket_addrs()).await else {
         return Err(unresolved(name));
     };
     let addresses = addresses?;
-    if addresses.len() != 1 {
-        return race::race(Plan::new(addresses, Instant::now(), deadline), name, dial).await;
+    if let [address] = addresses[..] {
+        if is_late(deadline) {
+            return Err(timed_out(address));
+        }
+        return connect_to(&address, deadline).await.unwrap_or_else(|_| Err(timed_out(address)));
     }
-    let address = addresses[0];
-    if is_late() {
-        return Err(timed_out(address));
-    }
-    by(deadline, dial(address)).await.unwrap_or_else(|| Err(timed_out(address)))
+    let dial = async |address| redialed(&address, || dial_once(&address)).await;
+    race::race(Plan::new(addresses, Instant::now(), deadline), name, dial).await
 }
 
 /// What the future gives, unless the deadline comes first.
-async fn by<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
-    let Some(deadline) = deadline else { return Some(future.await) };
-    time::timeout(deadline.saturating_duration_since(Instant::now()), future).await.ok()
+fn by<F: Future>(deadline: Option<Instant>, future: F) -> time::Timeout<F> {
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    time::timeout(left.unwrap_or(Duration::MAX), future)
 }
 
-/// Connects to one address.
-async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
-    redialed(address, || dial_once(address)).await
-}
-
-async fn dial_once(address: SocketAddr) -> io::Result<TcpStream> {
-    TcpSocket::of(&address)?.connect(address).await
+async fn dial_once(address: &SocketAddr) -> io::Result<TcpStream> {
+    TcpSocket::of(address)?.connect_to(address).await
 }
 
 /// Dials again where the dial says nothing of the address:
@@ -77,22 +113,23 @@ async fn dial_once(address: SocketAddr) -> io::Result<TcpStream> {
 ///
 /// Those of the last dial; `ConnectionRefused` if it still met itself, for it is true that nobody listens.
 pub async fn redialed<F: Future<Output = io::Result<TcpStream>>>(
-    address: SocketAddr,
+    address: &SocketAddr,
     mut dial: impl FnMut() -> F,
 ) -> io::Result<TcpStream> {
-    let mut redials = 0..REDIALS;
-    loop {
+    for _ in 0..REDIALS {
         let dialed = dial().await;
-        let again = match &dialed {
-            Ok(stream) => met_itself(stream, address),
-            Err(error) => error.kind() == io::ErrorKind::AddrNotAvailable,
-        };
-        if !again {
+        if !is_to_be_redialed(&dialed, *address) {
             return dialed;
         }
-        if redials.next().is_none() {
-            return dialed.and_then(|_| Err(nobody(address)));
-        }
+    }
+    let last = dial().await;
+    if is_to_be_redialed(&last, *address) { last.and_then(|_| Err(nobody(*address))) } else { last }
+}
+
+fn is_to_be_redialed(dialed: &io::Result<TcpStream>, address: SocketAddr) -> bool {
+    match dialed {
+        Ok(stream) => met_itself(stream, address),
+        Err(error) => error.kind() == io::ErrorKind::AddrNotAvailable,
     }
 }
 

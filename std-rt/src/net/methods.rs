@@ -61,6 +61,9 @@ macro_rules! read_methods {
             ///
             /// As [`read`](Self::read), and `UnexpectedEof` if the stream ends first.
             pub async fn read_exact(&self, mut buffer: &mut [u8]) -> std::io::Result<()> {
+                if buffer.is_empty() {
+                    $crate::budget::take().await;
+                }
                 while !buffer.is_empty() {
                     match self.read(buffer).await? {
                         0 => {
@@ -141,7 +144,7 @@ macro_rules! write_methods {
             /// Closed, `TimedOut` for the write deadline, `BrokenPipe` or `ConnectionReset` when the other end is gone.
             #[inline]
             pub fn write(&self, bytes: &[u8]) -> impl std::future::Future<Output = std::io::Result<usize>> {
-                let written = self.fd.run($crate::fd::Writes, |fd| $write(fd, bytes));
+                let written = self.fd.write(|fd| $write(fd, bytes));
                 $crate::net::methods::told(written, |error| self.error("write", error))
             }
 
@@ -174,7 +177,7 @@ macro_rules! write_methods {
                 &self,
                 buffers: &[std::io::IoSlice<'_>],
             ) -> impl std::future::Future<Output = std::io::Result<usize>> {
-                let written = self.fd.run($crate::fd::Writes, |fd| $writev(fd, buffers));
+                let written = self.fd.write(|fd| $writev(fd, buffers));
                 $crate::net::methods::told(written, |error| self.error("writev", error))
             }
 
@@ -200,7 +203,8 @@ macro_rules! write_methods {
             /// `WouldBlock` if it takes nothing, or if another task is writing or awaits a write; see
             /// [`writable`](Self::writable). Others as [`write`](Self::write).
             pub fn try_write(&self, bytes: &[u8]) -> std::io::Result<usize> {
-                let written = self.fd.try_run($crate::fd::Writes, |fd| $write(fd, bytes));
+                let written =
+                    self.fd.try_run($crate::fd::Writes, |fd| $crate::budget::counted($write(fd, bytes)));
                 written
                     .map_err(|error| $crate::net::methods::tried(error, |error| self.error("write", error)))
             }
@@ -226,8 +230,12 @@ macro_rules! descriptor_methods {
 
         impl $type {
             /// Closes it: everything that waits fails with closed, in whatever task. When this returns the descriptor's number
-            /// is free. An operation whose future is not polled any more does not hold it up: polled later, it says closed. What
-            /// becomes of bytes that are still on their way is said at the type.
+            /// is free, and the kernel has begun to end what it stood for. An operation whose future is not polled any more
+            /// does not hold it up: polled later, it says closed. What becomes of bytes that are still on their way is said
+            /// at the type.
+            ///
+            /// One call of `as_fd` postpones both until this value is dropped, however long ago it was: waiting ends here as
+            /// ever, but a peer reads no end, and a port stays taken.
             ///
             /// Dropped: the closing goes on without the wait.
             ///
@@ -235,7 +243,9 @@ macro_rules! descriptor_methods {
             ///
             /// Closed, if it was already.
             pub async fn close(&self) -> std::io::Result<()> {
-                self.fd.close().await.map_err(|error| self.error("close", error))
+                let closed = self.fd.close().await;
+                $crate::budget::take().await;
+                closed.map_err(|error| self.error("close", error))
             }
 
             /// Calls `io` with the descriptor until it says something other than `WouldBlock` or `Interrupted`, and waits
@@ -248,13 +258,20 @@ macro_rules! descriptor_methods {
             ///
             /// # Errors
             ///
-            /// What `io` says; closed, `TimedOut` for the deadline of that direction.
+            /// What `io` says; closed, `TimedOut` for the deadline of that direction; `InvalidInput` for an interest other
+            /// than reads and writes, for which [`AsyncFd::with_interest`](crate::net::AsyncFd::with_interest) watches a
+            /// duplicate.
             pub async fn with_io<R>(
                 &self,
                 interest: $crate::net::Interest,
                 mut io: impl FnMut(std::os::fd::BorrowedFd<'_>) -> std::io::Result<R>,
             ) -> std::io::Result<R> {
-                let called = self.fd.run(interest.mode(), move |fd| {
+                let Some(mode) = interest.mode() else {
+                    let refused = self.error("with_io", $crate::net::Interest::refusal());
+                    return $crate::budget::refuse(refused).await;
+                };
+                self.fd.tell_of_strangers();
+                let called = self.fd.run(mode, move |fd| {
                     loop {
                         match io(fd) {
                             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -277,6 +294,7 @@ macro_rules! descriptor_methods {
         ///
         /// If this was closed before.
         impl std::os::fd::AsFd for $type {
+            #[track_caller]
             fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
                 self.fd.lend()
             }

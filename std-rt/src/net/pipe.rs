@@ -40,9 +40,11 @@ use crate::sys::socket::{read, read_buf, recvv as readv, set_nonblocking, write,
 /// The kernel's: no descriptors left (`EMFILE`, `ENFILE`).
 pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
     let (reader, writer) = sys::pipe().map_err(|error| OpError::new("pipe", error))?;
-    // Nobody has written to it yet, so its writes are bytes, not packets: a short read has found the end of them.
-    let reader = watch("pipe", reader, Kind::Stream)?;
-    Ok((PipeReader { fd: reader }, PipeWriter { fd: watch("pipe", writer, Kind::Other)? }))
+    // What this crate writes is bytes, not packets: a short read has found the end of them. The reader is told when others
+    // may write.
+    let (reader, writer) = (watch("pipe", reader, Kind::Stream)?, watch("pipe", writer, Kind::Other)?);
+    writer.share_with(&reader);
+    Ok((PipeReader { fd: reader }, PipeWriter { fd: writer }))
 }
 
 /// The reading end of a pipe or a FIFO.
@@ -51,8 +53,9 @@ pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
 /// read; of a FIFO also when nobody has it open for writing yet, and after that end it can be opened for writing again
 /// (see [`open_fifo_for_ever`](PipeReader::open_fifo_for_ever)).
 ///
-/// A program that is given the writing end of a [`pipe`] must not switch it to packets (`O_DIRECT`): reads of it are
-/// taken to find everything that was written.
+/// A program that is given the writing end of a [`pipe`] may write in packets (`O_DIRECT`, as `dd oflag=direct` does);
+/// from the moment that end is given away, or its number is, a wait may cost one system call more. What must not be switched
+/// to packets is a pipe that another process has opened by way of `/proc`, unasked: reads are taken to find everything.
 ///
 /// Dropped: it is closed; writers are told by `BrokenPipe`.
 #[derive(Debug)]

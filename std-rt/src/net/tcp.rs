@@ -92,8 +92,8 @@ impl TcpListener {
         self.fd.error_to(op, error, None)
     }
 
-    /// From `deadline` on every accept fails with `TimedOut`, one that waits now too, even if a connection waits. It
-    /// stays in force until the next; `None` clears it.
+    /// Sets the instant from which every accept fails with `TimedOut`, even if a connection waits. It stays in force until
+    /// the next; `None` clears it. An accept that waits when it passes makes one last attempt.
     ///
     /// # Errors
     ///
@@ -197,8 +197,8 @@ impl TcpStream {
     /// The kernel's, with the address: `ConnectionRefused`, `TimedOut` (the kernel's own, minutes), `HostUnreachable`. Of
     /// several addresses all are told ([`AddressErrors`](super::AddressErrors)); the kind is that of the first. Those of
     /// [`ToSocketAddrs`].
-    pub async fn connect(addr: impl ToSocketAddrs) -> io::Result<Self> {
-        connect::connect(addr, None).await
+    pub fn connect(addr: impl ToSocketAddrs) -> impl Future<Output = io::Result<Self>> {
+        connect::connect(addr, None)
     }
 
     /// As [`connect`](TcpStream::connect), given up at `deadline`, the look-up of a name included. Each of several addresses
@@ -212,8 +212,11 @@ impl TcpStream {
     /// # Errors
     ///
     /// As [`connect`](TcpStream::connect); `TimedOut` if the deadline has passed, with what became of each address.
-    pub async fn connect_deadline(addr: impl ToSocketAddrs, deadline: Instant) -> io::Result<Self> {
-        connect::connect(addr, Some(deadline)).await
+    pub fn connect_deadline(
+        addr: impl ToSocketAddrs,
+        deadline: Instant,
+    ) -> impl Future<Output = io::Result<Self>> {
+        connect::connect(addr, Some(deadline))
     }
 
     /// As [`connect_deadline`](TcpStream::connect_deadline), at a time from now. One too long to be added to the clock is
@@ -224,8 +227,11 @@ impl TcpStream {
     /// # Errors
     ///
     /// As [`connect_deadline`](TcpStream::connect_deadline).
-    pub async fn connect_timeout(addr: impl ToSocketAddrs, timeout: Duration) -> io::Result<Self> {
-        connect::connect(addr, Instant::now().checked_add(timeout)).await
+    pub fn connect_timeout(
+        addr: impl ToSocketAddrs,
+        timeout: Duration,
+    ) -> impl Future<Output = io::Result<Self>> {
+        connect::connect(addr, Instant::now().checked_add(timeout))
     }
 
     /// The address on this side.

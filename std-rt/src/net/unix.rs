@@ -71,7 +71,7 @@ fn path_address(op: &'static str, path: &Path) -> io::Result<SocketAddr> {
 }
 
 /// A socket with a name of its own, before anything watches it.
-fn bound(kind: sys::socket::Kind, address: &SocketAddr, backlog: Option<i32>) -> io::Result<Fd> {
+fn bound(kind: sys::socket::Kind, address: &SocketAddr, backlog: Option<i32>) -> io::Result<(OwnFile, Fd)> {
     let failed = |op| {
         move |error| io::Error::from(OpError::new(op, error).between(Some(address.clone().into()), None))
     };
@@ -80,7 +80,7 @@ fn bound(kind: sys::socket::Kind, address: &SocketAddr, backlog: Option<i32>) ->
     if let Some(backlog) = backlog {
         sys::socket::listen(fd.as_fd(), backlog).map_err(failed("listen"))?;
     }
-    watch("bind", fd)
+    Ok((OwnFile::made(address), watch("bind", fd)?))
 }
 
 /// Two sockets that are connected to each other.
@@ -98,27 +98,39 @@ fn watch(op: &'static str, fd: OwnedFd) -> io::Result<Fd> {
 
 /// The file that goes with a socket, if its owner wants that.
 #[derive(Debug, Default)]
-struct OwnFile(Option<unix::SocketFile>);
+struct OwnFile {
+    file: Option<Box<unix::SocketFile>>,
+    /// It goes with the socket.
+    goes: bool,
+}
 
 impl OwnFile {
-    fn of(fd: &Fd, wanted: bool) -> Self {
-        let found = || {
-            let name = fd.with(unix::sock_name).ok()?;
-            unix::SocketFile::find(name.as_pathname()?).ok()
-        };
-        // A file that is not there any more need not be removed.
-        OwnFile(if wanted { found() } else { None })
+    /// The file that a bind to this address has just made, if it has made one.
+    fn made(address: &SocketAddr) -> Self {
+        let file = address.as_pathname().and_then(|path| unix::SocketFile::find(path).ok());
+        OwnFile { file: file.map(Box::new), goes: false }
+    }
+
+    /// Says whether the file goes with its socket. A socket that was bound elsewhere has the file that is there now.
+    fn goes_with(&mut self, fd: &Fd, goes: bool) {
+        self.goes = goes;
+        if goes && self.file.is_none() {
+            // A file that is not there any more need not be removed.
+            let name = fd.with(unix::sock_name);
+            *self = name.map_or_else(|_| OwnFile::default(), |name| OwnFile::made(&name));
+            self.goes = goes;
+        }
     }
 
     /// The socket goes on without this value, and so does its file.
     fn keep(&mut self) {
-        self.0 = None;
+        self.goes = false;
     }
 }
 
 impl Drop for OwnFile {
     fn drop(&mut self) {
-        if let Some(file) = &self.0 {
+        if let Some(file) = self.file.as_ref().filter(|_| self.goes) {
             // Gone already, or not ours to remove any more: either way there is nobody to tell.
             let _ = file.remove();
         }
@@ -129,12 +141,13 @@ impl Drop for OwnFile {
 macro_rules! unlink_method {
     ($type:ty) => {
         impl $type {
-            /// Whether the file of the path that it is bound to is removed when this value is dropped. It is not unless it
-            /// is asked for; [the module](crate::net::unix) says why.
+            /// Sets whether the file of the path that it is bound to is removed when this value is dropped. It is not unless
+            /// it is asked for; [the module](crate::net::unix) says why.
             ///
-            /// The file is the one that is there at this call, so call it right after bind; it is removed only if it is
-            /// still that one, before the socket is closed. Given away with `into_std`, the socket keeps its file. Without
-            /// effect on abstract names.
+            /// Only the file that the bind has made is removed, before the socket is closed; what another process has bound
+            /// at the path since stays. (Of a socket that was bound elsewhere and adopted, it is the file that is there at
+            /// this call.) A file whose time of change was set by hand counts as another. Given away with `into_std`, the
+            /// socket keeps its file. Without effect on abstract names.
             ///
             /// ```no_run
             /// # fn main() -> std::io::Result<()> {
@@ -145,8 +158,7 @@ macro_rules! unlink_method {
             /// ```
             #[must_use = "the file goes with the value that this returns"]
             pub fn unlink_on_drop(mut self, unlink: bool) -> Self {
-                self.file.keep();
-                self.file = $crate::net::unix::OwnFile::of(&self.fd, unlink);
+                self.file.goes_with(&self.fd, unlink);
                 self
             }
         }

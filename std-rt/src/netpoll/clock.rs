@@ -5,8 +5,7 @@
 //!
 //! | asked | clock |
 //! |---|---|
-//! | is this instant over? | none if it was a tenth of a second ahead at the last poll, for who moves a deadline later |
-//! | | the coarse one if it says that there is a tenth of a second left, else the exact one |
+//! | is this instant over? | the coarse one if it says that there is a tenth of a second left, else the exact one |
 //! | when is a second from now, or later? | the coarse one, and as much more as it may be behind: never too early |
 //! | when is less than a second from now? | the exact one |
 
@@ -88,12 +87,6 @@ impl Clock {
     #[inline]
     pub(super) fn coarse(&self) -> u64 {
         sys::coarse_now().max(self.polled_at())
-    }
-
-    /// True for a tick that was a tenth of a second ahead at the last poll.
-    #[inline]
-    pub(super) fn was_far_ahead(&self, tick: u64) -> bool {
-        tick > self.polled_at() + FAR
     }
 
     /// The tick of the last poll.

@@ -10,17 +10,12 @@ use netpoll_core::poll_key::Modes;
 use super::{Netpoll, Registration, clock, word};
 
 impl Netpoll {
-    /// When a deadline is that was given as a tick: none, or one that has passed, if that is so.
+    /// When a deadline is that was given as a tick: none, or one that has passed, if that is so, however long ago the last
+    /// poll was.
+    #[inline]
     pub fn deadline_at(&self, deadline: Option<u64>) -> When {
         let Some(at) = deadline else { return When::Never };
         if self.is_over(at) { When::Expired } else { self.when(at) }
-    }
-
-    /// When a deadline is that was far ahead at the last poll, for who will only move one later: no clock is looked at. If
-    /// nobody has polled for so long that it has passed, so has the one before it, whose timer the next poll fires.
-    #[inline]
-    pub fn deadline_far_ahead(&self, at: u64) -> Option<When> {
-        self.clock.was_far_ahead(at).then(|| self.when(at))
     }
 
     /// True for a tick that is over.

@@ -72,9 +72,8 @@ impl Runtime {
         let mut seated = self.sit();
         root.woken.set();
         loop {
-            if let Some(seated) = &seated {
-                seated.worker.begin_root();
-            }
+            // A turn, also where the thread runs no tasks: what is around an operation that is always ready has its own.
+            budget::set(self.pace.budget);
             if root.woken.clear()
                 && let Poll::Ready(value) = future.as_mut().poll(&mut cx)
             {

@@ -63,7 +63,7 @@ impl Builder {
             thread_name: None,
             event_interval: 61,
             events_per_poll: MAX_EVENTS,
-            budget: 128,
+            budget: crate::budget::DEFAULT as u32,
             max_blocking_threads: DEFAULT_BLOCKING,
             thread_keep_alive: Duration::from_secs(10),
             sysmon: true,
@@ -110,11 +110,16 @@ impl Builder {
         self
     }
 
-    /// How many operations on descriptors a task may make in one turn before all others come first; by default 128. 0 is
-    /// no bound: then a task whose socket always has something to give keeps its worker for itself.
+    /// Sets how many operations a task may make in one turn before all others come first; by default 128. 0 is no bound:
+    /// then a task whose socket always has something to give keeps its worker for itself.
     ///
-    /// Operations are reads, writes, accepts and the like. One that had to wait does not count, nor do those that never
-    /// wait (`try_read`), timers and handles. [`task::with_budget`](crate::task::with_budget) sets it for one task.
+    /// Every future of this crate that is ready at once counts as one operation, whether it succeeds or fails: reads,
+    /// writes, accepts, connects, timers, handles of tasks. 2 KiB that are moved count as one more, so that by default a
+    /// turn moves 256 KiB, plus at most what one call moves. What had to wait costs only its bytes. The calls that never
+    /// wait (`try_read`) cost their bytes, and the closure of `with_io` is one operation whatever it does.
+    ///
+    /// [`task::with_budget`](crate::task::with_budget) sets it for one future, and [`task`](crate::task) says how a future
+    /// of another crate counts.
     pub fn budget(mut self, operations: u32) -> Self {
         self.budget = operations;
         self
@@ -236,7 +241,7 @@ impl Builder {
             pace: Pace {
                 event_interval: self.event_interval,
                 events_per_poll: self.events_per_poll,
-                budget: task::turn(self.budget),
+                budget: task::units(self.budget),
                 spin: self.spin(cpus),
                 crowd: (cpus - 1).max(1),
             },

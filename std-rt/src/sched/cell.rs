@@ -222,6 +222,7 @@ impl<T> Joiner<T> {
     /// # Panics
     ///
     /// When polled again after that.
+    #[track_caller]
     pub fn poll(&mut self, cx: &Context<'_>) -> Poll<Option<Outcome<T>>> {
         let header = self.header().expect("a JoinHandle was polled after it had given its result");
         let mut known = None;

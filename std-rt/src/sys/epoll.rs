@@ -16,7 +16,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, epoll, eventfd, p
 use rustix::io::{Errno, fcntl_getfd, read, retry_on_intr, write};
 
 use super::translate::epoll as translate;
-use super::{Call, door};
+use super::{Call, Watch, door};
 use pwait2::epoll_pwait2;
 
 // The numbers of the table are the kernel's.
@@ -109,7 +109,21 @@ impl Poller {
     /// `EPERM` when the descriptor cannot be polled (a regular file, a directory), `EEXIST` when it is open here
     /// already, `ENOSPC` or `ENOMEM` when the kernel has no room.
     pub fn open(&self, fd: BorrowedFd<'_>, key: PollKey) -> io::Result<()> {
-        add(&self.epoll, fd, key, INTEREST)?;
+        self.open_for(fd, key, Watch::Both)
+    }
+
+    /// As [`open`](Poller::open), for something else than reads and writes.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Poller::open).
+    pub fn open_for(&self, fd: BorrowedFd<'_>, key: PollKey, watch: Watch) -> io::Result<()> {
+        let interest = match watch {
+            Watch::Both => INTEREST,
+            Watch::Priority => epoll::EventFlags::PRI.union(epoll::EventFlags::ET),
+            Watch::Error => epoll::EventFlags::ET,
+        };
+        add(&self.epoll, fd, key, interest)?;
         self.door.opened(fd, key);
         Ok(())
     }

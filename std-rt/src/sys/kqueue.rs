@@ -30,7 +30,7 @@ use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd, retry_on_intr};
 
 use super::kqueue_break::Break;
 use super::translate::kqueue::{half, whole};
-use super::{Call, door};
+use super::{Call, Watch, door};
 pub use events::Events;
 use pollable::refuse_files;
 
@@ -100,6 +100,19 @@ impl Poller {
     /// open here already, `ENOMEM` when the kernel has no room, `ENOSPC` when the key does not fit (the 65,536th
     /// descriptor at a time, on a 32-bit machine).
     pub fn open(&self, fd: BorrowedFd<'_>, key: PollKey) -> io::Result<()> {
+        self.open_for(fd, key, Watch::Both)
+    }
+
+    /// As [`open`](Poller::open), for something else than reads and writes: kqueue has filters of its own for that, which
+    /// differ from system to system.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Poller::open); `Unsupported` for all but reads and writes.
+    pub fn open_for(&self, fd: BorrowedFd<'_>, key: PollKey, watch: Watch) -> io::Result<()> {
+        if watch != Watch::Both {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
         refuse_files(fd)?;
         let data = pack(key).ok_or(Errno::NOSPC)?;
         let mut open = self.lock();

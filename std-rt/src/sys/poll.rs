@@ -47,7 +47,7 @@ use netpoll_core::poll_key::{Mode, PollKey};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, fcntl_getfd, retry_on_intr};
 
-use super::{Call, door};
+use super::{Call, Watch, door};
 pub use events::Events;
 use pollable::refuse_files;
 use self_pipe::SelfPipe;
@@ -116,9 +116,21 @@ impl Poller {
     /// `EPERM` when waiting for the descriptor has no meaning (a regular file, a directory, a disk), `EEXIST` when it is
     /// open here already.
     pub fn open(&self, fd: BorrowedFd<'_>, key: PollKey) -> io::Result<()> {
-        refuse_files(fd)?;
+        self.open_for(fd, key, Watch::Both)
+    }
+
+    /// As [`open`](Poller::open), for something else than reads and writes. What looks like a file is not refused, for those
+    /// of `/proc` and sysfs tell their changes; a file on a disk has none to tell.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Poller::open).
+    pub fn open_for(&self, fd: BorrowedFd<'_>, key: PollKey, watch: Watch) -> io::Result<()> {
+        if watch == Watch::Both {
+            refuse_files(fd)?;
+        }
         let mut table = self.lock();
-        table.insert(fd, key)?;
+        table.insert(fd, key, watch)?;
         if let Err(errno) = self.kick(&mut table) {
             // It has just been put in.
             let _ = table.remove(fd);

@@ -10,6 +10,17 @@ use rustix::io::retry_on_intr;
 use super::rdhup::RDHUP;
 use super::{Call, door, linux_options};
 
+/// What a descriptor is watched for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Watch {
+    /// Reads and writes.
+    Both,
+    /// What is out of the ordinary (`POLLPRI`), as its read side. Errors and hang-ups are reported unasked.
+    Priority,
+    /// Errors and hang-ups alone, as its read side.
+    Error,
+}
+
 /// Whether a call in this direction would find something now: bytes, a connection, room, the end of the stream, an
 /// error. poll(2) with a zero timeout, which reads nothing and never waits.
 ///
@@ -20,11 +31,24 @@ use super::{Call, door, linux_options};
 ///
 /// `ENOMEM`.
 pub fn is_ready(fd: BorrowedFd<'_>, mode: Mode) -> io::Result<bool> {
+    look(fd, if mode == Mode::Read { PollFlags::IN | RDHUP } else { PollFlags::OUT })
+}
+
+/// The same for what is watched for something else.
+///
+/// # Errors
+///
+/// `ENOMEM`.
+pub fn is_ready_for(fd: BorrowedFd<'_>, watch: Watch, mode: Mode) -> io::Result<bool> {
+    match watch {
+        Watch::Both => is_ready(fd, mode),
+        Watch::Priority => look(fd, PollFlags::PRI),
+        Watch::Error => look(fd, PollFlags::empty()),
+    }
+}
+
+fn look(fd: BorrowedFd<'_>, asked: PollFlags) -> io::Result<bool> {
     const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
-    let asked = match mode {
-        Mode::Read => PollFlags::IN | RDHUP,
-        Mode::Write => PollFlags::OUT,
-    };
     // Hang-ups and errors are reported unasked.
     let found = retry_on_intr(|| {
         door::ask(Call::Look, fd)?;

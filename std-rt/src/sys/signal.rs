@@ -13,9 +13,11 @@
 //! The crate signal-hook-registry owns the handler, because there is one for each signal in a process: it keeps the list
 //! of who wants to be told, and calls on whatever handler was there before.
 //!
-//! - **INV-301** An action that is handed to the registry makes at most a getpid(2) and one write(2) on a descriptor of its own and nothing
-//!   else: no allocation, no lock, no panic, and not the door, whose table of faults has a lock. The registry itself keeps
-//!   `errno` as it was.
+//! - **INV-301** An action of a listener that is handed to the registry makes at most a getpid(2) and one write(2) on a
+//!   descriptor of its own and nothing else: no allocation, no lock, no panic, and not the door, whose table of faults has a
+//!   lock. The registry itself keeps `errno` as it was.
+
+mod default_action;
 
 use std::ffi::c_int;
 use std::fmt;
@@ -26,6 +28,7 @@ use signal_hook_registry::{FORBIDDEN, SigId};
 
 use super::signal_source;
 pub use super::signal_source::{Teller, source, take};
+pub use default_action::restore as restore_default;
 
 /// Which signal.
 ///
@@ -123,14 +126,22 @@ pub fn listen(kind: SignalKind, source: BorrowedFd<'_>, teller: Teller) -> io::R
     }
     // SAFETY: INV-301: what a teller does is a getpid(2) and a write(2) on a descriptor that it owns and that does not block, or nothing.
     let registered = unsafe { signal_hook_registry::register(kind.0, move || teller.tell()) };
-    let registration = match registered {
-        Ok(id) => Registration { id },
-        Err(error) if error.kind() == ErrorKind::InvalidInput => return Err(not_for_listening(kind)),
-        Err(error) => return Err(error),
-    };
+    let registration = Registration { id: checked(kind, registered)? };
     // Now it is known to be the number of a signal.
     signal_source::watch(source, kind.0)?;
+    default_action::suspend(kind);
+    // After there is a handler: a signal that is pending already comes at once. Where every thread of the process has
+    // inherited a mask that blocks it, no handler would ever run.
+    default_action::unblock(kind.0)?;
     Ok(registration)
+}
+
+/// What the registry says of a signal.
+fn checked(kind: SignalKind, registered: io::Result<SigId>) -> io::Result<SigId> {
+    registered.map_err(|error| match error.kind() {
+        ErrorKind::InvalidInput => not_for_listening(kind),
+        _ => error,
+    })
 }
 
 fn not_for_listening(kind: SignalKind) -> io::Error {

@@ -4,10 +4,10 @@
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::Stat;
 use rustix::io::{Errno, ioctl_fionread, retry_on_intr};
 use rustix::net::{self, RecvFlags, SocketAddrAny, SocketType};
 use rustix::process::{Pid, getpid};
@@ -229,13 +229,29 @@ pub fn queued(fd: BorrowedFd<'_>) -> io::Result<u64> {
     })?)
 }
 
-/// The file that a bind to a path has made, known again by its device and inode.
+/// The file that a bind to a path has made.
 #[derive(Debug)]
 pub struct SocketFile {
     path: PathBuf,
-    found: Stat,
+    identity: Identity,
     /// Who removes it. A child that was forked from this process has a copy of the value, and leaves the file alone.
     finder: Pid,
+}
+
+/// What a file is known again by: device and inode, and when it was made, for the inode of a file that is gone may be
+/// another's at once. Nothing but utimes(2) changes that time of a socket.
+#[derive(PartialEq, Eq, Debug)]
+struct Identity {
+    file: (u64, u64),
+    made: (i64, i64),
+}
+
+impl Identity {
+    fn of(path: &Path) -> io::Result<Self> {
+        retry_on_intr(|| door::ask_new(Call::FileStatus))?;
+        let found = std::fs::symlink_metadata(path)?;
+        Ok(Self { file: (found.dev(), found.ino()), made: (found.mtime(), found.mtime_nsec()) })
+    }
 }
 
 impl SocketFile {
@@ -246,8 +262,8 @@ impl SocketFile {
     /// `ENOENT` if there is none.
     pub fn find(path: &Path) -> io::Result<Self> {
         let path = std::path::absolute(path)?;
-        let found = status(&path)?;
-        Ok(Self { path, found, finder: getpid() })
+        let identity = Identity::of(&path)?;
+        Ok(Self { path, identity, finder: getpid() })
     }
 
     /// Removes the file if it is still the same, and this is the process that found it.
@@ -259,8 +275,7 @@ impl SocketFile {
         if getpid() != self.finder {
             return Ok(());
         }
-        let now = status(&self.path)?;
-        if (now.st_dev, now.st_ino) == (self.found.st_dev, self.found.st_ino) {
+        if Identity::of(&self.path)? == self.identity {
             retry_on_intr(|| {
                 door::ask_new(Call::Unlink)?;
                 rustix::fs::unlink(&self.path)
@@ -268,11 +283,4 @@ impl SocketFile {
         }
         Ok(())
     }
-}
-
-fn status(path: &Path) -> io::Result<Stat> {
-    Ok(retry_on_intr(|| {
-        door::ask_new(Call::FileStatus)?;
-        rustix::fs::lstat(path)
-    })?)
 }

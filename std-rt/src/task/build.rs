@@ -61,8 +61,9 @@ impl<F> fmt::Debug for Budgeted<F> {
     }
 }
 
-/// Lets a future make at most `operations` operations on descriptors in one turn, whatever the
-/// [`Builder::budget`](crate::Builder::budget) of its runtime; then its task goes to the end of the queue. 0 is no bound.
+/// Lets a future make at most `operations` operations in one turn, whatever the
+/// [`Builder::budget`](crate::Builder::budget) of its runtime, and move 2 KiB for each of them; then its task goes to the end
+/// of the queue. 0 is no bound.
 ///
 /// ```
 /// use netpoll_rt::task;
@@ -76,7 +77,7 @@ impl<F> fmt::Debug for Budgeted<F> {
 ///
 /// It works with any executor. Within a task, what is around the future has its own budget still.
 pub fn with_budget<F: Future>(operations: u32, future: F) -> Budgeted<F> {
-    Budgeted { future, operations: turn(operations) }
+    Budgeted { future, operations: units(operations) }
 }
 
 /// Lets a future make as many operations in one turn as it finds something for: [`with_budget`] of 0. While its sockets
@@ -86,7 +87,7 @@ pub fn unconstrained<F: Future>(future: F) -> Budgeted<F> {
 }
 
 /// What a budget of a setting is in the thread's count.
-pub(crate) fn turn(operations: u32) -> u64 {
+pub(crate) fn units(operations: u32) -> u64 {
     if operations == 0 { budget::UNLIMITED } else { u64::from(operations) }
 }
 

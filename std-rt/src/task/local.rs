@@ -165,5 +165,5 @@ where
     let (task, joiner) = unsafe { sched::new_local_task(home, origin.local(), locals.clone(), future) };
     locals.lock().tasks[place] = Some(task.waker());
     task.schedule();
-    JoinHandle { joiner }
+    JoinHandle::new(joiner)
 }

@@ -24,6 +24,7 @@ pub enum MissedTicks {
 /// # Panics
 ///
 /// If `period` is zero.
+#[track_caller]
 pub fn interval(period: Duration) -> Interval {
     interval_at(Instant::now(), period)
 }
@@ -33,6 +34,7 @@ pub fn interval(period: Duration) -> Interval {
 /// # Panics
 ///
 /// If `period` is zero.
+#[track_caller]
 pub fn interval_at(start: Instant, period: Duration) -> Interval {
     assert!(period > Duration::ZERO, "interval: the period must be longer than zero");
     Interval { next: Some(start), period, missed: MissedTicks::Burst, sleep: sleep_until(start) }

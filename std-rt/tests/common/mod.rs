@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 use netpoll_core::counter::Counter;
 use netpoll_rt::net::{TcpListener, TcpStream};
 use netpoll_rt::sys::Poller;
+use netpoll_rt::task::unconstrained;
 use netpoll_rt::{Handle, JoinHandle, Runtime, is_closed, spawn, yield_now};
 
 /// Longer than any step of any test may take: who runs into it has found a hang.
@@ -290,8 +291,13 @@ impl Probe {
         Arc::new(Self::default())
     }
 
-    /// Polls a future with this waker.
+    /// Polls a future with this waker, whatever is left of the turn's budget.
     pub fn poll<F: Future + ?Sized>(self: &Arc<Self>, future: Pin<&mut F>) -> Poll<F::Output> {
+        self.poll_in_turn(pin!(unconstrained(future)))
+    }
+
+    /// Polls a future with this waker, which counts against the turn's budget.
+    pub fn poll_in_turn<F: Future + ?Sized>(self: &Arc<Self>, future: Pin<&mut F>) -> Poll<F::Output> {
         let waker = Waker::from(self.clone());
         future.poll(&mut Context::from_waker(&waker))
     }
@@ -343,4 +349,15 @@ impl Drop for OpensOnDrop {
     fn drop(&mut self) {
         self.0.open();
     }
+}
+
+/// The names of the public functions of a source that are `async` or return a future.
+pub fn async_functions(text: &str) -> Vec<String> {
+    let name = |rest: &str| rest.split(['(', '<']).next().unwrap_or_default().to_owned();
+    let after = |start: &'static str| text.match_indices(start).map(|(at, found)| &text[at + found.len()..]);
+    let returns = |rest: &&str| {
+        rest.split_once('{')
+            .is_some_and(|(head, _)| head.contains("impl Future<") || head.contains("::Future<"))
+    };
+    after("pub async fn ").chain(after("pub fn ").filter(returns)).map(name).collect()
 }

@@ -124,6 +124,7 @@ pub fn async_fd() -> Vec<Operation> {
             it.with_io(Interest::Write, |mut socket| socket.write(BYTES).map(Got::Bytes)).await
         }),
         row!(Watched, of, "readable", READABLE, |it| it.readable().await.map(|()| Got::Ready)),
+        row!(Watched, of, "ready(Read)", READABLE, |it| it.ready(Interest::Read).await.map(|()| Got::Ready)),
         row!(Watched, of, "writable", WRITABLE, |it| it.writable().await.map(|()| Got::Ready)),
     ]
 }

@@ -86,8 +86,7 @@ pub fn waiting_functions() -> BTreeSet<String> {
     let mut names = BTreeSet::new();
     for file in files {
         let text = fs::read_to_string(&file).unwrap();
-        let named = text.match_indices("pub async fn ").map(|(at, before)| &text[at + before.len()..]);
-        names.extend(named.filter_map(|rest| rest.split(['(', '<']).next()).map(str::to_owned));
+        names.extend(super::common::async_functions(&text));
     }
     for (name, _) in NO_ROW {
         assert!(names.remove(name), "{name} is not there");

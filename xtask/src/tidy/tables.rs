@@ -69,6 +69,7 @@ pub const UNSAFE_ROOMS: &[Room] = &[
     ("std-rt/src/sys/copy/sigpipe.rs", "this thread's mask and pending signals, which rustix does not have"),
     ("std-rt/src/sys/prefetch.rs", "a hint for the processor"),
     ("std-rt/src/sys/signal.rs", "an action that runs in a signal handler"),
+    ("std-rt/src/sys/signal/", "the same, and the mask of a thread"),
     ("std-rt/src/sys/mmsg.rs", "batches of messages, which rustix does not have"),
     ("std-rt/src/sys/peer_eid.rs", "getpeereid, which rustix does not have"),
     ("std-rt/src/netpoll/blocks.rs", "descriptors' blocks are donated to the cache and freed after it"),

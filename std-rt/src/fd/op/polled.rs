@@ -20,6 +20,7 @@
 //! | | a `read` that finds none | it parks in its place (PARKED → WAIT), the pollers are woken, and hail if they still care |
 //! | | close, a deadline, the drop of the descriptor | the parking is ended and the pollers are woken |
 //! | hailing, and it was forgotten | the unlock | wakes in vain; nobody waits for the task to come |
+//! | parked, and the deadline passes | the next poll | fails at once: it does not know that it was parked, so it has no last call as [`Op`](super::Op) has |
 //! | parked | the future of an operation is dropped | it retracts only a parking of its own: while it holds the lock, no other is made |
 
 use std::convert::Infallible;
@@ -30,7 +31,7 @@ use std::task::{Context, Poll, Waker, ready};
 use netpoll_core::fd_mutex::Lock;
 use netpoll_core::poll_key::Mode;
 
-use super::{Op, State, Way, locked};
+use super::{Op, State, Way, Writes, locked};
 use crate::budget;
 use crate::fd::op::pollers::Place;
 use crate::fd::queue::Hail;
@@ -84,6 +85,15 @@ impl<S: Source> Fd<S> {
         Op::new(self, way, move |fd: &Self| call(fd.io.borrow()).map(Some)).poll_once(cx)
     }
 
+    /// One poll of [`Fd::write`], as [`Fd::poll_read`].
+    pub fn poll_write(
+        &self,
+        cx: &mut Context<'_>,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        self.poll_run(cx, Writes, move |fd| budget::counted(call(fd)))
+    }
+
     /// Ready with the reason once no operation in this direction will succeed any more: closed, or past the deadline.
     /// Pending until then, with the same left behind as by [`Fd::poll_run`]; it makes no call. A readiness may wake, and
     /// is not asked for.
@@ -131,13 +141,21 @@ impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Op<'_, W, 
         result.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
     }
 
-    fn poll_once(mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+    fn poll_once(self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        ready!(budget::poll_take(cx));
+        let polled = self.poll_taken(cx);
+        if polled.is_pending() {
+            budget::give_back();
+        }
+        polled
+    }
+
+    fn poll_taken(mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         ready!(self.lock_or_hail(&mut None, cx.waker()))?;
-        if !self.skips_call(self.fd.desc()) {
-            ready!(budget::poll_take(cx));
-            if let Some(result) = self.call_now() {
-                return Poll::Ready(result);
-            }
+        if !self.skips_call(self.fd.desc())
+            && let Some(result) = self.call_now()
+        {
+            return Poll::Ready(result);
         }
         // Not after it has joined: a waker that nobody takes out again may own what is polled.
         self.fd.netpoll().check()?;
@@ -146,7 +164,7 @@ impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Op<'_, W, 
         // It waits first, as one that is woken does. What it may displace is the same waker: whoever parks with another
         // keeps the lock while he does.
         self.state = State::Parked;
-        let polled = self.attempt(&mut Context::from_waker(pollers.parked.waker()));
+        let polled = self.attempt(&mut Context::from_waker(pollers.parked.waker()), false);
         // The parking stays when the lock goes.
         self.state = State::Locked;
         if polled.is_ready() && self.fd.netpoll().check().is_err() {

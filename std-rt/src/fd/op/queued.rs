@@ -14,7 +14,7 @@
 
 use std::io;
 use std::mem;
-use std::task::{Poll, Waker};
+use std::task::{Context, Poll, Waker};
 
 use netpoll_core::deadline::When;
 use netpoll_core::poll_desc::PollErr;
@@ -119,7 +119,8 @@ impl<W: Way, F, S: Source> Op<'_, W, F, S> {
 
     /// Polled while it is in the queue.
     #[cold]
-    pub(super) fn look(&mut self, waker: &Waker) -> Poll<io::Result<()>> {
+    pub(super) fn look(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        let waker = cx.waker();
         let mut clone = None;
         loop {
             let State::Queued(Queued { ticket, timer }) = &mut self.state else {
@@ -137,7 +138,7 @@ impl<W: Way, F, S: Source> Op<'_, W, F, S> {
                 }
                 Look::PassedOver => {
                     drop(queue);
-                    return self.begin_anew(waker);
+                    return self.begin_anew(cx);
                 }
                 Look::Waiting(known) => {
                     let replaced = match clone.take() {
@@ -170,10 +171,10 @@ impl<W: Way, F, S: Source> Op<'_, W, F, S> {
     }
 
     /// The task was passed over since its waker panicked.
-    fn begin_anew(&mut self, waker: &Waker) -> Poll<io::Result<()>> {
+    fn begin_anew(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         self.leave_queue();
         self.state = State::Start;
-        self.lock(waker)
+        self.lock(cx)
     }
 
     /// The place is used up.

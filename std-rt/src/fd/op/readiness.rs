@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | set, and nothing else is known of the peer | none at the last read | parks without asking; a readiness that came since ends the wait at once |
 //! | set, but the peer is gone or sent urgent data | unknown | looks, as without the hint |
-//! | clear | there | a look at the descriptor ([`is_ready`]) finds them, however old their report |
+//! | clear | there | a look at the descriptor ([`is_ready_for`]) finds them, however old their report |
 //! | clear | none | the look finds none; it began after a reset, so what comes later makes a readiness: parks |
 //!
 //! It keeps no turn. It holds the direction's lock for as long as one poll runs, and leaves behind what a `poll_*` function
@@ -30,16 +30,16 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use netpoll_core::poll_key::Mode;
 
 use super::pollers::Place;
 use super::{Op, State, Way};
-use crate::budget;
+use crate::budget::{self, Charge};
 use crate::error;
-use crate::fd::Fd;
-use crate::sys::{Source, is_ready};
+use crate::fd::{Fd, Kind};
+use crate::sys::{Source, is_ready_for};
 
 impl<S: Source> Fd<S> {
     /// Waits until a call in this direction is worth a try. It has no turn between two polls: nobody waits for its future.
@@ -50,7 +50,7 @@ impl<S: Source> Fd<S> {
     ///
     /// Closed, the deadline; `Unsupported` if the kernel reports an error alone on what is no socket.
     pub fn readiness<W: Way>(&self, way: W) -> Readiness<'_, W, S> {
-        Readiness { fd: self, way, place: None, hail: None, parked: false }
+        Readiness { fd: self, way, place: None, hail: None, parked: false, charge: Charge::First }
     }
 }
 
@@ -64,6 +64,8 @@ pub struct Readiness<'a, W: Way, S: Source> {
     hail: Option<Place>,
     /// It has left the shared waker in the semaphore.
     parked: bool,
+    /// What its next poll costs.
+    charge: Charge,
 }
 
 // Nothing of it is pinned.
@@ -75,8 +77,34 @@ impl<W: Way, S: Source> Readiness<'_, W, S> {
         Op { fd, way, state, empty: false, listens: true, trusts_hint: true, call: () }
     }
 
+    fn look(&self) -> io::Result<bool> {
+        let news = self.fd.registration().reset(self.way.mode()).map_err(error::refused)?;
+        // The kernel says some things once, whoever asks first: then it was the poller.
+        let is_news = matches!(self.fd.kind, Kind::Special(_)) && news;
+        Ok(is_news || self.is_there()?)
+    }
+
+    fn is_there(&self) -> io::Result<bool> {
+        is_ready_for(self.fd.io.borrow(), self.fd.kind.watch(), self.way.mode())
+    }
+
     /// Under the lock, which `op` gives back.
     fn wait(
+        &self,
+        op: &mut Op<'_, W, (), S>,
+        place: &mut Option<Place>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.look_and_park(op, place, cx) {
+            // As a call does that was parked: what came in time is there, though the deadline has passed.
+            Poll::Ready(Err(late)) if self.parked && late.kind() == io::ErrorKind::TimedOut => {
+                Poll::Ready(if self.is_there()? { Ok(()) } else { Err(late) })
+            }
+            waited => waited,
+        }
+    }
+
+    fn look_and_park(
         &self,
         op: &mut Op<'_, W, (), S>,
         place: &mut Option<Place>,
@@ -87,33 +115,25 @@ impl<W: Way, S: Source> Readiness<'_, W, S> {
         if self.parked && self.fd.registration().reset(mode).map_err(error::refused)? {
             return Poll::Ready(Ok(()));
         }
-        if !skips {
-            ready!(budget::poll_take(cx));
-            self.fd.registration().reset(mode).map_err(error::refused)?;
-            if is_ready(self.fd.io.borrow(), mode)? {
-                return Poll::Ready(Ok(()));
-            }
+        if !skips && self.look()? {
+            return Poll::Ready(Ok(()));
         }
         let pollers = self.fd.pollers(mode);
         pollers.parked.join(place, cx.waker());
         op.wait(desc, &mut Context::from_waker(pollers.parked.waker()))
     }
-}
 
-impl<W: Way, S: Source> Future for Readiness<'_, W, S> {
-    type Output = io::Result<()>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let this = &mut *self;
-        let (mut place, mut hail) = (this.place, this.hail);
-        let mut op = this.op();
+    /// One poll, whose unit of the budget has been taken.
+    fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let (mut place, mut hail) = (self.place, self.hail);
+        let mut op = self.op();
         let polled = match op.lock_or_hail(&mut hail, cx.waker()) {
-            Poll::Ready(Ok(())) => this.wait(&mut op, &mut place, cx),
+            Poll::Ready(Ok(())) => self.wait(&mut op, &mut place, cx),
             other => other,
         };
         // An error alone is no readiness to read, but for a socket, whose next call says what it is.
         let polled = match polled {
-            Poll::Ready(Ok(())) => Poll::Ready(op.must_be_pollable(this.fd.desc())),
+            Poll::Ready(Ok(())) => Poll::Ready(op.must_be_pollable(self.fd.desc())),
             other => other,
         };
         let parked = matches!(op.state, State::Parked);
@@ -122,7 +142,28 @@ impl<W: Way, S: Source> Future for Readiness<'_, W, S> {
             op.state = State::Locked;
         }
         drop(op);
-        (this.place, this.hail, this.parked) = (place, hail, parked);
+        (self.place, self.hail, self.parked) = (place, hail, parked);
+        polled
+    }
+}
+
+impl<W: Way, S: Source> Future for Readiness<'_, W, S> {
+    type Output = io::Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let charge = self.charge;
+        if charge.poll_take(cx).is_pending() {
+            // It holds nothing until its task's next turn.
+            self.charge = Charge::Refused;
+            return Poll::Pending;
+        }
+        let polled = self.poll_taken(cx);
+        if polled.is_pending() {
+            if charge == Charge::First {
+                budget::give_back();
+            }
+            self.charge = Charge::Waited;
+        }
         polled
     }
 }

@@ -4,9 +4,13 @@
 macro_rules! read_deadline {
     ($type:ty) => {
         impl $type {
-            /// From `deadline` on everything that reads fails with `TimedOut`, what waits now too, even if something is there
-            /// to be read. It stays in force until the next; `None` clears it. Moving it later is a store, so it can be set
-            /// before each read.
+            /// Sets the instant from which everything that reads fails with `TimedOut`, even if something is there to be
+            /// read. It stays in force until the next; `None` clears it. Moving it later is a store, so it can be set before
+            /// each read; one that has passed counts at once.
+            ///
+            /// A read that waits when the deadline passes makes one last attempt. So it does not lose what came in time when
+            /// the process itself is late, because it was stopped or its machine was. The `poll_*` functions and the traits
+            /// do not: they keep nothing between two polls.
             ///
             /// # Errors
             ///
@@ -37,9 +41,9 @@ macro_rules! read_deadline {
 macro_rules! write_deadline {
     ($type:ty) => {
         impl $type {
-            /// From `deadline` on everything that writes fails with `TimedOut`, what waits now too, even if there is room. It
-            /// stays in force until the next; `None` clears it. Moving it later is a store, so it can be set before each
-            /// write.
+            /// Sets the instant from which everything that writes fails with `TimedOut`, even if there is room. It stays in
+            /// force until the next; `None` clears it. Moving it later is a store, so it can be set before each write; one
+            /// that has passed counts at once. A write that waits then makes one last attempt, as a read does.
             ///
             /// # Errors
             ///

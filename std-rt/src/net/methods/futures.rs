@@ -48,7 +48,7 @@ macro_rules! futures_write {
                 cx: &mut std::task::Context<'_>,
                 bytes: &[u8],
             ) -> std::task::Poll<std::io::Result<usize>> {
-                let written = self.fd.poll_run(cx, $crate::fd::Writes, |fd| $write(fd, bytes));
+                let written = self.fd.poll_write(cx, |fd| $write(fd, bytes));
                 written.map_err(|error| self.error("write", error))
             }
 
@@ -57,21 +57,22 @@ macro_rules! futures_write {
                 cx: &mut std::task::Context<'_>,
                 buffers: &[std::io::IoSlice<'_>],
             ) -> std::task::Poll<std::io::Result<usize>> {
-                let written = self.fd.poll_run(cx, $crate::fd::Writes, |fd| $writev(fd, buffers));
+                let written = self.fd.poll_write(cx, |fd| $writev(fd, buffers));
                 written.map_err(|error| self.error("writev", error))
             }
 
             fn poll_flush(
                 self: std::pin::Pin<&mut Self>,
-                _cx: &mut std::task::Context<'_>,
+                cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
-                std::task::Poll::Ready(Ok(()))
+                $crate::budget::poll_take(cx).map(Ok)
             }
 
             fn poll_close(
                 self: std::pin::Pin<&mut Self>,
-                _cx: &mut std::task::Context<'_>,
+                cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
+                std::task::ready!($crate::budget::poll_take(cx));
                 let end: fn(&$type) -> std::io::Result<()> = $end;
                 std::task::Poll::Ready(end(&self))
             }

@@ -8,6 +8,7 @@ use netpoll_core::poll_key::Mode;
 
 use super::peer::Peer;
 use super::{TcpListener, TcpStream};
+use crate::budget;
 use crate::error::OpError;
 use crate::fd::{Fd, Kind};
 use crate::net::Keepalive;
@@ -168,22 +169,39 @@ impl TcpSocket {
     ///
     /// As [`TcpStream::connect`].
     pub async fn connect(self, address: SocketAddr) -> io::Result<TcpStream> {
+        budget::take().await;
+        self.connect_to(&address).await
+    }
+
+    pub(in crate::net) async fn connect_to(self, address: &SocketAddr) -> io::Result<TcpStream> {
         let number = self.fd.as_raw_fd();
-        let failed = |error| {
-            io::Error::from(OpError::new("connect", error).on(number).between(None, Some(address.into())))
+        let (fd, peer) = self.start(address)?;
+        let peer = match peer {
+            Some(peer) => peer,
+            None => fd.run(Mode::Write, connected).await.map(Peer::from).map_err(|error| {
+                OpError::new("connect", error).on(number).between(None, Some((*address).into()))
+            })?,
         };
+        Ok(TcpStream { fd, peer })
+    }
+
+    /// The first call: the peer, if it is known then.
+    fn start(self, address: &SocketAddr) -> io::Result<(Fd, Option<Peer>)> {
         // First the call and then the poller: a socket that is not connecting yet would report a hang-up.
-        let connect = socket::connect(self.fd.as_fd(), &address).map_err(failed)?;
+        let connect = socket::connect(self.fd.as_fd(), address)
+            .map_err(|error| self.error("connect", error).between(None, Some((*address).into())))?;
         let fd = watch("connect", self.fd, self.kind)
-            .map_err(|error| error.between(None, Some(address.into())))?;
+            .map_err(|error| error.between(None, Some((*address).into())))?;
         let peer = match connect {
             // What the kernel takes for "this host" has a name of its own. With a fast open there is nobody to be asked
             // about yet.
-            Connect::Done if address.ip().is_unspecified() => fd.with(socket::peer_name).unwrap_or(address),
-            Connect::Done => address,
-            Connect::InProgress => fd.run(Mode::Write, connected).await.map_err(failed)?,
+            Connect::Done if address.ip().is_unspecified() => {
+                Some(fd.with(socket::peer_name).unwrap_or(*address))
+            }
+            Connect::Done => Some(*address),
+            Connect::InProgress => None,
         };
-        Ok(TcpStream { fd, peer: Peer::from(peer) })
+        Ok((fd, peer.map(Peer::from)))
     }
 }
 

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use netpoll_core::poll_key::Mode;
 
 use super::{Datagram, UdpSocket};
+use crate::budget;
 use crate::sys::datagram::{Arrival, MAX_BATCH};
 use crate::sys::mmsg as sys;
 
@@ -187,7 +188,7 @@ impl UdpSocket {
     /// As [`send_to`](Self::send_to), for the first of them, whose destination is named, with nothing sent. What goes
     /// wrong with a later one ends the batch before it; the next call, which begins with it, says what it is.
     pub async fn send_batch(&self, datagrams: &[Datagram<'_>]) -> io::Result<usize> {
-        let sent = self.fd.shared(Mode::Write, |fd| sys::send_batch(fd, datagrams));
+        let sent = self.fd.shared(Mode::Write, |fd| each(sys::send_batch(fd, datagrams)));
         sent.await.map_err(|error| match datagrams.first().and_then(Datagram::destination) {
             Some(to) => self.error_to("send_batch", error, to),
             None => self.error("send_batch", error),
@@ -208,8 +209,16 @@ impl UdpSocket {
     pub async fn recv_batch(&self, batch: &mut RecvBatch) -> io::Result<usize> {
         batch.filled = 0;
         let RecvBatch { buffer, length, arrivals, filled } = batch;
-        let received = self.fd.shared(Mode::Read, |fd| sys::recv_batch(fd, buffer, *length, arrivals));
+        let received = self.fd.shared(Mode::Read, |fd| each(sys::recv_batch(fd, buffer, *length, arrivals)));
         *filled = received.await.map_err(|error| self.error("recv_batch", error))?;
         Ok(*filled)
     }
+}
+
+/// Each datagram of a batch costs as much as an operation.
+fn each(moved: io::Result<usize>) -> io::Result<usize> {
+    if let Ok(n) = &moved {
+        budget::spend(n.saturating_sub(1) as u64);
+    }
+    moved
 }

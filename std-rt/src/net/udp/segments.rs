@@ -7,6 +7,7 @@ use std::os::fd::BorrowedFd;
 use netpoll_core::poll_key::Mode;
 
 use super::{Datagram, UdpSocket};
+use crate::budget;
 use crate::sys::datagram::{MAX_BATCH, NotCut};
 use crate::sys::mmsg as sys;
 
@@ -32,6 +33,7 @@ impl UdpSocket {
         segment_size: usize,
         to: Option<SocketAddr>,
     ) -> io::Result<()> {
+        budget::take().await;
         let failed = |error| match to {
             Some(to) => self.error_to("send_segments", error, to),
             None => self.error("send_segments", error),

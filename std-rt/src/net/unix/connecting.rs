@@ -76,8 +76,10 @@ macro_rules! connection_methods {
             /// `PermissionDenied`; `EPROTOTYPE` if what listens there is of another kind. `InvalidInput` for a path that
             /// is too long.
             pub async fn connect(path: impl AsRef<std::path::Path>) -> std::io::Result<Self> {
+                $crate::budget::take().await;
                 let address = $crate::net::unix::path_address("connect", path.as_ref())?;
-                Self::connect_addr(&address).await
+                let fd = $crate::net::unix::connecting::connect($kind, &address, None).await?;
+                Ok(Self { fd })
             }
 
             /// Connects to an address, which can be an [abstract name](crate::net::unix::abstract_address).
@@ -88,6 +90,7 @@ macro_rules! connection_methods {
             ///
             /// As [`connect`](Self::connect).
             pub async fn connect_addr(address: &std::os::unix::net::SocketAddr) -> std::io::Result<Self> {
+                $crate::budget::take().await;
                 let fd = $crate::net::unix::connecting::connect($kind, address, None).await?;
                 Ok(Self { fd })
             }
@@ -104,6 +107,7 @@ macro_rules! connection_methods {
                 address: &std::os::unix::net::SocketAddr,
                 timeout: std::time::Duration,
             ) -> std::io::Result<Self> {
+                $crate::budget::take().await;
                 // Beyond what the clock can count is for ever.
                 let deadline = std::time::Instant::now().checked_add(timeout);
                 let fd = $crate::net::unix::connecting::connect($kind, address, deadline).await?;

@@ -11,6 +11,7 @@ use netpoll_core::poll_key::Mode;
 use super::connecting::Pauses;
 use super::messages::{Ask, message_methods, or_end};
 use super::{OwnFile, bound, pair_of, path_address, unlink_method, watch};
+use crate::budget::{self, Moved};
 use crate::error::OpError;
 use crate::fd::Fd;
 use crate::net::methods::{both_deadlines, descriptor_methods, tried};
@@ -62,7 +63,8 @@ impl UnixDatagram {
     ///
     /// As [`bind`](Self::bind); `InvalidInput` for an address without a name.
     pub fn bind_addr(address: &SocketAddr) -> io::Result<Self> {
-        Ok(Self { file: OwnFile::default(), fd: bound(socket::Kind::Datagram, address, None)? })
+        let (file, fd) = bound(socket::Kind::Datagram, address, None)?;
+        Ok(Self { file, fd })
     }
 
     /// A socket without a name: it sends, and nobody can answer, unless it is [connected](Self::connect) and the other
@@ -188,7 +190,10 @@ impl UnixDatagram {
     ///
     /// As [`send`](Self::send), with the path: `NotFound`, `ConnectionRefused` if its socket is closed.
     pub async fn send_to(&self, bytes: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
-        self.send_to_addr(bytes, &path_address("send_to", path.as_ref())?).await
+        budget::take().await;
+        let address = path_address("send_to", path.as_ref())?;
+        let sent = self.send_untold(|fd| unix::send_to(fd, bytes, &address)).await;
+        sent.map_err(|error| self.error_to("send_to", error, &address))
     }
 
     /// As [`send_to`](Self::send_to), to an address.
@@ -201,6 +206,7 @@ impl UnixDatagram {
     ///
     /// As [`send_to`](Self::send_to).
     pub async fn send_to_addr(&self, bytes: &[u8], address: &SocketAddr) -> io::Result<usize> {
+        budget::take().await;
         let sent = self.send_untold(|fd| unix::send_to(fd, bytes, address)).await;
         sent.map_err(|error| self.error_to("send_to", error, address))
     }
@@ -231,6 +237,7 @@ impl UnixDatagram {
         fds: &[BorrowedFd<'_>],
         address: &SocketAddr,
     ) -> io::Result<usize> {
+        budget::take().await;
         let sent = self.send_untold(|fd| ancillary::send(fd, bytes, Some(address), fds)).await;
         sent.map_err(|error| self.error_to("send_fds_to", error, address))
     }
@@ -241,7 +248,7 @@ impl UnixDatagram {
     /// either spin or never be woken.
     ///
     /// Nothing is held in the pauses, so others send meanwhile, and close does not wait for this.
-    async fn send_untold<T>(&self, call: impl Fn(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
+    async fn send_untold<T: Moved>(&self, call: impl Fn(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
         let mut pauses = Pauses::new();
         loop {
             match self.fd.try_shared(Mode::Write, &call) {

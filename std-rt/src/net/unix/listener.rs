@@ -56,7 +56,8 @@ macro_rules! listener {
             ///
             /// As [`bind_addr`](Self::bind_addr).
             pub fn bind_with_backlog(address: &SocketAddr, backlog: i32) -> io::Result<Self> {
-                Ok(Self { file: OwnFile::default(), fd: bound($kind, address, Some(backlog))? })
+                let (file, fd) = bound($kind, address, Some(backlog))?;
+                Ok(Self { file, fd })
             }
 
             /// The next connection and the peer's name, which most peers do not have: see
@@ -102,8 +103,8 @@ macro_rules! listener {
                 Ok(Self { file: OwnFile::default(), fd })
             }
 
-            /// From `deadline` on every accept fails with `TimedOut`, one that waits now too, even if a connection waits.
-            /// It stays in force until the next; `None` clears it.
+            /// Sets the instant from which every accept fails with `TimedOut`, even if a connection waits. It stays in force until
+            /// the next; `None` clears it. An accept that waits when it passes makes one last attempt.
             ///
             /// # Errors
             ///

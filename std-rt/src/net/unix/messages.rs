@@ -2,8 +2,15 @@
 
 use std::io;
 
+use crate::budget::Moved;
 use crate::fd::Fd;
-use crate::sys::unix;
+use crate::sys::{ancillary, unix};
+
+impl Moved for ancillary::Received {
+    fn bytes(&self) -> usize {
+        self.n
+    }
+}
 
 /// Whether to ask the kernel for the end of the messages.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -3,8 +3,6 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use netpoll_core::poll_key::Mode;
-
 use super::connecting::connection_methods;
 use crate::fd::Fd;
 use crate::net::methods::*;
@@ -40,7 +38,7 @@ impl UnixStream {
     /// As [`write`](Self::write); `InvalidInput` for descriptors without a byte to go with, or more than
     /// [`MAX_FDS`](crate::net::unix::MAX_FDS); `ETOOMANYREFS` if more are on their way than this process may have open.
     pub async fn send_fds(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
-        let sent = self.fd.run(Mode::Write, |fd| ancillary::send_some(fd, bytes, fds));
+        let sent = self.fd.write(|fd| ancillary::send_some(fd, bytes, fds));
         sent.await.map_err(|error| self.error("send_fds", error))
     }
 

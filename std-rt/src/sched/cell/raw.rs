@@ -146,8 +146,16 @@ unsafe fn finish<F: Future, Q: Queue>(task: NonNull<Header>, outcome: Option<Out
     // SAFETY: INV-12: who has the task is its runner.
     let body = unsafe { body::<F, Q>(task) };
     let place = if let Body::Living { place, .. } = body { *place } else { NOWHERE };
-    // What is dropped is the user's and may panic.
-    quietly(|| *body = Body::Ended(None));
+    // What is dropped is the user's and may panic. If the task was cancelled, that is what became of it.
+    let dropped = panic::catch_unwind(AssertUnwindSafe(|| *body = Body::Ended(None)));
+    let outcome = match (outcome, dropped) {
+        (None, Err(payload)) => Some(Err(payload)),
+        (outcome, dropped) => {
+            // The payload may panic in its turn.
+            quietly(|| drop(dropped));
+            outcome
+        }
+    };
     header.home.task_ended((place != NOWHERE).then_some(place));
     let kept = header.state.has_handle();
     if kept {

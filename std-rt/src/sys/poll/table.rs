@@ -7,6 +7,7 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
 use super::Events;
+use crate::sys::Watch;
 use crate::sys::rdhup::RDHUP;
 use crate::sys::translate::poll as translate;
 
@@ -18,11 +19,17 @@ struct Slot {
     write: bool,
     /// Nothing is known of the peer's end yet.
     peer: bool,
+    watch: Watch,
 }
 
 impl Slot {
     /// None if there is nothing to ask: poll(2) would report a hang-up all the same, again and again.
     fn asks(&self) -> Option<PollFlags> {
+        match self.watch {
+            Watch::Both => {}
+            Watch::Priority => return self.read.then_some(PollFlags::PRI),
+            Watch::Error => return self.read.then(PollFlags::empty),
+        }
         let mut flags = PollFlags::empty();
         flags.set(PollFlags::IN, self.read);
         flags.set(PollFlags::OUT, self.write);
@@ -65,7 +72,7 @@ pub(super) struct Table {
 }
 
 impl Table {
-    pub(super) fn insert(&mut self, fd: BorrowedFd<'_>, key: PollKey) -> Result<(), Errno> {
+    pub(super) fn insert(&mut self, fd: BorrowedFd<'_>, key: PollKey, watch: Watch) -> Result<(), Errno> {
         let index = index(fd);
         if self.slots.len() <= index {
             self.slots.resize(index + 1, None);
@@ -73,7 +80,8 @@ impl Table {
         match &mut self.slots[index] {
             Some(_) => Err(Errno::EXIST),
             free => {
-                *free = Some(Slot { key, read: true, write: true, peer: true });
+                let both = watch == Watch::Both;
+                *free = Some(Slot { key, read: true, write: both, peer: both, watch });
                 Ok(())
             }
         }

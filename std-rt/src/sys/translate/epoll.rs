@@ -25,8 +25,10 @@ pub const RDHUP: u32 = 0x2000;
 /// | HUP | ready | ready | `hup` |
 /// | ERR | ready | ready | `err`, and `event_err` if there is nothing else |
 /// | PRI | | | `urgent` |
+/// | PRI, and neither IN nor OUT | ready | | `urgent` |
 ///
-/// Others are ignored. `data` is what the kernel was given with the descriptor: its key.
+/// Others are ignored. A descriptor that is watched for PRI alone is told by the last row; one that is watched for all may
+/// have a read tried for nothing. `data` is what the kernel was given with the descriptor: its key.
 #[inline]
 pub fn translate(data: u64, bits: u32) -> Event {
     let any = |mask: u32| bits & mask != 0;
@@ -37,7 +39,10 @@ pub fn translate(data: u64, bits: u32) -> Event {
     }
     Event {
         key,
-        modes: Modes { read: any(IN | RDHUP | HUP | ERR), write: any(OUT | HUP | ERR) },
+        modes: Modes {
+            read: any(IN | RDHUP | HUP | ERR) || bits & (PRI | OUT) == PRI,
+            write: any(OUT | HUP | ERR),
+        },
         flags: EventFlags {
             event_err: bits == ERR,
             read_hup: any(RDHUP),

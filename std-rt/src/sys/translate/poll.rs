@@ -32,15 +32,20 @@ pub const RDHUP: u16 = 0x2000;
 /// | ERR, IN asked for, and nothing but OUT beside | ready | ready | `err`, `event_err` |
 /// | NVAL | ready | ready | `err` |
 /// | PRI | | | `urgent` |
+/// | PRI, and neither IN nor OUT was asked for | ready | | `urgent` |
 ///
 /// Others are ignored. Whether there is room makes no difference to who reads: an error that no read takes away is
 /// reported for as long as it is there, and a reader that went on to wait for something to read would spin. After NVAL the
 /// next call says what is wrong.
 pub fn translate(data: u64, asked: u16, found: u16) -> Event {
     let any = |mask: u16| found & mask != 0;
+    let is_news = asked & (IN | OUT) == 0 && any(PRI);
     Event {
         key: PollKey::from_bits(data),
-        modes: Modes { read: any(IN | RDHUP | HUP | ERR | NVAL), write: any(OUT | HUP | ERR | NVAL) },
+        modes: Modes {
+            read: is_news || any(IN | RDHUP | HUP | ERR | NVAL),
+            write: any(OUT | HUP | ERR | NVAL),
+        },
         flags: EventFlags {
             event_err: found & !OUT == ERR && asked & IN != 0,
             read_hup: any(RDHUP),

@@ -1,0 +1,84 @@
+//! The middle of an operation, under its direction's lock: call, wait, again; and what that costs the turn's budget.
+//!
+//! | at the first poll | it costs |
+//! |---|---|
+//! | the call succeeds or fails | one unit, taken before |
+//! | the call finds nothing, and it parks | nothing: what was taken is given back |
+//! | the hint of the short read spares the call, and it parks | nothing, and the budget is not asked |
+//! | the hint spares the call, and a readiness has come since | one unit, taken before the call that follows |
+//! | the call gets on with a part (`write_all`) | one unit for each further call; in between others may have a turn |
+
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use super::{Op, State, Way};
+use crate::budget;
+use crate::fd::Fd;
+use crate::sys::Source;
+
+impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Op<'_, W, F, S> {
+    /// Calls and waits in turn, under the lock. `fresh`: this is its first poll, so it counts against the budget
+    /// if it is ready without a wait.
+    #[inline]
+    pub(super) fn attempt(&mut self, cx: &mut Context<'_>, fresh: bool) -> Poll<io::Result<T>> {
+        let desc = self.fd.desc();
+        let parked = matches!(self.state, State::Parked);
+        let mut wait = parked || self.skips_call(desc);
+        let mut taken = fresh && !wait;
+        if taken && budget::poll_take(cx).is_pending() {
+            return self.refused();
+        }
+        loop {
+            if wait {
+                match self.wait(desc, cx) {
+                    Poll::Pending if taken => return self.pending(),
+                    Poll::Ready(Err(late)) if parked => return Poll::Ready(self.last_call(late)),
+                    waited => ready!(waited)?,
+                }
+                // Ready at once, in place of a call that was skipped. The hint has been taken, so that the next poll calls.
+                if fresh && !std::mem::replace(&mut taken, true) && budget::poll_take(cx).is_pending() {
+                    return self.refused();
+                }
+            } else {
+                self.prepare(desc)?
+            }
+            match (self.call)(self.fd) {
+                Ok(Some(value)) => return Poll::Ready(Ok(value)),
+                // One more call costs one more unit. Between its parts it keeps the lock.
+                Ok(None) if budget::spend(1) => return self.goes_on(cx),
+                Ok(None) => wait = false,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait = true,
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// What it has taken from the budget was for nothing.
+    #[cold]
+    fn pending(&self) -> Poll<io::Result<T>> {
+        budget::give_back();
+        Poll::Pending
+    }
+
+    /// Comes again in its task's next turn, to make its call.
+    #[cold]
+    fn goes_on(&self, cx: &Context<'_>) -> Poll<io::Result<T>> {
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// It was parked until its deadline had passed, or close came. What arrived in time may be there all the same, unseen
+    /// so far: the whole process may have been stopped until after the deadline. So a late one calls once more.
+    #[cold]
+    fn last_call(&mut self, late: io::Error) -> io::Result<T> {
+        if late.kind() != io::ErrorKind::TimedOut {
+            return Err(late);
+        }
+        match (self.call)(self.fd) {
+            Ok(Some(value)) => Ok(value),
+            Ok(None) => Err(late),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(late),
+            Err(error) => Err(error),
+        }
+    }
+}
