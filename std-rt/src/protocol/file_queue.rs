@@ -21,7 +21,7 @@
 //! # What the answer says
 //!
 //! A job that panics, and one that is dropped undone, leave no value: their [`Answer`] is `None`. It is one of these and
-//! never nothing, since the [`Reply`] says `None` when it is dropped. A task is told after the thread has given up its share
+//! never nothing, since the `Reply` says `None` when it is dropped. A task is told after the thread has given up its share
 //! of the file, so that a file which is dropped then is closed.
 
 use std::collections::VecDeque;
