@@ -137,7 +137,7 @@ fn a_deadline_is_exact_while_events_are_late() {
     each(async || {
         let rule = Rule::events(Disturbance::Delay(Duration::from_millis(50)));
         let installed = Table::new(1).rule(rule).install();
-        for _ in 0..12 {
+        for round in 0..12 {
             let (a, b) = pair().await;
             // The event of the open is late as well; it must not be the one that ends the read.
             let reader = reader(&a);
@@ -145,7 +145,10 @@ fn a_deadline_is_exact_while_events_are_late() {
             // time is what is tested
             let start = Instant::now();
             a.set_read_deadline(Some(start + LATER)).unwrap();
-            b.write_all(b"x").await.unwrap();
+            // What came in time is read by the last attempt at the deadline, though its event is late.
+            if round % 2 == 0 {
+                b.write_all(b"x").await.unwrap();
+            }
             match reader.await.unwrap() {
                 Ok(bytes) => assert_eq!(bytes, b"x"),
                 result => {
@@ -159,7 +162,7 @@ fn a_deadline_is_exact_while_events_are_late() {
         }
         drop(installed);
     });
-    assert!(timed_out.get() > 0, "no event was later than its deadline");
+    assert!(timed_out.get() > 0, "no read was without a byte");
 }
 
 #[test]

@@ -112,7 +112,6 @@ fn duplicates() {
 fn the_file_of_a_socket() {
     const ROWS: &[Row] = &[
         (Call::Bind, &[Errno::ACCESS, Errno::ADDRINUSE, Errno::NOENT], Told::Error),
-        (Call::SockName, &[Errno::NOBUFS], Told::Either),
         (Call::FileStatus, &[Errno::ACCESS], Told::Nothing),
         (Call::FileStatus, &[Errno::INTR], Told::Nothing),
         (Call::Unlink, &[Errno::ACCESS], Told::Nothing),
