@@ -184,19 +184,20 @@ impl FdMutex {
     /// If the lock is not held.
     #[inline]
     pub fn unlock(&self, mode: Mode) -> Unlock {
+        let is_queued = |word: u64| word & (COUNT * queued(mode)) != 0;
         let next = |word: u64| {
-            (word & bit(mode) != 0).then(|| match count(word, queued(mode)) {
-                0 => word - REF - bit(mode),
-                _ => word - queued(mode),
-            })
+            let less = if is_queued(word) { queued(mode) } else { REF + bit(mode) };
+            (word & bit(mode) != 0).then(|| word - less)
         };
         let Ok(old) = self.update(next) else {
             not_held(mode);
         };
-        match count(old, queued(mode)) {
-            0 if is_final(old - REF - bit(mode)) => Unlock::Last,
-            0 => Unlock::Free,
-            _ => Unlock::HandedOver,
+        if is_queued(old) {
+            Unlock::HandedOver
+        } else if is_final(old - REF - bit(mode)) {
+            Unlock::Last
+        } else {
+            Unlock::Free
         }
     }
 
@@ -279,8 +280,14 @@ fn not_held(mode: Mode) -> ! {
 /// Closed, and nothing left to wait for.
 #[inline(always)]
 fn is_final(word: u64) -> bool {
+    word & CLOSED != 0 && is_closed_final(word)
+}
+
+/// The rest of [`is_final`], out of the way of the open descriptors.
+#[cold]
+fn is_closed_final(word: u64) -> bool {
     let locks = bit(Mode::Read) | bit(Mode::Write);
-    word & CLOSED != 0 && count(word, REF) == 0 && (word & ABANDONED != 0 || word & locks == 0)
+    count(word, REF) == 0 && (word & ABANDONED != 0 || word & locks == 0)
 }
 
 #[inline(always)]

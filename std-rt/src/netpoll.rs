@@ -252,10 +252,10 @@ impl Netpoll {
         let (wait, displaced) = registration.park(mode, cx.waker());
         // A task that is parked anew has replaced its own waker: to wake itself would only make it come again. In any
         // other case the waker may stand for others, whose waits are ended too.
-        if again && wait == Wait::Parked {
-            displaced.discard();
-        } else {
-            foreign::quietly(|| displaced.wake());
+        match displaced.into_waker() {
+            None => {}
+            Some(own) if again && wait == Wait::Parked => drop(own),
+            Some(other) => _ = foreign::wake(other),
         }
         if wait == Wait::Again {
             cx.waker().wake_by_ref();

@@ -7,7 +7,8 @@
 //! | `Queued` | a place in the queue | being handed the lock, the deadline, or thrown out by close |
 //! | `Locked` | the lock and a reference | the call's result, parking, the end of the turn, or the end of the poll |
 //! | `Parked` | the same, and its waker is in the semaphore | an event, or the end of the poll |
-//! | `AtRest` | the lock, and its waker may be in the semaphore | the next poll, which takes a reference or finds the descriptor closed |
+//! | `LockedAtRest` | the lock | the next poll, which takes a reference or finds the descriptor closed |
+//! | `ParkedAtRest` | the same, and its waker is in the semaphore | the same |
 //! | `Done` | nothing | - |
 //!
 //! `Locked` and `Parked` exist only while it is polled: at the end of each poll that is pending, or that panics, it gives
@@ -24,6 +25,7 @@ mod readiness;
 
 use std::future::Future;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
@@ -81,14 +83,16 @@ impl Way for Mode {
     }
 }
 
-#[derive(Debug)]
+/// Has no fields, so that writing it drops nothing: what a queued operation owns stands beside it, in `Op::queued`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum State {
     Start,
     Refused,
-    Queued(Queued),
+    Queued,
     Locked,
     Parked,
-    AtRest { parked: bool },
+    LockedAtRest,
+    ParkedAtRest,
     Done,
 }
 
@@ -99,6 +103,8 @@ pub(super) struct Op<'a, W: Way, F, S: Source = SharedFd> {
     fd: &'a Fd<S>,
     way: W,
     state: State,
+    /// Its place in the queue for the lock; set in `Queued` only.
+    queued: Option<Queued>,
     /// The call asks the kernel for nothing, so it neither waits nor spends a readiness.
     empty: bool,
     /// It wants to hear of the direction's readiness when it is parked.
@@ -118,7 +124,7 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
     where
         F: FnMut(&Fd<S>) -> io::Result<Option<T>>,
     {
-        Self { fd, way, state: State::Start, empty: false, listens: true, trusts_hint: false, call }
+        Self { fd, way, state: State::Start, queued: None, empty: false, listens: true, trusts_hint: false, call }
     }
 
     /// A read of bytes.
@@ -140,20 +146,42 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
         self.way.mode()
     }
 
-    /// The right to the direction: one operation has it, the others queue. Ready with `Ok`, this one has it, and a
+    /// Takes the right to the direction: one operation has it, the others queue. Ready with `Ok`, this one has it, and a
     /// reference.
-    #[inline]
+    #[inline(always)]
     fn lock(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         match self.state {
-            State::Locked | State::Parked => unreachable!("an operation is polled within its poll"),
             State::Start => match self.fd.mutex.lock(self.mode()) {
                 Lock::Locked => self.locked(),
-                Lock::Closed => self.closed_at_once(cx),
-                Lock::Queued => self.queue_up(cx),
+                refused => self.not_locked(refused, cx),
             },
+            State::ParkedAtRest if self.fd.mutex.incref() => {
+                self.state = State::Parked;
+                Poll::Ready(Ok(()))
+            }
+            _ => self.lock_again(cx),
+        }
+    }
+
+    #[cold]
+    fn not_locked(&mut self, refused: Lock, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        match refused {
+            Lock::Queued => self.queue_up(cx),
+            _ => self.closed_at_once(cx),
+        }
+    }
+
+    /// What is rarer than a first poll and one that was woken by an event.
+    #[cold]
+    fn lock_again(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        match self.state {
             State::Refused => self.lock_unrefused(cx),
-            State::Queued(_) => self.look(cx),
-            State::AtRest { parked } => self.resume(if parked { State::Parked } else { State::Locked }),
+            State::Queued => self.look(cx),
+            State::LockedAtRest => self.resume(State::Locked),
+            State::ParkedAtRest => self.resume(State::Parked),
+            State::Start | State::Locked | State::Parked => {
+                unreachable!("an operation is polled within its poll")
+            }
             State::Done => panic!("an operation was polled after it had given its result"),
         }
     }
@@ -223,7 +251,9 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
     /// The descriptor was closed while the lock was at rest.
     #[cold]
     fn closed_at_rest(&mut self) -> Poll<io::Result<()>> {
-        self.state = State::AtRest { parked: matches!(self.state, State::AtRest { parked: true }) };
+        if self.state != State::ParkedAtRest {
+            self.state = State::LockedAtRest;
+        }
         // What the closer has not taken out of the semaphore yet is taken back.
         self.give_up();
         self.closed()
@@ -259,7 +289,7 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
     /// for what the call will find, and looked whether the direction may go on.
     #[inline]
     fn wait(&mut self, desc: &PollDesc, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let again = matches!(self.state, State::Parked);
+        let again = self.state == State::Parked;
         if again {
             self.state = State::Locked;
             if self.fd.registration().reset(self.mode()).map_err(error::refused)? {
@@ -331,28 +361,37 @@ impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Future for
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let this = &mut *self;
-        let fresh = matches!(this.state, State::Start);
+        let fresh = this.state == State::Start;
         ready!(this.lock(cx))?;
-        let turn = AtRestAfter(this);
-        let result = ready!(turn.0.attempt(cx, fresh));
-        turn.0.state = State::Done;
-        turn.0.fd.unlock(turn.0.mode());
+        let resting = RestOnDrop(this);
+        let result = ready!(resting.0.attempt(cx, fresh));
+        resting.end();
         Poll::Ready(result)
     }
 }
 
-/// An operation that is being polled. It rests afterwards, unless it has ended.
-struct AtRestAfter<'op, 'fd, W: Way, F, S: Source>(&'op mut Op<'fd, W, F, S>);
+/// An operation that is being polled. It rests afterwards, whether its poll is pending or has panicked.
+struct RestOnDrop<'op, 'fd, W: Way, F, S: Source>(&'op mut Op<'fd, W, F, S>);
 
-impl<W: Way, F, S: Source> Drop for AtRestAfter<'_, '_, W, F, S> {
+impl<W: Way, F, S: Source> RestOnDrop<'_, '_, W, F, S> {
+    /// The operation has a result.
+    #[inline(always)]
+    fn end(self) {
+        let op = &mut *ManuallyDrop::new(self).0;
+        op.state = State::Done;
+        op.fd.unlock(op.mode());
+    }
+}
+
+impl<W: Way, F, S: Source> Drop for RestOnDrop<'_, '_, W, F, S> {
     #[inline]
     fn drop(&mut self) {
-        let parked = match self.0.state {
-            State::Locked => false,
-            State::Parked => true,
+        self.0.state = match self.0.state {
+            State::Locked => State::LockedAtRest,
+            State::Parked => State::ParkedAtRest,
+            // It was refused: it holds nothing.
             _ => return,
         };
-        self.0.state = State::AtRest { parked };
         self.0.fd.decref();
     }
 }
@@ -369,12 +408,12 @@ impl<W: Way, F, S: Source> Drop for Op<'_, W, F, S> {
 
 impl<W: Way, F, S: Source> Op<'_, W, F, S> {
     /// Gives back what it holds.
-    #[inline(never)]
+    #[cold]
     fn give_up(&mut self) {
         // Dropped last: it is foreign.
         let _waker = match std::mem::replace(&mut self.state, State::Done) {
             State::Start | State::Refused | State::Done => None,
-            State::Queued(queued) => self.withdraw(queued),
+            State::Queued => self.queued.take().and_then(|queued| self.withdraw(queued)),
             State::Locked => {
                 self.fd.unlock(self.mode());
                 None
@@ -384,8 +423,12 @@ impl<W: Way, F, S: Source> Op<'_, W, F, S> {
                 self.fd.unlock(self.mode());
                 waker
             }
-            State::AtRest { parked } => {
-                let waker = if parked { self.retract() } else { None };
+            State::LockedAtRest => {
+                self.unlock_at_rest();
+                None
+            }
+            State::ParkedAtRest => {
+                let waker = self.retract();
                 self.unlock_at_rest();
                 waker
             }

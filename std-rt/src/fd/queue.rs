@@ -56,12 +56,13 @@
 //! In the equation of "Abandoned" the hail is one of the tasks that were counted.
 
 use std::collections::VecDeque;
+use std::num::NonZeroU64;
 
 /// A place in the queue. It is given back by [`LockQueue::withdraw`], or is used up once [`LockQueue::look`] has said
 /// something other than waiting.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
-pub struct Ticket(u64);
+pub struct Ticket(NonZeroU64);
 
 /// How [`LockQueue::enqueue`] ended.
 #[derive(Debug)]
@@ -150,7 +151,7 @@ pub struct LockQueue<W> {
     /// The word hands over once more than there are tasks.
     abandoned: bool,
     closed: bool,
-    next: u64,
+    next: NonZeroU64,
 }
 
 impl<W> Default for LockQueue<W> {
@@ -169,7 +170,7 @@ impl<W> LockQueue<W> {
             answered: None,
             abandoned: false,
             closed: false,
-            next: 0,
+            next: NonZeroU64::MIN,
         }
     }
 
@@ -183,14 +184,15 @@ impl<W> LockQueue<W> {
             return Enqueue::Closed(waker);
         }
         let ticket = self.next;
-        self.next += 1;
-        self.waiting.push_back((ticket, waker));
+        // A queue does not see 2^64 tasks.
+        self.next = ticket.saturating_add(1);
+        self.waiting.push_back((ticket.get(), waker));
         Enqueue::Waiting(Ticket(ticket))
     }
 
     /// At each poll of a task that waits.
     pub fn look(&mut self, ticket: &Ticket) -> Look<'_, W> {
-        if self.handed == Some(Handed::To(ticket.0)) {
+        if self.handed == Some(Handed::To(ticket.0.get())) {
             self.handed = None;
             return Look::Granted;
         }
@@ -267,7 +269,7 @@ impl<W> LockQueue<W> {
     /// A task gives up. `leave` is the word's `leave` for this direction; it is called under the queue's lock, so that
     /// no delivery comes between the two halves.
     pub fn withdraw(&mut self, ticket: Ticket, leave: impl FnOnce() -> bool) -> Withdraw<W> {
-        if self.handed == Some(Handed::To(ticket.0)) {
+        if self.handed == Some(Handed::To(ticket.0.get())) {
             self.handed = None;
             return Withdraw::Unlock;
         }
@@ -309,6 +311,6 @@ impl<W> LockQueue<W> {
     }
 
     fn place(&self, ticket: &Ticket) -> Option<usize> {
-        self.waiting.binary_search_by_key(&ticket.0, |(ticket, _)| *ticket).ok()
+        self.waiting.binary_search_by_key(&ticket.0.get(), |(ticket, _)| *ticket).ok()
     }
 }

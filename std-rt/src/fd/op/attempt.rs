@@ -11,8 +11,11 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
+use netpoll_core::poll_desc::PollErr;
+
 use super::{Op, State, Way};
 use crate::budget;
+use crate::error;
 use crate::fd::Fd;
 use crate::sys::Source;
 
@@ -22,17 +25,20 @@ impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Op<'_, W, 
     #[inline]
     pub(super) fn attempt(&mut self, cx: &mut Context<'_>, fresh: bool) -> Poll<io::Result<T>> {
         let desc = self.fd.desc();
-        let parked = matches!(self.state, State::Parked);
+        let parked = self.state == State::Parked;
         let mut wait = parked || self.skips_call(desc);
         let mut taken = fresh && !wait;
         if taken && budget::poll_take(cx).is_pending() {
             return self.refused();
         }
+        let mut late = false;
         loop {
             if wait {
                 match self.wait(desc, cx) {
                     Poll::Pending if taken => return self.pending(),
-                    Poll::Ready(Err(late)) if parked => return Poll::Ready(self.last_call(late)),
+                    // It was parked until its deadline had passed. What arrived in time may be there all the same, unseen so
+                    // far: the whole process may have been stopped until after the deadline. So it calls once more.
+                    Poll::Ready(Err(error)) if parked && error.kind() == io::ErrorKind::TimedOut => late = true,
                     waited => ready!(waited)?,
                 }
                 // Ready at once, in place of a call that was skipped. The hint has been taken, so that the next poll calls.
@@ -44,11 +50,12 @@ impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Op<'_, W, 
             }
             match (self.call)(self.fd) {
                 Ok(Some(value)) => return Poll::Ready(Ok(value)),
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Poll::Ready(Err(error)),
+                _ if late => return Poll::Ready(Err(error::refused(PollErr::Timeout))),
                 // One more call costs one more unit. Between its parts it keeps the lock.
                 Ok(None) if budget::spend(1) => return self.goes_on(cx),
                 Ok(None) => wait = false,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait = true,
-                Err(error) => return Poll::Ready(Err(error)),
+                Err(_) => wait = true,
             }
         }
     }
@@ -65,20 +72,5 @@ impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Op<'_, W, 
     fn goes_on(&self, cx: &Context<'_>) -> Poll<io::Result<T>> {
         cx.waker().wake_by_ref();
         Poll::Pending
-    }
-
-    /// It was parked until its deadline had passed, or close came. What arrived in time may be there all the same, unseen
-    /// so far: the whole process may have been stopped until after the deadline. So a late one calls once more.
-    #[cold]
-    fn last_call(&mut self, late: io::Error) -> io::Result<T> {
-        if late.kind() != io::ErrorKind::TimedOut {
-            return Err(late);
-        }
-        match (self.call)(self.fd) {
-            Ok(Some(value)) => Ok(value),
-            Ok(None) => Err(late),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(late),
-            Err(error) => Err(error),
-        }
     }
 }

@@ -111,7 +111,8 @@ impl<W: Way, F, S: Source> Op<'_, W, F, S> {
             Enqueue::Granted(_) => self.granted(),
             Enqueue::Closed(_) => self.closed(),
             Enqueue::Waiting(ticket) => {
-                self.state = State::Queued(Queued { ticket, timer: DeadlineTimer::default() });
+                self.state = State::Queued;
+                self.queued = Some(Queued { ticket, timer: DeadlineTimer::default() });
                 Poll::Pending
             }
         }
@@ -123,7 +124,7 @@ impl<W: Way, F, S: Source> Op<'_, W, F, S> {
         let waker = cx.waker();
         let mut clone = None;
         loop {
-            let State::Queued(Queued { ticket, timer }) = &mut self.state else {
+            let Some(Queued { ticket, timer }) = &mut self.queued else {
                 unreachable!("an operation looks for its place without having one")
             };
             let mut queue = locked(self.fd.queue(self.way.mode()));
@@ -179,8 +180,8 @@ impl<W: Way, F, S: Source> Op<'_, W, F, S> {
 
     /// The place is used up.
     pub(super) fn leave_queue(&mut self) {
-        if let State::Queued(Queued { timer, .. }) = &mut self.state {
-            self.fd.drop_deadline(timer);
+        if let Some(mut queued) = self.queued.take() {
+            self.fd.drop_deadline(&mut queued.timer);
         }
     }
 

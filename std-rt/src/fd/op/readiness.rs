@@ -74,7 +74,7 @@ impl<W: Way, S: Source> Unpin for Readiness<'_, W, S> {}
 impl<W: Way, S: Source> Readiness<'_, W, S> {
     fn op(&self) -> Op<'_, W, (), S> {
         let (fd, way, state) = (self.fd, self.way, State::Start);
-        Op { fd, way, state, empty: false, listens: true, trusts_hint: true, call: () }
+        Op { fd, way, state, queued: None, empty: false, listens: true, trusts_hint: true, call: () }
     }
 
     fn look(&self) -> io::Result<bool> {
@@ -136,7 +136,7 @@ impl<W: Way, S: Source> Readiness<'_, W, S> {
             Poll::Ready(Ok(())) => Poll::Ready(op.must_be_pollable(self.fd.desc())),
             other => other,
         };
-        let parked = matches!(op.state, State::Parked);
+        let parked = op.state == State::Parked;
         if parked {
             // The parking stays when the lock goes.
             op.state = State::Locked;
