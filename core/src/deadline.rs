@@ -113,10 +113,11 @@ impl Deadline {
         self.word.load(Ordering::Relaxed) == EXPIRED // pair: deadline::set, deadline::expire
     }
 
-    /// Moves a tick to `at`, which is not before it; false, and nothing done, if anything else is in force. No fence
-    /// follows; [`poll_deadline`](crate::poll_deadline) says why.
+    /// Moves a tick to `at`, which is not before it; false, and nothing done, if anything else is in force. After a wrap the
+    /// ticks 0 and 1 stand for 2 here too. No fence follows; [`poll_deadline`](crate::poll_deadline) says why.
     #[inline]
     pub(crate) fn postpone(&self, at: usize) -> bool {
+        let at = When::At(at).to_word();
         // alone: a first guess; the compare-exchange below decides
         let old = self.word.load(Ordering::Relaxed);
         let later = old > EXPIRED && !before(at, old);

@@ -121,3 +121,18 @@ fn a_firing_counts_only_against_what_is_due() {
     assert_eq!(deadline(&desc, Mode::Read), When::Never);
     assert_eq!(set(&desc, Modes::READ, When::At(600)), Some(600), "nothing is armed any more");
 }
+
+/// The words of "never" and "expired" are ticks that come once in a wrap.
+#[test]
+fn a_deadline_postponed_across_a_wrap_stays_a_tick() {
+    let slots = Slots::new();
+    let desc = slots.alloc();
+    for at in [0, 1, 2, 3] {
+        set(&desc, Modes::READ, When::At(usize::MAX - 10));
+        assert!(desc.postpone(Modes::READ, at));
+        assert_eq!(deadline(&desc, Mode::Read), When::At(at.max(2)), "tick {at}");
+        assert_eq!(expire(&desc, usize::MAX), Some(at.max(2)));
+        assert_eq!(expire(&desc, 3), None);
+        assert_eq!(deadline(&desc, Mode::Read), When::Expired);
+    }
+}
