@@ -181,13 +181,13 @@ impl FdMutex {
     ///
     /// # Panics
     ///
-    /// If the lock is not held.
+    /// If the lock is not held, or is at rest and no other reference is taken: its own must be taken first.
     #[inline]
     pub fn unlock(&self, mode: Mode) -> Unlock {
         let is_queued = |word: u64| word & (COUNT * queued(mode)) != 0;
         let next = |word: u64| {
             let less = if is_queued(word) { queued(mode) } else { REF + bit(mode) };
-            (word & bit(mode) != 0).then(|| word - less)
+            (word & bit(mode) != 0 && word & (COUNT * REF) != 0).then(|| word - less)
         };
         let Ok(old) = self.update(next) else {
             not_held(mode);

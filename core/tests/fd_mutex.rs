@@ -347,3 +347,20 @@ fn an_operation_at_rest_goes_on_while_the_descriptor_is_open() {
     assert_eq!(mutex.incref_and_close(), Some(NOBODY));
     assert!(mutex.decref());
 }
+
+/// Its count of references would go below 0, and take from the counts beside it.
+#[test]
+fn a_lock_at_rest_is_not_unlocked_without_its_reference() {
+    for (mode, other) in [(Mode::Read, Mode::Write), (Mode::Write, Mode::Read)] {
+        let mutex = FdMutex::new();
+        assert_eq!(mutex.lock(mode), Lock::Locked);
+        assert!(!mutex.decref());
+        assert!(panics(|| mutex.unlock(mode)));
+        assert_eq!(mutex.lock(mode), Lock::Queued);
+        assert!(panics(|| mutex.unlock(mode)));
+        assert!(mutex.leave(mode) && !mutex.leave(other) && !mutex.is_closed());
+        assert!(mutex.incref());
+        assert_eq!(mutex.unlock(mode), Unlock::Free);
+        assert!(mutex.incref_and_close() == Some(NOBODY) && mutex.decref());
+    }
+}
