@@ -157,6 +157,11 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
     /// What happened before the [`Registration::free`] of the slot is visible.
     pub fn alloc(&self) -> Option<Registration<'_, BITS>> {
         let desc = self.slot(self.shared.pop(|slot| self.slot(slot))?);
+        // A caller has closed the slot or delivered an event while it was free, with a key that it guessed or that
+        // `PollCache::iter` showed: the next owner gets the generation after that key's.
+        if desc.info.get().is_published() {
+            desc.close();
+        }
         self.take_over_end(desc);
         Some(Registration::new(desc, &self.shared))
     }
@@ -221,7 +226,7 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         self.lookup(slot).expect("INV-1: a slot on the free list is in a donated block")
     }
 
-    /// All descriptors with their keys as they are now; for dumps.
+    /// All descriptors with their keys as they are now, free ones included; for dumps.
     pub fn iter(&self) -> impl Iterator<Item = (PollKey, &PollDesc<BITS>)> {
         (0..BLOCKS * LEN).map_while(|slot| {
             let desc = self.lookup(slot)?;

@@ -78,6 +78,12 @@ impl<const BITS: u32> Info<BITS> {
         self.0 & (READ_HUP | HUP | ERR | URGENT | ENDED) != 0
     }
 
+    /// Something has been published in this generation, beside that nobody polls any more.
+    #[inline]
+    pub(crate) fn is_published(self) -> bool {
+        self.0 & (CLOSING | EVENT_ERR | READ_HUP | HUP | ERR | URGENT) != 0
+    }
+
     /// The generation of the slot.
     #[inline]
     pub fn fdseq(self) -> u32 {

@@ -290,3 +290,27 @@ fn every_generation_lives_as_the_first() {
         lives::<32>(generation);
     }
 }
+
+/// Who goes through all slots finds the free ones too, with the generation in which they will be handed out.
+#[test]
+fn the_key_of_a_free_slot_says_nothing_to_its_next_owner() {
+    let slots = Slots::<24>::with_a_block();
+    let hup = EventFlags { hup: true, ..EventFlags::default() };
+    let old: Vec<_> = slots.cache.iter().map(|(key, _)| key).collect();
+    for (key, desc) in slots.cache.iter() {
+        let event = Event { key, modes: Modes::BOTH, flags: hup };
+        assert_eq!(desc.ready(event, &mut GList::<2>::new()), Delivered::Woken(0));
+        assert!(desc.evict(key.fdseq).is_empty());
+    }
+    let registration = slots.alloc();
+    let (task, waker) = Task::new();
+    assert_eq!(registration.wait(Mode::Read, &waker).0, Wait::Parked);
+    assert!(!registration.desc().info().peer_closed());
+    assert!(!old.contains(&registration.key()));
+    for key in old.into_iter().filter(|key| key.slot == registration.key().slot) {
+        assert!(registration.desc().evict(key.fdseq).is_empty() && slots.cache.get(key).is_none());
+    }
+    assert!(registration.desc().is_parked(Mode::Read));
+    drop(registration);
+    assert_eq!((task.wakes(), task.wakers(), slots.cache.waiters().get()), (1, 1, 0));
+}
