@@ -205,8 +205,13 @@ impl<const BITS: u32> Default for Sema<BITS> {
 impl<const BITS: u32> Sema<BITS> {
     const SHIFT: u32 = usize::BITS - BITS;
 
-    /// Creates a semaphore in NIL, generation 0.
+    /// Creates a semaphore in NIL, generation 0. One whose generation has no place in the word does not compile:
+    ///
+    /// ```compile_fail,E0080
+    /// netpoll_core::sema::Sema::<0>::new();
+    /// ```
     pub fn new() -> Self {
+        const { assert!(BITS >= 1 && BITS <= 32 && BITS + 3 <= usize::BITS, "a generation beside the state bits") };
         Self { word: AtomicUsize::new(NIL), slot: UnsafeCell::new(None) }
     }
 

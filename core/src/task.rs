@@ -122,8 +122,19 @@ impl<const BITS: u32> TaskState<BITS> {
     /// So many wakes are as good as more.
     const MOST: usize = WAKE << (BITS - 1);
 
-    /// A task that was just made: it is the caller's, to be put into a queue, and has a handle.
+    /// A task that was just made: it is the caller's, to be put into a queue, and has a handle. With one bit for the wakes no
+    /// turn could take one off, so that does not compile:
+    ///
+    /// ```compile_fail,E0080
+    /// netpoll_core::task::TaskState::<1>::new();
+    /// ```
     pub fn new() -> Self {
+        const {
+            assert!(
+                BITS >= 2 && BITS + FLAGS < usize::BITS,
+                "two bits of wakes at least, and one of references"
+            )
+        };
         Self { word: AtomicUsize::new(WAKE | HANDLE) }
     }
 
