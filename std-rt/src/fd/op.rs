@@ -124,7 +124,16 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
     where
         F: FnMut(&Fd<S>) -> io::Result<Option<T>>,
     {
-        Self { fd, way, state: State::Start, queued: None, empty: false, listens: true, trusts_hint: false, call }
+        Self {
+            fd,
+            way,
+            state: State::Start,
+            queued: None,
+            empty: false,
+            listens: true,
+            trusts_hint: false,
+            call,
+        }
     }
 
     /// A read of bytes.

@@ -38,7 +38,9 @@ impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Op<'_, W, 
                     Poll::Pending if taken => return self.pending(),
                     // It was parked until its deadline had passed. What arrived in time may be there all the same, unseen so
                     // far: the whole process may have been stopped until after the deadline. So it calls once more.
-                    Poll::Ready(Err(error)) if parked && error.kind() == io::ErrorKind::TimedOut => late = true,
+                    Poll::Ready(Err(error)) if parked && error.kind() == io::ErrorKind::TimedOut => {
+                        late = true
+                    }
                     waited => ready!(waited)?,
                 }
                 // Ready at once, in place of a call that was skipped. The hint has been taken, so that the next poll calls.
