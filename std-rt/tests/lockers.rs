@@ -7,7 +7,7 @@ use std::future::Future;
 use std::io;
 use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
@@ -340,5 +340,37 @@ fn one_connection_costs_ten_acceptors_three_calls() {
         assert!(matches!(probes[0].poll(accepts[0].as_mut()), Poll::Ready(Ok(_))));
         assert!(probes[1].poll(accepts[1].as_mut()).is_pending());
         assert_eq!(calls.get(), 3, "the one that got it, and the next that looks");
+    });
+}
+
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("a waker of others");
+    }
+}
+
+/// Queued tasks are told of a new deadline by their wakers, which leave the queue for that.
+#[test]
+fn a_waker_that_panics_at_a_new_deadline_holds_up_nobody_behind_it() {
+    each(async || {
+        let (stream, mut peer) = pair_with_std().await;
+        let (probes, mut reads) = queue(&stream, 1);
+        let mut silent = pin!(one_byte(&stream));
+        let hostile = Waker::from(Arc::new(Panics));
+        assert!(silent.as_mut().poll(&mut Context::from_waker(&hostile)).is_pending());
+        let (behind, mut others) = queue(&stream, 1);
+
+        stream.set_read_deadline(in_ms(3_600_000)).unwrap();
+        behind[0].woken(1).await;
+        assert!(behind[0].poll(others[0].as_mut()).is_pending());
+        peer.write_all(b"abc").unwrap();
+        probes[0].woken(1).await;
+        assert_eq!(ready(probes[0].poll(reads[0].as_mut())), b'a');
+        behind[0].woken(2).await;
+        assert_eq!(ready(behind[0].poll(others[0].as_mut())), b'b');
+        // It comes all the same, and queues anew.
+        assert_eq!(ready(Probe::new().poll(silent)), b'c');
     });
 }

@@ -29,6 +29,8 @@
 //! | to that place | to nobody; the caller unlocks the word | is told at its next look, and begins anew |
 //! | to another, to nobody, to any | nothing: the task has taken the lock meanwhile, or has left | - |
 //!
+//! A task whose waker panics while it waits, since it is told of a deadline, is passed over at once: [`LockQueue::give_up`].
+//!
 //! # Abandoned
 //!
 //! While the descriptor is open, the word's count and the hand-over on its way are together as many as the tasks
@@ -196,7 +198,7 @@ impl<W> LockQueue<W> {
             self.handed = None;
             return Look::Granted;
         }
-        match self.place(ticket) {
+        match self.index(ticket.0.get()) {
             Some(place) => Look::Waiting(&mut self.waiting[place].1),
             None if self.closed => Look::Closed,
             None => Look::PassedOver,
@@ -235,8 +237,27 @@ impl<W> LockQueue<W> {
 
     /// Takes the wakers of all who wait out, to be woken outside the lock; their places stay, and each leaves its waker
     /// again when it looks. `idle` is the waker that stands there meanwhile.
-    pub fn alert(&mut self, idle: impl Fn() -> W) -> Vec<W> {
-        self.waiting.iter_mut().map(|(_, waker)| std::mem::replace(waker, idle())).collect()
+    pub fn alert(&mut self, idle: impl Fn() -> W) -> Vec<(W, Place)> {
+        self.waiting
+            .iter_mut()
+            .map(|(ticket, waker)| (std::mem::replace(waker, idle()), Place(*ticket)))
+            .collect()
+    }
+
+    /// The waker that [`LockQueue::alert`] took out has panicked, so that nobody knows whether its task comes again: its
+    /// place is given up as by [`LockQueue::withdraw`]. The task is told at its next look, and begins anew; a waker that it
+    /// has left meanwhile is returned, to be woken.
+    pub fn give_up(&mut self, place: Place, leave: impl FnOnce() -> bool) -> Withdraw<W> {
+        if self.pass_over(place) {
+            return Withdraw::Unlock;
+        }
+        let Some(index) = self.index(place.0) else { return Withdraw::Done(None) };
+        let waker = self.waiting.remove(index).map(|(_, waker)| waker);
+        if !leave() {
+            // A hand-over is on its way; or the word is closed and this queue about to be, and it does not matter.
+            self.abandoned = true;
+        }
+        Withdraw::Done(waker)
     }
 
     /// After the word's `lock` said `Queued`, in the same breath, for a task that takes the lock only if it is there and
@@ -269,17 +290,7 @@ impl<W> LockQueue<W> {
     /// A task gives up. `leave` is the word's `leave` for this direction; it is called under the queue's lock, so that
     /// no delivery comes between the two halves.
     pub fn withdraw(&mut self, ticket: Ticket, leave: impl FnOnce() -> bool) -> Withdraw<W> {
-        if self.handed == Some(Handed::To(ticket.0.get())) {
-            self.handed = None;
-            return Withdraw::Unlock;
-        }
-        let Some(place) = self.place(&ticket) else { return Withdraw::Done(None) };
-        let waker = self.waiting.remove(place).map(|(_, waker)| waker);
-        if !leave() {
-            // A hand-over is on its way; or the word is closed and this queue about to be, and it does not matter.
-            self.abandoned = true;
-        }
-        Withdraw::Done(waker)
+        self.give_up(Place(ticket.0.get()), leave)
     }
 
     /// After the word's `incref_and_close`: throws out all who wait, to be woken outside the lock in this order. Who has
@@ -310,7 +321,7 @@ impl<W> LockQueue<W> {
         self.waiting.is_empty()
     }
 
-    fn place(&self, ticket: &Ticket) -> Option<usize> {
-        self.waiting.binary_search_by_key(&ticket.0.get(), |(ticket, _)| *ticket).ok()
+    fn index(&self, number: u64) -> Option<usize> {
+        self.waiting.binary_search_by_key(&number, |(number, _)| *number).ok()
     }
 }

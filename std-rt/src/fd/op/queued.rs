@@ -17,13 +17,14 @@ use std::mem;
 use std::task::{Context, Poll, Waker};
 
 use netpoll_core::deadline::When;
+use netpoll_core::fd_mutex::Unlock;
 use netpoll_core::poll_desc::PollErr;
 use netpoll_core::poll_key::{Mode, Modes};
 
 use super::{Op, State, Way, locked};
 use crate::error;
 use crate::fd::Fd;
-use crate::fd::queue::{Enqueue, Look, Ticket, Withdraw};
+use crate::fd::queue::{Enqueue, Look, Place, Ticket, Withdraw};
 use crate::foreign;
 use crate::netpoll::{Renewed, TimerId, clock, word};
 use crate::sys::Source;
@@ -92,10 +93,29 @@ impl<S: Source> Fd<S> {
                 let mut queue = locked(&cold.queues[mode as usize]);
                 (queue.alert(|| Waker::noop().clone()), queue.is_hailed())
             };
-            foreign::wake_all(alerted);
+            for (waker, place) in alerted {
+                if !foreign::wake(waker) {
+                    self.pass_over_alerted(mode, place);
+                }
+            }
             if hailed {
                 self.pollers(mode).hailing.waker().wake_by_ref();
             }
+        }
+    }
+
+    /// A task may never come, as its waker panicked: those behind it do not wait for it. If it does come it queues again.
+    #[cold]
+    fn pass_over_alerted(&self, mode: Mode, place: Place) {
+        let given_up = locked(self.queue(mode)).give_up(place, || self.mutex.leave(mode));
+        match given_up {
+            // It was handed the lock meanwhile.
+            Withdraw::Unlock => match self.unlock_at_rest(mode) {
+                Unlock::Free => {}
+                unlocked => self.hand_over(mode, unlocked),
+            },
+            // It came meanwhile, and left another waker.
+            Withdraw::Done(waker) => foreign::wake_all(waker),
         }
     }
 }
