@@ -22,6 +22,7 @@ pub mod word;
 
 use std::cell::RefCell;
 use std::io;
+use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::task::Context;
@@ -84,8 +85,10 @@ pub struct Config {
 }
 
 thread_local! {
-    /// Where new descriptors of this thread go.
-    static CURRENT: RefCell<Option<Arc<Netpoll>>> = const { RefCell::new(None) };
+    /// Where new descriptors of this thread go. Without a destructor, so that the destructors of other variables of the
+    /// thread find it, whichever comes first. Whoever enters a runtime leaves it, so nothing is left in it at the end.
+    static CURRENT: ManuallyDrop<RefCell<Option<Arc<Netpoll>>>> =
+        const { ManuallyDrop::new(RefCell::new(None)) };
 }
 
 impl Netpoll {
@@ -135,7 +138,7 @@ impl Netpoll {
     ///
     /// Those of starting the default runtime.
     pub fn current() -> io::Result<Arc<Netpoll>> {
-        match CURRENT.try_with(|current| current.borrow().clone()).ok().flatten() {
+        match CURRENT.with(|current| current.borrow().clone()) {
             Some(netpoll) => Ok(netpoll),
             // The one call that goes up: nobody below can start a runtime.
             None => crate::default_netpoll(),
@@ -150,7 +153,9 @@ impl Netpoll {
     /// As [`Netpoll::current`]; [`runtime_ended`](crate::runtime_ended) in a process that was forked after the default
     /// runtime had been started.
     pub fn for_sleep() -> io::Result<Arc<Netpoll>> {
-        if let Some(netpoll) = CURRENT.with_borrow(Clone::clone).filter(|netpoll| netpoll.check().is_ok()) {
+        if let Some(netpoll) =
+            CURRENT.with(|current| current.borrow().clone()).filter(|netpoll| netpoll.check().is_ok())
+        {
             return Ok(netpoll);
         }
         let netpoll = crate::default_netpoll()?;
@@ -158,10 +163,9 @@ impl Netpoll {
         Ok(netpoll)
     }
 
-    /// Makes `netpoll` the thread's current one and returns the one before. Does nothing in a destructor that runs when the
-    /// thread's variables are gone, as that of a runtime in a `thread_local!`.
+    /// Makes `netpoll` the thread's current one and returns the one before.
     pub fn enter(netpoll: Option<Arc<Netpoll>>) -> Option<Arc<Netpoll>> {
-        CURRENT.try_with(|current| current.replace(netpoll)).ok().flatten()
+        CURRENT.with(|current| current.replace(netpoll))
     }
 
     /// The numbers so far.

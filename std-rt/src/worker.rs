@@ -16,6 +16,7 @@ use crate::netpoll::{Netpoll, Scratch, clock};
 use crate::sched::{Entered, Home, Remote, Report, Runnable, Sched};
 use crate::spin::Spin;
 use crate::task::Locals;
+pub use here::Pushed;
 
 /// Every so many tasks the global queue comes first, so that a busy ring cannot starve it (Go's 61).
 const GLOBAL_INTERVAL: u32 = 61;

@@ -4,6 +4,7 @@ mod common;
 
 use std::cell::{OnceCell, RefCell};
 use std::env;
+use std::net::Shutdown;
 use std::pin::Pin;
 use std::process::Command;
 use std::sync::Arc;
@@ -11,9 +12,11 @@ use std::thread;
 use std::time::Duration;
 
 use common::*;
+use netpoll_core::waiters::BreakFlag;
+use netpoll_rt::io::copy;
 use netpoll_rt::net::TcpStream;
-use netpoll_rt::time::{Sleep, sleep};
-use netpoll_rt::{Handle, JoinHandle, Runtime, spawn};
+use netpoll_rt::time::{Sleep, sleep, timeout};
+use netpoll_rt::{Handle, JoinHandle, Runtime, spawn, spawn_local};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const CHILD: &str = "NETPOLL_TEST_OF_THE_MAIN_THREAD";
@@ -91,5 +94,67 @@ fn a_runtime_in_a_variable_of_the_main_thread_ends_with_the_process() {
         let told = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{workers} workers: {}\n{told}", output.status);
         assert!(String::from_utf8_lossy(&output.stdout).contains("1 passed"), "the child has run the test");
+    }
+}
+
+/// What it holds is called by the destructor of the variable that it is in.
+struct AtTheEnd(Box<dyn FnOnce()>);
+
+impl Drop for AtTheEnd {
+    fn drop(&mut self) {
+        std::mem::replace(&mut self.0, Box::new(|| ()))();
+    }
+}
+
+thread_local! {
+    static LAST: RefCell<Option<AtTheEnd>> = const { RefCell::new(None) };
+}
+
+/// Sleeps, copies, waits and spawns, as one who does so for the first time.
+fn use_all(runtime: &Runtime) {
+    runtime.block_on(async {
+        sleep(Duration::from_millis(1)).await; // time is what is tested
+        assert!(timeout(Duration::from_millis(1), std::future::pending::<()>()).await.is_err());
+        let (from, source) = pair().await;
+        let (sink, to) = pair().await;
+        source.write_all(b"bytes").await.unwrap();
+        source.shutdown(Shutdown::Write).unwrap();
+        assert_eq!(copy(&from, &sink).await.unwrap(), 5);
+        drop(sink);
+        assert_eq!(read_once(&to).await.unwrap(), b"bytes");
+        spawn(sleep(Duration::from_millis(1))).await.unwrap(); // time is what is tested
+    });
+}
+
+#[test]
+fn the_destructor_of_a_variable_of_a_thread_may_use_a_runtime() {
+    let _alone = alone();
+    for workers in [1, 4] {
+        let before = open_descriptors();
+        let ended = Arc::new(BreakFlag::new());
+        let (mine, told) = (
+            ended.clone(),
+            thread::spawn(move || {
+                // Used first, so its destructor is the last to run: those of the runtime's own variables have been.
+                LAST.with_borrow(|last| assert!(last.is_none()));
+                let runtime = runtime_of(workers);
+                use_all(&runtime);
+                let at_the_end = move || {
+                    use_all(&runtime);
+                    if workers == 1 {
+                        runtime.block_on(async {
+                            spawn_local(sleep(Duration::from_millis(1))).await.unwrap(); // time is what is tested
+                            assert_eq!(runtime.block_on(async { 7 }), 7);
+                        });
+                    }
+                    drop(runtime);
+                    ended.set();
+                };
+                LAST.with_borrow_mut(|last| *last = Some(AtTheEnd(Box::new(at_the_end))));
+            }),
+        );
+        told.join().unwrap();
+        assert!(mine.is_set());
+        assert_eq!(open_descriptors(), before, "{workers} workers");
     }
 }

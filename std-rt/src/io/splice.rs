@@ -15,7 +15,7 @@
 //! Bytes are moved in only while the pipe is empty, and moved out until it is empty again: so `EAGAIN` there is the
 //! sink's word.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::io;
 use std::os::fd::BorrowedFd;
 
@@ -34,8 +34,20 @@ use crate::sys::copy::{is_refused, splice_in};
 const MUCH: usize = 16 * 1024;
 
 thread_local! {
-    /// Used within one poll, never across two.
-    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; MUCH]);
+    /// Used within one poll, never across two; empty while it is taken out.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+/// Calls `work` with this thread's buffer of [`MUCH`] bytes. It is taken out meanwhile: to pass bytes on may wake a task
+/// whose waker, which is foreign code, polls another copy on this thread. That one gets a buffer of its own, and so does a
+/// copy in the destructor of another variable of the thread.
+fn with_buffer<R>(work: impl FnOnce(&mut [u8]) -> R) -> R {
+    let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
+    buffer.resize(MUCH, 0);
+    let result = work(&mut buffer);
+    // Of no use to anybody where the variable is gone.
+    let _ = BUFFER.try_with(|place| place.set(buffer));
+    result
 }
 
 /// How the splicing of much ended.
@@ -69,7 +81,7 @@ pub(super) async fn copy(from: Stream<'_>, to: Stream<'_>, copied: &mut u64) -> 
 async fn little(from: Stream<'_>, to: Stream<'_>, copied: &mut u64) -> Result<usize, Fault> {
     let mut passed = (0, Ok(Vec::new()));
     let read = from.fd.read(false, |fd| {
-        BUFFER.with_borrow_mut(|buffer| {
+        with_buffer(|buffer| {
             let read = from.kind.read(fd, buffer)?;
             passed = pass_on(to, &buffer[..read.n]);
             Ok(read)

@@ -24,12 +24,12 @@ impl Netpoll {
     /// Whether this thread runs for the runtime of this poller.
     #[inline]
     fn is_current(&self) -> bool {
-        CURRENT.with_borrow(|current| current.as_ref().is_some_and(|current| ptr::eq(&**current, self)))
+        CURRENT.with(|current| current.borrow().as_ref().is_some_and(|current| ptr::eq(&**current, self)))
     }
 
     /// Whether a timer is better off with the poller that is this thread's: with this one it may be that nobody polls.
     pub fn is_left_here(&self) -> bool {
-        !self.is_current() && (self.spare.is_some() || CURRENT.with_borrow(Option::is_some))
+        !self.is_current() && (self.spare.is_some() || CURRENT.with(|current| current.borrow().is_some()))
     }
 
     /// A task of this thread has parked. If it is not of the poller's own runtime, whose tasks wait until that is driven, and

@@ -309,7 +309,7 @@ fn worker(sched: Arc<Home>, index: usize, pace: Pace) -> impl FnOnce() + Send + 
         let _ = sys::set_timer_slack(TIMER_SLACK_NANOSECONDS);
         let worker = Rc::new(Worker::new(&sched, index, pace));
         let _entered = worker.enter();
-        Worker::push_here(worker.clone());
+        let _pushed = Worker::push_here(worker.clone());
         worker.run(None);
     }
 }

@@ -6,7 +6,7 @@ use super::{Runtime, TIMER_SLACK_NANOSECONDS};
 use crate::protocol::driver::{Crossed, Seat, Waits};
 use crate::sched::Entered;
 use crate::sys;
-use crate::worker::Worker;
+use crate::worker::{Pushed, Worker};
 
 /// Threads that drive one runtime and wait for another one.
 static WAITS: Waits = Waits::new();
@@ -48,6 +48,7 @@ pub(super) struct Seated<'a> {
     /// The task that called, if the thread was this worker already.
     running: usize,
     timer_slack: Option<u64>,
+    pushed: Option<Pushed>,
     _entered: Entered,
 }
 
@@ -56,8 +57,8 @@ impl<'a> Seated<'a> {
         let timer_slack = seat.and_then(|_| sys::set_timer_slack(TIMER_SLACK_NANOSECONDS).ok());
         let entered = worker.enter();
         let running = worker.report().rest();
-        Worker::push_here(worker.clone());
-        Self { worker, seat, running, timer_slack, _entered: entered }
+        let pushed = Some(Worker::push_here(worker.clone()));
+        Self { worker, seat, running, timer_slack, pushed, _entered: entered }
     }
 }
 
@@ -67,7 +68,7 @@ impl Drop for Seated<'_> {
             self.worker.end_locals();
         }
         self.worker.report().resume(self.running);
-        Worker::pop_here();
+        self.pushed = None;
         if let Some(slack) = self.timer_slack {
             // It was in force before, so the kernel takes it again.
             let _ = sys::set_timer_slack(slack);
