@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use common::*;
 use netpoll_rt::net::{Keepalive, TcpListener, TcpSocket, TcpStream};
-use netpoll_rt::spawn;
 use netpoll_rt::sys::linux_options;
+use netpoll_rt::{OpError, spawn};
 
 const DEFAULT: Keepalive =
     Keepalive { idle: Duration::from_secs(15), interval: Duration::from_secs(15), count: 9 };
@@ -309,6 +309,28 @@ fn an_adopted_socket_keeps_its_options_and_does_not_block() {
         let probe = Probe::new();
         let mut read = Box::pin(read_once(&stream));
         assert!(probe.poll(read.as_mut()).is_pending(), "it is not blocking");
+    });
+}
+
+/// The kernel says the same of a socket that has a peer already as of one that has just been connected.
+#[test]
+fn an_adopted_socket_with_another_peer_is_not_connected_to_the_one_that_is_asked_for() {
+    each(async || {
+        let [first, second] = [(); 2].map(|()| StdListener::bind(own_address()).unwrap());
+        let [to_first, to_second] = [&first, &second].map(|target| target.local_addr().unwrap());
+        let cause = |error: &std::io::Error| {
+            let told: &OpError = error.get_ref()?.downcast_ref()?;
+            told.raw_os_error()
+        };
+        let made = || std::net::TcpStream::connect(to_first).unwrap();
+        let other = TcpSocket::from_fd(made().into()).unwrap().connect(to_second).await.unwrap_err();
+        assert_eq!(cause(&other), netpoll_rt::sys::socket::already_connected().raw_os_error());
+        let listening = TcpSocket::from_fd(first.try_clone().unwrap().into()).unwrap();
+        let listens = listening.connect(to_second).await.unwrap_err();
+        assert_eq!(cause(&listens), netpoll_rt::sys::socket::already_connected().raw_os_error());
+
+        let stream = TcpSocket::from_fd(made().into()).unwrap().connect(to_first).await.unwrap();
+        assert_eq!(stream.peer_addr().unwrap(), to_first, "it was connected to that one");
     });
 }
 

@@ -127,6 +127,23 @@ pub fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
     Ok((connection, SocketAddr::try_from(peer)?))
 }
 
+/// Returns whether a socket accepts connections.
+///
+/// # Errors
+///
+/// None that a sound process meets.
+pub fn is_listening(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    Ok(retry_on_intr(|| {
+        door::ask(Call::GetOption, fd)?;
+        net::sockopt::socket_acceptconn(fd)
+    })?)
+}
+
+/// Returns the error of a socket that has a peer already, or listens.
+pub fn already_connected() -> io::Error {
+    Errno::ISCONN.into()
+}
+
 /// Starts to connect. A signal does not stop the kernel, so an interrupted call is one in progress.
 ///
 /// # Errors

@@ -167,41 +167,44 @@ impl TcpSocket {
     ///
     /// # Errors
     ///
-    /// As [`TcpStream::connect`].
+    /// As [`TcpStream::connect`]; `EISCONN` if it was made elsewhere and listens, or is connected to another address.
     pub async fn connect(self, address: SocketAddr) -> io::Result<TcpStream> {
         budget::take().await;
         self.connect_to(&address).await
     }
 
     pub(in crate::net) async fn connect_to(self, address: &SocketAddr) -> io::Result<TcpStream> {
-        let number = self.fd.as_raw_fd();
+        let (number, adopted) = (self.fd.as_raw_fd(), self.kind == Kind::Other);
+        let failed = |error| OpError::new("connect", error).on(number).between(None, Some((*address).into()));
         let (fd, peer) = self.start(address)?;
         let peer = match peer {
             Some(peer) => peer,
-            None => fd.run(Mode::Write, connected).await.map(Peer::from).map_err(|error| {
-                OpError::new("connect", error).on(number).between(None, Some((*address).into()))
-            })?,
+            None => fd.run(Mode::Write, connected).await.map_err(failed)?,
         };
-        Ok(TcpStream { fd, peer })
+        if adopted {
+            fd.with(|fd| is_asked_for(fd, &peer, address)).map_err(failed)?;
+        }
+        Ok(TcpStream { fd, peer: Peer::from(peer) })
     }
 
     /// The first call: the peer, if it is known then.
-    fn start(self, address: &SocketAddr) -> io::Result<(Fd, Option<Peer>)> {
+    fn start(self, address: &SocketAddr) -> io::Result<(Fd, Option<SocketAddr>)> {
         // First the call and then the poller: a socket that is not connecting yet would report a hang-up.
         let connect = socket::connect(self.fd.as_fd(), address)
             .map_err(|error| self.error("connect", error).between(None, Some((*address).into())))?;
+        let adopted = self.kind == Kind::Other;
         let fd = watch("connect", self.fd, self.kind)
             .map_err(|error| error.between(None, Some((*address).into())))?;
         let peer = match connect {
-            // What the kernel takes for "this host" has a name of its own. With a fast open there is nobody to be asked
-            // about yet.
-            Connect::Done if address.ip().is_unspecified() => {
+            // What the kernel takes for "this host" has a name of its own, and a socket that was made elsewhere may have been
+            // connected before. With a fast open there is nobody to be asked about yet.
+            Connect::Done if adopted || address.ip().is_unspecified() => {
                 Some(fd.with(socket::peer_name).unwrap_or(*address))
             }
             Connect::Done => Some(*address),
             Connect::InProgress => None,
         };
-        Ok((fd, peer.map(Peer::from)))
+        Ok((fd, peer))
     }
 }
 
@@ -270,6 +273,16 @@ fn connected(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
         io::ErrorKind::NotConnected => io::ErrorKind::WouldBlock.into(),
         _ => error,
     })
+}
+
+/// Whether a socket that was made elsewhere has the peer that was asked for: connect(2) says of one that is connected, or
+/// listens, what it says of one that has just been connected.
+fn is_asked_for(fd: BorrowedFd<'_>, peer: &SocketAddr, asked: &SocketAddr) -> io::Result<()> {
+    let same = asked.ip().is_unspecified() || peer.ip() == asked.ip();
+    if same && peer.port() == asked.port() && !socket::is_listening(fd)? {
+        return Ok(());
+    }
+    Err(socket::already_connected())
 }
 
 /// Gives a socket to the poller of this thread's runtime.
