@@ -148,7 +148,7 @@ async fn watched_for(interest: Interest) -> (AsyncFd<std::net::TcpStream>, std::
 }
 
 fn urgent(peer: &std::net::TcpStream) {
-    rustix::net::send(peer, b"!", rustix::net::SendFlags::OOB).unwrap();
+    rustix::io::retry_on_intr(|| rustix::net::send(peer, b"!", rustix::net::SendFlags::OOB)).unwrap();
 }
 
 #[test]
