@@ -164,12 +164,21 @@ fn ten_thousand_far_deadlines_wake_nobody() {
         assert!(handle.metrics().timers >= pairs);
         // Each end is writable from the start.
         until("all have been reported", || handle.metrics().events >= 2 * pairs).await;
-        let before = handle.metrics().polls;
-        // time is what is tested
-        sleep(Duration::from_secs(2)).await;
-        let polls = handle.metrics().polls - before;
-        // Each may be interrupted once.
-        assert!(polls <= 6, "{polls} polls in two seconds, one of them for the sleep");
+        let mut attempts = 0;
+        loop {
+            let (machine, before) = (Lateness::watch(), handle.metrics().polls);
+            // time is what is tested
+            sleep(Duration::from_secs(2)).await;
+            let (polls, late) = (handle.metrics().polls - before, machine.end());
+            // Each may be interrupted once.
+            if polls <= 6 {
+                break;
+            }
+            // A machine that is late itself has workers look on while another one is stopped.
+            attempts += 1;
+            let told = format!("{polls} polls in two seconds, one of them for the sleep");
+            assert!(late > Duration::from_millis(5) && attempts < 8, "{told}; late by {late:?} at most");
+        }
         for (reader, theirs) in ends {
             drop(theirs);
             assert_eq!(reader.await.unwrap().unwrap(), 0);
