@@ -148,7 +148,7 @@ async fn watched_for(interest: Interest) -> (AsyncFd<std::net::TcpStream>, std::
 }
 
 fn urgent(peer: &std::net::TcpStream) {
-    rustix::net::send(peer, b"!", rustix::net::SendFlags::OOB).unwrap();
+    rustix::io::retry_on_intr(|| rustix::net::send(peer, b"!", rustix::net::SendFlags::OOB)).unwrap();
 }
 
 #[test]
@@ -167,7 +167,8 @@ fn an_urgent_byte_is_told_and_ordinary_ones_are_not() {
         ready.await.unwrap();
         let read = |fd: &std::net::TcpStream| {
             let mut byte = [0];
-            match rustix::net::recv(fd, &mut byte, rustix::net::RecvFlags::OOB) {
+            match rustix::io::retry_on_intr(|| rustix::net::recv(fd, &mut byte, rustix::net::RecvFlags::OOB))
+            {
                 Ok((_, 1)) => Ok(byte[0]),
                 // There is none.
                 Err(rustix::io::Errno::INVAL) => Err(io::ErrorKind::WouldBlock.into()),

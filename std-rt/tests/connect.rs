@@ -63,11 +63,12 @@ fn the_second_address_is_used_at_once_when_the_first_is_refused() {
     each(async || {
         let listener = listener().await;
         let address = listener.local_addr().unwrap();
-        let start = Instant::now();
-        let stream = TcpStream::connect(&[closed_port(), address]).await.unwrap();
         // time is what is tested
-        assert!(start.elapsed() < DELAY, "{:?}", start.elapsed());
-        assert_eq!(stream.peer_addr().unwrap(), address);
+        takes_less_than(DELAY, async || {
+            let stream = TcpStream::connect(&[closed_port(), address]).await.unwrap();
+            assert_eq!(stream.peer_addr().unwrap(), address);
+        })
+        .await;
     });
 }
 
@@ -80,7 +81,7 @@ fn the_second_address_is_used_after_250_ms_when_the_first_hangs() {
         let start = Instant::now();
         let stream = TcpStream::connect([hanging.address, address]).await.unwrap();
         // time is what is tested
-        assert!(start.elapsed() >= DELAY && start.elapsed() < ms(1000), "{:?}", start.elapsed());
+        assert!(start.elapsed() >= DELAY && start.elapsed() < LIMIT / 4, "{:?}", start.elapsed());
         assert_eq!(stream.peer_addr().unwrap(), address);
         assert_eq!(open_descriptors().len(), before + 1, "the loser's socket is closed");
         drop(listener.accept().await.unwrap());
@@ -122,7 +123,7 @@ fn a_deadline_names_the_operation_and_the_addresses() {
         let start = Instant::now();
         let error = TcpStream::connect_timeout(hanging.address, ms(30)).await.unwrap_err();
         // time is what is tested
-        assert!(start.elapsed() >= ms(30) && start.elapsed() < ms(1000), "{:?}", start.elapsed());
+        assert!(start.elapsed() >= ms(30) && start.elapsed() < LIMIT / 4, "{:?}", start.elapsed());
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         assert_eq!(error.to_string(), format!("connect {}: the deadline has passed", hanging.address));
         let two = [hanging.address, hanging.address];
@@ -162,10 +163,10 @@ fn the_stream_of_a_connect_with_a_deadline_has_none() {
     each(async || {
         let listener = listener().await;
         let address = listener.local_addr().unwrap();
-        let stream = TcpStream::connect_timeout([address, address], ms(400)).await.unwrap();
+        let stream = TcpStream::connect_timeout([address, address], ms(1000)).await.unwrap();
         let (peer, _) = listener.accept().await.unwrap();
         // time is what is tested
-        netpoll_rt::time::sleep(ms(450)).await;
+        netpoll_rt::time::sleep(ms(1050)).await;
         stream.write_all(b"late").await.unwrap();
         assert_eq!(read_once(&peer).await.unwrap(), b"late");
     });
@@ -174,14 +175,15 @@ fn the_stream_of_a_connect_with_a_deadline_has_none() {
 #[test]
 fn e09_closed_ports_fail_fast() {
     each(async || {
-        let start = Instant::now();
-        for _ in 0..5 {
-            let closed = [closed_port(), closed_port()];
-            let error = TcpStream::connect(closed).await.unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
-        }
         // time is what is tested
-        assert!(start.elapsed() < DELAY, "{:?}", start.elapsed());
+        takes_less_than(DELAY, async || {
+            for _ in 0..5 {
+                let closed = [closed_port(), closed_port()];
+                let error = TcpStream::connect(closed).await.unwrap_err();
+                assert_eq!(error.kind(), ErrorKind::ConnectionRefused, "{error}");
+            }
+        })
+        .await;
     });
 }
 

@@ -130,8 +130,8 @@ fn e02_deadlines_and_timers_are_on_time() {
     });
 }
 
-/// Not early; late by less than a busy machine may be.
+/// Not early; late by less than a busy machine may be. A wait that begins anew with every signal has no end.
 fn assert_on_time(start: Instant, asked: Duration) {
     let took = start.elapsed();
-    assert!(took >= asked && took < asked + Duration::from_millis(500), "{took:?} for {asked:?}");
+    assert!(took >= asked && took < asked + LIMIT / 8, "{took:?} for {asked:?}");
 }

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use common::*;
 use netpoll_core::counter::Counter;
-use netpoll_rt::time::sleep;
 use netpoll_rt::{JoinHandle, Runtime, spawn};
 
 /// A task in its turn, which blocks its worker until the sender that another task holds is gone.
@@ -152,14 +151,16 @@ fn shutdown_of_a_long_chain_of_tasks_needs_no_stack() {
             let handle = runtime.handle().clone();
             let watch = Watch::over(handle.clone());
             runtime.block_on(async {
-                let mut last = spawn(std::future::pending::<()>());
+                let (mut last, begun) = (spawn(std::future::pending::<()>()), Arc::new(Counter::new()));
                 for _ in 0..50_000 {
-                    let before = last;
-                    last = spawn(async move { drop(before.await) });
+                    let (before, begun) = (last, begun.clone());
+                    last = spawn(async move {
+                        begun.inc();
+                        drop(before.await);
+                    });
                 }
-                // Each has had its turn, and awaits the one before.
-                sleep(Duration::from_millis(1)).await; // time is what is tested
-                until("all are parked", || handle.metrics().tasks == 50_001).await;
+                until("each has had its turn, and awaits the one before", || begun.get() == 50_000).await;
+                assert_eq!(handle.metrics().tasks, 50_001);
             });
             drop(runtime);
             assert_nothing_left(&handle);

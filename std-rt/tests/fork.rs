@@ -130,7 +130,7 @@ fn a_wait_in_a_child_for_what_is_the_parents_fails() {
 #[test]
 fn a_sleep_of_the_parent_ends_in_a_runtime_of_the_child() {
     with_each(|runtime| {
-        let mut nap = Box::pin(sleep(Duration::from_millis(30))); // time is what is tested
+        let mut nap = Box::pin(sleep(Duration::from_millis(100))); // time is what is tested
         runtime.block_on(async {
             assert!(Probe::new().poll(nap.as_mut()).is_pending());
         });

@@ -16,7 +16,6 @@ use common::*;
 use futures_core::Stream;
 use futures_io::AsyncRead;
 use netpoll_core::counter::Counter;
-use netpoll_core::poll_key::Mode;
 use netpoll_rt::fd::{Fd, Kind};
 use netpoll_rt::net::{AsyncFd, Interest, RecvBatch, TcpStream, UdpSocket, UnixDatagram};
 use netpoll_rt::netpoll::Netpoll;
@@ -44,7 +43,7 @@ fn close_returns_beside_an_operation_that_nobody_polls() {
         let (probe, mut read) = begun!(stream.read(&mut byte));
         let (_, queued) = begun!(stream.read(&mut other));
         timeout(LONG, stream.close()).await.expect("close returns").unwrap();
-        assert_eq!(peer.read(&mut [0]).unwrap(), 0, "the number is closed");
+        assert_eq!(uninterrupted(|| peer.read(&mut [0])).unwrap(), 0, "the number is closed");
         assert_eq!(probe.wakes.get(), 1);
         let Poll::Ready(read) = probe.poll(read.as_mut()) else { panic!("it is closed") };
         assert_closed(read);
@@ -65,7 +64,7 @@ fn close_returns_beside_an_operation_that_has_been_given_its_turn() {
         assert_eq!(read.await.unwrap(), 1);
         second.woken(1).await;
         timeout(LONG, stream.close()).await.expect("close returns").unwrap();
-        assert_eq!(peer.read(&mut [0]).unwrap(), 0, "the number is closed");
+        assert_eq!(uninterrupted(|| peer.read(&mut [0])).unwrap(), 0, "the number is closed");
         let Poll::Ready(read) = second.poll(queued.as_mut()) else { panic!("it is closed") };
         assert_closed(read);
     });
@@ -116,7 +115,11 @@ fn a_leaked_operation_does_not_keep_the_number_open() {
                 _ => {}
             }
             drop(stream);
-            assert_eq!(peer.read(&mut [0]).unwrap(), 0, "ending {ending}: the number is closed");
+            assert_eq!(
+                uninterrupted(|| peer.read(&mut [0])).unwrap(),
+                0,
+                "ending {ending}: the number is closed"
+            );
         }
     });
 }
@@ -133,7 +136,7 @@ fn an_operation_that_panicked_and_was_leaked_does_not_keep_the_number_open() {
         assert!(polled.is_err());
         mem::forget(called);
         timeout(LONG, stream.close()).await.expect("close returns").unwrap();
-        assert_eq!(peer.read(&mut [0]).unwrap(), 0, "the number is closed");
+        assert_eq!(uninterrupted(|| peer.read(&mut [0])).unwrap(), 0, "the number is closed");
     });
 }
 
@@ -292,12 +295,13 @@ fn many_that_poll_one_direction_sleep() {
                 })
                 .collect();
             until("all of them wait", || polls.get() >= tasks).await;
-            // A few wakes in vain while the list grows, and then none.
+            // Some wakes in vain while the list grows, and then none. Each that comes may wake those before it several
+            // times where system calls are slow and workers run side by side.
             let mut before = 0;
             while mem::replace(&mut before, polls.get()) != polls.get() || before < tasks {
                 // time is what is tested
                 sleep(Duration::from_millis(20)).await;
-                assert!(polls.get() < 400 * tasks, "{} polls of {tasks} tasks", polls.get());
+                assert!(polls.get() < 20 * tasks * tasks, "{} polls of {tasks} tasks", polls.get());
             }
             let address = listener.local_addr().unwrap();
             let _clients: Vec<_> =
@@ -350,9 +354,11 @@ fn a_lent_number_ends_the_hint_of_the_short_read() {
             if lent {
                 fd.lend();
             }
-            fd.run(Mode::Read, |_| Ok(())).await.unwrap();
+            // It parks first: an event that came behind its bytes would be a reason to look.
+            let (probe, waiting) = begun!(read());
             peer.write_all(b"short").unwrap();
-            read().await.unwrap();
+            probe.woken(1).await;
+            waiting.await.unwrap();
             calls.set(0);
             let (_, waiting) = begun!(read());
             drop(waiting);
@@ -378,7 +384,11 @@ fn a_close_that_is_polled_once_lets_operations_go_by_themselves() {
         let (probe, mut read) = begun!(stream_read(&stream));
         let (closing, mut close) = begun!(stream.close());
         assert!(matches!(probe.poll(read.as_mut()), Poll::Ready(Err(_))));
-        assert_eq!(peer.read(&mut [0]).unwrap(), 0, "the last operation has closed the number");
+        assert_eq!(
+            uninterrupted(|| peer.read(&mut [0])).unwrap(),
+            0,
+            "the last operation has closed the number"
+        );
         assert!(matches!(closing.poll(close.as_mut()), Poll::Ready(Ok(()))));
     });
 }

@@ -17,6 +17,9 @@ use netpoll_rt::spawn;
 
 const MS: Duration = Duration::from_millis(1);
 
+/// Later than any machine takes to let the operations begin.
+const SOON: Duration = Duration::from_millis(300);
+
 /// Nobody polls meanwhile, on a runtime of one worker.
 fn stop_for(time: Duration) {
     thread::sleep(time); // time is what is tested
@@ -57,7 +60,7 @@ fn wake<T: Any>(by: impl FnOnce() -> T + 'static) -> Wake {
 /// Operations that will wait, with a deadline that is over soon, and what each is woken by.
 async fn operations() -> Vec<(&'static str, Waits, Wake)> {
     let mut all: Vec<(&str, Waits, Wake)> = Vec::new();
-    let soon = Some(Instant::now() + 30 * MS);
+    let soon = Some(Instant::now() + SOON);
     for name in ["read", "readable", "with_io"] {
         let (stream, mut peer) = pair_with_std().await;
         stream.set_read_deadline(soon).unwrap();
@@ -113,7 +116,7 @@ fn what_came_in_time_is_not_lost_to_a_deadline_that_passed_while_nobody_polled()
         }
         parked(tasks.len()).await;
         let _kept: Vec<_> = wakes.into_iter().map(|wake| wake()).collect();
-        stop_for(60 * MS);
+        stop_for(SOON + 30 * MS);
         for (name, task) in tasks {
             task.await.unwrap().unwrap_or_else(|error| panic!("{name}: {error}"));
         }

@@ -266,7 +266,7 @@ fn descriptors_opened_beside_the_end_wait_for_nothing() {
 fn sleeps_timeouts_and_intervals_go_on_in_another_runtime() {
     with_each(|runtime, other| {
         let start = Instant::now();
-        let asked = Duration::from_millis(30); // time is what is tested
+        let asked = Duration::from_millis(100); // time is what is tested
         let mut nap = Box::pin(sleep(asked)); // time is what is tested
         let mut late = Box::pin(timeout(asked, std::future::pending::<()>()));
         let mut ticks = interval(asked);
@@ -298,7 +298,7 @@ fn a_sleep_armed_in_an_undriven_runtime_ends_where_it_is_polled() {
     let _alone = alone();
     let (undriven, other) = (runtime(1), runtime(2));
     let _watch = Watch::over(other.handle().clone());
-    let mut nap = Box::pin(sleep(Duration::from_millis(10))); // time is what is tested
+    let mut nap = Box::pin(sleep(Duration::from_millis(100))); // time is what is tested
     undriven.block_on(async { assert!(Probe::new().poll(nap.as_mut()).is_pending()) });
     other.block_on(nap);
     assert_eq!(undriven.metrics().timers, 0, "it was taken along");

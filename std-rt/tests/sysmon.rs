@@ -63,51 +63,67 @@ fn another_connection_is_served_by_two_workers() {
 /// Many connections, a worker blocked for a second by a task that became ready together with theirs: 99 of 100 answers
 /// come within a tenth of a second (`cargo xtask bench blocked-worker` has the figure of a quiet machine).
 fn latency_while_blocked(workers: &[usize]) {
-    const CONNECTIONS: usize = 32;
+    const P99: Duration = Duration::from_millis(100);
+    const MOST: Duration = Duration::from_millis(900);
     on(workers, async || {
-        let (blocker, mut wakes_blocker) = pair_with_std().await;
-        let (ended, end) = mpsc::channel();
-        let bad = spawn(async move {
-            blocker.read(&mut [0]).await.unwrap();
-            std::thread::sleep(Duration::from_secs(1)); // time is what is tested
-            ended.send(()).unwrap();
-        });
-        let (mut clients, mut echoes) = (Vec::new(), Vec::new());
-        for _ in 0..CONNECTIONS {
-            let (served, client) = pair_with_std().await;
-            clients.push(client);
-            echoes.push(spawn(async move { echo(&served).await }));
-        }
-        parked(1 + CONNECTIONS).await;
-        let thread = std::thread::spawn(move || {
-            let mut took = Vec::new();
-            let mut first = true;
-            while end.try_recv().is_err() {
-                let began = Instant::now();
-                for (number, client) in clients.iter_mut().enumerate() {
-                    if first && number == CONNECTIONS / 2 {
-                        wakes_blocker.write_all(b"x").unwrap();
-                    }
-                    client.write_all(b"ping").unwrap();
-                }
-                first = false;
-                for client in &mut clients {
-                    client.read_exact(&mut [0; 4]).unwrap();
-                    took.push(began.elapsed());
-                }
+        // A machine that is late itself says nothing of the runtime; then it is tried again.
+        for _ in 0..10 {
+            let machine = Lateness::watch();
+            let took = answers_while_blocked().await;
+            let (late, p99, most) = (machine.end(), took[took.len() * 99 / 100], took[took.len() - 1]);
+            if p99 < P99 && most < MOST {
+                return;
             }
-            took.sort();
-            took
-        });
-        let took = spawn_blocking(move || thread.join().unwrap()).await.unwrap();
-        bad.await.unwrap();
-        for task in echoes {
-            task.await.unwrap();
+            let told = format!("99 of 100 of {} answers within {p99:?}, the last after {most:?}", took.len());
+            assert!(late > P99 / 10, "{told}, and the machine was late by {late:?} at most");
         }
-        let p99 = took[took.len() * 99 / 100];
-        assert!(p99 < Duration::from_millis(100), "{p99:?} of {} answers, {:?}", took.len(), took.last());
-        assert!(took.last().unwrap() < &Duration::from_millis(900), "one waited for the bad task: {took:?}");
+        panic!("the machine was late in every attempt");
     });
+}
+
+/// What each answer took, ascending.
+async fn answers_while_blocked() -> Vec<Duration> {
+    const CONNECTIONS: usize = 32;
+    let (blocker, mut wakes_blocker) = pair_with_std().await;
+    let (ended, end) = mpsc::channel();
+    let bad = spawn(async move {
+        blocker.read(&mut [0]).await.unwrap();
+        std::thread::sleep(Duration::from_secs(1)); // time is what is tested
+        ended.send(()).unwrap();
+    });
+    let (mut clients, mut echoes) = (Vec::new(), Vec::new());
+    for _ in 0..CONNECTIONS {
+        let (served, client) = pair_with_std().await;
+        clients.push(client);
+        echoes.push(spawn(async move { echo(&served).await }));
+    }
+    parked(1 + CONNECTIONS).await;
+    let thread = std::thread::spawn(move || {
+        let mut took = Vec::new();
+        let mut first = true;
+        while end.try_recv().is_err() {
+            let began = Instant::now();
+            for (number, client) in clients.iter_mut().enumerate() {
+                if first && number == CONNECTIONS / 2 {
+                    wakes_blocker.write_all(b"x").unwrap();
+                }
+                client.write_all(b"ping").unwrap();
+            }
+            first = false;
+            for client in &mut clients {
+                client.read_exact(&mut [0; 4]).unwrap();
+                took.push(began.elapsed());
+            }
+        }
+        took.sort();
+        took
+    });
+    let took = spawn_blocking(move || thread.join().unwrap()).await.unwrap();
+    bad.await.unwrap();
+    for task in echoes {
+        task.await.unwrap();
+    }
+    took
 }
 
 #[test]

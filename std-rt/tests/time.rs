@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use common::*;
 use netpoll_rt::sys::Poller;
-use netpoll_rt::time::{MissedTicks, interval, interval_at, sleep, sleep_until};
+use netpoll_rt::time::{Interval, MissedTicks, interval, interval_at, sleep, sleep_until};
 use netpoll_rt::{Handle, spawn};
 
 const PERIOD: Duration = Duration::from_millis(4);
@@ -35,12 +35,22 @@ fn the_first_tick_is_at_once_and_none_is_early() {
     });
 }
 
+/// An interval and its start, whose first tick was given within its period, as on any machine that is not too busy.
+async fn begun(on_missed: MissedTicks) -> (Instant, Interval) {
+    loop {
+        let start = Instant::now();
+        let mut ticks = interval_at(start, PERIOD).on_missed(on_missed);
+        ticks.tick().await;
+        if start.elapsed() < PERIOD {
+            return (start, ticks);
+        }
+    }
+}
+
 #[test]
 fn missed_ticks_come_in_a_burst() {
     each(async || {
-        let start = Instant::now();
-        let mut ticks = interval_at(start, PERIOD);
-        ticks.tick().await;
+        let (start, mut ticks) = begun(MissedTicks::default()).await;
         busy(start, 3);
         for n in 1..=3 {
             let tick = Probe::new().poll(pin!(ticks.tick()));
@@ -53,9 +63,7 @@ fn missed_ticks_come_in_a_burst() {
 #[test]
 fn missed_ticks_delay_those_to_come() {
     each(async || {
-        let start = Instant::now();
-        let mut ticks = interval_at(start, PERIOD).on_missed(MissedTicks::Delay);
-        ticks.tick().await;
+        let (start, mut ticks) = begun(MissedTicks::Delay).await;
         busy(start, 3);
         assert_eq!(ticks.tick().await, start + PERIOD, "the first that was missed");
         let given = Instant::now();
@@ -67,9 +75,7 @@ fn missed_ticks_delay_those_to_come() {
 #[test]
 fn missed_ticks_are_skipped_and_the_phase_is_kept() {
     each(async || {
-        let start = Instant::now();
-        let mut ticks = interval_at(start, PERIOD).on_missed(MissedTicks::Skip);
-        ticks.tick().await;
+        let (start, mut ticks) = begun(MissedTicks::Skip).await;
         busy(start, 3);
         assert_eq!(ticks.tick().await, start + PERIOD);
         let next = ticks.tick().await;
@@ -81,7 +87,8 @@ fn missed_ticks_are_skipped_and_the_phase_is_kept() {
 #[test]
 fn a_tick_that_nobody_waited_for_to_its_end_is_not_lost() {
     each(async || {
-        let start = Instant::now() + PERIOD;
+        // Later than any machine takes to come to the first poll.
+        let start = Instant::now() + 50 * PERIOD;
         let mut ticks = interval_at(start, PERIOD);
         {
             let mut tick = pin!(ticks.tick());
@@ -157,12 +164,21 @@ fn ten_thousand_far_deadlines_wake_nobody() {
         assert!(handle.metrics().timers >= pairs);
         // Each end is writable from the start.
         until("all have been reported", || handle.metrics().events >= 2 * pairs).await;
-        let before = handle.metrics().polls;
-        // time is what is tested
-        sleep(Duration::from_secs(2)).await;
-        let polls = handle.metrics().polls - before;
-        // Each may be interrupted once.
-        assert!(polls <= 6, "{polls} polls in two seconds, one of them for the sleep");
+        let mut attempts = 0;
+        loop {
+            let (machine, before) = (Lateness::watch(), handle.metrics().polls);
+            // time is what is tested
+            sleep(Duration::from_secs(2)).await;
+            let (polls, late) = (handle.metrics().polls - before, machine.end());
+            // Each may be interrupted once.
+            if polls <= 6 {
+                break;
+            }
+            // A machine that is late itself has workers look on while another one is stopped.
+            attempts += 1;
+            let told = format!("{polls} polls in two seconds, one of them for the sleep");
+            assert!(late > Duration::from_millis(5) && attempts < 8, "{told}; late by {late:?} at most");
+        }
         for (reader, theirs) in ends {
             drop(theirs);
             assert_eq!(reader.await.unwrap().unwrap(), 0);

@@ -199,7 +199,7 @@ fn b06_b17_a_deadline_ends_the_wait_and_stays() {
 fn b23_a_write_that_runs_into_its_deadline() {
     each(async || {
         let (one, other) = ends();
-        one.set_write_deadline(in_ms(50)).unwrap();
+        one.set_write_deadline(in_ms(200)).unwrap();
         let (written, error) = writing(&one).await.unwrap();
         assert_timed_out(Err::<(), _>(error));
         assert!(written > 0);

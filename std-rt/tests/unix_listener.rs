@@ -13,7 +13,6 @@ use std::time::{Duration, Instant};
 use common::*;
 use netpoll_rt::net::unix::abstract_address;
 use netpoll_rt::net::{UnixDatagram, UnixListener, UnixSeqpacketListener, UnixStream};
-use netpoll_rt::time::sleep;
 use netpoll_rt::{Handle, OpError, spawn};
 use unix_kit::*;
 
@@ -175,8 +174,13 @@ fn a_file_that_another_has_bound_since_stays() {
         drop(another);
         // After the socket was closed: the kernel may give the other's file the number that ours had.
         let old = UnixListener::bind(&path).unwrap().unlink_on_drop(true);
-        // The time of a file is that of the kernel's last tick.
-        sleep(Duration::from_millis(20)).await; // time is what is tested
+        // The time of a file is that of the kernel's last tick, by which the two are told apart.
+        let (made, probe) = (std::fs::metadata(&path).unwrap().modified().unwrap(), scratch.path("probe"));
+        until("the kernel's clock has ticked", || {
+            std::fs::write(&probe, "").unwrap();
+            std::fs::metadata(&probe).unwrap().modified().unwrap() > made
+        })
+        .await;
         old.close().await.unwrap();
         let another = bind_another();
         drop(old);

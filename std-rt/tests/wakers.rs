@@ -83,7 +83,7 @@ impl Stage {
     async fn go_on(&self) {
         self.send();
         drop(std::net::TcpStream::connect(self.address).unwrap());
-        self.sender.send(b"datagram").unwrap();
+        uninterrupted(|| self.sender.send(b"datagram")).unwrap();
         (&self.writer).write_all(b"x").unwrap();
         self.gate.open();
         // The receiver is gone if no closure has begun to wait.
@@ -121,7 +121,7 @@ impl Stage {
         }
         let _client = std::net::TcpStream::connect(self.address).unwrap();
         timeout(long, self.listener.accept()).await.expect("an accept ends").unwrap();
-        self.sender.send(b"again").unwrap();
+        uninterrupted(|| self.sender.send(b"again")).unwrap();
         timeout(long, self.udp.recv_from(&mut [0; 9])).await.expect("a datagram comes").unwrap();
         (&self.writer).write_all(b"y").unwrap();
         timeout(long, self.pipe.readable()).await.expect("a pipe is readable").unwrap();

@@ -37,6 +37,7 @@ const WITHOUT: &[(&str, &str, &str)] = &[
     ("hygiene", "f21_a_child", "starts a child, whose loader gives up on an interrupted read"),
     ("unix_fds", "no_numbers_left", "starts sh, whose loader gives up on an interrupted read"),
     ("signal", "", "starts sh for every signal, whose loader gives up on an interrupted read"),
+    ("signal_process", "", "starts sh for every signal, whose loader gives up on an interrupted read"),
     ("e_eintr", "", "starts sh for its signals, whose loader gives up on an interrupted read"),
     ("resolve", "", "the C library's resolver gives up on an interrupted read of its files"),
     (
@@ -59,6 +60,15 @@ const WITHOUT: &[(&str, &str, &str)] = &[
         "raises_no_sigpipe",
         "interrupts a signal handler's write, which the kernel does to none that does not wait",
     ),
+    (
+        "fork",
+        "a_signal_of_a_child",
+        "interrupts a signal handler's write, which the kernel does to none that does not wait",
+    ),
+    ("pool", "in_a_file", "starts mkfifo, whose loader gives up on an interrupted read"),
+    ("pool", "work_that_is_given_up", "starts mkfifo, whose loader gives up on an interrupted read"),
+    ("pool", "files_and_names", "the C library's resolver gives up on an interrupted read of its files"),
+    ("pool_limits", "work_", "the C library's resolver gives up on an interrupted read of its files"),
     ("syscalls", "", "counts system calls"),
     ("pipe", "a_short_read_is_followed", "counts system calls"),
 ];

@@ -168,6 +168,52 @@ pub fn until_blocking(what: &str, reached: impl Fn() -> bool) {
     }
 }
 
+/// How late this machine wakes a thread that does nothing but sleep: what it adds by itself to a measured time.
+pub struct Lateness {
+    stop: mpsc::Sender<()>,
+    thread: thread::JoinHandle<Duration>,
+}
+
+impl Lateness {
+    /// Begins to watch.
+    pub fn watch() -> Self {
+        const NAP: Duration = Duration::from_millis(1);
+        let (stop, stopped) = mpsc::channel();
+        let measure = move || {
+            let (mut worst, mut start) = (Duration::ZERO, Instant::now());
+            // time is what is tested
+            while stopped.recv_timeout(NAP) == Err(mpsc::RecvTimeoutError::Timeout) {
+                worst = worst.max(start.elapsed().saturating_sub(NAP));
+                start = Instant::now();
+            }
+            worst.max(start.elapsed().saturating_sub(NAP))
+        };
+        Self { stop, thread: thread::spawn(measure) }
+    }
+
+    /// Returns the worst of it.
+    pub fn end(self) -> Duration {
+        drop(self.stop);
+        self.thread.join().unwrap()
+    }
+}
+
+/// Asserts that `body` takes less than `limit`. A measurement says nothing if the machine was late meanwhile by more than
+/// a tenth of the limit, and is then made again: a busy machine does not fail it, and what waits for `limit` always does.
+pub async fn takes_less_than(limit: Duration, mut body: impl AsyncFnMut()) {
+    const ATTEMPTS: usize = 20;
+    for _ in 0..ATTEMPTS {
+        let (machine, start) = (Lateness::watch(), Instant::now());
+        body().await;
+        let (took, late) = (start.elapsed(), machine.end());
+        if took < limit {
+            return;
+        }
+        assert!(late > limit / 10, "{took:?}, and the machine was late by {late:?} at most");
+    }
+    panic!("never less than {limit:?} in {ATTEMPTS} attempts on a busy machine");
+}
+
 /// An address of the loopback network that no other process uses, so that a port which was given back stays free. Only
 /// Linux answers to all of that network; elsewhere it is the one address that everybody has.
 pub fn own_address() -> SocketAddr {

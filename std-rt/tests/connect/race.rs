@@ -27,14 +27,15 @@ fn four(deadline: Option<Instant>) -> Plan {
 #[test]
 fn attempts_that_fail_are_followed_at_once() {
     each(async || {
-        let start = Instant::now();
-        let won = race(four(None), None, |address| match address.port() {
-            4 => Box::pin(async { Ok(4) }) as Try,
-            _ => refused(),
-        });
-        assert_eq!(won.await.unwrap(), 4);
         // time is what is tested
-        assert!(start.elapsed() < DELAY, "{:?}", start.elapsed());
+        takes_less_than(DELAY, async || {
+            let won = race(four(None), None, |address| match address.port() {
+                4 => Box::pin(async { Ok(4) }) as Try,
+                _ => refused(),
+            });
+            assert_eq!(won.await.unwrap(), 4);
+        })
+        .await;
     });
 }
 
@@ -122,7 +123,7 @@ fn the_deadline_ends_the_race_and_tells_of_each_address() {
         });
         let error = raced.await.unwrap_err();
         // time is what is tested
-        assert!(start.elapsed() >= ms(300) && start.elapsed() < ms(2000), "{:?}", start.elapsed());
+        assert!(start.elapsed() >= ms(300) && start.elapsed() < LIMIT / 4, "{:?}", start.elapsed());
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         let kinds: Vec<_> = AddressErrors::of(&error).unwrap().iter().map(|(_, e)| e.kind()).collect();
         let late = ErrorKind::TimedOut;
@@ -142,7 +143,7 @@ fn a_share_that_is_used_up_leaves_time_for_the_others() {
         let start = Instant::now();
         let (two, hung) = (addresses(&FOUR[..2]), Gate::new());
         // Each has 2 s: the first one's end is what the second waits for.
-        let won = race(Plan::new(two, start, Some(start + ms(2500))), None, |address| {
+        let won = race(Plan::new(two, start, Some(start + ms(4000))), None, |address| {
             let gate = hung.clone();
             match address.port() {
                 1 => Box::pin(async move {
@@ -157,6 +158,6 @@ fn a_share_that_is_used_up_leaves_time_for_the_others() {
         });
         assert_eq!(won.await.unwrap(), 2);
         // time is what is tested
-        assert!(start.elapsed() >= SHARE && start.elapsed() < ms(2500), "{:?}", start.elapsed());
+        assert!(start.elapsed() >= SHARE && start.elapsed() < ms(4000), "{:?}", start.elapsed());
     });
 }
