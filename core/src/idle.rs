@@ -119,10 +119,21 @@ impl<const WORDS: usize> Idle<WORDS> {
 
     /// Worker: it has found something, or gives up. True if it was the last searcher: it must then look at every place
     /// once more, or wake another if there is more than it can run itself, since work put meanwhile woke nobody.
+    /// Does nothing if no worker searches.
     pub fn stop_searching(&self) -> bool {
         // alone: the fence below orders it before the last searcher's second look
-        let last = self.searching.fetch_sub(1, Ordering::Relaxed) == 1;
+        let searching = self.searching.fetch_sub(1, Ordering::Relaxed);
+        if searching == 0 {
+            self.was_not_searching();
+        }
         fence(Ordering::SeqCst); // pair: idle::take_sleeper_for_work
-        last
+        searching == 1
+    }
+
+    /// Gives back what was taken from a count that was 0.
+    #[cold]
+    fn was_not_searching(&self) {
+        // alone: the count is wrong already, by a mistake of the caller
+        self.searching.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -36,13 +36,13 @@ impl Turn {
         Self { holder: AtomicUsize::new(NOBODY), until: AtomicUsize::new(NOBODY) }
     }
 
-    /// Takes the turn to poll for worker `who`; false if another thread has it.
+    /// Takes the turn to poll for worker `who`, below `usize::MAX`; false if another thread has it.
     ///
     /// # Memory ordering
     ///
     /// Acquires what the last holder did before its [`Turn::release`].
     pub fn take(&self, who: usize) -> bool {
-        let taken = self.holder.compare_exchange(NOBODY, who + 1, Ordering::Acquire, Ordering::Relaxed); // pair: turn::release
+        let taken = self.holder.compare_exchange(NOBODY, holder(who), Ordering::Acquire, Ordering::Relaxed); // pair: turn::release
         taken.is_ok()
     }
 
@@ -84,6 +84,11 @@ impl Turn {
     pub fn is_blocked(&self, who: usize) -> bool {
         fence(Ordering::SeqCst); // pair: turn::block_until
         // alone: the fence made both fresh enough
-        self.holder.load(Ordering::Relaxed) == who + 1 && self.until.load(Ordering::Relaxed) != NOBODY
+        self.holder.load(Ordering::Relaxed) == holder(who) && self.until.load(Ordering::Relaxed) != NOBODY
     }
+}
+
+/// The word of a holder. The last number shares that of the one before, rather than to be nobody's.
+fn holder(who: usize) -> usize {
+    who.saturating_add(1)
 }

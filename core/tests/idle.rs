@@ -65,3 +65,13 @@ fn a_searcher_needs_no_wake_up() {
     assert!(idle.stop_searching());
     assert_eq!([idle.take_sleeper_for_work(), idle.take_sleeper_for_work()], [Some(3), None]);
 }
+
+/// A count below none would be as many searchers as there can be, and nobody would be woken for work.
+#[test]
+fn a_stop_without_a_start_leaves_sleepers_to_be_woken() {
+    let idle = Idle::<1>::new();
+    assert!(!idle.stop_searching());
+    idle.announce(3);
+    assert_eq!(idle.take_sleeper_for_work(), Some(3));
+    assert!(idle.start_searching(1) && !idle.start_searching(1) && idle.stop_searching());
+}

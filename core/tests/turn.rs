@@ -53,3 +53,15 @@ fn a_sleeper_is_a_sleeper_whatever_its_tick() {
     turn.block_until(Some(usize::MAX));
     assert!(turn.needs_break(usize::MAX - 2));
 }
+
+/// The number plus one would be nobody's.
+#[test]
+fn the_last_number_takes_the_turn_like_any() {
+    let turn = Turn::new();
+    assert!(turn.take(usize::MAX) && !turn.take(usize::MAX) && !turn.take(0));
+    turn.block_until(None);
+    assert!(turn.is_blocked(usize::MAX));
+    turn.unblock();
+    turn.release();
+    assert!(turn.take(0));
+}

@@ -231,7 +231,7 @@ impl Fd {
                 Deliver::UnlockAgain => unlocked = self.word.unlock(Mode::Read),
             }
         }
-        for waker in hailed {
+        if let Some(waker) = hailed {
             self.wake(waker);
         }
     }

@@ -233,7 +233,7 @@ impl Builder {
         // A machine with one CPU has not asked for a runtime without threads.
         let threadless = self.workers == Some(1);
         self.check(workers)?;
-        let netpoll = Netpoll::with(self.netpoll(workers))?;
+        let netpoll = Netpoll::with(self.netpoll(workers)).map_err(|error| failed("the poller", error))?;
         let sched = Home::outside(Sched::new(netpoll, workers, threadless, self.pool()));
         let mut runtime = Runtime {
             threads: Threads::new(sched.clone()),
@@ -288,15 +288,18 @@ impl Builder {
         let sched = &runtime.handle.sched;
         for index in (0..workers).filter(|_| !sched.is_threadless()) {
             let name = format!("{}-{index}", self.thread_name.as_deref().unwrap_or(WORKER_NAME));
-            runtime.threads.start(name, worker(sched.clone(), index, runtime.pace))?;
+            let started = runtime.threads.start(name, worker(sched.clone(), index, runtime.pace));
+            started.map_err(|error| failed(&format!("worker {index} of {workers}"), error))?;
         }
         if self.sysmon && (workers > 1 || self.on_stuck.is_set()) {
             let (sched, after, report) = (sched.clone(), self.stuck_after, self.on_stuck.clone());
             let body = move || sysmon::run(&sched, after, report);
-            runtime.threads.start("netpoll-sysmon".to_owned(), body)?;
+            let started = runtime.threads.start("netpoll-sysmon".to_owned(), body);
+            started.map_err(|error| failed("the thread that watches the workers", error))?;
         }
         if self.dump_on_quit {
-            runtime.quit = Some(quit::watch(&mut runtime.threads, sched)?);
+            let watch = quit::watch(&mut runtime.threads, sched);
+            runtime.quit = Some(watch.map_err(|error| failed("the thread for dump_on_quit", error))?);
         }
         Ok(())
     }
@@ -312,6 +315,11 @@ fn worker(sched: Arc<Home>, index: usize, pace: Pace) -> impl FnOnce() + Send + 
         let _pushed = Worker::push_here(worker.clone());
         worker.run(None);
     }
+}
+
+/// Names the part of a runtime that could not be made.
+fn failed(part: &str, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("Builder::build: {part} cannot be made: {error}"))
 }
 
 fn check_range(name: &str, value: usize, max: usize) -> io::Result<()> {

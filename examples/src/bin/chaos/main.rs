@@ -12,6 +12,7 @@ mod half;
 mod session;
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::thread;
@@ -123,14 +124,15 @@ fn options(mut args: impl Iterator<Item = String>) -> Result<Option<Options>, St
             _ => {}
         }
         let value = args.next().ok_or_else(|| format!("{name} needs a value"))?;
-        let number = |most: u64| {
-            let number = value.parse::<u64>().ok().filter(|&n| n <= most);
-            number.ok_or_else(|| format!("{name} {value}: must be a number up to {most}"))
+        let number = |range: RangeInclusive<u64>| {
+            let number = value.parse::<u64>().ok().filter(|n| range.contains(n));
+            let (least, most) = range.into_inner();
+            number.ok_or_else(|| format!("{name} {value}: must be a number from {least} to {most}"))
         };
         match name.as_str() {
-            "--minutes" => options.length = Duration::from_secs(60 * number(10_080)?.max(1)),
-            "--seconds" => options.length = Duration::from_secs(number(604_800)?.max(1)),
-            "--seed" => options.seed = number(1 << 63)?,
+            "--minutes" => options.length = Duration::from_secs(60 * number(1..=10_080)?),
+            "--seconds" => options.length = Duration::from_secs(number(1..=604_800)?),
+            "--seed" => options.seed = number(0..=1 << 63)?,
             _ => return Err(format!("there is no option `{name}`")),
         }
     }
