@@ -173,6 +173,6 @@ impl<T> UnsafeCell<T> {
 
 /// Pads a value to 128 bytes, to prevent false sharing. Two lines, because adjacent-line prefetch pulls cache lines in
 /// pairs. (On machines of fewer bits, which have small memories and one core as a rule, it is the plain value.)
-#[derive(Debug)]
+#[derive(Debug, Default)]
 #[cfg_attr(target_pointer_width = "64", repr(align(128)))]
 pub struct CachePadded<T>(pub T);

@@ -1,6 +1,5 @@
 #![doc = include_str!("../README.md")]
 
-mod apart;
 mod blocking;
 mod budget;
 pub mod dump;

@@ -21,10 +21,10 @@ use std::thread::Thread;
 
 use netpoll_core::counter::Counter;
 use netpoll_core::idle::Idle;
+use netpoll_core::sync::CachePadded;
 use netpoll_core::waiters::BreakFlag;
 use slab::Slab;
 
-use crate::apart::Apart;
 use crate::foreign;
 use crate::netpoll::Netpoll;
 use crate::protocol::ending::Ending;
@@ -73,9 +73,9 @@ pub struct Counts {
 pub struct Sched {
     netpoll: Arc<Netpoll>,
     pool: Arc<Pool>,
-    global: Apart<Mutex<Global>>,
+    global: CachePadded<Mutex<Global>>,
     workers: Box<[Arc<Remote>]>,
-    idle: Apart<Idle<IDLE_WORDS>>,
+    idle: CachePadded<Idle<IDLE_WORDS>>,
     /// One for each worker, and one for whoever is none.
     shares: Box<[Share]>,
     /// What the tasks are called that have a name.
@@ -97,9 +97,9 @@ impl Sched {
         Arc::new(Self {
             netpoll,
             pool,
-            global: Apart::default(),
+            global: CachePadded::default(),
             workers: (0..workers).map(|_| Arc::new(Remote::new(threadless))).collect(),
-            idle: Apart::default(),
+            idle: CachePadded::default(),
             shares: (0..=workers).map(|_| Share::default()).collect(),
             names: Mutex::default(),
             sysmon: OnceLock::new(),

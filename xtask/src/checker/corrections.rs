@@ -1,5 +1,5 @@
-//! What is corrected in loom 0.7.2, and why. Each correction has a program in `loom-tests self-test` that misses an
-//! outcome without it.
+//! What is corrected in loom 0.7.2, and why. `loom-tests self-test` has programs that miss an outcome without corrections 1, 2
+//! and 3. It does not show what 4 and 5 are for.
 //!
 //! | # | loom 0.7.2 | corrected |
 //! |---|---|---|

@@ -23,7 +23,7 @@ pub const CORE: Tower = Tower {
 pub const STD_RT: Tower = Tower {
     src: "std-rt/src/",
     floors: &[
-        "sys timer spin budget apart sync foreign",
+        "sys timer spin budget sync foreign",
         "protocol",
         "error",
         "netpoll",
