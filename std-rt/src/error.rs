@@ -9,7 +9,7 @@ use std::io;
 
 use netpoll_core::poll_desc::PollErr;
 
-use crate::sys::{Address, Lack, lack};
+use crate::sys::{Address, Exhausted};
 pub(crate) use at_path::at_path;
 pub(crate) use refused::no_thread;
 
@@ -84,8 +84,8 @@ impl OpError {
 /// machine, not an address of IP.
 fn hint(op: &str, unix: bool, error: &io::Error) -> Option<&'static str> {
     use io::ErrorKind as Kind;
-    if let Some(lack) = lack(error) {
-        return Some(hint_of_lack(lack));
+    if let Some(exhausted) = Exhausted::from_error(error) {
+        return Some(hint_of_exhaustion(exhausted));
     }
     // Without the kernel's number it is an error of ours, which has said all.
     error.raw_os_error()?;
@@ -117,14 +117,16 @@ fn hint(op: &str, unix: bool, error: &io::Error) -> Option<&'static str> {
     Some(hint)
 }
 
-fn hint_of_lack(lack: Lack) -> &'static str {
-    match lack {
-        Lack::ProcessDescriptors => "this process has as many descriptors as it may: raise `ulimit -n`",
-        Lack::SystemDescriptors => "the whole system has as many open files as it may: raise fs.file-max",
-        Lack::Memory => {
+fn hint_of_exhaustion(exhausted: Exhausted) -> &'static str {
+    match exhausted {
+        Exhausted::ProcessDescriptors => "this process has as many descriptors as it may: raise `ulimit -n`",
+        Exhausted::SystemDescriptors => {
+            "the whole system has as many open files as it may: raise fs.file-max"
+        }
+        Exhausted::Memory => {
             "the kernel has no memory for it: see net.ipv4.tcp_mem and the limits of the container"
         }
-        Lack::Family => "this host does not have this kind of address; is IPv6 switched off?",
+        Exhausted::Family => "this host does not have this kind of address; is IPv6 switched off?",
     }
 }
 

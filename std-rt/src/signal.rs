@@ -81,9 +81,9 @@ pub use crate::sys::signal::SignalKind;
 /// `EMFILE` or `ENFILE`; a listener takes two, or one with kqueue.
 pub fn signal(kind: SignalKind) -> io::Result<Signal> {
     let listen = || {
-        let (source, teller) = sys::source()?;
+        let (source, writer) = sys::new_source()?;
         let fd = Fd::new(Netpoll::current()?, source, Kind::Other)?;
-        let registration = fd.with(|source| sys::listen(kind, source, teller))?;
+        let registration = fd.with(|source| sys::listen(kind, source, writer))?;
         Ok(Signal { _registration: registration, fd, kind })
     };
     listen().map_err(|error| OpError::new("signal", error).into())
@@ -156,7 +156,7 @@ impl Signal {
     /// `UnexpectedEof` if another part of the program has removed all listeners of the signal; not with kqueue, which goes
     /// on to tell of it.
     pub async fn recv(&self) -> io::Result<()> {
-        self.fd.run(Mode::Read, sys::take).await.map_err(|error| self.fd.error("signal", error))
+        self.fd.run(Mode::Read, sys::drain).await.map_err(|error| self.fd.error("signal", error))
     }
 
     /// One poll of [`recv`](Signal::recv), for futures of your own.
@@ -165,7 +165,7 @@ impl Signal {
     ///
     /// As [`recv`](Signal::recv).
     pub fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = self.fd.poll_run(cx, Mode::Read, sys::take);
+        let polled = self.fd.poll_run(cx, Mode::Read, sys::drain);
         polled.map_err(|error| self.fd.error("signal", error))
     }
 

@@ -1,48 +1,62 @@
-//! The kernel's door: every system call of this crate is a function below this module, and nothing here decides
-//! anything. Kernel bits come in, `(PollKey, Modes, EventFlags)` go out.
+//! The system calls: each one that this crate makes is a function of this module, without policy. Kernel bits
+//! come in, `(PollKey, Modes, EventFlags)` go out.
 //!
 //! # The contract of a backend
 //!
-//! A backend is a file that provides `Poller` and `Events`. These six functions are all that the rest of the
-//! crate knows of it; there is no trait, because there is only ever one backend in a build.
+//! A backend is a file that provides `Poller` and `Events`. The rest of the crate uses only these six
+//! functions of it. There is no trait, because a build has exactly one backend.
 //!
-//! | function | meaning | called by |
+//! | function | effect | called by |
 //! |---|---|---|
-//! | [`init`](Poller::init) | make a poller that sleeps on no descriptor but its own break | `Netpoll::new`, once |
-//! | [`open`](Poller::open) | watch a descriptor in both directions under its key, both armed | `Netpoll::open`, once in a descriptor's life |
-//! | [`close`](Poller::close) | stop watching it; once this returns no later `wait` names its key | `Netpoll::close`, before close(2) |
-//! | [`arm`](Poller::arm) | ask for the next event of one direction, where the kernel is level-triggered; elsewhere nothing | who has just parked |
-//! | [`wait`](Poller::wait) | sleep until events, a break or a timeout, and hand the events up | `Netpoll::netpoll`, one blocking caller at a time |
-//! | [`wake`](Poller::wake), the break | end the blocking `wait` that runs now or the next one; from any thread | `Netpoll::wake`, after the break flag's swap |
+//! | [`init`](Poller::init) | creates a poller that watches nothing but its own waker | `Netpoll::new`, once |
+//! | [`open`](Poller::open) | registers a descriptor for both directions under its key, both armed | `Netpoll::open`, once in a descriptor's life |
+//! | [`close`](Poller::close) | deregisters it; once this returns, no later `wait` returns its key | `Netpoll::close`, before close(2) |
+//! | [`arm`](Poller::arm) | requests the next event of one direction, if the kernel is level-triggered; else does nothing | a task that has just parked |
+//! | [`wait`](Poller::wait) | sleeps until events, a break or a timeout, and returns the events | `Netpoll::netpoll`, one blocking caller at a time |
+//! | [`wake`](Poller::wake), the break | ends the blocking `wait` that runs now, or else the next one; from any thread | `Netpoll::wake`, after the break flag's swap |
 //!
-//! What every backend promises:
+//! Every backend guarantees:
 //!
-//! 1. **Edges.** After `open` each change from not ready to ready is reported at least once. Readiness that was
-//!    there before `open` is reported too. Spurious events are allowed: callers always try the call itself first.
-//! 2. **Keys.** An event carries the bits that were given to `open`, nothing else; a stale one is refused above
-//!    by its generation. [`PollKey::BREAK`](netpoll_core::poll_key::PollKey::BREAK) never leaves the backend.
-//! 3. **Time.** `wait` returns empty-handed no earlier than its timeout, unless a signal or a break ends it, or
-//!    another `wait` takes its events. The clock says which; the caller looks at it anyway.
+//! 1. **Edges.** After `open` each change from not ready to ready is reported at least once. Readiness that
+//!    existed before `open` is reported too. Spurious events are allowed: callers always try the call itself
+//!    first.
+//! 2. **Keys.** An event carries the bits that were passed to `open`, and no others. Its generation tells the
+//!    layer above whether it is stale. [`PollKey::BREAK`](netpoll_core::poll_key::PollKey::BREAK) never
+//!    leaves the backend.
+//! 3. **Time.** `wait` returns without events no earlier than its timeout, unless a signal or a break ends
+//!    it, or another `wait` takes its events. The caller checks the clock to tell these apart.
 //! 4. **The break stays for the sleeper.** A non-blocking `wait` neither consumes nor reports a break.
-//! 5. **No allocation** after `init` and [`Events::with_capacity`], but to make room for more descriptors than ever before.
-//! 6. **Errors** are the kernel's own and leave everything as it was before the call.
+//! 5. **No allocation** after `init` and [`Events::with_capacity`], except when more descriptors are open
+//!    than ever before.
+//! 6. **Errors** are the kernel's, and leave everything as it was before the call.
 //!
-//! What they may differ in, each says of itself: [`Poller::NAME`], [`Poller::EDGES`], [`Poller::SHORT_IS_ALL`],
-//! [`Poller::ERROR_ALONE`]. A level-triggered one keeps the first promise for a direction that is armed, which it is from
-//! `open`, and from each `arm` to the next event.
+//! Constants describe where backends may differ: [`Poller::NAME`], [`Poller::EDGES`],
+//! [`Poller::SHORT_IS_ALL`], [`Poller::ERROR_ALONE`]. A level-triggered backend keeps the first guarantee for
+//! a direction that is armed, which it is from `open`, and from each `arm` to the next event.
 //!
-//! # Which backend
+//! # Which modules a system has
 //!
-//! This file alone asks for the platform, and only to select a file.
+//! This file alone has `cfg`, and only to select modules. A module that is selected contains none.
 //!
-//! | backend | systems | can be forced there by `--cfg` |
-//! |---|---|---|
-//! | epoll | Linux, Android | `netpoll_backend="epoll"` |
-//! | kqueue | macOS, iOS and their kin, FreeBSD, DragonFly, NetBSD, OpenBSD | `netpoll_backend="kqueue"` |
-//! | poll(2) | any other Unix | `netpoll_backend="poll"`, on any of them |
+//! | `backend` | systems | `waker` | `signal_source` | forced there by `--cfg` |
+//! |---|---|---|---|---|
+//! | `epoll` | Linux, Android | `eventfd` | `signal_pipe` | `netpoll_backend="epoll"` |
+//! | `kqueue` | Apple systems, FreeBSD, DragonFly | `user_event` | `kqueue` | `netpoll_backend="kqueue"` |
+//! | `kqueue` | NetBSD, OpenBSD | `kqueue_pipe` | `kqueue` | `netpoll_backend="kqueue"` |
+//! | `poll` | any other Unix | `pipe` | `signal_pipe` | `netpoll_backend="poll"`, on any system |
 //!
-//! One that is impossible is refused here. A value that is none of the three chooses nothing, and the compiler has no way to
-//! say so: it keeps no list of the values that it was given.
+//! | `platform` | modules |
+//! |---|---|
+//! | Linux, Android | `linux`, `flags`, `keepalive` |
+//! | Apple systems | `apple`, `bsd`, `keepalive`, the rest of `unsupported` |
+//! | FreeBSD, DragonFly, NetBSD | `bsd`, `flags`, `keepalive`, the rest of `unsupported` |
+//! | OpenBSD | `bsd`, `flags`, the rest of `unsupported` |
+//! | any other Unix | `flags`, `keepalive`, the rest of `unsupported` |
+//!
+//! An impossible backend is refused here. A value of `netpoll_backend` other than these three selects
+//! nothing, and the compiler cannot report that: it keeps no list of the values that it was given.
+
+use cfg_if::cfg_if;
 
 #[cfg(not(unix))]
 compile_error!("netpoll-rt: no backend for this system; it needs epoll, kqueue or poll(2)");
@@ -70,228 +84,151 @@ compile_error!(
 ))]
 compile_error!("netpoll-rt: netpoll_backend has more than one value; there is one backend in a build");
 
-#[cfg(any(
-    netpoll_backend = "epoll",
-    all(
-        not(any(netpoll_backend = "kqueue", netpoll_backend = "poll")),
-        any(target_os = "linux", target_os = "android")
-    )
-))]
-#[path = "sys/epoll.rs"]
-mod backend;
+// The source of events. With poll(2) come the calls that every system has, so that they are tested on Linux
+// too.
+cfg_if! {
+    if #[cfg(all(not(netpoll_backend = "poll"), any(target_os = "linux", target_os = "android")))] {
+        mod backend {
+            mod epoll;
+            pub use self::epoll::{Events, FDSEQ_BITS, Poller};
+        }
+        mod waker {
+            mod eventfd;
+            pub use self::eventfd::Waker;
+        }
+        mod signal_pipe;
+        use signal_pipe as signal_source;
+        pub mod mmsg;
+    } else if #[cfg(all(
+        not(netpoll_backend = "poll"),
+        any(target_vendor = "apple", target_os = "freebsd", target_os = "dragonfly")
+    ))] {
+        mod backend {
+            mod kqueue;
+            pub use self::kqueue::{BREAK, Events, FDSEQ_BITS, Poller, change, signals, udata};
+        }
+        mod waker {
+            mod user_event;
+            pub use self::user_event::Waker;
+        }
+        use backend::signals as signal_source;
+        pub use unsupported::mmsg;
+    } else if #[cfg(all(not(netpoll_backend = "poll"), any(target_os = "netbsd", target_os = "openbsd")))] {
+        mod backend {
+            mod kqueue;
+            pub use self::kqueue::{BREAK, Events, FDSEQ_BITS, Poller, change, signals, udata};
+        }
+        mod waker {
+            mod kqueue_pipe;
+            mod pipe;
+            pub use self::kqueue_pipe::Waker;
+        }
+        use backend::signals as signal_source;
+        pub use unsupported::mmsg;
+    } else {
+        mod backend {
+            mod poll;
+            pub use self::poll::{Events, FDSEQ_BITS, Poller};
+        }
+        mod waker {
+            mod pipe;
+            pub use self::pipe::Waker;
+        }
+        mod signal_pipe;
+        use signal_pipe as signal_source;
+        pub use unsupported::mmsg;
+    }
+}
 
-#[cfg(any(
-    netpoll_backend = "kqueue",
-    all(
-        not(any(netpoll_backend = "epoll", netpoll_backend = "poll")),
-        any(
-            target_vendor = "apple",
-            target_os = "freebsd",
-            target_os = "dragonfly",
-            target_os = "netbsd",
-            target_os = "openbsd"
-        )
-    )
-))]
-#[path = "sys/kqueue.rs"]
-mod backend;
+// The calls in which systems differ otherwise.
+mod platform {
+    use cfg_if::cfg_if;
 
-#[cfg(any(
-    netpoll_backend = "poll",
-    not(any(
-        netpoll_backend = "epoll",
-        netpoll_backend = "kqueue",
-        target_os = "linux",
-        target_os = "android",
-        target_vendor = "apple",
-        target_os = "freebsd",
-        target_os = "dragonfly",
-        target_os = "netbsd",
-        target_os = "openbsd"
-    ))
-))]
-#[path = "sys/poll.rs"]
-mod backend;
+    cfg_if! {
+        if #[cfg(any(target_os = "linux", target_os = "android"))] {
+            mod flags;
+            mod keepalive;
+            mod linux;
+            pub use self::{flags::*, keepalive::*, linux::*};
+        } else if #[cfg(target_vendor = "apple")] {
+            mod apple;
+            mod bsd;
+            mod keepalive;
+            pub use self::{apple::*, bsd::*, keepalive::*};
+            pub use crate::sys::unsupported::{POLLRDHUP, linux::*};
+        } else if #[cfg(target_os = "freebsd")] {
+            mod bsd;
+            mod flags;
+            mod keepalive;
+            pub use self::{bsd::*, flags::*, keepalive::*};
+            pub use crate::sys::unsupported::linux::*;
+            pub use libc::POLLRDHUP;
+        } else if #[cfg(any(target_os = "dragonfly", target_os = "netbsd"))] {
+            mod bsd;
+            mod flags;
+            mod keepalive;
+            pub use self::{bsd::*, flags::*, keepalive::*};
+            pub use crate::sys::unsupported::{POLLRDHUP, linux::*};
+        } else if #[cfg(target_os = "openbsd")] {
+            mod bsd;
+            mod flags;
+            pub use self::{bsd::*, flags::*};
+            pub use crate::sys::unsupported::{POLLRDHUP, keepalive::*, linux::*};
+        } else {
+            mod flags;
+            mod keepalive;
+            pub use self::{flags::*, keepalive::*};
+            pub use crate::sys::unsupported::{POLLRDHUP, linux::*, peer_credentials};
+        }
+    }
 
-/// How kqueue's break is made, and how much of a key its kernel keeps.
-#[cfg(all(
-    not(netpoll_backend = "poll"),
-    any(target_vendor = "apple", target_os = "freebsd", target_os = "dragonfly")
-))]
-#[path = "sys/kqueue/break_user.rs"]
-mod kqueue_break;
-#[cfg(all(not(netpoll_backend = "poll"), any(target_os = "netbsd", target_os = "openbsd")))]
-#[path = "sys/kqueue/break_pipe.rs"]
-mod kqueue_break;
+    // std's extension for abstract names has a module for each of the two.
+    #[cfg(target_os = "android")]
+    pub use std::os::android::net::SocketAddrExt;
+    #[cfg(target_os = "linux")]
+    pub use std::os::linux::net::SocketAddrExt;
+}
 
-/// Where the kernel hands signals out as events; elsewhere a handler writes them down.
-#[cfg(all(
-    not(netpoll_backend = "poll"),
-    any(
-        target_vendor = "apple",
-        target_os = "freebsd",
-        target_os = "dragonfly",
-        target_os = "netbsd",
-        target_os = "openbsd"
-    )
-))]
-#[path = "sys/kqueue/signals.rs"]
-mod signal_source;
-#[cfg(any(
-    netpoll_backend = "poll",
-    not(any(
-        target_vendor = "apple",
-        target_os = "freebsd",
-        target_os = "dragonfly",
-        target_os = "netbsd",
-        target_os = "openbsd"
-    ))
-))]
-#[path = "sys/signal_pipe.rs"]
-mod signal_source;
+cfg_if! {
+    if #[cfg(target_arch = "x86_64")] {
+        mod prefetch;
+        pub use prefetch::prefetch;
+    } else {
+        pub use unsupported::prefetch;
+    }
+}
 
-#[cfg(any(target_os = "linux", target_os = "android", target_os = "freebsd"))]
-mod rdhup;
-#[cfg(not(any(target_os = "linux", target_os = "android", target_os = "freebsd")))]
-#[path = "sys/no_rdhup.rs"]
-mod rdhup;
-
-/// Where std has the extension for abstract names.
-#[cfg(target_os = "android")]
-use std::os::android::net::SocketAddrExt;
-#[cfg(target_os = "linux")]
-use std::os::linux::net::SocketAddrExt;
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod abstract_names;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-#[path = "sys/no_abstract_names.rs"]
-mod abstract_names;
-
-#[cfg(not(target_os = "openbsd"))]
-mod keepalive;
-#[cfg(target_os = "openbsd")]
-#[path = "sys/no_keepalive.rs"]
-mod keepalive;
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod libc_room;
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub mod linux_options;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-#[path = "sys/no_linux_options.rs"]
-pub mod linux_options;
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod pipe_size;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-#[path = "sys/no_pipe_size.rs"]
-mod pipe_size;
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-pub mod copy;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-#[path = "sys/no_copy.rs"]
-pub mod copy;
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-#[path = "sys/unix_linux.rs"]
-mod unix_native;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-#[path = "sys/unix_other.rs"]
-mod unix_native;
-
-#[cfg(any(
-    target_vendor = "apple",
-    target_os = "freebsd",
-    target_os = "dragonfly",
-    target_os = "netbsd",
-    target_os = "openbsd"
-))]
-mod peer_eid;
-#[cfg(not(any(
-    target_os = "linux",
-    target_os = "android",
-    target_vendor = "apple",
-    target_os = "freebsd",
-    target_os = "dragonfly",
-    target_os = "netbsd",
-    target_os = "openbsd"
-)))]
-#[path = "sys/no_peer_eid.rs"]
-mod peer_eid;
-
-/// With the backend that runs everywhere come the calls that are everywhere.
-#[cfg(all(any(target_os = "linux", target_os = "android"), not(netpoll_backend = "poll")))]
-pub mod mmsg;
-#[cfg(not(all(any(target_os = "linux", target_os = "android"), not(netpoll_backend = "poll"))))]
-#[path = "sys/no_mmsg.rs"]
-pub mod mmsg;
-
-#[cfg(target_arch = "x86_64")]
-mod prefetch;
-#[cfg(not(target_arch = "x86_64"))]
-#[path = "sys/no_prefetch.rs"]
-mod prefetch;
-
-#[cfg(not(target_vendor = "apple"))]
-mod socket_birth;
-#[cfg(target_vendor = "apple")]
-#[path = "sys/socket_dressed.rs"]
-mod socket_birth;
-
-#[cfg(not(target_vendor = "apple"))]
-mod pipe_birth;
-#[cfg(target_vendor = "apple")]
-#[path = "sys/pipe_dressed.rs"]
-mod pipe_birth;
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod thread;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-#[path = "sys/no_thread.rs"]
-mod thread;
-
-#[cfg(any(target_os = "linux", target_os = "android"))]
-mod clock;
-#[cfg(not(any(target_os = "linux", target_os = "android")))]
-#[path = "sys/no_clock.rs"]
-mod clock;
-
-#[cfg(netpoll_door)]
-pub mod door;
-#[cfg(not(netpoll_door))]
-#[path = "sys/door_off.rs"]
-mod door;
+cfg_if! {
+    if #[cfg(netpoll_door)] {
+        pub mod inject;
+    } else {
+        mod inject_off;
+        use inject_off as inject;
+    }
+}
 
 pub mod address;
 pub mod ancillary;
-pub mod append;
 mod call;
-pub mod datagram;
-mod fork;
-pub mod ip_options;
-mod lack;
-mod owned;
+mod errno;
+mod fd;
 pub mod pipe;
-mod ready;
+mod process;
 pub mod signal;
 pub mod socket;
-mod socket_options;
-mod start_thread;
+pub mod sockopt;
 pub mod translate;
+pub mod udp;
 pub mod unix;
+mod unsupported;
 
-pub use abstract_names::{abstract_name, from_abstract_name};
 pub use address::Address;
 pub use backend::{Events, FDSEQ_BITS, Poller};
 pub use call::Call;
-pub use clock::{coarse_lag, coarse_now, exact_now, known_instant};
-pub use fork::ForkEpoch;
-pub use lack::{Lack, lack};
-pub use owned::{Kept, SharedFd, Source, ends_of, is_ready_now};
-pub use prefetch::prefetch;
-pub use ready::{Watch, has_peer_ended, is_ready, is_ready_for};
-pub use start_thread::start_thread;
-pub use thread::set_timer_slack;
+pub use errno::Exhausted;
+pub use fd::{Kept, SharedFd, Source, Watch, ends_of, has_peer_ended, is_ready, is_ready_for, is_ready_now};
+pub use platform::{
+    abstract_name, anchor, coarse_error, coarse_now, exact_now, from_abstract_name, set_timer_slack, splice,
+};
+pub use process::{ForkEpoch, start_thread};
 pub use unix::is_socket;

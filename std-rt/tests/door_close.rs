@@ -13,7 +13,7 @@ use common::*;
 use kit::*;
 use netpoll_rt::net::TcpStream;
 use netpoll_rt::sys::Call;
-use netpoll_rt::sys::door::{Entry, Errno, Rule, Table};
+use netpoll_rt::sys::inject::{Entry, Errno, Rule, Table};
 use netpoll_rt::{Handle, spawn};
 
 /// A connection whose numbers have not been lent, and the number of this end, found by its address.

@@ -16,7 +16,7 @@ use netpoll_rt::io::{CopyError, CopyFrom, Side, copy};
 use netpoll_rt::netpoll::Netpoll;
 use netpoll_rt::spawn;
 use netpoll_rt::sys::Call;
-use netpoll_rt::sys::door::{self, Errno, Rule, Table};
+use netpoll_rt::sys::inject::{self, Errno, Rule, Table};
 
 const LENGTH: usize = 3_000_000;
 
@@ -99,7 +99,8 @@ fn short_splices_and_none() {
         spliced([Call::SpliceIn, Call::SpliceOut, Call::Send].map(Rule::short)).await;
         // So little comes at a time that nothing is spliced.
         spliced([Call::Recv, Call::Send].map(Rule::short)).await;
-        spliced([Call::SpliceIn, Call::SpliceOut].map(|call| Rule::error(call, Errno::AGAIN).storm(2))).await;
+        spliced([Call::SpliceIn, Call::SpliceOut].map(|call| Rule::error(call, Errno::AGAIN).repeat(2)))
+            .await;
         spliced([Call::SpliceIn, Call::SpliceOut].map(|call| Rule::error(call, Errno::INTR).before_each()))
             .await;
     });
@@ -137,7 +138,7 @@ fn sending_a_file_is_refused_before_or_on_the_way() {
         }
         for rule in [
             Rule::short(Call::SendFile),
-            Rule::error(Call::SendFile, Errno::AGAIN).storm(2),
+            Rule::error(Call::SendFile, Errno::AGAIN).repeat(2),
             Rule::error(Call::SendFile, Errno::INTR).before_each(),
         ] {
             let installed = Table::new(7).rule(rule).install();
@@ -215,7 +216,7 @@ fn a_handshake_on_its_way_is_waited_for() {
                 }
             });
             until("the first write was made", || installed.hits(0) == 1).await;
-            door::send(number, Modes::WRITE);
+            inject::send(number, Modes::WRITE);
             let mut all = vec![0; LENGTH];
             sink.read_exact(&mut all).await.unwrap();
             assert!(all == noise());

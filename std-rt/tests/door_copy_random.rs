@@ -9,7 +9,7 @@ mod copy_kit;
 use common::*;
 use fastrand::Rng;
 use netpoll_rt::netpoll::Netpoll;
-use netpoll_rt::sys::door::{Errno, Installed, Rule, Table};
+use netpoll_rt::sys::inject::{Errno, Installed, Rule, Table};
 use netpoll_rt::sys::{Call, socket};
 
 const ROUNDS: u64 = 150;

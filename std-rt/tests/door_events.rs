@@ -15,7 +15,7 @@ use kit::*;
 use netpoll_core::poll_key::Modes;
 use netpoll_rt::net::TcpStream;
 use netpoll_rt::netpoll::Netpoll;
-use netpoll_rt::sys::door::{Disturbance, Errno, Rule, Table, send, send_error};
+use netpoll_rt::sys::inject::{Errno, EventFault, Rule, Table, send, send_error};
 use netpoll_rt::sys::{Call, Events, Poller};
 use netpoll_rt::{Handle, spawn, time};
 
@@ -78,7 +78,7 @@ fn a_socket_with_an_error_alone_is_read_and_waited_for() {
 #[test]
 fn duplicates_and_both_directions_cost_at_most_one_call_each() {
     const ROUNDS: usize = 50;
-    for disturbance in [Disturbance::Duplicate, Disturbance::Both] {
+    for disturbance in [EventFault::Duplicate, EventFault::Both] {
         each(async || {
             let (a, b) = pair().await;
             let installed = Table::new(0).log().rule(Rule::events(disturbance)).install();
@@ -117,17 +117,17 @@ async fn burst(rule: Rule) {
 
 #[test]
 fn a_reordered_batch_serves_everybody() {
-    each(async || burst(Rule::events(Disturbance::Reorder)).await);
+    each(async || burst(Rule::events(EventFault::Reorder)).await);
 }
 
 #[test]
 fn one_event_at_a_time_serves_everybody() {
-    each(async || burst(Rule::events(Disturbance::One)).await);
+    each(async || burst(Rule::events(EventFault::One)).await);
 }
 
 #[test]
 fn delayed_events_are_served_when_they_come() {
-    let delay = Disturbance::Delay(Duration::from_millis(50));
+    let delay = EventFault::Delay(Duration::from_millis(50));
     each(async || burst(Rule::events(delay).chance(0.5)).await);
 }
 
@@ -136,7 +136,7 @@ fn a_deadline_is_exact_while_events_are_late() {
     const LATER: Duration = Duration::from_millis(10);
     let timed_out = Cell::new(0);
     each(async || {
-        let installed = Table::new(1).rule(Rule::events(Disturbance::Delay(DELAY))).install();
+        let installed = Table::new(1).rule(Rule::events(EventFault::Delay(DELAY))).install();
         let pairs: Vec<_> = (0..12).map(|_| spawn(pair())).collect();
         for (round, opened) in pairs.into_iter().enumerate() {
             let (a, b) = opened.await.unwrap();
@@ -169,7 +169,7 @@ fn a_deadline_is_exact_while_events_are_late() {
 #[test]
 fn timers_are_exact_while_events_are_late() {
     each(async || {
-        let installed = Table::new(2).rule(Rule::events(Disturbance::Delay(DELAY))).install();
+        let installed = Table::new(2).rule(Rule::events(EventFault::Delay(DELAY))).install();
         let (a, b) = pair().await;
         let reader = reader(&a);
         b.write_all(b"x").await.unwrap();
@@ -189,7 +189,7 @@ fn timers_are_exact_while_events_are_late() {
 fn f01_stale_events_are_refused() {
     each(async || {
         let handle = Handle::try_current().unwrap();
-        let rule = Rule::events(Disturbance::Stale(Duration::from_millis(2)));
+        let rule = Rule::events(EventFault::Stale(Duration::from_millis(2)));
         let installed = Table::new(3).rule(rule).install();
         let before = handle.metrics().stale_events;
         for _ in 0..30 {
@@ -218,8 +218,7 @@ fn everything_at_once() {
         for _ in 0..16 {
             pairs.push(pair().await);
         }
-        let table =
-            netpoll_rt::sys::door::settings::parse("events,seed=9").unwrap().rule(Rule::short(Call::Recv));
+        let table = netpoll_rt::sys::inject::parse("events,seed=9").unwrap().rule(Rule::short(Call::Recv));
         let installed = table.install();
         let tasks: Vec<_> =
             pairs.into_iter().map(|(a, b)| spawn(async move { ping_pong(&a, &b, 30).await })).collect();

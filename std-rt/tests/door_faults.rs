@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use common::*;
 use kit::*;
 use netpoll_rt::net::TcpStream;
-use netpoll_rt::sys::door::{Errno, Rule, Table, settings};
+use netpoll_rt::sys::inject::{Errno, Rule, Table, parse};
 use netpoll_rt::sys::{Call, Poller, socket};
 use netpoll_rt::{spawn, time};
 
@@ -51,10 +51,10 @@ fn a_rule_that_is_never_hit_fails_its_test() {
 #[test]
 fn the_words_of_the_environment() {
     for words in ["", "eintr-once", "short", "eagain=3", "events", "seed=42,short,eagain=1,eintr-once"] {
-        assert!(settings::parse(words).is_ok(), "{words}");
+        assert!(parse(words).is_ok(), "{words}");
     }
     for words in ["eintr", "eagain", "eagain=many", "short=1", "seed"] {
-        assert_eq!(settings::parse(words).err().as_deref(), Some(words));
+        assert_eq!(parse(words).err().as_deref(), Some(words));
     }
 }
 
@@ -84,7 +84,7 @@ fn a_storm_of_eagain_costs_no_more_than_itself() {
         let (a, b) = pair().await;
         let mut table = Table::new(0).log();
         for call in [Call::Recv, Call::Send] {
-            table = table.rule(Rule::error(call, Errno::AGAIN).storm(K));
+            table = table.rule(Rule::error(call, Errno::AGAIN).repeat(K));
         }
         let installed = table.install();
         ping_pong(&a, &b, ROUNDS).await;
@@ -249,7 +249,7 @@ fn a_megabyte_each_way_is_the_same_at_the_other_end() {
     for words in words {
         each(async || {
             let (a, b) = pair().await;
-            let installed = settings::parse(words).unwrap().install();
+            let installed = parse(words).unwrap().install();
             let tasks = [
                 spawn(send_pattern(a.clone(), 1)),
                 spawn(send_pattern(b.clone(), 2)),
@@ -268,7 +268,7 @@ fn a_megabyte_each_way_is_the_same_at_the_other_end() {
 #[test]
 fn every_call_is_interrupted_once() {
     each(async || {
-        let installed = settings::parse("eintr-once").unwrap().log().install();
+        let installed = parse("eintr-once").unwrap().log().install();
         life().await.unwrap();
         time::sleep(Duration::from_millis(2)).await; // time is what is tested
         let log = installed.log();

@@ -15,7 +15,7 @@ use common::*;
 use futures_core::Stream;
 use kit::*;
 use netpoll_rt::sys::Call;
-use netpoll_rt::sys::door::{Errno, Rule, Table};
+use netpoll_rt::sys::inject::{Errno, Rule, Table};
 use netpoll_rt::time::timeout;
 
 /// The connection is neither lost nor told as an error: it comes once there is room.

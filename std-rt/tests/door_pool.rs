@@ -10,7 +10,7 @@ use common::*;
 use kit::*;
 use netpoll_rt::fs::File;
 use netpoll_rt::sys::Call;
-use netpoll_rt::sys::door::{Errno, Rule, Table};
+use netpoll_rt::sys::inject::{Errno, Rule, Table};
 use netpoll_rt::{Handle, spawn_blocking};
 
 #[test]

@@ -12,7 +12,7 @@ use std::io;
 use common::*;
 use kit::*;
 use netpoll_core::counter::Counter;
-use netpoll_rt::sys::door::{Errno, Rule, Table};
+use netpoll_rt::sys::inject::{Errno, Rule, Table};
 use netpoll_rt::sys::{Call, Poller};
 use netpoll_rt::{Runtime, net::TcpSocket};
 

@@ -15,7 +15,7 @@ use kit::*;
 use netpoll_rt::net::unix::abstract_address;
 use netpoll_rt::net::{UdpSocket, UnixListener, UnixStream};
 use netpoll_rt::sys::Call;
-use netpoll_rt::sys::door::{Errno, Rule};
+use netpoll_rt::sys::inject::{Errno, Rule};
 
 async fn unix_way() -> io::Result<()> {
     let name = abstract_address(format!("netpoll-door-{}", std::process::id()))?;

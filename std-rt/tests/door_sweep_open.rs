@@ -19,7 +19,7 @@ use kit::*;
 use netpoll_rt::net::pipe::{self, PipeReader, PipeWriter};
 use netpoll_rt::net::{AsyncFd, Interest, TcpListener, TcpStream, UnixListener, UnixStream};
 use netpoll_rt::signal::{SignalKind, signal};
-use netpoll_rt::sys::door::{Errno, Rule};
+use netpoll_rt::sys::inject::{Errno, Rule};
 use netpoll_rt::sys::{Call, Poller};
 
 /// What every way has: it is watched, and then no longer.

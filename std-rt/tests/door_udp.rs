@@ -15,7 +15,7 @@ use std::sync::Arc;
 use common::*;
 use kit::*;
 use netpoll_rt::net::{Datagram, RecvBatch, UdpConfig, UdpSocket};
-use netpoll_rt::sys::door::{Errno, Rule, Table};
+use netpoll_rt::sys::inject::{Errno, Rule, Table};
 use netpoll_rt::sys::{Call, Poller, mmsg};
 use netpoll_rt::{spawn, yield_now};
 
@@ -67,7 +67,7 @@ fn who_finds_no_room_waits_and_then_sends() {
         for k in [1, 3] {
             let calls = [Call::Send, Call::SendBatch, Call::Recv, Call::RecvBatch];
             let rules = calls.into_iter().filter(|call| is_made(*call));
-            let rules = rules.map(|call| Rule::error(call, Errno::AGAIN).storm(k));
+            let rules = rules.map(|call| Rule::error(call, Errno::AGAIN).repeat(k));
             let installed = rules.fold(Table::new(0), Table::rule).install();
             here.send_to(b"one", to).await.unwrap();
             assert_eq!(there.recv(&mut [0; 64]).await.unwrap(), 3);

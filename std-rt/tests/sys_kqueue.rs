@@ -213,7 +213,7 @@ fn a_number_that_is_used_again_is_reported_under_its_new_key() {
 #[test]
 fn what_can_only_be_read_is_watched_for_that() {
     let poller = Poller::init().unwrap();
-    let (source, _) = signal::source().unwrap();
+    let (source, _) = signal::new_source().unwrap();
     poller.open(source.as_fd(), KEY).unwrap();
     assert!(look(&poller).is_empty(), "no signal is listened to, and there is no room to write");
     poller.close(source.as_fd()).unwrap();

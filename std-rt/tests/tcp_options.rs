@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::*;
 use netpoll_rt::net::{Keepalive, TcpListener, TcpSocket, TcpStream};
-use netpoll_rt::sys::linux_options;
+use netpoll_rt::sys::sockopt;
 use netpoll_rt::{OpError, spawn};
 
 const DEFAULT: Keepalive =
@@ -155,7 +155,7 @@ fn what_is_set_on_a_listener_is_handed_on() {
             assert_eq!(stream.recv_buffer_size().unwrap(), 40_000);
             assert_eq!(stream.send_buffer_size().unwrap(), 60_000);
             assert_eq!((stream.ttl().unwrap(), stream.traffic_class().unwrap()), (33, 0x28));
-            assert_eq!(linux_options::device(stream.as_fd()).unwrap(), b"lo");
+            assert_eq!(sockopt::device(stream.as_fd()).unwrap(), b"lo");
             assert!(client.nodelay().unwrap(), "the other side has its own");
             listener.set_keepalive(None).unwrap();
             assert_eq!(stream.keepalive().unwrap(), Some(OTHER), "only for those to come");

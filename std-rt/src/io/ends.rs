@@ -13,7 +13,7 @@ use crate::net::methods::Descriptor;
 use crate::net::pipe::{PipeReader, PipeWriter};
 use crate::net::{TcpStream, UnixStream};
 use crate::sys::socket::{self, Read};
-use crate::sys::{copy, linux_options};
+use crate::sys::splice;
 
 /// What [`copy`](super::copy) can read: `TcpStream`, `UnixStream`, `PipeReader`, `File`, and a reference or an `Arc` of
 /// one. Nobody else can implement it.
@@ -77,7 +77,7 @@ impl Kind {
     pub(super) fn write(self, fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
         match self {
             // TCP's; it differs from that of a Unix stream in an error that the latter never has.
-            Kind::Socket => linux_options::send(fd, bytes),
+            Kind::Socket => socket::send_tcp(fd, bytes),
             Kind::Pipe => socket::write(fd, bytes),
         }
     }
@@ -85,8 +85,8 @@ impl Kind {
     /// Moves bytes from a pipe as [`Kind::write`] writes them.
     pub(super) fn splice(self, pipe: BorrowedFd<'_>, fd: BorrowedFd<'_>, length: usize) -> io::Result<usize> {
         match self {
-            Kind::Socket => copy::splice_to_socket(pipe, fd, length),
-            Kind::Pipe => copy::splice_to_pipe(pipe, fd, length),
+            Kind::Socket => splice::splice_to_socket(pipe, fd, length),
+            Kind::Pipe => splice::splice_to_pipe(pipe, fd, length),
         }
     }
 }

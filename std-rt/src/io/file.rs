@@ -24,7 +24,7 @@ use super::splice::{drain, rescue};
 use super::turn::Turn;
 use crate::fs::File;
 use crate::netpoll::pipes::{DetachedPipe, Pipe};
-use crate::sys::copy::{is_refused, send_file};
+use crate::sys::splice::{is_refused, send_file};
 
 /// The bytes that were read from a file and that the sink has not taken. When it is dropped the file's cursor is moved
 /// back by as many, in turn: after the thread that reads, and before any operation that is begun later.

@@ -28,7 +28,7 @@ use super::turn::Turn;
 use crate::budget;
 use crate::netpoll::pipes::Pipe;
 use crate::sys;
-use crate::sys::copy::{is_refused, splice_in};
+use crate::sys::splice::{is_refused, splice_in};
 
 /// From how many bytes on a piece is much.
 const MUCH: usize = 16 * 1024;

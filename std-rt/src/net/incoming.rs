@@ -28,7 +28,7 @@ use crate::budget;
 use crate::error::is_closed;
 use crate::fd::{Fd, Kind};
 use crate::netpoll::freed;
-use crate::sys::{Lack, lack, socket};
+use crate::sys::{Exhausted, socket};
 use crate::time::{Sleep, sleep};
 
 /// The first wait for a descriptor, as Go's `net/http` has it.
@@ -90,8 +90,8 @@ fn refused<L: Accept>(listener: &L, error: io::Error) -> io::Error {
 
 /// What one more attempt may find in a while.
 fn is_starvation(error: &io::Error) -> bool {
-    let lack = lack(cause(error));
-    lack.is_some_and(|lack| lack != Lack::Family)
+    let exhausted = Exhausted::from_error(cause(error));
+    exhausted.is_some_and(|resource| resource != Exhausted::Family)
 }
 
 fn watched<L: Accept>(listener: &L, taken: io::Result<(OwnedFd, L::Peer)>) -> io::Result<L::Connection> {

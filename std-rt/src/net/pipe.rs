@@ -197,7 +197,7 @@ fn watch(op: &'static str, fd: OwnedFd, kind: Kind) -> io::Result<Fd> {
 
 /// It is a pipe or a FIFO; if not, says what it is.
 fn check(fd: &OwnedFd) -> io::Result<()> {
-    match sys::no_pipe(fd.as_fd())? {
+    match sys::check_is_fifo(fd.as_fd())? {
         None => Ok(()),
         Some(what) => {
             Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what}, not a pipe or a FIFO")))

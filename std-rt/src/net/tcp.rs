@@ -21,8 +21,8 @@ use super::incoming::{self, Accept, Incoming};
 use super::methods::*;
 use super::options::*;
 use crate::fd::{Fd, Kind};
-use crate::sys::linux_options::{send, sendv};
 use crate::sys::socket as sys;
+use crate::sys::socket::{send_tcp as send, sendv_tcp as sendv};
 use peer::Peer;
 pub use socket::TcpSocket;
 

@@ -22,7 +22,7 @@ use super::methods::*;
 use crate::error::OpError;
 use crate::fd::{Fd, Kind};
 use crate::netpoll::Netpoll;
-use crate::sys::{datagram as sys, socket};
+use crate::sys::{socket, udp as sys};
 pub use batch::{Received, ReceivedIter, RecvBatch};
 pub use config::UdpConfig;
 pub use sys::Datagram;

@@ -42,7 +42,7 @@ pub fn after(duration: Duration) -> u64 {
 /// The tick of an instant: 0 for what was long ago, [`LATEST`] for what cannot be counted.
 #[inline]
 pub fn tick(at: Instant) -> u64 {
-    let (known, tick) = sys::known_instant();
+    let (known, tick) = sys::anchor();
     match at.checked_duration_since(known) {
         Some(since) => tick.saturating_add(nanoseconds(since)).min(LATEST),
         None => tick.saturating_sub(nanoseconds(known.duration_since(at))),
@@ -60,7 +60,7 @@ pub(super) struct Clock {
 
 impl Clock {
     pub(super) fn new() -> Self {
-        let clock = Self { lag: sys::coarse_lag(), polled: Gauge::new() };
+        let clock = Self { lag: sys::coarse_error(), polled: Gauge::new() };
         clock.set_polled(now());
         clock
     }

@@ -1,4 +1,4 @@
-//! Addresses of sockets, from the kernel's form into std's.
+//! Addresses of sockets, and their conversion between the kernel's form and std's.
 
 use std::fmt;
 use std::io;
@@ -12,19 +12,20 @@ use std::path::Path;
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketAddrAny, SocketAddrUnix};
 
-use super::abstract_names;
+use super::platform;
 
-/// Where a socket is: an address of IP, or a name on this machine.
+/// The address of a socket: an IP address and port, or a Unix socket's name.
 #[derive(Clone)]
 pub enum Address {
-    /// TCP or UDP.
+    /// An address of TCP or UDP.
     Ip(SocketAddr),
-    /// A Unix socket: a path, an abstract name, or none. In a box, for it is four times as long as the other.
+    /// An address of a Unix socket: a path, an abstract name, or none. Boxed, because it is four times as
+    /// large as `Ip`.
     Unix(Box<UnixAddr>),
 }
 
 impl Address {
-    /// The address of IP, if it is one.
+    /// Returns the IP address and port, if it is one.
     pub fn ip(&self) -> Option<SocketAddr> {
         match self {
             Address::Ip(address) => Some(*address),
@@ -32,7 +33,7 @@ impl Address {
         }
     }
 
-    /// The name on this machine, if it is one.
+    /// Returns the Unix socket's address, if it is one.
     pub fn unix(&self) -> Option<&UnixAddr> {
         match self {
             Address::Ip(_) => None,
@@ -53,12 +54,12 @@ impl From<UnixAddr> for Address {
     }
 }
 
-/// `127.0.0.1:80`, a path, `@name` for an abstract name, `(unnamed)`.
+/// Writes `127.0.0.1:80`, a path, `@name` for an abstract name, or `(unnamed)`.
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Address::Ip(address) => address.fmt(f),
-            Address::Unix(address) => match (address.as_pathname(), abstract_names::abstract_name(address)) {
+            Address::Unix(address) => match (address.as_pathname(), platform::abstract_name(address)) {
                 (Some(path), _) => path.display().fmt(f),
                 (None, Some(name)) => write!(f, "@{}", name.escape_ascii()),
                 (None, None) => f.write_str("(unnamed)"),
@@ -73,29 +74,30 @@ impl fmt::Debug for Address {
     }
 }
 
-/// The address of the other end, of whatever family.
+/// Returns the address of the peer, of any family.
 ///
 /// # Errors
 ///
-/// `ENOTCONN` if there is none (yet); `EAFNOSUPPORT` if it is neither of IP nor of this machine.
+/// Returns `ENOTCONN` if the socket has no peer, or none yet; `EAFNOSUPPORT` if the family is neither IP nor
+/// Unix.
 pub fn peer_address(fd: BorrowedFd<'_>) -> io::Result<Address> {
     from_kernel(net::getpeername(fd)?)
 }
 
-/// The local address, of whatever family.
+/// Returns the local address, of any family.
 ///
 /// # Errors
 ///
-/// `EAFNOSUPPORT` if it is neither of IP nor of this machine.
+/// Returns `EAFNOSUPPORT` if the family is neither IP nor Unix.
 pub fn local_address(fd: BorrowedFd<'_>) -> io::Result<Address> {
     from_kernel(Some(net::getsockname(fd)?))
 }
 
-/// A Unix socket without a name has no address in the kernel's answer, or an empty one.
+/// Converts the kernel's address. For an unnamed Unix socket the kernel returns no address, or an empty one.
 pub(super) fn from_kernel(address: Option<SocketAddrAny>) -> io::Result<Address> {
     let Some(address) = address else { return Ok(unnamed()?.into()) };
     if address.address_family() == AddressFamily::UNIX {
-        // rustix would make an abstract name of no bytes of it.
+        // rustix would read an empty address as an abstract name of no bytes.
         if address.addr_len() as usize <= offset_of!(libc::sockaddr_un, sun_path) {
             return Ok(unnamed()?.into());
         }
@@ -104,24 +106,24 @@ pub(super) fn from_kernel(address: Option<SocketAddrAny>) -> io::Result<Address>
     Ok(Address::Ip(SocketAddr::try_from(address).map_err(|_| Errno::AFNOSUPPORT)?))
 }
 
-/// As std has it.
+/// Converts a Unix socket's address from rustix's form to std's.
 pub(super) fn unix(address: &SocketAddrUnix) -> io::Result<UnixAddr> {
     if let Some(path) = address.path_bytes() {
-        // Where the longest path leaves no room behind it rustix takes the zero at its end for a part of it.
+        // Where the longest path fills `sun_path`, rustix counts the terminating zero as part of the path.
         let path = path.strip_suffix(&[0]).unwrap_or(path);
         return UnixAddr::from_pathname(Path::new(std::ffi::OsStr::from_bytes(path)));
     }
-    match abstract_names::of_kernel(address) {
-        Some(name) => abstract_names::from_abstract_name(name),
+    match platform::abstract_name_from_kernel(address) {
+        Some(name) => platform::from_abstract_name(name),
         None => unnamed(),
     }
 }
 
-/// The other way.
+/// Converts a Unix socket's address from std's form to rustix's.
 pub(super) fn unix_to_kernel(address: &UnixAddr) -> io::Result<SocketAddrUnix> {
-    match (address.as_pathname(), abstract_names::abstract_name(address)) {
+    match (address.as_pathname(), platform::abstract_name(address)) {
         (Some(path), _) => Ok(SocketAddrUnix::new(path)?),
-        (None, Some(name)) => abstract_names::to_kernel(name),
+        (None, Some(name)) => platform::abstract_name_to_kernel(name),
         (None, None) => {
             Err(io::Error::new(io::ErrorKind::InvalidInput, "the address of a Unix socket is empty"))
         }

@@ -1,4 +1,4 @@
-//! Descriptors that travel with bytes over a Unix socket (`SCM_RIGHTS`).
+//! Descriptors passed with bytes over a Unix socket (`SCM_RIGHTS`).
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -13,46 +13,46 @@ use rustix::net::{
 };
 
 use super::address::unix_to_kernel;
-use super::socket_birth::SENT;
-use super::{Call, door, unix, unix_native};
+use super::platform::{self, RECV_FLAGS, SCM_CREDENTIALS_SPACE, SEND_FLAGS};
+use super::{Call, inject, unix};
 
-/// The most descriptors that go with one message (Linux's `SCM_MAX_FD`).
+/// The largest number of descriptors in one message (Linux's `SCM_MAX_FD`).
 pub const MAX_FDS: usize = 253;
 
-const ROOM: usize = cmsg_space!(ScmRights(MAX_FDS)) + unix_native::ROOM_BESIDE;
+const CONTROL_SPACE: usize = cmsg_space!(ScmRights(MAX_FDS)) + SCM_CREDENTIALS_SPACE;
 
-/// What came, with the descriptors that came along.
+/// The result of a receive: a byte count and the descriptors that came with the bytes.
 #[derive(Debug)]
 pub struct Received {
-    /// Bytes.
+    /// Number of bytes received.
     pub n: usize,
-    /// Descriptors, close-on-exec; new numbers of this process for the sender's open files.
+    /// Descriptors, close-on-exec: new numbers of this process for the sender's open files.
     pub fds: Vec<OwnedFd>,
     from: Option<SocketAddrAny>,
 }
 
 impl Received {
-    /// The end of what can be received.
+    /// Returns the value that stands for the end of the stream.
     pub fn end() -> Self {
         Received { n: 0, fds: Vec::new(), from: None }
     }
 
-    /// The sender's name.
+    /// Returns the sender's address.
     ///
     /// # Errors
     ///
-    /// `EAFNOSUPPORT` if it is no Unix socket.
+    /// Returns `EAFNOSUPPORT` if the sender's address is not that of a Unix socket.
     pub fn from(&self) -> io::Result<SocketAddr> {
         unix::name(self.from.clone())
     }
 }
 
-/// Sends one message with descriptors, whole or not at all; without an address to where the socket is connected.
+/// Sends one message with descriptors, whole or not at all. Without `to` it goes to the connected peer.
 ///
 /// # Errors
 ///
-/// `InvalidInput` for more than [`MAX_FDS`] descriptors; `ETOOMANYREFS` if more are on their way than this process may
-/// have open.
+/// Returns `InvalidInput` for more than [`MAX_FDS`] descriptors; `ETOOMANYREFS` if more descriptors are in
+/// flight than this process may have open.
 pub fn send(
     fd: BorrowedFd<'_>,
     bytes: &[u8],
@@ -64,49 +64,51 @@ pub fn send(
         return Err(io::Error::new(io::ErrorKind::InvalidInput, many));
     }
     let to = to.map(unix_to_kernel).transpose()?;
-    let mut room = [MaybeUninit::uninit(); ROOM];
-    let mut control = SendAncillaryBuffer::new(&mut room);
-    // There is room for as many as were let through.
+    let mut space = [MaybeUninit::uninit(); CONTROL_SPACE];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    // `push` refuses only what does not fit, and the buffer has space for `MAX_FDS`.
     let _pushed = fds.is_empty() || control.push(SendAncillaryMessage::ScmRights(fds));
     let bytes = [IoSlice::new(bytes)];
     Ok(retry_on_intr(|| {
-        door::ask(Call::Send, fd)?;
+        inject::before(Call::Send, fd)?;
         match &to {
-            Some(to) => net::sendmsg_addr(fd, to, &bytes, &mut control, SENT),
-            None => net::sendmsg(fd, &bytes, &mut control, SENT),
+            Some(to) => net::sendmsg_addr(fd, to, &bytes, &mut control, SEND_FLAGS),
+            None => net::sendmsg(fd, &bytes, &mut control, SEND_FLAGS),
         }
     })?)
 }
 
-/// Sends some bytes of a stream, at least one; the descriptors go with the first.
+/// Sends some bytes of a stream, at least one. The descriptors go with the first byte.
 ///
 /// # Errors
 ///
-/// As [`send`], and `InvalidInput` for descriptors without a byte, which the kernel would drop without a word.
+/// As [`send`]. Returns `InvalidInput` for descriptors without a byte, because the kernel would drop them
+/// silently.
 pub fn send_some(fd: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
     if bytes.is_empty() && !fds.is_empty() {
         let alone = "on a stream descriptors go with bytes, and there is none";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, alone));
     }
-    let length = door::cut(Call::Send, fd, bytes.len().min(super::socket::MAX_RW));
+    let length = inject::truncate(Call::Send, fd, bytes.len().min(super::socket::MAX_RW));
     send(fd, &bytes[..length], None, fds)
 }
 
-/// Receives one message with up to `max` descriptors. What of the message has no room in `buffer` is lost.
+/// Receives one message with up to `max` descriptors. The part of the message that does not fit into `buffer`
+/// is lost.
 ///
 /// # Errors
 ///
-/// `InvalidData` if descriptors came that could not be handed up: those that could be are closed again, and the
-/// message is lost.
+/// Returns `InvalidData` if more descriptors came than could be returned. Those that got a number are closed
+/// again, and the message is lost.
 pub fn recv(fd: BorrowedFd<'_>, buffer: &mut [u8], max: usize) -> io::Result<Received> {
     let max = max.min(MAX_FDS);
-    let mut room = [MaybeUninit::uninit(); ROOM];
+    let mut space = [MaybeUninit::uninit(); CONTROL_SPACE];
     let mut control =
-        RecvAncillaryBuffer::new(&mut room[..cmsg_space!(ScmRights(max)) + unix_native::ROOM_BESIDE]);
+        RecvAncillaryBuffer::new(&mut space[..cmsg_space!(ScmRights(max)) + SCM_CREDENTIALS_SPACE]);
     let mut buffers = [IoSliceMut::new(buffer)];
     let message = retry_on_intr(|| {
-        door::ask(Call::Recv, fd)?;
-        net::recvmsg(fd, &mut buffers, &mut control, unix_native::RECEIVED)
+        inject::before(Call::Recv, fd)?;
+        net::recvmsg(fd, &mut buffers, &mut control, RECV_FLAGS)
     })?;
     let mut fds = Vec::new();
     for part in control.drain() {
@@ -114,21 +116,22 @@ pub fn recv(fd: BorrowedFd<'_>, buffer: &mut [u8], max: usize) -> io::Result<Rec
             fds.extend(rights);
         }
     }
-    // Alignment leaves room for a few more than were asked for, so that the kernel may not find that they are too many.
+    // Alignment leaves space for more descriptors than `max`, so the kernel may not report that they were too
+    // many.
     if fds.len() > max || message.flags.contains(ReturnFlags::CTRUNC) {
         return Err(truncated(fds.len(), max));
     }
-    unix_native::received(&fds)?;
+    platform::set_cloexec(&fds)?;
     Ok(Received { n: message.bytes, fds, from: message.address })
 }
 
-/// As [`recv`], for some bytes of a stream.
+/// Receives some bytes of a stream, with up to `max` descriptors.
 ///
 /// # Errors
 ///
-/// As there.
+/// As [`recv`].
 pub fn recv_some(fd: BorrowedFd<'_>, buffer: &mut [u8], max: usize) -> io::Result<Received> {
-    let length = door::cut(Call::Recv, fd, buffer.len().min(super::socket::MAX_RW));
+    let length = inject::truncate(Call::Recv, fd, buffer.len().min(super::socket::MAX_RW));
     recv(fd, &mut buffer[..length], max)
 }
 

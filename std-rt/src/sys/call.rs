@@ -1,9 +1,9 @@
-//! The system calls of this crate by name, for the table of faults and for whoever counts them.
+//! The system calls of this crate by name, for fault injection and for tests that count them.
 
 use netpoll_core::poll_key::Mode;
 
-/// A system call, as the functions of [`sys`](super) make it. One that stands for several (`Send` for sendto and sendmsg)
-/// says so.
+/// A system call, as the functions of [`sys`](super) make it. A variant may stand for several calls, as
+/// `Send` does for sendto and sendmsg.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Call {
     /// socket(2), and socketpair(2).
@@ -14,9 +14,9 @@ pub enum Call {
     Listen,
     /// accept4(2).
     Accept,
-    /// connect(2) of a stream between machines, which goes on in the kernel when it is interrupted.
+    /// connect(2) of a TCP socket, which continues in the kernel when a signal interrupts it.
     Connect,
-    /// connect(2) of a local socket or for datagrams: done at once or not at all.
+    /// connect(2) of a Unix or datagram socket: it completes or fails at once.
     ConnectLocal,
     /// getsockopt(2) of `SO_ERROR`.
     SocketError,
@@ -62,26 +62,26 @@ pub enum Call {
     FileStatus,
     /// unlink(2).
     Unlink,
-    /// What makes a poller: epoll_create1(2), kqueue(2), eventfd(2).
+    /// The calls that create a poller: epoll_create1(2), kqueue(2), eventfd(2).
     PollerInit,
-    /// What starts watching: epoll_ctl(2) `ADD`, kevent(2).
+    /// The calls that register a descriptor: epoll_ctl(2) `ADD`, kevent(2).
     PollerOpen,
-    /// What stops watching: epoll_ctl(2) `DEL`.
+    /// The calls that deregister a descriptor: epoll_ctl(2) `DEL`, kevent(2).
     PollerClose,
-    /// What waits: epoll_wait(2), epoll_pwait2(2), kevent(2), poll(2).
+    /// The calls that wait for events: epoll_wait(2), epoll_pwait2(2), kevent(2), poll(2).
     PollerWait,
-    /// What ends a wait: write(2) to the eventfd.
+    /// The call that interrupts a wait: write(2) to the eventfd or pipe, kevent(2).
     Break,
-    /// What takes a break back: read(2) of the eventfd.
+    /// The call that consumes a break: read(2) of the eventfd or pipe.
     Drain,
     /// poll(2) of one descriptor with a zero timeout.
     Look,
-    /// pthread_create(3), as std calls it.
+    /// pthread_create(3), made by std.
     StartThread,
 }
 
 impl Call {
-    /// The direction whose readiness the call needs, if it is one that says `EAGAIN`.
+    /// Returns the direction whose readiness the call needs, if it may fail with `EAGAIN`.
     pub fn mode(self) -> Option<Mode> {
         match self {
             Call::Accept | Call::Recv | Call::RecvBatch | Call::Read | Call::SpliceIn => Some(Mode::Read),

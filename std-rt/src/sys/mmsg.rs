@@ -1,11 +1,10 @@
-//! Batches of messages (sendmmsg, recvmmsg) and messages that the kernel cuts and joins (`UDP_SEGMENT`, `UDP_GRO`): one
-//! of the rooms of `sys` with `unsafe` in them.
+//! Batches of UDP messages (sendmmsg, recvmmsg), and segmentation by the kernel (`UDP_SEGMENT`, `UDP_GRO`).
 //!
-//! [`no_mmsg.rs`](../no_mmsg.rs) has the same functions for systems without these calls.
+//! Systems without these calls use the module of the same name in [`unsupported.rs`](../unsupported.rs).
 //!
-//! - **INV-41** Whatever a message's header names (the address, the slice and its bytes, the control data) is a local or
-//!   a borrowed value of the function that makes the call, is not moved after the header was written, and is at least as
-//!   long as the header says. The kernel forgets all of it before the call returns.
+//! - **INV-41** Everything that a message header points to (the address, the slice and its bytes, the control
+//!   data) is a local or borrowed value of the function that makes the call, is not moved after the header
+//!   was written, and is at least as long as the header says. The kernel keeps no pointer beyond the call.
 
 use std::io;
 use std::mem::offset_of;
@@ -17,14 +16,16 @@ use std::sync::OnceLock;
 use libc::{c_int, c_uint, iovec, mmsghdr, sockaddr_in, sockaddr_in6};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::datagram::{Arrival, Datagram, MAX_BATCH, NotCut};
-use super::{Call, door};
+use super::udp::{Arrival, Datagram, MAX_BATCH, NotCut};
+use super::{Call, errno, inject};
 
-/// Sends messages, at most [`MAX_BATCH`], in order; returns how many were taken, at least one unless there was none.
+/// Sends messages, at most [`MAX_BATCH`], in order; returns how many were sent, at least one unless there was
+/// none.
 ///
 /// # Errors
 ///
-/// That of the first. One of a later message ends the batch, and the next call that begins with it says so.
+/// Returns the error of the first message. An error of a later one ends the batch; a call that begins with it
+/// returns it.
 pub fn send_batch(fd: BorrowedFd<'_>, datagrams: &[Datagram<'_>]) -> io::Result<usize> {
     let mut headers = [EMPTY; MAX_BATCH];
     let mut slices = [NO_BYTES; MAX_BATCH];
@@ -38,13 +39,13 @@ pub fn send_batch(fd: BorrowedFd<'_>, datagrams: &[Datagram<'_>]) -> io::Result<
     send(fd, &mut headers[..count])
 }
 
-/// Sends `bytes` as datagrams of `segment` bytes, the last one possibly shorter, which the kernel or the network card
-/// cuts. At most 64 of them, and no more bytes than one datagram could have.
+/// Sends `bytes` as datagrams of `segment` bytes, the last one possibly shorter, which the kernel or the
+/// network card splits. At most 64 of them, and no more bytes than one datagram may have.
 ///
 /// # Errors
 ///
-/// Those of which [`why_not_cut`] knows the reason say that this cannot be done here, with nothing sent. Only where
-/// [`can_cut`] is: a kernel that does not know the request sends one large datagram.
+/// [`why_not_cut`] tells which errors mean that segmentation is impossible, with nothing sent. Call it only
+/// if [`can_cut`] returns true: a kernel that does not know the request sends one large datagram.
 pub fn send_cut(
     fd: BorrowedFd<'_>,
     bytes: &[u8],
@@ -60,7 +61,7 @@ pub fn send_cut(
     Ok(bytes.len())
 }
 
-/// Whether the kernel knows how to cut (Linux 4.18); asked until it has said so or that it does not.
+/// Returns whether the kernel supports segmentation (Linux 4.18). A definite answer is cached.
 pub fn can_cut(fd: BorrowedFd<'_>) -> bool {
     static KNOWN: OnceLock<bool> = OnceLock::new();
     if let Some(known) = KNOWN.get() {
@@ -73,10 +74,10 @@ pub fn can_cut(fd: BorrowedFd<'_>) -> bool {
     }
 }
 
-/// Whether an error of [`send_cut`] may mean that cutting is what the kernel could not do.
+/// Returns whether an error of [`send_cut`] may mean that the kernel could not segment the buffer.
 pub fn why_not_cut(error: &io::Error) -> Option<NotCut> {
     match error.raw_os_error()? {
-        // A segment is larger than the path allows; `EINVAL` before Linux 6.14.
+        // A segment exceeds the path's MTU; `EINVAL` before Linux 6.14.
         libc::EINVAL | libc::EMSGSIZE => Some(NotCut::Sizes),
         // The network card computes no checksums.
         libc::EIO | libc::EOPNOTSUPP => Some(NotCut::Way),
@@ -84,14 +85,14 @@ pub fn why_not_cut(error: &io::Error) -> Option<NotCut> {
     }
 }
 
-/// Has the kernel join datagrams of one sender that follow each other (`UDP_GRO`, Linux 5.0).
+/// Makes the kernel join consecutive datagrams of one sender (`UDP_GRO`, Linux 5.0).
 pub fn set_gro(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     let value = c_int::from(on);
     retry_on_intr(|| {
-        door::ask(Call::SetOption, fd)?;
+        inject::before(Call::SetOption, fd)?;
         let length = size_of::<c_int>() as libc::socklen_t;
-        // SAFETY: INV-7 keeps the number open through the borrow. The kernel reads `length` bytes of `value`, a local
-        // that long.
+        // SAFETY: `fd` is open for as long as it is borrowed (INV-7). The kernel reads `length` bytes of
+        // `value`, a live local of that size.
         checked(unsafe {
             libc::setsockopt(fd.as_raw_fd(), libc::SOL_UDP, libc::UDP_GRO, (&raw const value).cast(), length)
         })
@@ -99,13 +100,14 @@ pub fn set_gro(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     Ok(())
 }
 
-/// Receives what is there into one place after another of `buffer`, each `length` bytes long, and says of each in
-/// `arrivals` what it is. As many as both have, at most [`MAX_BATCH`]; returns how many, at least one unless there is no
-/// place.
+/// Receives available messages into consecutive slots of `buffer`, each `length` bytes long, and describes
+/// each in `arrivals`: as many as both have, at most [`MAX_BATCH`]. Returns how many, at least one unless
+/// there is no slot.
 ///
 /// # Errors
 ///
-/// Only if nothing was received. The kernel keeps what went wrong after that for the next call on the socket.
+/// Returns an error only if nothing was received. The kernel keeps a later message's error for the next call
+/// on the socket.
 pub fn recv_batch(
     fd: BorrowedFd<'_>,
     buffer: &mut [u8],
@@ -117,10 +119,10 @@ pub fn recv_batch(
     let mut names = [Name::NONE; MAX_BATCH];
     let mut controls = [Control::NONE; MAX_BATCH];
     let places = headers.iter_mut().zip(&mut slices).zip(&mut names).zip(&mut controls);
-    let rooms = buffer.chunks_exact_mut(length).take(arrivals.len());
+    let slots = buffer.chunks_exact_mut(length).take(arrivals.len());
     let mut count = 0;
-    for ((((header, slice), name), control), room) in places.zip(rooms) {
-        *slice = iovec { iov_base: room.as_mut_ptr().cast(), iov_len: room.len() };
+    for ((((header, slice), name), control), slot) in places.zip(slots) {
+        *slice = iovec { iov_base: slot.as_mut_ptr().cast(), iov_len: slot.len() };
         header.msg_hdr.msg_iov = slice;
         header.msg_hdr.msg_iovlen = 1;
         header.msg_hdr.msg_name = name.0.as_mut_ptr().cast();
@@ -130,9 +132,10 @@ pub fn recv_batch(
         count += 1;
     }
     let received = retry_on_intr(|| {
-        door::ask(Call::RecvBatch, fd)?;
-        // SAFETY: INV-41 for each of the `count` headers, which are borrowed exclusively; INV-7 keeps the number open
-        // through the borrow. No timeout is passed.
+        inject::before(Call::RecvBatch, fd)?;
+        // SAFETY: the first `count` headers are borrowed exclusively, and each points only to values that
+        // outlive the call (INV-41). `fd` is open for as long as it is borrowed (INV-7). The null pointer
+        // says that there is no timeout.
         checked(unsafe {
             libc::recvmmsg(
                 fd.as_raw_fd(),
@@ -156,12 +159,14 @@ pub fn recv_batch(
     Ok(received)
 }
 
-/// A message of nothing to nobody.
-// SAFETY: INV-41: numbers and pointers, for which zero is a value; null names nothing.
+/// A header without address, bytes and control data.
+// SAFETY: the fields are integers and pointers, for which all zeroes is a valid value; a null pointer here
+// means "none".
 const EMPTY: mmsghdr = unsafe { std::mem::zeroed() };
 const NO_BYTES: iovec = iovec { iov_base: ptr::null_mut(), iov_len: 0 };
 
-/// The kernel reads the bytes, whatever the pointer's type says.
+/// Writes the header of a message to send. The kernel only reads the bytes, although the pointer's type is
+/// mutable.
 fn to_send(header: &mut mmsghdr, slice: &mut iovec, name: &mut Name, bytes: &[u8], to: Option<&SocketAddr>) {
     *slice = iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() };
     header.msg_hdr.msg_iov = slice;
@@ -174,9 +179,9 @@ fn to_send(header: &mut mmsghdr, slice: &mut iovec, name: &mut Name, bytes: &[u8
 
 fn send(fd: BorrowedFd<'_>, headers: &mut [mmsghdr]) -> io::Result<usize> {
     Ok(retry_on_intr(|| {
-        door::ask(Call::SendBatch, fd)?;
-        // SAFETY: INV-41 for each of the headers, which are borrowed exclusively; INV-7 keeps the number open through
-        // the borrow.
+        inject::before(Call::SendBatch, fd)?;
+        // SAFETY: the headers are borrowed exclusively, and each points only to values that outlive the call
+        // (INV-41). `fd` is open for as long as it is borrowed (INV-7).
         checked(unsafe {
             libc::sendmmsg(
                 fd.as_raw_fd(),
@@ -188,12 +193,12 @@ fn send(fd: BorrowedFd<'_>, headers: &mut [mmsghdr]) -> io::Result<usize> {
     })?)
 }
 
-/// `ENOPROTOOPT` from a kernel that does not know it.
+/// Queries `UDP_SEGMENT`; returns `ENOPROTOOPT` from a kernel that does not know it.
 fn segment_option(fd: BorrowedFd<'_>) -> Result<usize, Errno> {
-    door::ask(Call::GetOption, fd)?;
+    inject::before(Call::GetOption, fd)?;
     let (mut value, mut length) = (0, size_of::<c_int>() as libc::socklen_t);
-    // SAFETY: INV-7 keeps the number open through the borrow. The kernel writes at most `length` bytes to `value`, a
-    // local that long, and then to `length`.
+    // SAFETY: `fd` is open for as long as it is borrowed (INV-7). The kernel writes at most `length` bytes to
+    // `value`, a live local of that size, and then to `length`, another one.
     checked(unsafe {
         libc::getsockopt(
             fd.as_raw_fd(),
@@ -205,18 +210,17 @@ fn segment_option(fd: BorrowedFd<'_>) -> Result<usize, Errno> {
     })
 }
 
-/// What a call of the C library returned: -1 is the only failure.
+/// Converts a return value of the C library, where -1 is the only failure.
 fn checked(returned: c_int) -> Result<usize, Errno> {
-    usize::try_from(returned)
-        .map_err(|_| Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::IO))
+    usize::try_from(returned).map_err(|_| errno::last())
 }
 
-/// An address of IP as the kernel has it, of either family.
+/// An IP address in the kernel's form, of either family.
 #[derive(Clone, Copy)]
 #[repr(C, align(4))]
 struct Name([u8; size_of::<sockaddr_in6>()]);
 
-// Where the fields below are written and read.
+// The offsets at which the code below writes and reads the fields.
 const _: () = assert!(offset_of!(sockaddr_in, sin_family) == 0 && offset_of!(sockaddr_in6, sin6_family) == 0);
 const _: () = assert!(offset_of!(sockaddr_in, sin_port) == 2 && offset_of!(sockaddr_in6, sin6_port) == 2);
 const _: () = assert!(offset_of!(sockaddr_in, sin_addr) == 4 && offset_of!(sockaddr_in6, sin6_flowinfo) == 4);
@@ -227,7 +231,7 @@ const _: () = assert!(align_of::<Name>() >= align_of::<sockaddr_in6>());
 impl Name {
     const NONE: Name = Name([0; size_of::<sockaddr_in6>()]);
 
-    /// Returns the length.
+    /// Writes an address and returns its length.
     fn set(&mut self, address: &SocketAddr) -> usize {
         self.0[2..4].copy_from_slice(&address.port().to_be_bytes());
         match address {
@@ -246,7 +250,7 @@ impl Name {
         }
     }
 
-    /// `None` if it is not of IP.
+    /// Returns the address, or `None` if it is not an IP address.
     fn address(&self) -> Option<SocketAddr> {
         let port = u16::from_be_bytes(self.at(2));
         match c_int::from(u16::from_ne_bytes(self.at(0))) {
@@ -264,22 +268,22 @@ impl Name {
     }
 }
 
-/// Room for what goes with a message: a time stamp that somebody else may have asked for, and the length of segments.
-/// The kernel's form of one item: its length with this head as a word, level and type as 32 bits each, the data; the
-/// next one begins at a multiple of a word.
+/// The control data of a message: a timestamp that other code may have requested, and the length of segments.
+/// An item is the item's length including this header (one word), level and type (32 bits each), and the
+/// data. The next item begins at a multiple of a word.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
 struct Control([u8; 64]);
 
 const WORD: usize = size_of::<usize>();
 const HEAD: usize = WORD + 8;
-/// The room of a head and two bytes.
+/// The space of a header and two bytes of data.
 const SEGMENT_SPACE: usize = HEAD + WORD;
 
 impl Control {
     const NONE: Control = Control([0; 64]);
 
-    /// Writes a request to cut; returns where.
+    /// Writes a request to segment and returns a pointer to it.
     fn ask_for_segments(&mut self, segment: u16) -> *mut u8 {
         self.0[..WORD].copy_from_slice(&(HEAD + 2).to_ne_bytes());
         self.0[WORD..WORD + 4].copy_from_slice(&libc::SOL_UDP.to_ne_bytes());
@@ -288,7 +292,7 @@ impl Control {
         self.0.as_mut_ptr()
     }
 
-    /// What the kernel says of the segments that it joined. Zeroes, which no length is, end what it wrote.
+    /// Returns the length of the segments that the kernel joined. An item length of zero ends the list.
     fn segment(&self) -> Option<usize> {
         let mut rest = &self.0[..];
         loop {

@@ -1,4 +1,4 @@
-//! Pipes, and named ones: what a descriptor is, how it is opened, how much it holds.
+//! Pipes and FIFOs: creation, opening, access mode, capacity.
 
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
@@ -7,33 +7,44 @@ use std::path::Path;
 use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fstat, open};
 use rustix::io::retry_on_intr;
 
-pub use super::pipe_birth::pipe;
-pub use super::pipe_size::{capacity, set_capacity};
-use super::{Call, door};
+pub use super::platform::{pipe_capacity as capacity, set_pipe_capacity as set_capacity};
+use super::{Call, inject, platform};
 
-/// What a descriptor may be used for.
+/// The directions that a descriptor may be used in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Access {
-    /// It can be read.
+    /// Whether it can be read.
     pub read: bool,
-    /// It can be written.
+    /// Whether it can be written.
     pub write: bool,
 }
 
 impl Access {
-    /// For reading only.
+    /// Read only.
     pub const READ: Access = Access { read: true, write: false };
-    /// For writing only.
+    /// Write only.
     pub const WRITE: Access = Access { read: false, write: true };
-    /// For both.
+    /// Both directions.
     pub const BOTH: Access = Access { read: true, write: true };
 }
 
-/// Opens what has a name, non-blocking and close-on-exec, never as the process's terminal; creates nothing.
+/// Creates a pipe; returns the end to read and the end to write. Both are close-on-exec and non-blocking.
 ///
 /// # Errors
 ///
-/// `ENXIO`: a FIFO, for writing only, that nobody has open for reading.
+/// Returns `EMFILE` or `ENFILE`.
+pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(retry_on_intr(|| {
+        inject::before_new(Call::Pipe)?;
+        platform::pipe()
+    })?)
+}
+
+/// Opens a file, non-blocking and close-on-exec, and never as the controlling terminal. Creates nothing.
+///
+/// # Errors
+///
+/// Returns `ENXIO` for a FIFO that is opened for writing only while no process has it open for reading.
 pub fn open_path(path: &Path, access: Access) -> io::Result<OwnedFd> {
     let access = match access {
         Access { read: true, write: true } => OFlags::RDWR,
@@ -42,19 +53,19 @@ pub fn open_path(path: &Path, access: Access) -> io::Result<OwnedFd> {
     };
     let flags = access | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
     Ok(retry_on_intr(|| {
-        door::ask_new(Call::OpenFile)?;
+        inject::before_new(Call::OpenFile)?;
         open(path, flags, Mode::empty())
     })?)
 }
 
-/// What a descriptor can be used for, by its open file's mode.
+/// Returns the access mode of a descriptor's open file.
 pub fn access(fd: BorrowedFd<'_>) -> io::Result<Access> {
     let mode = fcntl_getfl(fd)? & OFlags::RWMODE;
     Ok(Access { read: mode != OFlags::WRONLY, write: mode != OFlags::RDONLY })
 }
 
-/// `None` for a pipe or a FIFO; else what the descriptor is, in words.
-pub fn no_pipe(fd: BorrowedFd<'_>) -> io::Result<Option<&'static str>> {
+/// Returns `None` for a pipe or a FIFO, else what kind of file the descriptor is, in words.
+pub fn check_is_fifo(fd: BorrowedFd<'_>) -> io::Result<Option<&'static str>> {
     Ok(match FileType::from_raw_mode(fstat(fd)?.st_mode) {
         FileType::Fifo => None,
         FileType::RegularFile => Some("a regular file"),

@@ -1,72 +1,95 @@
-//! Signals, as a descriptor that is readable.
+//! Signals, as a descriptor that becomes readable.
 //!
-//! | where | the descriptor | what the handler does |
+//! | backend | the descriptor | the handler |
 //! |---|---|---|
-//! | kqueue | a kqueue of its own with one filter (`EVFILT_SIGNAL`): [`signals.rs`](../kqueue/signals.rs) | nothing |
-//! | elsewhere | a pipe: [`signal_pipe.rs`](../signal_pipe.rs) | writes a byte |
+//! | kqueue | a kqueue of its own with one filter (`EVFILT_SIGNAL`): `signals` in [`kqueue.rs`](../backend/kqueue.rs) | does nothing |
+//! | others | a pipe: [`signal_pipe.rs`](../signal_pipe.rs) | writes a byte |
 //!
-//! There is a handler in both, for without one the signal's default action would end the process: a filter is told of
-//! signals, it does not take them. A signalfd, the filter of Linux, takes them, but only in a process whose every thread
-//! blocks the signal. Threads that were started before the runtime, by a library or by `main`, do not; the kernel gives
-//! the signal to one of them. A handler works whichever thread is interrupted.
+//! Both need a handler, because without one the signal's default action would end the process: a filter
+//! reports signals and does not take them. A signalfd, Linux's filter, takes them, but only in a process
+//! whose every thread blocks the signal. Threads that were started before the runtime, by a library or by
+//! `main`, do not, and the kernel delivers the signal to one of them. A handler works on whichever thread is
+//! interrupted.
 //!
-//! The crate signal-hook-registry owns the handler, because there is one for each signal in a process: it keeps the list
-//! of who wants to be told, and calls on whatever handler was there before.
+//! The crate signal-hook-registry owns the handler, because a process has only one for each signal: it keeps
+//! a list of actions and calls the previous handler.
 //!
-//! - **INV-301** An action of a listener that is handed to the registry makes at most a getpid(2) and one write(2) on a
-//!   descriptor of its own and nothing else: no allocation, no lock, no panic, and not the door, whose table of faults has a
-//!   lock. The registry itself keeps `errno` as it was.
+//! - **INV-301** An action of a listener in the registry makes at most a getpid(2) and one write(2) on a
+//!   descriptor of its own and nothing else: no allocation, no lock, no panic, and no fault injection, whose
+//!   table has a lock. The registry itself preserves `errno`.
+//!
+//! # The default action
+//!
+//! [`restore_default`] gives the default action of a signal back to a program that has listened to it.
+//!
+//! The handler itself stays installed, because it belongs to the registry and other parts of the program may
+//! use it. Restoring adds an action to its list that does what the kernel would have done.
+//!
+//! | default action | signals | effect |
+//! |---|---|---|
+//! | end the process | all others | sets the signal's disposition to the default and raises it again |
+//! | stop the process | `SIGTSTP`, `SIGTTIN`, `SIGTTOU` | raises `SIGSTOP` |
+//! | none | `SIGCHLD`, `SIGCONT`, `SIGURG`, `SIGWINCH` | none |
+//!
+//! - **INV-306** The action calls signal(2), raise(3) and pthread_sigmask(3) and nothing else: no allocation,
+//!   no lock, no panic. POSIX lists all three as async-signal-safe.
+//! - **INV-305** Before anything reads a set of signals, sigemptyset(3) has initialized it, which fails for
+//!   no valid pointer.
 
-mod default_action;
-
+use std::collections::BTreeMap;
 use std::ffi::c_int;
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
+use std::ptr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use netpoll_core::waiters::BreakFlag;
 use signal_hook_registry::{FORBIDDEN, SigId};
 
 use super::signal_source;
-pub use super::signal_source::{Teller, source, take};
-pub use default_action::restore as restore_default;
+pub use super::signal_source::{SignalWriter, drain, new_source};
 
-/// Which signal.
+/// A kind of signal.
 ///
-/// Those with a name here are the ones that programs listen to; [`from_raw`](SignalKind::from_raw) takes any number.
+/// The constants name the signals that programs commonly listen to; [`from_raw`](SignalKind::from_raw)
+/// accepts any number.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SignalKind(c_int);
 
 impl SignalKind {
-    /// `SIGALRM`: a timer of alarm(2) or setitimer(2) is over.
+    /// `SIGALRM`: a timer of alarm(2) or setitimer(2) expired.
     pub const ALARM: Self = Self(libc::SIGALRM);
-    /// `SIGCHLD`: a child process has ended or stopped.
+    /// `SIGCHLD`: a child process ended or stopped.
     pub const CHILD: Self = Self(libc::SIGCHLD);
-    /// `SIGHUP`: the terminal is gone; a daemon reads its configuration again.
+    /// `SIGHUP`: the terminal was closed; daemons reload their configuration.
     pub const HANGUP: Self = Self(libc::SIGHUP);
     /// `SIGINT`: Ctrl-C.
     pub const INTERRUPT: Self = Self(libc::SIGINT);
     /// `SIGQUIT`: Ctrl-\.
     pub const QUIT: Self = Self(libc::SIGQUIT);
-    /// `SIGTERM`: the polite request to end.
+    /// `SIGTERM`: a request to end the process.
     pub const TERMINATE: Self = Self(libc::SIGTERM);
     /// `SIGUSR1`.
     pub const USER1: Self = Self(libc::SIGUSR1);
     /// `SIGUSR2`.
     pub const USER2: Self = Self(libc::SIGUSR2);
-    /// `SIGWINCH`: the terminal's window has another size.
+    /// `SIGWINCH`: the size of the terminal's window changed.
     pub const WINDOW_CHANGE: Self = Self(libc::SIGWINCH);
 
-    /// The signal of a number. One that cannot be listened to is refused by [`signal`](crate::signal::signal).
+    /// Creates the kind of a signal number. [`signal`](crate::signal::signal) refuses one that cannot be
+    /// listened to.
     pub const fn from_raw(number: i32) -> Self {
         Self(number)
     }
 
-    /// Its number on this system.
+    /// Returns its number on this system.
     pub const fn as_raw(self) -> i32 {
         self.0
     }
 
-    /// Its name, if it is one of those above.
+    /// Returns its name, if it is one of the constants.
     fn name(self) -> Option<&'static str> {
         let names = [
             (Self::ALARM, "SIGALRM"),
@@ -98,45 +121,48 @@ impl fmt::Debug for SignalKind {
     }
 }
 
-/// While it lives, each signal of its kind is told to the descriptor that it was made with.
+/// The registration of a listener: each signal of its kind is reported to the descriptor of the listener
+/// while it lives.
 #[derive(Debug)]
 pub struct Registration {
     id: SigId,
 }
 
 impl Drop for Registration {
-    /// What belongs to the action is dropped when this returns: the registry waits for a handler that is at it.
+    /// Removes the action. Its values are dropped when this returns: the registry waits for a handler that
+    /// runs it.
     fn drop(&mut self) {
-        // False if somebody else has cleared the signal's whole list, which is as good.
+        // False means that other code has cleared the signal's whole list, which has the same effect.
         signal_hook_registry::unregister(self.id);
     }
 }
 
-/// From now on each signal of `kind` makes `source` readable, which came with `teller`. The signal's default action is gone
-/// for the rest of the process. The source is closed after the registration has ended, or a signal in between would raise
-/// `SIGPIPE`.
+/// Starts to report each signal of `kind` at `source`, which was created with `writer`. The signal's default
+/// action is disabled for the rest of the process. `source` must be closed after the registration has ended,
+/// or a signal in between would raise `SIGPIPE`.
 ///
 /// # Errors
 ///
-/// `InvalidInput` for a signal that no program can handle, or none safely; those of adding a filter. Nothing is registered
-/// then.
-pub fn listen(kind: SignalKind, source: BorrowedFd<'_>, teller: Teller) -> io::Result<Registration> {
+/// Returns `InvalidInput` for a signal that no program can handle, or none safely; the kernel's error if the
+/// filter cannot be added. No action is registered then.
+pub fn listen(kind: SignalKind, source: BorrowedFd<'_>, writer: SignalWriter) -> io::Result<Registration> {
     if FORBIDDEN.contains(&kind.0) {
         return Err(not_for_listening(kind));
     }
-    // SAFETY: INV-301: what a teller does is a getpid(2) and a write(2) on a descriptor that it owns and that does not block, or nothing.
-    let registered = unsafe { signal_hook_registry::register(kind.0, move || teller.tell()) };
+    // SAFETY: the action is async-signal-safe (INV-301): `notify` makes a getpid(2) and a write(2) on a
+    // non-blocking descriptor that the action owns, or does nothing.
+    let registered = unsafe { signal_hook_registry::register(kind.0, move || writer.notify()) };
     let registration = Registration { id: checked(kind, registered)? };
-    // Now it is known to be the number of a signal.
+    // Registration has succeeded, so the number is that of a signal.
     signal_source::watch(source, kind.0)?;
-    default_action::suspend(kind);
-    // After there is a handler: a signal that is pending already comes at once. Where every thread of the process has
-    // inherited a mask that blocks it, no handler would ever run.
-    default_action::unblock(kind.0)?;
+    suspend_default(kind);
+    // This comes after the handler is installed, because a pending signal is delivered at once. In a process
+    // whose every thread has inherited a mask that blocks the signal no handler would ever run.
+    unblock(kind.0)?;
     Ok(registration)
 }
 
-/// What the registry says of a signal.
+/// Converts the registry's error for a signal.
 fn checked(kind: SignalKind, registered: io::Result<SigId>) -> io::Result<SigId> {
     registered.map_err(|error| match error.kind() {
         ErrorKind::InvalidInput => not_for_listening(kind),
@@ -146,4 +172,93 @@ fn checked(kind: SignalKind, registered: io::Result<SigId>) -> io::Result<SigId>
 
 fn not_for_listening(kind: SignalKind) -> io::Error {
     io::Error::new(ErrorKind::InvalidInput, format!("{kind} is not a signal that a program can listen to"))
+}
+/// The flag of each signal whose default action was ever restored: whether it is in force. The actions hold
+/// the flags too, so these are never freed.
+static WANTED: Mutex<BTreeMap<SignalKind, &'static BreakFlag>> = Mutex::new(BTreeMap::new());
+
+fn wanted() -> MutexGuard<'static, BTreeMap<SignalKind, &'static BreakFlag>> {
+    // No foreign code runs under the lock.
+    WANTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Restores the default action of a signal.
+///
+/// # Errors
+///
+/// Returns `InvalidInput` for a signal that no program can handle, or none safely.
+pub fn restore_default(kind: SignalKind) -> io::Result<()> {
+    if FORBIDDEN.contains(&kind.0) {
+        return Err(not_for_listening(kind));
+    }
+    let mut wanted = wanted();
+    if let Some(flag) = wanted.get(&kind) {
+        flag.set();
+        return Ok(());
+    }
+    let flag: &BreakFlag = Box::leak(Box::default());
+    let action = move || {
+        if flag.is_set() {
+            act(kind.0);
+        }
+    };
+    // SAFETY: the action is async-signal-safe (INV-306): it loads a flag that is never freed and calls `act`,
+    // which makes only calls that POSIX allows in a handler. It stays in the list forever; the flag decides
+    // whether it does anything.
+    checked(kind, unsafe { signal_hook_registry::register(kind.0, action) })?;
+    flag.set();
+    wanted.insert(kind, flag);
+    Ok(())
+}
+
+/// Disables the default action of a signal again, because a listener was registered.
+fn suspend_default(kind: SignalKind) {
+    if let Some(flag) = wanted().get(&kind) {
+        flag.clear();
+    }
+}
+
+/// Does what the kernel would do; runs in the handler.
+fn act(number: c_int) {
+    match number {
+        libc::SIGCHLD | libc::SIGCONT | libc::SIGURG | libc::SIGWINCH => {}
+        libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => raise(libc::SIGSTOP),
+        _ => {
+            // SAFETY: signal(2) is async-signal-safe (INV-306), and `SIG_DFL` is no function that could be
+            // unsound to call.
+            unsafe { libc::signal(number, libc::SIG_DFL) };
+            raise(number);
+            // The process ends here: the handler's own signal is blocked while it runs.
+            let _ = unblock(number);
+        }
+    }
+}
+
+fn raise(number: c_int) {
+    // SAFETY: raise(3) is async-signal-safe (INV-306), accesses no memory of the caller and refuses an
+    // unknown number.
+    unsafe { libc::raise(number) };
+}
+
+/// Unblocks a signal on the calling thread.
+///
+/// # Errors
+///
+/// Returns `EINVAL` for a number that is no signal's.
+fn unblock(number: c_int) -> io::Result<()> {
+    let mut set = MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: the pointer is that of a live local of the right type, borrowed exclusively; the call only
+    // writes to it.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: sigemptyset(3) has initialized the set (INV-305).
+    let mut set = unsafe { set.assume_init() };
+    // SAFETY: the set is a live, initialized local borrowed exclusively. The call refuses a number that is no
+    // signal's.
+    if unsafe { libc::sigaddset(&mut set, number) } != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the set is a live, initialized local that the call only reads; the null pointer says that the
+    // previous mask is not wanted.
+    let errno = unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, ptr::null_mut()) };
+    if errno == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(errno)) }
 }

@@ -1,4 +1,4 @@
-//! Signals as bytes in a pipe, which a handler writes. [`signals.rs`](../kqueue/signals.rs) is for kqueue.
+//! Signals as bytes in a pipe, written by a handler. The kqueue backend has its own source instead.
 
 use std::ffi::c_int;
 use std::io::{self, ErrorKind};
@@ -8,54 +8,58 @@ use rustix::process::{Pid, getpid};
 
 use super::{pipe, socket};
 
-/// The end that the handler writes to.
+/// The handler's end of a signal source: it writes a byte to the pipe.
 #[derive(Debug)]
-pub struct Teller {
+pub struct SignalWriter {
     writer: OwnedFd,
-    /// The process that listens. A child that was forked from it has the handler too, and shares the pipe.
+    /// The process that listens. A forked child has the handler too, and shares the pipe.
     listener: Pid,
 }
 
-impl Teller {
-    /// Tells the listener; runs in the handler.
-    pub(super) fn tell(&self) {
-        // Asked of the kernel each time: what counts the forks may not have run yet when a signal comes.
+impl SignalWriter {
+    /// Notifies the listener; runs in the handler.
+    pub fn notify(&self) {
+        // Asks the kernel each time, because the handler that counts forks may not have run yet when a signal
+        // arrives.
         if getpid() == self.listener {
-            // Nobody can be told of an error here, and there is none but that the pipe is full.
+            // A handler cannot report an error, and the only one possible is a full pipe, which is readable
+            // already.
             let _ = rustix::io::write(&self.writer, &[0]);
         }
     }
 }
 
-/// A pipe, whose two ends do not block: what becomes readable, and what makes it so.
+/// Creates the descriptor that becomes readable when a signal arrives, a non-blocking pipe, and the handler's
+/// end of it.
 ///
 /// # Errors
 ///
-/// `EMFILE`, `ENFILE`.
-pub fn source() -> io::Result<(OwnedFd, Teller)> {
+/// Returns `EMFILE` or `ENFILE`.
+pub fn new_source() -> io::Result<(OwnedFd, SignalWriter)> {
     let (reader, writer) = pipe::pipe()?;
-    Ok((reader, Teller { writer, listener: getpid() }))
+    Ok((reader, SignalWriter { writer, listener: getpid() }))
 }
 
-/// The kernel need not be asked for a signal that a handler waits for.
-pub(super) fn watch(_source: BorrowedFd<'_>, _number: c_int) -> io::Result<()> {
+/// Does nothing: the handler needs no help from the kernel.
+pub fn watch(_source: BorrowedFd<'_>, _number: c_int) -> io::Result<()> {
     Ok(())
 }
 
-/// Takes all bytes out of the pipe: as many signals as have come count as one.
+/// Drains the pipe; any number of signals that arrived count as one.
 ///
 /// # Errors
 ///
-/// `WouldBlock` if none has come; `UnexpectedEof` if another part of the program has cleared the signal's list of
-/// listeners, so that none will come.
-pub fn take(fd: BorrowedFd<'_>) -> io::Result<()> {
+/// Returns `WouldBlock` if no signal has arrived; `UnexpectedEof` if other code has cleared the signal's list
+/// of actions, so that none will arrive.
+pub fn drain(fd: BorrowedFd<'_>) -> io::Result<()> {
     let mut bytes = [0; 64];
     let mut taken = socket::read(fd, &mut bytes)?.n;
     if taken == 0 {
         return Err(ErrorKind::UnexpectedEof.into());
     }
     while taken == bytes.len() {
-        // Some have been taken, so an error, first of all that there are no more, is for the next call to find.
+        // The first bytes are a success. An error here, usually that the pipe is empty, is left for the next
+        // call.
         taken = socket::read(fd, &mut bytes).map_or(0, |read| read.n);
     }
     Ok(())

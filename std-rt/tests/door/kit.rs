@@ -11,7 +11,7 @@ use std::sync::Arc;
 use futures_lite::future;
 use netpoll_rt::net::{TcpListener, TcpStream};
 use netpoll_rt::sys::Call;
-use netpoll_rt::sys::door::{Entry, Errno, Rule, Table};
+use netpoll_rt::sys::inject::{Entry, Errno, Rule, Table};
 use netpoll_rt::{Handle, OpError};
 
 use crate::common::*;

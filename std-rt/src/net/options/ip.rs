@@ -38,15 +38,15 @@ macro_rules! ip_options {
             /// socket that carries IPv4 too has it set for both.
             set_ttl = $crate::net::options::set_ttl;
             /// How many routers a packet may pass.
-            ttl = $crate::sys::ip_options::hops;
+            ttl = $crate::sys::sockopt::hops;
         }
         $crate::net::options::option! {
             $type, u8;
             /// The byte of a packet's header by which routers tell traffic apart: `IP_TOS`, the traffic class of IPv6. Its
             /// upper six bits are the DSCP; on TCP the lower two are the kernel's, and stay as they are.
-            set_traffic_class = $crate::sys::ip_options::set_traffic_class;
+            set_traffic_class = $crate::sys::sockopt::set_traffic_class;
             /// The byte by which routers tell traffic apart.
-            traffic_class = $crate::sys::ip_options::traffic_class;
+            traffic_class = $crate::sys::sockopt::traffic_class;
         }
     };
 }
@@ -101,7 +101,7 @@ pub(crate) use {device_options, ip_options, reuse_options, socket_options};
 
 pub(crate) fn set_ttl(fd: BorrowedFd<'_>, hops: u32) -> io::Result<()> {
     match u8::try_from(hops) {
-        Ok(hops @ 1..) => sys::ip_options::set_hops(fd, hops),
+        Ok(hops @ 1..) => sys::sockopt::set_hops(fd, hops),
         _ => Err(outside("the time to live", "1 to 255")),
     }
 }
@@ -110,11 +110,11 @@ pub(crate) fn bind_device(fd: BorrowedFd<'_>, name: Option<&str>) -> io::Result<
     if name.is_some_and(|name| name.is_empty() || name.len() > 15) {
         return Err(outside("the length of an interface's name", "1 to 15 bytes"));
     }
-    sys::linux_options::set_device(fd, name.unwrap_or_default().as_bytes())
+    sys::sockopt::set_device(fd, name.unwrap_or_default().as_bytes())
 }
 
 pub(crate) fn device(fd: BorrowedFd<'_>) -> io::Result<Option<String>> {
-    let name = sys::linux_options::device(fd)?;
+    let name = sys::sockopt::device(fd)?;
     let name = String::from_utf8(name).map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     Ok(Some(name).filter(|name| !name.is_empty()))
 }

@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
 use super::outside;
-use crate::sys::{linux_options, socket};
+use crate::sys::{socket, sockopt};
 
 /// When a silent connection is asked whether its peer is still there, and when it is given up.
 ///
@@ -102,9 +102,9 @@ macro_rules! fastopen_options {
             /// is not complete; at most the kernel's limit on the backlog. 0, the default, is off. The same data may come
             /// twice, so let it ask only for what may be done twice. Without the 2 in `net.ipv4.tcp_fastopen` the kernel
             /// accepts the option and ignores it. On Linux only, `Unsupported` elsewhere.
-            set_fastopen = $crate::sys::linux_options::set_fastopen;
+            set_fastopen = $crate::sys::sockopt::set_fastopen;
             /// How many connections may wait that came with data. On Linux only.
-            fastopen = $crate::sys::linux_options::fastopen;
+            fastopen = $crate::sys::sockopt::fastopen;
         }
     };
 }
@@ -133,9 +133,9 @@ macro_rules! quickack_option {
             /// Acknowledges what comes at once instead of waiting up to 40 ms for an answer to ride on (`TCP_QUICKACK`).
             /// The kernel falls back when it sees an exchange of questions and answers, so this holds for the next reads,
             /// not for ever. On Linux only, `Unsupported` elsewhere.
-            set_quickack = $crate::sys::linux_options::set_quickack;
+            set_quickack = $crate::sys::sockopt::set_quickack;
             /// Whether it acknowledges at once now. On Linux only.
-            quickack = $crate::sys::linux_options::quickack;
+            quickack = $crate::sys::sockopt::quickack;
         }
     };
 }
@@ -163,14 +163,14 @@ pub(crate) fn set_linger(fd: BorrowedFd<'_>, time: Option<Duration>) -> io::Resu
 }
 
 pub(crate) fn set_user_timeout(fd: BorrowedFd<'_>, time: Option<Duration>) -> io::Result<()> {
-    let Some(time) = time else { return linux_options::set_user_timeout(fd, 0) };
+    let Some(time) = time else { return sockopt::set_user_timeout(fd, 0) };
     match u32::try_from(time.as_nanos().div_ceil(1_000_000)) {
-        Ok(ms @ 1..=0x7fff_ffff) => linux_options::set_user_timeout(fd, ms),
+        Ok(ms @ 1..=0x7fff_ffff) => sockopt::set_user_timeout(fd, ms),
         _ => Err(outside("the user timeout", "1 ms to 2147483647 ms")),
     }
 }
 
 pub(crate) fn user_timeout(fd: BorrowedFd<'_>) -> io::Result<Option<Duration>> {
-    let ms = linux_options::user_timeout(fd)?;
+    let ms = sockopt::user_timeout(fd)?;
     Ok((ms > 0).then(|| Duration::from_millis(ms.into())))
 }

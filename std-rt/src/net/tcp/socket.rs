@@ -15,7 +15,7 @@ use crate::net::Keepalive;
 use crate::net::options::*;
 use crate::netpoll::Netpoll;
 use crate::sys::socket::{self, Connect, Domain};
-use crate::sys::{Address, linux_options};
+use crate::sys::{Address, sockopt};
 
 /// A TCP socket that is neither listening nor connected yet, to set what must be set before.
 ///
@@ -237,7 +237,7 @@ impl TcpSocket {
     ///
     /// What a kernel without it says; `EOPNOTSUPP` without the 1 in `net.ipv4.tcp_fastopen`.
     pub fn set_fastopen_connect(&self, on: bool) -> io::Result<()> {
-        self.option("set_fastopen_connect", |fd| linux_options::set_fastopen_connect(fd, on))
+        self.option("set_fastopen_connect", |fd| sockopt::set_fastopen_connect(fd, on))
     }
 
     /// Whether the first write is sent along with the handshake. On Linux only.
@@ -246,7 +246,7 @@ impl TcpSocket {
     ///
     /// `Unsupported` elsewhere.
     pub fn fastopen_connect(&self) -> io::Result<bool> {
-        self.option("fastopen_connect", linux_options::fastopen_connect)
+        self.option("fastopen_connect", sockopt::fastopen_connect)
     }
 }
 

@@ -8,8 +8,8 @@ use netpoll_core::poll_key::Mode;
 
 use super::{Datagram, UdpSocket};
 use crate::budget;
-use crate::sys::datagram::{Arrival, MAX_BATCH};
 use crate::sys::mmsg as sys;
+use crate::sys::udp::{Arrival, MAX_BATCH};
 
 /// Room for datagrams to be received together, to be used again and again: nothing is allocated after it was made.
 ///

@@ -5,7 +5,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 
 use super::super::options::*;
 use super::UdpSocket;
-use crate::sys::{datagram as sys, socket};
+use crate::sys::{socket, sockopt as sys};
 
 fd_options!(UdpSocket);
 socket_options!(UdpSocket);

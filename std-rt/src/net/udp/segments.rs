@@ -8,8 +8,8 @@ use netpoll_core::poll_key::Mode;
 
 use super::{Datagram, UdpSocket};
 use crate::budget;
-use crate::sys::datagram::{MAX_BATCH, NotCut};
 use crate::sys::mmsg as sys;
+use crate::sys::udp::{MAX_BATCH, NotCut};
 
 /// The most bytes that one datagram of IPv4 has, and the most that are cut at once.
 const LONGEST: usize = 65_507;

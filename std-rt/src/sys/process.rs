@@ -1,0 +1,90 @@
+//! The creation of threads, and the detection of forks.
+//!
+//! fork(2) copies the memory of a process but only the calling thread, and the child shares the kernel's side
+//! of every descriptor: an epoll, an eventfd or a pipe of the parent stays the parent's. A handler that the C
+//! library runs in each child counts the forks, so that a check costs one load. A child of the bare system
+//! call (`syscall(SYS_fork)`, `clone`) is not noticed; in such a child most of the C library is broken as
+//! well.
+//!
+//! - **INV-304** The handler only increments a counter that is never freed. It runs between fork(2) and its
+//!   return, when a lock may be held by a thread that does not exist in the child.
+
+use std::ffi::c_int;
+use std::io;
+use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread::{Builder, JoinHandle};
+
+use netpoll_core::counter::Counter;
+use rustix::io::Errno;
+
+use super::{Call, inject};
+
+// SAFETY: the declaration is that of POSIX. Calling it is safe for any handlers, null included: it only
+// stores the pointers.
+unsafe extern "C" {
+    /// Registers handlers of fork(2). POSIX has it; the libc crate does not declare it for Linux.
+    safe fn pthread_atfork(
+        prepare: Option<extern "C" fn()>,
+        parent: Option<extern "C" fn()>,
+        child: Option<extern "C" fn()>,
+    ) -> c_int;
+}
+
+/// The number of forks that led to this process since the handler was installed.
+static FORKS: OnceLock<Counter> = OnceLock::new();
+
+extern "C" fn count() {
+    if let Some(forks) = FORKS.get() {
+        forks.inc();
+    }
+}
+
+/// An identification of the process that made a value, to be compared after a possible fork.
+#[derive(Clone, Copy, Debug)]
+pub struct ForkEpoch {
+    forks: &'static Counter,
+    made: usize,
+}
+
+impl ForkEpoch {
+    /// Returns the epoch of this process, and installs the handler on the first call.
+    ///
+    /// # Errors
+    ///
+    /// Returns `ENOMEM` if the C library has no memory for the handler.
+    pub fn current() -> io::Result<Self> {
+        /// Whether the handler is installed.
+        static INSTALLED: Mutex<bool> = Mutex::new(false);
+        let forks = FORKS.get_or_init(Counter::new);
+        let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*installed {
+            match pthread_atfork(None, None, Some(count)) {
+                0 => *installed = true,
+                number => return Err(io::Error::from_raw_os_error(number)),
+            }
+        }
+        Ok(Self { forks, made: forks.get() })
+    }
+
+    /// Returns whether this is the process that made the value, and not a child of it.
+    #[inline]
+    pub fn is_current(self) -> bool {
+        self.forks.get() == self.made
+    }
+}
+
+/// Starts a thread with a name, which must not contain a zero byte. Linux shows its first 15 bytes.
+///
+/// # Errors
+///
+/// Returns `EAGAIN` if the user (`RLIMIT_NPROC`), the cgroup (`pids.max`) or the system has reached its limit
+/// of threads, or there is no memory for a stack.
+pub fn start_thread(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+    // No signal interrupts pthread_create(3), so an injected `EINTR` is ignored.
+    while let Err(errno) = inject::before_new(Call::StartThread) {
+        if errno != Errno::INTR {
+            return Err(errno.into());
+        }
+    }
+    Builder::new().name(name).spawn(body)
+}

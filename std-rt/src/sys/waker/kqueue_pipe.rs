@@ -1,0 +1,50 @@
+//! The waker of a kqueue as a pipe with a level-triggered read filter: NetBSD, OpenBSD.
+//! User filters are missing or recent there; [`user_event.rs`](../user_event.rs) is for the other systems.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use rustix::event::kqueue::{Event, EventFilter, EventFlags};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::pipe;
+use crate::sys::backend::{BREAK, change, udata};
+use crate::sys::{Call, inject};
+
+/// A pipe that stays readable until a blocking wait has drained it.
+#[derive(Debug)]
+pub struct Waker {
+    pipe: pipe::Waker,
+}
+
+impl Waker {
+    /// Creates the pipe and adds its filter to a kqueue.
+    pub fn new(kqueue: BorrowedFd<'_>) -> io::Result<Self> {
+        let pipe = pipe::Waker::new()?;
+        let filter = EventFilter::Read(pipe.as_fd().as_raw_fd());
+        retry_on_intr(|| inject::before(Call::PollerOpen, kqueue))?;
+        change(kqueue, &[Event::new(filter, EventFlags::ADD, udata(BREAK))])?;
+        Ok(Waker { pipe })
+    }
+
+    /// Ends a wait.
+    pub fn wake(&self, _kqueue: BorrowedFd<'_>) -> io::Result<()> {
+        match retry_on_intr(|| inject::before(Call::Break, self.pipe.writer())) {
+            Ok(()) => Ok(self.pipe.wake()?),
+            // The injected error says that the pipe is full, and has filled it: a break is pending.
+            Err(Errno::AGAIN) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Returns the end to which written bytes end a wait too.
+    pub fn writer<'a>(&'a self, _kqueue: BorrowedFd<'a>) -> BorrowedFd<'a> {
+        self.pipe.writer()
+    }
+
+    /// Handles a break that a wait has seen; returns whether this call consumed it. A non-blocking wait
+    /// leaves the break for the blocking one, and another wait may have consumed it before.
+    pub fn consume(&self, _kqueue: BorrowedFd<'_>, blocking: bool) -> io::Result<bool> {
+        if blocking { self.pipe.drain() } else { Ok(false) }
+    }
+}
