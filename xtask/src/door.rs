@@ -85,6 +85,6 @@ fn symbols(root: &Path) -> Result<usize, String> {
     if found(b"netpoll_rt") == 0 {
         return Err(format!("{} has no symbols to be searched", program.display()));
     }
-    // `4door` is how both manglings write the last name of a path; the sources are named in the line tables.
-    Ok(found(b"3sys4door") + found(b"NETPOLL_DOOR"))
+    // `6inject` is how both manglings write the last name of a path; the sources are named in the line tables.
+    Ok(found(b"3sys6inject") + found(b"NETPOLL_DOOR"))
 }

@@ -174,6 +174,24 @@ fn cfg_has_rooms() {
 }
 
 #[test]
+fn cfg_selects_a_platform_module_and_stays_out_of_it() {
+    let inside = "#[cfg(unix)]\nuse super::Event;\nfn f() {\n    #[cfg(unix)]\n    g();\n}\n";
+    red(
+        "std-rt/src/sys/epoll.rs",
+        inside,
+        &["std-rt/src/sys/epoll.rs:1: cfg-rooms", "std-rt/src/sys/epoll.rs:4: cfg-rooms"],
+    );
+    let function = "mod epoll;\n#[cfg(unix)]\npub fn f() {}\n";
+    red("std-rt/src/sys.rs", function, &["std-rt/src/sys.rs:3: cfg-rooms"]);
+    let constant = "cfg_if! {\n    if #[cfg(unix)] {\n        const A: u8 = 0;\n    }\n}\n";
+    red("std-rt/src/sys.rs", constant, &["std-rt/src/sys.rs:3: cfg-rooms"]);
+    let modules =
+        "cfg_if! {\n    if #[cfg(unix)] {\n        mod epoll;\n    } else {\n        mod poll;\n    }\n}\n";
+    let (green, output) = Tree::with("selection", &[("std-rt/src/sys.rs", modules)]).tidy();
+    assert!(green, "{output}");
+}
+
+#[test]
 fn loom_has_rooms() {
     red("core/src/glist.rs", "use loom::thread;\n", &["core/src/glist.rs:1: loom-rooms"]);
 }

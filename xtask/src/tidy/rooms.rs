@@ -3,7 +3,7 @@
 use super::Looked;
 use super::files::{Files, Finding};
 use super::source::{Source, has_word, words};
-use super::tables::{CFG_ROOMS, LOOM_ROOMS, Room, UNSAFE_ROOMS, in_room};
+use super::tables::{CFG_ROOMS, LOOM_ROOMS, Room, SELECTIONS, UNSAFE_ROOMS, in_room};
 
 /// `unsafe` in any Rust file.
 pub fn unsafe_rooms(files: &Files, out: &mut Vec<Finding>) -> Looked {
@@ -15,13 +15,25 @@ pub fn loom_rooms(files: &Files, out: &mut Vec<Finding>) -> Looked {
     keep_in(LOOM_ROOMS, "loom", files.rust.iter(), |line| has_word(line, "loom"), out)
 }
 
-/// `#[cfg]`, `cfg!` and `cfg_attr` in `src`; a test stands outside `src`, so `cfg(test)` has no room at all.
+/// The words that begin code, as opposed to the selection of a module.
+const CODE: &[&str] =
+    &["fn", "const", "static", "let", "struct", "enum", "union", "impl", "trait", "type", "macro_rules"];
+
+/// Finds `#[cfg]`, `cfg!` and `cfg_attr` in `src` outside the files that may have them. A file that selects modules may have
+/// nothing else. Tests stand outside `src`, so no file may have `cfg(test)`.
 pub fn cfg_rooms(files: &Files, out: &mut Vec<Finding>) -> Looked {
     for source in files.src() {
         for (line, code) in
             source.code.iter().enumerate().filter(|(_, code)| is_cfg(code) && has_word(code, "test"))
         {
             let message = format!("cfg(test) in src; a test stands in tests/: {}", code.trim());
+            out.push(source.finding(line, message));
+        }
+    }
+    for source in files.src().filter(|source| in_room(SELECTIONS, &source.path)) {
+        let is_code = |code: &str| CODE.iter().any(|word| has_word(code, word));
+        for (line, code) in source.code.iter().enumerate().filter(|(_, code)| is_code(code)) {
+            let message = format!("cfg selects modules here, so there is no code: {}", code.trim());
             out.push(source.finding(line, message));
         }
     }

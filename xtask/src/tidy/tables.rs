@@ -59,19 +59,23 @@ pub type Room = (&'static str, &'static str);
 pub const UNSAFE_ROOMS: &[Room] = &[
     ("core/src/sema.rs", "the waker slot is a cell that the word owns"),
     ("core/src/poll_cache.rs", "descriptors live in raw blocks that the caller donates"),
-    ("std-rt/src/sys/owned.rs", "a descriptor's number that several tasks use and one closes"),
-    ("std-rt/src/sys/epoll/pwait2.rs", "a wait in nanoseconds, which rustix has only where it is forced"),
-    ("std-rt/src/sys/kqueue.rs", "kevent(2) takes numbers that the caller keeps open"),
-    ("std-rt/src/sys/kqueue/", "a pointer's place that holds an integer"),
-    ("std-rt/src/sys/poll/table.rs", "the numbers that a poll(2) is given outlive it"),
-    ("std-rt/src/sys/fork.rs", "declares pthread_atfork, which neither rustix nor libc has on Linux"),
-    ("std-rt/src/sys/libc_room.rs", "the few system calls that rustix lacks"),
-    ("std-rt/src/sys/copy/sigpipe.rs", "this thread's mask and pending signals, which rustix does not have"),
+    ("std-rt/src/sys/fd.rs", "a descriptor's number that several tasks use and one closes"),
+    ("std-rt/src/sys/backend/epoll.rs", "a wait in nanoseconds, which rustix has only where it is forced"),
+    (
+        "std-rt/src/sys/backend/kqueue.rs",
+        "kevent(2) takes numbers that the caller keeps open, and integers as pointers",
+    ),
+    ("std-rt/src/sys/backend/poll.rs", "the numbers that a poll(2) is given outlive it"),
+    ("std-rt/src/sys/process.rs", "declares pthread_atfork, which neither rustix nor libc has on Linux"),
+    ("std-rt/src/sys/platform/linux.rs", "the socket options that rustix lacks"),
+    (
+        "std-rt/src/sys/platform/linux/splice.rs",
+        "this thread's mask and pending signals, which rustix does not have",
+    ),
+    ("std-rt/src/sys/platform/bsd.rs", "getpeereid, which rustix does not have"),
     ("std-rt/src/sys/prefetch.rs", "a hint for the processor"),
-    ("std-rt/src/sys/signal.rs", "an action that runs in a signal handler"),
-    ("std-rt/src/sys/signal/", "the same, and the mask of a thread"),
+    ("std-rt/src/sys/signal.rs", "an action that runs in a signal handler, and the mask of a thread"),
     ("std-rt/src/sys/mmsg.rs", "batches of messages, which rustix does not have"),
-    ("std-rt/src/sys/peer_eid.rs", "getpeereid, which rustix does not have"),
     ("std-rt/src/netpoll/blocks.rs", "descriptors' blocks are donated to the cache and freed after it"),
     ("std-rt/src/fd/close.rs", "the last reference closes the number"),
     ("std-rt/src/sched/word.rs", "a task travels through the run queues as one word"),
@@ -96,11 +100,15 @@ pub const UNSAFE_ROOMS: &[Room] = &[
 pub const CFG_ROOMS: &[Room] = &[
     ("core/src/sync.rs", "loom, std or bare metal"),
     ("core/src/lib.rs", "no_std"),
-    ("std-rt/src/sys.rs", "the platform"),
+    ("std-rt/src/sys.rs", "selects the modules of the platform"),
     ("std-rt/src/sync.rs", "std or the checker of the protocols"),
     ("loom-tests/src/bin/protocols/main.rs", "without the checker there is nothing to run"),
     ("loom-tests/src/main.rs", "without the model checker there is nothing to run"),
 ];
+
+/// Files of `CFG_ROOMS` that only select modules: they have no code of their own that a condition could split.
+pub const SELECTIONS: &[Room] =
+    &[("std-rt/src/sys.rs", "inside a platform's module there is no cfg, and outside no code")];
 
 pub const LOOM_ROOMS: &[Room] = &[
     ("core/src/sync.rs", "turns every word over to the model checker"),
@@ -115,7 +123,7 @@ pub const ORDERING_ROOMS: &[Room] = &[
 ];
 
 pub const KERNEL_ROOMS: &[Room] = &[
-    ("std-rt/src/sys.rs", "the kernel's door is one module"),
+    ("std-rt/src/sys.rs", "system calls are made in one module"),
     ("std-rt/src/sys/", "the same module"),
     ("std-rt/tests/async_fd_kinds.rs", "makes the descriptors that std does not make"),
     ("std-rt/tests/common/kernel.rs", "asks what only the kernel knows"),
