@@ -129,7 +129,7 @@ pub fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
     Ok((connection, SocketAddr::try_from(peer)?))
 }
 
-/// Returns whether a socket accepts connections (`SO_ACCEPTCONN`).
+/// Returns whether a socket accepts connections (`SO_ACCEPTCONN`). Always false on Apple systems.
 ///
 /// # Errors
 ///
@@ -137,7 +137,7 @@ pub fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
 pub fn is_listening(fd: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(retry_on_intr(|| {
         inject::before(Call::GetOption, fd)?;
-        net::sockopt::socket_acceptconn(fd)
+        platform::socket_acceptconn(fd)
     })?)
 }
 

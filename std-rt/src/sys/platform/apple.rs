@@ -50,6 +50,12 @@ fn set_cloexec_nonblock(fd: OwnedFd) -> Result<OwnedFd, Errno> {
     Ok(fd)
 }
 
+/// Returns false: these systems declare `SO_ACCEPTCONN` and do not implement it. Their connect(2) refuses a
+/// socket that listens.
+pub fn socket_acceptconn(_fd: BorrowedFd<'_>) -> Result<bool, Errno> {
+    Ok(false)
+}
+
 /// Calls pipe(2); returns the end to read and the end to write. Both are close-on-exec and non-blocking.
 pub fn pipe() -> Result<(OwnedFd, OwnedFd), Errno> {
     let (reader, writer) = rustix::pipe::pipe()?;

@@ -4,6 +4,7 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
+pub use rustix::net::sockopt::socket_acceptconn;
 use rustix::net::{self, AddressFamily, SendFlags, SocketAddrAny, SocketFlags, SocketType};
 use rustix::pipe::{PipeFlags, pipe_with};
 
