@@ -8,6 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use super::{Handle, Runtime, TIMER_SLACK_NANOSECONDS, Threads, quit};
+use crate::error::OpError;
 use crate::netpoll::{Config, Netpoll};
 use crate::protocol::pool::Pool;
 use crate::sched::{Home, MAX_WORKERS, Sched};
@@ -225,15 +226,16 @@ impl Builder {
     ///
     /// # Errors
     ///
-    /// `InvalidInput` for a setting out of its range, which the message names; what the kernel says when it has no
-    /// descriptors or threads left, with nothing left running.
+    /// Returns `InvalidInput` if a setting is out of its range; the message names it. Returns an [`OpError`] with the
+    /// kernel's error if there are no descriptors or threads left; it names the part that could not be made, and nothing is
+    /// left running.
     pub fn build(self) -> io::Result<Runtime> {
         let cpus = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let workers = self.workers.unwrap_or(cpus.min(MAX_WORKERS));
         // A machine with one CPU has not asked for a runtime without threads.
         let threadless = self.workers == Some(1);
         self.check(workers)?;
-        let netpoll = Netpoll::with(self.netpoll(workers)).map_err(|error| failed("the poller", error))?;
+        let netpoll = Netpoll::with(self.netpoll(workers)).map_err(failed("make the poller of a runtime"))?;
         let sched = Home::outside(Sched::new(netpoll, workers, threadless, self.pool()));
         let mut runtime = Runtime {
             threads: Threads::new(sched.clone()),
@@ -289,17 +291,17 @@ impl Builder {
         for index in (0..workers).filter(|_| !sched.is_threadless()) {
             let name = format!("{}-{index}", self.thread_name.as_deref().unwrap_or(WORKER_NAME));
             let started = runtime.threads.start(name, worker(sched.clone(), index, runtime.pace));
-            started.map_err(|error| failed(&format!("worker {index} of {workers}"), error))?;
+            started.map_err(failed("start a worker's thread"))?;
         }
         if self.sysmon && (workers > 1 || self.on_stuck.is_set()) {
             let (sched, after, report) = (sched.clone(), self.stuck_after, self.on_stuck.clone());
             let body = move || sysmon::run(&sched, after, report);
             let started = runtime.threads.start("netpoll-sysmon".to_owned(), body);
-            started.map_err(|error| failed("the thread that watches the workers", error))?;
+            started.map_err(failed("start the thread that watches the workers"))?;
         }
         if self.dump_on_quit {
             let watch = quit::watch(&mut runtime.threads, sched);
-            runtime.quit = Some(watch.map_err(|error| failed("the thread for dump_on_quit", error))?);
+            runtime.quit = Some(watch.map_err(failed("start the thread of dump_on_quit"))?);
         }
         Ok(())
     }
@@ -318,8 +320,8 @@ fn worker(sched: Arc<Home>, index: usize, pace: Pace) -> impl FnOnce() + Send + 
 }
 
 /// Names the part of a runtime that could not be made.
-fn failed(part: &str, error: io::Error) -> io::Error {
-    io::Error::new(error.kind(), format!("Builder::build: {part} cannot be made: {error}"))
+fn failed(part: &'static str) -> impl Fn(io::Error) -> io::Error {
+    move |error| OpError::new(part, error).into()
 }
 
 fn check_range(name: &str, value: usize, max: usize) -> io::Result<()> {
