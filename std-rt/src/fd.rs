@@ -41,43 +41,43 @@ use netpoll_core::waiters::BreakFlag;
 
 use crate::error::{self, Gone, OpError};
 use crate::foreign::{self, WakerSlot};
-use crate::netpoll::{Netpoll, PollDesc, Registration, Slot};
-use crate::sys::{Address, Kept, SharedFd, Source, Watch, address};
+use crate::netpoll::{Netpoll, PollDesc, PollRegistration, Registration};
+use crate::sys::{Address, FdOwner, OwnedBy, SharedFd, Watch, address};
 use hang_up::OwnShutdown;
-use op::Pollers;
-pub use op::{Reads, Way, Writes};
+use op::PollWakers;
+pub use op::{Direction, ReadMode, WriteMode};
 use queue::LockQueue;
 
 /// What a short read means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum FdKind {
     /// A TCP stream that this crate made: fewer bytes than asked for means that there were no more.
-    Stream,
+    ByteStream,
     /// Anything else: a short read says nothing of what is behind it.
     Other,
     /// What is watched for something else than reads and writes, which is its read side.
     Special(Watch),
 }
 
-impl Kind {
+impl FdKind {
     fn watch(self) -> Watch {
-        if let Kind::Special(watch) = self { watch } else { Watch::Both }
+        if let FdKind::Special(watch) = self { watch } else { Watch::Both }
     }
 }
 
 /// What few descriptors ever need.
 #[derive(Debug, Default)]
-struct Cold {
+struct Extra {
     /// Tasks queued for the read lock and for the write lock.
     queues: [Mutex<LockQueue<Waker>>; 2],
     /// Tasks that wait through `poll_*`, for readiness or for the lock.
-    pollers: [OnceLock<Pollers>; 2],
+    pollers: [OnceLock<PollWakers>; 2],
     /// The number was lent out, and stays open as long as this value.
-    lent: BreakFlag,
+    borrowed: BreakFlag,
     /// Of an end of a pipe: somebody else may write to the pipe, in packets if they like.
-    strangers: OnceLock<Arc<BreakFlag>>,
+    other_writers: OnceLock<Arc<BreakFlag>>,
     /// The task that waits in `close` until the number is gone.
-    closer: WakerSlot,
+    close_waker: WakerSlot,
     /// What this side has shut down, once it has.
     own_shutdown: OnceLock<Arc<OwnShutdown>>,
 }
@@ -86,17 +86,17 @@ struct Cold {
 ///
 /// Dropping it closes it; no operation can be in flight then, since each borrows it.
 ///
-/// `S` says whose the number is: a [`SharedFd`] is closed, that of a [`Kept`] is left to the value in it.
-pub struct Fd<S: Source = SharedFd> {
-    slot: Slot,
+/// `S` says whose the number is: a [`SharedFd`] is closed, that of a [`OwnedBy`] is left to the value in it.
+pub struct Fd<S: FdOwner = SharedFd> {
+    registration: PollRegistration,
     io: S,
-    kind: Kind,
+    kind: FdKind,
     mutex: FdMutex,
     drained: Drained,
     /// The number has been closed or given away. Set once, by `destroy` or `into_owned`; without it a drop could not tell
     /// that from a number that a leaked operation has kept open.
-    gone: BreakFlag,
-    cold: OnceLock<Box<Cold>>,
+    closed: BreakFlag,
+    extra: OnceLock<Box<Extra>>,
 }
 
 impl Fd {
@@ -105,8 +105,8 @@ impl Fd {
     /// # Errors
     ///
     /// Those of [`Netpoll::open`]; the descriptor is closed then.
-    pub fn new(netpoll: Arc<Netpoll>, fd: OwnedFd, kind: Kind) -> io::Result<Self> {
-        Self::watch(&netpoll, fd, kind).map_err(|(_, error)| error)
+    pub fn new(netpoll: Arc<Netpoll>, fd: OwnedFd, kind: FdKind) -> io::Result<Self> {
+        Self::try_new(&netpoll, fd, kind).map_err(|(_, error)| error)
     }
 
     /// As [`Fd::new`], but gives the descriptor back if it cannot be watched.
@@ -114,9 +114,9 @@ impl Fd {
     /// # Errors
     ///
     /// Those of [`Netpoll::open`].
-    pub fn watch(netpoll: &Arc<Netpoll>, fd: OwnedFd, kind: Kind) -> Result<Self, (OwnedFd, io::Error)> {
+    pub fn try_new(netpoll: &Arc<Netpoll>, fd: OwnedFd, kind: FdKind) -> Result<Self, (OwnedFd, io::Error)> {
         match netpoll.open(fd.as_fd()) {
-            Ok(slot) => Ok(Self::of(slot, SharedFd::new(fd), kind)),
+            Ok(registration) => Ok(Self::new_registered(registration, SharedFd::new(fd), kind)),
             Err(error) => Err((fd, error)),
         }
     }
@@ -127,63 +127,63 @@ impl Fd {
     ///
     /// If it is closed, and was not lent before that.
     #[track_caller]
-    pub fn lend(&self) -> BorrowedFd<'_> {
+    pub fn pin_fd(&self) -> BorrowedFd<'_> {
         // A loan is made under a reference, so whoever takes the last one afterwards sees it in `destroy`.
         let made = self.with(|_| {
-            self.cold().lent.set();
+            self.extra().borrowed.set();
             Ok(())
         });
-        self.tell_of_strangers();
-        assert!(made.is_ok() || self.is_lent(), "the descriptor was asked for after it was closed");
+        self.mark_other_writers();
+        assert!(made.is_ok() || self.is_borrowed(), "the descriptor was asked for after it was closed");
         self.io.borrow()
     }
 }
 
-impl<T: AsFd> Fd<Kept<T>> {
+impl<T: AsFd> Fd<OwnedBy<T>> {
     /// Watches the descriptor of a value, which keeps the number and closes it, later than this forgets it.
     ///
     /// # Errors
     ///
     /// Those of [`Netpoll::open`]; the value is dropped then.
-    pub fn keep(netpoll: Arc<Netpoll>, value: T, kind: Kind) -> io::Result<Self> {
-        let slot = netpoll.open_for(value.as_fd(), kind.watch())?;
-        Ok(Self::of(slot, Kept::new(value), kind))
+    pub fn from_owner(netpoll: Arc<Netpoll>, value: T, kind: FdKind) -> io::Result<Self> {
+        let registration = netpoll.open_for(value.as_fd(), kind.watch())?;
+        Ok(Self::new_registered(registration, OwnedBy::new(value), kind))
     }
 
     /// The value.
-    pub fn kept(&self) -> &T {
+    pub fn get_ref(&self) -> &T {
         self.io.get()
     }
 
     /// Ends as a drop does, and gives the value back.
-    pub fn into_kept(mut self) -> T {
+    pub fn into_inner(mut self) -> T {
         self.end();
         self.io.take()
     }
 }
 
-impl<S: Source> Fd<S> {
+impl<S: FdOwner> Fd<S> {
     /// Around a descriptor that is watched.
-    fn of(slot: Slot, io: S, kind: Kind) -> Self {
-        let (mutex, drained, cold) = (FdMutex::new(), Drained::new(), OnceLock::new());
-        Self { slot, io, kind, mutex, drained, gone: BreakFlag::new(), cold }
+    fn new_registered(registration: PollRegistration, io: S, kind: FdKind) -> Self {
+        let (mutex, drained, extra) = (FdMutex::new(), Drained::new(), OnceLock::new());
+        Self { registration, io, kind, mutex, drained, closed: BreakFlag::new(), extra }
     }
 
     /// The poller that watches it.
     pub fn netpoll(&self) -> &Arc<Netpoll> {
-        self.slot.netpoll()
+        self.registration.netpoll()
     }
 
     /// Its words in the poller.
     #[inline]
     fn desc(&self) -> &PollDesc {
-        self.slot.desc()
+        self.registration.desc()
     }
 
     /// The same, and what only the owner may do with them.
     #[inline]
     fn registration(&self) -> &Registration<'_> {
-        self.slot.registration()
+        self.registration.registration()
     }
 
     /// Makes a call that never waits, under a reference only.
@@ -209,53 +209,53 @@ impl<S: Source> Fd<S> {
     }
 
     /// Fails where a wait for another task would be one for a task of the process that this one was forked from.
-    fn must_be_here(&self) -> io::Result<()> {
-        if self.netpoll().is_here() { Ok(()) } else { Err(Gone::Forked.into()) }
+    fn check_owner_process(&self) -> io::Result<()> {
+        if self.netpoll().is_owner_process() { Ok(()) } else { Err(Gone::Forked.into()) }
     }
 
     /// Both ends of a pipe know when others may write to it: then a short read is the end of a packet, not of the bytes.
-    pub fn share_with(&self, other: &Self) {
-        let strangers = Arc::new(BreakFlag::new());
+    pub fn pair_ends(&self, other: &Self) {
+        let other_writers = Arc::new(BreakFlag::new());
         for end in [self, other] {
-            end.cold().strangers.get_or_init(|| strangers.clone());
+            end.extra().other_writers.get_or_init(|| other_writers.clone());
         }
     }
 
     /// The number goes to others, for a while or for good. What matters is the writing end of a pipe, whose own reads have
     /// no hint.
-    pub fn tell_of_strangers(&self) {
-        if let Some(strangers) = self.strangers().filter(|_| self.kind == Kind::Other) {
-            strangers.set();
+    pub fn mark_other_writers(&self) {
+        if let Some(other_writers) = self.other_writers().filter(|_| self.kind == FdKind::Other) {
+            other_writers.set();
         }
     }
 
-    fn has_strangers(&self) -> bool {
-        self.strangers().is_some_and(BreakFlag::is_set)
+    fn has_other_writers(&self) -> bool {
+        self.other_writers().is_some_and(BreakFlag::is_set)
     }
 
-    fn strangers(&self) -> Option<&BreakFlag> {
-        self.cold.get()?.strangers.get().map(|strangers| &**strangers)
+    fn other_writers(&self) -> Option<&BreakFlag> {
+        self.extra.get()?.other_writers.get().map(|other_writers| &**other_writers)
     }
 
-    fn is_lent(&self) -> bool {
-        self.cold.get().is_some_and(|cold| cold.lent.is_set())
+    fn is_borrowed(&self) -> bool {
+        self.extra.get().is_some_and(|extra| extra.borrowed.is_set())
     }
 
     /// True if the number was lent.
-    fn end_loan(&self) -> bool {
-        self.cold.get().is_some_and(|cold| cold.lent.clear())
+    fn end_borrow(&self) -> bool {
+        self.extra.get().is_some_and(|extra| extra.borrowed.clear())
     }
 
-    fn cold(&self) -> &Cold {
-        self.cold.get_or_init(Box::default)
+    fn extra(&self) -> &Extra {
+        self.extra.get_or_init(Box::default)
     }
 
     fn queue(&self, mode: Mode) -> &Mutex<LockQueue<Waker>> {
-        &self.cold().queues[mode as usize]
+        &self.extra().queues[mode as usize]
     }
 
-    fn pollers(&self, mode: Mode) -> &Pollers {
-        self.cold().pollers[mode as usize].get_or_init(Pollers::default)
+    fn pollers(&self, mode: Mode) -> &PollWakers {
+        self.extra().pollers[mode as usize].get_or_init(PollWakers::default)
     }
 
     /// Gives a direction back, or hands it to the next operation in the queue.
@@ -263,12 +263,12 @@ impl<S: Source> Fd<S> {
     fn unlock(&self, mode: Mode) {
         match self.mutex.unlock(mode) {
             Unlock::Free => {}
-            unlocked => self.hand_over(mode, unlocked),
+            unlocked => self.unlock_slow(mode, unlocked),
         }
     }
 
     #[cold]
-    fn hand_over(&self, mode: Mode, mut unlocked: Unlock) {
+    fn unlock_slow(&self, mode: Mode, mut unlocked: Unlock) {
         let mut hailed = None;
         loop {
             match unlocked {
@@ -280,16 +280,16 @@ impl<S: Source> Fd<S> {
                     break;
                 }
             }
-            match self.deliver(mode, &mut hailed) {
+            match self.deliver_lock(mode, &mut hailed) {
                 queue::Deliver::Wake(waker, place) => {
                     // A task whose waker panics may never come: the lock goes on to the next, and the task queues again if
                     // it does come.
-                    if foreign::wake(waker) || !op::locked(self.queue(mode)).pass_over(place) {
+                    if foreign::wake(waker) || !op::locked(self.queue(mode)).skip(place) {
                         break;
                     }
                     unlocked = self.unlock_at_rest(mode);
                 }
-                queue::Deliver::Left => break,
+                queue::Deliver::Unclaimed => break,
                 queue::Deliver::UnlockAgain => unlocked = self.mutex.unlock(mode),
             }
         }
@@ -299,12 +299,12 @@ impl<S: Source> Fd<S> {
 
     /// A lock that is on its way comes to its task, which may be polled now, later or never: it is at rest there, without a
     /// reference.
-    fn deliver(&self, mode: Mode, hailed: &mut Option<Waker>) -> queue::Deliver<Waker> {
+    fn deliver_lock(&self, mode: Mode, hailed: &mut Option<Waker>) -> queue::Deliver<Waker> {
         let (delivered, answered, last) = {
             let mut queue = op::locked(self.queue(mode));
             let delivered = queue.deliver();
             let last = !matches!(delivered, queue::Deliver::UnlockAgain) && self.mutex.decref();
-            (delivered, queue.answer(), last)
+            (delivered, queue.take_notified(), last)
         };
         if last {
             // Closed meanwhile; as in `decref`.
@@ -341,23 +341,23 @@ impl<S: Source> Fd<S> {
 }
 
 /// A reference of a descriptor's fdMutex, also given back if the call panics.
-struct Reference<'a, S: Source>(&'a Fd<S>);
+struct Reference<'a, S: FdOwner>(&'a Fd<S>);
 
-impl<S: Source> Drop for Reference<'_, S> {
+impl<S: FdOwner> Drop for Reference<'_, S> {
     fn drop(&mut self) {
         self.0.decref();
     }
 }
 
-impl<S: Source> Drop for Fd<S> {
+impl<S: FdOwner> Drop for Fd<S> {
     fn drop(&mut self) {
         self.end();
-        self.end_pollers();
+        self.drop_poll_wakers();
     }
 }
 
 /// Without the poller, which is everybody's.
-impl<S: Source> fmt::Debug for Fd<S> {
+impl<S: FdOwner> fmt::Debug for Fd<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fd").field("number", &self.io.raw()).field("kind", &self.kind).finish_non_exhaustive()
     }

@@ -38,7 +38,7 @@ use netpoll_core::waiters::BreakFlag;
 use crate::foreign;
 use crate::sys::{ForkEpoch, Poller, Watch};
 use blocks::Cache;
-pub use blocks::{PollDesc, Registration, Slot};
+pub use blocks::{PollDesc, PollRegistration, Registration};
 use clock::Clock;
 pub use counts::Counts;
 pub use polling::Scratch;
@@ -199,7 +199,7 @@ impl Netpoll {
     ///
     /// The kernel's (`EPERM`: it cannot be polled), and `ENFILE` when all [`MAX_DESCRIPTORS`] are in use; nothing is
     /// left behind then. [`runtime_ended`](crate::runtime_ended) if nobody polls any more.
-    pub fn open(self: &Arc<Self>, fd: BorrowedFd<'_>) -> io::Result<Slot> {
+    pub fn open(self: &Arc<Self>, fd: BorrowedFd<'_>) -> io::Result<PollRegistration> {
         self.open_for(fd, Watch::Both)
     }
 
@@ -208,9 +208,9 @@ impl Netpoll {
     /// # Errors
     ///
     /// As [`open`](Netpoll::open); `Unsupported` where the kernel's poller does not have it.
-    pub fn open_for(self: &Arc<Self>, fd: BorrowedFd<'_>, watch: Watch) -> io::Result<Slot> {
+    pub fn open_for(self: &Arc<Self>, fd: BorrowedFd<'_>, watch: Watch) -> io::Result<PollRegistration> {
         self.check()?;
-        let slot = Slot::new(self, self.cache.alloc()?);
+        let slot = PollRegistration::new(self, self.cache.alloc()?);
         self.poller.open_for(fd, slot.registration().key(), watch)?;
         self.watch(slot.desc(), fd.as_raw_fd());
         Ok(slot)
@@ -219,7 +219,7 @@ impl Netpoll {
     /// The descriptor is being closed: both directions fail from now on, who is parked is woken, the timer is disarmed.
     pub fn evict(&self, registration: &Registration<'_>) {
         let list = registration.evict();
-        if self.is_here() {
+        if self.is_owner_process() {
             let slot = registration.key().slot;
             let timer = self.wheels.of(slot).remove(slot);
             drop(timer);
@@ -229,7 +229,7 @@ impl Netpoll {
 
     /// Stops watching `fd`, before its number is closed.
     pub fn close(&self, fd: BorrowedFd<'_>) {
-        if !self.is_here() {
+        if !self.is_owner_process() {
             // The kernel would forget the descriptor of the parent, whose open file it is as well.
             return;
         }
@@ -297,7 +297,7 @@ impl Netpoll {
     /// If the poller is driven by hand and the kernel refuses the write for a reason other than that one is pending: a break
     /// that is lost is a hang, so it is said where it happens. The poller of a runtime ends the process.
     pub fn wake(&self) {
-        if !self.is_here() {
+        if !self.is_owner_process() {
             // The break would end a wait of the parent.
             return;
         }

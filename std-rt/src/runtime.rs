@@ -140,7 +140,7 @@ impl Runtime {
 
     /// Ends the runtime, by the deadline or without a limit; false if a thread was left to itself.
     fn end(&mut self, deadline: Option<Instant>) -> bool {
-        if !self.handle.sched.netpoll().is_here() {
+        if !self.handle.sched.netpoll().is_owner_process() {
             // The threads are the parent's and their locks in any state. What is shared with it is not dropped here.
             std::mem::forget(self.handle.clone());
             return true;

@@ -64,7 +64,7 @@ use netpoll_core::poll_key::Mode;
 
 use crate::budget;
 use crate::error::OpError;
-use crate::fd::{Fd, Kind};
+use crate::fd::{Fd, FdKind};
 use crate::netpoll::Netpoll;
 use crate::sys::signal as sys;
 
@@ -82,7 +82,7 @@ pub use crate::sys::signal::SignalKind;
 pub fn signal(kind: SignalKind) -> io::Result<Signal> {
     let listen = || {
         let (source, writer) = sys::new_source()?;
-        let fd = Fd::new(Netpoll::current()?, source, Kind::Other)?;
+        let fd = Fd::new(Netpoll::current()?, source, FdKind::Other)?;
         let registration = fd.with(|source| sys::listen(kind, source, writer))?;
         Ok(Signal { _registration: registration, fd, kind })
     };

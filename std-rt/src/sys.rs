@@ -226,7 +226,9 @@ pub use address::Address;
 pub use backend::{Events, FDSEQ_BITS, Poller};
 pub use call::Call;
 pub use errno::Exhausted;
-pub use fd::{Kept, SharedFd, Source, Watch, ends_of, has_peer_ended, is_ready, is_ready_for, is_ready_now};
+pub use fd::{
+    FdOwner, OwnedBy, SharedFd, Watch, ends_of, has_peer_ended, is_ready, is_ready_for, is_ready_now,
+};
 pub use platform::{
     abstract_name, anchor, coarse_error, coarse_now, exact_now, from_abstract_name, set_timer_slack, splice,
 };

@@ -51,7 +51,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    home.netpoll().must_be_here("spawn");
+    home.netpoll().assert_owner_process("spawn");
     let closed = home.is_closed();
     let (task, joiner) = sched::new_task(home, origin, Anywhere, future);
     if closed {

@@ -356,7 +356,7 @@ impl Worker {
     /// last for ever: it ends the process.
     #[inline]
     fn must_go_on<T>(&self, polled: io::Result<T>) {
-        if polled.is_err() || !self.netpoll().is_here() {
+        if polled.is_err() || !self.netpoll().is_owner_process() {
             self.cannot_go_on(polled.err());
         }
     }
@@ -365,8 +365,10 @@ impl Worker {
     fn cannot_go_on(&self, error: Option<io::Error>) {
         let alone = self.sched.workers() == 1;
         match error {
-            _ if !self.netpoll().is_here() && alone => self.netpoll().must_be_here("block_on"),
-            _ if !self.netpoll().is_here() => self.netpoll().ends_the_child(),
+            _ if !self.netpoll().is_owner_process() && alone => {
+                self.netpoll().assert_owner_process("block_on")
+            }
+            _ if !self.netpoll().is_owner_process() => self.netpoll().ends_the_child(),
             Some(error) if alone => panic!("netpoll: the kernel refuses to wait for events: {error}"),
             Some(error) => self.netpoll().cannot_go_on("the kernel refuses to wait for events", &error),
             None => {}

@@ -12,7 +12,7 @@ use std::time::Duration;
 use common::*;
 use futures_lite::future::or;
 use netpoll_core::counter::Counter;
-use netpoll_rt::fd::{Fd, Kind};
+use netpoll_rt::fd::{Fd, FdKind};
 use netpoll_rt::io::copy;
 use netpoll_rt::net::pipe::{PipeReader, PipeWriter, pipe};
 use netpoll_rt::net::{TcpStream, UdpSocket};
@@ -336,7 +336,7 @@ fn a_turn_is_bounded_in_bytes() {
 fn a_long_write_gives_way_between_its_parts_and_keeps_its_lock() {
     with(100, async {
         let (reader, writer) = netpoll_rt::sys::pipe::pipe().unwrap();
-        let fd = Arc::new(Fd::new(Netpoll::current().unwrap(), writer, Kind::Other).unwrap());
+        let fd = Arc::new(Fd::new(Netpoll::current().unwrap(), writer, FdKind::Other).unwrap());
         let parts = Arc::new(Counter::new());
         let (counted, long, behind) = (parts.clone(), fd.clone(), fd.clone());
         let behind = spawn(async move {

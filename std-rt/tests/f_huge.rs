@@ -10,7 +10,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
 
 use common::*;
-use netpoll_rt::fd::{Fd, Kind};
+use netpoll_rt::fd::{Fd, FdKind};
 use netpoll_rt::netpoll::Netpoll;
 use netpoll_rt::sys::socket::{self, MAX_RW};
 
@@ -40,7 +40,7 @@ fn f22_a_huge_write_is_split_and_counted() {
     each(async || {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        let fd = Fd::new(Netpoll::current().unwrap(), OwnedFd::from(ours), Kind::Other).unwrap();
+        let fd = Fd::new(Netpoll::current().unwrap(), OwnedFd::from(ours), FdKind::Other).unwrap();
         let (bytes, nowhere) = (zeroes(), nowhere());
         let chunks = Mutex::new(Vec::new());
         let all = fd.write_all(&bytes, |_, rest| {
@@ -65,7 +65,7 @@ fn f22_a_call_that_takes_little_is_asked_for_the_rest() {
     each(async || {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
-        let fd = Fd::new(Netpoll::current().unwrap(), OwnedFd::from(ours), Kind::Other).unwrap();
+        let fd = Fd::new(Netpoll::current().unwrap(), OwnedFd::from(ours), FdKind::Other).unwrap();
         let bytes = zeroes();
         // A third of what is left at a time, then byte by byte: every offset is above 1 GiB at some point.
         let mut total = 0;

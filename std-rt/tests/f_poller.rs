@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use common::*;
 use netpoll_core::poll_key::Mode;
-use netpoll_rt::fd::{Fd, Kind};
+use netpoll_rt::fd::{Fd, FdKind};
 use netpoll_rt::net::TcpStream;
 use netpoll_rt::netpoll::Netpoll;
 use netpoll_rt::sys::socket;
@@ -26,7 +26,7 @@ async fn watched() -> (Fd, UnixStream) {
     let events = Handle::try_current().unwrap().metrics().events;
     let (ours, peer) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
-    let fd = Fd::new(Netpoll::current().unwrap(), OwnedFd::from(ours), Kind::Other).unwrap();
+    let fd = Fd::new(Netpoll::current().unwrap(), OwnedFd::from(ours), FdKind::Other).unwrap();
     until("it is watched", || Handle::try_current().unwrap().metrics().events > events).await;
     (fd, peer)
 }
@@ -65,14 +65,14 @@ fn f05_a_duplicate_that_lives_on_does_no_harm() {
         socket.set_nonblocking(true).unwrap();
         let duplicate = socket.try_clone().unwrap();
         let netpoll = Netpoll::current().unwrap();
-        let fd = Fd::new(netpoll.clone(), OwnedFd::from(socket), Kind::Stream).unwrap();
+        let fd = Fd::new(netpoll.clone(), OwnedFd::from(socket), FdKind::ByteStream).unwrap();
         until("it is watched", || netpoll.counts().events.get() > 0).await;
         fd.close().await.unwrap();
         drop(fd);
         // The open file lives: an interest left behind would report this to nobody, again and again.
         let events = netpoll.counts().events.get();
         peer.write_all(b"for the duplicate").unwrap();
-        let fd = Fd::new(netpoll.clone(), OwnedFd::from(duplicate), Kind::Stream).unwrap();
+        let fd = Fd::new(netpoll.clone(), OwnedFd::from(duplicate), FdKind::ByteStream).unwrap();
         assert_eq!(read_fd(&fd).await, b"for the duplicate");
         sleep(Duration::from_millis(20)).await; // time is what is tested
         assert!(netpoll.counts().events.get() - events < 10, "no busy loop");
@@ -98,7 +98,7 @@ fn f08_what_cannot_be_polled_is_refused_and_leaves_nothing() {
                     drop(slot);
                 }
             }
-            assert!(Fd::new(netpoll.clone(), File::open(&file).unwrap().into(), Kind::Other).is_err());
+            assert!(Fd::new(netpoll.clone(), File::open(&file).unwrap().into(), FdKind::Other).is_err());
             drop(opened);
             assert_eq!((netpoll.descriptors(), open_descriptors()), (0, before), "{path:?}");
         }

@@ -16,7 +16,7 @@ use common::*;
 use futures_core::Stream;
 use futures_io::AsyncRead;
 use netpoll_core::counter::Counter;
-use netpoll_rt::fd::{Fd, Kind};
+use netpoll_rt::fd::{Fd, FdKind};
 use netpoll_rt::net::{AsyncFd, Interest, RecvBatch, TcpStream, UdpSocket, UnixDatagram};
 use netpoll_rt::netpoll::Netpoll;
 use netpoll_rt::sys::socket;
@@ -341,7 +341,7 @@ fn a_lent_number_ends_the_hint_of_the_short_read() {
         let mut peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, _) = listener.accept().unwrap();
         stream.set_nonblocking(true).unwrap();
-        let fd = Fd::new(Netpoll::current().unwrap(), OwnedFd::from(stream), Kind::Stream).unwrap();
+        let fd = Fd::new(Netpoll::current().unwrap(), OwnedFd::from(stream), FdKind::ByteStream).unwrap();
         let calls = Cell::new(0);
         let read = || {
             let calls = &calls;
@@ -352,7 +352,7 @@ fn a_lent_number_ends_the_hint_of_the_short_read() {
         };
         for lent in [false, true] {
             if lent {
-                fd.lend();
+                fd.pin_fd();
             }
             // It parks first: an event that came behind its bytes would be a reason to look.
             let (probe, waiting) = begun!(read());

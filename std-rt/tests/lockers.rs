@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use common::*;
 use netpoll_core::counter::Counter;
 use netpoll_core::poll_key::Mode;
-use netpoll_rt::fd::{Fd, Kind};
+use netpoll_rt::fd::{Fd, FdKind};
 use netpoll_rt::net::TcpStream;
 use netpoll_rt::netpoll::Netpoll;
 use netpoll_rt::sys::socket;
@@ -322,7 +322,7 @@ fn one_connection_costs_ten_acceptors_three_calls() {
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
         let netpoll = Netpoll::current().unwrap();
-        let (fd, calls) = (Fd::new(netpoll, OwnedFd::from(listener), Kind::Other).unwrap(), Cell::new(0));
+        let (fd, calls) = (Fd::new(netpoll, OwnedFd::from(listener), FdKind::Other).unwrap(), Cell::new(0));
         let accept = || {
             fd.run(Mode::Read, |fd| {
                 calls.set(calls.get() + 1);

@@ -16,14 +16,14 @@ use common::{Probe, alone, until_blocking};
 use netpoll_core::poll_desc::Wait;
 use netpoll_core::poll_key::{Mode, Modes, PollKey};
 use netpoll_core::waiters::BreakFlag;
-use netpoll_rt::netpoll::{Netpoll, Registration, Scratch, Slot, clock};
+use netpoll_rt::netpoll::{Netpoll, PollRegistration, Registration, Scratch, clock};
 
 /// A descriptor of a poller, and what makes it readable.
 struct Watched {
     netpoll: Arc<Netpoll>,
     socket: UnixStream,
     peer: UnixStream,
-    slot: Option<Slot>,
+    slot: Option<PollRegistration>,
 }
 
 impl Watched {

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex};
 
 use common::*;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
-use netpoll_rt::fd::{Fd, Kind};
+use netpoll_rt::fd::{Fd, FdKind};
 use netpoll_rt::net::Interest;
 use netpoll_rt::net::pipe::{PipeReader, PipeWriter, pipe};
 use netpoll_rt::netpoll::Netpoll;
@@ -143,7 +143,7 @@ struct Counted {
 impl Counted {
     fn pair() -> (Self, OwnedFd) {
         let (reader, writer) = sys::pipe::pipe().unwrap();
-        let fd = Fd::new(Netpoll::current().unwrap(), reader, Kind::Stream).unwrap();
+        let fd = Fd::new(Netpoll::current().unwrap(), reader, FdKind::ByteStream).unwrap();
         (Self { fd, calls: Cell::new(0) }, writer)
     }
 

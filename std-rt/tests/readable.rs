@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use common::*;
 use netpoll_core::poll_key::Mode;
-use netpoll_rt::fd::{Fd, Kind};
+use netpoll_rt::fd::{Fd, FdKind};
 use netpoll_rt::net::TcpStream;
 use netpoll_rt::netpoll::Netpoll;
 use netpoll_rt::sys::socket;
@@ -210,7 +210,7 @@ impl Counted {
         let peer = StdStream::connect(listener.local_addr().unwrap()).unwrap();
         let (stream, _) = listener.accept().unwrap();
         stream.set_nonblocking(true).unwrap();
-        let fd = Fd::new(Netpoll::current().unwrap(), OwnedFd::from(stream), Kind::Stream).unwrap();
+        let fd = Fd::new(Netpoll::current().unwrap(), OwnedFd::from(stream), FdKind::ByteStream).unwrap();
         (Self { fd, calls: Cell::new(0) }, peer)
     }
 

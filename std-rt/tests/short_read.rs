@@ -13,7 +13,7 @@ use std::time::Duration;
 use common::*;
 use netpoll_core::poll_key::Mode;
 use netpoll_rt::Handle;
-use netpoll_rt::fd::{Fd, Kind};
+use netpoll_rt::fd::{Fd, FdKind};
 use netpoll_rt::netpoll::Netpoll;
 use netpoll_rt::sys::{Poller, socket};
 
@@ -24,7 +24,7 @@ struct Counted {
 }
 
 impl Counted {
-    async fn pair(kind: Kind) -> (Self, StdStream) {
+    async fn pair(kind: FdKind) -> (Self, StdStream) {
         let events = Handle::try_current().unwrap().metrics().events;
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let peer = StdStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -75,7 +75,7 @@ async fn event(act: impl FnOnce()) {
 #[test]
 fn a_stream_pays_one_call_for_each_message() {
     each(async || {
-        let (stream, mut peer) = Counted::pair(Kind::Stream).await;
+        let (stream, mut peer) = Counted::pair(FdKind::ByteStream).await;
         assert_eq!(stream.read_parked(64, || peer.write_all(b"first").unwrap()).await, b"first");
         stream.calls();
         for _ in 0..100 {
@@ -95,7 +95,7 @@ fn a_stream_pays_one_call_for_each_message() {
 #[test]
 fn anything_else_pays_two() {
     each(async || {
-        let (stream, mut peer) = Counted::pair(Kind::Other).await;
+        let (stream, mut peer) = Counted::pair(FdKind::Other).await;
         assert_eq!(stream.read_parked(64, || peer.write_all(b"first").unwrap()).await, b"first");
         stream.calls();
         let probe = Probe::new();
@@ -112,7 +112,7 @@ fn anything_else_pays_two() {
 #[test]
 fn an_end_of_stream_behind_the_bytes_in_one_event() {
     each(async || {
-        let (stream, mut peer) = Counted::pair(Kind::Stream).await;
+        let (stream, mut peer) = Counted::pair(FdKind::ByteStream).await;
         event(|| {
             peer.write_all(b"bytes").unwrap();
             peer.shutdown(Shutdown::Write).unwrap();
@@ -143,7 +143,7 @@ fn an_end_of_stream_that_comes_between_event_and_read() {
 #[test]
 fn a_reset_behind_the_bytes() {
     each(async || {
-        let (stream, mut peer) = Counted::pair(Kind::Stream).await;
+        let (stream, mut peer) = Counted::pair(FdKind::ByteStream).await;
         // The peer has unread bytes of ours, so its close is a reset, behind what it wrote.
         stream.fd.run(Mode::Write, |fd| socket::send(fd, b"unread")).await.unwrap();
         event(|| peer.write_all(b"bytes").unwrap()).await;
@@ -170,7 +170,7 @@ fn a_reset_behind_the_bytes() {
 #[test]
 fn an_error_that_comes_after_a_short_read() {
     each(async || {
-        let (stream, mut peer) = Counted::pair(Kind::Stream).await;
+        let (stream, mut peer) = Counted::pair(FdKind::ByteStream).await;
         event(|| peer.write_all(b"bytes").unwrap()).await;
         assert_eq!(stream.read(64).await.unwrap(), b"bytes");
         socket::set_linger(peer.as_fd(), Some(Duration::ZERO)).unwrap();
@@ -183,7 +183,7 @@ fn an_error_that_comes_after_a_short_read() {
 #[test]
 fn an_urgent_mark_with_bytes_behind_it() {
     each(async || {
-        let (stream, mut peer) = Counted::pair(Kind::Stream).await;
+        let (stream, mut peer) = Counted::pair(FdKind::ByteStream).await;
         event(|| {
             peer.write_all(b"before").unwrap();
             socket::send_urgent(peer.as_fd(), b'!').unwrap();
@@ -224,7 +224,7 @@ fn an_urgent_mark_that_comes_between_event_and_read() {
 #[test]
 fn a_buffer_exactly_the_size_of_what_came() {
     each(async || {
-        let (stream, mut peer) = Counted::pair(Kind::Stream).await;
+        let (stream, mut peer) = Counted::pair(FdKind::ByteStream).await;
         assert_eq!(stream.read_parked(8, || peer.write_all(b"12345678").unwrap()).await, b"12345678");
         stream.calls();
         let probe = Probe::new();
@@ -240,7 +240,7 @@ fn a_buffer_exactly_the_size_of_what_came() {
 #[test]
 fn two_messages_one_behind_the_other() {
     each(async || {
-        let (stream, mut peer) = Counted::pair(Kind::Stream).await;
+        let (stream, mut peer) = Counted::pair(FdKind::ByteStream).await;
         for _ in 0..50 {
             event(|| peer.write_all(b"one").unwrap()).await;
             event(|| peer.write_all(b"two").unwrap()).await;
@@ -258,7 +258,7 @@ fn two_messages_one_behind_the_other() {
 #[test]
 fn one_byte_at_a_time() {
     each(async || {
-        let (stream, mut peer) = Counted::pair(Kind::Stream).await;
+        let (stream, mut peer) = Counted::pair(FdKind::ByteStream).await;
         assert_eq!(stream.read_parked(1, || peer.write_all(b"bytes").unwrap()).await, b"b");
         for byte in b"ytes" {
             assert_eq!(stream.read(1).await.unwrap(), [*byte]);

@@ -11,7 +11,7 @@ use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
 use netpoll_core::poll_key::{Event, PollKey};
-use netpoll_rt::sys::socket::{self, Connect, Domain, Kind};
+use netpoll_rt::sys::socket::{self, Connect, Domain, SocketKind};
 use netpoll_rt::sys::{Events, Poller, SharedFd};
 
 const KEY: PollKey = PollKey { slot: 0, fdseq: 1 };
@@ -35,7 +35,7 @@ fn loopback() -> [SocketAddr; 2] {
 
 /// A non-blocking TCP socket, listening on `address`.
 fn listen(address: &SocketAddr) -> OwnedFd {
-    let fd = socket::socket(Domain::of(address), Kind::Stream).unwrap();
+    let fd = socket::socket(Domain::of(address), SocketKind::Stream).unwrap();
     socket::set_reuseaddr(fd.as_fd(), true).unwrap();
     socket::bind(fd.as_fd(), address).unwrap();
     socket::listen(fd.as_fd(), socket::somaxconn()).unwrap();
@@ -59,7 +59,7 @@ fn wait_ready(fd: BorrowedFd<'_>, ready: impl Fn(&Event) -> bool) {
 fn connection() -> (OwnedFd, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let ours = socket::socket(Domain::V4, Kind::Stream).unwrap();
+    let ours = socket::socket(Domain::V4, SocketKind::Stream).unwrap();
     socket::connect(ours.as_fd(), &address).unwrap();
     let (theirs, _) = listener.accept().unwrap();
     wait_ready(ours.as_fd(), |event| event.modes.write);
@@ -82,7 +82,7 @@ fn connect_accept_and_the_names_of_both_ends() {
         assert_ne!(address.port(), 0);
         would_block(socket::accept(listener.as_fd()));
 
-        let client = socket::socket(Domain::of(&address), Kind::Stream).unwrap();
+        let client = socket::socket(Domain::of(&address), SocketKind::Stream).unwrap();
         socket::connect(client.as_fd(), &address).unwrap();
         wait_ready(listener.as_fd(), |event| event.modes.read);
         let (server, peer) = socket::accept(listener.as_fd()).unwrap();
@@ -106,11 +106,11 @@ fn connect_accept_and_the_names_of_both_ends() {
 fn a_refused_connect_is_in_the_socket_error() {
     for address in loopback() {
         // Bound and not listening: nobody else can take the port and accept.
-        let closed = socket::socket(Domain::of(&address), Kind::Stream).unwrap();
+        let closed = socket::socket(Domain::of(&address), SocketKind::Stream).unwrap();
         socket::bind(closed.as_fd(), &address).unwrap();
         let address = socket::sock_name(closed.as_fd()).unwrap();
 
-        let client = socket::socket(Domain::of(&address), Kind::Stream).unwrap();
+        let client = socket::socket(Domain::of(&address), SocketKind::Stream).unwrap();
         let error = match socket::connect(client.as_fd(), &address) {
             Ok(progress) => {
                 assert_eq!(progress, Connect::InProgress);
@@ -236,7 +236,7 @@ fn shutdown_ends_the_direction_that_is_named() {
 
 #[test]
 fn options_are_what_they_were_set_to() {
-    let fd = socket::socket(Domain::V6, Kind::Stream).unwrap();
+    let fd = socket::socket(Domain::V6, SocketKind::Stream).unwrap();
     let fd = fd.as_fd();
     for on in [true, false] {
         socket::set_nodelay(fd, on).unwrap();
@@ -265,7 +265,7 @@ fn options_are_what_they_were_set_to() {
     assert!(socket::recv_buffer_size(fd).unwrap() >= 32 << 10);
     socket::set_send_buffer_size(fd, 32 << 10).unwrap();
     assert!(socket::send_buffer_size(fd).unwrap() >= 32 << 10);
-    let v4 = socket::socket(Domain::V4, Kind::Datagram).unwrap();
+    let v4 = socket::socket(Domain::V4, SocketKind::Datagram).unwrap();
     socket::set_ttl(v4.as_fd(), 42).unwrap();
     assert_eq!(socket::ttl(v4.as_fd()).unwrap(), 42);
     assert!((1..=65535).contains(&socket::somaxconn()));

@@ -13,7 +13,7 @@ use std::task::{Poll, Waker};
 use common::*;
 use netpoll_core::counter::Counter;
 use netpoll_core::poll_key::Mode;
-use netpoll_rt::fd::{Fd, Kind};
+use netpoll_rt::fd::{Fd, FdKind};
 use netpoll_rt::netpoll::Netpoll;
 use netpoll_rt::sys::{Poller, socket};
 use netpoll_rt::{Handle, spawn};
@@ -73,7 +73,7 @@ fn connection() -> (Fd, StdStream) {
     client.set_nodelay(true).unwrap();
     let (stream, _) = listener.accept().unwrap();
     stream.set_nonblocking(true).unwrap();
-    (Fd::new(Netpoll::current().unwrap(), OwnedFd::from(stream), Kind::Stream).unwrap(), client)
+    (Fd::new(Netpoll::current().unwrap(), OwnedFd::from(stream), FdKind::ByteStream).unwrap(), client)
 }
 
 #[test]

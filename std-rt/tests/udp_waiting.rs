@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use common::*;
 use netpoll_core::counter::Counter;
 use netpoll_core::poll_key::Mode;
-use netpoll_rt::fd::{Fd, Kind};
+use netpoll_rt::fd::{Fd, FdKind};
 use netpoll_rt::net::{Datagram, Interest, RecvBatch, UdpSocket};
 use netpoll_rt::netpoll::Netpoll;
 use netpoll_rt::{JoinHandle, spawn, yield_now};
@@ -140,7 +140,7 @@ fn b11_no_buffers_is_told_and_not_tried_again() {
     each(async || {
         let std = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         std.set_nonblocking(true).unwrap();
-        let fd = Fd::new(Netpoll::current().unwrap(), OwnedFd::from(std), Kind::Other).unwrap();
+        let fd = Fd::new(Netpoll::current().unwrap(), OwnedFd::from(std), FdKind::Other).unwrap();
         let calls = Counter::new();
         let sent = fd.shared(Mode::Write, |_| {
             calls.inc();

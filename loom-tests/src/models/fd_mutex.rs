@@ -14,7 +14,7 @@ use crate::harness::{Expect, Model};
 #[allow(dead_code)] // std-rt uses all of it
 mod queue;
 
-use queue::{Deliver, Enqueue, Hail, LockQueue, Look, Ticket, Withdraw};
+use queue::{Deliver, Enqueue, LockQueue, QueuePoll, RegisterNotify, Ticket, Withdraw};
 
 // The order in which std-rt calls word and queue is that of `std-rt/src/fd.rs` and `std-rt/src/fd/op`; what stands here as one
 // function is one there too, under the same name where it has one.
@@ -147,10 +147,10 @@ impl Fd {
         loop {
             task.wait();
             match self.queue().look(&ticket) {
-                Look::Granted => {}
-                Look::Waiting(_) => continue,
-                Look::Closed => return false,
-                Look::PassedOver => panic!("model: its waker does not panic"),
+                QueuePoll::Granted => {}
+                QueuePoll::Waiting(_) => continue,
+                QueuePoll::Closed => return false,
+                QueuePoll::Skipped => panic!("model: its waker does not panic"),
             }
             return self.resume();
         }
@@ -179,15 +179,15 @@ impl Fd {
                 Lock::Closed => return,
                 Lock::Queued => {}
             }
-            let hailed = self.queue().hail(Waker::Pollers, || self.word.leave(Mode::Read));
+            let hailed = self.queue().register_notify(Waker::Pollers, || self.word.leave(Mode::Read));
             match hailed {
-                Hail::Granted(_) if self.resume() => break,
-                Hail::Granted(_) | Hail::Closed(_) => return,
-                Hail::Waiting(_) => {}
+                RegisterNotify::Granted(_) if self.resume() => break,
+                RegisterNotify::Granted(_) | RegisterNotify::Closed(_) => return,
+                RegisterNotify::Waiting(_) => {}
             }
             self.pollers.lock().expect("no model panics under the lock").push(task.clone());
             let queue = self.queue();
-            let (answered, closed) = (!queue.is_hailed(), queue.is_closed());
+            let (answered, closed) = (!queue.has_notify_waker(), queue.is_closed());
             drop(queue);
             if closed {
                 return;
@@ -219,7 +219,7 @@ impl Fd {
             }
             match self.deliver(&mut hailed) {
                 Deliver::Wake(task, place) => {
-                    if self.wake(task) || !self.queue().pass_over(place) {
+                    if self.wake(task) || !self.queue().skip(place) {
                         break;
                     }
                     if !self.resume() {
@@ -227,7 +227,7 @@ impl Fd {
                     }
                     unlocked = self.word.unlock(Mode::Read);
                 }
-                Deliver::Left => break,
+                Deliver::Unclaimed => break,
                 Deliver::UnlockAgain => unlocked = self.word.unlock(Mode::Read),
             }
         }
@@ -241,7 +241,7 @@ impl Fd {
             let mut queue = self.queue();
             let delivered = queue.deliver();
             let last = !matches!(delivered, Deliver::UnlockAgain) && self.word.decref();
-            (delivered, queue.answer(), last)
+            (delivered, queue.take_notified(), last)
         };
         self.close_number(last);
         if answered.is_some() {
@@ -547,10 +547,10 @@ fn passed_over_against_look() {
     let look = |(fd, ticket): &(Arc<Fd>, loom::sync::Mutex<Option<Ticket>>)| {
         let ticket = ticket.lock().expect("no model panics under the lock").take().expect("it looks once");
         let looked = match fd.queue().look(&ticket) {
-            Look::Granted => Some(true),
-            Look::PassedOver => Some(false),
-            Look::Waiting(_) => None,
-            Look::Closed => panic!("model: nobody closes"),
+            QueuePoll::Granted => Some(true),
+            QueuePoll::Skipped => Some(false),
+            QueuePoll::Waiting(_) => None,
+            QueuePoll::Closed => panic!("model: nobody closes"),
         };
         match looked {
             Some(true) => fd.unlock_at_rest(),

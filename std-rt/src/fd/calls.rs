@@ -4,12 +4,12 @@ use std::future::Future;
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use super::op::{Op, Reads, Way, Writes};
-use super::{Fd, Kind};
+use super::op::{Direction, Op, ReadMode, WriteMode};
+use super::{Fd, FdKind};
 use crate::budget;
-use crate::sys::{Poller, Source, socket};
+use crate::sys::{FdOwner, Poller, socket};
 
-impl<S: Source> Fd<S> {
+impl<S: FdOwner> Fd<S> {
     /// Reads with `call`, which says how much came and whether that was all there was. `empty` says that there is no
     /// room for any byte: then nothing is read and nothing is waited for.
     ///
@@ -28,20 +28,20 @@ impl<S: Source> Fd<S> {
         &self,
         empty: bool,
         mut call: F,
-    ) -> Op<'_, Reads, impl FnMut(&Self) -> io::Result<Option<usize>>, S>
+    ) -> Op<'_, ReadMode, impl FnMut(&Self) -> io::Result<Option<usize>>, S>
     where
         F: FnMut(BorrowedFd<'_>) -> io::Result<socket::Read>,
     {
-        Op::new(self, Reads, move |fd: &Self| {
+        Op::new(self, ReadMode, move |fd: &Self| {
             if empty {
                 return Ok(Some(0));
             }
             let read = call(fd.io.borrow())?;
             budget::count_bytes(read.n);
-            fd.drained.set(read.drained && fd.kind == Kind::Stream && Poller::SHORT_IS_ALL);
+            fd.drained.set(read.drained && fd.kind == FdKind::ByteStream && Poller::SHORT_IS_ALL);
             Ok(Some(read.n))
         })
-        .empty(empty)
+        .zero_len(empty)
         .trusting_hint()
     }
 
@@ -53,7 +53,7 @@ impl<S: Source> Fd<S> {
         &self,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
     ) -> impl Future<Output = io::Result<usize>> + Unpin {
-        self.run(Writes, move |fd| budget::counted(call(fd)))
+        self.run(WriteMode, move |fd| budget::counted(call(fd)))
     }
 
     /// Makes a call that is not a read of bytes until it does not say `WouldBlock`: write, accept, the end of a
@@ -63,10 +63,10 @@ impl<S: Source> Fd<S> {
     #[inline]
     pub fn run<T>(
         &self,
-        way: impl Way,
+        direction: impl Direction,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> impl Future<Output = io::Result<T>> + Unpin {
-        Op::new(self, way, move |fd: &Self| call(fd.io.borrow()).map(Some))
+        Op::new(self, direction, move |fd: &Self| call(fd.io.borrow()).map(Some))
     }
 
     /// Writes all of `bytes` under one lock, so that another task's bytes do not come in between.
@@ -78,7 +78,7 @@ impl<S: Source> Fd<S> {
         mut bytes: &[u8],
         mut call: impl FnMut(BorrowedFd<'_>, &[u8]) -> io::Result<usize>,
     ) -> impl Future<Output = io::Result<()>> + Unpin {
-        Op::new(self, Writes, move |fd: &Self| {
+        Op::new(self, WriteMode, move |fd: &Self| {
             if !bytes.is_empty() {
                 match call(fd.io.borrow(), bytes)? {
                     0 => return Err(io::ErrorKind::WriteZero.into()),

@@ -18,19 +18,19 @@ use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
 
-use super::{Cold, Fd, op};
+use super::{Extra, Fd, op};
 use crate::error;
 use crate::foreign;
 use crate::netpoll::freed;
-use crate::sys::{SharedFd, Source};
+use crate::sys::{FdOwner, SharedFd};
 
 /// A `close` that waits. When it is dropped it waits for nobody any more.
-struct Closing<'a, S: Source> {
+struct Closing<'a, S: FdOwner> {
     fd: &'a Fd<S>,
     waits_for_rest: bool,
 }
 
-impl<S: Source> Closing<'_, S> {
+impl<S: FdOwner> Closing<'_, S> {
     /// Operations at rest have had their turn. Returns the result of close(2) if that was all there was to wait for.
     fn abandon(&mut self) -> Option<io::Result<()>> {
         self.waits_for_rest = false;
@@ -38,7 +38,7 @@ impl<S: Source> Closing<'_, S> {
     }
 }
 
-impl<S: Source> Drop for Closing<'_, S> {
+impl<S: FdOwner> Drop for Closing<'_, S> {
     fn drop(&mut self) {
         if self.waits_for_rest {
             // The future that would have returned the error is being dropped.
@@ -47,7 +47,7 @@ impl<S: Source> Drop for Closing<'_, S> {
     }
 }
 
-impl<S: Source> Fd<S> {
+impl<S: FdOwner> Fd<S> {
     /// Closes the descriptor: every operation on it fails from now on, and this returns once the number is closed.
     ///
     /// It waits for calls that run on other threads, and not for operations that wait: one whose future is neither polled
@@ -61,21 +61,21 @@ impl<S: Source> Fd<S> {
     pub async fn close(&self) -> io::Result<()> {
         let evicted = self.mutex.incref_and_close().ok_or_else(error::closed)?;
         // There before our reference goes: whoever makes the word final must find it.
-        let cold = if evicted.in_use { Some(self.cold()) } else { None };
+        let extra = if evicted.in_use { Some(self.extra()) } else { None };
         self.evict();
         if self.mutex.decref() {
             return self.destroy();
         }
-        let Some(cold) = cold else { return Ok(()) };
-        self.must_be_here()?;
+        let Some(extra) = extra else { return Ok(()) };
+        self.check_owner_process()?;
         let mut closing = Closing { fd: self, waits_for_rest: true };
-        one_turn(cold).await;
+        yield_to_woken(extra).await;
         if let Some(closed) = closing.abandon() {
             return closed;
         }
         poll_fn(|cx| {
-            cold.closer.register(cx.waker());
-            if self.gone.is_set() { Poll::Ready(Ok(())) } else { Poll::Pending }
+            extra.close_waker.register(cx.waker());
+            if self.closed.is_set() { Poll::Ready(Ok(())) } else { Poll::Pending }
         })
         .await
     }
@@ -84,8 +84,8 @@ impl<S: Source> Fd<S> {
     fn evict(&self) {
         self.netpoll().evict(self.registration());
         // In a forked child whoever is queued is a task of the parent, and may have held the lock.
-        if let Some(cold) = self.cold.get().filter(|_| self.netpoll().is_here()) {
-            for queue in &cold.queues {
+        if let Some(extra) = self.extra.get().filter(|_| self.netpoll().is_owner_process()) {
+            for queue in &extra.queues {
                 let queued = op::locked(queue).close();
                 foreign::wake_all(queued);
             }
@@ -96,11 +96,11 @@ impl<S: Source> Fd<S> {
     pub(super) fn destroy(&self) -> io::Result<()> {
         self.netpoll().close(self.io.borrow());
         // SAFETY: INV-7: the caller made the word of a closed fdMutex final, so no call uses the number any more, and
-        // none will. What borrowed it with `lend` is told apart here, and ends before `end` closes the number.
-        let result = if self.is_lent() { Ok(()) } else { unsafe { self.io.close() } };
-        self.gone.set();
-        if let Some(cold) = self.cold.get() {
-            cold.closer.wake();
+        // none will. What borrowed it with `pin_fd` is told apart here, and ends before `end` closes the number.
+        let result = if self.is_borrowed() { Ok(()) } else { unsafe { self.io.close() } };
+        self.closed.set();
+        if let Some(extra) = self.extra.get() {
+            extra.close_waker.wake();
         }
         freed::tell();
         result
@@ -109,7 +109,7 @@ impl<S: Source> Fd<S> {
     /// Does what has not been done of: waking everybody, taking the descriptor from the poller, closing its number.
     pub(super) fn end(&mut self) {
         // No borrow of this value is left, so neither is one of the number.
-        let lent = self.end_loan();
+        let borrowed = self.end_borrow();
         if self.mutex.incref_and_close().is_some() {
             self.evict();
             // The word is final now, unless the future of an operation was leaked: whatever it holds, nobody can poll it any
@@ -117,10 +117,10 @@ impl<S: Source> Fd<S> {
             self.mutex.decref();
             // An error of close(2) has nobody to go to.
             let _ = self.destroy();
-        } else if !self.gone.is_set() {
+        } else if !self.closed.is_set() {
             // The future of an operation was leaked, as above, and that of a `close` with it.
             let _ = self.destroy();
-        } else if lent {
+        } else if borrowed {
             // SAFETY: INV-7: the word is closed, its last reference gone, and `destroy` left the number to us.
             let _ = unsafe { self.io.close() };
         }
@@ -134,15 +134,15 @@ impl Fd<SharedFd> {
     ///
     /// Closed, if it was already.
     pub fn into_owned(self) -> io::Result<std::os::fd::OwnedFd> {
-        self.tell_of_strangers();
+        self.mark_other_writers();
         self.mutex.incref_and_close().ok_or_else(error::closed)?;
         self.evict();
         // As in `end`.
         self.mutex.decref();
-        self.end_loan();
+        self.end_borrow();
         self.netpoll().close(self.io.borrow());
         // `end` has nothing left to close.
-        self.gone.set();
+        self.closed.set();
         // SAFETY: INV-7: the word is closed and `self` ours alone, so nobody uses the number any more; what is dropped
         // next closes it neither as an open one, since the word is closed, nor as one that is not gone yet, nor for a loan.
         Ok(unsafe { self.io.release() })
@@ -151,14 +151,14 @@ impl Fd<SharedFd> {
 
 /// Lets the operations that were woken have a turn, so that they let go by themselves and in their own context. Nothing
 /// depends on whether they do.
-async fn one_turn(cold: &Cold) {
+async fn yield_to_woken(extra: &Extra) {
     let mut began = false;
     poll_fn(|cx| {
         if std::mem::replace(&mut began, true) {
             return Poll::Ready(());
         }
-        cold.closer.register(cx.waker());
-        cold.closer.wake();
+        extra.close_waker.register(cx.waker());
+        extra.close_waker.wake();
         Poll::Pending
     })
     .await;

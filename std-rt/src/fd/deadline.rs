@@ -9,9 +9,9 @@ use netpoll_core::poll_key::Modes;
 use super::Fd;
 use crate::error;
 use crate::netpoll::clock;
-use crate::sys::Source;
+use crate::sys::FdOwner;
 
-impl<S: Source> Fd<S> {
+impl<S: FdOwner> Fd<S> {
     /// Puts a deadline in force for the named directions; `None` clears it.
     ///
     /// # Errors

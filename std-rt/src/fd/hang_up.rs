@@ -18,7 +18,7 @@ use std::sync::Arc;
 use netpoll_core::waiters::BreakFlag;
 
 use super::Fd;
-use crate::sys::{Source, has_peer_ended, socket};
+use crate::sys::{FdOwner, has_peer_ended, socket};
 
 /// What this side has shut down, through any handle on the same open file.
 #[derive(Debug, Default)]
@@ -29,7 +29,7 @@ pub(super) struct OwnShutdown {
     after_peer: BreakFlag,
 }
 
-impl<S: Source> Fd<S> {
+impl<S: FdOwner> Fd<S> {
     /// Returns whether the poller has seen that a half of the connection ended, by whichever side, or that an error is
     /// queued; one load. Unread bytes may still be there.
     pub fn has_hung_up(&self) -> bool {
@@ -39,12 +39,12 @@ impl<S: Source> Fd<S> {
     /// Returns whether the poller has seen that the peer closed or shut down its writing half, or that an error is queued;
     /// one load unless this side has shut down its reading half. Unread bytes may still be there.
     pub fn peer_closed(&self) -> bool {
-        self.has_hung_up() && !self.hung_up_itself()
+        self.has_hung_up() && !self.is_own_hang_up()
     }
 
     /// Returns whether the hang-up is this side's own shutdown, as far as the kernel tells.
-    fn hung_up_itself(&self) -> bool {
-        let Some(own) = self.cold.get().and_then(|cold| cold.own_shutdown.get()) else { return false };
+    fn is_own_hang_up(&self) -> bool {
+        let Some(own) = self.extra.get().and_then(|extra| extra.own_shutdown.get()) else { return false };
         if !own.read.is_set() || own.after_peer.is_set() {
             return false;
         }
@@ -74,12 +74,12 @@ impl<S: Source> Fd<S> {
 
     /// For this handle and every other one on the same open file.
     fn own_shutdown(&self) -> &Arc<OwnShutdown> {
-        self.cold().own_shutdown.get_or_init(Arc::default)
+        self.extra().own_shutdown.get_or_init(Arc::default)
     }
 
     /// Makes the shutdowns of a second handle known to this one, and those of this one to it.
     pub(super) fn share_shutdown_with(&self, other: &Self) {
         // The other one is new, and nobody else has it: its place is empty.
-        other.cold().own_shutdown.get_or_init(|| self.own_shutdown().clone());
+        other.extra().own_shutdown.get_or_init(|| self.own_shutdown().clone());
     }
 }

@@ -18,8 +18,8 @@
 //! a parking. A readiness that came for it stays for the next operation.
 
 mod attempt;
+mod poll_wakers;
 mod polled;
-mod pollers;
 mod queued;
 mod readiness;
 
@@ -35,12 +35,12 @@ use netpoll_core::poll_desc::Wait;
 use netpoll_core::poll_key::Mode;
 
 use super::queue::LockQueue;
-use super::{Fd, Kind};
+use super::{Fd, FdKind};
 use crate::budget;
 use crate::error;
 use crate::netpoll::PollDesc;
-use crate::sys::{self, SharedFd, Source};
-pub(super) use pollers::Pollers;
+use crate::sys::{self, FdOwner, SharedFd};
+pub(super) use poll_wakers::PollWakers;
 use queued::Queued;
 
 /// Nothing foreign runs under the queue's lock, so a panic cannot leave it in the middle of something.
@@ -49,34 +49,34 @@ pub(super) fn locked(queue: &Mutex<LockQueue<Waker>>) -> MutexGuard<'_, LockQueu
 }
 
 /// The direction of an operation. Most know theirs when they are compiled, which spares every poll the question.
-pub trait Way: Copy {
+pub trait Direction: Copy {
     /// Which it is.
     fn mode(self) -> Mode;
 }
 
 /// It reads.
 #[derive(Clone, Copy, Debug)]
-pub struct Reads;
+pub struct ReadMode;
 
 /// It writes.
 #[derive(Clone, Copy, Debug)]
-pub struct Writes;
+pub struct WriteMode;
 
-impl Way for Reads {
+impl Direction for ReadMode {
     #[inline(always)]
     fn mode(self) -> Mode {
         Mode::Read
     }
 }
 
-impl Way for Writes {
+impl Direction for WriteMode {
     #[inline(always)]
     fn mode(self) -> Mode {
         Mode::Write
     }
 }
 
-impl Way for Mode {
+impl Direction for Mode {
     #[inline(always)]
     fn mode(self) -> Mode {
         self
@@ -99,16 +99,16 @@ enum State {
 /// An operation on one direction. `call` makes the system call; `Ok(None)` says that it has got on and wants to be called
 /// again, `WouldBlock` that there is nothing to be got.
 #[must_use = "an operation does nothing until it is awaited"]
-pub(super) struct Op<'a, W: Way, F, S: Source = SharedFd> {
+pub(super) struct Op<'a, W: Direction, F, S: FdOwner = SharedFd> {
     fd: &'a Fd<S>,
-    way: W,
+    direction: W,
     state: State,
     /// Its place in the queue for the lock; set in `Queued` only.
     queued: Option<Queued>,
     /// The call asks the kernel for nothing, so it neither waits nor spends a readiness.
-    empty: bool,
+    zero_len: bool,
     /// It wants to hear of the direction's readiness when it is parked.
-    listens: bool,
+    arm_on_park: bool,
     /// It is a read of bytes, which need not be made after a short one. Any other call is made before it waits, whatever
     /// the last read found.
     trusts_hint: bool,
@@ -116,21 +116,21 @@ pub(super) struct Op<'a, W: Way, F, S: Source = SharedFd> {
 }
 
 // The call is not pinned: it is only ever called by reference.
-impl<W: Way, F, S: Source> Unpin for Op<'_, W, F, S> {}
+impl<W: Direction, F, S: FdOwner> Unpin for Op<'_, W, F, S> {}
 
-impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
+impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
     #[inline]
-    pub(super) fn new<T>(fd: &'a Fd<S>, way: W, call: F) -> Self
+    pub(super) fn new<T>(fd: &'a Fd<S>, direction: W, call: F) -> Self
     where
         F: FnMut(&Fd<S>) -> io::Result<Option<T>>,
     {
         Self {
             fd,
-            way,
+            direction,
             state: State::Start,
             queued: None,
-            empty: false,
-            listens: true,
+            zero_len: false,
+            arm_on_park: true,
             trusts_hint: false,
             call,
         }
@@ -143,16 +143,16 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
         self
     }
 
-    /// A read of no bytes, if `empty`: all it takes is the lock.
+    /// A read of no bytes, if `zero_len`: all it takes is the lock.
     #[inline]
-    pub(super) fn empty(mut self, empty: bool) -> Self {
-        self.empty = empty;
+    pub(super) fn zero_len(mut self, zero_len: bool) -> Self {
+        self.zero_len = zero_len;
         self
     }
 
     #[inline(always)]
     fn mode(&self) -> Mode {
-        self.way.mode()
+        self.direction.mode()
     }
 
     /// Takes the right to the direction: one operation has it, the others queue. Ready with `Ok`, this one has it, and a
@@ -185,9 +185,9 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
     fn lock_again(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         match self.state {
             State::Refused => self.lock_unrefused(cx),
-            State::Queued => self.look(cx),
-            State::LockedAtRest => self.resume(State::Locked),
-            State::ParkedAtRest => self.resume(State::Parked),
+            State::Queued => self.poll_queued(cx),
+            State::LockedAtRest => self.lock_at_rest(State::Locked),
+            State::ParkedAtRest => self.lock_at_rest(State::Parked),
             State::Start | State::Locked | State::Parked => {
                 unreachable!("an operation is polled within its poll")
             }
@@ -233,7 +233,7 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
     #[cold]
     fn queue_up(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         match self.enqueue() {
-            Poll::Pending => self.look(cx),
+            Poll::Pending => self.poll_queued(cx),
             ready => ready,
         }
     }
@@ -249,7 +249,7 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
 
     /// Has the lock, and takes a reference to go on.
     #[inline]
-    fn resume(&mut self, state: State) -> Poll<io::Result<()>> {
+    fn lock_at_rest(&mut self, state: State) -> Poll<io::Result<()>> {
         if self.fd.mutex.incref() {
             self.state = state;
             return Poll::Ready(Ok(()));
@@ -272,11 +272,11 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
     /// would drop an edge that came since. A number that was lent may have been used past us, or been given options that
     /// make a short read mean something else. Of a pipe that others write to no read says that.
     #[inline]
-    fn skips_call(&self, desc: &PollDesc) -> bool {
-        let reads = self.mode() == Mode::Read && !self.empty;
+    fn take_short_read_hint(&self, desc: &PollDesc) -> bool {
+        let reads = self.mode() == Mode::Read && !self.zero_len;
         // Taken in any case: the call that comes instead is not a read whose result is known here.
         let drained = reads && self.fd.drained.take() && self.trusts_hint;
-        drained && !desc.info().must_look() && !self.fd.is_lent() && !self.fd.has_strangers()
+        drained && !desc.info().must_look() && !self.fd.is_borrowed() && !self.fd.has_other_writers()
     }
 
     /// Before a call: may the direction go on? A read drops a remembered readiness, which stands for what the call will
@@ -284,7 +284,7 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
     /// the next `EAGAIN`.
     #[inline]
     fn prepare(&self, desc: &PollDesc) -> io::Result<()> {
-        if self.empty {
+        if self.zero_len {
             return Ok(());
         }
         let ready = match self.mode() {
@@ -312,7 +312,7 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
 
     #[inline]
     fn park(&mut self, desc: &PollDesc, cx: &mut Context<'_>, again: bool) -> Poll<io::Result<()>> {
-        self.fd.must_be_here()?;
+        self.fd.check_owner_process()?;
         // Before it is: if the waker that this displaces panics, the parking is still given back.
         self.state = State::Parked;
         let wait = self.fd.netpoll().park(self.fd.registration(), self.mode(), cx, again);
@@ -341,9 +341,9 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
     fn ask_for_events(&self, desc: &PollDesc) -> io::Result<()> {
         let netpoll = self.fd.netpoll();
         netpoll.want_poll()?;
-        if self.listens {
+        if self.arm_on_park {
             netpoll.arm(self.fd.registration(), self.fd.io.borrow(), self.mode())?;
-            self.must_be_pollable(desc)?;
+            self.check_event_err(desc)?;
         }
         Ok(())
     }
@@ -353,18 +353,18 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
     ///
     /// 1. The event came before the parking: seen here. 2. After it: it wakes the task, whose call then comes here.
     #[inline]
-    fn must_be_pollable(&self, desc: &PollDesc) -> io::Result<()> {
-        if self.mode() == Mode::Read && desc.info().event_err() { self.look_what_it_is() } else { Ok(()) }
+    fn check_event_err(&self, desc: &PollDesc) -> io::Result<()> {
+        if self.mode() == Mode::Read && desc.info().event_err() { self.check_is_socket() } else { Ok(()) }
     }
 
     #[cold]
-    fn look_what_it_is(&self) -> io::Result<()> {
-        let has_reason = matches!(self.fd.kind, Kind::Special(_)) || sys::is_socket(self.fd.io.borrow());
+    fn check_is_socket(&self) -> io::Result<()> {
+        let has_reason = matches!(self.fd.kind, FdKind::Special(_)) || sys::is_socket(self.fd.io.borrow());
         if has_reason { Ok(()) } else { Err(error::not_pollable()) }
     }
 }
 
-impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Future for Op<'_, W, F, S> {
+impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Future for Op<'_, W, F, S> {
     type Output = io::Result<T>;
 
     #[inline]
@@ -372,17 +372,17 @@ impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Future for
         let this = &mut *self;
         let fresh = this.state == State::Start;
         ready!(this.lock(cx))?;
-        let resting = RestOnDrop(this);
-        let result = ready!(resting.0.attempt(cx, fresh));
-        resting.end();
+        let releasing = ReleaseOnDrop(this);
+        let result = ready!(releasing.0.attempt(cx, fresh));
+        releasing.end();
         Poll::Ready(result)
     }
 }
 
 /// An operation that is being polled. It rests afterwards, whether its poll is pending or has panicked.
-struct RestOnDrop<'op, 'fd, W: Way, F, S: Source>(&'op mut Op<'fd, W, F, S>);
+struct ReleaseOnDrop<'op, 'fd, W: Direction, F, S: FdOwner>(&'op mut Op<'fd, W, F, S>);
 
-impl<W: Way, F, S: Source> RestOnDrop<'_, '_, W, F, S> {
+impl<W: Direction, F, S: FdOwner> ReleaseOnDrop<'_, '_, W, F, S> {
     /// The operation has a result.
     #[inline(always)]
     fn end(self) {
@@ -392,7 +392,7 @@ impl<W: Way, F, S: Source> RestOnDrop<'_, '_, W, F, S> {
     }
 }
 
-impl<W: Way, F, S: Source> Drop for RestOnDrop<'_, '_, W, F, S> {
+impl<W: Direction, F, S: FdOwner> Drop for ReleaseOnDrop<'_, '_, W, F, S> {
     #[inline]
     fn drop(&mut self) {
         self.0.state = match self.0.state {
@@ -405,7 +405,7 @@ impl<W: Way, F, S: Source> Drop for RestOnDrop<'_, '_, W, F, S> {
     }
 }
 
-impl<W: Way, F, S: Source> Drop for Op<'_, W, F, S> {
+impl<W: Direction, F, S: FdOwner> Drop for Op<'_, W, F, S> {
     #[inline(always)]
     fn drop(&mut self) {
         // As a rule it has given its result, and there is nothing to give back.
@@ -415,7 +415,7 @@ impl<W: Way, F, S: Source> Drop for Op<'_, W, F, S> {
     }
 }
 
-impl<W: Way, F, S: Source> Op<'_, W, F, S> {
+impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
     /// Gives back what it holds.
     #[cold]
     fn give_up(&mut self) {
@@ -454,7 +454,7 @@ impl<W: Way, F, S: Source> Op<'_, W, F, S> {
     fn unlock_at_rest(&self) {
         match self.fd.unlock_at_rest(self.mode()) {
             Unlock::Free => {}
-            unlocked => self.fd.hand_over(self.mode(), unlocked),
+            unlocked => self.fd.unlock_slow(self.mode(), unlocked),
         }
     }
 }

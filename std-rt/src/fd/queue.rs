@@ -24,19 +24,19 @@
 //!
 //! # Passing over
 //!
-//! | handed over | `pass_over` of a place | the task of that place |
+//! | handed over | `skip` of a place | the task of that place |
 //! |---|---|---|
 //! | to that place | to nobody; the caller unlocks the word | is told at its next look, and begins anew |
 //! | to another, to nobody, to any | nothing: the task has taken the lock meanwhile, or has left | - |
 //!
-//! A task whose waker panics while it waits, since it is told of a deadline, is passed over at once: [`LockQueue::give_up`].
+//! A task whose waker panics while it waits, since it is told of a deadline, is passed over at once: [`LockQueue::remove`].
 //!
 //! # Abandoned
 //!
 //! While the descriptor is open, the word's count and the hand-over on its way are together as many as the tasks
-//! that were counted and have not been handed the lock, plus one if `abandoned`. A task that gives up takes itself
+//! that were counted and have not been handed the lock, plus one if `lost_handoff`. A task that gives up takes itself
 //! out of the count. If the count is 0 already, the hand-over on its way is for this task and for no other; the task
-//! does not wait for it but leaves `abandoned` behind, and whoever delivers and finds nobody gives the lock back once
+//! does not wait for it but leaves `lost_handoff` behind, and whoever delivers and finds nobody gives the lock back once
 //! more. If somebody else came to wait meanwhile, he is handed the lock instead, and the one too many stays in the
 //! count until a later delivery finds nobody.
 
@@ -47,11 +47,11 @@
 //! instead. All who do share one waker and one place, which is counted in the word like any other and is served when
 //! nobody else waits: the hand-over is taken, given back at once, and the waker comes out.
 //!
-//! | hailed | handed over | `hail` | `deliver`, nobody waiting | `close` |
+//! | hailed | handed over | `register_notify` | `deliver`, nobody waiting | `close` |
 //! |---|---|---|---|---|
 //! | no | to nobody | has the place | as above | as above |
 //! | no | to any | granted: it is here, and takes the lock | - | - |
-//! | yes | to nobody | is counted once too often: leaves, or leaves `abandoned` behind | unlock again; answered | its waker is woken too |
+//! | yes | to nobody | is counted once too often: leaves, or leaves `lost_handoff` behind | unlock again; answered | its waker is woken too |
 //! | yes | to one | the same | - | the same |
 //! | - | closed | refused | - | - |
 //!
@@ -60,7 +60,7 @@
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
 
-/// A place in the queue. It is given back by [`LockQueue::withdraw`], or is used up once [`LockQueue::look`] has said
+/// A place in the queue. It is given back by [`LockQueue::withdraw`], or is used up once [`LockQueue::poll_ticket`] has said
 /// something other than waiting.
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
@@ -78,10 +78,10 @@ pub enum Enqueue<W> {
     Closed(W),
 }
 
-/// What [`LockQueue::look`] found.
+/// What [`LockQueue::poll_ticket`] found.
 #[derive(Debug)]
 #[must_use]
-pub enum Look<'q, W> {
+pub enum QueuePoll<'q, W> {
     /// The lock and its reference are the task's now.
     Granted,
     /// Not yet. The waker may be replaced; the old one is to be dropped outside the lock.
@@ -89,21 +89,21 @@ pub enum Look<'q, W> {
     /// The descriptor is closed, and the task has no lock.
     Closed,
     /// The task was passed over, and has no lock and no place.
-    PassedOver,
+    Skipped,
 }
 
-/// A task in the queue, for [`LockQueue::pass_over`].
+/// A task in the queue, for [`LockQueue::skip`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Place(u64);
+pub struct Waiter(u64);
 
 /// What [`LockQueue::deliver`] did.
 #[derive(Debug)]
 #[must_use]
 pub enum Deliver<W> {
     /// The lock is this task's: to be woken outside the queue's lock.
-    Wake(W, Place),
+    Wake(W, Waiter),
     /// The lock is left for the task that was counted and is about to enqueue.
-    Left,
+    Unclaimed,
     /// Nobody will take the lock: the caller has it back and unlocks the word again.
     UnlockAgain,
 }
@@ -118,10 +118,10 @@ pub enum Withdraw<W> {
     Done(Option<W>),
 }
 
-/// How [`LockQueue::hail`] ended.
+/// How [`LockQueue::register_notify`] ended.
 #[derive(Debug)]
 #[must_use]
-pub enum Hail<W> {
+pub enum RegisterNotify<W> {
     /// The lock and its reference are the task's already. The waker is given back, to be dropped outside the lock.
     Granted(W),
     /// The waker will come out once. If another was there already, this one is given back.
@@ -132,9 +132,9 @@ pub enum Hail<W> {
 
 /// Whom a hand-over that has arrived is for.
 #[derive(Debug, PartialEq, Eq)]
-enum Handed {
+enum Handoff {
     /// Whoever enqueues next.
-    Any,
+    Unclaimed,
     /// The task with this ticket.
     To(u64),
 }
@@ -145,13 +145,13 @@ pub struct LockQueue<W> {
     /// By ticket, ascending.
     waiting: VecDeque<(u64, W)>,
     /// The lock and its reference belong to this task, who has not come for them yet.
-    handed: Option<Handed>,
+    handoff: Option<Handoff>,
     /// Who hailed, until nobody else waits.
-    hailed: Option<W>,
+    notify_waker: Option<W>,
     /// The same, once a delivery has served it.
-    answered: Option<W>,
+    notified: Option<W>,
     /// The word hands over once more than there are tasks.
-    abandoned: bool,
+    lost_handoff: bool,
     closed: bool,
     next: NonZeroU64,
 }
@@ -167,10 +167,10 @@ impl<W> LockQueue<W> {
     pub const fn new() -> Self {
         Self {
             waiting: VecDeque::new(),
-            handed: None,
-            hailed: None,
-            answered: None,
-            abandoned: false,
+            handoff: None,
+            notify_waker: None,
+            notified: None,
+            lost_handoff: false,
             closed: false,
             next: NonZeroU64::MIN,
         }
@@ -178,8 +178,8 @@ impl<W> LockQueue<W> {
 
     /// After the word's `lock` said `Queued`, in the same breath: a task that was counted always comes here.
     pub fn enqueue(&mut self, waker: W) -> Enqueue<W> {
-        if self.handed == Some(Handed::Any) {
-            self.handed = None;
+        if self.handoff == Some(Handoff::Unclaimed) {
+            self.handoff = None;
             return Enqueue::Granted(waker);
         }
         if self.closed {
@@ -193,112 +193,112 @@ impl<W> LockQueue<W> {
     }
 
     /// At each poll of a task that waits.
-    pub fn look(&mut self, ticket: &Ticket) -> Look<'_, W> {
-        if self.handed == Some(Handed::To(ticket.0.get())) {
-            self.handed = None;
-            return Look::Granted;
+    pub fn poll_ticket(&mut self, ticket: &Ticket) -> QueuePoll<'_, W> {
+        if self.handoff == Some(Handoff::To(ticket.0.get())) {
+            self.handoff = None;
+            return QueuePoll::Granted;
         }
         match self.index(ticket.0.get()) {
-            Some(place) => Look::Waiting(&mut self.waiting[place].1),
-            None if self.closed => Look::Closed,
-            None => Look::PassedOver,
+            Some(place) => QueuePoll::Waiting(&mut self.waiting[place].1),
+            None if self.closed => QueuePoll::Closed,
+            None => QueuePoll::Skipped,
         }
     }
 
     /// After the word's `unlock` said `HandedOver`.
     pub fn deliver(&mut self) -> Deliver<W> {
-        debug_assert!(self.handed.is_none(), "the lock was handed over by a task that did not hold it");
+        debug_assert!(self.handoff.is_none(), "the lock was handed over by a task that did not hold it");
         if let Some((ticket, waker)) = self.waiting.pop_front() {
-            self.handed = Some(Handed::To(ticket));
-            return Deliver::Wake(waker, Place(ticket));
+            self.handoff = Some(Handoff::To(ticket));
+            return Deliver::Wake(waker, Waiter(ticket));
         }
-        if let Some(waker) = self.hailed.take() {
-            self.answered = Some(waker);
+        if let Some(waker) = self.notify_waker.take() {
+            self.notified = Some(waker);
             return Deliver::UnlockAgain;
         }
         // Closed: the hand-over left the word before it was closed, and was for a task that was thrown out since.
-        if self.abandoned || self.closed {
-            self.abandoned = false;
+        if self.lost_handoff || self.closed {
+            self.lost_handoff = false;
             return Deliver::UnlockAgain;
         }
-        self.handed = Some(Handed::Any);
-        Deliver::Left
+        self.handoff = Some(Handoff::Unclaimed);
+        Deliver::Unclaimed
     }
 
     /// The task to which the lock was delivered cannot be woken. True if it has not taken the lock: the caller has it back
     /// and unlocks the word.
-    pub fn pass_over(&mut self, place: Place) -> bool {
-        let here = self.handed == Some(Handed::To(place.0));
+    pub fn skip(&mut self, waiter: Waiter) -> bool {
+        let here = self.handoff == Some(Handoff::To(waiter.0));
         if here {
-            self.handed = None;
+            self.handoff = None;
         }
         here
     }
 
     /// Takes the wakers of all who wait out, to be woken outside the lock; their places stay, and each leaves its waker
     /// again when it looks. `idle` is the waker that stands there meanwhile.
-    pub fn alert(&mut self, idle: impl Fn() -> W) -> Vec<(W, Place)> {
+    pub fn take_wakers(&mut self, idle: impl Fn() -> W) -> Vec<(W, Waiter)> {
         self.waiting
             .iter_mut()
-            .map(|(ticket, waker)| (std::mem::replace(waker, idle()), Place(*ticket)))
+            .map(|(ticket, waker)| (std::mem::replace(waker, idle()), Waiter(*ticket)))
             .collect()
     }
 
-    /// The waker that [`LockQueue::alert`] took out has panicked, so that nobody knows whether its task comes again: its
+    /// The waker that [`LockQueue::take_wakers`] took out has panicked, so that nobody knows whether its task comes again: its
     /// place is given up as by [`LockQueue::withdraw`]. The task is told at its next look, and begins anew; a waker that it
     /// has left meanwhile is returned, to be woken.
-    pub fn give_up(&mut self, place: Place, leave: impl FnOnce() -> bool) -> Withdraw<W> {
-        if self.pass_over(place) {
+    pub fn remove(&mut self, waiter: Waiter, leave: impl FnOnce() -> bool) -> Withdraw<W> {
+        if self.skip(waiter) {
             return Withdraw::Unlock;
         }
-        let Some(index) = self.index(place.0) else { return Withdraw::Done(None) };
+        let Some(index) = self.index(waiter.0) else { return Withdraw::Done(None) };
         let waker = self.waiting.remove(index).map(|(_, waker)| waker);
         if !leave() {
             // A hand-over is on its way; or the word is closed and this queue about to be, and it does not matter.
-            self.abandoned = true;
+            self.lost_handoff = true;
         }
         Withdraw::Done(waker)
     }
 
     /// After the word's `lock` said `Queued`, in the same breath, for a task that takes the lock only if it is there and
     /// otherwise wants to be told when to ask again. `leave` as for [`LockQueue::withdraw`].
-    pub fn hail(&mut self, waker: W, leave: impl FnOnce() -> bool) -> Hail<W> {
-        if self.handed == Some(Handed::Any) {
-            self.handed = None;
-            return Hail::Granted(waker);
+    pub fn register_notify(&mut self, waker: W, leave: impl FnOnce() -> bool) -> RegisterNotify<W> {
+        if self.handoff == Some(Handoff::Unclaimed) {
+            self.handoff = None;
+            return RegisterNotify::Granted(waker);
         }
         if self.closed {
-            return Hail::Closed(waker);
+            return RegisterNotify::Closed(waker);
         }
-        if self.hailed.is_none() {
-            self.hailed = Some(waker);
-            return Hail::Waiting(None);
+        if self.notify_waker.is_none() {
+            self.notify_waker = Some(waker);
+            return RegisterNotify::Waiting(None);
         }
         if !leave() {
             // As in `withdraw`: a hand-over is on its way, and it is not for us.
-            self.abandoned = true;
+            self.lost_handoff = true;
         }
-        Hail::Waiting(Some(waker))
+        RegisterNotify::Waiting(Some(waker))
     }
 
     /// After each [`LockQueue::deliver`], before the queue's lock is given back: who hailed and is to be woken, once the
     /// word has been unlocked again.
-    pub fn answer(&mut self) -> Option<W> {
-        self.answered.take()
+    pub fn take_notified(&mut self) -> Option<W> {
+        self.notified.take()
     }
 
     /// A task gives up. `leave` is the word's `leave` for this direction; it is called under the queue's lock, so that
     /// no delivery comes between the two halves.
     pub fn withdraw(&mut self, ticket: Ticket, leave: impl FnOnce() -> bool) -> Withdraw<W> {
-        self.give_up(Place(ticket.0.get()), leave)
+        self.remove(Waiter(ticket.0.get()), leave)
     }
 
     /// After the word's `incref_and_close`: throws out all who wait, to be woken outside the lock in this order. Who has
     /// been handed the lock keeps it, and finds out at the descriptor that it is closed.
     pub fn close(&mut self) -> impl Iterator<Item = W> + use<W> {
         self.closed = true;
-        let hailed = self.hailed.take();
-        std::mem::take(&mut self.waiting).into_iter().map(|(_, waker)| waker).chain(hailed)
+        let notify_waker = self.notify_waker.take();
+        std::mem::take(&mut self.waiting).into_iter().map(|(_, waker)| waker).chain(notify_waker)
     }
 
     /// True once [`LockQueue::close`] has been called.
@@ -307,8 +307,8 @@ impl<W> LockQueue<W> {
     }
 
     /// True while a task that polls waits to be told that the lock is free.
-    pub fn is_hailed(&self) -> bool {
-        self.hailed.is_some()
+    pub fn has_notify_waker(&self) -> bool {
+        self.notify_waker.is_some()
     }
 
     /// How many tasks wait; for dumps.

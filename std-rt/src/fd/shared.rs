@@ -8,9 +8,9 @@ use netpoll_core::poll_key::Mode;
 use super::Fd;
 use crate::budget::{self, Moved};
 use crate::error;
-use crate::sys::{self, SharedFd, Source};
+use crate::sys::{self, FdOwner, SharedFd};
 
-impl<S: Source> Fd<S> {
+impl<S: FdOwner> Fd<S> {
     /// Makes a call under a reference only, so that several tasks make it at the same time. One that finds nothing takes
     /// the direction's lock, tries again and waits, as [`Fd::run`] does.
     ///

@@ -17,23 +17,23 @@ use crate::sys::splice;
 
 /// What [`copy`](super::copy) can read: `TcpStream`, `UnixStream`, `PipeReader`, `File`, and a reference or an `Arc` of
 /// one. Nobody else can implement it.
-pub trait CopyFrom: Reads {}
+pub trait CopyFrom: ReadMode {}
 
 /// What [`copy`](super::copy) can write: `TcpStream`, `UnixStream`, `PipeWriter`, `File`, and a reference or an `Arc` of
 /// one. Nobody else can implement it.
-pub trait CopyTo: Writes {}
+pub trait CopyTo: WriteMode {}
 
 /// What [`copy_bidirectional`](super::copy_bidirectional) can connect: `TcpStream`, `UnixStream`, and a reference or an
 /// `Arc` of one. Nobody else can implement it.
 pub trait CopyBoth: CopyFrom + CopyTo + Ends {}
 
 /// Nameable only here.
-pub trait Reads: Sync {
+pub trait ReadMode: Sync {
     fn source(&self) -> Source<'_>;
 }
 
 /// Nameable only here.
-pub trait Writes: Sync {
+pub trait WriteMode: Sync {
     fn sink(&self) -> Sink<'_>;
 }
 
@@ -140,7 +140,7 @@ pub fn taken(written: io::Result<usize>) -> io::Result<usize> {
 
 macro_rules! source {
     ($type:ty, $kind:expr) => {
-        impl Reads for $type {
+        impl ReadMode for $type {
             fn source(&self) -> Source<'_> {
                 Source::Stream(Stream { fd: self.fd(), kind: $kind })
             }
@@ -152,7 +152,7 @@ macro_rules! source {
 
 macro_rules! sink {
     ($type:ty, $kind:expr) => {
-        impl Writes for $type {
+        impl WriteMode for $type {
             fn sink(&self) -> Sink<'_> {
                 Sink::Stream(Stream { fd: self.fd(), kind: $kind })
             }
@@ -182,7 +182,7 @@ socket!(UnixStream);
 source!(PipeReader, Kind::Pipe);
 sink!(PipeWriter, Kind::Pipe);
 
-impl Reads for File {
+impl ReadMode for File {
     fn source(&self) -> Source<'_> {
         Source::File(self)
     }
@@ -190,7 +190,7 @@ impl Reads for File {
 
 impl CopyFrom for File {}
 
-impl Writes for File {
+impl WriteMode for File {
     fn sink(&self) -> Sink<'_> {
         Sink::File(self)
     }
@@ -201,13 +201,13 @@ impl CopyTo for File {}
 /// By a pointer as by the value.
 macro_rules! pointer {
     ($pointer:ty, $($bound:tt)*) => {
-        impl<T: Reads + ?Sized $($bound)*> Reads for $pointer {
+        impl<T: ReadMode + ?Sized $($bound)*> ReadMode for $pointer {
             fn source(&self) -> Source<'_> {
                 (**self).source()
             }
         }
 
-        impl<T: Writes + ?Sized $($bound)*> Writes for $pointer {
+        impl<T: WriteMode + ?Sized $($bound)*> WriteMode for $pointer {
             fn sink(&self) -> Sink<'_> {
                 (**self).sink()
             }

@@ -8,9 +8,9 @@ use netpoll_core::poll_key::{Mode, Modes};
 
 use crate::budget;
 use crate::error::OpError;
-use crate::fd::{Fd, Kind};
+use crate::fd::{Fd, FdKind};
 use crate::netpoll::Netpoll;
-use crate::sys::{Kept, Watch, socket};
+use crate::sys::{OwnedBy, Watch, socket};
 
 /// What an operation on an [`AsyncFd`] waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -38,11 +38,11 @@ impl Interest {
     }
 
     /// How a descriptor is watched for it.
-    fn kind(self) -> Kind {
+    fn kind(self) -> FdKind {
         match self {
-            Interest::Read | Interest::Write => Kind::Other,
-            Interest::Priority => Kind::Special(Watch::Priority),
-            Interest::Error => Kind::Special(Watch::Error),
+            Interest::Read | Interest::Write => FdKind::Other,
+            Interest::Priority => FdKind::Special(Watch::Priority),
+            Interest::Error => FdKind::Special(Watch::Error),
         }
     }
 
@@ -78,7 +78,7 @@ impl Interest {
 /// Dropped: the poller forgets the descriptor, then the value is dropped.
 #[derive(Debug)]
 pub struct AsyncFd<T: AsFd> {
-    fd: Fd<Kept<T>>,
+    fd: Fd<OwnedBy<T>>,
     /// What it is watched for in place of reads and writes.
     special: Option<Interest>,
 }
@@ -122,7 +122,7 @@ impl<T: AsFd> AsyncFd<T> {
     pub fn with_interest(value: T, interest: Interest) -> io::Result<Self> {
         let number = value.as_fd().as_raw_fd();
         let failed = |error| io::Error::from(OpError::new("watch", error).on(number));
-        let fd = Netpoll::current().and_then(|netpoll| Fd::keep(netpoll, value, interest.kind()));
+        let fd = Netpoll::current().and_then(|netpoll| Fd::from_owner(netpoll, value, interest.kind()));
         let fd = fd.map_err(|error| failed(explained(error)))?;
         fd.with(|fd| socket::set_nonblocking(fd, true)).map_err(failed)?;
         Ok(Self { fd, special: interest.mode().is_none().then_some(interest) })
@@ -202,7 +202,7 @@ impl<T: AsFd> AsyncFd<T> {
     ) -> io::Result<R> {
         let io = |_: BorrowedFd<'_>| {
             loop {
-                match io(self.fd.kept()) {
+                match io(self.fd.get_ref()) {
                     Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                     result => return result,
                 }
@@ -262,12 +262,12 @@ impl<T: AsFd> AsyncFd<T> {
 
     /// The value. Calls that do not wait can be made on it directly; what reads or writes competes with the operations.
     pub fn get_ref(&self) -> &T {
-        self.fd.kept()
+        self.fd.get_ref()
     }
 
     /// Gives the value back, no longer watched and still non-blocking.
     pub fn into_inner(self) -> T {
-        self.fd.into_kept()
+        self.fd.into_inner()
     }
 }
 

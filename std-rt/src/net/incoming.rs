@@ -26,7 +26,7 @@ use netpoll_core::poll_key::Mode;
 use super::connect::errors::cause;
 use crate::budget;
 use crate::error::is_closed;
-use crate::fd::{Fd, Kind};
+use crate::fd::{Fd, FdKind};
 use crate::netpoll::freed;
 use crate::sys::{Exhausted, socket};
 use crate::time::{Sleep, sleep};
@@ -44,7 +44,7 @@ pub trait Accept {
     /// What the user gets.
     type Connection;
     /// The kind of its connections.
-    const KIND: Kind;
+    const KIND: FdKind;
 
     /// The listening descriptor.
     fn fd(&self) -> &Fd;
@@ -226,7 +226,7 @@ impl<'a, L: Accept> Incoming<'a, L> {
 
     /// Has a connection watched. One that there is no room for at the moment is kept, for the next attempt.
     fn watched(&mut self, (fd, peer): Taken<L>) -> io::Result<L::Connection> {
-        match Fd::watch(self.listener.fd().netpoll(), fd, L::KIND) {
+        match Fd::try_new(self.listener.fd().netpoll(), fd, L::KIND) {
             Ok(fd) => Ok(L::connection(fd, peer)),
             Err((fd, error)) => {
                 if is_starvation(&error) {

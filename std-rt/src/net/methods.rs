@@ -108,7 +108,7 @@ macro_rules! read_methods {
             ///
             /// Closed, `TimedOut` for the read deadline. What else has gone wrong is for the read to say.
             pub async fn readable(&self) -> std::io::Result<()> {
-                let readable = self.fd.readiness($crate::fd::Reads);
+                let readable = self.fd.readiness($crate::fd::ReadMode);
                 readable.await.map_err(|error| self.error("readable", error))
             }
 
@@ -192,7 +192,7 @@ macro_rules! write_methods {
             ///
             /// Closed, `TimedOut` for the write deadline. What else has gone wrong is for the write to say.
             pub async fn writable(&self) -> std::io::Result<()> {
-                let writable = self.fd.readiness($crate::fd::Writes);
+                let writable = self.fd.readiness($crate::fd::WriteMode);
                 writable.await.map_err(|error| self.error("writable", error))
             }
 
@@ -204,7 +204,7 @@ macro_rules! write_methods {
             /// [`writable`](Self::writable). Others as [`write`](Self::write).
             pub fn try_write(&self, bytes: &[u8]) -> std::io::Result<usize> {
                 let written =
-                    self.fd.try_run($crate::fd::Writes, |fd| $crate::budget::counted($write(fd, bytes)));
+                    self.fd.try_run($crate::fd::WriteMode, |fd| $crate::budget::counted($write(fd, bytes)));
                 written
                     .map_err(|error| $crate::net::methods::tried(error, |error| self.error("write", error)))
             }
@@ -270,7 +270,7 @@ macro_rules! descriptor_methods {
                     let refused = self.error("with_io", $crate::net::Interest::refusal());
                     return $crate::budget::refuse(refused).await;
                 };
-                self.fd.tell_of_strangers();
+                self.fd.mark_other_writers();
                 let called = self.fd.run(mode, move |fd| {
                     loop {
                         match io(fd) {
@@ -296,7 +296,7 @@ macro_rules! descriptor_methods {
         impl std::os::fd::AsFd for $type {
             #[track_caller]
             fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
-                self.fd.lend()
+                self.fd.pin_fd()
             }
         }
     };

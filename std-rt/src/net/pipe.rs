@@ -27,7 +27,7 @@ use std::task::{Context, Poll, Waker};
 
 use super::methods::*;
 use crate::error::{self, OpError};
-use crate::fd::{Fd, Kind};
+use crate::fd::{Fd, FdKind};
 use crate::netpoll::Netpoll;
 use crate::sys::pipe::{self as sys, Access};
 use crate::sys::socket::{read, read_buf, recvv as readv, set_nonblocking, write, writev};
@@ -42,8 +42,9 @@ pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
     let (reader, writer) = sys::pipe().map_err(|error| OpError::new("pipe", error))?;
     // What this crate writes is bytes, not packets: a short read has found the end of them. The reader is told when others
     // may write.
-    let (reader, writer) = (watch("pipe", reader, Kind::Stream)?, watch("pipe", writer, Kind::Other)?);
-    writer.share_with(&reader);
+    let (reader, writer) =
+        (watch("pipe", reader, FdKind::ByteStream)?, watch("pipe", writer, FdKind::Other)?);
+    writer.pair_ends(&reader);
     Ok((PipeReader { fd: reader }, PipeWriter { fd: writer }))
 }
 
@@ -96,7 +97,7 @@ macro_rules! end_methods {
                     return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, why)).into());
                 }
                 set_nonblocking(fd.as_fd(), true).map_err(failed)?;
-                Ok(Self { fd: watch("from_owned", fd, Kind::Other)? })
+                Ok(Self { fd: watch("from_owned", fd, FdKind::Other)? })
             }
 
             /// Gives the descriptor away. It stays non-blocking. Nobody can wait on it, for that would borrow this.
@@ -189,7 +190,7 @@ impl PipeWriter {
 }
 
 /// Gives an end to the poller of this thread's runtime.
-fn watch(op: &'static str, fd: OwnedFd, kind: Kind) -> io::Result<Fd> {
+fn watch(op: &'static str, fd: OwnedFd, kind: FdKind) -> io::Result<Fd> {
     let number = fd.as_raw_fd();
     let watched = Netpoll::current().and_then(|netpoll| Fd::new(netpoll, fd, kind));
     watched.map_err(|error| OpError::new(op, error).on(number).into())

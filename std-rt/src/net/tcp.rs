@@ -20,7 +20,7 @@ use super::connect;
 use super::incoming::{self, Accept, Incoming};
 use super::methods::*;
 use super::options::*;
-use crate::fd::{Fd, Kind};
+use crate::fd::{Fd, FdKind};
 use crate::sys::socket as sys;
 use crate::sys::socket::{send_tcp as send, sendv_tcp as sendv};
 use peer::Peer;
@@ -106,7 +106,7 @@ impl TcpListener {
 impl Accept for TcpListener {
     type Peer = SocketAddr;
     type Connection = (TcpStream, SocketAddr);
-    const KIND: Kind = Kind::Stream;
+    const KIND: FdKind = FdKind::ByteStream;
 
     fn fd(&self) -> &Fd {
         &self.fd

@@ -20,7 +20,7 @@ use super::addr::ToSocketAddrs;
 use super::connect::errors::AddressErrors;
 use super::methods::*;
 use crate::error::OpError;
-use crate::fd::{Fd, Kind};
+use crate::fd::{Fd, FdKind};
 use crate::netpoll::Netpoll;
 use crate::sys::{socket, udp as sys};
 pub use batch::{Received, ReceivedIter, RecvBatch};
@@ -79,7 +79,7 @@ impl UdpSocket {
     }
 
     fn watched(netpoll: std::sync::Arc<Netpoll>, fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self { fd: Fd::new(netpoll, fd, Kind::Other)?, cannot_cut: OnceLock::new() })
+        Ok(Self { fd: Fd::new(netpoll, fd, FdKind::Other)?, cannot_cut: OnceLock::new() })
     }
 
     /// Chooses a peer, for [`send`](Self::send): from now on nobody else is heard. It may be called again. Of several

@@ -41,7 +41,7 @@ use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
 use crate::error::OpError;
-use crate::fd::{Fd, Kind};
+use crate::fd::{Fd, FdKind};
 use crate::netpoll::Netpoll;
 pub use crate::sys::ancillary::MAX_FDS;
 pub use crate::sys::unix::Credentials as UCred;
@@ -71,7 +71,11 @@ fn path_address(op: &'static str, path: &Path) -> io::Result<SocketAddr> {
 }
 
 /// A socket with a name of its own, before anything watches it.
-fn bound(kind: sys::socket::Kind, address: &SocketAddr, backlog: Option<i32>) -> io::Result<(OwnFile, Fd)> {
+fn bound(
+    kind: sys::socket::SocketKind,
+    address: &SocketAddr,
+    backlog: Option<i32>,
+) -> io::Result<(OwnFile, Fd)> {
     let failed = |op| {
         move |error| io::Error::from(OpError::new(op, error).between(Some(address.clone().into()), None))
     };
@@ -84,7 +88,7 @@ fn bound(kind: sys::socket::Kind, address: &SocketAddr, backlog: Option<i32>) ->
 }
 
 /// Two sockets that are connected to each other.
-fn pair_of(kind: sys::socket::Kind) -> io::Result<(Fd, Fd)> {
+fn pair_of(kind: sys::socket::SocketKind) -> io::Result<(Fd, Fd)> {
     let (one, other) = unix::pair(kind).map_err(|error| OpError::new("pair", error))?;
     Ok((watch("pair", one)?, watch("pair", other)?))
 }
@@ -92,7 +96,7 @@ fn pair_of(kind: sys::socket::Kind) -> io::Result<(Fd, Fd)> {
 /// Gives a socket to the poller of this thread's runtime. A short read of it never says anything: reads stop at passed
 /// descriptors, with more behind them.
 fn watch(op: &'static str, fd: OwnedFd) -> io::Result<Fd> {
-    let watched = Netpoll::current().and_then(|netpoll| Fd::new(netpoll, fd, Kind::Other));
+    let watched = Netpoll::current().and_then(|netpoll| Fd::new(netpoll, fd, FdKind::Other));
     watched.map_err(|error| OpError::new(op, error).into())
 }
 

@@ -30,13 +30,13 @@ pub type Registration<'a> = registration::Registration<'a, FDSEQ_BITS>;
 /// Dropped, it gives the slot back; by then the descriptor's number is closed, if it is not somebody else's. The tasks that
 /// are parked are woken.
 #[derive(Debug)]
-pub struct Slot {
+pub struct PollRegistration {
     /// Refers into the cache of `netpoll`, and is dropped before it as the fields stand.
     registration: Registration<'static>,
     netpoll: Arc<Netpoll>,
 }
 
-impl Slot {
+impl PollRegistration {
     pub(super) fn new(netpoll: &Arc<Netpoll>, registration: Registration<'_>) -> Self {
         // SAFETY: INV-1: what it refers to, a block and the boxed cache, stays where it is until the `Netpoll` goes, and
         // `netpoll` keeps that from going before the registration does.
@@ -63,12 +63,12 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl Drop for PollRegistration {
     fn drop(&mut self) {
         // What could not be watched was made by the attempt of a task that starves: it would tell itself.
         let was_watched = self.desc().number().get() != 0;
         self.netpoll.forget(&self.registration);
-        if was_watched && self.netpoll.is_here() {
+        if was_watched && self.netpoll.is_owner_process() {
             freed::tell();
         }
     }

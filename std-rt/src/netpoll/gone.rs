@@ -28,7 +28,7 @@ impl Netpoll {
     /// Returns why this poller serves nobody any more, if that is so.
     #[inline]
     pub(crate) fn check(&self) -> Result<(), Gone> {
-        if !self.is_here() {
+        if !self.is_owner_process() {
             return Err(Gone::Forked);
         }
         if self.ended.is_set() { Err(Gone::Ended) } else { Ok(()) }
@@ -36,7 +36,7 @@ impl Netpoll {
 
     /// Returns whether this is the process that made the poller, and not a child of it; two loads.
     #[inline]
-    pub fn is_here(&self) -> bool {
+    pub fn is_owner_process(&self) -> bool {
         self.epoch.is_current()
     }
 
@@ -47,8 +47,8 @@ impl Netpoll {
     /// Panics in a process that was forked from the one that made the poller.
     #[inline]
     #[track_caller]
-    pub fn must_be_here(&self, what: &str) {
-        if !self.is_here() {
+    pub fn assert_owner_process(&self, what: &str) {
+        if !self.is_owner_process() {
             self.is_elsewhere(what);
         }
     }
@@ -62,7 +62,7 @@ impl Netpoll {
     /// Nobody will poll any more: wakes every task that waits for a descriptor or for a timer, and refuses those to come.
     /// Harmless when repeated.
     pub fn end(&self) {
-        if !self.is_here() {
+        if !self.is_owner_process() {
             return;
         }
         // Before anything is woken: what wakes up looks at it.

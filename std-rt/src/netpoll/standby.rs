@@ -102,7 +102,7 @@ impl Netpoll {
     /// It drives it no more.
     pub(super) fn end_driving(self: &Arc<Self>) {
         if let Some(spare) = &self.spare
-            && self.is_here()
+            && self.is_owner_process()
             && spare.rules.end()
             && self.start_standby(spare).is_err()
         {

@@ -119,7 +119,7 @@ impl Netpoll {
         // Whose destructors run because of what is taken out drops timers as what the thread is then.
         let here = before.replace();
         if here.netpoll == self.address() {
-            if here.owes && self.is_here() {
+            if here.owes && self.is_owner_process() {
                 self.collect(here.wheel);
             }
             if before.netpoll != self.address() {
@@ -149,7 +149,7 @@ impl Netpoll {
     /// Arms a timer that wakes a task at `at`; none if nobody polls any more.
     pub fn add_timer(&self, at: u64, waker: Waker) -> Option<TimerId> {
         let wheel = self.wheel_here().unwrap_or(0);
-        let mut timers = self.is_here().then(|| self.wheels.lock(wheel as usize))?;
+        let mut timers = self.is_owner_process().then(|| self.wheels.lock(wheel as usize))?;
         if timers.ended {
             // The waker goes after the lock.
             drop(timers);
@@ -167,7 +167,7 @@ impl Netpoll {
 
     /// Has a timer wake another task, or the same.
     pub fn renew_timer(&self, id: TimerId, waker: &Waker) -> Renewed {
-        if !self.is_here() {
+        if !self.is_owner_process() {
             return self.take_timer(id).map_or(Renewed::Fired, Renewed::Gone);
         }
         let wheel = id.wheel as usize;
@@ -204,7 +204,7 @@ impl Netpoll {
     /// In a forked child, where a thread of the parent may have held the lock, it does without if it must: the timer counts
     /// as fired then.
     pub fn take_timer(&self, id: TimerId) -> Option<u64> {
-        let mut timers = self.wheels.lock_of(id.wheel as usize, self.is_here())?;
+        let mut timers = self.wheels.lock_of(id.wheel as usize, self.is_owner_process())?;
         let at = timers.wheel.deadline(id.id);
         let entry = timers.wheel.remove(id.id);
         drop(timers);
@@ -214,7 +214,7 @@ impl Netpoll {
 
     /// Disarms a timer, if it has not fired.
     pub fn drop_timer(&self, id: TimerId) {
-        if !self.is_here() {
+        if !self.is_owner_process() {
             return;
         }
         let mut timers = self.wheels.lock(id.wheel as usize);

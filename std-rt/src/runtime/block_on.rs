@@ -55,7 +55,7 @@ impl Runtime {
     ///   task would wait for ever.
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
         let sched = &self.handle.sched;
-        sched.netpoll().must_be_here("block_on");
+        sched.netpoll().assert_owner_process("block_on");
         let _nested = Nested::enter();
         let _entered = sched.enter();
         // Of the task that called, if one did.
@@ -80,7 +80,7 @@ impl Runtime {
                 return value;
             }
             // It may have forked: in the child the tasks are the parent's, so are the events, and the workers are not there.
-            self.handle.sched.netpoll().must_be_here("block_on");
+            self.handle.sched.netpoll().assert_owner_process("block_on");
             match &seated {
                 // It yielded: who is runnable has a turn first.
                 Some(seated) if root.woken.is_set() => seated.worker.run_ready(),

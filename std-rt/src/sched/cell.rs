@@ -235,7 +235,7 @@ impl<T> Joiner<T> {
                 known = header.joiner.with_mut(|slot| unsafe { (*slot).replace(waker) });
                 if header.state.join() {
                     // In a child of the process that spawned it the task is a copy that nobody runs.
-                    let runs = header.home.netpoll().is_here();
+                    let runs = header.home.netpoll().is_owner_process();
                     return if runs { Poll::Pending } else { Poll::Ready(None) };
                 }
             }

@@ -14,7 +14,7 @@ use super::{Address, Call, address, errno, inject, platform};
 pub(super) const RDHUP: PollFlags = PollFlags::from_bits_retain(platform::POLLRDHUP as _);
 
 /// The owner of a descriptor under an fdMutex; it decides what closing means.
-pub trait Source {
+pub trait FdOwner {
     /// Borrows the descriptor for one system call, under a reference of its fdMutex (INV-7).
     fn borrow(&self) -> BorrowedFd<'_>;
 
@@ -115,7 +115,7 @@ impl SharedFd {
     }
 }
 
-impl Source for SharedFd {
+impl FdOwner for SharedFd {
     #[inline]
     fn borrow(&self) -> BorrowedFd<'_> {
         SharedFd::borrow(self)
@@ -162,22 +162,22 @@ pub fn is_ready_now(raw: RawFd, mode: Mode) -> bool {
 
 /// A descriptor inside a value of the user, which closes it when it is dropped.
 #[derive(Debug)]
-pub struct Kept<T> {
+pub struct OwnedBy<T> {
     /// Present until it is taken out at the end.
     value: Option<T>,
 }
 
-impl<T> Kept<T> {
+impl<T> OwnedBy<T> {
     /// Wraps a value.
     pub fn new(value: T) -> Self {
-        Kept { value: Some(value) }
+        OwnedBy { value: Some(value) }
     }
 
     /// Returns the value.
     ///
     /// # Panics
     ///
-    /// Panics after [`Kept::take`].
+    /// Panics after [`OwnedBy::take`].
     pub fn get(&self) -> &T {
         self.value.as_ref().expect("the value of a descriptor was taken out before its last use")
     }
@@ -192,7 +192,7 @@ impl<T> Kept<T> {
     }
 }
 
-impl<T: AsFd> Source for Kept<T> {
+impl<T: AsFd> FdOwner for OwnedBy<T> {
     #[inline]
     fn borrow(&self) -> BorrowedFd<'_> {
         self.get().as_fd()

@@ -45,7 +45,7 @@ impl Domain {
 
 /// The type of a socket.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum SocketKind {
     /// Bytes in order: TCP in an IP domain.
     Stream,
     /// Single messages: UDP in an IP domain.
@@ -81,16 +81,16 @@ impl Read {
 }
 
 /// Creates a socket.
-pub fn socket(domain: Domain, kind: Kind) -> io::Result<OwnedFd> {
+pub fn socket(domain: Domain, kind: SocketKind) -> io::Result<OwnedFd> {
     let family = match domain {
         Domain::V4 => AddressFamily::INET,
         Domain::V6 => AddressFamily::INET6,
         Domain::Unix => AddressFamily::UNIX,
     };
     let kind = match kind {
-        Kind::Stream => SocketType::STREAM,
-        Kind::Datagram => SocketType::DGRAM,
-        Kind::Seqpacket => SocketType::SEQPACKET,
+        SocketKind::Stream => SocketType::STREAM,
+        SocketKind::Datagram => SocketType::DGRAM,
+        SocketKind::Seqpacket => SocketType::SEQPACKET,
     };
     Ok(retry_on_intr(|| {
         inject::before_new(Call::Socket)?;

@@ -14,7 +14,7 @@ use rustix::process::{Pid, getpid};
 use super::address::{from_kernel, unix_to_kernel};
 pub use super::platform::peer_credentials;
 use super::platform::{self, SEND_FLAGS};
-use super::socket::Kind;
+use super::socket::SocketKind;
 use super::{Address, Call, inject};
 
 /// The credentials of the peer of a connection.
@@ -46,17 +46,17 @@ impl Credentials {
     }
 }
 
-pub(super) fn kernel_kind(kind: Kind) -> SocketType {
+pub(super) fn kernel_kind(kind: SocketKind) -> SocketType {
     match kind {
-        Kind::Stream => SocketType::STREAM,
-        Kind::Datagram => SocketType::DGRAM,
-        Kind::Seqpacket => SocketType::SEQPACKET,
+        SocketKind::Stream => SocketType::STREAM,
+        SocketKind::Datagram => SocketType::DGRAM,
+        SocketKind::Seqpacket => SocketType::SEQPACKET,
     }
 }
 
 /// Returns whether the descriptor is a socket.
 pub fn is_socket(fd: BorrowedFd<'_>) -> bool {
-    is_kind(fd, Kind::Stream).is_ok()
+    is_kind(fd, SocketKind::Stream).is_ok()
 }
 
 /// Returns whether the socket is of this kind.
@@ -64,7 +64,7 @@ pub fn is_socket(fd: BorrowedFd<'_>) -> bool {
 /// # Errors
 ///
 /// Returns `ENOTSOCK` if the descriptor is no socket.
-pub fn is_kind(fd: BorrowedFd<'_>, kind: Kind) -> io::Result<bool> {
+pub fn is_kind(fd: BorrowedFd<'_>, kind: SocketKind) -> io::Result<bool> {
     let found = retry_on_intr(|| {
         inject::before(Call::GetOption, fd)?;
         net::sockopt::socket_type(fd)
@@ -73,7 +73,7 @@ pub fn is_kind(fd: BorrowedFd<'_>, kind: Kind) -> io::Result<bool> {
 }
 
 /// Creates two unnamed sockets that are connected to each other.
-pub fn pair(kind: Kind) -> io::Result<(OwnedFd, OwnedFd)> {
+pub fn pair(kind: SocketKind) -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(retry_on_intr(|| {
         inject::before_new(Call::Socket)?;
         platform::pair(kernel_kind(kind))

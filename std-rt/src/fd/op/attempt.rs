@@ -13,20 +13,20 @@ use std::task::{Context, Poll, ready};
 
 use netpoll_core::poll_desc::PollErr;
 
-use super::{Op, State, Way};
+use super::{Direction, Op, State};
 use crate::budget;
 use crate::error;
 use crate::fd::Fd;
-use crate::sys::Source;
+use crate::sys::FdOwner;
 
-impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Op<'_, W, F, S> {
+impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<'_, W, F, S> {
     /// Calls and waits in turn, under the lock. `fresh`: this is its first poll, so it counts against the budget
     /// if it is ready without a wait.
     #[inline]
     pub(super) fn attempt(&mut self, cx: &mut Context<'_>, fresh: bool) -> Poll<io::Result<T>> {
         let desc = self.fd.desc();
         let parked = self.state == State::Parked;
-        let mut wait = parked || self.skips_call(desc);
+        let mut wait = parked || self.take_short_read_hint(desc);
         let mut taken = fresh && !wait;
         if taken && budget::poll_take(cx).is_pending() {
             return self.refused();

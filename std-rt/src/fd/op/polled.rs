@@ -3,7 +3,7 @@
 //! # A poll
 //!
 //! It holds the direction's lock while it runs and not a moment longer. What it leaves behind when it is pending is a
-//! waker ([`Pollers`](super::Pollers)): parked in the semaphore, or hailing in the queue for the lock.
+//! waker ([`PollWakers`](super::PollWakers)): parked in the semaphore, or hailing in the queue for the lock.
 //!
 //! | when it comes | it | and is woken |
 //! |---|---|---|
@@ -31,14 +31,14 @@ use std::task::{Context, Poll, Waker, ready};
 use netpoll_core::fd_mutex::Lock;
 use netpoll_core::poll_key::Mode;
 
-use super::{Op, State, Way, Writes, locked};
+use super::{Direction, Op, State, WriteMode, locked};
 use crate::budget;
-use crate::fd::op::pollers::Place;
-use crate::fd::queue::Hail;
-use crate::fd::{Fd, Kind};
-use crate::sys::{Source, socket};
+use crate::fd::op::poll_wakers::EntryId;
+use crate::fd::queue::RegisterNotify;
+use crate::fd::{Fd, FdKind};
+use crate::sys::{FdOwner, socket};
 
-impl<S: Source> Fd<S> {
+impl<S: FdOwner> Fd<S> {
     /// One attempt of [`Fd::read`].
     ///
     /// # Errors
@@ -46,10 +46,10 @@ impl<S: Source> Fd<S> {
     /// `WouldBlock` if there is nothing to read, or another task is reading or waits to; and those of `read`.
     pub fn try_read(
         &self,
-        empty: bool,
+        zero_len: bool,
         call: impl FnMut(BorrowedFd<'_>) -> io::Result<socket::Read>,
     ) -> io::Result<usize> {
-        self.read_op(empty, call).try_once()
+        self.read_op(zero_len, call).try_once()
     }
 
     /// One attempt of [`Fd::run`].
@@ -59,30 +59,30 @@ impl<S: Source> Fd<S> {
     /// As [`Fd::try_read`].
     pub fn try_run<T>(
         &self,
-        way: impl Way,
+        direction: impl Direction,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
-        Op::new(self, way, move |fd: &Self| call(fd.io.borrow()).map(Some)).try_once()
+        Op::new(self, direction, move |fd: &Self| call(fd.io.borrow()).map(Some)).try_once()
     }
 
     /// One poll of [`Fd::read`]; see the module for what is left behind when it is pending.
     pub fn poll_read(
         &self,
         cx: &mut Context<'_>,
-        empty: bool,
+        zero_len: bool,
         call: impl FnMut(BorrowedFd<'_>) -> io::Result<socket::Read>,
     ) -> Poll<io::Result<usize>> {
-        self.read_op(empty, call).poll_once(cx)
+        self.read_op(zero_len, call).poll_once(cx)
     }
 
     /// One poll of [`Fd::run`], as [`Fd::poll_read`].
     pub fn poll_run<T>(
         &self,
         cx: &mut Context<'_>,
-        way: impl Way,
+        direction: impl Direction,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
-        Op::new(self, way, move |fd: &Self| call(fd.io.borrow()).map(Some)).poll_once(cx)
+        Op::new(self, direction, move |fd: &Self| call(fd.io.borrow()).map(Some)).poll_once(cx)
     }
 
     /// One poll of [`Fd::write`], as [`Fd::poll_read`].
@@ -91,7 +91,7 @@ impl<S: Source> Fd<S> {
         cx: &mut Context<'_>,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        self.poll_run(cx, Writes, move |fd| budget::counted(call(fd)))
+        self.poll_run(cx, WriteMode, move |fd| budget::counted(call(fd)))
     }
 
     /// Ready with the reason once no operation in this direction will succeed any more: closed, or past the deadline.
@@ -100,12 +100,12 @@ impl<S: Source> Fd<S> {
     pub fn poll_over(&self, cx: &mut Context<'_>, mode: Mode) -> Poll<io::Result<Infallible>> {
         let never = |_: &Self| Err(io::ErrorKind::WouldBlock.into());
         let mut over = Op::new(self, mode, never);
-        over.listens = false;
+        over.arm_on_park = false;
         over.poll_once(cx)
     }
 }
 
-impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Op<'_, W, F, S> {
+impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<'_, W, F, S> {
     /// Calls as often as it gets on, under the lock; none if it would have to wait.
     fn call_now(&mut self) -> Option<io::Result<T>> {
         let desc = self.fd.desc();
@@ -127,14 +127,14 @@ impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Op<'_, W, 
             Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
         }
         // The hint is not asked: who tries wants to know. Dropped together with the readiness, it is no loss.
-        let reads = self.mode() == Mode::Read && !self.empty;
+        let reads = self.mode() == Mode::Read && !self.zero_len;
         if reads {
             self.fd.drained.set(false);
         }
         let result = self.call_now();
         if reads && result.is_none() {
             // Nothing was there after the reset, not even an end or an error: what comes will send an edge.
-            self.fd.drained.set(self.fd.kind == Kind::Stream);
+            self.fd.drained.set(self.fd.kind == FdKind::ByteStream);
         }
         self.state = State::Done;
         self.fd.unlock(self.mode());
@@ -151,8 +151,8 @@ impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Op<'_, W, 
     }
 
     fn poll_taken(mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        ready!(self.lock_or_hail(&mut None, cx.waker()))?;
-        if !self.skips_call(self.fd.desc())
+        ready!(self.lock_or_register(&mut None, cx.waker()))?;
+        if !self.take_short_read_hint(self.fd.desc())
             && let Some(result) = self.call_now()
         {
             return Poll::Ready(result);
@@ -160,7 +160,7 @@ impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Op<'_, W, 
         // Not after it has joined: a waker that nobody takes out again may own what is polled.
         self.fd.netpoll().check()?;
         let pollers = self.fd.pollers(self.mode());
-        pollers.parked.join(&mut None, cx.waker());
+        pollers.parked.register(&mut None, cx.waker());
         // It waits first, as one that is woken does. What it may displace is the same waker: whoever parks with another
         // keeps the lock while he does.
         self.state = State::Parked;
@@ -175,7 +175,7 @@ impl<T, W: Way, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: Source> Op<'_, W, 
     }
 }
 
-impl<W: Way, F, S: Source> Op<'_, W, F, S> {
+impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
     /// Takes the lock if it is free. If not, the task has been counted already, and has a place in the queue, which the drop
     /// of the operation gives back.
     pub(super) fn try_lock(&mut self) -> Poll<io::Result<()>> {
@@ -190,33 +190,38 @@ impl<W: Way, F, S: Source> Op<'_, W, F, S> {
     }
 
     /// Takes the lock for this poll, or asks to be told when it is free.
-    pub(super) fn lock_or_hail(&mut self, place: &mut Option<Place>, waker: &Waker) -> Poll<io::Result<()>> {
+    pub(super) fn lock_or_register(
+        &mut self,
+        entry: &mut Option<EntryId>,
+        waker: &Waker,
+    ) -> Poll<io::Result<()>> {
         match self.fd.mutex.lock(self.mode()) {
             Lock::Locked => {
                 self.state = State::Locked;
                 Poll::Ready(Ok(()))
             }
             Lock::Closed => self.closed(),
-            Lock::Queued => self.hail(place, waker),
+            Lock::Queued => self.register_notify(entry, waker),
         }
     }
 
     /// The lock is another's. The task has been counted, so its place in the queue is taken before its waker is cloned,
     /// which is foreign code. An answer that comes in between finds the list without it: so it looks once more.
     #[cold]
-    fn hail(&mut self, place: &mut Option<Place>, waker: &Waker) -> Poll<io::Result<()>> {
+    fn register_notify(&mut self, entry: &mut Option<EntryId>, waker: &Waker) -> Poll<io::Result<()>> {
         let (fd, mode) = (self.fd, self.mode());
-        fd.must_be_here()?;
+        fd.check_owner_process()?;
         let pollers = fd.pollers(mode);
-        let hailed = locked(fd.queue(mode)).hail(pollers.hailing.waker().clone(), || fd.mutex.leave(mode));
+        let hailed = locked(fd.queue(mode))
+            .register_notify(pollers.awaiting_lock.waker().clone(), || fd.mutex.leave(mode));
         match hailed {
-            Hail::Granted(_) => return self.resume(State::Locked),
-            Hail::Closed(_) => return self.closed(),
-            Hail::Waiting(_) => {}
+            RegisterNotify::Granted(_) => return self.lock_at_rest(State::Locked),
+            RegisterNotify::Closed(_) => return self.closed(),
+            RegisterNotify::Waiting(_) => {}
         }
-        pollers.hailing.join(place, waker);
+        pollers.awaiting_lock.register(entry, waker);
         let queue = locked(fd.queue(mode));
-        let (answered, closed) = (!queue.is_hailed(), queue.is_closed());
+        let (answered, closed) = (!queue.has_notify_waker(), queue.is_closed());
         drop(queue);
         if closed {
             return self.closed();
@@ -225,7 +230,7 @@ impl<W: Way, F, S: Source> Op<'_, W, F, S> {
             // The lock was free just now: the next poll asks again.
             waker.wake_by_ref();
         }
-        fd.watch_pollers(mode)?;
+        fd.arm_poll_timer(mode)?;
         Poll::Pending
     }
 }

@@ -21,13 +21,13 @@ use netpoll_core::fd_mutex::Unlock;
 use netpoll_core::poll_desc::PollErr;
 use netpoll_core::poll_key::{Mode, Modes};
 
-use super::{Op, State, Way, locked};
+use super::{Direction, Op, State, locked};
 use crate::error;
 use crate::fd::Fd;
-use crate::fd::queue::{Enqueue, Look, Place, Ticket, Withdraw};
+use crate::fd::queue::{Enqueue, QueuePoll, Ticket, Waiter, Withdraw};
 use crate::foreign;
 use crate::netpoll::{Renewed, TimerId, clock, word};
-use crate::sys::Source;
+use crate::sys::FdOwner;
 
 /// A place in the queue, and the timer of its deadline.
 #[derive(Debug)]
@@ -41,7 +41,7 @@ pub(super) struct Queued {
 #[derive(Debug, Default)]
 pub(in crate::fd) struct DeadlineTimer(Option<Box<(TimerId, usize)>>);
 
-impl<S: Source> Fd<S> {
+impl<S: FdOwner> Fd<S> {
     /// Arms `timer` for the deadline in force in a direction, if there is one.
     ///
     /// # Errors
@@ -84,35 +84,35 @@ impl<S: Source> Fd<S> {
     /// A deadline has been set: the tasks that wait for the lock look at it. Those that are parked have been told by the
     /// poller.
     pub(in crate::fd) fn alert(&self, modes: Modes) {
-        let Some(cold) = self.cold.get() else { return };
+        let Some(extra) = self.extra.get() else { return };
         for (mode, named) in [(Mode::Read, modes.read), (Mode::Write, modes.write)] {
             if !named {
                 continue;
             }
             let (alerted, hailed) = {
-                let mut queue = locked(&cold.queues[mode as usize]);
-                (queue.alert(|| Waker::noop().clone()), queue.is_hailed())
+                let mut queue = locked(&extra.queues[mode as usize]);
+                (queue.take_wakers(|| Waker::noop().clone()), queue.has_notify_waker())
             };
             for (waker, place) in alerted {
                 if !foreign::wake(waker) {
-                    self.pass_over_alerted(mode, place);
+                    self.skip_alerted(mode, place);
                 }
             }
             if hailed {
-                self.pollers(mode).hailing.waker().wake_by_ref();
+                self.pollers(mode).awaiting_lock.waker().wake_by_ref();
             }
         }
     }
 
     /// A task may never come, as its waker panicked: those behind it do not wait for it. If it does come it queues again.
     #[cold]
-    fn pass_over_alerted(&self, mode: Mode, place: Place) {
-        let given_up = locked(self.queue(mode)).give_up(place, || self.mutex.leave(mode));
+    fn skip_alerted(&self, mode: Mode, place: Waiter) {
+        let given_up = locked(self.queue(mode)).remove(place, || self.mutex.leave(mode));
         match given_up {
             // It was handed the lock meanwhile.
             Withdraw::Unlock => match self.unlock_at_rest(mode) {
                 Unlock::Free => {}
-                unlocked => self.hand_over(mode, unlocked),
+                unlocked => self.unlock_slow(mode, unlocked),
             },
             // It came meanwhile, and left another waker.
             Withdraw::Done(waker) => foreign::wake_all(waker),
@@ -120,12 +120,12 @@ impl<S: Source> Fd<S> {
     }
 }
 
-impl<W: Way, F, S: Source> Op<'_, W, F, S> {
+impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
     /// Another operation holds the lock: a place in the queue. The task has been counted, so it takes its place before
     /// anything else happens; its waker, whose clone is foreign code, comes after that.
     #[cold]
     pub(super) fn enqueue(&mut self) -> Poll<io::Result<()>> {
-        self.fd.must_be_here()?;
+        self.fd.check_owner_process()?;
         let enqueued = locked(self.fd.queue(self.mode())).enqueue(Waker::noop().clone());
         match enqueued {
             Enqueue::Granted(_) => self.granted(),
@@ -140,28 +140,28 @@ impl<W: Way, F, S: Source> Op<'_, W, F, S> {
 
     /// Polled while it is in the queue.
     #[cold]
-    pub(super) fn look(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_queued(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         let waker = cx.waker();
         let mut clone = None;
         loop {
             let Some(Queued { ticket, timer }) = &mut self.queued else {
                 unreachable!("an operation looks for its place without having one")
             };
-            let mut queue = locked(self.fd.queue(self.way.mode()));
-            match queue.look(ticket) {
-                Look::Granted => {
+            let mut queue = locked(self.fd.queue(self.direction.mode()));
+            match queue.poll_ticket(ticket) {
+                QueuePoll::Granted => {
                     drop(queue);
                     return self.granted();
                 }
-                Look::Closed => {
+                QueuePoll::Closed => {
                     drop(queue);
                     return self.closed();
                 }
-                Look::PassedOver => {
+                QueuePoll::Skipped => {
                     drop(queue);
                     return self.begin_anew(cx);
                 }
-                Look::Waiting(known) => {
+                QueuePoll::Waiting(known) => {
                     let replaced = match clone.take() {
                         _ if known.will_wake(waker) => None,
                         Some(clone) => Some(mem::replace(known, clone)),
@@ -173,7 +173,7 @@ impl<W: Way, F, S: Source> Op<'_, W, F, S> {
                     };
                     drop(queue);
                     drop(replaced);
-                    return match self.fd.watch_deadline(self.way.mode(), timer, waker) {
+                    return match self.fd.watch_deadline(self.direction.mode(), timer, waker) {
                         Ok(()) => Poll::Pending,
                         Err(error) => {
                             self.give_up();
@@ -188,7 +188,7 @@ impl<W: Way, F, S: Source> Op<'_, W, F, S> {
     /// The lock has been handed to this task; it is at rest until now.
     fn granted(&mut self) -> Poll<io::Result<()>> {
         self.leave_queue();
-        self.resume(State::Locked)
+        self.lock_at_rest(State::Locked)
     }
 
     /// The task was passed over since its waker panicked.

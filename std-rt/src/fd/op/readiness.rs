@@ -34,14 +34,14 @@ use std::task::{Context, Poll};
 
 use netpoll_core::poll_key::Mode;
 
-use super::pollers::Place;
-use super::{Op, State, Way};
+use super::poll_wakers::EntryId;
+use super::{Direction, Op, State};
 use crate::budget::{self, Charge};
 use crate::error;
-use crate::fd::{Fd, Kind};
-use crate::sys::{Source, is_ready_for};
+use crate::fd::{Fd, FdKind};
+use crate::sys::{FdOwner, is_ready_for};
 
-impl<S: Source> Fd<S> {
+impl<S: FdOwner> Fd<S> {
     /// Waits until a call in this direction is worth a try. It has no turn between two polls: nobody waits for its future.
     ///
     /// Dropped: a readiness that came stays for the next operation.
@@ -49,19 +49,19 @@ impl<S: Source> Fd<S> {
     /// # Errors
     ///
     /// Closed, the deadline; `Unsupported` if the kernel reports an error alone on what is no socket.
-    pub fn readiness<W: Way>(&self, way: W) -> Readiness<'_, W, S> {
-        Readiness { fd: self, way, place: None, hail: None, parked: false, charge: Charge::First }
+    pub fn readiness<W: Direction>(&self, direction: W) -> Readiness<'_, W, S> {
+        Readiness { fd: self, direction, entry: None, lock_entry: None, parked: false, charge: Charge::First }
     }
 }
 
 /// The future of [`Fd::readiness`].
 #[must_use = "futures do nothing unless they are awaited"]
-pub struct Readiness<'a, W: Way, S: Source> {
+pub struct Readiness<'a, W: Direction, S: FdOwner> {
     fd: &'a Fd<S>,
-    way: W,
+    direction: W,
     /// Among those that are parked, and among those that wait for the lock, once it has waited so.
-    place: Option<Place>,
-    hail: Option<Place>,
+    entry: Option<EntryId>,
+    lock_entry: Option<EntryId>,
     /// It has left the shared waker in the semaphore.
     parked: bool,
     /// What its next poll costs.
@@ -69,33 +69,42 @@ pub struct Readiness<'a, W: Way, S: Source> {
 }
 
 // Nothing of it is pinned.
-impl<W: Way, S: Source> Unpin for Readiness<'_, W, S> {}
+impl<W: Direction, S: FdOwner> Unpin for Readiness<'_, W, S> {}
 
-impl<W: Way, S: Source> Readiness<'_, W, S> {
+impl<W: Direction, S: FdOwner> Readiness<'_, W, S> {
     fn op(&self) -> Op<'_, W, (), S> {
-        let (fd, way, state) = (self.fd, self.way, State::Start);
-        Op { fd, way, state, queued: None, empty: false, listens: true, trusts_hint: true, call: () }
+        let (fd, direction, state) = (self.fd, self.direction, State::Start);
+        Op {
+            fd,
+            direction,
+            state,
+            queued: None,
+            zero_len: false,
+            arm_on_park: true,
+            trusts_hint: true,
+            call: (),
+        }
     }
 
-    fn look(&self) -> io::Result<bool> {
-        let news = self.fd.registration().reset(self.way.mode()).map_err(error::refused)?;
+    fn probe(&self) -> io::Result<bool> {
+        let news = self.fd.registration().reset(self.direction.mode()).map_err(error::refused)?;
         // The kernel says some things once, whoever asks first: then it was the poller.
-        let is_news = matches!(self.fd.kind, Kind::Special(_)) && news;
+        let is_news = matches!(self.fd.kind, FdKind::Special(_)) && news;
         Ok(is_news || self.is_there()?)
     }
 
     fn is_there(&self) -> io::Result<bool> {
-        is_ready_for(self.fd.io.borrow(), self.fd.kind.watch(), self.way.mode())
+        is_ready_for(self.fd.io.borrow(), self.fd.kind.watch(), self.direction.mode())
     }
 
     /// Under the lock, which `op` gives back.
     fn wait(
         &self,
         op: &mut Op<'_, W, (), S>,
-        place: &mut Option<Place>,
+        entry: &mut Option<EntryId>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.look_and_park(op, place, cx) {
+        match self.look_and_park(op, entry, cx) {
             // As a call does that was parked: what came in time is there, though the deadline has passed.
             Poll::Ready(Err(late)) if self.parked && late.kind() == io::ErrorKind::TimedOut => {
                 Poll::Ready(if self.is_there()? { Ok(()) } else { Err(late) })
@@ -107,33 +116,33 @@ impl<W: Way, S: Source> Readiness<'_, W, S> {
     fn look_and_park(
         &self,
         op: &mut Op<'_, W, (), S>,
-        place: &mut Option<Place>,
+        entry: &mut Option<EntryId>,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        let (desc, mode) = (self.fd.desc(), self.way.mode());
-        let skips = op.skips_call(desc);
+        let (desc, mode) = (self.fd.desc(), self.direction.mode());
+        let skips = op.take_short_read_hint(desc);
         if self.parked && self.fd.registration().reset(mode).map_err(error::refused)? {
             return Poll::Ready(Ok(()));
         }
-        if !skips && self.look()? {
+        if !skips && self.probe()? {
             return Poll::Ready(Ok(()));
         }
         let pollers = self.fd.pollers(mode);
-        pollers.parked.join(place, cx.waker());
+        pollers.parked.register(entry, cx.waker());
         op.wait(desc, &mut Context::from_waker(pollers.parked.waker()))
     }
 
     /// One poll, whose unit of the budget has been taken.
     fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let (mut place, mut hail) = (self.place, self.hail);
+        let (mut entry, mut lock_entry) = (self.entry, self.lock_entry);
         let mut op = self.op();
-        let polled = match op.lock_or_hail(&mut hail, cx.waker()) {
-            Poll::Ready(Ok(())) => self.wait(&mut op, &mut place, cx),
+        let polled = match op.lock_or_register(&mut lock_entry, cx.waker()) {
+            Poll::Ready(Ok(())) => self.wait(&mut op, &mut entry, cx),
             other => other,
         };
         // An error alone is no readiness to read, but for a socket, whose next call says what it is.
         let polled = match polled {
-            Poll::Ready(Ok(())) => Poll::Ready(op.must_be_pollable(self.fd.desc())),
+            Poll::Ready(Ok(())) => Poll::Ready(op.check_event_err(self.fd.desc())),
             other => other,
         };
         let parked = op.state == State::Parked;
@@ -142,12 +151,12 @@ impl<W: Way, S: Source> Readiness<'_, W, S> {
             op.state = State::Locked;
         }
         drop(op);
-        (self.place, self.hail, self.parked) = (place, hail, parked);
+        (self.entry, self.lock_entry, self.parked) = (entry, lock_entry, parked);
         polled
     }
 }
 
-impl<W: Way, S: Source> Future for Readiness<'_, W, S> {
+impl<W: Direction, S: FdOwner> Future for Readiness<'_, W, S> {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -168,24 +177,24 @@ impl<W: Way, S: Source> Future for Readiness<'_, W, S> {
     }
 }
 
-impl<W: Way, S: Source> Drop for Readiness<'_, W, S> {
+impl<W: Direction, S: FdOwner> Drop for Readiness<'_, W, S> {
     fn drop(&mut self) {
-        let mode = self.way.mode();
-        if let Some(hail) = self.hail.take() {
-            self.fd.pollers(mode).hailing.leave(hail);
+        let mode = self.direction.mode();
+        if let Some(lock_entry) = self.lock_entry.take() {
+            self.fd.pollers(mode).awaiting_lock.leave(lock_entry);
         }
-        let Some(place) = self.place.take() else { return };
-        if self.fd.pollers(mode).parked.leave(place) && self.parked {
-            self.fd.retract_for_nobody(mode);
+        let Some(entry) = self.entry.take() else { return };
+        if self.fd.pollers(mode).parked.leave(entry) && self.parked {
+            self.fd.retract_if_unused(mode);
         }
     }
 }
 
-impl<S: Source> Fd<S> {
+impl<S: FdOwner> Fd<S> {
     /// The parking of those who poll is given up if none of them is left. Whoever parks holds the lock, and has joined the
     /// list before. While another operation has the lock there is nothing to do: it has taken the parking over, or will.
     #[cold]
-    fn retract_for_nobody(&self, mode: Mode) {
+    fn retract_if_unused(&self, mode: Mode) {
         let never = |_: &Self| io::Result::Ok(None::<()>);
         let mut op = Op::new(self, mode, never);
         if matches!(op.try_lock(), Poll::Ready(Ok(()))) && self.pollers(mode).parked.is_empty() {

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::{Access, PipeReader, PipeWriter, check, sys, watch};
 use crate::error::{OpError, at_path};
-use crate::fd::{Fd, Kind};
+use crate::fd::{Fd, FdKind};
 
 impl PipeReader {
     /// Opens a FIFO for reading. Until somebody has opened it for writing, a read returns 0 at once.
@@ -57,5 +57,5 @@ fn open(path: &Path, access: Access) -> io::Result<Fd> {
     let fd = sys::open_path(path, access).map_err(failed)?;
     check(&fd).map_err(failed)?;
     // Whoever else writes to it may do so in packets, behind which more may be.
-    watch("open_fifo", fd, Kind::Other)
+    watch("open_fifo", fd, FdKind::Other)
 }

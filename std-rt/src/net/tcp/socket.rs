@@ -10,7 +10,7 @@ use super::peer::Peer;
 use super::{TcpListener, TcpStream};
 use crate::budget;
 use crate::error::OpError;
-use crate::fd::{Fd, Kind};
+use crate::fd::{Fd, FdKind};
 use crate::net::Keepalive;
 use crate::net::options::*;
 use crate::netpoll::Netpoll;
@@ -60,7 +60,7 @@ use crate::sys::{Address, sockopt};
 pub struct TcpSocket {
     fd: OwnedFd,
     /// What a short read will mean.
-    kind: Kind,
+    kind: FdKind,
 }
 
 impl TcpSocket {
@@ -89,15 +89,15 @@ impl TcpSocket {
     ///
     /// None that a sound process meets; the socket is closed then.
     pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
-        let socket = Self { fd, kind: Kind::Other };
+        let socket = Self { fd, kind: FdKind::Other };
         socket.option("from_fd", |fd| socket::set_nonblocking(fd, true))?;
         Ok(socket)
     }
 
     fn new(domain: Domain) -> io::Result<Self> {
-        let fd =
-            socket::socket(domain, socket::Kind::Stream).map_err(|error| OpError::new("socket", error))?;
-        let socket = Self { fd, kind: Kind::Stream };
+        let fd = socket::socket(domain, socket::SocketKind::Stream)
+            .map_err(|error| OpError::new("socket", error))?;
+        let socket = Self { fd, kind: FdKind::ByteStream };
         // The kernel hands both on from a listener to its connections.
         socket.set_nodelay(true)?;
         match socket.set_keepalive(Some(Keepalive::default())) {
@@ -157,7 +157,7 @@ impl TcpSocket {
     pub fn listen(self, backlog: i32) -> io::Result<TcpListener> {
         self.option("listen", |fd| socket::listen(fd, backlog))?;
         let bound = self.bound();
-        let fd = watch("listen", self.fd, Kind::Other).map_err(|error| error.between(bound, None))?;
+        let fd = watch("listen", self.fd, FdKind::Other).map_err(|error| error.between(bound, None))?;
         Ok(TcpListener { fd })
     }
 
@@ -174,7 +174,7 @@ impl TcpSocket {
     }
 
     pub(in crate::net) async fn connect_to(self, address: &SocketAddr) -> io::Result<TcpStream> {
-        let (number, adopted) = (self.fd.as_raw_fd(), self.kind == Kind::Other);
+        let (number, adopted) = (self.fd.as_raw_fd(), self.kind == FdKind::Other);
         let failed = |error| OpError::new("connect", error).on(number).between(None, Some((*address).into()));
         let (fd, peer) = self.start(address)?;
         let peer = match peer {
@@ -192,7 +192,7 @@ impl TcpSocket {
         // First the call and then the poller: a socket that is not connecting yet would report a hang-up.
         let connect = socket::connect(self.fd.as_fd(), address)
             .map_err(|error| self.error("connect", error).between(None, Some((*address).into())))?;
-        let adopted = self.kind == Kind::Other;
+        let adopted = self.kind == FdKind::Other;
         let fd = watch("connect", self.fd, self.kind)
             .map_err(|error| error.between(None, Some((*address).into())))?;
         let peer = match connect {
@@ -286,7 +286,7 @@ fn is_asked_for(fd: BorrowedFd<'_>, peer: &SocketAddr, asked: &SocketAddr) -> io
 }
 
 /// Gives a socket to the poller of this thread's runtime.
-pub(super) fn watch(op: &'static str, fd: OwnedFd, kind: Kind) -> Result<Fd, OpError> {
+pub(super) fn watch(op: &'static str, fd: OwnedFd, kind: FdKind) -> Result<Fd, OpError> {
     let number = fd.as_raw_fd();
     let watched = Netpoll::current().and_then(|netpoll| Fd::new(netpoll, fd, kind));
     watched.map_err(|error| OpError::new(op, error).on(number))

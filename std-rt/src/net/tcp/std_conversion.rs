@@ -8,7 +8,7 @@ use super::peer::Peer;
 use super::socket::watch;
 use super::{TcpListener, TcpStream};
 use crate::error::OpError;
-use crate::fd::{Fd, Kind};
+use crate::fd::{Fd, FdKind};
 use crate::sys::socket as sys;
 
 impl TcpListener {
@@ -70,7 +70,7 @@ fn adopt(fd: OwnedFd) -> io::Result<Fd> {
     let number = fd.as_raw_fd();
     sys::set_nonblocking(fd.as_fd(), true).map_err(|error| OpError::new("from_std", error).on(number))?;
     // Whether a short read says anything is known of sockets that were made here.
-    Ok(watch("from_std", fd, Kind::Other)?)
+    Ok(watch("from_std", fd, FdKind::Other)?)
 }
 
 fn give_away(fd: Fd) -> io::Result<OwnedFd> {

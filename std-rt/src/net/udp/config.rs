@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use super::super::addr::ToSocketAddrs;
 use super::{UdpSocket, first_of};
 use crate::error::OpError;
-use crate::sys::socket::{self, Domain, Kind};
+use crate::sys::socket::{self, Domain, SocketKind};
 
 /// Makes UDP sockets: what must be set before bind, and then [`bind`](UdpConfig::bind). It may be used several times.
 ///
@@ -82,8 +82,8 @@ impl UdpConfig {
 
     fn bind_to(&self, address: SocketAddr) -> io::Result<UdpSocket> {
         let failed = |op, error| io::Error::from(OpError::new(op, error).between(Some(address.into()), None));
-        let fd =
-            socket::socket(Domain::of(&address), Kind::Datagram).map_err(|error| failed("socket", error))?;
+        let fd = socket::socket(Domain::of(&address), SocketKind::Datagram)
+            .map_err(|error| failed("socket", error))?;
         self.set(fd.as_fd(), &address).map_err(|(op, error)| failed(op, error))?;
         socket::bind(fd.as_fd(), &address).map_err(|error| failed("bind", error))?;
         UdpSocket::of("bind", fd)

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::watch;
 use crate::error::OpError;
 use crate::fd::Fd;
-use crate::sys::socket::{Domain, Kind, socket};
+use crate::sys::socket::{Domain, SocketKind, socket};
 use crate::sys::unix;
 use crate::time;
 
@@ -35,7 +35,7 @@ impl Pauses {
 }
 
 /// Connects; tries again and again while the listener's queue is full, for the kernel tells nobody of room in it.
-pub(super) async fn connect(kind: Kind, to: &SocketAddr, deadline: Option<Instant>) -> io::Result<Fd> {
+pub(super) async fn connect(kind: SocketKind, to: &SocketAddr, deadline: Option<Instant>) -> io::Result<Fd> {
     let failed =
         |error| io::Error::from(OpError::new("connect", error).between(None, Some(to.clone().into())));
     let fd = socket(Domain::Unix, kind).map_err(failed)?;

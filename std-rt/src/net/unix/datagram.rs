@@ -63,7 +63,7 @@ impl UnixDatagram {
     ///
     /// As [`bind`](Self::bind); `InvalidInput` for an address without a name.
     pub fn bind_addr(address: &SocketAddr) -> io::Result<Self> {
-        let (file, fd) = bound(socket::Kind::Datagram, address, None)?;
+        let (file, fd) = bound(socket::SocketKind::Datagram, address, None)?;
         Ok(Self { file, fd })
     }
 
@@ -74,7 +74,7 @@ impl UnixDatagram {
     ///
     /// `EMFILE`, `ENFILE`, those of watching a descriptor.
     pub fn unbound() -> io::Result<Self> {
-        let made = socket::socket(socket::Domain::Unix, socket::Kind::Datagram);
+        let made = socket::socket(socket::Domain::Unix, socket::SocketKind::Datagram);
         let fd = made.map_err(|error| OpError::new("unbound", error))?;
         Ok(Self { file: OwnFile::default(), fd: watch("unbound", fd)? })
     }
@@ -85,7 +85,7 @@ impl UnixDatagram {
     ///
     /// `EMFILE`, `ENFILE`, those of watching a descriptor.
     pub fn pair() -> io::Result<(Self, Self)> {
-        let (one, other) = pair_of(socket::Kind::Datagram)?;
+        let (one, other) = pair_of(socket::SocketKind::Datagram)?;
         Ok((Self { file: OwnFile::default(), fd: one }, Self { file: OwnFile::default(), fd: other }))
     }
 

@@ -9,7 +9,7 @@ use std::time::Instant;
 use netpoll_core::poll_key::Modes;
 
 use super::{OwnFile, UnixSeqpacket, UnixStream, bound, path_address, unlink_method};
-use crate::fd::{Fd, Kind};
+use crate::fd::{Fd, FdKind};
 use crate::net::Incoming;
 use crate::net::incoming::{self, Accept};
 use crate::net::methods::descriptor_methods;
@@ -122,7 +122,7 @@ macro_rules! listener {
         impl Accept for $type {
             type Peer = SocketAddr;
             type Connection = ($connection, SocketAddr);
-            const KIND: Kind = Kind::Other;
+            const KIND: FdKind = FdKind::Other;
 
             fn fd(&self) -> &Fd {
                 &self.fd
@@ -163,12 +163,12 @@ listener! {
     /// ```
     ///
     /// Dropped: it is closed; connections that wait in the kernel's queue are reset.
-    UnixListener, UnixStream, socket::Kind::Stream
+    UnixListener, UnixStream, socket::SocketKind::Stream
 }
 
 listener! {
     /// Listens for connections of messages, at a path or an abstract name. macOS has none.
     ///
     /// Dropped: it is closed; connections that wait in the kernel's queue are reset.
-    UnixSeqpacketListener, UnixSeqpacket, socket::Kind::Seqpacket
+    UnixSeqpacketListener, UnixSeqpacket, socket::SocketKind::Seqpacket
 }

@@ -84,7 +84,7 @@ impl UnixSeqpacket {
     }
 }
 
-connection_methods!(UnixSeqpacket, socket::Kind::Seqpacket);
+connection_methods!(UnixSeqpacket, socket::SocketKind::Seqpacket);
 message_methods!(
     UnixSeqpacket,
     told,
@@ -116,7 +116,7 @@ impl UnixSeqpacketListener {
 
 fn adopt(fd: OwnedFd) -> io::Result<Fd> {
     const OP: &str = "from_owned_fd";
-    if !unix::is_kind(fd.as_fd(), socket::Kind::Seqpacket).map_err(|error| OpError::new(OP, error))? {
+    if !unix::is_kind(fd.as_fd(), socket::SocketKind::Seqpacket).map_err(|error| OpError::new(OP, error))? {
         let other = io::Error::new(io::ErrorKind::InvalidInput, "the socket is not of kind SOCK_SEQPACKET");
         return Err(OpError::new(OP, other).into());
     }

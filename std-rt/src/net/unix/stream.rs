@@ -68,7 +68,7 @@ impl UnixStream {
     }
 }
 
-connection_methods!(UnixStream, sys::Kind::Stream);
+connection_methods!(UnixStream, sys::SocketKind::Stream);
 read_methods!(UnixStream, sys::recv, sys::recv_buf, sys::recvv);
 write_methods!(UnixStream, sys::send, sys::sendv);
 peek_method!(UnixStream);

@@ -2,14 +2,14 @@
 //! between two polls, and through [`Fd::readiness`](crate::fd::Fd::readiness).
 //!
 //! They share one waker. It stands for them in the direction's semaphore and in the queue for its lock, and wakes them
-//! all: whoever is still there tries again, and whoever has lost interest takes nobody's place. So two tasks that poll
+//! all: whoever is still there tries again, and whoever has lost interest takes nobody's entry. So two tasks that poll
 //! the same direction do not displace each other's parking and wake each other for ever.
 //!
 //! # How many
 //!
-//! A future has a place of its own, which it fills anew at each poll and gives back when it is dropped. A `poll_*` function
+//! A future has a entry of its own, which it fills anew at each poll and gives back when it is dropped. A `poll_*` function
 //! has none: it knows its task by its waker, and a task that makes a new waker for each poll looks like a new task each
-//! time. So there is a bound, [`FEW`] at first. Beyond it the oldest is woken early to make room; if it still waits it comes
+//! time. So there is a bound, [`MIN_WAKERS`] at first. Beyond it the oldest is woken early to make room; if it still waits it comes
 //! again, and the next oldest has to go. [`TURNOVERS`] times the bound such wakes without an event say that this does not
 //! end by itself: then all are woken, and the bound doubles.
 //!
@@ -18,7 +18,7 @@
 //! | tasks, as many as there are wakers | they fit after a few doublings, and sleep |
 //! | wakers that nobody waits for | they are gone, and the task that made them is left alone for as many polls as the bound says |
 //!
-//! An event that finds the list less than a quarter full halves the bound. Beyond [`MOST`] it does not grow.
+//! An event that finds the list less than a quarter full halves the bound. Beyond [`MAX_WAKERS`] it does not grow.
 
 use std::io;
 use std::mem;
@@ -30,13 +30,13 @@ use netpoll_core::poll_key::Mode;
 use super::queued::DeadlineTimer;
 use crate::fd::Fd;
 use crate::foreign;
-use crate::sys::Source;
+use crate::sys::FdOwner;
 
 /// The bound at first, and the least.
-const FEW: usize = 32;
+const MIN_WAKERS: usize = 32;
 
 /// The largest bound: half a MiB of wakers.
-const MOST: usize = 32_768;
+const MAX_WAKERS: usize = 32_768;
 
 /// How often the list may turn over without an event.
 const TURNOVERS: usize = 3;
@@ -44,58 +44,58 @@ const TURNOVERS: usize = 3;
 /// The tasks that wait in one direction. Those that are parked and those that wait for the lock are apart: a lock that was
 /// held for a moment by one of many wakes the few that came meanwhile, and not all of them.
 #[derive(Debug, Default)]
-pub(in crate::fd) struct Pollers {
+pub(in crate::fd) struct PollWakers {
     /// Their waker is in the semaphore.
-    pub(super) parked: Group,
+    pub(super) parked: WakerSet,
     /// Their waker is in the queue for the lock.
-    pub(super) hailing: Group,
+    pub(super) awaiting_lock: WakerSet,
     /// Ends the wait for the lock at the direction's deadline.
     timer: Mutex<DeadlineTimer>,
 }
 
 /// Some of these tasks, and the waker for all of them.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(super) struct WakerSet {
     list: Arc<List>,
     waker: Waker,
 }
 
-impl Default for Group {
+impl Default for WakerSet {
     fn default() -> Self {
         let list = Arc::new(List::default());
         Self { waker: Waker::from(list.clone()), list }
     }
 }
 
-/// A place in the list, of one future.
+/// A entry in the list, of one future.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::fd) struct Place(u64);
+pub(in crate::fd) struct EntryId(u64);
 
-impl Group {
+impl WakerSet {
     /// The waker of all who have joined until it is woken.
     pub(super) fn waker(&self) -> &Waker {
         &self.waker
     }
 
-    /// Puts a task into the list. A future passes its own `place`, which is filled; a `poll_*` function passes none. To be
+    /// Puts a task into the list. A future passes its own `entry`, which is filled; a `poll_*` function passes none. To be
     /// called before the shared waker is left in the semaphore: it may be woken at once.
-    pub(super) fn join(&self, place: &mut Option<Place>, waker: &Waker) {
-        if self.list.lock().knows(*place, waker) {
+    pub(super) fn register(&self, entry: &mut Option<EntryId>, waker: &Waker) {
+        if self.list.lock().contains(*entry, waker) {
             return;
         }
         let waker = waker.clone();
-        let joined = self.list.lock().join(place, waker);
+        let joined = self.list.lock().register(entry, waker);
         match joined {
-            Joined::Instead(before) => drop(before),
-            Joined::Beyond(early) => foreign::wake_all(early),
+            Registered::Replaced(before) => drop(before),
+            Registered::Evicted(early) => foreign::wake_all(early),
         }
     }
 
     /// A future is dropped. Returns whether nobody is left in the list.
-    pub(super) fn leave(&self, place: Place) -> bool {
+    pub(super) fn leave(&self, entry: EntryId) -> bool {
         let (waker, empty) = {
             let mut waiting = self.list.lock();
-            (waiting.leave(place), waiting.tasks.is_empty())
+            (waiting.leave(entry), waiting.tasks.is_empty())
         };
         drop(waker);
         empty
@@ -115,23 +115,23 @@ impl Group {
     }
 }
 
-impl Pollers {
+impl PollWakers {
     fn replace_timer(&self, timer: DeadlineTimer) -> DeadlineTimer {
         mem::replace(&mut *self.timer.lock().unwrap_or_else(PoisonError::into_inner), timer)
     }
 }
 
-impl<S: Source> Fd<S> {
+impl<S: FdOwner> Fd<S> {
     /// The tasks that wait to be told that the lock is free are woken at the direction's deadline.
     ///
     /// # Errors
     ///
     /// `TimedOut` if it has passed.
-    pub(super) fn watch_pollers(&self, mode: Mode) -> io::Result<()> {
+    pub(super) fn arm_poll_timer(&self, mode: Mode) -> io::Result<()> {
         let pollers = self.pollers(mode);
         // Outside the lock: a timer that goes may take those of others along, and their wakers are foreign.
         let mut timer = pollers.replace_timer(DeadlineTimer::default());
-        let watched = self.watch_deadline(mode, &mut timer, &pollers.hailing.waker);
+        let watched = self.watch_deadline(mode, &mut timer, &pollers.awaiting_lock.waker);
         // That of another task which came here meanwhile.
         let mut other = pollers.replace_timer(timer);
         self.drop_deadline(&mut other);
@@ -139,12 +139,12 @@ impl<S: Source> Fd<S> {
     }
 
     /// The descriptor is dropped, and nobody can poll it any more: what tasks have left here that forgot it goes too.
-    pub(in crate::fd) fn end_pollers(&self) {
-        let all = self.cold.get().into_iter().flat_map(|cold| &cold.pollers);
+    pub(in crate::fd) fn drop_poll_wakers(&self) {
+        let all = self.extra.get().into_iter().flat_map(|extra| &extra.pollers);
         for pollers in all.filter_map(OnceLock::get) {
             self.drop_deadline(&mut pollers.replace_timer(DeadlineTimer::default()));
             pollers.parked.end();
-            pollers.hailing.end();
+            pollers.awaiting_lock.end();
         }
     }
 }
@@ -165,41 +165,41 @@ struct Waiting {
 
 impl Default for Waiting {
     fn default() -> Self {
-        Self { tasks: Vec::new(), next: 0, bound: FEW, early: 0 }
+        Self { tasks: Vec::new(), next: 0, bound: MIN_WAKERS, early: 0 }
     }
 }
 
 /// What is left to do outside the lock after a task has joined.
-enum Joined {
-    /// To drop a waker: that which stood in the place before, or the new one, if it was known.
-    Instead(Option<Waker>),
+enum Registered {
+    /// To drop a waker: that which stood in the entry before, or the new one, if it was known.
+    Replaced(Option<Waker>),
     /// To wake those who had to go, as the list was full.
-    Beyond(Vec<Waker>),
+    Evicted(Vec<Waker>),
 }
 
 impl Waiting {
-    fn at(&self, place: Place) -> Option<usize> {
-        self.tasks.binary_search_by_key(&place.0, |(number, _)| *number).ok()
+    fn at(&self, entry: EntryId) -> Option<usize> {
+        self.tasks.binary_search_by_key(&entry.0, |(number, _)| *number).ok()
     }
 
     /// The task is in the list already, with the same waker.
-    fn knows(&self, place: Option<Place>, waker: &Waker) -> bool {
-        match place {
-            Some(place) => self.at(place).is_some_and(|at| self.tasks[at].1.will_wake(waker)),
+    fn contains(&self, entry: Option<EntryId>, waker: &Waker) -> bool {
+        match entry {
+            Some(entry) => self.at(entry).is_some_and(|at| self.tasks[at].1.will_wake(waker)),
             None => self.tasks.iter().any(|(_, known)| known.will_wake(waker)),
         }
     }
 
-    fn join(&mut self, place: &mut Option<Place>, waker: Waker) -> Joined {
-        if let Some(at) = place.and_then(|place| self.at(place)) {
-            return Joined::Instead(Some(mem::replace(&mut self.tasks[at].1, waker)));
+    fn register(&mut self, entry: &mut Option<EntryId>, waker: Waker) -> Registered {
+        if let Some(at) = entry.and_then(|entry| self.at(entry)) {
+            return Registered::Replaced(Some(mem::replace(&mut self.tasks[at].1, waker)));
         }
         let early = if self.tasks.len() < self.bound { Vec::new() } else { self.make_room() };
         let number = self.next;
         self.next += 1;
         self.tasks.push((number, waker));
-        *place = Some(Place(number));
-        if early.is_empty() { Joined::Instead(None) } else { Joined::Beyond(early) }
+        *entry = Some(EntryId(number));
+        if early.is_empty() { Registered::Replaced(None) } else { Registered::Evicted(early) }
     }
 
     #[cold]
@@ -208,12 +208,12 @@ impl Waiting {
         if self.early <= TURNOVERS * self.bound {
             return vec![self.tasks.remove(0).1];
         }
-        self.bound = (2 * self.bound).min(MOST);
+        self.bound = (2 * self.bound).min(MAX_WAKERS);
         self.take()
     }
 
-    fn leave(&mut self, place: Place) -> Option<Waker> {
-        let at = self.at(place)?;
+    fn leave(&mut self, entry: EntryId) -> Option<Waker> {
+        let at = self.at(entry)?;
         Some(self.tasks.remove(at).1)
     }
 
@@ -239,7 +239,7 @@ impl Wake for List {
         let all = {
             let mut waiting = self.lock();
             if waiting.tasks.len() < waiting.bound / 4 {
-                waiting.bound = (waiting.bound / 2).max(FEW);
+                waiting.bound = (waiting.bound / 2).max(MIN_WAKERS);
             }
             waiting.take()
         };
