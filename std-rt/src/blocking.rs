@@ -7,11 +7,11 @@ use std::panic::{self, Location};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::budget;
+use crate::coop;
 use crate::error::no_thread;
 use crate::protocol::job::{Failure, Job, Refusal};
 use crate::protocol::pool::{Class, Limits, Pool};
-use crate::sched::Home;
+use crate::sched::SchedHandle;
 use crate::sys;
 use crate::task::{self, JoinHandle};
 use crate::time::sleep;
@@ -35,9 +35,9 @@ pub(crate) fn pool(name: String, threads: usize, keep_alive: Duration) -> Arc<Po
 
 /// Hands a job to the pool of the runtime that this thread runs for, or else of the default one.
 pub(crate) fn submit(class: Class, job: Arc<dyn Job>) -> io::Result<()> {
-    let home = current()?;
-    if home.pool().submit(class, job) {
-        keep_asking(&home);
+    let sched = current()?;
+    if sched.pool().submit(class, job) {
+        keep_asking(&sched);
     }
     Ok(())
 }
@@ -47,19 +47,19 @@ pub(crate) async fn run<T: Send + 'static>(
     class: Class,
     call: impl FnOnce() -> T + Send + 'static,
 ) -> io::Result<T> {
-    let home = match current() {
-        Ok(home) => home,
-        Err(error) => return budget::refuse(error).await,
+    let sched = match current() {
+        Ok(sched) => sched,
+        Err(error) => return coop::refuse(error).await,
     };
-    let (run, refused) = home.pool().run(class, call);
+    let (run, refused) = sched.pool().run(class, call);
     if refused {
-        keep_asking(&home);
+        keep_asking(&sched);
     }
-    drop(home);
+    drop(sched);
     match run.await {
         Ok(value) => Ok(value),
         // A pool that refuses may do so at once, without a wait.
-        Err(Failure::Refused(why)) => budget::refuse(no_thread(why)).await,
+        Err(Failure::Refused(why)) => coop::refuse(no_thread(why)).await,
         Err(failure) => unwind(failure),
     }
 }
@@ -67,28 +67,28 @@ pub(crate) async fn run<T: Send + 'static>(
 /// Makes a call of the user's on a thread of that runtime's pool; within it the thread runs for the runtime.
 #[track_caller]
 pub(crate) fn spawn<T: Send + 'static>(
-    home: &Arc<Home>,
+    sched: &Arc<SchedHandle>,
     closure: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {
-    let of_pool = home.of_no_worker();
-    let (run, refused) = home.pool().run(Class::Closure, move || {
+    let of_pool = sched.for_no_worker();
+    let (run, refused) = sched.pool().run(Class::Closure, move || {
         let _entered = of_pool.enter();
         closure()
     });
     if refused {
-        keep_asking(home);
+        keep_asking(sched);
     }
     let task = async move { run.await.unwrap_or_else(|failure| unwind(failure)) };
-    task::spawn(home.clone(), Location::caller(), task)
+    task::spawn(sched.clone(), Location::caller(), task)
 }
 
-fn current() -> io::Result<Arc<Home>> {
-    Home::current().map_or_else(crate::default_home, Ok)
+fn current() -> io::Result<Arc<SchedHandle>> {
+    SchedHandle::current().map_or_else(crate::default_sched, Ok)
 }
 
 /// Asks the kernel for a thread until no job lacks one. The task ends with its runtime, when no job waits any more.
-fn keep_asking(home: &Arc<Home>) {
-    let pool = home.pool().clone();
+fn keep_asking(sched: &Arc<SchedHandle>) {
+    let pool = sched.pool().clone();
     let asking = async move {
         let mut pause = RETRY;
         loop {
@@ -99,7 +99,7 @@ fn keep_asking(home: &Arc<Home>) {
             pause = (pause * 2).min(RETRY_AT_LAST);
         }
     };
-    drop(task::spawn(home.clone(), Location::caller(), asking));
+    drop(task::spawn(sched.clone(), Location::caller(), asking));
 }
 
 /// Ends a task that waited for the pool in vain. A [`Refusal`] travels as the payload: the task's handle knows it.

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use crate::metrics::Metrics;
 use crate::netpoll::Watched;
-use crate::sched::{Named, Sched};
+use crate::sched::{Sched, TaskName};
 use crate::sys::Address;
 
 /// A runtime as it was a moment ago. Its `Display` is one line for each worker and each descriptor, and one for the
@@ -110,7 +110,7 @@ impl Dump {
 impl WorkerDump {
     fn of(sched: &Sched, index: usize) -> Self {
         let state = match sched.running(index) {
-            Some(Named { name, location }) => WorkerState::Runs { name, location },
+            Some(TaskName { name, location }) => WorkerState::Runs { name, location },
             None if !sched.idle().is_sleeping(index) => WorkerState::Awake,
             None if sched.netpoll().turn().is_blocked(index) => WorkerState::WaitsForEvents,
             None => WorkerState::Sleeps,

@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 /// Calls `call`, and returns whether it ended without a panic. The hook has reported the panic.
-pub fn quietly(call: impl FnOnce()) -> bool {
+pub fn catch_panic(call: impl FnOnce()) -> bool {
     panic::catch_unwind(AssertUnwindSafe(call)).map_err(discard).is_ok()
 }
 
@@ -28,7 +28,7 @@ pub fn discard(payload: Box<dyn Any + Send>) {
 
 /// Wakes a task; returns whether its waker did not panic.
 pub fn wake(waker: Waker) -> bool {
-    quietly(|| waker.wake())
+    catch_panic(|| waker.wake())
 }
 
 /// Wakes each of these tasks.
@@ -69,6 +69,6 @@ impl WakerSlot {
 impl Drop for WakerSlot {
     fn drop(&mut self) {
         let left = self.lock().take();
-        quietly(|| drop(left));
+        catch_panic(|| drop(left));
     }
 }

@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use crate::blocking;
-use crate::budget;
+use crate::coop;
 use crate::error::{OpError, at_path};
 use crate::protocol::pool::Class;
 use queue::Queue;
@@ -158,7 +158,7 @@ impl File {
     /// As [`File::read`], and `UnexpectedEof` if the file ends first.
     pub async fn read_exact(&self, buffer: &mut [u8]) -> io::Result<()> {
         if buffer.is_empty() {
-            budget::take().await;
+            coop::proceed().await;
         }
         for part in buffer.chunks_mut(MAX_PIECE) {
             let mut piece = vec![0; part.len()];
@@ -229,7 +229,7 @@ impl File {
     /// As [`File::write`]; any part may have been written.
     pub async fn write_all(&self, bytes: &[u8]) -> io::Result<()> {
         if bytes.is_empty() {
-            budget::take().await;
+            coop::proceed().await;
         }
         for part in bytes.chunks(MAX_PIECE) {
             self.write_owned(part.to_vec(), part.len()).await?;

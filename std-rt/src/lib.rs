@@ -1,7 +1,7 @@
 #![doc = include_str!("../README.md")]
 
 mod blocking;
-mod budget;
+mod coop;
 pub mod dump;
 #[doc(hidden)]
 pub mod error;
@@ -62,8 +62,8 @@ pub(crate) fn default_netpoll() -> std::io::Result<Arc<netpoll::Netpoll>> {
     default_runtime().map(|runtime| runtime.handle().netpoll())
 }
 
-pub(crate) fn default_home() -> std::io::Result<Arc<sched::Home>> {
-    default_runtime().map(|runtime| runtime.handle().clone().into_home())
+pub(crate) fn default_sched() -> std::io::Result<Arc<sched::SchedHandle>> {
+    default_runtime().map(|runtime| runtime.handle().clone().into_sched())
 }
 
 /// Runs a future to its end on this thread and returns its value; see [`Runtime::block_on`]. The runtime is the
@@ -93,7 +93,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    task::spawn(current().into_home(), Location::caller(), future)
+    task::spawn(current().into_sched(), Location::caller(), future)
 }
 
 /// Starts a task with a name; see [`Handle::spawn_named`].

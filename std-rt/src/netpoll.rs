@@ -307,7 +307,7 @@ impl Netpoll {
         }
         self.counts.breaks_sent.inc();
         if let Err(error) = self.poller.wake() {
-            self.cannot_go_on("the break descriptor cannot be written", &error);
+            self.poller_failed("the break descriptor cannot be written", &error);
         }
     }
 

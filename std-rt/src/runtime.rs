@@ -3,9 +3,9 @@
 mod block_on;
 mod builder;
 mod handle;
-mod quit;
-mod seat;
+mod sigquit;
 mod threads;
+mod worker_slot;
 
 use std::future::Future;
 use std::io;
@@ -15,14 +15,14 @@ use std::time::{Duration, Instant};
 
 use crate::dump::Dump;
 use crate::metrics::Metrics;
-use crate::protocol::driver::Seat;
-use crate::sched::{Home, Origin};
+use crate::protocol::driver::WorkerSlot;
+use crate::sched::{SchedHandle, TaskMeta};
 use crate::task::{self, JoinHandle};
-use crate::worker::{Pace, Worker};
+use crate::worker::{Worker, WorkerConfig};
 pub use builder::Builder;
 pub use handle::Handle;
-use quit::Stop;
-use threads::Threads;
+use sigquit::StopToken;
+use threads::ThreadSet;
 
 /// The runtime's threads wait to the nanosecond, not to the kernel's usual 50 us more.
 const TIMER_SLACK_NANOSECONDS: u64 = 1;
@@ -53,12 +53,12 @@ const TIMER_SLACK_NANOSECONDS: u64 = 1;
 /// one like others: if it was started before the fork, the child needs one of its own.
 pub struct Runtime {
     handle: Handle,
-    pace: Pace,
+    worker_config: WorkerConfig,
     /// The place of the one worker, if the runtime has no threads.
-    seat: Option<Arc<Seat>>,
-    threads: Threads,
+    worker_slot: Option<Arc<WorkerSlot>>,
+    threads: ThreadSet,
     /// Ends the thread that waits for `SIGQUIT`, if there is one.
-    quit: Option<Arc<Stop>>,
+    quit: Option<Arc<StopToken>>,
 }
 
 impl std::fmt::Debug for Runtime {
@@ -148,7 +148,7 @@ impl Runtime {
         self.handle.sched.close();
         self.handle.sched.pool().close();
         if let Some(quit) = &self.quit {
-            quit.ask();
+            quit.request();
         }
         let ended = self.threads.end(deadline);
         self.handle.sched.netpoll().end();
@@ -171,17 +171,18 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let origin = Origin::new(Location::caller());
-    let sched = Home::current();
-    let worker = sched.as_ref().filter(|sched| sched.is_threadless()).and_then(|sched| Worker::here(sched));
+    let meta = TaskMeta::new(Location::caller());
+    let sched = SchedHandle::current();
+    let worker =
+        sched.as_ref().filter(|sched| sched.is_threadless()).and_then(|sched| Worker::current(sched));
     match (sched, worker) {
-        (Some(sched), Some(worker)) => task::spawn_local(sched, worker.locals(), origin, future),
+        (Some(sched), Some(worker)) => task::spawn_local(sched, worker.locals(), meta, future),
         (sched, _) => panic!("{}", no_place_for_local_tasks(sched.as_deref())),
     }
 }
 
 #[cold]
-fn no_place_for_local_tasks(sched: Option<&Home>) -> String {
+fn no_place_for_local_tasks(sched: Option<&SchedHandle>) -> String {
     let why = match sched {
         None => "this thread is in no runtime's block_on".to_owned(),
         Some(sched) if sched.is_threadless() => {

@@ -5,14 +5,14 @@
 //! [`Sched::wake_one`], if somebody sleeps who could run it.
 
 mod cell;
-mod current;
-mod home;
-mod origin;
+mod context;
+mod handle;
 mod remote;
-mod report;
 mod stuck;
+mod task_meta;
 mod tasks;
 mod word;
+mod worker_stats;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -29,16 +29,16 @@ use crate::foreign;
 use crate::netpoll::Netpoll;
 use crate::protocol::ending::Ending;
 use crate::protocol::pool::Pool;
-pub use cell::{Joiner, Queue, Runnable, new_local_task, new_task};
-pub use current::Entered;
-use home::Share;
-pub use home::{Anywhere, Home, put};
-pub use origin::{NameGuard, Named, Origin};
+pub use cell::{JoinCore, Runnable, Schedule, new_local_task, new_task};
+pub use context::EnterGuard;
+use handle::TaskShard;
+pub use handle::{AnyWorker, SchedHandle, schedule_task};
 use remote::RING;
 pub use remote::Remote;
-pub use report::Report;
-pub use stuck::Passage;
-pub use tasks::bury;
+pub use stuck::StealBuffer;
+pub use task_meta::{NameGuard, TaskMeta, TaskName};
+pub use tasks::drop_task;
+pub use worker_stats::WorkerStats;
 
 /// Words of 64 (32) workers each.
 const IDLE_WORDS: usize = 4;
@@ -77,9 +77,9 @@ pub struct Sched {
     workers: Box<[Arc<Remote>]>,
     idle: CachePadded<Idle<IDLE_WORDS>>,
     /// One for each worker, and one for whoever is none.
-    shares: Box<[Share]>,
+    shards: Box<[TaskShard]>,
     /// What the tasks are called that have a name.
-    names: Mutex<Slab<Named>>,
+    names: Mutex<Slab<TaskName>>,
     sysmon: OnceLock<Thread>,
     sysmon_sleeps: BreakFlag,
     /// Set once, by `close`: what a worker looks at between two tasks.
@@ -100,7 +100,7 @@ impl Sched {
             global: CachePadded::default(),
             workers: (0..workers).map(|_| Arc::new(Remote::new(threadless))).collect(),
             idle: CachePadded::default(),
-            shares: (0..=workers).map(|_| Share::default()).collect(),
+            shards: (0..=workers).map(|_| TaskShard::default()).collect(),
             names: Mutex::default(),
             sysmon: OnceLock::new(),
             sysmon_sleeps: BreakFlag::new(),
@@ -153,8 +153,8 @@ impl Sched {
         if global.closed {
             drop(global);
             // Runs the futures' Drop, with no lock held.
-            let left = tasks.iter().filter_map(|&task| self.ending.doom(word::to_task(task)));
-            return left.for_each(bury);
+            let left = tasks.iter().filter_map(|&task| self.ending.defer_drop(word::to_task(task)));
+            return left.for_each(drop_task);
         }
         global.tasks.extend(tasks);
         drop(global);
@@ -173,9 +173,9 @@ impl Sched {
 
     /// This thread is about to hand over what a poll made ready: the tasks go to the end of its ring, in order. When the
     /// batch is dropped, another worker is woken if there were more tasks than this one can begin.
-    pub fn batch(&self, tasks: usize) -> Batch<'_> {
-        current::set_injecting(true);
-        Batch { sched: self, tasks }
+    pub fn begin_inject(&self, tasks: usize) -> InjectGuard<'_> {
+        context::set_injecting(true);
+        InjectGuard { sched: self, tasks }
     }
 
     /// A worker, as itself and others know it.
@@ -325,22 +325,22 @@ impl Sched {
 
 /// While it lives, this thread hands over what a poll made ready.
 #[must_use]
-pub struct Batch<'a> {
+pub struct InjectGuard<'a> {
     sched: &'a Sched,
     tasks: usize,
 }
 
-impl Batch<'_> {
+impl InjectGuard<'_> {
     /// Wakes the tasks, first come first.
     pub fn wake(&self, mut wakers: impl Iterator<Item = Waker>) {
         // A waker may be foreign. If it panics, the others are woken all the same.
-        while !foreign::quietly(|| current::put_woken(self.sched, &mut wakers)) {}
+        while !foreign::catch_panic(|| context::inject_woken(self.sched, &mut wakers)) {}
     }
 }
 
-impl Drop for Batch<'_> {
+impl Drop for InjectGuard<'_> {
     fn drop(&mut self) {
-        current::set_injecting(false);
+        context::set_injecting(false);
         if self.tasks > 1 && self.sched.workers.len() > 1 {
             self.sched.wake_one();
         }

@@ -62,7 +62,7 @@ use std::task::{Context, Poll, ready};
 use futures_core::Stream;
 use netpoll_core::poll_key::Mode;
 
-use crate::budget;
+use crate::coop;
 use crate::error::OpError;
 use crate::fd::{Fd, FdKind};
 use crate::netpoll::Netpoll;
@@ -209,7 +209,7 @@ impl Future for Next {
         match &mut self.signal {
             Ok(signal) => signal.poll_recv(cx),
             Err(error) => {
-                ready!(budget::poll_take(cx));
+                ready!(coop::poll_proceed(cx));
                 // Whoever asks again gets the kind.
                 let again = error.kind().into();
                 Poll::Ready(Err(std::mem::replace(error, again)))

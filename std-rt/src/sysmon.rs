@@ -9,7 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::netpoll::Scratch;
-use crate::sched::{Home, Passage};
+use crate::sched::{SchedHandle, StealBuffer};
 use crate::worker;
 use stuck::Watch;
 pub use stuck::{OnStuck, StuckTask};
@@ -22,11 +22,11 @@ const INTERVAL: Duration = Duration::from_millis(10);
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Watches over a scheduler until it is shut down; runs on a thread of its own.
-pub fn run(sched: &Arc<Home>, stuck_after: Duration, on_stuck: OnStuck) {
+pub fn run(sched: &Arc<SchedHandle>, stuck_after: Duration, on_stuck: OnStuck) {
     let _entered = sched.enter();
     sched.set_sysmon(thread::current());
     let netpoll = sched.netpoll();
-    let (mut scratch, passage) = (Scratch::new(), Passage::new());
+    let (mut scratch, steal_buffer) = (Scratch::new(), StealBuffer::new());
     let mut watch = Watch::new(sched, stuck_after, on_stuck);
     let mut polls = netpoll.counts().polls.get();
     while !sched.is_closed() {
@@ -42,7 +42,7 @@ pub fn run(sched: &Arc<Home>, stuck_after: Duration, on_stuck: OnStuck) {
         let alone = sched.workers() == 1;
         watch.look(sched, |worker| {
             if !alone {
-                sched.rescue(worker, &passage);
+                sched.take_over_queue(worker, &steal_buffer);
             }
         });
         if alone {
@@ -62,7 +62,7 @@ pub fn run(sched: &Arc<Home>, stuck_after: Duration, on_stuck: OnStuck) {
         let woken = netpoll.netpoll(Some(0), &mut scratch);
         netpoll.turn().release();
         // An error here is the worker's to report: it polls the same descriptor.
-        worker::hand_over(sched, &mut scratch, woken.unwrap_or(0));
+        worker::inject(sched, &mut scratch, woken.unwrap_or(0));
         // A worker that went to sleep while we held the turn sleeps on its own token, and nobody polls.
         sched.wake_one();
         polls = netpoll.counts().polls.get();

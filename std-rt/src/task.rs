@@ -23,11 +23,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
-use crate::budget::Charge;
-pub use crate::budget::{Cooperative, cooperative};
+use crate::coop::Charge;
+pub use crate::coop::{Cooperative, cooperative};
 use crate::error::no_thread;
 use crate::protocol::job::Refusal;
-use crate::sched::{self, Anywhere, Home, Joiner, Origin};
+use crate::sched::{self, AnyWorker, JoinCore, SchedHandle, TaskMeta};
 pub use build::{Budgeted, unconstrained, with_budget};
 pub(crate) use build::{spawn_named, units};
 pub(crate) use local::{Locals, spawn_local};
@@ -35,7 +35,7 @@ pub use turn::{TakeTurn, TurnTaken, poll_take_turn, take_turn};
 
 /// Starts a task. On a scheduler that is closed it is dropped at once, and its handle says cancelled.
 pub(crate) fn spawn<F>(
-    home: Arc<Home>,
+    sched: Arc<SchedHandle>,
     location: &'static Location<'static>,
     future: F,
 ) -> JoinHandle<F::Output>
@@ -43,19 +43,19 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    start(home, Origin::new(location), future)
+    start(sched, TaskMeta::new(location), future)
 }
 
-fn start<F>(home: Arc<Home>, origin: Origin, future: F) -> JoinHandle<F::Output>
+fn start<F>(sched: Arc<SchedHandle>, meta: TaskMeta, future: F) -> JoinHandle<F::Output>
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    home.netpoll().assert_owner_process("spawn");
-    let closed = home.is_closed();
-    let (task, joiner) = sched::new_task(home, origin, Anywhere, future);
+    sched.netpoll().assert_owner_process("spawn");
+    let closed = sched.is_closed();
+    let (task, joiner) = sched::new_task(sched, meta, AnyWorker, future);
     if closed {
-        sched::bury(task)
+        sched::drop_task(task)
     } else {
         task.schedule()
     }
@@ -68,7 +68,7 @@ where
 ///
 /// Dropped: the task goes on, detached.
 pub struct JoinHandle<T> {
-    joiner: Joiner<T>,
+    joiner: JoinCore<T>,
     charge: Charge,
 }
 
@@ -83,7 +83,7 @@ impl<T> fmt::Debug for JoinHandle<T> {
 }
 
 impl<T> JoinHandle<T> {
-    fn new(joiner: Joiner<T>) -> Self {
+    fn new(joiner: JoinCore<T>) -> Self {
         JoinHandle { joiner, charge: Charge::First }
     }
 
@@ -111,7 +111,7 @@ impl<T> Future for JoinHandle<T> {
     #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         if self.is_finished() {
-            ready!(std::mem::replace(&mut self.charge, Charge::Refused).poll_take(cx));
+            ready!(std::mem::replace(&mut self.charge, Charge::Refused).poll_proceed(cx));
         } else {
             self.charge = Charge::Waited;
         }

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 
-use crate::budget::{self, Charge, Cooperative, cooperative};
+use crate::coop::{self, Charge, Cooperative, cooperative};
 use crate::netpoll::{Netpoll, Renewed, TimerId, clock};
 pub use interval::{Interval, MissedTicks, interval, interval_at};
 
@@ -132,7 +132,7 @@ impl Future for Sleep {
 impl Sleep {
     /// The time is over. If it has not waited in this poll, it counts against the turn's budget.
     fn over(&mut self, cx: &Context<'_>, charge: Charge) -> Poll<()> {
-        let taken = charge.poll_take(cx);
+        let taken = charge.poll_proceed(cx);
         self.state = if taken.is_ready() { State::Over } else { State::Refused };
         taken
     }
@@ -174,7 +174,7 @@ impl<F: Future> Future for Timeout<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
         // Without a bound a future that is always ready would not come back, and its time would never be over.
-        let bound = budget::is_unlimited().then(|| budget::around(budget::DEFAULT));
+        let bound = coop::is_unlimited().then(|| coop::replace_budget(coop::DEFAULT));
         if let Poll::Ready(value) = this.future.poll(cx) {
             return Poll::Ready(Ok(value));
         }

@@ -1,7 +1,7 @@
 //! A worker: takes the next task and runs it, polls when there is none, sleeps when there is nothing (Go's `schedule`
 //! and `findRunnable`).
 
-mod here;
+mod current;
 
 use std::cell::{Cell, OnceCell};
 use std::io;
@@ -11,12 +11,12 @@ use std::thread;
 use netpoll_core::turn::Turn;
 use netpoll_core::waiters::BreakFlag;
 
-use crate::budget;
+use crate::coop;
 use crate::netpoll::{Netpoll, Scratch, clock};
-use crate::sched::{Entered, Home, Remote, Report, Runnable, Sched};
+use crate::sched::{EnterGuard, Remote, Runnable, Sched, SchedHandle, WorkerStats};
 use crate::spin::Spin;
 use crate::task::Locals;
-pub use here::Pushed;
+pub use current::CurrentGuard;
 
 /// Every so many tasks the global queue comes first, so that a busy ring cannot starve it (Go's 61).
 const GLOBAL_INTERVAL: u32 = 61;
@@ -30,14 +30,14 @@ const PAUSES: u32 = 16;
 
 /// One worker's private state. Methods take `&self`, since a task that calls `block_on` runs the worker from within.
 pub struct Worker {
-    sched: Arc<Home>,
+    sched: Arc<SchedHandle>,
     index: usize,
     mine: Arc<Remote>,
     /// Taken out while the worker polls.
     scratch: Cell<Option<Box<Scratch>>>,
     /// Tasks until the next look at the kernel.
     poll_in: Cell<u32>,
-    pace: Pace,
+    config: WorkerConfig,
     next_in_a_row: Cell<u32>,
     random: Cell<u32>,
     spin: Cell<Spin>,
@@ -46,7 +46,7 @@ pub struct Worker {
 }
 
 /// What came of a poll: when, how many tasks are ready, and whether there were events or only timers.
-struct Came {
+struct PollOutcome {
     at: u64,
     ready: usize,
     by_event: bool,
@@ -54,7 +54,7 @@ struct Came {
 
 /// How a worker divides its time.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub struct WorkerConfig {
     /// Tasks between two looks at the kernel.
     pub event_interval: u32,
     /// Events taken from the kernel at a time, at most.
@@ -69,17 +69,17 @@ pub struct Pace {
 
 impl Worker {
     /// Worker number `index` of the scheduler whose home this is.
-    pub fn new(home: &Home, index: usize, pace: Pace) -> Self {
+    pub fn new(sched: &SchedHandle, index: usize, config: WorkerConfig) -> Self {
         Self {
-            mine: home.worker(index).clone(),
-            sched: home.of_worker(index),
+            mine: sched.worker(index).clone(),
+            sched: sched.for_worker(index),
             index,
             scratch: Cell::new(None),
-            poll_in: Cell::new(pace.event_interval),
-            pace,
+            poll_in: Cell::new(config.event_interval),
+            config,
             next_in_a_row: Cell::new(0),
             random: Cell::new(0x9e37_79b9 ^ (index as u32 + 1)),
-            spin: Cell::new(Spin::new(pace.spin)),
+            spin: Cell::new(Spin::new(config.spin)),
             locals: OnceCell::new(),
         }
     }
@@ -90,7 +90,7 @@ impl Worker {
     }
 
     /// Makes this thread work for the scheduler as this worker.
-    pub fn enter(&self) -> Entered {
+    pub fn enter(&self) -> EnterGuard {
         self.sched.enter()
     }
 
@@ -98,44 +98,44 @@ impl Worker {
     /// without it only until then.
     pub fn run(&self, stop: Option<&BreakFlag>) {
         while let Some(task) = self.find_runnable(stop) {
-            self.turn_of(task);
+            self.run_task(task);
         }
-        self.report().rest();
+        self.stats().take_running();
     }
 
     /// The future that `block_on` runs on this thread has been woken: it takes its place behind the tasks that are in
     /// this worker's queue, as if it were one of them, but waits for 61 at most.
-    pub fn run_before_root(&self) {
+    pub fn run_queued(&self) {
         self.run_some(self.mine.queued().min(GLOBAL_INTERVAL as usize));
     }
 
     /// So many tasks have a turn, if there are as many.
     fn run_some(&self, n: usize) {
         for _ in 0..n {
-            let task = if self.sched.is_closed() { None } else { self.look() };
+            let task = if self.sched.is_closed() { None } else { self.next_task() };
             let Some(task) = task else { break };
-            self.turn_of(task);
+            self.run_task(task);
         }
-        self.report().rest();
+        self.stats().take_running();
     }
 
     /// Runs a task once.
     #[inline]
-    fn turn_of(&self, task: Runnable) {
-        self.report().begin(task.origin());
-        budget::set(self.pace.budget);
+    fn run_task(&self, task: Runnable) {
+        self.stats().begin(task.meta());
+        coop::set_budget(self.config.budget);
         // It was woken in its turn and has run out of operations: those who wait for the kernel come before its next.
-        if task.run() && budget::is_spent() {
+        if task.run() && coop::is_exhausted() {
             self.poll_in.set(1);
         }
         // It may have forked: in the child the other tasks are the parent's, and so are the events.
-        self.must_go_on(Ok(()));
+        self.check_alive(Ok(()));
     }
 
     /// What this worker shows of itself.
     #[inline]
-    pub fn report(&self) -> &Report {
-        &self.mine.report
+    pub fn stats(&self) -> &WorkerStats {
+        &self.mine.stats
     }
 
     /// The tasks that stay on this thread.
@@ -144,7 +144,7 @@ impl Worker {
     }
 
     /// Drops the tasks that stay on this thread, which is about to leave the runtime.
-    pub fn end_locals(&self) {
+    pub fn drop_locals(&self) {
         if let Some(locals) = self.locals.get() {
             locals.end(&self.sched);
         }
@@ -161,10 +161,10 @@ impl Worker {
     /// The next task; sleeps until there is one.
     fn find_runnable(&self, stop: Option<&BreakFlag>) -> Option<Runnable> {
         loop {
-            if self.is_to_stop(stop) {
+            if self.should_stop(stop) {
                 return None;
             }
-            if let Some(task) = self.look() {
+            if let Some(task) = self.next_task() {
                 return Some(task);
             }
             // What goes with dropped timers may make a task runnable.
@@ -172,39 +172,40 @@ impl Worker {
                 continue;
             }
             let began = clock::now();
-            if self.keeps_looking(began, stop) {
+            if self.spin_before_park(began, stop) {
                 continue;
             }
             // Looking would end neither a sleep on the token (others share what they have) nor one until a timer sooner.
-            if let Some(until) = self.lie_down(stop) {
-                let came = self.poll(until);
-                if came.by_event || came.ready == 0 && (self.is_to_stop(stop) || self.sched.has_work()) {
-                    self.with_spin(|spin| spin.slept(came.at.saturating_sub(began), came.ready));
+            if let Some(until) = self.prepare_park(stop) {
+                let outcome = self.poll(until);
+                if outcome.by_event || outcome.ready == 0 && (self.should_stop(stop) || self.sched.has_work())
+                {
+                    self.with_spin(|spin| spin.slept(outcome.at.saturating_sub(began), outcome.ready));
                 }
             }
-            self.get_up();
+            self.unpark();
         }
     }
 
     /// Before it sleeps it looks again and again for a little while, if of late waits have been short; true if there is
     /// something now. Nothing is announced yet, so who puts work meanwhile wakes nobody: it is seen here, or in the second
-    /// look of [`Worker::lie_down`].
-    fn keeps_looking(&self, began: u64, stop: Option<&BreakFlag>) -> bool {
+    /// look of [`Worker::prepare_park`].
+    fn spin_before_park(&self, began: u64, stop: Option<&BreakFlag>) -> bool {
         let Some(patience) = self.spin.get().patience() else { return false };
-        if self.sched.workers() - self.sched.idle().sleepers() > self.pace.crowd {
+        if self.sched.workers() - self.sched.idle().sleepers() > self.config.crowd {
             return false;
         }
-        self.report().rest();
+        self.stats().take_running();
         loop {
-            let Came { at, ready, .. } = match self.turn().take(self.index) {
+            let PollOutcome { at, ready, .. } = match self.turn().take(self.index) {
                 true => self.poll(Some(0)),
                 // Another one polls; what it finds comes by the queues.
                 false => {
                     (0..PAUSES).for_each(|_| std::hint::spin_loop());
-                    Came { at: clock::now(), ready: 0, by_event: false }
+                    PollOutcome { at: clock::now(), ready: 0, by_event: false }
                 }
             };
-            if self.is_to_stop(stop) || self.sched.has_work() {
+            if self.should_stop(stop) || self.sched.has_work() {
                 self.sched.counts().spin_hits.inc();
                 self.with_spin(|spin| spin.hit(at.saturating_sub(began), ready));
                 return true;
@@ -224,38 +225,39 @@ impl Worker {
     }
 
     /// Polls in its turn, gives it back, hands over what came.
-    fn poll(&self, until: Option<u64>) -> Came {
+    fn poll(&self, until: Option<u64>) -> PollOutcome {
         let mut scratch = self.scratch();
         let woken = self.netpoll().netpoll(until, &mut scratch);
-        let came = Came { at: scratch.polled_at(), ready: scratch.len(), by_event: scratch.has_events() };
+        let outcome =
+            PollOutcome { at: scratch.polled_at(), ready: scratch.len(), by_event: scratch.has_events() };
         self.end_poll(scratch, woken);
-        came
+        outcome
     }
 
     #[inline]
-    fn is_to_stop(&self, stop: Option<&BreakFlag>) -> bool {
+    fn should_stop(&self, stop: Option<&BreakFlag>) -> bool {
         stop.is_some_and(BreakFlag::is_set) || self.sched.is_closed()
     }
 
     /// The next task, if there is one. The places are asked in this order.
     #[inline(always)]
-    fn look(&self) -> Option<Runnable> {
+    fn next_task(&self) -> Option<Runnable> {
         self.global_in_turn()
             .or_else(|| self.next())
             .or_else(|| self.mine.get_local())
-            .or_else(|| self.look_elsewhere())
+            .or_else(|| self.find_remote())
     }
 
     /// What nobody has yet, and what others have.
     #[cold]
-    fn look_elsewhere(&self) -> Option<Runnable> {
+    fn find_remote(&self) -> Option<Runnable> {
         self.sched.get_share(&self.mine).or_else(|| self.steal())
     }
 
     /// Every now and then the kernel is asked without waiting, and the global queue comes first.
     #[inline(always)]
     fn global_in_turn(&self) -> Option<Runnable> {
-        let tick = self.report().next_tick();
+        let tick = self.stats().next_tick();
         let poll_in = self.poll_in.get() - 1;
         self.poll_in.set(poll_in);
         if poll_in == 0 {
@@ -295,18 +297,18 @@ impl Worker {
 
     /// Announces that it sleeps and looks at every place once more. If there is nothing: takes the turn to poll, if it can
     /// be had, and says until when to sleep in the kernel (none: no end); else sleeps on the thread's own token.
-    fn lie_down(&self, stop: Option<&BreakFlag>) -> Option<Option<u64>> {
+    fn prepare_park(&self, stop: Option<&BreakFlag>) -> Option<Option<u64>> {
         let idle = self.sched.idle();
-        self.report().rest();
+        self.stats().take_running();
         idle.announce(self.index);
         // 1. Work put before the announcement: seen here. 2. After it: whoever put it sees the announcement, clears
         // our bit and wakes us (INV-8).
-        if self.is_to_stop(stop) || self.sched.has_work() {
+        if self.should_stop(stop) || self.sched.has_work() {
             return None;
         }
         if !self.turn().take(self.index) {
             self.sched.counts().parks.inc();
-            while idle.is_sleeping(self.index) && !self.is_to_stop(stop) {
+            while idle.is_sleeping(self.index) && !self.should_stop(stop) {
                 thread::park();
             }
             return None;
@@ -319,14 +321,14 @@ impl Worker {
     }
 
     /// Awake again, for whatever reason.
-    fn get_up(&self) {
+    fn unpark(&self) {
         self.sched.idle().withdraw(self.index);
         self.sched.wake_sysmon();
     }
 
     /// Looks at the kernel, if nobody else is there.
     fn poll_now(&self) {
-        self.poll_in.set(self.pace.event_interval);
+        self.poll_in.set(self.config.event_interval);
         self.sched.refill(&self.mine);
         if self.turn().take(self.index) {
             self.poll(Some(0));
@@ -336,18 +338,18 @@ impl Worker {
     /// Room for one poll: no more events than there is room for in the ring.
     fn scratch(&self) -> Box<Scratch> {
         let mut scratch = self.scratch.take().unwrap_or_default();
-        scratch.limit(self.mine.room().min(self.pace.events_per_poll));
+        scratch.limit(self.mine.room().min(self.config.events_per_poll));
         scratch
     }
 
     /// Gives the turn back, and hands over what came of the poll.
     fn end_poll(&self, mut scratch: Box<Scratch>, woken: io::Result<usize>) {
-        self.poll_in.set(self.pace.event_interval);
+        self.poll_in.set(self.config.event_interval);
         self.turn().unblock();
         self.turn().release();
-        hand_over(&self.sched, &mut scratch, *woken.as_ref().unwrap_or(&0));
+        inject(&self.sched, &mut scratch, *woken.as_ref().unwrap_or(&0));
         self.scratch.set(Some(scratch));
-        self.must_go_on(woken);
+        self.check_alive(woken);
     }
 
     /// Nothing can be served any more if the kernel refuses to wait for events (EBADF, EFAULT, EINVAL: the poller's own
@@ -355,14 +357,14 @@ impl Worker {
     /// without threads hears of it by a panic. The panic of a thread of our own would be heard by nobody, and all waits would
     /// last for ever: it ends the process.
     #[inline]
-    fn must_go_on<T>(&self, polled: io::Result<T>) {
+    fn check_alive<T>(&self, polled: io::Result<T>) {
         if polled.is_err() || !self.netpoll().is_owner_process() {
-            self.cannot_go_on(polled.err());
+            self.poller_failed(polled.err());
         }
     }
 
     #[cold]
-    fn cannot_go_on(&self, error: Option<io::Error>) {
+    fn poller_failed(&self, error: Option<io::Error>) {
         let alone = self.sched.workers() == 1;
         match error {
             _ if !self.netpoll().is_owner_process() && alone => {
@@ -370,7 +372,7 @@ impl Worker {
             }
             _ if !self.netpoll().is_owner_process() => self.netpoll().ends_the_child(),
             Some(error) if alone => panic!("netpoll: the kernel refuses to wait for events: {error}"),
-            Some(error) => self.netpoll().cannot_go_on("the kernel refuses to wait for events", &error),
+            Some(error) => self.netpoll().poller_failed("the kernel refuses to wait for events", &error),
             None => {}
         }
     }
@@ -392,8 +394,8 @@ impl Worker {
 }
 
 /// Wakes the tasks that a poll made ready; only then does the count of waiters fall by those that were parked.
-pub fn hand_over(sched: &Sched, scratch: &mut Scratch, parked: usize) {
-    let batch = sched.batch(scratch.len());
+pub fn inject(sched: &Sched, scratch: &mut Scratch, parked: usize) {
+    let batch = sched.begin_inject(scratch.len());
     batch.wake(scratch.drain());
     scratch.forget();
     drop(batch);

@@ -6,7 +6,7 @@ use std::os::fd::BorrowedFd;
 
 use super::op::{Direction, Op, ReadMode, WriteMode};
 use super::{Fd, FdKind};
-use crate::budget;
+use crate::coop;
 use crate::sys::{FdOwner, Poller, socket};
 
 impl<S: FdOwner> Fd<S> {
@@ -37,7 +37,7 @@ impl<S: FdOwner> Fd<S> {
                 return Ok(Some(0));
             }
             let read = call(fd.io.borrow())?;
-            budget::count_bytes(read.n);
+            coop::count_bytes(read.n);
             fd.drained.set(read.drained && fd.kind == FdKind::ByteStream && Poller::SHORT_IS_ALL);
             Ok(Some(read.n))
         })
@@ -53,7 +53,7 @@ impl<S: FdOwner> Fd<S> {
         &self,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
     ) -> impl Future<Output = io::Result<usize>> + Unpin {
-        self.run(WriteMode, move |fd| budget::counted(call(fd)))
+        self.run(WriteMode, move |fd| coop::counted(call(fd)))
     }
 
     /// Makes a call that is not a read of bytes until it does not say `WouldBlock`: write, accept, the end of a
@@ -83,7 +83,7 @@ impl<S: FdOwner> Fd<S> {
                 match call(fd.io.borrow(), bytes)? {
                     0 => return Err(io::ErrorKind::WriteZero.into()),
                     n => {
-                        budget::count_bytes(n);
+                        coop::count_bytes(n);
                         bytes = &bytes[n..];
                     }
                 }

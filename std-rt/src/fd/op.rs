@@ -36,7 +36,7 @@ use netpoll_core::poll_key::Mode;
 
 use super::queue::LockQueue;
 use super::{Fd, FdKind};
-use crate::budget;
+use crate::coop;
 use crate::error;
 use crate::netpoll::PollDesc;
 use crate::sys::{self, FdOwner, SharedFd};
@@ -211,7 +211,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
     /// It has not waited, so its error counts.
     #[cold]
     fn closed_at_once(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        if budget::poll_take(cx).is_pending() {
+        if coop::poll_proceed(cx).is_pending() {
             self.state = State::Refused;
             return Poll::Pending;
         }
@@ -221,7 +221,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
     /// It was refused in an earlier turn, and is not in this one: it costs one unit, whatever is left.
     #[cold]
     fn lock_unrefused(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        budget::spend(1);
+        coop::spend(1);
         match self.fd.mutex.lock(self.mode()) {
             Lock::Locked => self.locked(),
             Lock::Closed => self.closed(),

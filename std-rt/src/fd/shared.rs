@@ -6,7 +6,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use netpoll_core::poll_key::Mode;
 
 use super::Fd;
-use crate::budget::{self, Moved};
+use crate::coop::{self, Moved};
 use crate::error;
 use crate::sys::{self, FdOwner, SharedFd};
 
@@ -24,10 +24,10 @@ impl<S: FdOwner> Fd<S> {
         mode: Mode,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
-        budget::take().await;
+        coop::proceed().await;
         match self.try_shared(mode, &mut call) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                self.run(mode, |fd| budget::counted(call(fd))).await
+                self.run(mode, |fd| coop::counted(call(fd))).await
             }
             result => result,
         }
@@ -45,7 +45,7 @@ impl<S: FdOwner> Fd<S> {
     ) -> io::Result<T> {
         self.with(|fd| {
             self.desc().check_err(mode).map_err(error::refused)?;
-            budget::counted(call(fd))
+            coop::counted(call(fd))
         })
     }
 

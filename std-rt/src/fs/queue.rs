@@ -5,7 +5,7 @@ use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::blocking;
-use crate::budget;
+use crate::coop;
 use crate::error::no_thread;
 use crate::foreign;
 use crate::protocol::file_queue::{self, Service};
@@ -45,7 +45,7 @@ impl Queue {
         let made = self.0.put(call, serve).await.unwrap_or_else(undone);
         if made.is_err() {
             // A pool that refuses may do so at once, without a wait.
-            budget::take().await;
+            coop::proceed().await;
         }
         made
     }
@@ -64,7 +64,7 @@ impl Queue {
         let share = self.0.share();
         let job = move || {
             let mut value = None;
-            foreign::quietly(|| value = Some(call(share.file())));
+            foreign::catch_panic(|| value = Some(call(share.file())));
             value
         };
         blocking::run(Class::File, job).await?.unwrap_or_else(undone)

@@ -25,7 +25,7 @@ use super::buffered;
 use super::ends::{Sink, Source, Stream, taken};
 use super::error::Fault;
 use super::turn::Turn;
-use crate::budget;
+use crate::coop;
 use crate::netpoll::pipes::Pipe;
 use crate::sys;
 use crate::sys::splice::{is_refused, splice_in};
@@ -125,7 +125,7 @@ async fn much(from: Stream<'_>, to: Stream<'_>, copied: &mut u64, turn: &mut Tur
             Err(error) if is_refused(&error) => return Ok(Much::Refused),
             Err(error) => return Err(from.read_fault(error)),
         };
-        budget::count_bytes(moved);
+        coop::count_bytes(moved);
         if !drain(&mut pipe, to, copied, |n| pipes.spliced.add(n)).await? {
             rescue(&mut pipe, to, copied, |n| pipes.buffered.add(n)).await?;
             return Ok(Much::Refused);

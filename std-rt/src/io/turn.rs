@@ -5,7 +5,7 @@
 use std::future::poll_fn;
 use std::task::Poll;
 
-use crate::budget;
+use crate::coop;
 
 /// How many pieces a copy moves at most before it gives way: 4 MiB, where no budget ends its turn sooner.
 const PIECES: usize = 16;
@@ -25,7 +25,7 @@ impl Turn {
     pub(super) async fn piece(&mut self) {
         if self.left > 0 {
             self.left -= 1;
-            return budget::take().await;
+            return coop::proceed().await;
         }
         self.left = PIECES;
         let mut waited = false;

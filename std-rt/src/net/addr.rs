@@ -5,7 +5,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use crate::blocking;
-use crate::budget;
+use crate::coop;
 use crate::error::OpError;
 use crate::protocol::pool::Class;
 
@@ -197,14 +197,14 @@ fn invalid(text: &str, why: &str) -> io::Error {
 
 /// Addresses that need not be looked up.
 async fn known(addresses: Vec<SocketAddr>) -> io::Result<Vec<SocketAddr>> {
-    budget::take().await;
+    coop::proceed().await;
     Ok(addresses)
 }
 
 /// The number, if it is one, else what the system's resolver says.
 async fn resolve(target: io::Result<Target>) -> io::Result<Vec<SocketAddr>> {
     let (host, port) = match target {
-        Err(error) => return budget::refuse(error).await,
+        Err(error) => return coop::refuse(error).await,
         Ok(Target::Number(address)) => return known(vec![address]).await,
         Ok(Target::Name(host, port)) => (host, port),
     };

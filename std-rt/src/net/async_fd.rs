@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use netpoll_core::poll_key::{Mode, Modes};
 
-use crate::budget;
+use crate::coop;
 use crate::error::OpError;
 use crate::fd::{Fd, FdKind};
 use crate::netpoll::Netpoll;
@@ -171,7 +171,7 @@ impl<T: AsFd> AsyncFd<T> {
 
     async fn wait_for(&self, op: &'static str, interest: Interest) -> io::Result<()> {
         let Some(mode) = self.mode(interest) else {
-            return budget::refuse(self.fd.error(op, Interest::refusal())).await;
+            return coop::refuse(self.fd.error(op, Interest::refusal())).await;
         };
         self.fd.readiness(mode).await.map_err(|error| self.fd.error(op, error))
     }
@@ -210,7 +210,7 @@ impl<T: AsFd> AsyncFd<T> {
         };
         match self.mode(interest) {
             Some(mode) => self.fd.run(mode, io).await,
-            None => budget::refuse(self.fd.error("with_io", Interest::refusal())).await,
+            None => coop::refuse(self.fd.error("with_io", Interest::refusal())).await,
         }
     }
 
@@ -256,7 +256,7 @@ impl<T: AsFd> AsyncFd<T> {
     /// Closed, if it was already.
     pub async fn close(&self) -> io::Result<()> {
         let closed = self.fd.close().await;
-        budget::take().await;
+        coop::proceed().await;
         closed.map_err(|error| self.fd.error("close", error))
     }
 

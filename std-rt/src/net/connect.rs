@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use super::addr::ToSocketAddrs;
 use super::{TcpSocket, TcpStream};
-use crate::budget;
+use crate::coop;
 use crate::error::OpError;
 use crate::time;
 use errors::{AddressErrors, timed_out, unresolved};
@@ -43,7 +43,7 @@ pub(super) fn connect(
         None => Target::Name(Box::pin(connect_by_name(target, deadline))),
     };
     async move {
-        budget::take().await;
+        coop::proceed().await;
         match target {
             Target::Number(address) if is_late(deadline) => Err(timed_out(address)),
             Target::Number(address) => {

@@ -24,7 +24,7 @@ use futures_core::Stream;
 use netpoll_core::poll_key::Mode;
 
 use super::connect::errors::cause;
-use crate::budget;
+use crate::coop;
 use crate::error::is_closed;
 use crate::fd::{Fd, FdKind};
 use crate::netpoll::freed;
@@ -257,7 +257,7 @@ impl<L: Accept> Stream for Incoming<'_, L> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         if self.ended {
-            return budget::poll_take(cx).map(|()| None);
+            return coop::poll_proceed(cx).map(|()| None);
         }
         let result = ready!(self.poll(cx));
         self.ended = result.as_ref().is_err_and(is_closed);

@@ -62,7 +62,7 @@ macro_rules! read_methods {
             /// As [`read`](Self::read), and `UnexpectedEof` if the stream ends first.
             pub async fn read_exact(&self, mut buffer: &mut [u8]) -> std::io::Result<()> {
                 if buffer.is_empty() {
-                    $crate::budget::take().await;
+                    $crate::coop::proceed().await;
                 }
                 while !buffer.is_empty() {
                     match self.read(buffer).await? {
@@ -204,7 +204,7 @@ macro_rules! write_methods {
             /// [`writable`](Self::writable). Others as [`write`](Self::write).
             pub fn try_write(&self, bytes: &[u8]) -> std::io::Result<usize> {
                 let written =
-                    self.fd.try_run($crate::fd::WriteMode, |fd| $crate::budget::counted($write(fd, bytes)));
+                    self.fd.try_run($crate::fd::WriteMode, |fd| $crate::coop::counted($write(fd, bytes)));
                 written
                     .map_err(|error| $crate::net::methods::tried(error, |error| self.error("write", error)))
             }
@@ -244,7 +244,7 @@ macro_rules! descriptor_methods {
             /// Closed, if it was already.
             pub async fn close(&self) -> std::io::Result<()> {
                 let closed = self.fd.close().await;
-                $crate::budget::take().await;
+                $crate::coop::proceed().await;
                 closed.map_err(|error| self.error("close", error))
             }
 
@@ -268,7 +268,7 @@ macro_rules! descriptor_methods {
             ) -> std::io::Result<R> {
                 let Some(mode) = interest.mode() else {
                     let refused = self.error("with_io", $crate::net::Interest::refusal());
-                    return $crate::budget::refuse(refused).await;
+                    return $crate::coop::refuse(refused).await;
                 };
                 self.fd.mark_other_writers();
                 let called = self.fd.run(mode, move |fd| {

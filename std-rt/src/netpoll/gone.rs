@@ -75,7 +75,7 @@ impl Netpoll {
     /// A thread of the runtime finds itself alone in a forked child, as the whole process, with tasks that are the parent's.
     #[cold]
     pub(crate) fn ends_the_child(&self) -> ! {
-        // As in `cannot_go_on`.
+        // As in `poller_failed`.
         let _ = writeln!(
             io::stderr(),
             "netpoll: a task has called fork(2), and its child went on with the runtime: {}; \
@@ -89,10 +89,10 @@ impl Netpoll {
     ///
     /// # Panics
     ///
-    /// As [`Netpoll::cannot_go_on`].
+    /// As [`Netpoll::poller_failed`].
     pub(crate) fn must_be_there(&self) {
         if let Err(error) = self.poller.check() {
-            self.cannot_go_on("the poller's descriptor is gone", &error);
+            self.poller_failed("the poller's descriptor is gone", &error);
         }
     }
 
@@ -118,7 +118,7 @@ impl Netpoll {
     ///
     /// Panics if the poller is driven by hand.
     #[cold]
-    pub(crate) fn cannot_go_on(&self, what: &str, error: &io::Error) -> ! {
+    pub(crate) fn poller_failed(&self, what: &str, error: &io::Error) -> ! {
         let message = format!(
             "netpoll: {what}: {error}; was a descriptor closed that belongs to the runtime, by a loop over all numbers \
              perhaps? Close them before the runtime is made"

@@ -82,7 +82,7 @@ impl Netpoll {
                 self.turn.unblock();
                 self.turn.release();
                 parked = polled.unwrap_or_else(|error| {
-                    self.cannot_go_on("the kernel refuses to wait for events", &error);
+                    self.poller_failed("the kernel refuses to wait for events", &error);
                 });
             }
             spare.rules.polled();

@@ -267,7 +267,7 @@ impl Netpoll {
 /// has reported, the others are dropped all the same.
 pub(super) fn forget(entries: impl IntoIterator<Item = Entry>) {
     for entry in entries {
-        foreign::quietly(|| drop(entry));
+        foreign::catch_panic(|| drop(entry));
     }
 }
 

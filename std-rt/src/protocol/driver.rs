@@ -23,7 +23,7 @@
 //! # Crossed waits
 //!
 //! A thread that drives one runtime may call `block_on` of another one. If that one is driven by a second thread, which
-//! waits in turn for the first runtime, neither is driven any more. [`Waits`] has the threads that wait while they drive.
+//! waits in turn for the first runtime, neither is driven any more. [`WaitGraph`] has the threads that wait while they drive.
 //! Under its lock a thread follows the chain from the seat that it wants to its holder, from there to the seat for which
 //! that one waits, and so on, and enters itself unless that leads back. Holders that wait do not change, so the thread that
 //! would close a circle sees all of it, and is the only one that is refused.
@@ -35,24 +35,24 @@ use crate::sync::{Mutex, lock};
 
 /// The seat of the thread that drives the runtime.
 #[derive(Debug, Default)]
-pub struct Seat(Mutex<State>);
+pub struct WorkerSlot(Mutex<State>);
 
 #[derive(Debug, Default)]
 struct State {
     holder: Option<ThreadId>,
-    /// The threads that are in [`Seat::wait`], each at most once.
+    /// The threads that are in [`WorkerSlot::wait`], each at most once.
     waiting: Vec<Thread>,
 }
 
 /// The wait would be for this thread itself: the thread that holds the seat waits, over others perhaps, for what this one
 /// holds.
 #[derive(Debug)]
-pub struct Crossed;
+pub struct Deadlock;
 
-impl Seat {
+impl WorkerSlot {
     /// Takes the seat if it is free; true if so.
-    pub fn try_take(&self) -> bool {
-        lock(&self.0).try_take(thread::current().id())
+    pub fn try_acquire(&self) -> bool {
+        lock(&self.0).try_acquire(thread::current().id())
     }
 
     /// Waits until this thread has the seat (true) or, while another thread has it, `is_woken` holds (false). The code that makes `is_woken` hold unparks
@@ -60,12 +60,12 @@ impl Seat {
     ///
     /// # Errors
     ///
-    /// Returns [`Crossed`] if the threads would wait for each other.
+    /// Returns [`Deadlock`] if the threads would wait for each other.
     pub fn wait(
         self: &Arc<Self>,
-        waits: Option<&Waits>,
+        waits: Option<&WaitGraph>,
         is_woken: impl Fn() -> bool,
-    ) -> Result<bool, Crossed> {
+    ) -> Result<bool, Deadlock> {
         let this = thread::current();
         let mut entry = None;
         loop {
@@ -77,7 +77,7 @@ impl Seat {
                 entry = waits.enter(this.id(), self);
                 if entry.is_none() {
                     lock(&self.0).forget(&this);
-                    return Err(Crossed);
+                    return Err(Deadlock);
                 }
             }
             thread::park();
@@ -85,7 +85,7 @@ impl Seat {
     }
 
     /// Gives the seat back and tells every thread that waits.
-    pub fn give_back(&self) {
+    pub fn release(&self) {
         let mut state = lock(&self.0);
         state.holder = None;
         let waiting = std::mem::take(&mut state.waiting);
@@ -99,7 +99,7 @@ impl Seat {
 }
 
 impl State {
-    fn try_take(&mut self, this: ThreadId) -> bool {
+    fn try_acquire(&mut self, this: ThreadId) -> bool {
         let free = self.holder.is_none();
         if free {
             self.holder = Some(this);
@@ -110,7 +110,7 @@ impl State {
     /// The end of the wait, if it is over; else the thread is in the list.
     fn look(&mut self, this: &Thread, is_woken: impl Fn() -> bool) -> Option<bool> {
         // Also if the future is woken: it may yield again and again until a task has had its turn.
-        let taken = self.try_take(this.id());
+        let taken = self.try_acquire(this.id());
         if taken || is_woken() {
             self.forget(this);
             return Some(taken);
@@ -128,24 +128,24 @@ impl State {
 
 /// The threads that drive one runtime and wait for the seat of another one, each with that seat. One for all runtimes.
 #[derive(Debug)]
-pub struct Waits(Mutex<Vec<(ThreadId, Arc<Seat>)>>);
+pub struct WaitGraph(Mutex<Vec<(ThreadId, Arc<WorkerSlot>)>>);
 
-impl Default for Waits {
+impl Default for WaitGraph {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Waits {
+impl WaitGraph {
     /// Creates an empty list.
     pub const fn new() -> Self {
         Self(Mutex::new(Vec::new()))
     }
 
     /// Enters the thread, or returns none if it would close a circle.
-    fn enter(&self, this: ThreadId, seat: &Arc<Seat>) -> Option<Entry<'_>> {
+    fn enter(&self, this: ThreadId, slot: &Arc<WorkerSlot>) -> Option<Entry<'_>> {
         let mut waits = lock(&self.0);
-        let mut next = seat;
+        let mut next = slot;
         // As many steps as there are threads that wait: one that has just taken its seat is in a circle by itself.
         for _ in 0..=waits.len() {
             let Some(holder) = next.holder() else { break };
@@ -155,13 +155,13 @@ impl Waits {
             let Some((_, wanted)) = waits.iter().find(|(waiter, _)| *waiter == holder) else { break };
             next = wanted;
         }
-        waits.push((this, seat.clone()));
+        waits.push((this, slot.clone()));
         Some(Entry(self, this))
     }
 }
 
 /// A place in the list.
-struct Entry<'a>(&'a Waits, ThreadId);
+struct Entry<'a>(&'a WaitGraph, ThreadId);
 
 impl Drop for Entry<'_> {
     fn drop(&mut self) {

@@ -39,24 +39,24 @@ pub struct Ending<T> {
 struct State<T> {
     ended: bool,
     running: Vec<ThreadId>,
-    doomed: VecDeque<T>,
+    deferred: VecDeque<T>,
 }
 
 impl<T> Default for Ending<T> {
     fn default() -> Self {
-        let state = State { ended: false, running: Vec::new(), doomed: VecDeque::new() };
+        let state = State { ended: false, running: Vec::new(), deferred: VecDeque::new() };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 }
 
 impl<T> Ending<T> {
     /// Leaves a task of a closed runtime to the ender. Returns it if there is none any more: the caller drops it.
-    pub fn doom(&self, task: T) -> Option<T> {
+    pub fn defer_drop(&self, task: T) -> Option<T> {
         let mut state = lock(&self.state);
         if state.ended {
             return Some(task);
         }
-        state.doomed.push_back(task);
+        state.deferred.push_back(task);
         drop(state);
         self.changed.notify_one();
         None
@@ -68,9 +68,9 @@ impl<T> Ending<T> {
     }
 
     /// Ends the runtime, which is closed. `cancel` takes every task that is parked or in a queue, and drops or dooms it;
-    /// `bury` drops one. Neither is called under the lock. Returns false if a thread had not ended by the deadline. The
+    /// `drop_task` drops one. Neither is called under the lock. Returns false if a thread had not ended by the deadline. The
     /// thread that calls may be one of the runtime's, and is not waited for.
-    pub fn end(&self, deadline: Option<Instant>, cancel: impl Fn(), bury: impl Fn(T)) -> bool {
+    pub fn end(&self, deadline: Option<Instant>, cancel: impl Fn(), drop_task: impl Fn(T)) -> bool {
         let this = thread::current().id();
         let (mut left, mut expired) = (usize::MAX, false);
         let mut state = lock(&self.state);
@@ -81,15 +81,15 @@ impl<T> Ending<T> {
                 drop(state);
                 cancel();
                 state = lock(&self.state);
-            } else if expired || others == 0 && state.doomed.is_empty() {
+            } else if expired || others == 0 && state.deferred.is_empty() {
                 state.ended = true;
-                let doomed = std::mem::take(&mut state.doomed);
+                let deferred = std::mem::take(&mut state.deferred);
                 drop(state);
-                doomed.into_iter().for_each(bury);
+                deferred.into_iter().for_each(drop_task);
                 return others == 0;
-            } else if let Some(task) = state.doomed.pop_front() {
+            } else if let Some(task) = state.deferred.pop_front() {
                 drop(state);
-                bury(task);
+                drop_task(task);
                 // A task that wakes others without end does not put the deadline off.
                 expired = deadline.is_some_and(|at| at <= Instant::now());
                 state = lock(&self.state);

@@ -167,13 +167,13 @@ impl<F: Send + Sync + 'static> Service<F> {
         for _ in 0..turns {
             let Some(job) = share.queue().next() else {
                 drop(share);
-                foreign::quietly(tell);
+                foreign::catch_panic(tell);
                 return None;
             };
-            foreign::quietly(mem::replace(&mut tell, Box::new(|| ())));
-            foreign::quietly(|| tell = job(share.file(), Ok(())));
+            foreign::catch_panic(mem::replace(&mut tell, Box::new(|| ())));
+            foreign::catch_panic(|| tell = job(share.file(), Ok(())));
         }
-        foreign::quietly(tell);
+        foreign::catch_panic(tell);
         let Share(queue) = &mut { share };
         Some(Self(queue.take()))
     }
@@ -183,8 +183,8 @@ impl<F: Send + Sync + 'static> Service<F> {
         let share = Share(self.0.take());
         while let Some(job) = share.queue().next() {
             let mut tell: Tell = Box::new(|| ());
-            foreign::quietly(|| tell = job(share.file(), Err(why)));
-            foreign::quietly(tell);
+            foreign::catch_panic(|| tell = job(share.file(), Err(why)));
+            foreign::catch_panic(tell);
         }
     }
 }
@@ -199,7 +199,7 @@ impl<F: Send + Sync + 'static> Drop for Service<F> {
             mem::take(&mut jobs.waiting)
         };
         for job in undone {
-            foreign::quietly(|| drop(job));
+            foreign::catch_panic(|| drop(job));
         }
     }
 }

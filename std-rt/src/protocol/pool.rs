@@ -396,18 +396,18 @@ impl Pool {
 /// Runs a job. Returns what is left of it.
 fn run(job: Arc<dyn Job>) -> Option<Arc<dyn Job>> {
     let mut left = None;
-    quietly(|| left = job.run());
+    catch_panic(|| left = job.run());
     left
 }
 
 fn refuse(jobs: Vec<Arc<dyn Job>>, why: Refusal) {
     for job in jobs {
-        quietly(|| job.refuse(why));
+        catch_panic(|| job.refuse(why));
     }
 }
 
 /// Keeps a panic from the thread, which has others to serve. The panic hook has reported it.
-fn quietly(work: impl FnOnce()) {
+fn catch_panic(work: impl FnOnce()) {
     if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(work))
         && let Err(another) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)))
     {

@@ -10,8 +10,8 @@ use std::thread::{self, Thread};
 use netpoll_core::waiters::BreakFlag;
 
 use super::Runtime;
-use crate::budget;
-use crate::sched::Home;
+use crate::coop;
+use crate::sched::SchedHandle;
 use crate::worker::Worker;
 
 /// Calls of `block_on` within each other on one thread, over all runtimes. Each keeps a part of the stack: 128 KiB for each
@@ -59,37 +59,39 @@ impl Runtime {
         let _nested = Nested::enter();
         let _entered = sched.enter();
         // Of the task that called, if one did.
-        let _around = budget::around(budget::UNLIMITED);
-        let worker = match Worker::here(sched) {
+        let _guard = coop::replace_budget(coop::UNLIMITED);
+        let worker = match Worker::current(sched) {
             Some(worker) => Some(worker.index()),
             None => sched.is_threadless().then_some(0),
         };
         let (woken, thread, sched) = (BreakFlag::new(), thread::current(), sched.clone());
-        let root = Arc::new(Root { woken, thread, sched, worker });
-        let waker = Waker::from(root.clone());
+        let block_on_waker = Arc::new(BlockOnWaker { woken, thread, sched, worker });
+        let waker = Waker::from(block_on_waker.clone());
         let mut cx = Context::from_waker(&waker);
         let mut future = pin!(future);
-        let mut seated = self.sit();
-        root.woken.set();
+        let mut worker_guard = self.try_acquire_worker();
+        block_on_waker.woken.set();
         loop {
             // A turn, also where the thread runs no tasks: what is around an operation that is always ready has its own.
-            budget::set(self.pace.budget);
-            if root.woken.clear()
+            coop::set_budget(self.worker_config.budget);
+            if block_on_waker.woken.clear()
                 && let Poll::Ready(value) = future.as_mut().poll(&mut cx)
             {
                 return value;
             }
             // It may have forked: in the child the tasks are the parent's, so are the events, and the workers are not there.
             self.handle.sched.netpoll().assert_owner_process("block_on");
-            match &seated {
+            match &worker_guard {
                 // It yielded: who is runnable has a turn first.
-                Some(seated) if root.woken.is_set() => seated.worker.run_ready(),
-                Some(seated) => {
-                    seated.worker.run(Some(&root.woken));
-                    seated.worker.run_before_root();
+                Some(worker_guard) if block_on_waker.woken.is_set() => worker_guard.worker.run_ready(),
+                Some(worker_guard) => {
+                    worker_guard.worker.run(Some(&block_on_waker.woken));
+                    worker_guard.worker.run_queued();
                 }
-                None if self.seat.is_some() => seated = self.wait_for_seat(|| root.woken.is_set()),
-                None if !root.woken.is_set() => thread::park(),
+                None if self.worker_slot.is_some() => {
+                    worker_guard = self.wait_for_worker(|| block_on_waker.woken.is_set())
+                }
+                None if !block_on_waker.woken.is_set() => thread::park(),
                 None => {}
             }
         }
@@ -125,15 +127,15 @@ fn too_deep() -> ! {
 }
 
 /// The waker of a future that `block_on` runs.
-struct Root {
+struct BlockOnWaker {
     woken: BreakFlag,
     thread: Thread,
-    sched: Arc<Home>,
+    sched: Arc<SchedHandle>,
     /// The worker that the thread is, or may come to be.
     worker: Option<usize>,
 }
 
-impl Wake for Root {
+impl Wake for BlockOnWaker {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }

@@ -7,13 +7,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use super::{Handle, Runtime, TIMER_SLACK_NANOSECONDS, Threads, quit};
+use super::{Handle, Runtime, TIMER_SLACK_NANOSECONDS, ThreadSet, sigquit};
 use crate::error::OpError;
 use crate::netpoll::{Config, Netpoll};
 use crate::protocol::pool::Pool;
-use crate::sched::{Home, MAX_WORKERS, Sched};
+use crate::sched::{MAX_WORKERS, Sched, SchedHandle};
 use crate::sysmon::{self, OnStuck, StuckTask};
-use crate::worker::{Pace, Worker};
+use crate::worker::{Worker, WorkerConfig};
 use crate::{blocking, sys, task};
 
 /// The most events that one poll takes.
@@ -64,7 +64,7 @@ impl Builder {
             thread_name: None,
             event_interval: 61,
             events_per_poll: MAX_EVENTS,
-            budget: crate::budget::DEFAULT as u32,
+            budget: crate::coop::DEFAULT as u32,
             max_blocking_threads: DEFAULT_BLOCKING,
             thread_keep_alive: Duration::from_secs(10),
             sysmon: true,
@@ -236,18 +236,18 @@ impl Builder {
         let threadless = self.workers == Some(1);
         self.check(workers)?;
         let netpoll = Netpoll::with(self.netpoll(workers)).map_err(failed("make the poller of a runtime"))?;
-        let sched = Home::outside(Sched::new(netpoll, workers, threadless, self.pool()));
+        let sched = SchedHandle::new(Sched::new(netpoll, workers, threadless, self.pool()));
         let mut runtime = Runtime {
-            threads: Threads::new(sched.clone()),
+            threads: ThreadSet::new(sched.clone()),
             handle: Handle { sched },
-            pace: Pace {
+            worker_config: WorkerConfig {
                 event_interval: self.event_interval,
                 events_per_poll: self.events_per_poll,
                 budget: task::units(self.budget),
                 spin: self.spin(cpus),
                 crowd: (cpus - 1).max(1),
             },
-            seat: threadless.then(Arc::default),
+            worker_slot: threadless.then(Arc::default),
             quit: None,
         };
         // If a thread cannot be started, dropping the runtime ends those that were.
@@ -290,7 +290,7 @@ impl Builder {
         let sched = &runtime.handle.sched;
         for index in (0..workers).filter(|_| !sched.is_threadless()) {
             let name = format!("{}-{index}", self.thread_name.as_deref().unwrap_or(WORKER_NAME));
-            let started = runtime.threads.start(name, worker(sched.clone(), index, runtime.pace));
+            let started = runtime.threads.start(name, worker(sched.clone(), index, runtime.worker_config));
             started.map_err(failed("start a worker's thread"))?;
         }
         if self.sysmon && (workers > 1 || self.on_stuck.is_set()) {
@@ -300,7 +300,7 @@ impl Builder {
             started.map_err(failed("start the thread that watches the workers"))?;
         }
         if self.dump_on_quit {
-            let watch = quit::watch(&mut runtime.threads, sched);
+            let watch = sigquit::watch(&mut runtime.threads, sched);
             runtime.quit = Some(watch.map_err(failed("start the thread of dump_on_quit"))?);
         }
         Ok(())
@@ -308,13 +308,17 @@ impl Builder {
 }
 
 /// What a worker's thread does.
-fn worker(sched: Arc<Home>, index: usize, pace: Pace) -> impl FnOnce() + Send + 'static {
+fn worker(
+    sched: Arc<SchedHandle>,
+    index: usize,
+    worker_config: WorkerConfig,
+) -> impl FnOnce() + Send + 'static {
     move || {
         // Without it waits are up to 50 us longer; nothing else depends on it.
         let _ = sys::set_timer_slack(TIMER_SLACK_NANOSECONDS);
-        let worker = Rc::new(Worker::new(&sched, index, pace));
+        let worker = Rc::new(Worker::new(&sched, index, worker_config));
         let _entered = worker.enter();
-        let _pushed = Worker::push_here(worker.clone());
+        let _pushed = Worker::push_current(worker.clone());
         worker.run(None);
     }
 }

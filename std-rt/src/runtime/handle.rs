@@ -8,20 +8,20 @@ use crate::blocking;
 use crate::dump::Dump;
 use crate::metrics::Metrics;
 use crate::netpoll::Netpoll;
-use crate::sched::Home;
+use crate::sched::SchedHandle;
 use crate::task::{self, JoinHandle};
 
 /// A runtime for other threads: cheap to clone, and of no use to anybody once the runtime is dropped, when tasks spawned
 /// through it are cancelled at once.
 #[derive(Clone, Debug)]
 pub struct Handle {
-    pub(super) sched: Arc<Home>,
+    pub(super) sched: Arc<SchedHandle>,
 }
 
 impl Handle {
     /// The handle of the runtime that this thread runs for, if any.
     pub fn try_current() -> Option<Self> {
-        Home::current().map(|sched| Self { sched })
+        SchedHandle::current().map(|sched| Self { sched })
     }
 
     /// Starts a task.
@@ -71,7 +71,7 @@ impl Handle {
         Dump::of(&self.sched)
     }
 
-    pub(crate) fn into_home(self) -> Arc<Home> {
+    pub(crate) fn into_sched(self) -> Arc<SchedHandle> {
         self.sched
     }
 

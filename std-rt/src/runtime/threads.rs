@@ -4,18 +4,18 @@ use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::sched::{Home, bury};
+use crate::sched::{SchedHandle, drop_task};
 use crate::sync::thread::{self, JoinHandle};
 
 /// The threads of one runtime. Who drops which task at the end is in [`crate::protocol::ending`].
-pub(super) struct Threads {
-    sched: Arc<Home>,
+pub(super) struct ThreadSet {
+    sched: Arc<SchedHandle>,
     handles: Vec<JoinHandle<()>>,
 }
 
-impl Threads {
+impl ThreadSet {
     /// None yet.
-    pub(super) fn new(sched: Arc<Home>) -> Self {
+    pub(super) fn new(sched: Arc<SchedHandle>) -> Self {
         Self { sched, handles: Vec::new() }
     }
 
@@ -26,7 +26,7 @@ impl Threads {
         Ok(())
     }
 
-    /// Returns true once [`Threads::end`] has returned.
+    /// Returns true once [`ThreadSet::end`] has returned.
     pub(super) fn have_ended(&self) -> bool {
         self.sched.ending().is_ended()
     }
@@ -35,7 +35,7 @@ impl Threads {
     /// deadline and was left to itself. The thread that calls is not waited for.
     pub(super) fn end(&mut self, deadline: Option<Instant>) -> bool {
         let _entered = self.sched.enter();
-        let ended = self.sched.ending().end(deadline, || cancel(&self.sched), bury);
+        let ended = self.sched.ending().end(deadline, || cancel(&self.sched), drop_task);
         for handle in self.handles.drain(..) {
             if ended && handle.thread().id() != thread::current().id() {
                 // A worker's panic was printed where it happened.
@@ -47,7 +47,7 @@ impl Threads {
 }
 
 /// Cancels every task of a closed scheduler, but those that are in their turn.
-fn cancel(sched: &Arc<Home>) {
+fn cancel(sched: &Arc<SchedHandle>) {
     let _entered = sched.enter();
     sched.cancel_all();
 }

@@ -17,26 +17,26 @@ use std::task::{Context, Poll, Waker};
 use netpoll_core::sync::UnsafeCell;
 use netpoll_core::task::TaskState;
 
-use super::{Home, Origin, Sched};
-use crate::foreign::quietly;
+use super::{Sched, SchedHandle, TaskMeta};
+use crate::foreign::catch_panic;
 use raw::schedule;
-pub use waker::wake_up;
+pub use waker::wake_to_runnable;
 
 /// What became of a task: its value, or what it panicked with.
-pub type Outcome<T> = Result<T, Box<dyn Any + Send>>;
+pub type TaskResult<T> = Result<T, Box<dyn Any + Send>>;
 
 /// Where a kind of task goes when it is to be run.
-pub trait Queue: Clone + Send + Sync + 'static {
+pub trait Schedule: Clone + Send + Sync + 'static {
     /// Puts it there; it `yielded` if it was woken in its own turn.
-    fn put(self, task: Runnable, yielded: bool);
+    fn schedule(self, task: Runnable, yielded: bool);
 }
 
 /// What all cells begin with.
 struct Header {
     state: TaskState,
     table: &'static Table,
-    origin: Origin,
-    home: Arc<Home>,
+    meta: TaskMeta,
+    sched: Arc<SchedHandle>,
     joiner: UnsafeCell<Option<Waker>>,
 }
 
@@ -45,7 +45,7 @@ struct Table {
     run: unsafe fn(NonNull<Header>) -> bool,
     cancel: unsafe fn(NonNull<Header>),
     schedule: unsafe fn(NonNull<Header>, bool),
-    /// Moves the outcome into an `Option<Outcome<T>>`.
+    /// Moves the outcome into an `Option<TaskResult<T>>`.
     take: unsafe fn(NonNull<Header>, NonNull<()>),
     free: unsafe fn(NonNull<Header>),
 }
@@ -54,21 +54,21 @@ struct Table {
 struct Cell<F: Future, Q> {
     header: Header,
     queue: Q,
-    body: UnsafeCell<Body<F>>,
+    stage: UnsafeCell<Stage<F>>,
 }
 
-enum Body<F: Future> {
-    Living {
-        /// The task's place in the list of those that wait, or [`NOWHERE`]. (An `Option` would take twice the room.)
+enum Stage<F: Future> {
+    Running {
+        /// The task's place in the list of those that wait, or [`UNREGISTERED`]. (An `Option` would take twice the room.)
         place: u32,
         future: F,
     },
     /// None once it is taken, or if there is none.
-    Ended(Option<Outcome<F::Output>>),
+    Finished(Option<TaskResult<F::Output>>),
 }
 
 /// The task has never waited: it is queued or running, and needs no place.
-const NOWHERE: u32 = u32::MAX;
+const UNREGISTERED: u32 = u32::MAX;
 
 /// A task that came out of a queue, or is on its way into one: the right to run it, once. Dropped: cancels it.
 pub struct Runnable(NonNull<Header>);
@@ -79,7 +79,7 @@ unsafe impl Send for Runnable {}
 
 impl fmt::Debug for Runnable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Runnable").field(&self.origin()).finish()
+        f.debug_tuple("Runnable").field(&self.meta()).finish()
     }
 }
 
@@ -91,26 +91,26 @@ impl Runnable {
 
     /// Where it comes from.
     #[inline]
-    pub fn origin(&self) -> Origin {
-        self.header().origin
+    pub fn meta(&self) -> TaskMeta {
+        self.header().meta
     }
 
     /// Whose it is.
     #[inline]
-    pub fn home(&self) -> &Arc<Home> {
-        &self.header().home
+    pub fn sched(&self) -> &Arc<SchedHandle> {
+        &self.header().sched
     }
 
     /// Any worker of that scheduler may run it.
     #[inline]
     pub fn is_for_any_worker_of(&self, sched: &Sched) -> bool {
-        ptr::eq::<Sched>(&***self.home(), sched) && !self.origin().is_local()
+        ptr::eq::<Sched>(&***self.sched(), sched) && !self.meta().is_local()
     }
 
     /// A waker of it.
     pub fn waker(&self) -> Waker {
         // SAFETY: INV-11: it is ours.
-        Waker::clone(&*unsafe { waker::lent(self.0) })
+        Waker::clone(&*unsafe { waker::waker_ref(self.0) })
     }
 
     /// Puts it into its queue.
@@ -148,29 +148,34 @@ impl Drop for Runnable {
 }
 
 /// The end of a task that its spawner has: cancels it, waits for it, takes its outcome.
-pub struct Joiner<T> {
+pub struct JoinCore<T> {
     /// None once it has given the outcome.
     task: Option<NonNull<Header>>,
-    outcome: PhantomData<T>,
+    result: PhantomData<T>,
 }
 
 // SAFETY: INV-12: it touches the slot and the value only by exclusive access to itself, which moves the value to its thread.
-unsafe impl<T: Send> Send for Joiner<T> {}
+unsafe impl<T: Send> Send for JoinCore<T> {}
 
 // SAFETY: INV-12: by shared access it touches the word only.
-unsafe impl<T: Send> Sync for Joiner<T> {}
+unsafe impl<T: Send> Sync for JoinCore<T> {}
 
-impl<T> Unpin for Joiner<T> {}
+impl<T> Unpin for JoinCore<T> {}
 
 /// Makes a task, to be scheduled.
-pub fn new_task<F, Q>(home: Arc<Home>, origin: Origin, queue: Q, future: F) -> (Runnable, Joiner<F::Output>)
+pub fn new_task<F, Q>(
+    sched: Arc<SchedHandle>,
+    meta: TaskMeta,
+    queue: Q,
+    future: F,
+) -> (Runnable, JoinCore<F::Output>)
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
-    Q: Queue,
+    Q: Schedule,
 {
     // SAFETY: INV-12: both may go to other threads.
-    unsafe { new_local_task(home, origin, queue, future) }
+    unsafe { new_local_task(sched, meta, queue, future) }
 }
 
 /// Makes a task of a future that need not be `Send`.
@@ -179,25 +184,25 @@ where
 ///
 /// INV-11, INV-12: if it is not, its queue sees to it that the thread that calls runs it and drops it.
 pub unsafe fn new_local_task<F, Q>(
-    home: Arc<Home>,
-    origin: Origin,
+    sched: Arc<SchedHandle>,
+    meta: TaskMeta,
     queue: Q,
     future: F,
-) -> (Runnable, Joiner<F::Output>)
+) -> (Runnable, JoinCore<F::Output>)
 where
     F: Future + 'static,
     F::Output: 'static,
-    Q: Queue,
+    Q: Schedule,
 {
-    home.task_begins();
+    sched.task_begins();
     let table = raw::table::<F, Q>();
-    let header = Header { state: TaskState::new(), table, origin, home, joiner: UnsafeCell::new(None) };
-    let body = UnsafeCell::new(Body::Living { place: NOWHERE, future });
-    let cell = NonNull::from(Box::leak(Box::new(Cell { header, queue, body }))).cast();
-    (Runnable(cell), Joiner { task: Some(cell), outcome: PhantomData })
+    let header = Header { state: TaskState::new(), table, meta, sched, joiner: UnsafeCell::new(None) };
+    let stage = UnsafeCell::new(Stage::Running { place: UNREGISTERED, future });
+    let cell = NonNull::from(Box::leak(Box::new(Cell { header, queue, stage }))).cast();
+    (Runnable(cell), JoinCore { task: Some(cell), result: PhantomData })
 }
 
-impl<T> Joiner<T> {
+impl<T> JoinCore<T> {
     fn header(&self) -> Option<&Header> {
         // SAFETY: INV-11: the handle is ours until the outcome is given.
         self.task.map(|task| unsafe { task.as_ref() })
@@ -213,7 +218,7 @@ impl<T> Joiner<T> {
         if let (Some(task), Some(header)) = (self.task, self.header()) {
             let then = header.state.cancel();
             // SAFETY: INV-11: the handle is ours.
-            unsafe { raw::settle(task, then) }
+            unsafe { raw::run_action(task, then) }
         }
     }
 
@@ -223,7 +228,7 @@ impl<T> Joiner<T> {
     ///
     /// When polled again after that.
     #[track_caller]
-    pub fn poll(&mut self, cx: &Context<'_>) -> Poll<Option<Outcome<T>>> {
+    pub fn poll(&mut self, cx: &Context<'_>) -> Poll<Option<TaskResult<T>>> {
         let header = self.header().expect("a JoinHandle was polled after it had given its result");
         let mut known = None;
         if !header.state.is_complete() {
@@ -235,40 +240,40 @@ impl<T> Joiner<T> {
                 known = header.joiner.with_mut(|slot| unsafe { (*slot).replace(waker) });
                 if header.state.join() {
                     // In a child of the process that spawned it the task is a copy that nobody runs.
-                    let runs = header.home.netpoll().is_owner_process();
+                    let runs = header.sched.netpoll().is_owner_process();
                     return if runs { Poll::Pending } else { Poll::Ready(None) };
                 }
             }
         }
-        let outcome = self.end();
+        let result = self.end();
         drop(known);
-        Poll::Ready(outcome)
+        Poll::Ready(result)
     }
 
     /// The task has ended, and the outcome is the handle's: takes it out and gives the handle up.
-    fn end(&mut self) -> Option<Outcome<T>> {
+    fn end(&mut self) -> Option<TaskResult<T>> {
         let task = self.task.take()?;
-        let mut outcome = None;
+        let mut result = None;
         // SAFETY: INV-11: the handle is ours until the end of this function.
         let header = unsafe { task.as_ref() };
         // SAFETY: INV-403: `T` is what the future gives; INV-12: the task is complete.
-        unsafe { (header.table.take)(task, NonNull::from(&mut outcome).cast()) };
+        unsafe { (header.table.take)(task, NonNull::from(&mut result).cast()) };
         let then = header.state.drop_ended_handle();
         // SAFETY: INV-11: the word has said so.
-        unsafe { raw::settle(task, then) }
-        outcome
+        unsafe { raw::run_action(task, then) }
+        result
     }
 }
 
-impl<T> Drop for Joiner<T> {
+impl<T> Drop for JoinCore<T> {
     fn drop(&mut self) {
         let Some(header) = self.header() else { return };
         match (header.state.drop_handle(), self.task) {
             // SAFETY: INV-11: the word has said so.
-            (Some(then), Some(task)) => unsafe { raw::settle(task, then) },
+            (Some(then), Some(task)) => unsafe { raw::run_action(task, then) },
             // What it gives may panic when it is dropped.
             _ => {
-                quietly(|| drop(self.end()));
+                catch_panic(|| drop(self.end()));
             }
         }
     }

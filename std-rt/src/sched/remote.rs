@@ -5,7 +5,7 @@ use std::thread::Thread;
 
 use netpoll_core::runq::Runq;
 
-use super::{Report, Runnable, word};
+use super::{Runnable, WorkerStats, word};
 
 /// Tasks in a worker's ring (Go's 256).
 pub const RING: usize = 256;
@@ -18,7 +18,7 @@ pub struct Remote {
     /// No other thread takes tasks from here while the worker runs.
     alone: bool,
     /// The worker's own, which it writes for each task.
-    pub report: Report,
+    pub stats: WorkerStats,
     /// The thread that sits there; empty while nobody does (`block_on` of a one-worker runtime comes and goes).
     pub(super) thread: Mutex<Option<Thread>>,
 }
@@ -26,7 +26,7 @@ pub struct Remote {
 impl Remote {
     /// Of a worker that has no thread yet. `alone`: no other thread takes its tasks while it runs.
     pub(super) fn new(alone: bool) -> Self {
-        Self { runq: Runq::new(), alone, report: Report::default(), thread: Mutex::default() }
+        Self { runq: Runq::new(), alone, stats: WorkerStats::default(), thread: Mutex::default() }
     }
 
     /// Worker: the task that was made ready last.

@@ -4,59 +4,59 @@ use std::task::Waker;
 
 use netpoll_core::counter::Counter;
 
-use super::{Passage, Runnable, Sched, Share, lock};
-use crate::foreign::quietly;
+use super::{Runnable, Sched, StealBuffer, TaskShard, lock};
+use crate::foreign::catch_panic;
 
 /// Drops a task of a closed scheduler, which cancels it.
-pub fn bury(task: Runnable) {
-    quietly(|| drop(task));
+pub fn drop_task(task: Runnable) {
+    catch_panic(|| drop(task));
 }
 
 impl Sched {
     /// A task is spawned.
     #[inline]
     pub fn task_begins(&self) {
-        self.count(|share| &share.spawned);
+        self.count(|shard| &shard.spawned);
     }
 
     /// Tasks that have not ended.
     pub fn living(&self) -> usize {
-        let sum = |which: fn(&Share) -> &Counter| {
-            self.shares.iter().fold(0, |sum: usize, share| sum.wrapping_add(which(share).get()))
+        let sum = |which: fn(&TaskShard) -> &Counter| {
+            self.shards.iter().fold(0, |sum: usize, shard| sum.wrapping_add(which(shard).get()))
         };
         // Ended first: a task that ends in between must not count as minus one.
-        let ended = sum(|share| &share.ended);
-        sum(|share| &share.spawned).saturating_sub(ended)
+        let ended = sum(|shard| &shard.ended);
+        sum(|shard| &shard.spawned).saturating_sub(ended)
     }
 
     /// After [`Sched::close`]: drops every task that is in a queue, and dooms every task that waits. Several threads may be
     /// in here at once, beside workers that are in their last turn: tasks are stolen.
     pub fn cancel_all(&self) {
-        let passage = Passage::new();
-        while let Some(task) = self.steal_runnable(&passage) {
-            bury(task);
+        let steal_buffer = StealBuffer::new();
+        while let Some(task) = self.steal_runnable(&steal_buffer) {
+            drop_task(task);
         }
         self.cancel_waiting();
     }
 
     /// A task of any queue, in no order. The one worker of a runtime without threads owns its ring as if it were alone, but
     /// there is no such worker while a runtime ends: `block_on` borrows the runtime.
-    fn steal_runnable(&self, passage: &Passage) -> Option<Runnable> {
+    fn steal_runnable(&self, steal_buffer: &StealBuffer) -> Option<Runnable> {
         let stolen = || {
             let rings = self.workers.iter().map(|worker| &worker.runq);
-            rings.into_iter().find_map(|runq| runq.get_next().or_else(|| runq.steal_into(passage)))
+            rings.into_iter().find_map(|runq| runq.get_next().or_else(|| runq.steal_into(steal_buffer)))
         };
-        passage.get().or_else(stolen).map(super::word::to_task).or_else(|| self.get_global())
+        steal_buffer.get().or_else(stolen).map(super::word::to_task).or_else(|| self.get_global())
     }
 
     /// Wakes every task that waits, which dooms it as the scheduler is closed.
     fn cancel_waiting(&self) {
-        for share in &self.shares {
+        for shard in &self.shards {
             let mut place = 0;
             // Others may end or begin to wait meanwhile, so one at a time. A task leaves the list itself, by its place.
-            while let Some((found, waker)) = take_waker(share, place) {
+            while let Some((found, waker)) = take_waker(shard, place) {
                 place = found + 1;
-                quietly(|| waker.wake());
+                catch_panic(|| waker.wake());
             }
         }
     }
@@ -73,7 +73,7 @@ impl Sched {
     /// stay on this thread. The others are in the global queue afterwards, in their order.
     pub fn take_local_tasks(&self) -> Vec<Runnable> {
         let all: Vec<_> = std::iter::from_fn(|| self.take_runnable()).collect();
-        let (local, others) = all.into_iter().partition(|task| task.origin().is_local());
+        let (local, others) = all.into_iter().partition(|task| task.meta().is_local());
         for task in Vec::into_iter(others) {
             self.put_global(&[super::word::from_task(task)]);
         }
@@ -83,8 +83,8 @@ impl Sched {
 
 /// The first waker at that place or behind it. One that does nothing stays in its stead: an `Option` would make each place
 /// half as large again.
-fn take_waker(share: &Share, from: usize) -> Option<(usize, Waker)> {
-    let mut waiting = lock(&share.waiting);
+fn take_waker(shard: &TaskShard, from: usize) -> Option<(usize, Waker)> {
+    let mut waiting = lock(&shard.waiting);
     (from..waiting.capacity()).find_map(|place| {
         let waker = waiting.get_mut(place)?;
         // A task's waker points to it, that which does nothing to nothing.

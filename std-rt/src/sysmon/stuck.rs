@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::foreign;
-use crate::sched::{Named, Sched};
+use crate::sched::{Sched, TaskName};
 
 /// A task that has held its worker for longer than [`Builder::stuck_after`](crate::Builder::stuck_after) and may do so
 /// still.
@@ -42,10 +42,10 @@ impl fmt::Display for StuckTask {
 /// Who is told, if anybody.
 #[derive(Clone, Default)]
 pub struct OnStuck {
-    report: Option<Arc<Report>>,
+    report: Option<Arc<Callback>>,
 }
 
-type Report = dyn Fn(&StuckTask) + Send + Sync;
+type Callback = dyn Fn(&StuckTask) + Send + Sync;
 
 impl OnStuck {
     /// Tells `report`.
@@ -56,7 +56,7 @@ impl OnStuck {
     fn tell(&self, task: &StuckTask) {
         if let Some(report) = &self.report {
             // If it panics the backstop goes on.
-            foreign::quietly(|| report(task));
+            foreign::catch_panic(|| report(task));
         }
     }
 
@@ -89,7 +89,7 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(sched: &Sched, after: Duration, report: OnStuck) -> Self {
         let seen =
-            |worker| Seen { tick: sched.worker(worker).report.tick(), since: Instant::now(), told: false };
+            |worker| Seen { tick: sched.worker(worker).stats.tick(), since: Instant::now(), told: false };
         Self { seen: (0..sched.workers()).map(seen).collect(), after, report }
     }
 
@@ -97,15 +97,16 @@ impl Watch {
     pub(super) fn look(&mut self, sched: &Sched, mut held: impl FnMut(usize)) {
         let now = Instant::now();
         for (worker, seen) in self.seen.iter_mut().enumerate() {
-            let tick = sched.worker(worker).report.tick();
-            let Some(Named { name, location }) = sched.running(worker).filter(|_| tick == seen.tick) else {
+            let tick = sched.worker(worker).stats.tick();
+            let Some(TaskName { name, location }) = sched.running(worker).filter(|_| tick == seen.tick)
+            else {
                 *seen = Seen { tick, since: now, told: false };
                 continue;
             };
             held(worker);
             let held_for = now.saturating_duration_since(seen.since);
             // What was read above is that task's if it is the one that ran before.
-            if seen.told || held_for < self.after || sched.worker(worker).report.tick() != tick {
+            if seen.told || held_for < self.after || sched.worker(worker).stats.tick() != tick {
                 continue;
             }
             seen.told = true;

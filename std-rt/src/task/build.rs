@@ -10,8 +10,8 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use super::{JoinHandle, start};
-use crate::budget;
-use crate::sched::{Home, NameGuard};
+use crate::coop;
+use crate::sched::{NameGuard, SchedHandle};
 
 pin_project! {
     /// A future that takes its name out of the list when it is gone.
@@ -32,7 +32,7 @@ impl<F: Future> Future for NamedFuture<F> {
 
 /// Starts a task that has a name.
 pub(crate) fn spawn_named<F>(
-    home: Arc<Home>,
+    sched: Arc<SchedHandle>,
     name: Arc<str>,
     location: &'static Location<'static>,
     future: F,
@@ -41,8 +41,8 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    let (origin, guard) = home.name_task(name, location);
-    start(home, origin, NamedFuture { future, guard })
+    let (meta, guard) = sched.name_task(name, location);
+    start(sched, meta, NamedFuture { future, guard })
 }
 
 pin_project! {
@@ -88,7 +88,7 @@ pub fn unconstrained<F: Future>(future: F) -> Budgeted<F> {
 
 /// What a budget of a setting is in the thread's count.
 pub(crate) fn units(operations: u32) -> u64 {
-    if operations == 0 { budget::UNLIMITED } else { u64::from(operations) }
+    if operations == 0 { coop::UNLIMITED } else { u64::from(operations) }
 }
 
 impl<F: Future> Future for Budgeted<F> {
@@ -97,7 +97,7 @@ impl<F: Future> Future for Budgeted<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
         // Put back also if the future panics.
-        let _around = budget::around(*this.operations);
+        let _guard = coop::replace_budget(*this.operations);
         this.future.poll(cx)
     }
 }

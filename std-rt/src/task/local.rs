@@ -24,8 +24,8 @@ use pin_project_lite::pin_project;
 use slab::Slab;
 
 use super::JoinHandle;
-use crate::foreign::quietly;
-use crate::sched::{self, Home, Origin, Queue, Runnable, Sched};
+use crate::foreign::catch_panic;
+use crate::sched::{self, Runnable, Sched, SchedHandle, Schedule, TaskMeta};
 
 /// The tasks that stay on the thread that made this, while it is the worker of a runtime.
 #[derive(Debug)]
@@ -62,7 +62,7 @@ impl Locals {
             state.late.push(task);
         } else {
             drop(state);
-            sched::put(task, yielded);
+            sched::schedule_task(task, yielded);
             // 1. The thread begins to leave after this look: it finds the task in the queue. 2. Before it: it may have looked
             // there already, and is told to look again.
             if !self.lock().closed {
@@ -81,7 +81,7 @@ impl Locals {
             found.append(&mut self.lock().late);
             if !found.is_empty() {
                 for task in found {
-                    quietly(|| drop(task));
+                    catch_panic(|| drop(task));
                 }
                 continue;
             }
@@ -95,8 +95,8 @@ impl Locals {
     }
 }
 
-impl Queue for Arc<Locals> {
-    fn put(self, task: Runnable, yielded: bool) {
+impl Schedule for Arc<Locals> {
+    fn schedule(self, task: Runnable, yielded: bool) {
         self.put_task(task, yielded);
     }
 }
@@ -149,9 +149,9 @@ impl<F: Future> Future for LocalFuture<F> {
 
 /// Starts a task that stays on this thread, which is the runtime's worker.
 pub fn spawn_local<F>(
-    home: Arc<Home>,
+    sched: Arc<SchedHandle>,
     locals: &Arc<Locals>,
-    origin: Origin,
+    meta: TaskMeta,
     future: F,
 ) -> JoinHandle<F::Output>
 where
@@ -162,7 +162,7 @@ where
     let of = Place { locals: locals.clone(), place };
     let future = LocalFuture { future, place: of };
     // SAFETY: INV-404.
-    let (task, joiner) = unsafe { sched::new_local_task(home, origin.local(), locals.clone(), future) };
+    let (task, joiner) = unsafe { sched::new_local_task(sched, meta.local(), locals.clone(), future) };
     locals.lock().tasks[place] = Some(task.waker());
     task.schedule();
     JoinHandle::new(joiner)

@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use crate::budget;
+use crate::coop;
 
 /// Takes one operation from the budget of the task's turn; if the turn is over, the others have theirs first.
 ///
@@ -30,13 +30,13 @@ use crate::budget;
 ///
 /// Dropped: nothing has happened.
 pub fn take_turn() -> TakeTurn {
-    TakeTurn(budget::take())
+    TakeTurn(coop::proceed())
 }
 
 /// The future of [`take_turn`].
 #[derive(Debug)]
 #[must_use = "futures do nothing unless they are awaited"]
-pub struct TakeTurn(budget::Take);
+pub struct TakeTurn(coop::Proceed);
 
 impl Future for TakeTurn {
     type Output = ();
@@ -71,7 +71,7 @@ impl Future for TakeTurn {
 /// # }
 /// ```
 pub fn poll_take_turn(cx: &mut Context<'_>) -> Poll<TurnTaken> {
-    budget::poll_take(cx).map(|()| TurnTaken { kept: false })
+    coop::poll_proceed(cx).map(|()| TurnTaken { kept: false })
 }
 
 /// One operation of a turn's budget; made by [`poll_take_turn`].
@@ -93,7 +93,7 @@ impl TurnTaken {
 impl Drop for TurnTaken {
     fn drop(&mut self) {
         if !self.kept {
-            budget::give_back();
+            coop::refund();
         }
     }
 }

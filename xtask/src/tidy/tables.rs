@@ -23,7 +23,7 @@ pub const CORE: Tower = Tower {
 pub const STD_RT: Tower = Tower {
     src: "std-rt/src/",
     floors: &[
-        "sys timer spin budget sync foreign",
+        "sys timer spin coop sync foreign",
         "protocol",
         "error",
         "netpoll",
@@ -48,7 +48,7 @@ pub const FLOOR_EXCEPTIONS: &[(&str, &str, &str)] = &[
     ),
     (
         "std-rt/src/blocking.rs",
-        "default_home",
+        "default_sched",
         "work that blocks outside of any runtime starts the default one",
     ),
 ];
@@ -79,7 +79,7 @@ pub const UNSAFE_ROOMS: &[Room] = &[
     ("std-rt/src/netpoll/blocks.rs", "descriptors' blocks are donated to the cache and freed after it"),
     ("std-rt/src/fd/close.rs", "the last reference closes the number"),
     ("std-rt/src/sched/word.rs", "a task travels through the run queues as one word"),
-    ("std-rt/src/sched/current.rs", "what a thread works for is looked at for every task that is made ready"),
+    ("std-rt/src/sched/context.rs", "what a thread works for is looked at for every task that is made ready"),
     ("std-rt/src/sched/cell.rs", "a task's word says who may touch its future, its value and its memory"),
     ("std-rt/src/sched/cell/", "the same cell, by the type of the future"),
     ("std-rt/src/task/local.rs", "a future that is not Send stays on its thread"),

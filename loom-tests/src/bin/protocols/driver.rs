@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use netpoll_rt::protocol::driver::{Seat, Waits};
+use netpoll_rt::protocol::driver::{WaitGraph, WorkerSlot};
 use netpoll_rt::sync::thread::{self, Thread};
 use netpoll_rt::sync::{Mutex, lock};
 
@@ -15,28 +15,28 @@ pub const MODELS: &[Model] = &[
         threads: 2,
         bound: None,
         expect: Expect::Green,
-        body: || seat_is_left_while_waiters_wait::<Arc<Seat>>(1),
+        body: || seat_is_left_while_waiters_wait::<Arc<WorkerSlot>>(1),
     },
     Model {
         name: "driver::seat_is_left_while_two_wait",
         threads: 3,
         bound: Some(2),
         expect: Expect::Green,
-        body: || seat_is_left_while_waiters_wait::<Arc<Seat>>(2),
+        body: || seat_is_left_while_waiters_wait::<Arc<WorkerSlot>>(2),
     },
     Model {
         name: "driver::seat_is_left_while_foreign_code_parks",
         threads: 3,
         bound: Some(3),
         expect: Expect::Green,
-        body: seat_is_left_while_foreign_code_parks::<Arc<Seat>>,
+        body: seat_is_left_while_foreign_code_parks::<Arc<WorkerSlot>>,
     },
     Model {
         name: "driver::seat_is_left_while_the_future_is_woken",
         threads: 3,
         bound: Some(3),
         expect: Expect::Green,
-        body: seat_is_left_while_the_future_is_woken::<Arc<Seat>>,
+        body: seat_is_left_while_the_future_is_woken::<Arc<WorkerSlot>>,
     },
     Model {
         name: "driver::two_threads_wait_for_each_other",
@@ -80,24 +80,24 @@ trait Place: Send + Sync + 'static {
     fn new() -> Self;
     fn take(&self) -> bool;
     fn wait(&self, is_woken: &dyn Fn() -> bool) -> bool;
-    fn give_back(&self);
+    fn release(&self);
 }
 
-impl Place for Arc<Seat> {
+impl Place for Arc<WorkerSlot> {
     fn new() -> Self {
         Self::default()
     }
 
     fn take(&self) -> bool {
-        self.try_take()
+        self.try_acquire()
     }
 
     fn wait(&self, is_woken: &dyn Fn() -> bool) -> bool {
-        Seat::wait(self, None, is_woken).expect("model: no thread drives two runtimes")
+        WorkerSlot::wait(self, None, is_woken).expect("model: no thread drives two runtimes")
     }
 
-    fn give_back(&self) {
-        Seat::give_back(self);
+    fn release(&self) {
+        WorkerSlot::release(self);
     }
 }
 
@@ -129,7 +129,7 @@ impl Place for TokenAlone {
         self.take()
     }
 
-    fn give_back(&self) {
+    fn release(&self) {
         let mut state = lock(&self.0);
         state.0 = true;
         let waiting = std::mem::take(&mut state.1);
@@ -139,7 +139,7 @@ impl Place for TokenAlone {
 }
 
 /// The lock is not held between the look and the change.
-struct TwoSteps(Arc<Seat>);
+struct TwoSteps(Arc<WorkerSlot>);
 
 impl Place for TwoSteps {
     fn new() -> Self {
@@ -147,10 +147,10 @@ impl Place for TwoSteps {
     }
 
     fn take(&self) -> bool {
-        let free = self.0.try_take();
+        let free = self.0.try_acquire();
         if free {
-            self.0.give_back();
-            self.0.try_take();
+            self.0.release();
+            self.0.try_acquire();
         }
         free
     }
@@ -160,8 +160,8 @@ impl Place for TwoSteps {
         self.take()
     }
 
-    fn give_back(&self) {
-        self.0.give_back();
+    fn release(&self) {
+        self.0.release();
     }
 }
 
@@ -180,46 +180,46 @@ impl Drivers {
 }
 
 /// `block_on` of a future that ends once this thread has the seat: `poll` is what the future does in each turn.
-fn drive<P: Place>(seat: &P, drivers: &Drivers, poll: impl Fn()) {
-    let mut seated = seat.take();
+fn drive<P: Place>(slot: &P, drivers: &Drivers, poll: impl Fn()) {
+    let mut seated = slot.take();
     poll();
     while !seated {
-        seated = seat.wait(&|| false);
+        seated = slot.wait(&|| false);
     }
     drivers.change(1);
     thread::yield_now();
     drivers.change(-1);
-    seat.give_back();
+    slot.release();
 }
 
 /// Every waiter gets the seat in its turn, although each leaves at once.
 fn seat_is_left_while_waiters_wait<P: Place>(waiters: usize) {
-    let (seat, drivers) = (Arc::new(P::new()), Arc::new(Drivers::default()));
-    assert!(seat.take(), "model: a new seat is free");
+    let (slot, drivers) = (Arc::new(P::new()), Arc::new(Drivers::default()));
+    assert!(slot.take(), "model: a new seat is free");
     let threads: Vec<_> = (0..waiters)
         .map(|_| {
-            let (seat, drivers) = (seat.clone(), drivers.clone());
-            thread::spawn(move || drive(&*seat, &drivers, || {}))
+            let (slot, drivers) = (slot.clone(), drivers.clone());
+            thread::spawn(move || drive(&*slot, &drivers, || {}))
         })
         .collect();
-    seat.give_back();
+    slot.release();
     for thread in threads {
         thread.join().expect("a panic of the other thread has ended the model");
     }
-    assert!(seat.take(), "model: every holder has left");
+    assert!(slot.take(), "model: every holder has left");
 }
 
 /// The future of a waiter receives from a std channel, which parks on the same token.
 fn seat_is_left_while_foreign_code_parks<P: Place>() {
-    let seat = Arc::new(P::new());
-    assert!(seat.take(), "model: a new seat is free");
+    let slot = Arc::new(P::new());
+    assert!(slot.take(), "model: a new seat is free");
     let channel = Channel::new();
     let waiter = {
-        let (seat, channel) = (seat.clone(), channel.clone());
-        thread::spawn(move || drive(&*seat, &Drivers::default(), || channel.recv()))
+        let (slot, channel) = (slot.clone(), channel.clone());
+        thread::spawn(move || drive(&*slot, &Drivers::default(), || channel.recv()))
     };
     let sender = thread::spawn(move || channel.send());
-    seat.give_back();
+    slot.release();
     for thread in [waiter, sender] {
         thread.join().expect("a panic of the other thread has ended the model");
     }
@@ -227,24 +227,24 @@ fn seat_is_left_while_foreign_code_parks<P: Place>() {
 
 /// The one waiter that is woken for its own future leaves; the other one takes the seat all the same.
 fn seat_is_left_while_the_future_is_woken<P: Place>() {
-    let seat = Arc::new(P::new());
-    assert!(seat.take(), "model: a new seat is free");
+    let slot = Arc::new(P::new());
+    assert!(slot.take(), "model: a new seat is free");
     let woken = Arc::new(Mutex::new(false));
     let leaver = {
-        let (seat, woken) = (seat.clone(), woken.clone());
+        let (slot, woken) = (slot.clone(), woken.clone());
         thread::spawn(move || {
-            if seat.wait(&|| *lock(&woken)) {
-                seat.give_back();
+            if slot.wait(&|| *lock(&woken)) {
+                slot.release();
             }
         })
     };
     let other = {
-        let seat = seat.clone();
-        thread::spawn(move || drive(&*seat, &Drivers::default(), || {}))
+        let slot = slot.clone();
+        thread::spawn(move || drive(&*slot, &Drivers::default(), || {}))
     };
     *lock(&woken) = true;
     leaver.thread().unpark();
-    seat.give_back();
+    slot.release();
     for thread in [leaver, other] {
         thread.join().expect("a panic of the other thread has ended the model");
     }
@@ -253,24 +253,24 @@ fn seat_is_left_while_the_future_is_woken<P: Place>() {
 /// Thread n drives runtime n and waits for runtime n + 1, the last one for the first. One of them is told, and leaves what
 /// it drives; then the others get on.
 fn threads_wait_for_each_other(n: usize, entered: bool) {
-    let (waits, refused) = (Arc::new(Waits::new()), Arc::new(std::sync::Mutex::new(0)));
-    let seats: Vec<Arc<Seat>> = (0..n).map(|_| Arc::default()).collect();
+    let (waits, refused) = (Arc::new(WaitGraph::new()), Arc::new(std::sync::Mutex::new(0)));
+    let seats: Vec<Arc<WorkerSlot>> = (0..n).map(|_| Arc::default()).collect();
     let circle = |i: usize| {
         let (waits, refused) = (waits.clone(), refused.clone());
         let (mine, next) = (seats[i].clone(), seats[(i + 1) % n].clone());
         move || {
-            if !mine.try_take() {
+            if !mine.try_acquire() {
                 // Another thread has got on so far that it drives this one.
                 return;
             }
             match next.wait(entered.then_some(&*waits), || false) {
                 Ok(taken) => {
                     assert!(taken, "model: nothing else ends the wait");
-                    next.give_back();
+                    next.release();
                 }
                 Err(_) => *refused.lock().expect("nothing panics while the count is held") += 1,
             }
-            mine.give_back();
+            mine.release();
         }
     };
     let threads: Vec<_> = (1..n).map(|i| thread::spawn(circle(i))).collect();
@@ -280,5 +280,5 @@ fn threads_wait_for_each_other(n: usize, entered: bool) {
     }
     let refused = *refused.lock().expect("nothing panics while the count is held");
     assert!(refused <= 1, "model: {refused} threads were refused, and one is enough");
-    assert!(seats.iter().all(|seat| seat.try_take()), "model: every holder has left");
+    assert!(seats.iter().all(|slot| slot.try_acquire()), "model: every holder has left");
 }

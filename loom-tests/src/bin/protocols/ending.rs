@@ -131,7 +131,7 @@ impl Drop for Task {
 
 /// What the models ask of the end.
 trait End: Default + Send + Sync + 'static {
-    fn doom(&self, task: Task) -> Option<Task>;
+    fn defer_drop(&self, task: Task) -> Option<Task>;
     fn end(&self, deadline: Option<Instant>, cancel: &dyn Fn()) -> bool;
     fn start(
         self: &Arc<Self>,
@@ -141,8 +141,8 @@ trait End: Default + Send + Sync + 'static {
 }
 
 impl End for Ending<Task> {
-    fn doom(&self, task: Task) -> Option<Task> {
-        self.doom(task)
+    fn defer_drop(&self, task: Task) -> Option<Task> {
+        self.defer_drop(task)
     }
 
     fn end(&self, deadline: Option<Instant>, cancel: &dyn Fn()) -> bool {
@@ -187,7 +187,7 @@ impl<E: End> Rig<E> {
     fn wake(&self) -> bool {
         let task = lock(&self.parked).pop();
         let found = task.is_some();
-        drop(task.and_then(|task| self.ending.doom(task)));
+        drop(task.and_then(|task| self.ending.defer_drop(task)));
         found
     }
 
@@ -235,7 +235,7 @@ fn tasks_come_meanwhile<E: End>() {
         let rig = rig.clone();
         thread::spawn(move || {
             rig.wake_parked();
-            drop(rig.ending.doom(rig.task(2, None)));
+            drop(rig.ending.defer_drop(rig.task(2, None)));
         })
     };
     assert!(rig.end(None), "model: all threads have ended");
@@ -270,7 +270,7 @@ fn thread_of_the_runtime_ends_it() {
 
 /// A twin: the real one with a fault around it.
 macro_rules! twin {
-    ($(#[$doc:meta])* $name:ident, |$twin:ident, $task:ident| $doom:expr, |$deadline:ident, $cancel:ident| $end:expr) => {
+    ($(#[$doc:meta])* $name:ident, |$twin:ident, $task:ident| $defer_drop:expr, |$deadline:ident, $cancel:ident| $end:expr) => {
         $(#[$doc])*
         #[derive(Default)]
         struct $name {
@@ -280,9 +280,9 @@ macro_rules! twin {
         }
 
         impl End for $name {
-            fn doom(&self, $task: Task) -> Option<Task> {
+            fn defer_drop(&self, $task: Task) -> Option<Task> {
                 let $twin = self;
-                $doom
+                $defer_drop
             }
 
             fn end(&self, $deadline: Option<Instant>, $cancel: &dyn Fn()) -> bool {
@@ -342,8 +342,8 @@ twin!(
 struct LateLeaves(Arc<Ending<Task>>);
 
 impl End for LateLeaves {
-    fn doom(&self, task: Task) -> Option<Task> {
-        self.0.doom(task)
+    fn defer_drop(&self, task: Task) -> Option<Task> {
+        self.0.defer_drop(task)
     }
 
     fn end(&self, deadline: Option<Instant>, cancel: &dyn Fn()) -> bool {

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, ready};
 use netpoll_core::poll_desc::PollErr;
 
 use super::{Direction, Op, State};
-use crate::budget;
+use crate::coop;
 use crate::error;
 use crate::fd::Fd;
 use crate::sys::FdOwner;
@@ -28,7 +28,7 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
         let parked = self.state == State::Parked;
         let mut wait = parked || self.take_short_read_hint(desc);
         let mut taken = fresh && !wait;
-        if taken && budget::poll_take(cx).is_pending() {
+        if taken && coop::poll_proceed(cx).is_pending() {
             return self.refused();
         }
         let mut late = false;
@@ -44,7 +44,7 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
                     waited => ready!(waited)?,
                 }
                 // Ready at once, in place of a call that was skipped. The hint has been taken, so that the next poll calls.
-                if fresh && !std::mem::replace(&mut taken, true) && budget::poll_take(cx).is_pending() {
+                if fresh && !std::mem::replace(&mut taken, true) && coop::poll_proceed(cx).is_pending() {
                     return self.refused();
                 }
             } else {
@@ -55,7 +55,7 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Poll::Ready(Err(error)),
                 _ if late => return Poll::Ready(Err(error::refused(PollErr::Timeout))),
                 // One more call costs one more unit. Between its parts it keeps the lock.
-                Ok(None) if budget::spend(1) => return self.goes_on(cx),
+                Ok(None) if coop::spend(1) => return self.goes_on(cx),
                 Ok(None) => wait = false,
                 Err(_) => wait = true,
             }
@@ -65,7 +65,7 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
     /// What it has taken from the budget was for nothing.
     #[cold]
     fn pending(&self) -> Poll<io::Result<T>> {
-        budget::give_back();
+        coop::refund();
         Poll::Pending
     }
 

@@ -110,7 +110,7 @@ impl WakerSet {
     fn end(&self) {
         let forgotten = self.list.lock().take();
         for waker in forgotten {
-            foreign::quietly(|| drop(waker));
+            foreign::catch_panic(|| drop(waker));
         }
     }
 }

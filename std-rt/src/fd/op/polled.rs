@@ -32,7 +32,7 @@ use netpoll_core::fd_mutex::Lock;
 use netpoll_core::poll_key::Mode;
 
 use super::{Direction, Op, State, WriteMode, locked};
-use crate::budget;
+use crate::coop;
 use crate::fd::op::poll_wakers::EntryId;
 use crate::fd::queue::RegisterNotify;
 use crate::fd::{Fd, FdKind};
@@ -91,7 +91,7 @@ impl<S: FdOwner> Fd<S> {
         cx: &mut Context<'_>,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        self.poll_run(cx, WriteMode, move |fd| budget::counted(call(fd)))
+        self.poll_run(cx, WriteMode, move |fd| coop::counted(call(fd)))
     }
 
     /// Ready with the reason once no operation in this direction will succeed any more: closed, or past the deadline.
@@ -142,10 +142,10 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
     }
 
     fn poll_once(self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        ready!(budget::poll_take(cx));
+        ready!(coop::poll_proceed(cx));
         let polled = self.poll_taken(cx);
         if polled.is_pending() {
-            budget::give_back();
+            coop::refund();
         }
         polled
     }

@@ -36,7 +36,7 @@ use netpoll_core::poll_key::Mode;
 
 use super::poll_wakers::EntryId;
 use super::{Direction, Op, State};
-use crate::budget::{self, Charge};
+use crate::coop::{self, Charge};
 use crate::error;
 use crate::fd::{Fd, FdKind};
 use crate::sys::{FdOwner, is_ready_for};
@@ -161,7 +161,7 @@ impl<W: Direction, S: FdOwner> Future for Readiness<'_, W, S> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let charge = self.charge;
-        if charge.poll_take(cx).is_pending() {
+        if charge.poll_proceed(cx).is_pending() {
             // It holds nothing until its task's next turn.
             self.charge = Charge::Refused;
             return Poll::Pending;
@@ -169,7 +169,7 @@ impl<W: Direction, S: FdOwner> Future for Readiness<'_, W, S> {
         let polled = self.poll_taken(cx);
         if polled.is_pending() {
             if charge == Charge::First {
-                budget::give_back();
+                coop::refund();
             }
             self.charge = Charge::Waited;
         }

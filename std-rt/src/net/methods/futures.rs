@@ -65,14 +65,14 @@ macro_rules! futures_write {
                 self: std::pin::Pin<&mut Self>,
                 cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
-                $crate::budget::poll_take(cx).map(Ok)
+                $crate::coop::poll_proceed(cx).map(Ok)
             }
 
             fn poll_close(
                 self: std::pin::Pin<&mut Self>,
                 cx: &mut std::task::Context<'_>,
             ) -> std::task::Poll<std::io::Result<()>> {
-                std::task::ready!($crate::budget::poll_take(cx));
+                std::task::ready!($crate::coop::poll_proceed(cx));
                 let end: fn(&$type) -> std::io::Result<()> = $end;
                 std::task::Poll::Ready(end(&self))
             }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use netpoll_core::poll_key::Modes;
 
 use super::TcpStream;
-use crate::budget;
+use crate::coop;
 use crate::error::is_closed;
 use crate::sys::socket::recv;
 use crate::time::timeout;
@@ -57,7 +57,7 @@ impl TcpStream {
     /// # }).unwrap();
     /// ```
     pub async fn close_lingering(&self, time: Duration, bytes: u64) -> io::Result<bool> {
-        budget::take().await;
+        coop::proceed().await;
         let ended =
             self.end_and_drain(time, bytes).await.map_err(|error| self.error("close_lingering", error))?;
         self.close().await?;

@@ -8,7 +8,7 @@ use netpoll_core::poll_key::Mode;
 
 use super::peer::Peer;
 use super::{TcpListener, TcpStream};
-use crate::budget;
+use crate::coop;
 use crate::error::OpError;
 use crate::fd::{Fd, FdKind};
 use crate::net::Keepalive;
@@ -169,7 +169,7 @@ impl TcpSocket {
     ///
     /// As [`TcpStream::connect`]; `EISCONN` if it was made elsewhere and listens, or is connected to another address.
     pub async fn connect(self, address: SocketAddr) -> io::Result<TcpStream> {
-        budget::take().await;
+        coop::proceed().await;
         self.connect_to(&address).await
     }
 

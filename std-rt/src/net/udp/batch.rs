@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use netpoll_core::poll_key::Mode;
 
 use super::{Datagram, UdpSocket};
-use crate::budget;
+use crate::coop;
 use crate::sys::mmsg as sys;
 use crate::sys::udp::{Arrival, MAX_BATCH};
 
@@ -218,7 +218,7 @@ impl UdpSocket {
 /// Each datagram of a batch costs as much as an operation.
 fn each(moved: io::Result<usize>) -> io::Result<usize> {
     if let Ok(n) = &moved {
-        budget::spend(n.saturating_sub(1) as u64);
+        coop::spend(n.saturating_sub(1) as u64);
     }
     moved
 }

@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 use netpoll_core::poll_key::Mode;
 
 use super::{Datagram, UdpSocket};
-use crate::budget;
+use crate::coop;
 use crate::sys::mmsg as sys;
 use crate::sys::udp::{MAX_BATCH, NotCut};
 
@@ -33,7 +33,7 @@ impl UdpSocket {
         segment_size: usize,
         to: Option<SocketAddr>,
     ) -> io::Result<()> {
-        budget::take().await;
+        coop::proceed().await;
         let failed = |error| match to {
             Some(to) => self.error_to("send_segments", error, to),
             None => self.error("send_segments", error),

@@ -76,7 +76,7 @@ macro_rules! connection_methods {
             /// `PermissionDenied`; `EPROTOTYPE` if what listens there is of another kind. `InvalidInput` for a path that
             /// is too long.
             pub async fn connect(path: impl AsRef<std::path::Path>) -> std::io::Result<Self> {
-                $crate::budget::take().await;
+                $crate::coop::proceed().await;
                 let address = $crate::net::unix::path_address("connect", path.as_ref())?;
                 let fd = $crate::net::unix::connecting::connect($kind, &address, None).await?;
                 Ok(Self { fd })
@@ -90,7 +90,7 @@ macro_rules! connection_methods {
             ///
             /// As [`connect`](Self::connect).
             pub async fn connect_addr(address: &std::os::unix::net::SocketAddr) -> std::io::Result<Self> {
-                $crate::budget::take().await;
+                $crate::coop::proceed().await;
                 let fd = $crate::net::unix::connecting::connect($kind, address, None).await?;
                 Ok(Self { fd })
             }
@@ -107,7 +107,7 @@ macro_rules! connection_methods {
                 address: &std::os::unix::net::SocketAddr,
                 timeout: std::time::Duration,
             ) -> std::io::Result<Self> {
-                $crate::budget::take().await;
+                $crate::coop::proceed().await;
                 // Beyond what the clock can count is for ever.
                 let deadline = std::time::Instant::now().checked_add(timeout);
                 let fd = $crate::net::unix::connecting::connect($kind, address, deadline).await?;

@@ -11,7 +11,7 @@ use netpoll_core::poll_key::Mode;
 use super::connecting::Pauses;
 use super::messages::{Ask, message_methods, or_end};
 use super::{OwnFile, bound, pair_of, path_address, unlink_method, watch};
-use crate::budget::{self, Moved};
+use crate::coop::{self, Moved};
 use crate::error::OpError;
 use crate::fd::Fd;
 use crate::net::methods::{both_deadlines, descriptor_methods, tried};
@@ -190,7 +190,7 @@ impl UnixDatagram {
     ///
     /// As [`send`](Self::send), with the path: `NotFound`, `ConnectionRefused` if its socket is closed.
     pub async fn send_to(&self, bytes: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
-        budget::take().await;
+        coop::proceed().await;
         let address = path_address("send_to", path.as_ref())?;
         let sent = self.send_untold(|fd| unix::send_to(fd, bytes, &address)).await;
         sent.map_err(|error| self.error_to("send_to", error, &address))
@@ -206,7 +206,7 @@ impl UnixDatagram {
     ///
     /// As [`send_to`](Self::send_to).
     pub async fn send_to_addr(&self, bytes: &[u8], address: &SocketAddr) -> io::Result<usize> {
-        budget::take().await;
+        coop::proceed().await;
         let sent = self.send_untold(|fd| unix::send_to(fd, bytes, address)).await;
         sent.map_err(|error| self.error_to("send_to", error, address))
     }
@@ -237,7 +237,7 @@ impl UnixDatagram {
         fds: &[BorrowedFd<'_>],
         address: &SocketAddr,
     ) -> io::Result<usize> {
-        budget::take().await;
+        coop::proceed().await;
         let sent = self.send_untold(|fd| ancillary::send(fd, bytes, Some(address), fds)).await;
         sent.map_err(|error| self.error_to("send_fds_to", error, address))
     }

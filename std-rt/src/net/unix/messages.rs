@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::budget::Moved;
+use crate::coop::Moved;
 use crate::fd::Fd;
 use crate::sys::{ancillary, unix};
 

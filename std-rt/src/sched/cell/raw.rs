@@ -8,11 +8,11 @@ use std::task::{Context, Poll, Waker};
 
 use netpoll_core::task::{Finish, Rest, Then};
 
-use super::{Body, Cell, Header, NOWHERE, Outcome, Queue, Runnable, Table, waker};
-use crate::foreign::quietly;
+use super::{Cell, Header, Runnable, Schedule, Stage, Table, TaskResult, UNREGISTERED, waker};
+use crate::foreign::catch_panic;
 
 /// The functions of a type of cell.
-pub fn table<F: Future, Q: Queue>() -> &'static Table {
+pub fn table<F: Future, Q: Schedule>() -> &'static Table {
     &const {
         Table {
             run: run::<F, Q>,
@@ -43,7 +43,7 @@ pub unsafe fn schedule(task: NonNull<Header>, yielded: bool) {
 ///
 /// INV-11: `then` came from the task's word, just now.
 #[inline]
-pub unsafe fn settle(task: NonNull<Header>, then: Then) {
+pub unsafe fn run_action(task: NonNull<Header>, then: Then) {
     match then {
         Then::Nothing => {}
         // SAFETY: INV-11: the word gave the task to the caller.
@@ -60,20 +60,20 @@ pub unsafe fn settle(task: NonNull<Header>, then: Then) {
 /// # Safety
 ///
 /// INV-403: the task is of that type; INV-11: the caller may use it, and INV-12 its body.
-unsafe fn body<'a, F: Future, Q>(task: NonNull<Header>) -> &'a mut Body<F> {
+unsafe fn stage<'a, F: Future, Q>(task: NonNull<Header>) -> &'a mut Stage<F> {
     // SAFETY: INV-11, INV-403, by the caller.
     let cell = unsafe { task.cast::<Cell<F, Q>>().as_ref() };
     // SAFETY: INV-12, by the caller.
-    cell.body.with_mut(|body| unsafe { &mut *body })
+    cell.stage.with_mut(|stage| unsafe { &mut *stage })
 }
 
 /// # Safety
 ///
 /// INV-403; INV-11: the caller has the task.
-unsafe fn schedule_as<F: Future, Q: Queue>(task: NonNull<Header>, yielded: bool) {
+unsafe fn schedule_as<F: Future, Q: Schedule>(task: NonNull<Header>, yielded: bool) {
     // SAFETY: INV-11, INV-403, by the caller.
     let queue = unsafe { task.cast::<Cell<F, Q>>().as_ref() }.queue.clone();
-    queue.put(Runnable(task), yielded);
+    queue.schedule(Runnable(task), yielded);
 }
 
 /// A turn; true if the task was woken in it.
@@ -81,7 +81,7 @@ unsafe fn schedule_as<F: Future, Q: Queue>(task: NonNull<Header>, yielded: bool)
 /// # Safety
 ///
 /// INV-403; INV-11: the caller has the task.
-unsafe fn run<F: Future, Q: Queue>(task: NonNull<Header>) -> bool {
+unsafe fn run<F: Future, Q: Schedule>(task: NonNull<Header>) -> bool {
     // SAFETY: INV-11, by the caller.
     let header = unsafe { task.as_ref() };
     let Some(seen) = header.state.start() else {
@@ -90,20 +90,20 @@ unsafe fn run<F: Future, Q: Queue>(task: NonNull<Header>) -> bool {
         return false;
     };
     // SAFETY: INV-12: who has the task is its runner.
-    let Body::Living { place, future } = (unsafe { body::<F, Q>(task) }) else {
+    let Stage::Running { place, future } = (unsafe { stage::<F, Q>(task) }) else {
         unreachable!("a task that has ended is not run")
     };
     // SAFETY: INV-12: a cell does not move, and the future is dropped where it is.
     let future = unsafe { Pin::new_unchecked(future) };
     // SAFETY: INV-11: it is there while this has the task.
-    let waker = unsafe { waker::lent(task) };
-    if let Poll::Ready(outcome) = poll(future, &waker) {
+    let waker = unsafe { waker::waker_ref(task) };
+    if let Poll::Ready(result) = poll(future, &waker) {
         // SAFETY: INV-11: the same.
-        unsafe { finish::<F, Q>(task, Some(outcome)) };
+        unsafe { finish::<F, Q>(task, Some(result)) };
         return false;
     }
-    if *place == NOWHERE && !header.origin.is_local() {
-        *place = header.home.register_task(Waker::clone(&waker));
+    if *place == UNREGISTERED && !header.meta.is_local() {
+        *place = header.sched.register_task(Waker::clone(&waker));
     }
     let rest = header.state.rest(seen);
     match rest {
@@ -117,7 +117,7 @@ unsafe fn run<F: Future, Q: Queue>(task: NonNull<Header>) -> bool {
 }
 
 #[inline]
-fn poll<F: Future>(future: Pin<&mut F>, waker: &Waker) -> Poll<Outcome<F::Output>> {
+fn poll<F: Future>(future: Pin<&mut F>, waker: &Waker) -> Poll<TaskResult<F::Output>> {
     let mut cx = Context::from_waker(waker);
     match panic::catch_unwind(AssertUnwindSafe(|| future.poll(&mut cx))) {
         Ok(polled) => polled.map(Ok),
@@ -130,7 +130,7 @@ fn poll<F: Future>(future: Pin<&mut F>, waker: &Waker) -> Poll<Outcome<F::Output
 /// # Safety
 ///
 /// INV-403; INV-11: the caller has the task.
-unsafe fn cancel<F: Future, Q: Queue>(task: NonNull<Header>) {
+unsafe fn cancel<F: Future, Q: Schedule>(task: NonNull<Header>) {
     // SAFETY: INV-11: the caller's.
     unsafe { finish::<F, Q>(task, None) }
 }
@@ -140,32 +140,32 @@ unsafe fn cancel<F: Future, Q: Queue>(task: NonNull<Header>) {
 /// # Safety
 ///
 /// INV-403; INV-11: the caller has the task.
-unsafe fn finish<F: Future, Q: Queue>(task: NonNull<Header>, outcome: Option<Outcome<F::Output>>) {
+unsafe fn finish<F: Future, Q: Schedule>(task: NonNull<Header>, result: Option<TaskResult<F::Output>>) {
     // SAFETY: INV-11, by the caller.
     let header = unsafe { task.as_ref() };
     // SAFETY: INV-12: who has the task is its runner.
-    let body = unsafe { body::<F, Q>(task) };
-    let place = if let Body::Living { place, .. } = body { *place } else { NOWHERE };
+    let stage = unsafe { stage::<F, Q>(task) };
+    let place = if let Stage::Running { place, .. } = stage { *place } else { UNREGISTERED };
     // What is dropped is the user's and may panic. If the task was cancelled, that is what became of it.
-    let dropped = panic::catch_unwind(AssertUnwindSafe(|| *body = Body::Ended(None)));
-    let outcome = match (outcome, dropped) {
+    let dropped = panic::catch_unwind(AssertUnwindSafe(|| *stage = Stage::Finished(None)));
+    let result = match (result, dropped) {
         (None, Err(payload)) => Some(Err(payload)),
-        (outcome, dropped) => {
+        (result, dropped) => {
             // The payload may panic in its turn.
-            quietly(|| drop(dropped));
-            outcome
+            catch_panic(|| drop(dropped));
+            result
         }
     };
-    header.home.task_ended((place != NOWHERE).then_some(place));
+    header.sched.task_ended((place != UNREGISTERED).then_some(place));
     let kept = header.state.has_handle();
     if kept {
-        *body = Body::Ended(outcome);
+        *stage = Stage::Finished(result);
     } else {
-        quietly(|| drop(outcome));
+        catch_panic(|| drop(result));
     }
     let mut end = header.state.finish(kept);
     if end == Finish::HandleGone {
-        quietly(|| *body = Body::Ended(None));
+        catch_panic(|| *stage = Stage::Finished(None));
         end = header.state.finish(false);
     }
     match end {
@@ -176,31 +176,31 @@ unsafe fn finish<F: Future, Q: Queue>(task: NonNull<Header>, outcome: Option<Out
             // SAFETY: INV-12: the slot is the runner's now.
             let waker = header.joiner.with_mut(|slot| unsafe { &mut *slot }.take());
             // A waker may be foreign, and panic.
-            quietly(|| waker.into_iter().for_each(Waker::wake));
+            catch_panic(|| waker.into_iter().for_each(Waker::wake));
             let then = header.state.drop_ref();
             // SAFETY: INV-11: the word has said so.
-            unsafe { settle(task, then) }
+            unsafe { run_action(task, then) }
         }
     }
 }
 
 /// # Safety
 ///
-/// INV-403; INV-12: the task is complete, and the caller its handle. `into` is an `Option<Outcome<F::Output>>`.
-unsafe fn take<F: Future, Q: Queue>(task: NonNull<Header>, into: NonNull<()>) {
+/// INV-403; INV-12: the task is complete, and the caller its handle. `into` is an `Option<TaskResult<F::Output>>`.
+unsafe fn take<F: Future, Q: Schedule>(task: NonNull<Header>, into: NonNull<()>) {
     // SAFETY: INV-12, by the caller.
-    let body = unsafe { body::<F, Q>(task) };
-    let Body::Ended(outcome) = body else { unreachable!("a complete task has no future") };
+    let stage = unsafe { stage::<F, Q>(task) };
+    let Stage::Finished(result) = stage else { unreachable!("a complete task has no future") };
     // SAFETY: INV-403, by the caller; what is there is none, and needs no drop.
-    unsafe { into.cast::<Option<Outcome<F::Output>>>().write(outcome.take()) }
+    unsafe { into.cast::<Option<TaskResult<F::Output>>>().write(result.take()) }
 }
 
 /// # Safety
 ///
 /// INV-403; INV-11: the memory is the caller's to free.
-unsafe fn free<F: Future, Q: Queue>(task: NonNull<Header>) {
+unsafe fn free<F: Future, Q: Schedule>(task: NonNull<Header>) {
     // SAFETY: INV-11, INV-403, by the caller; it came out of a box.
     let cell = unsafe { Box::from_raw(task.cast::<Cell<F, Q>>().as_ptr()) };
     // A waker in the slot may be foreign, and panic.
-    quietly(|| drop(cell));
+    catch_panic(|| drop(cell));
 }

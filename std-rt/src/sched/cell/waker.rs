@@ -7,7 +7,7 @@ use std::task::{RawWaker, RawWakerVTable, Waker};
 
 use netpoll_core::task::Then;
 
-use super::raw::settle;
+use super::raw::run_action;
 use super::{Header, Runnable};
 
 static TABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
@@ -15,7 +15,7 @@ static TABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, dro
 /// Wakes a task and gives it to the caller, to be put into a queue; none if it is in one, or has ended. What is no task's
 /// waker comes back.
 #[inline]
-pub fn wake_up(waker: Waker) -> Result<Option<Runnable>, Waker> {
+pub fn wake_to_runnable(waker: Waker) -> Result<Option<Runnable>, Waker> {
     if !ptr::eq(waker.vtable(), &TABLE) {
         return Err(waker);
     }
@@ -29,7 +29,7 @@ pub fn wake_up(waker: Waker) -> Result<Option<Runnable>, Waker> {
         return Ok(Some(Runnable(task)));
     }
     // SAFETY: INV-11: the word has said so.
-    unsafe { settle(task, then) }
+    unsafe { run_action(task, then) }
     Ok(None)
 }
 
@@ -38,7 +38,7 @@ pub fn wake_up(waker: Waker) -> Result<Option<Runnable>, Waker> {
 /// # Safety
 ///
 /// INV-11: the cell is there for as long as the waker is used.
-pub unsafe fn lent(task: NonNull<Header>) -> ManuallyDrop<Waker> {
+pub unsafe fn waker_ref(task: NonNull<Header>) -> ManuallyDrop<Waker> {
     let raw = RawWaker::new(task.as_ptr().cast_const().cast(), &TABLE);
     // SAFETY: INV-11: what is made of it by `clone` has a reference; the rest is the caller's.
     ManuallyDrop::new(unsafe { Waker::from_raw(raw) })
@@ -75,7 +75,7 @@ unsafe fn wake(data: *const ()) {
     // SAFETY: INV-11: the waker has a reference.
     let then = unsafe { task.as_ref() }.state.wake_by_value();
     // SAFETY: INV-11: the word has said so.
-    unsafe { settle(task, then) }
+    unsafe { run_action(task, then) }
 }
 
 /// # Safety
@@ -87,7 +87,7 @@ unsafe fn wake_by_ref(data: *const ()) {
     // SAFETY: INV-11: the waker has a reference, or is lent.
     let then = unsafe { task.as_ref() }.state.wake();
     // SAFETY: INV-11: the word has said so.
-    unsafe { settle(task, then) }
+    unsafe { run_action(task, then) }
 }
 
 /// # Safety
@@ -99,5 +99,5 @@ unsafe fn drop_waker(data: *const ()) {
     // SAFETY: INV-11: the waker has a reference.
     let then = unsafe { task.as_ref() }.state.drop_ref();
     // SAFETY: INV-11: the word has said so.
-    unsafe { settle(task, then) }
+    unsafe { run_action(task, then) }
 }

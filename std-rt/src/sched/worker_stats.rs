@@ -3,18 +3,18 @@
 
 use netpoll_core::counter::Gauge;
 
-use super::{Named, Origin, Sched};
+use super::{Sched, TaskMeta, TaskName};
 
 /// One worker's report. Written by that worker alone.
 #[derive(Debug, Default)]
-pub struct Report {
+pub struct WorkerStats {
     /// Counts the times that it has looked for a task.
     tick: Gauge,
-    /// The [`Origin`] of the task that it runs, or has just run; 0 when it sleeps or is nobody.
+    /// The [`TaskMeta`] of the task that it runs, or has just run; 0 when it sleeps or is nobody.
     running: Gauge,
 }
 
-impl Report {
+impl WorkerStats {
     /// Worker: looks for its next task; says how often it has.
     #[inline]
     pub fn next_tick(&self) -> u32 {
@@ -25,19 +25,19 @@ impl Report {
 
     /// Worker: begins to run a task.
     #[inline]
-    pub fn begin(&self, task: Origin) {
+    pub fn begin(&self, task: TaskMeta) {
         self.running.set(task.to_word());
     }
 
-    /// Worker: runs nothing; gives back what it ran, for [`Report::resume`].
-    pub fn rest(&self) -> usize {
+    /// Worker: runs nothing; gives back what it ran, for [`WorkerStats::restore_running`].
+    pub fn take_running(&self) -> usize {
         let running = self.running.get();
         self.running.set(0);
         running
     }
 
     /// Worker: goes on with what it ran before.
-    pub fn resume(&self, running: usize) {
+    pub fn restore_running(&self, running: usize) {
         self.running.set(running);
     }
 
@@ -49,7 +49,7 @@ impl Report {
 
 impl Sched {
     /// What the task is called that a worker runs now.
-    pub fn running(&self, worker: usize) -> Option<Named> {
-        self.named(self.worker(worker).report.running.get())
+    pub fn running(&self, worker: usize) -> Option<TaskName> {
+        self.named(self.worker(worker).stats.running.get())
     }
 }

@@ -32,69 +32,69 @@ pub const UNLIMITED: u64 = u64::MAX;
 pub const UNIT: usize = 2048;
 
 thread_local! {
-    static LEFT: Cell<u64> = const { Cell::new(UNLIMITED) };
+    static REMAINING: Cell<u64> = const { Cell::new(UNLIMITED) };
     static REFUSED: Cell<u32> = const { Cell::new(0) };
 }
 
 /// Restores the budget of before when it is dropped.
 #[must_use]
-pub struct Around(u64);
+pub struct BudgetGuard(u64);
 
 /// Gives the thread another budget until the value is dropped.
-pub fn around(units: u64) -> Around {
-    Around(LEFT.replace(units))
+pub fn replace_budget(units: u64) -> BudgetGuard {
+    BudgetGuard(REMAINING.replace(units))
 }
 
-impl Drop for Around {
+impl Drop for BudgetGuard {
     fn drop(&mut self) {
-        LEFT.set(self.0);
+        REMAINING.set(self.0);
     }
 }
 
 /// Begins a turn of so many units.
 #[inline]
-pub fn set(units: u64) {
-    LEFT.set(units);
+pub fn set_budget(units: u64) {
+    REMAINING.set(units);
 }
 
 /// Returns whether the turn is over.
 #[inline]
-pub fn is_spent() -> bool {
-    LEFT.get() == 0
+pub fn is_exhausted() -> bool {
+    REMAINING.get() == 0
 }
 
 /// Returns whether the thread has no bound.
 pub fn is_unlimited() -> bool {
-    LEFT.get() > UNLIMITED / 2
+    REMAINING.get() > UNLIMITED / 2
 }
 
 /// Returns what is left of the turn.
-pub fn left() -> u64 {
-    LEFT.get()
+pub fn remaining() -> u64 {
+    REMAINING.get()
 }
 
 /// Takes one unit, for an operation that has not waited. Pending, with the task woken already, if the turn is over.
 ///
 /// Not inlined: the operations are generic and so compiled elsewhere, where the thread's variable is far away.
-pub fn poll_take(cx: &Context<'_>) -> Poll<()> {
-    match LEFT.get() {
-        0 => give_way(cx),
+pub fn poll_proceed(cx: &Context<'_>) -> Poll<()> {
+    match REMAINING.get() {
+        0 => poll_yield(cx),
         left => {
-            LEFT.set(left - 1);
+            REMAINING.set(left - 1);
             Poll::Ready(())
         }
     }
 }
 
 /// Gives back the unit of an operation that turned out to be pending.
-pub fn give_back() {
-    LEFT.set(LEFT.get().saturating_add(1));
+pub fn refund() {
+    REMAINING.set(REMAINING.get().saturating_add(1));
 }
 
 /// Takes units for something that is done already; what is left never falls below zero. Returns whether the turn is over.
 pub fn spend(units: u64) -> bool {
-    let left = LEFT.get().saturating_sub(units);
-    LEFT.set(left);
+    let left = REMAINING.get().saturating_sub(units);
+    REMAINING.set(left);
     left == 0
 }
 
@@ -146,7 +146,7 @@ impl Moved for () {
 ///
 /// Dropped: nothing has happened.
 pub async fn refuse<T>(error: std::io::Error) -> std::io::Result<T> {
-    take().await;
+    proceed().await;
     Err(error)
 }
 
@@ -164,9 +164,9 @@ pub enum Charge {
 impl Charge {
     /// Takes what it is. Pending, with the task woken already, if the turn is over.
     #[inline]
-    pub fn poll_take(self, cx: &Context<'_>) -> Poll<()> {
+    pub fn poll_proceed(self, cx: &Context<'_>) -> Poll<()> {
         match self {
-            Charge::First => return poll_take(cx),
+            Charge::First => return poll_proceed(cx),
             Charge::Refused => {
                 spend(1);
             }
@@ -179,20 +179,20 @@ impl Charge {
 /// A future that takes one unit.
 #[derive(Debug)]
 #[must_use = "futures do nothing unless they are awaited"]
-pub struct Take {
+pub struct Proceed {
     charge: Charge,
 }
 
 /// Takes one unit; a turn that is over ends first.
-pub fn take() -> Take {
-    Take { charge: Charge::First }
+pub fn proceed() -> Proceed {
+    Proceed { charge: Charge::First }
 }
 
-impl Future for Take {
+impl Future for Proceed {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        std::mem::replace(&mut self.charge, Charge::Refused).poll_take(cx)
+        std::mem::replace(&mut self.charge, Charge::Refused).poll_proceed(cx)
     }
 }
 
@@ -205,12 +205,12 @@ pub const DEFAULT: u64 = 128;
 
 /// Wakes the task of `cx` for another turn.
 #[cold]
-pub fn give_way(cx: &Context<'_>) -> Poll<()> {
+pub fn poll_yield(cx: &Context<'_>) -> Poll<()> {
     // Never set back: it is enough that few turns get on.
     let refused = REFUSED.get() + 1;
     REFUSED.set(refused % REFUSALS);
     if refused == REFUSALS {
-        set(DEFAULT - 1);
+        set_budget(DEFAULT - 1);
         return Poll::Ready(());
     }
     cx.waker().wake_by_ref();

@@ -3,7 +3,7 @@
 use std::panic::Location;
 use std::sync::Arc;
 
-use super::{Home, Sched, lock, word};
+use super::{Sched, SchedHandle, lock, word};
 
 /// The place of a named task in the list of names, instead of a location.
 const NAMED: usize = 1;
@@ -17,9 +17,9 @@ const _: () = assert!(align_of::<Location<'static>>() >= 1 << BITS, "the low bit
 
 /// A task's spawn location, or its place in the list of names; never 0.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Origin(usize);
+pub struct TaskMeta(usize);
 
-impl Origin {
+impl TaskMeta {
     /// A task without a name.
     #[inline]
     pub fn new(location: &'static Location<'static>) -> Self {
@@ -43,7 +43,7 @@ impl Origin {
 
 /// What a task is called, and where it was spawned.
 #[derive(Clone, Debug)]
-pub struct Named {
+pub struct TaskName {
     /// None for a task that was given no name.
     pub name: Option<Arc<str>>,
     /// The call of `spawn`.
@@ -53,36 +53,36 @@ pub struct Named {
 /// Keeps a task's name in the list while the task lives.
 #[derive(Debug)]
 pub struct NameGuard {
-    home: Arc<Home>,
+    sched: Arc<SchedHandle>,
     place: usize,
 }
 
 impl Drop for NameGuard {
     fn drop(&mut self) {
-        let named = lock(&self.home.names).try_remove(self.place);
+        let named = lock(&self.sched.names).try_remove(self.place);
         drop(named);
     }
 }
 
-impl Home {
+impl SchedHandle {
     /// Enters a task's name into the list, for as long as the guard lives.
     pub fn name_task(
         self: &Arc<Self>,
         name: Arc<str>,
         location: &'static Location<'static>,
-    ) -> (Origin, NameGuard) {
-        let place = lock(&self.names).insert(Named { name: Some(name), location });
-        (Origin(place << BITS | NAMED), NameGuard { home: self.clone(), place })
+    ) -> (TaskMeta, NameGuard) {
+        let place = lock(&self.names).insert(TaskName { name: Some(name), location });
+        (TaskMeta(place << BITS | NAMED), NameGuard { sched: self.clone(), place })
     }
 }
 
 impl Sched {
     /// What the task of a word is called; none for no task, or one that has ended meanwhile.
-    pub(super) fn named(&self, word: usize) -> Option<Named> {
+    pub(super) fn named(&self, word: usize) -> Option<TaskName> {
         if word & NAMED != 0 {
             return lock(&self.names).get(word >> BITS).cloned();
         }
         let location = word::to_location(word & !LOCAL)?;
-        Some(Named { name: None, location })
+        Some(TaskName { name: None, location })
     }
 }

@@ -10,34 +10,34 @@ use std::task::Poll;
 use atomic_waker::AtomicWaker;
 use netpoll_core::waiters::BreakFlag;
 
-use super::{Runtime, Threads};
+use super::{Runtime, ThreadSet};
 use crate::dump::Dump;
-use crate::sched::Home;
+use crate::sched::SchedHandle;
 use crate::signal::{Signal, SignalKind, signal};
 
 /// Ends the thread.
 #[derive(Default)]
-pub(super) struct Stop {
-    asked: BreakFlag,
+pub(super) struct StopToken {
+    requested: BreakFlag,
     waker: AtomicWaker,
 }
 
-impl Stop {
-    pub(super) fn ask(&self) {
-        self.asked.set();
+impl StopToken {
+    pub(super) fn request(&self) {
+        self.requested.set();
         self.waker.wake();
     }
 }
 
 /// Starts the thread.
-pub(super) fn watch(threads: &mut Threads, sched: &Arc<Home>) -> io::Result<Arc<Stop>> {
-    let stop = Arc::new(Stop::default());
+pub(super) fn watch(threads: &mut ThreadSet, sched: &Arc<SchedHandle>) -> io::Result<Arc<StopToken>> {
+    let stop = Arc::new(StopToken::default());
     let own = Runtime::builder().workers(1).build()?;
     let quit = own.block_on(async { signal(SignalKind::QUIT) })?;
-    let (sched, asked) = (sched.clone(), stop.clone());
+    let (sched, requested) = (sched.clone(), stop.clone());
     let body = move || {
         // Nobody clears this signal's listeners but a program that wants no dump any more.
-        while own.block_on(next(&quit, &asked)).is_some_and(|signal| signal.is_ok()) {
+        while own.block_on(next(&quit, &requested)).is_some_and(|signal| signal.is_ok()) {
             // To whom could one say that there is nobody to be told?
             let _ = writeln!(io::stderr(), "{}", Dump::of(&sched));
         }
@@ -47,10 +47,10 @@ pub(super) fn watch(threads: &mut Threads, sched: &Arc<Home>) -> io::Result<Arc<
 }
 
 /// The next signal; none if the runtime ends.
-async fn next(quit: &Signal, stop: &Stop) -> Option<io::Result<()>> {
+async fn next(quit: &Signal, stop: &StopToken) -> Option<io::Result<()>> {
     poll_fn(|cx| {
         stop.waker.register(cx.waker());
-        if stop.asked.is_set() {
+        if stop.requested.is_set() {
             return Poll::Ready(None);
         }
         quit.poll_recv(cx).map(Some)

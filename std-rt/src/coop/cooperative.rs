@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use pin_project_lite::pin_project;
 
-use super::{Charge, give_way, is_spent, left, spend};
+use super::{Charge, is_exhausted, poll_yield, remaining, spend};
 
 /// Makes a future count against the budget of its task's turn, as those of this crate do.
 ///
@@ -55,15 +55,15 @@ impl<F: Future> Future for Cooperative<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let this = self.project();
-        if *this.charge == Charge::First && is_spent() {
+        if *this.charge == Charge::First && is_exhausted() {
             *this.charge = Charge::Refused;
-            ready!(give_way(cx));
+            ready!(poll_yield(cx));
         }
-        let before = left();
+        let before = remaining();
         let polled = this.future.poll(cx);
         if polled.is_pending() {
             *this.charge = Charge::Waited;
-        } else if *this.charge != Charge::Waited && left() == before {
+        } else if *this.charge != Charge::Waited && remaining() == before {
             spend(1);
         }
         polled
