@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::metrics::Metrics;
-use crate::netpoll::Watched;
+use crate::netpoll::DescriptorInfo;
 use crate::sched::{Sched, TaskName};
 use crate::sys::Address;
 
@@ -101,7 +101,7 @@ impl Dump {
     pub(crate) fn of(sched: &Sched) -> Self {
         Self {
             workers: (0..sched.workers()).map(|index| WorkerDump::of(sched, index)).collect(),
-            descriptors: sched.netpoll().watched().into_iter().map(DescriptorDump::of).collect(),
+            descriptors: sched.netpoll().inspect_descriptors().into_iter().map(DescriptorDump::of).collect(),
             metrics: Metrics::of(sched),
         }
     }
@@ -112,7 +112,7 @@ impl WorkerDump {
         let state = match sched.running(index) {
             Some(TaskName { name, location }) => WorkerState::Runs { name, location },
             None if !sched.idle().is_sleeping(index) => WorkerState::Awake,
-            None if sched.netpoll().turn().is_blocked(index) => WorkerState::WaitsForEvents,
+            None if sched.netpoll().poller_lock().is_blocked(index) => WorkerState::WaitsForEvents,
             None => WorkerState::Sleeps,
         };
         Self { index, state, queued: sched.worker(index).queued() }
@@ -120,7 +120,7 @@ impl WorkerDump {
 }
 
 impl DescriptorDump {
-    fn of(watched: Watched) -> Self {
+    fn of(watched: DescriptorInfo) -> Self {
         let direction = |i: usize| DirectionDump {
             waiting: watched.parked[i],
             ready: watched.ready[i],

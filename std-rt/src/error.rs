@@ -192,21 +192,21 @@ pub fn is_closed(error: &io::Error) -> bool {
 
 /// Why nothing will end a wait: nobody polls for it any more.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Gone {
+pub(crate) enum Unavailable {
     /// The runtime was dropped or shut down.
     Ended,
     /// This process was forked from the one whose runtime it is.
     Forked,
 }
 
-impl Gone {
+impl Unavailable {
     pub(crate) fn message(self) -> &'static str {
         match self {
-            Gone::Ended => {
+            Unavailable::Ended => {
                 "its runtime has ended, so nothing can wake a task that waits for it; \
                  keep that `Runtime` for as long as its descriptors are used"
             }
-            Gone::Forked => {
+            Unavailable::Forked => {
                 "its runtime belongs to the process that this one was forked from, and its threads are not here; \
                  make a `Runtime` after fork(2) and open the descriptors in it"
             }
@@ -214,17 +214,17 @@ impl Gone {
     }
 }
 
-impl fmt::Display for Gone {
+impl fmt::Display for Unavailable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.message())
     }
 }
 
-impl Error for Gone {}
+impl Error for Unavailable {}
 
-impl From<Gone> for io::Error {
+impl From<Unavailable> for io::Error {
     #[cold]
-    fn from(gone: Gone) -> Self {
+    fn from(gone: Unavailable) -> Self {
         io::Error::other(gone)
     }
 }
@@ -245,7 +245,7 @@ impl From<Gone> for io::Error {
 /// # std::io::Result::Ok(())
 /// ```
 pub fn runtime_ended(error: &io::Error) -> bool {
-    first(error).get_ref().is_some_and(|inner| inner.is::<Gone>())
+    first(error).get_ref().is_some_and(|inner| inner.is::<Unavailable>())
 }
 
 /// The error that was there first, within those that name an operation, a path or a count.
@@ -271,7 +271,7 @@ pub(crate) fn refused(why: PollErr) -> io::Error {
         PollErr::Closing => closed(),
         // Costs no allocation; `OpError` knows it by its having nothing else.
         PollErr::Timeout => io::ErrorKind::TimedOut.into(),
-        PollErr::Ended => Gone::Ended.into(),
+        PollErr::Ended => Unavailable::Ended.into(),
         PollErr::DoubleWait => io::Error::other("two tasks wait in one direction of one descriptor"),
     }
 }

@@ -39,7 +39,7 @@ use netpoll_core::fd_mutex::{FdMutex, Unlock};
 use netpoll_core::poll_key::Mode;
 use netpoll_core::waiters::BreakFlag;
 
-use crate::error::{self, Gone, OpError};
+use crate::error::{self, OpError, Unavailable};
 use crate::foreign::{self, WakerSlot};
 use crate::netpoll::{Netpoll, PollDesc, PollRegistration, Registration};
 use crate::sys::{Address, FdOwner, OwnedBy, SharedFd, Watch, address};
@@ -210,7 +210,7 @@ impl<S: FdOwner> Fd<S> {
 
     /// Fails where a wait for another task would be one for a task of the process that this one was forked from.
     fn check_owner_process(&self) -> io::Result<()> {
-        if self.netpoll().is_owner_process() { Ok(()) } else { Err(Gone::Forked.into()) }
+        if self.netpoll().is_owner_process() { Ok(()) } else { Err(Unavailable::Forked.into()) }
     }
 
     /// Both ends of a pipe know when others may write to it: then a short read is the end of a packet, not of the bytes.

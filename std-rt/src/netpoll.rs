@@ -8,17 +8,17 @@
 
 mod blocks;
 pub mod clock;
+mod coalescer;
 mod counts;
 mod deadlines;
-pub mod freed;
-mod gone;
+pub mod fd_limit;
+mod inspect;
 pub mod pipes;
 mod polling;
-mod slack;
+mod shutdown;
 mod standby;
+pub mod tick;
 mod timers;
-mod watched;
-pub mod word;
 
 use std::cell::RefCell;
 use std::io;
@@ -40,12 +40,12 @@ use crate::sys::{ForkEpoch, Poller, Watch};
 use blocks::Cache;
 pub use blocks::{PollDesc, PollRegistration, Registration};
 use clock::Clock;
+use coalescer::Coalescer;
 pub use counts::Counts;
-pub use polling::Scratch;
-use slack::Slack;
+pub use inspect::DescriptorInfo;
+pub use polling::PollBuffer;
 use timers::Wheels;
-pub use timers::{Here, Renewed, TimerId};
-pub use watched::Watched;
+pub use timers::{Renewed, TimerId, WorkerId};
 
 /// Most descriptors that one `Netpoll` can hold: 1,048,576, the kernel's own default limit for a process; 65,504 on a
 /// 32-bit machine.
@@ -57,9 +57,9 @@ pub struct Netpoll {
     cache: Cache,
     poller: Poller,
     break_flag: BreakFlag,
-    turn: Turn,
+    poller_lock: Turn,
     wheels: Wheels,
-    slack: Slack,
+    coalescer: Coalescer,
     clock: Clock,
     counts: Counts,
     pipes: pipes::Pipes,
@@ -68,9 +68,9 @@ pub struct Netpoll {
     /// Set once, by `end`: nobody polls any more.
     ended: BreakFlag,
     /// No runtime drives it, but its owner.
-    by_hand: bool,
+    manual: bool,
     /// Who polls for a runtime without threads that no thread drives; none for any other.
-    spare: Option<standby::Spare>,
+    standby: Option<standby::StandbyThread>,
 }
 
 /// What the poller of a runtime is made from.
@@ -111,23 +111,23 @@ impl Netpoll {
         Self::made(config, false)
     }
 
-    fn made(config: Config, by_hand: bool) -> io::Result<Arc<Self>> {
+    fn made(config: Config, manual: bool) -> io::Result<Arc<Self>> {
         let epoch = ForkEpoch::current()?;
         let clock = Clock::new();
         Ok(Arc::new(Self {
             cache: Cache::new(),
             poller: Poller::init_with(config.probe)?,
             break_flag: BreakFlag::new(),
-            turn: Turn::new(),
+            poller_lock: Turn::new(),
             wheels: Wheels::new(config.workers, clock::now()),
-            slack: Slack::new(config.slack),
+            coalescer: Coalescer::new(config.slack),
             clock,
             counts: Counts::default(),
             pipes: pipes::Pipes::new(epoch),
             epoch,
             ended: BreakFlag::new(),
-            by_hand,
-            spare: (config.workers == 1 && !by_hand).then(standby::Spare::default),
+            manual,
+            standby: (config.workers == 1 && !manual).then(standby::StandbyThread::default),
         }))
     }
 
@@ -189,8 +189,8 @@ impl Netpoll {
     }
 
     /// Who may poll, and until when somebody sleeps.
-    pub fn turn(&self) -> &Turn {
-        &self.turn
+    pub fn poller_lock(&self) -> &Turn {
+        &self.poller_lock
     }
 
     /// Watches a descriptor. What it is ready for already makes an event.
@@ -212,7 +212,7 @@ impl Netpoll {
         self.check()?;
         let slot = PollRegistration::new(self, self.cache.alloc()?);
         self.poller.open_for(fd, slot.registration().key(), watch)?;
-        self.watch(slot.desc(), fd.as_raw_fd());
+        self.set_number(slot.desc(), fd.as_raw_fd());
         Ok(slot)
     }
 
@@ -224,7 +224,7 @@ impl Netpoll {
             let timer = self.wheels.of(slot).remove(slot);
             drop(timer);
         }
-        self.hand_up(list);
+        self.wake_all(list);
     }
 
     /// Stops watching `fd`, before its number is closed.
@@ -239,7 +239,7 @@ impl Netpoll {
 
     /// A slot is about to be given back.
     fn forget(&self, registration: &Registration<'_>) {
-        self.unwatch(registration.desc());
+        self.clear_number(registration.desc());
         self.cache.count_freed();
     }
 
@@ -285,7 +285,7 @@ impl Netpoll {
 
     /// Ends the poll of a thread that would sleep past `at`.
     fn break_before(&self, at: u64) {
-        if self.turn.needs_break(word::before(at)) {
+        if self.poller_lock.needs_break(tick::wake_before(at)) {
             self.wake();
         }
     }
@@ -321,23 +321,23 @@ impl Netpoll {
     pub fn block(&self) -> Option<u64> {
         let mut next = self.wheels.next();
         loop {
-            self.turn.block_until(word::until(next));
+            self.poller_lock.block_until(tick::sleep_until(next));
             // Whoever armed an earlier one before it could see what we published is seen here.
             let again = self.wheels.next();
             if again.unwrap_or(u64::MAX) >= next.unwrap_or(u64::MAX) {
-                return next.map(|at| self.slack.until(at, || self.wheels.is_crowded()));
+                return next.map(|at| self.coalescer.deadline(at, || self.wheels.has_neighbours()));
             }
             next = again;
         }
     }
 
     /// So many tasks of [`Netpoll::netpoll`] are in a queue now.
-    pub fn runnable(&self, n: usize) {
+    pub fn sub_waiters(&self, n: usize) {
         self.cache.waiters().sub(n);
     }
 
     /// Wakes the tasks of a list that this thread made ready outside of a poll.
-    fn hand_up(&self, mut list: GList<2>) {
+    fn wake_all(&self, mut list: GList<2>) {
         let woken = list.len();
         foreign::wake_all(list.drain());
         self.cache.waiters().sub(woken);

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::netpoll::Scratch;
+use crate::netpoll::PollBuffer;
 use crate::sched::{SchedHandle, StealBuffer};
 use crate::worker;
 use stuck::Watch;
@@ -26,7 +26,7 @@ pub fn run(sched: &Arc<SchedHandle>, stuck_after: Duration, on_stuck: OnStuck) {
     let _entered = sched.enter();
     sched.set_sysmon(thread::current());
     let netpoll = sched.netpoll();
-    let (mut scratch, steal_buffer) = (Scratch::new(), StealBuffer::new());
+    let (mut buffer, steal_buffer) = (PollBuffer::new(), StealBuffer::new());
     let mut watch = Watch::new(sched, stuck_after, on_stuck);
     let mut polls = netpoll.counts().polls.get();
     while !sched.is_closed() {
@@ -34,7 +34,7 @@ pub fn run(sched: &Arc<SchedHandle>, stuck_after: Duration, on_stuck: OnStuck) {
             sched.sysmon_sleeps();
             thread::park_timeout(IDLE_INTERVAL);
             // A worker that sleeps does not learn that its poller's descriptors were closed.
-            netpoll.must_be_there();
+            netpoll.check_descriptors();
         } else {
             thread::park_timeout(INTERVAL);
         }
@@ -55,14 +55,14 @@ pub fn run(sched: &Arc<SchedHandle>, stuck_after: Duration, on_stuck: OnStuck) {
         let seen = std::mem::replace(&mut polls, netpoll.counts().polls.get());
         if polls != seen
             || sched.idle().sleepers() == sched.workers()
-            || !netpoll.turn().take(sched.workers())
+            || !netpoll.poller_lock().take(sched.workers())
         {
             continue;
         }
-        let woken = netpoll.netpoll(Some(0), &mut scratch);
-        netpoll.turn().release();
+        let woken = netpoll.netpoll(Some(0), &mut buffer);
+        netpoll.poller_lock().release();
         // An error here is the worker's to report: it polls the same descriptor.
-        worker::inject(sched, &mut scratch, woken.unwrap_or(0));
+        worker::inject(sched, &mut buffer, woken.unwrap_or(0));
         // A worker that went to sleep while we held the turn sleeps on its own token, and nobody polls.
         sched.wake_one();
         polls = netpoll.counts().polls.get();

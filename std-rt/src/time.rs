@@ -97,7 +97,7 @@ impl Future for Sleep {
                 State::Over => return self.over(cx, charge),
                 State::New(clock::LATEST) => return Poll::Pending,
                 // The timer goes where this thread's runtime polls: the one before may have no thread to do it.
-                State::Armed { netpoll, id } if netpoll.is_left_here() => {
+                State::Armed { netpoll, id } if netpoll.prefers_current_poller() => {
                     charge = Charge::Waited;
                     self.state = netpoll.take_timer(*id).map_or(State::Over, State::New);
                 }

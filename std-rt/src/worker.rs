@@ -12,7 +12,7 @@ use netpoll_core::turn::Turn;
 use netpoll_core::waiters::BreakFlag;
 
 use crate::coop;
-use crate::netpoll::{Netpoll, Scratch, clock};
+use crate::netpoll::{Netpoll, PollBuffer, clock};
 use crate::sched::{EnterGuard, Remote, Runnable, Sched, SchedHandle, WorkerStats};
 use crate::spin::Spin;
 use crate::task::Locals;
@@ -34,7 +34,7 @@ pub struct Worker {
     index: usize,
     mine: Arc<Remote>,
     /// Taken out while the worker polls.
-    scratch: Cell<Option<Box<Scratch>>>,
+    buffer: Cell<Option<Box<PollBuffer>>>,
     /// Tasks until the next look at the kernel.
     poll_in: Cell<u32>,
     config: WorkerConfig,
@@ -74,7 +74,7 @@ impl Worker {
             mine: sched.worker(index).clone(),
             sched: sched.for_worker(index),
             index,
-            scratch: Cell::new(None),
+            buffer: Cell::new(None),
             poll_in: Cell::new(config.event_interval),
             config,
             next_in_a_row: Cell::new(0),
@@ -168,7 +168,7 @@ impl Worker {
                 return Some(task);
             }
             // What goes with dropped timers may make a task runnable.
-            if self.netpoll().settle_up() {
+            if self.netpoll().flush_removed() {
                 continue;
             }
             let began = clock::now();
@@ -197,7 +197,7 @@ impl Worker {
         }
         self.stats().take_running();
         loop {
-            let PollOutcome { at, ready, .. } = match self.turn().take(self.index) {
+            let PollOutcome { at, ready, .. } = match self.poller_lock().take(self.index) {
                 true => self.poll(Some(0)),
                 // Another one polls; what it finds comes by the queues.
                 false => {
@@ -226,11 +226,11 @@ impl Worker {
 
     /// Polls in its turn, gives it back, hands over what came.
     fn poll(&self, until: Option<u64>) -> PollOutcome {
-        let mut scratch = self.scratch();
-        let woken = self.netpoll().netpoll(until, &mut scratch);
+        let mut buffer = self.buffer();
+        let woken = self.netpoll().netpoll(until, &mut buffer);
         let outcome =
-            PollOutcome { at: scratch.polled_at(), ready: scratch.len(), by_event: scratch.has_events() };
-        self.end_poll(scratch, woken);
+            PollOutcome { at: buffer.polled_at(), ready: buffer.len(), by_event: buffer.has_events() };
+        self.end_poll(buffer, woken);
         outcome
     }
 
@@ -306,7 +306,7 @@ impl Worker {
         if self.should_stop(stop) || self.sched.has_work() {
             return None;
         }
-        if !self.turn().take(self.index) {
+        if !self.poller_lock().take(self.index) {
             self.sched.counts().parks.inc();
             while idle.is_sleeping(self.index) && !self.should_stop(stop) {
                 thread::park();
@@ -330,25 +330,25 @@ impl Worker {
     fn poll_now(&self) {
         self.poll_in.set(self.config.event_interval);
         self.sched.refill(&self.mine);
-        if self.turn().take(self.index) {
+        if self.poller_lock().take(self.index) {
             self.poll(Some(0));
         }
     }
 
     /// Room for one poll: no more events than there is room for in the ring.
-    fn scratch(&self) -> Box<Scratch> {
-        let mut scratch = self.scratch.take().unwrap_or_default();
-        scratch.limit(self.mine.room().min(self.config.events_per_poll));
-        scratch
+    fn buffer(&self) -> Box<PollBuffer> {
+        let mut buffer = self.buffer.take().unwrap_or_default();
+        buffer.limit(self.mine.room().min(self.config.events_per_poll));
+        buffer
     }
 
     /// Gives the turn back, and hands over what came of the poll.
-    fn end_poll(&self, mut scratch: Box<Scratch>, woken: io::Result<usize>) {
+    fn end_poll(&self, mut buffer: Box<PollBuffer>, woken: io::Result<usize>) {
         self.poll_in.set(self.config.event_interval);
-        self.turn().unblock();
-        self.turn().release();
-        inject(&self.sched, &mut scratch, *woken.as_ref().unwrap_or(&0));
-        self.scratch.set(Some(scratch));
+        self.poller_lock().unblock();
+        self.poller_lock().release();
+        inject(&self.sched, &mut buffer, *woken.as_ref().unwrap_or(&0));
+        self.buffer.set(Some(buffer));
         self.check_alive(woken);
     }
 
@@ -370,7 +370,7 @@ impl Worker {
             _ if !self.netpoll().is_owner_process() && alone => {
                 self.netpoll().assert_owner_process("block_on")
             }
-            _ if !self.netpoll().is_owner_process() => self.netpoll().ends_the_child(),
+            _ if !self.netpoll().is_owner_process() => self.netpoll().abort_forked_child(),
             Some(error) if alone => panic!("netpoll: the kernel refuses to wait for events: {error}"),
             Some(error) => self.netpoll().poller_failed("the kernel refuses to wait for events", &error),
             None => {}
@@ -381,8 +381,8 @@ impl Worker {
         self.sched.netpoll()
     }
 
-    fn turn(&self) -> &Turn {
-        self.netpoll().turn()
+    fn poller_lock(&self) -> &Turn {
+        self.netpoll().poller_lock()
     }
 
     /// xorshift32: where to begin stealing needs no better one.
@@ -394,10 +394,10 @@ impl Worker {
 }
 
 /// Wakes the tasks that a poll made ready; only then does the count of waiters fall by those that were parked.
-pub fn inject(sched: &Sched, scratch: &mut Scratch, parked: usize) {
-    let batch = sched.begin_inject(scratch.len());
-    batch.wake(scratch.drain());
-    scratch.forget();
+pub fn inject(sched: &Sched, buffer: &mut PollBuffer, parked: usize) {
+    let batch = sched.begin_inject(buffer.len());
+    batch.wake(buffer.drain());
+    buffer.drop_removed();
     drop(batch);
-    sched.netpoll().runnable(parked);
+    sched.netpoll().sub_waiters(parked);
 }

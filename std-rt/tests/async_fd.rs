@@ -248,18 +248,18 @@ fn a_socket_of_another_kind_shared_by_tasks() {
 }
 
 /// A value that writes down, when it is dropped, how many pollers still watch it.
-struct Watched {
+struct DescriptorInfo {
     pipe: PipeReader,
     at_drop: Arc<Mutex<Option<usize>>>,
 }
 
-impl AsFd for Watched {
+impl AsFd for DescriptorInfo {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.pipe.as_fd()
     }
 }
 
-impl Drop for Watched {
+impl Drop for DescriptorInfo {
     fn drop(&mut self) {
         let number = self.pipe.as_raw_fd().to_string();
         assert!(open_descriptors().contains_key(&number));
@@ -289,7 +289,7 @@ fn the_poller_forgets_it_before_the_value_is_dropped() {
             let (pipe, _writer) = io::pipe().unwrap();
             let at_drop = Arc::new(Mutex::new(None));
             let number = pipe.as_raw_fd().to_string();
-            let value = Watched { pipe, at_drop: at_drop.clone() };
+            let value = DescriptorInfo { pipe, at_drop: at_drop.clone() };
             let fd = AsyncFd::new(value).unwrap();
             assert_eq!(watched(&number), 1);
             if close_first {

@@ -17,7 +17,7 @@ use common::*;
 use futures_lite::StreamExt;
 use netpoll_core::counter::Counter;
 use netpoll_rt::net::{AsyncFd, Incoming, TcpListener, TcpSocket, TcpStream};
-use netpoll_rt::netpoll::freed::Wish;
+use netpoll_rt::netpoll::fd_limit::FdWaiter;
 use netpoll_rt::sys::Poller;
 use netpoll_rt::{JoinHandle, OpError, is_closed, spawn};
 
@@ -277,22 +277,22 @@ fn only_what_was_in_use_makes_room() {
     each(async || {
         let (room, probe) = (pair().await, Probe::new());
         let waker = Waker::from(probe.clone());
-        let mut wish = Wish::default();
-        assert!(wish.renew(&waker), "it comes anew");
-        assert!(!wish.renew(&waker));
+        let mut wish = FdWaiter::default();
+        assert!(wish.register(&waker), "it comes anew");
+        assert!(!wish.register(&waker));
         // A descriptor that could not be watched: were that room, an accept that fails so would go on at once.
         AsyncFd::new(File::open("/etc/passwd").unwrap()).unwrap_err();
-        assert!(!wish.renew(&waker) && probe.wakes.get() == 0);
+        assert!(!wish.register(&waker) && probe.wakes.get() == 0);
         room.0.close().await.unwrap();
         assert_eq!(probe.wakes.get(), 1);
         drop(room);
         assert_eq!(probe.wakes.get(), 1, "told once");
-        assert!(wish.renew(&waker), "and entered anew");
+        assert!(wish.register(&waker), "and entered anew");
         let other = Probe::new();
-        assert!(!wish.renew(&Waker::from(other.clone())), "the last waker counts");
+        assert!(!wish.register(&Waker::from(other.clone())), "the last waker counts");
         drop(pair().await);
         assert!(other.wakes.get() == 1 && probe.wakes.get() == 1);
-        assert!(wish.renew(&waker));
+        assert!(wish.register(&waker));
         drop(wish);
         drop(pair().await);
         assert_eq!(probe.wakes.get(), 1, "withdrawn");

@@ -16,17 +16,17 @@ use common::{Probe, alone, until_blocking};
 use netpoll_core::poll_desc::Wait;
 use netpoll_core::poll_key::{Mode, Modes, PollKey};
 use netpoll_core::waiters::BreakFlag;
-use netpoll_rt::netpoll::{Netpoll, PollRegistration, Registration, Scratch, clock};
+use netpoll_rt::netpoll::{Netpoll, PollBuffer, PollRegistration, Registration, clock};
 
 /// A descriptor of a poller, and what makes it readable.
-struct Watched {
+struct DescriptorInfo {
     netpoll: Arc<Netpoll>,
     socket: UnixStream,
     peer: UnixStream,
     slot: Option<PollRegistration>,
 }
 
-impl Watched {
+impl DescriptorInfo {
     fn new(netpoll: &Arc<Netpoll>) -> Self {
         let (socket, peer) = UnixStream::pair().unwrap();
         socket.set_nonblocking(true).unwrap();
@@ -53,7 +53,7 @@ impl Watched {
     }
 }
 
-impl Drop for Watched {
+impl Drop for DescriptorInfo {
     fn drop(&mut self) {
         self.netpoll.evict(self.registration());
         self.netpoll.close(self.socket.as_fd());
@@ -63,11 +63,11 @@ impl Drop for Watched {
 
 /// Polls once and wakes what was made ready; how many there were.
 fn poll(netpoll: &Netpoll, until: Option<u64>) -> usize {
-    let mut scratch = Scratch::new();
-    let woken = netpoll.netpoll(until, &mut scratch).unwrap();
-    let n = scratch.len();
-    scratch.drain().for_each(Waker::wake);
-    netpoll.runnable(woken);
+    let mut buffer = PollBuffer::new();
+    let woken = netpoll.netpoll(until, &mut buffer).unwrap();
+    let n = buffer.len();
+    buffer.drain().for_each(Waker::wake);
+    netpoll.sub_waiters(woken);
     n
 }
 
@@ -75,9 +75,9 @@ fn poll(netpoll: &Netpoll, until: Option<u64>) -> usize {
 fn f04_every_generation_of_a_slot_is_another_key() {
     let _alone = alone();
     let netpoll = Netpoll::new().unwrap();
-    let mut last = Watched::new(&netpoll).key();
+    let mut last = DescriptorInfo::new(&netpoll).key();
     for _ in 0..1000 {
-        let next = Watched::new(&netpoll);
+        let next = DescriptorInfo::new(&netpoll);
         assert_eq!((next.key().slot, next.key().fdseq), (last.slot, last.fdseq + 1));
         last = next.key();
     }
@@ -107,9 +107,9 @@ fn f10_breaks_are_coalesced_and_none_is_lost() {
             told.clear();
             if done.get() < THREADS {
                 blocking.inc();
-                netpoll.turn().block_until(None);
+                netpoll.poller_lock().block_until(None);
                 poll(&netpoll, Some(clock::now() + 1_000_000_000));
-                netpoll.turn().unblock();
+                netpoll.poller_lock().unblock();
             }
         }
     });
@@ -157,7 +157,7 @@ fn f11_a_poll_that_does_not_sleep_leaves_the_break() {
 fn f17_a_second_waiter_at_the_descriptor_takes_the_parking_over() {
     let _alone = alone();
     let netpoll = Netpoll::new().unwrap();
-    let watched = Watched::new(&netpoll);
+    let watched = DescriptorInfo::new(&netpoll);
     poll(&netpoll, Some(0));
     let (first, second) = (Probe::new(), Probe::new());
     assert_eq!(watched.wait(Mode::Read, &first), Wait::Parked);
@@ -172,10 +172,10 @@ fn f17_a_second_waiter_at_the_descriptor_takes_the_parking_over() {
 fn f27_one_poll_serves_a_break_an_edge_and_a_timer() {
     let _alone = alone();
     let netpoll = Netpoll::new().unwrap();
-    let watched = Watched::new(&netpoll);
+    let watched = DescriptorInfo::new(&netpoll);
     poll(&netpoll, Some(0));
     let (edge, timer, deadline) = (Probe::new(), Probe::new(), Probe::new());
-    let other = Watched::new(&netpoll);
+    let other = DescriptorInfo::new(&netpoll);
     poll(&netpoll, Some(0));
     assert_eq!(watched.wait(Mode::Read, &edge), Wait::Parked);
     assert_eq!(other.wait(Mode::Read, &deadline), Wait::Parked);
@@ -197,7 +197,7 @@ fn f27_one_poll_serves_a_break_an_edge_and_a_timer() {
 fn f31_several_pollers_do_not_know_of_each_other() {
     let _alone = alone();
     let (a, b) = (Netpoll::new().unwrap(), Netpoll::new().unwrap());
-    let (in_a, in_b) = (Watched::new(&a), Watched::new(&b));
+    let (in_a, in_b) = (DescriptorInfo::new(&a), DescriptorInfo::new(&b));
     poll(&a, Some(0));
     poll(&b, Some(0));
     let (probe_a, probe_b) = (Probe::new(), Probe::new());

@@ -10,15 +10,15 @@ use std::thread;
 use common::{LIMIT, alone};
 use netpoll_core::counter::Counter;
 use netpoll_core::waiters::BreakFlag;
-use netpoll_rt::netpoll::{Netpoll, Scratch, clock};
+use netpoll_rt::netpoll::{Netpoll, PollBuffer, clock};
 
 /// Sleeps in the kernel until a break ends it. One that does not, the one that runs when it is sent or else the next, is
 /// a lost one.
-fn wait_for_break(netpoll: &Netpoll, scratch: &mut Scratch) {
+fn wait_for_break(netpoll: &Netpoll, buffer: &mut PollBuffer) {
     let end = clock::now() + LIMIT.as_nanos() as u64;
     // An interruption ends a wait that has an end, and restarts one that has none.
     let interrupted = std::env::var_os("NETPOLL_DOOR").is_some();
-    assert_eq!(netpoll.netpoll((!interrupted).then_some(end), scratch).unwrap(), 0);
+    assert_eq!(netpoll.netpoll((!interrupted).then_some(end), buffer).unwrap(), 0);
     assert!(clock::now() < end, "a break was lost");
 }
 
@@ -37,10 +37,10 @@ fn f10_ten_threads_send_a_hundred_thousand_breaks_each() {
                 netpoll.wake();
             });
         }
-        let mut scratch = Scratch::new();
+        let mut buffer = PollBuffer::new();
         while done.get() < THREADS {
             blocking += 1;
-            wait_for_break(&netpoll, &mut scratch);
+            wait_for_break(&netpoll, &mut buffer);
         }
     });
     let (sent, coalesced) = (netpoll.counts().breaks_sent.get(), netpoll.counts().breaks_coalesced.get());
@@ -64,10 +64,10 @@ fn f10_a_break_ends_the_poll_that_runs_or_the_next() {
                 end.wait();
             }
         });
-        let mut scratch = Scratch::new();
+        let mut buffer = PollBuffer::new();
         for _ in 0..ROUNDS {
             start.wait();
-            wait_for_break(&netpoll, &mut scratch);
+            wait_for_break(&netpoll, &mut buffer);
             end.wait();
         }
     });
@@ -83,16 +83,16 @@ fn f11_polls_that_do_not_sleep_take_no_break_from_the_one_that_does() {
     let (looks, ended) = (Counter::new(), BreakFlag::new());
     thread::scope(|scope| {
         scope.spawn(|| {
-            let mut scratch = Scratch::new();
+            let mut buffer = PollBuffer::new();
             while !ended.is_set() {
-                netpoll.netpoll(Some(0), &mut scratch).unwrap();
+                netpoll.netpoll(Some(0), &mut buffer).unwrap();
                 looks.inc();
             }
         });
         scope.spawn(|| {
-            let mut scratch = Scratch::new();
+            let mut buffer = PollBuffer::new();
             for _ in 0..ROUNDS {
-                wait_for_break(&netpoll, &mut scratch);
+                wait_for_break(&netpoll, &mut buffer);
             }
             ended.set();
         });

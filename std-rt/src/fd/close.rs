@@ -21,7 +21,7 @@ use std::task::Poll;
 use super::{Extra, Fd, op};
 use crate::error;
 use crate::foreign;
-use crate::netpoll::freed;
+use crate::netpoll::fd_limit;
 use crate::sys::{FdOwner, SharedFd};
 
 /// A `close` that waits. When it is dropped it waits for nobody any more.
@@ -102,7 +102,7 @@ impl<S: FdOwner> Fd<S> {
         if let Some(extra) = self.extra.get() {
             extra.close_waker.wake();
         }
-        freed::tell();
+        fd_limit::notify_closed();
         result
     }
 

@@ -6,7 +6,7 @@
 //!
 //! | it ends the wait | how it is known |
 //! |---|---|
-//! | a descriptor of ours was closed | [`freed`] tells, at once |
+//! | a descriptor of ours was closed | [`fd_limit`] tells, at once |
 //! | something else has become free | a timer: 5 ms, doubled each time that it was in vain, at most 1 s |
 //! | the listener is closed, its deadline passes | the listener's poller tells |
 //!
@@ -27,7 +27,7 @@ use super::connect::errors::cause;
 use crate::coop;
 use crate::error::is_closed;
 use crate::fd::{Fd, FdKind};
-use crate::netpoll::freed;
+use crate::netpoll::fd_limit;
 use crate::sys::{Exhausted, socket};
 use crate::time::{Sleep, sleep};
 
@@ -148,7 +148,7 @@ impl<L: Accept> Unpin for Incoming<'_, L> {}
 
 #[derive(Default)]
 struct Starvation {
-    wish: freed::Wish,
+    wish: fd_limit::FdWaiter,
     /// How often the timer ran out.
     rounds: u32,
     timer: Option<Sleep>,
@@ -157,7 +157,7 @@ struct Starvation {
 impl Starvation {
     /// Ready when one more attempt is worth it.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.wish.renew(cx.waker()) {
+        if self.wish.register(cx.waker()) {
             return Poll::Ready(());
         }
         let delay = SHORTEST.saturating_mul(1 << self.rounds).min(LONGEST);

@@ -11,7 +11,7 @@ use netpoll_core::poll_key::PollKey;
 use netpoll_core::waiters::Waiters;
 use netpoll_core::{poll_desc, registration};
 
-use super::{Netpoll, freed};
+use super::{Netpoll, fd_limit};
 use crate::sys::FDSEQ_BITS;
 
 /// A descriptor whose generation is as wide as the backend gives it back.
@@ -69,7 +69,7 @@ impl Drop for PollRegistration {
         let was_watched = self.desc().number().get() != 0;
         self.netpoll.forget(&self.registration);
         if was_watched && self.netpoll.is_owner_process() {
-            freed::tell();
+            fd_limit::notify_closed();
         }
     }
 }
@@ -115,8 +115,8 @@ impl Cache {
     }
 
     /// No descriptor lets a task park any more; see [`PollCache::end`].
-    pub(super) fn end(&self, hand_up: impl FnMut(GList<2>)) {
-        self.cache.end(hand_up);
+    pub(super) fn end(&self, wake_all: impl FnMut(GList<2>)) {
+        self.cache.end(wake_all);
     }
 
     /// A free descriptor, out of a new block if need be.

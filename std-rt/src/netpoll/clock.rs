@@ -14,18 +14,18 @@ use std::time::{Duration, Instant};
 
 use netpoll_core::counter::Gauge;
 
-use super::word;
+use super::tick;
 use crate::sys;
 
 /// The latest tick: 292 years after the machine was started.
 pub const LATEST: u64 = i64::MAX as u64;
 
 /// What the coarse clock says is so far ahead, in nanoseconds, is ahead.
-const FAR: u64 = 100_000_000;
+const COARSE_HORIZON: u64 = 100_000_000;
 
 /// Durations of so many seconds begin at the coarse clock. What is less is exact, and what is more could be more than the
 /// word holds.
-const LONG: Range<u64> = 1..1 << 32;
+const COARSE_RANGE: Range<u64> = 1..1 << 32;
 
 /// The tick now.
 #[inline]
@@ -53,14 +53,14 @@ pub fn tick(at: Instant) -> u64 {
 #[derive(Debug)]
 pub(super) struct Clock {
     /// How far the coarse clock may be behind.
-    lag: u64,
+    coarse_error: u64,
     /// When the last poll was.
     polled: Gauge,
 }
 
 impl Clock {
     pub(super) fn new() -> Self {
-        let clock = Self { lag: sys::coarse_error(), polled: Gauge::new() };
+        let clock = Self { coarse_error: sys::coarse_error(), polled: Gauge::new() };
         clock.set_polled(now());
         clock
     }
@@ -68,18 +68,18 @@ impl Clock {
     /// True for a tick that is over.
     #[inline]
     pub(super) fn is_over(&self, tick: u64) -> bool {
-        tick <= self.coarse() + FAR && tick <= now()
+        tick <= self.coarse() + COARSE_HORIZON && tick <= now()
     }
 
     /// The tick so long from now or up to a few milliseconds after, if that is a second or more.
     #[inline]
-    pub(super) fn coarsely_after(&self, duration: Duration) -> Option<u64> {
+    pub(super) fn coarse_after(&self, duration: Duration) -> Option<u64> {
         let seconds = duration.as_secs();
-        if !LONG.contains(&seconds) {
+        if !COARSE_RANGE.contains(&seconds) {
             return None;
         }
         let nanoseconds = seconds * 1_000_000_000 + u64::from(duration.subsec_nanos());
-        Some(self.coarse() + self.lag + nanoseconds)
+        Some(self.coarse() + self.coarse_error + nanoseconds)
     }
 
     /// The coarse clock. One that was forgotten by its kernel for a while, in a virtual machine, is corrected by the exact
@@ -92,7 +92,7 @@ impl Clock {
     /// The tick of the last poll.
     #[inline]
     fn polled_at(&self) -> u64 {
-        word::tick(self.polled(), sys::coarse_now)
+        tick::to_nanos(self.polled(), sys::coarse_now)
     }
 
     /// The word of the tick of the last poll.
@@ -104,7 +104,7 @@ impl Clock {
     /// A poll has found it to be `now`.
     #[inline]
     pub(super) fn set_polled(&self, now: u64) {
-        self.polled.set(word::now(now));
+        self.polled.set(tick::round_down(now));
     }
 }
 

@@ -7,7 +7,7 @@ use netpoll_core::deadline::When;
 use netpoll_core::poll_desc::PollErr;
 use netpoll_core::poll_key::Modes;
 
-use super::{Netpoll, Registration, clock, word};
+use super::{Netpoll, Registration, clock, tick};
 
 impl Netpoll {
     /// When a deadline is that was given as a tick: none, or one that has passed, if that is so, however long ago the last
@@ -28,7 +28,7 @@ impl Netpoll {
     /// cheapest, as no exact clock is looked at. None if it is less than a second away.
     #[inline]
     pub fn deadline_long_after(&self, after: Duration) -> Option<When> {
-        self.clock.coarsely_after(after).map(|at| self.when(at))
+        self.clock.coarse_after(after).map(|at| self.when(at))
     }
 
     /// When a deadline is that is so far away from now.
@@ -39,7 +39,11 @@ impl Netpoll {
     /// At a tick that is still to come; one that no word reaches is as good as none.
     #[inline]
     fn when(&self, at: u64) -> When {
-        if word::reaches(at, || self.clock.coarse()) { When::At(word::due(at)) } else { When::Never }
+        if tick::is_representable(at, || self.clock.coarse()) {
+            When::At(tick::round_up(at))
+        } else {
+            When::Never
+        }
     }
 
     /// Puts a deadline in force, whatever was there before; one that has passed fires at once.
@@ -60,14 +64,14 @@ impl Netpoll {
             let mut timers = self.wheels.of(key.slot);
             let wanted = registration.arm_timer(at);
             timers.armed += usize::from(wanted);
-            let at = word::tick(at, clock::now);
+            let at = tick::to_nanos(at, clock::now);
             let earliest = wanted && timers.put(key, at);
             drop(timers);
             if earliest {
                 self.break_before(at);
             }
         }
-        self.hand_up(list);
+        self.wake_all(list);
         Ok(())
     }
 }

@@ -7,8 +7,8 @@ use std::time::Duration;
 use netpoll_core::glist::GList;
 use netpoll_core::poll_desc::Delivered;
 
-use super::timers::{Entry, Timers, forget};
-use super::{Netpoll, clock, word};
+use super::timers::{Entry, Timers, drop_all};
+use super::{Netpoll, clock, tick};
 use crate::sys::{self, Events};
 
 /// Events taken from the kernel at a time (Go: 128).
@@ -34,7 +34,7 @@ const TASK_LINES: usize = 5;
 const LEAST_EXPIRATIONS: usize = 16;
 
 /// What a thread needs to poll: kept by the thread, reused, so that a poll allocates nothing.
-pub struct Scratch {
+pub struct PollBuffer {
     events: Events,
     /// How many tasks the caller has room for.
     room: usize,
@@ -44,13 +44,13 @@ pub struct Scratch {
     dropped: Vec<Entry>,
 }
 
-impl Default for Scratch {
+impl Default for PollBuffer {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Scratch {
+impl PollBuffer {
     /// Room for one poll.
     pub fn new() -> Self {
         Self {
@@ -76,8 +76,8 @@ impl Scratch {
 
     /// Drops what the last poll has found of timers that were dropped before they were due, once the turn is given back:
     /// what runs when a task goes with its last waker may make others runnable.
-    pub fn forget(&mut self) {
-        forget(self.dropped.drain(..));
+    pub fn drop_removed(&mut self) {
+        drop_all(self.dropped.drain(..));
     }
 
     /// When the last poll came back from the kernel, as a tick of [`clock`].
@@ -102,8 +102,8 @@ impl Scratch {
 }
 
 impl Netpoll {
-    /// Polls the kernel once and fires the timers that are due. The tasks that are to be run are in `scratch`; their
-    /// number without those of timers is returned, to be given to [`Netpoll::runnable`] once they are in a queue.
+    /// Polls the kernel once and fires the timers that are due. The tasks that are to be run are in `buffer`; their
+    /// number without those of timers is returned, to be given to [`Netpoll::sub_waiters`] once they are in a queue.
     ///
     /// `until` is the time to sleep until if nothing happens: none for no end, 0 for no sleep at all. The caller holds
     /// the [`Turn`], and for a sleep has published `until` there.
@@ -111,35 +111,35 @@ impl Netpoll {
     /// # Errors
     ///
     /// The kernel's wait, none of which a sound process meets. Timers are fired even then.
-    pub fn netpoll(&self, until: Option<u64>, scratch: &mut Scratch) -> io::Result<usize> {
+    pub fn netpoll(&self, until: Option<u64>, buffer: &mut PollBuffer) -> io::Result<usize> {
         // What is not zero may have passed, and is a sleep that ends at once.
         let timeout = until.map(|at| if at == 0 { 0 } else { at.saturating_sub(clock::now()) });
         self.counts.polls.inc();
-        let waited = self.poller.wait(&mut scratch.events, timeout.map(Duration::from_nanos));
+        let waited = self.poller.wait(&mut buffer.events, timeout.map(Duration::from_nanos));
         if matches!(waited, Ok(true)) {
             // After the descriptor is drained and before anybody looks for work.
             self.break_flag.clear();
         }
         let now = clock::now();
         self.clock.set_polled(now);
-        scratch.polled_at = now;
-        let woken = self.deliver(scratch) + self.fire(scratch, now);
+        buffer.polled_at = now;
+        let woken = self.deliver(buffer) + self.fire(buffer, now);
         if timeout.is_some_and(|timeout| timeout > 0)
-            && scratch.events.is_empty()
+            && buffer.events.is_empty()
             && !matches!(waited, Ok(true))
         {
-            self.slack.woke(now);
+            self.coalescer.record_wake(now);
         }
-        self.counts.events.add(scratch.events.len());
-        if scratch.is_empty() {
+        self.counts.events.add(buffer.events.len());
+        if buffer.is_empty() {
             self.counts.empty_polls.inc();
         }
         waited.map(|_| woken)
     }
 
     /// Each event to its descriptor.
-    fn deliver(&self, scratch: &mut Scratch) -> usize {
-        let (events, list) = (&scratch.events, &mut scratch.list);
+    fn deliver(&self, buffer: &mut PollBuffer) -> usize {
+        let (events, list) = (&buffer.events, &mut buffer.list);
         let mut woken = 0;
         let mut ahead = (AHEAD..events.len()).map(|index| events.get(index).key);
         for event in events.iter() {
@@ -162,19 +162,19 @@ impl Netpoll {
     }
 
     /// Fires what is due, within the bound of a turn and the room of the list.
-    fn fire(&self, scratch: &mut Scratch, now: u64) -> usize {
-        let most = scratch.room.saturating_sub(scratch.list.len()).clamp(LEAST_EXPIRATIONS, EXPIRATIONS);
+    fn fire(&self, buffer: &mut PollBuffer, now: u64) -> usize {
+        let most = buffer.room.saturating_sub(buffer.list.len()).clamp(LEAST_EXPIRATIONS, EXPIRATIONS);
         let (mut fired, mut woken) = (0, 0);
         for wheel in 0..self.wheels.count() {
             let mut timers = self.wheels.lock(wheel);
             if timers.has_nothing_at(now) {
                 continue;
             }
-            timers.collect(&mut scratch.dropped);
-            while fired < most && scratch.list.room() >= 2 {
+            timers.drain_removed(&mut buffer.dropped);
+            while fired < most && buffer.list.room() >= 2 {
                 let Some((_, entry)) = timers.wheel.pop(now) else { break };
                 fired += 1;
-                woken += self.expire(&mut timers, entry, now, &mut scratch.list);
+                woken += self.expire(&mut timers, entry, now, &mut buffer.list);
             }
         }
         if fired > 0 {
@@ -195,11 +195,11 @@ impl Netpoll {
             Entry::Descriptor(key) => {
                 timers.fired(key.slot);
                 let Some(desc) = self.cache.get(key) else { return 0 };
-                let (mut fired, again) = desc.expire(word::now(now));
+                let (mut fired, again) = desc.expire(tick::round_down(now));
                 let woken = fired.len();
                 list.append(&mut fired);
                 if let Some(at) = again {
-                    timers.put(key, word::tick(at, || now));
+                    timers.put(key, tick::to_nanos(at, || now));
                     self.counts.timers_rearmed.inc();
                 }
                 woken

@@ -6,8 +6,8 @@ use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
-use super::gone::wake_each;
-use super::{CURRENT, Netpoll, Scratch};
+use super::shutdown::wake_each;
+use super::{CURRENT, Netpoll, PollBuffer};
 use crate::protocol::standby::Standby;
 
 /// The number by which it takes the turn to poll. Worker 0 has the other.
@@ -15,8 +15,8 @@ const STANDBY: usize = 1;
 
 /// The standby of a poller whose runtime has no threads.
 #[derive(Debug, Default)]
-pub(super) struct Spare {
-    rules: Standby,
+pub(super) struct StandbyThread {
+    protocol: Standby,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -28,8 +28,8 @@ impl Netpoll {
     }
 
     /// Whether a timer is better off with the poller that is this thread's: with this one it may be that nobody polls.
-    pub fn is_left_here(&self) -> bool {
-        !self.is_current() && (self.spare.is_some() || CURRENT.with(|current| current.borrow().is_some()))
+    pub fn prefers_current_poller(&self) -> bool {
+        !self.is_current() && (self.standby.is_some() || CURRENT.with(|current| current.borrow().is_some()))
     }
 
     /// A task of this thread has parked. If it is not of the poller's own runtime, whose tasks wait until that is driven, and
@@ -40,29 +40,29 @@ impl Netpoll {
     /// That thread cannot be started: the task would wait for ever, and gives the wait up.
     #[inline]
     pub fn want_poll(self: &Arc<Self>) -> io::Result<()> {
-        match &self.spare {
-            Some(spare) if !self.is_current() => self.want_standby(spare),
+        match &self.standby {
+            Some(standby) if !self.is_current() => self.want_standby(standby),
             _ => Ok(()),
         }
     }
 
     #[cold]
-    fn want_standby(self: &Arc<Self>, spare: &Spare) -> io::Result<()> {
-        if spare.rules.want() { self.start_standby(spare) } else { Ok(()) }
+    fn want_standby(self: &Arc<Self>, standby: &StandbyThread) -> io::Result<()> {
+        if standby.protocol.want() { self.start_standby(standby) } else { Ok(()) }
     }
 
-    fn start_standby(self: &Arc<Self>, spare: &Spare) -> io::Result<()> {
+    fn start_standby(self: &Arc<Self>, standby: &StandbyThread) -> io::Result<()> {
         let netpoll = self.clone();
-        let body = move || netpoll.stand_by();
+        let body = move || netpoll.run_standby();
         match thread::Builder::new().name("netpoll-standby".to_owned()).spawn(body) {
             Ok(handle) => {
-                let before = locked(&spare.thread).replace(handle);
+                let before = locked(&standby.thread).replace(handle);
                 // It has found that it is not wanted, and does nothing more but end. A panic was printed where it happened.
                 let _ = before.map(JoinHandle::join);
                 Ok(())
             }
             Err(error) => {
-                spare.rules.not_started();
+                standby.protocol.not_started();
                 let message =
                     format!("no thread can be started to poll for a runtime that no thread drives: {error}");
                 Err(io::Error::new(error.kind(), message))
@@ -71,40 +71,40 @@ impl Netpoll {
     }
 
     /// The standby's thread.
-    fn stand_by(self: Arc<Self>) {
-        let Some(spare) = &self.spare else { return };
-        let mut scratch = Scratch::new();
-        while spare.rules.may_poll(|| self.waiters() > 0) {
+    fn run_standby(self: Arc<Self>) {
+        let Some(standby) = &self.standby else { return };
+        let mut buffer = PollBuffer::new();
+        while standby.protocol.may_poll(|| self.waiters() > 0) {
             let mut parked = 0;
-            if self.turn.take(STANDBY) {
+            if self.poller_lock.take(STANDBY) {
                 let until = self.block();
-                let polled = self.netpoll(until, &mut scratch);
-                self.turn.unblock();
-                self.turn.release();
+                let polled = self.netpoll(until, &mut buffer);
+                self.poller_lock.unblock();
+                self.poller_lock.release();
                 parked = polled.unwrap_or_else(|error| {
                     self.poller_failed("the kernel refuses to wait for events", &error);
                 });
             }
-            spare.rules.polled();
-            wake_each(scratch.drain());
-            scratch.forget();
-            self.runnable(parked);
+            standby.protocol.polled();
+            wake_each(buffer.drain());
+            buffer.drop_removed();
+            self.sub_waiters(parked);
         }
     }
 
     /// This thread drives the runtime from now on.
     pub(super) fn begin_driving(&self) {
-        if let Some(spare) = &self.spare {
-            spare.rules.begin(|| self.wake());
+        if let Some(standby) = &self.standby {
+            standby.protocol.begin(|| self.wake());
         }
     }
 
     /// It drives it no more.
     pub(super) fn end_driving(self: &Arc<Self>) {
-        if let Some(spare) = &self.spare
+        if let Some(standby) = &self.standby
             && self.is_owner_process()
-            && spare.rules.end()
-            && self.start_standby(spare).is_err()
+            && standby.protocol.end()
+            && self.start_standby(standby).is_err()
         {
             // Those who wait look again, and are told that there is no thread for them.
             self.unpark_all();
@@ -113,9 +113,9 @@ impl Netpoll {
 
     /// The runtime has ended: waits for the thread, if it is not the one that calls.
     pub(super) fn end_standby(&self) {
-        let Some(spare) = &self.spare else { return };
-        spare.rules.close(|| self.wake());
-        let thread = locked(&spare.thread).take();
+        let Some(standby) = &self.standby else { return };
+        standby.protocol.close(|| self.wake());
+        let thread = locked(&standby.thread).take();
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
             // Its panic was printed where it happened.
             let _ = thread.join();

@@ -7,7 +7,7 @@
 //! # Timers that are dropped
 //!
 //! Most timers never fire, and where there are many a timer that is dropped is in no cache, and neither are its two
-//! neighbours in the wheel. So a worker collects what it drops, up to [`TOGETHER`] timers, and takes them out in one go: the
+//! neighbours in the wheel. So a worker collects what it drops, up to [`REMOVE_BATCH`] timers, and takes them out in one go: the
 //! processor then fetches all their cache lines at the same time. What is collected does not fire, is not counted, and is
 //! gone when the worker goes to sleep, when the wheel is looked through, or when the thread leaves the runtime. Who is
 //! no worker, or drops a timer of another wheel, takes it out at once.
@@ -31,7 +31,7 @@ use crate::timer::{self, Wheel};
 const WHEELS: usize = 16;
 
 /// How many dropped timers are collected.
-const TOGETHER: usize = 32;
+const REMOVE_BATCH: usize = 32;
 
 thread_local! {
     /// The address of the poller that this thread is a worker of; 0 for a thread that is none.
@@ -39,26 +39,30 @@ thread_local! {
     /// The wheel of that worker.
     static WHEEL: Cell<u32> = const { Cell::new(0) };
     /// It may have dropped timers that are still in its wheel.
-    static OWES: Cell<bool> = const { Cell::new(false) };
+    static HAS_PENDING_REMOVALS: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Which worker a thread is, of which poller.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Here {
+pub struct WorkerId {
     netpoll: usize,
     wheel: u32,
-    owes: bool,
+    has_pending_removals: bool,
 }
 
-impl Here {
-    fn now() -> Self {
-        Self { netpoll: NETPOLL.get(), wheel: WHEEL.get(), owes: OWES.get() }
+impl WorkerId {
+    fn current() -> Self {
+        Self { netpoll: NETPOLL.get(), wheel: WHEEL.get(), has_pending_removals: HAS_PENDING_REMOVALS.get() }
     }
 
     /// The thread is this from now on; gives back what it was.
     fn replace(self) -> Self {
-        let Self { netpoll, wheel, owes } = self;
-        Self { netpoll: NETPOLL.replace(netpoll), wheel: WHEEL.replace(wheel), owes: OWES.replace(owes) }
+        let Self { netpoll, wheel, has_pending_removals } = self;
+        Self {
+            netpoll: NETPOLL.replace(netpoll),
+            wheel: WHEEL.replace(wheel),
+            has_pending_removals: HAS_PENDING_REMOVALS.replace(has_pending_removals),
+        }
     }
 }
 
@@ -102,25 +106,26 @@ pub enum Renewed {
 impl Netpoll {
     /// This thread is that worker from now on, or none; gives back what it was. `around` is the poller that the thread has
     /// worked for so far: if it drove that one's runtime, it does not meanwhile.
-    pub fn enter_worker(&self, worker: Option<usize>, around: Option<&Arc<Self>>) -> Here {
+    pub fn enter_worker(&self, worker: Option<usize>, around: Option<&Arc<Self>>) -> WorkerId {
         let wheel = worker.map_or(0, |worker| worker % self.wheels.count()) as u32;
-        let before = Here::now();
+        let before = WorkerId::current();
         if let Some(around) = around.filter(|around| self.takes_from(around, before)) {
             around.end_driving();
         }
         if worker.is_some() && before.netpoll != self.address() {
             self.begin_driving();
         }
-        Here { netpoll: worker.map_or(0, |_| self.address()), wheel, owes: false }.replace()
+        WorkerId { netpoll: worker.map_or(0, |_| self.address()), wheel, has_pending_removals: false }
+            .replace()
     }
 
     /// This thread is again what it was, for the poller that it worked for.
-    pub fn leave_worker(self: &Arc<Self>, before: Here, around: Option<&Arc<Self>>) {
+    pub fn leave_worker(self: &Arc<Self>, before: WorkerId, around: Option<&Arc<Self>>) {
         // Whose destructors run because of what is taken out drops timers as what the thread is then.
         let here = before.replace();
         if here.netpoll == self.address() {
-            if here.owes && self.is_owner_process() {
-                self.collect(here.wheel);
+            if here.has_pending_removals && self.is_owner_process() {
+                self.drain_removed(here.wheel);
             }
             if before.netpoll != self.address() {
                 self.end_driving();
@@ -132,7 +137,7 @@ impl Netpoll {
     }
 
     /// Whether a thread that was `before` leaves the runtime of another poller undriven while it works for this one.
-    fn takes_from(&self, around: &Arc<Self>, before: Here) -> bool {
+    fn takes_from(&self, around: &Arc<Self>, before: WorkerId) -> bool {
         before.netpoll == around.address() && before.netpoll != self.address()
     }
 
@@ -142,13 +147,13 @@ impl Netpoll {
 
     /// The wheel of the worker that this thread is.
     #[inline]
-    fn wheel_here(&self) -> Option<u32> {
+    fn own_wheel(&self) -> Option<u32> {
         (NETPOLL.get() == self.address()).then(|| WHEEL.get())
     }
 
     /// Arms a timer that wakes a task at `at`; none if nobody polls any more.
     pub fn add_timer(&self, at: u64, waker: Waker) -> Option<TimerId> {
-        let wheel = self.wheel_here().unwrap_or(0);
+        let wheel = self.own_wheel().unwrap_or(0);
         let mut timers = self.is_owner_process().then(|| self.wheels.lock(wheel as usize))?;
         if timers.ended {
             // The waker goes after the lock.
@@ -208,7 +213,7 @@ impl Netpoll {
         let at = timers.wheel.deadline(id.id);
         let entry = timers.wheel.remove(id.id);
         drop(timers);
-        forget(entry);
+        drop_all(entry);
         at
     }
 
@@ -218,35 +223,37 @@ impl Netpoll {
             return;
         }
         let mut timers = self.wheels.lock(id.wheel as usize);
-        if self.wheel_here() != Some(id.wheel) {
+        if self.own_wheel() != Some(id.wheel) {
             let entry = timers.wheel.remove(id.id);
             drop(timers);
-            return forget(entry);
+            return drop_all(entry);
         }
         timers.dropped.push(id.id);
-        let all = timers.dropped.len() >= TOGETHER;
+        let all = timers.dropped.len() >= REMOVE_BATCH;
         // Before they go: what goes with one may drop timers of its own.
-        OWES.set(!all);
+        HAS_PENDING_REMOVALS.set(!all);
         if all {
             drop(timers);
-            self.collect(id.wheel);
+            self.drain_removed(id.wheel);
         }
     }
 
     /// Worker, before it sleeps: takes out what it has dropped; false if that was nothing. A waker may be the last that its
     /// task has, and what runs when that is dropped may make other tasks runnable.
     #[inline]
-    pub fn settle_up(&self) -> bool {
-        let Some(wheel) = self.wheel_here().filter(|_| OWES.replace(false)) else { return false };
-        self.collect(wheel);
+    pub fn flush_removed(&self) -> bool {
+        let Some(wheel) = self.own_wheel().filter(|_| HAS_PENDING_REMOVALS.replace(false)) else {
+            return false;
+        };
+        self.drain_removed(wheel);
         true
     }
 
     #[inline(never)]
-    fn collect(&self, wheel: u32) {
+    fn drain_removed(&self, wheel: u32) {
         let mut entries = Vec::new();
-        self.wheels.lock(wheel as usize).collect(&mut entries);
-        forget(entries);
+        self.wheels.lock(wheel as usize).drain_removed(&mut entries);
+        drop_all(entries);
     }
 
     /// Entries in the timer wheels.
@@ -265,7 +272,7 @@ impl Netpoll {
 
 /// Drops entries, with no lock held: a waker may be the last that its task has. If what runs then panics, which the hook
 /// has reported, the others are dropped all the same.
-pub(super) fn forget(entries: impl IntoIterator<Item = Entry>) {
+pub(super) fn drop_all(entries: impl IntoIterator<Item = Entry>) {
     for entry in entries {
         foreign::catch_panic(|| drop(entry));
     }
@@ -330,8 +337,8 @@ impl Wheels {
     }
 
     /// Whether something else stands close to the earliest entry of a wheel.
-    pub(super) fn is_crowded(&self) -> bool {
-        (0..self.count()).any(|wheel| self.lock(wheel).wheel.is_crowded())
+    pub(super) fn has_neighbours(&self) -> bool {
+        (0..self.count()).any(|wheel| self.lock(wheel).wheel.has_neighbours())
     }
 }
 
@@ -339,7 +346,7 @@ impl Wheels {
 #[derive(Debug)]
 pub(super) struct Timers {
     pub(super) wheel: Wheel<Entry>,
-    /// Tasks' timers that their worker has dropped, fewer than [`TOGETHER`]; some may have fired before.
+    /// Tasks' timers that their worker has dropped, fewer than [`REMOVE_BATCH`]; some may have fired before.
     dropped: Vec<timer::TimerId>,
     /// How many were armed, or moved earlier.
     pub(super) armed: usize,
@@ -370,7 +377,7 @@ impl Timers {
     }
 
     /// Takes out what was dropped. The entries go into the list, to be dropped after the lock.
-    pub(super) fn collect(&mut self, entries: &mut Vec<Entry>) {
+    pub(super) fn drain_removed(&mut self, entries: &mut Vec<Entry>) {
         if !self.dropped.is_empty() {
             self.wheel.remove_each(&self.dropped, entries);
             self.dropped.clear();

@@ -15,7 +15,7 @@ use netpoll_core::counter::Counter;
 
 use super::cell::wake_to_runnable;
 use super::{Remote, Runnable, Sched, SchedHandle, TaskShard, lock};
-use crate::netpoll::{Here, Netpoll};
+use crate::netpoll::{Netpoll, WorkerId};
 
 /// For whom a thread works.
 struct Context {
@@ -38,7 +38,7 @@ pub struct EnterGuard {
     _current: Rc<Context>,
     before: Option<NonNull<Context>>,
     netpoll: Option<Arc<Netpoll>>,
-    here: Here,
+    worker_id: WorkerId,
 }
 
 impl Drop for EnterGuard {
@@ -47,7 +47,7 @@ impl Drop for EnterGuard {
         let netpoll = Netpoll::enter(around.clone());
         CONTEXT.set(self.before);
         if let Some(netpoll) = netpoll {
-            netpoll.leave_worker(self.here, around.as_ref());
+            netpoll.leave_worker(self.worker_id, around.as_ref());
         }
     }
 }
@@ -69,7 +69,7 @@ impl SchedHandle {
         let context = Rc::new(Context { sched: self.clone(), mine, injecting: Cell::new(false) });
         let around = Netpoll::enter(Some(self.netpoll().clone()));
         EnterGuard {
-            here: self.netpoll().enter_worker(worker, around.as_ref()),
+            worker_id: self.netpoll().enter_worker(worker, around.as_ref()),
             netpoll: around,
             before: CONTEXT.replace(Some(NonNull::from(&*context))),
             _current: context,

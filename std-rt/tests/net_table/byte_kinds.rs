@@ -88,9 +88,9 @@ impl Kind for PipeOut {
 }
 
 /// A socket of std.
-pub struct Watched;
+pub struct DescriptorInfo;
 
-impl Kind for Watched {
+impl Kind for DescriptorInfo {
     type Here = Foreign;
     type Peer = UnixStream;
 

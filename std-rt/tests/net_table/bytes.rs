@@ -7,7 +7,7 @@ use std::os::fd::BorrowedFd;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use netpoll_rt::net::Interest;
 
-use super::byte_kinds::{PipeIn, PipeOut, Tcp, Unix, Watched};
+use super::byte_kinds::{DescriptorInfo, PipeIn, PipeOut, Tcp, Unix};
 use super::scene::{DATA, Dropped, Got, How, MARK, Operation, operation};
 
 const READ: How = How::takes(Dropped::Again(Got::Bytes(DATA.len()), "nothing read"));
@@ -117,14 +117,17 @@ pub fn pipes() -> Vec<Operation> {
 pub fn async_fd() -> Vec<Operation> {
     let of = "AsyncFd";
     vec![
-        row!(Watched, of, "with_io(Read, _)", READ, |it| {
+        row!(DescriptorInfo, of, "with_io(Read, _)", READ, |it| {
             it.with_io(Interest::Read, |mut socket| socket.read(&mut [0; 64]).map(Got::Bytes)).await
         }),
-        row!(Watched, of, "with_io(Write, _)", WRITE, |it| {
+        row!(DescriptorInfo, of, "with_io(Write, _)", WRITE, |it| {
             it.with_io(Interest::Write, |mut socket| socket.write(BYTES).map(Got::Bytes)).await
         }),
-        row!(Watched, of, "readable", READABLE, |it| it.readable().await.map(|()| Got::Ready)),
-        row!(Watched, of, "ready(Read)", READABLE, |it| it.ready(Interest::Read).await.map(|()| Got::Ready)),
-        row!(Watched, of, "writable", WRITABLE, |it| it.writable().await.map(|()| Got::Ready)),
+        row!(DescriptorInfo, of, "readable", READABLE, |it| it.readable().await.map(|()| Got::Ready)),
+        row!(DescriptorInfo, of, "ready(Read)", READABLE, |it| it
+            .ready(Interest::Read)
+            .await
+            .map(|()| Got::Ready)),
+        row!(DescriptorInfo, of, "writable", WRITABLE, |it| it.writable().await.map(|()| Got::Ready)),
     ]
 }

@@ -9,12 +9,12 @@ use std::time::Duration;
 use netpoll_core::deadline::When;
 use netpoll_core::poll_key::{Mode, PollKey};
 
-use super::{Netpoll, PollDesc, clock, word};
+use super::{Netpoll, PollDesc, clock, tick};
 use crate::sys::{Address, ends_of, is_ready_now};
 
 /// A descriptor that the poller watches.
 #[derive(Clone, Debug)]
-pub struct Watched {
+pub struct DescriptorInfo {
     /// Its number.
     pub fd: RawFd,
     /// Its own address, if it is a socket.
@@ -31,28 +31,28 @@ pub struct Watched {
 
 impl Netpoll {
     /// The descriptor has this number from now on.
-    pub(super) fn watch(&self, desc: &PollDesc, fd: RawFd) {
+    pub(super) fn set_number(&self, desc: &PollDesc, fd: RawFd) {
         // Numbers begin at 0, which is what a slot without a descriptor has.
         desc.number().set(fd as usize + 1);
     }
 
     /// The slot is about to be given back.
-    pub(super) fn unwatch(&self, desc: &PollDesc) {
+    pub(super) fn clear_number(&self, desc: &PollDesc) {
         desc.number().set(0);
     }
 
     /// Every descriptor as it is now; what is opened or closed meanwhile may be missing. Two system calls for each, and
     /// one for each task that is parked there.
-    pub fn watched(&self) -> Vec<Watched> {
+    pub fn inspect_descriptors(&self) -> Vec<DescriptorInfo> {
         let now = clock::now();
-        self.cache.iter().filter_map(|(key, desc)| self.look_at(key, desc, now)).collect()
+        self.cache.iter().filter_map(|(key, desc)| self.inspect(key, desc, now)).collect()
     }
 
-    fn look_at(&self, key: PollKey, desc: &PollDesc, now: u64) -> Option<Watched> {
+    fn inspect(&self, key: PollKey, desc: &PollDesc, now: u64) -> Option<DescriptorInfo> {
         let fd = RawFd::try_from(desc.number().get().checked_sub(1)?).ok()?;
         let (local, peer) = ends_of(fd);
         let parked = |mode| desc.is_parked(mode).then(|| ago(desc.since(mode).get(), now));
-        let watched = Watched {
+        let watched = DescriptorInfo {
             fd,
             local,
             peer,
@@ -70,13 +70,13 @@ impl Netpoll {
 
 /// How long ago the tick of a word was.
 fn ago(since: usize, now: u64) -> Duration {
-    Duration::from_nanos(now.saturating_sub(word::tick(since, || now)))
+    Duration::from_nanos(now.saturating_sub(tick::to_nanos(since, || now)))
 }
 
 fn remaining(deadline: When, now: u64) -> Option<Duration> {
     match deadline {
         When::Never => None,
-        When::At(at) => Some(Duration::from_nanos(word::tick(at, || now).saturating_sub(now))),
+        When::At(at) => Some(Duration::from_nanos(tick::to_nanos(at, || now).saturating_sub(now))),
         When::Expired => Some(Duration::ZERO),
     }
 }

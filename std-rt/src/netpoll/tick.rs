@@ -8,46 +8,46 @@
 pub const SHIFT: u32 = if usize::BITS < u64::BITS { 20 } else { 0 };
 
 /// Nanoseconds: a quarter of what a word tells apart, so that a `now` that is old will do.
-const REACH: u64 = 1 << (usize::BITS - 2 + SHIFT);
+const MAX_DISTANCE: u64 = 1 << (usize::BITS - 2 + SHIFT);
 
 /// True if a word can say that `at` is still to come. On a 32-bit machine it cannot 13 days ahead.
 #[inline]
-pub fn reaches(at: u64, now: impl FnOnce() -> u64) -> bool {
-    SHIFT == 0 || at.saturating_sub(now()) <= REACH
+pub fn is_representable(at: u64, now: impl FnOnce() -> u64) -> bool {
+    SHIFT == 0 || at.saturating_sub(now()) <= MAX_DISTANCE
 }
 
 /// The word of a tick that something is due at.
 #[inline]
-pub fn due(at: u64) -> usize {
+pub fn round_up(at: u64) -> usize {
     at.div_ceil(1 << SHIFT) as usize
 }
 
 /// The word of the tick that it is now.
 #[inline]
-pub fn now(now: u64) -> usize {
+pub fn round_down(now: u64) -> usize {
     (now >> SHIFT) as usize
 }
 
 /// The tick of a word that was made not long before `now`, or is for soon.
 #[inline]
-pub fn tick(word: usize, now: impl FnOnce() -> u64) -> u64 {
+pub fn to_nanos(word: usize, now: impl FnOnce() -> u64) -> u64 {
     if SHIFT == 0 {
         return word as u64;
     }
     let now = now();
-    let ahead = word.wrapping_sub(self::now(now)) as isize as i64;
+    let ahead = word.wrapping_sub(self::round_down(now)) as isize as i64;
     (now >> SHIFT).wrapping_add_signed(ahead) << SHIFT
 }
 
 /// What a sleeper publishes, for core's [`Turn`](netpoll_core::turn::Turn), which has no wrap: on a 32-bit machine always
 /// the latest, so that who arms an earlier timer sends a break.
 #[inline]
-pub fn until(at: Option<u64>) -> Option<usize> {
+pub fn sleep_until(at: Option<u64>) -> Option<usize> {
     at.filter(|_| SHIFT == 0).map(|at| at as usize)
 }
 
 /// What that is compared with.
 #[inline]
-pub fn before(at: u64) -> usize {
+pub fn wake_before(at: u64) -> usize {
     if SHIFT == 0 { at as usize } else { 0 }
 }

@@ -22,16 +22,16 @@ use std::task::Waker;
 use netpoll_core::glist::GList;
 
 use super::Netpoll;
-use crate::error::Gone;
+use crate::error::Unavailable;
 
 impl Netpoll {
     /// Returns why this poller serves nobody any more, if that is so.
     #[inline]
-    pub(crate) fn check(&self) -> Result<(), Gone> {
+    pub(crate) fn check(&self) -> Result<(), Unavailable> {
         if !self.is_owner_process() {
-            return Err(Gone::Forked);
+            return Err(Unavailable::Forked);
         }
-        if self.ended.is_set() { Err(Gone::Ended) } else { Ok(()) }
+        if self.ended.is_set() { Err(Unavailable::Ended) } else { Ok(()) }
     }
 
     /// Returns whether this is the process that made the poller, and not a child of it; two loads.
@@ -49,14 +49,14 @@ impl Netpoll {
     #[track_caller]
     pub fn assert_owner_process(&self, what: &str) {
         if !self.is_owner_process() {
-            self.is_elsewhere(what);
+            self.panic_forked(what);
         }
     }
 
     #[cold]
     #[track_caller]
-    fn is_elsewhere(&self, what: &str) -> ! {
-        panic!("netpoll: {what}: {}", Gone::Forked);
+    fn panic_forked(&self, what: &str) -> ! {
+        panic!("netpoll: {what}: {}", Unavailable::Forked);
     }
 
     /// Nobody will poll any more: wakes every task that waits for a descriptor or for a timer, and refuses those to come.
@@ -68,19 +68,19 @@ impl Netpoll {
         // Before anything is woken: what wakes up looks at it.
         self.ended.set();
         self.end_standby();
-        self.cache.end(|list| self.hand_up_each(list));
+        self.cache.end(|list| self.wake_list(list));
         wake_each(self.wheels.end());
     }
 
     /// A thread of the runtime finds itself alone in a forked child, as the whole process, with tasks that are the parent's.
     #[cold]
-    pub(crate) fn ends_the_child(&self) -> ! {
+    pub(crate) fn abort_forked_child(&self) -> ! {
         // As in `poller_failed`.
         let _ = writeln!(
             io::stderr(),
             "netpoll: a task has called fork(2), and its child went on with the runtime: {}; \
              a child that is forked by a task calls exec or _exit",
-            Gone::Forked
+            Unavailable::Forked
         );
         process::abort();
     }
@@ -90,7 +90,7 @@ impl Netpoll {
     /// # Panics
     ///
     /// As [`Netpoll::poller_failed`].
-    pub(crate) fn must_be_there(&self) {
+    pub(crate) fn check_descriptors(&self) {
         if let Err(error) = self.poller.check() {
             self.poller_failed("the poller's descriptor is gone", &error);
         }
@@ -100,14 +100,14 @@ impl Netpoll {
     #[cold]
     pub(super) fn unpark_all(&self) {
         for (_, desc) in self.cache.iter() {
-            self.hand_up_each(desc.unpark());
+            self.wake_list(desc.unpark());
         }
     }
 
-    fn hand_up_each(&self, mut list: GList<2>) {
+    fn wake_list(&self, mut list: GList<2>) {
         let woken = list.len();
         wake_each(list.drain());
-        self.runnable(woken);
+        self.sub_waiters(woken);
     }
 
     /// The kernel does not do any more what every wait depends on: a descriptor of the poller was closed behind its back,
@@ -123,7 +123,7 @@ impl Netpoll {
             "netpoll: {what}: {error}; was a descriptor closed that belongs to the runtime, by a loop over all numbers \
              perhaps? Close them before the runtime is made"
         );
-        if self.by_hand {
+        if self.manual {
             panic!("{message}");
         }
         // Nobody is left to be told if there is no standard error output.

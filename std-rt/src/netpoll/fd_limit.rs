@@ -8,8 +8,8 @@
 //!
 //! | who starves | who closes |
 //! |---|---|
-//! | 1. [`Wish::renew`]: enters the list, sets the flag | 1. close(2) |
-//! | 2. tries accept(2) again | 2. [`tell`]: looks at the flag |
+//! | 1. [`FdWaiter::register`]: enters the list, sets the flag | 1. close(2) |
+//! | 2. tries accept(2) again | 2. [`notify_closed`]: looks at the flag |
 //!
 //! Both calls pass through the kernel's lock of the table of descriptors. If the attempt was there first, then so was the
 //! flag, and the closer sees it. If close was there first, the attempt finds the number.
@@ -23,10 +23,10 @@ use netpoll_core::waiters::BreakFlag;
 use crate::foreign;
 
 /// None until somebody starves for the first time.
-static STARVING: OnceLock<Starving> = OnceLock::new();
+static WAITERS: OnceLock<FdWaiters> = OnceLock::new();
 
 #[derive(Debug, Default)]
-struct Starving {
+struct FdWaiters {
     /// The list is not empty.
     waiting: BreakFlag,
     list: Mutex<List>,
@@ -47,7 +47,7 @@ impl List {
     }
 }
 
-impl Starving {
+impl FdWaiters {
     fn lock(&self) -> MutexGuard<'_, List> {
         // Nothing foreign runs under it.
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
@@ -55,7 +55,7 @@ impl Starving {
 
     /// All are told, not one: whoever is told may have no use for the number, as it finds no connection, or is dropped.
     #[cold]
-    fn tell(&self) {
+    fn notify_closed(&self) {
         let told = {
             let mut list = self.lock();
             self.waiting.clear();
@@ -69,30 +69,30 @@ impl Starving {
 ///
 /// Not to be called for one that was made by the attempt of who starves: he would tell himself, and spin.
 #[inline]
-pub fn tell() {
-    if let Some(starving) = STARVING.get()
-        && starving.waiting.is_set()
+pub fn notify_closed() {
+    if let Some(waiters) = WAITERS.get()
+        && waiters.waiting.is_set()
     {
-        starving.tell();
+        waiters.notify_closed();
     }
 }
 
 /// The wish to be told once of the next descriptor that is closed. Dropped: withdrawn.
 #[derive(Debug, Default)]
-pub struct Wish {
+pub struct FdWaiter {
     number: Option<u64>,
 }
 
-impl Wish {
+impl FdWaiter {
     /// Enters the list, or stays there with another waker. True if it was not there: what was freed before may have
     /// gone unheard, so the next thing to do is one more attempt.
-    pub fn renew(&mut self, waker: &Waker) -> bool {
-        let starving = STARVING.get_or_init(Starving::default);
-        if starving.lock().find(self.number).is_some_and(|known| known.will_wake(waker)) {
+    pub fn register(&mut self, waker: &Waker) -> bool {
+        let waiters = WAITERS.get_or_init(FdWaiters::default);
+        if waiters.lock().find(self.number).is_some_and(|known| known.will_wake(waker)) {
             return false;
         }
         let waker = waker.clone();
-        let mut list = starving.lock();
+        let mut list = waiters.lock();
         // It may have been told in between.
         if let Some(known) = list.find(self.number) {
             let replaced = mem::replace(known, waker);
@@ -104,19 +104,19 @@ impl Wish {
         let number = list.numbers;
         list.entered.push((number, waker));
         self.number = Some(number);
-        starving.waiting.set();
+        waiters.waiting.set();
         true
     }
 }
 
-impl Drop for Wish {
+impl Drop for FdWaiter {
     fn drop(&mut self) {
-        let (Some(number), Some(starving)) = (self.number, STARVING.get()) else { return };
-        let mut list = starving.lock();
+        let (Some(number), Some(waiters)) = (self.number, WAITERS.get()) else { return };
+        let mut list = waiters.lock();
         let place = list.entered.iter().position(|(entered, _)| *entered == number);
         let withdrawn = place.map(|place| list.entered.swap_remove(place));
         if list.entered.is_empty() {
-            starving.waiting.clear();
+            waiters.waiting.clear();
         }
         drop(list);
         drop(withdrawn);

@@ -14,7 +14,7 @@ use std::time::Duration;
 use netpoll_core::counter::Gauge;
 
 /// The most wakes a second for which there is no slack.
-const CALM: u64 = 2_000;
+const UNCOALESCED_RATE: u64 = 2_000;
 
 /// The rate is taken over so long, in nanoseconds.
 const WINDOW: u64 = 10_000_000;
@@ -24,7 +24,7 @@ const STEPS: usize = 8;
 
 /// The slack of one poller, which the holder of the turn alone asks and tells. In nanoseconds.
 #[derive(Debug)]
-pub(super) struct Slack {
+pub(super) struct Coalescer {
     most: usize,
     now: Gauge,
     rate: Mutex<Rate>,
@@ -37,7 +37,7 @@ struct Rate {
     wakes: u64,
 }
 
-impl Slack {
+impl Coalescer {
     /// At most so much; none for never any.
     pub(super) fn new(most: Duration) -> Self {
         let most = usize::try_from(most.as_nanos()).unwrap_or(usize::MAX);
@@ -45,7 +45,7 @@ impl Slack {
     }
 
     /// Until when to sleep for a timer due at `at`.
-    pub(super) fn until(&self, at: u64, has_neighbours: impl FnOnce() -> bool) -> u64 {
+    pub(super) fn deadline(&self, at: u64, has_neighbours: impl FnOnce() -> bool) -> u64 {
         match self.now.get() {
             0 => at,
             now if has_neighbours() => at.saturating_add(now as u64),
@@ -54,7 +54,7 @@ impl Slack {
     }
 
     /// A timer has ended a sleep at `now`.
-    pub(super) fn woke(&self, now: u64) {
+    pub(super) fn record_wake(&self, now: u64) {
         // It is three additions.
         let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
         rate.wakes += 1;
@@ -63,7 +63,7 @@ impl Slack {
             return;
         }
         // A first wake after a pause belongs to a window as long as the pause: calm.
-        let crowded = rate.wakes.saturating_mul(1_000_000_000) / elapsed > CALM;
+        let crowded = rate.wakes.saturating_mul(1_000_000_000) / elapsed > UNCOALESCED_RATE;
         let step = self.most.div_ceil(STEPS);
         let slack = self.now.get();
         let slack =
