@@ -143,7 +143,7 @@ impl File {
     pub async fn read(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let mut piece = vec![0; buffer.len().min(MAX_PIECE)];
         let read = move |mut file: &std::fs::File| Ok((retry(|| file.read(&mut piece))?, piece));
-        let (n, piece) = self.in_turn("read", read).await?;
+        let (n, piece) = self.run_ordered("read", read).await?;
         buffer[..n].copy_from_slice(&piece[..n]);
         Ok(n)
     }
@@ -163,7 +163,7 @@ impl File {
         for part in buffer.chunks_mut(MAX_PIECE) {
             let mut piece = vec![0; part.len()];
             let read = move |mut file: &std::fs::File| file.read_exact(&mut piece).map(|()| piece);
-            part.copy_from_slice(&self.in_turn("read_exact", read).await?);
+            part.copy_from_slice(&self.run_ordered("read_exact", read).await?);
         }
         Ok(())
     }
@@ -183,7 +183,7 @@ impl File {
             let read = move |file: &std::fs::File| {
                 file.take(MAX_PIECE as u64).read_to_end(&mut piece).map(|_| piece)
             };
-            let piece = self.in_turn("read_to_end", read).await?;
+            let piece = self.run_ordered("read_to_end", read).await?;
             buffer.extend_from_slice(&piece);
             if piece.len() < MAX_PIECE {
                 return Ok(buffer.len() - before);
@@ -201,7 +201,8 @@ impl File {
     pub async fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let mut piece = vec![0; buffer.len().min(MAX_PIECE)];
         let read = move |file: &std::fs::File| Ok((retry(|| file.read_at(&mut piece, offset))?, piece));
-        let (n, piece) = self.queue.beside(read).await.map_err(|error| self.error("read_at", error))?;
+        let (n, piece) =
+            self.queue.run_unordered(read).await.map_err(|error| self.error("read_at", error))?;
         buffer[..n].copy_from_slice(&piece[..n]);
         Ok(n)
     }
@@ -216,7 +217,7 @@ impl File {
     /// The kernel's: `StorageFull`, `QuotaExceeded` and others.
     pub async fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let piece = bytes[..bytes.len().min(MAX_PIECE)].to_vec();
-        self.in_turn("write", move |mut file| retry(|| file.write(&piece))).await
+        self.run_ordered("write", move |mut file| retry(|| file.write(&piece))).await
     }
 
     /// Writes all of `bytes` at the cursor. More than [`MAX_PIECE`] is written in several pieces, between which another
@@ -240,13 +241,13 @@ impl File {
     /// Writes the front of a buffer at the cursor, in one trip, and gives the buffer back.
     pub(crate) async fn write_owned(&self, buffer: Vec<u8>, length: usize) -> io::Result<Vec<u8>> {
         let write = move |mut file: &std::fs::File| file.write_all(&buffer[..length]).map(|()| buffer);
-        self.in_turn("write", write).await
+        self.run_ordered("write", write).await
     }
 
     /// Reads at the cursor into a buffer, in one trip, and gives the buffer back.
     pub(crate) async fn read_owned(&self, mut buffer: Vec<u8>) -> io::Result<(usize, Vec<u8>)> {
         let read = move |mut file: &std::fs::File| Ok((retry(|| file.read(&mut buffer))?, buffer));
-        self.in_turn("read", read).await
+        self.run_ordered("read", read).await
     }
 
     /// Writes at a place, at most [`MAX_PIECE`], and leaves the cursor alone; returns how many bytes were written. With the
@@ -260,7 +261,7 @@ impl File {
     pub async fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         let piece = bytes[..bytes.len().min(MAX_PIECE)].to_vec();
         let write = move |file: &std::fs::File| retry(|| file.write_at(&piece, offset));
-        self.queue.beside(write).await.map_err(|error| self.error("write_at", error))
+        self.queue.run_unordered(write).await.map_err(|error| self.error("write_at", error))
     }
 
     /// Moves the cursor; returns where it is then, in bytes from the beginning.
@@ -271,7 +272,7 @@ impl File {
     ///
     /// `InvalidInput` for a place before the beginning; `NotSeekable` for what has no places.
     pub async fn seek(&self, to: SeekFrom) -> io::Result<u64> {
-        self.in_turn("seek", move |mut file| file.seek(to)).await
+        self.run_ordered("seek", move |mut file| file.seek(to)).await
     }
 
     /// Cuts the file off at a length in bytes, or extends it with zeroes. The cursor stays.
@@ -282,7 +283,7 @@ impl File {
     ///
     /// The kernel's; `InvalidInput` if it is not open for writing.
     pub async fn set_len(&self, length: u64) -> io::Result<()> {
-        self.in_turn("set_len", move |file| file.set_len(length)).await
+        self.run_ordered("set_len", move |file| file.set_len(length)).await
     }
 
     /// Waits until everything that was written, and what belongs to it, is on the disk (fsync(2)).
@@ -293,7 +294,7 @@ impl File {
     ///
     /// The kernel's: what could not be written, said once.
     pub async fn sync_all(&self) -> io::Result<()> {
-        self.in_turn("sync_all", std::fs::File::sync_all).await
+        self.run_ordered("sync_all", std::fs::File::sync_all).await
     }
 
     /// As [`File::sync_all`], without what is not needed to read it again, such as times (fdatasync(2)).
@@ -304,7 +305,7 @@ impl File {
     ///
     /// As [`File::sync_all`].
     pub async fn sync_data(&self) -> io::Result<()> {
-        self.in_turn("sync_data", std::fs::File::sync_data).await
+        self.run_ordered("sync_data", std::fs::File::sync_data).await
     }
 
     /// Length, times, permissions, kind.
@@ -315,21 +316,21 @@ impl File {
     ///
     /// The kernel's.
     pub async fn metadata(&self) -> io::Result<Metadata> {
-        self.in_turn("metadata", std::fs::File::metadata).await
+        self.run_ordered("metadata", std::fs::File::metadata).await
     }
 
     /// One trip to the pool, after those that came before.
-    pub(crate) async fn in_turn<T: Send + 'static>(
+    pub(crate) async fn run_ordered<T: Send + 'static>(
         &self,
         op: &'static str,
         call: impl FnOnce(&std::fs::File) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
-        self.queue.put(call).await.map_err(|error| self.error(op, error))
+        self.queue.run_ordered(call).await.map_err(|error| self.error(op, error))
     }
 
     /// One trip to the pool, after those that came before, that happens in any case and that nobody waits for.
-    pub(crate) fn in_turn_detached(&self, call: impl FnOnce(&std::fs::File) + Send + 'static) {
-        self.queue.put_detached(call);
+    pub(crate) fn run_ordered_detached(&self, call: impl FnOnce(&std::fs::File) + Send + 'static) {
+        self.queue.run_ordered_detached(call);
     }
 
     pub(crate) fn error(&self, op: &'static str, error: io::Error) -> io::Error {

@@ -22,20 +22,20 @@
 //! ```
 
 mod buffered;
-mod ends;
+mod endpoints;
 mod error;
 mod file;
 mod splice;
-mod turn;
+mod yielding;
 
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::pin;
 use std::task::Poll;
 
-pub use ends::{CopyBoth, CopyFrom, CopyTo};
-use ends::{Sink, Source};
-use error::Fault;
+pub use endpoints::{CopyBoth, CopyFrom, CopyTo};
+use endpoints::{CopySink, CopySource};
+use error::CopyFault;
 pub use error::{CopyError, Side};
 
 /// Copies from `reader` to `writer` until the end of `reader`, and returns how many bytes that were. A file is read from its
@@ -94,7 +94,7 @@ where
 {
     let (mut there, mut back) = (0, 0);
     let both =
-        both(half(a, b, &mut there), async { half(b, a, &mut back).await.map_err(Fault::of_the_way_back) });
+        both(half(a, b, &mut there), async { half(b, a, &mut back).await.map_err(CopyFault::swap_sides) });
     match both.await {
         Ok(()) => Ok((there, back)),
         Err(fault) => Err(CopyError::new(fault, there, Some(back)).into()),
@@ -102,20 +102,20 @@ where
 }
 
 /// One direction, and its end.
-async fn half<A, B>(from: &A, to: &B, copied: &mut u64) -> Result<(), Fault>
+async fn half<A, B>(from: &A, to: &B, copied: &mut u64) -> Result<(), CopyFault>
 where
     A: CopyBoth + ?Sized,
     B: CopyBoth + ?Sized,
 {
     one_way(from.source(), to.sink(), copied).await?;
-    to.end().map_err(Fault::second)
+    to.end().map_err(CopyFault::second)
 }
 
-async fn one_way(from: Source<'_>, to: Sink<'_>, copied: &mut u64) -> Result<(), Fault> {
+async fn one_way(from: CopySource<'_>, to: CopySink<'_>, copied: &mut u64) -> Result<(), CopyFault> {
     match (from, to) {
-        (Source::Stream(from), Sink::Stream(to)) => splice::copy(from, to, copied).await,
-        (Source::File(from), Sink::Stream(to)) => file::copy(from, to, copied).await,
-        (from, to @ Sink::File(_)) => buffered::copy(from, to, copied).await,
+        (CopySource::Stream(from), CopySink::Stream(to)) => splice::copy(from, to, copied).await,
+        (CopySource::File(from), CopySink::Stream(to)) => file::copy(from, to, copied).await,
+        (from, to @ CopySink::File(_)) => buffered::copy(from, to, copied).await,
     }
 }
 

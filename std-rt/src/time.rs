@@ -32,7 +32,7 @@ pub use interval::{Interval, MissedTicks, interval, interval_at};
 ///
 /// When polled outside of a runtime, if the default one cannot be started, or was started before this process was forked.
 pub fn sleep(duration: Duration) -> Sleep {
-    Sleep { state: State::New(clock::after(duration)) }
+    Sleep { state: SleepState::New(clock::after(duration)) }
 }
 
 /// Waits until `at`, and not less; ready at once if it has passed.
@@ -43,17 +43,17 @@ pub fn sleep(duration: Duration) -> Sleep {
 ///
 /// As [`sleep`].
 pub fn sleep_until(at: Instant) -> Sleep {
-    Sleep { state: State::New(clock::tick(at)) }
+    Sleep { state: SleepState::New(clock::tick(at)) }
 }
 
 /// The future of [`sleep`] and [`sleep_until`].
 #[must_use = "a sleep does nothing until it is awaited"]
 pub struct Sleep {
-    state: State,
+    state: SleepState,
 }
 
 /// 24 bytes: where there are many timers, it is their memory that takes the time.
-enum State {
+enum SleepState {
     /// Not polled yet. [`LATEST`](clock::LATEST) does not come.
     New(u64),
     Armed {
@@ -69,9 +69,9 @@ impl fmt::Debug for Sleep {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut f = f.debug_struct("Sleep");
         match &self.state {
-            State::New(at) => f.field("at_ns", at),
-            State::Armed { id, .. } => f.field("armed", id),
-            State::Refused | State::Over => f.field("over", &true),
+            SleepState::New(at) => f.field("at_ns", at),
+            SleepState::Armed { id, .. } => f.field("armed", id),
+            SleepState::Refused | SleepState::Over => f.field("over", &true),
         };
         f.finish_non_exhaustive()
     }
@@ -79,7 +79,7 @@ impl fmt::Debug for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        if let State::Armed { netpoll, id } = &self.state {
+        if let SleepState::Armed { netpoll, id } = &self.state {
             netpoll.drop_timer(*id);
         }
     }
@@ -93,25 +93,25 @@ impl Future for Sleep {
         let mut charge = Charge::First;
         loop {
             match &self.state {
-                State::Refused => return self.over(cx, Charge::Refused),
-                State::Over => return self.over(cx, charge),
-                State::New(clock::LATEST) => return Poll::Pending,
+                SleepState::Refused => return self.over(cx, Charge::Refused),
+                SleepState::Over => return self.over(cx, charge),
+                SleepState::New(clock::LATEST) => return Poll::Pending,
                 // The timer goes where this thread's runtime polls: the one before may have no thread to do it.
-                State::Armed { netpoll, id } if netpoll.prefers_current_poller() => {
+                SleepState::Armed { netpoll, id } if netpoll.prefers_current_poller() => {
                     charge = Charge::Waited;
-                    self.state = netpoll.take_timer(*id).map_or(State::Over, State::New);
+                    self.state = netpoll.take_timer(*id).map_or(SleepState::Over, SleepState::New);
                 }
                 // The waker may be another one this time. A timer that is not there any more has fired, which says what
                 // the clock would say.
-                State::Armed { netpoll, id } => {
+                SleepState::Armed { netpoll, id } => {
                     charge = Charge::Waited;
                     match netpoll.renew_timer(*id, cx.waker()) {
                         Renewed::Armed => return Poll::Pending,
-                        Renewed::Fired => self.state = State::Over,
-                        Renewed::Gone(at) => self.state = State::New(at),
+                        Renewed::Fired => self.state = SleepState::Over,
+                        Renewed::Gone(at) => self.state = SleepState::New(at),
                     }
                 }
-                State::New(at) => {
+                SleepState::New(at) => {
                     let at = *at;
                     let netpoll = Netpoll::for_sleep();
                     let netpoll =
@@ -119,7 +119,7 @@ impl Future for Sleep {
                     if netpoll.is_over(at) {
                         return self.over(cx, charge);
                     } else if let Some(id) = netpoll.add_timer(at, cx.waker().clone()) {
-                        self.state = State::Armed { netpoll, id };
+                        self.state = SleepState::Armed { netpoll, id };
                         return Poll::Pending;
                     }
                     // Its runtime has ended just now: once more, in another.
@@ -133,7 +133,7 @@ impl Sleep {
     /// The time is over. If it has not waited in this poll, it counts against the turn's budget.
     fn over(&mut self, cx: &Context<'_>, charge: Charge) -> Poll<()> {
         let taken = charge.poll_proceed(cx);
-        self.state = if taken.is_ready() { State::Over } else { State::Refused };
+        self.state = if taken.is_ready() { SleepState::Over } else { SleepState::Refused };
         taken
     }
 }

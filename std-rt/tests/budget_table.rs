@@ -322,7 +322,7 @@ const NO_ROW: [(&str, &[&str]); 4] = [
     (
         "it waits for a thread of the pool",
         &[
-            "Answer",
+            "Receiver",
             "Run",
             "create",
             "into_std",
@@ -341,11 +341,11 @@ const NO_ROW: [(&str, &[&str]); 4] = [
     ),
     (
         "a layer below a row",
-        &["Op", "Readiness", "Take", "race", "readiness", "redialed", "refuse", "run", "shared"],
+        &["Op", "Readiness", "Proceed", "race", "readiness", "retry_self_connect", "refuse", "run", "shared"],
     ),
     (
         "it costs what the future in it does",
-        &["Budgeted", "LocalFuture", "NamedFuture", "Next", "Signal", "Told"],
+        &["Budgeted", "LocalFuture", "NamedFuture", "Next", "Signal", "MapErr"],
     ),
 ];
 

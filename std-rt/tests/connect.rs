@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use common::*;
 use netpoll_rt::net::connect::plan::DELAY;
-use netpoll_rt::net::connect::redialed;
+use netpoll_rt::net::connect::retry_self_connect;
 use netpoll_rt::net::{AddressErrors, TcpListener, TcpSocket, TcpStream};
 use netpoll_rt::{OpError, spawn, yield_now};
 
@@ -267,7 +267,7 @@ async fn redials<F: Future<Output = io::Result<TcpStream>>>(
     dial: impl Fn(usize) -> F,
 ) -> (io::Result<TcpStream>, usize) {
     let mut dials = 0;
-    let dialed = redialed(&address, || {
+    let dialed = retry_self_connect(&address, || {
         dials += 1;
         dial(dials)
     });

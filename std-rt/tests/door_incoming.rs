@@ -37,7 +37,7 @@ fn a_connection_that_cannot_be_watched_yet_is_kept() {
                 };
                 let (stream, peer) = timeout(Duration::from_secs(10), next).await.expect("it comes").unwrap();
                 assert_eq!(installed.end()[0], 1, "the fault was met");
-                assert_eq!((peer, incoming.starved()), (client.local_addr().unwrap(), 1));
+                assert_eq!((peer, incoming.exhausted_count()), (client.local_addr().unwrap(), 1));
                 assert_eq!(read_once(&stream).await.unwrap(), b"hello");
             }
         }

@@ -66,18 +66,18 @@ fn now(incoming: &mut Incoming<'_, TcpListener>, probe: &Arc<Probe>) -> Accepted
     match poll(incoming, probe) {
         Poll::Ready(Some(accepted)) => accepted,
         Poll::Ready(None) => panic!("the stream has ended"),
-        Poll::Pending => panic!("pending, after {} attempts in vain", incoming.starved()),
+        Poll::Pending => panic!("pending, after {} attempts in vain", incoming.exhausted_count()),
     }
 }
 
 /// Polls whenever it is woken, until so many attempts more have been in vain.
 async fn starve(incoming: &mut Incoming<'_, TcpListener>, probe: &Arc<Probe>, attempts: usize) {
-    let reached = incoming.starved() + attempts;
+    let reached = incoming.exhausted_count() + attempts;
     loop {
         let woken = probe.wakes.get();
         assert!(poll(incoming, probe).is_pending());
-        if incoming.starved() >= reached {
-            return assert_eq!(incoming.starved(), reached);
+        if incoming.exhausted_count() >= reached {
+            return assert_eq!(incoming.exhausted_count(), reached);
         }
         until("the timer wakes", || probe.wakes.get() > woken).await;
     }
@@ -102,14 +102,14 @@ fn e03_a_connection_that_is_closed_is_room_for_the_next() {
         let _late = late.connect(address).await.unwrap();
         until("the connection wakes", || !Poller::EDGES || probe.wakes.get() > woken).await;
         assert!(poll(&mut incoming, &probe).is_pending());
-        assert_eq!(incoming.starved(), 10);
+        assert_eq!(incoming.exhausted_count(), 10);
         let timers_fired = || netpoll_rt::Handle::try_current().unwrap().metrics().timers_fired;
         let (fired, woken) = (timers_fired(), probe.wakes.get());
         drop(ours);
         until("the close wakes", || probe.wakes.get() > woken).await;
         assert_eq!(timers_fired(), fired, "it was the close, and not the timer a second later");
         let first = now(&mut incoming, &probe).unwrap();
-        assert_eq!(incoming.starved(), 10, "the first attempt after it");
+        assert_eq!(incoming.exhausted_count(), 10, "the first attempt after it");
         // What is not ours to close is found by the timer.
         starve(&mut incoming, &probe, 2).await;
         files.truncate(files.len() - 2);
@@ -119,7 +119,7 @@ fn e03_a_connection_that_is_closed_is_room_for_the_next() {
             }
             netpoll_rt::yield_now().await;
         };
-        assert_eq!(incoming.starved(), 12);
+        assert_eq!(incoming.exhausted_count(), 12);
         assert_ne!(first.1, second.1);
         // Plain accept says it once for each call.
         let _last = listener.accept().await.unwrap();
@@ -144,7 +144,7 @@ fn e03_several_listeners_starve_and_go_on() {
             spawn(async move {
                 let mut incoming = listener.incoming();
                 let accepted = incoming.next().await.map(|(_, peer)| peer);
-                (accepted, incoming.starved())
+                (accepted, incoming.exhausted_count())
             })
         });
         // They wait for the end of their listeners, for a descriptor and for the timer.
@@ -213,8 +213,8 @@ fn the_stream_of_connections_has_its_adapters() {
             assert_eq!((*peer, stream.peer_addr().unwrap()), (client.local_addr().unwrap(), *peer));
         }
         let mut incoming = listener.incoming();
-        assert_eq!(incoming.starved(), 0);
-        assert!(format!("{incoming:?}").contains("starved: 0"), "{incoming:?}");
+        assert_eq!(incoming.exhausted_count(), 0);
+        assert!(format!("{incoming:?}").contains("exhausted_count: 0"), "{incoming:?}");
         listener.set_deadline(past()).unwrap();
         assert_timed_out(StreamExt::next(&mut incoming).await.unwrap().map(drop));
         listener.set_deadline(None).unwrap();

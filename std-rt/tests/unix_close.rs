@@ -211,7 +211,7 @@ fn b23_a_write_that_runs_into_its_deadline() {
 #[test]
 fn e11_errors_say_where() {
     each(async || {
-        let scratch = PollBuffer::new();
+        let scratch = Scratch::new();
         let path = scratch.path("the-server");
         let listener = UnixListener::bind(&path).unwrap();
         let (client, server) = through(&listener).await;

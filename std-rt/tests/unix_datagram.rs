@@ -40,7 +40,7 @@ fn fill(name: &SocketAddr) -> StdDatagram {
 #[test]
 fn there_and_back_over_paths_and_abstract_names() {
     each(async || {
-        let scratch = PollBuffer::new();
+        let scratch = Scratch::new();
         let (here, there) = (scratch.path("here"), scratch.path("there"));
         let one = UnixDatagram::bind(&here).unwrap();
         let other = UnixDatagram::bind(&there).unwrap();
@@ -298,7 +298,7 @@ fn d01_after_shutdown_of_reading_a_receive_does_not_park() {
 #[test]
 fn e11_errors_name_the_other_side() {
     each(async || {
-        let scratch = PollBuffer::new();
+        let scratch = Scratch::new();
         let path = scratch.path("nobody");
         let socket = UnixDatagram::unbound().unwrap();
         let told = |result: io::Result<usize>, kind| {

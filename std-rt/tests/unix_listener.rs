@@ -29,7 +29,7 @@ fn assert_says<T: std::fmt::Debug>(result: io::Result<T>, kind: ErrorKind, words
 #[test]
 fn a_name_that_is_taken_says_which_and_what_to_do() {
     each(async || {
-        let scratch = PollBuffer::new();
+        let scratch = Scratch::new();
         let path = scratch.path("taken");
         let shown = path.display().to_string();
         drop(UnixListener::bind(&path).unwrap());
@@ -55,7 +55,7 @@ fn a_name_that_is_taken_says_which_and_what_to_do() {
 #[test]
 fn names_that_cannot_be() {
     each(async || {
-        let scratch = PollBuffer::new();
+        let scratch = Scratch::new();
         let long = scratch.path(&"x".repeat(108));
         assert_says(UnixListener::bind(&long), ErrorKind::InvalidInput, &["bind", "xxx", "bytes"]);
         assert_says(UnixStream::connect(&long).await, ErrorKind::InvalidInput, &["connect", "xxx"]);
@@ -71,7 +71,7 @@ fn names_that_cannot_be() {
 #[test]
 fn the_longest_names() {
     each(async || {
-        let scratch = PollBuffer::new();
+        let scratch = Scratch::new();
         let room = 107 - scratch.path("").as_os_str().len();
         let path = scratch.path(&"x".repeat(room));
         assert_eq!(path.as_os_str().len(), 107);
@@ -88,7 +88,7 @@ fn the_longest_names() {
 #[test]
 fn e09_nobody_listens() {
     each(async || {
-        let scratch = PollBuffer::new();
+        let scratch = Scratch::new();
         let path = scratch.path("socket");
         let shown = path.display().to_string();
         assert_says(UnixStream::connect(&path).await, ErrorKind::NotFound, &["connect", &shown]);
@@ -106,7 +106,7 @@ fn e09_nobody_listens() {
 #[test]
 fn the_file_goes_with_its_socket_if_that_is_asked_for() {
     each(async || {
-        let scratch = PollBuffer::new();
+        let scratch = Scratch::new();
         let path = scratch.path("mine");
         drop(UnixListener::bind(&path).unwrap().unlink_on_drop(true));
         assert!(!path.exists());
@@ -132,7 +132,7 @@ fn the_file_goes_with_its_socket_if_that_is_asked_for() {
 #[test]
 fn a_file_of_somebody_else_stays() {
     each(async || {
-        let scratch = PollBuffer::new();
+        let scratch = Scratch::new();
         let path = scratch.path("mine");
         let old = UnixListener::bind(&path).unwrap().unlink_on_drop(true);
         // As a server that takes over while the old one still serves: bind beside it, then rename.
@@ -159,7 +159,7 @@ fn a_file_of_somebody_else_stays() {
 #[test]
 fn a_file_that_another_has_bound_since_stays() {
     each(async || {
-        let scratch = PollBuffer::new();
+        let scratch = Scratch::new();
         let path = scratch.path("mine");
         let bind_another = || {
             std::fs::remove_file(&path).unwrap();
@@ -259,7 +259,7 @@ fn connecting_to_a_full_queue_with_a_limit_or_given_up() {
 #[test]
 fn c02_c08_closing_a_listener() {
     each(async || {
-        let scratch = PollBuffer::new();
+        let scratch = Scratch::new();
         let path = scratch.path("socket");
         let listener = Arc::new(UnixListener::bind(&path).unwrap());
         let accepting = spawn({
@@ -328,7 +328,7 @@ fn e07_one_connection_wakes_one_of_ten() {
 #[test]
 fn incoming_and_std() {
     each(async || {
-        let scratch = PollBuffer::new();
+        let scratch = Scratch::new();
         let path: PathBuf = scratch.path("socket");
         let listener = UnixListener::from_std(StdListener::bind(&path).unwrap()).unwrap();
         assert_eq!(listener.local_addr().unwrap().as_pathname(), Some(&*path));

@@ -28,7 +28,7 @@ async fn receive(socket: &UnixSeqpacket) -> std::io::Result<Vec<u8>> {
 #[test]
 fn echo_over_a_path_an_abstract_name_and_a_pair() {
     each(async || {
-        let scratch = PollBuffer::new();
+        let scratch = Scratch::new();
         let path = scratch.path("socket");
         let echo = async |client: UnixSeqpacket, server: UnixSeqpacket| {
             let echoing = spawn(async move {
@@ -181,7 +181,7 @@ fn adopted_and_given_away() {
         let file = std::fs::File::open("/dev/null").unwrap();
         UnixSeqpacket::from_owned_fd(file.into()).unwrap_err();
 
-        let scratch = PollBuffer::new();
+        let scratch = Scratch::new();
         let path = scratch.path("socket");
         let listener = UnixSeqpacketListener::bind(&path).unwrap().unlink_on_drop(true);
         let listener = UnixSeqpacketListener::from_owned_fd(listener.into_owned_fd().unwrap()).unwrap();

@@ -52,7 +52,7 @@ async fn echo(client: UnixStream, server: UnixStream) {
 #[test]
 fn echo_over_a_path_an_abstract_name_and_a_pair() {
     each(async || {
-        let scratch = PollBuffer::new();
+        let scratch = Scratch::new();
         let path = scratch.path("socket");
         let listener = UnixListener::bind(&path).unwrap();
         let client = UnixStream::connect(&path).await.unwrap();

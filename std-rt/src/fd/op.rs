@@ -85,7 +85,7 @@ impl Direction for Mode {
 
 /// Has no fields, so that writing it drops nothing: what a queued operation owns stands beside it, in `Op::queued`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum State {
+enum OpState {
     Start,
     Refused,
     Queued,
@@ -102,7 +102,7 @@ enum State {
 pub(super) struct Op<'a, W: Direction, F, S: FdOwner = SharedFd> {
     fd: &'a Fd<S>,
     direction: W,
-    state: State,
+    state: OpState,
     /// Its place in the queue for the lock; set in `Queued` only.
     queued: Option<Queued>,
     /// The call asks the kernel for nothing, so it neither waits nor spends a readiness.
@@ -127,7 +127,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
         Self {
             fd,
             direction,
-            state: State::Start,
+            state: OpState::Start,
             queued: None,
             zero_len: false,
             arm_on_park: true,
@@ -160,12 +160,12 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
     #[inline(always)]
     fn lock(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         match self.state {
-            State::Start => match self.fd.mutex.lock(self.mode()) {
+            OpState::Start => match self.fd.mutex.lock(self.mode()) {
                 Lock::Locked => self.locked(),
                 refused => self.not_locked(refused, cx),
             },
-            State::ParkedAtRest if self.fd.mutex.incref() => {
-                self.state = State::Parked;
+            OpState::ParkedAtRest if self.fd.mutex.incref() => {
+                self.state = OpState::Parked;
                 Poll::Ready(Ok(()))
             }
             _ => self.lock_again(cx),
@@ -184,27 +184,27 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
     #[cold]
     fn lock_again(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         match self.state {
-            State::Refused => self.lock_unrefused(cx),
-            State::Queued => self.poll_queued(cx),
-            State::LockedAtRest => self.lock_at_rest(State::Locked),
-            State::ParkedAtRest => self.lock_at_rest(State::Parked),
-            State::Start | State::Locked | State::Parked => {
+            OpState::Refused => self.lock_unrefused(cx),
+            OpState::Queued => self.poll_queued(cx),
+            OpState::LockedAtRest => self.lock_at_rest(OpState::Locked),
+            OpState::ParkedAtRest => self.lock_at_rest(OpState::Parked),
+            OpState::Start | OpState::Locked | OpState::Parked => {
                 unreachable!("an operation is polled within its poll")
             }
-            State::Done => panic!("an operation was polled after it had given its result"),
+            OpState::Done => panic!("an operation was polled after it had given its result"),
         }
     }
 
     #[cold]
     fn closed(&mut self) -> Poll<io::Result<()>> {
         self.leave_queue();
-        self.state = State::Done;
+        self.state = OpState::Done;
         Poll::Ready(Err(error::closed()))
     }
 
     #[inline]
     fn locked(&mut self) -> Poll<io::Result<()>> {
-        self.state = State::Locked;
+        self.state = OpState::Locked;
         Poll::Ready(Ok(()))
     }
 
@@ -212,7 +212,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
     #[cold]
     fn closed_at_once(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         if coop::poll_proceed(cx).is_pending() {
-            self.state = State::Refused;
+            self.state = OpState::Refused;
             return Poll::Pending;
         }
         self.closed()
@@ -242,14 +242,14 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
     /// in nobody's way.
     #[cold]
     fn refused<T>(&mut self) -> Poll<T> {
-        self.state = State::Refused;
+        self.state = OpState::Refused;
         self.fd.unlock(self.mode());
         Poll::Pending
     }
 
     /// Has the lock, and takes a reference to go on.
     #[inline]
-    fn lock_at_rest(&mut self, state: State) -> Poll<io::Result<()>> {
+    fn lock_at_rest(&mut self, state: OpState) -> Poll<io::Result<()>> {
         if self.fd.mutex.incref() {
             self.state = state;
             return Poll::Ready(Ok(()));
@@ -260,8 +260,8 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
     /// The descriptor was closed while the lock was at rest.
     #[cold]
     fn closed_at_rest(&mut self) -> Poll<io::Result<()>> {
-        if self.state != State::ParkedAtRest {
-            self.state = State::LockedAtRest;
+        if self.state != OpState::ParkedAtRest {
+            self.state = OpState::LockedAtRest;
         }
         // What the closer has not taken out of the semaphore yet is taken back.
         self.give_up();
@@ -298,9 +298,9 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
     /// for what the call will find, and looked whether the direction may go on.
     #[inline]
     fn wait(&mut self, desc: &PollDesc, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let again = self.state == State::Parked;
+        let again = self.state == OpState::Parked;
         if again {
-            self.state = State::Locked;
+            self.state = OpState::Locked;
             if self.fd.registration().reset(self.mode()).map_err(error::refused)? {
                 return Poll::Ready(Ok(()));
             }
@@ -314,10 +314,10 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
     fn park(&mut self, desc: &PollDesc, cx: &mut Context<'_>, again: bool) -> Poll<io::Result<()>> {
         self.fd.check_owner_process()?;
         // Before it is: if the waker that this displaces panics, the parking is still given back.
-        self.state = State::Parked;
+        self.state = OpState::Parked;
         let wait = self.fd.netpoll().park(self.fd.registration(), self.mode(), cx, again);
         if matches!(wait, Wait::Ready | Wait::Failed(_)) {
-            self.state = State::Locked;
+            self.state = OpState::Locked;
         }
         match wait {
             // Again: not parked, but woken already; the next poll waits first, as if it had been.
@@ -325,7 +325,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
                 let asked = self.ask_for_events(desc);
                 if asked.is_err() {
                     let _waker = self.retract();
-                    self.state = State::Locked;
+                    self.state = OpState::Locked;
                 }
                 asked?;
                 Poll::Pending
@@ -370,7 +370,7 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Fut
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let this = &mut *self;
-        let fresh = this.state == State::Start;
+        let fresh = this.state == OpState::Start;
         ready!(this.lock(cx))?;
         let releasing = ReleaseOnDrop(this);
         let result = ready!(releasing.0.attempt(cx, fresh));
@@ -387,7 +387,7 @@ impl<W: Direction, F, S: FdOwner> ReleaseOnDrop<'_, '_, W, F, S> {
     #[inline(always)]
     fn end(self) {
         let op = &mut *ManuallyDrop::new(self).0;
-        op.state = State::Done;
+        op.state = OpState::Done;
         op.fd.unlock(op.mode());
     }
 }
@@ -396,8 +396,8 @@ impl<W: Direction, F, S: FdOwner> Drop for ReleaseOnDrop<'_, '_, W, F, S> {
     #[inline]
     fn drop(&mut self) {
         self.0.state = match self.0.state {
-            State::Locked => State::LockedAtRest,
-            State::Parked => State::ParkedAtRest,
+            OpState::Locked => OpState::LockedAtRest,
+            OpState::Parked => OpState::ParkedAtRest,
             // It was refused: it holds nothing.
             _ => return,
         };
@@ -409,7 +409,7 @@ impl<W: Direction, F, S: FdOwner> Drop for Op<'_, W, F, S> {
     #[inline(always)]
     fn drop(&mut self) {
         // As a rule it has given its result, and there is nothing to give back.
-        if !matches!(self.state, State::Start | State::Refused | State::Done) {
+        if !matches!(self.state, OpState::Start | OpState::Refused | OpState::Done) {
             self.give_up();
         }
     }
@@ -420,23 +420,23 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
     #[cold]
     fn give_up(&mut self) {
         // Dropped last: it is foreign.
-        let _waker = match std::mem::replace(&mut self.state, State::Done) {
-            State::Start | State::Refused | State::Done => None,
-            State::Queued => self.queued.take().and_then(|queued| self.withdraw(queued)),
-            State::Locked => {
+        let _waker = match std::mem::replace(&mut self.state, OpState::Done) {
+            OpState::Start | OpState::Refused | OpState::Done => None,
+            OpState::Queued => self.queued.take().and_then(|queued| self.withdraw(queued)),
+            OpState::Locked => {
                 self.fd.unlock(self.mode());
                 None
             }
-            State::Parked => {
+            OpState::Parked => {
                 let waker = self.retract();
                 self.fd.unlock(self.mode());
                 waker
             }
-            State::LockedAtRest => {
+            OpState::LockedAtRest => {
                 self.unlock_at_rest();
                 None
             }
-            State::ParkedAtRest => {
+            OpState::ParkedAtRest => {
                 let waker = self.retract();
                 self.unlock_at_rest();
                 waker

@@ -34,7 +34,7 @@ impl Queue {
     }
 
     /// Makes an operation after those that were put before it.
-    pub(super) async fn put<T: Send + 'static>(
+    pub(super) async fn run_ordered<T: Send + 'static>(
         &self,
         call: impl FnOnce(&File) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
@@ -52,16 +52,16 @@ impl Queue {
 
     /// Puts an operation at the end of the queue that happens in any case and that nobody waits for. It must not wait for
     /// the disk.
-    pub(super) fn put_detached(&self, call: impl FnOnce(&File) + Send + 'static) {
+    pub(super) fn run_ordered_detached(&self, call: impl FnOnce(&File) + Send + 'static) {
         self.0.put_detached(call, serve);
     }
 
     /// Makes an operation that needs no order beside the queue.
-    pub(super) async fn beside<T: Send + 'static>(
+    pub(super) async fn run_unordered<T: Send + 'static>(
         &self,
         call: impl FnOnce(&File) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
-        let share = self.0.share();
+        let share = self.0.file_ref();
         let job = move || {
             let mut value = None;
             foreign::catch_panic(|| value = Some(call(share.file())));

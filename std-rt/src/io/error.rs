@@ -15,27 +15,27 @@ pub enum Side {
 
 /// An error on its way up, before the counts are known.
 #[derive(Debug)]
-pub(super) struct Fault {
+pub(super) struct CopyFault {
     side: Side,
     error: io::Error,
 }
 
-impl Fault {
+impl CopyFault {
     pub(super) fn first(error: io::Error) -> Self {
-        Fault { side: Side::First, error }
+        CopyFault { side: Side::First, error }
     }
 
     pub(super) fn second(error: io::Error) -> Self {
-        Fault { side: Side::Second, error }
+        CopyFault { side: Side::Second, error }
     }
 
     /// Of a copy whose arguments were exchanged.
-    pub(super) fn of_the_way_back(self) -> Self {
+    pub(super) fn swap_sides(self) -> Self {
         let side = match self.side {
             Side::First => Side::Second,
             Side::Second => Side::First,
         };
-        Fault { side, ..self }
+        CopyFault { side, ..self }
     }
 }
 
@@ -62,7 +62,7 @@ pub struct CopyError {
 }
 
 impl CopyError {
-    pub(super) fn new(fault: Fault, copied: u64, copied_back: Option<u64>) -> Self {
+    pub(super) fn new(fault: CopyFault, copied: u64, copied_back: Option<u64>) -> Self {
         CopyError { copied, copied_back, side: fault.side, source: fault.error }
     }
 

@@ -18,10 +18,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use netpoll_core::poll_key::Mode;
 
 use super::buffered;
-use super::ends::{Sink, Source, Stream};
-use super::error::Fault;
-use super::splice::{drain, rescue};
-use super::turn::Turn;
+use super::endpoints::{CopySink, CopySource, Stream};
+use super::error::CopyFault;
+use super::splice::{drain, drain_pipe};
+use super::yielding::Coop;
 use crate::fs::File;
 use crate::netpoll::pipes::{DetachedPipe, Pipe};
 use crate::sys::splice::{is_refused, send_file};
@@ -47,7 +47,7 @@ impl<'a> Unsent<'a> {
     /// Reads a piece at the cursor into a buffer.
     pub(super) async fn read(&self, mut buffer: Vec<u8>) -> io::Result<(usize, Vec<u8>)> {
         let read = self.counter();
-        let trip = self.file.in_turn("read", move |mut file| {
+        let trip = self.file.run_ordered("read", move |mut file| {
             let n = uninterrupted(|| file.read(&mut buffer))?;
             read(n);
             Ok((n, buffer))
@@ -56,7 +56,7 @@ impl<'a> Unsent<'a> {
     }
 
     /// The sink has taken as many.
-    pub(super) fn taken(&self, n: usize) {
+    pub(super) fn mark_sent(&self, n: usize) {
         *locked(&self.count) -= n;
     }
 }
@@ -68,7 +68,7 @@ impl Drop for Unsent<'_> {
             return;
         }
         let count = self.count.clone();
-        self.file.in_turn_detached(move |mut file| {
+        self.file.run_ordered_detached(move |mut file| {
             if let Ok(unsent @ 1..) = i64::try_from(*locked(&count)) {
                 // A file without places, such as a FIFO, cannot take bytes back; the copy's documentation says so.
                 let _ = file.seek(SeekFrom::Current(-unsent));
@@ -108,30 +108,30 @@ enum Then {
 }
 
 /// Copies until the end of the file.
-pub(super) async fn copy(from: &File, to: Stream<'_>, copied: &mut u64) -> Result<(), Fault> {
+pub(super) async fn copy(from: &File, to: Stream<'_>, copied: &mut u64) -> Result<(), CopyFault> {
     let pipes = to.fd.netpoll().pipes();
     // Without descriptors left for a pipe, or where there is no sendfile(2), the copy goes through a buffer.
     if let Ok(mut pipe) = pipes.take() {
         let unsent = Unsent::new(from);
-        let mut turn = Turn::new();
+        let mut coop = Coop::new();
         loop {
             // The thread may be as fast as this task, which then never waits.
-            turn.piece().await;
+            coop.tick().await;
             // A deadline that has passed, or a close, ends the copy before anything is read for nothing.
-            to.fd.try_shared(Mode::Write, |_| Ok(())).map_err(|error| to.write_fault(error))?;
+            to.fd.try_shared(Mode::Write, |_| Ok(())).map_err(|error| to.write_error(error))?;
             let (detached, read) = (pipe.detach(), unsent.counter());
-            let trip = from.in_turn("copy from", move |file| Ok(fill(file, detached, read)));
-            let trip = trip.await.map_err(Fault::first)?;
+            let trip = from.run_ordered("copy from", move |file| Ok(fill(file, detached, read)));
+            let trip = trip.await.map_err(CopyFault::first)?;
             pipe = pipes.attach(trip.pipe);
             let all_spliced = send(&mut pipe, to, copied, &unsent).await?;
-            match trip.then.map_err(|error| Fault::first(from.error("copy from", error)))? {
+            match trip.then.map_err(|error| CopyFault::first(from.error("copy from", error)))? {
                 Then::More if all_spliced => {}
                 Then::End => return Ok(()),
                 Then::More | Then::Refused => break,
             }
         }
     }
-    buffered::copy(Source::File(from), Sink::Stream(to), copied).await
+    buffered::copy(CopySource::File(from), CopySink::Stream(to), copied).await
 }
 
 /// Moves all bytes of the pipe to the sink; false if the kernel did not do that, so that a part went through a buffer.
@@ -140,20 +140,20 @@ async fn send(
     to: Stream<'_>,
     copied: &mut u64,
     unsent: &Unsent<'_>,
-) -> Result<bool, Fault> {
+) -> Result<bool, CopyFault> {
     let pipes = to.fd.netpoll().pipes();
     let mut spliced = |n| {
         pipes.sent.add(n);
-        unsent.taken(n);
+        unsent.mark_sent(n);
     };
     if drain(pipe, to, copied, &mut spliced).await? {
         return Ok(true);
     }
     let buffered = |n| {
         pipes.buffered.add(n);
-        unsent.taken(n);
+        unsent.mark_sent(n);
     };
-    rescue(pipe, to, copied, buffered).await?;
+    drain_pipe(pipe, to, copied, buffered).await?;
     Ok(false)
 }
 

@@ -22,28 +22,28 @@ use std::os::fd::BorrowedFd;
 use netpoll_core::poll_key::Mode;
 
 use super::buffered;
-use super::ends::{Sink, Source, Stream, taken};
-use super::error::Fault;
-use super::turn::Turn;
+use super::endpoints::{CopySink, CopySource, Stream, nonzero};
+use super::error::CopyFault;
+use super::yielding::Coop;
 use crate::coop;
 use crate::netpoll::pipes::Pipe;
 use crate::sys;
 use crate::sys::splice::{is_refused, splice_in};
 
 /// From how many bytes on a piece is much.
-const MUCH: usize = 16 * 1024;
+const SPLICE_THRESHOLD: usize = 16 * 1024;
 
 thread_local! {
     /// Used within one poll, never across two; empty while it is taken out.
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Calls `work` with this thread's buffer of [`MUCH`] bytes. It is taken out meanwhile: to pass bytes on may wake a task
+/// Calls `work` with this thread's buffer of [`SPLICE_THRESHOLD`] bytes. It is taken out meanwhile: to pass bytes on may wake a task
 /// whose waker, which is foreign code, polls another copy on this thread. That one gets a buffer of its own, and so does a
 /// copy in the destructor of another variable of the thread.
 fn with_buffer<R>(work: impl FnOnce(&mut [u8]) -> R) -> R {
     let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
-    buffer.resize(MUCH, 0);
+    buffer.resize(SPLICE_THRESHOLD, 0);
     let result = work(&mut buffer);
     // Of no use to anybody where the variable is gone.
     let _ = BUFFER.try_with(|place| place.set(buffer));
@@ -51,34 +51,34 @@ fn with_buffer<R>(work: impl FnOnce(&mut [u8]) -> R) -> R {
 }
 
 /// How the splicing of much ended.
-enum Much {
+enum SpliceEnd {
     /// There is little left, or nothing, or the end: only a read knows which.
-    Little,
+    Small,
     /// The kernel does not do it for these two, or there is no pipe to be had.
     Refused,
 }
 
 /// Copies until the end.
-pub(super) async fn copy(from: Stream<'_>, to: Stream<'_>, copied: &mut u64) -> Result<(), Fault> {
-    let mut turn = Turn::new();
+pub(super) async fn copy(from: Stream<'_>, to: Stream<'_>, copied: &mut u64) -> Result<(), CopyFault> {
+    let mut coop = Coop::new();
     loop {
-        turn.piece().await;
-        match little(from, to, copied).await? {
+        coop.tick().await;
+        match copy_small(from, to, copied).await? {
             0 => return Ok(()),
-            MUCH => {}
+            SPLICE_THRESHOLD => {}
             _ => continue,
         }
-        match much(from, to, copied, &mut turn).await? {
-            Much::Little => {}
-            Much::Refused => {
-                return buffered::copy(Source::Stream(from), Sink::Stream(to), copied).await;
+        match splice_large(from, to, copied, &mut coop).await? {
+            SpliceEnd::Small => {}
+            SpliceEnd::Refused => {
+                return buffered::copy(CopySource::Stream(from), CopySink::Stream(to), copied).await;
             }
         }
     }
 }
 
-/// Waits for bytes and copies up to [`MUCH`] of them; returns how many, 0 at the end.
-async fn little(from: Stream<'_>, to: Stream<'_>, copied: &mut u64) -> Result<usize, Fault> {
+/// Waits for bytes and copies up to [`SPLICE_THRESHOLD`] of them; returns how many, 0 at the end.
+async fn copy_small(from: Stream<'_>, to: Stream<'_>, copied: &mut u64) -> Result<usize, CopyFault> {
     let mut passed = (0, Ok(Vec::new()));
     let read = from.fd.read(false, |fd| {
         with_buffer(|buffer| {
@@ -87,12 +87,12 @@ async fn little(from: Stream<'_>, to: Stream<'_>, copied: &mut u64) -> Result<us
             Ok(read)
         })
     });
-    let n = read.await.map_err(|error| from.read_fault(error))?;
+    let n = read.await.map_err(|error| from.read_error(error))?;
     let (at_once, rest) = passed;
     let pipes = from.fd.netpoll().pipes();
     *copied += at_once as u64;
     pipes.buffered.add(at_once);
-    let rest = rest.map_err(|error| to.write_fault(error))?;
+    let rest = rest.map_err(|error| to.write_error(error))?;
     to.write_all(&rest, copied, |n| pipes.buffered.add(n)).await?;
     Ok(n)
 }
@@ -110,30 +110,35 @@ fn pass_on(to: Stream<'_>, bytes: &[u8]) -> (usize, io::Result<Vec<u8>>) {
 }
 
 /// Splices as long as there is much.
-async fn much(from: Stream<'_>, to: Stream<'_>, copied: &mut u64, turn: &mut Turn) -> Result<Much, Fault> {
+async fn splice_large(
+    from: Stream<'_>,
+    to: Stream<'_>,
+    copied: &mut u64,
+    coop: &mut Coop,
+) -> Result<SpliceEnd, CopyFault> {
     let pipes = from.fd.netpoll().pipes();
     // Without descriptors left for a pipe the copy goes on without one.
-    let Ok(mut pipe) = pipes.take() else { return Ok(Much::Refused) };
+    let Ok(mut pipe) = pipes.take() else { return Ok(SpliceEnd::Refused) };
     loop {
         let moved = from.fd.try_run(Mode::Read, |fd| fill(&mut pipe, fd));
         let moved = match moved {
             // 0 is no end: splice(2) also says it at the mark of an urgent byte.
-            Ok(None | Some(0)) => return Ok(Much::Little),
+            Ok(None | Some(0)) => return Ok(SpliceEnd::Small),
             Ok(Some(moved)) => moved,
             // Another task reads, or waits to: after that one.
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Much::Little),
-            Err(error) if is_refused(&error) => return Ok(Much::Refused),
-            Err(error) => return Err(from.read_fault(error)),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(SpliceEnd::Small),
+            Err(error) if is_refused(&error) => return Ok(SpliceEnd::Refused),
+            Err(error) => return Err(from.read_error(error)),
         };
         coop::count_bytes(moved);
         if !drain(&mut pipe, to, copied, |n| pipes.spliced.add(n)).await? {
-            rescue(&mut pipe, to, copied, |n| pipes.buffered.add(n)).await?;
-            return Ok(Much::Refused);
+            drain_pipe(&mut pipe, to, copied, |n| pipes.buffered.add(n)).await?;
+            return Ok(SpliceEnd::Refused);
         }
-        if moved < MUCH {
-            return Ok(Much::Little);
+        if moved < SPLICE_THRESHOLD {
+            return Ok(SpliceEnd::Small);
         }
-        turn.piece().await;
+        coop.tick().await;
     }
 }
 
@@ -152,33 +157,33 @@ pub(super) async fn drain(
     to: Stream<'_>,
     copied: &mut u64,
     mut on_moved: impl FnMut(usize),
-) -> Result<bool, Fault> {
+) -> Result<bool, CopyFault> {
     while pipe.held() > 0 {
         let moved =
             to.fd.run(Mode::Write, |fd| pipe.empty(|pipe, length| to.kind.splice(pipe, fd, length))).await;
-        match taken(moved) {
+        match nonzero(moved) {
             Ok(n) => {
                 *copied += n as u64;
                 on_moved(n);
             }
             Err(error) if is_refused(&error) => return Ok(false),
-            Err(error) => return Err(to.write_fault(error)),
+            Err(error) => return Err(to.write_error(error)),
         }
     }
     Ok(true)
 }
 
 /// Writes what is left in the pipe by way of a buffer, counted as by [`drain`].
-pub(super) async fn rescue(
+pub(super) async fn drain_pipe(
     pipe: &mut Pipe<'_>,
     to: Stream<'_>,
     copied: &mut u64,
     mut on_written: impl FnMut(usize),
-) -> Result<(), Fault> {
+) -> Result<(), CopyFault> {
     let mut buffer = vec![0; pipe.held()];
     while pipe.held() > 0 {
         let read = pipe.empty(|pipe, length| Ok(sys::socket::read(pipe, &mut buffer[..length])?.n));
-        let n = taken(read).map_err(Fault::first)?;
+        let n = nonzero(read).map_err(CopyFault::first)?;
         to.write_all(&buffer[..n], copied, &mut on_written).await?;
     }
     Ok(())

@@ -69,7 +69,7 @@ fn connect_to(
     address: &SocketAddr,
     deadline: Option<Instant>,
 ) -> time::Timeout<impl Future<Output = io::Result<TcpStream>>> {
-    by(deadline, redialed(address, move || dial_once(address)))
+    by(deadline, retry_self_connect(address, move || dial_once(address)))
 }
 
 async fn connect_by_name(target: impl ToSocketAddrs, deadline: Option<Instant>) -> io::Result<TcpStream> {
@@ -87,7 +87,7 @@ async fn connect_by_name(target: impl ToSocketAddrs, deadline: Option<Instant>) 
         }
         return connect_to(&address, deadline).await.unwrap_or_else(|_| Err(timed_out(address)));
     }
-    let dial = async |address| redialed(&address, || dial_once(&address)).await;
+    let dial = async |address| retry_self_connect(&address, || dial_once(&address)).await;
     race::race(Plan::new(addresses, Instant::now(), deadline), name, dial).await
 }
 
@@ -112,35 +112,35 @@ async fn dial_once(address: &SocketAddr) -> io::Result<TcpStream> {
 /// # Errors
 ///
 /// Those of the last dial; `ConnectionRefused` if it still met itself, for it is true that nobody listens.
-pub async fn redialed<F: Future<Output = io::Result<TcpStream>>>(
+pub async fn retry_self_connect<F: Future<Output = io::Result<TcpStream>>>(
     address: &SocketAddr,
     mut dial: impl FnMut() -> F,
 ) -> io::Result<TcpStream> {
     for _ in 0..REDIALS {
         let dialed = dial().await;
-        if !is_to_be_redialed(&dialed, *address) {
+        if !should_redial(&dialed, *address) {
             return dialed;
         }
     }
     let last = dial().await;
-    if is_to_be_redialed(&last, *address) { last.and_then(|_| Err(nobody(*address))) } else { last }
+    if should_redial(&last, *address) { last.and_then(|_| Err(self_connect_error(*address))) } else { last }
 }
 
-fn is_to_be_redialed(dialed: &io::Result<TcpStream>, address: SocketAddr) -> bool {
+fn should_redial(dialed: &io::Result<TcpStream>, address: SocketAddr) -> bool {
     match dialed {
-        Ok(stream) => met_itself(stream, address),
+        Ok(stream) => is_self_connect(stream, address),
         Err(error) => error.kind() == io::ErrorKind::AddrNotAvailable,
     }
 }
 
 /// Both ends have the same address. Where the other end has none any more, there was another end.
-fn met_itself(stream: &TcpStream, dialed: SocketAddr) -> bool {
+fn is_self_connect(stream: &TcpStream, dialed: SocketAddr) -> bool {
     // The second question is asked of hardly any.
     let suspect = stream.local_addr().ok().filter(|local| local.port() == dialed.port());
     suspect.is_some_and(|local| stream.peer_addr().is_ok_and(|peer| peer == local))
 }
 
-fn nobody(address: SocketAddr) -> io::Error {
+fn self_connect_error(address: SocketAddr) -> io::Error {
     let why = io::Error::new(io::ErrorKind::ConnectionRefused, "nobody listens: it connected to itself");
     OpError::new("connect", why).between(None, Some(address.into())).into()
 }
@@ -159,5 +159,5 @@ pub(super) async fn first_of<T>(
             Err(error) => errors.push((address, error)),
         }
     }
-    Err(AddressErrors::told(op, name, errors, false))
+    Err(AddressErrors::error(op, name, errors, false))
 }

@@ -89,7 +89,7 @@ fn refused<L: Accept>(listener: &L, error: io::Error) -> io::Error {
 }
 
 /// What one more attempt may find in a while.
-fn is_starvation(error: &io::Error) -> bool {
+fn is_exhausted(error: &io::Error) -> bool {
     let exhausted = Exhausted::from_error(cause(error));
     exhausted.is_some_and(|resource| resource != Exhausted::Family)
 }
@@ -114,7 +114,7 @@ fn watched<L: Accept>(listener: &L, taken: io::Result<(OwnedFd, L::Peer)>) -> io
 /// # let client = TcpStream::connect(listener.local_addr()?).await?;
 /// loop {
 ///     let (stream, peer) = incoming.next().await?;
-///     println!("{peer} is here; {} times no descriptor was left", incoming.starved());
+///     println!("{peer} is here; {} times no descriptor was left", incoming.exhausted_count());
 ///     netpoll_rt::spawn(serve(stream));
 /// #   break;
 /// }
@@ -132,8 +132,8 @@ fn watched<L: Accept>(listener: &L, taken: io::Result<(OwnedFd, L::Peer)>) -> io
 pub struct Incoming<'a, L: Accept> {
     listener: &'a L,
     /// There while the last attempt found no descriptor.
-    starvation: Option<Starvation>,
-    starved: usize,
+    backoff: Option<AcceptBackoff>,
+    exhausted_count: usize,
     /// A connection that was accepted, and for which there was no memory or place left to watch it.
     taken: Option<Taken<L>>,
     /// The stream has said that the listener is closed.
@@ -147,17 +147,17 @@ type Taken<L> = (OwnedFd, <L as Accept>::Peer);
 impl<L: Accept> Unpin for Incoming<'_, L> {}
 
 #[derive(Default)]
-struct Starvation {
-    wish: fd_limit::FdWaiter,
+struct AcceptBackoff {
+    fd_waiter: fd_limit::FdWaiter,
     /// How often the timer ran out.
     rounds: u32,
     timer: Option<Sleep>,
 }
 
-impl Starvation {
+impl AcceptBackoff {
     /// Ready when one more attempt is worth it.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.wish.register(cx.waker()) {
+        if self.fd_waiter.register(cx.waker()) {
             return Poll::Ready(());
         }
         let delay = SHORTEST.saturating_mul(1 << self.rounds).min(LONGEST);
@@ -171,7 +171,7 @@ impl Starvation {
 
 impl<'a, L: Accept> Incoming<'a, L> {
     pub(super) fn new(listener: &'a L) -> Self {
-        Self { listener, starvation: None, starved: 0, taken: None, ended: false }
+        Self { listener, backoff: None, exhausted_count: 0, taken: None, ended: false }
     }
 
     /// The next connection, and the peer's address. Without descriptors or memory it waits, and tries again when a
@@ -187,40 +187,40 @@ impl<'a, L: Accept> Incoming<'a, L> {
     /// else the kernel says; after these the loop may go on. Never `EMFILE`, `ENFILE`, `ENOBUFS` or `ENOMEM`.
     pub async fn next(&mut self) -> io::Result<L::Connection> {
         loop {
-            poll_fn(|cx| self.poll_worth_it(cx)).await?;
+            poll_fn(|cx| self.poll_retry(cx)).await?;
             let taken = match self.taken.take() {
                 Some(taken) => Ok(taken),
                 None => self.listener.fd().run(Mode::Read, take_sound::<L>).await,
             };
-            if let Some(result) = self.settled(taken) {
+            if let Some(result) = self.finish(taken) {
                 return result;
             }
         }
     }
 
     /// How many attempts to accept found no descriptor or no memory so far; worth a line in the log when it rises.
-    pub fn starved(&self) -> usize {
-        self.starved
+    pub fn exhausted_count(&self) -> usize {
+        self.exhausted_count
     }
 
     /// Ready when an attempt is worth it, or with the reason why there will be none.
-    fn poll_worth_it(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(starvation) = &mut self.starvation else { return Poll::Ready(Ok(())) };
-        match starvation.poll(cx) {
+    fn poll_retry(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let Some(backoff) = &mut self.backoff else { return Poll::Ready(Ok(())) };
+        match backoff.poll(cx) {
             Poll::Ready(()) => Poll::Ready(Ok(())),
             Poll::Pending => poll_over(self.listener, cx),
         }
     }
 
     /// What to tell the user, if anything.
-    fn settled(&mut self, taken: io::Result<Taken<L>>) -> Option<io::Result<L::Connection>> {
+    fn finish(&mut self, taken: io::Result<Taken<L>>) -> Option<io::Result<L::Connection>> {
         let connection = taken.and_then(|taken| self.watched(taken));
-        if connection.as_ref().is_err_and(is_starvation) {
-            self.starved += 1;
-            self.starvation.get_or_insert_default();
+        if connection.as_ref().is_err_and(is_exhausted) {
+            self.exhausted_count += 1;
+            self.backoff.get_or_insert_default();
             return None;
         }
-        self.starvation = None;
+        self.backoff = None;
         Some(connection.map_err(|error| refused(self.listener, error)))
     }
 
@@ -229,7 +229,7 @@ impl<'a, L: Accept> Incoming<'a, L> {
         match Fd::try_new(self.listener.fd().netpoll(), fd, L::KIND) {
             Ok(fd) => Ok(L::connection(fd, peer)),
             Err((fd, error)) => {
-                if is_starvation(&error) {
+                if is_exhausted(&error) {
                     self.taken = Some((fd, peer));
                 }
                 Err(error)
@@ -239,12 +239,12 @@ impl<'a, L: Accept> Incoming<'a, L> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<L::Connection>> {
         loop {
-            ready!(self.poll_worth_it(cx))?;
+            ready!(self.poll_retry(cx))?;
             let taken = match self.taken.take() {
                 Some(taken) => Ok(taken),
                 None => ready!(self.listener.fd().poll_run(cx, Mode::Read, take_sound::<L>)),
             };
-            if let Some(result) = self.settled(taken) {
+            if let Some(result) = self.finish(taken) {
                 return Poll::Ready(result);
             }
         }
@@ -267,9 +267,9 @@ impl<L: Accept> Stream for Incoming<'_, L> {
 
 impl<L: Accept + fmt::Debug> fmt::Debug for Incoming<'_, L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { listener, starved, ended, .. } = self;
+        let Self { listener, exhausted_count, ended, .. } = self;
         let mut shown = f.debug_struct("Incoming");
-        shown.field("listener", listener).field("starved", starved).field("ended", ended);
+        shown.field("listener", listener).field("exhausted_count", exhausted_count).field("ended", ended);
         shown.finish_non_exhaustive()
     }
 }

@@ -6,7 +6,7 @@
 
 mod deadlines;
 mod futures;
-mod told;
+mod map_err;
 
 /// Reading bytes: `read read_buf readv read_exact readable try_read set_read_deadline`.
 macro_rules! read_methods {
@@ -28,7 +28,7 @@ macro_rules! read_methods {
                 buffer: &mut [u8],
             ) -> impl std::future::Future<Output = std::io::Result<usize>> {
                 let read = self.fd.read(buffer.is_empty(), |fd| $read(fd, buffer));
-                $crate::net::methods::told(read, |error| self.error("read", error))
+                $crate::net::methods::map_err(read, |error| self.error("read", error))
             }
 
             /// Reads what has come into the room that `buffer` has left, and appends it: that room need not be filled with
@@ -48,7 +48,7 @@ macro_rules! read_methods {
                 buffer: &mut Vec<u8>,
             ) -> impl std::future::Future<Output = std::io::Result<usize>> {
                 let read = self.fd.read(false, |fd| $read_buf(fd, buffer));
-                $crate::net::methods::told(read, |error| self.error("read_buf", error))
+                $crate::net::methods::map_err(read, |error| self.error("read_buf", error))
             }
 
             /// Reads until `buffer` is full.
@@ -90,7 +90,7 @@ macro_rules! read_methods {
                 buffers: &mut [std::io::IoSliceMut<'_>],
             ) -> impl std::future::Future<Output = std::io::Result<usize>> {
                 let read = self.fd.read($crate::net::methods::no_room(buffers), |fd| $readv(fd, buffers));
-                $crate::net::methods::told(read, |error| self.error("readv", error))
+                $crate::net::methods::map_err(read, |error| self.error("readv", error))
             }
 
             /// Waits until a read is worth a try: bytes have come, or the end of the stream, or an error. With
@@ -121,7 +121,9 @@ macro_rules! read_methods {
             /// [`readable`](Self::readable). Others as [`read`](Self::read).
             pub fn try_read(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
                 let read = self.fd.try_read(buffer.is_empty(), |fd| $read(fd, buffer));
-                read.map_err(|error| $crate::net::methods::tried(error, |error| self.error("read", error)))
+                read.map_err(|error| {
+                    $crate::net::methods::map_err_unless_would_block(error, |error| self.error("read", error))
+                })
             }
         }
 
@@ -145,7 +147,7 @@ macro_rules! write_methods {
             #[inline]
             pub fn write(&self, bytes: &[u8]) -> impl std::future::Future<Output = std::io::Result<usize>> {
                 let written = self.fd.write(|fd| $write(fd, bytes));
-                $crate::net::methods::told(written, |error| self.error("write", error))
+                $crate::net::methods::map_err(written, |error| self.error("write", error))
             }
 
             /// Writes all of `bytes`; another task's bytes do not come in between.
@@ -160,7 +162,7 @@ macro_rules! write_methods {
             #[inline]
             pub fn write_all(&self, bytes: &[u8]) -> impl std::future::Future<Output = std::io::Result<()>> {
                 let written = self.fd.write_all(bytes, $write);
-                $crate::net::methods::told(written, |error| self.error("write", error))
+                $crate::net::methods::map_err(written, |error| self.error("write", error))
             }
 
             /// Writes as [`write`](Self::write) does, from several buffers in order. At most 1024 of them are used, and
@@ -178,7 +180,7 @@ macro_rules! write_methods {
                 buffers: &[std::io::IoSlice<'_>],
             ) -> impl std::future::Future<Output = std::io::Result<usize>> {
                 let written = self.fd.write(|fd| $writev(fd, buffers));
-                $crate::net::methods::told(written, |error| self.error("writev", error))
+                $crate::net::methods::map_err(written, |error| self.error("writev", error))
             }
 
             /// Waits until a write is worth a try: there is room, or an error. A hint; while another task awaits a write it
@@ -205,8 +207,11 @@ macro_rules! write_methods {
             pub fn try_write(&self, bytes: &[u8]) -> std::io::Result<usize> {
                 let written =
                     self.fd.try_run($crate::fd::WriteMode, |fd| $crate::coop::counted($write(fd, bytes)));
-                written
-                    .map_err(|error| $crate::net::methods::tried(error, |error| self.error("write", error)))
+                written.map_err(|error| {
+                    $crate::net::methods::map_err_unless_would_block(error, |error| {
+                        self.error("write", error)
+                    })
+                })
             }
         }
 
@@ -375,7 +380,7 @@ pub(crate) use {connected_methods, descriptor_methods, peek_method, read_methods
 use std::io::{self, IoSliceMut};
 
 use crate::fd::Fd;
-pub(crate) use told::{told, unless_refused};
+pub(crate) use map_err::{cold_err, map_err};
 
 /// No byte fits into any of them.
 pub(crate) fn no_room(buffers: &[IoSliceMut<'_>]) -> bool {
@@ -383,6 +388,9 @@ pub(crate) fn no_room(buffers: &[IoSliceMut<'_>]) -> bool {
 }
 
 /// `WouldBlock` is an answer, not a failure; it costs no look at the addresses.
-pub(crate) fn tried(error: io::Error, told: impl FnOnce(io::Error) -> io::Error) -> io::Error {
-    if error.kind() == io::ErrorKind::WouldBlock { error } else { told(error) }
+pub(crate) fn map_err_unless_would_block(
+    error: io::Error,
+    map_err: impl FnOnce(io::Error) -> io::Error,
+) -> io::Error {
+    if error.kind() == io::ErrorKind::WouldBlock { error } else { map_err(error) }
 }

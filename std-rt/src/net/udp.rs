@@ -140,7 +140,7 @@ impl UdpSocket {
         let v4 = self.local_addr()?.is_ipv4();
         let fitting = found.iter().find(|to| to.is_ipv4() == v4).or(found.first());
         // Without one there is no error either; what is told then is that none was given.
-        fitting.copied().ok_or_else(|| AddressErrors::told("send_to", name, Vec::new(), false))
+        fitting.copied().ok_or_else(|| AddressErrors::error("send_to", name, Vec::new(), false))
     }
 
     /// Receives a datagram and returns its length; waits if none has come. Of one that is longer than the buffer the rest
@@ -208,7 +208,7 @@ impl UdpSocket {
     /// `WouldBlock` if the kernel has no room; others as [`send`](Self::send).
     pub fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
         let sent = self.fd.try_shared(Mode::Write, |fd| sys::send(fd, bytes));
-        sent.map_err(|error| tried(error, |error| self.error("send", error)))
+        sent.map_err(|error| map_err_unless_would_block(error, |error| self.error("send", error)))
     }
 
     /// Sends a datagram to an address, and never waits.
@@ -218,7 +218,7 @@ impl UdpSocket {
     /// `WouldBlock` if the kernel has no room; others as [`send_to`](Self::send_to).
     pub fn try_send_to(&self, bytes: &[u8], to: SocketAddr) -> io::Result<usize> {
         let sent = self.fd.try_shared(Mode::Write, |fd| sys::send_to(fd, bytes, &to));
-        sent.map_err(|error| tried(error, |error| self.error_to("send_to", error, to)))
+        sent.map_err(|error| map_err_unless_would_block(error, |error| self.error_to("send_to", error, to)))
     }
 
     /// Receives a datagram that has come, and never waits; other tasks that wait for one do not matter.
@@ -228,7 +228,7 @@ impl UdpSocket {
     /// `WouldBlock` if none has come; others as [`recv`](Self::recv).
     pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let received = self.fd.try_shared(Mode::Read, |fd| sys::recv(fd, buffer));
-        received.map_err(|error| tried(error, |error| self.error("recv", error)))
+        received.map_err(|error| map_err_unless_would_block(error, |error| self.error("recv", error)))
     }
 
     /// As [`try_recv`](Self::try_recv), with the sender's address.
@@ -238,7 +238,7 @@ impl UdpSocket {
     /// As [`try_recv`](Self::try_recv).
     pub fn try_recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let received = self.fd.try_shared(Mode::Read, |fd| sys::recv_from(fd, buffer));
-        received.map_err(|error| tried(error, |error| self.error("recv_from", error)))
+        received.map_err(|error| map_err_unless_would_block(error, |error| self.error("recv_from", error)))
     }
 
     /// Waits until a datagram or an error is there to be received. With [`try_recv`](Self::try_recv) this is the way to
@@ -315,5 +315,5 @@ fn first_of<T>(
             Err(error) => errors.push((address, error)),
         }
     }
-    Err(AddressErrors::told(op, name, errors, false))
+    Err(AddressErrors::error(op, name, errors, false))
 }

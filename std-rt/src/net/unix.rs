@@ -75,7 +75,7 @@ fn bound(
     kind: sys::socket::SocketKind,
     address: &SocketAddr,
     backlog: Option<i32>,
-) -> io::Result<(OwnFile, Fd)> {
+) -> io::Result<(UnlinkOnDrop, Fd)> {
     let failed = |op| {
         move |error| io::Error::from(OpError::new(op, error).between(Some(address.clone().into()), None))
     };
@@ -84,7 +84,7 @@ fn bound(
     if let Some(backlog) = backlog {
         sys::socket::listen(fd.as_fd(), backlog).map_err(failed("listen"))?;
     }
-    Ok((OwnFile::made(address), watch("bind", fd)?))
+    Ok((UnlinkOnDrop::made(address), watch("bind", fd)?))
 }
 
 /// Two sockets that are connected to each other.
@@ -102,17 +102,17 @@ fn watch(op: &'static str, fd: OwnedFd) -> io::Result<Fd> {
 
 /// The file that goes with a socket, if its owner wants that.
 #[derive(Debug, Default)]
-struct OwnFile {
+struct UnlinkOnDrop {
     file: Option<Box<unix::SocketFile>>,
     /// It goes with the socket.
     goes: bool,
 }
 
-impl OwnFile {
+impl UnlinkOnDrop {
     /// The file that a bind to this address has just made, if it has made one.
     fn made(address: &SocketAddr) -> Self {
         let file = address.as_pathname().and_then(|path| unix::SocketFile::find(path).ok());
-        OwnFile { file: file.map(Box::new), goes: false }
+        UnlinkOnDrop { file: file.map(Box::new), goes: false }
     }
 
     /// Says whether the file goes with its socket. A socket that was bound elsewhere has the file that is there now.
@@ -121,7 +121,7 @@ impl OwnFile {
         if goes && self.file.is_none() {
             // A file that is not there any more need not be removed.
             let name = fd.with(unix::sock_name);
-            *self = name.map_or_else(|_| OwnFile::default(), |name| OwnFile::made(&name));
+            *self = name.map_or_else(|_| UnlinkOnDrop::default(), |name| UnlinkOnDrop::made(&name));
             self.goes = goes;
         }
     }
@@ -132,7 +132,7 @@ impl OwnFile {
     }
 }
 
-impl Drop for OwnFile {
+impl Drop for UnlinkOnDrop {
     fn drop(&mut self) {
         if let Some(file) = self.file.as_ref().filter(|_| self.goes) {
             // Gone already, or not ours to remove any more: either way there is nobody to tell.

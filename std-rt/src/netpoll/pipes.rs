@@ -24,7 +24,7 @@ const DEFAULT: usize = 64 * 1024;
 pub struct Pipes {
     /// The process whose pipes they are. A child that was forked from it shares them, and leaves them alone.
     epoch: ForkEpoch,
-    idle: Mutex<Vec<Ends>>,
+    idle: Mutex<Vec<PipeEnds>>,
     /// Pipes made so far.
     pub made: Counter,
     /// Bytes that were copied through a pipe.
@@ -36,7 +36,7 @@ pub struct Pipes {
 }
 
 #[derive(Debug)]
-struct Ends {
+struct PipeEnds {
     reader: OwnedFd,
     writer: OwnedFd,
     capacity: usize,
@@ -80,16 +80,16 @@ impl Pipes {
         Pipe { home: self, ends: Some(detached.ends), held: detached.held }
     }
 
-    fn make(&self) -> io::Result<Ends> {
+    fn make(&self) -> io::Result<PipeEnds> {
         let (reader, writer) = pipe::pipe()?;
         self.made.inc();
         // One who has too many large pipes gets a smaller one, and a system without the call its own size.
         let capacity = pipe::set_capacity(writer.as_fd(), WANTED).or_else(|_| pipe::capacity(writer.as_fd()));
-        Ok(Ends { reader, writer, capacity: capacity.unwrap_or(DEFAULT) })
+        Ok(PipeEnds { reader, writer, capacity: capacity.unwrap_or(DEFAULT) })
     }
 
     /// Keeps an empty pipe, or gives it back to be closed outside of the lock.
-    fn keep(&self, ends: Ends) -> Option<Ends> {
+    fn keep(&self, ends: PipeEnds) -> Option<PipeEnds> {
         if !self.epoch.is_current() {
             return Some(ends);
         }
@@ -101,7 +101,7 @@ impl Pipes {
         None
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Ends>> {
+    fn lock(&self) -> MutexGuard<'_, Vec<PipeEnds>> {
         // A list is whole between its calls.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -112,14 +112,14 @@ impl Pipes {
 pub struct Pipe<'a> {
     home: &'a Pipes,
     /// There until the drop.
-    ends: Option<Ends>,
+    ends: Option<PipeEnds>,
     held: usize,
 }
 
 /// A pipe on its way to a thread that cannot borrow [`Pipes`], or back. Dropped, it is closed.
 #[derive(Debug)]
 pub struct DetachedPipe {
-    ends: Ends,
+    ends: PipeEnds,
     held: usize,
 }
 
@@ -192,7 +192,7 @@ impl Pipe<'_> {
     }
 }
 
-fn ends(ends: &Option<Ends>) -> &Ends {
+fn ends(ends: &Option<PipeEnds>) -> &PipeEnds {
     ends.as_ref().expect("a pipe keeps its ends until it is dropped")
 }
 

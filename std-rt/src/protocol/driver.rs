@@ -35,10 +35,10 @@ use crate::sync::{Mutex, lock};
 
 /// The seat of the thread that drives the runtime.
 #[derive(Debug, Default)]
-pub struct WorkerSlot(Mutex<State>);
+pub struct WorkerSlot(Mutex<SlotState>);
 
 #[derive(Debug, Default)]
-struct State {
+struct SlotState {
     holder: Option<ThreadId>,
     /// The threads that are in [`WorkerSlot::wait`], each at most once.
     waiting: Vec<Thread>,
@@ -98,7 +98,7 @@ impl WorkerSlot {
     }
 }
 
-impl State {
+impl SlotState {
     fn try_acquire(&mut self, this: ThreadId) -> bool {
         let free = self.holder.is_none();
         if free {

@@ -30,13 +30,13 @@ use crate::sync::{Condvar, Mutex, MutexGuard, lock};
 /// The threads of one runtime, and the tasks that its ender is to drop.
 #[derive(Debug)]
 pub struct Ending<T> {
-    state: Mutex<State<T>>,
+    state: Mutex<EndingState<T>>,
     /// A thread has ended, or a task is doomed. The ender alone waits for it.
     changed: Condvar,
 }
 
 #[derive(Debug)]
-struct State<T> {
+struct EndingState<T> {
     ended: bool,
     running: Vec<ThreadId>,
     deferred: VecDeque<T>,
@@ -44,7 +44,7 @@ struct State<T> {
 
 impl<T> Default for Ending<T> {
     fn default() -> Self {
-        let state = State { ended: false, running: Vec::new(), deferred: VecDeque::new() };
+        let state = EndingState { ended: false, running: Vec::new(), deferred: VecDeque::new() };
         Self { state: Mutex::new(state), changed: Condvar::new() }
     }
 }
@@ -102,9 +102,9 @@ impl<T> Ending<T> {
     /// Waits for a change. The second value says that the deadline has passed.
     fn wait<'a>(
         &self,
-        state: MutexGuard<'a, State<T>>,
+        state: MutexGuard<'a, EndingState<T>>,
         deadline: Option<Instant>,
-    ) -> (MutexGuard<'a, State<T>>, bool) {
+    ) -> (MutexGuard<'a, EndingState<T>>, bool) {
         let Some(deadline) = deadline else {
             return (self.changed.wait(state).unwrap_or_else(PoisonError::into_inner), false);
         };

@@ -20,8 +20,8 @@
 //!
 //! # What the answer says
 //!
-//! A job that panics, and one that is dropped undone, leave no value: their [`Answer`] is `None`. It is one of these and
-//! never nothing, since the `Reply` says `None` when it is dropped. A task is told after the thread has given up its share
+//! A job that panics, and one that is dropped undone, leave no value: their [`Receiver`] is `None`. It is one of these and
+//! never nothing, since the `Sender` says `None` when it is dropped. A task is told after the thread has given up its share
 //! of the file, so that a file which is dropped then is closed.
 
 use std::collections::VecDeque;
@@ -40,12 +40,12 @@ pub struct Queue<F> {
     file: F,
     jobs: Mutex<Jobs<F>>,
     /// Gets the file itself once no operation uses it any more.
-    heir: Mutex<Option<Reply<F>>>,
+    into_std_waiter: Mutex<Option<Sender<F>>>,
 }
 
 /// An operation, which is told if no thread makes it. It returns how to tell its task.
-type Job<F> = Box<dyn FnOnce(&F, Result<(), Refusal>) -> Tell + Send>;
-type Tell = Box<dyn FnOnce() + Send>;
+type Job<F> = Box<dyn FnOnce(&F, Result<(), Refusal>) -> Notify + Send>;
+type Notify = Box<dyn FnOnce() + Send>;
 
 struct Jobs<F> {
     waiting: VecDeque<Job<F>>,
@@ -57,7 +57,7 @@ impl<F: Send + Sync + 'static> Queue<F> {
     /// Creates the queue of a file.
     pub fn new(file: F) -> Arc<Self> {
         let jobs = Jobs { waiting: VecDeque::new(), served: false };
-        Arc::new(Self { file, jobs: Mutex::new(jobs), heir: Mutex::new(None) })
+        Arc::new(Self { file, jobs: Mutex::new(jobs), into_std_waiter: Mutex::new(None) })
     }
 
     /// The file.
@@ -71,17 +71,17 @@ impl<F: Send + Sync + 'static> Queue<F> {
         self: &Arc<Self>,
         call: impl FnOnce(&F, Result<(), Refusal>) -> T + Send + 'static,
         start: impl FnOnce(Service<F>),
-    ) -> Answer<T> {
-        let (answer, reply) = Answer::new();
-        let job = Box::new(move |file: &F, thread: Result<(), Refusal>| -> Tell {
-            if !reply.is_awaited() {
+    ) -> Receiver<T> {
+        let (receiver, sender) = Receiver::new();
+        let job = Box::new(move |file: &F, thread: Result<(), Refusal>| -> Notify {
+            if !sender.is_awaited() {
                 return Box::new(|| ());
             }
             let value = call(file, thread);
-            Box::new(move || reply.give(value))
+            Box::new(move || sender.give(value))
         });
         self.enqueue(job, start);
-        answer
+        receiver
     }
 
     /// Puts an operation at the end of the queue that happens in any case and that nobody waits for. It must not wait for the
@@ -91,7 +91,7 @@ impl<F: Send + Sync + 'static> Queue<F> {
         call: impl FnOnce(&F) + Send + 'static,
         start: impl FnOnce(Service<F>),
     ) {
-        let job = Box::new(move |file: &F, _thread: Result<(), Refusal>| -> Tell {
+        let job = Box::new(move |file: &F, _thread: Result<(), Refusal>| -> Notify {
             call(file);
             Box::new(|| ())
         });
@@ -110,16 +110,16 @@ impl<F: Send + Sync + 'static> Queue<F> {
     }
 
     /// Returns a share of the file, for an operation that needs no order and is made beside the queue.
-    pub fn share(self: &Arc<Self>) -> Share<F> {
-        Share(Some(self.clone()))
+    pub fn file_ref(self: &Arc<Self>) -> FileRef<F> {
+        FileRef(Some(self.clone()))
     }
 
     /// The file itself, once what is under way has ended.
-    pub fn release(self: Arc<Self>) -> Answer<F> {
-        let (answer, reply) = Answer::new();
-        *lock(&self.heir) = Some(reply);
-        drop(Share(Some(self)));
-        answer
+    pub fn release(self: Arc<Self>) -> Receiver<F> {
+        let (receiver, sender) = Receiver::new();
+        *lock(&self.into_std_waiter) = Some(sender);
+        drop(FileRef(Some(self)));
+        receiver
     }
 
     /// The next job; none, and nobody serves any more, if there is none.
@@ -132,9 +132,9 @@ impl<F: Send + Sync + 'static> Queue<F> {
 }
 
 /// A share of the file. The last one that is dropped hands the file to its heir.
-pub struct Share<F: Send + Sync + 'static>(Option<Arc<Queue<F>>>);
+pub struct FileRef<F: Send + Sync + 'static>(Option<Arc<Queue<F>>>);
 
-impl<F: Send + Sync + 'static> Share<F> {
+impl<F: Send + Sync + 'static> FileRef<F> {
     /// Returns the file.
     pub fn file(&self) -> &F {
         &self.queue().file
@@ -145,12 +145,12 @@ impl<F: Send + Sync + 'static> Share<F> {
     }
 }
 
-impl<F: Send + Sync + 'static> Drop for Share<F> {
+impl<F: Send + Sync + 'static> Drop for FileRef<F> {
     fn drop(&mut self) {
         let Some(queue) = self.0.take().and_then(Arc::into_inner) else { return };
-        let heir = lock(&queue.heir).take();
-        if let Some(heir) = heir {
-            heir.give(queue.file);
+        let into_std_waiter = lock(&queue.into_std_waiter).take();
+        if let Some(into_std_waiter) = into_std_waiter {
+            into_std_waiter.give(queue.file);
         }
     }
 }
@@ -162,29 +162,29 @@ impl<F: Send + Sync + 'static> Service<F> {
     /// Does what is in the queue, `turns` operations at most; returns itself if there may be more. Neither a job that panics
     /// nor a waker that does keeps the others from being done.
     pub fn run(mut self, turns: usize) -> Option<Self> {
-        let share = Share(self.0.take());
-        let mut tell: Tell = Box::new(|| ());
+        let share = FileRef(self.0.take());
+        let mut notify: Notify = Box::new(|| ());
         for _ in 0..turns {
             let Some(job) = share.queue().next() else {
                 drop(share);
-                foreign::catch_panic(tell);
+                foreign::catch_panic(notify);
                 return None;
             };
-            foreign::catch_panic(mem::replace(&mut tell, Box::new(|| ())));
-            foreign::catch_panic(|| tell = job(share.file(), Ok(())));
+            foreign::catch_panic(mem::replace(&mut notify, Box::new(|| ())));
+            foreign::catch_panic(|| notify = job(share.file(), Ok(())));
         }
-        foreign::catch_panic(tell);
-        let Share(queue) = &mut { share };
+        foreign::catch_panic(notify);
+        let FileRef(queue) = &mut { share };
         Some(Self(queue.take()))
     }
 
     /// Tells each operation in the queue that no thread makes it.
     pub fn refuse(mut self, why: Refusal) {
-        let share = Share(self.0.take());
+        let share = FileRef(self.0.take());
         while let Some(job) = share.queue().next() {
-            let mut tell: Tell = Box::new(|| ());
-            foreign::catch_panic(|| tell = job(share.file(), Err(why)));
-            foreign::catch_panic(tell);
+            let mut notify: Notify = Box::new(|| ());
+            foreign::catch_panic(|| notify = job(share.file(), Err(why)));
+            foreign::catch_panic(notify);
         }
     }
 }
@@ -192,7 +192,7 @@ impl<F: Send + Sync + 'static> Service<F> {
 impl<F: Send + Sync + 'static> Drop for Service<F> {
     fn drop(&mut self) {
         let Some(queue) = self.0.take() else { return };
-        let share = Share(Some(queue));
+        let share = FileRef(Some(queue));
         let undone = {
             let mut jobs = lock(&share.queue().jobs);
             jobs.served = false;
@@ -205,9 +205,9 @@ impl<F: Send + Sync + 'static> Drop for Service<F> {
 }
 
 /// The place where a thread leaves the result of an operation.
-struct Reply<T>(Arc<Mutex<State<T>>>);
+struct Sender<T>(Arc<Mutex<OneshotState<T>>>);
 
-enum State<T> {
+enum OneshotState<T> {
     Awaited(Option<Waker>),
     /// The future is gone, or has the result.
     Over,
@@ -215,9 +215,9 @@ enum State<T> {
     There(Option<T>),
 }
 
-impl<T> Reply<T> {
+impl<T> Sender<T> {
     fn is_awaited(&self) -> bool {
-        matches!(*lock(&self.0), State::Awaited(_))
+        matches!(*lock(&self.0), OneshotState::Awaited(_))
     }
 
     fn give(self, value: T) {
@@ -229,19 +229,19 @@ impl<T> Reply<T> {
         let before = {
             let mut state = lock(&self.0);
             let next = match *state {
-                State::Awaited(_) => State::There(value),
+                OneshotState::Awaited(_) => OneshotState::There(value),
                 // The value is dropped after the lock, for it may be a file to be closed.
                 _ => return drop((state, value)),
             };
             mem::replace(&mut *state, next)
         };
-        if let State::Awaited(waker) = before {
+        if let OneshotState::Awaited(waker) = before {
             foreign::wake_all(waker);
         }
     }
 }
 
-impl<T> Drop for Reply<T> {
+impl<T> Drop for Sender<T> {
     fn drop(&mut self) {
         self.say(None);
     }
@@ -250,16 +250,16 @@ impl<T> Drop for Reply<T> {
 /// The result of an operation, when it comes. `None` says that there is none: the operation has panicked, or the pool has
 /// dropped it. Dropped: see the module.
 #[must_use = "an operation whose answer is dropped may be skipped"]
-pub struct Answer<T>(Arc<Mutex<State<T>>>);
+pub struct Receiver<T>(Arc<Mutex<OneshotState<T>>>);
 
-impl<T> Answer<T> {
-    fn new() -> (Self, Reply<T>) {
-        let state = Arc::new(Mutex::new(State::Awaited(None)));
-        (Self(state.clone()), Reply(state))
+impl<T> Receiver<T> {
+    fn new() -> (Self, Sender<T>) {
+        let state = Arc::new(Mutex::new(OneshotState::Awaited(None)));
+        (Self(state.clone()), Sender(state))
     }
 }
 
-impl<T> Future for Answer<T> {
+impl<T> Future for Receiver<T> {
     type Output = Option<T>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<T>> {
@@ -268,22 +268,22 @@ impl<T> Future for Answer<T> {
         let before = {
             let mut state = lock(&self.0);
             let next = match *state {
-                State::Awaited(_) => State::Awaited(Some(waker)),
-                _ => State::Over,
+                OneshotState::Awaited(_) => OneshotState::Awaited(Some(waker)),
+                _ => OneshotState::Over,
             };
             mem::replace(&mut *state, next)
         };
         match before {
-            State::There(value) => Poll::Ready(value),
-            State::Awaited(_) => Poll::Pending,
-            State::Over => panic!("an operation on a file was polled after it had given its result"),
+            OneshotState::There(value) => Poll::Ready(value),
+            OneshotState::Awaited(_) => Poll::Pending,
+            OneshotState::Over => panic!("an operation on a file was polled after it had given its result"),
         }
     }
 }
 
-impl<T> Drop for Answer<T> {
+impl<T> Drop for Receiver<T> {
     fn drop(&mut self) {
-        let before = mem::replace(&mut *lock(&self.0), State::Over);
+        let before = mem::replace(&mut *lock(&self.0), OneshotState::Over);
         drop(before);
     }
 }

@@ -22,7 +22,7 @@
 //! # No job is forgotten
 //!
 //! *There are as many threads that run, look, start or were taken off the idle list as jobs could run*
-//! (`State::wanted`). A job that starts or ends never raises that number, so these steps, under the lock, keep it true:
+//! (`PoolState::wanted`). A job that starts or ends never raises that number, so these steps, under the lock, keep it true:
 //!
 //! 1. A job is queued: [`Pool::submit`] wakes an idle thread, or else starts one.
 //! 2. A job ends: its thread looks before it is idle.
@@ -110,11 +110,11 @@ pub struct Pool {
     start: Box<Start>,
     /// The process that has the threads.
     process: u32,
-    state: Mutex<State>,
+    state: Mutex<PoolState>,
 }
 
 #[derive(Default)]
-struct State {
+struct PoolState {
     queues: [VecDeque<Arc<dyn Job>>; CLASSES],
     /// Jobs of each class that a thread is at.
     running: [usize; CLASSES],
@@ -137,7 +137,7 @@ struct State {
     closed: bool,
 }
 
-impl State {
+impl PoolState {
     fn running(&self) -> usize {
         self.running.iter().sum()
     }
@@ -229,7 +229,7 @@ impl Pool {
     }
 
     /// Sees to it that a job that may start has a thread on its way. Returns false if it waits for one that cannot be had.
-    fn ensure_thread(self: &Arc<Self>, mut state: MutexGuard<'_, State>) -> bool {
+    fn ensure_thread(self: &Arc<Self>, mut state: MutexGuard<'_, PoolState>) -> bool {
         if !state.lacks_thread(&self.limits) {
             return true;
         }
@@ -298,7 +298,7 @@ impl Pool {
     }
 
     /// A thread is through with a job, which may go to the end of its queue.
-    fn ended(&self, class: usize, more: Option<Arc<dyn Job>>) -> MutexGuard<'_, State> {
+    fn ended(&self, class: usize, more: Option<Arc<dyn Job>>) -> MutexGuard<'_, PoolState> {
         let mut state = lock(&self.state);
         state.running[class] -= 1;
         match more {
@@ -318,9 +318,9 @@ impl Pool {
     /// Waits until the thread is taken off the list; `Err` if the time is over and it has taken itself off.
     fn wait<'a>(
         &self,
-        mut state: MutexGuard<'a, State>,
+        mut state: MutexGuard<'a, PoolState>,
         wake: &Arc<Condvar>,
-    ) -> Result<MutexGuard<'a, State>, MutexGuard<'a, State>> {
+    ) -> Result<MutexGuard<'a, PoolState>, MutexGuard<'a, PoolState>> {
         loop {
             let timed_out;
             (state, timed_out) = self.wait_once(state, wake);
@@ -334,7 +334,11 @@ impl Pool {
         }
     }
 
-    fn wait_once<'a>(&self, state: MutexGuard<'a, State>, wake: &Condvar) -> (MutexGuard<'a, State>, bool) {
+    fn wait_once<'a>(
+        &self,
+        state: MutexGuard<'a, PoolState>,
+        wake: &Condvar,
+    ) -> (MutexGuard<'a, PoolState>, bool) {
         if self.limits.keep_alive == Duration::MAX {
             return (wake.wait(state).unwrap_or_else(PoisonError::into_inner), false);
         }

@@ -25,12 +25,12 @@ use std::sync::PoisonError;
 /// The standby of one runtime.
 #[derive(Debug, Default)]
 pub struct Standby {
-    state: Mutex<State>,
+    state: Mutex<StandbyState>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct StandbyState {
     /// Threads that drive the runtime, or are about to. A nested `block_on` counts again.
     drivers: usize,
     /// A task that is not the runtime's own has parked.
@@ -43,7 +43,7 @@ struct State {
     over: bool,
 }
 
-impl State {
+impl StandbyState {
     /// True if the caller must start the thread.
     fn starts(&mut self) -> bool {
         let starts = self.wanted && self.drivers == 0 && !self.over && !self.exists;
@@ -132,7 +132,7 @@ impl Standby {
         self.changed.notify_all();
     }
 
-    fn wait<'a>(&self, state: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    fn wait<'a>(&self, state: MutexGuard<'a, StandbyState>) -> MutexGuard<'a, StandbyState> {
         self.changed.wait(state).unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -86,10 +86,10 @@ impl Condvar {
 }
 
 /// A thread that ends a wait. The checker decides when it runs.
-struct Timer(Arc<std::sync::Mutex<State>>);
+struct Timer(Arc<std::sync::Mutex<TimerState>>);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum TimerState {
     Running,
     Expired,
     Stopped,
@@ -97,7 +97,7 @@ enum State {
 
 impl Timer {
     fn start(expire: impl Fn() + Send + 'static) -> Self {
-        let state = Arc::new(std::sync::Mutex::new(State::Running));
+        let state = Arc::new(std::sync::Mutex::new(TimerState::Running));
         let of_thread = state.clone();
         // It ends by itself, soon after the wait.
         drop(thread::spawn(move || {
@@ -113,16 +113,16 @@ impl Timer {
     /// The wait has ended; true if the time was over.
     fn stop(self) -> bool {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::replace(&mut *state, State::Stopped) == State::Expired
+        std::mem::replace(&mut *state, TimerState::Stopped) == TimerState::Expired
     }
 }
 
 /// True unless the wait has ended. The lock is invisible to the checker and never contended: no point where another
 /// thread may go on lies inside.
-fn expires(state: &std::sync::Mutex<State>) -> bool {
+fn expires(state: &std::sync::Mutex<TimerState>) -> bool {
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);
-    if *state == State::Running {
-        *state = State::Expired;
+    if *state == TimerState::Running {
+        *state = TimerState::Expired;
     }
-    *state == State::Expired
+    *state == TimerState::Expired
 }

@@ -31,11 +31,11 @@ use crate::sched::{self, Runnable, Sched, SchedHandle, Schedule, TaskMeta};
 #[derive(Debug)]
 pub struct Locals {
     thread: Thread,
-    state: Mutex<State>,
+    state: Mutex<LocalsState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct LocalsState {
     /// The thread is leaving: nobody is to be put into a queue any more.
     closed: bool,
     /// Every task that has not ended; its waker once it has one.
@@ -50,7 +50,7 @@ impl Locals {
         Arc::new(Self { thread: thread::current(), state: Mutex::default() })
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, LocalsState> {
         // No task's code runs under it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -75,7 +75,7 @@ const NO_ROW: [(&str, &str); 5] = [
     ("close", "it waits for the operations that it ends"),
     ("close_lingering", "its limits are its own, and closing.rs plays what ends it"),
     ("race", "the floor below connect"),
-    ("redialed", "the floor below connect"),
+    ("retry_self_connect", "the floor below connect"),
 ];
 
 /// The names of all others, from the sources.

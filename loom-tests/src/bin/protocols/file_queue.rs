@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
-use netpoll_rt::protocol::file_queue::{Answer, Queue, Service};
+use netpoll_rt::protocol::file_queue::{Queue, Receiver, Service};
 use netpoll_rt::sync::thread::{self, Thread};
 use netpoll_rt::sync::{Mutex, lock};
 
@@ -76,7 +76,7 @@ fn wait<F: Future>(future: F) -> F::Output {
 }
 
 /// Polls once with a waker that panics.
-fn poll_broken(answer: &mut Answer<u32>) {
+fn poll_broken(answer: &mut Receiver<u32>) {
     let waker = Waker::from(Arc::new(Broken));
     let _either = pin!(answer).poll(&mut Context::from_waker(&waker));
 }
@@ -85,7 +85,7 @@ fn pool(service: Service<File>) {
     drop(thread::spawn(move || drop(service.run(usize::MAX))));
 }
 
-fn put(queue: &Arc<Queue<File>>, number: u32) -> Answer<u32> {
+fn put(queue: &Arc<Queue<File>>, number: u32) -> Receiver<u32> {
     let call = move |file: &File, _| {
         file.note(number);
         number
@@ -124,7 +124,7 @@ fn dropped_in_the_queue() {
 fn release() {
     let queue = Queue::new(File::default());
     let beside = {
-        let share = queue.share();
+        let share = queue.file_ref();
         thread::spawn(move || share.file().note(1))
     };
     let put = put(&queue, 2);
@@ -149,7 +149,7 @@ fn waker_panics() {
 /// An operation panics: its answer is none, and the next one is made.
 fn operation_panics() {
     let queue = Queue::new(File::default());
-    let panics: Answer<u32> = queue.put(|_: &File, _| resume_unwind(Box::new("an operation panics")), pool);
+    let panics: Receiver<u32> = queue.put(|_: &File, _| resume_unwind(Box::new("an operation panics")), pool);
     let next = put(&queue, 2);
     assert_eq!((wait(panics), wait(next)), (None, Some(2)), "model: an answer is another's");
     assert!(wait(queue.release()).is_some(), "model: the file is lost");
@@ -159,7 +159,7 @@ fn operation_panics() {
 fn pool_drops() {
     let queue = Queue::new(File::default());
     let ends = |service: Service<File>| drop(thread::spawn(move || drop(service)));
-    let lost: Answer<u32> = queue.put(|_: &File, _| 1, ends);
+    let lost: Receiver<u32> = queue.put(|_: &File, _| 1, ends);
     let second = put(&queue, 2);
     assert_eq!(wait(lost), None, "model: nobody made it");
     // Dropped with the first one, or the first of a new service.

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 
 use netpoll_core::poll_desc::PollErr;
 
-use super::{Direction, Op, State};
+use super::{Direction, Op, OpState};
 use crate::coop;
 use crate::error;
 use crate::fd::Fd;
@@ -25,7 +25,7 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
     #[inline]
     pub(super) fn attempt(&mut self, cx: &mut Context<'_>, fresh: bool) -> Poll<io::Result<T>> {
         let desc = self.fd.desc();
-        let parked = self.state == State::Parked;
+        let parked = self.state == OpState::Parked;
         let mut wait = parked || self.take_short_read_hint(desc);
         let mut taken = fresh && !wait;
         if taken && coop::poll_proceed(cx).is_pending() {

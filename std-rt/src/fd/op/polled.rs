@@ -31,7 +31,7 @@ use std::task::{Context, Poll, Waker, ready};
 use netpoll_core::fd_mutex::Lock;
 use netpoll_core::poll_key::Mode;
 
-use super::{Direction, Op, State, WriteMode, locked};
+use super::{Direction, Op, OpState, WriteMode, locked};
 use crate::coop;
 use crate::fd::op::poll_wakers::EntryId;
 use crate::fd::queue::RegisterNotify;
@@ -136,7 +136,7 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
             // Nothing was there after the reset, not even an end or an error: what comes will send an edge.
             self.fd.drained.set(self.fd.kind == FdKind::ByteStream);
         }
-        self.state = State::Done;
+        self.state = OpState::Done;
         self.fd.unlock(self.mode());
         result.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
     }
@@ -163,10 +163,10 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
         pollers.parked.register(&mut None, cx.waker());
         // It waits first, as one that is woken does. What it may displace is the same waker: whoever parks with another
         // keeps the lock while he does.
-        self.state = State::Parked;
+        self.state = OpState::Parked;
         let polled = self.attempt(&mut Context::from_waker(pollers.parked.waker()), false);
         // The parking stays when the lock goes.
-        self.state = State::Locked;
+        self.state = OpState::Locked;
         if polled.is_ready() && self.fd.netpoll().check().is_err() {
             // The runtime has ended just now.
             pollers.parked.waker().wake_by_ref();
@@ -181,7 +181,7 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
     pub(super) fn try_lock(&mut self) -> Poll<io::Result<()>> {
         match self.fd.mutex.lock(self.mode()) {
             Lock::Locked => {
-                self.state = State::Locked;
+                self.state = OpState::Locked;
                 Poll::Ready(Ok(()))
             }
             Lock::Closed => self.closed(),
@@ -197,7 +197,7 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
     ) -> Poll<io::Result<()>> {
         match self.fd.mutex.lock(self.mode()) {
             Lock::Locked => {
-                self.state = State::Locked;
+                self.state = OpState::Locked;
                 Poll::Ready(Ok(()))
             }
             Lock::Closed => self.closed(),
@@ -215,7 +215,7 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
         let hailed = locked(fd.queue(mode))
             .register_notify(pollers.awaiting_lock.waker().clone(), || fd.mutex.leave(mode));
         match hailed {
-            RegisterNotify::Granted(_) => return self.lock_at_rest(State::Locked),
+            RegisterNotify::Granted(_) => return self.lock_at_rest(OpState::Locked),
             RegisterNotify::Closed(_) => return self.closed(),
             RegisterNotify::Waiting(_) => {}
         }

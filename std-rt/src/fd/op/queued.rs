@@ -21,7 +21,7 @@ use netpoll_core::fd_mutex::Unlock;
 use netpoll_core::poll_desc::PollErr;
 use netpoll_core::poll_key::{Mode, Modes};
 
-use super::{Direction, Op, State, locked};
+use super::{Direction, Op, OpState, locked};
 use crate::error;
 use crate::fd::Fd;
 use crate::fd::queue::{Enqueue, QueuePoll, Ticket, Waiter, Withdraw};
@@ -131,7 +131,7 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
             Enqueue::Granted(_) => self.granted(),
             Enqueue::Closed(_) => self.closed(),
             Enqueue::Waiting(ticket) => {
-                self.state = State::Queued;
+                self.state = OpState::Queued;
                 self.queued = Some(Queued { ticket, timer: DeadlineTimer::default() });
                 Poll::Pending
             }
@@ -188,13 +188,13 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
     /// The lock has been handed to this task; it is at rest until now.
     fn granted(&mut self) -> Poll<io::Result<()>> {
         self.leave_queue();
-        self.lock_at_rest(State::Locked)
+        self.lock_at_rest(OpState::Locked)
     }
 
     /// The task was passed over since its waker panicked.
     fn begin_anew(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         self.leave_queue();
-        self.state = State::Start;
+        self.state = OpState::Start;
         self.lock(cx)
     }
 

@@ -35,7 +35,7 @@ use std::task::{Context, Poll};
 use netpoll_core::poll_key::Mode;
 
 use super::poll_wakers::EntryId;
-use super::{Direction, Op, State};
+use super::{Direction, Op, OpState};
 use crate::coop::{self, Charge};
 use crate::error;
 use crate::fd::{Fd, FdKind};
@@ -73,7 +73,7 @@ impl<W: Direction, S: FdOwner> Unpin for Readiness<'_, W, S> {}
 
 impl<W: Direction, S: FdOwner> Readiness<'_, W, S> {
     fn op(&self) -> Op<'_, W, (), S> {
-        let (fd, direction, state) = (self.fd, self.direction, State::Start);
+        let (fd, direction, state) = (self.fd, self.direction, OpState::Start);
         Op {
             fd,
             direction,
@@ -145,10 +145,10 @@ impl<W: Direction, S: FdOwner> Readiness<'_, W, S> {
             Poll::Ready(Ok(())) => Poll::Ready(op.check_event_err(self.fd.desc())),
             other => other,
         };
-        let parked = op.state == State::Parked;
+        let parked = op.state == OpState::Parked;
         if parked {
             // The parking stays when the lock goes.
-            op.state = State::Locked;
+            op.state = OpState::Locked;
         }
         drop(op);
         (self.entry, self.lock_entry, self.parked) = (entry, lock_entry, parked);

@@ -49,7 +49,7 @@ impl AddressErrors {
 
     /// What an operation says that has tried all of these: the error of a single address as it is, more of them as a
     /// list. The kind is that of the first, unless the deadline has `passed`.
-    pub(in crate::net) fn told(
+    pub(in crate::net) fn error(
         op: &'static str,
         name: Option<String>,
         mut errors: Vec<(SocketAddr, io::Error)>,

@@ -31,7 +31,7 @@ pub async fn race<T, F: Future<Output = io::Result<T>>>(
     let mut race = Race { plan, attempt, running: Vec::new(), failed, timer: None };
     match poll_fn(|cx| race.poll(cx)).await {
         Some(winner) => Ok(winner),
-        None => Err(race.told(name)),
+        None => Err(race.into_error(name)),
     }
 }
 
@@ -116,10 +116,10 @@ where
     }
 
     /// After all have failed.
-    fn told(self, name: Option<String>) -> io::Error {
+    fn into_error(self, name: Option<String>) -> io::Error {
         let passed = self.plan.is_over(Instant::now());
         let each = self.plan.order().iter().zip(self.failed);
         let each = each.map(|(address, error)| (*address, error.unwrap_or_else(|| timed_out(*address))));
-        AddressErrors::told("connect", name, each.collect(), passed)
+        AddressErrors::error("connect", name, each.collect(), passed)
     }
 }

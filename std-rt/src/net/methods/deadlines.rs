@@ -18,7 +18,7 @@ macro_rules! read_deadline {
             #[inline]
             pub fn set_read_deadline(&self, deadline: Option<std::time::Instant>) -> std::io::Result<()> {
                 let set = self.fd.set_deadline(netpoll_core::poll_key::Modes::READ, deadline);
-                $crate::net::methods::unless_refused(set, |error| self.error("set_read_deadline", error))
+                $crate::net::methods::cold_err(set, |error| self.error("set_read_deadline", error))
             }
 
             /// As [`set_read_deadline`](Self::set_read_deadline), `duration` from now: the cheaper one to call before each read.
@@ -31,7 +31,7 @@ macro_rules! read_deadline {
             #[inline]
             pub fn set_read_deadline_after(&self, duration: std::time::Duration) -> std::io::Result<()> {
                 let set = self.fd.set_deadline_after(netpoll_core::poll_key::Modes::READ, duration);
-                $crate::net::methods::unless_refused(set, |error| self.error("set_read_deadline", error))
+                $crate::net::methods::cold_err(set, |error| self.error("set_read_deadline", error))
             }
         }
     };
@@ -51,7 +51,7 @@ macro_rules! write_deadline {
             #[inline]
             pub fn set_write_deadline(&self, deadline: Option<std::time::Instant>) -> std::io::Result<()> {
                 let set = self.fd.set_deadline(netpoll_core::poll_key::Modes::WRITE, deadline);
-                $crate::net::methods::unless_refused(set, |error| self.error("set_write_deadline", error))
+                $crate::net::methods::cold_err(set, |error| self.error("set_write_deadline", error))
             }
 
             /// As [`set_write_deadline`](Self::set_write_deadline), `duration` from now: the cheaper one to call before each write.
@@ -64,7 +64,7 @@ macro_rules! write_deadline {
             #[inline]
             pub fn set_write_deadline_after(&self, duration: std::time::Duration) -> std::io::Result<()> {
                 let set = self.fd.set_deadline_after(netpoll_core::poll_key::Modes::WRITE, duration);
-                $crate::net::methods::unless_refused(set, |error| self.error("set_write_deadline", error))
+                $crate::net::methods::cold_err(set, |error| self.error("set_write_deadline", error))
             }
         }
     };

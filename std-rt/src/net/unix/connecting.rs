@@ -17,13 +17,13 @@ const SHORTEST: Duration = Duration::from_micros(100);
 const LONGEST: Duration = Duration::from_millis(10);
 
 /// One pause after the other.
-pub(super) struct Pauses {
+pub(super) struct Backoff {
     next: Duration,
 }
 
-impl Pauses {
+impl Backoff {
     pub(super) fn new() -> Self {
-        Pauses { next: SHORTEST }
+        Backoff { next: SHORTEST }
     }
 
     /// The length of the next pause.
@@ -39,7 +39,7 @@ pub(super) async fn connect(kind: SocketKind, to: &SocketAddr, deadline: Option<
     let failed =
         |error| io::Error::from(OpError::new("connect", error).between(None, Some(to.clone().into())));
     let fd = socket(Domain::Unix, kind).map_err(failed)?;
-    let mut pauses = Pauses::new();
+    let mut backoff = Backoff::new();
     loop {
         match unix::connect(fd.as_fd(), to) {
             // First the call and then the poller: a socket that is not connected yet would report a hang-up.
@@ -48,7 +48,7 @@ pub(super) async fn connect(kind: SocketKind, to: &SocketAddr, deadline: Option<
             Err(error) => return Err(failed(error)),
         }
         let now = Instant::now();
-        let again = now.checked_add(pauses.next()).unwrap_or(now);
+        let again = now.checked_add(backoff.next()).unwrap_or(now);
         match deadline {
             Some(deadline) if deadline <= now => {
                 let full = "the listener's queue has been full until the deadline";

@@ -8,13 +8,13 @@ use std::path::Path;
 
 use netpoll_core::poll_key::Mode;
 
-use super::connecting::Pauses;
-use super::messages::{Ask, message_methods, or_end};
-use super::{OwnFile, bound, pair_of, path_address, unlink_method, watch};
+use super::connecting::Backoff;
+use super::messages::{EofCheck, message_methods, recv_or_eof};
+use super::{UnlinkOnDrop, bound, pair_of, path_address, unlink_method, watch};
 use crate::coop::{self, Moved};
 use crate::error::OpError;
 use crate::fd::Fd;
-use crate::net::methods::{both_deadlines, descriptor_methods, tried};
+use crate::net::methods::{both_deadlines, descriptor_methods, map_err_unless_would_block};
 use crate::net::options::{fd_options, socket_options};
 use crate::sys::{ancillary, socket, unix};
 use crate::time;
@@ -40,7 +40,7 @@ use crate::time;
 /// All operations take `&self`. Dropped: it is closed; messages that were not received are lost.
 #[derive(Debug)]
 pub struct UnixDatagram {
-    pub(super) file: OwnFile,
+    pub(super) file: UnlinkOnDrop,
     pub(super) fd: Fd,
 }
 
@@ -76,7 +76,7 @@ impl UnixDatagram {
     pub fn unbound() -> io::Result<Self> {
         let made = socket::socket(socket::Domain::Unix, socket::SocketKind::Datagram);
         let fd = made.map_err(|error| OpError::new("unbound", error))?;
-        Ok(Self { file: OwnFile::default(), fd: watch("unbound", fd)? })
+        Ok(Self { file: UnlinkOnDrop::default(), fd: watch("unbound", fd)? })
     }
 
     /// Two sockets that are connected to each other, neither with a name.
@@ -86,7 +86,10 @@ impl UnixDatagram {
     /// `EMFILE`, `ENFILE`, those of watching a descriptor.
     pub fn pair() -> io::Result<(Self, Self)> {
         let (one, other) = pair_of(socket::SocketKind::Datagram)?;
-        Ok((Self { file: OwnFile::default(), fd: one }, Self { file: OwnFile::default(), fd: other }))
+        Ok((
+            Self { file: UnlinkOnDrop::default(), fd: one },
+            Self { file: UnlinkOnDrop::default(), fd: other },
+        ))
     }
 
     /// Makes the socket at a path the one that [`send`](Self::send) sends to and the only one that is heard. It may be
@@ -119,9 +122,9 @@ impl UnixDatagram {
     ///
     /// As [`recv`](Self::recv).
     pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        let received = self
-            .fd
-            .shared(Mode::Read, |fd| or_end(&self.fd, Ask::IfTold, || unix::recv_from(fd, buffer), nobody));
+        let received = self.fd.shared(Mode::Read, |fd| {
+            recv_or_eof(&self.fd, EofCheck::AfterHangUp, || unix::recv_from(fd, buffer), no_sender)
+        });
         received.await.map_err(|error| self.error("recv_from", error))
     }
 
@@ -132,9 +135,9 @@ impl UnixDatagram {
     /// `WouldBlock` if nothing has come; others as [`recv`](Self::recv).
     pub fn try_recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let received = self.fd.try_shared(Mode::Read, |fd| {
-            or_end(&self.fd, Ask::Always, || unix::recv_from(fd, buffer), nobody)
+            recv_or_eof(&self.fd, EofCheck::Always, || unix::recv_from(fd, buffer), no_sender)
         });
-        received.map_err(|error| tried(error, |error| self.error("recv_from", error)))
+        received.map_err(|error| map_err_unless_would_block(error, |error| self.error("recv_from", error)))
     }
 
     /// As [`recv_from`](Self::recv_from), and leaves the message where it is.
@@ -147,9 +150,9 @@ impl UnixDatagram {
     ///
     /// As [`recv`](Self::recv).
     pub async fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
-        let peeked = self
-            .fd
-            .shared(Mode::Read, |fd| or_end(&self.fd, Ask::IfTold, || unix::peek_from(fd, buffer), nobody));
+        let peeked = self.fd.shared(Mode::Read, |fd| {
+            recv_or_eof(&self.fd, EofCheck::AfterHangUp, || unix::peek_from(fd, buffer), no_sender)
+        });
         peeked.await.map_err(|error| self.error("peek_from", error))
     }
 
@@ -169,7 +172,7 @@ impl UnixDatagram {
     ) -> io::Result<(usize, Vec<OwnedFd>, SocketAddr)> {
         let received = self.fd.shared(Mode::Read, |fd| {
             let receive = || ancillary::recv(fd, buffer, max);
-            or_end(&self.fd, Ask::IfTold, receive, || Ok(ancillary::Received::end()))
+            recv_or_eof(&self.fd, EofCheck::AfterHangUp, receive, || Ok(ancillary::Received::end()))
         });
         let received = received.await.and_then(|received| Ok((received.from()?, received)));
         let (from, received) = received.map_err(|error| self.error("recv_fds_from", error))?;
@@ -192,7 +195,7 @@ impl UnixDatagram {
     pub async fn send_to(&self, bytes: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
         coop::proceed().await;
         let address = path_address("send_to", path.as_ref())?;
-        let sent = self.send_untold(|fd| unix::send_to(fd, bytes, &address)).await;
+        let sent = self.send_with_backoff(|fd| unix::send_to(fd, bytes, &address)).await;
         sent.map_err(|error| self.error_to("send_to", error, &address))
     }
 
@@ -207,7 +210,7 @@ impl UnixDatagram {
     /// As [`send_to`](Self::send_to).
     pub async fn send_to_addr(&self, bytes: &[u8], address: &SocketAddr) -> io::Result<usize> {
         coop::proceed().await;
-        let sent = self.send_untold(|fd| unix::send_to(fd, bytes, address)).await;
+        let sent = self.send_with_backoff(|fd| unix::send_to(fd, bytes, address)).await;
         sent.map_err(|error| self.error_to("send_to", error, address))
     }
 
@@ -219,7 +222,9 @@ impl UnixDatagram {
     /// `WouldBlock` if there is no room; others as [`send_to`](Self::send_to).
     pub fn try_send_to_addr(&self, bytes: &[u8], address: &SocketAddr) -> io::Result<usize> {
         let sent = self.fd.try_shared(Mode::Write, |fd| unix::send_to(fd, bytes, address));
-        sent.map_err(|error| tried(error, |error| self.error_to("send_to", error, address)))
+        sent.map_err(|error| {
+            map_err_unless_would_block(error, |error| self.error_to("send_to", error, address))
+        })
     }
 
     /// Sends one message as [`send_fds`](Self::send_fds), to an address, and waits as [`send_to`](Self::send_to).
@@ -238,7 +243,7 @@ impl UnixDatagram {
         address: &SocketAddr,
     ) -> io::Result<usize> {
         coop::proceed().await;
-        let sent = self.send_untold(|fd| ancillary::send(fd, bytes, Some(address), fds)).await;
+        let sent = self.send_with_backoff(|fd| ancillary::send(fd, bytes, Some(address), fds)).await;
         sent.map_err(|error| self.error_to("send_fds_to", error, address))
     }
 
@@ -248,11 +253,14 @@ impl UnixDatagram {
     /// either spin or never be woken.
     ///
     /// Nothing is held in the pauses, so others send meanwhile, and close does not wait for this.
-    async fn send_untold<T: Moved>(&self, call: impl Fn(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
-        let mut pauses = Pauses::new();
+    async fn send_with_backoff<T: Moved>(
+        &self,
+        call: impl Fn(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut backoff = Backoff::new();
         loop {
             match self.fd.try_shared(Mode::Write, &call) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => time::sleep(pauses.next()).await,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => time::sleep(backoff.next()).await,
                 sent => return sent,
             }
         }
@@ -293,7 +301,7 @@ impl UnixDatagram {
     /// Closed; `EMFILE`.
     pub fn dup(&self) -> io::Result<Self> {
         let fd = self.fd.dup().map_err(|error| self.error("dup", error))?;
-        Ok(Self { file: OwnFile::default(), fd })
+        Ok(Self { file: UnlinkOnDrop::default(), fd })
     }
 
     fn error(&self, op: &'static str, error: io::Error) -> io::Error {
@@ -306,13 +314,13 @@ impl UnixDatagram {
 }
 
 /// Nothing, from nobody: the end.
-fn nobody() -> io::Result<(usize, SocketAddr)> {
+fn no_sender() -> io::Result<(usize, SocketAddr)> {
     Ok((0, SocketAddr::from_pathname("")?))
 }
 
 message_methods!(
     UnixDatagram,
-    or_end,
+    recv_or_eof,
     "0 is an empty message, or one for which `buffer` has no room, or the end after [`shutdown`](Self::shutdown)."
 );
 both_deadlines!(UnixDatagram);

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use netpoll_core::poll_key::Modes;
 
-use super::{OwnFile, UnixSeqpacket, UnixStream, bound, path_address, unlink_method};
+use super::{UnixSeqpacket, UnixStream, UnlinkOnDrop, bound, path_address, unlink_method};
 use crate::fd::{Fd, FdKind};
 use crate::net::Incoming;
 use crate::net::incoming::{self, Accept};
@@ -23,7 +23,7 @@ macro_rules! listener {
         #[derive(Debug)]
         pub struct $type {
             // Before the descriptor: nobody connects to a name whose socket is closing.
-            pub(super) file: OwnFile,
+            pub(super) file: UnlinkOnDrop,
             pub(super) fd: Fd,
         }
 
@@ -100,7 +100,7 @@ macro_rules! listener {
             /// Closed; `EMFILE`.
             pub fn dup(&self) -> io::Result<Self> {
                 let fd = self.fd.dup().map_err(|error| self.error("dup", error))?;
-                Ok(Self { file: OwnFile::default(), fd })
+                Ok(Self { file: UnlinkOnDrop::default(), fd })
             }
 
             /// Sets the instant from which every accept fails with `TimedOut`, even if a connection waits. It stays in force until

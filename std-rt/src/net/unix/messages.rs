@@ -14,17 +14,17 @@ impl Moved for ancillary::Received {
 
 /// Whether to ask the kernel for the end of the messages.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Ask {
+pub(super) enum EofCheck {
     /// If the poller has been told of an end: it will be before somebody waits in vain.
-    IfTold,
+    AfterHangUp,
     /// At once, for who does not wait.
     Always,
 }
 
 /// A receive on a socket whose kernel tells the end by itself.
-pub(super) fn told<T>(
+pub(super) fn recv_as_is<T>(
     _of: &Fd,
-    _ask: Ask,
+    _check: EofCheck,
     mut receive: impl FnMut() -> io::Result<T>,
     _end: impl FnOnce() -> io::Result<T>,
 ) -> io::Result<T> {
@@ -33,9 +33,9 @@ pub(super) fn told<T>(
 
 /// A receive on a datagram socket, which says that nothing has come even after its reading was shut down, for ever, though
 /// its poll(2) knows better: that is the end.
-pub(super) fn or_end<T>(
+pub(super) fn recv_or_eof<T>(
     of: &Fd,
-    ask: Ask,
+    check: EofCheck,
     mut receive: impl FnMut() -> io::Result<T>,
     end: impl FnOnce() -> io::Result<T>,
 ) -> io::Result<T> {
@@ -43,7 +43,10 @@ pub(super) fn or_end<T>(
     let nothing = |result: &io::Result<T>| {
         result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     };
-    if !nothing(&received) || (ask == Ask::IfTold && !of.has_hung_up()) || !of.with(unix::is_read_ended)? {
+    if !nothing(&received)
+        || (check == EofCheck::AfterHangUp && !of.has_hung_up())
+        || !of.with(unix::is_read_ended)?
+    {
         return received;
     }
     // Something may have come before the shutdown and after the first try; nothing comes any more.
@@ -52,7 +55,7 @@ pub(super) fn or_end<T>(
 }
 
 /// Messages: `recv try_recv peek send try_send send_fds recv_fds readable writable`. `$receive` is
-/// [`told`] or [`or_end`], `$zero` says what a receive of 0 is.
+/// [`recv_as_is`] or [`recv_or_eof`], `$zero` says what a receive of 0 is.
 macro_rules! message_methods {
     ($type:ty, $receive:path, $zero:literal) => {
         impl $type {
@@ -70,7 +73,7 @@ macro_rules! message_methods {
             /// Closed, `TimedOut` for the read deadline, and the kernel's.
             pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
                 let received = self.fd.shared(Mode::Read, |fd| {
-                    $receive(&self.fd, Ask::IfTold, || unix::recv(fd, buffer), || Ok(0))
+                    $receive(&self.fd, EofCheck::AfterHangUp, || unix::recv(fd, buffer), || Ok(0))
                 });
                 received.await.map_err(|error| self.error("recv", error))
             }
@@ -82,9 +85,9 @@ macro_rules! message_methods {
             /// `WouldBlock` if nothing has come; others as [`recv`](Self::recv).
             pub fn try_recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
                 let received = self.fd.try_shared(Mode::Read, |fd| {
-                    $receive(&self.fd, Ask::Always, || unix::recv(fd, buffer), || Ok(0))
+                    $receive(&self.fd, EofCheck::Always, || unix::recv(fd, buffer), || Ok(0))
                 });
-                received.map_err(|error| tried(error, |error| self.error("recv", error)))
+                received.map_err(|error| map_err_unless_would_block(error, |error| self.error("recv", error)))
             }
 
             /// As [`recv`](Self::recv), and leaves the message where it is.
@@ -98,7 +101,7 @@ macro_rules! message_methods {
             /// As [`recv`](Self::recv).
             pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
                 let peeked = self.fd.shared(Mode::Read, |fd| {
-                    $receive(&self.fd, Ask::IfTold, || unix::peek(fd, buffer), || Ok(0))
+                    $receive(&self.fd, EofCheck::AfterHangUp, || unix::peek(fd, buffer), || Ok(0))
                 });
                 peeked.await.map_err(|error| self.error("peek", error))
             }
@@ -127,7 +130,7 @@ macro_rules! message_methods {
             /// `WouldBlock` if there is no room; others as [`send`](Self::send).
             pub fn try_send(&self, bytes: &[u8]) -> io::Result<usize> {
                 let sent = self.fd.try_shared(Mode::Write, |fd| unix::send(fd, bytes));
-                sent.map_err(|error| tried(error, |error| self.error("send", error)))
+                sent.map_err(|error| map_err_unless_would_block(error, |error| self.error("send", error)))
             }
 
             /// Sends one message, which may be empty, with descriptors. They stay open on this side.
@@ -159,7 +162,7 @@ macro_rules! message_methods {
             pub async fn recv_fds(&self, buffer: &mut [u8], max: usize) -> io::Result<(usize, Vec<OwnedFd>)> {
                 let received = self.fd.shared(Mode::Read, |fd| {
                     let receive = || ancillary::recv(fd, buffer, max);
-                    $receive(&self.fd, Ask::IfTold, receive, || Ok(ancillary::Received::end()))
+                    $receive(&self.fd, EofCheck::AfterHangUp, receive, || Ok(ancillary::Received::end()))
                 });
                 let received = received.await.map_err(|error| self.error("recv_fds", error))?;
                 Ok((received.n, received.fds))

@@ -6,11 +6,11 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use netpoll_core::poll_key::Mode;
 
 use super::connecting::connection_methods;
-use super::messages::{Ask, message_methods, told};
+use super::messages::{EofCheck, message_methods, recv_as_is};
 use super::{UnixSeqpacketListener, watch};
 use crate::error::OpError;
 use crate::fd::Fd;
-use crate::net::methods::tried;
+use crate::net::methods::map_err_unless_would_block;
 use crate::sys::{ancillary, socket, unix};
 
 /// A connection of messages to a process of this machine: each arrives whole, in order, apart from the others.
@@ -87,7 +87,7 @@ impl UnixSeqpacket {
 connection_methods!(UnixSeqpacket, socket::SocketKind::Seqpacket);
 message_methods!(
     UnixSeqpacket,
-    told,
+    recv_as_is,
     "0 is the end of the connection or an empty message: [`is_at_end`](Self::is_at_end) tells them apart."
 );
 

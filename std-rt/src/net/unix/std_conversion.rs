@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net as std_unix;
 
-use super::{OwnFile, UnixDatagram, UnixListener, UnixStream, watch};
+use super::{UnixDatagram, UnixListener, UnixStream, UnlinkOnDrop, watch};
 use crate::error::OpError;
 use crate::fd::Fd;
 use crate::sys::socket;
@@ -19,7 +19,7 @@ impl UnixListener {
     ///
     /// Those of watching a descriptor; the listener is closed then.
     pub fn from_std(listener: std_unix::UnixListener) -> io::Result<Self> {
-        Ok(Self { file: OwnFile::default(), fd: adopt(listener.into())? })
+        Ok(Self { file: UnlinkOnDrop::default(), fd: adopt(listener.into())? })
     }
 
     /// Gives the listener away, with its file. It stays non-blocking: `set_nonblocking(false)` is for who wants it
@@ -57,7 +57,7 @@ impl UnixStream {
     ///
     /// Closed, if it was already.
     pub fn into_std(self) -> io::Result<std_unix::UnixStream> {
-        give_away(OwnFile::default(), self.fd).map(Into::into)
+        give_away(UnlinkOnDrop::default(), self.fd).map(Into::into)
     }
 }
 
@@ -71,7 +71,7 @@ impl UnixDatagram {
     ///
     /// Those of watching a descriptor; the socket is closed then.
     pub fn from_std(socket: std_unix::UnixDatagram) -> io::Result<Self> {
-        Ok(Self { file: OwnFile::default(), fd: adopt(socket.into())? })
+        Ok(Self { file: UnlinkOnDrop::default(), fd: adopt(socket.into())? })
     }
 
     /// Gives the socket away, with its file. It stays non-blocking: `set_nonblocking(false)` is for who wants it
@@ -92,7 +92,7 @@ fn adopt(fd: OwnedFd) -> io::Result<Fd> {
     watch("from_std", fd)
 }
 
-fn give_away(mut file: OwnFile, fd: Fd) -> io::Result<OwnedFd> {
+fn give_away(mut file: UnlinkOnDrop, fd: Fd) -> io::Result<OwnedFd> {
     file.keep();
     fd.into_owned().map_err(|error| OpError::new("into_std", error).into())
 }

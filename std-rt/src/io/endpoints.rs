@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use netpoll_core::poll_key::Mode;
 
-use super::error::Fault;
+use super::error::CopyFault;
 use crate::fd::Fd;
 use crate::fs::File;
 use crate::net::methods::Descriptor;
@@ -17,59 +17,59 @@ use crate::sys::splice;
 
 /// What [`copy`](super::copy) can read: `TcpStream`, `UnixStream`, `PipeReader`, `File`, and a reference or an `Arc` of
 /// one. Nobody else can implement it.
-pub trait CopyFrom: ReadMode {}
+pub trait CopyFrom: AsSource {}
 
 /// What [`copy`](super::copy) can write: `TcpStream`, `UnixStream`, `PipeWriter`, `File`, and a reference or an `Arc` of
 /// one. Nobody else can implement it.
-pub trait CopyTo: WriteMode {}
+pub trait CopyTo: AsSink {}
 
 /// What [`copy_bidirectional`](super::copy_bidirectional) can connect: `TcpStream`, `UnixStream`, and a reference or an
 /// `Arc` of one. Nobody else can implement it.
-pub trait CopyBoth: CopyFrom + CopyTo + Ends {}
+pub trait CopyBoth: CopyFrom + CopyTo + ShutdownWrite {}
 
 /// Nameable only here.
-pub trait ReadMode: Sync {
-    fn source(&self) -> Source<'_>;
+pub trait AsSource: Sync {
+    fn source(&self) -> CopySource<'_>;
 }
 
 /// Nameable only here.
-pub trait WriteMode: Sync {
-    fn sink(&self) -> Sink<'_>;
+pub trait AsSink: Sync {
+    fn sink(&self) -> CopySink<'_>;
 }
 
 /// Nameable only here.
-pub trait Ends {
+pub trait ShutdownWrite {
     /// Ends what this side writes, unless the peer is gone already: that is for its reads to say.
     fn end(&self) -> io::Result<()>;
 }
 
 /// What bytes come from.
 #[derive(Clone, Copy, Debug)]
-pub enum Source<'a> {
+pub enum CopySource<'a> {
     Stream(Stream<'a>),
     File(&'a File),
 }
 
 /// What bytes go to.
 #[derive(Clone, Copy, Debug)]
-pub enum Sink<'a> {
+pub enum CopySink<'a> {
     Stream(Stream<'a>),
     File(&'a File),
 }
 
 /// Which calls a stream's bytes are read and written with.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Kind {
+pub enum StreamKind {
     Socket,
     Pipe,
 }
 
-impl Kind {
+impl StreamKind {
     /// Reads as the type's own `read` does.
     pub(super) fn read(self, fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Read> {
         match self {
-            Kind::Socket => socket::recv(fd, buffer),
-            Kind::Pipe => socket::read(fd, buffer),
+            StreamKind::Socket => socket::recv(fd, buffer),
+            StreamKind::Pipe => socket::read(fd, buffer),
         }
     }
 
@@ -77,16 +77,16 @@ impl Kind {
     pub(super) fn write(self, fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
         match self {
             // TCP's; it differs from that of a Unix stream in an error that the latter never has.
-            Kind::Socket => socket::send_tcp(fd, bytes),
-            Kind::Pipe => socket::write(fd, bytes),
+            StreamKind::Socket => socket::send_tcp(fd, bytes),
+            StreamKind::Pipe => socket::write(fd, bytes),
         }
     }
 
-    /// Moves bytes from a pipe as [`Kind::write`] writes them.
+    /// Moves bytes from a pipe as [`StreamKind::write`] writes them.
     pub(super) fn splice(self, pipe: BorrowedFd<'_>, fd: BorrowedFd<'_>, length: usize) -> io::Result<usize> {
         match self {
-            Kind::Socket => splice::splice_to_socket(pipe, fd, length),
-            Kind::Pipe => splice::splice_to_pipe(pipe, fd, length),
+            StreamKind::Socket => splice::splice_to_socket(pipe, fd, length),
+            StreamKind::Pipe => splice::splice_to_pipe(pipe, fd, length),
         }
     }
 }
@@ -95,24 +95,24 @@ impl Kind {
 #[derive(Clone, Copy, Debug)]
 pub struct Stream<'a> {
     pub(super) fd: &'a Fd,
-    pub(super) kind: Kind,
+    pub(super) kind: StreamKind,
 }
 
 impl Stream<'_> {
     /// The error of an operation on the side that is read.
-    pub(super) fn read_fault(&self, error: io::Error) -> Fault {
-        Fault::first(self.fd.error("copy from", error))
+    pub(super) fn read_error(&self, error: io::Error) -> CopyFault {
+        CopyFault::first(self.fd.error("copy from", error))
     }
 
     /// The error of an operation on the side that is written.
-    pub(super) fn write_fault(&self, error: io::Error) -> Fault {
-        Fault::second(self.fd.error("copy to", error))
+    pub(super) fn write_error(&self, error: io::Error) -> CopyFault {
+        CopyFault::second(self.fd.error("copy to", error))
     }
 
     /// Reads into a buffer.
-    pub(super) async fn read(&self, buffer: &mut [u8]) -> Result<usize, Fault> {
+    pub(super) async fn read(&self, buffer: &mut [u8]) -> Result<usize, CopyFault> {
         let read = self.fd.read(buffer.is_empty(), |fd| self.kind.read(fd, buffer));
-        read.await.map_err(|error| self.read_fault(error))
+        read.await.map_err(|error| self.read_error(error))
     }
 
     /// Writes all of a buffer, and counts what has been taken in `copied` and by `on_taken`, piece by piece.
@@ -121,10 +121,10 @@ impl Stream<'_> {
         mut bytes: &[u8],
         copied: &mut u64,
         mut on_taken: impl FnMut(usize),
-    ) -> Result<(), Fault> {
+    ) -> Result<(), CopyFault> {
         while !bytes.is_empty() {
             let written = self.fd.run(Mode::Write, |fd| self.kind.write(fd, bytes)).await;
-            let n = taken(written).map_err(|error| self.write_fault(error))?;
+            let n = nonzero(written).map_err(|error| self.write_error(error))?;
             *copied += n as u64;
             on_taken(n);
             bytes = &bytes[n..];
@@ -134,15 +134,15 @@ impl Stream<'_> {
 }
 
 /// A kernel that takes nothing and says nothing would be asked for ever.
-pub fn taken(written: io::Result<usize>) -> io::Result<usize> {
+pub fn nonzero(written: io::Result<usize>) -> io::Result<usize> {
     written.and_then(|n| if n == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(n) })
 }
 
 macro_rules! source {
     ($type:ty, $kind:expr) => {
-        impl ReadMode for $type {
-            fn source(&self) -> Source<'_> {
-                Source::Stream(Stream { fd: self.fd(), kind: $kind })
+        impl AsSource for $type {
+            fn source(&self) -> CopySource<'_> {
+                CopySource::Stream(Stream { fd: self.fd(), kind: $kind })
             }
         }
 
@@ -152,9 +152,9 @@ macro_rules! source {
 
 macro_rules! sink {
     ($type:ty, $kind:expr) => {
-        impl WriteMode for $type {
-            fn sink(&self) -> Sink<'_> {
-                Sink::Stream(Stream { fd: self.fd(), kind: $kind })
+        impl AsSink for $type {
+            fn sink(&self) -> CopySink<'_> {
+                CopySink::Stream(Stream { fd: self.fd(), kind: $kind })
             }
         }
 
@@ -164,10 +164,10 @@ macro_rules! sink {
 
 macro_rules! socket {
     ($type:ty) => {
-        source!($type, Kind::Socket);
-        sink!($type, Kind::Socket);
+        source!($type, StreamKind::Socket);
+        sink!($type, StreamKind::Socket);
 
-        impl Ends for $type {
+        impl ShutdownWrite for $type {
             fn end(&self) -> io::Result<()> {
                 self.end_writing()
             }
@@ -179,20 +179,20 @@ macro_rules! socket {
 
 socket!(TcpStream);
 socket!(UnixStream);
-source!(PipeReader, Kind::Pipe);
-sink!(PipeWriter, Kind::Pipe);
+source!(PipeReader, StreamKind::Pipe);
+sink!(PipeWriter, StreamKind::Pipe);
 
-impl ReadMode for File {
-    fn source(&self) -> Source<'_> {
-        Source::File(self)
+impl AsSource for File {
+    fn source(&self) -> CopySource<'_> {
+        CopySource::File(self)
     }
 }
 
 impl CopyFrom for File {}
 
-impl WriteMode for File {
-    fn sink(&self) -> Sink<'_> {
-        Sink::File(self)
+impl AsSink for File {
+    fn sink(&self) -> CopySink<'_> {
+        CopySink::File(self)
     }
 }
 
@@ -201,19 +201,19 @@ impl CopyTo for File {}
 /// By a pointer as by the value.
 macro_rules! pointer {
     ($pointer:ty, $($bound:tt)*) => {
-        impl<T: ReadMode + ?Sized $($bound)*> ReadMode for $pointer {
-            fn source(&self) -> Source<'_> {
+        impl<T: AsSource + ?Sized $($bound)*> AsSource for $pointer {
+            fn source(&self) -> CopySource<'_> {
                 (**self).source()
             }
         }
 
-        impl<T: WriteMode + ?Sized $($bound)*> WriteMode for $pointer {
-            fn sink(&self) -> Sink<'_> {
+        impl<T: AsSink + ?Sized $($bound)*> AsSink for $pointer {
+            fn sink(&self) -> CopySink<'_> {
                 (**self).sink()
             }
         }
 
-        impl<T: Ends + ?Sized> Ends for $pointer {
+        impl<T: ShutdownWrite + ?Sized> ShutdownWrite for $pointer {
             fn end(&self) -> io::Result<()> {
                 (**self).end()
             }

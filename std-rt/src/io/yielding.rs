@@ -12,17 +12,17 @@ const PIECES: usize = 16;
 
 /// What is left of a copy's turn.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct Coop {
     left: usize,
 }
 
-impl Turn {
+impl Coop {
     pub(super) fn new() -> Self {
-        Turn { left: PIECES }
+        Coop { left: PIECES }
     }
 
     /// Counts a piece; at the end of the turn all others come first.
-    pub(super) async fn piece(&mut self) {
+    pub(super) async fn tick(&mut self) {
         if self.left > 0 {
             self.left -= 1;
             return coop::proceed().await;

@@ -5,23 +5,23 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Made by [`told`].
-pub(crate) struct Told<O, E> {
+/// Made by [`map_err`].
+pub(crate) struct MapErr<O, E> {
     operation: O,
     tell: E,
 }
 
 /// Passes an error of `operation` on as `tell` makes it.
 #[inline]
-pub(crate) fn told<T, O, E>(operation: O, tell: E) -> Told<O, E>
+pub(crate) fn map_err<T, O, E>(operation: O, tell: E) -> MapErr<O, E>
 where
     O: Future<Output = io::Result<T>> + Unpin,
     E: FnMut(io::Error) -> io::Error + Unpin,
 {
-    Told { operation, tell }
+    MapErr { operation, tell }
 }
 
-impl<T, O, E> Future for Told<O, E>
+impl<T, O, E> Future for MapErr<O, E>
 where
     O: Future<Output = io::Result<T>> + Unpin,
     E: FnMut(io::Error) -> io::Error + Unpin,
@@ -39,10 +39,7 @@ where
 
 /// What to make of a refusal stands apart, since a deadline may be set before each read.
 #[inline]
-pub(crate) fn unless_refused(
-    done: io::Result<()>,
-    say: impl FnOnce(io::Error) -> io::Error,
-) -> io::Result<()> {
+pub(crate) fn cold_err(done: io::Result<()>, say: impl FnOnce(io::Error) -> io::Error) -> io::Result<()> {
     #[cold]
     #[inline(never)]
     fn refused(error: io::Error, say: impl FnOnce(io::Error) -> io::Error) -> io::Error {
