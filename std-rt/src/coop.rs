@@ -36,11 +36,11 @@ thread_local! {
     static REFUSED: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Restores the budget of before when it is dropped.
+/// A guard that restores the thread's previous budget when it is dropped.
 #[must_use]
 pub struct BudgetGuard(u64);
 
-/// Gives the thread another budget until the value is dropped.
+/// Replaces the thread's budget until the guard is dropped.
 pub fn replace_budget(units: u64) -> BudgetGuard {
     BudgetGuard(REMAINING.replace(units))
 }
@@ -51,13 +51,13 @@ impl Drop for BudgetGuard {
     }
 }
 
-/// Begins a turn of so many units.
+/// Sets the budget of a turn that begins.
 #[inline]
 pub fn set_budget(units: u64) {
     REMAINING.set(units);
 }
 
-/// Returns whether the turn is over.
+/// Returns whether the budget of the turn is exhausted.
 #[inline]
 pub fn is_exhausted() -> bool {
     REMAINING.get() == 0
@@ -108,7 +108,7 @@ pub fn count_bytes(n: usize) {
 
 /// A result that says how many bytes a call has moved.
 pub trait Moved {
-    /// How many.
+    /// Returns the number of bytes.
     fn bytes(&self) -> usize;
 }
 
@@ -135,7 +135,7 @@ pub fn counted<T: Moved, E>(result: Result<T, E>) -> Result<T, E> {
     result
 }
 
-/// Nothing.
+/// Moves no bytes.
 impl Moved for () {
     fn bytes(&self) -> usize {
         0
@@ -162,7 +162,7 @@ pub enum Charge {
 }
 
 impl Charge {
-    /// Takes what it is. Pending, with the task woken already, if the turn is over.
+    /// Takes these units. Pending, with the task woken already, if the turn is over.
     #[inline]
     pub fn poll_proceed(self, cx: &Context<'_>) -> Poll<()> {
         match self {

@@ -7,7 +7,7 @@
 //! direction are served in order. [`Fd::close`] makes every operation fail, parked or queued or to come; the number is
 //! closed after the last call in flight has returned, exactly once, and after the poller has forgotten it.
 //!
-//! # Futures that nobody polls
+//! # Futures that are not polled
 //!
 //! | the future of | keeps, while it is neither polled nor dropped | what still ends the others' wait |
 //! |---|---|---|
@@ -16,7 +16,7 @@
 //! | [`Fd::readiness`], a `poll_*` function, [`Fd::shared`] before it waits | nothing | - |
 //! | [`Fd::close`], polled once beside an operation that is polled no more | the number | its drop |
 //!
-//! A turn is kept on purpose: whoever came first is served first, and a message that is written in parts is not torn.
+//! A turn is kept on purpose: operations are served in order, and a message that is written in parts is not torn.
 //!
 //! This layer knows only a `Waker`: any executor may sit on top.
 
@@ -48,14 +48,14 @@ use op::PollWakers;
 pub use op::{Direction, ReadMode, WriteMode};
 use queue::LockQueue;
 
-/// What a short read means.
+/// The kind of a descriptor, which decides what a short read means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum FdKind {
-    /// A TCP stream that this crate made: fewer bytes than asked for means that there were no more.
+    /// A stream of bytes that this crate made (TCP, the reading end of a pipe): a short read has emptied it.
     ByteStream,
-    /// Anything else: a short read says nothing of what is behind it.
+    /// Any other descriptor: a short read does not tell whether more is queued.
     Other,
-    /// What is watched for something else than reads and writes, which is its read side.
+    /// A descriptor that is registered for another condition than reads and writes. Its read side reports it.
     Special(Watch),
 }
 
@@ -65,42 +65,42 @@ impl FdKind {
     }
 }
 
-/// What few descriptors ever need.
+/// The state that few descriptors ever need, allocated on first use.
 #[derive(Debug, Default)]
 struct Extra {
-    /// Tasks queued for the read lock and for the write lock.
+    /// The tasks queued for the read lock and for the write lock.
     queues: [Mutex<LockQueue<Waker>>; 2],
-    /// Tasks that wait through `poll_*`, for readiness or for the lock.
+    /// The tasks that wait through `poll_*`, for readiness or for the lock.
     pollers: [OnceLock<PollWakers>; 2],
-    /// The number was lent out, and stays open as long as this value.
+    /// Set once `pin_fd` has returned the number: it stays open as long as this value.
     borrowed: BreakFlag,
-    /// Of an end of a pipe: somebody else may write to the pipe, in packets if they like.
+    /// For an end of a pipe: set once another process may write to the pipe, possibly in packets.
     other_writers: OnceLock<Arc<BreakFlag>>,
-    /// The task that waits in `close` until the number is gone.
+    /// The waker of the task that waits in `close` until the number is closed.
     close_waker: WakerSlot,
-    /// What this side has shut down, once it has.
+    /// The halves that this side has shut down.
     own_shutdown: OnceLock<Arc<OwnShutdown>>,
 }
 
-/// A descriptor, its place in the poller, and who may use it.
+/// A descriptor, its registration with the poller, and the lock of each direction.
 ///
 /// Dropping it closes it; no operation can be in flight then, since each borrows it.
 ///
-/// `S` says whose the number is: a [`SharedFd`] is closed, that of a [`OwnedBy`] is left to the value in it.
+/// `S` is the owner of the number. `Fd` closes a [`SharedFd`]; the value in an [`OwnedBy`] closes its own.
 pub struct Fd<S: FdOwner = SharedFd> {
     registration: PollRegistration,
     io: S,
     kind: FdKind,
     mutex: FdMutex,
     drained: Drained,
-    /// The number has been closed or given away. Set once, by `destroy` or `into_owned`; without it a drop could not tell
-    /// that from a number that a leaked operation has kept open.
+    /// Set once the number is closed or given away, by `destroy` or `into_owned`. It tells a drop that no leaked operation
+    /// has kept the number open.
     closed: BreakFlag,
     extra: OnceLock<Box<Extra>>,
 }
 
 impl Fd {
-    /// Takes a non-blocking descriptor over and watches it.
+    /// Takes ownership of a non-blocking descriptor and registers it.
     ///
     /// # Errors
     ///
@@ -109,7 +109,7 @@ impl Fd {
         Self::try_new(&netpoll, fd, kind).map_err(|(_, error)| error)
     }
 
-    /// As [`Fd::new`], but gives the descriptor back if it cannot be watched.
+    /// Does the same as [`Fd::new`], but returns the descriptor if it cannot be registered.
     ///
     /// # Errors
     ///
@@ -121,14 +121,14 @@ impl Fd {
         }
     }
 
-    /// The number for as long as this value lives: from now on `close` does not close it, only `drop` does.
+    /// Returns the number, valid as long as this value lives: from now on only `drop` closes it, not `close`.
     ///
     /// # Panics
     ///
-    /// If it is closed, and was not lent before that.
+    /// Panics if the descriptor is closed and was not pinned before that.
     #[track_caller]
     pub fn pin_fd(&self) -> BorrowedFd<'_> {
-        // A loan is made under a reference, so whoever takes the last one afterwards sees it in `destroy`.
+        // The flag is set under a reference, so the thread that releases the last one later sees it in `destroy`.
         let made = self.with(|_| {
             self.extra().borrowed.set();
             Ok(())
@@ -140,7 +140,7 @@ impl Fd {
 }
 
 impl<T: AsFd> Fd<OwnedBy<T>> {
-    /// Watches the descriptor of a value, which keeps the number and closes it, later than this forgets it.
+    /// Registers the descriptor of a value. The value keeps the number and closes it after it was deregistered.
     ///
     /// # Errors
     ///
@@ -150,12 +150,12 @@ impl<T: AsFd> Fd<OwnedBy<T>> {
         Ok(Self::new_registered(registration, OwnedBy::new(value), kind))
     }
 
-    /// The value.
+    /// Returns the value.
     pub fn get_ref(&self) -> &T {
         self.io.get()
     }
 
-    /// Ends as a drop does, and gives the value back.
+    /// Deregisters the descriptor as a drop does, and returns the value.
     pub fn into_inner(mut self) -> T {
         self.end();
         self.io.take()
@@ -163,7 +163,7 @@ impl<T: AsFd> Fd<OwnedBy<T>> {
 }
 
 impl<S: FdOwner> Fd<S> {
-    /// Around a descriptor that is watched.
+    /// Wraps a descriptor that is registered.
     fn new_registered(registration: PollRegistration, io: S, kind: FdKind) -> Self {
         let (mutex, drained, extra) = (FdMutex::new(), Drained::new(), OnceLock::new());
         Self { registration, io, kind, mutex, drained, closed: BreakFlag::new(), extra }
@@ -208,12 +208,13 @@ impl<S: FdOwner> Fd<S> {
         }
     }
 
-    /// Fails where a wait for another task would be one for a task of the process that this one was forked from.
+    /// Fails in a forked child: the task to wait for would be one of the parent process.
     fn check_owner_process(&self) -> io::Result<()> {
         if self.netpoll().is_owner_process() { Ok(()) } else { Err(Unavailable::Forked.into()) }
     }
 
-    /// Both ends of a pipe know when others may write to it: then a short read is the end of a packet, not of the bytes.
+    /// Shares one flag between the two ends of a pipe, which is set once other processes may write to it. From then on a
+    /// short read may be the end of a packet.
     pub fn pair_ends(&self, other: &Self) {
         let other_writers = Arc::new(BreakFlag::new());
         for end in [self, other] {
@@ -221,8 +222,8 @@ impl<S: FdOwner> Fd<S> {
         }
     }
 
-    /// The number goes to others, for a while or for good. What matters is the writing end of a pipe, whose own reads have
-    /// no hint.
+    /// Records that the number leaves this value, for a while or for good. It matters for the writing end of a pipe, whose
+    /// own reads use no hint.
     pub fn mark_other_writers(&self) {
         if let Some(other_writers) = self.other_writers().filter(|_| self.kind == FdKind::Other) {
             other_writers.set();
@@ -241,7 +242,7 @@ impl<S: FdOwner> Fd<S> {
         self.extra.get().is_some_and(|extra| extra.borrowed.is_set())
     }
 
-    /// True if the number was lent.
+    /// Clears the flag that `pin_fd` sets; returns whether it was set.
     fn end_borrow(&self) -> bool {
         self.extra.get().is_some_and(|extra| extra.borrowed.clear())
     }
@@ -258,7 +259,7 @@ impl<S: FdOwner> Fd<S> {
         self.extra().pollers[mode as usize].get_or_init(PollWakers::default)
     }
 
-    /// Gives a direction back, or hands it to the next operation in the queue.
+    /// Unlocks a direction, or hands the lock to the next operation in the queue.
     #[inline]
     fn unlock(&self, mode: Mode) {
         match self.mutex.unlock(mode) {
@@ -297,8 +298,8 @@ impl<S: FdOwner> Fd<S> {
         foreign::wake_all(hailed);
     }
 
-    /// A lock that is on its way comes to its task, which may be polled now, later or never: it is at rest there, without a
-    /// reference.
+    /// Delivers a lock that was handed over to its task. The lock rests there without a reference, because the task may be
+    /// polled now, later or never.
     fn deliver_lock(&self, mode: Mode, hailed: &mut Option<Waker>) -> queue::Deliver<Waker> {
         let (delivered, answered, last) = {
             let mut queue = op::locked(self.queue(mode));
@@ -311,7 +312,7 @@ impl<S: FdOwner> Fd<S> {
             let _ = self.destroy();
         }
         if answered.is_some() {
-            // Every poller of a direction hails with the same waker, so one of them will do.
+            // All pollers of a direction register the same waker, so one of them is enough.
             *hailed = answered;
         }
         delivered
@@ -328,19 +329,19 @@ impl<S: FdOwner> Fd<S> {
         }
     }
 
-    /// Says which operation failed, on which descriptor and between which addresses.
+    /// Returns the error with the operation, the descriptor and the addresses that it concerns.
     pub fn error(&self, op: &'static str, source: io::Error) -> io::Error {
         self.error_to(op, source, self.with(address::peer_address).ok())
     }
 
-    /// As [`Fd::error`], for who knows the peer, whose address the kernel forgets when it is gone.
+    /// Does the same as [`Fd::error`] with the peer's address, which the kernel forgets when the peer is gone.
     pub fn error_to(&self, op: &'static str, source: io::Error, peer: Option<Address>) -> io::Error {
         let local = self.with(address::local_address).ok();
         OpError::new(op, source).on(self.io.raw()).between(local, peer).into()
     }
 }
 
-/// A reference of a descriptor's fdMutex, also given back if the call panics.
+/// A reference of a descriptor's fdMutex, released even if the call panics.
 struct Reference<'a, S: FdOwner>(&'a Fd<S>);
 
 impl<S: FdOwner> Drop for Reference<'_, S> {
@@ -356,7 +357,7 @@ impl<S: FdOwner> Drop for Fd<S> {
     }
 }
 
-/// Without the poller, which is everybody's.
+/// Omits the poller, which all descriptors share.
 impl<S: FdOwner> fmt::Debug for Fd<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fd").field("number", &self.io.raw()).field("kind", &self.kind).finish_non_exhaustive()

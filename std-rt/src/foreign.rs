@@ -1,4 +1,4 @@
-//! Calls into code of others: wakers, closures, destructors.
+//! Calls into foreign code: wakers, closures, destructors.
 //!
 //! Two rules hold for all of this crate.
 //!
@@ -14,7 +14,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-/// Calls `call`, and returns whether it ended without a panic. The hook has reported the panic.
+/// Calls `call` and catches its panic, which the panic hook has reported. Returns true if there was none.
 pub fn catch_panic(call: impl FnOnce()) -> bool {
     panic::catch_unwind(AssertUnwindSafe(call)).map_err(discard).is_ok()
 }
@@ -65,7 +65,7 @@ impl WakerSlot {
     }
 }
 
-/// A waker that was left here is not the business of the one that drops the slot.
+/// Catches a panic of the waker's own drop, which does not concern the task that drops the slot.
 impl Drop for WakerSlot {
     fn drop(&mut self) {
         let left = self.lock().take();

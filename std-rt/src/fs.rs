@@ -319,7 +319,7 @@ impl File {
         self.run_ordered("metadata", std::fs::File::metadata).await
     }
 
-    /// One trip to the pool, after those that came before.
+    /// Runs an operation on the pool, after those that were begun before.
     pub(crate) async fn run_ordered<T: Send + 'static>(
         &self,
         op: &'static str,
@@ -328,7 +328,7 @@ impl File {
         self.queue.run_ordered(call).await.map_err(|error| self.error(op, error))
     }
 
-    /// One trip to the pool, after those that came before, that happens in any case and that nobody waits for.
+    /// Runs an operation on the pool, after those that were begun before, in any case and without a task that waits for it.
     pub(crate) fn run_ordered_detached(&self, call: impl FnOnce(&std::fs::File) + Send + 'static) {
         self.queue.run_ordered_detached(call);
     }

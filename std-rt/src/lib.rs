@@ -1,4 +1,55 @@
 #![doc = include_str!("../README.md")]
+//!
+//! # Glossary
+//!
+//! The terms of the sources, from the kernel's side up, beside those of Go's runtime and of tokio.
+//!
+//! | here | Go | tokio, mio and others |
+//! |---|---|---|
+//! | `Netpoll` | `netpoll` and its globals | `io::Driver` |
+//! | `PollDesc` | `pollDesc` | `ScheduledIo` |
+//! | `PollRegistration`, owned; `Registration` is core's, borrowed | `pollDesc` in `poll.FD` | `Registration` |
+//! | poller lock | `sched.lastpoll` is 0 | the driver's `TryLock` |
+//! | break | `netpollBreak` | `Waker` of mio |
+//! | `PollBuffer` | `events [128]epollevent` and `gList` | `mio::Events` |
+//! | `sub_waiters` | `netpollAdjustWaiters` | - |
+//! | `Wheel`, `flush_removed` | `timers` heap, `cleanHead` | `Wheel`, - |
+//! | `Coalescer` | - | timer slack of the kernel |
+//! | `tick` | `nanotime` | ticks of `TimeSource` |
+//! | `FdWaiter` | the retry loop of `net/http` | - |
+//! | standby thread | the poll of `sysmon` | - |
+//! | `Fd` | `poll.FD` | `PollEvented`, `AsyncFd` |
+//! | `FdKind::ByteStream`, short-read hint | `FD.IsStream` | readiness cleared by a short read |
+//! | `FdOwner`; `OwnedBy` | `FD.Sysfd` | `AsyncFd<T>` |
+//! | `pin_fd` | `RawConn.Control` | `AsFd` |
+//! | `Op` | `FD.Read`, `FD.Write` | `async_io` |
+//! | `LockQueue`, `unlock_slow` | `fdMutex` with its semaphores | `Semaphore` |
+//! | `PollWakers` | - | `Waiters` of `ScheduledIo` |
+//! | `Sched`, `SchedHandle` | `schedt` | `scheduler::Handle` |
+//! | `Worker`, `Remote` | `p` and `m` | `Core`, `Remote` |
+//! | `WorkerSlot`, of a runtime without threads | `m` that acquires a `p` | the core of `current_thread` |
+//! | `EnterGuard`, `Context` | `getg().m.p` | `SetCurrentGuard`, `Context` |
+//! | `next_task`, `find_remote` | `schedule`, `findRunnable` | `next_task`, `steal_work` |
+//! | `schedule_local`, `schedule_remote` | `runqput`, `globrunqput` | `schedule_local`, `push_remote_task` |
+//! | `inject` | `injectglist` | inject queue |
+//! | `StealBuffer`, `take_over_queue` | `runqgrab`, `handoffp` | - |
+//! | `sysmon` | `sysmon` | - |
+//! | `prepare_park`, `unpark` | `stopm`, `startm` | `transition_to_parked`, `transition_from_parked` |
+//! | `Runnable` | `*g` | `Notified`; `Runnable` of async-task |
+//! | `Schedule`, `AnyWorker` | - | `Schedule` |
+//! | `TaskShard` | `allgs` | `OwnedTasks` |
+//! | `TaskMeta`, `TaskName` | `g.gopc` | `TaskMeta`, task names of tokio-console |
+//! | `WorkerStats` | `p.schedtick`, `p.status` | `WorkerMetrics` |
+//! | `JoinCore` | - | `RawTask` in `JoinHandle` |
+//! | `Stage`, `TaskResult` | - | `Stage`, `Result` of a task |
+//! | `coop`, `proceed`, `BudgetGuard` | preemption | `coop`, `poll_proceed`, `ResetGuard` |
+//! | `drop_task`, `defer_drop` | - | shutdown of `OwnedTasks` |
+//! | `CopyFault`, an error of one side | - | `io::copy`'s error |
+//!
+//! Where the field's word is not taken: the registration has a longer name because core's is a `Registration` already. The
+//! socket's kind is a `SocketKind`, since rustix has a `SocketType`. A task's result is a `TaskResult`, since `Output` is
+//! the associated type of every future. The schedule of a task is `AnyWorker` and not `MultiThread`, because a runtime with
+//! one worker has it too.
 
 mod blocking;
 mod coop;
@@ -46,7 +97,7 @@ pub use sys::Address;
 pub use sysmon::StuckTask;
 pub use task::{JoinError, JoinHandle};
 
-/// The runtime of those who have made none; started when it is first needed, never ended.
+/// The process-wide default runtime: started on first use, never shut down.
 static DEFAULT: OnceLock<Runtime> = OnceLock::new();
 
 fn default_runtime() -> std::io::Result<&'static Runtime> {

@@ -1,9 +1,9 @@
 //! `Netpoll`: descriptors, timers and the kernel's poller in one value (Go's `netpoll` and its globals).
 //!
-//! It polls when a thread asks it to, and hands up the tasks that are to be run; it wakes nobody itself and knows no
+//! It polls when a thread asks it to, and returns the tasks that are to be run; it does not wake them itself and knows no
 //! scheduler. Several can live in one process.
 //!
-//! The way of an event: [`Netpoll::netpoll`] → `Poller::wait`; then for each event `PollCache::get` →
+//! The path of an event: [`Netpoll::netpoll`] → `Poller::wait`; then for each event `PollCache::get` →
 //! [`PollDesc::ready`] → `Sema::unblock`; the list goes up.
 
 mod blocks;
@@ -67,9 +67,9 @@ pub struct Netpoll {
     epoch: ForkEpoch,
     /// Set once, by `end`: nobody polls any more.
     ended: BreakFlag,
-    /// No runtime drives it, but its owner.
+    /// Whether its owner polls it, instead of a runtime.
     manual: bool,
-    /// Who polls for a runtime without threads that no thread drives; none for any other.
+    /// The thread that polls for a runtime without threads while no thread drives it; `None` for any other runtime.
     standby: Option<standby::StandbyThread>,
 }
 
@@ -92,7 +92,7 @@ thread_local! {
 }
 
 impl Netpoll {
-    /// A poller of its own, for threads that nobody numbers.
+    /// Creates a poller that its owner polls, for threads without worker numbers.
     ///
     /// # Errors
     ///
@@ -188,7 +188,7 @@ impl Netpoll {
         self.cache.in_use()
     }
 
-    /// Who may poll, and until when somebody sleeps.
+    /// Returns the poller's lock, with the time until which its holder sleeps.
     pub fn poller_lock(&self) -> &Turn {
         &self.poller_lock
     }
@@ -316,13 +316,13 @@ impl Netpoll {
         self.wheels.next()
     }
 
-    /// The holder of the turn is about to sleep: publishes when the next timer is due, so that who arms an earlier one
-    /// sends a break, and says until when to sleep.
+    /// Publishes when the next timer is due, so that a thread that arms an earlier one sends a break, and returns until when
+    /// to sleep. Called by the holder of the poller's lock before it sleeps.
     pub fn block(&self) -> Option<u64> {
         let mut next = self.wheels.next();
         loop {
             self.poller_lock.block_until(tick::sleep_until(next));
-            // Whoever armed an earlier one before it could see what we published is seen here.
+            // A thread that armed an earlier one before it could see what was published is seen here.
             let again = self.wheels.next();
             if again.unwrap_or(u64::MAX) >= next.unwrap_or(u64::MAX) {
                 return next.map(|at| self.coalescer.deadline(at, || self.wheels.has_neighbours()));
@@ -331,12 +331,12 @@ impl Netpoll {
         }
     }
 
-    /// So many tasks of [`Netpoll::netpoll`] are in a queue now.
+    /// Subtracts the tasks of [`Netpoll::netpoll`] from the count of waiters, once they are in a run queue.
     pub fn sub_waiters(&self, n: usize) {
         self.cache.waiters().sub(n);
     }
 
-    /// Wakes the tasks of a list that this thread made ready outside of a poll.
+    /// Wakes the tasks of a list that this thread has made ready outside of a poll.
     fn wake_all(&self, mut list: GList<2>) {
         let woken = list.len();
         foreign::wake_all(list.drain());

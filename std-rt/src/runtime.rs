@@ -54,7 +54,7 @@ const TIMER_SLACK_NANOSECONDS: u64 = 1;
 pub struct Runtime {
     handle: Handle,
     worker_config: WorkerConfig,
-    /// The place of the one worker, if the runtime has no threads.
+    /// The slot of the one worker, if the runtime has no threads.
     worker_slot: Option<Arc<WorkerSlot>>,
     threads: ThreadSet,
     /// Ends the thread that waits for `SIGQUIT`, if there is one.

@@ -1,8 +1,8 @@
 //! Where tasks wait for a worker: the global queue, each worker's ring, and who is woken for what (Go's `runqput`,
 //! `globrunqput`, `wakep`, `injectglist`).
 //!
-//! The way of a task: [`put`] → the ring of the worker that this thread is, else the global queue →
-//! [`Sched::wake_one`], if somebody sleeps who could run it.
+//! The path of a task: [`schedule_task`] → the ring of the worker that this thread is, else the global queue →
+//! [`Sched::wake_one`], if a worker sleeps that could run it.
 
 mod cell;
 mod context;
@@ -76,9 +76,9 @@ pub struct Sched {
     global: CachePadded<Mutex<Global>>,
     workers: Box<[Arc<Remote>]>,
     idle: CachePadded<Idle<IDLE_WORDS>>,
-    /// One for each worker, and one for whoever is none.
+    /// One for each worker, and one for all threads that are no workers.
     shards: Box<[TaskShard]>,
-    /// What the tasks are called that have a name.
+    /// The names of the tasks that have one.
     names: Mutex<Slab<TaskName>>,
     sysmon: OnceLock<Thread>,
     sysmon_sleeps: BreakFlag,
@@ -136,7 +136,7 @@ impl Sched {
         &self.ending
     }
 
-    /// Who sleeps.
+    /// Returns the set of sleeping workers.
     pub fn idle(&self) -> &Idle<IDLE_WORDS> {
         &self.idle.0
     }
@@ -146,8 +146,8 @@ impl Sched {
         &self.counts
     }
 
-    /// Puts tasks at the end of the global queue. After [`Sched::close`] they are doomed instead: left to the thread that
-    /// ends the runtime, or dropped here if it has ended.
+    /// Puts tasks at the end of the global queue. After [`Sched::close`] they are not run but dropped: by the thread that
+    /// ends the runtime, or here if that has ended.
     fn put_global(&self, tasks: &[usize]) {
         let mut global = lock(&self.global.0);
         if global.closed {
@@ -171,8 +171,8 @@ impl Sched {
         self.put_global(&tasks[..=n]);
     }
 
-    /// This thread is about to hand over what a poll made ready: the tasks go to the end of its ring, in order. When the
-    /// batch is dropped, another worker is woken if there were more tasks than this one can begin.
+    /// Begins to inject the tasks that a poll made ready: they go to the end of this thread's ring, in order. When the guard
+    /// is dropped, another worker is woken if there was more than one task.
     pub fn begin_inject(&self, tasks: usize) -> InjectGuard<'_> {
         context::set_injecting(true);
         InjectGuard { sched: self, tasks }
@@ -323,7 +323,7 @@ impl Sched {
     }
 }
 
-/// While it lives, this thread hands over what a poll made ready.
+/// The guard of a thread that injects the tasks which a poll made ready (Go's `injectglist`).
 #[must_use]
 pub struct InjectGuard<'a> {
     sched: &'a Sched,
@@ -331,7 +331,7 @@ pub struct InjectGuard<'a> {
 }
 
 impl InjectGuard<'_> {
-    /// Wakes the tasks, first come first.
+    /// Wakes the tasks in order.
     pub fn wake(&self, mut wakers: impl Iterator<Item = Waker>) {
         // A waker may be foreign. If it panics, the others are woken all the same.
         while !foreign::catch_panic(|| context::inject_woken(self.sched, &mut wakers)) {}

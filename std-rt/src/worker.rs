@@ -18,7 +18,7 @@ use crate::spin::Spin;
 use crate::task::Locals;
 pub use current::CurrentGuard;
 
-/// Every so many tasks the global queue comes first, so that a busy ring cannot starve it (Go's 61).
+/// The number of tasks after which the global queue comes first, so that a busy ring cannot starve it (Go's 61).
 const GLOBAL_INTERVAL: u32 = 61;
 
 /// So many tasks out of the slot in a row, then the ring has its turn: two tasks that wake each other do not keep the
@@ -45,14 +45,14 @@ pub struct Worker {
     locals: OnceCell<Arc<Locals>>,
 }
 
-/// What came of a poll: when, how many tasks are ready, and whether there were events or only timers.
+/// The outcome of a poll: when it returned, how many tasks are ready, and whether there were events or only timers.
 struct PollOutcome {
     at: u64,
     ready: usize,
     by_event: bool,
 }
 
-/// How a worker divides its time.
+/// The settings by which a worker divides its time.
 #[derive(Clone, Copy, Debug)]
 pub struct WorkerConfig {
     /// Tasks between two looks at the kernel.
@@ -68,7 +68,7 @@ pub struct WorkerConfig {
 }
 
 impl Worker {
-    /// Worker number `index` of the scheduler whose home this is.
+    /// Creates worker number `index` of a scheduler.
     pub fn new(sched: &SchedHandle, index: usize, config: WorkerConfig) -> Self {
         Self {
             mine: sched.worker(index).clone(),
@@ -84,7 +84,7 @@ impl Worker {
         }
     }
 
-    /// Its number.
+    /// Returns the worker's number.
     pub fn index(&self) -> usize {
         self.index
     }
@@ -103,8 +103,8 @@ impl Worker {
         self.stats().take_running();
     }
 
-    /// The future that `block_on` runs on this thread has been woken: it takes its place behind the tasks that are in
-    /// this worker's queue, as if it were one of them, but waits for 61 at most.
+    /// Runs the tasks that are in this worker's queue now, 61 at most. `block_on` calls it before it polls its own future
+    /// again, so that the future comes after them.
     pub fn run_queued(&self) {
         self.run_some(self.mine.queued().min(GLOBAL_INTERVAL as usize));
     }
@@ -119,7 +119,7 @@ impl Worker {
         self.stats().take_running();
     }
 
-    /// Runs a task once.
+    /// Polls a task once.
     #[inline]
     fn run_task(&self, task: Runnable) {
         self.stats().begin(task.meta());
@@ -132,7 +132,7 @@ impl Worker {
         self.check_alive(Ok(()));
     }
 
-    /// What this worker shows of itself.
+    /// Returns this worker's statistics.
     #[inline]
     pub fn stats(&self) -> &WorkerStats {
         &self.mine.stats
@@ -187,8 +187,8 @@ impl Worker {
         }
     }
 
-    /// Before it sleeps it looks again and again for a little while, if of late waits have been short; true if there is
-    /// something now. Nothing is announced yet, so who puts work meanwhile wakes nobody: it is seen here, or in the second
+    /// Spins for a while before the worker parks, if waits have been short of late. Returns true if there is
+    /// something to do now. Nothing is announced yet, so a thread that puts work meanwhile wakes no worker: it is seen here, or in the second
     /// look of [`Worker::prepare_park`].
     fn spin_before_park(&self, began: u64, stop: Option<&BreakFlag>) -> bool {
         let Some(patience) = self.spin.get().patience() else { return false };
@@ -224,7 +224,7 @@ impl Worker {
         self.spin.set(spin);
     }
 
-    /// Polls in its turn, gives it back, hands over what came.
+    /// Polls under the poller's lock, unlocks it, and injects the tasks that became ready.
     fn poll(&self, until: Option<u64>) -> PollOutcome {
         let mut buffer = self.buffer();
         let woken = self.netpoll().netpoll(until, &mut buffer);
@@ -239,7 +239,7 @@ impl Worker {
         stop.is_some_and(BreakFlag::is_set) || self.sched.is_closed()
     }
 
-    /// The next task, if there is one. The places are asked in this order.
+    /// Returns the next task, if there is one, from the queues in this order.
     #[inline(always)]
     fn next_task(&self) -> Option<Runnable> {
         self.global_in_turn()
@@ -248,7 +248,7 @@ impl Worker {
             .or_else(|| self.find_remote())
     }
 
-    /// What nobody has yet, and what others have.
+    /// Takes a task from the global queue, or steals one from another worker (Go's `findRunnable`).
     #[cold]
     fn find_remote(&self) -> Option<Runnable> {
         self.sched.get_share(&self.mine).or_else(|| self.steal())
@@ -295,8 +295,8 @@ impl Worker {
         task
     }
 
-    /// Announces that it sleeps and looks at every place once more. If there is nothing: takes the turn to poll, if it can
-    /// be had, and says until when to sleep in the kernel (none: no end); else sleeps on the thread's own token.
+    /// Announces that the worker sleeps and looks at every queue once more. If there is nothing, it takes the poller's lock,
+    /// if that is free, and returns until when to sleep in the kernel (`None`: no end); else it parks the thread.
     fn prepare_park(&self, stop: Option<&BreakFlag>) -> Option<Option<u64>> {
         let idle = self.sched.idle();
         self.stats().take_running();
@@ -320,13 +320,13 @@ impl Worker {
         Some(if sleeps { until } else { Some(0) })
     }
 
-    /// Awake again, for whatever reason.
+    /// Withdraws the announcement that the worker sleeps, for whatever reason it is awake.
     fn unpark(&self) {
         self.sched.idle().withdraw(self.index);
         self.sched.wake_sysmon();
     }
 
-    /// Looks at the kernel, if nobody else is there.
+    /// Polls without waiting, if no other thread polls.
     fn poll_now(&self) {
         self.poll_in.set(self.config.event_interval);
         self.sched.refill(&self.mine);
@@ -335,14 +335,14 @@ impl Worker {
         }
     }
 
-    /// Room for one poll: no more events than there is room for in the ring.
+    /// Returns the buffer for one poll, limited to the free space in the ring.
     fn buffer(&self) -> Box<PollBuffer> {
         let mut buffer = self.buffer.take().unwrap_or_default();
         buffer.limit(self.mine.room().min(self.config.events_per_poll));
         buffer
     }
 
-    /// Gives the turn back, and hands over what came of the poll.
+    /// Unlocks the poller, and injects the tasks that the poll made ready.
     fn end_poll(&self, mut buffer: Box<PollBuffer>, woken: io::Result<usize>) {
         self.poll_in.set(self.config.event_interval);
         self.poller_lock().unblock();

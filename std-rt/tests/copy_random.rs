@@ -2,7 +2,7 @@
 //! arrived. `door_copy_random.rs` does the same with faults injected.
 
 mod common;
-mod copy_kit;
+mod copy_support;
 
 use common::*;
 
@@ -12,7 +12,7 @@ const ROUNDS: u64 = 100;
 fn every_byte_of_a_copy_arrives_whatever_the_ends() {
     each(async || {
         for seed in 0..ROUNDS {
-            copy_kit::one_way(seed, |_, _| ()).await;
+            copy_support::one_way(seed, |_, _| ()).await;
         }
     });
 }
@@ -21,7 +21,7 @@ fn every_byte_of_a_copy_arrives_whatever_the_ends() {
 fn every_byte_of_a_copy_both_ways_arrives_whatever_the_ends() {
     each(async || {
         for seed in 0..ROUNDS {
-            copy_kit::both_ways(seed, |_, _| ()).await;
+            copy_support::both_ways(seed, |_, _| ()).await;
         }
     });
 }

@@ -3,18 +3,18 @@
 #![cfg(netpoll_door)]
 
 mod common;
-#[path = "door/kit.rs"]
-mod kit;
+#[path = "door/support.rs"]
+mod support;
 
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex};
 
 use common::*;
-use kit::*;
 use netpoll_rt::net::TcpStream;
 use netpoll_rt::sys::Call;
 use netpoll_rt::sys::inject::{Entry, Errno, Rule, Table};
 use netpoll_rt::{Handle, spawn};
+use support::*;
 
 /// A connection whose numbers have not been lent, and the number of this end, found by its address.
 async fn end() -> (TcpStream, TcpStream, i32) {

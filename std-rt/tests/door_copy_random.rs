@@ -4,7 +4,7 @@
 #![cfg(netpoll_door)]
 
 mod common;
-mod copy_kit;
+mod copy_support;
 
 use common::*;
 use fastrand::Rng;
@@ -81,7 +81,7 @@ fn every_byte_of_a_copy_arrives_whatever_fails() {
     each(async || {
         let mut hits = [0; KINDS];
         for seed in 0..ROUNDS {
-            count(&mut hits, copy_kit::one_way(seed, faults).await);
+            count(&mut hits, copy_support::one_way(seed, faults).await);
         }
         assert!(hits.iter().all(|hits| *hits > 0), "each kind of fault was met: {hits:?}");
     });
@@ -92,7 +92,7 @@ fn every_byte_of_a_copy_both_ways_arrives_whatever_fails() {
     each(async || {
         let mut hits = [0; KINDS];
         for seed in 0..ROUNDS {
-            count(&mut hits, copy_kit::both_ways(seed, faults).await);
+            count(&mut hits, copy_support::both_ways(seed, faults).await);
         }
         assert!(hits.iter().all(|hits| *hits > 0), "each kind of fault was met: {hits:?}");
     });

@@ -3,21 +3,21 @@
 #![cfg(netpoll_door)]
 
 mod common;
-#[path = "door/kit.rs"]
-mod kit;
+#[path = "door/support.rs"]
+mod support;
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use common::*;
-use kit::*;
 use netpoll_core::poll_key::Modes;
 use netpoll_rt::net::TcpStream;
 use netpoll_rt::netpoll::Netpoll;
 use netpoll_rt::sys::inject::{Errno, EventFault, Rule, Table, send, send_error};
 use netpoll_rt::sys::{Call, Events, Poller};
 use netpoll_rt::{Handle, spawn, time};
+use support::*;
 
 /// How late an event is; how late a deadline may be on a busy machine, which is less.
 const DELAY: Duration = Duration::from_millis(1000);

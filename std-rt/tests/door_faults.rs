@@ -3,8 +3,8 @@
 #![cfg(netpoll_door)]
 
 mod common;
-#[path = "door/kit.rs"]
-mod kit;
+#[path = "door/support.rs"]
+mod support;
 
 use std::io::{IoSlice, IoSliceMut, Write};
 use std::os::fd::AsFd;
@@ -12,11 +12,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::*;
-use kit::*;
 use netpoll_rt::net::TcpStream;
 use netpoll_rt::sys::inject::{Errno, Rule, Table, parse};
 use netpoll_rt::sys::{Call, Poller, socket};
 use netpoll_rt::{spawn, time};
+use support::*;
 
 #[test]
 fn the_same_seed_draws_the_same_faults() {

@@ -3,8 +3,8 @@
 #![cfg(netpoll_door)]
 
 mod common;
-#[path = "door/kit.rs"]
-mod kit;
+#[path = "door/support.rs"]
+mod support;
 
 use std::future::poll_fn;
 use std::io::Write;
@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use common::*;
 use futures_core::Stream;
-use kit::*;
 use netpoll_rt::sys::Call;
 use netpoll_rt::sys::inject::{Errno, Rule, Table};
 use netpoll_rt::time::timeout;
+use support::*;
 
 /// The connection is neither lost nor told as an error: it comes once there is room.
 #[test]

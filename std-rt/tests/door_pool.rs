@@ -3,15 +3,15 @@
 #![cfg(netpoll_door)]
 
 mod common;
-#[path = "door/kit.rs"]
-mod kit;
+#[path = "door/support.rs"]
+mod support;
 
 use common::*;
-use kit::*;
 use netpoll_rt::fs::File;
 use netpoll_rt::sys::Call;
 use netpoll_rt::sys::inject::{Errno, Rule, Table};
 use netpoll_rt::{Handle, spawn_blocking};
+use support::*;
 
 #[test]
 fn the_first_thread_of_a_pool_is_asked_for_anew_by_each_job() {

@@ -4,17 +4,17 @@
 #![cfg(netpoll_door)]
 
 mod common;
-#[path = "door/kit.rs"]
-mod kit;
+#[path = "door/support.rs"]
+mod support;
 
 use std::io;
 
 use common::*;
-use kit::*;
 use netpoll_core::counter::Counter;
 use netpoll_rt::sys::inject::{Errno, Rule, Table};
 use netpoll_rt::sys::{Call, Poller};
 use netpoll_rt::{Runtime, net::TcpSocket};
+use support::*;
 
 const BROKEN: &[Errno] = &[Errno::CONNRESET, Errno::TIMEDOUT, Errno::HOSTUNREACH, Errno::NOMEM];
 

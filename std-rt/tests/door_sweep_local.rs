@@ -3,19 +3,19 @@
 #![cfg(netpoll_door)]
 
 mod common;
-#[path = "door/kit.rs"]
-mod kit;
+#[path = "door/support.rs"]
+mod support;
 
 use std::io;
 use std::net::SocketAddr;
 
 use common::*;
 use futures_lite::future;
-use kit::*;
 use netpoll_rt::net::unix::abstract_address;
 use netpoll_rt::net::{UdpSocket, UnixListener, UnixStream};
 use netpoll_rt::sys::Call;
 use netpoll_rt::sys::inject::{Errno, Rule};
+use support::*;
 
 async fn unix_way() -> io::Result<()> {
     let name = abstract_address(format!("netpoll-door-{}", std::process::id()))?;

@@ -4,8 +4,8 @@
 #![cfg(netpoll_door)]
 
 mod common;
-#[path = "door/kit.rs"]
-mod kit;
+#[path = "door/support.rs"]
+mod support;
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -15,12 +15,12 @@ use std::process::Command;
 
 use common::*;
 use futures_lite::future;
-use kit::*;
 use netpoll_rt::net::pipe::{self, PipeReader, PipeWriter};
 use netpoll_rt::net::{AsyncFd, Interest, TcpListener, TcpStream, UnixListener, UnixStream};
 use netpoll_rt::signal::{SignalKind, signal};
 use netpoll_rt::sys::inject::{Errno, Rule};
 use netpoll_rt::sys::{Call, Poller};
+use support::*;
 
 /// What every way has: it is watched, and then no longer.
 const WATCHED: &[Row] = &[

@@ -4,8 +4,8 @@
 #![cfg(netpoll_door)]
 
 mod common;
-#[path = "door/kit.rs"]
-mod kit;
+#[path = "door/support.rs"]
+mod support;
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,11 +13,11 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 
 use common::*;
-use kit::*;
 use netpoll_rt::net::{Datagram, RecvBatch, UdpConfig, UdpSocket};
 use netpoll_rt::sys::inject::{Errno, Rule, Table};
 use netpoll_rt::sys::{Call, Poller, mmsg};
 use netpoll_rt::{spawn, yield_now};
+use support::*;
 
 async fn sockets() -> (Arc<UdpSocket>, Arc<UdpSocket>, SocketAddr) {
     let here = UdpSocket::bind("127.0.0.1:0").await.unwrap();

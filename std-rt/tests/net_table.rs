@@ -3,7 +3,7 @@
 //! have no cell that is not played here.
 
 mod common;
-mod unix_kit;
+mod unix_support;
 
 #[path = "net_table/byte_kinds.rs"]
 mod byte_kinds;

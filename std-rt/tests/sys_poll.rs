@@ -2,8 +2,8 @@
 //! backend there is nothing to test here; `sys_epoll.rs` and `sys_kqueue.rs` ask the same of theirs.
 #![cfg(netpoll_backend = "poll")]
 
-#[path = "sys_poll/kit.rs"]
-mod kit;
+#[path = "sys_poll/support.rs"]
+mod support;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -13,9 +13,9 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use kit::*;
 use netpoll_core::poll_key::{Mode, Modes, PollKey};
 use netpoll_rt::sys::{Events, Poller, socket};
+use support::*;
 
 #[test]
 fn an_event_disarms_and_arming_asks_again() {

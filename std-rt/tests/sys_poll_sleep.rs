@@ -2,8 +2,8 @@
 //! backend there is nothing to test here; `sys_epoll.rs` and `sys_kqueue.rs` ask the same of theirs.
 #![cfg(netpoll_backend = "poll")]
 
-#[path = "sys_poll/kit.rs"]
-mod kit;
+#[path = "sys_poll/support.rs"]
+mod support;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -13,10 +13,10 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use kit::*;
 use netpoll_core::counter::Counter;
 use netpoll_core::poll_key::{Event, Mode, Modes, PollKey};
 use netpoll_rt::sys::{Events, Poller};
+use support::*;
 
 #[test]
 fn a_timed_wait_is_never_early_and_a_huge_one_is_accepted() {

@@ -1,7 +1,7 @@
 //! Closing and deadlines of connections within one machine.
 
 mod common;
-mod unix_kit;
+mod unix_support;
 
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use common::*;
 use netpoll_rt::net::{UnixListener, UnixSeqpacket, UnixStream};
 use netpoll_rt::{Handle, JoinHandle, OpError, spawn};
-use unix_kit::*;
+use unix_support::*;
 
 fn reading(stream: &Arc<UnixStream>) -> JoinHandle<io::Result<Vec<u8>>> {
     let stream = stream.clone();

@@ -1,7 +1,7 @@
 //! Messages without a connection.
 
 mod common;
-mod unix_kit;
+mod unix_support;
 
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use common::*;
 use netpoll_rt::net::UnixDatagram;
 use netpoll_rt::{Handle, JoinHandle, spawn};
-use unix_kit::*;
+use unix_support::*;
 
 fn bound() -> (Arc<UnixDatagram>, SocketAddr) {
     let name = own_name();

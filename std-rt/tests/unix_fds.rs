@@ -1,7 +1,7 @@
 //! Descriptors that travel over Unix sockets.
 
 mod common;
-mod unix_kit;
+mod unix_support;
 
 use std::fs::File;
 use std::io::{self, ErrorKind, PipeReader, Read, Write};
@@ -13,7 +13,7 @@ use common::*;
 use netpoll_rt::net::unix::MAX_FDS;
 use netpoll_rt::net::{TcpStream, UnixDatagram, UnixSeqpacket, UnixStream};
 use netpoll_rt::{OpError, spawn};
-use unix_kit::*;
+use unix_support::*;
 
 #[track_caller]
 fn assert_cloexec(fd: impl AsFd) {

@@ -1,7 +1,7 @@
 //! Listening at a name and connecting to one: who removes the file, full queues, and what errors say.
 
 mod common;
-mod unix_kit;
+mod unix_support;
 
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::symlink;
@@ -14,7 +14,7 @@ use common::*;
 use netpoll_rt::net::unix::abstract_address;
 use netpoll_rt::net::{UnixDatagram, UnixListener, UnixSeqpacketListener, UnixStream};
 use netpoll_rt::{Handle, OpError, spawn};
-use unix_kit::*;
+use unix_support::*;
 
 /// A failure whose text has all of these in it.
 #[track_caller]

@@ -1,7 +1,7 @@
 //! Connections of messages.
 
 mod common;
-mod unix_kit;
+mod unix_support;
 
 use std::io::ErrorKind;
 use std::net::Shutdown;
@@ -12,7 +12,7 @@ use std::sync::Arc;
 use common::*;
 use netpoll_rt::net::{UnixSeqpacket, UnixSeqpacketListener};
 use netpoll_rt::spawn;
-use unix_kit::*;
+use unix_support::*;
 
 fn pair() -> (Arc<UnixSeqpacket>, Arc<UnixSeqpacket>) {
     let (one, other) = UnixSeqpacket::pair().unwrap();

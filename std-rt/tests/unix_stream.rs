@@ -1,7 +1,7 @@
 //! Connections of bytes between processes of one machine.
 
 mod common;
-mod unix_kit;
+mod unix_support;
 
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::Shutdown;
@@ -13,7 +13,7 @@ use common::*;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use netpoll_rt::net::{UnixListener, UnixStream};
 use netpoll_rt::{Handle, JoinHandle, spawn};
-use unix_kit::*;
+use unix_support::*;
 
 /// A task that makes one read.
 fn reading(stream: &Arc<UnixStream>) -> JoinHandle<std::io::Result<Vec<u8>>> {

@@ -24,7 +24,7 @@ use crate::foreign;
 use crate::netpoll::fd_limit;
 use crate::sys::{FdOwner, SharedFd};
 
-/// A `close` that waits. When it is dropped it waits for nobody any more.
+/// A `close` that waits. Dropping it ends the wait.
 struct Closing<'a, S: FdOwner> {
     fd: &'a Fd<S>,
     waits_for_rest: bool,
@@ -96,7 +96,7 @@ impl<S: FdOwner> Fd<S> {
     pub(super) fn destroy(&self) -> io::Result<()> {
         self.netpoll().close(self.io.borrow());
         // SAFETY: INV-7: the caller made the word of a closed fdMutex final, so no call uses the number any more, and
-        // none will. What borrowed it with `pin_fd` is told apart here, and ends before `end` closes the number.
+        // none will. A number borrowed with `pin_fd` is not closed here: the borrow ends before `end` closes it.
         let result = if self.is_borrowed() { Ok(()) } else { unsafe { self.io.close() } };
         self.closed.set();
         if let Some(extra) = self.extra.get() {
@@ -106,7 +106,7 @@ impl<S: FdOwner> Fd<S> {
         result
     }
 
-    /// Does what has not been done of: waking everybody, taking the descriptor from the poller, closing its number.
+    /// Completes the close: wakes all tasks, deregisters the descriptor and closes its number, unless that was done.
     pub(super) fn end(&mut self) {
         // No borrow of this value is left, so neither is one of the number.
         let borrowed = self.end_borrow();
@@ -128,7 +128,7 @@ impl<S: FdOwner> Fd<S> {
 }
 
 impl Fd<SharedFd> {
-    /// Ends as a drop does, but gives the descriptor away instead of closing it.
+    /// Deregisters the descriptor as a drop does, and returns it instead of closing it.
     ///
     /// # Errors
     ///
@@ -144,13 +144,13 @@ impl Fd<SharedFd> {
         // `end` has nothing left to close.
         self.closed.set();
         // SAFETY: INV-7: the word is closed and `self` ours alone, so nobody uses the number any more; what is dropped
-        // next closes it neither as an open one, since the word is closed, nor as one that is not gone yet, nor for a loan.
+        // next closes it neither as an open one, since the word is closed, nor as one that is not closed yet, nor as a pinned one.
         Ok(unsafe { self.io.release() })
     }
 }
 
-/// Lets the operations that were woken have a turn, so that they let go by themselves and in their own context. Nothing
-/// depends on whether they do.
+/// Yields once, so that the operations that were woken can release what they hold in their own context. Nothing depends on
+/// whether they do.
 async fn yield_to_woken(extra: &Extra) {
     let mut began = false;
     poll_fn(|cx| {

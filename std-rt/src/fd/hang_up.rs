@@ -20,7 +20,7 @@ use netpoll_core::waiters::BreakFlag;
 use super::Fd;
 use crate::sys::{FdOwner, has_peer_ended, socket};
 
-/// What this side has shut down, through any handle on the same open file.
+/// The halves that this side has shut down, through any handle on the same open file.
 #[derive(Debug, Default)]
 pub(super) struct OwnShutdown {
     read: BreakFlag,
@@ -72,7 +72,7 @@ impl<S: FdOwner> Fd<S> {
         self.with(|fd| socket::shutdown(fd, how))
     }
 
-    /// For this handle and every other one on the same open file.
+    /// Returns the record of this handle and of every other one on the same open file.
     fn own_shutdown(&self) -> &Arc<OwnShutdown> {
         self.extra().own_shutdown.get_or_init(Arc::default)
     }

@@ -43,22 +43,22 @@ use crate::sys::{self, FdOwner, SharedFd};
 pub(super) use poll_wakers::PollWakers;
 use queued::Queued;
 
-/// Nothing foreign runs under the queue's lock, so a panic cannot leave it in the middle of something.
+/// Locks a queue. No foreign code runs under this lock, so a panic cannot leave the queue half changed.
 pub(super) fn locked(queue: &Mutex<LockQueue<Waker>>) -> MutexGuard<'_, LockQueue<Waker>> {
     queue.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The direction of an operation. Most know theirs when they are compiled, which spares every poll the question.
+/// The direction of an operation. Most operations know theirs at compile time, which saves a branch at every poll.
 pub trait Direction: Copy {
-    /// Which it is.
+    /// Returns the direction.
     fn mode(self) -> Mode;
 }
 
-/// It reads.
+/// The direction of an operation that always reads.
 #[derive(Clone, Copy, Debug)]
 pub struct ReadMode;
 
-/// It writes.
+/// The direction of an operation that always writes.
 #[derive(Clone, Copy, Debug)]
 pub struct WriteMode;
 
@@ -105,9 +105,9 @@ pub(super) struct Op<'a, W: Direction, F, S: FdOwner = SharedFd> {
     state: OpState,
     /// Its place in the queue for the lock; set in `Queued` only.
     queued: Option<Queued>,
-    /// The call asks the kernel for nothing, so it neither waits nor spends a readiness.
+    /// The call asks the kernel for no byte, so it neither waits nor consumes a readiness.
     zero_len: bool,
-    /// It wants to hear of the direction's readiness when it is parked.
+    /// Whether a parked operation requests events of its direction.
     arm_on_park: bool,
     /// It is a read of bytes, which need not be made after a short one. Any other call is made before it waits, whatever
     /// the last read found.
@@ -143,7 +143,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
         self
     }
 
-    /// A read of no bytes, if `zero_len`: all it takes is the lock.
+    /// Marks a read of no bytes, which needs only the lock.
     #[inline]
     pub(super) fn zero_len(mut self, zero_len: bool) -> Self {
         self.zero_len = zero_len;
@@ -247,7 +247,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
         Poll::Pending
     }
 
-    /// Has the lock, and takes a reference to go on.
+    /// Takes a reference to go on with a lock that was at rest.
     #[inline]
     fn lock_at_rest(&mut self, state: OpState) -> Poll<io::Result<()>> {
         if self.fd.mutex.incref() {
@@ -268,9 +268,9 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
         self.closed()
     }
 
-    /// The last read took all there was, and nothing says that more was queued behind it: neither call nor reset, which
-    /// would drop an edge that came since. A number that was lent may have been used past us, or been given options that
-    /// make a short read mean something else. Of a pipe that others write to no read says that.
+    /// Takes the short-read hint; returns whether it holds: the last read took all there was, and nothing says that more was
+    /// queued behind it. Then there is neither a call nor a reset, which would drop an edge that came since. It does not hold
+    /// for a pinned number, which may have been used past this type, nor for a pipe with other writers.
     #[inline]
     fn take_short_read_hint(&self, desc: &PollDesc) -> bool {
         let reads = self.mode() == Mode::Read && !self.zero_len;
@@ -379,7 +379,7 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Fut
     }
 }
 
-/// An operation that is being polled. It rests afterwards, whether its poll is pending or has panicked.
+/// An operation that is being polled. Its reference is released afterwards, whether the poll is pending or has panicked.
 struct ReleaseOnDrop<'op, 'fd, W: Direction, F, S: FdOwner>(&'op mut Op<'fd, W, F, S>);
 
 impl<W: Direction, F, S: FdOwner> ReleaseOnDrop<'_, '_, W, F, S> {

@@ -1,4 +1,4 @@
-//! The tasks that wait for the lock of one direction, in the order in which they came.
+//! The queue of tasks that wait for the lock of one direction, first come first served.
 //!
 //! The word ([`FdMutex`](netpoll_core::fd_mutex::FdMutex)) counts them, this queue keeps their wakers; it lives under
 //! a lock that its owner brings. Word and queue are changed one after the other, so a thread may stand in between:
@@ -11,51 +11,50 @@
 //!
 //! | handed over | waiting | `enqueue` | `deliver` | `withdraw` | `close` |
 //! |---|---|---|---|---|---|
-//! | to nobody | nobody | waits | abandoned: unlock again; else left for any | - | closed |
-//! | to nobody | some | waits | to the first, who is woken | leaves; the word does not count it: abandoned | closed, all are woken |
-//! | to any | nobody | granted | - | - | closed |
+//! | to nobody | nobody | waits | if `lost_handoff`: unlock again; else unclaimed | - | closed |
+//! | to nobody | some | waits | to the first, which is woken | leaves; the word does not count it: `lost_handoff` | closed, all are woken |
+//! | unclaimed | nobody | granted | - | - | closed |
 //! | to one | some or nobody | waits | - | that one: unlock; another: leaves, as above | closed, the waiting are woken |
 //! | to nobody | closed | refused | unlock again | nothing to do | - |
-//! | to any | closed | granted | - | - | - |
+//! | unclaimed | closed | granted | - | - | - |
 //! | to one | closed | refused | - | that one: unlock; another: nothing to do | - |
 //!
-//! A hand-over is on its way or in the queue at most once: whoever it is for has the lock, and nobody else unlocks. In the
+//! A hand-over is on its way or in the queue at most once: its task has the lock, and no other task unlocks. In the
 //! queue the lock is at rest: its reference has been given back, and the task takes another one before it goes on.
 //!
-//! # Passing over
+//! # Skipping a task
 //!
-//! | handed over | `skip` of a place | the task of that place |
+//! | handed over | `skip` of a waiter | that task |
 //! |---|---|---|
-//! | to that place | to nobody; the caller unlocks the word | is told at its next look, and begins anew |
-//! | to another, to nobody, to any | nothing: the task has taken the lock meanwhile, or has left | - |
+//! | to that waiter | to nobody; the caller unlocks the word | sees `Skipped` at its next poll, and starts again |
+//! | to another, to nobody, unclaimed | nothing: the task has taken the lock meanwhile, or has left | - |
 //!
-//! A task whose waker panics while it waits, since it is told of a deadline, is passed over at once: [`LockQueue::remove`].
+//! A task whose waker panics when it is woken for a deadline is removed at once: [`LockQueue::remove`].
 //!
-//! # Abandoned
+//! # Lost hand-overs
 //!
 //! While the descriptor is open, the word's count and the hand-over on its way are together as many as the tasks
 //! that were counted and have not been handed the lock, plus one if `lost_handoff`. A task that gives up takes itself
 //! out of the count. If the count is 0 already, the hand-over on its way is for this task and for no other; the task
-//! does not wait for it but leaves `lost_handoff` behind, and whoever delivers and finds nobody gives the lock back once
-//! more. If somebody else came to wait meanwhile, he is handed the lock instead, and the one too many stays in the
-//! count until a later delivery finds nobody.
-
+//! does not wait for it but sets `lost_handoff`, and the next delivery that finds the queue empty unlocks once more. If
+//! another task queued meanwhile, it is handed the lock instead, and the count stays one too high until a later delivery
+//! finds the queue empty.
 //!
-//! # Hailing
+//! # Notification without a lock
 //!
-//! A task that polls and keeps nothing between two polls cannot be handed a lock: it may never come for it. It hails
-//! instead. All who do share one waker and one place, which is counted in the word like any other and is served when
-//! nobody else waits: the hand-over is taken, given back at once, and the waker comes out.
+//! A task that keeps nothing between two polls cannot be handed a lock: it may never come for it. It registers for a
+//! notification instead. All such tasks share one waker and one entry, which the word counts like any other and which is
+//! served when no other task waits: the delivery takes the lock, unlocks at once, and returns the waker.
 //!
-//! | hailed | handed over | `register_notify` | `deliver`, nobody waiting | `close` |
+//! | registered | handed over | `register_notify` | `deliver`, queue empty | `close` |
 //! |---|---|---|---|---|
-//! | no | to nobody | has the place | as above | as above |
-//! | no | to any | granted: it is here, and takes the lock | - | - |
-//! | yes | to nobody | is counted once too often: leaves, or leaves `lost_handoff` behind | unlock again; answered | its waker is woken too |
+//! | no | to nobody | registers | as above | as above |
+//! | no | unclaimed | granted: the task takes the lock | - | - |
+//! | yes | to nobody | is counted once too often: leaves, or leaves `lost_handoff` behind | unlock again; notified | its waker is woken too |
 //! | yes | to one | the same | - | the same |
 //! | - | closed | refused | - | - |
 //!
-//! In the equation of "Abandoned" the hail is one of the tasks that were counted.
+//! In the equation of "Lost hand-overs" the registration is one of the tasks that were counted.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU64;
@@ -66,7 +65,7 @@ use std::num::NonZeroU64;
 #[must_use]
 pub struct Ticket(NonZeroU64);
 
-/// How [`LockQueue::enqueue`] ended.
+/// The result of [`LockQueue::enqueue`].
 #[derive(Debug)]
 #[must_use]
 pub enum Enqueue<W> {
@@ -78,7 +77,7 @@ pub enum Enqueue<W> {
     Closed(W),
 }
 
-/// What [`LockQueue::poll_ticket`] found.
+/// The result of [`LockQueue::poll_ticket`].
 #[derive(Debug)]
 #[must_use]
 pub enum QueuePoll<'q, W> {
@@ -88,27 +87,27 @@ pub enum QueuePoll<'q, W> {
     Waiting(&'q mut W),
     /// The descriptor is closed, and the task has no lock.
     Closed,
-    /// The task was passed over, and has no lock and no place.
+    /// The task was skipped: it has neither the lock nor a place in the queue.
     Skipped,
 }
 
-/// A task in the queue, for [`LockQueue::skip`].
+/// The identity of a task in the queue, for [`LockQueue::skip`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Waiter(u64);
 
-/// What [`LockQueue::deliver`] did.
+/// The result of [`LockQueue::deliver`].
 #[derive(Debug)]
 #[must_use]
 pub enum Deliver<W> {
     /// The lock is this task's: to be woken outside the queue's lock.
     Wake(W, Waiter),
-    /// The lock is left for the task that was counted and is about to enqueue.
+    /// The lock waits for the task that was counted and is about to enqueue.
     Unclaimed,
-    /// Nobody will take the lock: the caller has it back and unlocks the word again.
+    /// No task will take the lock: the caller has it back and unlocks the word again.
     UnlockAgain,
 }
 
-/// What is left to do after [`LockQueue::withdraw`].
+/// What the caller of [`LockQueue::withdraw`] has to do.
 #[derive(Debug)]
 #[must_use]
 pub enum Withdraw<W> {
@@ -118,7 +117,7 @@ pub enum Withdraw<W> {
     Done(Option<W>),
 }
 
-/// How [`LockQueue::register_notify`] ended.
+/// The result of [`LockQueue::register_notify`].
 #[derive(Debug)]
 #[must_use]
 pub enum RegisterNotify<W> {
@@ -130,10 +129,10 @@ pub enum RegisterNotify<W> {
     Closed(W),
 }
 
-/// Whom a hand-over that has arrived is for.
+/// The recipient of a hand-over that has arrived.
 #[derive(Debug, PartialEq, Eq)]
 enum Handoff {
-    /// Whoever enqueues next.
+    /// The task that enqueues next.
     Unclaimed,
     /// The task with this ticket.
     To(u64),
@@ -144,11 +143,11 @@ enum Handoff {
 pub struct LockQueue<W> {
     /// By ticket, ascending.
     waiting: VecDeque<(u64, W)>,
-    /// The lock and its reference belong to this task, who has not come for them yet.
+    /// The task that owns the lock and its reference, and has not taken them yet.
     handoff: Option<Handoff>,
-    /// Who hailed, until nobody else waits.
+    /// The shared waker of the tasks that wait for a notification, until no other task waits.
     notify_waker: Option<W>,
-    /// The same, once a delivery has served it.
+    /// The same waker, once a delivery has served it.
     notified: Option<W>,
     /// The word hands over once more than there are tasks.
     lost_handoff: bool,
@@ -163,7 +162,7 @@ impl<W> Default for LockQueue<W> {
 }
 
 impl<W> LockQueue<W> {
-    /// Nobody waits. Allocates nothing until somebody does.
+    /// Creates an empty queue. It allocates nothing until a task waits.
     pub const fn new() -> Self {
         Self {
             waiting: VecDeque::new(),
@@ -176,7 +175,7 @@ impl<W> LockQueue<W> {
         }
     }
 
-    /// After the word's `lock` said `Queued`, in the same breath: a task that was counted always comes here.
+    /// Adds a task. Call it right after the word's `lock` returned `Queued`: a task that was counted always comes here.
     pub fn enqueue(&mut self, waker: W) -> Enqueue<W> {
         if self.handoff == Some(Handoff::Unclaimed) {
             self.handoff = None;
@@ -192,7 +191,7 @@ impl<W> LockQueue<W> {
         Enqueue::Waiting(Ticket(ticket))
     }
 
-    /// At each poll of a task that waits.
+    /// Returns the state of a task that waits; called at each of its polls.
     pub fn poll_ticket(&mut self, ticket: &Ticket) -> QueuePoll<'_, W> {
         if self.handoff == Some(Handoff::To(ticket.0.get())) {
             self.handoff = None;
@@ -205,7 +204,7 @@ impl<W> LockQueue<W> {
         }
     }
 
-    /// After the word's `unlock` said `HandedOver`.
+    /// Passes on a lock for which the word's `unlock` returned `HandedOver`.
     pub fn deliver(&mut self) -> Deliver<W> {
         debug_assert!(self.handoff.is_none(), "the lock was handed over by a task that did not hold it");
         if let Some((ticket, waker)) = self.waiting.pop_front() {
@@ -225,8 +224,8 @@ impl<W> LockQueue<W> {
         Deliver::Unclaimed
     }
 
-    /// The task to which the lock was delivered cannot be woken. True if it has not taken the lock: the caller has it back
-    /// and unlocks the word.
+    /// Takes the lock back from a task that cannot be woken. Returns true if the task has not taken the lock: the caller
+    /// then unlocks the word.
     pub fn skip(&mut self, waiter: Waiter) -> bool {
         let here = self.handoff == Some(Handoff::To(waiter.0));
         if here {
@@ -235,8 +234,8 @@ impl<W> LockQueue<W> {
         here
     }
 
-    /// Takes the wakers of all who wait out, to be woken outside the lock; their places stay, and each leaves its waker
-    /// again when it looks. `idle` is the waker that stands there meanwhile.
+    /// Takes the wakers of all queued tasks, to be woken outside the lock. The tasks stay queued, and each stores its waker
+    /// again at its next poll. `idle` makes the waker that replaces it meanwhile.
     pub fn take_wakers(&mut self, idle: impl Fn() -> W) -> Vec<(W, Waiter)> {
         self.waiting
             .iter_mut()
@@ -244,9 +243,9 @@ impl<W> LockQueue<W> {
             .collect()
     }
 
-    /// The waker that [`LockQueue::take_wakers`] took out has panicked, so that nobody knows whether its task comes again: its
-    /// place is given up as by [`LockQueue::withdraw`]. The task is told at its next look, and begins anew; a waker that it
-    /// has left meanwhile is returned, to be woken.
+    /// Removes a task whose waker from [`LockQueue::take_wakers`] has panicked, as [`LockQueue::withdraw`] does: it may
+    /// never be polled again. If it is, it sees `Skipped` and starts again. Returns the waker that it has stored meanwhile,
+    /// to be woken.
     pub fn remove(&mut self, waiter: Waiter, leave: impl FnOnce() -> bool) -> Withdraw<W> {
         if self.skip(waiter) {
             return Withdraw::Unlock;
@@ -260,8 +259,8 @@ impl<W> LockQueue<W> {
         Withdraw::Done(waker)
     }
 
-    /// After the word's `lock` said `Queued`, in the same breath, for a task that takes the lock only if it is there and
-    /// otherwise wants to be told when to ask again. `leave` as for [`LockQueue::withdraw`].
+    /// Registers a task that takes the lock only if it is free, and otherwise wants to be woken when it may be. Call it right
+    /// after the word's `lock` returned `Queued`. `leave` as for [`LockQueue::withdraw`].
     pub fn register_notify(&mut self, waker: W, leave: impl FnOnce() -> bool) -> RegisterNotify<W> {
         if self.handoff == Some(Handoff::Unclaimed) {
             self.handoff = None;
@@ -281,42 +280,42 @@ impl<W> LockQueue<W> {
         RegisterNotify::Waiting(Some(waker))
     }
 
-    /// After each [`LockQueue::deliver`], before the queue's lock is given back: who hailed and is to be woken, once the
-    /// word has been unlocked again.
+    /// Returns the waker that the last [`LockQueue::deliver`] has served, to be woken once the word is unlocked again. Call
+    /// it before the queue's lock is released.
     pub fn take_notified(&mut self) -> Option<W> {
         self.notified.take()
     }
 
-    /// A task gives up. `leave` is the word's `leave` for this direction; it is called under the queue's lock, so that
+    /// Removes a task that gives up. `leave` is the word's `leave` for this direction; it is called under the queue's lock, so that
     /// no delivery comes between the two halves.
     pub fn withdraw(&mut self, ticket: Ticket, leave: impl FnOnce() -> bool) -> Withdraw<W> {
         self.remove(Waiter(ticket.0.get()), leave)
     }
 
-    /// After the word's `incref_and_close`: throws out all who wait, to be woken outside the lock in this order. Who has
-    /// been handed the lock keeps it, and finds out at the descriptor that it is closed.
+    /// Removes all tasks after the word's `incref_and_close`; returns their wakers, to be woken outside the lock in this
+    /// order. A task that was handed the lock keeps it, and finds the descriptor closed.
     pub fn close(&mut self) -> impl Iterator<Item = W> + use<W> {
         self.closed = true;
         let notify_waker = self.notify_waker.take();
         std::mem::take(&mut self.waiting).into_iter().map(|(_, waker)| waker).chain(notify_waker)
     }
 
-    /// True once [`LockQueue::close`] has been called.
+    /// Returns true once [`LockQueue::close`] has been called.
     pub fn is_closed(&self) -> bool {
         self.closed
     }
 
-    /// True while a task that polls waits to be told that the lock is free.
+    /// Returns true while a task is registered for a notification.
     pub fn has_notify_waker(&self) -> bool {
         self.notify_waker.is_some()
     }
 
-    /// How many tasks wait; for dumps.
+    /// Returns the number of queued tasks, for dumps.
     pub fn len(&self) -> usize {
         self.waiting.len()
     }
 
-    /// True if nobody waits.
+    /// Returns true if no task is queued.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }

@@ -1,4 +1,4 @@
-//! What can be copied from and to.
+//! The sources and sinks of a copy.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -43,21 +43,21 @@ pub trait ShutdownWrite {
     fn end(&self) -> io::Result<()>;
 }
 
-/// What bytes come from.
+/// The source of a copy.
 #[derive(Clone, Copy, Debug)]
 pub enum CopySource<'a> {
     Stream(Stream<'a>),
     File(&'a File),
 }
 
-/// What bytes go to.
+/// The sink of a copy.
 #[derive(Clone, Copy, Debug)]
 pub enum CopySink<'a> {
     Stream(Stream<'a>),
     File(&'a File),
 }
 
-/// Which calls a stream's bytes are read and written with.
+/// The kind of a stream, which decides by which calls its bytes are read and written.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum StreamKind {
     Socket,
@@ -133,7 +133,7 @@ impl Stream<'_> {
     }
 }
 
-/// A kernel that takes nothing and says nothing would be asked for ever.
+/// Returns `WriteZero` for a write of 0 bytes: a kernel that takes nothing without an error would be asked for ever.
 pub fn nonzero(written: io::Result<usize>) -> io::Result<usize> {
     written.and_then(|n| if n == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(n) })
 }
@@ -198,7 +198,7 @@ impl AsSink for File {
 
 impl CopyTo for File {}
 
-/// By a pointer as by the value.
+/// Implements the traits for a pointer to a type that has them.
 macro_rules! pointer {
     ($pointer:ty, $($bound:tt)*) => {
         impl<T: AsSource + ?Sized $($bound)*> AsSource for $pointer {

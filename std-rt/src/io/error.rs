@@ -1,4 +1,4 @@
-//! What an error of a copy says.
+//! The errors of a copy.
 
 use std::error::Error;
 use std::fmt;
@@ -13,7 +13,7 @@ pub enum Side {
     Second,
 }
 
-/// An error on its way up, before the counts are known.
+/// An error of one side of a copy, before the counts are known.
 #[derive(Debug)]
 pub(super) struct CopyFault {
     side: Side,
@@ -29,7 +29,7 @@ impl CopyFault {
         CopyFault { side: Side::Second, error }
     }
 
-    /// Of a copy whose arguments were exchanged.
+    /// Exchanges the sides, for a copy in the other direction.
     pub(super) fn swap_sides(self) -> Self {
         let side = match self.side {
             Side::First => Side::Second,

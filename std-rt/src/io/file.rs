@@ -55,7 +55,7 @@ impl<'a> Unsent<'a> {
         trip.await
     }
 
-    /// The sink has taken as many.
+    /// Subtracts the bytes that the sink has taken.
     pub(super) fn mark_sent(&self, n: usize) {
         *locked(&self.count) -= n;
     }

@@ -1,13 +1,13 @@
 //! The copy between sockets and pipes within the kernel: into a pipe of ours, and out of it.
 //!
-//! That pays for much, and costs more than a read and a write for little. So a copy goes between two gaits:
+//! That pays for large pieces, and costs more than a read and a write for small ones. So a copy alternates between two modes:
 //!
-//! | gait | a piece | goes over to the other |
+//! | mode | a piece | changes to the other mode |
 //! |---|---|---|
-//! | little | is read into a buffer of the thread, and written at once as far as the sink takes it | when it filled the buffer |
-//! | much | is spliced | when it was little, or nothing was there |
+//! | small | is read into a buffer of the thread, and written at once as far as the sink takes it | when it filled the buffer |
+//! | large | is spliced | when it was small, or nothing was there |
 //!
-//! The copy waits for its source only in the first gait. There it has neither a buffer nor a pipe of its own, and the
+//! The copy waits for its source only in the first mode. There it has neither a buffer nor a pipe of its own, and the
 //! short-read hint spares it the call that finds nothing. Nor is `EAGAIN` of splice(2) ever believed, which a TCP socket
 //! says at the mark of an urgent byte whatever is behind it; nor its 0, which it says at the mark once the peer's end of the
 //! stream is queued. The end is a read that returns 0.
@@ -30,7 +30,7 @@ use crate::netpoll::pipes::Pipe;
 use crate::sys;
 use crate::sys::splice::{is_refused, splice_in};
 
-/// From how many bytes on a piece is much.
+/// The number of bytes from which a piece is spliced.
 const SPLICE_THRESHOLD: usize = 16 * 1024;
 
 thread_local! {
@@ -38,8 +38,8 @@ thread_local! {
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Calls `work` with this thread's buffer of [`SPLICE_THRESHOLD`] bytes. It is taken out meanwhile: to pass bytes on may wake a task
-/// whose waker, which is foreign code, polls another copy on this thread. That one gets a buffer of its own, and so does a
+/// Calls `work` with this thread's buffer of [`SPLICE_THRESHOLD`] bytes. It is taken out meanwhile: to pass bytes on may wake
+/// a task whose waker, which is foreign code, polls another copy on this thread. That one gets a buffer of its own, and so does a
 /// copy in the destructor of another variable of the thread.
 fn with_buffer<R>(work: impl FnOnce(&mut [u8]) -> R) -> R {
     let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
@@ -50,9 +50,9 @@ fn with_buffer<R>(work: impl FnOnce(&mut [u8]) -> R) -> R {
     result
 }
 
-/// How the splicing of much ended.
+/// The reason why splicing ended.
 enum SpliceEnd {
-    /// There is little left, or nothing, or the end: only a read knows which.
+    /// There is little left, or nothing, or the end: only a read tells which.
     Small,
     /// The kernel does not do it for these two, or there is no pipe to be had.
     Refused,
@@ -109,7 +109,7 @@ fn pass_on(to: Stream<'_>, bytes: &[u8]) -> (usize, io::Result<Vec<u8>>) {
     }
 }
 
-/// Splices as long as there is much.
+/// Splices as long as pieces are large.
 async fn splice_large(
     from: Stream<'_>,
     to: Stream<'_>,
@@ -173,7 +173,7 @@ pub(super) async fn drain(
     Ok(true)
 }
 
-/// Writes what is left in the pipe by way of a buffer, counted as by [`drain`].
+/// Writes the bytes that are left in the pipe through a buffer, counted as by [`drain`].
 pub(super) async fn drain_pipe(
     pipe: &mut Pipe<'_>,
     to: Stream<'_>,

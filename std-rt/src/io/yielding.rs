@@ -7,10 +7,10 @@ use std::task::Poll;
 
 use crate::coop;
 
-/// How many pieces a copy moves at most before it gives way: 4 MiB, where no budget ends its turn sooner.
+/// The number of pieces after which a copy yields: 4 MiB, where no budget ends its turn sooner.
 const PIECES: usize = 16;
 
-/// What is left of a copy's turn.
+/// The cooperative budget of a copy (tokio's coop).
 #[derive(Debug)]
 pub(super) struct Coop {
     left: usize,
@@ -21,7 +21,7 @@ impl Coop {
         Coop { left: PIECES }
     }
 
-    /// Counts a piece; at the end of the turn all others come first.
+    /// Counts a piece. At the end of the budget it yields, so that all other tasks come first.
     pub(super) async fn tick(&mut self) {
         if self.left > 0 {
             self.left -= 1;

@@ -1,6 +1,6 @@
 //! Connecting by name: several addresses, raced.
 //!
-//! Each floor knows only the one below:
+//! Each layer knows only the one below:
 //!
 //! | file | duty |
 //! |---|---|
@@ -27,7 +27,7 @@ use crate::time;
 use errors::{AddressErrors, timed_out, unresolved};
 use plan::Plan;
 
-/// As many attempts more as Go makes, of a dial that met itself or lost its port to another.
+/// The number of further attempts, as in Go, of a dial that connected to itself or lost its port to another socket.
 const REDIALS: u8 = 2;
 
 /// Connects to the first of the target's addresses that answers.
@@ -103,7 +103,7 @@ async fn dial_once(address: &SocketAddr) -> io::Result<TcpStream> {
 
 /// Dials again where the dial says nothing of the address:
 ///
-/// 1. The kernel chose, for this side, the very port that is dialed, where nobody listens: the socket then met itself
+/// 1. The kernel chose, for this side, the very port that is dialed, where nobody listens: the socket then connects to itself
 ///    (the simultaneous open of TCP), and what it sends it receives.
 /// 2. `EADDRNOTAVAIL`: the port that the kernel chose was taken by another before it was used.
 ///
@@ -111,7 +111,7 @@ async fn dial_once(address: &SocketAddr) -> io::Result<TcpStream> {
 ///
 /// # Errors
 ///
-/// Those of the last dial; `ConnectionRefused` if it still met itself, for it is true that nobody listens.
+/// Returns those of the last dial; `ConnectionRefused` if it still connected to itself, since no socket listens there.
 pub async fn retry_self_connect<F: Future<Output = io::Result<TcpStream>>>(
     address: &SocketAddr,
     mut dial: impl FnMut() -> F,
@@ -133,7 +133,8 @@ fn should_redial(dialed: &io::Result<TcpStream>, address: SocketAddr) -> bool {
     }
 }
 
-/// Both ends have the same address. Where the other end has none any more, there was another end.
+/// Returns whether both ends have the same address (Go's `selfConnect`). If the other end has none any more, there was
+/// another end.
 fn is_self_connect(stream: &TcpStream, dialed: SocketAddr) -> bool {
     // The second question is asked of hardly any.
     let suspect = stream.local_addr().ok().filter(|local| local.port() == dialed.port());

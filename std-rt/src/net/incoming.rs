@@ -6,7 +6,7 @@
 //!
 //! | it ends the wait | how it is known |
 //! |---|---|
-//! | a descriptor of ours was closed | [`fd_limit`] tells, at once |
+//! | a descriptor of ours was closed | [`fd_limit`] wakes the task, at once |
 //! | something else has become free | a timer: 5 ms, doubled each time that it was in vain, at most 1 s |
 //! | the listener is closed, its deadline passes | the listener's poller tells |
 //!
@@ -88,7 +88,7 @@ fn refused<L: Accept>(listener: &L, error: io::Error) -> io::Error {
     listener.fd().error_to("accept", error, None)
 }
 
-/// What one more attempt may find in a while.
+/// Returns whether an error means that descriptors or memory ran out, so that a later attempt may succeed.
 fn is_exhausted(error: &io::Error) -> bool {
     let exhausted = Exhausted::from_error(cause(error));
     exhausted.is_some_and(|resource| resource != Exhausted::Family)
@@ -131,7 +131,7 @@ fn watched<L: Accept>(listener: &L, taken: io::Result<(OwnedFd, L::Peer)>) -> io
 /// yet, since memory ran out: that is closed.
 pub struct Incoming<'a, L: Accept> {
     listener: &'a L,
-    /// There while the last attempt found no descriptor.
+    /// Present while the last attempt found no descriptor.
     backoff: Option<AcceptBackoff>,
     exhausted_count: usize,
     /// A connection that was accepted, and for which there was no memory or place left to watch it.
@@ -149,13 +149,13 @@ impl<L: Accept> Unpin for Incoming<'_, L> {}
 #[derive(Default)]
 struct AcceptBackoff {
     fd_waiter: fd_limit::FdWaiter,
-    /// How often the timer ran out.
+    /// The number of times that the timer ran out.
     rounds: u32,
     timer: Option<Sleep>,
 }
 
 impl AcceptBackoff {
-    /// Ready when one more attempt is worth it.
+    /// Returns `Ready` when one more attempt is worth it.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.fd_waiter.register(cx.waker()) {
             return Poll::Ready(());
@@ -198,12 +198,12 @@ impl<'a, L: Accept> Incoming<'a, L> {
         }
     }
 
-    /// How many attempts to accept found no descriptor or no memory so far; worth a line in the log when it rises.
+    /// Returns how many attempts to accept found no descriptor or no memory so far; worth a line in the log when it rises.
     pub fn exhausted_count(&self) -> usize {
         self.exhausted_count
     }
 
-    /// Ready when an attempt is worth it, or with the reason why there will be none.
+    /// Returns `Ready` when an attempt is worth it, or with the reason why there will be none.
     fn poll_retry(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(backoff) = &mut self.backoff else { return Poll::Ready(Ok(())) };
         match backoff.poll(cx) {
@@ -212,7 +212,7 @@ impl<'a, L: Accept> Incoming<'a, L> {
         }
     }
 
-    /// What to tell the user, if anything.
+    /// Returns the result for the user; `None` if the attempt is to be repeated after a wait.
     fn finish(&mut self, taken: io::Result<Taken<L>>) -> Option<io::Result<L::Connection>> {
         let connection = taken.and_then(|taken| self.watched(taken));
         if connection.as_ref().is_err_and(is_exhausted) {

@@ -25,10 +25,10 @@ pub(super) const BLOCKS: usize = if usize::BITS < u64::BITS { 2_047 } else { 32_
 /// The owner's side of a descriptor's words.
 pub type Registration<'a> = registration::Registration<'a, FDSEQ_BITS>;
 
-/// A descriptor that a poller watches, owned: its [`Registration`], and the poller that it belongs to.
+/// An owned registration of a descriptor: its [`Registration`], and the poller that it belongs to.
 ///
-/// Dropped, it gives the slot back; by then the descriptor's number is closed, if it is not somebody else's. The tasks that
-/// are parked are woken.
+/// Dropping it wakes the parked tasks and frees the slot. By then the descriptor's number is closed, unless another owner
+/// has it.
 #[derive(Debug)]
 pub struct PollRegistration {
     /// Refers into the cache of `netpoll`, and is dropped before it as the fields stand.
@@ -65,7 +65,7 @@ impl PollRegistration {
 
 impl Drop for PollRegistration {
     fn drop(&mut self) {
-        // What could not be watched was made by the attempt of a task that starves: it would tell itself.
+        // A descriptor that could not be registered came from a task that waits for one: it would notify itself.
         let was_watched = self.desc().number().get() != 0;
         self.netpoll.forget(&self.registration);
         if was_watched && self.netpoll.is_owner_process() {

@@ -20,10 +20,10 @@ use crate::sys;
 /// The latest tick: 292 years after the machine was started.
 pub const LATEST: u64 = i64::MAX as u64;
 
-/// What the coarse clock says is so far ahead, in nanoseconds, is ahead.
+/// The distance in nanoseconds beyond which the coarse clock is good enough to tell that an instant is ahead.
 const COARSE_HORIZON: u64 = 100_000_000;
 
-/// Durations of so many seconds begin at the coarse clock. What is less is exact, and what is more could be more than the
+/// The durations, in seconds, that are added to the coarse clock. Shorter ones are exact; longer ones could exceed what the
 /// word holds.
 const COARSE_RANGE: Range<u64> = 1..1 << 32;
 
@@ -52,7 +52,7 @@ pub fn tick(at: Instant) -> u64 {
 /// What a poller knows of the time besides.
 #[derive(Debug)]
 pub(super) struct Clock {
-    /// How far the coarse clock may be behind.
+    /// The error of the coarse clock, by which it may be behind.
     coarse_error: u64,
     /// When the last poll was.
     polled: Gauge,
@@ -71,7 +71,7 @@ impl Clock {
         tick <= self.coarse() + COARSE_HORIZON && tick <= now()
     }
 
-    /// The tick so long from now or up to a few milliseconds after, if that is a second or more.
+    /// Returns the tick so long from now, or up to a few milliseconds later, if `duration` is in [`COARSE_RANGE`].
     #[inline]
     pub(super) fn coarse_after(&self, duration: Duration) -> Option<u64> {
         let seconds = duration.as_secs();

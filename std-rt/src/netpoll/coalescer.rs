@@ -1,4 +1,4 @@
-//! How much later than its time a timer may wake the poller, so that one wake serves its neighbours too.
+//! The coalescing of timers: a timer may wake the poller later than its time, so that one wake serves its neighbours too.
 //!
 //! A wake costs microseconds and many a timer less than one. Only where timers crowd does it pay to wait for the next:
 //!
@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use netpoll_core::counter::Gauge;
 
-/// The most wakes a second for which there is no slack.
+/// The rate of timer wakes, per second, up to which timers are not coalesced.
 const UNCOALESCED_RATE: u64 = 2_000;
 
 /// The rate is taken over so long, in nanoseconds.
@@ -22,7 +22,7 @@ const WINDOW: u64 = 10_000_000;
 /// Steps from no slack to the most.
 const STEPS: usize = 8;
 
-/// The slack of one poller, which the holder of the turn alone asks and tells. In nanoseconds.
+/// The coalescer of one poller, used by the holder of the poller's lock alone. Times are in nanoseconds.
 #[derive(Debug)]
 pub(super) struct Coalescer {
     most: usize,
@@ -38,13 +38,13 @@ struct Rate {
 }
 
 impl Coalescer {
-    /// At most so much; none for never any.
+    /// Creates a coalescer with a maximal delay; zero disables it.
     pub(super) fn new(most: Duration) -> Self {
         let most = usize::try_from(most.as_nanos()).unwrap_or(usize::MAX);
         Self { most, now: Gauge::new(), rate: Mutex::default() }
     }
 
-    /// Until when to sleep for a timer due at `at`.
+    /// Returns until when to sleep for a timer due at `at`.
     pub(super) fn deadline(&self, at: u64, has_neighbours: impl FnOnce() -> bool) -> u64 {
         match self.now.get() {
             0 => at,
@@ -53,9 +53,9 @@ impl Coalescer {
         }
     }
 
-    /// A timer has ended a sleep at `now`.
+    /// Records that a timer has ended a sleep at `now`.
     pub(super) fn record_wake(&self, now: u64) {
-        // It is three additions.
+        // The critical section is three additions, so a mutex is cheap enough.
         let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
         rate.wakes += 1;
         let elapsed = now.saturating_sub(rate.window);

@@ -1,12 +1,12 @@
-//! Who waits for a descriptor of this process to become free: loops that accept and found none left.
+//! The list of tasks that wait for a descriptor of this process to become free: loops that accept and found none left.
 //!
-//! The table of descriptors is the process's, so this is too: a connection that any runtime closes is room for every
-//! listener. What others close, std's files for example, is not seen here, nor is memory that the kernel gets back after
-//! close(2) has returned: who waits has a timer as well.
+//! The table of descriptors is the process's, so this is too: a connection that any runtime closes frees a number
+//! for every listener. Descriptors that other code closes, std's files for example, are not seen here, nor is memory that
+//! the kernel gets back after close(2) has returned: a waiting task has a timer as well.
 //!
-//! # Why nobody is forgotten
+//! # Why no waiter is missed
 //!
-//! | who starves | who closes |
+//! | a waiter | a thread that closes |
 //! |---|---|
 //! | 1. [`FdWaiter::register`]: enters the list, sets the flag | 1. close(2) |
 //! | 2. tries accept(2) again | 2. [`notify_closed`]: looks at the flag |
@@ -22,7 +22,7 @@ use netpoll_core::waiters::BreakFlag;
 
 use crate::foreign;
 
-/// None until somebody starves for the first time.
+/// The list of this process; `None` until a task waits for the first time.
 static WAITERS: OnceLock<FdWaiters> = OnceLock::new();
 
 #[derive(Debug, Default)]
@@ -40,7 +40,7 @@ struct List {
 }
 
 impl List {
-    /// The waker of a wish that has not been told yet.
+    /// Returns the waker of a waiter that has not been notified yet.
     fn find(&mut self, number: Option<u64>) -> Option<&mut Waker> {
         let found = self.entered.iter_mut().find(|(entered, _)| Some(*entered) == number);
         found.map(|(_, waker)| waker)
@@ -53,7 +53,7 @@ impl FdWaiters {
         self.list.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// All are told, not one: whoever is told may have no use for the number, as it finds no connection, or is dropped.
+    /// Wakes all waiters, not one: a waiter may have no use for the number, since it finds no connection or is dropped.
     #[cold]
     fn notify_closed(&self) {
         let told = {
@@ -65,9 +65,9 @@ impl FdWaiters {
     }
 }
 
-/// A descriptor was closed. As long as nobody starves this is a load, or two.
+/// Wakes all waiters after a descriptor was closed. While there are none this costs one or two loads.
 ///
-/// Not to be called for one that was made by the attempt of who starves: he would tell himself, and spin.
+/// Do not call it for a descriptor that a waiter's own attempt has made: the waiter would wake itself, and spin.
 #[inline]
 pub fn notify_closed() {
     if let Some(waiters) = WAITERS.get()
@@ -77,15 +77,15 @@ pub fn notify_closed() {
     }
 }
 
-/// The wish to be told once of the next descriptor that is closed. Dropped: withdrawn.
+/// A waiter, notified once of the next descriptor that is closed. Dropping it unregisters it.
 #[derive(Debug, Default)]
 pub struct FdWaiter {
     number: Option<u64>,
 }
 
 impl FdWaiter {
-    /// Enters the list, or stays there with another waker. True if it was not there: what was freed before may have
-    /// gone unheard, so the next thing to do is one more attempt.
+    /// Registers the waiter, or replaces its waker. Returns true if it was not registered: a descriptor may have been freed
+    /// before, so the caller makes one more attempt.
     pub fn register(&mut self, waker: &Waker) -> bool {
         let waiters = WAITERS.get_or_init(FdWaiters::default);
         if waiters.lock().find(self.number).is_some_and(|known| known.will_wake(waker)) {
@@ -93,7 +93,7 @@ impl FdWaiter {
         }
         let waker = waker.clone();
         let mut list = waiters.lock();
-        // It may have been told in between.
+        // It may have been notified in between.
         if let Some(known) = list.find(self.number) {
             let replaced = mem::replace(known, waker);
             drop(list);

@@ -1,4 +1,4 @@
-//! What a report says of the descriptors that a poller watches.
+//! The state of the descriptors that a poller watches, for dumps.
 //!
 //! Nothing is kept for it but three words of each descriptor: its number, written when it is opened and when it is given
 //! back, and for each direction the time of the last parking, which is one store of the clock as it was at the last poll.
@@ -12,7 +12,7 @@ use netpoll_core::poll_key::{Mode, PollKey};
 use super::{Netpoll, PollDesc, clock, tick};
 use crate::sys::{Address, ends_of, is_ready_now};
 
-/// A descriptor that the poller watches.
+/// The state of a descriptor that the poller watches.
 #[derive(Clone, Debug)]
 pub struct DescriptorInfo {
     /// Its number.
@@ -30,18 +30,18 @@ pub struct DescriptorInfo {
 }
 
 impl Netpoll {
-    /// The descriptor has this number from now on.
+    /// Records the number of a descriptor that is registered.
     pub(super) fn set_number(&self, desc: &PollDesc, fd: RawFd) {
         // Numbers begin at 0, which is what a slot without a descriptor has.
         desc.number().set(fd as usize + 1);
     }
 
-    /// The slot is about to be given back.
+    /// Clears the number of a descriptor whose slot is about to be freed.
     pub(super) fn clear_number(&self, desc: &PollDesc) {
         desc.number().set(0);
     }
 
-    /// Every descriptor as it is now; what is opened or closed meanwhile may be missing. Two system calls for each, and
+    /// Returns the state of every descriptor as it is now; what is opened or closed meanwhile may be missing. Two system calls for each, and
     /// one for each task that is parked there.
     pub fn inspect_descriptors(&self) -> Vec<DescriptorInfo> {
         let now = clock::now();

@@ -21,7 +21,7 @@ const READY: usize = 2 * EVENTS;
 /// network.
 const EXPIRATIONS: usize = 256;
 
-/// So many events ahead the descriptor is fetched: the memory's time, in deliveries.
+/// How many events ahead a descriptor is prefetched: the latency of memory, in deliveries.
 const AHEAD: usize = 8;
 
 /// What an event touches of a descriptor.
@@ -33,10 +33,10 @@ const TASK_LINES: usize = 5;
 /// Timers that one poll fires at least, if they are due, so that a busy network does not stall them.
 const LEAST_EXPIRATIONS: usize = 16;
 
-/// What a thread needs to poll: kept by the thread, reused, so that a poll allocates nothing.
+/// The buffers of a poll. The polling thread keeps and reuses them, so that a poll allocates nothing.
 pub struct PollBuffer {
     events: Events,
-    /// How many tasks the caller has room for.
+    /// The number of tasks that fit into the caller's queue.
     room: usize,
     list: GList<READY>,
     polled_at: u64,
@@ -51,7 +51,7 @@ impl Default for PollBuffer {
 }
 
 impl PollBuffer {
-    /// Room for one poll.
+    /// Creates the buffers for one poll.
     pub fn new() -> Self {
         Self {
             events: Events::with_capacity(EVENTS),
@@ -74,8 +74,8 @@ impl PollBuffer {
         self.list.drain()
     }
 
-    /// Drops what the last poll has found of timers that were dropped before they were due, once the turn is given back:
-    /// what runs when a task goes with its last waker may make others runnable.
+    /// Drops the removed timers that the last poll has found. Call it after the poller is unlocked: the last waker of a task
+    /// may be among them, and what runs when the task is dropped may make others runnable.
     pub fn drop_removed(&mut self) {
         drop_all(self.dropped.drain(..));
     }
@@ -137,7 +137,7 @@ impl Netpoll {
         waited.map(|_| woken)
     }
 
-    /// Each event to its descriptor.
+    /// Dispatches each event to its descriptor; returns how many parked tasks it made ready.
     fn deliver(&self, buffer: &mut PollBuffer) -> usize {
         let (events, list) = (&buffer.events, &mut buffer.list);
         let mut woken = 0;

@@ -1,5 +1,5 @@
-//! A poller that serves nobody any more: its runtime has ended, this process is a child of the one that made it, or the
-//! kernel refuses to go on. Who waits for it is told, and who would begin to wait is refused.
+//! The end of a poller: its runtime has ended, this process is a child of the one that made it, or the kernel refuses to go
+//! on. Tasks that wait for it are woken and fail, and new waits are refused.
 //!
 //! | what waits | what ends it, when the runtime ends | what ends it in a forked child |
 //! |---|---|---|
@@ -25,7 +25,7 @@ use super::Netpoll;
 use crate::error::Unavailable;
 
 impl Netpoll {
-    /// Returns why this poller serves nobody any more, if that is so.
+    /// Fails with the reason if this poller is of no use any more.
     #[inline]
     pub(crate) fn check(&self) -> Result<(), Unavailable> {
         if !self.is_owner_process() {
@@ -40,7 +40,7 @@ impl Netpoll {
         self.epoch.is_current()
     }
 
-    /// For what can only panic where the runtime of another process is used.
+    /// Asserts that this process made the poller, for functions that cannot return an error.
     ///
     /// # Panics
     ///
@@ -59,8 +59,8 @@ impl Netpoll {
         panic!("netpoll: {what}: {}", Unavailable::Forked);
     }
 
-    /// Nobody will poll any more: wakes every task that waits for a descriptor or for a timer, and refuses those to come.
-    /// Harmless when repeated.
+    /// Ends the poller: wakes every task that waits for a descriptor or for a timer, and refuses later waits. May be
+    /// repeated.
     pub fn end(&self) {
         if !self.is_owner_process() {
             return;
@@ -72,7 +72,7 @@ impl Netpoll {
         wake_each(self.wheels.end());
     }
 
-    /// A thread of the runtime finds itself alone in a forked child, as the whole process, with tasks that are the parent's.
+    /// Aborts a forked child in which a thread of the runtime finds itself alone, with tasks of the parent process.
     #[cold]
     pub(crate) fn abort_forked_child(&self) -> ! {
         // As in `poller_failed`.
@@ -85,7 +85,7 @@ impl Netpoll {
         process::abort();
     }
 
-    /// Looks whether the kernel still knows the poller's descriptors; two system calls.
+    /// Checks that the poller's descriptors are still open; two system calls.
     ///
     /// # Panics
     ///
@@ -96,7 +96,7 @@ impl Netpoll {
         }
     }
 
-    /// Has every task that is parked look again.
+    /// Wakes every parked task, so that it checks its state again.
     #[cold]
     pub(super) fn unpark_all(&self) {
         for (_, desc) in self.cache.iter() {
@@ -110,13 +110,13 @@ impl Netpoll {
         self.sub_waiters(woken);
     }
 
-    /// The kernel does not do any more what every wait depends on: a descriptor of the poller was closed behind its back,
-    /// by number, or its number is another file's now. The poller of a runtime ends the process, for its threads would sleep
-    /// for ever and the tasks with them; one that is driven by hand panics.
+    /// Reports that the kernel refuses to poll: a descriptor of the poller was closed by its number, or the number is another
+    /// file's now. The poller of a runtime aborts the process, because its threads and tasks would sleep for ever; one that
+    /// its owner polls panics.
     ///
     /// # Panics
     ///
-    /// Panics if the poller is driven by hand.
+    /// Panics if the owner polls it.
     #[cold]
     pub(crate) fn poller_failed(&self, what: &str, error: &io::Error) -> ! {
         let message = format!(
@@ -126,7 +126,7 @@ impl Netpoll {
         if self.manual {
             panic!("{message}");
         }
-        // Nobody is left to be told if there is no standard error output.
+        // Without a standard error output the message is lost; the process ends in any case.
         let _ = writeln!(io::stderr(), "{message}");
         process::abort();
     }

@@ -10,10 +10,10 @@ use super::shutdown::wake_each;
 use super::{CURRENT, Netpoll, PollBuffer};
 use crate::protocol::standby::Standby;
 
-/// The number by which it takes the turn to poll. Worker 0 has the other.
+/// The number under which it takes the poller's lock. Worker 0 has the other.
 const STANDBY: usize = 1;
 
-/// The standby of a poller whose runtime has no threads.
+/// The standby thread of a poller whose runtime has no threads.
 #[derive(Debug, Default)]
 pub(super) struct StandbyThread {
     protocol: Standby,
@@ -27,7 +27,7 @@ impl Netpoll {
         CURRENT.with(|current| current.borrow().as_ref().is_some_and(|current| ptr::eq(&**current, self)))
     }
 
-    /// Whether a timer is better off with the poller that is this thread's: with this one it may be that nobody polls.
+    /// Returns whether a timer should move to this thread's own poller, because no thread may poll this one.
     pub fn prefers_current_poller(&self) -> bool {
         !self.is_current() && (self.standby.is_some() || CURRENT.with(|current| current.borrow().is_some()))
     }

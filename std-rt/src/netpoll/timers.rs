@@ -1,18 +1,18 @@
-//! The timer wheels of a [`Netpoll`], one for each worker, each under a lock of its own: who arms a timer meets nobody but
-//! the poller.
+//! The timer wheels of a [`Netpoll`], one for each worker, each under a lock of its own: a thread that arms a timer contends
+//! only with the poller.
 //!
 //! A task's timer goes to the wheel of the worker that arms it. A descriptor's has its wheel for life, named by its slot,
-//! so that whoever moves its deadline finds the entry.
+//! so that every thread that moves its deadline finds the entry.
 //!
 //! # Timers that are dropped
 //!
 //! Most timers never fire, and where there are many a timer that is dropped is in no cache, and neither are its two
-//! neighbours in the wheel. So a worker collects what it drops, up to [`REMOVE_BATCH`] timers, and takes them out in one go: the
-//! processor then fetches all their cache lines at the same time. What is collected does not fire, is not counted, and is
-//! gone when the worker goes to sleep, when the wheel is looked through, or when the thread leaves the runtime. Who is
-//! no worker, or drops a timer of another wheel, takes it out at once.
+//! neighbours in the wheel. So a worker collects what it drops, up to [`REMOVE_BATCH`] timers, and takes them out in one
+//! go: the processor then fetches all their cache lines at the same time. What is collected does not fire, is not counted, and is
+//! gone when the worker goes to sleep, when the wheel is looked through, or when the thread leaves the runtime. A
+//! thread that is no worker, or drops a timer of another wheel, takes it out at once.
 //!
-//! # Who is told
+//! # When the poller is woken
 //!
 //! Only a timer that is the earliest of its wheel may have to end a sleep of the poller: any other comes after one for which
 //! that was seen to, and until whose time the poller sleeps at most.
@@ -30,7 +30,7 @@ use crate::timer::{self, Wheel};
 /// The most wheels; more workers share them.
 const WHEELS: usize = 16;
 
-/// How many dropped timers are collected.
+/// The number of dropped timers that are removed together.
 const REMOVE_BATCH: usize = 32;
 
 thread_local! {
@@ -38,11 +38,11 @@ thread_local! {
     static NETPOLL: Cell<usize> = const { Cell::new(0) };
     /// The wheel of that worker.
     static WHEEL: Cell<u32> = const { Cell::new(0) };
-    /// It may have dropped timers that are still in its wheel.
+    /// Whether it may have dropped timers that are still in its wheel.
     static HAS_PENDING_REMOVALS: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Which worker a thread is, of which poller.
+/// The identity of a worker's thread: its poller and its wheel.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WorkerId {
     netpoll: usize,
@@ -55,7 +55,7 @@ impl WorkerId {
         Self { netpoll: NETPOLL.get(), wheel: WHEEL.get(), has_pending_removals: HAS_PENDING_REMOVALS.get() }
     }
 
-    /// The thread is this from now on; gives back what it was.
+    /// Makes the thread this worker; returns what it was.
     fn replace(self) -> Self {
         let Self { netpoll, wheel, has_pending_removals } = self;
         Self {
@@ -66,7 +66,7 @@ impl WorkerId {
     }
 }
 
-/// What a timer is for. It says which by a waker's table, which is never null, and so takes no more room than a waker.
+/// The purpose of a timer. The niche of a waker's table, which is never null, makes it no larger than a waker.
 #[derive(Debug)]
 pub(super) enum Entry {
     /// The deadlines of a descriptor, both directions.
@@ -78,7 +78,7 @@ pub(super) enum Entry {
 const _: () = assert!(size_of::<Entry>() <= 16);
 
 impl Default for Entry {
-    /// For nobody.
+    /// An entry without a descriptor or a task.
     fn default() -> Self {
         Self::Descriptor(PollKey::BREAK)
     }
@@ -104,7 +104,7 @@ pub enum Renewed {
 }
 
 impl Netpoll {
-    /// This thread is that worker from now on, or none; gives back what it was. `around` is the poller that the thread has
+    /// Makes this thread that worker, or none; returns what it was. `around` is the poller that the thread has
     /// worked for so far: if it drove that one's runtime, it does not meanwhile.
     pub fn enter_worker(&self, worker: Option<usize>, around: Option<&Arc<Self>>) -> WorkerId {
         let wheel = worker.map_or(0, |worker| worker % self.wheels.count()) as u32;
@@ -119,9 +119,9 @@ impl Netpoll {
             .replace()
     }
 
-    /// This thread is again what it was, for the poller that it worked for.
+    /// Restores what this thread was, for the poller that it worked for.
     pub fn leave_worker(self: &Arc<Self>, before: WorkerId, around: Option<&Arc<Self>>) {
-        // Whose destructors run because of what is taken out drops timers as what the thread is then.
+        // Destructors that run because of what is removed drop timers as what the thread is then.
         let here = before.replace();
         if here.netpoll == self.address() {
             if here.has_pending_removals && self.is_owner_process() {
@@ -145,7 +145,7 @@ impl Netpoll {
         std::ptr::from_ref(self) as usize
     }
 
-    /// The wheel of the worker that this thread is.
+    /// Returns the wheel of this thread's worker.
     #[inline]
     fn own_wheel(&self) -> Option<u32> {
         (NETPOLL.get() == self.address()).then(|| WHEEL.get())
@@ -238,7 +238,7 @@ impl Netpoll {
         }
     }
 
-    /// Worker, before it sleeps: takes out what it has dropped; false if that was nothing. A waker may be the last that its
+    /// Removes the timers that this worker has dropped, before it sleeps; returns false if there were none. A waker may be the last that its
     /// task has, and what runs when that is dropped may make other tasks runnable.
     #[inline]
     pub fn flush_removed(&self) -> bool {
@@ -376,7 +376,7 @@ impl Timers {
         self.wheel.is_empty() || self.dropped.is_empty() && self.wheel.next().is_none_or(|next| next > now)
     }
 
-    /// Takes out what was dropped. The entries go into the list, to be dropped after the lock.
+    /// Removes the dropped timers. The entries go into the list, to be dropped after the lock.
     pub(super) fn drain_removed(&mut self, entries: &mut Vec<Entry>) {
         if !self.dropped.is_empty() {
             self.wheel.remove_each(&self.dropped, entries);

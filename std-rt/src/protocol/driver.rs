@@ -1,7 +1,7 @@
 //! Which thread drives a runtime that has no threads of its own.
 //!
-//! Several threads may be in `block_on` of such a runtime at once. One of them holds the seat and runs the tasks; the
-//! others wait until either their own future has been woken or the seat is free.
+//! Several threads may be in `block_on` of such a runtime at once. One of them holds the worker slot and runs the tasks; the
+//! others wait until either their own future has been woken or the slot is free.
 //!
 //! | state | a thread takes it | the holder leaves | a waiter's future is woken |
 //! |---|---|---|---|
@@ -13,18 +13,18 @@
 //! std's channels, `thread::scope` and a nested `block_on` all park on it. So a thread looks at the state after it has
 //! polled and before every park, and between that look and the park no foreign code runs:
 //!
-//! 1. The seat becomes free before the look: the thread sees it and takes it.
+//! 1. The slot becomes free before the look: the thread sees it and takes it.
 //! 2. After the look: the thread is in the list, so the one that leaves unparks it, and nothing consumes the token before
 //!    the park does.
-//! 3. The thread is woken for its future, and the seat becomes free at the same time: it leaves the list under the lock. It
-//!    either takes the seat there, or it looks again after its future has been polled. All other waiters have been
+//! 3. The thread is woken for its future, and the slot becomes free at the same time: it leaves the list under the lock. It
+//!    either takes the slot there, or it looks again after its future has been polled. All other waiters have been
 //!    unparked too.
 //!
 //! # Crossed waits
 //!
 //! A thread that drives one runtime may call `block_on` of another one. If that one is driven by a second thread, which
 //! waits in turn for the first runtime, neither is driven any more. [`WaitGraph`] has the threads that wait while they drive.
-//! Under its lock a thread follows the chain from the seat that it wants to its holder, from there to the seat for which
+//! Under its lock a thread follows the chain from the slot that it wants to its holder, from there to the slot for which
 //! that one waits, and so on, and enters itself unless that leads back. Holders that wait do not change, so the thread that
 //! would close a circle sees all of it, and is the only one that is refused.
 
@@ -33,7 +33,7 @@ use std::sync::Arc;
 use crate::sync::thread::{self, Thread, ThreadId};
 use crate::sync::{Mutex, lock};
 
-/// The seat of the thread that drives the runtime.
+/// The slot of the one worker of a runtime without threads; the thread that holds it drives the runtime.
 #[derive(Debug, Default)]
 pub struct WorkerSlot(Mutex<SlotState>);
 
@@ -44,19 +44,19 @@ struct SlotState {
     waiting: Vec<Thread>,
 }
 
-/// The wait would be for this thread itself: the thread that holds the seat waits, over others perhaps, for what this one
+/// The wait would be for this thread itself: the thread that holds the slot waits, over others perhaps, for what this one
 /// holds.
 #[derive(Debug)]
 pub struct Deadlock;
 
 impl WorkerSlot {
-    /// Takes the seat if it is free; true if so.
+    /// Takes the slot if it is free; returns true if so.
     pub fn try_acquire(&self) -> bool {
         lock(&self.0).try_acquire(thread::current().id())
     }
 
-    /// Waits until this thread has the seat (true) or, while another thread has it, `is_woken` holds (false). The code that makes `is_woken` hold unparks
-    /// this thread afterwards. A thread that drives another runtime passes `waits`.
+    /// Waits until this thread has the slot (true) or, while another thread has it, `is_woken` holds (false). The code that
+    /// makes `is_woken` hold unparks this thread afterwards. A thread that drives another runtime passes `waits`.
     ///
     /// # Errors
     ///
@@ -84,7 +84,7 @@ impl WorkerSlot {
         }
     }
 
-    /// Gives the seat back and tells every thread that waits.
+    /// Releases the slot and unparks every thread that waits.
     pub fn release(&self) {
         let mut state = lock(&self.0);
         state.holder = None;
@@ -126,7 +126,7 @@ impl SlotState {
     }
 }
 
-/// The threads that drive one runtime and wait for the seat of another one, each with that seat. One for all runtimes.
+/// The threads that drive one runtime and wait for the slot of another one, each with that slot. One for all runtimes.
 #[derive(Debug)]
 pub struct WaitGraph(Mutex<Vec<(ThreadId, Arc<WorkerSlot>)>>);
 
@@ -146,7 +146,7 @@ impl WaitGraph {
     fn enter(&self, this: ThreadId, slot: &Arc<WorkerSlot>) -> Option<Entry<'_>> {
         let mut waits = lock(&self.0);
         let mut next = slot;
-        // As many steps as there are threads that wait: one that has just taken its seat is in a circle by itself.
+        // As many steps as there are threads that wait: one that has just taken its slot is in a circle by itself.
         for _ in 0..=waits.len() {
             let Some(holder) = next.holder() else { break };
             if holder == this {

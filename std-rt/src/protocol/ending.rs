@@ -1,9 +1,9 @@
 //! The end of a runtime: which thread drops which task, and which thread waits for which.
 //!
 //! A runtime is ended by one thread, the *ender*. From then on no task is polled. A task that is woken or spawned after the
-//! runtime was closed is *doomed*: its future is only dropped.
+//! runtime was closed is *deferred*: its future is only dropped, by the ender.
 //!
-//! | state | a task is doomed | a thread of the runtime ends | the ender |
+//! | state | a task is deferred | a thread of the runtime ends | the ender |
 //! |---|---|---|---|
 //! | open | - | - | - |
 //! | ending | queued here, the ender is told | the ender is told | cancels, drops what is queued, waits for the threads |
@@ -11,7 +11,7 @@
 //!
 //! 1. The ender cancels parked and queued tasks *before* it waits. A task that is in its turn may block on what one of
 //!    them holds.
-//! 2. It goes on dropping doomed tasks *while* it waits, for the same reason. A waker only queues: the code that wakes may
+//! 2. It goes on dropping deferred tasks *while* it waits, for the same reason. A waker only queues: the code that wakes may
 //!    hold a lock that the dropped future takes, and a chain of tasks that await each other would be dropped in one stack.
 //! 3. When a thread has ended, the ender cancels once more: the last turn may have parked its task or queued others.
 //! 4. The ender returns when no other thread is left, or when its time is over. It declares the end under the lock under
@@ -31,7 +31,7 @@ use crate::sync::{Condvar, Mutex, MutexGuard, lock};
 #[derive(Debug)]
 pub struct Ending<T> {
     state: Mutex<EndingState<T>>,
-    /// A thread has ended, or a task is doomed. The ender alone waits for it.
+    /// A thread has ended, or a task is deferred. The ender alone waits for it.
     changed: Condvar,
 }
 
@@ -67,7 +67,7 @@ impl<T> Ending<T> {
         lock(&self.state).ended
     }
 
-    /// Ends the runtime, which is closed. `cancel` takes every task that is parked or in a queue, and drops or dooms it;
+    /// Ends the runtime, which is closed. `cancel` takes every task that is parked or in a queue, and drops or defers it;
     /// `drop_task` drops one. Neither is called under the lock. Returns false if a thread had not ended by the deadline. The
     /// thread that calls may be one of the runtime's, and is not waited for.
     pub fn end(&self, deadline: Option<Instant>, cancel: impl Fn(), drop_task: impl Fn(T)) -> bool {

@@ -109,7 +109,7 @@ impl<F: Send + Sync + 'static> Queue<F> {
         }
     }
 
-    /// Returns a share of the file, for an operation that needs no order and is made beside the queue.
+    /// Returns a reference to the file, for an operation that needs no order and does not pass through the queue.
     pub fn file_ref(self: &Arc<Self>) -> FileRef<F> {
         FileRef(Some(self.clone()))
     }
@@ -131,7 +131,7 @@ impl<F: Send + Sync + 'static> Queue<F> {
     }
 }
 
-/// A share of the file. The last one that is dropped hands the file to its heir.
+/// A reference to the file. Dropping the last one gives the file to the task that waits in [`Queue::release`].
 pub struct FileRef<F: Send + Sync + 'static>(Option<Arc<Queue<F>>>);
 
 impl<F: Send + Sync + 'static> FileRef<F> {

@@ -126,12 +126,12 @@ fn too_deep() -> ! {
     )
 }
 
-/// The waker of a future that `block_on` runs.
+/// The waker of the future that `block_on` runs.
 struct BlockOnWaker {
     woken: BreakFlag,
     thread: Thread,
     sched: Arc<SchedHandle>,
-    /// The worker that the thread is, or may come to be.
+    /// The worker that the thread is, or may become.
     worker: Option<usize>,
 }
 

@@ -1,4 +1,4 @@
-//! A dump for who presses Ctrl-\ or sends `SIGQUIT`.
+//! The dump on `SIGQUIT` (Ctrl-\).
 //!
 //! It has a thread and a poller of its own, so that it speaks when all workers are stuck.
 
@@ -15,7 +15,7 @@ use crate::dump::Dump;
 use crate::sched::SchedHandle;
 use crate::signal::{Signal, SignalKind, signal};
 
-/// Ends the thread.
+/// The token that ends the thread.
 #[derive(Default)]
 pub(super) struct StopToken {
     requested: BreakFlag,
@@ -38,7 +38,7 @@ pub(super) fn watch(threads: &mut ThreadSet, sched: &Arc<SchedHandle>) -> io::Re
     let body = move || {
         // Nobody clears this signal's listeners but a program that wants no dump any more.
         while own.block_on(next(&quit, &requested)).is_some_and(|signal| signal.is_ok()) {
-            // To whom could one say that there is nobody to be told?
+            // An error of the standard error output cannot be reported anywhere.
             let _ = writeln!(io::stderr(), "{}", Dump::of(&sched));
         }
     };

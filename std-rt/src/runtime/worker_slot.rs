@@ -1,4 +1,4 @@
-//! The worker that a thread is while it is in `block_on`.
+//! The worker of a thread that is in `block_on`.
 
 use std::rc::Rc;
 
@@ -12,8 +12,8 @@ use crate::worker::{CurrentGuard, Worker};
 static WAIT_GRAPH: WaitGraph = WaitGraph::new();
 
 impl Runtime {
-    /// Returns a worker for this thread to be: the one that it is already, or the one of a runtime without threads if no
-    /// thread is that.
+    /// Returns a worker for this thread: the one that it is already, or the one of a runtime without threads if its slot is
+    /// free.
     pub(super) fn try_acquire_worker(&self) -> Option<WorkerGuard<'_>> {
         if let Some(worker) = Worker::current(&self.handle.sched) {
             return Some(WorkerGuard::new(worker, None));
@@ -22,7 +22,7 @@ impl Runtime {
         worker_slot.try_acquire().then(|| self.worker_guard(worker_slot))
     }
 
-    /// Waits until this thread has the seat of a runtime without threads, or `is_woken` holds.
+    /// Waits until this thread has the worker slot of a runtime without threads, or `is_woken` holds.
     pub(super) fn wait_for_worker(&self, is_woken: impl Fn() -> bool) -> Option<WorkerGuard<'_>> {
         let worker_slot = self.worker_slot.as_ref()?;
         match worker_slot.wait(Worker::is_worker_thread().then_some(&WAIT_GRAPH), is_woken) {
@@ -40,10 +40,10 @@ impl Runtime {
     }
 }
 
-/// A thread that is a worker while this lives.
+/// The guard of a thread that is a worker.
 pub(super) struct WorkerGuard<'a> {
     pub(super) worker: Rc<Worker>,
-    /// The seat of a runtime without threads, to be given back; none for a worker that was one before.
+    /// The slot of a runtime without threads, to be released; `None` for a thread that was a worker before.
     worker_slot: Option<&'a WorkerSlot>,
     /// The task that called, if the thread was this worker already.
     running: usize,

@@ -22,16 +22,16 @@ use crate::foreign::catch_panic;
 use raw::schedule;
 pub use waker::wake_to_runnable;
 
-/// What became of a task: its value, or what it panicked with.
+/// The result of a task: its value, or the payload of its panic.
 pub type TaskResult<T> = Result<T, Box<dyn Any + Send>>;
 
-/// Where a kind of task goes when it is to be run.
+/// The schedule function of a kind of task: the queue that it goes to when it is to be run.
 pub trait Schedule: Clone + Send + Sync + 'static {
-    /// Puts it there; it `yielded` if it was woken in its own turn.
+    /// Puts the task into its queue. `yielded`: it was woken while it ran.
     fn schedule(self, task: Runnable, yielded: bool);
 }
 
-/// What all cells begin with.
+/// The part that all cells begin with.
 struct Header {
     state: TaskState,
     table: &'static Table,
@@ -40,12 +40,12 @@ struct Header {
     joiner: UnsafeCell<Option<Waker>>,
 }
 
-/// What depends on the type of the future.
+/// The functions that depend on the type of the future (a vtable).
 struct Table {
     run: unsafe fn(NonNull<Header>) -> bool,
     cancel: unsafe fn(NonNull<Header>),
     schedule: unsafe fn(NonNull<Header>, bool),
-    /// Moves the outcome into an `Option<TaskResult<T>>`.
+    /// Moves the result into an `Option<TaskResult<T>>`.
     take: unsafe fn(NonNull<Header>, NonNull<()>),
     free: unsafe fn(NonNull<Header>),
 }
@@ -59,15 +59,15 @@ struct Cell<F: Future, Q> {
 
 enum Stage<F: Future> {
     Running {
-        /// The task's place in the list of those that wait, or [`UNREGISTERED`]. (An `Option` would take twice the room.)
+        /// The task's key in its shard, or [`UNREGISTERED`]. (An `Option` would be twice as large.)
         place: u32,
         future: F,
     },
-    /// None once it is taken, or if there is none.
+    /// `None` once the result is taken, or if there is none.
     Finished(Option<TaskResult<F::Output>>),
 }
 
-/// The task has never waited: it is queued or running, and needs no place.
+/// The key of a task that has never waited: it is queued or running, and needs no entry in its shard.
 const UNREGISTERED: u32 = u32::MAX;
 
 /// A task that came out of a queue, or is on its way into one: the right to run it, once. Dropped: cancels it.
@@ -89,25 +89,25 @@ impl Runnable {
         unsafe { self.0.as_ref() }
     }
 
-    /// Where it comes from.
+    /// Returns the task's metadata.
     #[inline]
     pub fn meta(&self) -> TaskMeta {
         self.header().meta
     }
 
-    /// Whose it is.
+    /// Returns the scheduler of the task.
     #[inline]
     pub fn sched(&self) -> &Arc<SchedHandle> {
         &self.header().sched
     }
 
-    /// Any worker of that scheduler may run it.
+    /// Returns true if any worker of that scheduler may run the task.
     #[inline]
     pub fn is_for_any_worker_of(&self, sched: &Sched) -> bool {
         ptr::eq::<Sched>(&***self.sched(), sched) && !self.meta().is_local()
     }
 
-    /// A waker of it.
+    /// Returns a waker of the task.
     pub fn waker(&self) -> Waker {
         // SAFETY: INV-11: it is ours.
         Waker::clone(&*unsafe { waker::waker_ref(self.0) })
@@ -119,7 +119,7 @@ impl Runnable {
         unsafe { schedule(ManuallyDrop::new(self).0, false) }
     }
 
-    /// Gives it a turn; true if it was woken in it.
+    /// Polls the task once; returns true if it was woken meanwhile.
     #[inline]
     pub fn run(self) -> bool {
         let task = ManuallyDrop::new(self);
@@ -147,9 +147,9 @@ impl Drop for Runnable {
     }
 }
 
-/// The end of a task that its spawner has: cancels it, waits for it, takes its outcome.
+/// The join half of a task, owned by its handle: it cancels the task, waits for it and takes its result.
 pub struct JoinCore<T> {
-    /// None once it has given the outcome.
+    /// `None` once it has given the result.
     task: Option<NonNull<Header>>,
     result: PhantomData<T>,
 }
@@ -204,11 +204,11 @@ where
 
 impl<T> JoinCore<T> {
     fn header(&self) -> Option<&Header> {
-        // SAFETY: INV-11: the handle is ours until the outcome is given.
+        // SAFETY: INV-11: the handle is ours until the result is given.
         self.task.map(|task| unsafe { task.as_ref() })
     }
 
-    /// The task has ended, whatever way.
+    /// Returns true if the task has ended, in whatever way.
     pub fn is_finished(&self) -> bool {
         self.header().is_none_or(|header| header.state.is_complete())
     }
@@ -222,7 +222,7 @@ impl<T> JoinCore<T> {
         }
     }
 
-    /// The outcome, once the task has ended; none if it was cancelled.
+    /// Returns the result once the task has ended; `None` if it was cancelled.
     ///
     /// # Panics
     ///
@@ -250,7 +250,7 @@ impl<T> JoinCore<T> {
         Poll::Ready(result)
     }
 
-    /// The task has ended, and the outcome is the handle's: takes it out and gives the handle up.
+    /// Takes the result of a task that has ended, and releases the handle.
     fn end(&mut self) -> Option<TaskResult<T>> {
         let task = self.task.take()?;
         let mut result = None;

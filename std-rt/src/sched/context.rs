@@ -1,4 +1,4 @@
-//! For whom a thread works.
+//! The thread's context: the scheduler that it works for, and its worker.
 //!
 //! - **INV-402** A thread's `CONTEXT` is none, or points into the `Rc` of an [`EnterGuard`] of this thread. That is there for
 //!   longer than the pointer: an `EnterGuard` that is dropped, which its own thread does, points back to the one before it,
@@ -17,12 +17,13 @@ use super::cell::wake_to_runnable;
 use super::{Remote, Runnable, Sched, SchedHandle, TaskShard, lock};
 use crate::netpoll::{Netpoll, WorkerId};
 
-/// For whom a thread works.
+/// The scheduler that a thread works for, and its worker.
 struct Context {
     sched: Arc<SchedHandle>,
-    /// The worker that it is, if it is one.
+    /// The thread's worker, if it is one.
     mine: Option<Arc<Remote>>,
-    /// The worker hands over what a poll made ready: to the ring, in order, and the wake-ups after the last.
+    /// Set while the worker injects the tasks that a poll made ready: they go to the ring in order, and other workers are
+    /// woken after the last.
     injecting: Cell<bool>,
 }
 
@@ -31,7 +32,7 @@ thread_local! {
     static CONTEXT: Cell<Option<NonNull<Context>>> = const { Cell::new(None) };
 }
 
-/// While it lives, the thread works for a scheduler; when it is dropped, for the one before again.
+/// The guard of a thread that works for a scheduler. Dropping it restores the previous context.
 #[must_use]
 pub struct EnterGuard {
     /// What `CONTEXT` points to.
@@ -53,13 +54,13 @@ impl Drop for EnterGuard {
 }
 
 impl SchedHandle {
-    /// The home of what this thread spawns, if it works for a scheduler.
+    /// Returns the handle for tasks that this thread spawns, if it works for a scheduler.
     #[inline]
     pub fn current() -> Option<Arc<SchedHandle>> {
         with_context(|context| context.map(|context| context.sched.clone()))
     }
 
-    /// Makes this thread work for the scheduler, as the worker whose home it is, or as none.
+    /// Makes this thread work for the scheduler, as the worker that the handle belongs to, or as none.
     pub fn enter(self: &Arc<Self>) -> EnterGuard {
         let worker = self.worker();
         let mine = worker.map(|worker| self.workers[worker].clone());
@@ -83,7 +84,7 @@ fn with_context<R>(work: impl FnOnce(Option<&Context>) -> R) -> R {
     work(CONTEXT.get().map(|context| unsafe { context.as_ref() }))
 }
 
-/// What this thread is for that scheduler, if it is one of its workers.
+/// Calls `work` with this thread's context and worker, if it is a worker of that scheduler.
 #[inline]
 fn with_worker<R>(sched: *const Sched, work: impl FnOnce(&Context, &Remote) -> R) -> Option<R> {
     with_context(|context| {
@@ -92,8 +93,8 @@ fn with_worker<R>(sched: *const Sched, work: impl FnOnce(&Context, &Remote) -> R
     })
 }
 
-/// Puts a task into the queue of the worker that this thread is; gives it back if the thread is no worker of that
-/// scheduler, or if that is closed.
+/// Puts a task into the queue of this thread's worker. Returns the task if the thread is no worker of that scheduler, or if
+/// the scheduler is closed.
 #[inline]
 pub(super) fn schedule_local(task: Runnable, yielded: bool) -> Option<Runnable> {
     let sched: *const Sched = &***task.sched();
@@ -112,8 +113,7 @@ pub(super) fn schedule_local(task: Runnable, yielded: bool) -> Option<Runnable> 
     task
 }
 
-/// Wakes tasks. Those of that scheduler, if this thread is one of its workers, go to the end of its ring without the way
-/// by their queue.
+/// Wakes tasks. If this thread is a worker of that scheduler, its tasks go directly to the end of the worker's ring.
 pub(super) fn inject_woken(sched: &Sched, wakers: &mut impl Iterator<Item = Waker>) {
     with_context(|context| {
         let context = context.filter(|context| ptr::eq::<Sched>(&**context.sched, sched));
@@ -133,7 +133,7 @@ pub(super) fn inject_woken(sched: &Sched, wakers: &mut impl Iterator<Item = Wake
     });
 }
 
-/// From now on this thread hands over what a poll made ready, or does so no more.
+/// Sets whether this thread injects the tasks that a poll made ready.
 pub(super) fn set_injecting(on: bool) {
     with_context(|context| {
         if let Some(context) = context {
@@ -143,7 +143,7 @@ pub(super) fn set_injecting(on: bool) {
 }
 
 impl Sched {
-    /// Counts one more in the share of the worker that this thread is, or in that of all others.
+    /// Increments a counter in the shard of this thread's worker, or in that of all other threads.
     #[inline]
     pub(super) fn count(&self, which: impl Fn(&TaskShard) -> &Counter) {
         if with_worker(self, |context, _| which(context.sched.shard()).inc_alone()).is_none() {

@@ -1,4 +1,4 @@
-//! Whose a task is: its scheduler, by way of the worker that spawned it.
+//! The handle by which a task knows its scheduler and the worker that spawned it.
 
 use std::ops::Deref;
 use std::sync::{Arc, Mutex};
@@ -9,13 +9,13 @@ use slab::Slab;
 
 use super::{Runnable, Sched, Schedule, context, lock, word};
 
-/// The scheduler as one worker's tasks know it, or those that no worker has spawned. Each of these is counted for
-/// itself, so that workers which spawn and end tasks have no count of references in common.
+/// A handle of the scheduler for the tasks of one worker, or for those that no worker has spawned. Each worker has an `Arc`
+/// of its own, so that workers which spawn and end tasks share no reference count.
 #[derive(Debug)]
 #[repr(align(64))]
 pub struct SchedHandle {
     sched: Arc<Sched>,
-    /// Which [`TaskShard`] the tasks are listed in.
+    /// The index of the [`TaskShard`] that lists the tasks.
     shard: usize,
 }
 
@@ -28,23 +28,23 @@ impl Deref for SchedHandle {
 }
 
 impl SchedHandle {
-    /// The home of those that no worker spawns.
+    /// Creates the handle for tasks that no worker spawns.
     pub fn new(sched: Arc<Sched>) -> Arc<Self> {
         let shard = sched.workers();
         Arc::new(Self { sched, shard })
     }
 
-    /// The home of those that a worker of the same scheduler spawns.
+    /// Returns a new handle for the tasks that a worker of the same scheduler spawns.
     pub fn for_worker(&self, worker: usize) -> Arc<Self> {
         Arc::new(Self { sched: self.sched.clone(), shard: worker })
     }
 
-    /// The same for a thread that is no worker, whoever spawned what it runs.
+    /// Returns a new handle for a thread that is no worker.
     pub fn for_no_worker(&self) -> Arc<Self> {
         Self::new(self.sched.clone())
     }
 
-    /// The worker whose home it is, if it is one's.
+    /// Returns the worker that the handle belongs to, if any.
     pub(super) fn worker(&self) -> Option<usize> {
         (self.shard < self.sched.workers()).then_some(self.shard)
     }
@@ -54,13 +54,13 @@ impl SchedHandle {
         &self.shards[self.shard]
     }
 
-    /// Keeps the waker of a task that waits, until it has ended, so that shutdown finds it. Gives its place.
+    /// Registers the waker of a task that waits, until the task has ended, so that shutdown finds it. Returns its key.
     pub fn register_task(&self, waker: Waker) -> u32 {
         let place = lock(&self.shard().waiting).insert(waker);
         u32::try_from(place).expect("more tasks than memory has room for")
     }
 
-    /// A task has ended, one that had been registered or not.
+    /// Counts a task that has ended, and unregisters it if it was registered.
     pub fn task_ended(&self, place: Option<u32>) {
         self.count(|shard| &shard.ended);
         if let Some(place) = place {
@@ -70,7 +70,7 @@ impl SchedHandle {
     }
 }
 
-/// What the tasks of one worker have in common, or those of none. On cache lines of its own.
+/// One shard of the list of tasks: those of one worker, or those of none. It has cache lines of its own.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct TaskShard {
@@ -82,8 +82,8 @@ pub struct TaskShard {
     pub(super) waiting: Mutex<Slab<Waker>>,
 }
 
-/// Makes a task runnable: on the worker that this thread is, else on whichever is free. One that `yielded` comes after
-/// all others there. After [`Sched::close`] the task is doomed instead.
+/// Makes a task runnable: on this thread's worker, or else through the global queue. One that `yielded` comes after all
+/// others there. After [`Sched::close`] the task is dropped instead.
 #[inline]
 pub fn schedule_task(task: Runnable, yielded: bool) {
     if let Some(task) = context::schedule_local(task, yielded) {
@@ -98,7 +98,7 @@ fn schedule_remote(task: Runnable) {
     sched.put_global(&[word::from_task(task)]);
 }
 
-/// The queue of a task that any worker may run.
+/// The schedule of a task that any worker may run.
 #[derive(Clone, Copy, Debug)]
 pub struct AnyWorker;
 

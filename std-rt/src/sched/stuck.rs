@@ -1,4 +1,4 @@
-//! What waits behind a task that keeps its worker.
+//! The take-over of the queue of a worker whose task does not yield.
 
 use std::iter;
 
@@ -6,12 +6,12 @@ use netpoll_core::runq::Runq;
 
 use super::{RING, Sched};
 
-/// A ring of the backstop's own, which takes stolen tasks in.
+/// A ring of the monitor's own, which receives stolen tasks.
 pub type StealBuffer = Runq<RING>;
 
 impl Sched {
-    /// The backstop: what is in the ring and in the slot of a worker that is held by its task goes to the global queue,
-    /// where the others look however busy they are; they steal only when they have nothing else.
+    /// Moves the tasks in the ring and the slot of a worker that is held by its task to the global queue. The other workers
+    /// look there however busy they are; they steal only when they have nothing else. Called by the monitor.
     pub fn take_over_queue(&self, worker: usize, steal_buffer: &StealBuffer) {
         let runq = &self.workers[worker].runq;
         let mut tasks = Vec::new();

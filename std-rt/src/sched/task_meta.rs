@@ -1,4 +1,4 @@
-//! Where a task comes from: who spawned it and what it is called, in one word that a worker shows while it runs it.
+//! The metadata of a task: its spawn location or its name, in one word that a worker publishes while it runs the task.
 
 use std::panic::Location;
 use std::sync::Arc;
@@ -20,18 +20,18 @@ const _: () = assert!(align_of::<Location<'static>>() >= 1 << BITS, "the low bit
 pub struct TaskMeta(usize);
 
 impl TaskMeta {
-    /// A task without a name.
+    /// Creates the metadata of a task without a name.
     #[inline]
     pub fn new(location: &'static Location<'static>) -> Self {
         Self(word::from_location(location))
     }
 
-    /// The same for a task that stays on its thread.
+    /// Marks a task that stays on its thread.
     pub fn local(self) -> Self {
         Self(self.0 | LOCAL)
     }
 
-    /// The task stays on its thread.
+    /// Returns true if the task stays on its thread.
     pub fn is_local(self) -> bool {
         self.0 & LOCAL != 0
     }
@@ -41,7 +41,7 @@ impl TaskMeta {
     }
 }
 
-/// What a task is called, and where it was spawned.
+/// The name of a task, and the location that spawned it.
 #[derive(Clone, Debug)]
 pub struct TaskName {
     /// None for a task that was given no name.
@@ -77,7 +77,7 @@ impl SchedHandle {
 }
 
 impl Sched {
-    /// What the task of a word is called; none for no task, or one that has ended meanwhile.
+    /// Returns the name of the task of a word; `None` for no task, or one that has ended meanwhile.
     pub(super) fn named(&self, word: usize) -> Option<TaskName> {
         if word & NAMED != 0 {
             return lock(&self.names).get(word >> BITS).cloned();

@@ -1,4 +1,4 @@
-//! How many tasks there are, and what shutdown does with them, wherever they are.
+//! The number of tasks, and their cancellation at shutdown.
 
 use std::task::Waker;
 
@@ -13,13 +13,13 @@ pub fn drop_task(task: Runnable) {
 }
 
 impl Sched {
-    /// A task is spawned.
+    /// Counts a task that is spawned.
     #[inline]
     pub fn task_begins(&self) {
         self.count(|shard| &shard.spawned);
     }
 
-    /// Tasks that have not ended.
+    /// Returns the number of tasks that have not ended.
     pub fn living(&self) -> usize {
         let sum = |which: fn(&TaskShard) -> &Counter| {
             self.shards.iter().fold(0, |sum: usize, shard| sum.wrapping_add(which(shard).get()))
@@ -29,7 +29,7 @@ impl Sched {
         sum(|shard| &shard.spawned).saturating_sub(ended)
     }
 
-    /// After [`Sched::close`]: drops every task that is in a queue, and dooms every task that waits. Several threads may be
+    /// Drops every task that is in a queue, and wakes every task that waits, after [`Sched::close`]. Several threads may be
     /// in here at once, beside workers that are in their last turn: tasks are stolen.
     pub fn cancel_all(&self) {
         let steal_buffer = StealBuffer::new();
@@ -49,7 +49,7 @@ impl Sched {
         steal_buffer.get().or_else(stolen).map(super::word::to_task).or_else(|| self.get_global())
     }
 
-    /// Wakes every task that waits, which dooms it as the scheduler is closed.
+    /// Wakes every task that waits: since the scheduler is closed, it is then dropped.
     fn cancel_waiting(&self) {
         for shard in &self.shards {
             let mut place = 0;

@@ -45,7 +45,7 @@ struct LocalsState {
 }
 
 impl Locals {
-    /// For the thread that calls.
+    /// Creates an empty list for the calling thread.
     pub fn new() -> Arc<Self> {
         Arc::new(Self { thread: thread::current(), state: Mutex::default() })
     }

@@ -1,4 +1,4 @@
-//! The workers that a thread is.
+//! The workers of the current thread.
 
 use std::cell::RefCell;
 use std::mem::ManuallyDrop;
@@ -15,7 +15,7 @@ thread_local! {
         const { ManuallyDrop::new(RefCell::new(Vec::new())) };
 }
 
-/// While it lives, the thread is a worker; dropped in the reverse order.
+/// The guard of a thread that is a worker. Guards are dropped in the reverse order.
 #[must_use]
 pub struct CurrentGuard(());
 
@@ -30,7 +30,7 @@ impl Drop for CurrentGuard {
 }
 
 impl Worker {
-    /// Returns the worker of that scheduler that this thread is, if it is one.
+    /// Returns this thread's worker of that scheduler, if it has one.
     pub fn current(sched: &Sched) -> Option<Rc<Worker>> {
         let is_of = |worker: &&Rc<Worker>| std::ptr::eq::<Sched>(&**worker.sched, sched);
         with_stack(|stack| stack.iter().find(is_of).cloned())

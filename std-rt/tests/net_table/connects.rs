@@ -16,7 +16,7 @@ use super::common::{LIMIT, listener, open_descriptors, own_address, parked};
 use super::running::{Running, timers, word};
 use super::scene::{Got, Later, Operation};
 use super::table::Column;
-use super::unix_kit::{Scratch, address};
+use super::unix_support::{Scratch, address};
 
 const NONE: &str = "—";
 

@@ -19,7 +19,7 @@ use super::bytes::row;
 use super::common::{Probe, listener};
 use super::ends::never;
 use super::scene::{Dropped, Effect, End, Got, How, Kind, Later, Operation, Rest, Waits, operation};
-use super::unix_kit::own_name;
+use super::unix_support::own_name;
 
 const ACCEPT: How = How::takes(Dropped::Again(Got::Connection, "no connection is lost"));
 

@@ -11,7 +11,7 @@ use netpoll_rt::net::{TcpStream, UdpSocket, UnixDatagram, UnixSeqpacket};
 use super::byte_kinds::{UNREAD, tcp};
 use super::ends::never;
 use super::scene::{Effect, End, Kind, Later, Rest};
-use super::unix_kit::{self, Scratch, own_name};
+use super::unix_support::{self, Scratch, own_name};
 
 /// Two that are connected to each other.
 pub struct Udp;
@@ -114,7 +114,7 @@ pub struct Untold {
 
 impl Untold {
     pub fn address(&self) -> SocketAddr {
-        unix_kit::address(&self.to)
+        unix_support::address(&self.to)
     }
 }
 

@@ -11,32 +11,32 @@ use crate::harness::{Expect, Model};
 
 pub const MODELS: &[Model] = &[
     Model {
-        name: "driver::seat_is_left_while_one_waits",
+        name: "driver::slot_is_released_while_one_waits",
         threads: 2,
         bound: None,
         expect: Expect::Green,
-        body: || seat_is_left_while_waiters_wait::<Arc<WorkerSlot>>(1),
+        body: || slot_is_released_while_waiters_wait::<Arc<WorkerSlot>>(1),
     },
     Model {
-        name: "driver::seat_is_left_while_two_wait",
+        name: "driver::slot_is_released_while_two_wait",
         threads: 3,
         bound: Some(2),
         expect: Expect::Green,
-        body: || seat_is_left_while_waiters_wait::<Arc<WorkerSlot>>(2),
+        body: || slot_is_released_while_waiters_wait::<Arc<WorkerSlot>>(2),
     },
     Model {
-        name: "driver::seat_is_left_while_foreign_code_parks",
+        name: "driver::slot_is_released_while_foreign_code_parks",
         threads: 3,
         bound: Some(3),
         expect: Expect::Green,
-        body: seat_is_left_while_foreign_code_parks::<Arc<WorkerSlot>>,
+        body: slot_is_released_while_foreign_code_parks::<Arc<WorkerSlot>>,
     },
     Model {
-        name: "driver::seat_is_left_while_the_future_is_woken",
+        name: "driver::slot_is_released_while_the_future_is_woken",
         threads: 3,
         bound: Some(3),
         expect: Expect::Green,
-        body: seat_is_left_while_the_future_is_woken::<Arc<WorkerSlot>>,
+        body: slot_is_released_while_the_future_is_woken::<Arc<WorkerSlot>>,
     },
     Model {
         name: "driver::two_threads_wait_for_each_other",
@@ -64,18 +64,18 @@ pub const MODELS: &[Model] = &[
         threads: 3,
         bound: Some(3),
         expect: Expect::Deadlock,
-        body: seat_is_left_while_foreign_code_parks::<TokenAlone>,
+        body: slot_is_released_while_foreign_code_parks::<TokenAlone>,
     },
     Model {
         name: "driver::control_looks_and_takes_in_two_steps",
         threads: 3,
         bound: Some(2),
         expect: Expect::Assertion,
-        body: || seat_is_left_while_waiters_wait::<TwoSteps>(2),
+        body: || slot_is_released_while_waiters_wait::<TwoSteps>(2),
     },
 ];
 
-/// What the models ask of a seat. `wait` is one round of `block_on`, from the look at the seat to the next poll.
+/// What the models ask of a worker slot. `wait` is one round of `block_on`, from the look at the slot to the next poll.
 trait Place: Send + Sync + 'static {
     fn new() -> Self;
     fn take(&self) -> bool;
@@ -101,7 +101,7 @@ impl Place for Arc<WorkerSlot> {
     }
 }
 
-/// The text before 0.2: a thread looks at the seat before it polls, and is told by a token alone afterwards.
+/// The text before 0.2: a thread looks at the slot before it polls, and is told by a token alone afterwards.
 struct TokenAlone(Mutex<(bool, Vec<Thread>)>);
 
 impl Place for TokenAlone {
@@ -179,12 +179,12 @@ impl Drivers {
     }
 }
 
-/// `block_on` of a future that ends once this thread has the seat: `poll` is what the future does in each turn.
+/// `block_on` of a future that ends once this thread has the slot: `poll` is what the future does in each turn.
 fn drive<P: Place>(slot: &P, drivers: &Drivers, poll: impl Fn()) {
-    let mut seated = slot.take();
+    let mut acquired = slot.take();
     poll();
-    while !seated {
-        seated = slot.wait(&|| false);
+    while !acquired {
+        acquired = slot.wait(&|| false);
     }
     drivers.change(1);
     thread::yield_now();
@@ -192,10 +192,10 @@ fn drive<P: Place>(slot: &P, drivers: &Drivers, poll: impl Fn()) {
     slot.release();
 }
 
-/// Every waiter gets the seat in its turn, although each leaves at once.
-fn seat_is_left_while_waiters_wait<P: Place>(waiters: usize) {
+/// Every waiter gets the slot in its turn, although each leaves at once.
+fn slot_is_released_while_waiters_wait<P: Place>(waiters: usize) {
     let (slot, drivers) = (Arc::new(P::new()), Arc::new(Drivers::default()));
-    assert!(slot.take(), "model: a new seat is free");
+    assert!(slot.take(), "model: a new slot is free");
     let threads: Vec<_> = (0..waiters)
         .map(|_| {
             let (slot, drivers) = (slot.clone(), drivers.clone());
@@ -210,9 +210,9 @@ fn seat_is_left_while_waiters_wait<P: Place>(waiters: usize) {
 }
 
 /// The future of a waiter receives from a std channel, which parks on the same token.
-fn seat_is_left_while_foreign_code_parks<P: Place>() {
+fn slot_is_released_while_foreign_code_parks<P: Place>() {
     let slot = Arc::new(P::new());
-    assert!(slot.take(), "model: a new seat is free");
+    assert!(slot.take(), "model: a new slot is free");
     let channel = Channel::new();
     let waiter = {
         let (slot, channel) = (slot.clone(), channel.clone());
@@ -225,10 +225,10 @@ fn seat_is_left_while_foreign_code_parks<P: Place>() {
     }
 }
 
-/// The one waiter that is woken for its own future leaves; the other one takes the seat all the same.
-fn seat_is_left_while_the_future_is_woken<P: Place>() {
+/// The one waiter that is woken for its own future leaves; the other one takes the slot all the same.
+fn slot_is_released_while_the_future_is_woken<P: Place>() {
     let slot = Arc::new(P::new());
-    assert!(slot.take(), "model: a new seat is free");
+    assert!(slot.take(), "model: a new slot is free");
     let woken = Arc::new(Mutex::new(false));
     let leaver = {
         let (slot, woken) = (slot.clone(), woken.clone());
@@ -254,10 +254,10 @@ fn seat_is_left_while_the_future_is_woken<P: Place>() {
 /// it drives; then the others get on.
 fn threads_wait_for_each_other(n: usize, entered: bool) {
     let (waits, refused) = (Arc::new(WaitGraph::new()), Arc::new(std::sync::Mutex::new(0)));
-    let seats: Vec<Arc<WorkerSlot>> = (0..n).map(|_| Arc::default()).collect();
+    let slots: Vec<Arc<WorkerSlot>> = (0..n).map(|_| Arc::default()).collect();
     let circle = |i: usize| {
         let (waits, refused) = (waits.clone(), refused.clone());
-        let (mine, next) = (seats[i].clone(), seats[(i + 1) % n].clone());
+        let (mine, next) = (slots[i].clone(), slots[(i + 1) % n].clone());
         move || {
             if !mine.try_acquire() {
                 // Another thread has got on so far that it drives this one.
@@ -280,5 +280,5 @@ fn threads_wait_for_each_other(n: usize, entered: bool) {
     }
     let refused = *refused.lock().expect("nothing panics while the count is held");
     assert!(refused <= 1, "model: {refused} threads were refused, and one is enough");
-    assert!(seats.iter().all(|slot| slot.try_acquire()), "model: every holder has left");
+    assert!(slots.iter().all(|slot| slot.try_acquire()), "model: every holder has left");
 }

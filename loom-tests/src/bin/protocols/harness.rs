@@ -29,7 +29,7 @@ pub enum Expect {
 /// One question about one protocol.
 #[derive(Clone, Copy)]
 pub struct Model {
-    /// The protocol and the race that it asks about, `driver::seat_is_left_while_foreign_code_parks`. A protocol has at
+    /// The protocol and the race that it asks about, `driver::slot_is_released_while_foreign_code_parks`. A protocol has at
     /// least one model that is green and one control.
     pub name: &'static str,
     /// Threads, the main one included.

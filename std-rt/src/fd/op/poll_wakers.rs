@@ -2,15 +2,15 @@
 //! between two polls, and through [`Fd::readiness`](crate::fd::Fd::readiness).
 //!
 //! They share one waker. It stands for them in the direction's semaphore and in the queue for its lock, and wakes them
-//! all: whoever is still there tries again, and whoever has lost interest takes nobody's entry. So two tasks that poll
+//! all: a task that still waits tries again, and one that has lost interest blocks no other. So two tasks that poll
 //! the same direction do not displace each other's parking and wake each other for ever.
 //!
 //! # How many
 //!
-//! A future has a entry of its own, which it fills anew at each poll and gives back when it is dropped. A `poll_*` function
+//! A future has an entry of its own, which it fills anew at each poll and removes when it is dropped. A `poll_*` function
 //! has none: it knows its task by its waker, and a task that makes a new waker for each poll looks like a new task each
-//! time. So there is a bound, [`MIN_WAKERS`] at first. Beyond it the oldest is woken early to make room; if it still waits it comes
-//! again, and the next oldest has to go. [`TURNOVERS`] times the bound such wakes without an event say that this does not
+//! time. So there is a bound, [`MIN_WAKERS`] at first. Beyond it the oldest is woken early to make room; if it still waits it
+//! comes again, and the next oldest has to go. [`TURNOVERS`] times the bound such wakes without an event say that this does not
 //! end by itself: then all are woken, and the bound doubles.
 //!
 //! | what filled the list | what follows |
@@ -32,7 +32,7 @@ use crate::fd::Fd;
 use crate::foreign;
 use crate::sys::FdOwner;
 
-/// The bound at first, and the least.
+/// The initial bound, which is also the smallest.
 const MIN_WAKERS: usize = 32;
 
 /// The largest bound: half a MiB of wakers.
@@ -53,7 +53,7 @@ pub(in crate::fd) struct PollWakers {
     timer: Mutex<DeadlineTimer>,
 }
 
-/// Some of these tasks, and the waker for all of them.
+/// A set of tasks, and one waker for all of them.
 #[derive(Debug)]
 pub(super) struct WakerSet {
     list: Arc<List>,
@@ -67,12 +67,12 @@ impl Default for WakerSet {
     }
 }
 
-/// A entry in the list, of one future.
+/// The identity of a future's entry in the list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::fd) struct EntryId(u64);
 
 impl WakerSet {
-    /// The waker of all who have joined until it is woken.
+    /// Returns the waker of all tasks that register before it is woken.
     pub(super) fn waker(&self) -> &Waker {
         &self.waker
     }
@@ -91,7 +91,7 @@ impl WakerSet {
         }
     }
 
-    /// A future is dropped. Returns whether nobody is left in the list.
+    /// Removes the entry of a future that is dropped. Returns whether the list is empty then.
     pub(super) fn leave(&self, entry: EntryId) -> bool {
         let (waker, empty) = {
             let mut waiting = self.list.lock();
@@ -101,12 +101,12 @@ impl WakerSet {
         empty
     }
 
-    /// Nobody is in the list.
+    /// Returns true if the list is empty.
     pub(super) fn is_empty(&self) -> bool {
         self.list.lock().tasks.is_empty()
     }
 
-    /// Drops what is left in it, when nobody can poll any more.
+    /// Drops the wakers that are left, when no task can poll any more.
     fn end(&self) {
         let forgotten = self.list.lock().take();
         for waker in forgotten {
@@ -122,7 +122,7 @@ impl PollWakers {
 }
 
 impl<S: FdOwner> Fd<S> {
-    /// The tasks that wait to be told that the lock is free are woken at the direction's deadline.
+    /// Arms a timer that wakes the tasks waiting for the lock at the direction's deadline.
     ///
     /// # Errors
     ///
@@ -138,7 +138,7 @@ impl<S: FdOwner> Fd<S> {
         watched
     }
 
-    /// The descriptor is dropped, and nobody can poll it any more: what tasks have left here that forgot it goes too.
+    /// Drops the wakers that tasks have left here, when the descriptor is dropped and no task can poll it any more.
     pub(in crate::fd) fn drop_poll_wakers(&self) {
         let all = self.extra.get().into_iter().flat_map(|extra| &extra.pollers);
         for pollers in all.filter_map(OnceLock::get) {
@@ -169,11 +169,11 @@ impl Default for Waiting {
     }
 }
 
-/// What is left to do outside the lock after a task has joined.
+/// What the caller has to do outside the lock after a task was registered.
 enum Registered {
-    /// To drop a waker: that which stood in the entry before, or the new one, if it was known.
+    /// Drop a waker: the previous one of the entry, if there was one.
     Replaced(Option<Waker>),
-    /// To wake those who had to go, as the list was full.
+    /// Wake the tasks that were removed because the list was full.
     Evicted(Vec<Waker>),
 }
 
@@ -182,7 +182,7 @@ impl Waiting {
         self.tasks.binary_search_by_key(&entry.0, |(number, _)| *number).ok()
     }
 
-    /// The task is in the list already, with the same waker.
+    /// Returns true if the task is in the list with the same waker.
     fn contains(&self, entry: Option<EntryId>, waker: &Waker) -> bool {
         match entry {
             Some(entry) => self.at(entry).is_some_and(|at| self.tasks[at].1.will_wake(waker)),

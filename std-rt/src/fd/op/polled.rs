@@ -3,23 +3,23 @@
 //! # A poll
 //!
 //! It holds the direction's lock while it runs and not a moment longer. What it leaves behind when it is pending is a
-//! waker ([`PollWakers`](super::PollWakers)): parked in the semaphore, or hailing in the queue for the lock.
+//! waker ([`PollWakers`](super::PollWakers)): parked in the semaphore, or registered in the queue for the lock.
 //!
 //! | when it comes | it | and is woken |
 //! |---|---|---|
 //! | lock free, call succeeds | gives the result | - |
-//! | lock free, `EAGAIN` | joins, parks, unlocks | by an event, a deadline, close; or by an operation that takes the parking over |
-//! | lock free, another poller is parked | joins; the parking is renewed with the same waker | as above, both |
-//! | lock held by an operation that waits or runs | hails, joins | when the lock is free and nobody queues for it, by the deadline, or by close |
+//! | lock free, `EAGAIN` | registers, parks, unlocks | by an event, a deadline, close; or by an operation that takes the parking over |
+//! | lock free, another poller is parked | registers; the parking is renewed with the same waker | as above, both |
+//! | lock held by an operation that waits or runs | registers for a notification | when the lock is free and nobody queues for it, by the deadline, or by close |
 //! | lock handed over and not yet taken by anybody | takes it | - |
 //! | closed | fails | - |
 //!
 //! | what it left behind | what comes next | then |
 //! |---|---|---|
 //! | parked, and it was forgotten | a `read` that finds bytes | it reads; the parking stays, for one wake in vain |
-//! | | a `read` that finds none | it parks in its place (PARKED → WAIT), the pollers are woken, and hail if they still care |
+//! | | a `read` that finds none | it parks in its place (PARKED → WAIT), the pollers are woken, and register again if they are still interested |
 //! | | close, a deadline, the drop of the descriptor | the parking is ended and the pollers are woken |
-//! | hailing, and it was forgotten | the unlock | wakes in vain; nobody waits for the task to come |
+//! | registered for the lock, and forgotten | the unlock | wakes in vain; no task waits for this one |
 //! | parked, and the deadline passes | the next poll | fails at once: it does not know that it was parked, so it has no last call as [`Op`](super::Op) has |
 //! | parked | the future of an operation is dropped | it retracts only a parking of its own: while it holds the lock, no other is made |
 
@@ -189,7 +189,7 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
         }
     }
 
-    /// Takes the lock for this poll, or asks to be told when it is free.
+    /// Takes the lock for this poll, or registers to be woken when it is free.
     pub(super) fn lock_or_register(
         &mut self,
         entry: &mut Option<EntryId>,
@@ -205,8 +205,9 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
         }
     }
 
-    /// The lock is another's. The task has been counted, so its place in the queue is taken before its waker is cloned,
-    /// which is foreign code. An answer that comes in between finds the list without it: so it looks once more.
+    /// Registers for a notification, since another task has the lock. The task has been counted, so its entry in the queue
+    /// is made before its waker is cloned, which is foreign code. A notification in between does not find that waker, so
+    /// this function checks once more.
     #[cold]
     fn register_notify(&mut self, entry: &mut Option<EntryId>, waker: &Waker) -> Poll<io::Result<()>> {
         let (fd, mode) = (self.fd, self.mode());

@@ -104,7 +104,7 @@ impl<S: FdOwner> Fd<S> {
         }
     }
 
-    /// A task may never come, as its waker panicked: those behind it do not wait for it. If it does come it queues again.
+    /// Skips a task whose waker panicked, since it may never be polled again. If it is, it queues again.
     #[cold]
     fn skip_alerted(&self, mode: Mode, place: Waiter) {
         let given_up = locked(self.queue(mode)).remove(place, || self.mutex.leave(mode));
@@ -191,7 +191,7 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
         self.lock_at_rest(OpState::Locked)
     }
 
-    /// The task was passed over since its waker panicked.
+    /// Starts again after the task was skipped because its waker panicked.
     fn begin_anew(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         self.leave_queue();
         self.state = OpState::Start;

@@ -11,7 +11,7 @@
 //! | clear | none | the look finds none; it began after a reset, so what comes later makes a readiness: parks |
 //!
 //! It keeps no turn. It holds the direction's lock for as long as one poll runs, and leaves behind what a `poll_*` function
-//! does: a waker, parked in the semaphore or hailing in the queue for the lock. So an operation that was woken by the same
+//! does: a waker, parked in the semaphore or registered in the queue for the lock. So an operation that was woken by the same
 //! event, in this task or in another, finds the lock free, and whoever loses the race for the bytes looks again and parks.
 //!
 //! | its poll finds | it |
@@ -59,7 +59,7 @@ impl<S: FdOwner> Fd<S> {
 pub struct Readiness<'a, W: Direction, S: FdOwner> {
     fd: &'a Fd<S>,
     direction: W,
-    /// Among those that are parked, and among those that wait for the lock, once it has waited so.
+    /// Its entries among the parked tasks and among those that wait for the lock, once it has one.
     entry: Option<EntryId>,
     lock_entry: Option<EntryId>,
     /// It has left the shared waker in the semaphore.

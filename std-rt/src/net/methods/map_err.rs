@@ -1,24 +1,24 @@
-//! An operation whose error says which it was, and on what.
+//! The future that adds the operation and the descriptor to an error.
 
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-/// Made by [`map_err`].
+/// The future of [`map_err`].
 pub(crate) struct MapErr<O, E> {
     operation: O,
-    tell: E,
+    map: E,
 }
 
-/// Passes an error of `operation` on as `tell` makes it.
+/// Maps the error of `operation` by `map`.
 #[inline]
-pub(crate) fn map_err<T, O, E>(operation: O, tell: E) -> MapErr<O, E>
+pub(crate) fn map_err<T, O, E>(operation: O, map: E) -> MapErr<O, E>
 where
     O: Future<Output = io::Result<T>> + Unpin,
     E: FnMut(io::Error) -> io::Error + Unpin,
 {
-    MapErr { operation, tell }
+    MapErr { operation, map }
 }
 
 impl<T, O, E> Future for MapErr<O, E>
@@ -31,13 +31,13 @@ where
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         match Pin::new(&mut self.operation).poll(cx) {
-            Poll::Ready(Err(error)) => Poll::Ready(Err((self.tell)(error))),
+            Poll::Ready(Err(error)) => Poll::Ready(Err((self.map)(error))),
             polled => polled,
         }
     }
 }
 
-/// What to make of a refusal stands apart, since a deadline may be set before each read.
+/// Maps an error out of line, since a deadline may be set before each read.
 #[inline]
 pub(crate) fn cold_err(done: io::Result<()>, say: impl FnOnce(io::Error) -> io::Error) -> io::Result<()> {
     #[cold]

@@ -1,4 +1,4 @@
-//! What the two kinds of sockets that carry messages have in common.
+//! The methods that the two kinds of sockets with messages have in common.
 
 use std::io;
 
@@ -12,16 +12,16 @@ impl Moved for ancillary::Received {
     }
 }
 
-/// Whether to ask the kernel for the end of the messages.
+/// When to ask the kernel for the end of the messages.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum EofCheck {
-    /// If the poller has been told of an end: it will be before somebody waits in vain.
+    /// Only after the poller has seen a hang-up, which comes before a task would wait in vain.
     AfterHangUp,
-    /// At once, for who does not wait.
+    /// At once, for an operation that does not wait.
     Always,
 }
 
-/// A receive on a socket whose kernel tells the end by itself.
+/// Receives on a socket whose kernel reports the end by itself.
 pub(super) fn recv_as_is<T>(
     _of: &Fd,
     _check: EofCheck,
@@ -31,8 +31,8 @@ pub(super) fn recv_as_is<T>(
     receive()
 }
 
-/// A receive on a datagram socket, which says that nothing has come even after its reading was shut down, for ever, though
-/// its poll(2) knows better: that is the end.
+/// Receives on a datagram socket. After its reading half was shut down such a socket reports `WouldBlock` for ever, while
+/// poll(2) reports the end: then this returns `end`.
 pub(super) fn recv_or_eof<T>(
     of: &Fd,
     check: EofCheck,

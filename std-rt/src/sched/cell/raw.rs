@@ -37,7 +37,7 @@ pub unsafe fn schedule(task: NonNull<Header>, yielded: bool) {
     unsafe { schedule(task, yielded) }
 }
 
-/// Does what a change of the word has left to do.
+/// Does what a change of the state word requires.
 ///
 /// # Safety
 ///
@@ -135,7 +135,7 @@ unsafe fn cancel<F: Future, Q: Schedule>(task: NonNull<Header>) {
     unsafe { finish::<F, Q>(task, None) }
 }
 
-/// The end of a task: the future goes, then the outcome is left for the handle, if there is one, and it is told.
+/// The end of a task: the future goes, then the result is left for the handle, if there is one, and the handle is woken.
 ///
 /// # Safety
 ///

@@ -12,8 +12,11 @@ use super::{Header, Runnable};
 
 static TABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
 
-/// Wakes a task and gives it to the caller, to be put into a queue; none if it is in one, or has ended. What is no task's
-/// waker comes back.
+/// Wakes a task and returns it, to be put into a queue; `None` if it is in one already, or has ended.
+///
+/// # Errors
+///
+/// Returns a waker that is not a task's.
 #[inline]
 pub fn wake_to_runnable(waker: Waker) -> Result<Option<Runnable>, Waker> {
     if !ptr::eq(waker.vtable(), &TABLE) {
@@ -33,7 +36,7 @@ pub fn wake_to_runnable(waker: Waker) -> Result<Option<Runnable>, Waker> {
     Ok(None)
 }
 
-/// A waker without a reference of its own, for a turn.
+/// Returns a waker without a reference of its own, for one poll.
 ///
 /// # Safety
 ///
@@ -58,7 +61,7 @@ unsafe fn cell(data: *const ()) -> NonNull<Header> {
 unsafe fn clone(data: *const ()) -> RawWaker {
     // SAFETY: INV-11: the caller's.
     let task = unsafe { cell(data) };
-    // SAFETY: INV-11: the waker has a reference, or is lent.
+    // SAFETY: INV-11: the waker has a reference, or its borrower does.
     if !unsafe { task.as_ref() }.state.add_ref() {
         // Only leaked wakers can be that many. As for `Arc`, going on would free what is in use.
         process::abort();
@@ -84,7 +87,7 @@ unsafe fn wake(data: *const ()) {
 unsafe fn wake_by_ref(data: *const ()) {
     // SAFETY: INV-11: the caller's.
     let task = unsafe { cell(data) };
-    // SAFETY: INV-11: the waker has a reference, or is lent.
+    // SAFETY: INV-11: the waker has a reference, or its borrower does.
     let then = unsafe { task.as_ref() }.state.wake();
     // SAFETY: INV-11: the word has said so.
     unsafe { run_action(task, then) }
