@@ -270,7 +270,7 @@ impl<S: FdOwner> Fd<S> {
 
     #[cold]
     fn unlock_slow(&self, mode: Mode, mut unlocked: Unlock) {
-        let mut hailed = None;
+        let mut to_notify = None;
         loop {
             match unlocked {
                 Unlock::Free => break,
@@ -281,7 +281,7 @@ impl<S: FdOwner> Fd<S> {
                     break;
                 }
             }
-            match self.deliver_lock(mode, &mut hailed) {
+            match self.deliver_lock(mode, &mut to_notify) {
                 queue::Deliver::Wake(waker, place) => {
                     // A task whose waker panics may never come: the lock goes on to the next, and the task queues again if
                     // it does come.
@@ -295,13 +295,13 @@ impl<S: FdOwner> Fd<S> {
             }
         }
         // After the lock is free, or they would come for nothing.
-        foreign::wake_all(hailed);
+        foreign::wake_all(to_notify);
     }
 
     /// Delivers a lock that was handed over to its task. The lock rests there without a reference, because the task may be
     /// polled now, later or never.
-    fn deliver_lock(&self, mode: Mode, hailed: &mut Option<Waker>) -> queue::Deliver<Waker> {
-        let (delivered, answered, last) = {
+    fn deliver_lock(&self, mode: Mode, to_notify: &mut Option<Waker>) -> queue::Deliver<Waker> {
+        let (delivered, notified, last) = {
             let mut queue = op::locked(self.queue(mode));
             let delivered = queue.deliver();
             let last = !matches!(delivered, queue::Deliver::UnlockAgain) && self.mutex.decref();
@@ -311,9 +311,9 @@ impl<S: FdOwner> Fd<S> {
             // Closed meanwhile; as in `decref`.
             let _ = self.destroy();
         }
-        if answered.is_some() {
+        if notified.is_some() {
             // All pollers of a direction register the same waker, so one of them is enough.
-            *hailed = answered;
+            *to_notify = notified;
         }
         delivered
     }

@@ -146,7 +146,7 @@ impl Fd {
         };
         loop {
             task.wait();
-            match self.queue().look(&ticket) {
+            match self.queue().poll_ticket(&ticket) {
                 QueuePoll::Granted => {}
                 QueuePoll::Waiting(_) => continue,
                 QueuePoll::Closed => return false,
@@ -170,7 +170,7 @@ impl Fd {
         true
     }
 
-    /// Uses number and buffer under the lock, as a task that polls and hails.
+    /// Uses number and buffer under the lock, as a task that polls and registers for a notification.
     pub fn poll(&self) {
         let task = Arc::new(Notify::new());
         loop {
@@ -179,20 +179,20 @@ impl Fd {
                 Lock::Closed => return,
                 Lock::Queued => {}
             }
-            let hailed = self.queue().register_notify(Waker::Pollers, || self.word.leave(Mode::Read));
-            match hailed {
+            let registered = self.queue().register_notify(Waker::Pollers, || self.word.leave(Mode::Read));
+            match registered {
                 RegisterNotify::Granted(_) if self.resume() => break,
                 RegisterNotify::Granted(_) | RegisterNotify::Closed(_) => return,
                 RegisterNotify::Waiting(_) => {}
             }
             self.pollers.lock().expect("no model panics under the lock").push(task.clone());
             let queue = self.queue();
-            let (answered, closed) = (!queue.has_notify_waker(), queue.is_closed());
+            let (notified, closed) = (!queue.has_notify_waker(), queue.is_closed());
             drop(queue);
             if closed {
                 return;
             }
-            if answered {
+            if notified {
                 // Another thread gets on first: a task that was told at once is polled again later.
                 thread::yield_now();
             } else {
@@ -210,14 +210,14 @@ impl Fd {
     }
 
     fn hand_over(&self, mut unlocked: Unlock) {
-        let mut hailed = None;
+        let mut to_notify = None;
         loop {
             match unlocked {
                 Unlock::Free => break,
                 Unlock::Last => break self.close_number(true),
                 Unlock::HandedOver => {}
             }
-            match self.deliver(&mut hailed) {
+            match self.deliver(&mut to_notify) {
                 Deliver::Wake(task, place) => {
                     if self.wake(task) || !self.queue().skip(place) {
                         break;
@@ -231,21 +231,21 @@ impl Fd {
                 Deliver::UnlockAgain => unlocked = self.word.unlock(Mode::Read),
             }
         }
-        if let Some(waker) = hailed {
+        if let Some(waker) = to_notify {
             self.wake(waker);
         }
     }
 
-    fn deliver(&self, hailed: &mut Option<Waker>) -> Deliver<Waker> {
-        let (delivered, answered, last) = {
+    fn deliver(&self, to_notify: &mut Option<Waker>) -> Deliver<Waker> {
+        let (delivered, notified, last) = {
             let mut queue = self.queue();
             let delivered = queue.deliver();
             let last = !matches!(delivered, Deliver::UnlockAgain) && self.word.decref();
             (delivered, queue.take_notified(), last)
         };
         self.close_number(last);
-        if answered.is_some() {
-            *hailed = answered;
+        if notified.is_some() {
+            *to_notify = notified;
         }
         delivered
     }
@@ -546,7 +546,7 @@ fn passed_over_against_look() {
     let fd = Arc::new((fd, ticket));
     let look = |(fd, ticket): &(Arc<Fd>, loom::sync::Mutex<Option<Ticket>>)| {
         let ticket = ticket.lock().expect("no model panics under the lock").take().expect("it looks once");
-        let looked = match fd.queue().look(&ticket) {
+        let looked = match fd.queue().poll_ticket(&ticket) {
             QueuePoll::Granted => Some(true),
             QueuePoll::Skipped => Some(false),
             QueuePoll::Waiting(_) => None,

@@ -213,21 +213,21 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
         let (fd, mode) = (self.fd, self.mode());
         fd.check_owner_process()?;
         let pollers = fd.pollers(mode);
-        let hailed = locked(fd.queue(mode))
+        let registered = locked(fd.queue(mode))
             .register_notify(pollers.awaiting_lock.waker().clone(), || fd.mutex.leave(mode));
-        match hailed {
+        match registered {
             RegisterNotify::Granted(_) => return self.lock_at_rest(OpState::Locked),
             RegisterNotify::Closed(_) => return self.closed(),
             RegisterNotify::Waiting(_) => {}
         }
         pollers.awaiting_lock.register(entry, waker);
         let queue = locked(fd.queue(mode));
-        let (answered, closed) = (!queue.has_notify_waker(), queue.is_closed());
+        let (notified, closed) = (!queue.has_notify_waker(), queue.is_closed());
         drop(queue);
         if closed {
             return self.closed();
         }
-        if answered {
+        if notified {
             // The lock was free just now: the next poll asks again.
             waker.wake_by_ref();
         }

@@ -89,7 +89,7 @@ impl<S: FdOwner> Fd<S> {
             if !named {
                 continue;
             }
-            let (alerted, hailed) = {
+            let (alerted, has_notify_waker) = {
                 let mut queue = locked(&extra.queues[mode as usize]);
                 (queue.take_wakers(|| Waker::noop().clone()), queue.has_notify_waker())
             };
@@ -98,7 +98,7 @@ impl<S: FdOwner> Fd<S> {
                     self.skip_alerted(mode, place);
                 }
             }
-            if hailed {
+            if has_notify_waker {
                 self.pollers(mode).awaiting_lock.waker().wake_by_ref();
             }
         }
