@@ -1,9 +1,9 @@
-//! Which workers sleep, and who is looking for work: announce, look again, sleep (Go's idle list and `nmspinning`).
+//! Which workers sleep, and who is looking for work: begin_park, look again, sleep (Go's idle list and `nmspinning`).
 //!
 //! | worker going to sleep | somebody with new work |
 //! |---|---|
-//! | sets its bit ([`Idle::announce`]) | puts the task into a queue |
-//! | **`fence(SeqCst)`** | **`fence(SeqCst)`** ([`Idle::take_sleeper_for_work`]) |
+//! | sets its bit ([`Idle::begin_park`]) | puts the task into a queue |
+//! | **`fence(SeqCst)`** | **`fence(SeqCst)`** ([`Idle::worker_to_notify`]) |
 //! | looks at every queue once more | looks at the bits |
 //! | nothing there: sleeps | none set: all are awake and will look |
 //!
@@ -41,18 +41,18 @@ impl<const WORDS: usize> Idle<WORDS> {
     }
 
     /// Worker: it is about to sleep. It must look at every place for work once more before it does.
-    pub fn announce(&self, worker: usize) {
+    pub fn begin_park(&self, worker: usize) {
         // alone: the fence below publishes it
         self.sleeping[worker / BITS].fetch_or(1 << (worker % BITS), Ordering::Relaxed);
-        fence(Ordering::SeqCst); // pair: idle::take_sleeper, idle::take_sleeper_for_work
+        fence(Ordering::SeqCst); // pair: idle::pop_idle, idle::worker_to_notify
     }
 
     /// Worker: it found something in its second look, or has woken up. True if it takes its own bit back; false if
     /// somebody has cleared it and so counts on this worker being awake.
-    pub fn withdraw(&self, worker: usize) -> bool {
+    pub fn cancel_park(&self, worker: usize) -> bool {
         let bit = 1 << (worker % BITS);
         // Acquire: what the waker did before it took the bit.
-        self.sleeping[worker / BITS].fetch_and(!bit, Ordering::Acquire) & bit != 0 // pair: idle::take_sleeper, idle::take_sleeper_for_work
+        self.sleeping[worker / BITS].fetch_and(!bit, Ordering::Acquire) & bit != 0 // pair: idle::pop_idle, idle::worker_to_notify
     }
 
     /// Worker: true until somebody has cleared its bit. It sleeps only while this is true.
@@ -60,27 +60,27 @@ impl<const WORDS: usize> Idle<WORDS> {
     /// # Memory ordering
     ///
     /// Once false, what the waker did before is visible.
-    pub fn is_sleeping(&self, worker: usize) -> bool {
-        self.sleeping[worker / BITS].load(Ordering::Acquire) & (1 << (worker % BITS)) != 0 // pair: idle::take_sleeper, idle::take_sleeper_for_work
+    pub fn is_parked(&self, worker: usize) -> bool {
+        self.sleeping[worker / BITS].load(Ordering::Acquire) & (1 << (worker % BITS)) != 0 // pair: idle::pop_idle, idle::worker_to_notify
     }
 
     /// Somebody who has something to say to a worker: a sleeping one, whom the caller must now wake, or none if all are
     /// awake.
-    pub fn take_sleeper(&self) -> Option<usize> {
-        fence(Ordering::SeqCst); // pair: idle::announce, idle::withdraw, idle::is_sleeping
-        self.take_any()
+    pub fn pop_idle(&self) -> Option<usize> {
+        fence(Ordering::SeqCst); // pair: idle::begin_park, idle::cancel_park, idle::is_parked
+        self.pop_any()
     }
 
     /// Somebody who has put work into a queue: a sleeping worker, whom the caller must now wake. None if all are awake, or
     /// if one of them searches: the searcher finds it.
-    pub fn take_sleeper_for_work(&self) -> Option<usize> {
-        fence(Ordering::SeqCst); // pair: idle::announce, idle::withdraw, idle::is_sleeping, idle::stop_searching
+    pub fn worker_to_notify(&self) -> Option<usize> {
+        fence(Ordering::SeqCst); // pair: idle::begin_park, idle::cancel_park, idle::is_parked, idle::stop_searching
         // alone: the fence made it fresh enough
-        if self.searching.load(Ordering::Relaxed) > 0 { None } else { self.take_any() }
+        if self.searching.load(Ordering::Relaxed) > 0 { None } else { self.pop_any() }
     }
 
     /// After the caller's fence.
-    fn take_any(&self) -> Option<usize> {
+    fn pop_any(&self) -> Option<usize> {
         for (place, word) in self.sleeping.iter().enumerate() {
             // alone: the fence made it fresh enough; the compare-exchange decides who wakes
             let mut bits = word.load(Ordering::Relaxed);
@@ -98,7 +98,7 @@ impl<const WORDS: usize> Idle<WORDS> {
     }
 
     /// Workers that sleep; old when it arrives.
-    pub fn sleepers(&self) -> usize {
+    pub fn num_parked(&self) -> usize {
         // alone: a report, not a decision
         self.sleeping.iter().map(|word| word.load(Ordering::Relaxed).count_ones() as usize).sum()
     }
@@ -126,7 +126,7 @@ impl<const WORDS: usize> Idle<WORDS> {
         if searching == 0 {
             self.was_not_searching();
         }
-        fence(Ordering::SeqCst); // pair: idle::take_sleeper_for_work
+        fence(Ordering::SeqCst); // pair: idle::worker_to_notify
         searching == 1
     }
 

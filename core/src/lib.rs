@@ -107,14 +107,13 @@
 //! | `runqput`, `runqget`, `runqsteal`, `runnext` | [`runq::Runq`] |
 //! | `casgstatus`, `goready` | [`task::TaskState`] |
 //! | idle Ps, `nmspinning` | [`idle::Idle`] |
-//! | `lastpoll`, `pollUntil`, `pollingNet` | [`turn::Turn`] |
+//! | `lastpoll`, `pollUntil`, `pollingNet` | [`poller_lock::PollerLock`] |
 
 #![cfg_attr(not(netpoll_loom), no_std)]
 #![warn(clippy::std_instead_of_core, clippy::std_instead_of_alloc)]
 
 pub mod counter;
 pub mod deadline;
-pub mod drained;
 #[cfg(target_has_atomic = "64")]
 pub mod fd_mutex;
 mod free_list;
@@ -125,10 +124,11 @@ pub mod poll_deadline;
 pub mod poll_desc;
 pub mod poll_info;
 pub mod poll_key;
+pub mod poller_lock;
 pub mod registration;
 pub mod runq;
 pub mod sema;
+pub mod short_read_hint;
 pub mod sync;
 pub mod task;
-pub mod turn;
 pub mod waiters;

@@ -209,7 +209,7 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
     /// The descriptor in the slot that `key` names, whatever its generation: for [`PollDesc::ready`], which checks that in
     /// the words themselves, and for who wants the memory to be near.
     #[inline]
-    pub fn place(&self, key: PollKey) -> Option<&PollDesc<BITS>> {
+    pub fn get_any_generation(&self, key: PollKey) -> Option<&PollDesc<BITS>> {
         self.lookup(key.slot as usize)
     }
 

@@ -52,7 +52,7 @@ impl<const BITS: u32> Registration<'_, BITS> {
         fence(Ordering::SeqCst); // pair: registration::park, poll_deadline::expire
         match when {
             When::Never => Ok((GList::new(), None)),
-            When::Expired => Ok((desc.end_waits(modes, self.key().fdseq), None)),
+            When::Expired => Ok((desc.unblock_all(modes, self.key().fdseq), None)),
             When::At(at) => Ok((GList::new(), desc.armed.get().is_after(at).then_some(at))),
         }
     }
@@ -90,21 +90,21 @@ impl<const BITS: u32> PollDesc<BITS> {
             fence(Ordering::SeqCst); // pair: poll_deadline::set_deadline
             // One that postpones it has no fence: we expire it first, or find that we did not and go round.
             if (self.rd.get(), self.wd.get()) == (read, write)
-                && settle(&self.rd, read, now, &mut expired.read)
-                && settle(&self.wd, write, now, &mut expired.write)
+                && expire_if_due(&self.rd, read, now, &mut expired.read)
+                && expire_if_due(&self.wd, write, now, &mut expired.write)
             {
                 break next;
             }
         };
         fence(Ordering::SeqCst); // pair: registration::park
         // After the words: whichever generation's deadlines expired, its waiters are not missed.
-        let list = self.end_waits(expired, self.info.get().fdseq());
+        let list = self.unblock_all(expired, self.info.get().fdseq());
         (list, if let When::At(at) = next { Some(at) } else { None })
     }
 }
 
 /// Expires a deadline that was found, if it is due; false if it was moved since.
-fn settle(deadline: &Deadline, found: When, now: usize, expired: &mut bool) -> bool {
+fn expire_if_due(deadline: &Deadline, found: When, now: usize, expired: &mut bool) -> bool {
     if !found.is_due(now) {
         return true;
     }

@@ -35,12 +35,12 @@
 
 use core::task::Waker;
 
-use crate::counter::Gauge;
 use crate::deadline::{Deadline, When};
 use crate::glist::GList;
 use crate::poll_info::{AtomicInfo, Info};
 use crate::poll_key::{Event, FDSEQ_BITS, Mode, Modes};
 use crate::sema::{Sema, Unblock};
+use crate::sync::RelaxedUsize;
 use crate::sync::{AtomicUsize, Ordering, fence};
 
 /// Why a wait, or a reset before a system call, is refused.
@@ -95,16 +95,16 @@ struct Unblocked {
 #[repr(C, align(64))]
 pub struct PollDesc<const BITS: u32 = FDSEQ_BITS> {
     pub(crate) info: AtomicInfo<BITS>,
-    since_read: Gauge,
+    since_read: RelaxedUsize,
     rg: Sema<BITS>,
     pub(crate) rd: Deadline,
     pub(crate) wd: Deadline,
     wg: Sema<BITS>,
     pub(crate) armed: Deadline,
     pub(crate) link: AtomicUsize,
-    pub(crate) slot: Gauge,
-    number: Gauge,
-    since_write: Gauge,
+    pub(crate) slot: RelaxedUsize,
+    number: RelaxedUsize,
+    since_write: RelaxedUsize,
 }
 
 /// The word of `wg` is the last of the first line; the model checker's words are larger.
@@ -121,16 +121,16 @@ impl<const BITS: u32> PollDesc<BITS> {
     pub fn new() -> Self {
         Self {
             info: AtomicInfo::new(),
-            since_read: Gauge::new(),
+            since_read: RelaxedUsize::new(),
             rg: Sema::new(),
             rd: Deadline::new(),
             wd: Deadline::new(),
             wg: Sema::new(),
             armed: Deadline::new(),
             link: AtomicUsize::new(0),
-            slot: Gauge::new(),
-            number: Gauge::new(),
-            since_write: Gauge::new(),
+            slot: RelaxedUsize::new(),
+            number: RelaxedUsize::new(),
+            since_write: RelaxedUsize::new(),
         }
     }
 
@@ -152,13 +152,13 @@ impl<const BITS: u32> PollDesc<BITS> {
 
     /// Room for what the layer above calls the descriptor, for reports; nothing here reads it.
     #[inline]
-    pub fn number(&self) -> &Gauge {
+    pub fn number(&self) -> &RelaxedUsize {
         &self.number
     }
 
     /// Room for when a task last parked in that direction, for reports; nothing here reads it.
     #[inline]
-    pub fn since(&self, mode: Mode) -> &Gauge {
+    pub fn since(&self, mode: Mode) -> &RelaxedUsize {
         if mode == Mode::Read { &self.since_read } else { &self.since_write }
     }
 
@@ -227,7 +227,7 @@ impl<const BITS: u32> PollDesc<BITS> {
             return GList::new();
         }
         fence(Ordering::SeqCst); // pair: registration::park
-        self.end_waits(Modes::BOTH, fdseq)
+        self.unblock_all(Modes::BOTH, fdseq)
     }
 
     /// Publishes that nobody polls any more and unblocks both sides, as [`PollDesc::evict`] does: returns the wakers of the
@@ -236,12 +236,12 @@ impl<const BITS: u32> PollDesc<BITS> {
     pub fn end(&self) -> GList<2> {
         let fdseq = self.info.publish_ended().fdseq();
         fence(Ordering::SeqCst); // pair: registration::park
-        self.end_waits(Modes::BOTH, fdseq)
+        self.unblock_all(Modes::BOTH, fdseq)
     }
 
     /// Unblocks both sides without a reason: a task that was parked looks again, and parks if it may. Returns their wakers.
     pub fn unpark(&self) -> GList<2> {
-        self.end_waits(Modes::BOTH, self.info.get().fdseq())
+        self.unblock_all(Modes::BOTH, self.info.get().fdseq())
     }
 
     /// The slot goes to the next generation with nothing left of this one. Called by the owner's `free` only, after `evict`.
@@ -258,7 +258,7 @@ impl<const BITS: u32> PollDesc<BITS> {
 
     /// Ends the waits of the named sides of generation `fdseq`, which look at why.
     #[inline(never)]
-    pub(crate) fn end_waits(&self, modes: Modes, fdseq: u32) -> GList<2> {
+    pub(crate) fn unblock_all(&self, modes: Modes, fdseq: u32) -> GList<2> {
         let mut list = GList::new();
         self.unblock(modes, fdseq, false, &mut list);
         list

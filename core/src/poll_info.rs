@@ -74,7 +74,7 @@ impl<const BITS: u32> Info<BITS> {
     /// an urgent mark. Or nobody polls any more, so that what has come since is not told. The next read must make the system
     /// call.
     #[inline]
-    pub fn must_look(self) -> bool {
+    pub fn may_have_more(self) -> bool {
         self.0 & (READ_HUP | HUP | ERR | URGENT | ENDED) != 0
     }
 

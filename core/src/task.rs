@@ -11,9 +11,9 @@
 //! | the future is touched by | nobody | who got the task out of its queue: the *runner* | nobody, it is gone |
 //! | [`wake`](TaskState::wake) | → queued, by who woke it | one wake more | nothing |
 //! | [`cancel`](TaskState::cancel) | CANCEL, → queued | CANCEL, one wake more | nothing |
-//! | [`start`](TaskState::start) | - | remembers the wakes so far | - |
-//! | [`rest`](TaskState::rest) | - | takes those off: → idle, or → queued if there are more | - |
-//! | [`finish`](TaskState::finish) | - | → complete | - |
+//! | [`start`](TaskState::start_poll) | - | remembers the wakes so far | - |
+//! | [`rest`](TaskState::finish_poll) | - | takes those off: → idle, or → queued if there are more | - |
+//! | [`complete`](TaskState::complete) | - | → complete | - |
 //! | last reference goes, no handle | → queued with CANCEL | nothing | the memory is free |
 //!
 //! Wakes are counted, and the runner takes off what it saw before it polled. So the start of a turn is a load, and a turn
@@ -32,11 +32,11 @@
 //!
 //! One handle waits for the end. Its waker lies in a slot beside the word:
 //!
-//! | JOINER | COMPLETE | the slot is touched by |
+//! | JOIN_WAKER | COMPLETE | the slot is touched by |
 //! |---|---|---|
 //! | - | any | the handle |
 //! | set | - | nobody |
-//! | set | set | the runner, until it drops the reference that [`Finish::Joiner`] gave it |
+//! | set | set | the runner, until it drops the reference that [`Completion::JoinWaker`] gave it |
 //!
 //! The value is the runner's until COMPLETE, then the handle's. If the handle is gone the value is gone before that.
 
@@ -49,7 +49,7 @@ const COMPLETE: usize = 1 << 1;
 /// The future is to be dropped instead of polled; there are wakes until it is.
 const CANCEL: usize = 1 << 2;
 /// The handle's waker is in the slot.
-const JOINER: usize = 1 << 3;
+const JOIN_WAKER: usize = 1 << 3;
 const FLAGS: u32 = 4;
 const WAKE: usize = 1 << FLAGS;
 
@@ -69,7 +69,7 @@ pub struct TaskState<const BITS: u32 = WAKE_BITS> {
 /// What a change of the word leaves to do for who made it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
-pub enum Then {
+pub enum Action {
     /// Nothing. Without a reference of its own the caller may not touch the task any more.
     Nothing,
     /// The task is the caller's, to be put into a queue.
@@ -81,12 +81,12 @@ pub enum Then {
 /// The wakes that a turn answers.
 #[derive(Debug)]
 #[must_use]
-pub struct Seen(usize);
+pub struct WakeCount(usize);
 
-/// How [`TaskState::rest`] left the task.
+/// How [`TaskState::finish_poll`] left the task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
-pub enum Rest {
+pub enum PollResult {
     /// Idle: whoever wakes it has it.
     Idle,
     /// It was woken meanwhile, and is the caller's still: into a queue again.
@@ -95,14 +95,14 @@ pub enum Rest {
     Orphan,
 }
 
-/// How [`TaskState::finish`] left the task.
+/// How [`TaskState::complete`] left the task.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
-pub enum Finish {
+pub enum Completion {
     /// Somebody refers to it still; the caller does not touch it any more.
     Kept,
     /// The waker in the slot is the caller's to take, and a reference, to be dropped after that.
-    Joiner,
+    JoinWaker,
     /// The memory is the caller's, to be freed.
     Free,
     /// Not changed: the handle is gone, and the value that was left for it is the caller's to drop.
@@ -120,7 +120,7 @@ impl<const BITS: u32> TaskState<BITS> {
     const WAKES: usize = Self::REF - WAKE;
     const REFS: usize = !(Self::REF - 1);
     /// So many wakes are as good as more.
-    const MOST: usize = WAKE << (BITS - 1);
+    const MAX_WAKES: usize = WAKE << (BITS - 1);
 
     /// A task that was just made: it is the caller's, to be put into a queue, and has a handle. With one bit for the wakes no
     /// turn could take one off, so that does not compile:
@@ -140,7 +140,7 @@ impl<const BITS: u32> TaskState<BITS> {
 
     /// One wake more, if it counts still.
     fn woken(word: usize) -> usize {
-        if word & Self::WAKES < Self::MOST { word + WAKE } else { word }
+        if word & Self::WAKES < Self::MAX_WAKES { word + WAKE } else { word }
     }
 
     fn is_queued(word: usize) -> bool {
@@ -148,31 +148,31 @@ impl<const BITS: u32> TaskState<BITS> {
     }
 
     /// No reference and no handle.
-    fn is_forgotten(word: usize) -> bool {
+    fn is_unreferenced(word: usize) -> bool {
         word & (Self::REFS | HANDLE) == 0
     }
 
-    /// Somebody with a reference: the task is to have a turn. [`Then::Schedule`] or nothing.
+    /// Somebody with a reference: the task is to have a turn. [`Action::Schedule`] or nothing.
     ///
     /// # Memory ordering
     ///
     /// What happened before is visible to the turn that follows.
     #[inline]
-    pub fn wake(&self) -> Then {
+    pub fn wake(&self) -> Action {
         self.wake_with(0)
     }
 
     /// The same, and the caller's flags with it.
     #[inline]
-    fn wake_with(&self, flags: usize) -> Then {
+    fn wake_with(&self, flags: usize) -> Action {
         // alone: a first guess; the compare-exchange decides
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             let new = Self::woken(word) | flags;
             // Release: the reason for the wake, to the turn that sees it.
-            match self.word.compare_exchange(word, new, Ordering::Release, Ordering::Relaxed) // pair: task::start
+            match self.word.compare_exchange(word, new, Ordering::Release, Ordering::Relaxed) // pair: task::start_poll
             {
-                Ok(_) => return if Self::is_queued(word) { Then::Nothing } else { Then::Schedule },
+                Ok(_) => return if Self::is_queued(word) { Action::Nothing } else { Action::Schedule },
                 Err(found) => word = found,
             }
         }
@@ -180,7 +180,7 @@ impl<const BITS: u32> TaskState<BITS> {
 
     /// Somebody with a reference, who gives it up: as [`TaskState::wake`], or the memory is free.
     #[inline]
-    pub fn wake_by_value(&self) -> Then {
+    pub fn wake_by_value(&self) -> Action {
         // alone: a first guess; the compare-exchange decides
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
@@ -190,16 +190,16 @@ impl<const BITS: u32> TaskState<BITS> {
             let new = Self::woken(word) - Self::REF;
             // Release: the reason for the wake, to the turn that sees it; and all that was done under the reference, to
             // who finds none left.
-            match self.word.compare_exchange(word, new, Ordering::Release, Ordering::Relaxed) // pair: task::start, task::finish, task::drop_ref
+            match self.word.compare_exchange(word, new, Ordering::Release, Ordering::Relaxed) // pair: task::start_poll, task::complete, task::drop_ref
             {
-                Ok(_) => return if Self::is_queued(word) { Then::Nothing } else { Then::Schedule },
+                Ok(_) => return if Self::is_queued(word) { Action::Nothing } else { Action::Schedule },
                 Err(found) => word = found,
             }
         }
     }
 
-    /// The future is to be dropped in place of its next turn. [`Then::Schedule`] or nothing.
-    pub fn cancel(&self) -> Then {
+    /// The future is to be dropped in place of its next turn. [`Action::Schedule`] or nothing.
+    pub fn cancel(&self) -> Action {
         self.wake_with(CANCEL)
     }
 
@@ -217,66 +217,66 @@ impl<const BITS: u32> TaskState<BITS> {
     ///
     /// What was done under any reference is visible to who frees the memory.
     #[inline]
-    pub fn drop_ref(&self) -> Then {
+    pub fn drop_ref(&self) -> Action {
         // AcqRel: what was done under this reference, to who finds none left; and under the others, to us if we do.
-        let word = self.word.fetch_sub(Self::REF, Ordering::AcqRel) - Self::REF; // pair: task::drop_ref, task::finish, task::wake_by_value, task::drop_handle, task::drop_ended_handle
-        if !Self::is_forgotten(word) {
-            return Then::Nothing;
+        let word = self.word.fetch_sub(Self::REF, Ordering::AcqRel) - Self::REF; // pair: task::drop_ref, task::complete, task::wake_by_value, task::drop_handle, task::drop_complete_handle
+        if !Self::is_unreferenced(word) {
+            return Action::Nothing;
         }
         match word & COMPLETE {
             // Queued or running: its runner finds it forgotten. Idle: nobody knows it but we.
-            0 if Self::is_queued(word) => Then::Nothing,
+            0 if Self::is_queued(word) => Action::Nothing,
             0 => self.cancel(),
-            _ => Then::Free,
+            _ => Action::Free,
         }
     }
 
     /// Runner: a turn begins, and answers the wakes so far; none if the task is to be dropped instead.
     #[inline]
-    pub fn start(&self) -> Option<Seen> {
+    pub fn start_poll(&self) -> Option<WakeCount> {
         // Acquire: the reasons for the wakes, and what the turn before did.
-        let word = self.word.load(Ordering::Acquire); // pair: task::wake_with, task::wake_by_value, task::rest
+        let word = self.word.load(Ordering::Acquire); // pair: task::wake_with, task::wake_by_value, task::finish_poll
         // One is left if some were not counted.
-        let seen = (word & Self::WAKES).min(Self::MOST - WAKE);
-        (word & CANCEL == 0).then_some(Seen(seen))
+        let seen = (word & Self::WAKES).min(Self::MAX_WAKES - WAKE);
+        (word & CANCEL == 0).then_some(WakeCount(seen))
     }
 
     /// Runner: the future is not ready.
     #[inline]
-    pub fn rest(&self, seen: Seen) -> Rest {
+    pub fn finish_poll(&self, seen: WakeCount) -> PollResult {
         // Release: what the turn did, to the next one.
-        let word = self.word.fetch_sub(seen.0, Ordering::Release) - seen.0; // pair: task::start
+        let word = self.word.fetch_sub(seen.0, Ordering::Release) - seen.0; // pair: task::start_poll
         if Self::is_queued(word) {
-            Rest::Again
-        } else if Self::is_forgotten(word) {
-            Rest::Orphan
+            PollResult::Again
+        } else if Self::is_unreferenced(word) {
+            PollResult::Orphan
         } else {
-            Rest::Idle
+            PollResult::Idle
         }
     }
 
-    /// Runner: true if there is a handle, for which the value is to be left before [`TaskState::finish`].
+    /// Runner: true if there is a handle, for which the value is to be left before [`TaskState::complete`].
     pub fn has_handle(&self) -> bool {
-        // alone: a guess; `finish` decides
+        // alone: a guess; `complete` decides
         self.word.load(Ordering::Relaxed) & HANDLE != 0
     }
 
     /// Runner: the future is gone, and the value is there if it was left `for_handle`.
     #[inline]
-    pub fn finish(&self, for_handle: bool) -> Finish {
+    pub fn complete(&self, for_handle: bool) -> Completion {
         // alone: a first guess; the compare-exchange decides
         let mut word = self.word.load(Ordering::Relaxed);
         loop {
             if for_handle && word & HANDLE == 0 {
-                return Finish::HandleGone;
+                return Completion::HandleGone;
             }
-            let (new, then) = match word & JOINER {
-                0 if Self::is_forgotten(word) => (word | COMPLETE, Finish::Free),
-                0 => (word | COMPLETE, Finish::Kept),
-                _ => ((word | COMPLETE) + Self::REF, Finish::Joiner),
+            let (new, then) = match word & JOIN_WAKER {
+                0 if Self::is_unreferenced(word) => (word | COMPLETE, Completion::Free),
+                0 => (word | COMPLETE, Completion::Kept),
+                _ => ((word | COMPLETE) + Self::REF, Completion::JoinWaker),
             };
             // AcqRel: the value, to the handle; the waker in the slot, from the handle; and as in `drop_ref`.
-            match self.word.compare_exchange(word, new, Ordering::AcqRel, Ordering::Relaxed) // pair: task::is_complete, task::join, task::drop_ref, task::wake_by_value, task::drop_handle
+            match self.word.compare_exchange(word, new, Ordering::AcqRel, Ordering::Relaxed) // pair: task::is_complete, task::register_join_waker, task::drop_ref, task::wake_by_value, task::drop_handle
             {
                 Ok(_) => return then,
                 Err(found) => word = found,
@@ -287,26 +287,26 @@ impl<const BITS: u32> TaskState<BITS> {
     /// Handle: the task has ended and the value is its own.
     #[inline]
     pub fn is_complete(&self) -> bool {
-        self.word.load(Ordering::Acquire) & COMPLETE != 0 // pair: task::finish
+        self.word.load(Ordering::Acquire) & COMPLETE != 0 // pair: task::complete
     }
 
     /// Handle: its waker is in the slot; false, and the slot is its own still, if the task has ended.
-    pub fn join(&self) -> bool {
+    pub fn register_join_waker(&self) -> bool {
         // Release: the waker, to the runner.
-        self.change_joiner(JOINER, Ordering::Release) // pair: task::finish
+        self.change_join_waker(JOIN_WAKER, Ordering::Release) // pair: task::complete
     }
 
     /// Handle: the slot is its own again; false if the task has ended. Harmless if no waker was there.
-    pub fn unjoin(&self) -> bool {
+    pub fn unregister_join_waker(&self) -> bool {
         // alone: the slot is as the handle left it
-        self.change_joiner(0, Ordering::Relaxed)
+        self.change_join_waker(0, Ordering::Relaxed)
     }
 
-    fn change_joiner(&self, joiner: usize, order: Ordering) -> bool {
+    fn change_join_waker(&self, joiner: usize, order: Ordering) -> bool {
         // alone: a first guess; the compare-exchange decides
         let mut word = self.word.load(Ordering::Relaxed);
         while word & COMPLETE == 0 {
-            let new = word & !JOINER | joiner;
+            let new = word & !JOIN_WAKER | joiner;
             if new == word {
                 return true;
             }
@@ -320,30 +320,30 @@ impl<const BITS: u32> TaskState<BITS> {
         !self.is_complete()
     }
 
-    /// The handle goes. None if the task has ended: then the value is dropped first, and [`TaskState::drop_ended_handle`]
+    /// The handle goes. None if the task has ended: then the value is dropped first, and [`TaskState::drop_complete_handle`]
     /// follows. If the handle was the last that knew the task, the task is scheduled to be dropped.
-    pub fn drop_handle(&self) -> Option<Then> {
+    pub fn drop_handle(&self) -> Option<Action> {
         // alone: a first guess; the compare-exchange decides
         let mut word = self.word.load(Ordering::Relaxed);
         while word & COMPLETE == 0 {
             let left = word & !HANDLE;
-            let orphan = Self::is_forgotten(left) && !Self::is_queued(left);
+            let orphan = Self::is_unreferenced(left) && !Self::is_queued(left);
             let new = if orphan { Self::woken(left) | CANCEL } else { left };
             // Release: all that the handle did, to who frees the memory.
-            match self.word.compare_exchange(word, new, Ordering::Release, Ordering::Relaxed) // pair: task::finish, task::drop_ref
+            match self.word.compare_exchange(word, new, Ordering::Release, Ordering::Relaxed) // pair: task::complete, task::drop_ref
             {
-                Ok(_) => return Some(if orphan { Then::Schedule } else { Then::Nothing }),
+                Ok(_) => return Some(if orphan { Action::Schedule } else { Action::Nothing }),
                 Err(found) => word = found,
             }
         }
         // Acquires the value.
-        if self.is_complete() { None } else { Some(Then::Nothing) }
+        if self.is_complete() { None } else { Some(Action::Nothing) }
     }
 
     /// The handle of a task that has ended goes; the value is gone.
-    pub fn drop_ended_handle(&self) -> Then {
+    pub fn drop_complete_handle(&self) -> Action {
         // AcqRel: as in `drop_ref`.
         let word = self.word.fetch_sub(HANDLE, Ordering::AcqRel) - HANDLE; // pair: task::drop_ref
-        if Self::is_forgotten(word) { Then::Free } else { Then::Nothing }
+        if Self::is_unreferenced(word) { Action::Free } else { Action::Nothing }
     }
 }

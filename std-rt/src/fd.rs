@@ -34,10 +34,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Waker;
 
-use netpoll_core::drained::Drained;
 use netpoll_core::fd_mutex::{FdMutex, Unlock};
 use netpoll_core::poll_key::Mode;
-use netpoll_core::waiters::BreakFlag;
+use netpoll_core::short_read_hint::ShortReadHint;
+use netpoll_core::sync::Flag;
 
 use crate::error::{self, Gone, OpError};
 use crate::foreign::{self, WakerSlot};
@@ -73,9 +73,9 @@ struct Cold {
     /// Tasks that wait through `poll_*`, for readiness or for the lock.
     pollers: [OnceLock<Pollers>; 2],
     /// The number was lent out, and stays open as long as this value.
-    lent: BreakFlag,
+    lent: Flag,
     /// Of an end of a pipe: somebody else may write to the pipe, in packets if they like.
-    strangers: OnceLock<Arc<BreakFlag>>,
+    strangers: OnceLock<Arc<Flag>>,
     /// The task that waits in `close` until the number is gone.
     closer: WakerSlot,
     /// What this side has shut down, once it has.
@@ -92,10 +92,10 @@ pub struct Fd<S: Source = SharedFd> {
     io: S,
     kind: Kind,
     mutex: FdMutex,
-    drained: Drained,
+    drained: ShortReadHint,
     /// The number has been closed or given away. Set once, by `destroy` or `into_owned`; without it a drop could not tell
     /// that from a number that a leaked operation has kept open.
-    gone: BreakFlag,
+    gone: Flag,
     cold: OnceLock<Box<Cold>>,
 }
 
@@ -165,8 +165,8 @@ impl<T: AsFd> Fd<Kept<T>> {
 impl<S: Source> Fd<S> {
     /// Around a descriptor that is watched.
     fn of(slot: Slot, io: S, kind: Kind) -> Self {
-        let (mutex, drained, cold) = (FdMutex::new(), Drained::new(), OnceLock::new());
-        Self { slot, io, kind, mutex, drained, gone: BreakFlag::new(), cold }
+        let (mutex, drained, cold) = (FdMutex::new(), ShortReadHint::new(), OnceLock::new());
+        Self { slot, io, kind, mutex, drained, gone: Flag::new(), cold }
     }
 
     /// The poller that watches it.
@@ -215,7 +215,7 @@ impl<S: Source> Fd<S> {
 
     /// Both ends of a pipe know when others may write to it: then a short read is the end of a packet, not of the bytes.
     pub fn share_with(&self, other: &Self) {
-        let strangers = Arc::new(BreakFlag::new());
+        let strangers = Arc::new(Flag::new());
         for end in [self, other] {
             end.cold().strangers.get_or_init(|| strangers.clone());
         }
@@ -230,10 +230,10 @@ impl<S: Source> Fd<S> {
     }
 
     fn has_strangers(&self) -> bool {
-        self.strangers().is_some_and(BreakFlag::is_set)
+        self.strangers().is_some_and(Flag::is_set)
     }
 
-    fn strangers(&self) -> Option<&BreakFlag> {
+    fn strangers(&self) -> Option<&Flag> {
         self.cold.get()?.strangers.get().map(|strangers| &**strangers)
     }
 

@@ -32,7 +32,8 @@ use netpoll_core::glist::GList;
 use netpoll_core::poll_cache::BLOCK_LEN;
 use netpoll_core::poll_desc::Wait;
 use netpoll_core::poll_key::Mode;
-use netpoll_core::turn::Turn;
+use netpoll_core::poller_lock::PollerLock;
+use netpoll_core::sync::Flag;
 use netpoll_core::waiters::BreakFlag;
 
 use crate::foreign;
@@ -57,7 +58,7 @@ pub struct Netpoll {
     cache: Cache,
     poller: Poller,
     break_flag: BreakFlag,
-    turn: Turn,
+    turn: PollerLock,
     wheels: Wheels,
     slack: Slack,
     clock: Clock,
@@ -66,7 +67,7 @@ pub struct Netpoll {
     /// The process that it works in.
     epoch: ForkEpoch,
     /// Set once, by `end`: nobody polls any more.
-    ended: BreakFlag,
+    ended: Flag,
     /// No runtime drives it, but its owner.
     by_hand: bool,
     /// Who polls for a runtime without threads that no thread drives; none for any other.
@@ -118,14 +119,14 @@ impl Netpoll {
             cache: Cache::new(),
             poller: Poller::init_with(config.probe)?,
             break_flag: BreakFlag::new(),
-            turn: Turn::new(),
+            turn: PollerLock::new(),
             wheels: Wheels::new(config.workers, clock::now()),
             slack: Slack::new(config.slack),
             clock,
             counts: Counts::default(),
             pipes: pipes::Pipes::new(epoch),
             epoch,
-            ended: BreakFlag::new(),
+            ended: Flag::new(),
             by_hand,
             spare: (config.workers == 1 && !by_hand).then(standby::Spare::default),
         }))
@@ -189,7 +190,7 @@ impl Netpoll {
     }
 
     /// Who may poll, and until when somebody sleeps.
-    pub fn turn(&self) -> &Turn {
+    pub fn turn(&self) -> &PollerLock {
         &self.turn
     }
 
@@ -285,7 +286,7 @@ impl Netpoll {
 
     /// Ends the poll of a thread that would sleep past `at`.
     fn break_before(&self, at: u64) {
-        if self.turn.needs_break(word::before(at)) {
+        if self.turn.needs_wakeup(word::before(at)) {
             self.wake();
         }
     }
@@ -321,7 +322,7 @@ impl Netpoll {
     pub fn block(&self) -> Option<u64> {
         let mut next = self.wheels.next();
         loop {
-            self.turn.block_until(word::until(next));
+            self.turn.set_poll_until(word::until(next));
             // Whoever armed an earlier one before it could see what we published is seen here.
             let again = self.wheels.next();
             if again.unwrap_or(u64::MAX) >= next.unwrap_or(u64::MAX) {

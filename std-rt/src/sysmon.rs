@@ -30,7 +30,7 @@ pub fn run(sched: &Arc<Home>, stuck_after: Duration, on_stuck: OnStuck) {
     let mut watch = Watch::new(sched, stuck_after, on_stuck);
     let mut polls = netpoll.counts().polls.get();
     while !sched.is_closed() {
-        if sched.idle().sleepers() == sched.workers() {
+        if sched.idle().num_parked() == sched.workers() {
             sched.sysmon_sleeps();
             thread::park_timeout(IDLE_INTERVAL);
             // A worker that sleeps does not learn that its poller's descriptors were closed.
@@ -54,13 +54,13 @@ pub fn run(sched: &Arc<Home>, stuck_after: Duration, on_stuck: OnStuck) {
         }
         let seen = std::mem::replace(&mut polls, netpoll.counts().polls.get());
         if polls != seen
-            || sched.idle().sleepers() == sched.workers()
-            || !netpoll.turn().take(sched.workers())
+            || sched.idle().num_parked() == sched.workers()
+            || !netpoll.turn().try_lock(sched.workers())
         {
             continue;
         }
         let woken = netpoll.netpoll(Some(0), &mut scratch);
-        netpoll.turn().release();
+        netpoll.turn().unlock();
         // An error here is the worker's to report: it polls the same descriptor.
         worker::hand_over(sched, &mut scratch, woken.unwrap_or(0));
         // A worker that went to sleep while we held the turn sleeps on its own token, and nobody polls.

@@ -8,8 +8,8 @@ use std::io;
 use std::sync::Arc;
 use std::thread;
 
-use netpoll_core::turn::Turn;
-use netpoll_core::waiters::BreakFlag;
+use netpoll_core::poller_lock::PollerLock;
+use netpoll_core::sync::Flag;
 
 use crate::budget;
 use crate::netpoll::{Netpoll, Scratch, clock};
@@ -96,7 +96,7 @@ impl Worker {
 
     /// Runs tasks on this thread until `stop` is set, which is looked at between two tasks, or the runtime is shut down;
     /// without it only until then.
-    pub fn run(&self, stop: Option<&BreakFlag>) {
+    pub fn run(&self, stop: Option<&Flag>) {
         while let Some(task) = self.find_runnable(stop) {
             self.turn_of(task);
         }
@@ -159,7 +159,7 @@ impl Worker {
     }
 
     /// The next task; sleeps until there is one.
-    fn find_runnable(&self, stop: Option<&BreakFlag>) -> Option<Runnable> {
+    fn find_runnable(&self, stop: Option<&Flag>) -> Option<Runnable> {
         loop {
             if self.is_to_stop(stop) {
                 return None;
@@ -189,14 +189,14 @@ impl Worker {
     /// Before it sleeps it looks again and again for a little while, if of late waits have been short; true if there is
     /// something now. Nothing is announced yet, so who puts work meanwhile wakes nobody: it is seen here, or in the second
     /// look of [`Worker::lie_down`].
-    fn keeps_looking(&self, began: u64, stop: Option<&BreakFlag>) -> bool {
+    fn keeps_looking(&self, began: u64, stop: Option<&Flag>) -> bool {
         let Some(patience) = self.spin.get().patience() else { return false };
-        if self.sched.workers() - self.sched.idle().sleepers() > self.pace.crowd {
+        if self.sched.workers() - self.sched.idle().num_parked() > self.pace.crowd {
             return false;
         }
         self.report().rest();
         loop {
-            let Came { at, ready, .. } = match self.turn().take(self.index) {
+            let Came { at, ready, .. } = match self.turn().try_lock(self.index) {
                 true => self.poll(Some(0)),
                 // Another one polls; what it finds comes by the queues.
                 false => {
@@ -233,8 +233,8 @@ impl Worker {
     }
 
     #[inline]
-    fn is_to_stop(&self, stop: Option<&BreakFlag>) -> bool {
-        stop.is_some_and(BreakFlag::is_set) || self.sched.is_closed()
+    fn is_to_stop(&self, stop: Option<&Flag>) -> bool {
+        stop.is_some_and(Flag::is_set) || self.sched.is_closed()
     }
 
     /// The next task, if there is one. The places are asked in this order.
@@ -295,18 +295,18 @@ impl Worker {
 
     /// Announces that it sleeps and looks at every place once more. If there is nothing: takes the turn to poll, if it can
     /// be had, and says until when to sleep in the kernel (none: no end); else sleeps on the thread's own token.
-    fn lie_down(&self, stop: Option<&BreakFlag>) -> Option<Option<u64>> {
+    fn lie_down(&self, stop: Option<&Flag>) -> Option<Option<u64>> {
         let idle = self.sched.idle();
         self.report().rest();
-        idle.announce(self.index);
+        idle.begin_park(self.index);
         // 1. Work put before the announcement: seen here. 2. After it: whoever put it sees the announcement, clears
         // our bit and wakes us (INV-8).
         if self.is_to_stop(stop) || self.sched.has_work() {
             return None;
         }
-        if !self.turn().take(self.index) {
+        if !self.turn().try_lock(self.index) {
             self.sched.counts().parks.inc();
-            while idle.is_sleeping(self.index) && !self.is_to_stop(stop) {
+            while idle.is_parked(self.index) && !self.is_to_stop(stop) {
                 thread::park();
             }
             return None;
@@ -314,13 +314,13 @@ impl Worker {
         // Whoever arms an earlier timer from here on sends a break. A waker that has cleared our bit, or told us to stop,
         // before it could see that we hold the turn is seen here, and then we do not sleep.
         let until = self.netpoll().block();
-        let sleeps = idle.is_sleeping(self.index) && !stop.is_some_and(BreakFlag::is_set);
+        let sleeps = idle.is_parked(self.index) && !stop.is_some_and(Flag::is_set);
         Some(if sleeps { until } else { Some(0) })
     }
 
     /// Awake again, for whatever reason.
     fn get_up(&self) {
-        self.sched.idle().withdraw(self.index);
+        self.sched.idle().cancel_park(self.index);
         self.sched.wake_sysmon();
     }
 
@@ -328,7 +328,7 @@ impl Worker {
     fn poll_now(&self) {
         self.poll_in.set(self.pace.event_interval);
         self.sched.refill(&self.mine);
-        if self.turn().take(self.index) {
+        if self.turn().try_lock(self.index) {
             self.poll(Some(0));
         }
     }
@@ -343,8 +343,8 @@ impl Worker {
     /// Gives the turn back, and hands over what came of the poll.
     fn end_poll(&self, mut scratch: Box<Scratch>, woken: io::Result<usize>) {
         self.poll_in.set(self.pace.event_interval);
-        self.turn().unblock();
-        self.turn().release();
+        self.turn().clear_poll_until();
+        self.turn().unlock();
         hand_over(&self.sched, &mut scratch, *woken.as_ref().unwrap_or(&0));
         self.scratch.set(Some(scratch));
         self.must_go_on(woken);
@@ -377,7 +377,7 @@ impl Worker {
         self.sched.netpoll()
     }
 
-    fn turn(&self) -> &Turn {
+    fn turn(&self) -> &PollerLock {
         self.netpoll().turn()
     }
 

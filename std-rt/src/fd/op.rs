@@ -276,7 +276,7 @@ impl<'a, W: Way, F, S: Source> Op<'a, W, F, S> {
         let reads = self.mode() == Mode::Read && !self.empty;
         // Taken in any case: the call that comes instead is not a read whose result is known here.
         let drained = reads && self.fd.drained.take() && self.trusts_hint;
-        drained && !desc.info().must_look() && !self.fd.is_lent() && !self.fd.has_strangers()
+        drained && !desc.info().may_have_more() && !self.fd.is_lent() && !self.fd.has_strangers()
     }
 
     /// Before a call: may the direction go on? A read drops a remembered readiness, which stands for what the call will

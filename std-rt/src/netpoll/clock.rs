@@ -12,7 +12,7 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use netpoll_core::counter::Gauge;
+use netpoll_core::sync::RelaxedUsize;
 
 use super::word;
 use crate::sys;
@@ -55,12 +55,12 @@ pub(super) struct Clock {
     /// How far the coarse clock may be behind.
     lag: u64,
     /// When the last poll was.
-    polled: Gauge,
+    polled: RelaxedUsize,
 }
 
 impl Clock {
     pub(super) fn new() -> Self {
-        let clock = Self { lag: sys::coarse_error(), polled: Gauge::new() };
+        let clock = Self { lag: sys::coarse_error(), polled: RelaxedUsize::new() };
         clock.set_polled(now());
         clock
     }

@@ -11,7 +11,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use netpoll_core::counter::Gauge;
+use netpoll_core::sync::RelaxedUsize;
 
 /// The most wakes a second for which there is no slack.
 const CALM: u64 = 2_000;
@@ -26,7 +26,7 @@ const STEPS: usize = 8;
 #[derive(Debug)]
 pub(super) struct Slack {
     most: usize,
-    now: Gauge,
+    now: RelaxedUsize,
     rate: Mutex<Rate>,
 }
 
@@ -41,7 +41,7 @@ impl Slack {
     /// At most so much; none for never any.
     pub(super) fn new(most: Duration) -> Self {
         let most = usize::try_from(most.as_nanos()).unwrap_or(usize::MAX);
-        Self { most, now: Gauge::new(), rate: Mutex::default() }
+        Self { most, now: RelaxedUsize::new(), rate: Mutex::default() }
     }
 
     /// Until when to sleep for a timer due at `at`.

@@ -76,11 +76,11 @@ impl Netpoll {
         let mut scratch = Scratch::new();
         while spare.rules.may_poll(|| self.waiters() > 0) {
             let mut parked = 0;
-            if self.turn.take(STANDBY) {
+            if self.turn.try_lock(STANDBY) {
                 let until = self.block();
                 let polled = self.netpoll(until, &mut scratch);
-                self.turn.unblock();
-                self.turn.release();
+                self.turn.clear_poll_until();
+                self.turn.unlock();
                 parked = polled.unwrap_or_else(|error| {
                     self.cannot_go_on("the kernel refuses to wait for events", &error);
                 });

@@ -39,8 +39,8 @@ pub fn tick(word: usize, now: impl FnOnce() -> u64) -> u64 {
     (now >> SHIFT).wrapping_add_signed(ahead) << SHIFT
 }
 
-/// What a sleeper publishes, for core's [`Turn`](netpoll_core::turn::Turn), which has no wrap: on a 32-bit machine always
-/// the latest, so that who arms an earlier timer sends a break.
+/// Returns what a sleeper publishes, for core's [`PollerLock`](netpoll_core::poller_lock::PollerLock), which has no wrap: on
+/// a 32-bit machine always the latest, so that a thread that arms an earlier timer sends a break.
 #[inline]
 pub fn until(at: Option<u64>) -> Option<usize> {
     at.filter(|_| SHIFT == 0).map(|at| at as usize)

@@ -1,7 +1,7 @@
 //! What a worker shows of itself: how far it has come, and which task it runs. Written with two stores for each task,
 //! read by whoever makes a report.
 
-use netpoll_core::counter::Gauge;
+use netpoll_core::sync::RelaxedUsize;
 
 use super::{Named, Origin, Sched};
 
@@ -9,9 +9,9 @@ use super::{Named, Origin, Sched};
 #[derive(Debug, Default)]
 pub struct Report {
     /// Counts the times that it has looked for a task.
-    tick: Gauge,
+    tick: RelaxedUsize,
     /// The [`Origin`] of the task that it runs, or has just run; 0 when it sleeps or is nobody.
-    running: Gauge,
+    running: RelaxedUsize,
 }
 
 impl Report {

@@ -1,10 +1,10 @@
 //! The short-read hint is told once.
 
-use netpoll_core::drained::Drained;
+use netpoll_core::short_read_hint::ShortReadHint;
 
 #[test]
 fn a_hint_is_taken_once() {
-    let drained = Drained::default();
+    let drained = ShortReadHint::default();
     assert!(!drained.take());
     drained.set(true);
     assert!(drained.take());
@@ -13,7 +13,7 @@ fn a_hint_is_taken_once() {
 
 #[test]
 fn the_last_read_decides() {
-    let drained = Drained::new();
+    let drained = ShortReadHint::new();
     drained.set(true);
     drained.set(false);
     assert!(!drained.take());

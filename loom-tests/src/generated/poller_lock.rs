@@ -2,8 +2,8 @@
 
 use std::sync::Mutex;
 
-use netpoll_core::turn::Turn;
-use netpoll_core::waiters::BreakFlag;
+use netpoll_core::poller_lock::PollerLock;
+use netpoll_core::sync::Flag;
 
 use super::tasks::locked;
 use super::word::{Plan, Role, Touch, Word};
@@ -36,10 +36,10 @@ use Op::*;
 
 /// What the workers share.
 pub struct Driver {
-    turn: Turn,
+    poller: PollerLock,
     /// The earliest entry.
     wheel: loom::sync::Mutex<usize>,
-    stop: BreakFlag,
+    stop: Flag,
     /// Touched by who polls: two at a time are a race.
     events: Plain<()>,
     /// A break is on its way to whoever is in the kernel, or next.
@@ -63,20 +63,20 @@ impl Driver {
         let first = at < *earliest;
         *earliest = at.min(*earliest);
         drop(earliest);
-        if first && !self.flawed("sends no break") && self.turn.needs_break(at) {
+        if first && !self.flawed("sends no break") && self.poller.needs_wakeup(at) {
             *locked(&self.sent) = true;
         }
     }
 
     fn tell(&self) {
         self.stop.set();
-        if (0..3).any(|who| self.turn.is_blocked(who)) {
+        if (0..3).any(|who| self.poller.is_parked_in_poller(who)) {
             *locked(&self.sent) = true;
         }
     }
 
     fn take(&self, thread: usize) -> bool {
-        let taken = self.turn.take(thread) || self.flawed("does not ask for the turn");
+        let taken = self.poller.try_lock(thread) || self.flawed("does not ask for the turn");
         if taken {
             self.events.set(());
         }
@@ -85,7 +85,7 @@ impl Driver {
 
     fn look(&self, thread: usize) {
         if self.take(thread) {
-            self.turn.release();
+            self.poller.unlock();
         }
     }
 
@@ -95,10 +95,10 @@ impl Driver {
             return;
         }
         loop {
-            self.turn.block_until(tick(until));
+            self.poller.set_poll_until(tick(until));
             if self.stop.is_set() {
-                self.turn.unblock();
-                return self.turn.release();
+                self.poller.clear_poll_until();
+                return self.poller.unlock();
             }
             let earliest = if self.flawed("looks only once") { until } else { self.earliest() };
             if earliest >= until {
@@ -119,8 +119,8 @@ impl Driver {
         drop(blocked);
         self.events.set(());
         *locked(&self.sent) = false;
-        self.turn.unblock();
-        self.turn.release();
+        self.poller.clear_poll_until();
+        self.poller.unlock();
     }
 }
 
@@ -137,9 +137,9 @@ impl Word for Driver {
 
     fn new(plan: &Plan<Op>) -> Self {
         let driver = Driver {
-            turn: Turn::new(),
+            poller: PollerLock::new(),
             wheel: loom::sync::Mutex::new(LATE),
-            stop: BreakFlag::new(),
+            stop: Flag::new(),
             events: Plain::new(()),
             sent: Mutex::new(false),
             blocked: Mutex::new(None),
@@ -169,7 +169,7 @@ impl Word for Driver {
     fn check(&self, _plan: &Plan<Op>) {
         let (blocked, sent, earliest) = (*locked(&self.blocked), *locked(&self.sent), self.earliest());
         let Some((thread, until)) = blocked else {
-            assert!(self.turn.take(0), "model: the turn is lost");
+            assert!(self.poller.try_lock(0), "model: the turn is lost");
             return;
         };
         let late = until > earliest && earliest < LATE;
@@ -178,9 +178,9 @@ impl Word for Driver {
             "model: blocked until {until}, a timer is due at {earliest}, and no break was sent"
         );
         assert!(!self.stop.is_set() || sent, "model: blocked, told to stop, and no break was sent");
-        self.turn.unblock();
-        self.turn.release();
-        assert!(self.turn.take(thread), "model: the turn is lost");
+        self.poller.clear_poll_until();
+        self.poller.unlock();
+        assert!(self.poller.try_lock(thread), "model: the turn is lost");
     }
 
     fn touches(op: Op) -> Touch {
