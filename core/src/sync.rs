@@ -235,7 +235,7 @@ impl RelaxedUsize {
 #[cfg(netpoll_loom)]
 pub use loom::cell::UnsafeCell;
 
-/// A cell whose every access goes through a closure, so that loom can check who may touch it when.
+/// A cell whose every access goes through a closure, so that loom can check which thread may touch it when.
 #[cfg(not(netpoll_loom))]
 #[derive(Debug, Default)]
 pub struct UnsafeCell<T>(core::cell::UnsafeCell<T>);
@@ -247,7 +247,7 @@ impl<T> UnsafeCell<T> {
         Self(core::cell::UnsafeCell::new(value))
     }
 
-    /// Hands out the pointer for writing; the caller's SAFETY comment says why nobody else uses it meanwhile.
+    /// Hands out the pointer for writing; the caller's SAFETY comment says why no other code uses it meanwhile.
     #[inline]
     pub fn with_mut<R>(&self, access: impl FnOnce(*mut T) -> R) -> R {
         access(self.0.get())

@@ -1,4 +1,4 @@
-//! The turn to poll, one thread.
+//! The lock of the poller, one thread.
 
 use netpoll_core::poller_lock::PollerLock;
 

@@ -1,4 +1,4 @@
-//! The turn to poll: one thread has it, and comes back in time for a timer, a stop or the turn of another.
+//! The lock of the poller: one thread has it, and comes back in time for a timer, a stop or another thread.
 
 use std::sync::Mutex;
 
@@ -17,13 +17,13 @@ const EARLIER: usize = 3;
 /// One step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Op {
-    /// Takes the turn if it is free, polls without blocking, gives it back.
+    /// Locks the poller if it is free, polls without blocking, unlocks it.
     Look,
-    /// Takes the turn if it is free, and blocks until the next timer.
+    /// Locks the poller if it is free, and blocks until the next timer.
     Block,
     /// The same, without end, unless it sees a timer or is told to stop.
     BlockForEver,
-    /// Comes back from the kernel, and gives the turn back.
+    /// Comes back from the kernel, and unlocks the poller.
     Return,
     /// Inserts a timer.
     Early,
@@ -40,9 +40,9 @@ pub struct Driver {
     /// The earliest entry.
     wheel: loom::sync::Mutex<usize>,
     stop: Flag,
-    /// Touched by who polls: two at a time are a race.
+    /// Touched by the polling thread: two at a time are a race.
     events: Plain<()>,
-    /// A break is on its way to whoever is in the kernel, or next.
+    /// A break is on its way to the thread that is in the kernel, or is next.
     sent: Mutex<bool>,
     /// The thread that is in the kernel, and until when.
     blocked: Mutex<Option<(usize, usize)>>,
@@ -76,7 +76,7 @@ impl Driver {
     }
 
     fn take(&self, thread: usize) -> bool {
-        let taken = self.poller.try_lock(thread) || self.flawed("does not ask for the turn");
+        let taken = self.poller.try_lock(thread) || self.flawed("does not ask for the lock");
         if taken {
             self.events.set(());
         }
@@ -125,7 +125,7 @@ impl Driver {
 }
 
 impl Word for Driver {
-    const NAME: &'static str = "turn";
+    const NAME: &'static str = "poller_lock";
     type Op = Op;
     const ROLES: &'static [Role<Op>] = &[
         Role { name: "poller", ops: &[Look, Block, BlockForEver, Return], threads: 3 },
@@ -133,7 +133,7 @@ impl Word for Driver {
     ];
     const STARTS: &'static [&'static str] = &["free", "blocked"];
     const FLAWS: &'static [&'static str] =
-        &["sends no break", "looks only once", "does not ask for the turn"];
+        &["sends no break", "looks only once", "does not ask for the lock"];
 
     fn new(plan: &Plan<Op>) -> Self {
         let driver = Driver {
@@ -169,7 +169,7 @@ impl Word for Driver {
     fn check(&self, _plan: &Plan<Op>) {
         let (blocked, sent, earliest) = (*locked(&self.blocked), *locked(&self.sent), self.earliest());
         let Some((thread, until)) = blocked else {
-            assert!(self.poller.try_lock(0), "model: the turn is lost");
+            assert!(self.poller.try_lock(0), "model: the lock is lost");
             return;
         };
         let late = until > earliest && earliest < LATE;
@@ -180,19 +180,19 @@ impl Word for Driver {
         assert!(!self.stop.is_set() || sent, "model: blocked, told to stop, and no break was sent");
         self.poller.clear_poll_until();
         self.poller.unlock();
-        assert!(self.poller.try_lock(thread), "model: the turn is lost");
+        assert!(self.poller.try_lock(thread), "model: the lock is lost");
     }
 
     fn touches(op: Op) -> Touch {
-        const HOLDER: u8 = 1;
+        const OWNER: u8 = 1;
         const UNTIL: u8 = 2;
         const WHEEL: u8 = 4;
         match op {
-            Look => Touch::changes(HOLDER),
-            Block | BlockForEver => Touch { reads: WHEEL, writes: HOLDER | UNTIL },
-            Return => Touch::changes(HOLDER | UNTIL),
+            Look => Touch::changes(OWNER),
+            Block | BlockForEver => Touch { reads: WHEEL, writes: OWNER | UNTIL },
+            Return => Touch::changes(OWNER | UNTIL),
             Early | Earlier => Touch { reads: UNTIL, writes: WHEEL },
-            Tell => Touch { reads: HOLDER | UNTIL, writes: WHEEL },
+            Tell => Touch { reads: OWNER | UNTIL, writes: WHEEL },
         }
     }
 

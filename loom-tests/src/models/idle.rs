@@ -53,7 +53,7 @@ impl Sched {
         })
     }
 
-    /// Somebody is woken if somebody sleeps.
+    /// Wakes a worker if one sleeps. Returns whether it did.
     fn wake_one(&self) -> bool {
         self.wake(self.idle.pop_idle())
     }
@@ -65,7 +65,7 @@ impl Sched {
         sleeper.is_some()
     }
 
-    /// Puts a task and sees to it that somebody comes for it.
+    /// Puts a task and sees to it that a worker comes for it.
     fn put(&self, task: usize) {
         assert_eq!(self.queue.put(task), Ok(()));
         self.wake(self.idle.worker_to_notify());
@@ -75,7 +75,7 @@ impl Sched {
         self.queue.steal_into(&Runq::new())
     }
 
-    /// The worker announces itself and sleeps until it is woken, unless there is `work`.
+    /// The worker sets its idle bit and sleeps until it is woken, unless there is `work`.
     fn sleep(&self, worker: usize, work: impl Fn() -> bool) {
         self.idle.begin_park(worker);
         if !work() {
@@ -108,7 +108,7 @@ impl Sched {
     }
 }
 
-/// The second look misses the task and the putter misses the announcement: the worker sleeps for ever.
+/// The second look misses the task and the putter misses the bit: the worker sleeps for ever.
 fn put_against_begin_park() {
     let ((), task) = race(&Sched::new(), |sched| sched.put(1), |sched| sched.run_one(0));
     assert_eq!(task, 1);
@@ -145,7 +145,7 @@ fn put_against_last_searcher_that_found() {
     assert_eq!(task, 1);
 }
 
-/// As above with two searchers: whoever is last answers for both.
+/// As above with two searchers: the last one answers for both.
 fn put_against_two_searchers() {
     let sched = Sched::new();
     sched.idle.begin_park(0);
@@ -174,13 +174,13 @@ fn cancel_park_against_pop() {
         sched.flag.post();
         sched.wake_one()
     };
-    let withdraw = |sched: &Sched| {
+    let cancel = |sched: &Sched| {
         let mine = sched.idle.cancel_park(0);
-        assert!(mine || sched.flag.is_posted(), "woken, but not by anybody who did anything");
+        assert!(mine || sched.flag.is_posted(), "woken, and what the waker did is not seen");
         mine
     };
-    let (woken, withdrawn) = race(&sched, wake, withdraw);
-    assert!(woken != withdrawn, "the bit was taken twice, or by nobody");
+    let (woken, cancelled) = race(&sched, wake, cancel);
+    assert!(woken != cancelled, "the bit was taken twice, or not at all");
 }
 
 /// As above for the worker that only looks.
@@ -201,12 +201,12 @@ fn pop_against_pop() {
     let sched = Sched::new();
     sched.idle.begin_park(0);
     sched.idle.begin_park(1);
-    let take = |sched: &Sched| sched.idle.pop_idle();
-    let (a, b) = race(&sched, take, take);
+    let pop = |sched: &Sched| sched.idle.pop_idle();
+    let (a, b) = race(&sched, pop, pop);
     assert!(matches!((a, b), (Some(0), Some(1)) | (Some(1), Some(0))), "{a:?} and {b:?} were taken");
 }
 
-/// Who takes one worker's bit leaves the others' alone.
+/// A thread that takes one worker's bit leaves the others' alone.
 fn pop_against_begin_park_of_another() {
     let sched = Sched::new();
     sched.idle.begin_park(0);
@@ -219,8 +219,8 @@ fn pop_against_begin_park_of_another() {
 fn cancel_park_against_begin_park_of_another() {
     let sched = Sched::new();
     sched.idle.begin_park(0);
-    let (withdrawn, ()) = race(&sched, |sched| sched.idle.cancel_park(0), |sched| sched.idle.begin_park(1));
-    assert!(withdrawn);
+    let (cancelled, ()) = race(&sched, |sched| sched.idle.cancel_park(0), |sched| sched.idle.begin_park(1));
+    assert!(cancelled);
     assert_eq!(sched.idle.pop_idle(), Some(1));
 }
 

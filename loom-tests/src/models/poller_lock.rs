@@ -1,4 +1,4 @@
-//! Models of `turn`: one thread polls, and it comes back in time.
+//! Models of `poller_lock`: one thread polls, and it comes back in time.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use crate::harness::{Expect, Model};
 pub const MODELS: &[Model] = &[
     green("m12_insert_against_block", 2, None, insert_against_block),
     green("m12_insert_against_block_without_end", 2, None, insert_against_block_without_end),
-    green("m12_insert_against_next_holder", 3, Some(3), insert_against_next_holder),
+    green("m12_insert_against_next_owner", 3, Some(3), insert_against_next_owner),
     green("m12_only_the_earliest_insert_sends_a_break", 3, Some(3), only_the_earliest_breaks),
     green("m15_told_to_stop_against_block", 2, None, told_to_stop_against_block),
     green("m15_told_to_stop_against_looking", 2, None, told_to_stop_against_looking),
@@ -75,7 +75,7 @@ impl Driver {
         self.poller.needs_wakeup(EARLY)
     }
 
-    /// The holder goes to block; the tick until which it would sleep if no break came.
+    /// The owner goes to block. Returns the tick until which it would sleep if no break came.
     fn block(&self) -> usize {
         let until = self.next_timer();
         self.poller.set_poll_until(Some(until));
@@ -99,7 +99,7 @@ impl Driver {
         *self.wheel.lock().expect("no model panics in the wheel")
     }
 
-    /// The holder goes to block, as long as the wheel's entries allow.
+    /// The owner goes to block, as long as the wheel's entries allow.
     fn block_for_wheel(&self) -> usize {
         loop {
             let until = self.earliest();
@@ -110,7 +110,7 @@ impl Driver {
         }
     }
 
-    /// The turn is free again, and this worker will run tasks for long.
+    /// Unlocks the poller: this worker will run tasks for long. Wakes a worker that may poll.
     fn release(&self) {
         self.poller.unlock();
         if let Some(worker) = self.idle.pop_idle() {
@@ -118,7 +118,7 @@ impl Driver {
         }
     }
 
-    /// A worker without work waits for its turn to poll, and polls once.
+    /// A worker without work waits until it can lock the poller, and polls once.
     fn poll_once(&self, worker: usize) {
         while !self.poller.try_lock(worker) {
             self.idle.begin_park(worker);
@@ -188,9 +188,9 @@ fn insert_against_block_without_end() {
     assert!(sent || until <= EARLY, "it sleeps past the new deadline");
 }
 
-/// As above with one holder who comes back and another who goes to block: the inserter sees the tick that counts, or the
-/// second holder sees the deadline.
-fn insert_against_next_holder() {
+/// As above with one owner that comes back and another that goes to block: the inserter sees the tick that counts, or the
+/// second owner sees the deadline.
+fn insert_against_next_owner() {
     let driver = Driver::new();
     assert!(driver.poller.try_lock(0));
     driver.poller.set_poll_until(Some(EARLY));
@@ -254,7 +254,7 @@ fn told_to_stop_against_looking() {
     race(&Driver::new(), tell, look_then_block);
 }
 
-/// The poller goes away to run tasks while another worker goes to sleep: somebody polls.
+/// The poller goes away to run tasks while another worker goes to sleep: one of them polls.
 fn unlock_against_begin_park() {
     let driver = Driver::new();
     assert!(driver.poller.try_lock(0));
@@ -265,12 +265,12 @@ fn unlock_against_begin_park() {
     race(&driver, poll_and_leave, |driver| driver.poll_once(1));
 }
 
-/// The turn goes through all of them: never two at a time, and never none while one is left that sleeps.
+/// The lock goes through all of them: never two at a time, and never none while one is left that sleeps.
 fn each_worker_polls_once() {
     let driver = Driver::new();
     let poll = |worker| move |driver: &Driver| driver.poll_once(worker);
     race3(&driver, poll(0), poll(1), poll(2));
-    assert!(driver.poller.try_lock(0), "somebody kept the turn");
+    assert!(driver.poller.try_lock(0), "a worker kept the lock");
 }
 
 /// The one worker is about to sleep in the kernel when a task is put: it does not, or a break brings it back.
