@@ -4,20 +4,20 @@ use netpoll_core::short_read_hint::ShortReadHint;
 
 #[test]
 fn a_hint_is_taken_once() {
-    let drained = ShortReadHint::default();
-    assert!(!drained.take());
-    drained.set(true);
-    assert!(drained.take());
-    assert!(!drained.take());
+    let hint = ShortReadHint::default();
+    assert!(!hint.take());
+    hint.set(true);
+    assert!(hint.take());
+    assert!(!hint.take());
 }
 
 #[test]
 fn the_last_read_decides() {
-    let drained = ShortReadHint::new();
-    drained.set(true);
-    drained.set(false);
-    assert!(!drained.take());
-    drained.set(false);
-    drained.set(true);
-    assert!(drained.take());
+    let hint = ShortReadHint::new();
+    hint.set(true);
+    hint.set(false);
+    assert!(!hint.take());
+    hint.set(false);
+    hint.set(true);
+    assert!(hint.take());
 }
