@@ -34,7 +34,7 @@ const fn green(name: &'static str, threads: usize, bound: Option<usize>, body: f
     Model { name, threads, bound, expect: Expect::Green, body }
 }
 
-/// Two workers at most, and the queue of somebody who is neither.
+/// Two workers at most, and the queue of a thread that is neither.
 struct Sched {
     idle: Idle<1>,
     queue: Runq<2>,
@@ -152,7 +152,7 @@ fn put_against_two_searchers() {
     assert!(sched.idle.start_searching(2));
     assert!(sched.idle.start_searching(2));
     race3(&sched, |sched| sched.put(1), Sched::found, Sched::found);
-    assert_eq!(sched.idle.num_parked(), 0, "nobody was woken for the task");
+    assert_eq!(sched.idle.num_parked(), 0, "no worker was woken for the task");
 }
 
 /// At most so many search, and each is counted until it stops.
@@ -163,7 +163,7 @@ fn search_against_search() {
     assert!(a != b, "one was to search");
     assert!(sched.idle.stop_searching(), "it was the last");
     sched.idle.begin_park(0);
-    assert_eq!(sched.idle.worker_to_notify(), Some(0), "nobody searches any more");
+    assert_eq!(sched.idle.worker_to_notify(), Some(0), "no worker searches any more");
 }
 
 /// A worker whose bit is gone sees what the waker did before.

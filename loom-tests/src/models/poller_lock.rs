@@ -37,7 +37,7 @@ struct Driver {
     parker: [Notify; 3],
     /// The break descriptor.
     kernel: Notify,
-    /// Touched by who polls (Go's list of events): two at a time are a race.
+    /// Touched by the polling thread (Go's list of events): two at a time are a race.
     events: Plain<()>,
     /// The wheel has an entry at `EARLY` beside the one at `LATE`; a hint beside the wheel's lock.
     early: Posted,
@@ -131,7 +131,7 @@ impl Driver {
         self.release();
     }
 
-    /// A worker sleeps until there is a task: in the kernel if nobody else does, else on its own token.
+    /// A worker sleeps until there is a task: in the kernel if no other does, else on its own token.
     fn run_one(&self, worker: usize) -> usize {
         loop {
             if let Some(task) = self.queue.steal_into(&Runq::new()) {

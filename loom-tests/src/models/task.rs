@@ -1,6 +1,6 @@
 //! Models of `task`: no wake is lost, one thread at a time has the future, and the memory is freed once, by the last.
 //!
-//! Who is to put the task into a queue runs it here: a queue would order more than the word does.
+//! The thread that is to put the task into a queue runs it here: a queue would order more than the word does.
 
 use std::sync::{Arc, Mutex};
 
@@ -81,7 +81,7 @@ impl Task {
         Arc::new(task)
     }
 
-    /// The same, its turn over.
+    /// Creates a task as [`Task::new`] does, its first poll over.
     pub fn idle(references: usize, ends: bool) -> Arc<Self> {
         let task = Self::new(references, ends);
         task.run();
@@ -93,7 +93,7 @@ impl Task {
         task
     }
 
-    /// Whoever has the task runs it until it is idle, or at its end.
+    /// The thread that has the task runs it until it is idle, or at its end.
     pub fn run(&self) {
         while let Some(seen) = self.state.start_poll() {
             if self.poll() {
@@ -149,7 +149,7 @@ impl Task {
 
     fn free(&self) {
         assert_eq!(self.future.get(), Future::Gone, "the future is freed before its end");
-        assert!(!self.value.replace(false), "nobody took the value");
+        assert!(!self.value.replace(false), "the value was not taken");
         self.slot.set(false);
         self.used.iter().for_each(|used| used.set(()));
         *self.freed.lock().unwrap() += 1;
@@ -190,7 +190,7 @@ impl Task {
     }
 }
 
-/// The wake may come before the turn, in it, or when it is over: a turn after it sees the flag.
+/// The wake may come before the poll, in it, or when it is over: a poll after it sees the flag.
 fn wake_against_poll() {
     let task = Task::new(1, false);
     let wake = |task: &Task| {
@@ -213,7 +213,7 @@ fn uncounted_wake_against_poll() {
     assert_eq!(task.future.get(), Future::SawTheFlag, "a wake was lost");
 }
 
-/// More wakes than are counted, while nobody runs it.
+/// More wakes than are counted, while no thread runs it.
 fn many_wakes() {
     let task = Task::detached(Task::new(1, true));
     (0..5).for_each(|_| assert_eq!(task.state.wake(), Action::Nothing, "it is queued already"));
@@ -244,7 +244,7 @@ fn wake_against_wake() {
     assert_eq!(task.future.get(), Future::SawTheFlag, "a wake was lost");
 }
 
-/// The waker goes with its wake, which is the last that anybody hears of the task.
+/// The waker goes with its wake, which is the last use of the task.
 fn wake_by_value_against_poll() {
     let task = Task::detached(Task::new(1, false));
     let wake = |task: &Task| {
@@ -268,7 +268,7 @@ fn wake_by_value_against_complete() {
     task.assert_freed();
 }
 
-/// The future is dropped, by whoever has the task.
+/// The future is dropped by the thread that has the task.
 fn cancel_against_poll() {
     let task = Task::new(0, false);
     race(&task, Task::run, |task| task.settle(task.state.cancel()));
@@ -321,7 +321,7 @@ fn drop_handle_against_drop_ref() {
     task.assert_freed();
 }
 
-/// The handle is the last that could wake the task, which is about to rest.
+/// The handle is the last that could wake the task, which is about to finish its poll.
 fn drop_handle_against_finish_poll() {
     let task = Task::new(0, false);
     race(&task, Task::run, Task::drop_handle);
@@ -335,7 +335,7 @@ fn drop_ref_against_drop_ref() {
     task.assert_freed();
 }
 
-/// The reference is the last that could wake the task, which is about to rest.
+/// The reference is the last that could wake the task, which is about to finish its poll.
 fn drop_ref_against_finish_poll() {
     let task = Task::detached(Task::new(1, false));
     race(&task, Task::run, |task| task.drop_ref(0));
@@ -350,7 +350,7 @@ fn drop_ref_against_complete() {
     task.assert_freed();
 }
 
-/// The task has ended; who is last frees the memory.
+/// The task is complete; the last one frees the memory.
 fn drop_ref_against_complete_handle() {
     let task = Task::new(1, true);
     task.flag.post();
