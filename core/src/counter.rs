@@ -1,9 +1,4 @@
-//! Numbers that order no memory: a reader may see an old value.
-//!
-//! Most are metrics. Some decide something, and each of those is right with any earlier value, or is ordered by another word:
-//! the index of a descriptor's slot (`poll_desc`: written before the slot can be handed out), and in `netpoll-rt` the time of
-//! the last poll, the current slack of timers, the tick of the worker's report and the number of a descriptor, each of which
-//! says so where it is read.
+//! Counters for metrics. They order no memory: a reader may see an old value.
 
 use crate::sync::{AtomicUsize, Ordering};
 
@@ -20,7 +15,7 @@ impl Default for Counter {
 }
 
 impl Counter {
-    /// Nothing counted.
+    /// Creates a count of 0.
     pub fn new() -> Self {
         Self { word: AtomicUsize::new(0) }
     }
@@ -48,42 +43,9 @@ impl Counter {
         self.word.fetch_add(n, Ordering::Relaxed);
     }
 
-    /// The count so far.
+    /// Returns the count so far.
     pub fn get(&self) -> usize {
         // alone: a metric
-        self.word.load(Ordering::Relaxed)
-    }
-}
-
-/// The number that was written last, for reports.
-#[derive(Debug)]
-pub struct Gauge {
-    word: AtomicUsize,
-}
-
-impl Default for Gauge {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-impl Gauge {
-    /// 0.
-    pub fn new() -> Self {
-        Self { word: AtomicUsize::new(0) }
-    }
-
-    /// Writes it.
-    #[inline]
-    pub fn set(&self, n: usize) {
-        // alone: a report
-        self.word.store(n, Ordering::Relaxed);
-    }
-
-    /// What was written last, or a little before.
-    #[inline]
-    pub fn get(&self) -> usize {
-        // alone: a report
         self.word.load(Ordering::Relaxed)
     }
 }

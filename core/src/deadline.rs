@@ -1,6 +1,6 @@
-//! A deadline as one word.
+//! A deadline as one state word.
 //!
-//! | word | meaning | who moves it on |
+//! | word | meaning | moved on by |
 //! |---|---|---|
 //! | `NEVER` | no deadline | the setter |
 //! | a tick | due at that tick | the setter; the firing that finds it due, by compare-exchange |
@@ -21,14 +21,14 @@ use crate::sync::{AtomicUsize, Ordering};
 const NEVER: usize = 0;
 const EXPIRED: usize = 1;
 
-/// When a direction times out.
+/// The time at which a direction times out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum When {
-    /// Not at all.
+    /// Never.
     Never,
-    /// At this tick. The ticks 0 and 1 stand for 2: they are the words for the other two.
+    /// At this tick. The ticks 0 and 1 stand for 2: they are the encodings of the other two.
     At(usize),
-    /// It has.
+    /// In the past: the direction has timed out.
     Expired,
 }
 
@@ -49,13 +49,13 @@ impl When {
         }
     }
 
-    /// True for a tick that is not after `now`.
+    /// Returns true for a tick that is not after `now`.
     #[inline]
     pub fn is_due(self, now: usize) -> bool {
         matches!(self, When::At(tick) if !before(now, tick))
     }
 
-    /// The earlier of the ticks; anything but a tick counts as never.
+    /// Returns the earlier of the ticks; anything but a tick counts as never.
     pub(crate) fn earlier(self, other: When) -> When {
         match (self, other) {
             (When::At(a), When::At(b)) => When::At(if before(b, a) { b } else { a }),
@@ -64,7 +64,7 @@ impl When {
         }
     }
 
-    /// True if a timer armed for `self` would fire too late for the tick `at`.
+    /// Returns whether a timer armed for `self` would fire too late for the tick `at`.
     pub(crate) fn is_after(self, at: usize) -> bool {
         match self {
             When::At(armed) => before(at, armed),
@@ -72,18 +72,18 @@ impl When {
         }
     }
 
-    /// `self` if it is a tick that is not due yet, else never.
+    /// Returns `self` if it is a tick that is not due yet, else never.
     pub(crate) fn pending(self, now: usize) -> When {
         if self.is_due(now) { When::Never } else { self.earlier(When::Never) }
     }
 }
 
-/// True if tick `a` comes before tick `b`, across a wrap.
+/// Returns whether tick `a` comes before tick `b`, across a wrap.
 fn before(a: usize, b: usize) -> bool {
     (a.wrapping_sub(b) as isize) < 0
 }
 
-/// The word of one direction; also the word that says what the descriptor's one timer is armed for.
+/// The deadline of one direction; also the tick for which the descriptor's one timer is armed.
 #[derive(Debug)]
 pub struct Deadline {
     word: AtomicUsize,
@@ -96,24 +96,24 @@ impl Default for Deadline {
 }
 
 impl Deadline {
-    /// No deadline.
+    /// Creates a deadline of never.
     pub fn new() -> Self {
         Self { word: AtomicUsize::new(NEVER) }
     }
 
-    /// The deadline in force. A waiter looks after its fence (INV-3), a firing after its own.
+    /// Returns the deadline in force. A waiter looks after its fence (INV-3), a firing after its own.
     #[inline]
     pub fn get(&self) -> When {
         When::from_word(self.word.load(Ordering::Relaxed)) // pair: deadline::set, deadline::expire
     }
 
-    /// True once the deadline has passed.
+    /// Returns whether the deadline has expired.
     #[inline]
     pub fn is_expired(&self) -> bool {
         self.word.load(Ordering::Relaxed) == EXPIRED // pair: deadline::set, deadline::expire
     }
 
-    /// Moves a tick to `at`, which is not before it; false, and nothing done, if anything else is in force. After a wrap the
+    /// Moves a tick to `at`, which is not before it. Returns false, and does nothing, if anything else is in force. After a wrap the
     /// ticks 0 and 1 stand for 2 here too. No fence follows; [`poll_deadline`](crate::poll_deadline) says why.
     #[inline]
     pub(crate) fn postpone(&self, at: usize) -> bool {

@@ -1,4 +1,4 @@
-//! Who may use a descriptor's number, and when it is closed: Go's `fdMutex`, in one 64-bit word.
+//! References and locks of a descriptor's number, and when it is closed: Go's `fdMutex`, in one 64-bit state word.
 //!
 //! | bits | meaning |
 //! |---|---|
@@ -9,25 +9,25 @@
 //! | 43..63 | tasks queued for the write lock |
 //! | 63 | `ABANDONED`: locks at rest do not count any more |
 //!
-//! Forbidden: `CLOSED` with queued tasks; `ABANDONED` without `CLOSED`. The number is closed by whoever makes the word
+//! Forbidden: `CLOSED` with queued tasks; `ABANDONED` without `CLOSED`. The number is closed by the thread that makes the word
 //! final: exactly one thread, never while a call on the number is in flight (INV-7).
 //!
 //! # Locks at rest
 //!
-//! A lock comes with a reference. An operation that waits keeps its lock, which is its turn, but gives the reference back
+//! A lock comes with a reference. An operation that waits keeps its lock, which is its place, but gives the reference back
 //! at the end of each poll ([`FdMutex::decref`]): it uses nothing until the next one. The lock is *at rest* then. Before
 //! the operation goes on it takes a reference again ([`FdMutex::incref`]).
 //!
 //! A word is final if it is `CLOSED`, has no reference, and has no lock or is `ABANDONED`:
 //!
-//! | a closed word, and | what it waits for | who makes it final |
+//! | a closed word, and | waits for | made final by |
 //! |---|---|---|
 //! | references | the calls that run | the last [`FdMutex::decref`] or [`FdMutex::unlock`] |
 //! | locks at rest | that their operations are polled or dropped | the last [`FdMutex::leave_at_rest`] |
 //! | the same, and the closer has waited for a turn | nothing | [`FdMutex::abandon`], or the last reference after it |
 //!
 //! Unlike Go's, an unlock with tasks queued hands the lock over: the bit and the reference stay and become the
-//! next task's, so tasks are served in order and nobody barges in. The queue of wakers is kept above; the word only
+//! next task's, so tasks are served in order and none barges in. The queue of wakers is kept above; the word only
 //! says how many there are.
 //!
 //! # Memory ordering
@@ -43,7 +43,7 @@ const ABANDONED: u64 = 1 << 63;
 const REF: u64 = 1 << 3;
 const COUNT: u64 = (1 << 20) - 1;
 
-/// How [`FdMutex::lock`] ended.
+/// The result of [`FdMutex::lock`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub enum Lock {
@@ -55,11 +55,11 @@ pub enum Lock {
     Closed,
 }
 
-/// How [`FdMutex::unlock`] ended.
+/// The result of [`FdMutex::unlock`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub enum Unlock {
-    /// Nobody was queued.
+    /// No task was queued: the lock is free.
     Free,
     /// The lock and the reference are the next queued task's: wake it.
     HandedOver,
@@ -74,11 +74,11 @@ pub struct Evicted {
     pub readers: usize,
     /// Tasks that waited for the write lock.
     pub writers: usize,
-    /// Others than the closer hold references or a lock, and may make the word final in place of the closer.
+    /// Threads other than the closer hold references or a lock, and may make the word final in place of the closer.
     pub in_use: bool,
 }
 
-/// The word.
+/// The state word of a descriptor's number.
 #[derive(Debug)]
 pub struct FdMutex {
     word: AtomicU64,
@@ -114,7 +114,7 @@ fn count(word: u64, one: u64) -> u64 {
 }
 
 impl FdMutex {
-    /// Open, unlocked, no reference.
+    /// Creates a word that is open and unlocked, without a reference.
     pub fn new() -> Self {
         Self { word: AtomicU64::new(0) }
     }
@@ -144,7 +144,8 @@ impl FdMutex {
         })
     }
 
-    /// Gives a reference back; true if that made the word of a closed descriptor final: the caller closes the number.
+    /// Gives a reference back. Returns whether that made the word of a closed descriptor final: then the caller closes the
+    /// number.
     ///
     /// # Panics
     ///
@@ -232,7 +233,7 @@ impl FdMutex {
         self.update(|word| (count(word, queued(mode)) > 0).then(|| word - queued(mode))).is_ok()
     }
 
-    /// True once [`FdMutex::incref_and_close`] has been called.
+    /// Returns whether [`FdMutex::incref_and_close`] has been called.
     ///
     /// # Memory ordering
     ///
@@ -247,7 +248,7 @@ impl FdMutex {
         // alone: a first guess; the compare-exchange decides
         let mut old = self.word.load(Ordering::Relaxed);
         while let Some(new) = next(old) {
-            // AcqRel: every change both takes over and passes on; whoever is last has seen all others.
+            // AcqRel: every change both takes over and passes on; the last one has seen all others.
             match self.word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed) // pair: fd_mutex::update, fd_mutex::is_closed
             {
                 Ok(_) => return Ok(old),
@@ -277,7 +278,7 @@ fn not_held(mode: Mode) -> ! {
     panic!("FdMutex: unlock of a {mode:?} lock that is not held")
 }
 
-/// Closed, and nothing left to wait for.
+/// Returns whether a word is closed with nothing left to wait for.
 #[inline(always)]
 fn is_final(word: u64) -> bool {
     word & CLOSED != 0 && is_closed_final(word)

@@ -1,4 +1,5 @@
-//! The free list of descriptors, and the count of the tasks that are parked on them: what a registration and its cache share.
+//! The free list of descriptors, and the count of the tasks that are parked on them: a registration and its cache share
+//! both.
 //!
 //! A stack of slot indices; the head also counts how often it was popped. Without the count:
 //!
@@ -20,7 +21,7 @@ const HALF: u32 = usize::BITS / 2;
 /// The half of the head that holds an index.
 pub(crate) const INDEX: usize = usize::MAX >> HALF;
 
-/// What every registration of a cache refers to: the free list's head and the count of waiters.
+/// The part of a cache that its registrations refer to: the free list's head and the count of waiters.
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// On cache lines that nothing else is on: every task that parks writes it, on whatever worker.
@@ -40,12 +41,12 @@ impl Shared {
         &self.waiters.0
     }
 
-    /// Pops a slot; `slot` finds the words of one.
+    /// Pops a slot; `slot` finds the descriptor of one.
     pub(crate) fn pop<'c, const BITS: u32>(
         &self,
         slot: impl Fn(usize) -> &'c PollDesc<BITS>,
     ) -> Option<usize> {
-        // Acquire: the link and the words of the slot as its last owner left them.
+        // Acquire: the link and the state words of the slot as its last owner left them.
         let mut head = self.head.load(Ordering::Acquire); // pair: free_list::push
         loop {
             let index = (head & INDEX).checked_sub(1)?;
@@ -69,7 +70,7 @@ impl Shared {
             // alone: the compare-exchange releases it
             last.link.store(head & INDEX, Ordering::Relaxed);
             let pushed = (head & !INDEX) | (first + 1);
-            // Release: links and words of the chain, to whoever pops.
+            // Release: links and state words of the chain, to the thread that pops.
             match self.head.compare_exchange(head, pushed, Ordering::Release, Ordering::Relaxed) // pair: free_list::pop
             {
                 Ok(_) => return,

@@ -1,10 +1,10 @@
-//! Wakers on their way up: the poller fills the list, the scheduler drains it (Go's `gList`).
+//! A list of wakers that are handed up: the poller fills it, the scheduler drains it (Go's `gList`).
 //!
 //! Nothing is woken in the poll loop nor under a lock; what is to be run is a value.
 
 use core::task::Waker;
 
-/// At most `N` wakers, in the order in which their events came. A list that is dropped wakes no task: drain it.
+/// A list of at most `N` wakers, in the order in which their events came. A list that is dropped wakes no task: drain it.
 #[derive(Debug, Default)]
 #[must_use = "a waker that is dropped here is a lost wakeup"]
 pub struct GList<const N: usize> {
@@ -12,37 +12,37 @@ pub struct GList<const N: usize> {
 }
 
 impl<const N: usize> GList<N> {
-    /// An empty list.
+    /// Creates an empty list.
     pub const fn new() -> Self {
         Self { wakers: heapless::Vec::new() }
     }
 
-    /// How many more wakers fit. [`PollDesc`](crate::poll_desc::PollDesc) asks before an event's
+    /// Returns how many more wakers fit. [`PollDesc`](crate::poll_desc::PollDesc) asks before an event's
     /// compare-exchange: a waker taken with nowhere to put it is a lost task.
     #[inline]
     pub fn room(&self) -> usize {
         N - self.wakers.len()
     }
 
-    /// How many wakers are in the list.
+    /// Returns how many wakers are in the list.
     #[inline]
     pub fn len(&self) -> usize {
         self.wakers.len()
     }
 
-    /// True if there is nobody to wake.
+    /// Returns whether there is no task to wake.
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.wakers.is_empty()
     }
 
-    /// The waker that was appended last.
+    /// Returns the waker that was appended last.
     #[inline]
     pub fn last(&self) -> Option<&Waker> {
         self.wakers.last()
     }
 
-    /// Appends a waker; returns it if the list is full.
+    /// Appends a waker. Returns it if the list is full.
     ///
     /// # Errors
     ///
@@ -65,7 +65,7 @@ impl<const N: usize> GList<N> {
         self.wakers.drain(..)
     }
 
-    /// Wakes every task in the list; returns how many. The count of waiters falls by as many afterwards. If a waker panics
+    /// Wakes every task in the list. Returns how many. The count of waiters falls by as many afterwards. If a waker panics
     /// the others are woken before the panic goes on.
     pub fn wake(self) -> usize {
         let woken = self.len();

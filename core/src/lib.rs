@@ -1,4 +1,4 @@
-//! # The words of a network poller
+//! # The state words of a network poller
 //!
 //! A task blocks on a socket and only the task sleeps, never the thread. This crate holds what that takes in shared
 //! memory and nothing else: no std, no allocator, no clock, no lock, no system call. Time, memory and kernel events
@@ -14,18 +14,18 @@
 //!             look at info, deadline  │ rg    READ semaphore   │  ◀── ready: rg PARKED → READY ── epoll_wait
 //!             commit: WAIT → PARKED ▶ │ wg    WRITE semaphore  │      the waker goes into a GList
 //!   sleeps                            │ rd wd deadlines        │      the list goes up, is drained,
-//!                                     └────────────────────────┘      and only then is anybody woken
+//!                                     └────────────────────────┘      and only then is a task woken
 //!   woken: rg READY → NIL, read(2) again
 //! ```
 //!
 //! # How a wakeup cannot be lost
 //!
-//! 1. **An event and a waiter meet on one word**, [`sema`]: whatever the interleaving, each is a read-modify-write of
+//! 1. **An event and a waiter meet on one state word**, [`sema`]: whatever the interleaving, each is a read-modify-write of
 //!    `rg`, so one is first. If it is the event, the waiter finds READY; if it is the waiter, the event finds WAIT or
 //!    PARKED.
-//! 2. **A close or a deadline and a waiter meet on two words**: each writes one and looks at the other. That needs a
+//! 2. **A close or a deadline and a waiter meet on two state words**: each writes one and looks at the other. That needs a
 //!    fence on both sides, [`poll_desc`].
-//! 3. **An event that is late** meets another generation in the very word that it would change, [`poll_key`].
+//! 3. **An event that is late** meets another generation in the very state word that it would change, [`poll_key`].
 //! 4. **A task that changes its mind** (a future is dropped) takes its waker back and leaves a readiness for the next,
 //!    [`sema::Sema::retract`].
 //! 5. **A waker that comes out of a slot goes up, or is the task's own.** A parking that is taken over stands for a task that
@@ -36,11 +36,11 @@
 //! Nothing here reaches undefined behaviour, gives a slot two owners, corrupts the free list or drops a sleeping task's waker
 //! unasked, whatever is called in whatever order from any number of threads. A slot's owner is a
 //! [`registration::Registration`], which cannot be copied; the waker slot belongs to the thread that set BUSY; a key that is
-//! stale finds another generation in the word that it would change. What a caller can still do to itself: wake a task too
+//! stale finds another generation in the state word that it would change. What a caller can still do to itself: wake a task too
 //! early, drop wakers that were handed up, leak a registration (its slot stays in use) or an [`sema::Armed`] (its direction
 //! stays busy), lower a count that it did not raise.
 //!
-//! # Who may call what from where
+//! # What may be called from where
 //!
 //! | call | a task | another thread | an interrupt handler |
 //! |---|---|---|---|
@@ -68,53 +68,96 @@
 //!   where it is not set, with Acquire.
 //! - **INV-5** An event counts only if its key's fdseq is the descriptor's, and the check is the compare-exchange itself.
 //! - **INV-6** A timer's firing counts only against the deadline that it finds in force.
-//! - **INV-7** A descriptor's number is used only under a reference of its [`fd_mutex`], and closed only by who took the
-//!   last one.
-//! - **INV-8** Who puts work into a queue fences and then looks for sleepers; who goes to sleep announces it, fences, and
-//!   then looks at the queues.
-//! - **INV-9** A task's word is put into one queue at a time and comes out exactly once; whoever gets it out owns it.
+//! - **INV-7** A descriptor's number is used only under a reference of its [`fd_mutex`], and closed only by the thread that
+//!   took the last one.
+//! - **INV-8** A thread that puts work into a queue fences and then looks for sleepers; a worker that goes to sleep sets its
+//!   idle bit, fences, and then looks at the queues.
+//! - **INV-9** A task is put into one queue at a time and comes out exactly once; the thread that gets it out owns it.
 //! - **INV-10** A prefetch is a hint: it reads nothing that the program could see, whatever the address.
-//! - **INV-11** A task's memory is freed by whom its [`task`] word tells so, once; whoever else uses it has a reference,
-//!   the handle, or the task out of a queue.
-//! - **INV-12** A task's future and its value are touched by who has the task out of a queue until it has finished, then by
-//!   the handle; the joiner's slot by whom the table in [`task`] says.
+//! - **INV-11** A task's memory is freed by the thread that its [`task`] word tells so, once; any other thread that uses it
+//!   has a reference, the handle, or the task out of a queue.
+//! - **INV-12** A task's future and its value are touched by the thread that has the task out of a queue until it has
+//!   completed, then by the handle; the join waker's slot by the thread that the table in [`task`] names.
 //!
 //! # Reading order
 //!
-//! [`sema`], [`registration`], [`poll_desc`], [`poll_deadline`], [`poll_cache`]; then [`poll_info`], [`deadline`], [`waiters`], [`fd_mutex`],
-//! [`drained`]; the scheduler's words [`task`], [`runq`], [`idle`], [`turn`] stand by themselves.
+//! [`sema`], [`registration`], [`poll_desc`], [`poll_deadline`], [`poll_cache`]; then [`poll_info`], [`deadline`],
+//! [`waiters`], [`fd_mutex`], [`short_read_hint`]; the scheduler's state words [`task`], [`runq`], [`idle`], [`poller_lock`]
+//! stand by themselves.
 //!
-//! # Concordance with Go 1.27
+//! # Glossary
 //!
-//! | Go | here |
+//! | term | meaning |
 //! |---|---|
-//! | `pollDesc` | [`poll_desc::PollDesc`] |
-//! | `rg`, `wg`; `pdNil`, `pdReady`, `pdWait`, a g | [`sema::Sema`]; NIL, READY, WAIT, PARKED |
-//! | `netpollblock`, `netpollblockcommit` | [`sema::Sema::arm`], [`sema::Armed::commit`] |
-//! | `netpollunblock` | [`sema::Sema::unblock`] |
-//! | `netpollready` | [`poll_desc::PollDesc::ready`] |
-//! | `poll_runtime_pollReset`, `pollWait` | [`registration::Registration::reset`], [`wait`](registration::Registration::wait) |
-//! | `poll_runtime_pollSetDeadline`, `netpolldeadlineimpl` | [`registration::Registration::set_deadline`], [`poll_desc::PollDesc::expire`] |
-//! | `poll_runtime_pollUnblock` | [`poll_desc::PollDesc::evict`] |
-//! | `atomicInfo`, `publishInfo`, `setEventErr` | [`poll_info::AtomicInfo`], its `publish_closing`, `set_event` |
-//! | `rseq`, `wseq`, `pollExpiredReadDeadline` | not needed: [`deadline::Deadline`] |
-//! | `netpollcheckerr` | [`poll_desc::PollDesc::check_err`] |
-//! | `fdseq`, `netpollPackData` | [`poll_key::PollKey`] |
-//! | `pollCache`, `persistentalloc` | [`poll_cache::PollCache`], [`poll_cache::PollCache::donate`] |
-//! | `netpollWaiters`, `netpollWakeSig` | [`waiters::Waiters`], [`waiters::BreakFlag`] |
-//! | `fdMutex` | [`fd_mutex::FdMutex`] |
-//! | `gList` | [`glist::GList`] |
-//! | `runqput`, `runqget`, `runqsteal`, `runnext` | [`runq::Runq`] |
-//! | `casgstatus`, `goready` | [`task::TaskState`] |
-//! | idle Ps, `nmspinning` | [`idle::Idle`] |
-//! | `lastpoll`, `pollUntil`, `pollingNet` | [`turn::Turn`] |
+//! | state word | one atomic integer that holds a whole state, so that a compare-exchange checks and changes it in one step |
+//! | descriptor | an open file of the kernel, and the [`PollDesc`](poll_desc::PollDesc) that stands for it here |
+//! | number | the integer that names an open file to the kernel (fd) |
+//! | direction, side | reading or writing, each with a semaphore and a deadline of its own |
+//! | slot | the place of a descriptor in a block; a *waker slot* is the cell that holds a parked task's waker |
+//! | block, to donate | memory for a fixed number of descriptors, which the caller gives to the cache |
+//! | generation, fdseq | how often a slot has been freed; it makes keys of former owners stale |
+//! | key | slot and generation: the name that the kernel hands back with an event |
+//! | to arm, commit, abort | to announce a wait; to park if nothing has come; to take the announcement back |
+//! | to park, unpark | to put a task to sleep with its waker in the slot; to end that without a reason |
+//! | waiter | a task that is parked or about to be |
+//! | to unblock | to take a waiter out of its semaphore, with or without a readiness |
+//! | readiness, READY | the hint that a system call may succeed now; it stays until a task takes it |
+//! | to evict | to publish that the descriptor is closing, and unblock both directions |
+//! | to end | to publish that the poller has ended, and unblock all waiters |
+//! | to retract | to give a wait up, because its future is dropped |
+//! | to take over | to park in a direction where a waker is left of an earlier poll; that waker is *displaced* |
+//! | to hand up | to return wakers to the caller, which wakes them with no lock held |
+//! | break | a wakeup of the thread that is blocked in the poller |
+//! | tick | a point in time in the caller's unit; opaque here |
+//! | firing | a call of [`expire`](poll_desc::PollDesc::expire) because the descriptor's timer is due |
+//! | runner | the thread that has a task out of its queue, and polls it |
+//! | wake count | how often a task was woken before a poll; the poll answers that many |
+//! | searcher | a worker without work that looks at other workers' queues |
+//!
+//! # Concordance
+//!
+//! Go is 1.27. A dash: the project has no such thing.
+//!
+//! | here | Go | tokio, mio | crossbeam and others |
+//! |---|---|---|---|
+//! | [`poll_desc::PollDesc`] | `pollDesc` | `ScheduledIo` | async-io: `Source` |
+//! | [`registration::Registration`] | `pollDesc` in a `poll.FD` | `Registration`; mio's `Registry` | - |
+//! | [`registration::Registration::reset`], [`wait`](registration::Registration::wait) | `pollReset`, `pollWait` | `clear_readiness`, `poll_readiness` | - |
+//! | [`sema::Sema`]; NIL, READY, WAIT, PARKED | `rg`, `wg`; `pdNil`, `pdReady`, `pdWait`, a g | `Readiness`, `Waiters` behind a mutex | parking_lot: the state of a `ThreadParker` |
+//! | [`sema::Sema::arm`], [`sema::Armed::commit`] | `netpollblock`, `netpollblockcommit` | - | parking_lot_core: `park`, its `validate` |
+//! | [`sema::Sema::unblock`] | `netpollunblock` | `ScheduledIo::wake` | - |
+//! | [`poll_desc::PollDesc::ready`] | `netpollready` | `set_readiness`, `wake` | - |
+//! | [`poll_desc::PollDesc::evict`] | `pollUnblock`, `pd.evict` | - | - |
+//! | [`poll_desc::PollDesc::end`] | - | `ScheduledIo::shutdown` | - |
+//! | [`poll_desc::PollDesc::check_err`] | `netpollcheckerr` | - | - |
+//! | [`registration::Registration::set_deadline`], [`poll_desc::PollDesc::expire`] | `pollSetDeadline`, `netpolldeadlineimpl` | - | - |
+//! | [`deadline::Deadline`] | `rd`, `wd`; `rseq`, `wseq` are not needed | - | - |
+//! | [`poll_info::AtomicInfo`], its `publish_closing`, `set_event` | `atomicInfo`, `publishInfo`, `setEventErr` | `Ready` | - |
+//! | [`poll_info::Info::may_have_more`], [`short_read_hint::ShortReadHint`] | - | the short-read rule of `PollEvented` | - |
+//! | [`poll_key::PollKey`], its `fdseq` | `netpollPackData`, `fdseq` | mio's `Token`; `tick` | polling: `Event::key` |
+//! | [`poll_key::Event`], [`poll_key::Mode`] | `epollevent`, the mode `'r'`, `'w'` | mio's `Event`, `Interest`; `Direction` | polling: `Event` |
+//! | [`poll_cache::PollCache`], its `donate` | `pollCache`, `persistentalloc` | `RegistrationSet` | sharded-slab |
+//! | [`waiters::Waiters`] | `netpollWaiters` | - | - |
+//! | [`waiters::BreakFlag`] | `netpollWakeSig`, `netpollBreak` | mio's `Waker` | polling: `Poller::notify` |
+//! | [`glist::GList`] | `gList` | `WakeList` | - |
+//! | [`fd_mutex::FdMutex`] | `fdMutex` | - | - |
+//! | [`runq::Runq`] | `runqput`, `runqget`, `runqsteal`, `runnext` | `queue::Local`, `queue::Steal`, `lifo_slot` | crossbeam-deque: `Worker`, `Stealer` |
+//! | [`task::TaskState`] | `casgstatus`, `goready` | `task::State` | async-task: `Header`; maitake: `StateCell` |
+//! | [`task::TaskState::start_poll`], [`finish_poll`](task::TaskState::finish_poll), [`complete`](task::TaskState::complete) | - | `transition_to_running`, `transition_to_idle`, `transition_to_complete` | maitake: `start_poll`, `end_poll` |
+//! | [`task::Action`], [`task::PollResult`], [`task::Completion`] | - | `TransitionToNotifiedByVal`, `TransitionToIdle` | maitake: `ScheduleAction`, `PollResult`, `JoinAction` |
+//! | [`task::TaskState::register_join_waker`] | - | `set_join_waker`, `unset_waker` | async-task: the awaiter |
+//! | [`idle::Idle::begin_park`], [`cancel_park`](idle::Idle::cancel_park) | `pidleput`, `pidleget` | `Idle::transition_worker_to_parked`, `unpark_worker_by_id` | - |
+//! | [`idle::Idle::worker_to_notify`], [`pop_idle`](idle::Idle::pop_idle) | `wakep`, `startm` | `Idle::worker_to_notify` | - |
+//! | [`idle::Idle::start_searching`], [`stop_searching`](idle::Idle::stop_searching) | `spinning`, `nmspinning` | `transition_worker_to_searching`, `transition_worker_from_searching` | - |
+//! | [`poller_lock::PollerLock`]; `try_lock`, `unlock` | `pollingNet`, `lastpoll` | `TryLock<Driver>` of `Parker` | async-io: `Reactor::try_lock` |
+//! | [`poller_lock::PollerLock::set_poll_until`], [`needs_wakeup`](poller_lock::PollerLock::needs_wakeup) | `pollUntil`, `wakeNetPoller` | time driver's `next_wake` | - |
+//! | [`sync::Flag`], [`sync::RelaxedUsize`], [`sync::CachePadded`] | `cpu.CacheLinePad` for the last | `MetricAtomicUsize` | crossbeam-utils: `AtomicCell`, `CachePadded` |
 
 #![cfg_attr(not(netpoll_loom), no_std)]
 #![warn(clippy::std_instead_of_core, clippy::std_instead_of_alloc)]
 
 pub mod counter;
 pub mod deadline;
-pub mod drained;
 #[cfg(target_has_atomic = "64")]
 pub mod fd_mutex;
 mod free_list;
@@ -125,10 +168,11 @@ pub mod poll_deadline;
 pub mod poll_desc;
 pub mod poll_info;
 pub mod poll_key;
+pub mod poller_lock;
 pub mod registration;
 pub mod runq;
 pub mod sema;
+pub mod short_read_hint;
 pub mod sync;
 pub mod task;
-pub mod turn;
 pub mod waiters;

@@ -1,7 +1,7 @@
 //! The allocator of descriptors: fixed blocks, type-stable, with a lock-free free list (Go's `pollCache`).
 //!
 //! A block is donated from above and stays where it is until the cache is gone (INV-1), so a slot is a
-//! [`PollDesc`] for ever: whoever comes with an old key finds a descriptor, sees another generation in its words
+//! [`PollDesc`] for ever: a thread with an old key finds a descriptor, sees another generation in its state words
 //! and leaves (INV-5).
 
 use core::mem::MaybeUninit;
@@ -18,7 +18,7 @@ use crate::waiters::Waiters;
 /// Descriptors in a block of 4 KiB on a 64-bit host.
 pub const BLOCK_LEN: usize = 32;
 
-/// What is donated: `LEN` descriptors side by side. `Block::new()` is generation 0 of each.
+/// A block that is donated to a cache: `LEN` descriptors side by side. `Block::new()` is generation 0 of each.
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct Block<const LEN: usize = BLOCK_LEN, const BITS: u32 = FDSEQ_BITS> {
@@ -32,12 +32,12 @@ impl<const LEN: usize, const BITS: u32> Default for Block<LEN, BITS> {
 }
 
 impl<const LEN: usize, const BITS: u32> Block<LEN, BITS> {
-    /// A block of free descriptors.
+    /// Creates a block of free descriptors.
     pub fn new() -> Self {
         Self { slots: core::array::from_fn(|_| PollDesc::new()) }
     }
 
-    /// The same in place, a descriptor at a time: nothing as large as a block passes over the stack.
+    /// Initializes a block in place, a descriptor at a time: nothing as large as a block passes over the stack.
     pub fn init(place: &mut MaybeUninit<Self>) -> &mut Self {
         let slots = place.as_mut_ptr().cast::<PollDesc<BITS>>();
         for slot in 0..LEN {
@@ -51,23 +51,24 @@ impl<const LEN: usize, const BITS: u32> Block<LEN, BITS> {
     }
 }
 
-/// The directory is full: the cache holds all the blocks that it can name.
+/// The error of a full directory: the cache holds all the blocks that it can name.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CacheFull;
 
-/// At most `BLOCKS` blocks of `LEN` descriptors each, generations of `BITS` bits.
+/// A cache of at most `BLOCKS` blocks of `LEN` descriptors each, with generations of `BITS` bits.
 #[derive(Debug)]
 pub struct PollCache<const BLOCKS: usize, const LEN: usize = BLOCK_LEN, const BITS: u32 = FDSEQ_BITS> {
     shared: Shared,
     /// Blocks in the directory.
     len: AtomicUsize,
-    /// Not zero once nobody polls any more.
+    /// Not zero once the poller has ended.
     ended: AtomicUsize,
     directory: [AtomicPtr<Block<LEN, BITS>>; BLOCKS],
 }
 
-/// The most slots of a cache.
-const MOST: usize = if INDEX <= PollKey::MAX_SLOT as usize { INDEX - 1 } else { PollKey::MAX_SLOT as usize };
+/// The largest number of slots in a cache.
+const MAX_SLOTS: usize =
+    if INDEX <= PollKey::MAX_SLOT as usize { INDEX - 1 } else { PollKey::MAX_SLOT as usize };
 
 impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> Default for PollCache<BLOCKS, LEN, BITS> {
     fn default() -> Self {
@@ -88,7 +89,7 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
     /// ```
     pub fn new() -> Self {
         const { assert!(BLOCKS > 0 && LEN > 0, "a cache holds at least one block of one descriptor") };
-        const { assert!(BLOCKS <= MOST / LEN, "an index must fit into half a word, and into a key") };
+        const { assert!(BLOCKS <= MAX_SLOTS / LEN, "an index must fit into half a word, and into a key") };
         Self {
             shared: Shared::new(),
             len: AtomicUsize::new(0),
@@ -97,15 +98,15 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         }
     }
 
-    /// Takes a block in; its descriptors can be allocated from now on. Any number of threads may donate at once.
+    /// Adds a block, whose descriptors can be allocated from now on. Any number of threads may donate at once.
     ///
     /// # Errors
     ///
-    /// [`CacheFull`] if the directory has no place left; the block is not touched then.
+    /// Returns [`CacheFull`] if the directory has no place left; the block is not touched then.
     ///
     /// # Safety
     ///
-    /// `block` points to an initialised block that nobody else uses, and that stays where it is for as long as the
+    /// `block` points to an initialized block that no other code uses, and that stays where it is for as long as the
     /// cache is used (INV-1). The cache does not free it: [`PollCache::blocks`] gives it back.
     pub unsafe fn donate(&self, block: NonNull<Block<LEN, BITS>>) -> Result<(), CacheFull> {
         // alone: a first guess; the directory's compare-exchange decides
@@ -113,7 +114,7 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         loop {
             let entry = self.directory.get(place).ok_or(CacheFull)?;
             let none = core::ptr::null_mut();
-            // Release: the descriptors are initialised before anybody can look one up.
+            // Release: the descriptors are initialized before any thread can look one up.
             let took = entry.compare_exchange(none, block.as_ptr(), Ordering::Release, Ordering::Relaxed); // pair: poll_cache::lookup, poll_cache::blocks
             if took.is_ok() {
                 break;
@@ -126,13 +127,13 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         Ok(())
     }
 
-    /// Takes a block in that is never freed: a static's, or a leaked one. [`PollCache::blocks`] is not needed then.
+    /// Adds a block that is never freed: a static's, or a leaked one. [`PollCache::blocks`] is not needed then.
     ///
     /// # Errors
     ///
-    /// As [`PollCache::donate`].
+    /// Returns [`CacheFull`] as [`PollCache::donate`] does.
     pub fn donate_static(&self, block: &'static mut Block<LEN, BITS>) -> Result<(), CacheFull> {
-        // SAFETY: INV-1, a `&'static mut` is initialised, nobody else's, and stays where it is.
+        // SAFETY: INV-1, a `&'static mut` is initialized and exclusive, and what it points to stays where it is.
         unsafe { self.donate(NonNull::from(block)) }
     }
 
@@ -149,7 +150,7 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         self.shared.push(first, self.slot(first + LEN - 1));
     }
 
-    /// Takes a free descriptor, or none if all donated ones are in use: donate another block and ask again.
+    /// Allocates a free descriptor. Returns `None` if all donated ones are in use: donate another block and ask again.
     /// Lock-free; may run in an interrupt handler.
     ///
     /// # Memory ordering
@@ -166,10 +167,10 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         Some(Registration::new(desc, &self.shared))
     }
 
-    /// Lets nobody park on a descriptor that is allocated after the end or beside it. [`PollCache::end`]
+    /// Lets no task park on a descriptor that is allocated after the end or beside it. [`PollCache::end`]
     ///
-    /// 1. fences before we do: we see its word;
-    /// 2. after us: it finds the block, and the descriptor in this generation.
+    /// 1. fences before this thread does: this thread sees `ended`;
+    /// 2. fences after: it finds the block, and the descriptor in this generation.
     fn take_over_end(&self, desc: &PollDesc<BITS>) {
         fence(Ordering::SeqCst); // pair: poll_cache::end
         // alone: the fence made it fresh enough
@@ -178,7 +179,7 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         }
     }
 
-    /// Ends all waits, because nobody polls any more: no descriptor lets a task park from now on, those that are allocated
+    /// Ends all waits, because the poller has ended: no descriptor lets a task park from now on, those that are allocated
     /// later included. `hand_up` gets the wakers of the tasks that were parked, of each descriptor that has some; the count
     /// of waiters falls by their number once they are runnable. Harmless when repeated.
     pub fn end(&self, mut hand_up: impl FnMut(GList<2>)) {
@@ -199,25 +200,25 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         self.shared.waiters()
     }
 
-    /// The descriptor that `key` names, or none if no block has that slot or it is of another generation by now.
-    /// It may become so at any time: [`PollDesc::ready`] checks again, in the words themselves.
+    /// Returns the descriptor that `key` names, or `None` if no block has that slot or it is of another generation by now.
+    /// It may become so at any time: [`PollDesc::ready`] checks again, in the state words themselves.
     #[inline]
     pub fn get(&self, key: PollKey) -> Option<&PollDesc<BITS>> {
         self.lookup(key.slot as usize).filter(|desc| desc.info().fdseq() == key.fdseq)
     }
 
-    /// The descriptor in the slot that `key` names, whatever its generation: for [`PollDesc::ready`], which checks that in
-    /// the words themselves, and for who wants the memory to be near.
+    /// Returns the descriptor in the slot that `key` names, of any generation: for [`PollDesc::ready`], which checks the
+    /// generation in the state words themselves, and for a prefetch.
     #[inline]
-    pub fn place(&self, key: PollKey) -> Option<&PollDesc<BITS>> {
+    pub fn get_any_generation(&self, key: PollKey) -> Option<&PollDesc<BITS>> {
         self.lookup(key.slot as usize)
     }
 
     #[inline]
     fn lookup(&self, slot: usize) -> Option<&PollDesc<BITS>> {
-        // Acquire: the block's descriptors as they were initialised.
+        // Acquire: the block's descriptors as they were initialized.
         let block = NonNull::new(self.directory.get(slot / LEN)?.load(Ordering::Acquire))?; // pair: poll_cache::donate
-        // SAFETY: INV-1, a block in the directory was initialised before and stays where it is.
+        // SAFETY: INV-1, a block in the directory was initialized before and stays where it is.
         let block = unsafe { block.as_ref() };
         Some(&block.slots[slot % LEN])
     }
@@ -226,7 +227,7 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         self.lookup(slot).expect("INV-1: a slot on the free list is in a donated block")
     }
 
-    /// All descriptors with their keys as they are now, free ones included; for dumps.
+    /// Returns all descriptors with their keys as they are now, free ones included. For dumps.
     pub fn iter(&self) -> impl Iterator<Item = (PollKey, &PollDesc<BITS>)> {
         (0..BLOCKS * LEN).map_while(|slot| {
             let desc = self.lookup(slot)?;
@@ -234,9 +235,9 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         })
     }
 
-    /// The blocks that were donated, to be freed by who donated them once nobody uses the cache any more.
+    /// Returns the blocks that were donated. Their donor frees them once the cache is not used any more.
     pub fn blocks(&mut self) -> impl Iterator<Item = NonNull<Block<LEN, BITS>>> {
-        // Acquire through the exclusive borrow: whoever made it has ordered the donations before it.
+        // Acquire through the exclusive borrow: the thread that made it has ordered the donations before it.
         self.directory.iter().map_while(|entry| NonNull::new(entry.load(Ordering::Acquire))) // pair: poll_cache::donate
     }
 }

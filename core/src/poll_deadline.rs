@@ -1,9 +1,9 @@
-//! Deadlines of a descriptor: set, moved, come due.
+//! Deadlines of a descriptor: how they are set, moved and expire.
 //!
 //! # A deadline that only moves later
 //!
-//! [`Registration::postpone`] has no fence and does not look at `armed`, as the deadline before covers the new one: whoever
-//! put it there has armed the timer for it or earlier, or is about to. A firing
+//! [`Registration::postpone`] has no fence and does not look at `armed`, as the deadline before covers the new one: the
+//! thread that set it has armed the timer for it or earlier, or is about to. A firing
 //!
 //! 1. that finds the old deadline not due arms for it: early enough;
 //! 2. that finds it due and expires it before the compare-exchange: that one fails, and the deadline is set anew;
@@ -52,12 +52,12 @@ impl<const BITS: u32> Registration<'_, BITS> {
         fence(Ordering::SeqCst); // pair: registration::park, poll_deadline::expire
         match when {
             When::Never => Ok((GList::new(), None)),
-            When::Expired => Ok((desc.end_waits(modes, self.key().fdseq), None)),
+            When::Expired => Ok((desc.unblock_all(modes, self.key().fdseq), None)),
             When::At(at) => Ok((GList::new(), desc.armed.get().is_after(at).then_some(at))),
         }
     }
 
-    /// Says whether the caller, who holds the timer wheel's lock, is to put the descriptor's entry at `at`: false if the
+    /// Returns whether the caller, which holds the timer wheel's lock, is to put the descriptor's entry at `at`: false if the
     /// entry is due earlier already or the descriptor is closing.
     pub fn arm_timer(&self, at: usize) -> bool {
         let desc = self.desc();
@@ -90,21 +90,21 @@ impl<const BITS: u32> PollDesc<BITS> {
             fence(Ordering::SeqCst); // pair: poll_deadline::set_deadline
             // One that postpones it has no fence: we expire it first, or find that we did not and go round.
             if (self.rd.get(), self.wd.get()) == (read, write)
-                && settle(&self.rd, read, now, &mut expired.read)
-                && settle(&self.wd, write, now, &mut expired.write)
+                && expire_if_due(&self.rd, read, now, &mut expired.read)
+                && expire_if_due(&self.wd, write, now, &mut expired.write)
             {
                 break next;
             }
         };
         fence(Ordering::SeqCst); // pair: registration::park
-        // After the words: whichever generation's deadlines expired, its waiters are not missed.
-        let list = self.end_waits(expired, self.info.get().fdseq());
+        // After the deadlines: whichever generation's expired, its waiters are not missed.
+        let list = self.unblock_all(expired, self.info.get().fdseq());
         (list, if let When::At(at) = next { Some(at) } else { None })
     }
 }
 
-/// Expires a deadline that was found, if it is due; false if it was moved since.
-fn settle(deadline: &Deadline, found: When, now: usize, expired: &mut bool) -> bool {
+/// Expires a deadline that was found, if it is due. Returns false if it was moved since.
+fn expire_if_due(deadline: &Deadline, found: When, now: usize, expired: &mut bool) -> bool {
     if !found.is_due(now) {
         return true;
     }

@@ -1,5 +1,5 @@
-//! The words of a descriptor, and what may be done with them by a thread that does not own it: an event is delivered, the
-//! descriptor is closed, a report looks at it. What the owner does is in [`registration`](crate::registration).
+//! The state words of a descriptor, and the calls of a thread that does not own it: it delivers an event, closes the
+//! descriptor, or reports on it. The owner's calls are in [`registration`](crate::registration).
 //!
 //! # The fence pair (INV-3)
 //!
@@ -10,7 +10,7 @@
 //! | rg: NIL → WAIT | info: CLOSING or ENDED, or the deadline: EXPIRED |
 //! | **`fence(SeqCst)`** | **`fence(SeqCst)`** |
 //! | looks at info and the deadline | looks at rg |
-//! | nothing there: parks | NIL there: nobody to wake |
+//! | nothing there: parks | NIL there: no task to wake |
 //!
 //! Without the fences both looks may be old, on the same run: the waiter sees no CLOSING, the closer sees NIL, and
 //! the task sleeps for ever. One of the two fences is first in the single order of all such fences; the side that
@@ -22,35 +22,35 @@
 //!
 //! | field | written by | read by |
 //! |---|---|---|
-//! | `info` | the closer; the poller, for its generation; `free` | everybody |
+//! | `info` | the closer; the poller, for its generation; `free` | all |
 //! | `rg`, `wg` | the direction's waiter; the poller, closers and timers, by compare-exchange | the same |
 //! | `rd`, `wd` | the setter; a firing, by compare-exchange | waiters, firings |
-//! | `armed` | who edits the timer wheel, under the wheel's lock | setters |
-//! | `link` | the free list, while the slot is free | who pops, even if it loses the slot (see `poll_cache`) |
+//! | `armed` | the thread that edits the timer wheel, under the wheel's lock | setters |
+//! | `link` | the free list, while the slot is free | a thread that pops, even if it loses the slot (see `free_list`) |
 //! | `slot` | the donor, before the slot can be handed out | the owner: the index of the slot |
 //! | `number`, `since` | the layer above; core never | reports |
 //!
 //! Everything that an event and the task behind it touch, for reading and for a write that need not wait, is in the
-//! first cache line: `info` to the word of `wg`. At thousands of connections lines cost more than instructions.
+//! first cache line: `info` to the state word of `wg`. At thousands of connections lines cost more than instructions.
 
 use core::task::Waker;
 
-use crate::counter::Gauge;
 use crate::deadline::{Deadline, When};
 use crate::glist::GList;
 use crate::poll_info::{AtomicInfo, Info};
 use crate::poll_key::{Event, FDSEQ_BITS, Mode, Modes};
 use crate::sema::{Sema, Unblock};
+use crate::sync::RelaxedUsize;
 use crate::sync::{AtomicUsize, Ordering, fence};
 
-/// Why a wait, or a reset before a system call, is refused.
+/// The reason why a wait, or a reset before a system call, is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum PollErr {
     /// The descriptor is being closed (Go's `pollErrClosing`).
     Closing,
     /// The direction's deadline has passed (`pollErrTimeout`).
     Timeout,
-    /// Nobody polls any more: a wait would have no end. A call that need not wait may be made.
+    /// The poller has ended: a wait would have no end. A call that need not wait may be made.
     Ended,
     /// Another task is between arm and its end in this direction. The layer above keeps tasks apart by a lock; to
     /// see this is a bug there, and nothing has been changed.
@@ -72,11 +72,11 @@ pub enum Wait {
     Failed(PollErr),
 }
 
-/// What [`PollDesc::ready`] did.
+/// The result of [`PollDesc::ready`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub enum Delivered {
-    /// So many wakers are in the list; the count of waiters falls by as many once their tasks are runnable.
+    /// Put this many wakers into the list; the count of waiters falls by as many once their tasks are runnable.
     Woken(usize),
     /// The event is of another generation; nothing has changed.
     Stale,
@@ -84,7 +84,7 @@ pub enum Delivered {
     NoRoom,
 }
 
-/// What a walk over the wanted sides did; `stale`: one was of another generation by the time of its compare-exchange.
+/// The result of unblocking some sides; `stale`: one was of another generation by the time of its compare-exchange.
 struct Unblocked {
     woken: usize,
     stale: bool,
@@ -95,19 +95,19 @@ struct Unblocked {
 #[repr(C, align(64))]
 pub struct PollDesc<const BITS: u32 = FDSEQ_BITS> {
     pub(crate) info: AtomicInfo<BITS>,
-    since_read: Gauge,
+    since_read: RelaxedUsize,
     rg: Sema<BITS>,
     pub(crate) rd: Deadline,
     pub(crate) wd: Deadline,
     wg: Sema<BITS>,
     pub(crate) armed: Deadline,
     pub(crate) link: AtomicUsize,
-    pub(crate) slot: Gauge,
-    number: Gauge,
-    since_write: Gauge,
+    pub(crate) slot: RelaxedUsize,
+    number: RelaxedUsize,
+    since_write: RelaxedUsize,
 }
 
-/// The word of `wg` is the last of the first line; the model checker's words are larger.
+/// The state word of `wg` is the last of the first line; the model checker's atomics are larger.
 const _: () = assert!(size_of::<Sema>() != 24 || core::mem::offset_of!(PollDesc, wg) == 56);
 
 impl<const BITS: u32> Default for PollDesc<BITS> {
@@ -121,44 +121,44 @@ impl<const BITS: u32> PollDesc<BITS> {
     pub fn new() -> Self {
         Self {
             info: AtomicInfo::new(),
-            since_read: Gauge::new(),
+            since_read: RelaxedUsize::new(),
             rg: Sema::new(),
             rd: Deadline::new(),
             wd: Deadline::new(),
             wg: Sema::new(),
             armed: Deadline::new(),
             link: AtomicUsize::new(0),
-            slot: Gauge::new(),
-            number: Gauge::new(),
-            since_write: Gauge::new(),
+            slot: RelaxedUsize::new(),
+            number: RelaxedUsize::new(),
+            since_write: RelaxedUsize::new(),
         }
     }
 
-    /// The published state: closing, the peer, the generation.
+    /// Returns the published state: closing, the peer, the generation.
     #[inline]
     pub fn info(&self) -> Info<BITS> {
         self.info.get()
     }
 
-    /// The deadline in force in a direction.
+    /// Returns the deadline in force in a direction.
     pub fn deadline(&self, mode: Mode) -> When {
         self.deadline_of(mode).get()
     }
 
-    /// True while a task is parked in that direction; a report, old when it arrives.
+    /// Returns whether a task is parked in that direction: a report, old when it arrives.
     pub fn is_parked(&self, mode: Mode) -> bool {
         self.sema(mode).is_parked()
     }
 
-    /// Room for what the layer above calls the descriptor, for reports; nothing here reads it.
+    /// Returns the place for the number that the layer above gives the descriptor, for reports. Nothing here reads it.
     #[inline]
-    pub fn number(&self) -> &Gauge {
+    pub fn number(&self) -> &RelaxedUsize {
         &self.number
     }
 
-    /// Room for when a task last parked in that direction, for reports; nothing here reads it.
+    /// Returns the place for the time at which a task last parked in that direction, for reports. Nothing here reads it.
     #[inline]
-    pub fn since(&self, mode: Mode) -> &Gauge {
+    pub fn since(&self, mode: Mode) -> &RelaxedUsize {
         if mode == Mode::Read { &self.since_read } else { &self.since_write }
     }
 
@@ -178,7 +178,7 @@ impl<const BITS: u32> PollDesc<BITS> {
         }
     }
 
-    /// Fails if the direction may not wait: as [`PollDesc::check_err`], and if nobody polls any more.
+    /// Fails if the direction may not wait: as [`PollDesc::check_err`], and if the poller has ended.
     #[inline]
     pub(crate) fn check_wait(&self, mode: Mode) -> Result<(), PollErr> {
         let info = self.info.get();
@@ -188,7 +188,7 @@ impl<const BITS: u32> PollDesc<BITS> {
         Ok(())
     }
 
-    /// Why a direction may not wait: closing before timeout before the end.
+    /// Returns why a direction may not wait: closing before timeout before the end.
     #[cold]
     fn why_not(&self, info: Info<BITS>, mode: Mode) -> PollErr {
         if info.closing() {
@@ -227,21 +227,21 @@ impl<const BITS: u32> PollDesc<BITS> {
             return GList::new();
         }
         fence(Ordering::SeqCst); // pair: registration::park
-        self.end_waits(Modes::BOTH, fdseq)
+        self.unblock_all(Modes::BOTH, fdseq)
     }
 
-    /// Publishes that nobody polls any more and unblocks both sides, as [`PollDesc::evict`] does: returns the wakers of the
+    /// Publishes that the poller has ended and unblocks both sides, as [`PollDesc::evict`] does: returns the wakers of the
     /// tasks that were parked. Waits that begin later are refused, and calls that need not wait are not. Concerns the slot in
     /// whatever generation it is; harmless when repeated. Called by `PollCache::end`.
     pub fn end(&self) -> GList<2> {
         let fdseq = self.info.publish_ended().fdseq();
         fence(Ordering::SeqCst); // pair: registration::park
-        self.end_waits(Modes::BOTH, fdseq)
+        self.unblock_all(Modes::BOTH, fdseq)
     }
 
     /// Unblocks both sides without a reason: a task that was parked looks again, and parks if it may. Returns their wakers.
     pub fn unpark(&self) -> GList<2> {
-        self.end_waits(Modes::BOTH, self.info.get().fdseq())
+        self.unblock_all(Modes::BOTH, self.info.get().fdseq())
     }
 
     /// The slot goes to the next generation with nothing left of this one. Called by the owner's `free` only, after `evict`.
@@ -256,15 +256,16 @@ impl<const BITS: u32> PollDesc<BITS> {
         }
     }
 
-    /// Ends the waits of the named sides of generation `fdseq`, which look at why.
+    /// Unblocks all waits of the named sides of generation `fdseq`; the tasks look at the reason themselves. Returns their
+    /// wakers.
     #[inline(never)]
-    pub(crate) fn end_waits(&self, modes: Modes, fdseq: u32) -> GList<2> {
+    pub(crate) fn unblock_all(&self, modes: Modes, fdseq: u32) -> GList<2> {
         let mut list = GList::new();
         self.unblock(modes, fdseq, false, &mut list);
         list
     }
 
-    /// Unblocks the named sides of generation `fdseq`. The list has room for two.
+    /// Unblocks the named sides of generation `fdseq`, with or without a readiness. The list has room for two.
     #[inline(always)]
     fn unblock<const N: usize>(
         &self,

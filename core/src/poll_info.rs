@@ -1,4 +1,4 @@
-//! `AtomicInfo`: what a waiter must see before it sleeps, in one word (Go's `atomicInfo`).
+//! `AtomicInfo`: the state word that a waiter must see before it sleeps (Go's `atomicInfo`).
 //!
 //! | bits | meaning | set by | cleared by |
 //! |---|---|---|---|
@@ -6,7 +6,7 @@
 //! | `EVENT_ERR` | the last event was an error and nothing else | `set_event` | `set_event`, `advance` |
 //! | `READ_HUP`, `HUP`, `ERR` | the peer is gone, half or whole, or an error is queued; sticky | `set_event` | `advance` |
 //! | `URGENT` | urgent data have come; sticky | `set_event` | `advance` |
-//! | `ENDED` | nobody polls any more: no wait may begin | `publish_ended` | `advance` |
+//! | `ENDED` | the poller has ended: no wait may begin | `publish_ended` | `advance` |
 //! | `fdseq` at the top | the generation of the slot | `advance` | - |
 //!
 //! Go keeps its two "deadline expired" bits here as well. Ours are in the deadline words themselves
@@ -32,65 +32,66 @@ pub struct AtomicInfo<const BITS: u32 = FDSEQ_BITS> {
     word: AtomicUsize,
 }
 
-/// One look at an [`AtomicInfo`].
+/// A value of an [`AtomicInfo`], as one read found it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Info<const BITS: u32 = FDSEQ_BITS>(usize);
 
 impl<const BITS: u32> Info<BITS> {
     const SHIFT: u32 = usize::BITS - BITS;
 
-    /// The descriptor is being closed.
+    /// Returns whether the descriptor is being closed.
     #[inline]
     pub fn closing(self) -> bool {
         self.0 & CLOSING != 0
     }
 
-    /// Nobody polls any more, so no event will end a wait. Calls that need not wait go on.
+    /// Returns whether the poller has ended, so that no event will end a wait. Calls that need not wait go on.
     #[inline]
     pub fn ended(self) -> bool {
         self.0 & ENDED != 0
     }
 
-    /// Returns whether no wait may begin: the descriptor is being closed, or nobody polls any more.
+    /// Returns whether no wait may begin: the descriptor is being closed, or the poller has
+    /// ended.
     #[inline]
     pub fn refuses_waits(self) -> bool {
         self.0 & (CLOSING | ENDED) != 0
     }
 
-    /// The last event was an error and nothing else. A call that still finds nothing to read may then wait in vain: the
-    /// kernel tells of such an error once (golang/go#30624).
+    /// Returns whether the last event was an error and nothing else. A call that still finds nothing to read may then wait in
+    /// vain: the kernel reports such an error once (golang/go#30624).
     #[inline]
     pub fn event_err(self) -> bool {
         self.0 & EVENT_ERR != 0
     }
 
-    /// The peer has shut down its writing half, both halves are down, or an error is queued.
+    /// Returns whether the peer has shut down its writing half, both halves are down, or an error is queued.
     #[inline]
     pub fn peer_closed(self) -> bool {
         self.0 & (READ_HUP | HUP | ERR) != 0
     }
 
-    /// Something may be queued behind the bytes that a short read returned: the peer is gone, half or whole, an error,
-    /// an urgent mark. Or nobody polls any more, so that what has come since is not told. The next read must make the system
-    /// call.
+    /// Returns whether the socket may have more behind the bytes that a short read returned: the end of the stream, an error,
+    /// an urgent mark. Also true once the poller has ended, since it no longer reports what has come. The next read must then
+    /// make the system call.
     #[inline]
-    pub fn must_look(self) -> bool {
+    pub fn may_have_more(self) -> bool {
         self.0 & (READ_HUP | HUP | ERR | URGENT | ENDED) != 0
     }
 
-    /// Something has been published in this generation, beside that nobody polls any more.
+    /// Returns whether something has been published in this generation, beside `ENDED`.
     #[inline]
     pub(crate) fn is_published(self) -> bool {
         self.0 & (CLOSING | EVENT_ERR | READ_HUP | HUP | ERR | URGENT) != 0
     }
 
-    /// The generation of the slot.
+    /// Returns the generation of the slot.
     #[inline]
     pub fn fdseq(self) -> u32 {
         (self.0 >> Self::SHIFT) as u32
     }
 
-    /// Sticky bits are added, `EVENT_ERR` is what this event says.
+    /// Adds the sticky bits of an event, and sets `EVENT_ERR` to what the event says.
     #[inline]
     fn with_event(self, flags: EventFlags) -> Self {
         let bit = |set: bool, bit: usize| usize::from(set) * bit;
@@ -109,13 +110,13 @@ impl<const BITS: u32> Default for AtomicInfo<BITS> {
 }
 
 impl<const BITS: u32> AtomicInfo<BITS> {
-    /// Generation 0, nothing published.
+    /// Creates a word of generation 0 with nothing published.
     pub fn new() -> Self {
         const { assert!(BITS >= 1 && BITS + 8 <= usize::BITS && BITS <= 32) };
         Self { word: AtomicUsize::new(0) }
     }
 
-    /// Looks at the word.
+    /// Reads the word.
     ///
     /// # Memory ordering
     ///
@@ -126,8 +127,8 @@ impl<const BITS: u32> AtomicInfo<BITS> {
         Info(self.word.load(Ordering::Acquire)) // pair: poll_info::publish_closing, poll_info::publish_ended, poll_info::set_event
     }
 
-    /// Publishes that the descriptor of generation `fdseq` is being closed; false if the word is of another generation, in
-    /// which case nothing has changed. Repeating it changes nothing.
+    /// Publishes that the descriptor of generation `fdseq` is being closed. Returns false, and changes nothing, if the word is of
+    /// another generation. Repeating it changes nothing.
     ///
     /// The caller's `fence(SeqCst)` follows, and only then its first look at rg and wg (INV-3).
     pub fn publish_closing(&self, fdseq: u32) -> bool {
@@ -144,7 +145,7 @@ impl<const BITS: u32> AtomicInfo<BITS> {
         false
     }
 
-    /// Publishes that nobody polls any more; returns the word as it was.
+    /// Publishes that the poller has ended. Returns the word as it was.
     ///
     /// The caller's `fence(SeqCst)` follows, and only then its first look at rg and wg (INV-3).
     pub fn publish_ended(&self) -> Info<BITS> {
@@ -152,8 +153,8 @@ impl<const BITS: u32> AtomicInfo<BITS> {
         Info(self.word.fetch_or(ENDED, Ordering::Release)) // pair: poll_info::get
     }
 
-    /// Publishes what an event of generation `fdseq` says about the peer; false if the event is stale, in which
-    /// case nothing has changed.
+    /// Publishes what an event of generation `fdseq` says about the peer. Returns false, and changes nothing, if the event is
+    /// stale.
     ///
     /// The generation is part of the compared word, so the check and the change are one step (golang/go#59545).
     #[inline]
@@ -177,7 +178,7 @@ impl<const BITS: u32> AtomicInfo<BITS> {
         }
     }
 
-    /// Moves the slot to the next generation with nothing published; returns it.
+    /// Moves the slot to the next generation, with nothing published. Returns the generation.
     ///
     /// Called by the owner's `free` only, when no task waits on the descriptor.
     pub(crate) fn advance(&self) -> u32 {

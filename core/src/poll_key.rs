@@ -1,4 +1,4 @@
-//! The name that the kernel hands back with an event.
+//! The key of a descriptor, which the kernel hands back with an event.
 //!
 //! A [`PollKey`] is the slot of a descriptor and the generation (`fdseq`) in which the slot was handed out. No
 //! pointer ever leaves the process, and an event that was copied out of the kernel before its descriptor was
@@ -82,7 +82,7 @@ impl From<Mode> for Modes {
     }
 }
 
-/// What an event says about the peer, beside the directions that it makes ready.
+/// The state of the peer that an event reports, beside the directions that it makes ready.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct EventFlags {
     /// The kernel reported an error and nothing else (Go's `pollEventErr`). Unlike the others it is not sticky:
@@ -101,10 +101,10 @@ pub struct EventFlags {
 /// One readiness event in the poller's own terms: what a backend makes of the kernel's bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Event {
-    /// Whom it is for.
+    /// The key of the descriptor.
     pub key: PollKey,
-    /// Which directions may go on.
+    /// The directions that may go on.
     pub modes: Modes,
-    /// What is known of the peer.
+    /// The state of the peer.
     pub flags: EventFlags,
 }

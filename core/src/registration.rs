@@ -1,13 +1,13 @@
-//! The owner's side of a descriptor, in the order in which it is lived: `reset wait retract set_deadline evict free`.
+//! The owner's side of a descriptor, in the order of its life: `reset wait retract set_deadline evict free`.
 //!
 //! [`PollCache::alloc`](crate::poll_cache::PollCache::alloc) hands a slot out as a [`Registration`], which is its only owner
 //! and cannot be copied. To free the slot is to give the registration up, so nothing that only an owner may do can reach
 //! the slot's next owner: neither a wait, nor a deadline, nor a second `free`. Threads that know no more than the key may
-//! deliver events, close the descriptor and fire its timer; each of these finds the generation in the words that it changes.
+//! deliver events, close the descriptor and fire its timer; each of these finds the generation in the state words that it changes.
 //!
-//! | who | has | may |
+//! | caller | has | may |
 //! |---|---|---|
-//! | the owner and who borrows from it | `&Registration` | wait, retract, set deadlines, evict |
+//! | the owner and a borrower | `&Registration` | wait, retract, set deadlines, evict |
 //! | the owner | `Registration` | free |
 //! | the poller, an interrupt handler, another closer | a key | [`PollDesc::ready`], [`PollDesc::evict`], [`PollDesc::expire`] |
 //! | reports | a key | [`PollDesc::info`], [`PollDesc::deadline`], [`PollDesc::is_parked`] |
@@ -76,7 +76,7 @@ impl<'c, const BITS: u32> Registration<'c, BITS> {
         PollKey { slot: self.desc.slot.get() as u32, fdseq: self.desc.info().fdseq() }
     }
 
-    /// Returns the words of the descriptor, which stay where they are for as long as the cache.
+    /// Returns the state words of the descriptor, which stay where they are for as long as the cache.
     #[inline]
     pub fn desc(&self) -> &'c PollDesc<BITS> {
         self.desc
@@ -112,7 +112,7 @@ impl<'c, const BITS: u32> Registration<'c, BITS> {
     #[inline]
     pub fn wait(&self, mode: Mode, waker: &Waker) -> (Wait, Displaced) {
         match self.reset(mode) {
-            // A parking that somebody forgot there is ended by what the direction was refused for.
+            // A parking that was forgotten there is ended by what the direction was refused for.
             Err(err) => (Wait::Failed(err), Displaced::NONE),
             // The way back from a parking, and the way of an event that was faster than the task.
             Ok(true) => (Wait::Ready, Displaced::NONE),
@@ -132,9 +132,9 @@ impl<'c, const BITS: u32> Registration<'c, BITS> {
             Arm::Armed(armed) => armed,
         };
         // The word says WAIT. A closer, a setter or a firing that published
-        // 1. before our look below: we see it and do not park;
-        // 2. after it: its fence comes after ours, so it finds WAIT (or PARKED) and takes it back.
-        // In both cases it wakes nobody for a parking that we took over: its waker is handed up by our end.
+        // 1. before the look below: this thread sees it and does not park;
+        // 2. after it: its fence comes after this one, so it finds WAIT (or PARKED) and takes it back.
+        // In both cases it wakes no task of a parking that was taken over here: that waker is handed up by this wait's end.
         fence(Ordering::SeqCst); // pair: poll_desc::evict, poll_desc::end, poll_deadline::set_deadline, poll_deadline::expire
         if let Err(err) = desc.check_wait(mode) {
             return (Wait::Failed(err), armed.abort());

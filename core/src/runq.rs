@@ -6,7 +6,7 @@
 //! | `head` | the owner and thieves, by compare-exchange | the next task to run |
 //! | `tail` | the owner alone | where the next task is put |
 //!
-//! `tail - head` tasks are in the ring. A thief reads the tasks first and then moves `head`: if somebody else moved
+//! `tail - head` tasks are in the ring. A thief reads the tasks first and then moves `head`: if another thread moved
 //! it meanwhile, what was read is forgotten.
 //!
 //! A task is a word that is not 0 (a pointer, for std-rt). It passes through untouched; what is put in comes out
@@ -14,7 +14,7 @@
 
 use crate::sync::{AtomicUsize, Ordering};
 
-/// A ring of `N` tasks, `N` a power of two, and the slot. The owner's methods say so; the others are for all.
+/// A ring of `N` tasks, `N` a power of two, and the slot. A method for the owner says so; the others are for any thread.
 #[derive(Debug)]
 pub struct Runq<const N: usize> {
     head: AtomicUsize,
@@ -30,7 +30,7 @@ impl<const N: usize> Default for Runq<N> {
 }
 
 impl<const N: usize> Runq<N> {
-    /// An empty queue.
+    /// Creates an empty queue.
     pub fn new() -> Self {
         const { assert!(N.is_power_of_two() && N >= 2) };
         Self {
@@ -41,11 +41,11 @@ impl<const N: usize> Runq<N> {
         }
     }
 
-    /// Owner: puts a task at the end, or gives it back if the ring is full.
+    /// Puts a task at the end, or gives it back if the ring is full. For the owner.
     ///
     /// # Memory ordering
     ///
-    /// What happened before is visible to whoever gets the task out.
+    /// What happened before is visible to the thread that gets the task out.
     #[inline]
     pub fn put(&self, task: usize) -> Result<(), usize> {
         // Acquire: the thief has read the task whose place is written over.
@@ -61,7 +61,7 @@ impl<const N: usize> Runq<N> {
         Ok(())
     }
 
-    /// Owner: puts a task into the slot, to be run next; gives back the one that it displaces.
+    /// Puts a task into the slot, to be run next. Returns the one that it displaces. For the owner.
     #[inline]
     pub fn put_next(&self, task: usize) -> Option<usize> {
         // Release: this task out. (The displaced one is the owner's own.)
@@ -69,7 +69,7 @@ impl<const N: usize> Runq<N> {
         (old != 0).then_some(old)
     }
 
-    /// Anybody: takes the task in the slot.
+    /// Takes the task in the slot.
     #[inline]
     pub fn get_next(&self) -> Option<usize> {
         // alone: an empty slot promises nothing
@@ -80,7 +80,7 @@ impl<const N: usize> Runq<N> {
         (task != 0).then_some(task)
     }
 
-    /// Owner: takes the next task of the ring.
+    /// Takes the next task of the ring. For the owner.
     #[inline]
     pub fn get(&self) -> Option<usize> {
         // alone: a first guess; the compare-exchange decides
@@ -93,7 +93,7 @@ impl<const N: usize> Runq<N> {
             // alone: the owner wrote it
             let task = self.ring[head % N].load(Ordering::Relaxed);
             let next = head.wrapping_add(1);
-            // Release: who sees this head sees a tail that is not behind it.
+            // Release: a thread that sees this head sees a tail that is not behind it.
             match self.head.compare_exchange(head, next, Ordering::Release, Ordering::Relaxed) // pair: runq::take_half, runq::ring_len
             {
                 Ok(_) => return Some(task),
@@ -102,7 +102,8 @@ impl<const N: usize> Runq<N> {
         }
     }
 
-    /// Owner of a queue that nobody steals from: as [`Runq::put_next`], without the cost of a read-modify-write.
+    /// Does what [`Runq::put_next`] does, without the cost of a read-modify-write. For the owner of a queue from which no
+    /// thread steals.
     #[inline]
     pub fn put_next_alone(&self, task: usize) -> Option<usize> {
         let old = self.get_next_alone();
@@ -111,7 +112,7 @@ impl<const N: usize> Runq<N> {
         old
     }
 
-    /// Owner of a queue that nobody steals from: as [`Runq::get_next`].
+    /// Does what [`Runq::get_next`] does, for the owner of a queue from which no thread steals.
     #[inline]
     pub fn get_next_alone(&self) -> Option<usize> {
         // alone: the owner's own
@@ -124,7 +125,7 @@ impl<const N: usize> Runq<N> {
         Some(task)
     }
 
-    /// Owner of a queue that nobody steals from: as [`Runq::get`].
+    /// Does what [`Runq::get`] does, for the owner of a queue from which no thread steals.
     #[inline]
     pub fn get_alone(&self) -> Option<usize> {
         // alone: the owner's own
@@ -135,12 +136,12 @@ impl<const N: usize> Runq<N> {
         }
         // alone: the owner wrote it
         let task = self.ring[head % N].load(Ordering::Relaxed);
-        // Release: who sees this head sees a tail that is not behind it.
+        // Release: a thread that sees this head sees a tail that is not behind it.
         self.head.store(head.wrapping_add(1), Ordering::Release); // pair: runq::ring_len
         Some(task)
     }
 
-    /// Anybody: moves half of this queue (rounded up) into `mine`, of which the caller is the owner; gives one of the
+    /// Moves half of this queue (rounded up) into `mine`, of which the caller is the owner. Returns one of the
     /// stolen tasks to run at once. `mine` is not this queue; no more is stolen than its ring has room for.
     pub fn steal_into(&self, mine: &Self) -> Option<usize> {
         // alone: the thief's own
@@ -154,7 +155,7 @@ impl<const N: usize> Runq<N> {
         (n > 0).then(|| mine.keep_stolen(into, n))
     }
 
-    /// Anybody: takes half of the ring out (rounded up), the older one, but no more than `room`; says how many. They are
+    /// Takes half of the ring out (rounded up), the older one, but no more than `room`. Returns how many. They are
     /// given to `keep` with their numbers, 0 for the oldest. It may be called anew from 0, and then those before never were.
     #[inline]
     pub fn take_half(&self, room: usize, mut keep: impl FnMut(usize, usize)) -> usize {
@@ -175,7 +176,7 @@ impl<const N: usize> Runq<N> {
             }
             let next = head.wrapping_add(n);
             // Release: the places have been read before the owner writes over them, and the tail that was seen here is
-            // seen by who sees this head.
+            // seen by a thread that sees this head.
             let moved = self.head.compare_exchange(head, next, Ordering::Release, Ordering::Relaxed); // pair: runq::put, runq::steal_into, runq::take_half, runq::ring_len
             if moved.is_ok() {
                 return n;
@@ -193,28 +194,28 @@ impl<const N: usize> Runq<N> {
         self.ring[last % N].load(Ordering::Relaxed)
     }
 
-    /// Anybody: the tasks in the ring; old when it arrives, but never 0 while one was put before a fence that the
+    /// Returns the number of tasks in the ring: old when it arrives, but never 0 while one was put before a fence that the
     /// caller's fence follows.
     pub fn ring_len(&self) -> usize {
         // Acquire: a tail that is read before its head would wrap.
         let head = self.head.load(Ordering::Acquire); // pair: runq::get, runq::get_alone, runq::take_half
-        // alone: a hint; who acts on it steals, and acquires there
+        // alone: a hint; a thread that acts on it steals, and acquires there
         let tail = self.tail.load(Ordering::Relaxed);
         tail.wrapping_sub(head).min(N)
     }
 
-    /// Anybody: the tasks in ring and slot, as [`Runq::ring_len`].
+    /// Returns the number of tasks in ring and slot, as [`Runq::ring_len`] does.
     pub fn len(&self) -> usize {
         // alone: a hint, like the answer
         self.ring_len() + usize::from(self.next.load(Ordering::Relaxed) != 0)
     }
 
-    /// Anybody: no task in ring and slot.
+    /// Returns whether there is no task in ring and slot.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many tasks fit into the ring now; exact for the owner, who alone makes it smaller.
+    /// Returns how many tasks fit into the ring now; exact for the owner, which alone makes it smaller.
     pub fn room(&self) -> usize {
         N - self.ring_len()
     }

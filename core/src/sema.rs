@@ -446,7 +446,7 @@ impl<const BITS: u32> Armed<'_, BITS> {
 
 impl<const BITS: u32> Drop for Armed<'_, BITS> {
     fn drop(&mut self) {
-        // A panic of the waker's clone, or a caller that neither commits nor aborts: nobody is there to take the waker.
+        // A panic of the waker's clone, or a caller that neither commits nor aborts: no thread is there to take the waker.
         Displaced(self.end(WAIT).1).wake();
     }
 }

@@ -1,4 +1,4 @@
-//! The only file that knows which world the words live in: loom's, the compiler's, or portable-atomic's.
+//! Atomics of loom, of the compiler or of portable-atomic: the only file that knows which.
 //!
 //! The types are thin newtypes, so that a lint can forbid the originals everywhere else and the model checker
 //! sees every access. The cell has loom's shape (`with`, `with_mut`), not the other way round.
@@ -6,7 +6,7 @@
 //! Only strong compare-exchange is offered: loom never fails a weak one spuriously, so a loop around it would be
 //! code that no model has run.
 
-// This file is the door that the lint points to.
+// The lint points to this file.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
 
 pub use core::sync::atomic::Ordering;
@@ -149,10 +149,93 @@ impl<T> AtomicPtr<T> {
     }
 }
 
+/// A flag shared by threads. Each change is a `swap`, so that the thread that clears the flag sees what every thread did
+/// that set it since, also if the flag was set already.
+#[derive(Debug)]
+pub struct Flag {
+    word: AtomicUsize,
+}
+
+impl Default for Flag {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Flag {
+    /// Creates a flag that is clear.
+    pub fn new() -> Self {
+        Self { word: AtomicUsize::new(0) }
+    }
+
+    /// Sets the flag. Returns whether it was clear.
+    ///
+    /// # Memory ordering
+    ///
+    /// Releases what the caller did before to the thread that clears the flag, also if it was set already.
+    #[inline]
+    pub fn set(&self) -> bool {
+        self.word.swap(1, Ordering::AcqRel) == 0 // pair: sync::clear
+    }
+
+    /// Returns whether the flag is set. Orders no memory: a caller that sleeps unless it is set fences first.
+    #[inline]
+    pub fn is_set(&self) -> bool {
+        // alone: a thread that needs what came with the flag clears it, which acquires
+        self.word.load(Ordering::Relaxed) == 1
+    }
+
+    /// Clears the flag. Returns whether it was set.
+    ///
+    /// # Memory ordering
+    ///
+    /// Acquires what every thread did before its [`Flag::set`].
+    #[inline]
+    pub fn clear(&self) -> bool {
+        self.word.swap(0, Ordering::AcqRel) == 1 // pair: sync::set
+    }
+}
+
+/// A number shared by threads, every access to it relaxed: a reader may see an old value.
+///
+/// Most are for reports. Each that decides something is right with any earlier value, or is ordered by another access: the
+/// index of a descriptor's slot is written before the slot can be handed out ([`poll_desc`](crate::poll_desc)).
+#[derive(Debug)]
+pub struct RelaxedUsize {
+    word: AtomicUsize,
+}
+
+impl Default for RelaxedUsize {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl RelaxedUsize {
+    /// Creates a number that is 0.
+    pub fn new() -> Self {
+        Self { word: AtomicUsize::new(0) }
+    }
+
+    /// Writes the number.
+    #[inline]
+    pub fn set(&self, n: usize) {
+        // alone: it orders nothing
+        self.word.store(n, Ordering::Relaxed);
+    }
+
+    /// Returns what was written last, or a little before.
+    #[inline]
+    pub fn get(&self) -> usize {
+        // alone: it orders nothing
+        self.word.load(Ordering::Relaxed)
+    }
+}
+
 #[cfg(netpoll_loom)]
 pub use loom::cell::UnsafeCell;
 
-/// A cell whose every access goes through a closure, so that loom can check who may touch it when.
+/// A cell whose every access goes through a closure, so that loom can check which thread may touch it when.
 #[cfg(not(netpoll_loom))]
 #[derive(Debug, Default)]
 pub struct UnsafeCell<T>(core::cell::UnsafeCell<T>);
@@ -164,7 +247,7 @@ impl<T> UnsafeCell<T> {
         Self(core::cell::UnsafeCell::new(value))
     }
 
-    /// Hands out the pointer for writing; the caller's SAFETY comment says why nobody else uses it meanwhile.
+    /// Hands out the pointer for writing; the caller's SAFETY comment says why no other code uses it meanwhile.
     #[inline]
     pub fn with_mut<R>(&self, access: impl FnOnce(*mut T) -> R) -> R {
         access(self.0.get())

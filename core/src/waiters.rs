@@ -3,7 +3,7 @@
 //! # The count
 //!
 //! It rises before a task parks and falls only after the tasks that an event woke are runnable, so it is never
-//! lower than the number of parked tasks: nobody can see "no waiters" while a woken task is in neither place.
+//! lower than the number of parked tasks: no thread sees "no waiters" while a woken task is in neither place.
 //! (Go raises it after the parking; between the two, an unlucky decrement hides another waiter.)
 //!
 //! # The break flag
@@ -13,11 +13,11 @@
 //! | clear | sets it and writes to the break descriptor | - |
 //! | set | does nothing: a write is under way | drains the descriptor, then clears it, then looks for work |
 //!
-//! Both sides are a `swap`. A compare-exchange that fails writes nothing, so a poller that clears the flag would
-//! not see the work that was published before it: a lost wakeup that Go is spared by its sequentially
+//! Both sides are a `swap` ([`Flag`]). A compare-exchange that fails writes nothing, so a poller that clears the flag
+//! would not see the work that was published before it: a lost wakeup that Go is spared by its sequentially
 //! consistent atomics.
 
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sync::{AtomicUsize, Flag, Ordering};
 
 /// The number of tasks that are parked on a descriptor (Go's `netpollWaiters`).
 #[derive(Debug)]
@@ -32,12 +32,12 @@ impl Default for Waiters {
 }
 
 impl Waiters {
-    /// Nobody is parked.
+    /// Creates a count of 0: no task is parked.
     pub fn new() -> Self {
         Self { count: AtomicUsize::new(0) }
     }
 
-    /// The tasks that are parked or about to be, never fewer than those that are.
+    /// Returns the number of tasks that are parked or about to be, never fewer than those that are.
     #[inline]
     pub fn get(&self) -> usize {
         let count = self.count.load(Ordering::Acquire); // pair: waiters::sub
@@ -45,7 +45,7 @@ impl Waiters {
         if (count as isize) < 0 { 0 } else { count }
     }
 
-    /// One task is about to park.
+    /// Counts one task more, which is about to park.
     #[inline]
     pub(crate) fn add(&self) {
         // alone: the parking task's own fence orders it before the sleep
@@ -75,25 +75,19 @@ impl Waiters {
     }
 }
 
-/// Whether a break is on its way to the poller (Go's `netpollWakeSig`).
-#[derive(Debug)]
+/// The break flag: whether a break is on its way to the poller (Go's `netpollWakeSig`).
+#[derive(Debug, Default)]
 pub struct BreakFlag {
-    word: AtomicUsize,
-}
-
-impl Default for BreakFlag {
-    fn default() -> Self {
-        Self::new()
-    }
+    flag: Flag,
 }
 
 impl BreakFlag {
-    /// No break is on its way.
+    /// Creates a flag that is clear: no break is on its way.
     pub fn new() -> Self {
-        Self { word: AtomicUsize::new(0) }
+        Self { flag: Flag::new() }
     }
 
-    /// Asks for a break; true if the caller must write to the break descriptor.
+    /// Asks for a break. Returns whether the caller must write to the break descriptor.
     ///
     /// # Memory ordering
     ///
@@ -101,23 +95,22 @@ impl BreakFlag {
     /// way already.
     #[inline]
     pub fn set(&self) -> bool {
-        self.word.swap(1, Ordering::AcqRel) == 0 // pair: waiters::clear
+        self.flag.set()
     }
 
-    /// True while a break is asked for that the poller has not taken yet; looked at after a fence, before sleeping.
+    /// Returns whether a break is asked for that the poller has not taken yet.
     #[inline]
     pub fn is_set(&self) -> bool {
-        // alone: who acts on it clears the flag, which acquires
-        self.word.load(Ordering::Relaxed) == 1
+        self.flag.is_set()
     }
 
-    /// The poller has drained the break descriptor; true if a break had been asked for.
+    /// Clears the flag, after the poller has drained the break descriptor. Returns whether a break had been asked for.
     ///
     /// # Memory ordering
     ///
     /// Acquires what every breaker did before its [`BreakFlag::set`].
     #[inline]
     pub fn clear(&self) -> bool {
-        self.word.swap(0, Ordering::AcqRel) == 1 // pair: waiters::set
+        self.flag.clear()
     }
 }

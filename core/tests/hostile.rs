@@ -12,12 +12,12 @@ use std::task::{RawWaker, RawWakerVTable, Wake, Waker};
 use std::thread;
 
 use kit::{Slots, Task};
-use netpoll_core::counter::Gauge;
 use netpoll_core::deadline::When;
 use netpoll_core::glist::GList;
 use netpoll_core::poll_desc::{PollErr, Wait};
 use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
 use netpoll_core::sema::{Arm, Armed, Commit, Sema, Unblock};
+use netpoll_core::sync::RelaxedUsize;
 use netpoll_core::waiters::Waiters;
 
 type S = Sema<24>;
@@ -96,7 +96,7 @@ fn two_tasks_that_park_at_once_neither_share_nor_lose_a_waker() {
 /// Nothing but the word itself orders the two; Miri looks whether it does.
 #[test]
 fn tasks_that_park_strictly_in_turn_are_ordered_by_the_word() {
-    let (sema, waiters, turn) = (S::new(), Waiters::new(), Gauge::new());
+    let (sema, waiters, turn) = (S::new(), Waiters::new(), RelaxedUsize::new());
     thread::scope(|scope| {
         for me in 0..2 {
             let (sema, waiters, turn) = (&sema, &waiters, &turn);

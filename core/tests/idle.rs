@@ -5,27 +5,27 @@ use netpoll_core::idle::Idle;
 #[test]
 fn a_sleeper_is_taken_once() {
     let idle = Idle::<1>::new();
-    assert_eq!(idle.take_sleeper(), None);
-    idle.announce(5);
-    idle.announce(2);
-    assert_eq!(idle.sleepers(), 2);
-    assert_eq!([idle.take_sleeper(), idle.take_sleeper(), idle.take_sleeper()], [Some(2), Some(5), None]);
-    assert_eq!(idle.sleepers(), 0);
+    assert_eq!(idle.pop_idle(), None);
+    idle.begin_park(5);
+    idle.begin_park(2);
+    assert_eq!(idle.num_parked(), 2);
+    assert_eq!([idle.pop_idle(), idle.pop_idle(), idle.pop_idle()], [Some(2), Some(5), None]);
+    assert_eq!(idle.num_parked(), 0);
 }
 
 #[test]
 fn a_worker_learns_whether_somebody_counts_on_it() {
     let idle = Idle::<1>::default();
-    idle.announce(0);
-    assert!(idle.is_sleeping(0) && !idle.is_sleeping(1));
-    assert!(idle.withdraw(0), "nobody has woken it");
-    assert!(!idle.is_sleeping(0));
-    assert_eq!(idle.take_sleeper(), None);
+    idle.begin_park(0);
+    assert!(idle.is_parked(0) && !idle.is_parked(1));
+    assert!(idle.cancel_park(0), "nobody has woken it");
+    assert!(!idle.is_parked(0));
+    assert_eq!(idle.pop_idle(), None);
 
-    idle.announce(0);
-    assert_eq!(idle.take_sleeper(), Some(0));
-    assert!(!idle.is_sleeping(0));
-    assert!(!idle.withdraw(0), "somebody has");
+    idle.begin_park(0);
+    assert_eq!(idle.pop_idle(), Some(0));
+    assert!(!idle.is_parked(0));
+    assert!(!idle.cancel_park(0), "somebody has");
 }
 
 #[test]
@@ -33,13 +33,13 @@ fn every_worker_has_a_bit_of_its_own() {
     const ALL: usize = Idle::<3>::MAX_WORKERS;
     assert_eq!(ALL, 3 * usize::BITS as usize);
     let idle = Idle::<3>::new();
-    (0..ALL).for_each(|worker| idle.announce(worker));
-    assert_eq!(idle.sleepers(), ALL);
+    (0..ALL).for_each(|worker| idle.begin_park(worker));
+    assert_eq!(idle.num_parked(), ALL);
     for worker in (0..ALL).step_by(2) {
-        assert!(idle.withdraw(worker));
+        assert!(idle.cancel_park(worker));
     }
-    assert!((0..ALL).all(|worker| idle.is_sleeping(worker) == (worker % 2 == 1)));
-    let taken: Vec<usize> = std::iter::from_fn(|| idle.take_sleeper()).collect();
+    assert!((0..ALL).all(|worker| idle.is_parked(worker) == (worker % 2 == 1)));
+    let taken: Vec<usize> = std::iter::from_fn(|| idle.pop_idle()).collect();
     assert_eq!(taken, (1..ALL).step_by(2).collect::<Vec<_>>());
 }
 
@@ -58,12 +58,12 @@ fn at_most_so_many_search_and_the_last_is_told() {
 #[test]
 fn a_searcher_needs_no_wake_up() {
     let idle = Idle::<1>::new();
-    idle.announce(3);
+    idle.begin_park(3);
     assert!(idle.start_searching(1));
-    assert_eq!(idle.take_sleeper_for_work(), None, "the searcher finds the work");
-    assert!(idle.is_sleeping(3));
+    assert_eq!(idle.worker_to_notify(), None, "the searcher finds the work");
+    assert!(idle.is_parked(3));
     assert!(idle.stop_searching());
-    assert_eq!([idle.take_sleeper_for_work(), idle.take_sleeper_for_work()], [Some(3), None]);
+    assert_eq!([idle.worker_to_notify(), idle.worker_to_notify()], [Some(3), None]);
 }
 
 /// A count below none would be as many searchers as there can be, and nobody would be woken for work.
@@ -71,7 +71,7 @@ fn a_searcher_needs_no_wake_up() {
 fn a_stop_without_a_start_leaves_sleepers_to_be_woken() {
     let idle = Idle::<1>::new();
     assert!(!idle.stop_searching());
-    idle.announce(3);
-    assert_eq!(idle.take_sleeper_for_work(), Some(3));
+    idle.begin_park(3);
+    assert_eq!(idle.worker_to_notify(), Some(3));
     assert!(idle.start_searching(1) && !idle.start_searching(1) && idle.stop_searching());
 }

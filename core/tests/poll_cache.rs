@@ -179,7 +179,7 @@ fn the_next_owner_starts_afresh() {
     assert_eq!(new.key().slot, old_key.slot);
     let desc = new.desc();
     let info = desc.info();
-    assert!(!info.closing() && !info.event_err() && !info.must_look());
+    assert!(!info.closing() && !info.event_err() && !info.may_have_more());
     assert_eq!([desc.deadline(Mode::Read), desc.deadline(Mode::Write)], [When::Never; 2]);
     assert_eq!(new.wait(Mode::Read, &waker).0, Wait::Parked);
     assert_eq!(desc.ready(event, &mut list), Delivered::Stale, "copied out of the kernel before the close");

@@ -21,7 +21,7 @@ fn each_width(test: [fn(); 4]) {
 #[test]
 fn a_new_word_says_nothing() {
     let info = AtomicInfo::<24>::default().get();
-    assert!(!info.closing() && !info.event_err() && !info.peer_closed() && !info.must_look());
+    assert!(!info.closing() && !info.event_err() && !info.peer_closed() && !info.may_have_more());
     assert_eq!(info.fdseq(), 0);
 }
 
@@ -36,7 +36,7 @@ fn what_is_known_of_the_peer_stays() {
         for flags in gone {
             let info = AtomicInfo::<BITS>::new();
             assert!(info.set_event(0, flags));
-            assert!(info.get().peer_closed() && info.get().must_look(), "{flags:?}");
+            assert!(info.get().peer_closed() && info.get().may_have_more(), "{flags:?}");
             assert!(info.set_event(0, NOTHING));
             assert!(info.get().peer_closed(), "a plain event has taken {flags:?} back");
             assert!(!info.get().closing() && !info.get().event_err());
@@ -50,7 +50,7 @@ fn an_urgent_mark_stays_and_does_not_mean_that_the_peer_is_gone() {
     let info = AtomicInfo::<24>::new();
     assert!(info.set_event(0, EventFlags { urgent: true, ..NOTHING }));
     assert!(info.set_event(0, NOTHING));
-    assert!(info.get().must_look() && !info.get().peer_closed());
+    assert!(info.get().may_have_more() && !info.get().peer_closed());
 }
 
 #[test]

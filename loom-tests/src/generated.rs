@@ -14,12 +14,12 @@ mod desc;
 mod enumerate;
 mod fd_mutex;
 mod idle;
+mod poller_lock;
 mod pool;
 mod run;
 mod runq;
 mod task;
 mod tasks;
-mod turn;
 mod word;
 
 /// A word, as the commands see it.
@@ -42,7 +42,7 @@ const WORDS: &[Entry] = &[
     Entry::of::<fd_mutex::Locks>(),
     Entry::of::<runq::Bench>(),
     Entry::of::<idle::Sched>(),
-    Entry::of::<turn::Driver>(),
+    Entry::of::<poller_lock::Driver>(),
     Entry::of::<task::Cell>(),
 ];
 

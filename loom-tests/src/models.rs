@@ -11,11 +11,11 @@ pub mod kit;
 mod poll_cache;
 mod poll_desc;
 mod poll_info;
+mod poller_lock;
 mod runq;
 mod sema;
 mod take_over;
 pub mod task;
-mod turn;
 mod twins;
 mod waiters;
 
@@ -33,7 +33,7 @@ pub fn all() -> Vec<Model> {
         fd_mutex::MODELS,
         runq::MODELS,
         idle::MODELS,
-        turn::MODELS,
+        poller_lock::MODELS,
         task::MODELS,
         twins::MODELS,
         extra::MODELS,

@@ -34,10 +34,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Waker;
 
-use netpoll_core::drained::Drained;
 use netpoll_core::fd_mutex::{FdMutex, Unlock};
 use netpoll_core::poll_key::Mode;
-use netpoll_core::waiters::BreakFlag;
+use netpoll_core::short_read_hint::ShortReadHint;
+use netpoll_core::sync::Flag;
 
 use crate::error::{self, OpError, Unavailable};
 use crate::foreign::{self, WakerSlot};
@@ -73,9 +73,9 @@ struct Extra {
     /// The tasks that wait through `poll_*`, for readiness or for the lock.
     pollers: [OnceLock<PollWakers>; 2],
     /// Set once `pin_fd` has returned the number: it stays open as long as this value.
-    borrowed: BreakFlag,
+    borrowed: Flag,
     /// For an end of a pipe: set once another process may write to the pipe, possibly in packets.
-    other_writers: OnceLock<Arc<BreakFlag>>,
+    other_writers: OnceLock<Arc<Flag>>,
     /// The waker of the task that waits in `close` until the number is closed.
     close_waker: WakerSlot,
     /// The halves that this side has shut down.
@@ -92,10 +92,10 @@ pub struct Fd<S: FdOwner = SharedFd> {
     io: S,
     kind: FdKind,
     mutex: FdMutex,
-    drained: Drained,
+    drained: ShortReadHint,
     /// Set once the number is closed or given away, by `destroy` or `into_owned`. It tells a drop that no leaked operation
     /// has kept the number open.
-    closed: BreakFlag,
+    closed: Flag,
     extra: OnceLock<Box<Extra>>,
 }
 
@@ -165,8 +165,8 @@ impl<T: AsFd> Fd<OwnedBy<T>> {
 impl<S: FdOwner> Fd<S> {
     /// Wraps a descriptor that is registered.
     fn new_registered(registration: PollRegistration, io: S, kind: FdKind) -> Self {
-        let (mutex, drained, extra) = (FdMutex::new(), Drained::new(), OnceLock::new());
-        Self { registration, io, kind, mutex, drained, closed: BreakFlag::new(), extra }
+        let (mutex, drained, extra) = (FdMutex::new(), ShortReadHint::new(), OnceLock::new());
+        Self { registration, io, kind, mutex, drained, closed: Flag::new(), extra }
     }
 
     /// The poller that watches it.
@@ -216,7 +216,7 @@ impl<S: FdOwner> Fd<S> {
     /// Shares one flag between the two ends of a pipe, which is set once other processes may write to it. From then on a
     /// short read may be the end of a packet.
     pub fn pair_ends(&self, other: &Self) {
-        let other_writers = Arc::new(BreakFlag::new());
+        let other_writers = Arc::new(Flag::new());
         for end in [self, other] {
             end.extra().other_writers.get_or_init(|| other_writers.clone());
         }
@@ -231,10 +231,10 @@ impl<S: FdOwner> Fd<S> {
     }
 
     fn has_other_writers(&self) -> bool {
-        self.other_writers().is_some_and(BreakFlag::is_set)
+        self.other_writers().is_some_and(Flag::is_set)
     }
 
-    fn other_writers(&self) -> Option<&BreakFlag> {
+    fn other_writers(&self) -> Option<&Flag> {
         self.extra.get()?.other_writers.get().map(|other_writers| &**other_writers)
     }
 

@@ -32,7 +32,8 @@ use netpoll_core::glist::GList;
 use netpoll_core::poll_cache::BLOCK_LEN;
 use netpoll_core::poll_desc::Wait;
 use netpoll_core::poll_key::Mode;
-use netpoll_core::turn::Turn;
+use netpoll_core::poller_lock::PollerLock;
+use netpoll_core::sync::Flag;
 use netpoll_core::waiters::BreakFlag;
 
 use crate::foreign;
@@ -57,7 +58,7 @@ pub struct Netpoll {
     cache: Cache,
     poller: Poller,
     break_flag: BreakFlag,
-    poller_lock: Turn,
+    poller_lock: PollerLock,
     wheels: Wheels,
     coalescer: Coalescer,
     clock: Clock,
@@ -66,7 +67,7 @@ pub struct Netpoll {
     /// The process that it works in.
     epoch: ForkEpoch,
     /// Set once, by `end`: nobody polls any more.
-    ended: BreakFlag,
+    ended: Flag,
     /// Whether its owner polls it, instead of a runtime.
     manual: bool,
     /// The thread that polls for a runtime without threads while no thread drives it; `None` for any other runtime.
@@ -118,14 +119,14 @@ impl Netpoll {
             cache: Cache::new(),
             poller: Poller::init_with(config.probe)?,
             break_flag: BreakFlag::new(),
-            poller_lock: Turn::new(),
+            poller_lock: PollerLock::new(),
             wheels: Wheels::new(config.workers, clock::now()),
             coalescer: Coalescer::new(config.slack),
             clock,
             counts: Counts::default(),
             pipes: pipes::Pipes::new(epoch),
             epoch,
-            ended: BreakFlag::new(),
+            ended: Flag::new(),
             manual,
             standby: (config.workers == 1 && !manual).then(standby::StandbyThread::default),
         }))
@@ -189,7 +190,7 @@ impl Netpoll {
     }
 
     /// Returns the poller's lock, with the time until which its holder sleeps.
-    pub fn poller_lock(&self) -> &Turn {
+    pub fn poller_lock(&self) -> &PollerLock {
         &self.poller_lock
     }
 
@@ -285,7 +286,7 @@ impl Netpoll {
 
     /// Ends the poll of a thread that would sleep past `at`.
     fn break_before(&self, at: u64) {
-        if self.poller_lock.needs_break(tick::wake_before(at)) {
+        if self.poller_lock.needs_wakeup(tick::wake_before(at)) {
             self.wake();
         }
     }
@@ -321,7 +322,7 @@ impl Netpoll {
     pub fn block(&self) -> Option<u64> {
         let mut next = self.wheels.next();
         loop {
-            self.poller_lock.block_until(tick::sleep_until(next));
+            self.poller_lock.set_poll_until(tick::sleep_until(next));
             // A thread that armed an earlier one before it could see what was published is seen here.
             let again = self.wheels.next();
             if again.unwrap_or(u64::MAX) >= next.unwrap_or(u64::MAX) {

@@ -22,7 +22,7 @@ use std::thread::Thread;
 use netpoll_core::counter::Counter;
 use netpoll_core::idle::Idle;
 use netpoll_core::sync::CachePadded;
-use netpoll_core::waiters::BreakFlag;
+use netpoll_core::sync::Flag;
 use slab::Slab;
 
 use crate::foreign;
@@ -81,9 +81,9 @@ pub struct Sched {
     /// The names of the tasks that have one.
     names: Mutex<Slab<TaskName>>,
     sysmon: OnceLock<Thread>,
-    sysmon_sleeps: BreakFlag,
+    sysmon_sleeps: Flag,
     /// Set once, by `close`: what a worker looks at between two tasks.
-    shutdown: BreakFlag,
+    shutdown: Flag,
     counts: Counts,
     ending: Arc<Ending<Runnable>>,
     /// There is one worker, and it is whichever thread is in `block_on`.
@@ -103,8 +103,8 @@ impl Sched {
             shards: (0..=workers).map(|_| TaskShard::default()).collect(),
             names: Mutex::default(),
             sysmon: OnceLock::new(),
-            sysmon_sleeps: BreakFlag::new(),
-            shutdown: BreakFlag::new(),
+            sysmon_sleeps: Flag::new(),
+            shutdown: Flag::new(),
             counts: Counts::default(),
             ending: Arc::default(),
             threadless,
@@ -263,14 +263,14 @@ impl Sched {
 
     /// Wakes a worker for work that was just put, unless one is awake and searching (Go's `wakep`).
     pub fn wake_one(&self) {
-        if let Some(worker) = self.idle.0.take_sleeper_for_work() {
+        if let Some(worker) = self.idle.0.worker_to_notify() {
             self.wake(worker);
         }
     }
 
     /// Wakes a worker whose idle bit the caller has cleared, wherever it sleeps.
     fn wake(&self, worker: usize) {
-        if self.netpoll.poller_lock().is_blocked(worker) {
+        if self.netpoll.poller_lock().is_parked_in_poller(worker) {
             self.netpoll.wake();
         } else if let Some(thread) = &*lock(&self.workers[worker].thread) {
             thread.unpark();
@@ -279,7 +279,7 @@ impl Sched {
 
     /// Ends the poll of a worker that is to look at what it was told to stop for, which the caller has set.
     pub fn break_poll_of(&self, worker: usize) {
-        if self.netpoll.poller_lock().is_blocked(worker) {
+        if self.netpoll.poller_lock().is_parked_in_poller(worker) {
             self.netpoll.wake();
         }
     }
@@ -308,7 +308,7 @@ impl Sched {
     pub fn close(&self) {
         lock(&self.global.0).closed = true;
         self.shutdown.set();
-        while let Some(worker) = self.idle.0.take_sleeper() {
+        while let Some(worker) = self.idle.0.pop_idle() {
             self.wake(worker);
         }
         for worker in &self.workers {

@@ -30,7 +30,7 @@ pub fn run(sched: &Arc<SchedHandle>, stuck_after: Duration, on_stuck: OnStuck) {
     let mut watch = Watch::new(sched, stuck_after, on_stuck);
     let mut polls = netpoll.counts().polls.get();
     while !sched.is_closed() {
-        if sched.idle().sleepers() == sched.workers() {
+        if sched.idle().num_parked() == sched.workers() {
             sched.sysmon_sleeps();
             thread::park_timeout(IDLE_INTERVAL);
             // A worker that sleeps does not learn that its poller's descriptors were closed.
@@ -54,13 +54,13 @@ pub fn run(sched: &Arc<SchedHandle>, stuck_after: Duration, on_stuck: OnStuck) {
         }
         let seen = std::mem::replace(&mut polls, netpoll.counts().polls.get());
         if polls != seen
-            || sched.idle().sleepers() == sched.workers()
-            || !netpoll.poller_lock().take(sched.workers())
+            || sched.idle().num_parked() == sched.workers()
+            || !netpoll.poller_lock().try_lock(sched.workers())
         {
             continue;
         }
         let woken = netpoll.netpoll(Some(0), &mut buffer);
-        netpoll.poller_lock().release();
+        netpoll.poller_lock().unlock();
         // An error here is the worker's to report: it polls the same descriptor.
         worker::inject(sched, &mut buffer, woken.unwrap_or(0));
         // A worker that went to sleep while we held the turn sleeps on its own token, and nobody polls.

@@ -8,8 +8,8 @@ use std::io;
 use std::sync::Arc;
 use std::thread;
 
-use netpoll_core::turn::Turn;
-use netpoll_core::waiters::BreakFlag;
+use netpoll_core::poller_lock::PollerLock;
+use netpoll_core::sync::Flag;
 
 use crate::coop;
 use crate::netpoll::{Netpoll, PollBuffer, clock};
@@ -96,7 +96,7 @@ impl Worker {
 
     /// Runs tasks on this thread until `stop` is set, which is looked at between two tasks, or the runtime is shut down;
     /// without it only until then.
-    pub fn run(&self, stop: Option<&BreakFlag>) {
+    pub fn run(&self, stop: Option<&Flag>) {
         while let Some(task) = self.find_runnable(stop) {
             self.run_task(task);
         }
@@ -159,7 +159,7 @@ impl Worker {
     }
 
     /// The next task; sleeps until there is one.
-    fn find_runnable(&self, stop: Option<&BreakFlag>) -> Option<Runnable> {
+    fn find_runnable(&self, stop: Option<&Flag>) -> Option<Runnable> {
         loop {
             if self.should_stop(stop) {
                 return None;
@@ -190,14 +190,14 @@ impl Worker {
     /// Spins for a while before the worker parks, if waits have been short of late. Returns true if there is
     /// something to do now. Nothing is announced yet, so a thread that puts work meanwhile wakes no worker: it is seen here, or in the second
     /// look of [`Worker::prepare_park`].
-    fn spin_before_park(&self, began: u64, stop: Option<&BreakFlag>) -> bool {
+    fn spin_before_park(&self, began: u64, stop: Option<&Flag>) -> bool {
         let Some(patience) = self.spin.get().patience() else { return false };
-        if self.sched.workers() - self.sched.idle().sleepers() > self.config.crowd {
+        if self.sched.workers() - self.sched.idle().num_parked() > self.config.crowd {
             return false;
         }
         self.stats().take_running();
         loop {
-            let PollOutcome { at, ready, .. } = match self.poller_lock().take(self.index) {
+            let PollOutcome { at, ready, .. } = match self.poller_lock().try_lock(self.index) {
                 true => self.poll(Some(0)),
                 // Another one polls; what it finds comes by the queues.
                 false => {
@@ -235,8 +235,8 @@ impl Worker {
     }
 
     #[inline]
-    fn should_stop(&self, stop: Option<&BreakFlag>) -> bool {
-        stop.is_some_and(BreakFlag::is_set) || self.sched.is_closed()
+    fn should_stop(&self, stop: Option<&Flag>) -> bool {
+        stop.is_some_and(Flag::is_set) || self.sched.is_closed()
     }
 
     /// Returns the next task, if there is one, from the queues in this order.
@@ -297,18 +297,18 @@ impl Worker {
 
     /// Announces that the worker sleeps and looks at every queue once more. If there is nothing, it takes the poller's lock,
     /// if that is free, and returns until when to sleep in the kernel (`None`: no end); else it parks the thread.
-    fn prepare_park(&self, stop: Option<&BreakFlag>) -> Option<Option<u64>> {
+    fn prepare_park(&self, stop: Option<&Flag>) -> Option<Option<u64>> {
         let idle = self.sched.idle();
         self.stats().take_running();
-        idle.announce(self.index);
+        idle.begin_park(self.index);
         // 1. Work put before the announcement: seen here. 2. After it: whoever put it sees the announcement, clears
         // our bit and wakes us (INV-8).
         if self.should_stop(stop) || self.sched.has_work() {
             return None;
         }
-        if !self.poller_lock().take(self.index) {
+        if !self.poller_lock().try_lock(self.index) {
             self.sched.counts().parks.inc();
-            while idle.is_sleeping(self.index) && !self.should_stop(stop) {
+            while idle.is_parked(self.index) && !self.should_stop(stop) {
                 thread::park();
             }
             return None;
@@ -316,13 +316,13 @@ impl Worker {
         // Whoever arms an earlier timer from here on sends a break. A waker that has cleared our bit, or told us to stop,
         // before it could see that we hold the turn is seen here, and then we do not sleep.
         let until = self.netpoll().block();
-        let sleeps = idle.is_sleeping(self.index) && !stop.is_some_and(BreakFlag::is_set);
+        let sleeps = idle.is_parked(self.index) && !stop.is_some_and(Flag::is_set);
         Some(if sleeps { until } else { Some(0) })
     }
 
     /// Withdraws the announcement that the worker sleeps, for whatever reason it is awake.
     fn unpark(&self) {
-        self.sched.idle().withdraw(self.index);
+        self.sched.idle().cancel_park(self.index);
         self.sched.wake_sysmon();
     }
 
@@ -330,7 +330,7 @@ impl Worker {
     fn poll_now(&self) {
         self.poll_in.set(self.config.event_interval);
         self.sched.refill(&self.mine);
-        if self.poller_lock().take(self.index) {
+        if self.poller_lock().try_lock(self.index) {
             self.poll(Some(0));
         }
     }
@@ -345,8 +345,8 @@ impl Worker {
     /// Unlocks the poller, and injects the tasks that the poll made ready.
     fn end_poll(&self, mut buffer: Box<PollBuffer>, woken: io::Result<usize>) {
         self.poll_in.set(self.config.event_interval);
-        self.poller_lock().unblock();
-        self.poller_lock().release();
+        self.poller_lock().clear_poll_until();
+        self.poller_lock().unlock();
         inject(&self.sched, &mut buffer, *woken.as_ref().unwrap_or(&0));
         self.buffer.set(Some(buffer));
         self.check_alive(woken);
@@ -381,7 +381,7 @@ impl Worker {
         self.sched.netpoll()
     }
 
-    fn poller_lock(&self) -> &Turn {
+    fn poller_lock(&self) -> &PollerLock {
         self.netpoll().poller_lock()
     }
 

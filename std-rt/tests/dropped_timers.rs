@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::*;
-use netpoll_core::waiters::BreakFlag;
+use netpoll_core::sync::Flag;
 use netpoll_rt::time::{Sleep, sleep};
 use netpoll_rt::{Handle, spawn};
 
@@ -93,7 +93,7 @@ fn nothing_is_kept_when_the_thread_leaves_the_runtime() {
 
 /// Tells what it has been told to when the last of its wakers is dropped.
 struct Last {
-    told: Arc<BreakFlag>,
+    told: Arc<Flag>,
     waker: Waker,
 }
 
@@ -115,7 +115,7 @@ impl Drop for Last {
 fn what_goes_with_one_may_be_the_only_work_there_is() {
     each(async || {
         let task = spawn(async {
-            let told = Arc::new(BreakFlag::new());
+            let told = Arc::new(Flag::new());
             poll_fn(|cx| {
                 if told.is_set() {
                     return Poll::Ready(());

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use common::{Probe, alone, until_blocking};
 use netpoll_core::poll_desc::Wait;
 use netpoll_core::poll_key::{Mode, Modes, PollKey};
-use netpoll_core::waiters::BreakFlag;
+use netpoll_core::sync::Flag;
 use netpoll_rt::netpoll::{Netpoll, PollBuffer, PollRegistration, Registration, clock};
 
 /// A descriptor of a poller, and what makes it readable.
@@ -91,7 +91,7 @@ fn f10_breaks_are_coalesced_and_none_is_lost() {
     let _alone = alone();
     let netpoll = Netpoll::new().unwrap();
     let done = netpoll_core::counter::Counter::new();
-    let (blocking, told) = (netpoll_core::counter::Counter::new(), BreakFlag::new());
+    let (blocking, told) = (netpoll_core::counter::Counter::new(), Flag::new());
     thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
@@ -107,9 +107,9 @@ fn f10_breaks_are_coalesced_and_none_is_lost() {
             told.clear();
             if done.get() < THREADS {
                 blocking.inc();
-                netpoll.poller_lock().block_until(None);
+                netpoll.poller_lock().set_poll_until(None);
                 poll(&netpoll, Some(clock::now() + 1_000_000_000));
-                netpoll.poller_lock().unblock();
+                netpoll.poller_lock().clear_poll_until();
             }
         }
     });

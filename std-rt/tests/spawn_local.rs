@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::*;
-use netpoll_core::waiters::BreakFlag;
+use netpoll_core::sync::Flag;
 use netpoll_rt::time::sleep;
 use netpoll_rt::{Runtime, spawn, spawn_local, yield_now};
 
@@ -138,13 +138,13 @@ impl Drop for Tells {
 /// A thread that wakes whoever leaves a waker, again and again.
 struct Waking {
     waker: Arc<Mutex<Option<Waker>>>,
-    stop: Arc<BreakFlag>,
+    stop: Arc<Flag>,
     thread: thread::JoinHandle<()>,
 }
 
 impl Waking {
     fn start() -> Self {
-        let (waker, stop) = (Arc::new(Mutex::new(None::<Waker>)), Arc::new(BreakFlag::new()));
+        let (waker, stop) = (Arc::new(Mutex::new(None::<Waker>)), Arc::new(Flag::new()));
         let thread = thread::spawn({
             let (waker, stop) = (waker.clone(), stop.clone());
             move || {

@@ -9,7 +9,7 @@ use std::thread;
 
 use common::{LIMIT, alone};
 use netpoll_core::counter::Counter;
-use netpoll_core::waiters::BreakFlag;
+use netpoll_core::sync::Flag;
 use netpoll_rt::netpoll::{Netpoll, PollBuffer, clock};
 
 /// Sleeps in the kernel until a break ends it. One that does not, the one that runs when it is sent or else the next, is
@@ -80,7 +80,7 @@ fn f11_polls_that_do_not_sleep_take_no_break_from_the_one_that_does() {
     const ROUNDS: usize = 1_000;
     let _alone = alone();
     let netpoll = Netpoll::new().unwrap();
-    let (looks, ended) = (Counter::new(), BreakFlag::new());
+    let (looks, ended) = (Counter::new(), Flag::new());
     thread::scope(|scope| {
         scope.spawn(|| {
             let mut buffer = PollBuffer::new();

@@ -12,7 +12,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::*;
-use netpoll_core::waiters::BreakFlag;
+use netpoll_core::sync::Flag;
 use netpoll_rt::io::copy;
 use netpoll_rt::net::TcpStream;
 use netpoll_rt::time::{Sleep, sleep, timeout};
@@ -131,7 +131,7 @@ fn the_destructor_of_a_variable_of_a_thread_may_use_a_runtime() {
     let _alone = alone();
     for workers in [1, 4] {
         let before = open_descriptors();
-        let ended = Arc::new(BreakFlag::new());
+        let ended = Arc::new(Flag::new());
         let (mine, told) = (
             ended.clone(),
             thread::spawn(move || {

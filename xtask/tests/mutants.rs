@@ -167,6 +167,17 @@ fn a_text_that_is_not_there_is_red() {
 }
 
 #[test]
+fn of_two_functions_of_one_name_the_one_with_the_text_is_meant() {
+    let with =
+        |body: &str| word() + &format!("mod other {{\n    fn f0() -> usize {{\n        {body}\n    }}\n}}\n");
+    let both = Tree::with("both", &with("1 + 1"), &table());
+    red_before_building(&both, &["[word::f0] the sum: ", "has 2 functions of that name, 2 with the text"]);
+    let one = Tree::with("one", &with("3"), &table().replace("[word::f7]", "[word::g]"));
+    let told = said(&one.mutants(&[]));
+    assert!(told.contains("[word::g]") && !told.contains("[word::f0]"), "{told}");
+}
+
+#[test]
 fn an_ordering_without_its_rows_is_red() {
     let word = word()
         + "fn load(word: &Word) {\n    word.swap(0, Ordering::AcqRel);\n    fence(Ordering::SeqCst);\n}\n";

@@ -223,29 +223,34 @@ fn orderings_stay_in_core() {
 
 #[test]
 fn orderings_are_explained() {
-    let at = &["core/src/turn.rs:2: orderings"];
-    red("core/src/turn.rs", "fn f() {\n    a.load(Acquire);\n}\n", at);
-    red("core/src/turn.rs", "fn f() {\n    a.load(Relaxed); // alone:\n}\n", at);
-    red("core/src/turn.rs", "fn f() {\n    a.load(SeqCst); // alone: no fence\n}\n", at);
-    red("core/src/turn.rs", "fn f() {\n    fence(SeqCst); // alone: a fence is never\n}\n", at);
+    let at = &["core/src/poller_lock.rs:2: orderings"];
+    red("core/src/poller_lock.rs", "fn f() {\n    a.load(Acquire);\n}\n", at);
+    red("core/src/poller_lock.rs", "fn f() {\n    a.load(Relaxed); // alone:\n}\n", at);
+    red("core/src/poller_lock.rs", "fn f() {\n    a.load(SeqCst); // alone: no fence\n}\n", at);
+    red("core/src/poller_lock.rs", "fn f() {\n    fence(SeqCst); // alone: a fence is never\n}\n", at);
     let later = "fn f() {\n    a.load(Relaxed); // alone: one statement only\n    a.load(Relaxed);\n}\n";
-    red("core/src/turn.rs", later, &["core/src/turn.rs:3: orderings"]);
+    red("core/src/poller_lock.rs", later, &["core/src/poller_lock.rs:3: orderings"]);
     let blank = "fn f() {\n    // alone: for what stands directly below\n\n    a.load(Relaxed);\n}\n";
-    red("core/src/turn.rs", blank, &["core/src/turn.rs:4: orderings"]);
+    red("core/src/poller_lock.rs", blank, &["core/src/poller_lock.rs:4: orderings"]);
 }
 
 #[test]
 fn pairs_have_two_ends() {
     let text = |to: &str| format!("fn f() {{\n    a.load(Acquire); // pair: {to}\n}}\n");
-    let at = &["core/src/turn.rs:2: orderings"];
-    red("core/src/turn.rs", &text("idle::g"), at);
-    red("core/src/turn.rs", &text("sema::gone"), at);
-    red("core/src/turn.rs", &text("sema::arm"), at);
-    red("core/src/turn.rs", &text("somewhere"), at);
-    red("core/src/turn.rs", "fn f() {}\n// pair: sema::arm\n", &["core/src/turn.rs:2: orderings"]);
+    let at = &["core/src/poller_lock.rs:2: orderings"];
+    red("core/src/poller_lock.rs", &text("idle::g"), at);
+    red("core/src/poller_lock.rs", &text("sema::gone"), at);
+    red("core/src/poller_lock.rs", &text("sema::arm"), at);
+    red("core/src/poller_lock.rs", &text("somewhere"), at);
+    red(
+        "core/src/poller_lock.rs",
+        "fn f() {}\n// pair: sema::arm\n",
+        &["core/src/poller_lock.rs:2: orderings"],
+    );
     // The other end of a pair that the clean tree has falls silent: its partner is the finding.
     red("core/src/poll_info.rs", "pub fn publish() {}\n", &["core/src/sema.rs:15: orderings"]);
-    let (green, output) = Tree::with("self-pair", &[("core/src/turn.rs", &text("turn::f"))]).tidy();
+    let (green, output) =
+        Tree::with("self-pair", &[("core/src/poller_lock.rs", &text("poller_lock::f"))]).tidy();
     assert!(green, "{output}");
 }
 

@@ -25,7 +25,7 @@ use netpoll_core::poll_cache::{Block, PollCache};
 use netpoll_core::poll_desc::{Delivered, PollErr, Wait};
 use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
 use netpoll_core::registration::Registration;
-use netpoll_core::waiters::BreakFlag;
+use netpoll_core::sync::Flag;
 
 use crate::board;
 use crate::place::{Masked, cache_of};
@@ -43,7 +43,7 @@ type Timer = Option<(usize, PollKey)>;
 #[derive(Debug)]
 pub struct Runtime {
     cache: PollCache<1, SLOTS>,
-    ready_bits: [BreakFlag; TASKS],
+    ready_bits: [Flag; TASKS],
     timers: Masked<[Timer; SLOTS]>,
     ticks: Counter,
     /// Tasks run because their ready bit was set.
@@ -61,7 +61,7 @@ impl Runtime {
         ticks.add(tick);
         Self {
             cache: cache_of(block),
-            ready_bits: core::array::from_fn(|_| BreakFlag::new()),
+            ready_bits: core::array::from_fn(|_| Flag::new()),
             timers: Masked::new([None; SLOTS]),
             ticks,
             wakeups: Counter::new(),
@@ -85,7 +85,7 @@ impl Runtime {
                     done[i] = task.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
                 }
             }
-            board::sleep_unless(|| done[0] || self.ready_bits.iter().any(BreakFlag::is_set));
+            board::sleep_unless(|| done[0] || self.ready_bits.iter().any(Flag::is_set));
         }
     }
 
@@ -227,18 +227,18 @@ impl Drop for Parking<'_> {
 }
 
 /// The waker of a ready bit.
-pub fn waker(bit: &'static BreakFlag) -> Waker {
+pub fn waker(bit: &'static Flag) -> Waker {
     // SAFETY: INV-103, and the table below upholds a waker's contract for such a pointer.
     unsafe { Waker::from_raw(raw(bit)) }
 }
 
-fn raw(bit: *const BreakFlag) -> RawWaker {
+fn raw(bit: *const Flag) -> RawWaker {
     static TABLE: RawWakerVTable = RawWakerVTable::new(|bit| raw(bit.cast()), wake, wake, |_| {});
     RawWaker::new(bit.cast(), &TABLE)
 }
 
 fn wake(bit: *const ()) {
     // SAFETY: INV-103, the pointer came from `raw`.
-    let bit: &BreakFlag = unsafe { &*bit.cast() };
+    let bit: &Flag = unsafe { &*bit.cast() };
     bit.set();
 }

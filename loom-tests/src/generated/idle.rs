@@ -102,12 +102,12 @@ impl Sched {
     fn sleep(&self, worker: usize) {
         if self.flawed("looks before it announces") {
             if !self.has_work() && !self.told.is_posted() {
-                self.idle.announce(worker);
+                self.idle.begin_park(worker);
                 self.worker(worker, |it| it.asleep = true);
             }
             return;
         }
-        self.idle.announce(worker);
+        self.idle.begin_park(worker);
         self.worker(worker, |it| it.asleep = true);
         if self.has_work() || self.told.is_posted() {
             self.get_up(worker);
@@ -115,13 +115,15 @@ impl Sched {
     }
 
     fn get_up(&self, worker: usize) {
-        if self.worker(worker, |it| std::mem::replace(&mut it.asleep, false)) && !self.idle.withdraw(worker) {
+        if self.worker(worker, |it| std::mem::replace(&mut it.asleep, false))
+            && !self.idle.cancel_park(worker)
+        {
             self.notice(worker);
         }
     }
 
     fn peek(&self, worker: usize) {
-        if self.worker(worker, |it| it.asleep) && !self.idle.is_sleeping(worker) {
+        if self.worker(worker, |it| it.asleep) && !self.idle.is_parked(worker) {
             self.worker(worker, |it| it.asleep = false);
             self.notice(worker);
         }
@@ -138,7 +140,7 @@ impl Sched {
         let last = self.idle.stop_searching();
         self.worker(worker, |it| it.busy |= found);
         if found && last && !self.flawed("the last searcher says nothing") && self.has_work() {
-            self.wake(self.idle.take_sleeper_for_work());
+            self.wake(self.idle.worker_to_notify());
         }
     }
 
@@ -148,14 +150,14 @@ impl Sched {
         assert!(put == Some(Ok(())), "model: the ring has room for two");
         self.before_wake.iter().for_each(|before| before.set(1));
         if !self.flawed("wakes nobody") {
-            self.wake(self.idle.take_sleeper_for_work());
+            self.wake(self.idle.worker_to_notify());
         }
     }
 
     fn tell(&self) {
         self.told.post();
         self.before_wake.iter().for_each(|before| before.set(1));
-        while self.wake(self.idle.take_sleeper()) {}
+        while self.wake(self.idle.pop_idle()) {}
     }
 
     fn step(&self, thread: usize, op: Op) {
@@ -202,7 +204,7 @@ impl Word for Sched {
             flaw: plan.flaw,
         };
         if plan.start != "awake" {
-            sched.idle.announce(OTHER);
+            sched.idle.begin_park(OTHER);
             sched.worker(OTHER, |it| it.asleep = true);
         }
         if plan.start == "searching" {
@@ -224,7 +226,7 @@ impl Word for Sched {
         let mut sleepers = 0;
         for (i, worker) in workers.iter().enumerate() {
             let Worker { asleep, woken, noticed, .. } = *worker;
-            let bit = self.idle.is_sleeping(i);
+            let bit = self.idle.is_parked(i);
             sleepers += usize::from(bit);
             let pending = usize::from(asleep && !bit);
             assert!(asleep || !bit, "model: worker {i} is awake, and its bit is set");
@@ -233,8 +235,8 @@ impl Word for Sched {
                 "model: worker {i} was woken {woken} times and knows of {noticed}"
             );
         }
-        assert!(self.idle.sleepers() == sleepers, "model: the sleepers are not those whose bits are set");
-        let looks = |i: usize| is_worker(i) && !workers[i].busy && !self.idle.is_sleeping(i);
+        assert!(self.idle.num_parked() == sleepers, "model: the sleepers are not those whose bits are set");
+        let looks = |i: usize| is_worker(i) && !workers[i].busy && !self.idle.is_parked(i);
         let awake = (0..workers.len()).any(looks);
         let left = *locked(&self.left);
         assert!(left == 0 || awake || sleepers == 0, "model: {left} tasks are left, and all workers sleep");

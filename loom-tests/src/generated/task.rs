@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use netpoll_core::task::{TaskState, Then};
+use netpoll_core::task::{Action, TaskState};
 
 use super::tasks::locked;
 use super::word::{Plan, Role, Word};
@@ -67,7 +67,7 @@ impl Cell {
             }
             Join => self.join(),
             Unjoin => {
-                if *locked(&self.handle) && self.state().unjoin() {
+                if *locked(&self.handle) && self.state().unregister_join_waker() {
                     *locked(&self.joined) = None;
                 }
             }
@@ -94,7 +94,7 @@ impl Cell {
         if self.flawed("wakes before it has a reason") {
             self.task.flag.post();
         }
-        if then != Then::Schedule || !self.flawed("drops a task that is to be scheduled") {
+        if then != Action::Schedule || !self.flawed("drops a task that is to be scheduled") {
             self.task.settle(then);
         }
     }

@@ -57,7 +57,7 @@ impl Stream {
     async fn read_to_end(&self) -> Result<(), PollErr> {
         let mut drained = false;
         loop {
-            if std::mem::take(&mut drained) && !self.rig.desc.desc().info().must_look() {
+            if std::mem::take(&mut drained) && !self.rig.desc.desc().info().may_have_more() {
                 self.rig.parked(Mode::Read).await?;
                 continue;
             }
@@ -86,7 +86,7 @@ fn hang_up(rig: &Rig) {
 fn flags_before_readiness() {
     let wait = |rig: &Rig| {
         let waited = block_on(rig.parked(Mode::Read));
-        (waited, rig.desc.desc().info().must_look())
+        (waited, rig.desc.desc().info().may_have_more())
     };
     let rig = Rig::new();
     let (seen, ()) = race(&rig, wait, hang_up);

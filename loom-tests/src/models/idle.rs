@@ -11,25 +11,30 @@ use crate::harness::{Expect, Model};
 
 /// The models of this word.
 pub const MODELS: &[Model] = &[
-    green("m13b_put_against_announce", 2, None, put_against_announce),
-    green("m13b_two_puts_against_two_announces", 3, Some(3), two_puts_against_two_announces),
+    green("m13b_put_against_begin_park", 2, None, put_against_begin_park),
+    green("m13b_two_puts_against_two_begin_park", 3, Some(3), two_puts_against_two_begin_park),
     green("m13b_put_against_last_searcher_that_gives_up", 2, None, put_against_last_searcher_that_gives_up),
     green("m13b_put_against_last_searcher_that_found", 3, Some(3), put_against_last_searcher_that_found),
     green("m13b_put_against_two_searchers", 3, Some(3), put_against_two_searchers),
     green("m13b_search_against_search", 2, None, search_against_search),
-    green("m13b_withdraw_against_take", 2, None, withdraw_against_take),
-    green("m13b_sleep_against_take", 2, None, sleep_against_take),
-    green("m13b_take_against_take", 2, None, take_against_take),
-    green("m13b_take_against_announce_of_another", 2, None, take_against_announce_of_another),
-    green("m13b_withdraw_against_announce_of_another", 2, None, withdraw_against_announce_of_another),
-    green("m15_shutdown_against_announce", 3, Some(3), shutdown_against_announce),
+    green("m13b_cancel_park_against_pop", 2, None, cancel_park_against_pop),
+    green("m13b_sleep_against_pop", 2, None, sleep_against_pop),
+    green("m13b_pop_against_pop", 2, None, pop_against_pop),
+    green("m13b_pop_against_begin_park_of_another", 2, None, pop_against_begin_park_of_another),
+    green(
+        "m13b_cancel_park_against_begin_park_of_another",
+        2,
+        None,
+        cancel_park_against_begin_park_of_another,
+    ),
+    green("m15_shutdown_against_begin_park", 3, Some(3), shutdown_against_begin_park),
 ];
 
 const fn green(name: &'static str, threads: usize, bound: Option<usize>, body: fn()) -> Model {
     Model { name, threads, bound, expect: Expect::Green, body }
 }
 
-/// Two workers at most, and the queue of somebody who is neither.
+/// Two workers at most, and the queue of a thread that is neither.
 struct Sched {
     idle: Idle<1>,
     queue: Runq<2>,
@@ -48,9 +53,9 @@ impl Sched {
         })
     }
 
-    /// Somebody is woken if somebody sleeps.
+    /// Wakes a worker if one sleeps. Returns whether it did.
     fn wake_one(&self) -> bool {
-        self.wake(self.idle.take_sleeper())
+        self.wake(self.idle.pop_idle())
     }
 
     fn wake(&self, sleeper: Option<usize>) -> bool {
@@ -60,23 +65,23 @@ impl Sched {
         sleeper.is_some()
     }
 
-    /// Puts a task and sees to it that somebody comes for it.
+    /// Puts a task and sees to it that a worker comes for it.
     fn put(&self, task: usize) {
         assert_eq!(self.queue.put(task), Ok(()));
-        self.wake(self.idle.take_sleeper_for_work());
+        self.wake(self.idle.worker_to_notify());
     }
 
     fn steal(&self) -> Option<usize> {
         self.queue.steal_into(&Runq::new())
     }
 
-    /// The worker announces itself and sleeps until it is woken, unless there is `work`.
+    /// The worker sets its idle bit and sleeps until it is woken, unless there is `work`.
     fn sleep(&self, worker: usize, work: impl Fn() -> bool) {
-        self.idle.announce(worker);
+        self.idle.begin_park(worker);
         if !work() {
             self.parker[worker].wait();
         }
-        self.idle.withdraw(worker);
+        self.idle.cancel_park(worker);
     }
 
     /// A worker that wants one task and sleeps until there is one.
@@ -92,7 +97,7 @@ impl Sched {
     /// A searcher has found something elsewhere, and will be at it for long.
     fn found(&self) {
         if self.idle.stop_searching() && self.queue.ring_len() > 0 {
-            self.wake(self.idle.take_sleeper_for_work());
+            self.wake(self.idle.worker_to_notify());
         }
     }
 
@@ -103,14 +108,14 @@ impl Sched {
     }
 }
 
-/// The second look misses the task and the putter misses the announcement: the worker sleeps for ever.
-fn put_against_announce() {
+/// The second look misses the task and the putter misses the bit: the worker sleeps for ever.
+fn put_against_begin_park() {
     let ((), task) = race(&Sched::new(), |sched| sched.put(1), |sched| sched.run_one(0));
     assert_eq!(task, 1);
 }
 
 /// One put must not take the wake-up of the other.
-fn two_puts_against_two_announces() {
+fn two_puts_against_two_begin_park() {
     let put_two = |sched: &Sched| {
         sched.put(1);
         sched.put(2);
@@ -140,14 +145,14 @@ fn put_against_last_searcher_that_found() {
     assert_eq!(task, 1);
 }
 
-/// As above with two searchers: whoever is last answers for both.
+/// As above with two searchers: the last one answers for both.
 fn put_against_two_searchers() {
     let sched = Sched::new();
-    sched.idle.announce(0);
+    sched.idle.begin_park(0);
     assert!(sched.idle.start_searching(2));
     assert!(sched.idle.start_searching(2));
     race3(&sched, |sched| sched.put(1), Sched::found, Sched::found);
-    assert_eq!(sched.idle.sleepers(), 0, "nobody was woken for the task");
+    assert_eq!(sched.idle.num_parked(), 0, "no worker was woken for the task");
 }
 
 /// At most so many search, and each is counted until it stops.
@@ -157,70 +162,70 @@ fn search_against_search() {
     let (a, b) = race(&sched, search, search);
     assert!(a != b, "one was to search");
     assert!(sched.idle.stop_searching(), "it was the last");
-    sched.idle.announce(0);
-    assert_eq!(sched.idle.take_sleeper_for_work(), Some(0), "nobody searches any more");
+    sched.idle.begin_park(0);
+    assert_eq!(sched.idle.worker_to_notify(), Some(0), "no worker searches any more");
 }
 
 /// A worker whose bit is gone sees what the waker did before.
-fn withdraw_against_take() {
+fn cancel_park_against_pop() {
     let sched = Sched::new();
-    sched.idle.announce(0);
+    sched.idle.begin_park(0);
     let wake = |sched: &Sched| {
         sched.flag.post();
         sched.wake_one()
     };
-    let withdraw = |sched: &Sched| {
-        let mine = sched.idle.withdraw(0);
-        assert!(mine || sched.flag.is_posted(), "woken, but not by anybody who did anything");
+    let cancel = |sched: &Sched| {
+        let mine = sched.idle.cancel_park(0);
+        assert!(mine || sched.flag.is_posted(), "woken, and what the waker did is not seen");
         mine
     };
-    let (woken, withdrawn) = race(&sched, wake, withdraw);
-    assert!(woken != withdrawn, "the bit was taken twice, or by nobody");
+    let (woken, cancelled) = race(&sched, wake, cancel);
+    assert!(woken != cancelled, "the bit was taken twice, or not at all");
 }
 
 /// As above for the worker that only looks.
-fn sleep_against_take() {
+fn sleep_against_pop() {
     let sched = Sched::new();
-    sched.idle.announce(0);
+    sched.idle.begin_park(0);
     let wake = |sched: &Sched| {
         sched.flag.post();
         assert!(sched.wake_one());
     };
-    let look = |sched: &Sched| assert!(sched.idle.is_sleeping(0) || sched.flag.is_posted());
+    let look = |sched: &Sched| assert!(sched.idle.is_parked(0) || sched.flag.is_posted());
     race(&sched, wake, look);
-    assert!(!sched.idle.is_sleeping(0));
+    assert!(!sched.idle.is_parked(0));
 }
 
 /// Two wakers take two sleepers.
-fn take_against_take() {
+fn pop_against_pop() {
     let sched = Sched::new();
-    sched.idle.announce(0);
-    sched.idle.announce(1);
-    let take = |sched: &Sched| sched.idle.take_sleeper();
-    let (a, b) = race(&sched, take, take);
+    sched.idle.begin_park(0);
+    sched.idle.begin_park(1);
+    let pop = |sched: &Sched| sched.idle.pop_idle();
+    let (a, b) = race(&sched, pop, pop);
     assert!(matches!((a, b), (Some(0), Some(1)) | (Some(1), Some(0))), "{a:?} and {b:?} were taken");
 }
 
-/// Who takes one worker's bit leaves the others' alone.
-fn take_against_announce_of_another() {
+/// A thread that takes one worker's bit leaves the others' alone.
+fn pop_against_begin_park_of_another() {
     let sched = Sched::new();
-    sched.idle.announce(0);
-    let (taken, ()) = race(&sched, |sched| sched.idle.take_sleeper(), |sched| sched.idle.announce(1));
+    sched.idle.begin_park(0);
+    let (taken, ()) = race(&sched, |sched| sched.idle.pop_idle(), |sched| sched.idle.begin_park(1));
     assert!(taken.is_some());
-    assert_eq!(sched.idle.sleepers(), 1);
+    assert_eq!(sched.idle.num_parked(), 1);
 }
 
 /// As above for the worker that takes its own.
-fn withdraw_against_announce_of_another() {
+fn cancel_park_against_begin_park_of_another() {
     let sched = Sched::new();
-    sched.idle.announce(0);
-    let (withdrawn, ()) = race(&sched, |sched| sched.idle.withdraw(0), |sched| sched.idle.announce(1));
-    assert!(withdrawn);
-    assert_eq!(sched.idle.take_sleeper(), Some(1));
+    sched.idle.begin_park(0);
+    let (cancelled, ()) = race(&sched, |sched| sched.idle.cancel_park(0), |sched| sched.idle.begin_park(1));
+    assert!(cancelled);
+    assert_eq!(sched.idle.pop_idle(), Some(1));
 }
 
 /// The flag goes up and all sleepers are woken: each worker sees it, or sleeps late enough to be woken.
-fn shutdown_against_announce() {
+fn shutdown_against_begin_park() {
     let shutdown = |sched: &Sched| {
         sched.flag.post();
         while sched.wake_one() {}

@@ -1,34 +1,34 @@
 //! Models of `task`: no wake is lost, one thread at a time has the future, and the memory is freed once, by the last.
 //!
-//! Who is to put the task into a queue runs it here: a queue would order more than the word does.
+//! The thread that is to put the task into a queue runs it here: a queue would order more than the word does.
 
 use std::sync::{Arc, Mutex};
 
-use netpoll_core::task::{Finish, Rest, TaskState, Then};
+use netpoll_core::task::{Action, Completion, PollResult, TaskState};
 
 use super::kit::{Plain, Posted, race};
 use crate::harness::{Expect, Model};
 
 /// The models of this word.
 pub const MODELS: &[Model] = &[
-    green("m20_wake_against_turn", wake_against_turn),
-    green("m20_uncounted_wake_against_turn", uncounted_wake_against_turn),
+    green("m20_wake_against_poll", wake_against_poll),
+    green("m20_uncounted_wake_against_poll", uncounted_wake_against_poll),
     green("m20_many_wakes", many_wakes),
     green("m20_wake_of_the_ended", wake_of_the_ended),
     green("m20_wake_against_wake", wake_against_wake),
-    green("m20_wake_by_value_against_turn", wake_by_value_against_turn),
-    green("m20_wake_by_value_against_finish", wake_by_value_against_finish),
-    green("m20_cancel_against_turn", cancel_against_turn),
-    green("m20_join_against_finish", join_against_finish),
-    green("m20_join_again_against_finish", join_again_against_finish),
-    green("m20_drop_handle_against_finish", drop_handle_against_finish),
-    green("m20_drop_joined_handle_against_finish", drop_joined_handle_against_finish),
+    green("m20_wake_by_value_against_poll", wake_by_value_against_poll),
+    green("m20_wake_by_value_against_complete", wake_by_value_against_complete),
+    green("m20_cancel_against_poll", cancel_against_poll),
+    green("m20_join_against_complete", join_against_complete),
+    green("m20_join_again_against_complete", join_again_against_complete),
+    green("m20_drop_handle_against_complete", drop_handle_against_complete),
+    green("m20_drop_joined_handle_against_complete", drop_joined_handle_against_complete),
     green("m20_drop_handle_against_drop_ref", drop_handle_against_drop_ref),
-    green("m20_drop_handle_against_rest", drop_handle_against_rest),
+    green("m20_drop_handle_against_finish_poll", drop_handle_against_finish_poll),
     green("m20_drop_ref_against_drop_ref", drop_ref_against_drop_ref),
-    green("m20_drop_ref_against_rest", drop_ref_against_rest),
-    green("m20_drop_ref_against_finish", drop_ref_against_finish),
-    green("m20_drop_ref_against_ended_handle", drop_ref_against_ended_handle),
+    green("m20_drop_ref_against_finish_poll", drop_ref_against_finish_poll),
+    green("m20_drop_ref_against_complete", drop_ref_against_complete),
+    green("m20_drop_ref_against_complete_handle", drop_ref_against_complete_handle),
 ];
 
 const fn green(name: &'static str, body: fn()) -> Model {
@@ -81,7 +81,7 @@ impl Task {
         Arc::new(task)
     }
 
-    /// The same, its turn over.
+    /// Creates a task as [`Task::new`] does, its first poll over.
     pub fn idle(references: usize, ends: bool) -> Arc<Self> {
         let task = Self::new(references, ends);
         task.run();
@@ -89,20 +89,20 @@ impl Task {
     }
 
     fn detached(task: Arc<Self>) -> Arc<Self> {
-        assert_eq!(task.state.drop_handle(), Some(Then::Nothing));
+        assert_eq!(task.state.drop_handle(), Some(Action::Nothing));
         task
     }
 
-    /// Whoever has the task runs it until it is idle, or at its end.
+    /// The thread that has the task runs it until it is idle, or at its end.
     pub fn run(&self) {
-        while let Some(seen) = self.state.start() {
+        while let Some(seen) = self.state.start_poll() {
             if self.poll() {
                 return self.end();
             }
-            match self.state.rest(seen) {
-                Rest::Idle => return,
-                Rest::Again => {}
-                Rest::Orphan => break,
+            match self.state.finish_poll(seen) {
+                PollResult::Idle => return,
+                PollResult::Again => {}
+                PollResult::Orphan => break,
             }
         }
         self.end();
@@ -123,15 +123,15 @@ impl Task {
         if kept {
             self.value.set(true);
         }
-        let mut end = self.state.finish(kept);
-        if end == Finish::HandleGone {
+        let mut end = self.state.complete(kept);
+        if end == Completion::HandleGone {
             self.value.set(false);
-            end = self.state.finish(false);
+            end = self.state.complete(false);
         }
         match end {
-            Finish::Kept | Finish::HandleGone => {}
-            Finish::Free => self.free(),
-            Finish::Joiner => {
+            Completion::Kept | Completion::HandleGone => {}
+            Completion::Free => self.free(),
+            Completion::JoinWaker => {
                 assert!(self.slot.replace(false), "there is a joiner, and no waker");
                 *self.told.lock().unwrap() += 1;
                 self.settle(self.state.drop_ref());
@@ -139,17 +139,17 @@ impl Task {
         }
     }
 
-    pub fn settle(&self, then: Then) {
+    pub fn settle(&self, then: Action) {
         match then {
-            Then::Nothing => {}
-            Then::Schedule => self.run(),
-            Then::Free => self.free(),
+            Action::Nothing => {}
+            Action::Schedule => self.run(),
+            Action::Free => self.free(),
         }
     }
 
     fn free(&self) {
         assert_eq!(self.future.get(), Future::Gone, "the future is freed before its end");
-        assert!(!self.value.replace(false), "nobody took the value");
+        assert!(!self.value.replace(false), "the value was not taken");
         self.slot.set(false);
         self.used.iter().for_each(|used| used.set(()));
         *self.freed.lock().unwrap() += 1;
@@ -163,14 +163,14 @@ impl Task {
 
     /// The handle's poll: true if it has the value, and is gone.
     pub fn join(&self) -> bool {
-        if !self.state.is_complete() && self.state.unjoin() {
+        if !self.state.is_complete() && self.state.unregister_join_waker() {
             self.slot.set(true);
-            if self.state.join() {
+            if self.state.register_join_waker() {
                 return false;
             }
         }
         assert!(self.value.replace(false), "it has ended, and there is no value");
-        self.settle(self.state.drop_ended_handle());
+        self.settle(self.state.drop_complete_handle());
         true
     }
 
@@ -180,7 +180,7 @@ impl Task {
             Some(then) => self.settle(then),
             None => {
                 self.value.set(false);
-                self.settle(self.state.drop_ended_handle());
+                self.settle(self.state.drop_complete_handle());
             }
         }
     }
@@ -190,8 +190,8 @@ impl Task {
     }
 }
 
-/// The wake may come before the turn, in it, or when it is over: a turn after it sees the flag.
-fn wake_against_turn() {
+/// The wake may come before the poll, in it, or when it is over: a poll after it sees the flag.
+fn wake_against_poll() {
     let task = Task::new(1, false);
     let wake = |task: &Task| {
         task.flag.post();
@@ -202,7 +202,7 @@ fn wake_against_turn() {
 }
 
 /// The same for a wake that is not counted any more.
-fn uncounted_wake_against_turn() {
+fn uncounted_wake_against_poll() {
     let task = Task::new(1, false);
     let wake = |task: &Task| {
         task.settle(task.state.wake());
@@ -213,10 +213,10 @@ fn uncounted_wake_against_turn() {
     assert_eq!(task.future.get(), Future::SawTheFlag, "a wake was lost");
 }
 
-/// More wakes than are counted, while nobody runs it.
+/// More wakes than are counted, while no thread runs it.
 fn many_wakes() {
     let task = Task::detached(Task::new(1, true));
-    (0..5).for_each(|_| assert_eq!(task.state.wake(), Then::Nothing, "it is queued already"));
+    (0..5).for_each(|_| assert_eq!(task.state.wake(), Action::Nothing, "it is queued already"));
     let end = |task: &Task| {
         task.flag.post();
         task.run();
@@ -244,8 +244,8 @@ fn wake_against_wake() {
     assert_eq!(task.future.get(), Future::SawTheFlag, "a wake was lost");
 }
 
-/// The waker goes with its wake, which is the last that anybody hears of the task.
-fn wake_by_value_against_turn() {
+/// The waker goes with its wake, which is the last use of the task.
+fn wake_by_value_against_poll() {
     let task = Task::detached(Task::new(1, false));
     let wake = |task: &Task| {
         task.flag.post();
@@ -257,7 +257,7 @@ fn wake_by_value_against_turn() {
 }
 
 /// The same against the end of the task.
-fn wake_by_value_against_finish() {
+fn wake_by_value_against_complete() {
     let task = Task::detached(Task::new(1, true));
     task.flag.post();
     let wake = |task: &Task| {
@@ -268,8 +268,8 @@ fn wake_by_value_against_finish() {
     task.assert_freed();
 }
 
-/// The future is dropped, by whoever has the task.
-fn cancel_against_turn() {
+/// The future is dropped by the thread that has the task.
+fn cancel_against_poll() {
     let task = Task::new(0, false);
     race(&task, Task::run, |task| task.settle(task.state.cancel()));
     assert_eq!(task.future.get(), Future::Gone, "it was not dropped");
@@ -277,7 +277,7 @@ fn cancel_against_turn() {
 }
 
 /// The handle comes too late to wait, or is told.
-fn join_against_finish() {
+fn join_against_complete() {
     let task = Task::new(0, true);
     task.flag.post();
     let ((), joined) = race(&task, Task::run, Task::join);
@@ -287,7 +287,7 @@ fn join_against_finish() {
 }
 
 /// The handle changes its waker.
-fn join_again_against_finish() {
+fn join_again_against_complete() {
     let task = Task::new(0, true);
     task.flag.post();
     assert!(!task.join());
@@ -298,7 +298,7 @@ fn join_again_against_finish() {
 }
 
 /// The value is dropped by one of the two.
-fn drop_handle_against_finish() {
+fn drop_handle_against_complete() {
     let task = Task::new(0, true);
     task.flag.post();
     race(&task, Task::run, Task::drop_handle);
@@ -306,7 +306,7 @@ fn drop_handle_against_finish() {
 }
 
 /// The same with a waker in the slot.
-fn drop_joined_handle_against_finish() {
+fn drop_joined_handle_against_complete() {
     let task = Task::new(0, true);
     task.flag.post();
     assert!(!task.join());
@@ -321,8 +321,8 @@ fn drop_handle_against_drop_ref() {
     task.assert_freed();
 }
 
-/// The handle is the last that could wake the task, which is about to rest.
-fn drop_handle_against_rest() {
+/// The handle is the last that could wake the task, which is about to finish its poll.
+fn drop_handle_against_finish_poll() {
     let task = Task::new(0, false);
     race(&task, Task::run, Task::drop_handle);
     task.assert_freed();
@@ -335,23 +335,23 @@ fn drop_ref_against_drop_ref() {
     task.assert_freed();
 }
 
-/// The reference is the last that could wake the task, which is about to rest.
-fn drop_ref_against_rest() {
+/// The reference is the last that could wake the task, which is about to finish its poll.
+fn drop_ref_against_finish_poll() {
     let task = Task::detached(Task::new(1, false));
     race(&task, Task::run, |task| task.drop_ref(0));
     task.assert_freed();
 }
 
 /// The last reference goes while the task ends.
-fn drop_ref_against_finish() {
+fn drop_ref_against_complete() {
     let task = Task::detached(Task::new(1, true));
     task.flag.post();
     race(&task, Task::run, |task| task.drop_ref(0));
     task.assert_freed();
 }
 
-/// The task has ended; who is last frees the memory.
-fn drop_ref_against_ended_handle() {
+/// The task is complete; the last one frees the memory.
+fn drop_ref_against_complete_handle() {
     let task = Task::new(1, true);
     task.flag.post();
     task.run();

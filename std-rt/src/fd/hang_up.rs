@@ -15,7 +15,7 @@ use std::io;
 use std::net::Shutdown;
 use std::sync::Arc;
 
-use netpoll_core::waiters::BreakFlag;
+use netpoll_core::sync::Flag;
 
 use super::Fd;
 use crate::sys::{FdOwner, has_peer_ended, socket};
@@ -23,10 +23,10 @@ use crate::sys::{FdOwner, has_peer_ended, socket};
 /// The halves that this side has shut down, through any handle on the same open file.
 #[derive(Debug, Default)]
 pub(super) struct OwnShutdown {
-    read: BreakFlag,
-    write: BreakFlag,
+    read: Flag,
+    write: Flag,
     /// The peer had closed before the reading half was shut down here.
-    after_peer: BreakFlag,
+    after_peer: Flag,
 }
 
 impl<S: FdOwner> Fd<S> {

@@ -276,7 +276,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
         let reads = self.mode() == Mode::Read && !self.zero_len;
         // Taken in any case: the call that comes instead is not a read whose result is known here.
         let drained = reads && self.fd.drained.take() && self.trusts_hint;
-        drained && !desc.info().must_look() && !self.fd.is_borrowed() && !self.fd.has_other_writers()
+        drained && !desc.info().may_have_more() && !self.fd.is_borrowed() && !self.fd.has_other_writers()
     }
 
     /// Before a call: may the direction go on? A read drops a remembered readiness, which stands for what the call will

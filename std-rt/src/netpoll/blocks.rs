@@ -106,7 +106,7 @@ impl Cache {
     /// The descriptor in the key's slot, of whatever generation.
     #[inline]
     pub(super) fn place(&self, key: PollKey) -> Option<&PollDesc> {
-        self.cache.place(key)
+        self.cache.get_any_generation(key)
     }
 
     /// All descriptors, those of free slots too, with their keys as they are now.

@@ -12,7 +12,7 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use netpoll_core::counter::Gauge;
+use netpoll_core::sync::RelaxedUsize;
 
 use super::tick;
 use crate::sys;
@@ -55,12 +55,12 @@ pub(super) struct Clock {
     /// The error of the coarse clock, by which it may be behind.
     coarse_error: u64,
     /// When the last poll was.
-    polled: Gauge,
+    polled: RelaxedUsize,
 }
 
 impl Clock {
     pub(super) fn new() -> Self {
-        let clock = Self { coarse_error: sys::coarse_error(), polled: Gauge::new() };
+        let clock = Self { coarse_error: sys::coarse_error(), polled: RelaxedUsize::new() };
         clock.set_polled(now());
         clock
     }

@@ -11,7 +11,7 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use netpoll_core::counter::Gauge;
+use netpoll_core::sync::RelaxedUsize;
 
 /// The rate of timer wakes, per second, up to which timers are not coalesced.
 const UNCOALESCED_RATE: u64 = 2_000;
@@ -26,7 +26,7 @@ const STEPS: usize = 8;
 #[derive(Debug)]
 pub(super) struct Coalescer {
     most: usize,
-    now: Gauge,
+    now: RelaxedUsize,
     rate: Mutex<Rate>,
 }
 
@@ -41,7 +41,7 @@ impl Coalescer {
     /// Creates a coalescer with a maximal delay; zero disables it.
     pub(super) fn new(most: Duration) -> Self {
         let most = usize::try_from(most.as_nanos()).unwrap_or(usize::MAX);
-        Self { most, now: Gauge::new(), rate: Mutex::default() }
+        Self { most, now: RelaxedUsize::new(), rate: Mutex::default() }
     }
 
     /// Returns until when to sleep for a timer due at `at`.

@@ -18,7 +18,7 @@ use std::mem;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 
-use netpoll_core::waiters::BreakFlag;
+use netpoll_core::sync::Flag;
 
 use crate::foreign;
 
@@ -28,7 +28,7 @@ static WAITERS: OnceLock<FdWaiters> = OnceLock::new();
 #[derive(Debug, Default)]
 struct FdWaiters {
     /// The list is not empty.
-    waiting: BreakFlag,
+    waiting: Flag,
     list: Mutex<List>,
 }
 

@@ -106,7 +106,7 @@ impl Netpoll {
     /// number without those of timers is returned, to be given to [`Netpoll::sub_waiters`] once they are in a queue.
     ///
     /// `until` is the time to sleep until if nothing happens: none for no end, 0 for no sleep at all. The caller holds
-    /// the [`Turn`], and for a sleep has published `until` there.
+    /// the [`PollerLock`], and for a sleep has published `until` there.
     ///
     /// # Errors
     ///

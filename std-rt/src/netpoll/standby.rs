@@ -76,11 +76,11 @@ impl Netpoll {
         let mut buffer = PollBuffer::new();
         while standby.protocol.may_poll(|| self.waiters() > 0) {
             let mut parked = 0;
-            if self.poller_lock.take(STANDBY) {
+            if self.poller_lock.try_lock(STANDBY) {
                 let until = self.block();
                 let polled = self.netpoll(until, &mut buffer);
-                self.poller_lock.unblock();
-                self.poller_lock.release();
+                self.poller_lock.clear_poll_until();
+                self.poller_lock.unlock();
                 parked = polled.unwrap_or_else(|error| {
                     self.poller_failed("the kernel refuses to wait for events", &error);
                 });

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
-use netpoll_core::waiters::BreakFlag;
+use netpoll_core::sync::Flag;
 
 use super::Runtime;
 use crate::coop;
@@ -64,7 +64,7 @@ impl Runtime {
             Some(worker) => Some(worker.index()),
             None => sched.is_threadless().then_some(0),
         };
-        let (woken, thread, sched) = (BreakFlag::new(), thread::current(), sched.clone());
+        let (woken, thread, sched) = (Flag::new(), thread::current(), sched.clone());
         let block_on_waker = Arc::new(BlockOnWaker { woken, thread, sched, worker });
         let waker = Waker::from(block_on_waker.clone());
         let mut cx = Context::from_waker(&waker);
@@ -128,7 +128,7 @@ fn too_deep() -> ! {
 
 /// The waker of the future that `block_on` runs.
 struct BlockOnWaker {
-    woken: BreakFlag,
+    woken: Flag,
     thread: Thread,
     sched: Arc<SchedHandle>,
     /// The worker that the thread is, or may become.

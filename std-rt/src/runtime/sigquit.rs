@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 
 use atomic_waker::AtomicWaker;
-use netpoll_core::waiters::BreakFlag;
+use netpoll_core::sync::Flag;
 
 use super::{Runtime, ThreadSet};
 use crate::dump::Dump;
@@ -18,7 +18,7 @@ use crate::signal::{Signal, SignalKind, signal};
 /// The token that ends the thread.
 #[derive(Default)]
 pub(super) struct StopToken {
-    requested: BreakFlag,
+    requested: Flag,
     waker: AtomicWaker,
 }
 

@@ -235,10 +235,10 @@ impl<T> JoinCore<T> {
             // Foreign code, which may panic: before the slot is taken back, and, for the one before, after the new one has
             // been left.
             let waker = cx.waker().clone();
-            if header.state.unjoin() {
-                // SAFETY: INV-12: the slot is the handle's now, since `unjoin` said so, and nothing runs in here.
+            if header.state.unregister_join_waker() {
+                // SAFETY: INV-12: the slot is the handle's now, since `unregister_join_waker` said so, and nothing runs in here.
                 known = header.joiner.with_mut(|slot| unsafe { (*slot).replace(waker) });
-                if header.state.join() {
+                if header.state.register_join_waker() {
                     // In a child of the process that spawned it the task is a copy that nobody runs.
                     let runs = header.sched.netpoll().is_owner_process();
                     return if runs { Poll::Pending } else { Poll::Ready(None) };
@@ -258,7 +258,7 @@ impl<T> JoinCore<T> {
         let header = unsafe { task.as_ref() };
         // SAFETY: INV-403: `T` is what the future gives; INV-12: the task is complete.
         unsafe { (header.table.take)(task, NonNull::from(&mut result).cast()) };
-        let then = header.state.drop_ended_handle();
+        let then = header.state.drop_complete_handle();
         // SAFETY: INV-11: the word has said so.
         unsafe { raw::run_action(task, then) }
         result

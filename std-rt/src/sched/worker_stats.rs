@@ -1,7 +1,7 @@
 //! The statistics of a worker: how often it has looked for a task, and which task it runs. The worker writes them with two
 //! stores for each task; the dump and the monitor read them.
 
-use netpoll_core::counter::Gauge;
+use netpoll_core::sync::RelaxedUsize;
 
 use super::{Sched, TaskMeta, TaskName};
 
@@ -9,9 +9,9 @@ use super::{Sched, TaskMeta, TaskName};
 #[derive(Debug, Default)]
 pub struct WorkerStats {
     /// Counts the times that it has looked for a task.
-    tick: Gauge,
+    tick: RelaxedUsize,
     /// The [`TaskMeta`] of the task that it runs, or has just run; 0 when it sleeps or has no thread.
-    running: Gauge,
+    running: RelaxedUsize,
 }
 
 impl WorkerStats {

@@ -45,7 +45,7 @@ use std::os::fd::BorrowedFd;
 use std::ptr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use netpoll_core::waiters::BreakFlag;
+use netpoll_core::sync::Flag;
 use signal_hook_registry::{FORBIDDEN, SigId};
 
 use super::signal_source;
@@ -175,9 +175,9 @@ fn not_for_listening(kind: SignalKind) -> io::Error {
 }
 /// The flag of each signal whose default action was ever restored: whether it is in force. The actions hold
 /// the flags too, so these are never freed.
-static WANTED: Mutex<BTreeMap<SignalKind, &'static BreakFlag>> = Mutex::new(BTreeMap::new());
+static WANTED: Mutex<BTreeMap<SignalKind, &'static Flag>> = Mutex::new(BTreeMap::new());
 
-fn wanted() -> MutexGuard<'static, BTreeMap<SignalKind, &'static BreakFlag>> {
+fn wanted() -> MutexGuard<'static, BTreeMap<SignalKind, &'static Flag>> {
     // No foreign code runs under the lock.
     WANTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -196,7 +196,7 @@ pub fn restore_default(kind: SignalKind) -> io::Result<()> {
         flag.set();
         return Ok(());
     }
-    let flag: &BreakFlag = Box::leak(Box::default());
+    let flag: &Flag = Box::leak(Box::default());
     let action = move || {
         if flag.is_set() {
             act(kind.0);

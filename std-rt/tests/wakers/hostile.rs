@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
 use netpoll_core::counter::Counter;
-use netpoll_core::waiters::BreakFlag;
+use netpoll_core::sync::Flag;
 
 /// The function of a waker that was called.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,7 +21,7 @@ pub struct Hostile {
     on: Called,
     act: Box<dyn Fn() + Send + Sync>,
     pub acts: Counter,
-    disarmed: BreakFlag,
+    disarmed: Flag,
 }
 
 thread_local! {
@@ -40,7 +40,7 @@ impl Drop for Acting {
 
 impl Hostile {
     pub fn new(on: Called, act: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
-        Arc::new(Self { on, act: Box::new(act), acts: Counter::new(), disarmed: BreakFlag::new() })
+        Arc::new(Self { on, act: Box::new(act), acts: Counter::new(), disarmed: Flag::new() })
     }
 
     /// A waker of its own for each poll, so that none is taken for the one before: it wraps an `Arc` of its own.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use super::table::Row;
-use crate::tidy::source::Source;
+use crate::tidy::source::{Function, Source};
 
 /// Where a row's text stands: characters of its file, by the row's number.
 pub type Sites = BTreeMap<usize, Range<usize>>;
@@ -22,23 +22,33 @@ pub fn place(rows: &[Row], core: &BTreeMap<String, Source>) -> (Sites, Vec<Strin
     (sites, red)
 }
 
+/// Finds a row's text in its function. Of several functions of that name it is the one that has the text.
 fn find(row: &Row, source: &Source) -> Result<Range<usize>, String> {
     let functions: Vec<_> = source.functions.iter().filter(|f| f.name == row.function).collect();
-    let [function] = functions[..] else {
-        return Err(format!("{} has {} functions of that name", source.path, functions.len()));
+    let found = functions.iter().map(|function| sites(row, source, function));
+    let found: Vec<_> = found.filter(|found| !found.is_empty() || functions.len() == 1).collect();
+    let [found] = &found[..] else {
+        let (has, all) = (found.len(), functions.len());
+        return Err(format!("{} has {all} functions of that name, {has} with the text", source.path));
     };
+    let (at, of) = row.at;
+    match found.get(at - 1) {
+        Some(site) if found.len() == of => Ok(site.clone()),
+        _ => {
+            let text = row.text.replace('\n', " ");
+            Err(format!("`{text}` stands there {} times, and the row says {of}", found.len()))
+        }
+    }
+}
+
+/// Returns where a row's text stands in a function.
+fn sites(row: &Row, source: &Source, function: &Function) -> Vec<Range<usize>> {
     let lines = &source.code;
     let before: usize = lines[..function.first].iter().map(|line| line.chars().count() + 1).sum();
     let body = dense(&lines[function.first..=function.last].join("\n"));
     let text = dense(&Source::new(String::new(), &row.text).text());
-    let starts: Vec<usize> = (0..body.len()).filter(|at| holds(&body[*at..], &text)).collect();
-    let (at, of) = row.at;
-    if starts.len() != of {
-        let text = row.text.replace('\n', " ");
-        return Err(format!("`{text}` stands there {} times, and the row says {of}", starts.len()));
-    }
-    let (first, last) = (starts[at - 1], starts[at - 1] + text.len() - 1);
-    Ok(before + body[first].1..before + body[last].1 + 1)
+    let starts = (0..body.len()).filter(|at| holds(&body[*at..], &text));
+    starts.map(|at| before + body[at].1..before + body[at + text.len() - 1].1 + 1).collect()
 }
 
 /// The characters that are not spaces, with their places.

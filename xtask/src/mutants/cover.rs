@@ -7,9 +7,6 @@ use super::blend::Sites;
 use super::table::Row;
 use crate::tidy::source::{Source, words};
 
-/// The shim names orderings that its callers choose.
-const NOT_CORE: &str = "sync";
-
 /// What may stand in an ordering's place, one step weaker at a time.
 const WEAKER: &[(&str, &[&str])] = &[
     ("SeqCst", &["Ordering::AcqRel"]),
@@ -21,7 +18,7 @@ const WEAKER: &[(&str, &[&str])] = &[
 /// Orderings that have not all their rows.
 pub fn missing(rows: &[Row], sites: &Sites, core: &BTreeMap<String, Source>) -> Vec<String> {
     let mut red = Vec::new();
-    for (word, source) in core.iter().filter(|(word, _)| *word != NOT_CORE) {
+    for (word, source) in core {
         let of_word: Vec<(&Row, &Range<usize>)> = rows
             .iter()
             .filter(|row| row.word == *word)

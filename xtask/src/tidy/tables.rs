@@ -12,7 +12,7 @@ pub const CORE: Tower = Tower {
     src: "core/src/",
     floors: &[
         "sync poll_key glist waiters",
-        "poll_info sema deadline drained fd_mutex runq idle turn counter task",
+        "poll_info sema deadline short_read_hint fd_mutex runq idle poller_lock counter task",
         "poll_desc",
         "free_list",
         "registration",

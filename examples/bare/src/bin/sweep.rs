@@ -19,7 +19,7 @@ use netpoll_core::poll_cache::{Block, PollCache};
 use netpoll_core::poll_desc::{Delivered, PollErr, Wait};
 use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
 use netpoll_core::registration::Registration;
-use netpoll_core::waiters::BreakFlag;
+use netpoll_core::sync::Flag;
 
 const HITS: usize = 100_000;
 const SLOTS: usize = 6;
@@ -39,17 +39,17 @@ type List = GList<4>;
 struct World {
     cache: PollCache<1, SLOTS>,
     /// Set by who holds the slot: nobody may get one that is held.
-    held: [BreakFlag; SLOTS],
+    held: [Flag; SLOTS],
     /// The ready bit of the thread's waker.
-    woken: BreakFlag,
+    woken: Flag,
     /// Interrupts that came while a life was under way.
     hits: Counter,
-    inside: BreakFlag,
+    inside: Flag,
     /// What the next interrupt is to do, and what it did.
     order: Masked<Order>,
     /// Two slots that the interrupt keeps from one strike to the next: one for another, one in a new generation.
     kept: Masked<Option<[Registration<'static>; 2]>>,
-    struck: BreakFlag,
+    struck: Flag,
     addresses: Masked<[u32; MAP_WORDS]>,
 }
 
@@ -124,13 +124,13 @@ impl World {
     fn new(block: &'static mut Block<SLOTS>) -> Self {
         Self {
             cache: cache_of(block),
-            held: core::array::from_fn(|_| BreakFlag::new()),
-            woken: BreakFlag::new(),
+            held: core::array::from_fn(|_| Flag::new()),
+            woken: Flag::new(),
             hits: Counter::new(),
-            inside: BreakFlag::new(),
+            inside: Flag::new(),
             order: Masked::new(Order::default()),
             kept: Masked::new(None),
-            struck: BreakFlag::new(),
+            struck: Flag::new(),
             addresses: Masked::new([0; MAP_WORDS]),
         }
     }

@@ -105,7 +105,7 @@ impl World {
             assert!(task.live() == 1, "model: the waker of the next owner's task is nowhere");
             let info = desc.info();
             assert!(!info.closing(), "model: the next owner was closed by {threads:?}");
-            assert!(!info.must_look(), "model: the next owner has heard of the peer of {threads:?}");
+            assert!(!info.may_have_more(), "model: the next owner has heard of the peer of {threads:?}");
             let deadline = desc.deadline(Mode::Read);
             assert!(deadline == When::Never, "model: the next owner has a deadline of {threads:?}");
         }

@@ -145,7 +145,7 @@ impl World {
 
     /// The slot's descriptor, whoever owns it.
     pub fn desc(&self) -> &PollDesc<2> {
-        self.pool.cache().place(FIRST).expect("model: the block has one slot")
+        self.pool.cache().get_any_generation(FIRST).expect("model: the block has one slot")
     }
 
     /// The first owner, which is not given up while it is borrowed.

@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll, Waker};
 
-use netpoll_core::task::{Finish, Rest, Then};
+use netpoll_core::task::{Action, Completion, PollResult};
 
 use super::{Cell, Header, Runnable, Schedule, Stage, Table, TaskResult, UNREGISTERED, waker};
 use crate::foreign::catch_panic;
@@ -43,12 +43,12 @@ pub unsafe fn schedule(task: NonNull<Header>, yielded: bool) {
 ///
 /// INV-11: `then` came from the task's word, just now.
 #[inline]
-pub unsafe fn run_action(task: NonNull<Header>, then: Then) {
+pub unsafe fn run_action(task: NonNull<Header>, then: Action) {
     match then {
-        Then::Nothing => {}
+        Action::Nothing => {}
         // SAFETY: INV-11: the word gave the task to the caller.
-        Then::Schedule => unsafe { schedule(task, false) },
-        Then::Free => {
+        Action::Schedule => unsafe { schedule(task, false) },
+        Action::Free => {
             // SAFETY: INV-11: the word gave the memory to the caller.
             let free = unsafe { task.as_ref() }.table.free;
             // SAFETY: INV-403, and as above.
@@ -84,7 +84,7 @@ unsafe fn schedule_as<F: Future, Q: Schedule>(task: NonNull<Header>, yielded: bo
 unsafe fn run<F: Future, Q: Schedule>(task: NonNull<Header>) -> bool {
     // SAFETY: INV-11, by the caller.
     let header = unsafe { task.as_ref() };
-    let Some(seen) = header.state.start() else {
+    let Some(seen) = header.state.start_poll() else {
         // SAFETY: INV-11: the same.
         unsafe { cancel::<F, Q>(task) };
         return false;
@@ -105,15 +105,15 @@ unsafe fn run<F: Future, Q: Schedule>(task: NonNull<Header>) -> bool {
     if *place == UNREGISTERED && !header.meta.is_local() {
         *place = header.sched.register_task(Waker::clone(&waker));
     }
-    let rest = header.state.rest(seen);
+    let rest = header.state.finish_poll(seen);
     match rest {
-        Rest::Idle => {}
+        PollResult::Idle => {}
         // SAFETY: INV-11: it is ours still.
-        Rest::Again => unsafe { schedule(task, true) },
+        PollResult::Again => unsafe { schedule(task, true) },
         // SAFETY: INV-11: it is ours still.
-        Rest::Orphan => unsafe { cancel::<F, Q>(task) },
+        PollResult::Orphan => unsafe { cancel::<F, Q>(task) },
     }
-    rest == Rest::Again
+    rest == PollResult::Again
 }
 
 #[inline]
@@ -163,16 +163,16 @@ unsafe fn finish<F: Future, Q: Schedule>(task: NonNull<Header>, result: Option<T
     } else {
         catch_panic(|| drop(result));
     }
-    let mut end = header.state.finish(kept);
-    if end == Finish::HandleGone {
+    let mut end = header.state.complete(kept);
+    if end == Completion::HandleGone {
         catch_panic(|| *stage = Stage::Finished(None));
-        end = header.state.finish(false);
+        end = header.state.complete(false);
     }
     match end {
-        Finish::Kept | Finish::HandleGone => {}
+        Completion::Kept | Completion::HandleGone => {}
         // SAFETY: INV-11: the word gave the memory to us.
-        Finish::Free => unsafe { free::<F, Q>(task) },
-        Finish::Joiner => {
+        Completion::Free => unsafe { free::<F, Q>(task) },
+        Completion::JoinWaker => {
             // SAFETY: INV-12: the slot is the runner's now.
             let waker = header.joiner.with_mut(|slot| unsafe { &mut *slot }.take());
             // A waker may be foreign, and panic.

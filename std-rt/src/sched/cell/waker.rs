@@ -5,7 +5,7 @@ use std::process;
 use std::ptr::{self, NonNull};
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
-use netpoll_core::task::Then;
+use netpoll_core::task::Action;
 
 use super::raw::run_action;
 use super::{Header, Runnable};
@@ -27,7 +27,7 @@ pub fn wake_to_runnable(waker: Waker) -> Result<Option<Runnable>, Waker> {
     let task = unsafe { cell(waker.data()) };
     // SAFETY: INV-11: the waker has a reference.
     let then = unsafe { task.as_ref() }.state.wake_by_value();
-    if then == Then::Schedule {
+    if then == Action::Schedule {
         // The word gave the task to the caller.
         return Ok(Some(Runnable(task)));
     }

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use netpoll_core::waiters::BreakFlag;
+use netpoll_core::sync::Flag;
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -21,7 +21,7 @@ fn keep(slot: &mut Option<Waker>, cx: &Context<'_>) {
 /// Two parties take turns. The flag says that it is the second's.
 #[derive(Default)]
 pub struct Baton {
-    second: BreakFlag,
+    second: Flag,
     waiting: [Mutex<Option<Waker>>; 2],
 }
 

@@ -1,12 +1,12 @@
-//! Models of `turn`: one thread polls, and it comes back in time.
+//! Models of `poller_lock`: one thread polls, and it comes back in time.
 
 use std::sync::Arc;
 
 use loom::sync::Notify;
 use netpoll_core::idle::Idle;
+use netpoll_core::poller_lock::PollerLock;
 use netpoll_core::runq::Runq;
-use netpoll_core::turn::Turn;
-use netpoll_core::waiters::BreakFlag;
+use netpoll_core::sync::Flag;
 
 use super::kit::{Plain, Posted, race, race3};
 use crate::harness::{Expect, Model};
@@ -15,11 +15,11 @@ use crate::harness::{Expect, Model};
 pub const MODELS: &[Model] = &[
     green("m12_insert_against_block", 2, None, insert_against_block),
     green("m12_insert_against_block_without_end", 2, None, insert_against_block_without_end),
-    green("m12_insert_against_next_holder", 3, Some(3), insert_against_next_holder),
+    green("m12_insert_against_next_owner", 3, Some(3), insert_against_next_owner),
     green("m12_only_the_earliest_insert_sends_a_break", 3, Some(3), only_the_earliest_breaks),
     green("m15_told_to_stop_against_block", 2, None, told_to_stop_against_block),
     green("m15_told_to_stop_against_looking", 2, None, told_to_stop_against_looking),
-    green("m16_release_against_announce", 2, None, release_against_announce),
+    green("m16_unlock_against_begin_park", 2, None, unlock_against_begin_park),
     green("m16_each_worker_polls_once", 3, Some(3), each_worker_polls_once),
     green("m16_put_against_block", 2, None, put_against_block),
     green("m16_put_against_block_or_park", 3, Some(2), put_against_block_or_park),
@@ -31,20 +31,20 @@ const fn green(name: &'static str, threads: usize, bound: Option<usize>, body: f
 
 /// What the workers of a runtime share.
 struct Driver {
-    turn: Turn,
+    poller: PollerLock,
     idle: Idle<1>,
     queue: Runq<2>,
     parker: [Notify; 3],
     /// The break descriptor.
     kernel: Notify,
-    /// Touched by who polls (Go's list of events): two at a time are a race.
+    /// Touched by the polling thread (Go's list of events): two at a time are a race.
     events: Plain<()>,
     /// The wheel has an entry at `EARLY` beside the one at `LATE`; a hint beside the wheel's lock.
     early: Posted,
     /// The earliest entry of a wheel, under the wheel's lock.
     wheel: loom::sync::Mutex<usize>,
     /// What a nested `block_on` stops for.
-    stop: BreakFlag,
+    stop: Flag,
 }
 
 const EARLY: usize = 5;
@@ -53,7 +53,7 @@ const LATE: usize = 10;
 impl Driver {
     fn new() -> Arc<Self> {
         Arc::new(Self {
-            turn: Turn::new(),
+            poller: PollerLock::new(),
             idle: Idle::new(),
             queue: Runq::new(),
             parker: std::array::from_fn(|_| Notify::new()),
@@ -61,7 +61,7 @@ impl Driver {
             events: Plain::new(()),
             early: Posted::new(),
             wheel: loom::sync::Mutex::new(LATE),
-            stop: BreakFlag::new(),
+            stop: Flag::new(),
         })
     }
 
@@ -72,15 +72,15 @@ impl Driver {
     /// Arms an earlier timer; true if it sends a break.
     fn insert(&self) -> bool {
         self.early.post();
-        self.turn.needs_break(EARLY)
+        self.poller.needs_wakeup(EARLY)
     }
 
-    /// The holder goes to block; the tick until which it would sleep if no break came.
+    /// The owner goes to block. Returns the tick until which it would sleep if no break came.
     fn block(&self) -> usize {
         let until = self.next_timer();
-        self.turn.block_until(Some(until));
+        self.poller.set_poll_until(Some(until));
         if self.next_timer() < until {
-            self.turn.unblock();
+            self.poller.clear_poll_until();
             return self.block();
         }
         until
@@ -92,76 +92,76 @@ impl Driver {
         let first = at < *earliest;
         *earliest = at.min(*earliest);
         drop(earliest);
-        first && self.turn.needs_break(at)
+        first && self.poller.needs_wakeup(at)
     }
 
     fn earliest(&self) -> usize {
         *self.wheel.lock().expect("no model panics in the wheel")
     }
 
-    /// The holder goes to block, as long as the wheel's entries allow.
+    /// The owner goes to block, as long as the wheel's entries allow.
     fn block_for_wheel(&self) -> usize {
         loop {
             let until = self.earliest();
-            self.turn.block_until(Some(until));
+            self.poller.set_poll_until(Some(until));
             if self.earliest() >= until {
                 return until;
             }
         }
     }
 
-    /// The turn is free again, and this worker will run tasks for long.
+    /// Unlocks the poller: this worker will run tasks for long. Wakes a worker that may poll.
     fn release(&self) {
-        self.turn.release();
-        if let Some(worker) = self.idle.take_sleeper() {
+        self.poller.unlock();
+        if let Some(worker) = self.idle.pop_idle() {
             self.parker[worker].notify();
         }
     }
 
-    /// A worker without work waits for its turn to poll, and polls once.
+    /// A worker without work waits until it can lock the poller, and polls once.
     fn poll_once(&self, worker: usize) {
-        while !self.turn.take(worker) {
-            self.idle.announce(worker);
-            if !self.turn.is_free() {
+        while !self.poller.try_lock(worker) {
+            self.idle.begin_park(worker);
+            if self.poller.is_locked() {
                 self.parker[worker].wait();
             }
-            self.idle.withdraw(worker);
+            self.idle.cancel_park(worker);
         }
         self.events.set(());
         self.release();
     }
 
-    /// A worker sleeps until there is a task: in the kernel if nobody else does, else on its own token.
+    /// A worker sleeps until there is a task: in the kernel if no other does, else on its own token.
     fn run_one(&self, worker: usize) -> usize {
         loop {
             if let Some(task) = self.queue.steal_into(&Runq::new()) {
                 return task;
             }
-            self.idle.announce(worker);
+            self.idle.begin_park(worker);
             if self.queue.ring_len() == 0 {
                 self.sleep(worker);
             }
-            self.idle.withdraw(worker);
+            self.idle.cancel_park(worker);
         }
     }
 
     fn sleep(&self, worker: usize) {
-        if !self.turn.take(worker) {
+        if !self.poller.try_lock(worker) {
             return self.parker[worker].wait();
         }
-        self.turn.block_until(None);
-        if self.idle.is_sleeping(worker) {
+        self.poller.set_poll_until(None);
+        if self.idle.is_parked(worker) {
             self.kernel.wait();
         }
-        self.turn.unblock();
-        self.turn.release();
+        self.poller.clear_poll_until();
+        self.poller.unlock();
     }
 
     /// Puts a task and wakes a worker, wherever it sleeps.
     fn put(&self, task: usize) {
         assert_eq!(self.queue.put(task), Ok(()));
-        match self.idle.take_sleeper() {
-            Some(worker) if self.turn.is_blocked(worker) => self.kernel.notify(),
+        match self.idle.pop_idle() {
+            Some(worker) if self.poller.is_parked_in_poller(worker) => self.kernel.notify(),
             Some(worker) => self.parker[worker].notify(),
             None => {}
         }
@@ -171,7 +171,7 @@ impl Driver {
 /// The sleeper sleeps no longer than the new deadline, or is sent a break.
 fn insert_against_block() {
     let driver = Driver::new();
-    assert!(driver.turn.take(0));
+    assert!(driver.poller.try_lock(0));
     let (sent, until) = race(&driver, Driver::insert, Driver::block);
     assert!(sent || until <= EARLY, "it sleeps past the new deadline");
 }
@@ -179,26 +179,26 @@ fn insert_against_block() {
 /// As above for a sleeper that looks at the wheel only once, after it has said that it sleeps without end.
 fn insert_against_block_without_end() {
     let driver = Driver::new();
-    assert!(driver.turn.take(0));
+    assert!(driver.poller.try_lock(0));
     let block = |driver: &Driver| {
-        driver.turn.block_until(None);
+        driver.poller.set_poll_until(None);
         driver.next_timer()
     };
     let (sent, until) = race(&driver, Driver::insert, block);
     assert!(sent || until <= EARLY, "it sleeps past the new deadline");
 }
 
-/// As above with one holder who comes back and another who goes to block: the inserter sees the tick that counts, or the
-/// second holder sees the deadline.
-fn insert_against_next_holder() {
+/// As above with one owner that comes back and another that goes to block: the inserter sees the tick that counts, or the
+/// second owner sees the deadline.
+fn insert_against_next_owner() {
     let driver = Driver::new();
-    assert!(driver.turn.take(0));
-    driver.turn.block_until(Some(EARLY));
+    assert!(driver.poller.try_lock(0));
+    driver.poller.set_poll_until(Some(EARLY));
     let come_back = |driver: &Driver| {
-        driver.turn.unblock();
-        driver.turn.release();
+        driver.poller.clear_poll_until();
+        driver.poller.unlock();
     };
-    let block_next = |driver: &Driver| driver.turn.take(1).then(|| driver.block());
+    let block_next = |driver: &Driver| driver.poller.try_lock(1).then(|| driver.block());
     let (sent, (), until) = race3(&driver, Driver::insert, come_back, block_next);
     assert!(sent || until.is_none_or(|until| until <= EARLY), "it sleeps past the new deadline");
 }
@@ -206,7 +206,7 @@ fn insert_against_next_holder() {
 /// Two timers are armed, and the later one says nothing if the earlier was there first.
 fn only_the_earliest_breaks() {
     let driver = Driver::new();
-    assert!(driver.turn.take(0));
+    assert!(driver.poller.try_lock(0));
     let (first, second, until) =
         race3(&driver, |driver| driver.insert_at(3), |driver| driver.insert_at(5), Driver::block_for_wheel);
     assert!(first || until <= 3, "it sleeps past the earlier deadline");
@@ -218,13 +218,13 @@ fn only_the_earliest_breaks() {
 fn told_to_stop_against_block() {
     let tell = |driver: &Driver| {
         driver.stop.set();
-        if driver.turn.is_blocked(0) {
+        if driver.poller.is_parked_in_poller(0) {
             driver.kernel.notify();
         }
     };
     let block = |driver: &Driver| {
-        assert!(driver.turn.take(0));
-        driver.turn.block_until(None);
+        assert!(driver.poller.try_lock(0));
+        driver.poller.set_poll_until(None);
         if !driver.stop.is_set() {
             driver.kernel.wait();
         }
@@ -237,16 +237,16 @@ fn told_to_stop_against_block() {
 fn told_to_stop_against_looking() {
     let tell = |driver: &Driver| {
         driver.stop.set();
-        if driver.turn.is_blocked(0) {
+        if driver.poller.is_parked_in_poller(0) {
             driver.kernel.notify();
         }
     };
     let look_then_block = |driver: &Driver| {
-        assert!(driver.turn.take(0));
-        driver.turn.unblock();
-        driver.turn.release();
-        assert!(driver.turn.take(0));
-        driver.turn.block_until(None);
+        assert!(driver.poller.try_lock(0));
+        driver.poller.clear_poll_until();
+        driver.poller.unlock();
+        assert!(driver.poller.try_lock(0));
+        driver.poller.set_poll_until(None);
         if !driver.stop.is_set() {
             driver.kernel.wait();
         }
@@ -254,10 +254,10 @@ fn told_to_stop_against_looking() {
     race(&Driver::new(), tell, look_then_block);
 }
 
-/// The poller goes away to run tasks while another worker goes to sleep: somebody polls.
-fn release_against_announce() {
+/// The poller goes away to run tasks while another worker goes to sleep: one of them polls.
+fn unlock_against_begin_park() {
     let driver = Driver::new();
-    assert!(driver.turn.take(0));
+    assert!(driver.poller.try_lock(0));
     let poll_and_leave = |driver: &Driver| {
         driver.events.set(());
         driver.release();
@@ -265,12 +265,12 @@ fn release_against_announce() {
     race(&driver, poll_and_leave, |driver| driver.poll_once(1));
 }
 
-/// The turn goes through all of them: never two at a time, and never none while one is left that sleeps.
+/// The lock goes through all of them: never two at a time, and never none while one is left that sleeps.
 fn each_worker_polls_once() {
     let driver = Driver::new();
     let poll = |worker| move |driver: &Driver| driver.poll_once(worker);
     race3(&driver, poll(0), poll(1), poll(2));
-    assert!(driver.turn.take(0), "somebody kept the turn");
+    assert!(driver.poller.try_lock(0), "a worker kept the lock");
 }
 
 /// The one worker is about to sleep in the kernel when a task is put: it does not, or a break brings it back.

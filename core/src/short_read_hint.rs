@@ -1,7 +1,7 @@
 //! The short-read hint: whether the last read came back with less than it asked for.
 //!
-//! On a byte stream that means that the kernel's queue was empty, so the next read may wait at once instead of paying
-//! a system call that returns `EAGAIN`. Go pays it on every message.
+//! On a byte stream that means that the kernel's queue was empty, so the next read may wait at once. Without the hint it
+//! first pays a system call that returns `EAGAIN`, as Go does on every message.
 //!
 //! | last read | hint | the next read |
 //! |---|---|---|
@@ -9,37 +9,37 @@
 //! | came back short | set | clears the hint and waits, with neither reset nor call: a readiness that came since stays |
 //!
 //! The hint is wrong when something that sends no further edge was queued behind the bytes: the end of the stream, an
-//! error, an urgent mark. The poller has published those ([`Info::must_look`](crate::poll_info::Info::must_look)), so
-//! the reader asks there first.
+//! error, an urgent mark. The poller has published those
+//! ([`Info::may_have_more`](crate::poll_info::Info::may_have_more)), so the reader asks there first.
 
 use crate::sync::{AtomicUsize, Ordering};
 
-/// The hint of one descriptor, touched only under its read lock (INV-2).
+/// The short-read hint of one descriptor. Touched only under the descriptor's read lock (INV-2).
 #[derive(Debug)]
-pub struct Drained {
+pub struct ShortReadHint {
     word: AtomicUsize,
 }
 
-impl Default for Drained {
+impl Default for ShortReadHint {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl Drained {
-    /// Clear.
+impl ShortReadHint {
+    /// Creates a hint that is clear.
     pub fn new() -> Self {
         Self { word: AtomicUsize::new(0) }
     }
 
-    /// After a system call that began after a reset: whether it came back short.
+    /// Sets whether a system call came back short. The call must have begun after a reset.
     #[inline]
     pub fn set(&self, short: bool) {
         // alone: the read lock orders one reader after another
         self.word.store(usize::from(short), Ordering::Relaxed);
     }
 
-    /// Reads the hint and clears it.
+    /// Returns the hint and clears it.
     #[inline]
     pub fn take(&self) -> bool {
         // alone: the read lock orders one reader after another

@@ -1,9 +1,9 @@
-//! The turn to poll: one thread has it, and comes back in time for a timer, a stop or the turn of another.
+//! The lock of the poller: one thread has it, and comes back in time for a timer, a stop or another thread.
 
 use std::sync::Mutex;
 
-use netpoll_core::turn::Turn;
-use netpoll_core::waiters::BreakFlag;
+use netpoll_core::poller_lock::PollerLock;
+use netpoll_core::sync::Flag;
 
 use super::tasks::locked;
 use super::word::{Plan, Role, Touch, Word};
@@ -17,13 +17,13 @@ const EARLIER: usize = 3;
 /// One step.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Op {
-    /// Takes the turn if it is free, polls without blocking, gives it back.
+    /// Locks the poller if it is free, polls without blocking, unlocks it.
     Look,
-    /// Takes the turn if it is free, and blocks until the next timer.
+    /// Locks the poller if it is free, and blocks until the next timer.
     Block,
     /// The same, without end, unless it sees a timer or is told to stop.
     BlockForEver,
-    /// Comes back from the kernel, and gives the turn back.
+    /// Comes back from the kernel, and unlocks the poller.
     Return,
     /// Inserts a timer.
     Early,
@@ -36,13 +36,13 @@ use Op::*;
 
 /// What the workers share.
 pub struct Driver {
-    turn: Turn,
+    poller: PollerLock,
     /// The earliest entry.
     wheel: loom::sync::Mutex<usize>,
-    stop: BreakFlag,
-    /// Touched by who polls: two at a time are a race.
+    stop: Flag,
+    /// Touched by the polling thread: two at a time are a race.
     events: Plain<()>,
-    /// A break is on its way to whoever is in the kernel, or next.
+    /// A break is on its way to the thread that is in the kernel, or is next.
     sent: Mutex<bool>,
     /// The thread that is in the kernel, and until when.
     blocked: Mutex<Option<(usize, usize)>>,
@@ -63,20 +63,20 @@ impl Driver {
         let first = at < *earliest;
         *earliest = at.min(*earliest);
         drop(earliest);
-        if first && !self.flawed("sends no break") && self.turn.needs_break(at) {
+        if first && !self.flawed("sends no break") && self.poller.needs_wakeup(at) {
             *locked(&self.sent) = true;
         }
     }
 
     fn tell(&self) {
         self.stop.set();
-        if (0..3).any(|who| self.turn.is_blocked(who)) {
+        if (0..3).any(|who| self.poller.is_parked_in_poller(who)) {
             *locked(&self.sent) = true;
         }
     }
 
     fn take(&self, thread: usize) -> bool {
-        let taken = self.turn.take(thread) || self.flawed("does not ask for the turn");
+        let taken = self.poller.try_lock(thread) || self.flawed("does not ask for the lock");
         if taken {
             self.events.set(());
         }
@@ -85,7 +85,7 @@ impl Driver {
 
     fn look(&self, thread: usize) {
         if self.take(thread) {
-            self.turn.release();
+            self.poller.unlock();
         }
     }
 
@@ -95,10 +95,10 @@ impl Driver {
             return;
         }
         loop {
-            self.turn.block_until(tick(until));
+            self.poller.set_poll_until(tick(until));
             if self.stop.is_set() {
-                self.turn.unblock();
-                return self.turn.release();
+                self.poller.clear_poll_until();
+                return self.poller.unlock();
             }
             let earliest = if self.flawed("looks only once") { until } else { self.earliest() };
             if earliest >= until {
@@ -119,13 +119,13 @@ impl Driver {
         drop(blocked);
         self.events.set(());
         *locked(&self.sent) = false;
-        self.turn.unblock();
-        self.turn.release();
+        self.poller.clear_poll_until();
+        self.poller.unlock();
     }
 }
 
 impl Word for Driver {
-    const NAME: &'static str = "turn";
+    const NAME: &'static str = "poller_lock";
     type Op = Op;
     const ROLES: &'static [Role<Op>] = &[
         Role { name: "poller", ops: &[Look, Block, BlockForEver, Return], threads: 3 },
@@ -133,13 +133,13 @@ impl Word for Driver {
     ];
     const STARTS: &'static [&'static str] = &["free", "blocked"];
     const FLAWS: &'static [&'static str] =
-        &["sends no break", "looks only once", "does not ask for the turn"];
+        &["sends no break", "looks only once", "does not ask for the lock"];
 
     fn new(plan: &Plan<Op>) -> Self {
         let driver = Driver {
-            turn: Turn::new(),
+            poller: PollerLock::new(),
             wheel: loom::sync::Mutex::new(LATE),
-            stop: BreakFlag::new(),
+            stop: Flag::new(),
             events: Plain::new(()),
             sent: Mutex::new(false),
             blocked: Mutex::new(None),
@@ -169,7 +169,7 @@ impl Word for Driver {
     fn check(&self, _plan: &Plan<Op>) {
         let (blocked, sent, earliest) = (*locked(&self.blocked), *locked(&self.sent), self.earliest());
         let Some((thread, until)) = blocked else {
-            assert!(self.turn.take(0), "model: the turn is lost");
+            assert!(self.poller.try_lock(0), "model: the lock is lost");
             return;
         };
         let late = until > earliest && earliest < LATE;
@@ -178,21 +178,21 @@ impl Word for Driver {
             "model: blocked until {until}, a timer is due at {earliest}, and no break was sent"
         );
         assert!(!self.stop.is_set() || sent, "model: blocked, told to stop, and no break was sent");
-        self.turn.unblock();
-        self.turn.release();
-        assert!(self.turn.take(thread), "model: the turn is lost");
+        self.poller.clear_poll_until();
+        self.poller.unlock();
+        assert!(self.poller.try_lock(thread), "model: the lock is lost");
     }
 
     fn touches(op: Op) -> Touch {
-        const HOLDER: u8 = 1;
+        const OWNER: u8 = 1;
         const UNTIL: u8 = 2;
         const WHEEL: u8 = 4;
         match op {
-            Look => Touch::changes(HOLDER),
-            Block | BlockForEver => Touch { reads: WHEEL, writes: HOLDER | UNTIL },
-            Return => Touch::changes(HOLDER | UNTIL),
+            Look => Touch::changes(OWNER),
+            Block | BlockForEver => Touch { reads: WHEEL, writes: OWNER | UNTIL },
+            Return => Touch::changes(OWNER | UNTIL),
             Early | Earlier => Touch { reads: UNTIL, writes: WHEEL },
-            Tell => Touch { reads: HOLDER | UNTIL, writes: WHEEL },
+            Tell => Touch { reads: OWNER | UNTIL, writes: WHEEL },
         }
     }
 
