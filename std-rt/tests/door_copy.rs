@@ -7,7 +7,9 @@ mod common;
 use std::io::SeekFrom;
 use std::os::fd::{AsFd, AsRawFd};
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, mpsc};
+use std::task::{Context, Wake, Waker};
 
 use common::*;
 use netpoll_core::poll_key::Modes;
@@ -282,5 +284,64 @@ fn a_copy_of_a_file_that_was_dropped_on_its_way_sends_nothing() {
         let mut all = Vec::new();
         while sink.read_buf(&mut all).await.unwrap() > 0 {}
         assert_eq!(String::from_utf8_lossy(&all), "written after the drop");
+    });
+}
+
+type Polled = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// Polls a future once, on the thread that wakes it.
+struct PollsOnWake(Mutex<Option<Polled>>, mpsc::Sender<()>);
+
+impl Wake for PollsOnWake {
+    fn wake(self: Arc<Self>) {
+        let future = self.0.lock().unwrap().take();
+        if let Some(mut future) = future {
+            let _ = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            self.1.send(()).unwrap();
+        }
+    }
+}
+
+/// While the copy makes its write, another task queues for the same direction; the waker of that task polls a second copy when
+/// it is given the turn, which is within the first copy's call.
+#[test]
+fn a_waker_may_poll_a_copy_while_another_copy_writes() {
+    each(async || {
+        let ((from, feeder), (to, sink)) = (pair().await, pair().await);
+        let ((second_from, second_feeder), (second_to, second_sink)) = (pair().await, pair().await);
+        second_feeder.write_all(b"second").await.unwrap();
+        assert_eq!(second_from.peek(&mut [0]).await.unwrap(), 1);
+        let (told, polled) = mpsc::channel();
+        let second: Polled = Box::pin(async move { drop(copy(&second_from, &second_to).await) });
+        let waker = Waker::from(Arc::new(PollsOnWake(Mutex::new(Some(second)), told)));
+        let fd = to.as_fd().as_raw_fd();
+        let writer = to.clone();
+        let queued: Polled = Box::pin(async move { writer.write_all(b" queued").await.unwrap() });
+        let places = Arc::new((Mutex::new(Some(queued)), Mutex::new(None)));
+        let installed = {
+            let places = places.clone();
+            Table::new(0).watch(move |entry| {
+                let due =
+                    (entry.call == Call::Send && entry.fd == fd).then(|| places.0.lock().unwrap().take());
+                if let Some(mut queued) = due.flatten() {
+                    assert!(queued.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+                    *places.1.lock().unwrap() = Some(queued);
+                }
+            })
+        }
+        .install();
+        feeder.write_all(b"first").await.unwrap();
+        feeder.shutdown(std::net::Shutdown::Write).unwrap();
+        assert_eq!(copy(&from, &to).await.unwrap(), 5);
+        polled.try_recv().expect("the second copy has been polled, and has not panicked");
+        drop(installed);
+        let queued = places.1.lock().unwrap().take().expect("it queued");
+        queued.await;
+        let mut bytes = [0; 12];
+        sink.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(&bytes, b"first queued");
+        let mut bytes = [0; 6];
+        second_sink.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(&bytes, b"second");
     });
 }
