@@ -66,7 +66,7 @@ fn a_searcher_needs_no_wake_up() {
     assert_eq!([idle.worker_to_notify(), idle.worker_to_notify()], [Some(3), None]);
 }
 
-/// A count below none would be as many searchers as there can be, and nobody would be woken for work.
+/// A count that wrapped below 0 would read as the most searchers, and no worker would be woken for work.
 #[test]
 fn a_stop_without_a_start_leaves_sleepers_to_be_woken() {
     let idle = Idle::<1>::new();

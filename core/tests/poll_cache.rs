@@ -291,7 +291,7 @@ fn every_generation_lives_as_the_first() {
     }
 }
 
-/// Who goes through all slots finds the free ones too, with the generation in which they will be handed out.
+/// `PollCache::iter` shows free slots too, with the generation in which they will be handed out.
 #[test]
 fn the_key_of_a_free_slot_says_nothing_to_its_next_owner() {
     let slots = Slots::<24>::with_a_block();

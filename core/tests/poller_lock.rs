@@ -12,7 +12,7 @@ fn one_at_a_time() {
     assert!(!poller.is_locked() && poller.try_lock(0));
 }
 
-/// Worker 0 is somebody, nobody is not worker 0.
+/// Worker 0 is a holder like any other, and a free lock is not held by worker 0.
 #[test]
 fn who_blocks_is_known() {
     let poller = PollerLock::new();
@@ -54,7 +54,7 @@ fn a_sleeper_is_a_sleeper_whatever_its_tick() {
     assert!(poller.needs_wakeup(usize::MAX - 2));
 }
 
-/// The number plus one would be nobody's.
+/// The last number plus one would read as a free lock.
 #[test]
 fn the_last_number_takes_the_turn_like_any() {
     let poller = PollerLock::new();

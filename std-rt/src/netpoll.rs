@@ -68,7 +68,7 @@ pub struct Netpoll {
     epoch: ForkEpoch,
     /// Set once, by `end`: nobody polls any more.
     ended: Flag,
-    /// Whether its owner polls it, instead of a runtime.
+    /// Set if its owner polls it, instead of a runtime.
     manual: bool,
     /// The thread that polls for a runtime without threads while no thread drives it; `None` for any other runtime.
     standby: Option<standby::StandbyThread>,
@@ -86,8 +86,8 @@ pub struct Config {
 }
 
 thread_local! {
-    /// Where new descriptors of this thread go. Without a destructor, so that the destructors of other variables of the
-    /// thread find it, whichever comes first. Whoever enters a runtime leaves it, so nothing is left in it at the end.
+    /// The poller that new descriptors of this thread go to. It has no destructor, so that the destructors of other variables of the
+    /// thread find it, whichever comes first. A thread that enters a runtime leaves it, so nothing is left in it at the end.
     static CURRENT: ManuallyDrop<RefCell<Option<Arc<Netpoll>>>> =
         const { ManuallyDrop::new(RefCell::new(None)) };
 }

@@ -180,7 +180,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
         }
     }
 
-    /// What is rarer than a first poll and one that was woken by an event.
+    /// Takes the lock in the states that are rarer than a first poll and a poll after an event.
     #[cold]
     fn lock_again(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         match self.state {

@@ -107,7 +107,7 @@ pub enum Deliver<W> {
     UnlockAgain,
 }
 
-/// What the caller of [`LockQueue::withdraw`] has to do.
+/// The work that is left for the caller of [`LockQueue::withdraw`].
 #[derive(Debug)]
 #[must_use]
 pub enum Withdraw<W> {

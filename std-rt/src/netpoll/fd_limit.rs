@@ -35,7 +35,7 @@ struct FdWaiters {
 #[derive(Debug, Default)]
 struct List {
     entered: Vec<(u64, Waker)>,
-    /// How many have ever entered.
+    /// The number of waiters that have ever entered.
     numbers: u64,
 }
 

@@ -21,7 +21,7 @@ const READY: usize = 2 * EVENTS;
 /// network.
 const EXPIRATIONS: usize = 256;
 
-/// How many events ahead a descriptor is prefetched: the latency of memory, in deliveries.
+/// The number of events that a descriptor is prefetched ahead: the latency of memory, in deliveries.
 const AHEAD: usize = 8;
 
 /// What an event touches of a descriptor.

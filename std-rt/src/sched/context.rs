@@ -35,7 +35,7 @@ thread_local! {
 /// The guard of a thread that works for a scheduler. Dropping it restores the previous context.
 #[must_use]
 pub struct EnterGuard {
-    /// What `CONTEXT` points to.
+    /// The value that `CONTEXT` points to.
     _current: Rc<Context>,
     before: Option<NonNull<Context>>,
     netpoll: Option<Arc<Netpoll>>,

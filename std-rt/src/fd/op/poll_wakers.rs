@@ -169,7 +169,7 @@ impl Default for Waiting {
     }
 }
 
-/// What the caller has to do outside the lock after a task was registered.
+/// The work that is left for the caller, outside the lock, after a task was registered.
 enum Registered {
     /// Drop a waker: the previous one of the entry, if there was one.
     Replaced(Option<Waker>),

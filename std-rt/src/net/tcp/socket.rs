@@ -197,7 +197,7 @@ impl TcpSocket {
             .map_err(|error| error.between(None, Some((*address).into())))?;
         let peer = match connect {
             // What the kernel takes for "this host" has a name of its own, and a socket that was made elsewhere may have been
-            // connected before. With a fast open there is nobody to be asked about yet.
+            // connected before. With a fast open there is no peer yet.
             Connect::Done if adopted || address.ip().is_unspecified() => {
                 Some(fd.with(socket::peer_name).unwrap_or(*address))
             }

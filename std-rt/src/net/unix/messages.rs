@@ -12,7 +12,7 @@ impl Moved for ancillary::Received {
     }
 }
 
-/// When to ask the kernel for the end of the messages.
+/// The moment at which the kernel is asked for the end of the messages.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum EofCheck {
     /// Only after the poller has seen a hang-up, which comes before a task would wait in vain.

@@ -57,14 +57,14 @@ impl Poller {
     /// The backend's name.
     pub const NAME: &'static str = "epoll";
 
-    /// Whether each change is reported, with or without a preceding [`arm`](Poller::arm).
+    /// True if each change is reported, with or without a preceding [`arm`](Poller::arm).
     pub const EDGES: bool = true;
 
-    /// Whether a short read of a byte stream proves that whatever arrives next is reported. It does: an
+    /// True if a short read of a byte stream proves that whatever arrives next is reported. It does: an
     /// urgent mark, at which reads stop, has an event of its own.
     pub const SHORT_IS_ALL: bool = true;
 
-    /// Whether an error without any other condition is told apart from others.
+    /// True if an error without any other condition is told apart from others.
     pub const ERROR_ALONE: bool = true;
 
     /// Creates a poller whose first wait with a positive timeout finds out whether the kernel has

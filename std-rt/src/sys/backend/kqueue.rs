@@ -40,7 +40,7 @@ const _: () =
 /// Number of bits of a key's generation that come back with an event.
 pub const FDSEQ_BITS: u32 = if WHOLE { netpoll_core::poll_key::FDSEQ_BITS } else { half::FDSEQ_BITS };
 
-/// Whether the kernel keeps a whole key.
+/// True if the kernel keeps a whole key.
 const WHOLE: bool = usize::BITS >= 64;
 
 /// The longest wait that is requested from the kernel: eleven days.
@@ -64,15 +64,15 @@ impl Poller {
     /// The backend's name.
     pub const NAME: &'static str = "kqueue";
 
-    /// Whether each change is reported, with or without a preceding [`arm`](Poller::arm).
+    /// True if each change is reported, with or without a preceding [`arm`](Poller::arm).
     pub const EDGES: bool = true;
 
-    /// Whether a short read of a byte stream proves that whatever arrives next is reported. Not here: the
+    /// True if a short read of a byte stream proves that whatever arrives next is reported. Not here: the
     /// read may have stopped at an urgent mark with bytes behind it, the filters do not report marks, and
     /// nothing that was there before is reported again. So the next read must make its call.
     pub const SHORT_IS_ALL: bool = false;
 
-    /// Whether an error without any other condition is told apart from others. Not here: an error ends a
+    /// True if an error without any other condition is told apart from others. Not here: an error ends a
     /// direction like EOF.
     pub const ERROR_ALONE: bool = false;
 

@@ -74,15 +74,15 @@ impl Poller {
     /// The backend's name.
     pub const NAME: &'static str = "poll";
 
-    /// Whether each change is reported, with or without a preceding [`arm`](Poller::arm). Here only armed
+    /// True if each change is reported, with or without a preceding [`arm`](Poller::arm). Here only armed
     /// conditions are, once.
     pub const EDGES: bool = false;
 
-    /// Whether a short read of a byte stream proves that whatever arrives next is reported. It does: an armed
+    /// True if a short read of a byte stream proves that whatever arrives next is reported. It does: an armed
     /// condition is reported for as long as it lasts.
     pub const SHORT_IS_ALL: bool = true;
 
-    /// Whether an error without any other condition is told apart from others.
+    /// True if an error without any other condition is told apart from others.
     pub const ERROR_ALONE: bool = true;
 
     /// Creates a poller.
@@ -398,7 +398,7 @@ struct Slot {
     key: PollKey,
     read: bool,
     write: bool,
-    /// Whether the end of the peer is still to be reported.
+    /// Set while the end of the peer is still to be reported.
     peer: bool,
     watch: Watch,
 }
@@ -447,9 +447,9 @@ struct Table {
     first: usize,
     /// Number of threads in a poll(2) that may sleep.
     sleepers: usize,
-    /// Whether the pipe has been written, so that all sleepers are about to leave.
+    /// Set once the pipe has been written, so that all sleepers are about to leave.
     notified: bool,
-    /// Whether a break is pending.
+    /// Set while a break is pending.
     break_pending: bool,
 }
 
