@@ -16,10 +16,13 @@ mod loom;
 mod miri;
 mod mutants;
 mod nightly;
+mod prose;
 mod protocols;
 mod sizes;
 mod soak;
+mod source;
 mod strace;
+mod style;
 mod test;
 mod tidy;
 
@@ -43,6 +46,11 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ("mutants", "what each ordering, fence and check of core is there for: none may be missed", mutants::run),
     ("miri", "core's tests under Miri, with several seeds, where a nightly toolchain has it", miri::run),
     ("tidy", "the rules of the house that a compiler cannot check", tidy::run),
+    (
+        "style",
+        "counts of the code's shape and English; --root DIR; --list [PART] names each finding",
+        style::run,
+    ),
     ("sizes", "bytes of the types that have a limit, and of the programs for a chip", sizes::run),
     (
         "cross",

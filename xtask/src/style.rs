@@ -1,0 +1,206 @@
+//! `style`: the counts by which the shape and the English of the code are judged, of this checkout or of another one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use crate::prose::Opening;
+use crate::source::{Kind, Source};
+use crate::{Outcome, cmd, prose};
+
+/// The packages that are counted.
+const PACKAGES: &[&str] = &["core", "std-rt", "loom-tests", "examples", "xtask"];
+
+/// The documents that say which files an event, a read, a deadline and a task cross.
+const TOURS: &[&str] = &["std-rt/README.md", "std-rt/src/lib.rs", "core/src/lib.rs", "README.md"];
+
+/// The counted path, and the title of the section that lists its files, one in backticks per item.
+const SECTIONS: &[(&str, &str)] = &[
+    ("an event", "Where an event goes"),
+    ("a parked read", "Where a read goes"),
+    ("a deadline", "Where a deadline goes"),
+    ("a spawned task", "Where a spawned task goes"),
+];
+
+/// Prints the table; `--list [PART]` prints every free relative and every fragment in files whose path holds the part.
+pub fn run(args: &[String]) -> Outcome {
+    let (root, args) = cmd::take_root(args)?;
+    let sources = load(&root)?;
+    match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => {}
+        ["--list"] => return list(&sources, ""),
+        ["--list", part] => return list(&sources, part),
+        _ => return Err("takes --root DIR and --list [PART]".to_owned()),
+    }
+    english(&sources);
+    modules(&sources);
+    lines(&sources);
+    println!("{:<58} {:>7}", "test programs of the workspace", test_programs(&root)?);
+    for (what, title) in SECTIONS {
+        println!("{:<58} {:>7}", format!("files that {what} crosses"), crossed(&root, title)?);
+    }
+    Ok(())
+}
+
+/// Reads every Rust file of the packages.
+pub fn load(root: &Path) -> Result<Vec<Source>, String> {
+    let mut paths = Vec::new();
+    for package in PACKAGES.iter().map(|package| root.join(package)).filter(|package| package.is_dir()) {
+        cmd::files_under(&package, &|path| path.ends_with("target"), &mut paths)?;
+    }
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
+    let read = |path: &std::path::PathBuf| {
+        let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
+        let name = path.strip_prefix(root).unwrap_or(path).to_string_lossy().replace('\\', "/");
+        Source::new(name, text)
+    };
+    let sources: Vec<Source> = paths.iter().map(read).collect::<Result<_, _>>()?;
+    if sources.is_empty() { Err(format!("no Rust source under {}", root.display())) } else { Ok(sources) }
+}
+
+fn list(sources: &[Source], part: &str) -> Outcome {
+    for source in sources.iter().filter(|source| source.path.contains(part)) {
+        for (line, word) in prose::free_relatives(source) {
+            println!("{}:{line}: free relative: {word}", source.path);
+        }
+        for (line, found, opening) in prose::openings(source) {
+            let name = if found == Opening::Fragment { "fragment" } else { "function without a verb" };
+            println!("{}:{line}: {name}: {opening}", source.path);
+        }
+    }
+    Ok(())
+}
+
+/// One row per package and one for all: comment lines, free relatives, fragments.
+fn english(sources: &[Source]) {
+    println!(
+        "{:<12} {:>8} {:>10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
+        "package",
+        "comments",
+        "who, whom",
+        "per 1,000",
+        "relatives",
+        "per 1,000",
+        "docs",
+        "fragments",
+        "no verb"
+    );
+    for package in PACKAGES.iter().chain(&[""]) {
+        let of: Vec<&Source> = sources.iter().filter(|source| source.path.starts_with(package)).collect();
+        let sum = |count: &dyn Fn(&Source) -> usize| of.iter().map(|source| count(source)).sum::<usize>();
+        let lines = sum(&prose::comment_lines);
+        let persons = sum(&prose::persons);
+        let relatives = sum(&|source| prose::free_relatives(source).len());
+        let docs = sum(&|source| source.docs.len());
+        let open = |as_one: Opening| {
+            sum(&|source| prose::openings(source).filter(|found| found.1 == as_one).count())
+        };
+        let (fragments, verbless) = (open(Opening::Fragment), open(Opening::NoVerb));
+        let part = |count: usize, of: usize, scale: f64| count as f64 * scale / of.max(1) as f64;
+        println!(
+            "{:<12} {lines:>8} {persons:>10} {:>9.1} {relatives:>9} {:>9.1} {docs:>9} {:>8.1}% {:>8.1}%",
+            if package.is_empty() { "all" } else { package },
+            part(persons, lines, 1e3),
+            part(relatives, lines, 1e3),
+            part(fragments, docs, 1e2),
+            part(verbless, docs, 1e2)
+        );
+    }
+}
+
+fn modules(sources: &[Source]) {
+    let sys = |source: &&Source| source.path.starts_with("std-rt/src/sys");
+    let mut lines: Vec<usize> =
+        sources.iter().filter(sys).map(|source| source.text.lines().count()).collect();
+    lines.sort_unstable();
+    row("std-rt/src/sys: files", lines.len());
+    row("std-rt/src/sys: lines of the median file", lines.get(lines.len() / 2).copied().unwrap_or(0));
+    row("std-rt/src/sys: lines", lines.iter().sum());
+    let in_src = |source: &&Source| source.path.contains("/src/");
+    let total = |count: fn(&Source) -> usize| sources.iter().filter(in_src).map(count).sum::<usize>();
+    row("#[path] attributes in src", total(|source| source.count("[", "path")));
+    row("macro_rules! in std-rt/src", macros(sources, "std-rt/src/"));
+    row("macro_rules! in all packages", macros(sources, ""));
+    let mut folders: BTreeMap<&str, usize> = BTreeMap::new();
+    for source in sources {
+        let blocks = source.count("unsafe", "{");
+        *folders.entry(folder(&source.path)).or_default() += blocks;
+    }
+    row("unsafe blocks in core/src and std-rt/src", of_crates(&folders));
+    for (folder, blocks) in folders.iter().filter(|(_, blocks)| **blocks > 0) {
+        row(&format!("unsafe blocks in {folder}"), *blocks);
+    }
+}
+
+fn macros(sources: &[Source], under: &str) -> usize {
+    sources
+        .iter()
+        .filter(|source| source.path.starts_with(under))
+        .map(|source| source.count("macro_rules", "!"))
+        .sum()
+}
+
+fn of_crates(folders: &BTreeMap<&str, usize>) -> usize {
+    let of =
+        |(folder, _): &(&&str, &usize)| folder.starts_with("core/src") || folder.starts_with("std-rt/src");
+    folders.iter().filter(of).map(|(_, blocks)| blocks).sum()
+}
+
+/// The module of the first layer: `std-rt/src/sched` for `std-rt/src/sched/cell.rs` and for `std-rt/src/sched.rs`.
+fn folder(path: &str) -> &str {
+    let end = path.match_indices('/').nth(2).map_or(path.len(), |(at, _)| at);
+    path[..end].trim_end_matches(".rs")
+}
+
+fn lines(sources: &[Source]) {
+    for under in ["std-rt/src/", "core/src/", "loom-tests/", "examples/", "xtask/src/", "xtask/"] {
+        let of = sources.iter().filter(|source| source.path.starts_with(under));
+        row(&format!("lines of {under}"), of.map(|source| source.text.lines().count()).sum());
+    }
+    let longest = sources.iter().max_by_key(|source| source.text.lines().count());
+    if let Some(source) = longest {
+        row(&format!("lines of the longest file, {}", source.path), source.text.lines().count());
+    }
+    let src =
+        |source: &&Source| source.path.starts_with("std-rt/src/") || source.path.starts_with("core/src/");
+    row("files of core/src and std-rt/src", sources.iter().filter(src).count());
+    let functions = |source: &Source| {
+        source.tokens.iter().filter(|t| t.kind == Kind::Word && source.word(t) == "fn").count()
+    };
+    row("functions of core/src and std-rt/src", sources.iter().filter(src).map(functions).sum());
+}
+
+fn row(what: &str, count: usize) {
+    println!("{what:<58} {count:>7}");
+}
+
+/// Counts the targets that `cargo test --workspace --all-targets` builds as test programs, each with a link of its own.
+fn test_programs(root: &Path) -> Result<String, String> {
+    let metadata = cmd::capture(&mut cmd::cargo(root, &["metadata", "--no-deps", "--format-version", "1"]))?;
+    let count = |kind: &str| metadata.matches(&format!("\"kind\":[\"{kind}\"]")).count();
+    let (tests, others) = (count("test"), count("lib") + count("bin") + count("example") + count("bench"));
+    Ok(format!("{tests} + {others} libraries, programs and examples"))
+}
+
+/// Counts the files that a section lists, and checks that each of them exists.
+fn crossed(root: &Path, title: &str) -> Result<String, String> {
+    for tour in TOURS {
+        // A checkout may lack the document.
+        let text = std::fs::read_to_string(root.join(tour)).unwrap_or_default();
+        let heading = |line: &str| line.trim_start_matches("//!").trim_start().starts_with('#');
+        let mut lines = text.lines().skip_while(|line| !(heading(line) && line.contains(title)));
+        if lines.next().is_none() {
+            continue;
+        }
+        let mut files = BTreeSet::new();
+        for line in lines.take_while(|line| !heading(line)) {
+            for name in line.split('`').skip(1).step_by(2).filter(|name| name.ends_with(".rs")) {
+                let places =
+                    ["", "std-rt/src/", "core/src/", "std-rt/"].map(|folder| format!("{folder}{name}"));
+                let place = places.into_iter().find(|place| root.join(place).is_file());
+                files.insert(place.ok_or_else(|| format!("{tour}: {title}: there is no file {name}"))?);
+            }
+        }
+        return Ok(files.len().to_string());
+    }
+    Ok("no list".to_owned())
+}
