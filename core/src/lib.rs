@@ -20,24 +20,24 @@
 //!
 //! # How a wakeup cannot be lost
 //!
-//! 1. **An event and a waiter meet on one state word**, [`sema`]: whatever the interleaving, each is a read-modify-write of
+//! 1. **An event and a waiter meet on one state word**, [`poll::sema`]: whatever the interleaving, each is a read-modify-write of
 //!    `rg`, so one is first. If it is the event, the waiter finds READY; if it is the waiter, the event finds WAIT or
 //!    PARKED.
 //! 2. **A close or a deadline and a waiter meet on two state words**: each writes one and looks at the other. That needs a
-//!    fence on both sides, [`poll_desc`].
-//! 3. **An event that is late** meets another generation in the very state word that it would change, [`poll_key`].
+//!    fence on both sides, [`poll::desc`].
+//! 3. **An event that is late** meets another generation in the very state word that it would change, [`poll::key`].
 //! 4. **A task that changes its mind** (a future is dropped) takes its waker back and leaves a readiness for the next,
-//!    [`sema::Sema::retract`].
+//!    [`poll::sema::Sema::retract`].
 //! 5. **A waker that comes out of a slot goes up, or is the task's own.** A parking that is taken over stands for a task that
-//!    is asleep; however the call of the second task ends, it hands the first one's waker up ([`sema::Displaced`]).
+//!    is asleep; however the call of the second task ends, it hands the first one's waker up ([`poll::sema::Displaced`]).
 //!
 //! # What safe code can do
 //!
 //! Nothing here reaches undefined behaviour, gives a slot two owners, corrupts the free list or drops a sleeping task's waker
 //! unasked, whatever is called in whatever order from any number of threads. A slot's owner is a
-//! [`registration::Registration`], which cannot be copied; the waker slot belongs to the thread that set BUSY; a key that is
+//! [`Registration`], which cannot be copied; the waker slot belongs to the thread that set BUSY; a key that is
 //! stale finds another generation in the state word that it would change. What a caller can still do to itself: wake a task too
-//! early, drop wakers that were handed up, leak a registration (its slot stays in use) or an [`sema::Armed`] (its direction
+//! early, drop wakers that were handed up, leak a registration (its slot stays in use) or an [`poll::sema::Armed`] (its direction
 //! stays busy), lower a count that it did not raise.
 //!
 //! # What may be called from where
@@ -52,7 +52,7 @@
 //! | `GList::wake`, `Displaced::wake` | yes, with no lock held | yes | if waking is |
 //!
 //! A thread that is interrupted between taking a waker out and clearing BUSY keeps a task of higher priority from parking in
-//! that direction: [`poll_desc::Wait::Again`] is what it sees until the thread goes on. Under strict priorities such a task
+//! that direction: [`Wait::Again`] is what it sees until the thread goes on. Under strict priorities such a task
 //! yields for a while instead of asking again at once.
 //!
 //! # Invariants
@@ -61,28 +61,28 @@
 //!
 //! - **INV-1** A block of descriptors is neither freed nor moved while a poller can name it.
 //! - **INV-2** At most one task per direction is between arm and its end (commit, abort, or the end of a parking). `std-rt`
-//!   keeps this by the direction's lock of [`fd_mutex`]. A caller that breaks it gets refusals; no memory depends on it.
+//!   keeps this by the direction's lock of [`poll::fd_mutex`]. A caller that breaks it gets refusals; no memory depends on it.
 //! - **INV-3** The parker writes WAIT, fences, and then reads info and its deadline; the publisher writes info or the
 //!   deadline, fences, and then reads rg and wg.
 //! - **INV-4** The waker slot is touched only by the thread that set BUSY, until it clears BUSY with Release; BUSY is set only
 //!   where it is not set, with Acquire.
 //! - **INV-5** An event counts only if its key's fdseq is the descriptor's, and the check is the compare-exchange itself.
 //! - **INV-6** A timer's firing counts only against the deadline that it finds in force.
-//! - **INV-7** A descriptor's number is used only under a reference of its [`fd_mutex`], and closed only by the thread that
+//! - **INV-7** A descriptor's number is used only under a reference of its [`poll::fd_mutex`], and closed only by the thread that
 //!   took the last one.
 //! - **INV-8** A thread that puts work into a queue fences and then looks for sleepers; a worker that goes to sleep sets its
 //!   idle bit, fences, and then looks at the queues.
 //! - **INV-9** A task is put into one queue at a time and comes out exactly once; the thread that gets it out owns it.
 //! - **INV-10** A prefetch is a hint: it reads nothing that the program could see, whatever the address.
-//! - **INV-11** A task's memory is freed by the thread that its [`task`] word tells so, once; any other thread that uses it
+//! - **INV-11** A task's memory is freed by the thread that its [`sched::task`] word tells so, once; any other thread that uses it
 //!   has a reference, the handle, or the task out of a queue.
 //! - **INV-12** A task's future and its value are touched by the thread that has the task out of a queue until it has
-//!   completed, then by the handle; the join waker's slot by the thread that the table in [`task`] names.
+//!   completed, then by the handle; the join waker's slot by the thread that the table in [`sched::task`] names.
 //!
 //! # Reading order
 //!
-//! [`sema`], [`registration`], [`poll_desc`], [`poll_deadline`], [`poll_cache`]; then [`poll_info`], [`deadline`],
-//! [`waiters`], [`fd_mutex`], [`short_read_hint`]; the scheduler's state words [`task`], [`runq`], [`idle`], [`poller_lock`]
+//! [`poll::sema`], [`poll::registration`], [`poll::desc`], [`poll::cache`]; then [`poll::info`], [`poll::deadline`],
+//! [`poll::waiters`], [`poll::fd_mutex`], [`poll::short_read`]; the scheduler's state words [`sched::task`], [`sched::run_queue`], [`sched::idle`], [`sched::poller_lock`]
 //! stand by themselves.
 //!
 //! # Glossary
@@ -90,7 +90,7 @@
 //! | term | meaning |
 //! |---|---|
 //! | state word | one atomic integer that holds a whole state, so that a compare-exchange checks and changes it in one step |
-//! | descriptor | an open file of the kernel, and the [`PollDesc`](poll_desc::PollDesc) that stands for it here |
+//! | descriptor | an open file of the kernel, and the [`PollDesc`] that stands for it here |
 //! | number | the integer that names an open file to the kernel (fd) |
 //! | direction, side | reading or writing, each with a semaphore and a deadline of its own |
 //! | slot | the place of a descriptor in a block; a *waker slot* is the cell that holds a parked task's waker |
@@ -109,7 +109,7 @@
 //! | to hand up | to return wakers to the caller, which wakes them with no lock held |
 //! | break | a wakeup of the thread that is blocked in the poller |
 //! | tick | a point in time in the caller's unit; opaque here |
-//! | firing | a call of [`expire`](poll_desc::PollDesc::expire) because the descriptor's timer is due |
+//! | firing | a call of [`expire`](PollDesc::expire) because the descriptor's timer is due |
 //! | runner | the thread that has a task out of its queue, and polls it |
 //! | wake count | how often a task was woken before a poll; the poll answers that many |
 //! | searcher | a worker without work that looks at other workers' queues |
@@ -120,59 +120,49 @@
 //!
 //! | here | Go | tokio, mio | crossbeam and others |
 //! |---|---|---|---|
-//! | [`poll_desc::PollDesc`] | `pollDesc` | `ScheduledIo` | async-io: `Source` |
-//! | [`registration::Registration`] | `pollDesc` in a `poll.FD` | `Registration`; mio's `Registry` | - |
-//! | [`registration::Registration::reset`], [`wait`](registration::Registration::wait) | `pollReset`, `pollWait` | `clear_readiness`, `poll_readiness` | - |
-//! | [`sema::Sema`]; NIL, READY, WAIT, PARKED | `rg`, `wg`; `pdNil`, `pdReady`, `pdWait`, a g | `Readiness`, `Waiters` behind a mutex | parking_lot: the state of a `ThreadParker` |
-//! | [`sema::Sema::arm`], [`sema::Armed::commit`] | `netpollblock`, `netpollblockcommit` | - | parking_lot_core: `park`, its `validate` |
-//! | [`sema::Sema::unblock`] | `netpollunblock` | `ScheduledIo::wake` | - |
-//! | [`poll_desc::PollDesc::ready`] | `netpollready` | `set_readiness`, `wake` | - |
-//! | [`poll_desc::PollDesc::evict`] | `pollUnblock`, `pd.evict` | - | - |
-//! | [`poll_desc::PollDesc::end`] | - | `ScheduledIo::shutdown` | - |
-//! | [`poll_desc::PollDesc::check_err`] | `netpollcheckerr` | - | - |
-//! | [`registration::Registration::set_deadline`], [`poll_desc::PollDesc::expire`] | `pollSetDeadline`, `netpolldeadlineimpl` | - | - |
-//! | [`deadline::Deadline`] | `rd`, `wd`; `rseq`, `wseq` are not needed | - | - |
-//! | [`poll_info::AtomicInfo`], its `publish_closing`, `set_event` | `atomicInfo`, `publishInfo`, `setEventErr` | `Ready` | - |
-//! | [`poll_info::Info::may_have_more`], [`short_read_hint::ShortReadHint`] | - | the short-read rule of `PollEvented` | - |
-//! | [`poll_key::PollKey`], its `fdseq` | `netpollPackData`, `fdseq` | mio's `Token`; `tick` | polling: `Event::key` |
-//! | [`poll_key::Event`], [`poll_key::Mode`] | `epollevent`, the mode `'r'`, `'w'` | mio's `Event`, `Interest`; `Direction` | polling: `Event` |
-//! | [`poll_cache::PollCache`], its `donate` | `pollCache`, `persistentalloc` | `RegistrationSet` | sharded-slab |
-//! | [`waiters::Waiters`] | `netpollWaiters` | - | - |
-//! | [`waiters::BreakFlag`] | `netpollWakeSig`, `netpollBreak` | mio's `Waker` | polling: `Poller::notify` |
-//! | [`glist::GList`] | `gList` | `WakeList` | - |
-//! | [`fd_mutex::FdMutex`] | `fdMutex` | - | - |
-//! | [`runq::Runq`] | `runqput`, `runqget`, `runqsteal`, `runnext` | `queue::Local`, `queue::Steal`, `lifo_slot` | crossbeam-deque: `Worker`, `Stealer` |
-//! | [`task::TaskState`] | `casgstatus`, `goready` | `task::State` | async-task: `Header`; maitake: `StateCell` |
-//! | [`task::TaskState::start_poll`], [`finish_poll`](task::TaskState::finish_poll), [`complete`](task::TaskState::complete) | - | `transition_to_running`, `transition_to_idle`, `transition_to_complete` | maitake: `start_poll`, `end_poll` |
-//! | [`task::Action`], [`task::PollResult`], [`task::Completion`] | - | `TransitionToNotifiedByVal`, `TransitionToIdle` | maitake: `ScheduleAction`, `PollResult`, `JoinAction` |
-//! | [`task::TaskState::register_join_waker`] | - | `set_join_waker`, `unset_waker` | async-task: the awaiter |
-//! | [`idle::Idle::begin_park`], [`cancel_park`](idle::Idle::cancel_park) | `pidleput`, `pidleget` | `Idle::transition_worker_to_parked`, `unpark_worker_by_id` | - |
-//! | [`idle::Idle::worker_to_notify`], [`pop_idle`](idle::Idle::pop_idle) | `wakep`, `startm` | `Idle::worker_to_notify` | - |
-//! | [`idle::Idle::start_searching`], [`stop_searching`](idle::Idle::stop_searching) | `spinning`, `nmspinning` | `transition_worker_to_searching`, `transition_worker_from_searching` | - |
-//! | [`poller_lock::PollerLock`]; `try_lock`, `unlock` | `pollingNet`, `lastpoll` | `TryLock<Driver>` of `Parker` | async-io: `Reactor::try_lock` |
-//! | [`poller_lock::PollerLock::set_poll_until`], [`needs_wakeup`](poller_lock::PollerLock::needs_wakeup) | `pollUntil`, `wakeNetPoller` | time driver's `next_wake` | - |
+//! | [`PollDesc`] | `pollDesc` | `ScheduledIo` | async-io: `Source` |
+//! | [`Registration`] | `pollDesc` in a `poll.FD` | `Registration`; mio's `Registry` | - |
+//! | [`Registration::reset`], [`wait`](Registration::wait) | `pollReset`, `pollWait` | `clear_readiness`, `poll_readiness` | - |
+//! | [`poll::sema::Sema`]; NIL, READY, WAIT, PARKED | `rg`, `wg`; `pdNil`, `pdReady`, `pdWait`, a g | `Readiness`, `Waiters` behind a mutex | parking_lot: the state of a `ThreadParker` |
+//! | [`poll::sema::Sema::arm`], [`poll::sema::Armed::commit`] | `netpollblock`, `netpollblockcommit` | - | parking_lot_core: `park`, its `validate` |
+//! | [`poll::sema::Sema::unblock`] | `netpollunblock` | `ScheduledIo::wake` | - |
+//! | [`PollDesc::ready`] | `netpollready` | `set_readiness`, `wake` | - |
+//! | [`PollDesc::evict`] | `pollUnblock`, `pd.evict` | - | - |
+//! | [`PollDesc::end`] | - | `ScheduledIo::shutdown` | - |
+//! | [`PollDesc::check_err`] | `netpollcheckerr` | - | - |
+//! | [`Registration::set_deadline`], [`PollDesc::expire`] | `pollSetDeadline`, `netpolldeadlineimpl` | - | - |
+//! | [`poll::deadline::Deadline`] | `rd`, `wd`; `rseq`, `wseq` are not needed | - | - |
+//! | [`poll::info::AtomicInfo`], its `publish_closing`, `set_event` | `atomicInfo`, `publishInfo`, `setEventErr` | `Ready` | - |
+//! | [`poll::info::Info::may_have_more`], [`poll::short_read::ShortReadHint`] | - | the short-read rule of `PollEvented` | - |
+//! | [`PollKey`], its `fdseq` | `netpollPackData`, `fdseq` | mio's `Token`; `tick` | polling: `Event::key` |
+//! | [`Event`], [`Mode`] | `epollevent`, the mode `'r'`, `'w'` | mio's `Event`, `Interest`; `Direction` | polling: `Event` |
+//! | [`PollCache`], its `donate` | `pollCache`, `persistentalloc` | `RegistrationSet` | sharded-slab |
+//! | [`poll::waiters::Waiters`] | `netpollWaiters` | - | - |
+//! | [`poll::waiters::BreakFlag`] | `netpollWakeSig`, `netpollBreak` | mio's `Waker` | polling: `Poller::notify` |
+//! | [`GList`] | `gList` | `WakeList` | - |
+//! | [`poll::fd_mutex::FdMutex`] | `fdMutex` | - | - |
+//! | [`sched::run_queue::Runq`] | `runqput`, `runqget`, `runqsteal`, `runnext` | `queue::Local`, `queue::Steal`, `lifo_slot` | crossbeam-deque: `Worker`, `Stealer` |
+//! | [`sched::task::TaskState`] | `casgstatus`, `goready` | `task::State` | async-task: `Header`; maitake: `StateCell` |
+//! | [`sched::task::TaskState::start_poll`], [`finish_poll`](sched::task::TaskState::finish_poll), [`complete`](sched::task::TaskState::complete) | - | `transition_to_running`, `transition_to_idle`, `transition_to_complete` | maitake: `start_poll`, `end_poll` |
+//! | [`sched::task::Action`], [`sched::task::PollResult`], [`sched::task::Completion`] | - | `TransitionToNotifiedByVal`, `TransitionToIdle` | maitake: `ScheduleAction`, `PollResult`, `JoinAction` |
+//! | [`sched::task::TaskState::register_join_waker`] | - | `set_join_waker`, `unset_waker` | async-task: the awaiter |
+//! | [`sched::idle::Idle::begin_park`], [`cancel_park`](sched::idle::Idle::cancel_park) | `pidleput`, `pidleget` | `Idle::transition_worker_to_parked`, `unpark_worker_by_id` | - |
+//! | [`sched::idle::Idle::worker_to_notify`], [`pop_idle`](sched::idle::Idle::pop_idle) | `wakep`, `startm` | `Idle::worker_to_notify` | - |
+//! | [`sched::idle::Idle::start_searching`], [`stop_searching`](sched::idle::Idle::stop_searching) | `spinning`, `nmspinning` | `transition_worker_to_searching`, `transition_worker_from_searching` | - |
+//! | [`sched::poller_lock::PollerLock`]; `try_lock`, `unlock` | `pollingNet`, `lastpoll` | `TryLock<Driver>` of `Parker` | async-io: `Reactor::try_lock` |
+//! | [`sched::poller_lock::PollerLock::set_poll_until`], [`needs_wakeup`](sched::poller_lock::PollerLock::needs_wakeup) | `pollUntil`, `wakeNetPoller` | time driver's `next_wake` | - |
 //! | [`sync::Flag`], [`sync::RelaxedUsize`], [`sync::CachePadded`] | `cpu.CacheLinePad` for the last | `MetricAtomicUsize` | crossbeam-utils: `AtomicCell`, `CachePadded` |
 
 #![cfg_attr(not(netpoll_loom), no_std)]
 #![warn(clippy::std_instead_of_core, clippy::std_instead_of_alloc)]
 
-pub mod counter;
-pub mod deadline;
-#[cfg(target_has_atomic = "64")]
-pub mod fd_mutex;
-mod free_list;
-pub mod glist;
-pub mod idle;
-pub mod poll_cache;
-pub mod poll_deadline;
-pub mod poll_desc;
-pub mod poll_info;
-pub mod poll_key;
-pub mod poller_lock;
-pub mod registration;
-pub mod runq;
-pub mod sema;
-pub mod short_read_hint;
+pub mod poll;
+pub mod sched;
 pub mod sync;
-pub mod task;
-pub mod waiters;
+
+pub use self::poll::cache::PollCache;
+pub use self::poll::deadline::When;
+pub use self::poll::desc::{Delivered, PollDesc, PollErr, Wait};
+pub use self::poll::glist::GList;
+pub use self::poll::key::{Event, EventFlags, Mode, Modes, PollKey};
+pub use self::poll::registration::Registration;

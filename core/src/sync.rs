@@ -199,7 +199,7 @@ impl Flag {
 /// A number shared by threads, every access to it relaxed: a reader may see an old value.
 ///
 /// Most are for reports. Each that decides something is right with any earlier value, or is ordered by another access: the
-/// index of a descriptor's slot is written before the slot can be handed out ([`poll_desc`](crate::poll_desc)).
+/// index of a descriptor's slot is written before the slot can be handed out ([`poll_desc`](crate::poll::desc)).
 #[derive(Debug)]
 pub struct RelaxedUsize {
     word: AtomicUsize,
@@ -228,6 +228,54 @@ impl RelaxedUsize {
     #[inline]
     pub fn get(&self) -> usize {
         // alone: it orders nothing
+        self.word.load(Ordering::Relaxed)
+    }
+}
+
+/// A count of events since the start; wraps at the native width.
+#[derive(Debug)]
+pub struct Counter {
+    word: AtomicUsize,
+}
+
+impl Default for Counter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Counter {
+    /// Creates a count of 0.
+    pub fn new() -> Self {
+        Self { word: AtomicUsize::new(0) }
+    }
+
+    /// Counts one more.
+    #[inline]
+    pub fn inc(&self) {
+        self.add(1);
+    }
+
+    /// Counts one more, where no other thread counts at the same time: without the cost of a read-modify-write. Counts that
+    /// are made by two threads at once may be lost.
+    #[inline]
+    pub fn inc_alone(&self) {
+        // alone: a metric
+        let n = self.word.load(Ordering::Relaxed);
+        // alone: a metric
+        self.word.store(n.wrapping_add(1), Ordering::Relaxed);
+    }
+
+    /// Counts `n` more.
+    #[inline]
+    pub fn add(&self, n: usize) {
+        // alone: a metric
+        self.word.fetch_add(n, Ordering::Relaxed);
+    }
+
+    /// Returns the count so far.
+    pub fn get(&self) -> usize {
+        // alone: a metric
         self.word.load(Ordering::Relaxed)
     }
 }

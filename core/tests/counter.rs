@@ -1,6 +1,6 @@
 //! Metrics count what they are told.
 
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 
 #[test]
 fn counts_by_one_and_by_many() {

@@ -1,13 +1,12 @@
 //! Ticks: the reserved words, the comparison across a wrap, and which of two deadlines the timer is armed for.
 
-mod kit;
+mod common;
 
-use netpoll_core::deadline::{Deadline, When};
-use netpoll_core::poll_key::{Mode, Modes};
-use netpoll_core::registration::Registration;
+use netpoll_core::poll::deadline::Deadline;
+use netpoll_core::{Mode, Modes, Registration, When};
 
 type Desc<'a> = Registration<'a, 24>;
-type Slots = kit::Slots<1, 24>;
+type Slots = common::Slots<1, 24>;
 
 const HALF: usize = usize::MAX / 2;
 

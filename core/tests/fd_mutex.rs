@@ -5,8 +5,8 @@ use std::sync::{Condvar, Mutex, MutexGuard, mpsc};
 use std::thread;
 use std::time::Duration;
 
-use netpoll_core::fd_mutex::{Evicted, FdMutex, Lock, Unlock};
-use netpoll_core::poll_key::Mode;
+use netpoll_core::Mode;
+use netpoll_core::poll::fd_mutex::{Evicted, FdMutex, Lock, Unlock};
 
 const MODES: [Mode; 2] = [Mode::Read, Mode::Write];
 /// What each of the three counts holds.

@@ -1,13 +1,13 @@
 //! The list that goes up.
 
-mod kit;
+mod common;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
-use kit::Task;
-use netpoll_core::glist::GList;
+use common::Task;
+use netpoll_core::GList;
 
 #[test]
 fn first_come_first_out() {

@@ -3,7 +3,7 @@
 //!
 //! Under Miri (`cargo xtask miri`) each of these is a check of every access besides.
 
-mod kit;
+mod common;
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,14 +11,11 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::task::{RawWaker, RawWakerVTable, Wake, Waker};
 use std::thread;
 
-use kit::{Slots, Task};
-use netpoll_core::deadline::When;
-use netpoll_core::glist::GList;
-use netpoll_core::poll_desc::{PollErr, Wait};
-use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
-use netpoll_core::sema::{Arm, Armed, Commit, Sema, Unblock};
+use common::{Slots, Task};
+use netpoll_core::poll::sema::{Arm, Armed, Commit, Sema, Unblock};
+use netpoll_core::poll::waiters::Waiters;
 use netpoll_core::sync::RelaxedUsize;
-use netpoll_core::waiters::Waiters;
+use netpoll_core::{Event, EventFlags, GList, Mode, Modes, PollErr, PollKey, Wait, When};
 
 type S = Sema<24>;
 

@@ -1,6 +1,6 @@
 //! The bits of the workers, one thread.
 
-use netpoll_core::idle::Idle;
+use netpoll_core::sched::idle::Idle;
 
 #[test]
 fn a_sleeper_is_taken_once() {

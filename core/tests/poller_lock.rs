@@ -1,6 +1,6 @@
 //! The lock of the poller, one thread.
 
-use netpoll_core::poller_lock::PollerLock;
+use netpoll_core::sched::poller_lock::PollerLock;
 
 #[test]
 fn one_at_a_time() {

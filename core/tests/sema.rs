@@ -1,12 +1,12 @@
 //! Every arrow of the diagram in `sema.rs`, one thread. (BUSY is seen only by a second thread: `loom-tests`.)
 
-mod kit;
+mod common;
 
 use std::task::Waker;
 
-use kit::Task;
-use netpoll_core::sema::{Arm, Armed, Commit, Sema, Unblock};
-use netpoll_core::waiters::Waiters;
+use common::Task;
+use netpoll_core::poll::sema::{Arm, Armed, Commit, Sema, Unblock};
+use netpoll_core::poll::waiters::Waiters;
 
 /// 24 bits: what a 32-bit target has.
 type S = Sema<24>;

@@ -1,6 +1,6 @@
 //! A task's word, one thread.
 
-use netpoll_core::task::{Action, Completion, PollResult, TaskState};
+use netpoll_core::sched::task::{Action, Completion, PollResult, TaskState};
 
 fn idle() -> TaskState {
     let task = TaskState::new();

@@ -1,6 +1,6 @@
 //! The count of waiters and the break flag, one thread.
 
-use netpoll_core::waiters::{BreakFlag, Waiters};
+use netpoll_core::poll::waiters::{BreakFlag, Waiters};
 
 #[test]
 fn nobody_waits_at_first() {

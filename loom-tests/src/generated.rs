@@ -17,7 +17,7 @@ mod idle;
 mod poller_lock;
 mod pool;
 mod run;
-mod runq;
+mod run_queue;
 mod task;
 mod tasks;
 mod word;
@@ -40,7 +40,7 @@ const WORDS: &[Entry] = &[
     Entry::of::<desc::Desc>(),
     Entry::of::<cache::Slots>(),
     Entry::of::<fd_mutex::Locks>(),
-    Entry::of::<runq::Bench>(),
+    Entry::of::<run_queue::Bench>(),
     Entry::of::<idle::Sched>(),
     Entry::of::<poller_lock::Driver>(),
     Entry::of::<task::Cell>(),

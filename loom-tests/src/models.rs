@@ -2,40 +2,40 @@
 
 use crate::harness::Model;
 
+mod cache;
 mod deadline;
+mod desc;
 mod end;
 mod extra;
 pub mod fd_mutex;
 mod idle;
-pub mod kit;
-mod poll_cache;
-mod poll_desc;
-mod poll_info;
+mod info;
+mod negative_controls;
 mod poller_lock;
-mod runq;
+mod run_queue;
 mod sema;
+pub mod support;
 mod take_over;
 pub mod task;
-mod twins;
 mod waiters;
 
 /// Every model, in the order in which a reader of the core meets the words.
 pub fn all() -> Vec<Model> {
     [
         sema::MODELS,
-        poll_desc::MODELS,
+        desc::MODELS,
         take_over::MODELS,
         deadline::MODELS,
-        poll_info::MODELS,
-        poll_cache::MODELS,
+        info::MODELS,
+        cache::MODELS,
         end::MODELS,
         waiters::MODELS,
         fd_mutex::MODELS,
-        runq::MODELS,
+        run_queue::MODELS,
         idle::MODELS,
         poller_lock::MODELS,
         task::MODELS,
-        twins::MODELS,
+        negative_controls::MODELS,
         extra::MODELS,
     ]
     .concat()

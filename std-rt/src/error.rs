@@ -7,7 +7,7 @@ use std::error::Error;
 use std::fmt;
 use std::io;
 
-use netpoll_core::poll_desc::PollErr;
+use netpoll_core::PollErr;
 
 use crate::sys::{Address, Exhausted};
 pub(crate) use at_path::at_path;

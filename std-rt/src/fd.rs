@@ -34,9 +34,9 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Waker;
 
-use netpoll_core::fd_mutex::{FdMutex, Unlock};
-use netpoll_core::poll_key::Mode;
-use netpoll_core::short_read_hint::ShortReadHint;
+use netpoll_core::Mode;
+use netpoll_core::poll::fd_mutex::{FdMutex, Unlock};
+use netpoll_core::poll::short_read::ShortReadHint;
 use netpoll_core::sync::Flag;
 
 use crate::error::{self, OpError, Unavailable};

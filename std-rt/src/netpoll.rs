@@ -28,13 +28,11 @@ use std::sync::Arc;
 use std::task::Context;
 use std::time::Duration;
 
-use netpoll_core::glist::GList;
-use netpoll_core::poll_cache::BLOCK_LEN;
-use netpoll_core::poll_desc::Wait;
-use netpoll_core::poll_key::Mode;
-use netpoll_core::poller_lock::PollerLock;
+use netpoll_core::poll::cache::BLOCK_LEN;
+use netpoll_core::poll::waiters::BreakFlag;
+use netpoll_core::sched::poller_lock::PollerLock;
 use netpoll_core::sync::Flag;
-use netpoll_core::waiters::BreakFlag;
+use netpoll_core::{GList, Mode, Wait};
 
 use crate::foreign;
 use crate::sys::{ForkEpoch, Poller, Watch};

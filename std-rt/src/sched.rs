@@ -19,9 +19,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::thread::Thread;
 
-use netpoll_core::counter::Counter;
-use netpoll_core::idle::Idle;
+use netpoll_core::sched::idle::Idle;
 use netpoll_core::sync::CachePadded;
+use netpoll_core::sync::Counter;
 use netpoll_core::sync::Flag;
 use slab::Slab;
 

@@ -60,7 +60,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
-use netpoll_core::poll_key::Mode;
+use netpoll_core::Mode;
 
 use crate::coop;
 use crate::error::OpError;

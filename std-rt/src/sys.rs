@@ -21,7 +21,7 @@
 //!    existed before `open` is reported too. Spurious events are allowed: callers always try the call itself
 //!    first.
 //! 2. **Keys.** An event carries the bits that were passed to `open`, and no others. Its generation tells the
-//!    layer above whether it is stale. [`PollKey::BREAK`](netpoll_core::poll_key::PollKey::BREAK) never
+//!    layer above whether it is stale. [`PollKey::BREAK`](netpoll_core::PollKey::BREAK) never
 //!    leaves the backend.
 //! 3. **Time.** `wait` returns without events no earlier than its timeout, unless a signal or a break ends
 //!    it, or another `wait` takes its events. The caller checks the clock to tell these apart.

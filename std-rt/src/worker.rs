@@ -8,7 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::thread;
 
-use netpoll_core::poller_lock::PollerLock;
+use netpoll_core::sched::poller_lock::PollerLock;
 use netpoll_core::sync::Flag;
 
 use crate::coop;

@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use common::*;
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 use netpoll_rt::net::{Datagram, RecvBatch, TcpStream, UdpSocket};
 use netpoll_rt::spawn;
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::*;
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 use netpoll_rt::net::TcpStream;
 use netpoll_rt::time::{sleep, sleep_until};
 use netpoll_rt::{Handle, spawn, yield_now};
@@ -187,8 +187,7 @@ fn b27_a_thousand_owners_of_a_slot_without_a_socket_between() {
         socket.set_nonblocking(true).unwrap();
         let mut slots = std::collections::BTreeSet::new();
         for _ in 0..1000 {
-            use netpoll_core::deadline::When;
-            use netpoll_core::poll_key::{Mode, Modes};
+            use netpoll_core::{Mode, Modes, When};
             use netpoll_rt::netpoll::clock;
             let fd = std::os::fd::AsFd::as_fd(&socket);
             let slot = netpoll.open(fd).unwrap();

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::*;
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 use netpoll_rt::time::sleep;
 use netpoll_rt::{JoinError, Runtime, spawn, yield_now};
 

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use common::*;
 use futures_lite::future::or;
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 use netpoll_rt::fd::{Fd, FdKind};
 use netpoll_rt::io::copy;
 use netpoll_rt::net::pipe::{PipeReader, PipeWriter, pipe};

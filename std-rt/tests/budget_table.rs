@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use common::*;
 use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt};
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 use netpoll_rt::io::{copy, copy_bidirectional};
 use netpoll_rt::net::pipe::{PipeReader, PipeWriter, pipe};
 

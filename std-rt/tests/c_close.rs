@@ -10,7 +10,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use common::*;
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 use netpoll_rt::net::{TcpListener, TcpSocket, TcpStream};
 use netpoll_rt::sys::socket;
 use netpoll_rt::{Handle, is_closed, spawn, yield_now};

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, OnceLock, mpsc};
 use std::task::{Context, Wake, Waker};
 
 use common::*;
-use netpoll_core::poll_key::Modes;
+use netpoll_core::Modes;
 use netpoll_rt::fs::File;
 use netpoll_rt::io::{CopyError, CopyFrom, Side, copy};
 use netpoll_rt::netpoll::Netpoll;

@@ -11,7 +11,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant};
 
 use common::*;
-use netpoll_core::poll_key::Modes;
+use netpoll_core::Modes;
 use netpoll_rt::net::TcpStream;
 use netpoll_rt::netpoll::Netpoll;
 use netpoll_rt::sys::inject::{Errno, EventFault, Rule, Table, send, send_error};

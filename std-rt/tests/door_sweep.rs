@@ -10,7 +10,7 @@ mod support;
 use std::io;
 
 use common::*;
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 use netpoll_rt::sys::inject::{Errno, Rule, Table};
 use netpoll_rt::sys::{Call, Poller};
 use netpoll_rt::{Runtime, net::TcpSocket};

@@ -9,7 +9,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use common::*;
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 use netpoll_rt::dump::WorkerState;
 use netpoll_rt::net::UnixStream;
 use netpoll_rt::netpoll::Netpoll;

@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use common::*;
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 use netpoll_rt::{JoinHandle, Runtime, spawn};
 
 /// A task in its turn, which blocks its worker until the sender that another task holds is gone.

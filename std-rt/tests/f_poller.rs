@@ -13,7 +13,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use common::*;
-use netpoll_core::poll_key::Mode;
+use netpoll_core::Mode;
 use netpoll_rt::fd::{Fd, FdKind};
 use netpoll_rt::net::TcpStream;
 use netpoll_rt::netpoll::Netpoll;

@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use common::*;
-use netpoll_core::poll_key::Mode;
+use netpoll_core::Mode;
 use netpoll_rt::fs::{self, File, MAX_PIECE};
 use netpoll_rt::net::{AsyncFd, Interest};
 use netpoll_rt::sys::is_ready;

@@ -15,7 +15,7 @@ use std::time::Duration;
 use common::*;
 use futures_core::Stream;
 use futures_io::AsyncRead;
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 use netpoll_rt::fd::{Fd, FdKind};
 use netpoll_rt::net::{AsyncFd, Interest, RecvBatch, TcpStream, UdpSocket, UnixDatagram};
 use netpoll_rt::netpoll::Netpoll;

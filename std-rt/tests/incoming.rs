@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use common::*;
 use futures_lite::StreamExt;
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 use netpoll_rt::net::{AsyncFd, Incoming, TcpListener, TcpSocket, TcpStream};
 use netpoll_rt::netpoll::fd_limit::FdWaiter;
 use netpoll_rt::sys::Poller;

@@ -12,8 +12,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Wake, Waker};
 
 use common::*;
-use netpoll_core::counter::Counter;
-use netpoll_core::poll_key::Mode;
+use netpoll_core::Mode;
+use netpoll_core::sync::Counter;
 use netpoll_rt::fd::{Fd, FdKind};
 use netpoll_rt::net::TcpStream;
 use netpoll_rt::netpoll::Netpoll;

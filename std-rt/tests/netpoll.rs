@@ -13,9 +13,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{Probe, alone, until_blocking};
-use netpoll_core::poll_desc::Wait;
-use netpoll_core::poll_key::{Mode, Modes, PollKey};
 use netpoll_core::sync::Flag;
+use netpoll_core::{Mode, Modes, PollKey, Wait};
 use netpoll_rt::netpoll::{Netpoll, PollBuffer, PollRegistration, Registration, clock};
 
 /// A descriptor of a poller, and what makes it readable.
@@ -90,8 +89,8 @@ fn f10_breaks_are_coalesced_and_none_is_lost() {
     const BREAKS: usize = 5_000;
     let _alone = alone();
     let netpoll = Netpoll::new().unwrap();
-    let done = netpoll_core::counter::Counter::new();
-    let (blocking, told) = (netpoll_core::counter::Counter::new(), Flag::new());
+    let done = netpoll_core::sync::Counter::new();
+    let (blocking, told) = (netpoll_core::sync::Counter::new(), Flag::new());
     thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use common::*;
 use futures_lite::future;
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 use netpoll_rt::fs::File;
 use netpoll_rt::net::ToSocketAddrs;
 use netpoll_rt::time::timeout;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use common::kernel::ThreadLimit;
 use common::*;
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 use netpoll_rt::fs::{self, File};
 use netpoll_rt::net::ToSocketAddrs;
 use netpoll_rt::time::{sleep, timeout};

@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use common::*;
-use netpoll_core::poll_key::Mode;
+use netpoll_core::Mode;
 use netpoll_rt::fd::{Fd, FdKind};
 use netpoll_rt::net::TcpStream;
 use netpoll_rt::netpoll::Netpoll;

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::*;
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 use netpoll_rt::time::{sleep, sleep_until, timeout};
 use netpoll_rt::{Handle, Runtime, spawn, spawn_blocking, yield_now};
 

@@ -9,7 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use common::*;
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 use netpoll_rt::time::sleep;
 use netpoll_rt::{Handle, JoinHandle, Runtime, spawn, yield_now};
 

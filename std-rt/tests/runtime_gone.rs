@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use common::*;
 use futures_core::Stream;
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 use netpoll_rt::net::unix::UnixDatagram;
 use netpoll_rt::net::{TcpListener, TcpStream, UdpSocket, UnixStream, pipe};
 use netpoll_rt::signal::{SignalKind, signal};

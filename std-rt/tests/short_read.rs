@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::*;
-use netpoll_core::poll_key::Mode;
+use netpoll_core::Mode;
 use netpoll_rt::Handle;
 use netpoll_rt::fd::{Fd, FdKind};
 use netpoll_rt::netpoll::Netpoll;

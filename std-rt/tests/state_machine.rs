@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 
 use common::*;
 use model::World;
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 

@@ -8,7 +8,7 @@ use std::sync::Barrier;
 use std::thread;
 
 use common::{LIMIT, alone};
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 use netpoll_core::sync::Flag;
 use netpoll_rt::netpoll::{Netpoll, PollBuffer, clock};
 

@@ -15,7 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use netpoll_core::poll_key::{Event, Mode, Modes, PollKey};
+use netpoll_core::{Event, Mode, Modes, PollKey};
 use netpoll_rt::sys::translate::epoll::{ERR, IN, OUT, translate};
 use netpoll_rt::sys::{Events, Poller, set_timer_slack, socket};
 

@@ -23,7 +23,7 @@ use std::os::unix::net::UnixStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use netpoll_core::poll_key::{Event, Mode, Modes, PollKey};
+use netpoll_core::{Event, Mode, Modes, PollKey};
 use netpoll_rt::sys::{Events, Poller, signal, socket};
 
 const KEY: PollKey = PollKey { slot: 7, fdseq: 41 };

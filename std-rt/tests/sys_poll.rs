@@ -13,7 +13,7 @@ use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use netpoll_core::poll_key::{Mode, Modes, PollKey};
+use netpoll_core::{Mode, Modes, PollKey};
 use netpoll_rt::sys::{Events, Poller, socket};
 use support::*;
 

@@ -13,8 +13,8 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use netpoll_core::counter::Counter;
-use netpoll_core::poll_key::{Event, Mode, Modes, PollKey};
+use netpoll_core::sync::Counter;
+use netpoll_core::{Event, Mode, Modes, PollKey};
 use netpoll_rt::sys::{Events, Poller};
 use support::*;
 

@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use netpoll_core::poll_key::{Event, PollKey};
+use netpoll_core::{Event, PollKey};
 use netpoll_rt::sys::socket::{self, Connect, Domain, SocketKind};
 use netpoll_rt::sys::{Events, Poller, SharedFd};
 

@@ -1,6 +1,6 @@
 //! What each kernel's bits mean, on any host: one row for each combination that the kernels document.
 
-use netpoll_core::poll_key::{Event, EventFlags, Modes, PollKey};
+use netpoll_core::{Event, EventFlags, Modes, PollKey};
 use netpoll_rt::sys::translate::kqueue::{half, whole};
 use netpoll_rt::sys::translate::{epoll, kqueue, poll};
 

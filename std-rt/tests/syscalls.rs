@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 
 use common::*;
-use netpoll_core::counter::Counter;
-use netpoll_core::poll_key::Mode;
+use netpoll_core::Mode;
+use netpoll_core::sync::Counter;
 use netpoll_rt::fd::{Fd, FdKind};
 use netpoll_rt::netpoll::Netpoll;
 use netpoll_rt::sys::{Poller, socket};

@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
 
 use common::*;
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 use netpoll_rt::net::TcpStream;
 use netpoll_rt::time::sleep;
 use netpoll_rt::{spawn, spawn_blocking, yield_now};

@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use common::*;
-use netpoll_core::counter::Counter;
-use netpoll_core::poll_key::Mode;
+use netpoll_core::Mode;
+use netpoll_core::sync::Counter;
 use netpoll_rt::fd::{Fd, FdKind};
 use netpoll_rt::net::{Datagram, Interest, RecvBatch, UdpSocket};
 use netpoll_rt::netpoll::Netpoll;

@@ -83,7 +83,7 @@ fn parse_args(args: &[String]) -> Result<Args, String> {
     Ok(parsed)
 }
 
-/// The sources of core by the names of their words: `sema` is `core/src/sema.rs`.
+/// The sources of core by the names of their files: `sema` is `core/src/poll/sema.rs`.
 fn load(root: &Path) -> Result<BTreeMap<String, Source>, String> {
     let mut paths = Vec::new();
     cmd::files_under(&root.join("core/src"), &|_| false, &mut paths)?;
@@ -91,7 +91,8 @@ fn load(root: &Path) -> Result<BTreeMap<String, Source>, String> {
     for path in paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs")) {
         let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
         let word = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        sources.insert(word.clone(), Source::new(format!("core/src/{word}.rs"), &text));
+        let in_tree = path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned();
+        sources.insert(word, Source::new(in_tree, &text));
     }
     Ok(sources)
 }

@@ -9,14 +9,14 @@ const CLEAN: &[(&str, &str)] = &[
     ("CHANGELOG.md", "# Changelog\n\n## [Unreleased]\n\n- Connections have deadlines.\n"),
     (
         "core/src/lib.rs",
-        "//! INV-1 a block stays.\n#![cfg_attr(not(netpoll_loom), no_std)]\nmod sync;\nmod sema;\nmod poll_info;\nmod poll_desc;\n",
+        "//! INV-1 a block stays.\n#![cfg_attr(not(netpoll_loom), no_std)]\nmod sync;\nmod poll;\n",
     ),
     ("core/src/sync.rs", "#[cfg(netpoll_loom)]\npub use loom::sync::atomic::Ordering;\n"),
-    ("core/src/sema.rs", SEMA),
-    ("core/src/poll_info.rs", POLL_INFO),
+    ("core/src/poll/sema.rs", SEMA),
+    ("core/src/poll/info.rs", POLL_INFO),
     (
-        "core/src/poll_desc.rs",
-        "use crate::{poll_info::Info, sema::{self, Sema}};\npub fn wait<'a>(_: &'a Info, _: Sema) {}\n",
+        "core/src/poll/desc.rs",
+        "use super::{info::Info, sema::{self, Sema}};\npub fn wait<'a>(_: &'a Info, _: Sema) {}\n",
     ),
     ("core/tests/words.rs", "#[test]\nfn one() {\n    // time is what is tested\n    sleep(1);\n}\n"),
     ("std-rt/src/lib.rs", "//! The door.\npub use crate::net::Stream;\n"),
@@ -39,7 +39,7 @@ pub fn arm(word: &Word) -> &'static str {
         Acquire,
         Ordering::Relaxed,
     );
-    fence(Ordering::SeqCst); // pair: poll_info::publish, and why
+    fence(Ordering::SeqCst); // pair: info::publish, and why
     "unsafe { dbg!(\" Mutex \") }"
 }
 pub fn unblock(word: &Word) {
@@ -145,30 +145,38 @@ fn a_rule_that_looked_at_nothing_is_red() {
 
 #[test]
 fn floors_point_down() {
-    let up = "use crate::poll_desc::PollDesc;\n";
-    red("core/src/poll_key.rs", up, &["core/src/poll_key.rs:1: floors"]);
-    red("core/src/waiters.rs", "fn f() {\n    crate::sema::arm();\n}\n", &["core/src/waiters.rs:2: floors"]);
+    let up = "use super::desc::PollDesc;\n";
+    red("core/src/poll/key.rs", up, &["core/src/poll/key.rs:1: floors"]);
     red(
-        "core/src/glist.rs",
-        "use super::{\n    sync,\n    sema::{Arm, poll_key},\n};\n",
-        &["core/src/glist.rs:1: floors"],
+        "core/src/poll/waiters.rs",
+        "fn f() {\n    super::sema::arm();\n}\n",
+        &["core/src/poll/waiters.rs:2: floors"],
+    );
+    red(
+        "core/src/poll/glist.rs",
+        "use super::{\n    sync,\n    sema::{Arm, key},\n};\n",
+        &["core/src/poll/glist.rs:1: floors"],
     );
     red("std-rt/src/sys/poll.rs", "use super::super::net;\n", &["std-rt/src/sys/poll.rs:1: floors"]);
     red("std-rt/src/timer.rs", "\nuse crate::Runtime;\n", &["std-rt/src/timer.rs:2: floors"]);
-    red("core/src/heap.rs", "fn f() {}\n", &["core/src/heap.rs:1: floors"]);
+    red("core/src/poll/heap.rs", "fn f() {}\n", &["core/src/poll/heap.rs:1: floors"]);
 }
 
 #[test]
 fn unsafe_has_rooms() {
     let text = "/// # Safety\n/// Never.\npub unsafe fn f() {}\n";
-    red("core/src/glist.rs", text, &["core/src/glist.rs:3: unsafe-rooms"]);
+    red("core/src/poll/glist.rs", text, &["core/src/poll/glist.rs:3: unsafe-rooms"]);
     red("core/tests/a.rs", text, &["core/tests/a.rs:3: unsafe-rooms"]);
 }
 
 #[test]
 fn cfg_has_rooms() {
-    red("core/src/glist.rs", "fn f() {\n    if cfg!(unix) {}\n}\n", &["core/src/glist.rs:2: cfg-rooms"]);
-    red("core/src/glist.rs", "#[ cfg (unix)]\nfn f() {}\n", &["core/src/glist.rs:1: cfg-rooms"]);
+    red(
+        "core/src/poll/glist.rs",
+        "fn f() {\n    if cfg!(unix) {}\n}\n",
+        &["core/src/poll/glist.rs:2: cfg-rooms"],
+    );
+    red("core/src/poll/glist.rs", "#[ cfg (unix)]\nfn f() {}\n", &["core/src/poll/glist.rs:1: cfg-rooms"]);
     red("examples/src/a.rs", "#![cfg_attr(unix, no_std)]\n", &["examples/src/a.rs:1: cfg-rooms"]);
     red("std-rt/src/sys.rs", "mod epoll;\n#[cfg(test)]\nmod tests;\n", &["std-rt/src/sys.rs:2: cfg-rooms"]);
 }
@@ -193,7 +201,7 @@ fn cfg_selects_a_platform_module_and_stays_out_of_it() {
 
 #[test]
 fn loom_has_rooms() {
-    red("core/src/glist.rs", "use loom::thread;\n", &["core/src/glist.rs:1: loom-rooms"]);
+    red("core/src/poll/glist.rs", "use loom::thread;\n", &["core/src/poll/glist.rs:1: loom-rooms"]);
 }
 
 #[test]
@@ -202,11 +210,12 @@ fn files_and_functions_are_short() {
     let function = |lines: usize| {
         format!("\nfn f(_: [u8; 2])\nwhere\n    u8: Copy,\n{{\n{}}}\n", "    g();\n".repeat(lines - 5))
     };
-    red("core/src/glist.rs", &file(601), &["core/src/glist.rs:601: sizes"]);
+    red("core/src/poll/glist.rs", &file(601), &["core/src/poll/glist.rs:601: sizes"]);
     red("std-rt/tests/a.rs", &file(602), &["std-rt/tests/a.rs:601: sizes"]);
-    red("core/src/glist.rs", &function(51), &["core/src/glist.rs:2: sizes"]);
+    red("core/src/poll/glist.rs", &function(51), &["core/src/poll/glist.rs:2: sizes"]);
     let (green, output) =
-        Tree::with("short", &[("core/src/glist.rs", &function(50)), ("xtask/src/a.rs", &file(600))]).tidy();
+        Tree::with("short", &[("core/src/poll/glist.rs", &function(50)), ("xtask/src/a.rs", &file(600))])
+            .tidy();
     assert!(green, "{output}");
 }
 
@@ -223,34 +232,34 @@ fn orderings_stay_in_core() {
 
 #[test]
 fn orderings_are_explained() {
-    let at = &["core/src/poller_lock.rs:2: orderings"];
-    red("core/src/poller_lock.rs", "fn f() {\n    a.load(Acquire);\n}\n", at);
-    red("core/src/poller_lock.rs", "fn f() {\n    a.load(Relaxed); // alone:\n}\n", at);
-    red("core/src/poller_lock.rs", "fn f() {\n    a.load(SeqCst); // alone: no fence\n}\n", at);
-    red("core/src/poller_lock.rs", "fn f() {\n    fence(SeqCst); // alone: a fence is never\n}\n", at);
+    let at = &["core/src/sched/poller_lock.rs:2: orderings"];
+    red("core/src/sched/poller_lock.rs", "fn f() {\n    a.load(Acquire);\n}\n", at);
+    red("core/src/sched/poller_lock.rs", "fn f() {\n    a.load(Relaxed); // alone:\n}\n", at);
+    red("core/src/sched/poller_lock.rs", "fn f() {\n    a.load(SeqCst); // alone: no fence\n}\n", at);
+    red("core/src/sched/poller_lock.rs", "fn f() {\n    fence(SeqCst); // alone: a fence is never\n}\n", at);
     let later = "fn f() {\n    a.load(Relaxed); // alone: one statement only\n    a.load(Relaxed);\n}\n";
-    red("core/src/poller_lock.rs", later, &["core/src/poller_lock.rs:3: orderings"]);
+    red("core/src/sched/poller_lock.rs", later, &["core/src/sched/poller_lock.rs:3: orderings"]);
     let blank = "fn f() {\n    // alone: for what stands directly below\n\n    a.load(Relaxed);\n}\n";
-    red("core/src/poller_lock.rs", blank, &["core/src/poller_lock.rs:4: orderings"]);
+    red("core/src/sched/poller_lock.rs", blank, &["core/src/sched/poller_lock.rs:4: orderings"]);
 }
 
 #[test]
 fn pairs_have_two_ends() {
     let text = |to: &str| format!("fn f() {{\n    a.load(Acquire); // pair: {to}\n}}\n");
-    let at = &["core/src/poller_lock.rs:2: orderings"];
-    red("core/src/poller_lock.rs", &text("idle::g"), at);
-    red("core/src/poller_lock.rs", &text("sema::gone"), at);
-    red("core/src/poller_lock.rs", &text("sema::arm"), at);
-    red("core/src/poller_lock.rs", &text("somewhere"), at);
+    let at = &["core/src/sched/poller_lock.rs:2: orderings"];
+    red("core/src/sched/poller_lock.rs", &text("idle::g"), at);
+    red("core/src/sched/poller_lock.rs", &text("sema::gone"), at);
+    red("core/src/sched/poller_lock.rs", &text("sema::arm"), at);
+    red("core/src/sched/poller_lock.rs", &text("somewhere"), at);
     red(
-        "core/src/poller_lock.rs",
+        "core/src/sched/poller_lock.rs",
         "fn f() {}\n// pair: sema::arm\n",
-        &["core/src/poller_lock.rs:2: orderings"],
+        &["core/src/sched/poller_lock.rs:2: orderings"],
     );
     // The other end of a pair that the clean tree has falls silent: its partner is the finding.
-    red("core/src/poll_info.rs", "pub fn publish() {}\n", &["core/src/sema.rs:15: orderings"]);
+    red("core/src/poll/info.rs", "pub fn publish() {}\n", &["core/src/poll/sema.rs:15: orderings"]);
     let (green, output) =
-        Tree::with("self-pair", &[("core/src/poller_lock.rs", &text("poller_lock::f"))]).tidy();
+        Tree::with("self-pair", &[("core/src/sched/poller_lock.rs", &text("poller_lock::f"))]).tidy();
     assert!(green, "{output}");
 }
 
@@ -258,19 +267,19 @@ fn pairs_have_two_ends() {
 fn unsafe_says_why_it_is_sound_and_cites_no_unknown_invariant() {
     let with = |comment: &str| format!("{SEMA}fn f() {{\n    {comment}\n    let _ = unsafe {{ g() }};\n}}\n");
     let line = SEMA.lines().count() + 3;
-    let at = format!("core/src/sema.rs:{line}: safety");
-    red("core/src/sema.rs", &with("// it is fine"), &[&at]);
-    red("core/src/sema.rs", &with("// SAFETY: INV-12 says so."), &[&at]);
+    let at = format!("core/src/poll/sema.rs:{line}: safety");
+    red("core/src/poll/sema.rs", &with("// it is fine"), &[&at]);
+    red("core/src/poll/sema.rs", &with("// SAFETY: INV-12 says so."), &[&at]);
     let line = SEMA.lines().count() + 1;
-    let at = format!("core/src/sema.rs:{line}: safety");
-    red("core/src/sema.rs", &format!("{SEMA}unsafe impl Sync for Sema {{}}\n"), &[&at]);
-    red("core/src/sema.rs", &format!("{SEMA}pub unsafe fn f() {{}}\n"), &[&at]);
+    let at = format!("core/src/poll/sema.rs:{line}: safety");
+    red("core/src/poll/sema.rs", &format!("{SEMA}unsafe impl Sync for Sema {{}}\n"), &[&at]);
+    red("core/src/poll/sema.rs", &format!("{SEMA}pub unsafe fn f() {{}}\n"), &[&at]);
     let fine = "unsafe impl Sync for A {} // SAFETY: INV-1\n#[unsafe(no_mangle)]\nfn g(_: unsafe fn()) {}\n";
     let fine = format!(
         "{SEMA}// SAFETY: see\n// INV-1\n#[rustfmt::skip]\n{}",
         &fine.replace(" // SAFETY: INV-1", "")
     );
-    let (green, output) = Tree::with("safety", &[("core/src/sema.rs", &fine)]).tidy();
+    let (green, output) = Tree::with("safety", &[("core/src/poll/sema.rs", &fine)]).tidy();
     assert!(green, "{output}");
 }
 
@@ -316,8 +325,12 @@ fn the_kernel_has_one_door_and_core_no_lock() {
     red("std-rt/src/fd.rs", "use rustix::net;\n", &["std-rt/src/fd.rs:1: leftovers"]);
     red("std-rt/src/sysmon.rs", "use libc::c_int;\n", &["std-rt/src/sysmon.rs:1: leftovers"]);
     red("examples/src/a.rs", "fn f() {\n    libc::close(1);\n}\n", &["examples/src/a.rs:2: leftovers"]);
-    red("core/src/glist.rs", "use std::sync::Mutex;\n", &["core/src/glist.rs:1: leftovers"]);
-    red("core/src/glist.rs", "static A: &'static str = \"\";\n", &["core/src/glist.rs:1: leftovers"]);
+    red("core/src/poll/glist.rs", "use std::sync::Mutex;\n", &["core/src/poll/glist.rs:1: leftovers"]);
+    red(
+        "core/src/poll/glist.rs",
+        "static A: &'static str = \"\";\n",
+        &["core/src/poll/glist.rs:1: leftovers"],
+    );
 }
 
 #[test]

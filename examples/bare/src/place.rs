@@ -3,7 +3,8 @@
 use core::cell::{OnceCell, RefCell};
 use core::mem::MaybeUninit;
 
-use netpoll_core::poll_cache::{Block, PollCache};
+use netpoll_core::PollCache;
+use netpoll_core::poll::cache::Block;
 use netpoll_core::sync::UnsafeCell;
 
 use crate::board;

@@ -18,13 +18,9 @@
 use core::pin::Pin;
 use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
-use netpoll_core::counter::Counter;
-use netpoll_core::deadline::When;
-use netpoll_core::glist::GList;
-use netpoll_core::poll_cache::{Block, PollCache};
-use netpoll_core::poll_desc::{Delivered, PollErr, Wait};
-use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
-use netpoll_core::registration::Registration;
+use netpoll_core::sync::Counter;
+use netpoll_core::{Delivered, Event, EventFlags, GList, Mode, Modes, PollCache, PollErr, PollKey, Registration, Wait, When};
+use netpoll_core::poll::cache::Block;
 use netpoll_core::sync::Flag;
 
 use crate::board;

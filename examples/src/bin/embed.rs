@@ -14,12 +14,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::task::{Context, Poll, Wake, Waker};
 
-use netpoll_core::deadline::When;
-use netpoll_core::glist::GList;
-use netpoll_core::poll_cache::PollCache;
-use netpoll_core::poll_desc::{Delivered, PollErr, Wait};
-use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
-use netpoll_core::registration::Registration;
+use netpoll_core::{
+    Delivered, Event, EventFlags, GList, Mode, Modes, PollCache, PollErr, PollKey, Registration, Wait, When,
+};
 
 struct World {
     cache: PollCache<1>,

@@ -6,11 +6,9 @@ use std::sync::{Arc, mpsc};
 use std::task::{Wake, Waker};
 use std::thread::{self, Thread};
 
-use netpoll_core::glist::GList;
-use netpoll_core::poll_cache::PollCache;
-use netpoll_core::poll_desc::{Delivered, PollErr, Wait};
-use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
-use netpoll_core::registration::Registration;
+use netpoll_core::{
+    Delivered, Event, EventFlags, GList, Mode, Modes, PollCache, PollErr, PollKey, Registration, Wait,
+};
 
 const THREADS: usize = 4;
 const ROUNDS: usize = 1_000;

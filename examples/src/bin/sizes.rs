@@ -5,13 +5,12 @@
 
 use std::mem::size_of;
 
-use netpoll_core::deadline::Deadline;
-use netpoll_core::fd_mutex::FdMutex;
-use netpoll_core::poll_cache::Block;
-use netpoll_core::poll_desc::PollDesc;
-use netpoll_core::poll_info::AtomicInfo;
-use netpoll_core::poll_key::{Event, PollKey};
-use netpoll_core::sema::Sema;
+use netpoll_core::poll::cache::Block;
+use netpoll_core::poll::deadline::Deadline;
+use netpoll_core::poll::fd_mutex::FdMutex;
+use netpoll_core::poll::info::AtomicInfo;
+use netpoll_core::poll::sema::Sema;
+use netpoll_core::{Event, PollDesc, PollKey};
 use netpoll_rt::fd::Fd;
 use netpoll_rt::net::{TcpListener, TcpStream};
 use netpoll_rt::time::{Sleep, Timeout};

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::pool::{self, Pool};
 use super::tasks::locked;
 use super::word::{Plan, Role, Word};
-use crate::models::kit::Plain;
+use crate::models::support::Plain;
 
 /// Descriptors of a block.
 const LEN: usize = 2;

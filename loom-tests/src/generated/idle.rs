@@ -2,12 +2,12 @@
 
 use std::sync::Mutex;
 
-use netpoll_core::idle::Idle;
-use netpoll_core::runq::Runq;
+use netpoll_core::sched::idle::Idle;
+use netpoll_core::sched::run_queue::Runq;
 
 use super::tasks::locked;
 use super::word::{Plan, Role, Touch, Word};
-use crate::models::kit::{Plain, Posted};
+use crate::models::support::{Plain, Posted};
 
 /// Threads, each of which may be a worker.
 const THREADS: usize = 3;

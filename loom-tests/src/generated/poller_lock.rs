@@ -2,12 +2,12 @@
 
 use std::sync::Mutex;
 
-use netpoll_core::poller_lock::PollerLock;
+use netpoll_core::sched::poller_lock::PollerLock;
 use netpoll_core::sync::Flag;
 
 use super::tasks::locked;
 use super::word::{Plan, Role, Touch, Word};
-use crate::models::kit::Plain;
+use crate::models::support::Plain;
 
 /// When the timers are due: one that is there from the start, and two that are inserted.
 const LATE: usize = 10;

@@ -4,9 +4,8 @@ use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
 
-use netpoll_core::glist::GList;
-use netpoll_core::poll_cache::{Block, PollCache};
-use netpoll_core::registration::Registration;
+use netpoll_core::poll::cache::Block;
+use netpoll_core::{GList, PollCache, Registration};
 
 use super::tasks::locked;
 

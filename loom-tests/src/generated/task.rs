@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use netpoll_core::task::{Action, TaskState};
+use netpoll_core::sched::task::{Action, TaskState};
 
 use super::tasks::locked;
 use super::word::{Plan, Role, Word};

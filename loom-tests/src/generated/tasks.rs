@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Wake, Waker};
 
-use crate::models::kit::Plain;
+use crate::models::support::Plain;
 
 /// What a task can be woken by. How many wakers of it there are is the count of its `Arc`, without the task's own.
 struct Source {

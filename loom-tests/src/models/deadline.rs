@@ -3,12 +3,10 @@
 use std::sync::Arc;
 
 use loom::future::block_on;
-use netpoll_core::deadline::When;
-use netpoll_core::poll_desc::PollErr;
-use netpoll_core::poll_key::{Mode, Modes};
+use netpoll_core::{Mode, Modes, PollErr, When};
 
-use super::kit::{Desc, Rig, hand_up, race, race3};
-use super::poll_desc::{Start, read_all};
+use super::desc::{Start, read_all};
+use super::support::{Desc, Rig, hand_up, race, race3};
 use crate::harness::{Expect, Model};
 
 /// The models of this word.

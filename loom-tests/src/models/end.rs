@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use loom::thread;
-use netpoll_core::glist::GList;
-use netpoll_core::poll_cache::{Block, PollCache};
-use netpoll_core::poll_desc::{Delivered, PollErr, Wait};
-use netpoll_core::poll_info::AtomicInfo;
-use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes};
-use netpoll_core::registration::Registration;
+use netpoll_core::poll::cache::Block;
+use netpoll_core::poll::info::AtomicInfo;
+use netpoll_core::{
+    Delivered, Event, EventFlags, GList, Mode, Modes, PollCache, PollErr, Registration, Wait,
+};
 
-use super::kit::{Counted, Plain, race, race3};
+use super::support::{Counted, Plain, race, race3};
 use crate::harness::{Expect, Model};
 
 /// The models of this word.

@@ -4,16 +4,13 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use loom::future::block_on;
-use netpoll_core::deadline::When;
-use netpoll_core::fd_mutex::FdMutex;
-use netpoll_core::glist::GList;
-use netpoll_core::poll_desc::{Delivered, PollErr, Wait};
-use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes};
-use netpoll_core::runq::Runq;
-use netpoll_core::sema::{Arm, Commit, Sema, Unblock};
-use netpoll_core::waiters::Waiters;
+use netpoll_core::poll::fd_mutex::FdMutex;
+use netpoll_core::poll::sema::{Arm, Commit, Sema, Unblock};
+use netpoll_core::poll::waiters::Waiters;
+use netpoll_core::sched::run_queue::Runq;
+use netpoll_core::{Delivered, Event, EventFlags, GList, Mode, Modes, PollErr, Wait, When};
 
-use super::kit::{Counted, FIRST, Plain, Rig, Slots, event, hand_up, race, race3};
+use super::support::{Counted, FIRST, Plain, Rig, Slots, event, hand_up, race, race3};
 use crate::harness::{Expect, Model};
 
 /// The models of this file.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use loom::sync::{Condvar, Mutex, MutexGuard, Notify};
 use loom::thread;
-use netpoll_core::fd_mutex::{Evicted, FdMutex, Lock, Unlock};
-use netpoll_core::poll_key::Mode;
+use netpoll_core::Mode;
+use netpoll_core::poll::fd_mutex::{Evicted, FdMutex, Lock, Unlock};
 
-use super::kit::{Plain, race, race3, race4};
+use super::support::{Plain, race, race3, race4};
 use crate::harness::{Expect, Model};
 
 #[path = "../../../std-rt/src/fd/queue.rs"]

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use loom::sync::Notify;
-use netpoll_core::idle::Idle;
-use netpoll_core::runq::Runq;
+use netpoll_core::sched::idle::Idle;
+use netpoll_core::sched::run_queue::Runq;
 
-use super::kit::{Posted, race, race3};
+use super::support::{Posted, race, race3};
 use crate::harness::{Expect, Model};
 
 /// The models of this word.

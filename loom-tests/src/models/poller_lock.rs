@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use loom::sync::Notify;
-use netpoll_core::idle::Idle;
-use netpoll_core::poller_lock::PollerLock;
-use netpoll_core::runq::Runq;
+use netpoll_core::sched::idle::Idle;
+use netpoll_core::sched::poller_lock::PollerLock;
+use netpoll_core::sched::run_queue::Runq;
 use netpoll_core::sync::Flag;
 
-use super::kit::{Plain, Posted, race, race3};
+use super::support::{Plain, Posted, race, race3};
 use crate::harness::{Expect, Model};
 
 /// The models of this word.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use loom::thread;
-use netpoll_core::sema::{Arm, Commit, Sema, Unblock};
-use netpoll_core::waiters::Waiters;
+use netpoll_core::poll::sema::{Arm, Commit, Sema, Unblock};
+use netpoll_core::poll::waiters::Waiters;
 
-use super::kit::{Counted, Plain, race, race3};
+use super::support::{Counted, Plain, race, race3};
 use crate::harness::{Expect, Model};
 
 /// The models of this word.

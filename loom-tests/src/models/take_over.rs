@@ -5,11 +5,9 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use loom::thread;
-use netpoll_core::deadline::When;
-use netpoll_core::poll_desc::Wait;
-use netpoll_core::poll_key::{Mode, Modes};
+use netpoll_core::{Mode, Modes, Wait, When};
 
-use super::kit::{Counted, Rig, hand_up, race, race3};
+use super::support::{Counted, Rig, hand_up, race, race3};
 use crate::harness::{Expect, Model};
 
 /// The models of this file.

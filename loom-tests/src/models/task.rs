@@ -4,9 +4,9 @@
 
 use std::sync::{Arc, Mutex};
 
-use netpoll_core::task::{Action, Completion, PollResult, TaskState};
+use netpoll_core::sched::task::{Action, Completion, PollResult, TaskState};
 
-use super::kit::{Plain, Posted, race};
+use super::support::{Plain, Posted, race};
 use crate::harness::{Expect, Model};
 
 /// The models of this word.

@@ -4,10 +4,10 @@ use std::sync::Arc;
 use std::task::Waker;
 
 use loom::sync::{Condvar, Mutex};
-use netpoll_core::sema::{Arm, Commit, Sema, Unblock};
-use netpoll_core::waiters::{BreakFlag, Waiters};
+use netpoll_core::poll::sema::{Arm, Commit, Sema, Unblock};
+use netpoll_core::poll::waiters::{BreakFlag, Waiters};
 
-use super::kit::{Plain, Posted, race, race3};
+use super::support::{Plain, Posted, race, race3};
 use crate::harness::{Expect, Model};
 
 /// The models of this word.

@@ -3,8 +3,7 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-use netpoll_core::deadline::When;
-use netpoll_core::poll_key::Modes;
+use netpoll_core::{Modes, When};
 
 use super::Fd;
 use crate::error;

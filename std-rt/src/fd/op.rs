@@ -30,9 +30,8 @@ use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
-use netpoll_core::fd_mutex::{Lock, Unlock};
-use netpoll_core::poll_desc::Wait;
-use netpoll_core::poll_key::Mode;
+use netpoll_core::poll::fd_mutex::{Lock, Unlock};
+use netpoll_core::{Mode, Wait};
 
 use super::queue::LockQueue;
 use super::{Fd, FdKind};

@@ -1,6 +1,6 @@
 //! The queue of tasks that wait for the lock of one direction, first come first served.
 //!
-//! The word ([`FdMutex`](netpoll_core::fd_mutex::FdMutex)) counts them, this queue keeps their wakers; it lives under
+//! The word ([`FdMutex`](netpoll_core::poll::fd_mutex::FdMutex)) counts them, this queue keeps their wakers; it lives under
 //! a lock that its owner brings. Word and queue are changed one after the other, so a thread may stand in between:
 //!
 //! - a task is counted and not yet in the queue (`lock` said `Queued`, [`LockQueue::enqueue`] is to come);

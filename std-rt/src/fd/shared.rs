@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
-use netpoll_core::poll_key::Mode;
+use netpoll_core::Mode;
 
 use super::Fd;
 use crate::coop::{self, Moved};

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc;
 
-use netpoll_core::poll_key::Mode;
+use netpoll_core::Mode;
 
 use super::error::CopyFault;
 use crate::fd::Fd;

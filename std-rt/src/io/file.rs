@@ -15,7 +15,7 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use netpoll_core::poll_key::Mode;
+use netpoll_core::Mode;
 
 use super::buffered;
 use super::endpoints::{CopySink, CopySource, Stream};

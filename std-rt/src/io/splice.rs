@@ -19,7 +19,7 @@ use std::cell::Cell;
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use netpoll_core::poll_key::Mode;
+use netpoll_core::Mode;
 
 use super::buffered;
 use super::endpoints::{CopySink, CopySource, Stream, nonzero};

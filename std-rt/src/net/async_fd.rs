@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::time::Instant;
 
-use netpoll_core::poll_key::{Mode, Modes};
+use netpoll_core::{Mode, Modes};
 
 use crate::coop;
 use crate::error::OpError;

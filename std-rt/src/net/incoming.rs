@@ -21,7 +21,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use futures_core::Stream;
-use netpoll_core::poll_key::Mode;
+use netpoll_core::Mode;
 
 use super::connect::errors::cause;
 use crate::coop;

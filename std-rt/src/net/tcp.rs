@@ -13,7 +13,7 @@ use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use netpoll_core::poll_key::Modes;
+use netpoll_core::Modes;
 
 use super::addr::ToSocketAddrs;
 use super::connect;

@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::sync::OnceLock;
 
-use netpoll_core::poll_key::Mode;
+use netpoll_core::Mode;
 
 use super::addr::ToSocketAddrs;
 use super::connect::errors::AddressErrors;

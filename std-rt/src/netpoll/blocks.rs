@@ -4,26 +4,24 @@ use std::io;
 use std::ptr::NonNull;
 use std::sync::Arc;
 
-use netpoll_core::counter::Counter;
-use netpoll_core::glist::GList;
-use netpoll_core::poll_cache::{self, BLOCK_LEN, PollCache};
-use netpoll_core::poll_key::PollKey;
-use netpoll_core::waiters::Waiters;
-use netpoll_core::{poll_desc, registration};
+use netpoll_core::poll::cache::{self, BLOCK_LEN};
+use netpoll_core::poll::waiters::Waiters;
+use netpoll_core::sync::Counter;
+use netpoll_core::{GList, PollCache, PollKey};
 
 use super::{Netpoll, fd_limit};
 use crate::sys::FDSEQ_BITS;
 
 /// A descriptor whose generation is as wide as the backend gives it back.
-pub type PollDesc = poll_desc::PollDesc<FDSEQ_BITS>;
+pub type PollDesc = netpoll_core::PollDesc<FDSEQ_BITS>;
 
-type Block = poll_cache::Block<BLOCK_LEN, FDSEQ_BITS>;
+type Block = cache::Block<BLOCK_LEN, FDSEQ_BITS>;
 
 /// Blocks in the directory; on a 32-bit machine as many as the free list's half of a word can tell apart.
 pub(super) const BLOCKS: usize = if usize::BITS < u64::BITS { 2_047 } else { 32_768 };
 
 /// The owner's side of a descriptor's words.
-pub type Registration<'a> = registration::Registration<'a, FDSEQ_BITS>;
+pub type Registration<'a> = netpoll_core::Registration<'a, FDSEQ_BITS>;
 
 /// An owned registration of a descriptor: its [`Registration`], and the poller that it belongs to.
 ///

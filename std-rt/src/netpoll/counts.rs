@@ -1,6 +1,6 @@
 //! What a [`Netpoll`](super::Netpoll)(super::Netpoll) counts.
 
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 
 /// Numbers of one [`Netpoll`](super::Netpoll) since it was made.
 #[derive(Debug, Default)]

@@ -3,9 +3,7 @@
 
 use std::time::Duration;
 
-use netpoll_core::deadline::When;
-use netpoll_core::poll_desc::PollErr;
-use netpoll_core::poll_key::Modes;
+use netpoll_core::{Modes, PollErr, When};
 
 use super::{Netpoll, Registration, clock, tick};
 

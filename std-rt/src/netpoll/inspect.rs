@@ -6,8 +6,7 @@
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use netpoll_core::deadline::When;
-use netpoll_core::poll_key::{Mode, PollKey};
+use netpoll_core::{Mode, PollKey, When};
 
 use super::{Netpoll, PollDesc, clock, tick};
 use crate::sys::{Address, ends_of, is_ready_now};

@@ -7,7 +7,7 @@ use std::mem;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 
 use crate::sys::{ForkEpoch, pipe};
 

@@ -4,8 +4,7 @@ use std::io;
 use std::task::Waker;
 use std::time::Duration;
 
-use netpoll_core::glist::GList;
-use netpoll_core::poll_desc::Delivered;
+use netpoll_core::{Delivered, GList};
 
 use super::timers::{Entry, Timers, drop_all};
 use super::{Netpoll, clock, tick};

@@ -19,7 +19,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::process;
 use std::task::Waker;
 
-use netpoll_core::glist::GList;
+use netpoll_core::GList;
 
 use super::Netpoll;
 use crate::error::Unavailable;

@@ -40,7 +40,7 @@ pub fn to_nanos(word: usize, now: impl FnOnce() -> u64) -> u64 {
     (now >> SHIFT).wrapping_add_signed(ahead) << SHIFT
 }
 
-/// Returns the word that a sleeper publishes, for core's [`PollerLock`](netpoll_core::poller_lock::PollerLock), which has no wrap: on a 32-bit machine always
+/// Returns the word that a sleeper publishes, for core's [`PollerLock`](netpoll_core::sched::poller_lock::PollerLock), which has no wrap: on a 32-bit machine always
 /// the latest, so that a thread that arms an earlier timer sends a break.
 #[inline]
 pub fn sleep_until(at: Option<u64>) -> Option<usize> {

@@ -21,7 +21,7 @@ use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
-use netpoll_core::poll_key::PollKey;
+use netpoll_core::PollKey;
 
 use super::Netpoll;
 use crate::foreign;

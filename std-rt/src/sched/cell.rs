@@ -14,8 +14,8 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use netpoll_core::sched::task::TaskState;
 use netpoll_core::sync::UnsafeCell;
-use netpoll_core::task::TaskState;
 
 use super::{Sched, SchedHandle, TaskMeta};
 use crate::foreign::catch_panic;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::thread;
 
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 
 use super::cell::wake_to_runnable;
 use super::{Remote, Runnable, Sched, SchedHandle, TaskShard, lock};

@@ -4,7 +4,7 @@ use std::ops::Deref;
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 use slab::Slab;
 
 use super::{Runnable, Sched, Schedule, context, lock, word};

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 use std::thread::Thread;
 
-use netpoll_core::runq::Runq;
+use netpoll_core::sched::run_queue::Runq;
 
 use super::{Runnable, WorkerStats, word};
 

@@ -2,7 +2,7 @@
 
 use std::iter;
 
-use netpoll_core::runq::Runq;
+use netpoll_core::sched::run_queue::Runq;
 
 use super::{RING, Sched};
 

@@ -2,7 +2,7 @@
 
 use std::task::Waker;
 
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 
 use super::{Runnable, Sched, StealBuffer, TaskShard, lock};
 use crate::foreign::catch_panic;

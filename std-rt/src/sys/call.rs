@@ -1,6 +1,6 @@
 //! The system calls of this crate by name, for fault injection and for tests that count them.
 
-use netpoll_core::poll_key::Mode;
+use netpoll_core::Mode;
 
 /// A system call, as the functions of [`sys`](super) make it. A variant may stand for several calls, as
 /// `Send` does for sendto and sendmsg.

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::time::Duration;
 
-use netpoll_core::poll_key::{Event, PollKey};
+use netpoll_core::{Event, PollKey};
 use rustix::io::Errno;
 
 use super::Call;

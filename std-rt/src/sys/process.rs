@@ -14,7 +14,7 @@ use std::io;
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 use rustix::io::Errno;
 
 use super::{Call, inject};

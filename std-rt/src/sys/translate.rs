@@ -6,7 +6,7 @@
 pub mod epoll {
     //! The bits of epoll, numbered as in Linux's `include/uapi/linux/eventpoll.h`.
 
-    use netpoll_core::poll_key::{Event, EventFlags, Modes, PollKey};
+    use netpoll_core::{Event, EventFlags, Modes, PollKey};
 
     /// Readable.
     pub const IN: u32 = 0x001;
@@ -71,7 +71,7 @@ pub mod kqueue {
     //! The numbers are those of FreeBSD's `sys/event.h`. The flags are the same everywhere; NetBSD numbers
     //! its filters differently.
 
-    use netpoll_core::poll_key::{Event, EventFlags, Modes, PollKey};
+    use netpoll_core::{Event, EventFlags, Modes, PollKey};
 
     /// The read filter.
     pub const READ: i16 = -1;
@@ -117,7 +117,7 @@ pub mod kqueue {
     /// Keys in the word that the kernel keeps for a filter (`udata`), where that has 64 bits: the whole key.
     /// In 32 bits only half of it fits: [`half`].
     pub mod whole {
-        use netpoll_core::poll_key::PollKey;
+        use netpoll_core::PollKey;
 
         /// Number of bits of the generation that come back.
         pub const FDSEQ_BITS: u32 = 32;
@@ -140,7 +140,7 @@ pub mod kqueue {
     /// multiple, have used the slot in the meantime. The state words count their generation in as many bits,
     /// so they compare all of it.
     pub mod half {
-        use netpoll_core::poll_key::PollKey;
+        use netpoll_core::PollKey;
 
         /// Number of bits of the generation that come back.
         pub const FDSEQ_BITS: u32 = 16;
@@ -164,7 +164,7 @@ pub mod poll {
     //! The numbers are those of Linux (`include/uapi/asm-generic/poll.h`). The first six are the same in
     //! `sys/poll.h` of macOS and the BSDs; `POLLRDHUP` is not, and does not exist everywhere.
 
-    use netpoll_core::poll_key::{Event, EventFlags, Modes, PollKey};
+    use netpoll_core::{Event, EventFlags, Modes, PollKey};
 
     /// Readable.
     pub const IN: u16 = 0x001;

@@ -18,7 +18,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 use netpoll_rt::net::{TcpListener, TcpStream};
 use netpoll_rt::sys::Poller;
 use netpoll_rt::task::unconstrained;

@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use netpoll_core::poll_key::{Event, Modes, PollKey};
+use netpoll_core::{Event, Modes, PollKey};
 use netpoll_rt::sys::{Events, Poller};
 
 pub const KEY: PollKey = PollKey { slot: 7, fdseq: 41 };

@@ -5,7 +5,7 @@ use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 use netpoll_core::sync::Flag;
 
 /// The function of a waker that was called.

@@ -127,8 +127,7 @@ fn jobs<'r>(built: &Built, rows: &[&'r Row], models: &[Model], deep: bool) -> Re
 }
 
 /// Files of core without a file of models: those of another word stand for them.
-const MODELS_OF: &[(&str, &str)] =
-    &[("registration", "poll_desc"), ("free_list", "poll_cache"), ("sync", "waiters")];
+const MODELS_OF: &[(&str, &str)] = &[("registration", "desc"), ("free_list", "cache"), ("sync", "waiters")];
 
 /// The text of a word's models and of the shared ones.
 fn sources(built: &Built, word: &str) -> Result<String, String> {

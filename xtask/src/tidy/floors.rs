@@ -3,12 +3,12 @@
 use super::Looked;
 use super::files::{Files, Finding};
 use super::source::{Source, identifier, line_of, words};
-use super::tables::{CORE, FLOOR_EXCEPTIONS, STD_RT, Tower, covers};
+use super::tables::{CORE, FLOOR_EXCEPTIONS, POLL, SCHED, STD_RT, Tower, covers};
 
 /// Every `crate::` and `super::` path of the two crates that have floors.
 pub fn floors(files: &Files, out: &mut Vec<Finding>) -> Looked {
     let (mut count, mut paths) = (0, 0);
-    for tower in [CORE, STD_RT] {
+    for tower in [CORE, POLL, SCHED, STD_RT] {
         for source in files.under(&[tower.src]) {
             count += 1;
             paths += file(&tower, source, out);

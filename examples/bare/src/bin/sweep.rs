@@ -12,13 +12,9 @@ use core::arch::global_asm;
 use netpoll_bare::board::{self, print};
 use netpoll_bare::place::{Masked, Place, Room, cache_of};
 use netpoll_bare::runtime::waker;
-use netpoll_core::counter::Counter;
-use netpoll_core::deadline::When;
-use netpoll_core::glist::GList;
-use netpoll_core::poll_cache::{Block, PollCache};
-use netpoll_core::poll_desc::{Delivered, PollErr, Wait};
-use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
-use netpoll_core::registration::Registration;
+use netpoll_core::sync::Counter;
+use netpoll_core::{Delivered, Event, EventFlags, GList, Mode, Modes, PollCache, PollErr, PollKey, Registration, Wait, When};
+use netpoll_core::poll::cache::Block;
 use netpoll_core::sync::Flag;
 
 const HITS: usize = 100_000;

@@ -12,9 +12,8 @@ use core::task::Poll;
 use netpoll_bare::board::{self, print};
 use netpoll_bare::place::{Place, Room};
 use netpoll_bare::runtime::{Runtime, SLOTS, Source};
-use netpoll_core::poll_cache::Block;
-use netpoll_core::poll_desc::PollErr;
-use netpoll_core::poll_key::PollKey;
+use netpoll_core::poll::cache::Block;
+use netpoll_core::{PollErr, PollKey};
 
 const BYTES: usize = 10_000;
 /// How long a read waits, in ticks of 1 ms. The host pauses about as long now and then.

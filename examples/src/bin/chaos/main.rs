@@ -20,7 +20,7 @@ use std::time::{Duration, Instant};
 
 use async_channel::{Receiver, Sender};
 use futures_lite::future;
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 use netpoll_rt::net::{TcpListener, TcpStream};
 use netpoll_rt::time::timeout;
 use netpoll_rt::{Handle, Runtime};

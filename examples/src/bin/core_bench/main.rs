@@ -9,12 +9,9 @@ use std::hint::black_box;
 use std::process::ExitCode;
 use std::task::Waker;
 
-use netpoll_core::deadline::When;
-use netpoll_core::glist::GList;
-use netpoll_core::poll_cache::PollCache;
-use netpoll_core::poll_desc::{Delivered, Wait};
-use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
-use netpoll_core::registration::Registration;
+use netpoll_core::{
+    Delivered, Event, EventFlags, GList, Mode, Modes, PollCache, PollKey, Registration, Wait, When,
+};
 
 type Cache = PollCache<1>;
 

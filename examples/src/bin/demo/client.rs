@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 use netpoll_rt::net::TcpStream;
 use netpoll_rt::time::{sleep_until, timeout};
 use netpoll_rt::{JoinHandle, Runtime, spawn};

@@ -1,6 +1,6 @@
 //! What the client counts, and the lines in which it tells the server.
 
-use netpoll_core::counter::Counter;
+use netpoll_core::sync::Counter;
 
 /// The client's figures so far.
 #[derive(Default)]

@@ -1,7 +1,6 @@
 //! What must hold of a descriptor once all threads have been joined.
 
-use netpoll_core::deadline::When;
-use netpoll_core::poll_key::Mode;
+use netpoll_core::{Mode, When};
 
 use super::Op;
 use super::world::{Heir, World};

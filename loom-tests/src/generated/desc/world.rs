@@ -3,17 +3,14 @@
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
-use netpoll_core::deadline::When;
-use netpoll_core::glist::GList;
-use netpoll_core::poll_desc::{PollDesc, PollErr, Wait};
-use netpoll_core::poll_key::{Event, EventFlags, Mode, Modes, PollKey};
 use netpoll_core::sync::{AtomicUsize, Ordering};
+use netpoll_core::{Event, EventFlags, GList, Mode, Modes, PollDesc, PollErr, PollKey, Wait, When};
 
 use super::Op;
 use crate::generated::pool::{self, Pool};
 use crate::generated::tasks::{Phase, Task, locked};
 use crate::generated::word::Plan;
-use crate::models::kit::Plain;
+use crate::models::support::Plain;
 
 /// What is due at `start: due`, and when the timer fires.
 pub const DUE: usize = 5;

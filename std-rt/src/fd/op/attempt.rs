@@ -11,7 +11,7 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use netpoll_core::poll_desc::PollErr;
+use netpoll_core::PollErr;
 
 use super::{Direction, Op, OpState};
 use crate::coop;

@@ -25,7 +25,7 @@ use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Wake, Waker};
 
-use netpoll_core::poll_key::Mode;
+use netpoll_core::Mode;
 
 use super::queued::DeadlineTimer;
 use crate::fd::Fd;

@@ -28,8 +28,8 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::task::{Context, Poll, Waker, ready};
 
-use netpoll_core::fd_mutex::Lock;
-use netpoll_core::poll_key::Mode;
+use netpoll_core::Mode;
+use netpoll_core::poll::fd_mutex::Lock;
 
 use super::{Direction, Op, OpState, WriteMode, locked};
 use crate::coop;

@@ -16,10 +16,8 @@ use std::io;
 use std::mem;
 use std::task::{Context, Poll, Waker};
 
-use netpoll_core::deadline::When;
-use netpoll_core::fd_mutex::Unlock;
-use netpoll_core::poll_desc::PollErr;
-use netpoll_core::poll_key::{Mode, Modes};
+use netpoll_core::poll::fd_mutex::Unlock;
+use netpoll_core::{Mode, Modes, PollErr, When};
 
 use super::{Direction, Op, OpState, locked};
 use crate::error;

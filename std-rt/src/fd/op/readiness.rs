@@ -32,7 +32,7 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use netpoll_core::poll_key::Mode;
+use netpoll_core::Mode;
 
 use super::poll_wakers::EntryId;
 use super::{Direction, Op, OpState};

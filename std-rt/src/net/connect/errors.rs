@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-use netpoll_core::poll_desc::PollErr;
+use netpoll_core::PollErr;
 
 use crate::error::{self, OpError};
 

@@ -17,7 +17,7 @@ macro_rules! read_deadline {
             /// Closed.
             #[inline]
             pub fn set_read_deadline(&self, deadline: Option<std::time::Instant>) -> std::io::Result<()> {
-                let set = self.fd.set_deadline(netpoll_core::poll_key::Modes::READ, deadline);
+                let set = self.fd.set_deadline(netpoll_core::Modes::READ, deadline);
                 $crate::net::methods::cold_err(set, |error| self.error("set_read_deadline", error))
             }
 
@@ -30,7 +30,7 @@ macro_rules! read_deadline {
             /// Closed.
             #[inline]
             pub fn set_read_deadline_after(&self, duration: std::time::Duration) -> std::io::Result<()> {
-                let set = self.fd.set_deadline_after(netpoll_core::poll_key::Modes::READ, duration);
+                let set = self.fd.set_deadline_after(netpoll_core::Modes::READ, duration);
                 $crate::net::methods::cold_err(set, |error| self.error("set_read_deadline", error))
             }
         }
@@ -50,7 +50,7 @@ macro_rules! write_deadline {
             /// Closed.
             #[inline]
             pub fn set_write_deadline(&self, deadline: Option<std::time::Instant>) -> std::io::Result<()> {
-                let set = self.fd.set_deadline(netpoll_core::poll_key::Modes::WRITE, deadline);
+                let set = self.fd.set_deadline(netpoll_core::Modes::WRITE, deadline);
                 $crate::net::methods::cold_err(set, |error| self.error("set_write_deadline", error))
             }
 
@@ -63,7 +63,7 @@ macro_rules! write_deadline {
             /// Closed.
             #[inline]
             pub fn set_write_deadline_after(&self, duration: std::time::Duration) -> std::io::Result<()> {
-                let set = self.fd.set_deadline_after(netpoll_core::poll_key::Modes::WRITE, duration);
+                let set = self.fd.set_deadline_after(netpoll_core::Modes::WRITE, duration);
                 $crate::net::methods::cold_err(set, |error| self.error("set_write_deadline", error))
             }
         }
@@ -80,7 +80,7 @@ macro_rules! both_deadlines {
             ///
             /// Closed.
             pub fn set_deadline(&self, deadline: Option<std::time::Instant>) -> std::io::Result<()> {
-                let set = self.fd.set_deadline(netpoll_core::poll_key::Modes::BOTH, deadline);
+                let set = self.fd.set_deadline(netpoll_core::Modes::BOTH, deadline);
                 set.map_err(|error| self.error("set_deadline", error))
             }
         }

@@ -4,7 +4,7 @@ use std::io;
 use std::net::Shutdown;
 use std::time::Duration;
 
-use netpoll_core::poll_key::Modes;
+use netpoll_core::Modes;
 
 use super::TcpStream;
 use crate::coop;

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
-use netpoll_core::poll_key::Mode;
+use netpoll_core::Mode;
 
 use super::peer::Peer;
 use super::{TcpListener, TcpStream};

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 
-use netpoll_core::poll_key::Mode;
+use netpoll_core::Mode;
 
 use super::{Datagram, UdpSocket};
 use crate::coop;

@@ -4,7 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::os::fd::BorrowedFd;
 
-use netpoll_core::poll_key::Mode;
+use netpoll_core::Mode;
 
 use super::{Datagram, UdpSocket};
 use crate::coop;

@@ -6,7 +6,7 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
-use netpoll_core::poll_key::Mode;
+use netpoll_core::Mode;
 
 use super::connecting::Backoff;
 use super::messages::{EofCheck, message_methods, recv_or_eof};

@@ -6,7 +6,7 @@ use std::os::unix::net::SocketAddr;
 use std::path::Path;
 use std::time::Instant;
 
-use netpoll_core::poll_key::Modes;
+use netpoll_core::Modes;
 
 use super::{UnixSeqpacket, UnixStream, UnlinkOnDrop, bound, path_address, unlink_method};
 use crate::fd::{Fd, FdKind};

@@ -3,7 +3,7 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use netpoll_core::poll_key::Mode;
+use netpoll_core::Mode;
 
 use super::connecting::connection_methods;
 use super::messages::{EofCheck, message_methods, recv_as_is};

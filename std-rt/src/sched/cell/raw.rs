@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::ptr::NonNull;
 use std::task::{Context, Poll, Waker};
 
-use netpoll_core::task::{Action, Completion, PollResult};
+use netpoll_core::sched::task::{Action, Completion, PollResult};
 
 use super::{Cell, Header, Runnable, Schedule, Stage, Table, TaskResult, UNREGISTERED, waker};
 use crate::foreign::catch_panic;

@@ -5,7 +5,7 @@ use std::process;
 use std::ptr::{self, NonNull};
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
-use netpoll_core::task::Action;
+use netpoll_core::sched::task::Action;
 
 use super::raw::run_action;
 use super::{Header, Runnable};

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use netpoll_core::poll_key::{Event, Mode, PollKey};
+use netpoll_core::{Event, Mode, PollKey};
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::{Errno, fcntl_getfd, retry_on_intr};
 
@@ -40,7 +40,7 @@ const LONGEST_WAIT: Duration = Duration::from_secs(i32::MAX as u64);
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// Number of bits of a key's generation that come back with an event: all.
-pub const FDSEQ_BITS: u32 = netpoll_core::poll_key::FDSEQ_BITS;
+pub const FDSEQ_BITS: u32 = netpoll_core::poll::key::FDSEQ_BITS;
 
 /// An epoll descriptor and its waker. All methods take `&self` and may be called from any thread at any time.
 #[derive(Debug)]

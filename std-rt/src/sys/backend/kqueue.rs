@@ -23,7 +23,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use netpoll_core::poll_key::{Event, Mode, PollKey};
+use netpoll_core::{Event, Mode, PollKey};
 use rustix::event::Timespec;
 use rustix::event::kqueue::{Event as Record, EventFilter, EventFlags, kevent_timespec, kqueue};
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd, retry_on_intr};
@@ -38,7 +38,7 @@ const _: () =
     assert!(EventFlags::EOF.bits() == translate::EOF && EventFlags::ERROR.bits() == translate::ERROR);
 
 /// Number of bits of a key's generation that come back with an event.
-pub const FDSEQ_BITS: u32 = if WHOLE { netpoll_core::poll_key::FDSEQ_BITS } else { half::FDSEQ_BITS };
+pub const FDSEQ_BITS: u32 = if WHOLE { netpoll_core::poll::key::FDSEQ_BITS } else { half::FDSEQ_BITS };
 
 /// True if the kernel keeps a whole key.
 const WHOLE: bool = usize::BITS >= 64;

@@ -37,7 +37,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use netpoll_core::poll_key::{Event, Mode, PollKey};
+use netpoll_core::{Event, Mode, PollKey};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, fcntl_getfd, retry_on_intr};
 
@@ -56,7 +56,7 @@ const LONGEST_SLEEP: Duration = Duration::from_millis(i32::MAX as u64);
 const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// Number of bits of a key's generation that come back with an event: all.
-pub const FDSEQ_BITS: u32 = netpoll_core::poll_key::FDSEQ_BITS;
+pub const FDSEQ_BITS: u32 = netpoll_core::poll::key::FDSEQ_BITS;
 
 /// A table of descriptors and a waker. All methods take `&self` and may be called from any thread at any
 /// time.

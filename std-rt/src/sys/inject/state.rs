@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use netpoll_core::poll_key::{Event, EventFlags, Modes, PollKey};
+use netpoll_core::{Event, EventFlags, Modes, PollKey};
 use rustix::io::Errno;
 
 use super::super::Call;

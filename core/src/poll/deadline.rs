@@ -1,0 +1,141 @@
+//! A deadline as one state word.
+//!
+//! | word | meaning | moved on by |
+//! |---|---|---|
+//! | `NEVER` | no deadline | the setter |
+//! | a tick | due at that tick | the setter; the firing that finds it due, by compare-exchange |
+//! | `EXPIRED` | it has passed; every wait fails until a new one is set | the setter |
+//!
+//! A firing counts only against the deadline that it finds in force (INV-6): it compare-exchanges the very value
+//! that it judged due, so a deadline that was moved meanwhile stays. Since [`Deadline::get`] is what a waiter
+//! looks at, no separate "expired" bit can outlive a newer deadline, and Go's `rseq`, `wseq` are not needed.
+//!
+//! A tick that only moves later (`postpone`) is moved by a compare-exchange too, so a firing that judged
+//! the old one due finds that it was, and judges again.
+//!
+//! A tick is opaque: nanoseconds on a 64-bit host, a wrapping system tick on a microcontroller. Two ticks are
+//! compared by their wrapped difference, so deadlines may lie up to half the range ahead.
+
+use crate::sync::{AtomicUsize, Ordering};
+
+const NEVER: usize = 0;
+const EXPIRED: usize = 1;
+
+/// The time at which a direction times out.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum When {
+    /// Never.
+    Never,
+    /// At this tick. The ticks 0 and 1 stand for 2: they are the encodings of the other two.
+    At(usize),
+    /// In the past: the direction has timed out.
+    Expired,
+}
+
+impl When {
+    fn from_word(word: usize) -> Self {
+        match word {
+            NEVER => When::Never,
+            EXPIRED => When::Expired,
+            tick => When::At(tick),
+        }
+    }
+
+    fn to_word(self) -> usize {
+        match self {
+            When::Never => NEVER,
+            When::Expired => EXPIRED,
+            When::At(tick) => tick.max(EXPIRED + 1),
+        }
+    }
+
+    /// Returns true for a tick that is not after `now`.
+    #[inline]
+    pub fn is_due(self, now: usize) -> bool {
+        matches!(self, When::At(tick) if !before(now, tick))
+    }
+
+    /// Returns the earlier of the ticks; anything but a tick counts as never.
+    pub(crate) fn earlier(self, other: When) -> When {
+        match (self, other) {
+            (When::At(a), When::At(b)) => When::At(if before(b, a) { b } else { a }),
+            (When::At(a), _) | (_, When::At(a)) => When::At(a),
+            _ => When::Never,
+        }
+    }
+
+    /// Returns whether a timer armed for `self` would fire too late for the tick `at`.
+    pub(crate) fn is_after(self, at: usize) -> bool {
+        match self {
+            When::At(armed) => before(at, armed),
+            When::Never | When::Expired => true,
+        }
+    }
+
+    /// Returns `self` if it is a tick that is not due yet, else never.
+    pub(crate) fn pending(self, now: usize) -> When {
+        if self.is_due(now) { When::Never } else { self.earlier(When::Never) }
+    }
+}
+
+/// Returns whether tick `a` comes before tick `b`, across a wrap.
+fn before(a: usize, b: usize) -> bool {
+    (a.wrapping_sub(b) as isize) < 0
+}
+
+/// The deadline of one direction; also the tick for which the descriptor's one timer is armed.
+#[derive(Debug)]
+pub struct Deadline {
+    word: AtomicUsize,
+}
+
+impl Default for Deadline {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Deadline {
+    /// Creates a deadline of never.
+    pub fn new() -> Self {
+        Self { word: AtomicUsize::new(NEVER) }
+    }
+
+    /// Returns the deadline in force. A waiter looks after its fence (INV-3), a firing after its own.
+    #[inline]
+    pub fn get(&self) -> When {
+        When::from_word(self.word.load(Ordering::Relaxed)) // pair: deadline::set, deadline::expire
+    }
+
+    /// Returns whether the deadline has expired.
+    #[inline]
+    pub fn is_expired(&self) -> bool {
+        self.word.load(Ordering::Relaxed) == EXPIRED // pair: deadline::set, deadline::expire
+    }
+
+    /// Moves a tick to `at`, which is not before it. Returns false, and does nothing, if anything else is in force. After a wrap the
+    /// ticks 0 and 1 stand for 2 here too. No fence follows; [`Registration::postpone`](crate::Registration::postpone) says why.
+    #[inline]
+    pub(crate) fn postpone(&self, at: usize) -> bool {
+        let at = When::At(at).to_word();
+        // alone: a first guess; the compare-exchange below decides
+        let old = self.word.load(Ordering::Relaxed);
+        let later = old > EXPIRED && !before(at, old);
+        // pair: deadline::expire
+        later && self.word.compare_exchange(old, at, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Puts another deadline in force. The caller's fence follows.
+    #[inline]
+    pub(crate) fn set(&self, when: When) {
+        self.word.swap(when.to_word(), Ordering::Relaxed); // pair: deadline::get, deadline::is_expired
+    }
+
+    /// Turns the deadline `found` to expired, unless another is in force by now (INV-6).
+    pub(crate) fn expire(&self, found: When) -> bool {
+        // pair: deadline::get, deadline::is_expired, deadline::postpone
+        let swapped =
+            self.word.compare_exchange(found.to_word(), EXPIRED, Ordering::Relaxed, Ordering::Relaxed);
+        swapped.is_ok()
+    }
+}

@@ -1,0 +1,222 @@
+//! A worker's run queue: a ring that its owner fills and empties and that others may steal half of, and a slot
+//! for the task that was made ready last (Go's `runq`, `runnext`).
+//!
+//! | index | moved by | meaning |
+//! |---|---|---|
+//! | `head` | the owner and thieves, by compare-exchange | the next task to run |
+//! | `tail` | the owner alone | where the next task is put |
+//!
+//! `tail - head` tasks are in the ring. A thief reads the tasks first and then moves `head`: if another thread moved
+//! it meanwhile, what was read is forgotten.
+//!
+//! A task is a word that is not 0 (a pointer, for std-rt). It passes through untouched; what is put in comes out
+//! exactly once.
+
+use crate::sync::{AtomicUsize, Ordering};
+
+/// A ring of `N` tasks, `N` a power of two, and the slot. A method for the owner says so; the others are for any thread.
+#[derive(Debug)]
+pub struct Runq<const N: usize> {
+    head: AtomicUsize,
+    tail: AtomicUsize,
+    next: AtomicUsize,
+    ring: [AtomicUsize; N],
+}
+
+impl<const N: usize> Default for Runq<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const N: usize> Runq<N> {
+    /// Creates an empty queue.
+    pub fn new() -> Self {
+        const { assert!(N.is_power_of_two() && N >= 2) };
+        Self {
+            head: AtomicUsize::new(0),
+            tail: AtomicUsize::new(0),
+            next: AtomicUsize::new(0),
+            ring: core::array::from_fn(|_| AtomicUsize::new(0)),
+        }
+    }
+
+    /// Puts a task at the end, or gives it back if the ring is full. For the owner.
+    ///
+    /// # Memory ordering
+    ///
+    /// What happened before is visible to the thread that gets the task out.
+    #[inline]
+    pub fn put(&self, task: usize) -> Result<(), usize> {
+        // Acquire: the thief has read the task whose place is written over.
+        let head = self.head.load(Ordering::Acquire); // pair: run_queue::take_half
+        // alone: the owner's own
+        let tail = self.tail.load(Ordering::Relaxed);
+        if tail.wrapping_sub(head) == N {
+            return Err(task);
+        }
+        // alone: the tail releases it
+        self.ring[tail % N].store(task, Ordering::Relaxed);
+        self.tail.store(tail.wrapping_add(1), Ordering::Release); // pair: run_queue::take_half
+        Ok(())
+    }
+
+    /// Puts a task into the slot, to be run next. Returns the one that it displaces. For the owner.
+    #[inline]
+    pub fn put_next(&self, task: usize) -> Option<usize> {
+        // Release: this task out. (The displaced one is the owner's own.)
+        let old = self.next.swap(task, Ordering::Release); // pair: run_queue::get_next
+        (old != 0).then_some(old)
+    }
+
+    /// Takes the task in the slot.
+    #[inline]
+    pub fn get_next(&self) -> Option<usize> {
+        // alone: an empty slot promises nothing
+        if self.next.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let task = self.next.swap(0, Ordering::Acquire); // pair: run_queue::put_next
+        (task != 0).then_some(task)
+    }
+
+    /// Takes the next task of the ring. For the owner.
+    #[inline]
+    pub fn get(&self) -> Option<usize> {
+        // alone: a first guess; the compare-exchange decides
+        let mut head = self.head.load(Ordering::Relaxed);
+        loop {
+            // alone: the owner's own
+            if self.tail.load(Ordering::Relaxed) == head {
+                return None;
+            }
+            // alone: the owner wrote it
+            let task = self.ring[head % N].load(Ordering::Relaxed);
+            let next = head.wrapping_add(1);
+            // Release: a thread that sees this head sees a tail that is not behind it.
+            match self.head.compare_exchange(head, next, Ordering::Release, Ordering::Relaxed) // pair: run_queue::take_half, run_queue::ring_len
+            {
+                Ok(_) => return Some(task),
+                Err(found) => head = found,
+            }
+        }
+    }
+
+    /// Does what [`Runq::put_next`] does, without the cost of a read-modify-write. For the owner of a queue from which no
+    /// thread steals.
+    #[inline]
+    pub fn put_next_alone(&self, task: usize) -> Option<usize> {
+        let old = self.get_next_alone();
+        // alone: the owner's own
+        self.next.store(task, Ordering::Relaxed);
+        old
+    }
+
+    /// Does what [`Runq::get_next`] does, for the owner of a queue from which no thread steals.
+    #[inline]
+    pub fn get_next_alone(&self) -> Option<usize> {
+        // alone: the owner's own
+        let task = self.next.load(Ordering::Relaxed);
+        if task == 0 {
+            return None;
+        }
+        // alone: the owner's own
+        self.next.store(0, Ordering::Relaxed);
+        Some(task)
+    }
+
+    /// Does what [`Runq::get`] does, for the owner of a queue from which no thread steals.
+    #[inline]
+    pub fn get_alone(&self) -> Option<usize> {
+        // alone: the owner's own
+        let head = self.head.load(Ordering::Relaxed);
+        // alone: the owner's own
+        if self.tail.load(Ordering::Relaxed) == head {
+            return None;
+        }
+        // alone: the owner wrote it
+        let task = self.ring[head % N].load(Ordering::Relaxed);
+        // Release: a thread that sees this head sees a tail that is not behind it.
+        self.head.store(head.wrapping_add(1), Ordering::Release); // pair: run_queue::ring_len
+        Some(task)
+    }
+
+    /// Moves half of this queue (rounded up) into `mine`, of which the caller is the owner. Returns one of the
+    /// stolen tasks to run at once. `mine` is not this queue; no more is stolen than its ring has room for.
+    pub fn steal_into(&self, mine: &Self) -> Option<usize> {
+        // alone: the thief's own
+        let into = mine.tail.load(Ordering::Relaxed);
+        // Acquire: thieves of `mine` have read the tasks whose places are written over.
+        let room = N - into.wrapping_sub(mine.head.load(Ordering::Acquire)); // pair: run_queue::take_half
+        let n = self.take_half(room, |i, task| {
+            // alone: `mine.tail` releases it
+            mine.ring[into.wrapping_add(i) % N].store(task, Ordering::Relaxed);
+        });
+        (n > 0).then(|| mine.keep_stolen(into, n))
+    }
+
+    /// Takes half of the ring out (rounded up), the older one, but no more than `room`. Returns how many. They are
+    /// given to `keep` with their numbers, 0 for the oldest. It may be called anew from 0, and then those before never were.
+    #[inline]
+    pub fn take_half(&self, room: usize, mut keep: impl FnMut(usize, usize)) -> usize {
+        loop {
+            // Acquire: the tail below is not from before this head.
+            let head = self.head.load(Ordering::Acquire); // pair: run_queue::get, run_queue::take_half
+            // Acquire: the tasks that the owner put.
+            let tail = self.tail.load(Ordering::Acquire); // pair: run_queue::put, run_queue::keep_stolen
+            // Too many if the head is old; then the compare-exchange fails.
+            let there = tail.wrapping_sub(head);
+            let n = (there - there / 2).min(room);
+            if n == 0 {
+                return 0;
+            }
+            for i in 0..n {
+                // alone: read here, believed only if the compare-exchange below finds the head unmoved
+                keep(i, self.ring[head.wrapping_add(i) % N].load(Ordering::Relaxed));
+            }
+            let next = head.wrapping_add(n);
+            // Release: the places have been read before the owner writes over them, and the tail that was seen here is
+            // seen by a thread that sees this head.
+            let moved = self.head.compare_exchange(head, next, Ordering::Release, Ordering::Relaxed); // pair: run_queue::put, run_queue::steal_into, run_queue::take_half, run_queue::ring_len
+            if moved.is_ok() {
+                return n;
+            }
+        }
+    }
+
+    /// Publishes `n` stolen tasks but the last, which is given to the caller.
+    fn keep_stolen(&self, from: usize, n: usize) -> usize {
+        let last = from.wrapping_add(n - 1);
+        if n > 1 {
+            self.tail.store(last, Ordering::Release); // pair: run_queue::take_half
+        }
+        // alone: the caller wrote it
+        self.ring[last % N].load(Ordering::Relaxed)
+    }
+
+    /// Returns the number of tasks in the ring: old when it arrives, but never 0 while one was put before a fence that the
+    /// caller's fence follows.
+    pub fn ring_len(&self) -> usize {
+        // Acquire: a tail that is read before its head would wrap.
+        let head = self.head.load(Ordering::Acquire); // pair: run_queue::get, run_queue::get_alone, run_queue::take_half
+        // alone: a hint; a thread that acts on it steals, and acquires there
+        let tail = self.tail.load(Ordering::Relaxed);
+        tail.wrapping_sub(head).min(N)
+    }
+
+    /// Returns the number of tasks in ring and slot, as [`Runq::ring_len`] does.
+    pub fn len(&self) -> usize {
+        // alone: a hint, like the answer
+        self.ring_len() + usize::from(self.next.load(Ordering::Relaxed) != 0)
+    }
+
+    /// Returns whether there is no task in ring and slot.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns how many tasks fit into the ring now; exact for the owner, which alone makes it smaller.
+    pub fn room(&self) -> usize {
+        N - self.ring_len()
+    }
+}

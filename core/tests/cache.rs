@@ -1,0 +1,314 @@
+//! The allocator: what it hands out, what it refuses, and that a slot's next owner starts afresh.
+
+mod common;
+
+use std::collections::HashSet;
+use std::ptr::NonNull;
+use std::sync::OnceLock;
+
+use common::Task;
+use netpoll_core::poll::cache::{Block, CacheFull};
+use netpoll_core::{
+    Delivered, Event, EventFlags, GList, Mode, Modes, PollCache, PollDesc, PollKey, Registration, Wait, When,
+};
+
+const LEN: usize = 4;
+
+/// A cache of two blocks, with the memory for three that outlives it as the fields stand.
+struct Slots<const BITS: u32> {
+    cache: PollCache<2, LEN, BITS>,
+    donated: usize,
+    blocks: [Box<Block<LEN, BITS>>; 3],
+}
+
+impl<const BITS: u32> Slots<BITS> {
+    fn new() -> Self {
+        let blocks = std::array::from_fn(|_| Box::default());
+        Self { cache: PollCache::new(), donated: 0, blocks }
+    }
+
+    fn with_a_block() -> Self {
+        let mut slots = Self::new();
+        assert_eq!(slots.donate(), Ok(()));
+        slots
+    }
+
+    fn donate(&mut self) -> Result<(), CacheFull> {
+        let block = NonNull::from(&*self.blocks[self.donated]);
+        self.donated += 1;
+        // SAFETY: INV-1, each box is donated once, nobody else looks into it, and it is dropped after the cache.
+        unsafe { self.cache.donate(block) }
+    }
+
+    fn alloc(&self) -> Registration<'_, BITS> {
+        self.cache.alloc().expect("a slot is free")
+    }
+
+    fn alloc_all(&self) -> Vec<Registration<'_, BITS>> {
+        std::iter::from_fn(|| self.cache.alloc()).collect()
+    }
+}
+
+fn leak<const BITS: u32>(registration: Registration<'_, BITS>) -> PollKey {
+    let key = registration.key();
+    std::mem::forget(registration);
+    key
+}
+
+#[test]
+fn every_slot_is_handed_out_once() {
+    let mut slots = Slots::<24>::new();
+    assert!(slots.cache.alloc().is_none(), "nothing was donated");
+    assert_eq!(slots.donate(), Ok(()));
+    // Leaked, so that the second block can be donated: a registration that is leaked keeps its slot.
+    let mut keys: Vec<PollKey> = slots.alloc_all().into_iter().map(leak).collect();
+    assert_eq!(keys.len(), LEN);
+    assert_eq!(slots.donate(), Ok(()));
+    keys.extend(slots.alloc_all().into_iter().map(leak));
+    let slot: HashSet<u32> = keys.iter().map(|key| key.slot).collect();
+    assert_eq!(slot, (0..2 * LEN as u32).collect());
+    assert!(keys.iter().all(|&key| key.fdseq == 0 && slots.cache.get(key).is_some()));
+    assert!(slots.cache.alloc().is_none());
+}
+
+#[test]
+fn a_directory_without_a_place_refuses_the_block() {
+    let mut slots = Slots::<24>::new();
+    assert_eq!([slots.donate(), slots.donate(), slots.donate()], [Ok(()), Ok(()), Err(CacheFull)]);
+    assert_eq!(slots.alloc_all().len(), 2 * LEN);
+    let given_back: Vec<_> = slots.cache.blocks().collect();
+    let donated: Vec<_> = slots.blocks[..2].iter().map(|block| NonNull::from(&**block)).collect();
+    assert_eq!(given_back, donated);
+}
+
+#[test]
+fn a_freed_slot_comes_back_in_the_next_generation() {
+    let slots = Slots::<24>::with_a_block();
+    let mut all = slots.alloc_all();
+    let freed = all.swap_remove(2);
+    let old = freed.key();
+    assert!(freed.free().is_empty());
+    assert!(slots.cache.get(old).is_none(), "the old key names nothing");
+    let again = slots.alloc();
+    assert_eq!(again.key(), PollKey { slot: old.slot, fdseq: 1 });
+    assert!(slots.cache.get(again.key()).is_some() && slots.cache.get(old).is_none());
+    assert!(slots.cache.alloc().is_none());
+}
+
+#[test]
+fn a_dropped_registration_frees_its_slot_and_wakes_who_is_parked() {
+    let slots = Slots::<24>::with_a_block();
+    let (task, waker) = Task::new();
+    let registration = slots.alloc();
+    let old = registration.key();
+    assert_eq!(registration.wait(Mode::Read, &waker).0, Wait::Parked);
+    drop(registration);
+    assert_eq!((task.wakes(), task.wakers(), slots.cache.waiters().get()), (1, 1, 0));
+    let again = slots.alloc();
+    assert_eq!(again.key(), PollKey { slot: old.slot, fdseq: 1 });
+}
+
+/// What a thread can do that knows the key of an owner that is gone.
+#[test]
+fn a_stale_key_changes_nothing() {
+    let slots = Slots::<24>::with_a_block();
+    let (task, waker) = Task::new();
+    let old = slots.alloc();
+    let old_key = old.key();
+    assert!(old.free().is_empty());
+    let registration = slots.alloc();
+    let (desc, info) = (registration.desc(), registration.desc().info());
+    assert_eq!(registration.wait(Mode::Read, &waker).0, Wait::Parked);
+    assert!(desc.evict(old_key.fdseq).is_empty());
+    let event = Event { key: old_key, modes: Modes::BOTH, flags: EventFlags::default() };
+    assert_eq!(desc.ready(event, &mut GList::<2>::new()), Delivered::Stale);
+    assert!(desc.expire(usize::MAX / 4).0.is_empty(), "nothing is due");
+    assert!(desc.is_parked(Mode::Read) && desc.info() == info && task.wakes() == 0);
+}
+
+#[test]
+fn a_key_that_was_never_handed_out_names_nothing() {
+    let slots = Slots::<24>::with_a_block();
+    let strangers = [LEN as u32, 2 * LEN as u32, u32::MAX - 1].map(|slot| PollKey { slot, fdseq: 0 });
+    for key in strangers.into_iter().chain([PollKey::BREAK, PollKey { slot: 0, fdseq: 1 }]) {
+        assert!(slots.cache.get(key).is_none(), "{key:?}");
+    }
+    assert_eq!(slots.alloc_all().len(), LEN);
+}
+
+#[test]
+fn free_returns_the_wakers_of_the_tasks_that_are_parked() {
+    let slots = Slots::<24>::with_a_block();
+    let waiters = slots.cache.waiters();
+    let (task, waker) = Task::new();
+    // Closed before or not: what parks meanwhile, or has not been woken, is evicted.
+    for closed in [false, true] {
+        let registration = slots.alloc();
+        for mode in [Mode::Read, Mode::Write] {
+            assert_eq!(registration.wait(mode, &waker).0, Wait::Parked);
+        }
+        let evicted = if closed { registration.evict().wake() } else { 0 };
+        let woken = registration.free().wake();
+        waiters.sub(evicted + woken);
+        assert_eq!((evicted + woken, task.wakers(), waiters.get()), (2, 1, 0));
+    }
+    assert_eq!(task.wakes(), 4);
+}
+
+/// Nothing of the last owner is left: no closing, no peer, no readiness, no deadline, no armed timer.
+#[test]
+fn the_next_owner_starts_afresh() {
+    let slots = Slots::<24>::with_a_block();
+    let (_, waker) = Task::new();
+    let old = slots.alloc();
+    let old_key = old.key();
+    let all = EventFlags { event_err: true, read_hup: true, hup: true, err: true, urgent: true };
+    let event = Event { key: old_key, modes: Modes::BOTH, flags: all };
+    let mut list = GList::<2>::new();
+    assert_eq!(old.desc().ready(event, &mut list), Delivered::Woken(0));
+    assert!(
+        old.set_deadline(Modes::BOTH, When::Expired)
+            .is_ok_and(|(list, arm)| list.is_empty() && arm.is_none())
+    );
+    assert!(old.arm_timer(5));
+    assert!(old.free().is_empty());
+
+    let new = slots.alloc();
+    assert_eq!(new.key().slot, old_key.slot);
+    let desc = new.desc();
+    let info = desc.info();
+    assert!(!info.closing() && !info.event_err() && !info.may_have_more());
+    assert_eq!([desc.deadline(Mode::Read), desc.deadline(Mode::Write)], [When::Never; 2]);
+    assert_eq!(new.wait(Mode::Read, &waker).0, Wait::Parked);
+    assert_eq!(desc.ready(event, &mut list), Delivered::Stale, "copied out of the kernel before the close");
+    assert!(desc.is_parked(Mode::Read) && desc.info() == info);
+    assert!(new.arm_timer(500), "nothing is armed");
+}
+
+/// A key is taken for another after exactly 2^BITS owners of its slot, and not before.
+#[test]
+fn generations_wrap_at_their_width() {
+    fn test<const BITS: u32>() {
+        let slots = Slots::<BITS>::with_a_block();
+        let mut registration = slots.alloc();
+        let first = registration.key();
+        for owner in 1..1u32 << BITS {
+            drop(registration);
+            registration = slots.alloc();
+            assert_eq!(registration.key(), PollKey { slot: first.slot, fdseq: owner });
+            assert!(slots.cache.get(first).is_none(), "taken for another after {owner} owners");
+        }
+        let last = registration.key();
+        drop(registration);
+        assert!(slots.cache.get(last).is_none(), "the generation just before is never taken for this one");
+        assert_eq!(slots.alloc().key(), first);
+    }
+    test::<1>();
+    test::<2>();
+    test::<16>();
+}
+
+#[test]
+fn the_list_of_all_shows_every_slot_as_it_is() {
+    let mut slots = Slots::<16>::with_a_block();
+    let registration = slots.alloc();
+    let slot = registration.key().slot;
+    drop(registration);
+    let seen: Vec<PollKey> = slots.cache.iter().map(|(key, _)| key).collect();
+    let fdseq = |other| u32::from(other == slot);
+    assert_eq!(seen, (0..LEN as u32).map(|slot| PollKey { slot, fdseq: fdseq(slot) }).collect::<Vec<_>>());
+    assert_eq!(slots.donate(), Ok(()));
+    assert_eq!(slots.cache.iter().count(), 2 * LEN);
+}
+
+#[test]
+fn a_descriptor_is_two_cache_lines_and_a_block_a_page() {
+    assert!(size_of::<PollDesc>() <= 128, "{}", size_of::<PollDesc>());
+    assert_eq!(align_of::<PollDesc>(), 64);
+    assert!(size_of::<Block>() <= 4096, "{}", size_of::<Block>());
+}
+
+#[test]
+fn a_static_block_is_donated_as_it_is_and_initialised_in_place() {
+    // What lives for ever stays in sight, so that a search for leaks finds whose it is.
+    static KEPT: OnceLock<PollCache<1, LEN>> = OnceLock::new();
+    static REFUSED: OnceLock<usize> = OnceLock::new();
+    let cache = KEPT.get_or_init(PollCache::new);
+    let place = Box::leak(Box::new(std::mem::MaybeUninit::<Block<LEN>>::uninit()));
+    assert_eq!(cache.donate_static(Block::init(place)), Ok(()));
+    let keys: Vec<_> = std::iter::from_fn(|| cache.alloc()).collect();
+    let slots: HashSet<u32> = keys.iter().map(|registration| registration.key().slot).collect();
+    assert_eq!((keys.len(), slots), (LEN, (0..LEN as u32).collect()));
+    let refused = Box::leak(Box::<Block<LEN>>::default());
+    REFUSED.get_or_init(|| std::ptr::from_mut(refused).expose_provenance());
+    assert_eq!(cache.donate_static(refused), Err(CacheFull));
+}
+
+/// Parks, retracts, is woken by an event, by close: in the generation that the slot is in.
+fn lives<const BITS: u32>(generation: u32) {
+    let slots = Slots::<BITS>::with_a_block();
+    let registration = loop {
+        let registration = slots.alloc();
+        if registration.key().fdseq == generation {
+            break registration;
+        }
+    };
+    let (waiters, (task, waker), mut list) = (slots.cache.waiters(), Task::new(), GList::<2>::new());
+    let (desc, key) = (registration.desc(), registration.key());
+    for mode in [Mode::Read, Mode::Write] {
+        assert_eq!(registration.wait(mode, &waker).0, Wait::Parked);
+        assert!(desc.is_parked(mode));
+        drop(registration.retract(mode));
+        assert!(!desc.is_parked(mode));
+        assert_eq!((waiters.get(), task.wakers(), desc.info().fdseq()), (0, 1, generation));
+
+        assert_eq!(registration.wait(mode, &waker).0, Wait::Parked);
+        let event = Event { key, modes: mode.into(), flags: EventFlags::default() };
+        assert_eq!(desc.ready(event, &mut list), Delivered::Woken(1));
+        list.drain().for_each(drop);
+        waiters.sub(1);
+        assert!(!desc.is_parked(mode));
+        assert_eq!(registration.wait(mode, &waker).0, Wait::Ready);
+        let stale = Event { key: PollKey { fdseq: generation ^ 1, ..key }, ..event };
+        assert_eq!(desc.ready(stale, &mut list), Delivered::Stale);
+    }
+    assert_eq!(registration.wait(Mode::Read, &waker).0, Wait::Parked);
+    let evicted = registration.evict();
+    waiters.sub(1);
+    assert_eq!((waiters.get(), evicted.len()), (0, 1));
+}
+
+#[test]
+fn every_generation_lives_as_the_first() {
+    for generation in [0, 1, 2, 3] {
+        lives::<2>(generation);
+    }
+    for generation in [0, 1, 2, 255, 256, 1_000] {
+        lives::<24>(generation);
+        lives::<32>(generation);
+    }
+}
+
+/// `PollCache::iter` shows free slots too, with the generation in which they will be handed out.
+#[test]
+fn the_key_of_a_free_slot_says_nothing_to_its_next_owner() {
+    let slots = Slots::<24>::with_a_block();
+    let hup = EventFlags { hup: true, ..EventFlags::default() };
+    let old: Vec<_> = slots.cache.iter().map(|(key, _)| key).collect();
+    for (key, desc) in slots.cache.iter() {
+        let event = Event { key, modes: Modes::BOTH, flags: hup };
+        assert_eq!(desc.ready(event, &mut GList::<2>::new()), Delivered::Woken(0));
+        assert!(desc.evict(key.fdseq).is_empty());
+    }
+    let registration = slots.alloc();
+    let (task, waker) = Task::new();
+    assert_eq!(registration.wait(Mode::Read, &waker).0, Wait::Parked);
+    assert!(!registration.desc().info().peer_closed());
+    assert!(!old.contains(&registration.key()));
+    for key in old.into_iter().filter(|key| key.slot == registration.key().slot) {
+        assert!(registration.desc().evict(key.fdseq).is_empty() && slots.cache.get(key).is_none());
+    }
+    assert!(registration.desc().is_parked(Mode::Read));
+    drop(registration);
+    assert_eq!((task.wakes(), task.wakers(), slots.cache.waiters().get()), (1, 1, 0));
+}

@@ -1,0 +1,112 @@
+//! The published state of a descriptor: which bits stay, which go, and whose event counts.
+
+mod common;
+
+use netpoll_core::poll::info::AtomicInfo;
+use netpoll_core::{Delivered, Event, EventFlags, GList, Mode, Modes, PollErr, When};
+
+const NOTHING: EventFlags =
+    EventFlags { event_err: false, read_hup: false, hup: false, err: false, urgent: false };
+const EVENT_ERR: EventFlags = EventFlags { event_err: true, ..NOTHING };
+
+fn each_width(test: [fn(); 4]) {
+    for test in test {
+        test();
+    }
+}
+
+#[test]
+fn a_new_word_says_nothing() {
+    let info = AtomicInfo::<24>::default().get();
+    assert!(!info.closing() && !info.event_err() && !info.peer_closed() && !info.may_have_more());
+    assert_eq!(info.fdseq(), 0);
+}
+
+#[test]
+fn what_is_known_of_the_peer_stays() {
+    fn test<const BITS: u32>() {
+        let gone = [
+            EventFlags { read_hup: true, ..NOTHING },
+            EventFlags { hup: true, ..NOTHING },
+            EventFlags { err: true, ..NOTHING },
+        ];
+        for flags in gone {
+            let info = AtomicInfo::<BITS>::new();
+            assert!(info.set_event(0, flags));
+            assert!(info.get().peer_closed() && info.get().may_have_more(), "{flags:?}");
+            assert!(info.set_event(0, NOTHING));
+            assert!(info.get().peer_closed(), "a plain event has taken {flags:?} back");
+            assert!(!info.get().closing() && !info.get().event_err());
+        }
+    }
+    each_width([test::<2>, test::<16>, test::<24>, test::<32>]);
+}
+
+#[test]
+fn an_urgent_mark_stays_and_does_not_mean_that_the_peer_is_gone() {
+    let info = AtomicInfo::<24>::new();
+    assert!(info.set_event(0, EventFlags { urgent: true, ..NOTHING }));
+    assert!(info.set_event(0, NOTHING));
+    assert!(info.get().may_have_more() && !info.get().peer_closed());
+}
+
+#[test]
+fn each_event_says_anew_whether_it_is_an_error_alone() {
+    let info = AtomicInfo::<24>::new();
+    assert!(info.set_event(0, EVENT_ERR));
+    assert!(info.get().event_err());
+    assert!(info.set_event(0, EventFlags { err: true, ..EVENT_ERR }));
+    assert!(info.get().event_err() && info.get().peer_closed());
+    assert!(info.set_event(0, NOTHING));
+    assert!(!info.get().event_err() && info.get().peer_closed());
+}
+
+#[test]
+fn a_stale_event_changes_nothing() {
+    fn test<const BITS: u32>() {
+        let info = AtomicInfo::<BITS>::new();
+        let before = info.get();
+        let wrapped = 1u32.checked_shl(BITS).unwrap_or(u32::MAX);
+        for fdseq in [1, 2, wrapped, u32::MAX] {
+            assert!(!info.set_event(fdseq, EventFlags { hup: true, ..EVENT_ERR }), "generation {fdseq}");
+        }
+        assert_eq!(info.get(), before);
+    }
+    each_width([test::<2>, test::<16>, test::<24>, test::<32>]);
+}
+
+#[test]
+fn closing_is_published_for_its_generation_and_outlives_events() {
+    let info = AtomicInfo::<16>::new();
+    assert!(!info.publish_closing(1) && !info.get().closing(), "another generation's");
+    assert!(info.publish_closing(0) && info.publish_closing(0), "harmless when repeated");
+    assert!(info.set_event(0, NOTHING));
+    assert!(info.get().closing());
+    assert_eq!(info.get().fdseq(), 0);
+}
+
+/// Closing before timeout; an error that came alone is known, and refuses nothing.
+#[test]
+fn the_reasons_to_refuse_have_an_order() {
+    let slots = common::Slots::<1, 24>::new();
+    let registration = slots.alloc();
+    let (desc, key) = (registration.desc(), registration.key());
+    let mut list = GList::<2>::new();
+    let error = Event { key, modes: Modes::BOTH, flags: EVENT_ERR };
+    let check = || (desc.check_err(Mode::Read), desc.check_err(Mode::Write));
+    assert_eq!(check(), (Ok(()), Ok(())));
+
+    assert_eq!(desc.ready(error, &mut list), Delivered::Woken(0));
+    assert!(desc.info().event_err());
+    assert_eq!(check(), (Ok(()), Ok(())));
+
+    assert!(
+        registration
+            .set_deadline(Modes::BOTH, When::Expired)
+            .is_ok_and(|(list, arm)| list.is_empty() && arm.is_none())
+    );
+    assert_eq!(check(), (Err(PollErr::Timeout), Err(PollErr::Timeout)));
+
+    assert!(registration.evict().is_empty());
+    assert_eq!(check(), (Err(PollErr::Closing), Err(PollErr::Closing)));
+}

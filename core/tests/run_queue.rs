@@ -1,0 +1,225 @@
+//! A worker's queue: the order, the ends, the halves, and a stress with thieves.
+
+use std::sync::{Barrier, Mutex};
+use std::thread;
+
+use netpoll_core::sched::run_queue::Runq;
+
+fn drain<const N: usize>(queue: &Runq<N>) -> Vec<usize> {
+    std::iter::from_fn(|| queue.get()).collect()
+}
+
+fn filled<const N: usize>(tasks: std::ops::RangeInclusive<usize>) -> Runq<N> {
+    let queue = Runq::new();
+    for task in tasks {
+        assert_eq!(queue.put(task), Ok(()));
+    }
+    queue
+}
+
+#[test]
+fn first_put_first_got() {
+    let queue = filled::<8>(1..=5);
+    assert_eq!((queue.len(), queue.ring_len(), queue.room()), (5, 5, 3));
+    assert_eq!(drain(&queue), [1, 2, 3, 4, 5]);
+    assert!(queue.is_empty() && queue.get().is_none());
+}
+
+#[test]
+fn a_full_ring_gives_the_task_back() {
+    let queue = filled::<4>(1..=4);
+    assert_eq!(queue.room(), 0);
+    assert_eq!(queue.put(5), Err(5));
+    assert_eq!(queue.get(), Some(1));
+    assert_eq!(queue.put(5), Ok(()));
+    assert_eq!(queue.put(6), Err(6));
+    assert_eq!(drain(&queue), [2, 3, 4, 5]);
+}
+
+#[test]
+fn the_ring_goes_round() {
+    let queue = Runq::<4>::default();
+    let mut next = 1;
+    for round in 0..100 {
+        let n = round % 4 + 1;
+        let tasks: Vec<usize> = (next..next + n).collect();
+        tasks.iter().for_each(|&task| assert_eq!(queue.put(task), Ok(())));
+        assert_eq!(drain(&queue), tasks);
+        next += n;
+    }
+}
+
+#[test]
+fn the_slot_displaces() {
+    let queue = Runq::<2>::new();
+    assert_eq!(queue.get_next(), None);
+    assert_eq!(queue.put_next(1), None);
+    assert_eq!(queue.put_next(2), Some(1));
+    assert!(!queue.is_empty());
+    assert_eq!(
+        (queue.len(), queue.ring_len(), queue.room()),
+        (1, 0, 2),
+        "the slot takes no place in the ring"
+    );
+    assert_eq!((queue.get(), queue.get_next(), queue.get_next()), (None, Some(2), None));
+    assert!(queue.is_empty());
+}
+
+/// The greatest word is a task like any other.
+#[test]
+fn a_task_passes_untouched() {
+    let queue = filled::<2>(usize::MAX..=usize::MAX);
+    assert_eq!(queue.get(), Some(usize::MAX));
+    assert_eq!(queue.put_next(usize::MAX), None);
+    assert_eq!(queue.get_next(), Some(usize::MAX));
+}
+
+#[test]
+fn a_thief_takes_the_older_half_rounded_up() {
+    for there in 0..=8 {
+        let (queue, mine) = (filled::<8>(1..=there), Runq::new());
+        let stolen = there - there / 2;
+        let first = queue.steal_into(&mine);
+        assert_eq!(first.is_some(), there > 0);
+        assert_eq!(drain(&queue), (stolen + 1..=there).collect::<Vec<_>>());
+        let mut took: Vec<usize> = first.into_iter().chain(drain(&mine)).collect();
+        took.sort_unstable();
+        assert_eq!(took, (1..=stolen).collect::<Vec<_>>());
+    }
+}
+
+/// An owner from whom nobody steals has the same queue.
+#[test]
+fn alone_it_is_the_same() {
+    let queue = filled::<4>(1..=4);
+    assert_eq!(queue.get_alone(), Some(1));
+    assert_eq!(queue.put(5), Ok(()));
+    let alone: Vec<usize> = std::iter::from_fn(|| queue.get_alone()).collect();
+    assert_eq!(alone, [2, 3, 4, 5]);
+    assert_eq!(
+        (queue.get_next_alone(), queue.put_next_alone(1), queue.put_next_alone(2)),
+        (None, None, Some(1))
+    );
+    assert_eq!((queue.len(), queue.get_next_alone(), queue.get_next_alone()), (1, Some(2), None));
+    assert!(queue.is_empty() && queue.get().is_none());
+}
+
+#[test]
+fn the_older_half_comes_out_in_order() {
+    for there in 0..=8 {
+        let queue = filled::<8>(1..=there);
+        let mut taken = vec![];
+        let n = queue.take_half(3, |i, task| {
+            taken.truncate(i);
+            taken.push(task);
+        });
+        assert_eq!(n, (there - there / 2).min(3));
+        assert_eq!((taken, drain(&queue)), ((1..=n).collect(), (n + 1..=there).collect()));
+    }
+}
+
+#[test]
+fn a_thief_leaves_the_slot() {
+    let (queue, mine) = (Runq::<2>::new(), Runq::new());
+    assert_eq!(queue.put_next(1), None);
+    assert_eq!(queue.steal_into(&mine), None);
+    assert!(mine.is_empty());
+    assert_eq!(queue.get_next(), Some(1));
+}
+
+/// Thief and victim with their indices anywhere in the ring.
+#[test]
+fn a_steal_goes_round_both_rings() {
+    for (victim, thief) in (0..8).flat_map(|victim| (0..8).map(move |thief| (victim, thief))) {
+        let (queue, mine) = (Runq::<4>::new(), Runq::<4>::new());
+        for (queue, turns) in [(&queue, victim), (&mine, thief)] {
+            for task in 1..=turns {
+                assert_eq!(queue.put(task), Ok(()));
+                assert_eq!(queue.get(), Some(task));
+            }
+        }
+        (11..=14).for_each(|task| assert_eq!(queue.put(task), Ok(())));
+        let first = queue.steal_into(&mine);
+        assert_eq!((first, drain(&mine), drain(&queue)), (Some(12), vec![11], vec![13, 14]));
+    }
+}
+
+const TASKS: usize = 200_000;
+const THIEVES: usize = 3;
+
+struct Stress {
+    queue: Runq<16>,
+    thieves: [Runq<16>; THIEVES],
+    start: Barrier,
+    over: Mutex<bool>,
+}
+
+impl Stress {
+    /// Puts all tasks, by ring and slot, and runs some itself.
+    fn own(&self) -> Vec<usize> {
+        let mut ran = Vec::new();
+        self.start.wait();
+        for task in 1..=TASKS {
+            let displaced = if task % 3 == 0 { self.queue.put_next(task) } else { Some(task) };
+            ran.extend(displaced.and_then(|task| self.queue.put(task).err()));
+            if task % 5 == 0 {
+                ran.extend(self.queue.get_next().or_else(|| self.queue.get()));
+            }
+        }
+        ran.extend(self.queue.get_next());
+        ran.extend(drain(&self.queue));
+        *self.over.lock().expect("nobody panics under the lock") = true;
+        ran
+    }
+
+    /// Steals from the owner and from the next thief.
+    fn steal(&self, me: usize) -> Vec<usize> {
+        let mine = &self.thieves[me];
+        let mut ran = Vec::new();
+        self.start.wait();
+        loop {
+            let stolen = self.queue.steal_into(mine).or_else(|| self.queue.get_next());
+            let stolen = stolen.or_else(|| self.thieves[(me + 1) % THIEVES].steal_into(mine));
+            match stolen {
+                Some(task) => ran.push(task),
+                None if *self.over.lock().expect("nobody panics under the lock") => return ran,
+                None => thread::yield_now(),
+            }
+            ran.extend(mine.get());
+            ran.extend(drain(mine));
+        }
+    }
+}
+
+#[test]
+fn with_thieves_every_task_comes_out_once() {
+    let stress = Stress {
+        queue: Runq::new(),
+        thieves: std::array::from_fn(|_| Runq::new()),
+        start: Barrier::new(THIEVES + 1),
+        over: Mutex::new(false),
+    };
+    let mut ran = thread::scope(|scope| {
+        let stress = &stress;
+        let thieves: Vec<_> = (0..THIEVES).map(|me| scope.spawn(move || stress.steal(me))).collect();
+        let mut ran = stress.own();
+        for thief in thieves {
+            ran.extend(thief.join().expect("a thief does not panic"));
+        }
+        ran
+    });
+    ran.sort_unstable();
+    assert!(ran.iter().copied().eq(1..=TASKS), "{} tasks ran of {TASKS}", ran.len());
+}
+
+#[test]
+fn a_thief_takes_no_more_than_it_has_room_for() {
+    for there in 0..=4 {
+        let (queue, mine) = (filled::<4>(1..=4), filled::<4>(11..=10 + there));
+        let stolen = 2.min(4 - there);
+        let first = queue.steal_into(&mine);
+        assert_eq!(first, (stolen > 0).then_some(stolen));
+        let kept: Vec<usize> = (11..=10 + there).chain(1..=stolen.saturating_sub(1)).collect();
+        assert_eq!((drain(&mine), drain(&queue)), (kept, (stolen + 1..=4).collect()));
+    }
+}

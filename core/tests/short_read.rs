@@ -1,0 +1,23 @@
+//! The short-read hint is told once.
+
+use netpoll_core::poll::short_read::ShortReadHint;
+
+#[test]
+fn a_hint_is_taken_once() {
+    let hint = ShortReadHint::default();
+    assert!(!hint.take());
+    hint.set(true);
+    assert!(hint.take());
+    assert!(!hint.take());
+}
+
+#[test]
+fn the_last_read_decides() {
+    let hint = ShortReadHint::new();
+    hint.set(true);
+    hint.set(false);
+    assert!(!hint.take());
+    hint.set(false);
+    hint.set(true);
+    assert!(hint.take());
+}

@@ -1,0 +1,204 @@
+//! Models of `runq`: what is put in comes out once, whole.
+
+use std::sync::Arc;
+
+use netpoll_core::sched::run_queue::Runq;
+
+use super::support::{Plain, race, race3};
+use crate::harness::{Expect, Model};
+
+/// The models of this word.
+pub const MODELS: &[Model] = &[
+    green("m13_get_against_steal_of_the_last", 2, None, get_against_steal_of_the_last),
+    green("m13_put_into_a_full_ring_against_steal", 2, None, put_into_a_full_ring_against_steal),
+    green("m13_steal_against_steal", 3, Some(3), steal_against_steal),
+    green("m13_steal_what_was_stolen", 3, Some(3), steal_what_was_stolen),
+    green("m13_slot_swap_against_steal", 2, None, slot_swap_against_steal),
+    green("m13_len_against_put_and_get", 2, None, len_against_put_and_get),
+    green("m13_len_against_put_and_get_alone", 2, None, len_against_put_and_get_alone),
+    green("m13_len_against_steal", 3, Some(3), len_against_steal),
+    green("m13_overflow_against_steal", 2, None, overflow_against_steal),
+];
+
+const fn green(name: &'static str, threads: usize, bound: Option<usize>, body: fn()) -> Model {
+    Model { name, threads, bound, expect: Expect::Green, body }
+}
+
+/// What a thread ran, in its order.
+type Ran = Vec<usize>;
+
+/// A worker's queue, a thief's, and the payloads of the tasks 1.., which are for whoever has the task's word (INV-9).
+struct Bench<const N: usize> {
+    queue: Runq<N>,
+    thief: Runq<N>,
+    payload: [Plain<()>; 4],
+}
+
+impl<const N: usize> Bench<N> {
+    fn new() -> Arc<Self> {
+        Arc::new(Self {
+            queue: Runq::new(),
+            thief: Runq::new(),
+            payload: std::array::from_fn(|_| Plain::new(())),
+        })
+    }
+
+    /// The word is all that is handed over; what it stands for is written before.
+    fn make(&self, task: usize) -> usize {
+        self.payload[task].set(());
+        task
+    }
+
+    fn put(&self, task: usize) {
+        assert_eq!(self.queue.put(self.make(task)), Ok(()));
+    }
+
+    /// Nobody else may be at the payload, and who made the task has been.
+    fn run(&self, task: usize) -> Ran {
+        self.payload[task].set(());
+        vec![task]
+    }
+
+    fn run_if(&self, task: Option<usize>) -> Ran {
+        task.map_or_else(Ran::new, |task| self.run(task))
+    }
+
+    /// The owner of `queue` runs what is left in it.
+    fn drain(&self, queue: &Runq<N>) -> Ran {
+        let mut ran = Ran::new();
+        while let Some(task) = queue.get_next().or_else(|| queue.get()) {
+            ran.extend(self.run(task));
+        }
+        ran
+    }
+
+    /// One steal, as a worker does it.
+    fn steal(&self) -> Ran {
+        let mine = Runq::new();
+        let ran = self.run_if(self.queue.steal_into(&mine));
+        [ran, self.drain(&mine)].concat()
+    }
+
+    /// The threads are done; the tasks 1 to `last` have run, each once.
+    fn assert_each_once(&self, ran: &[Ran], last: usize) {
+        let mut ran = [ran.concat(), self.drain(&self.queue), self.drain(&self.thief)].concat();
+        ran.sort_unstable();
+        assert_eq!(ran, (1..=last).collect::<Ran>(), "a task was lost, or run twice");
+    }
+}
+
+/// One task, its owner and a thief.
+fn get_against_steal_of_the_last() {
+    let bench = Bench::<2>::new();
+    let put_and_get = |bench: &Bench<2>| {
+        bench.put(1);
+        bench.run_if(bench.queue.get())
+    };
+    let (got, stolen) = race(&bench, put_and_get, Bench::steal);
+    bench.assert_each_once(&[got, stolen], 1);
+}
+
+/// The ring is full; what the thief takes makes room, and the next task goes to the place that it has just read.
+fn put_into_a_full_ring_against_steal() {
+    let bench = Bench::<2>::new();
+    bench.put(1);
+    bench.put(2);
+    let put_and_get = |bench: &Bench<2>| {
+        let refused = bench.queue.put(bench.make(3)).err();
+        [bench.run_if(refused), bench.run_if(bench.queue.get())].concat()
+    };
+    let (got, stolen) = race(&bench, put_and_get, Bench::steal);
+    bench.assert_each_once(&[got, stolen], 3);
+}
+
+/// Two thieves and the owner, more than one task.
+fn steal_against_steal() {
+    let bench = Bench::<4>::new();
+    bench.put(1);
+    bench.put(2);
+    let put_and_get = |bench: &Bench<4>| {
+        bench.put(3);
+        bench.run_if(bench.queue.get())
+    };
+    let (got, first, second) = race3(&bench, put_and_get, Bench::steal, Bench::steal);
+    bench.assert_each_once(&[got, first, second], 3);
+}
+
+/// A task goes from its owner to a thief's ring and from there to another thief.
+fn steal_what_was_stolen() {
+    let bench = Bench::<4>::new();
+    let put = |bench: &Bench<4>| (1..=3).for_each(|task| bench.put(task));
+    let first = |bench: &Bench<4>| bench.run_if(bench.queue.steal_into(&bench.thief));
+    let second = |bench: &Bench<4>| bench.run_if(bench.thief.steal_into(&Runq::new()));
+    let ((), first, second) = race3(&bench, put, first, second);
+    bench.assert_each_once(&[first, second], 3);
+}
+
+/// The slot's task is displaced into the ring while a thief takes from the slot.
+fn slot_swap_against_steal() {
+    let bench = Bench::<2>::new();
+    let put_two = |bench: &Bench<2>| {
+        for task in 1..=2 {
+            if let Some(displaced) = bench.queue.put_next(bench.make(task)) {
+                assert_eq!(bench.queue.put(displaced), Ok(()));
+            }
+        }
+    };
+    let steal = |bench: &Bench<2>| {
+        let from_slot = bench.run_if(bench.queue.get_next());
+        [from_slot, bench.steal()].concat()
+    };
+    let ((), stolen) = race(&bench, put_two, steal);
+    bench.assert_each_once(&[stolen], 2);
+}
+
+/// A stranger's count is old, but never more than was ever put: a tail older than its head would wrap.
+fn len_against_put_and_get() {
+    let bench = Bench::<4>::new();
+    let put_and_get = |bench: &Bench<4>| {
+        for task in 1..=2 {
+            bench.put(task);
+            assert_eq!(bench.queue.get(), Some(task));
+        }
+    };
+    let ((), len) = race(&bench, put_and_get, |bench| bench.queue.len());
+    assert!(len <= 2, "{len} tasks were counted of 2");
+}
+
+/// As above for an owner from whom nobody steals.
+fn len_against_put_and_get_alone() {
+    let bench = Bench::<4>::new();
+    let put_and_get = |bench: &Bench<4>| {
+        for task in 1..=2 {
+            bench.put(task);
+            assert_eq!(bench.queue.get_alone(), Some(task));
+        }
+    };
+    let ((), len) = race(&bench, put_and_get, |bench| bench.queue.len());
+    assert!(len <= 2, "{len} tasks were counted of 2");
+}
+
+/// The owner of a full ring takes half of it out while a thief does.
+fn overflow_against_steal() {
+    let bench = Bench::<2>::new();
+    bench.put(1);
+    bench.put(2);
+    let overflow = |bench: &Bench<2>| {
+        let mut taken = 0;
+        let n = bench.queue.take_half(1, |_, task| taken = task);
+        let ran = if n > 0 { bench.run(taken) } else { Ran::new() };
+        bench.put(3);
+        ran
+    };
+    let (taken, stolen) = race(&bench, overflow, Bench::steal);
+    bench.assert_each_once(&[taken, stolen], 3);
+}
+
+/// As above when it is a thief who moves the head.
+fn len_against_steal() {
+    let bench = Bench::<4>::new();
+    let put = |bench: &Bench<4>| bench.put(1);
+    let ((), stolen, len) = race3(&bench, put, Bench::steal, |bench| bench.queue.len());
+    assert!(len <= 1, "{len} tasks were counted of 1");
+    bench.assert_each_once(&[stolen], 1);
+}

@@ -1,0 +1,319 @@
+//! What the models are made of: a kernel, tasks that follow the skeleton of a real read, memory that loom watches.
+//!
+//! Counters that only a check reads are kept in std's locks, which loom does not see: they cost no executions and,
+//! above all, order nothing that the words under test ought to order.
+
+use std::future::poll_fn;
+use std::mem::ManuallyDrop;
+use std::ops::Deref;
+use std::ptr::NonNull;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::task::{Poll, Wake, Waker};
+
+use loom::thread::{self, JoinHandle};
+use netpoll_core::poll::cache::Block;
+use netpoll_core::poll::waiters::Waiters;
+use netpoll_core::sync::{AtomicUsize, Ordering};
+use netpoll_core::{
+    Delivered, Event, EventFlags, GList, Mode, Modes, PollCache, PollErr, PollKey, Registration, Wait,
+};
+
+/// Plain data that one thread hands to another: loom reports every pair of accesses that nothing orders.
+pub struct Plain<T>(loom::cell::Cell<T>);
+
+// SAFETY: loom runs one thread at a time and ends the model at an access that nothing orders; whether the words
+// under test prevent that (INV-4 and its like) is what a model asks.
+unsafe impl<T: Send> Sync for Plain<T> {}
+
+impl<T> Plain<T> {
+    pub fn new(value: T) -> Self {
+        Self(loom::cell::Cell::new(value))
+    }
+
+    pub fn set(&self, value: T) {
+        self.0.set(value);
+    }
+
+    pub fn replace(&self, value: T) -> T {
+        self.0.replace(value)
+    }
+}
+
+impl<T: Copy> Plain<T> {
+    pub fn get(&self) -> T {
+        self.0.get()
+    }
+}
+
+/// A word that orders nothing by itself: what it says is seen only if something else orders it.
+pub struct Posted(AtomicUsize);
+
+impl Posted {
+    pub fn new() -> Self {
+        Self(AtomicUsize::new(0))
+    }
+
+    pub fn post(&self) {
+        self.0.store(1, Ordering::Relaxed);
+    }
+
+    pub fn is_posted(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == 1
+    }
+}
+
+/// Runs both at once, the first in the main thread.
+pub fn race<R: Send + Sync + 'static, A, B: 'static>(
+    rig: &Arc<R>,
+    first: impl FnOnce(&R) -> A,
+    second: impl FnOnce(&R) -> B + Send + 'static,
+) -> (A, B) {
+    let second = start(rig, second);
+    (first(rig), end(second))
+}
+
+/// Runs three at once, the first in the main thread.
+pub fn race3<R: Send + Sync + 'static, A, B: 'static, C: 'static>(
+    rig: &Arc<R>,
+    first: impl FnOnce(&R) -> A,
+    second: impl FnOnce(&R) -> B + Send + 'static,
+    third: impl FnOnce(&R) -> C + Send + 'static,
+) -> (A, B, C) {
+    let (second, third) = (start(rig, second), start(rig, third));
+    (first(rig), end(second), end(third))
+}
+
+/// Runs four at once, the first in the main thread.
+pub fn race4<R: Send + Sync + 'static, A, B: 'static, C: 'static, D: 'static>(
+    rig: &Arc<R>,
+    first: impl FnOnce(&R) -> A,
+    second: impl FnOnce(&R) -> B + Send + 'static,
+    third: impl FnOnce(&R) -> C + Send + 'static,
+    fourth: impl FnOnce(&R) -> D + Send + 'static,
+) -> (A, B, C, D) {
+    let (second, third, fourth) = (start(rig, second), start(rig, third), start(rig, fourth));
+    (first(rig), end(second), end(third), end(fourth))
+}
+
+fn start<R: Send + Sync + 'static, T: 'static>(
+    rig: &Arc<R>,
+    body: impl FnOnce(&R) -> T + Send + 'static,
+) -> JoinHandle<T> {
+    let rig = rig.clone();
+    thread::spawn(move || body(&rig))
+}
+
+fn end<T>(thread: JoinHandle<T>) -> T {
+    thread.join().expect("a panic of the other thread has ended the model")
+}
+
+/// A task that only counts how often it was woken.
+#[derive(Default)]
+pub struct Counted(Mutex<usize>);
+
+impl Wake for Counted {
+    fn wake(self: Arc<Self>) {
+        *self.0.lock().expect("nothing panics while the count is held") += 1;
+    }
+}
+
+impl Counted {
+    pub fn waker() -> (Arc<Counted>, Waker) {
+        let task = Arc::new(Counted::default());
+        (task.clone(), Waker::from(task))
+    }
+
+    pub fn wakes(&self) -> usize {
+        *self.0.lock().expect("nothing panics while the count is held")
+    }
+}
+
+/// The owner's side of a descriptor, never freed unless a model does so: what is left of it goes with its cache.
+pub type Own = ManuallyDrop<Registration<'static, 2>>;
+
+/// A descriptor with its cache and its block. Generations have two bits.
+pub struct Desc {
+    own: Own,
+    cache: Box<PollCache<1, 1, 2>>,
+    _block: Box<Block<1, 2>>,
+}
+
+impl Desc {
+    pub fn new() -> Self {
+        let (cache, block) = (Box::new(PollCache::new()), Box::<Block<1, 2>>::default());
+        // SAFETY: INV-1, the block is boxed, donated once, and dropped after the cache.
+        let donated = unsafe { cache.donate(NonNull::from(&*block)) };
+        assert!(donated.is_ok(), "model: the directory has a place");
+        let own = forever(cache.alloc().expect("model: a block was donated"));
+        Self { own, cache, _block: block }
+    }
+
+    pub fn waiters(&self) -> &Waiters {
+        self.cache.waiters()
+    }
+}
+
+impl Deref for Desc {
+    type Target = Registration<'static, 2>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.own
+    }
+}
+
+fn forever(registration: Registration<'_, 2>) -> Own {
+    // SAFETY: INV-1, the value that is returned goes with its cache and block or before them: it is in the same struct, or
+    // its model keeps the `Slots` to the end; and it has no drop.
+    ManuallyDrop::new(unsafe {
+        std::mem::transmute::<Registration<'_, 2>, Registration<'static, 2>>(registration)
+    })
+}
+
+/// The key of a descriptor that was never freed.
+pub const FIRST: PollKey = PollKey { slot: 0, fdseq: 0 };
+
+/// A plain readiness of one direction or both.
+pub fn event(key: PollKey, modes: Modes) -> Event {
+    Event { key, modes, flags: EventFlags::default() }
+}
+
+/// Wakes what came up and only then lets the count fall, as the scheduler does.
+pub fn hand_up<const N: usize>(list: GList<N>, waiters: &Waiters) -> usize {
+    let woken = list.wake();
+    waiters.sub(woken);
+    woken
+}
+
+/// A descriptor, the count of its waiters, and the kernel's queue behind it.
+pub struct Rig {
+    pub desc: Desc,
+    pub payload: Plain<usize>,
+    /// The kernel's own lock orders what is queued and the edge that it causes.
+    queue: loom::sync::Mutex<usize>,
+}
+
+impl Rig {
+    pub fn new() -> Arc<Rig> {
+        Arc::new(Rig { desc: Desc::new(), payload: Plain::new(0), queue: loom::sync::Mutex::new(0) })
+    }
+
+    /// The kernel queues a message, the poller delivers the edge.
+    pub fn arrive(&self) {
+        *self.queue.lock().expect("no model panics in the kernel") += 1;
+        self.deliver(Modes::READ);
+    }
+
+    /// The poller delivers an edge and hands up what it woke.
+    pub fn deliver(&self, modes: Modes) {
+        let mut list = GList::<2>::new();
+        let delivered = self.desc.desc().ready(event(FIRST, modes), &mut list);
+        assert!(delivered == Delivered::Woken(list.len()), "model: the event is of this generation");
+        // The tasks are not runnable yet, so they still count.
+        assert!(self.desc.waiters().get() >= list.len(), "model: fewer waiters are counted than were parked");
+        hand_up(list, self.desc.waiters());
+    }
+
+    /// read(2) without blocking: true if there was a message.
+    pub fn try_read(&self) -> bool {
+        self.read_and_look() > 0
+    }
+
+    /// The same; how many messages there were.
+    pub fn read_and_look(&self) -> usize {
+        let mut queue = self.queue.lock().expect("no model panics in the kernel");
+        let found = *queue;
+        *queue = found.saturating_sub(1);
+        found
+    }
+
+    /// The skeleton of every operation: reset, try, wait, again.
+    pub async fn read(&self) -> Result<(), PollErr> {
+        loop {
+            self.desc.reset(Mode::Read)?;
+            if self.try_read() {
+                return Ok(());
+            }
+            self.parked(Mode::Read).await?;
+        }
+    }
+
+    /// Sleeps until the direction is worth another try.
+    pub async fn parked(&self, mode: Mode) -> Result<(), PollErr> {
+        poll_fn(|cx| match self.poll(mode, cx.waker()) {
+            Wait::Parked => Poll::Pending,
+            Wait::Failed(err) => Poll::Ready(Err(err)),
+            Wait::Ready | Wait::Again => Poll::Ready(Ok(())),
+        })
+        .await
+    }
+
+    /// One poll of a task, or several if another thread is just finishing with the semaphore. There is one task per
+    /// direction here, so a waker that comes out is the task's own (`will_wake` may deny it) and is dropped: to wake it
+    /// would be to poll for ever.
+    pub fn poll(&self, mode: Mode, waker: &Waker) -> Wait {
+        loop {
+            let (wait, own) = self.desc.wait(mode, waker);
+            own.discard();
+            if wait != Wait::Again {
+                return wait;
+            }
+            thread::yield_now();
+        }
+    }
+
+    pub fn evict(&self) {
+        hand_up(self.desc.evict(), self.desc.waiters());
+    }
+
+    /// The task of a direction gives up; its waker is dropped.
+    pub fn retract(&self, mode: Mode) {
+        drop(self.desc.retract(mode));
+    }
+
+    /// At the end of every model.
+    pub fn nobody_waits(&self) {
+        let left = self.desc.waiters().get();
+        assert!(left == 0, "model: {left} waiters are counted, and nobody waits");
+    }
+}
+
+/// A cache with the memory that is to be donated to it, which outlives it as its fields stand.
+pub struct Slots<const LEN: usize> {
+    pub cache: PollCache<2, LEN, 2>,
+    /// Plain memory that goes with each slot: 1 while somebody owns it.
+    marks: [Plain<usize>; 4],
+    blocks: [OnceLock<Box<Block<LEN, 2>>>; 2],
+}
+
+impl<const LEN: usize> Slots<LEN> {
+    pub fn new() -> Arc<Self> {
+        let blocks = [OnceLock::new(), OnceLock::new()];
+        let marks = [0; 4].map(Plain::new);
+        Arc::new(Self { cache: PollCache::new(), marks, blocks })
+    }
+
+    /// Makes one of the two blocks, so that only the donation can show it to others, and donates it; each at most once.
+    pub fn donate(&self, block: usize) {
+        let block = NonNull::from(&**self.blocks[block].get_or_init(Box::default));
+        // SAFETY: INV-1, the block is boxed, donated once by its model, and dropped after the cache.
+        let donated = unsafe { self.cache.donate(block) };
+        assert!(donated.is_ok(), "model: the directory has two places");
+    }
+
+    /// Takes a slot and marks it.
+    pub fn alloc(&self) -> Option<Own> {
+        let own = forever(self.cache.alloc()?);
+        let slot = own.key().slot;
+        let mark = self.marks[slot as usize].replace(1);
+        assert!(mark == 0, "model: slot {slot} was handed out twice");
+        Some(own)
+    }
+
+    /// Clears the mark and gives the slot back; the number of tasks that were evicted.
+    pub fn free(&self, own: Own) -> usize {
+        let slot = own.key().slot;
+        let mark = self.marks[slot as usize].replace(0);
+        assert!(mark == 1, "model: slot {slot} was taken from its owner");
+        hand_up(ManuallyDrop::into_inner(own).free(), self.cache.waiters())
+    }
+}
