@@ -17,11 +17,11 @@
 
 mod cooperative;
 
-use std::cell::Cell;
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use crate::context;
 pub use cooperative::{Cooperative, cooperative};
 
 /// More than any turn can spend.
@@ -31,56 +31,52 @@ pub const UNLIMITED: u64 = u64::MAX;
 /// takes the kernel some 50 µs, a hundred times as long as the change to the next task.
 pub const UNIT: usize = 2048;
 
-thread_local! {
-    static REMAINING: Cell<u64> = const { Cell::new(UNLIMITED) };
-    static REFUSED: Cell<u32> = const { Cell::new(0) };
-}
-
 /// A guard that restores the thread's previous budget when it is dropped.
 #[must_use]
 pub struct BudgetGuard(u64);
 
 /// Replaces the thread's budget until the guard is dropped.
 pub fn replace_budget(units: u64) -> BudgetGuard {
-    BudgetGuard(REMAINING.replace(units))
+    BudgetGuard(context::with(|context| context.budget.replace(units)))
 }
 
 impl Drop for BudgetGuard {
     fn drop(&mut self) {
-        REMAINING.set(self.0);
+        set_budget(self.0);
     }
 }
 
 /// Sets the budget of a turn that begins.
 #[inline]
 pub fn set_budget(units: u64) {
-    REMAINING.set(units);
+    context::with(|context| context.budget.set(units));
 }
 
 /// Returns whether the budget of the turn is exhausted.
 #[inline]
 pub fn is_exhausted() -> bool {
-    REMAINING.get() == 0
+    remaining() == 0
 }
 
 /// Returns whether the thread has no bound.
 pub fn is_unlimited() -> bool {
-    REMAINING.get() > UNLIMITED / 2
+    remaining() > UNLIMITED / 2
 }
 
 /// Returns what is left of the turn.
+#[inline]
 pub fn remaining() -> u64 {
-    REMAINING.get()
+    context::with(|context| context.budget.get())
 }
 
 /// Takes one unit, for an operation that has not waited. Pending, with the task woken already, if the turn is over.
 ///
 /// Not inlined: the operations are generic and so compiled elsewhere, where the thread's variable is far away.
 pub fn poll_proceed(cx: &Context<'_>) -> Poll<()> {
-    match REMAINING.get() {
+    match remaining() {
         0 => poll_yield(cx),
         left => {
-            REMAINING.set(left - 1);
+            set_budget(left - 1);
             Poll::Ready(())
         }
     }
@@ -88,13 +84,13 @@ pub fn poll_proceed(cx: &Context<'_>) -> Poll<()> {
 
 /// Gives back the unit of an operation that turned out to be pending.
 pub fn refund() {
-    REMAINING.set(REMAINING.get().saturating_add(1));
+    set_budget(remaining().saturating_add(1));
 }
 
 /// Takes units for something that is done already; what is left never falls below zero. Returns whether the turn is over.
 pub fn spend(units: u64) -> bool {
-    let left = REMAINING.get().saturating_sub(units);
-    REMAINING.set(left);
+    let left = remaining().saturating_sub(units);
+    set_budget(left);
     left == 0
 }
 
@@ -207,8 +203,8 @@ pub const DEFAULT: u64 = 128;
 #[cold]
 pub fn poll_yield(cx: &Context<'_>) -> Poll<()> {
     // Never set back: it is enough that few turns get on.
-    let refused = REFUSED.get() + 1;
-    REFUSED.set(refused % REFUSALS);
+    let refused = context::with(|context| context.refusals.get()) + 1;
+    context::with(|context| context.refusals.set(refused % REFUSALS));
     if refused == REFUSALS {
         set_budget(DEFAULT - 1);
         return Poll::Ready(());

@@ -28,7 +28,7 @@
 //! | `Sched`, `SchedHandle` | `schedt` | `scheduler::Handle` |
 //! | `Worker`, `Remote` | `p` and `m` | `Core`, `Remote` |
 //! | `WorkerSlot`, of a runtime without threads | `m` that acquires a `p` | the core of `current_thread` |
-//! | `EnterGuard`, `Context` | `getg().m.p` | `SetCurrentGuard`, `Context` |
+//! | `Context`, `EnterGuard` | `getg().m.p` | `Context`, `SetCurrentGuard` |
 //! | `next_task`, `find_remote` | `schedule`, `findRunnable` | `next_task`, `steal_work` |
 //! | `schedule_local`, `schedule_remote` | `runqput`, `globrunqput` | `schedule_local`, `push_remote_task` |
 //! | `inject` | `injectglist` | inject queue |
@@ -52,6 +52,7 @@
 //! one worker has it too.
 
 mod blocking;
+mod context;
 mod coop;
 pub mod dump;
 #[doc(hidden)]

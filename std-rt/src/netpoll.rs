@@ -20,9 +20,7 @@ mod standby;
 pub mod tick;
 mod timers;
 
-use std::cell::RefCell;
 use std::io;
-use std::mem::ManuallyDrop;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::task::Context;
@@ -34,6 +32,7 @@ use netpoll_core::sched::poller_lock::PollerLock;
 use netpoll_core::sync::Flag;
 use netpoll_core::{GList, Mode, Wait};
 
+use crate::context;
 use crate::foreign;
 use crate::sys::{ForkEpoch, Poller, Watch};
 use blocks::Cache;
@@ -44,7 +43,7 @@ pub use counts::Counts;
 pub use inspect::DescriptorInfo;
 pub use polling::PollBuffer;
 use timers::Wheels;
-pub use timers::{Renewed, TimerId, WorkerId};
+pub use timers::{Renewed, TimerId};
 
 /// Most descriptors that one `Netpoll` can hold: 1,048,576, the kernel's own default limit for a process; 65,504 on a
 /// 32-bit machine.
@@ -81,13 +80,6 @@ pub struct Config {
     pub slack: Duration,
     /// Whether system calls may be tried that the kernel, or a filter, may not know.
     pub probe: bool,
-}
-
-thread_local! {
-    /// The poller that new descriptors of this thread go to. It has no destructor, so that the destructors of other variables of the
-    /// thread find it, whichever comes first. A thread that enters a runtime leaves it, so nothing is left in it at the end.
-    static CURRENT: ManuallyDrop<RefCell<Option<Arc<Netpoll>>>> =
-        const { ManuallyDrop::new(RefCell::new(None)) };
 }
 
 impl Netpoll {
@@ -137,7 +129,7 @@ impl Netpoll {
     ///
     /// Those of starting the default runtime.
     pub fn current() -> io::Result<Arc<Netpoll>> {
-        match CURRENT.with(|current| current.borrow().clone()) {
+        match Self::entered() {
             Some(netpoll) => Ok(netpoll),
             // The one call that goes up: nobody below can start a runtime.
             None => crate::default_netpoll(),
@@ -152,9 +144,7 @@ impl Netpoll {
     /// As [`Netpoll::current`]; [`runtime_ended`](crate::runtime_ended) in a process that was forked after the default
     /// runtime had been started.
     pub fn for_sleep() -> io::Result<Arc<Netpoll>> {
-        if let Some(netpoll) =
-            CURRENT.with(|current| current.borrow().clone()).filter(|netpoll| netpoll.check().is_ok())
-        {
+        if let Some(netpoll) = Self::entered().filter(|netpoll| netpoll.check().is_ok()) {
             return Ok(netpoll);
         }
         let netpoll = crate::default_netpoll()?;
@@ -162,9 +152,15 @@ impl Netpoll {
         Ok(netpoll)
     }
 
-    /// Makes `netpoll` the thread's current one and returns the one before.
+    /// Returns the poller of the runtime that this thread works for, if any.
+    fn entered() -> Option<Arc<Netpoll>> {
+        context::with(|context| context.netpoll.borrow().clone())?.downcast().ok()
+    }
+
+    /// Makes `netpoll` the poller that this thread works for, and returns the previous one.
     pub fn enter(netpoll: Option<Arc<Netpoll>>) -> Option<Arc<Netpoll>> {
-        CURRENT.with(|current| current.replace(netpoll))
+        let netpoll = netpoll.map(|netpoll| netpoll as _);
+        context::with(|context| context.netpoll.replace(netpoll))?.downcast().ok()
     }
 
     /// The numbers so far.

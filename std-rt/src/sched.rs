@@ -30,7 +30,7 @@ use crate::netpoll::Netpoll;
 use crate::protocol::ending::Ending;
 use crate::protocol::pool::Pool;
 pub use cell::{JoinCore, Runnable, Schedule, new_local_task, new_task};
-pub use context::EnterGuard;
+pub use context::{EnterGuard, is_worker_thread};
 use handle::TaskShard;
 pub use handle::{AnyWorker, SchedHandle, schedule_task};
 use remote::RING;

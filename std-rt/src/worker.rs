@@ -1,10 +1,9 @@
 //! A worker: takes the next task and runs it, polls when there is none, sleeps when there is nothing (Go's `schedule`
 //! and `findRunnable`).
 
-mod current;
-
 use std::cell::{Cell, OnceCell};
 use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 
@@ -16,7 +15,6 @@ use crate::netpoll::{Netpoll, PollBuffer, clock};
 use crate::sched::{EnterGuard, Remote, Runnable, Sched, SchedHandle, WorkerStats};
 use crate::spin::Spin;
 use crate::task::Locals;
-pub use current::CurrentGuard;
 
 /// The number of tasks after which the global queue comes first, so that a busy ring cannot starve it (Go's 61).
 const GLOBAL_INTERVAL: u32 = 61;
@@ -89,9 +87,14 @@ impl Worker {
         self.index
     }
 
+    /// Returns the worker of that scheduler that this thread is, if it is one.
+    pub fn current(sched: &Sched) -> Option<Rc<Worker>> {
+        sched.current_worker()?.downcast().ok()
+    }
+
     /// Makes this thread work for the scheduler as this worker.
-    pub fn enter(&self) -> EnterGuard {
-        self.sched.enter()
+    pub fn enter(self: &Rc<Self>) -> EnterGuard {
+        self.sched.enter_worker(self.clone())
     }
 
     /// Runs tasks on this thread until `stop` is set, which is looked at between two tasks, or the runtime is shut down;

@@ -1,13 +1,15 @@
 //! The thread that polls for a runtime without threads while no thread drives it, if a task of another runtime waits for one
 //! of its descriptors; the rules are [`protocol::standby`](crate::protocol::standby)'s.
 
+use std::any::Any;
 use std::io;
 use std::ptr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use super::shutdown::wake_each;
-use super::{CURRENT, Netpoll, PollBuffer};
+use super::{Netpoll, PollBuffer};
+use crate::context;
 use crate::protocol::standby::Standby;
 
 /// The number under which it takes the poller's lock. Worker 0 has the other.
@@ -24,12 +26,14 @@ impl Netpoll {
     /// Whether this thread runs for the runtime of this poller.
     #[inline]
     fn is_current(&self) -> bool {
-        CURRENT.with(|current| current.borrow().as_ref().is_some_and(|current| ptr::eq(&**current, self)))
+        let is_self = |current: &Arc<dyn Any + Send + Sync>| ptr::addr_eq(Arc::as_ptr(current), self);
+        context::with(|context| context.netpoll.borrow().as_ref().is_some_and(is_self))
     }
 
     /// Returns whether a timer should move to this thread's own poller, because no thread may poll this one.
     pub fn prefers_current_poller(&self) -> bool {
-        !self.is_current() && (self.standby.is_some() || CURRENT.with(|current| current.borrow().is_some()))
+        let has_current = || context::with(|context| context.netpoll.borrow().is_some());
+        !self.is_current() && (self.standby.is_some() || has_current())
     }
 
     /// A task of this thread has parked. If it is not of the poller's own runtime, whose tasks wait until that is driven, and

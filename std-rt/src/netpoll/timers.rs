@@ -17,13 +17,13 @@
 //! Only a timer that is the earliest of its wheel may have to end a sleep of the poller: any other comes after one for which
 //! that was seen to, and until whose time the poller sleeps at most.
 
-use std::cell::Cell;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use netpoll_core::PollKey;
 
 use super::Netpoll;
+use crate::context::{self, WorkerWheel};
 use crate::foreign;
 use crate::timer::{self, Wheel};
 
@@ -33,37 +33,14 @@ const WHEELS: usize = 16;
 /// The number of dropped timers that are removed together.
 const REMOVE_BATCH: usize = 32;
 
-thread_local! {
-    /// The address of the poller that this thread is a worker of; 0 for a thread that is none.
-    static NETPOLL: Cell<usize> = const { Cell::new(0) };
-    /// The wheel of that worker.
-    static WHEEL: Cell<u32> = const { Cell::new(0) };
-    /// Whether it may have dropped timers that are still in its wheel.
-    static HAS_PENDING_REMOVALS: Cell<bool> = const { Cell::new(false) };
+#[inline]
+fn current_wheel() -> WorkerWheel {
+    context::with(|context| context.wheel.get())
 }
 
-/// The identity of a worker's thread: its poller and its wheel.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct WorkerId {
-    netpoll: usize,
-    wheel: u32,
-    has_pending_removals: bool,
-}
-
-impl WorkerId {
-    fn current() -> Self {
-        Self { netpoll: NETPOLL.get(), wheel: WHEEL.get(), has_pending_removals: HAS_PENDING_REMOVALS.get() }
-    }
-
-    /// Makes the thread this worker; returns what it was.
-    fn replace(self) -> Self {
-        let Self { netpoll, wheel, has_pending_removals } = self;
-        Self {
-            netpoll: NETPOLL.replace(netpoll),
-            wheel: WHEEL.replace(wheel),
-            has_pending_removals: HAS_PENDING_REMOVALS.replace(has_pending_removals),
-        }
-    }
+/// Records whether this worker may have dropped timers that are still in its wheel.
+fn set_pending_removals(has_pending_removals: bool) {
+    context::with(|context| context.wheel.set(WorkerWheel { has_pending_removals, ..context.wheel.get() }));
 }
 
 /// The purpose of a timer. The niche of a waker's table, which is never null, makes it no larger than a waker.
@@ -106,26 +83,27 @@ pub enum Renewed {
 impl Netpoll {
     /// Makes this thread that worker, or none; returns what it was. `around` is the poller that the thread has
     /// worked for so far: if it drove that one's runtime, it does not meanwhile.
-    pub fn enter_worker(&self, worker: Option<usize>, around: Option<&Arc<Self>>) -> WorkerId {
-        let wheel = worker.map_or(0, |worker| worker % self.wheels.count()) as u32;
-        let before = WorkerId::current();
+    pub fn enter_worker(&self, worker: Option<usize>, around: Option<&Arc<Self>>) -> WorkerWheel {
+        let index = worker.map_or(0, |worker| worker % self.wheels.count()) as u32;
+        let before = current_wheel();
         if let Some(around) = around.filter(|around| self.takes_from(around, before)) {
             around.end_driving();
         }
         if worker.is_some() && before.netpoll != self.address() {
             self.begin_driving();
         }
-        WorkerId { netpoll: worker.map_or(0, |_| self.address()), wheel, has_pending_removals: false }
-            .replace()
+        let netpoll = worker.map_or(0, |_| self.address());
+        let here = WorkerWheel { netpoll, index, has_pending_removals: false };
+        context::with(|context| context.wheel.replace(here))
     }
 
     /// Restores what this thread was, for the poller that it worked for.
-    pub fn leave_worker(self: &Arc<Self>, before: WorkerId, around: Option<&Arc<Self>>) {
+    pub fn leave_worker(self: &Arc<Self>, before: WorkerWheel, around: Option<&Arc<Self>>) {
         // Destructors that run because of what is removed drop timers as what the thread is then.
-        let here = before.replace();
+        let here = context::with(|context| context.wheel.replace(before));
         if here.netpoll == self.address() {
             if here.has_pending_removals && self.is_owner_process() {
-                self.drain_removed(here.wheel);
+                self.drain_removed(here.index);
             }
             if before.netpoll != self.address() {
                 self.end_driving();
@@ -137,7 +115,7 @@ impl Netpoll {
     }
 
     /// Whether a thread that was `before` leaves the runtime of another poller undriven while it works for this one.
-    fn takes_from(&self, around: &Arc<Self>, before: WorkerId) -> bool {
+    fn takes_from(&self, around: &Arc<Self>, before: WorkerWheel) -> bool {
         before.netpoll == around.address() && before.netpoll != self.address()
     }
 
@@ -148,7 +126,8 @@ impl Netpoll {
     /// Returns the wheel of this thread's worker.
     #[inline]
     fn own_wheel(&self) -> Option<u32> {
-        (NETPOLL.get() == self.address()).then(|| WHEEL.get())
+        let wheel = current_wheel();
+        (wheel.netpoll == self.address()).then_some(wheel.index)
     }
 
     /// Arms a timer that wakes a task at `at`; none if nobody polls any more.
@@ -231,7 +210,7 @@ impl Netpoll {
         timers.dropped.push(id.id);
         let all = timers.dropped.len() >= REMOVE_BATCH;
         // Before they go: what goes with one may drop timers of its own.
-        HAS_PENDING_REMOVALS.set(!all);
+        set_pending_removals(!all);
         if all {
             drop(timers);
             self.drain_removed(id.wheel);
@@ -242,10 +221,12 @@ impl Netpoll {
     /// task has, and what runs when that is dropped may make other tasks runnable.
     #[inline]
     pub fn flush_removed(&self) -> bool {
-        let Some(wheel) = self.own_wheel().filter(|_| HAS_PENDING_REMOVALS.replace(false)) else {
+        let wheel = current_wheel();
+        if wheel.netpoll != self.address() || !wheel.has_pending_removals {
             return false;
-        };
-        self.drain_removed(wheel);
+        }
+        set_pending_removals(false);
+        self.drain_removed(wheel.index);
         true
     }
 

@@ -1,6 +1,5 @@
 //! `block_on`: a thread that runs a future to its end, and tasks meanwhile.
 
-use std::cell::Cell;
 use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use std::thread::{self, Thread};
 use netpoll_core::sync::Flag;
 
 use super::Runtime;
+use crate::context;
 use crate::coop;
 use crate::sched::SchedHandle;
 use crate::worker::Worker;
@@ -17,11 +17,6 @@ use crate::worker::Worker;
 /// Calls of `block_on` within each other on one thread, over all runtimes. Each keeps a part of the stack: 128 KiB for each
 /// on a thread with 2 MiB.
 const MAX_NESTED: usize = 16;
-
-thread_local! {
-    /// Calls of `block_on` that this thread is in.
-    static NESTED: Cell<usize> = const { Cell::new(0) };
-}
 
 impl Runtime {
     /// Runs a future to its end on this thread and returns its value; tasks that it spawns run meanwhile, on the
@@ -103,18 +98,18 @@ struct Nested;
 
 impl Nested {
     fn enter() -> Self {
-        let depth = NESTED.get();
+        let depth = context::with(|context| context.block_on_depth.get());
         if depth == MAX_NESTED {
             too_deep();
         }
-        NESTED.set(depth + 1);
+        context::with(|context| context.block_on_depth.set(depth + 1));
         Self
     }
 }
 
 impl Drop for Nested {
     fn drop(&mut self) {
-        NESTED.set(NESTED.get() - 1);
+        context::with(|context| context.block_on_depth.update(|depth| depth - 1));
     }
 }
 

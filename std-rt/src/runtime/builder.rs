@@ -318,7 +318,6 @@ fn worker(
         let _ = sys::set_timer_slack(TIMER_SLACK_NANOSECONDS);
         let worker = Rc::new(Worker::new(&sched, index, worker_config));
         let _entered = worker.enter();
-        let _pushed = Worker::push_current(worker.clone());
         worker.run(None);
     }
 }

@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use super::{Runtime, TIMER_SLACK_NANOSECONDS};
 use crate::protocol::driver::{Deadlock, WaitGraph, WorkerSlot};
-use crate::sched::EnterGuard;
+use crate::sched::{EnterGuard, is_worker_thread};
 use crate::sys;
-use crate::worker::{CurrentGuard, Worker};
+use crate::worker::Worker;
 
 /// Threads that drive one runtime and wait for another one.
 static WAIT_GRAPH: WaitGraph = WaitGraph::new();
@@ -25,7 +25,7 @@ impl Runtime {
     /// Waits until this thread has the worker slot of a runtime without threads, or `is_woken` holds.
     pub(super) fn wait_for_worker(&self, is_woken: impl Fn() -> bool) -> Option<WorkerGuard<'_>> {
         let worker_slot = self.worker_slot.as_ref()?;
-        match worker_slot.wait(Worker::is_worker_thread().then_some(&WAIT_GRAPH), is_woken) {
+        match worker_slot.wait(is_worker_thread().then_some(&WAIT_GRAPH), is_woken) {
             Ok(taken) => taken.then(|| self.worker_guard(worker_slot)),
             Err(Deadlock) => panic!(
                 "netpoll: block_on would wait for ever: this thread runs the tasks of one runtime and calls block_on of \
@@ -48,7 +48,6 @@ pub(super) struct WorkerGuard<'a> {
     /// The task that called, if the thread was this worker already.
     running: usize,
     timer_slack: Option<u64>,
-    pushed: Option<CurrentGuard>,
     _entered: EnterGuard,
 }
 
@@ -57,8 +56,7 @@ impl<'a> WorkerGuard<'a> {
         let timer_slack = worker_slot.and_then(|_| sys::set_timer_slack(TIMER_SLACK_NANOSECONDS).ok());
         let entered = worker.enter();
         let running = worker.stats().take_running();
-        let pushed = Some(Worker::push_current(worker.clone()));
-        Self { worker, worker_slot, running, timer_slack, pushed, _entered: entered }
+        Self { worker, worker_slot, running, timer_slack, _entered: entered }
     }
 }
 
@@ -68,7 +66,6 @@ impl Drop for WorkerGuard<'_> {
             self.worker.drop_locals();
         }
         self.worker.stats().restore_running(self.running);
-        self.pushed = None;
         if let Some(slack) = self.timer_slack {
             // It was in force before, so the kernel takes it again.
             let _ = sys::set_timer_slack(slack);

@@ -1,54 +1,55 @@
 //! The thread's context: the scheduler that it works for, and its worker.
 //!
-//! - **INV-402** A thread's `CONTEXT` is none, or points into the `Rc` of an [`EnterGuard`] of this thread. That is there for
-//!   longer than the pointer: an `EnterGuard` that is dropped, which its own thread does, points back to the one before it,
-//!   and one that is forgotten leaves its `Rc` behind for ever.
+//! - **INV-402** The field `entered` of a thread's [`Context`](crate::context::Context) is `None`, or points to an
+//!   [`Entered`] in the `Rc` of an [`EnterGuard`] of this thread; only this file writes it. The value outlives the pointer:
+//!   an `EnterGuard` cannot leave its thread, its drop restores the previous pointer before it releases the `Rc`, and a
+//!   guard that is forgotten leaks the `Rc`. Guards of one thread are dropped in the reverse order of their creation.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::ptr::{self, NonNull};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::Waker;
-use std::thread;
+use std::{iter, thread};
 
 use netpoll_core::sync::Counter;
 
 use super::cell::wake_to_runnable;
 use super::{Remote, Runnable, Sched, SchedHandle, TaskShard, lock};
-use crate::netpoll::{Netpoll, WorkerId};
+use crate::context::{self, WorkerWheel};
+use crate::netpoll::Netpoll;
 
-/// The scheduler that a thread works for, and its worker.
-struct Context {
+/// A scheduler that a thread works for.
+struct Entered {
     sched: Arc<SchedHandle>,
-    /// The thread's worker, if it is one.
+    /// The queue of the worker that the thread is; `None` if it is not a worker.
     mine: Option<Arc<Remote>>,
+    /// The worker itself, a `Worker`.
+    worker: Option<Rc<dyn Any>>,
     /// Set while the worker injects the tasks that a poll made ready: they go to the ring in order, and other workers are
     /// woken after the last.
     injecting: Cell<bool>,
+    /// The scheduler that the thread worked for before, and works for again afterwards.
+    before: Option<NonNull<Entered>>,
 }
 
-thread_local! {
-    /// A bare pointer, since it is looked at for every task that is made ready.
-    static CONTEXT: Cell<Option<NonNull<Context>>> = const { Cell::new(None) };
-}
-
-/// The guard of a thread that works for a scheduler. Dropping it restores the previous context.
+/// The guard of a thread that works for a scheduler. Dropping it restores the previous one.
 #[must_use]
 pub struct EnterGuard {
-    /// The value that `CONTEXT` points to.
-    _current: Rc<Context>,
-    before: Option<NonNull<Context>>,
+    /// The value that the thread's context points to.
+    entered: Rc<Entered>,
     netpoll: Option<Arc<Netpoll>>,
-    worker_id: WorkerId,
+    wheel: WorkerWheel,
 }
 
 impl Drop for EnterGuard {
     fn drop(&mut self) {
         let around = self.netpoll.take();
         let netpoll = Netpoll::enter(around.clone());
-        CONTEXT.set(self.before);
+        context::with(|context| context.entered.set(self.entered.before.map(NonNull::cast)));
         if let Some(netpoll) = netpoll {
-            netpoll.leave_worker(self.worker_id, around.as_ref());
+            netpoll.leave_worker(self.wheel, around.as_ref());
         }
     }
 }
@@ -57,39 +58,52 @@ impl SchedHandle {
     /// Returns the handle for tasks that this thread spawns, if it works for a scheduler.
     #[inline]
     pub fn current() -> Option<Arc<SchedHandle>> {
-        with_context(|context| context.map(|context| context.sched.clone()))
+        with_entered(|entered| entered.map(|entered| entered.sched.clone()))
     }
 
-    /// Makes this thread work for the scheduler, as the worker that the handle belongs to, or as none.
+    /// Makes this thread work for the scheduler without being one of its workers.
     pub fn enter(self: &Arc<Self>) -> EnterGuard {
-        let worker = self.worker();
-        let mine = worker.map(|worker| self.workers[worker].clone());
+        self.enter_as(None)
+    }
+
+    /// Makes this thread work for the scheduler as the worker that the handle belongs to. `worker` is that worker's own
+    /// state, which [`Sched::current_worker`] returns.
+    pub fn enter_worker(self: &Arc<Self>, worker: Rc<dyn Any>) -> EnterGuard {
+        self.enter_as(Some(worker))
+    }
+
+    fn enter_as(self: &Arc<Self>, worker: Option<Rc<dyn Any>>) -> EnterGuard {
+        let index = self.worker();
+        let mine = index.map(|index| self.workers[index].clone());
         if let Some(mine) = &mine {
             *lock(&mine.thread) = Some(thread::current());
         }
-        let context = Rc::new(Context { sched: self.clone(), mine, injecting: Cell::new(false) });
+        let before = context::with(|context| context.entered.get()).map(NonNull::cast);
+        let entered =
+            Rc::new(Entered { sched: self.clone(), mine, worker, injecting: Cell::new(false), before });
         let around = Netpoll::enter(Some(self.netpoll().clone()));
-        EnterGuard {
-            worker_id: self.netpoll().enter_worker(worker, around.as_ref()),
-            netpoll: around,
-            before: CONTEXT.replace(Some(NonNull::from(&*context))),
-            _current: context,
-        }
+        let wheel = self.netpoll().enter_worker(index, around.as_ref());
+        context::with(|context| context.entered.set(Some(NonNull::from(&*entered).cast())));
+        EnterGuard { entered, netpoll: around, wheel }
     }
 }
 
+/// Calls `work` with the scheduler that this thread works for.
 #[inline]
-fn with_context<R>(work: impl FnOnce(Option<&Context>) -> R) -> R {
-    // SAFETY: INV-402: it is in the `Rc` of an `EnterGuard`, which this thread drops after what it does in here.
-    work(CONTEXT.get().map(|context| unsafe { context.as_ref() }))
+fn with_entered<R>(work: impl FnOnce(Option<&Entered>) -> R) -> R {
+    let entered = context::with(|context| context.entered.get());
+    // SAFETY: INV-402: only this file writes the field, and only with pointers to an `Entered` that is in the `Rc` of a
+    // guard of this thread. That guard is not dropped before `work` returns, since guards are dropped in reverse order and
+    // one that `work` creates is dropped within it.
+    work(entered.map(|entered| unsafe { entered.cast::<Entered>().as_ref() }))
 }
 
 /// Calls `work` with this thread's context and worker, if it is a worker of that scheduler.
 #[inline]
-fn with_worker<R>(sched: *const Sched, work: impl FnOnce(&Context, &Remote) -> R) -> Option<R> {
-    with_context(|context| {
-        let context = context.filter(|context| ptr::eq::<Sched>(&**context.sched, sched))?;
-        Some(work(context, context.mine.as_ref()?))
+fn with_worker<R>(sched: *const Sched, work: impl FnOnce(&Entered, &Remote) -> R) -> Option<R> {
+    with_entered(|entered| {
+        let entered = entered.filter(|entered| ptr::eq::<Sched>(&**entered.sched, sched))?;
+        Some(work(entered, entered.mine.as_ref()?))
     })
 }
 
@@ -99,12 +113,12 @@ fn with_worker<R>(sched: *const Sched, work: impl FnOnce(&Context, &Remote) -> R
 pub(super) fn schedule_local(task: Runnable, yielded: bool) -> Option<Runnable> {
     let sched: *const Sched = &***task.sched();
     let mut task = Some(task);
-    with_worker(sched, |context, mine| {
-        let sched: &Sched = &context.sched;
+    with_worker(sched, |entered, mine| {
+        let sched: &Sched = &entered.sched;
         if sched.is_closed() {
             return;
         }
-        match task.take().map(|task| mine.put(task, yielded || context.injecting.get())) {
+        match task.take().map(|task| mine.put(task, yielded || entered.injecting.get())) {
             Some(Ok(true)) => sched.wake_one(),
             Some(Err(task)) => sched.overflow(mine, task),
             Some(Ok(false)) | None => {}
@@ -115,9 +129,9 @@ pub(super) fn schedule_local(task: Runnable, yielded: bool) -> Option<Runnable> 
 
 /// Wakes tasks. If this thread is a worker of that scheduler, its tasks go directly to the end of the worker's ring.
 pub(super) fn inject_woken(sched: &Sched, wakers: &mut impl Iterator<Item = Waker>) {
-    with_context(|context| {
-        let context = context.filter(|context| ptr::eq::<Sched>(&**context.sched, sched));
-        let mine = context.and_then(|context| context.mine.as_deref()).filter(|_| !sched.is_closed());
+    with_entered(|entered| {
+        let entered = entered.filter(|entered| ptr::eq::<Sched>(&**entered.sched, sched));
+        let mine = entered.and_then(|entered| entered.mine.as_deref()).filter(|_| !sched.is_closed());
         for waker in wakers {
             match (wake_to_runnable(waker), mine) {
                 (Ok(None), _) => {}
@@ -135,18 +149,39 @@ pub(super) fn inject_woken(sched: &Sched, wakers: &mut impl Iterator<Item = Wake
 
 /// Sets whether this thread injects the tasks that a poll made ready.
 pub(super) fn set_injecting(on: bool) {
-    with_context(|context| {
-        if let Some(context) = context {
-            context.injecting.set(on);
+    with_entered(|entered| {
+        if let Some(entered) = entered {
+            entered.injecting.set(on);
         }
     });
 }
 
+/// Calls `find` with each scheduler that this thread works for, the current one first, until it returns a value.
+fn find_entered<R>(find: impl Fn(&Entered) -> Option<R>) -> Option<R> {
+    with_entered(|entered| {
+        // SAFETY: INV-402: `before` was the thread's pointer when the guard of `entered` was created, and the guard that it
+        // points into is dropped after that one.
+        let before = |entered: &&Entered| entered.before.map(|before| unsafe { before.as_ref() });
+        iter::successors(entered, before).find_map(find)
+    })
+}
+
+/// Returns whether this thread is a worker of any scheduler.
+pub fn is_worker_thread() -> bool {
+    find_entered(|entered| entered.worker.is_some().then_some(())).is_some()
+}
+
 impl Sched {
+    /// Returns the worker of this scheduler that this thread is, if it is one, also beneath calls of `block_on` of other
+    /// runtimes.
+    pub fn current_worker(&self) -> Option<Rc<dyn Any>> {
+        find_entered(|entered| entered.worker.clone().filter(|_| ptr::eq::<Sched>(&**entered.sched, self)))
+    }
+
     /// Increments a counter in the shard of this thread's worker, or in that of all other threads.
     #[inline]
     pub(super) fn count(&self, which: impl Fn(&TaskShard) -> &Counter) {
-        if with_worker(self, |context, _| which(context.sched.shard()).inc_alone()).is_none() {
+        if with_worker(self, |entered, _| which(entered.sched.shard()).inc_alone()).is_none() {
             which(&self.shards[self.workers()]).inc();
         }
     }

@@ -31,7 +31,8 @@ pub const SCHED: Tower =
 pub const STD_RT: Tower = Tower {
     src: "std-rt/src/",
     floors: &[
-        "sys timer spin coop sync foreign",
+        "context sys timer spin sync foreign",
+        "coop",
         "protocol",
         "error",
         "netpoll",

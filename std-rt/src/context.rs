@@ -1,0 +1,59 @@
+//! The context of a thread: every variable that this crate keeps for each thread, in one value (tokio's `runtime::context`).
+//!
+//! It has no destructor and needs no initialization, so [`with`] works at any time, also in the destructors of other
+//! thread-local variables, and costs no more than the address of the variable. Guards put values in and take them out
+//! again, so nothing that needs to be dropped is in it when a thread ends.
+//!
+//! Each field belongs to one module, which alone reads and writes it. Types of higher layers are erased here.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::mem::ManuallyDrop;
+use std::ptr::NonNull;
+use std::sync::Arc;
+
+/// The variables of one thread.
+pub struct Context {
+    /// What is left of the budget of the turn; belongs to [`coop`](crate::coop).
+    pub budget: Cell<u64>,
+    /// How often the budget has made a future yield; belongs to [`coop`](crate::coop).
+    pub refusals: Cell<u32>,
+    /// The number of calls of `block_on` that the thread is in; belongs to `runtime::block_on`.
+    pub block_on_depth: Cell<usize>,
+    /// The `Netpoll` that new descriptors and timers of this thread go to; belongs to [`netpoll`](crate::netpoll).
+    pub netpoll: RefCell<Option<Arc<dyn Any + Send + Sync>>>,
+    /// The timer wheel of the worker that this thread is; belongs to `netpoll::timers`.
+    pub wheel: Cell<WorkerWheel>,
+    /// The scheduler that the thread works for, an `Entered` of `sched::context`, to which alone it belongs.
+    pub entered: Cell<Option<NonNull<()>>>,
+}
+
+/// The timer wheel of a worker.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct WorkerWheel {
+    /// The address of the poller that the thread is a worker of; 0 for a thread that is not a worker.
+    pub netpoll: usize,
+    /// The index of the worker's wheel.
+    pub index: u32,
+    /// Whether the thread may have dropped timers that are still in the wheel.
+    pub has_pending_removals: bool,
+}
+
+thread_local! {
+    static CONTEXT: ManuallyDrop<Context> = const {
+        ManuallyDrop::new(Context {
+            budget: Cell::new(u64::MAX),
+            refusals: Cell::new(0),
+            block_on_depth: Cell::new(0),
+            netpoll: RefCell::new(None),
+            wheel: Cell::new(WorkerWheel { netpoll: 0, index: 0, has_pending_removals: false }),
+            entered: Cell::new(None),
+        })
+    };
+}
+
+/// Calls `work` with the context of this thread.
+#[inline(always)]
+pub fn with<R>(work: impl FnOnce(&Context) -> R) -> R {
+    CONTEXT.with(|context| work(context))
+}
