@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::door::door_tests;
 use crate::test::{Row, parse, record, table, too_few};
-use crate::{Outcome, cmd};
+use xtask::{Outcome, cmd};
 
 /// The backends that can be forced where another one is the first choice.
 const FORCED: &[&str] = &["poll"];

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::cross::{self, Way};
-use crate::{Outcome, cmd};
+use xtask::{Outcome, cmd};
 
 const TRIPLE: &str = "thumbv7m-none-eabi";
 const EMULATOR: &str = "qemu-system-arm";

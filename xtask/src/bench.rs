@@ -20,8 +20,8 @@ mod table;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{Outcome, cmd};
 use options::Options;
+use xtask::{Outcome, cmd};
 
 pub fn run(args: &[String]) -> Outcome {
     let (root, rest) = cmd::take_root(args)?;

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::{Outcome, cmd};
+use xtask::{Outcome, cmd};
 
 /// Builds the program and runs it: its arguments, its output, its verdict.
 pub fn run(args: &[String]) -> Outcome {

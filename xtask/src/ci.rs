@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::{Outcome, cmd};
+use xtask::{Outcome, cmd};
 
 /// Does its work in the root and returns what it did, in numbers.
 type Step = fn(&Path) -> Result<String, String>;

@@ -15,10 +15,15 @@ pub fn take_root(args: &[String]) -> Result<(PathBuf, Vec<String>), String> {
         rest.drain(at..at + 2);
         return Ok((root, rest));
     }
+    Ok((own_root()?, rest))
+}
+
+/// Returns the folder above the package that cargo runs.
+pub fn own_root() -> Result<PathBuf, String> {
     let package =
         std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
     let root = Path::new(&package).parent().ok_or("this package has no folder above it")?;
-    Ok((root.to_path_buf(), rest))
+    Ok(root.to_path_buf())
 }
 
 /// The root, for a command that takes no other argument.

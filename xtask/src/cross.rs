@@ -8,8 +8,8 @@ mod way;
 use std::path::Path;
 use std::time::Instant;
 
-use crate::{Outcome, cmd};
 pub use way::{Way, linker};
+use xtask::{Outcome, cmd};
 
 struct Target {
     triple: &'static str,

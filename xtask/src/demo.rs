@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::{Outcome, cmd};
+use xtask::{Outcome, cmd};
 
 /// Builds the demo and becomes it: its arguments, its output, its exit code.
 pub fn run(args: &[String]) -> Outcome {

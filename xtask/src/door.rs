@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::test::{Row, parse, record, table, too_few};
-use crate::{Outcome, cmd};
+use xtask::{Outcome, cmd};
 
 /// What turns the table on; `sys.rs` asks for it.
 const CFG: &str = "--cfg netpoll_door";

@@ -6,21 +6,15 @@ mod backend;
 mod bare;
 mod bench;
 mod chaos;
-mod checker;
 mod ci;
-mod cmd;
 mod cross;
 mod demo;
 mod door;
-mod loom;
 mod miri;
-mod mutants;
 mod nightly;
 mod prose;
-mod protocols;
 mod sizes;
 mod soak;
-mod source;
 mod strace;
 mod style;
 mod test;
@@ -28,8 +22,7 @@ mod tidy;
 
 use std::process::ExitCode;
 
-/// What every command answers. An error is printed as one line, except an empty one: then the command has said it all.
-type Outcome = Result<(), String>;
+use xtask::{Outcome, cmd};
 
 type Run = fn(&[String]) -> Outcome;
 
@@ -37,13 +30,15 @@ type Run = fn(&[String]) -> Outcome;
 const COMMANDS: &[(&str, &str, Run)] = &[
     ("demo", "the echo server under a verified load; arguments go to the demo", demo::run),
     ("test", "every test and doc test of the workspace; --bless records how many", test::run),
-    ("loom", "the models of core, all or those whose name holds a word", loom::run),
+    ("loom", "the models of core, all or those whose name holds a word", |args| verify("loom", args)),
     (
         "protocols",
         "the models of the runtime's locks and park tokens, all or those whose name holds a word",
-        protocols::run,
+        |args| verify("protocols", args),
     ),
-    ("mutants", "what each ordering, fence and check of core is there for: none may be missed", mutants::run),
+    ("mutants", "weakens each ordering, fence and check of core: a model must turn red", |args| {
+        verify("mutants", args)
+    }),
     ("miri", "core's tests under Miri, with several seeds, where a nightly toolchain has it", miri::run),
     ("tidy", "the rules of the house that a compiler cannot check", tidy::run),
     (
@@ -115,6 +110,14 @@ fn exit_code(word: &str, outcome: Outcome) -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs the verifier, a program of the package `loom-tests`.
+fn verify(word: &str, args: &[String]) -> Outcome {
+    let (root, rest) = cmd::take_root(args)?;
+    let run = ["run", "--quiet", "-p", "loom-tests", "--bin", "verify", "--", word];
+    cmd::run(cmd::cargo(&cmd::own_root()?, &run).args(rest).arg("--root").arg(root))
+        .map_err(|_| String::new())
 }
 
 fn help() {

@@ -2,7 +2,7 @@
 
 use std::process::{Command, Stdio};
 
-use crate::{Outcome, cmd};
+use xtask::{Outcome, cmd};
 
 /// Seeds of the scheduler and of the values that a weak load may return.
 const SEEDS: u32 = 4;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use crate::{Outcome, cmd};
+use xtask::{Outcome, cmd};
 
 /// Address sanitizer needs the target spelled out, so that build scripts are built without it.
 const ASAN_TARGET: &str = "x86_64-unknown-linux-gnu";

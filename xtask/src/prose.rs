@@ -1,6 +1,6 @@
 //! The English of comments, as far as a program can judge it: free relatives and the opening words of doc comments.
 
-use crate::source::{Comment, Item, Source};
+use xtask::source::{Comment, Item, Source};
 
 /// Pronouns for persons. A task, a thread or a caller is named instead.
 const PERSONS: &[&str] = &["who", "whom", "whoever", "whomever"];
@@ -229,7 +229,7 @@ pub fn openings(source: &Source) -> impl Iterator<Item = (usize, Opening, String
         let participle = first.ends_with("ed") && PREPOSITIONS.contains(&next);
         let found = if !code && (NO_SENTENCE.contains(&first.as_str()) || participle) {
             Opening::Fragment
-        } else if doc.item == Item::Function
+        } else if matches!(doc.item, Item::Function(_))
             && (code || !first.ends_with('s') || NO_VERBS.contains(&first.as_str()))
         {
             Opening::NoVerb

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::{Outcome, bare, cmd};
+use crate::bare;
+use xtask::{Outcome, cmd};
 
 /// Runs the program that measures and compares each line with its limit.
 pub fn run(args: &[String]) -> Outcome {

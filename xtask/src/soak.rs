@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::{Outcome, cmd};
+use xtask::{Outcome, cmd};
 
 /// As many descriptors as may be had: each process needs one for each connection.
 const RAISED: &str = "ulimit -n \"$(ulimit -Hn)\" 2>&-; exec \"$@\"";

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::test::parse;
-use crate::{Outcome, cmd};
+use xtask::{Outcome, cmd};
 
 /// What is interrupted. `?`: not on every machine.
 const CALLS: [(&str, &str); 5] = [

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use crate::{Outcome, cmd};
+use xtask::{Outcome, cmd};
 
 /// What one test program reported.
 pub struct Row {

@@ -12,7 +12,7 @@ pub mod source;
 mod tables;
 
 use self::files::{Files, Finding};
-use crate::{Outcome, cmd};
+use xtask::{Outcome, cmd};
 
 /// What a rule looked at: a count that must not be 0, and the count in words.
 struct Looked(usize, String);

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use super::count;
-use crate::{Outcome, cmd};
+use xtask::{Outcome, cmd};
 
 /// Repetitions of the shorter run; the longer makes twice as many.
 const SHORT: usize = 20_000;

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use super::options::Options;
 use super::table::{How, Work, Workload};
-use crate::cmd;
+use xtask::cmd;
 
 /// The name of this runtime among the peers.
 pub const OURS: &str = "ours";

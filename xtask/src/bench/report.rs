@@ -6,7 +6,7 @@ use std::path::Path;
 use super::figures::{Figure, Figures};
 use super::table::{Group, How, Workload};
 use super::{markdown, plot, table};
-use crate::Outcome;
+use xtask::Outcome;
 
 /// Writes the groups that were measured and tells how many.
 pub fn write(

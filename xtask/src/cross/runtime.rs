@@ -6,8 +6,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::Way;
-use crate::cmd;
 use crate::test::parse;
+use xtask::cmd;
 
 pub struct System {
     pub triple: &'static str,

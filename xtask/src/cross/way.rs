@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::cmd;
+use xtask::cmd;
 
 /// How to come by a core library for a target.
 pub enum Way {

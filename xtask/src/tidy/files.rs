@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::source::Source;
-use crate::cmd;
+use xtask::cmd;
 
 /// The five packages.
 const PACKAGES: &[&str] = &["core", "std-rt", "loom-tests", "examples", "xtask"];

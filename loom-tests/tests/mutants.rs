@@ -76,7 +76,7 @@ impl Tree {
     }
 
     fn mutants(&self, args: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_xtask"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_verify"));
         command.args(["mutants", "--root"]).arg(&self.0).args(args);
         command.env("CARGO_TARGET_DIR", self.0.join("target")).output().unwrap()
     }
@@ -146,7 +146,7 @@ fn rows_that_do_not_hold_are_red() {
     assert!(told.contains("56 killed, 0 equivalent, 0 beyond loom, 4 not as they must be"), "{told}");
     for reason in [
         "1 [word::f0] the sum: `2`: m01_word: survived",
-        "2 [word::f0] the sum: `std::process::exit(0)`: m01_word: said nothing about its executions",
+        "2 [word::f0] the sum: `std::process::exit(0)`: m01_word: printed no count of executions",
         "4 [word::f1] the sum: `std::process::abort()`",
         "60 [word::f29] the sum: `5`: m01_word: killed by assertion, and the table says that nothing can",
     ] {

@@ -11,13 +11,13 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::cmd;
+use xtask::cmd;
 
 /// The version that the corrections were written for. The manifest pins the same one.
 const VERSION: &str = "0.7.2";
 
 /// The packages that the models are made of.
-const PACKAGES: &[&str] = &["core", "loom-tests", "std-rt"];
+const PACKAGES: &[&str] = &["core", "loom-tests", "std-rt", "xtask"];
 
 /// Tells which loom the models are built against.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -62,9 +62,17 @@ pub fn prepare(
 /// Builds the models of a prepared workspace; returns the program.
 pub fn build(tree: &Path, target: &Path, flags: &str) -> Result<PathBuf, String> {
     let mut command = cmd::cargo(tree, &["build", "--quiet", "-p", "loom-tests", "--profile", "loom"]);
-    command.arg("--target-dir").arg(target).env("RUSTFLAGS", format!("--cfg netpoll_loom{flags}"));
+    command.args(["--bin", "loom-tests", "--target-dir"]).arg(target);
+    command.env("RUSTFLAGS", format!("--cfg netpoll_loom{flags}"));
     cmd::run(&mut command)?;
     Ok(target.join("loom/loom-tests"))
+}
+
+/// Makes the folder for the logs of a build.
+pub fn logs(place: &Path) -> Result<PathBuf, String> {
+    let logs = place.join("logs");
+    std::fs::create_dir_all(&logs).map_err(|e| format!("{}: {e}", logs.display()))?;
+    Ok(logs)
 }
 
 /// The root's manifest with fewer members, and with the patch if it names loom.

@@ -1,32 +1,33 @@
-//! `mutants`: what every word of core is there for. Each row of `loom-tests/mutants.txt` takes something away (an
-//! ordering, a fence, a check), and the model that it names must turn red.
+//! `mutants`: each row of `loom-tests/mutants.txt` takes something away from core (an ordering, a fence, a check), and
+//! the model that it names must turn red.
 
 mod blend;
-mod cover;
 mod report;
 mod runs;
 mod table;
-mod tree;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use xtask::source::Source;
+use xtask::{Outcome, cmd};
+
+use self::blend::Sites;
 use self::table::Row;
-use crate::tidy::source::Source;
-use crate::{Outcome, cmd};
+use crate::checker::{self, Loom};
 
 /// A table that shrinks is red.
 const MIN_ROWS: usize = 60;
 
-/// What the arguments say.
+/// The arguments.
 struct Args {
     root: PathBuf,
-    /// Rows whose place, title or model holds this; all if it is empty.
+    /// Picks the rows whose place, title or model holds this.
     filter: String,
-    /// The report must be as it is; it is not written.
+    /// Compares the report and does not write it.
     check: bool,
-    /// Equivalent rows face every model at its own bound.
+    /// Lets the rows that must survive face every model, at its own bound.
     deep: bool,
 }
 
@@ -37,7 +38,7 @@ pub fn run(args: &[String]) -> Outcome {
     let rows = table::read(&args.root.join("loom-tests/mutants.txt"))?;
     let core = load(&args.root)?;
     let (sites, mut red) = blend::place(&rows, &core);
-    red.extend(cover::missing(&rows, &sites, &core));
+    red.extend(blend::missing(&rows, &sites, &core));
     if rows.len() < MIN_ROWS {
         red.push(format!("{} rows, at least {MIN_ROWS}", rows.len()));
     }
@@ -49,7 +50,7 @@ pub fn run(args: &[String]) -> Outcome {
     if picked.is_empty() {
         return Err(format!("no row of {} holds `{}`", rows.len(), args.filter));
     }
-    let built = tree::build(&args.root, &rows, &sites, &core)?;
+    let built = build(&args.root, &rows, &sites, &core)?;
     let (ends, found) = runs::all(&built, &picked, args.deep)?;
     red.extend(found);
     if args.filter.is_empty() {
@@ -83,7 +84,7 @@ fn parse_args(args: &[String]) -> Result<Args, String> {
     Ok(parsed)
 }
 
-/// The sources of core by the names of their files: `sema` is `core/src/poll/sema.rs`.
+/// Reads the sources of core, by the names of their files: `sema` is `core/src/poll/sema.rs`.
 fn load(root: &Path) -> Result<BTreeMap<String, Source>, String> {
     let mut paths = Vec::new();
     cmd::files_under(&root.join("core/src"), &|_| false, &mut paths)?;
@@ -91,8 +92,43 @@ fn load(root: &Path) -> Result<BTreeMap<String, Source>, String> {
     for path in paths.iter().filter(|path| path.extension().is_some_and(|extension| extension == "rs")) {
         let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
         let word = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let in_tree = path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned();
-        sources.insert(word, Source::new(in_tree, &text));
+        let name = path.strip_prefix(root).unwrap_or(path).to_string_lossy().into_owned();
+        sources.insert(word, Source::new(name, text)?);
     }
     Ok(sources)
+}
+
+/// The environment variable that names the mutant of a process.
+const VARIABLE: &str = "NETPOLL_MUTANT";
+
+/// The function of the choices, which is added to the copy of `sync.rs`.
+const CHOICE: &str = r#"
+/// Returns the mutant of this process; 0 is none.
+pub fn mutant() -> usize {
+    static NUMBER: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+    *NUMBER.get_or_init(|| std::env::var("NETPOLL_MUTANT").map_or(0, |n| n.parse().expect("a number")))
+}
+"#;
+
+/// The program with every mutant in it.
+struct Built {
+    program: PathBuf,
+    logs: PathBuf,
+    /// The folder with the sources of the models.
+    models: PathBuf,
+}
+
+/// Copies the packages to `target/mutants`, writes the choices into the copy of core, and builds it.
+fn build(root: &Path, rows: &[Row], sites: &Sites, core: &BTreeMap<String, Source>) -> Result<Built, String> {
+    let place = cmd::target_dir(root)?.join("mutants");
+    let mut blended = BTreeMap::new();
+    for (word, source) in core {
+        let rows: Vec<&Row> = rows.iter().filter(|row| row.word == *word).collect();
+        let added = if word == "sync" { CHOICE } else { "" };
+        blended.insert(PathBuf::from(&source.path), blend::blend(source, &rows, sites) + added);
+    }
+    let tree = checker::prepare(root, &place, Loom::Corrected, &|path| blended.get(path).cloned())?;
+    // A mutant may leave names unused and brackets odd.
+    let program = checker::build(&tree, &place.join("target"), " --cap-lints allow")?;
+    Ok(Built { program, logs: checker::logs(&place)?, models: tree.join("loom-tests/src/models") })
 }

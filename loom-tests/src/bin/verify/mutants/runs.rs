@@ -1,45 +1,45 @@
 //! One process per row and model, as many at a time as there are processors.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
 use std::process::Command;
-use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
+use xtask::cmd;
+
 use super::table::{Fate, Row};
-use super::tree::{Built, VARIABLE};
-use crate::cmd;
+use super::{Built, VARIABLE};
+use crate::models::{self, LIMIT_DEEP, lanes, logged};
 
-/// For one process. A model that needs longer has found nothing.
+/// The time that one process may take. A model that needs longer has found nothing.
 const LIMIT: Duration = Duration::from_secs(120);
-const LIMIT_DEEP: Duration = Duration::from_secs(3000);
 
-/// Models of several words.
+/// The file with the models of several words.
 const SHARED: &str = "extra";
 
-/// What a run ended with.
+/// The end of a run.
 #[derive(Clone, PartialEq, Eq)]
 pub enum End {
     /// Every execution ended well.
     Survived,
-    /// The model's verdict, in a word.
+    /// By the model's verdict, in a word.
     Killed(&'static str),
-    /// Neither: a limit, a crash, a panic of the harness.
+    /// By a limit, a crash, or a panic of the harness.
     Unclear(String),
 }
 
-/// What came of each row, by its number.
+/// The end of each row, by its number.
 pub type Ends = BTreeMap<usize, End>;
 
+/// A model that must pass.
 struct Model {
     name: String,
     threads: usize,
-    green: bool,
-    /// A combination of the generator, `word/start/programs`.
+    /// Whether it is a combination of the generator, `word/start/programs`.
     generated: bool,
 }
 
-/// A process to be run: which mutant, which model, within how many preemptions if not its own number.
+/// A process to be run: the mutant, the model, and the preemption bound if it is not the model's own.
+#[derive(Clone)]
 struct Job<'r> {
     row: Option<&'r Row>,
     model: String,
@@ -48,48 +48,29 @@ struct Job<'r> {
 
 /// Runs the rows, and the models of the killed ones without a mutant; tells what is not as it must be.
 pub fn all(built: &Built, rows: &[&Row], deep: bool) -> Result<(Ends, Vec<String>), String> {
-    let models = list(&built.program)?;
+    let models = list(built)?;
     let jobs = jobs(built, rows, &models, deep)?;
-    let queue = Mutex::new(jobs.iter());
-    let ended = Mutex::new(Vec::new());
-    let lanes = std::thread::available_parallelism().map_or(1, usize::from);
     let limit = if deep { LIMIT_DEEP } else { LIMIT };
-    std::thread::scope(|scope| {
-        for _ in 0..lanes {
-            scope.spawn(|| {
-                while let Some(job) = next(&queue) {
-                    let (end, seconds) = run(built, job, limit);
-                    if let Some(line) = line(job, &end, seconds) {
-                        println!("{line}");
-                    }
-                    ended.lock().expect("a lane does not panic here").push((job, end));
-                }
-            });
+    let ended = lanes(&jobs, |job| {
+        let (end, seconds) = run(built, job, limit);
+        if let Some(line) = line(job, &end, seconds) {
+            println!("{line}");
         }
+        (job.clone(), end)
     });
-    Ok(judge(&ended.into_inner().expect("no lane has panicked")))
+    Ok(judge(&ended))
 }
 
-fn next<'j, 'r>(queue: &Mutex<std::slice::Iter<'j, Job<'r>>>) -> Option<&'j Job<'r>> {
-    queue.lock().expect("a lane does not panic here").next()
-}
-
-fn list(program: &Path) -> Result<Vec<Model>, String> {
-    let output = cmd::capture(Command::new(program).arg("list"))?;
-    let model = |line: &str| {
-        let [name, threads, _, expect] = line.split('\t').collect::<Vec<_>>()[..] else { return None };
-        let (name, threads) = (name.to_owned(), threads.parse().ok()?);
-        Some(Model { name, threads, green: expect == "Green", generated: false })
-    };
-    let wrong = |line| format!("not `name threads bound expect`: {line}");
-    let named: Result<Vec<Model>, String> =
-        output.lines().map(|line| model(line).ok_or_else(|| wrong(line))).collect();
-    let output = cmd::capture(Command::new(program).arg("generated-list"))?;
+/// Reads the models that must pass, named and generated.
+fn list(built: &Built) -> Result<Vec<Model>, String> {
+    let named = models::list(&built.program, "")?.into_iter().filter(models::Model::is_green);
+    let named = named.map(|model| Model { name: model.name, threads: model.threads, generated: false });
+    let output = cmd::capture(Command::new(&built.program).arg("generated-list"))?;
     let combination = |line: &str| {
         let name = line.split('\t').next().unwrap_or(line).to_owned();
-        Model { threads: name.split('+').count(), name, green: true, generated: true }
+        Model { threads: name.split('+').count(), name, generated: true }
     };
-    Ok(named?.into_iter().chain(output.lines().map(combination)).collect())
+    Ok(named.chain(output.lines().map(combination)).collect())
 }
 
 fn jobs<'r>(built: &Built, rows: &[&'r Row], models: &[Model], deep: bool) -> Result<Vec<Job<'r>>, String> {
@@ -97,7 +78,7 @@ fn jobs<'r>(built: &Built, rows: &[&'r Row], models: &[Model], deep: bool) -> Re
     for row in rows {
         match &row.fate {
             Fate::Killed(name) => {
-                if !models.iter().any(|model| model.green && model.name == *name) {
+                if !models.iter().any(|model| model.name == *name) {
                     return Err(format!("[{}] {}: there is no green model {name}", row.place(), row.title));
                 }
                 used.insert(name.clone());
@@ -115,7 +96,7 @@ fn jobs<'r>(built: &Built, rows: &[&'r Row], models: &[Model], deep: bool) -> Re
                     bound: (!deep).then_some(if model.threads > 2 { 1 } else { 3 }),
                 };
                 let before = jobs.len();
-                jobs.extend(models.iter().filter(|model| model.green).filter(asks).map(job));
+                jobs.extend(models.iter().filter(asks).map(job));
                 if jobs.len() == before {
                     return Err(format!("{} has no model that a surviving row could face", row.word));
                 }
@@ -146,13 +127,11 @@ fn run(built: &Built, job: &Job<'_>, limit: Duration) -> (End, f64) {
     command.args([run, &job.model]).args(job.bound.map(|bound| bound.to_string()));
     command.env(VARIABLE, number.to_string()).env("RUST_BACKTRACE", "0");
     let start = Instant::now();
-    let ended = cmd::limited(&mut command, limit, &log);
+    let (ended, output) = logged(&mut command, limit, &log);
     let seconds = start.elapsed().as_secs_f64();
-    // A log that cannot be read holds no verdict.
-    let output = String::from_utf8_lossy(&std::fs::read(&log).unwrap_or_default()).into_owned();
     let end = match ended {
         Ok(_) if output.contains(" executions=") => End::Survived,
-        Ok(_) => End::Unclear(format!("said nothing about its executions: {}", log.display())),
+        Ok(_) => End::Unclear(format!("printed no count of executions: {}", log.display())),
         Err(reason) => verdict(&output).map_or(End::Unclear(reason), End::Killed),
     };
     (end, seconds)
@@ -191,7 +170,7 @@ fn line(job: &Job<'_>, end: &End, seconds: f64) -> Option<String> {
 }
 
 /// One end per row: of several models, the one that speaks against it.
-fn judge(ended: &[(&Job<'_>, End)]) -> (Ends, Vec<String>) {
+fn judge(ended: &[(Job<'_>, End)]) -> (Ends, Vec<String>) {
     let (mut ends, mut red) = (Ends::new(), Vec::new());
     for (job, end) in ended {
         let Some(row) = job.row else {
