@@ -112,7 +112,7 @@ impl WorkerDump {
         let state = match sched.running(index) {
             Some(TaskName { name, location }) => WorkerState::Runs { name, location },
             None if !sched.idle().is_parked(index) => WorkerState::Awake,
-            None if sched.netpoll().poller_lock().is_parked_in_poller(index) => WorkerState::WaitsForEvents,
+            None if sched.netpoll().is_parked_in_poller(index) => WorkerState::WaitsForEvents,
             None => WorkerState::Sleeps,
         };
         Self { index, state, queued: sched.worker(index).queued() }

@@ -41,7 +41,7 @@ use netpoll_core::sync::Flag;
 
 use crate::error::{self, OpError, Unavailable};
 use crate::foreign::{self, WakerSlot};
-use crate::netpoll::{Netpoll, PollDesc, PollRegistration, Registration};
+use crate::netpoll::{Netpoll, PollDesc, PollRegistration};
 use crate::sys::{Address, FdOwner, OwnedBy, SharedFd, Watch, address};
 use hang_up::OwnShutdown;
 use op::PollWakers;
@@ -178,12 +178,6 @@ impl<S: FdOwner> Fd<S> {
     #[inline]
     fn desc(&self) -> &PollDesc {
         self.registration.desc()
-    }
-
-    /// The same, and what only the owner may do with them.
-    #[inline]
-    fn registration(&self) -> &Registration<'_> {
-        self.registration.registration()
     }
 
     /// Makes a call that never waits, under a reference only.

@@ -8,8 +8,8 @@
 //! |---|---|---|
 //! | `Netpoll` | `netpoll` and its globals | `io::Driver` |
 //! | `PollDesc` | `pollDesc` | `ScheduledIo` |
-//! | `PollRegistration`, owned; `Registration` is core's, borrowed | `pollDesc` in `poll.FD` | `Registration` |
-//! | poller lock | `sched.lastpoll` is 0 | the driver's `TryLock` |
+//! | `PollRegistration`, owned; core's `Registration` is borrowed | `pollDesc` in `poll.FD` | `Registration` |
+//! | poller lock, `PollGuard` | `sched.lastpoll` is 0 | the driver's `TryLock` |
 //! | break | `netpollBreak` | `Waker` of mio |
 //! | `PollBuffer` | `events [128]epollevent` and `gList` | `mio::Events` |
 //! | `sub_waiters` | `netpollAdjustWaiters` | - |

@@ -1,55 +1,54 @@
-//! `Netpoll`: descriptors, timers and the kernel's poller in one value (Go's `netpoll` and its globals).
+//! A poller: descriptors, timers and the kernel's poller in one value (Go's `netpoll` and its globals).
 //!
-//! It polls when a thread asks it to, and returns the tasks that are to be run; it does not wake them itself and knows no
-//! scheduler. Several can live in one process.
+//! It polls when a thread asks it to and returns the tasks that are to be run; it knows no scheduler. A process may have
+//! several.
 //!
-//! The path of an event: [`Netpoll::netpoll`] → `Poller::wait`; then for each event `PollCache::get` →
-//! [`PollDesc::ready`] → `Sema::unblock`; the list goes up.
+//! The path of an event: [`PollGuard::block`] or [`PollGuard::poll`] calls `Poller::wait`, gets the [`PollDesc`] of each
+//! event from the cache and calls [`PollDesc::ready`], which takes the waker of the parked task. The caller of the poll wakes
+//! these tasks once it has unlocked the poller.
 
-mod blocks;
+mod cache;
 pub mod clock;
-mod coalescer;
-mod counts;
 mod deadlines;
 pub mod fd_limit;
 mod inspect;
 pub mod pipes;
-mod polling;
+mod poll;
+mod registration;
 mod shutdown;
 mod standby;
-pub mod tick;
 mod timers;
 
+use std::any::Any;
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ptr;
 use std::sync::Arc;
-use std::task::Context;
 use std::time::Duration;
 
+use netpoll_core::GList;
 use netpoll_core::poll::cache::BLOCK_LEN;
 use netpoll_core::poll::waiters::BreakFlag;
 use netpoll_core::sched::poller_lock::PollerLock;
-use netpoll_core::sync::Flag;
-use netpoll_core::{GList, Mode, Wait};
+use netpoll_core::sync::{Counter, Flag};
 
 use crate::context;
 use crate::foreign;
-use crate::sys::{ForkEpoch, Poller, Watch};
-use blocks::Cache;
-pub use blocks::{PollDesc, PollRegistration, Registration};
+use crate::sys::{ForkEpoch, Poller};
+use cache::Cache;
+pub use cache::PollDesc;
 use clock::Clock;
-use coalescer::Coalescer;
-pub use counts::Counts;
 pub use inspect::DescriptorInfo;
-pub use polling::PollBuffer;
+use poll::Coalescer;
+pub use poll::{PollBuffer, PollGuard};
+pub use registration::PollRegistration;
 use timers::Wheels;
 pub use timers::{Renewed, TimerId};
 
-/// Most descriptors that one `Netpoll` can hold: 1,048,576, the kernel's own default limit for a process; 65,504 on a
-/// 32-bit machine.
-pub const MAX_DESCRIPTORS: usize = blocks::BLOCKS * BLOCK_LEN;
+/// The largest number of descriptors that one `Netpoll` can hold: 1,048,576, the kernel's own default limit for a process;
+/// 65,504 on a 32-bit machine.
+pub const MAX_DESCRIPTORS: usize = cache::BLOCKS * BLOCK_LEN;
 
-/// Descriptors, timers, the kernel's poller.
+/// A poller: the descriptors that it watches, its timers, and the kernel's poller.
 #[derive(Debug)]
 pub struct Netpoll {
     cache: Cache,
@@ -61,25 +60,46 @@ pub struct Netpoll {
     clock: Clock,
     counts: Counts,
     pipes: pipes::Pipes,
-    /// The process that it works in.
+    /// The process that made it.
     epoch: ForkEpoch,
-    /// Set once, by `end`: nobody polls any more.
+    /// Set once, by `end`: no thread polls any more.
     ended: Flag,
-    /// Set if its owner polls it, instead of a runtime.
+    /// Whether its owner polls it, instead of a runtime.
     manual: bool,
     /// The thread that polls for a runtime without threads while no thread drives it; `None` for any other runtime.
     standby: Option<standby::StandbyThread>,
 }
 
-/// What the poller of a runtime is made from.
+/// The settings of a runtime's poller.
 #[derive(Clone, Copy, Debug)]
 pub struct Config {
-    /// How many workers there are, each with a timer wheel of its own.
+    /// The number of workers, each with a timer wheel of its own.
     pub workers: usize,
-    /// By how much a timer may be late where timers crowd, so that a wake serves its neighbours too.
+    /// The time by which a timer may be late where timers crowd, so that one wake serves its neighbors too.
     pub slack: Duration,
     /// Whether system calls may be tried that the kernel, or a filter, may not know.
     pub probe: bool,
+}
+
+/// The counters of one [`Netpoll`] since it was made.
+#[derive(Debug, Default)]
+pub struct Counts {
+    /// Calls of the kernel's wait.
+    pub polls: Counter,
+    /// Of these, calls that made no task ready: no event, no timer.
+    pub empty_polls: Counter,
+    /// Events that the kernel reported.
+    pub events: Counter,
+    /// Breaks written to the poller.
+    pub breaks_sent: Counter,
+    /// Breaks that needed no write, because one was pending.
+    pub breaks_coalesced: Counter,
+    /// Events of a descriptor that was gone, refused by their generation.
+    pub stale_events: Counter,
+    /// Timers put back when they came due, because the deadline had been moved later meanwhile.
+    pub timers_rearmed: Counter,
+    /// Entries of the wheel that came due.
+    pub timers_fired: Counter,
 }
 
 impl Netpoll {
@@ -87,22 +107,21 @@ impl Netpoll {
     ///
     /// # Errors
     ///
-    /// What the kernel says when it has no descriptors or memory left for it.
+    /// Returns the kernel's error if it has no descriptors or memory left.
     pub fn new() -> io::Result<Arc<Self>> {
-        let config = Config { workers: 1, slack: Duration::ZERO, probe: true };
-        Self::made(config, true)
+        Self::create(Config { workers: 1, slack: Duration::ZERO, probe: true }, true)
     }
 
-    /// The poller of a runtime, whose threads poll it for as long as the runtime lives.
+    /// Creates the poller of a runtime, whose threads poll it for as long as the runtime lives.
     ///
     /// # Errors
     ///
     /// As [`Netpoll::new`].
     pub fn with(config: Config) -> io::Result<Arc<Self>> {
-        Self::made(config, false)
+        Self::create(config, false)
     }
 
-    fn made(config: Config, manual: bool) -> io::Result<Arc<Self>> {
+    fn create(config: Config, manual: bool) -> io::Result<Arc<Self>> {
         let epoch = ForkEpoch::current()?;
         let clock = Clock::new();
         Ok(Arc::new(Self {
@@ -122,27 +141,24 @@ impl Netpoll {
         }))
     }
 
-    /// The poller of the runtime that this thread runs for; outside of one, that of the process-wide default runtime,
-    /// which is started if need be.
+    /// Returns the poller of the runtime that this thread runs for; outside of one, that of the process-wide default
+    /// runtime, which is started on first use.
     ///
     /// # Errors
     ///
-    /// Those of starting the default runtime.
+    /// Returns an error if the default runtime cannot be started.
     pub fn current() -> io::Result<Arc<Netpoll>> {
-        match Self::entered() {
-            Some(netpoll) => Ok(netpoll),
-            // The one call that goes up: nobody below can start a runtime.
-            None => crate::default_netpoll(),
-        }
+        // The default runtime is the one call to a higher layer.
+        Self::entered().map_or_else(crate::default_netpoll, Ok)
     }
 
-    /// The poller that a sleep of this thread belongs to: as [`Netpoll::current`], but the one of the default runtime also
-    /// where the thread's own polls no more.
+    /// Returns the poller that a sleep of this thread belongs to: [`Netpoll::current`], or that of the default runtime if the
+    /// current one polls no more.
     ///
     /// # Errors
     ///
-    /// As [`Netpoll::current`]; [`runtime_ended`](crate::runtime_ended) in a process that was forked after the default
-    /// runtime had been started.
+    /// As [`Netpoll::current`]. Returns [`runtime_ended`](crate::runtime_ended) in a process that was forked after the
+    /// default runtime had been started.
     pub fn for_sleep() -> io::Result<Arc<Netpoll>> {
         if let Some(netpoll) = Self::entered().filter(|netpoll| netpoll.check().is_ok()) {
             return Ok(netpoll);
@@ -163,134 +179,51 @@ impl Netpoll {
         context::with(|context| context.netpoll.replace(netpoll))?.downcast().ok()
     }
 
-    /// The numbers so far.
+    /// Returns whether this thread works for the runtime of this poller.
+    #[inline]
+    fn is_current(&self) -> bool {
+        let is_self = |current: &Arc<dyn Any + Send + Sync>| ptr::addr_eq(Arc::as_ptr(current), self);
+        context::with(|context| context.netpoll.borrow().as_ref().is_some_and(is_self))
+    }
+
+    /// Returns the counters.
     pub fn counts(&self) -> &Counts {
         &self.counts
     }
 
-    /// The pipes of copies within the kernel.
+    /// Returns the pipes of copies within the kernel.
     pub fn pipes(&self) -> &pipes::Pipes {
         &self.pipes
     }
 
-    /// Tasks parked on descriptors.
+    /// Returns the number of tasks that are parked on descriptors.
     pub fn waiters(&self) -> usize {
         self.cache.waiters().get()
     }
 
-    /// Descriptors in use.
+    /// Returns the number of descriptors in use.
     pub fn descriptors(&self) -> usize {
         self.cache.in_use()
     }
 
-    /// Returns the poller's lock, with the time until which its holder sleeps.
-    pub fn poller_lock(&self) -> &PollerLock {
-        &self.poller_lock
+    /// Subtracts tasks that a poll has made ready from the number of parked ones, once they are in a run queue.
+    pub fn sub_waiters(&self, n: usize) {
+        self.cache.waiters().sub(n);
     }
 
-    /// Watches a descriptor. What it is ready for already makes an event.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's (`EPERM`: it cannot be polled), and `ENFILE` when all [`MAX_DESCRIPTORS`] are in use; nothing is
-    /// left behind then. [`runtime_ended`](crate::runtime_ended) if nobody polls any more.
-    pub fn open(self: &Arc<Self>, fd: BorrowedFd<'_>) -> io::Result<PollRegistration> {
-        self.open_for(fd, Watch::Both)
+    /// Wakes tasks that this thread has made ready outside of a poll.
+    fn wake_all(&self, mut list: GList<2>) {
+        let woken = list.len();
+        foreign::wake_all(list.drain());
+        self.sub_waiters(woken);
     }
 
-    /// As [`open`](Netpoll::open), for something else than reads and writes.
-    ///
-    /// # Errors
-    ///
-    /// As [`open`](Netpoll::open); `Unsupported` where the kernel's poller does not have it.
-    pub fn open_for(self: &Arc<Self>, fd: BorrowedFd<'_>, watch: Watch) -> io::Result<PollRegistration> {
-        self.check()?;
-        let slot = PollRegistration::new(self, self.cache.alloc()?);
-        self.poller.open_for(fd, slot.registration().key(), watch)?;
-        self.set_number(slot.desc(), fd.as_raw_fd());
-        Ok(slot)
-    }
-
-    /// The descriptor is being closed: both directions fail from now on, who is parked is woken, the timer is disarmed.
-    pub fn evict(&self, registration: &Registration<'_>) {
-        let list = registration.evict();
-        if self.is_owner_process() {
-            let slot = registration.key().slot;
-            let timer = self.wheels.of(slot).remove(slot);
-            drop(timer);
-        }
-        self.wake_all(list);
-    }
-
-    /// Stops watching `fd`, before its number is closed.
-    pub fn close(&self, fd: BorrowedFd<'_>) {
-        if !self.is_owner_process() {
-            // The kernel would forget the descriptor of the parent, whose open file it is as well.
-            return;
-        }
-        // The kernel forgets the descriptor with its last number anyhow; an error here (ENOENT) means that it has.
-        let _ = self.poller.close(fd);
-    }
-
-    /// A slot is about to be given back.
-    fn forget(&self, registration: &Registration<'_>) {
-        self.clear_number(registration.desc());
-        self.cache.count_freed();
-    }
-
-    /// Parks the task of `cx` on a direction after a [`Registration::reset`] that found no readiness; see
-    /// [`Registration::park`]. `again`: the parking is its own, polled once more.
-    #[inline(always)]
-    pub fn park(
-        &self,
-        registration: &Registration<'_>,
-        mode: Mode,
-        cx: &mut Context<'_>,
-        again: bool,
-    ) -> Wait {
-        let (wait, displaced) = registration.park(mode, cx.waker());
-        // A task that is parked anew has replaced its own waker: to wake itself would only make it come again. In any
-        // other case the waker may stand for others, whose waits are ended too.
-        match displaced.into_waker() {
-            None => {}
-            Some(own) if again && wait == Wait::Parked => drop(own),
-            Some(other) => _ = foreign::wake(other),
-        }
-        if wait == Wait::Again {
-            cx.waker().wake_by_ref();
-        }
-        wait
-    }
-
-    /// A task has just parked on a direction: asks the kernel for its next event, where that is level-triggered. Nothing
-    /// elsewhere.
-    ///
-    /// After the parking and not before: a task that was woken waits too, finds its readiness and must ask for nothing.
-    /// Whatever came in between is there still when the kernel looks. A wait that is given up leaves the question open, for
-    /// one event in vain.
-    ///
-    /// # Errors
-    ///
-    /// If the kernel cannot be asked: the task would sleep for ever, and gives the wait up.
-    #[inline(always)]
-    pub fn arm(&self, registration: &Registration<'_>, fd: BorrowedFd<'_>, mode: Mode) -> io::Result<()> {
-        registration.desc().since(mode).set(self.clock.polled());
-        self.poller.arm(fd, registration.key(), mode)
-    }
-
-    /// Ends the poll of a thread that would sleep past `at`.
-    fn break_before(&self, at: u64) {
-        if self.poller_lock.needs_wakeup(tick::wake_before(at)) {
-            self.wake();
-        }
-    }
-
-    /// The break: ends the blocking poll that runs now, or the next one.
+    /// Sends a break: ends the blocking poll that runs now, or the next one.
     ///
     /// # Panics
     ///
-    /// If the poller is driven by hand and the kernel refuses the write for a reason other than that one is pending: a break
-    /// that is lost is a hang, so it is said where it happens. The poller of a runtime ends the process.
+    /// Panics if the owner polls it and the kernel refuses the write for a reason other than that one is pending: a lost
+    /// break is a hang. The poller of a runtime aborts the process.
     pub fn wake(&self) {
         if !self.is_owner_process() {
             // The break would end a wait of the parent.
@@ -306,35 +239,10 @@ impl Netpoll {
         }
     }
 
-    /// When the next timer is due, as a tick of [`clock`].
-    pub fn next_timer(&self) -> Option<u64> {
-        self.wheels.next()
-    }
-
-    /// Publishes when the next timer is due, so that a thread that arms an earlier one sends a break, and returns until when
-    /// to sleep. Called by the holder of the poller's lock before it sleeps.
-    pub fn block(&self) -> Option<u64> {
-        let mut next = self.wheels.next();
-        loop {
-            self.poller_lock.set_poll_until(tick::sleep_until(next));
-            // A thread that armed an earlier one before it could see what was published is seen here.
-            let again = self.wheels.next();
-            if again.unwrap_or(u64::MAX) >= next.unwrap_or(u64::MAX) {
-                return next.map(|at| self.coalescer.deadline(at, || self.wheels.has_neighbours()));
-            }
-            next = again;
+    /// Ends the poll of a thread that would sleep past `at`.
+    fn break_before(&self, at: u64) {
+        if self.poller_lock.needs_wakeup(clock::wake_before(at)) {
+            self.wake();
         }
-    }
-
-    /// Subtracts the tasks of [`Netpoll::netpoll`] from the count of waiters, once they are in a run queue.
-    pub fn sub_waiters(&self, n: usize) {
-        self.cache.waiters().sub(n);
-    }
-
-    /// Wakes the tasks of a list that this thread has made ready outside of a poll.
-    fn wake_all(&self, mut list: GList<2>) {
-        let woken = list.len();
-        foreign::wake_all(list.drain());
-        self.cache.waiters().sub(woken);
     }
 }

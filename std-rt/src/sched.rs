@@ -270,7 +270,7 @@ impl Sched {
 
     /// Wakes a worker whose idle bit the caller has cleared, wherever it sleeps.
     fn wake(&self, worker: usize) {
-        if self.netpoll.poller_lock().is_parked_in_poller(worker) {
+        if self.netpoll.is_parked_in_poller(worker) {
             self.netpoll.wake();
         } else if let Some(thread) = &*lock(&self.workers[worker].thread) {
             thread.unpark();
@@ -279,7 +279,7 @@ impl Sched {
 
     /// Ends the poll of a worker that is to look at what it was told to stop for, which the caller has set.
     pub fn break_poll_of(&self, worker: usize) {
-        if self.netpoll.poller_lock().is_parked_in_poller(worker) {
+        if self.netpoll.is_parked_in_poller(worker) {
             self.netpoll.wake();
         }
     }

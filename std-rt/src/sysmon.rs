@@ -53,14 +53,11 @@ pub fn run(sched: &Arc<SchedHandle>, stuck_after: Duration, on_stuck: OnStuck) {
             sched.wake_one();
         }
         let seen = std::mem::replace(&mut polls, netpoll.counts().polls.get());
-        if polls != seen
-            || sched.idle().num_parked() == sched.workers()
-            || !netpoll.poller_lock().try_lock(sched.workers())
-        {
+        if polls != seen || sched.idle().num_parked() == sched.workers() {
             continue;
         }
-        let woken = netpoll.netpoll(Some(0), &mut buffer);
-        netpoll.poller_lock().unlock();
+        let Some(guard) = netpoll.try_lock(sched.workers()) else { continue };
+        let woken = guard.poll(&mut buffer);
         // An error here is the worker's to report: it polls the same descriptor.
         worker::inject(sched, &mut buffer, woken.unwrap_or(0));
         // A worker that went to sleep while we held the turn sleeps on its own token, and nobody polls.

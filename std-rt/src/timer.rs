@@ -222,7 +222,7 @@ impl<T: Default> Wheel<T> {
 
     /// Whether something else stands close to the earliest entry: in its slot, or in the lower levels, within a quarter of
     /// a millisecond.
-    pub fn has_neighbours(&self) -> bool {
+    pub fn has_neighbors(&self) -> bool {
         let Some(first) = self.first() else { return false };
         let List { head, tail, .. } = self.lists[first];
         let near: u32 = self.occupied[..NEAR_LEVELS].iter().map(|slots| slots.count_ones()).sum();

@@ -7,11 +7,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 
-use netpoll_core::sched::poller_lock::PollerLock;
 use netpoll_core::sync::Flag;
 
 use crate::coop;
-use crate::netpoll::{Netpoll, PollBuffer, clock};
+use crate::netpoll::{Netpoll, PollBuffer, PollGuard, clock};
 use crate::sched::{EnterGuard, Remote, Runnable, Sched, SchedHandle, WorkerStats};
 use crate::spin::Spin;
 use crate::task::Locals;
@@ -179,8 +178,10 @@ impl Worker {
                 continue;
             }
             // Looking would end neither a sleep on the token (others share what they have) nor one until a timer sooner.
-            if let Some(until) = self.prepare_park(stop) {
-                let outcome = self.poll(until);
+            if let Some(guard) = self.prepare_park(stop) {
+                let idle = self.sched.idle();
+                let may_sleep = || idle.is_parked(self.index) && !stop.is_some_and(Flag::is_set);
+                let outcome = self.poll(|buffer| guard.block(buffer, may_sleep));
                 if outcome.by_event || outcome.ready == 0 && (self.should_stop(stop) || self.sched.has_work())
                 {
                     self.with_spin(|spin| spin.slept(outcome.at.saturating_sub(began), outcome.ready));
@@ -200,10 +201,10 @@ impl Worker {
         }
         self.stats().take_running();
         loop {
-            let PollOutcome { at, ready, .. } = match self.poller_lock().try_lock(self.index) {
-                true => self.poll(Some(0)),
+            let PollOutcome { at, ready, .. } = match self.netpoll().try_lock(self.index) {
+                Some(guard) => self.poll(|buffer| guard.poll(buffer)),
                 // Another one polls; what it finds comes by the queues.
-                false => {
+                None => {
                     (0..PAUSES).for_each(|_| std::hint::spin_loop());
                     PollOutcome { at: clock::now(), ready: 0, by_event: false }
                 }
@@ -227,13 +228,18 @@ impl Worker {
         self.spin.set(spin);
     }
 
-    /// Polls under the poller's lock, unlocks it, and injects the tasks that became ready.
-    fn poll(&self, until: Option<u64>) -> PollOutcome {
-        let mut buffer = self.buffer();
-        let woken = self.netpoll().netpoll(until, &mut buffer);
+    /// Makes a poll, which unlocks the poller, and injects the tasks that it made ready.
+    fn poll(&self, poll: impl FnOnce(&mut PollBuffer) -> io::Result<usize>) -> PollOutcome {
+        let mut buffer = self.buffer.take().unwrap_or_default();
+        // No more than fit into the ring.
+        buffer.limit(self.mine.room().min(self.config.events_per_poll));
+        let woken = poll(&mut buffer);
         let outcome =
             PollOutcome { at: buffer.polled_at(), ready: buffer.len(), by_event: buffer.has_events() };
-        self.end_poll(buffer, woken);
+        self.poll_in.set(self.config.event_interval);
+        inject(&self.sched, &mut buffer, *woken.as_ref().unwrap_or(&0));
+        self.buffer.set(Some(buffer));
+        self.check_alive(woken);
         outcome
     }
 
@@ -298,9 +304,9 @@ impl Worker {
         task
     }
 
-    /// Announces that the worker sleeps and looks at every queue once more. If there is nothing, it takes the poller's lock,
-    /// if that is free, and returns until when to sleep in the kernel (`None`: no end); else it parks the thread.
-    fn prepare_park(&self, stop: Option<&Flag>) -> Option<Option<u64>> {
+    /// Announces that the worker sleeps and looks at every queue once more. If there is nothing, it returns the poller's lock,
+    /// to sleep in the kernel, or parks the thread if another thread polls.
+    fn prepare_park(&self, stop: Option<&Flag>) -> Option<PollGuard<'_>> {
         let idle = self.sched.idle();
         self.stats().take_running();
         idle.begin_park(self.index);
@@ -309,18 +315,14 @@ impl Worker {
         if self.should_stop(stop) || self.sched.has_work() {
             return None;
         }
-        if !self.poller_lock().try_lock(self.index) {
+        let guard = self.netpoll().try_lock(self.index);
+        if guard.is_none() {
             self.sched.counts().parks.inc();
             while idle.is_parked(self.index) && !self.should_stop(stop) {
                 thread::park();
             }
-            return None;
         }
-        // Whoever arms an earlier timer from here on sends a break. A waker that has cleared our bit, or told us to stop,
-        // before it could see that we hold the turn is seen here, and then we do not sleep.
-        let until = self.netpoll().block();
-        let sleeps = idle.is_parked(self.index) && !stop.is_some_and(Flag::is_set);
-        Some(if sleeps { until } else { Some(0) })
+        guard
     }
 
     /// Withdraws the announcement that the worker sleeps, for whatever reason it is awake.
@@ -333,26 +335,9 @@ impl Worker {
     fn poll_now(&self) {
         self.poll_in.set(self.config.event_interval);
         self.sched.refill(&self.mine);
-        if self.poller_lock().try_lock(self.index) {
-            self.poll(Some(0));
+        if let Some(guard) = self.netpoll().try_lock(self.index) {
+            self.poll(|buffer| guard.poll(buffer));
         }
-    }
-
-    /// Returns the buffer for one poll, limited to the free space in the ring.
-    fn buffer(&self) -> Box<PollBuffer> {
-        let mut buffer = self.buffer.take().unwrap_or_default();
-        buffer.limit(self.mine.room().min(self.config.events_per_poll));
-        buffer
-    }
-
-    /// Unlocks the poller, and injects the tasks that the poll made ready.
-    fn end_poll(&self, mut buffer: Box<PollBuffer>, woken: io::Result<usize>) {
-        self.poll_in.set(self.config.event_interval);
-        self.poller_lock().clear_poll_until();
-        self.poller_lock().unlock();
-        inject(&self.sched, &mut buffer, *woken.as_ref().unwrap_or(&0));
-        self.buffer.set(Some(buffer));
-        self.check_alive(woken);
     }
 
     /// Nothing can be served any more if the kernel refuses to wait for events (EBADF, EFAULT, EINVAL: the poller's own
@@ -382,10 +367,6 @@ impl Worker {
 
     fn netpoll(&self) -> &Netpoll {
         self.sched.netpoll()
-    }
-
-    fn poller_lock(&self) -> &PollerLock {
-        self.netpoll().poller_lock()
     }
 
     /// xorshift32: where to begin stealing needs no better one.

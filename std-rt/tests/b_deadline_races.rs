@@ -188,20 +188,13 @@ fn b27_a_thousand_owners_of_a_slot_without_a_socket_between() {
         let mut slots = std::collections::BTreeSet::new();
         for _ in 0..1000 {
             use netpoll_core::{Mode, Modes, When};
-            use netpoll_rt::netpoll::clock;
             let fd = std::os::fd::AsFd::as_fd(&socket);
             let slot = netpoll.open(fd).unwrap();
-            slots.insert(slot.registration().key().slot);
+            slots.insert(slot.key().slot);
             assert_eq!(slot.desc().deadline(Mode::Read), When::Never);
-            netpoll
-                .set_deadline(
-                    slot.registration(),
-                    Modes::BOTH,
-                    netpoll.deadline_at(in_us(5).map(clock::tick)),
-                )
-                .unwrap();
-            netpoll.evict(slot.registration());
-            netpoll.close(fd);
+            slot.set_deadline(Modes::BOTH, in_us(5)).unwrap();
+            slot.evict();
+            slot.deregister(fd);
             drop(slot);
         }
         assert_eq!(slots.len(), 1, "the slot is used again");

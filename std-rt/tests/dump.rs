@@ -83,7 +83,7 @@ fn a_wait_that_need_not_be_is_told_of() {
     }
     each(async || {
         let (a, b) = pair().await;
-        Netpoll::current().unwrap().close(a.as_fd());
+        Netpoll::current().unwrap().deregister(a.as_fd());
         let task = reader(&a);
         parked(1).await;
         assert!(!line(&dump(), &*a).contains("could"));

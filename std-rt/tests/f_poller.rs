@@ -93,8 +93,8 @@ fn f08_what_cannot_be_polled_is_refused_and_leaves_nothing() {
                 Err(error) => assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{path:?}"),
                 Ok(slot) => {
                     // Some kernels poll some files of /proc.
-                    netpoll.evict(slot.registration());
-                    netpoll.close(opened.as_fd());
+                    slot.evict();
+                    slot.deregister(opened.as_fd());
                     drop(slot);
                 }
             }

@@ -15,11 +15,10 @@ use std::time::{Duration, Instant};
 use common::{Probe, alone, until_blocking};
 use netpoll_core::sync::Flag;
 use netpoll_core::{Mode, Modes, PollKey, Wait};
-use netpoll_rt::netpoll::{Netpoll, PollBuffer, PollRegistration, Registration, clock};
+use netpoll_rt::netpoll::{Netpoll, PollBuffer, PollRegistration, clock};
 
 /// A descriptor of a poller, and what makes it readable.
 struct DescriptorInfo {
-    netpoll: Arc<Netpoll>,
     socket: UnixStream,
     peer: UnixStream,
     slot: Option<PollRegistration>,
@@ -30,11 +29,11 @@ impl DescriptorInfo {
         let (socket, peer) = UnixStream::pair().unwrap();
         socket.set_nonblocking(true).unwrap();
         let slot = netpoll.open(socket.as_fd()).unwrap();
-        Self { netpoll: netpoll.clone(), socket, peer, slot: Some(slot) }
+        Self { socket, peer, slot: Some(slot) }
     }
 
-    fn registration(&self) -> &Registration<'_> {
-        self.slot.as_ref().unwrap().registration()
+    fn registration(&self) -> &PollRegistration {
+        self.slot.as_ref().unwrap()
     }
 
     fn key(&self) -> PollKey {
@@ -47,15 +46,15 @@ impl DescriptorInfo {
         match registration.reset(mode) {
             Err(why) => Wait::Failed(why),
             Ok(true) => Wait::Ready,
-            Ok(false) => self.netpoll.park(registration, mode, &mut Context::from_waker(&waker), false),
+            Ok(false) => registration.park(mode, &mut Context::from_waker(&waker), false),
         }
     }
 }
 
 impl Drop for DescriptorInfo {
     fn drop(&mut self) {
-        self.netpoll.evict(self.registration());
-        self.netpoll.close(self.socket.as_fd());
+        self.registration().evict();
+        self.registration().deregister(self.socket.as_fd());
         self.slot = None;
     }
 }
@@ -106,9 +105,7 @@ fn f10_breaks_are_coalesced_and_none_is_lost() {
             told.clear();
             if done.get() < THREADS {
                 blocking.inc();
-                netpoll.poller_lock().set_poll_until(None);
                 poll(&netpoll, Some(clock::now() + 1_000_000_000));
-                netpoll.poller_lock().clear_poll_until();
             }
         }
     });
@@ -180,9 +177,7 @@ fn f27_one_poll_serves_a_break_an_edge_and_a_timer() {
     assert_eq!(other.wait(Mode::Read, &deadline), Wait::Parked);
     let at = Instant::now() + Duration::from_millis(1);
     netpoll.add_timer(clock::tick(at), Waker::from(timer.clone()));
-    netpoll
-        .set_deadline(other.registration(), Modes::READ, netpoll.deadline_at(Some(clock::tick(at))))
-        .unwrap();
+    other.registration().set_deadline(Modes::READ, Some(at)).unwrap();
     (&watched.peer).write_all(b"x").unwrap();
     netpoll.wake();
     // A deadline is rounded up to the next millisecond on a 32-bit machine.

@@ -82,7 +82,7 @@ impl<S: FdOwner> Fd<S> {
 
     /// Wakes every task that is parked on the descriptor or queued for one of its locks.
     fn evict(&self) {
-        self.netpoll().evict(self.registration());
+        self.registration.evict();
         // In a forked child whoever is queued is a task of the parent, and may have held the lock.
         if let Some(extra) = self.extra.get().filter(|_| self.netpoll().is_owner_process()) {
             for queue in &extra.queues {
@@ -94,7 +94,7 @@ impl<S: FdOwner> Fd<S> {
 
     /// The word is final: the poller forgets the descriptor, and then its number is closed.
     pub(super) fn destroy(&self) -> io::Result<()> {
-        self.netpoll().close(self.io.borrow());
+        self.registration.deregister(self.io.borrow());
         // SAFETY: INV-7: the caller made the word of a closed fdMutex final, so no call uses the number any more, and
         // none will. A number borrowed with `pin_fd` is not closed here: the borrow ends before `end` closes it.
         let result = if self.is_borrowed() { Ok(()) } else { unsafe { self.io.close() } };
@@ -140,7 +140,7 @@ impl Fd<SharedFd> {
         // As in `end`.
         self.mutex.decref();
         self.end_borrow();
-        self.netpoll().close(self.io.borrow());
+        self.registration.deregister(self.io.borrow());
         // `end` has nothing left to close.
         self.closed.set();
         // SAFETY: INV-7: the word is closed and `self` ours alone, so nobody uses the number any more; what is dropped

@@ -287,7 +287,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
             return Ok(());
         }
         let ready = match self.mode() {
-            Mode::Read => self.fd.registration().reset(Mode::Read).map(|_| ()),
+            Mode::Read => self.fd.registration.reset(Mode::Read).map(|_| ()),
             Mode::Write => desc.check_err(Mode::Write),
         };
         ready.map_err(error::refused)
@@ -300,7 +300,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
         let again = self.state == OpState::Parked;
         if again {
             self.state = OpState::Locked;
-            if self.fd.registration().reset(self.mode()).map_err(error::refused)? {
+            if self.fd.registration.reset(self.mode()).map_err(error::refused)? {
                 return Poll::Ready(Ok(()));
             }
         }
@@ -314,7 +314,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
         self.fd.check_owner_process()?;
         // Before it is: if the waker that this displaces panics, the parking is still given back.
         self.state = OpState::Parked;
-        let wait = self.fd.netpoll().park(self.fd.registration(), self.mode(), cx, again);
+        let wait = self.fd.registration.park(self.mode(), cx, again);
         if matches!(wait, Wait::Ready | Wait::Failed(_)) {
             self.state = OpState::Locked;
         }
@@ -338,10 +338,9 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
     /// Parked: sees to it that an event comes. If that cannot be, the wait is given up.
     #[inline]
     fn ask_for_events(&self, desc: &PollDesc) -> io::Result<()> {
-        let netpoll = self.fd.netpoll();
-        netpoll.want_poll()?;
+        self.fd.netpoll().want_poll()?;
         if self.arm_on_park {
-            netpoll.arm(self.fd.registration(), self.fd.io.borrow(), self.mode())?;
+            self.fd.registration.arm(self.fd.io.borrow(), self.mode())?;
             self.check_event_err(desc)?;
         }
         Ok(())
@@ -446,7 +445,7 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
     /// Ends a parking of its own, and takes its waker back: no other task can have taken the parking over, since that takes
     /// the lock that this one holds.
     fn retract(&self) -> Option<Waker> {
-        self.fd.registration().retract(self.mode())
+        self.fd.registration.retract(self.mode())
     }
 
     /// The lock is this operation's, without a reference.

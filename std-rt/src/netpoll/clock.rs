@@ -1,20 +1,26 @@
 //! Time as ticks: nanoseconds of the exact clock, the same for every poller of the process.
 //!
-//! The exact clock takes some twenty nanoseconds to read, which is more than all else that it takes to move a deadline.
-//! The coarse one takes four, and is behind by a tick of the kernel or two. It serves where that does not matter:
+//! The exact clock takes some twenty nanoseconds to read, which is more than the rest of moving a deadline. The coarse clock
+//! takes four, and is behind by a tick of the kernel or two. It is used where that does not matter:
 //!
-//! | asked | clock |
+//! | question | clock |
 //! |---|---|
-//! | is this instant over? | the coarse one if it says that there is a tenth of a second left, else the exact one |
-//! | when is a second from now, or later? | the coarse one, and as much more as it may be behind: never too early |
+//! | has this instant passed? | the coarse one if it says that a tenth of a second is left, else the exact one |
+//! | when is a second from now, or later? | the coarse one, plus the time that it may be behind: never too early |
 //! | when is less than a second from now? | the exact one |
+//!
+//! # Ticks as words
+//!
+//! Core's deadlines are machine words. On a 64-bit machine the word is the tick itself. A 32-bit word counts units of 2^20
+//! nanoseconds, about a millisecond, and wraps after 52 days, so a tick is converted back relative to a time that is close
+//! to it. A deadline is rounded up and the current time is rounded down, so no deadline passes early.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use netpoll_core::When;
 use netpoll_core::sync::RelaxedUsize;
 
-use super::tick;
 use crate::sys;
 
 /// The latest tick: 292 years after the machine was started.
@@ -23,23 +29,29 @@ pub const LATEST: u64 = i64::MAX as u64;
 /// The distance in nanoseconds beyond which the coarse clock is good enough to tell that an instant is ahead.
 const COARSE_HORIZON: u64 = 100_000_000;
 
-/// The durations, in seconds, that are added to the coarse clock. Shorter ones are exact; longer ones could exceed what the
-/// word holds.
+/// The durations, in seconds, that are added to the coarse clock. Shorter ones are exact; longer ones could exceed a tick.
 const COARSE_RANGE: Range<u64> = 1..1 << 32;
 
-/// The tick now.
+/// The number of low bits of a tick that do not fit into a word.
+pub const SHIFT: u32 = if usize::BITS < u64::BITS { 20 } else { 0 };
+
+/// The largest distance in nanoseconds between now and a tick that a word represents: a quarter of the range of a word, so
+/// that an old `now` is good enough.
+const MAX_DISTANCE: u64 = 1 << (usize::BITS - 2 + SHIFT);
+
+/// Returns the current tick.
 #[inline]
 pub fn now() -> u64 {
     sys::exact_now()
 }
 
-/// The tick so long from now, [`LATEST`] if it cannot be counted.
+/// Returns the tick that is `duration` from now, at most [`LATEST`].
 #[inline]
 pub fn after(duration: Duration) -> u64 {
     now().saturating_add(nanoseconds(duration)).min(LATEST)
 }
 
-/// The tick of an instant: 0 for what was long ago, [`LATEST`] for what cannot be counted.
+/// Returns the tick of an instant: 0 for one before the first tick, at most [`LATEST`].
 #[inline]
 pub fn tick(at: Instant) -> u64 {
     let (known, tick) = sys::anchor();
@@ -49,12 +61,54 @@ pub fn tick(at: Instant) -> u64 {
     }
 }
 
-/// What a poller knows of the time besides.
+/// Returns whether a word can represent `at` as still to come. On a 32-bit machine that ends 13 days ahead.
+#[inline]
+pub fn is_representable(at: u64, now: impl FnOnce() -> u64) -> bool {
+    SHIFT == 0 || at.saturating_sub(now()) <= MAX_DISTANCE
+}
+
+/// Returns the word of a tick at which something is due, rounded up.
+#[inline]
+pub fn round_up(at: u64) -> usize {
+    at.div_ceil(1 << SHIFT) as usize
+}
+
+/// Returns the word of the current tick, rounded down.
+#[inline]
+pub fn round_down(now: u64) -> usize {
+    (now >> SHIFT) as usize
+}
+
+/// Returns the tick of a word that is close to `now`.
+#[inline]
+pub fn to_nanos(word: usize, now: impl FnOnce() -> u64) -> u64 {
+    if SHIFT == 0 {
+        return word as u64;
+    }
+    let now = now();
+    let ahead = word.wrapping_sub(round_down(now)) as isize as i64;
+    (now >> SHIFT).wrapping_add_signed(ahead) << SHIFT
+}
+
+/// Returns the word that a sleeping poller publishes in core's [`PollerLock`](netpoll_core::sched::poller_lock::PollerLock), which
+/// does not wrap: on a 32-bit machine always the latest, so that a thread that arms an earlier timer sends a break.
+#[inline]
+pub fn sleep_until(at: Option<u64>) -> Option<usize> {
+    at.filter(|_| SHIFT == 0).map(|at| at as usize)
+}
+
+/// Returns the word that is compared with the published one.
+#[inline]
+pub fn wake_before(at: u64) -> usize {
+    if SHIFT == 0 { at as usize } else { 0 }
+}
+
+/// The coarse clock of a poller.
 #[derive(Debug)]
 pub(super) struct Clock {
-    /// The error of the coarse clock, by which it may be behind.
+    /// The time in nanoseconds by which the coarse clock may be behind.
     coarse_error: u64,
-    /// When the last poll was.
+    /// The word of the tick of the last poll.
     polled: RelaxedUsize,
 }
 
@@ -65,13 +119,14 @@ impl Clock {
         clock
     }
 
-    /// True for a tick that is over.
+    /// Returns whether a tick has passed.
     #[inline]
     pub(super) fn is_over(&self, tick: u64) -> bool {
         tick <= self.coarse() + COARSE_HORIZON && tick <= now()
     }
 
-    /// Returns the tick so long from now, or up to a few milliseconds later, if `duration` is in [`COARSE_RANGE`].
+    /// Returns the tick that is `duration` from now, or up to a few milliseconds later, if `duration` is in
+    /// [`COARSE_RANGE`].
     #[inline]
     pub(super) fn coarse_after(&self, duration: Duration) -> Option<u64> {
         let seconds = duration.as_secs();
@@ -82,33 +137,33 @@ impl Clock {
         Some(self.coarse() + self.coarse_error + nanoseconds)
     }
 
-    /// The coarse clock. One that was forgotten by its kernel for a while, in a virtual machine, is corrected by the exact
-    /// look that the last poll has taken.
+    /// Returns the deadline of a tick that is still to come; never, if it is too far ahead for a word.
     #[inline]
-    pub(super) fn coarse(&self) -> u64 {
-        sys::coarse_now().max(self.polled_at())
+    pub(super) fn deadline(&self, at: u64) -> When {
+        if is_representable(at, || self.coarse()) { When::At(round_up(at)) } else { When::Never }
     }
 
-    /// The tick of the last poll.
+    /// Reads the coarse clock. A virtual machine may not have updated it for a while: the tick of the last poll, which was
+    /// exact, corrects it.
     #[inline]
-    fn polled_at(&self) -> u64 {
-        tick::to_nanos(self.polled(), sys::coarse_now)
+    fn coarse(&self) -> u64 {
+        sys::coarse_now().max(to_nanos(self.polled(), sys::coarse_now))
     }
 
-    /// The word of the tick of the last poll.
+    /// Returns the word of the tick of the last poll.
     #[inline]
     pub(super) fn polled(&self) -> usize {
         self.polled.get()
     }
 
-    /// A poll has found it to be `now`.
+    /// Records the tick of a poll.
     #[inline]
     pub(super) fn set_polled(&self, now: u64) {
-        self.polled.set(tick::round_down(now));
+        self.polled.set(round_down(now));
     }
 }
 
-/// Saturating; without the 128 bits of `as_nanos`.
+/// Converts a duration, saturating, without the 128 bits of `as_nanos`.
 #[inline]
 fn nanoseconds(duration: Duration) -> u64 {
     duration.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(duration.subsec_nanos()))

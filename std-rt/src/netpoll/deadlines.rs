@@ -1,75 +1,142 @@
-//! Deadlines of descriptors. Most that are set only move one later, and for that `PollDesc::postpone` is enough; here is
-//! what else there may be to do.
+//! The deadlines of descriptors: how they are set, their entries in the timer wheels, and how they expire.
+//!
+//! A descriptor has one entry for both directions, in the wheel that its slot names, so that every thread that moves a
+//! deadline finds it.
+//!
+//! | the new deadline | what it takes |
+//! |---|---|
+//! | is later than one that has not passed | a compare-exchange ([`Registration::postpone`]). The entry fires too early, once, and is put back |
+//! | is the first one, or an earlier one | the entry is put into the wheel under its lock, and a poll that would sleep longer is ended |
+//! | has passed | the tasks that are parked are woken at once |
+//!
+//! [`Registration::postpone`]: netpoll_core::Registration::postpone
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use netpoll_core::{Modes, PollErr, When};
+use netpoll_core::{GList, Modes, PollErr, PollKey, When};
 
-use super::{Netpoll, Registration, clock, tick};
+use super::timers::{Entry, Timers};
+use super::{Netpoll, PollRegistration, clock};
 
-impl Netpoll {
-    /// When a deadline is that was given as a tick: none, or one that has passed, if that is so, however long ago the last
-    /// poll was.
-    #[inline]
-    pub fn deadline_at(&self, deadline: Option<u64>) -> When {
-        let Some(at) = deadline else { return When::Never };
-        if self.is_over(at) { When::Expired } else { self.when(at) }
-    }
-
-    /// True for a tick that is over.
-    #[inline]
-    pub fn is_over(&self, tick: u64) -> bool {
-        self.clock.is_over(tick)
-    }
-
-    /// When a deadline is that is a second or more away from now, or up to a few milliseconds more than it should be: the
-    /// cheapest, as no exact clock is looked at. None if it is less than a second away.
-    #[inline]
-    pub fn deadline_long_after(&self, after: Duration) -> Option<When> {
-        self.clock.coarse_after(after).map(|at| self.when(at))
-    }
-
-    /// When a deadline is that is so far away from now.
-    pub fn deadline_after(&self, after: Duration) -> When {
-        if after.is_zero() { When::Expired } else { self.when(clock::after(after)) }
-    }
-
-    /// At a tick that is still to come; one that no word reaches is as good as none.
-    #[inline]
-    fn when(&self, at: u64) -> When {
-        if tick::is_representable(at, || self.clock.coarse()) {
-            When::At(tick::round_up(at))
-        } else {
-            When::Never
-        }
-    }
-
-    /// Puts a deadline in force, whatever was there before; one that has passed fires at once.
+impl PollRegistration {
+    /// Puts a deadline in force for these directions, or clears it; one that has passed fires at once. Returns whether it did
+    /// more than move a deadline later: then tasks that queue for a lock of the descriptor must look at it again.
     ///
     /// # Errors
     ///
-    /// [`PollErr::Closing`], with nothing armed.
+    /// Returns [`PollErr::Closing`] if the descriptor is being closed; nothing is armed then.
+    #[inline(always)]
+    pub fn set_deadline(&self, modes: Modes, deadline: Option<Instant>) -> Result<bool, PollErr> {
+        let clock = &self.netpoll.clock;
+        let when = match deadline.map(clock::tick) {
+            None => When::Never,
+            Some(at) if clock.is_over(at) => When::Expired,
+            Some(at) => clock.deadline(at),
+        };
+        self.move_deadline(modes, when)
+    }
+
+    /// Puts a deadline in force that is `duration` from now, or up to a few milliseconds later for a second or more: then no
+    /// exact clock is read. Otherwise as [`set_deadline`](Self::set_deadline).
+    ///
+    /// # Errors
+    ///
+    /// As [`set_deadline`](Self::set_deadline).
+    #[inline(always)]
+    pub fn set_deadline_after(&self, modes: Modes, duration: Duration) -> Result<bool, PollErr> {
+        match self.netpoll.clock.coarse_after(duration) {
+            Some(at) => self.move_deadline(modes, self.netpoll.clock.deadline(at)),
+            None => self.set_deadline_exactly_after(modes, duration),
+        }
+    }
+
     #[inline(never)]
-    pub fn set_deadline(
-        &self,
-        registration: &Registration<'_>,
-        modes: Modes,
-        when: When,
-    ) -> Result<(), PollErr> {
-        let (list, arm) = registration.set_deadline(modes, when)?;
+    fn set_deadline_exactly_after(&self, modes: Modes, duration: Duration) -> Result<bool, PollErr> {
+        let when = if duration.is_zero() {
+            When::Expired
+        } else {
+            self.netpoll.clock.deadline(clock::after(duration))
+        };
+        self.move_deadline(modes, when)
+    }
+
+    /// Most deadlines that are set only move one later.
+    #[inline(always)]
+    fn move_deadline(&self, modes: Modes, when: When) -> Result<bool, PollErr> {
+        match when {
+            When::At(at) if self.registration.postpone(modes, at) => Ok(false),
+            when => self.change_deadline(modes, when).map(|()| true),
+        }
+    }
+
+    #[inline(never)]
+    fn change_deadline(&self, modes: Modes, when: When) -> Result<(), PollErr> {
+        let (list, arm) = self.registration.set_deadline(modes, when)?;
         if let Some(at) = arm {
-            let key = registration.key();
-            let mut timers = self.wheels.of(key.slot);
-            let wanted = registration.arm_timer(at);
+            let mut timers = self.netpoll.wheels.of(self.key().slot);
+            let wanted = self.registration.arm_timer(at);
             timers.armed += usize::from(wanted);
-            let at = tick::to_nanos(at, clock::now);
-            let earliest = wanted && timers.put(key, at);
+            let at = clock::to_nanos(at, clock::now);
+            let earliest = wanted && timers.put(self.key(), at);
             drop(timers);
             if earliest {
-                self.break_before(at);
+                self.netpoll.break_before(at);
             }
         }
-        self.wake_all(list);
+        self.netpoll.wake_all(list);
         Ok(())
+    }
+}
+
+impl Netpoll {
+    /// Fires the entry of a descriptor, which has come out of its wheel, and puts it back if a deadline is still to come.
+    /// Appends the tasks whose waits that ends to `list` and returns their number.
+    pub(super) fn expire_deadline<const N: usize>(
+        &self,
+        timers: &mut Timers,
+        key: PollKey,
+        now: u64,
+        list: &mut GList<N>,
+    ) -> usize {
+        let index = timers.index(key.slot);
+        timers.by_slot[index] = None;
+        let Some(desc) = self.cache.get(key) else { return 0 };
+        let (mut expired, again) = desc.expire(clock::round_down(now));
+        let woken = expired.len();
+        list.append(&mut expired);
+        if let Some(at) = again {
+            timers.put(key, clock::to_nanos(at, || now));
+            self.counts.timers_rearmed.inc();
+        }
+        woken
+    }
+}
+
+/// The entries of descriptors.
+impl Timers {
+    /// Returns the descriptor's index among those of this wheel.
+    fn index(&self, slot: u32) -> usize {
+        slot as usize / self.stride
+    }
+
+    /// Puts the descriptor's entry at `at`, whether it has one or not; returns whether it is the wheel's earliest then.
+    fn put(&mut self, key: PollKey, at: u64) -> bool {
+        let earliest = self.is_earliest(at);
+        let index = self.index(key.slot);
+        if self.by_slot.len() <= index {
+            self.by_slot.resize(index + 1, None);
+        }
+        match self.by_slot[index] {
+            Some(id) if self.wheel.edit(id, at) => {}
+            _ => self.by_slot[index] = Some(self.wheel.insert(at, Entry::Descriptor(key))),
+        }
+        earliest
+    }
+
+    /// Removes the descriptor's entry, if it has one.
+    pub(super) fn remove(&mut self, slot: u32) -> Option<Entry> {
+        let index = self.index(slot);
+        let id = self.by_slot.get_mut(index)?.take()?;
+        self.wheel.remove(id)
     }
 }

@@ -1,8 +1,8 @@
-//! The list of tasks that wait for a descriptor of this process to become free: loops that accept and found none left.
+//! The list of tasks that wait for a descriptor of this process to be closed: loops that accept and found none free.
 //!
-//! The table of descriptors is the process's, so this is too: a connection that any runtime closes frees a number
-//! for every listener. Descriptors that other code closes, std's files for example, are not seen here, nor is memory that
-//! the kernel gets back after close(2) has returned: a waiting task has a timer as well.
+//! The table of descriptors belongs to the process, and so does this list: a connection that any runtime closes frees a
+//! number for every listener. It misses the descriptors that other code closes, such as std's files, and memory that the
+//! kernel frees after close(2) has returned, so a waiting task has a timer as well.
 //!
 //! # Why no waiter is missed
 //!
@@ -15,19 +15,20 @@
 //! flag, and the closer sees it. If close was there first, the attempt finds the number.
 
 use std::mem;
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::OnceLock;
 use std::task::Waker;
 
 use netpoll_core::sync::Flag;
 
 use crate::foreign;
+use crate::sync::{Mutex, lock};
 
-/// The list of this process; `None` until a task waits for the first time.
+/// The list of this process; unset until a task waits for the first time.
 static WAITERS: OnceLock<FdWaiters> = OnceLock::new();
 
 #[derive(Debug, Default)]
 struct FdWaiters {
-    /// The list is not empty.
+    /// Set while the list is not empty.
     waiting: Flag,
     list: Mutex<List>,
 }
@@ -47,25 +48,8 @@ impl List {
     }
 }
 
-impl FdWaiters {
-    fn lock(&self) -> MutexGuard<'_, List> {
-        // Nothing foreign runs under it.
-        self.list.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Wakes all waiters, not one: a waiter may have no use for the number, since it finds no connection or is dropped.
-    #[cold]
-    fn notify_closed(&self) {
-        let told = {
-            let mut list = self.lock();
-            self.waiting.clear();
-            mem::take(&mut list.entered)
-        };
-        foreign::wake_all(told.into_iter().map(|(_, waker)| waker));
-    }
-}
-
-/// Wakes all waiters after a descriptor was closed. While there are none this costs one or two loads.
+/// Wakes all waiters after a descriptor was closed: the first may have no use for the number, because it finds no connection
+/// or is dropped. While there are none this costs one or two loads.
 ///
 /// Do not call it for a descriptor that a waiter's own attempt has made: the waiter would wake itself, and spin.
 #[inline]
@@ -73,27 +57,37 @@ pub fn notify_closed() {
     if let Some(waiters) = WAITERS.get()
         && waiters.waiting.is_set()
     {
-        waiters.notify_closed();
+        notify_waiters(waiters);
     }
 }
 
-/// A waiter, notified once of the next descriptor that is closed. Dropping it unregisters it.
+#[cold]
+fn notify_waiters(waiters: &FdWaiters) {
+    let notified = {
+        let mut list = lock(&waiters.list);
+        waiters.waiting.clear();
+        mem::take(&mut list.entered)
+    };
+    foreign::wake_all(notified.into_iter().map(|(_, waker)| waker));
+}
+
+/// A waiter, which is notified once, of the next descriptor that is closed. Dropping it unregisters it.
 #[derive(Debug, Default)]
 pub struct FdWaiter {
     number: Option<u64>,
 }
 
 impl FdWaiter {
-    /// Registers the waiter, or replaces its waker. Returns true if it was not registered: a descriptor may have been freed
+    /// Registers the waiter, or replaces its waker. Returns true if it was not registered: a descriptor may have been closed
     /// before, so the caller makes one more attempt.
     pub fn register(&mut self, waker: &Waker) -> bool {
         let waiters = WAITERS.get_or_init(FdWaiters::default);
-        if waiters.lock().find(self.number).is_some_and(|known| known.will_wake(waker)) {
+        if lock(&waiters.list).find(self.number).is_some_and(|known| known.will_wake(waker)) {
             return false;
         }
+        // Cloned outside the lock; the waiter may be notified meanwhile.
         let waker = waker.clone();
-        let mut list = waiters.lock();
-        // It may have been notified in between.
+        let mut list = lock(&waiters.list);
         if let Some(known) = list.find(self.number) {
             let replaced = mem::replace(known, waker);
             drop(list);
@@ -112,9 +106,10 @@ impl FdWaiter {
 impl Drop for FdWaiter {
     fn drop(&mut self) {
         let (Some(number), Some(waiters)) = (self.number, WAITERS.get()) else { return };
-        let mut list = waiters.lock();
-        let place = list.entered.iter().position(|(entered, _)| *entered == number);
-        let withdrawn = place.map(|place| list.entered.swap_remove(place));
+        let mut list = lock(&waiters.list);
+        let index = list.entered.iter().position(|(entered, _)| *entered == number);
+        // Dropped outside the lock.
+        let withdrawn = index.map(|index| list.entered.swap_remove(index));
         if list.entered.is_empty() {
             waiters.waiting.clear();
         }

@@ -1,5 +1,5 @@
-//! The end of a poller: its runtime has ended, this process is a child of the one that made it, or the kernel refuses to go
-//! on. Tasks that wait for it are woken and fail, and new waits are refused.
+//! The end of a poller: its runtime has ended, this process is a child of the one that made it, or the kernel refuses to
+//! poll. Tasks that wait for it are woken and fail, and new waits are refused.
 //!
 //! | what waits | what ends it, when the runtime ends | what ends it in a forked child |
 //! |---|---|---|
@@ -11,21 +11,22 @@
 //! | a `JoinHandle` | the scheduler cancels the task | says cancelled |
 //! | `block_on`, a worker's loop | - | panics; the worker ends the process |
 //!
-//! In a child everything that would touch what is shared with the parent is left out: the poller's descriptors, and locks
-//! that a thread of the parent may have held when it forked.
+//! A child touches nothing that it shares with the parent: neither the poller's descriptors nor a lock that a thread of the
+//! parent may have held during the fork.
 
 use std::io::{self, Write};
-use std::panic::{self, AssertUnwindSafe};
 use std::process;
-use std::task::Waker;
-
-use netpoll_core::GList;
 
 use super::Netpoll;
 use crate::error::Unavailable;
+use crate::foreign;
 
 impl Netpoll {
-    /// Fails with the reason if this poller is of no use any more.
+    /// Checks that tasks may still wait for this poller.
+    ///
+    /// # Errors
+    ///
+    /// Returns the reason if they may not.
     #[inline]
     pub(crate) fn check(&self) -> Result<(), Unavailable> {
         if !self.is_owner_process() {
@@ -59,30 +60,24 @@ impl Netpoll {
         panic!("netpoll: {what}: {}", Unavailable::Forked);
     }
 
-    /// Ends the poller: wakes every task that waits for a descriptor or for a timer, and refuses later waits. May be
-    /// repeated.
+    /// Ends the poller: wakes every task that waits for a descriptor or a timer, and refuses later waits. May be repeated.
     pub fn end(&self) {
         if !self.is_owner_process() {
             return;
         }
-        // Before anything is woken: what wakes up looks at it.
+        // First: the tasks that are woken look at it.
         self.ended.set();
         self.end_standby();
-        self.cache.end(|list| self.wake_list(list));
-        wake_each(self.wheels.end());
+        self.cache.end(|list| self.wake_all(list));
+        foreign::wake_all(self.wheels.end());
     }
 
-    /// Aborts a forked child in which a thread of the runtime finds itself alone, with tasks of the parent process.
+    /// Wakes every parked task, so that it checks its state again.
     #[cold]
-    pub(crate) fn abort_forked_child(&self) -> ! {
-        // As in `poller_failed`.
-        let _ = writeln!(
-            io::stderr(),
-            "netpoll: a task has called fork(2), and its child went on with the runtime: {}; \
-             a child that is forked by a task calls exec or _exit",
-            Unavailable::Forked
-        );
-        process::abort();
+    pub(super) fn unpark_all(&self) {
+        for (_, desc) in self.cache.iter() {
+            self.wake_all(desc.unpark());
+        }
     }
 
     /// Checks that the poller's descriptors are still open; two system calls.
@@ -94,20 +89,6 @@ impl Netpoll {
         if let Err(error) = self.poller.check() {
             self.poller_failed("the poller's descriptor is gone", &error);
         }
-    }
-
-    /// Wakes every parked task, so that it checks its state again.
-    #[cold]
-    pub(super) fn unpark_all(&self) {
-        for (_, desc) in self.cache.iter() {
-            self.wake_list(desc.unpark());
-        }
-    }
-
-    fn wake_list(&self, mut list: GList<2>) {
-        let woken = list.len();
-        wake_each(list.drain());
-        self.sub_waiters(woken);
     }
 
     /// Reports that the kernel refuses to poll: a descriptor of the poller was closed by its number, or the number is another
@@ -126,15 +107,22 @@ impl Netpoll {
         if self.manual {
             panic!("{message}");
         }
-        // Without a standard error output the message is lost; the process ends in any case.
-        let _ = writeln!(io::stderr(), "{message}");
-        process::abort();
+        abort(&message);
+    }
+
+    /// Aborts a forked child in which a thread of the runtime finds itself alone, with tasks of the parent process.
+    #[cold]
+    pub(crate) fn abort_forked_child(&self) -> ! {
+        abort(&format!(
+            "netpoll: a task has called fork(2), and its child went on with the runtime: {}; \
+             a child that is forked by a task calls exec or _exit",
+            Unavailable::Forked
+        ));
     }
 }
 
-/// A waker may be foreign. If it panics, which the hook has reported, the others are woken all the same.
-pub(super) fn wake_each(wakers: impl IntoIterator<Item = Waker>) {
-    for waker in wakers {
-        let _ = panic::catch_unwind(AssertUnwindSafe(|| waker.wake()));
-    }
+/// Prints a message and aborts. Without a standard error output the message is lost; the process ends in any case.
+fn abort(message: &str) -> ! {
+    let _ = writeln!(io::stderr(), "{message}");
+    process::abort();
 }

@@ -1,18 +1,16 @@
 //! The thread that polls for a runtime without threads while no thread drives it, if a task of another runtime waits for one
-//! of its descriptors; the rules are [`protocol::standby`](crate::protocol::standby)'s.
+//! of its descriptors; [`protocol::standby`](crate::protocol::standby) has the rules.
 
-use std::any::Any;
 use std::io;
-use std::ptr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 
-use super::shutdown::wake_each;
 use super::{Netpoll, PollBuffer};
-use crate::context;
+use crate::foreign;
 use crate::protocol::standby::Standby;
+use crate::sync::{Mutex, lock};
 
-/// The number under which it takes the poller's lock. Worker 0 has the other.
+/// The worker number under which it locks the poller. The only worker of the runtime is number 0.
 const STANDBY: usize = 1;
 
 /// The standby thread of a poller whose runtime has no threads.
@@ -23,25 +21,17 @@ pub(super) struct StandbyThread {
 }
 
 impl Netpoll {
-    /// Whether this thread runs for the runtime of this poller.
-    #[inline]
-    fn is_current(&self) -> bool {
-        let is_self = |current: &Arc<dyn Any + Send + Sync>| ptr::addr_eq(Arc::as_ptr(current), self);
-        context::with(|context| context.netpoll.borrow().as_ref().is_some_and(is_self))
-    }
-
     /// Returns whether a timer should move to this thread's own poller, because no thread may poll this one.
     pub fn prefers_current_poller(&self) -> bool {
-        let has_current = || context::with(|context| context.netpoll.borrow().is_some());
-        !self.is_current() && (self.standby.is_some() || has_current())
+        !self.is_current() && (self.standby.is_some() || Self::entered().is_some())
     }
 
-    /// A task of this thread has parked. If it is not of the poller's own runtime, whose tasks wait until that is driven, and
-    /// nobody may be there to poll, a thread is started for it.
+    /// Makes sure that a thread polls for a task of this thread that has parked. A task of the poller's own runtime waits until
+    /// that is driven; for any other, the standby thread is started if no thread may poll.
     ///
     /// # Errors
     ///
-    /// That thread cannot be started: the task would wait for ever, and gives the wait up.
+    /// Returns an error if the thread cannot be started. The task would wait for ever, so it retracts the wait.
     #[inline]
     pub fn want_poll(self: &Arc<Self>) -> io::Result<()> {
         match &self.standby {
@@ -60,8 +50,9 @@ impl Netpoll {
         let body = move || netpoll.run_standby();
         match thread::Builder::new().name("netpoll-standby".to_owned()).spawn(body) {
             Ok(handle) => {
-                let before = locked(&standby.thread).replace(handle);
-                // It has found that it is not wanted, and does nothing more but end. A panic was printed where it happened.
+                let before = lock(&standby.thread).replace(handle);
+                // The previous thread has found that it is not wanted, and is about to end. The panic hook has printed its
+                // panic, if there was one.
                 let _ = before.map(JoinHandle::join);
                 Ok(())
             }
@@ -74,60 +65,51 @@ impl Netpoll {
         }
     }
 
-    /// The standby's thread.
+    /// Runs the standby thread.
     fn run_standby(self: Arc<Self>) {
         let Some(standby) = &self.standby else { return };
         let mut buffer = PollBuffer::new();
         while standby.protocol.may_poll(|| self.waiters() > 0) {
             let mut parked = 0;
-            if self.poller_lock.try_lock(STANDBY) {
-                let until = self.block();
-                let polled = self.netpoll(until, &mut buffer);
-                self.poller_lock.clear_poll_until();
-                self.poller_lock.unlock();
-                parked = polled.unwrap_or_else(|error| {
+            if let Some(guard) = self.try_lock(STANDBY) {
+                parked = guard.block(&mut buffer, || true).unwrap_or_else(|error| {
                     self.poller_failed("the kernel refuses to wait for events", &error);
                 });
             }
             standby.protocol.polled();
-            wake_each(buffer.drain());
+            foreign::wake_all(buffer.drain());
             buffer.drop_removed();
             self.sub_waiters(parked);
         }
     }
 
-    /// This thread drives the runtime from now on.
+    /// Records that this thread drives the runtime from now on.
     pub(super) fn begin_driving(&self) {
         if let Some(standby) = &self.standby {
             standby.protocol.begin(|| self.wake());
         }
     }
 
-    /// It drives it no more.
+    /// Records that this thread drives the runtime no more.
     pub(super) fn end_driving(self: &Arc<Self>) {
         if let Some(standby) = &self.standby
             && self.is_owner_process()
             && standby.protocol.end()
             && self.start_standby(standby).is_err()
         {
-            // Those who wait look again, and are told that there is no thread for them.
+            // The tasks look again, and get the error that no thread can be started for them.
             self.unpark_all();
         }
     }
 
-    /// The runtime has ended: waits for the thread, if it is not the one that calls.
+    /// Ends the thread because the runtime has ended, and waits for it unless it is the caller.
     pub(super) fn end_standby(&self) {
         let Some(standby) = &self.standby else { return };
         standby.protocol.close(|| self.wake());
-        let thread = locked(&standby.thread).take();
+        let thread = lock(&standby.thread).take();
         if let Some(thread) = thread.filter(|thread| thread.thread().id() != thread::current().id()) {
-            // Its panic was printed where it happened.
+            // The panic hook has printed its panic, if there was one.
             let _ = thread.join();
         }
     }
-}
-
-/// A handle is whole at any time.
-fn locked<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

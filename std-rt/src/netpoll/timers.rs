@@ -1,23 +1,22 @@
-//! The timer wheels of a [`Netpoll`], one for each worker, each under a lock of its own: a thread that arms a timer contends
-//! only with the poller.
+//! The timer wheels of a [`Netpoll`], one for each worker, and the timers of tasks.
 //!
-//! A task's timer goes to the wheel of the worker that arms it. A descriptor's has its wheel for life, named by its slot,
-//! so that every thread that moves its deadline finds the entry.
+//! Each wheel has a lock of its own, so a thread that arms a timer contends only with the poller. A task's timer goes to the
+//! wheel of the worker that arms it. [`deadlines`](super::deadlines) has the entries of descriptors.
 //!
 //! # Timers that are dropped
 //!
-//! Most timers never fire, and where there are many a timer that is dropped is in no cache, and neither are its two
-//! neighbours in the wheel. So a worker collects what it drops, up to [`REMOVE_BATCH`] timers, and takes them out in one
-//! go: the processor then fetches all their cache lines at the same time. What is collected does not fire, is not counted, and is
-//! gone when the worker goes to sleep, when the wheel is looked through, or when the thread leaves the runtime. A
-//! thread that is no worker, or drops a timer of another wheel, takes it out at once.
+//! Most timers never fire. Where there are many, neither a dropped timer nor its two neighbors in the wheel are in a cache.
+//! So a worker collects the timers that it drops, up to [`REMOVE_BATCH`], and removes them together: the processor then
+//! fetches their cache lines at the same time. A collected timer does not fire and is not counted. It is removed when the
+//! worker goes to sleep, when a poll looks through the wheel, or when the thread leaves the runtime. A thread that is no
+//! worker, or drops a timer of another wheel, removes it at once.
 //!
 //! # When the poller is woken
 //!
-//! Only a timer that is the earliest of its wheel may have to end a sleep of the poller: any other comes after one for which
-//! that was seen to, and until whose time the poller sleeps at most.
+//! Only a timer that is the earliest of its wheel may have to end a sleep of the poller. Any other comes after one for which
+//! that was done, and the poller sleeps no longer than until that one.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::Waker;
 
 use netpoll_core::PollKey;
@@ -25,23 +24,14 @@ use netpoll_core::PollKey;
 use super::Netpoll;
 use crate::context::{self, WorkerWheel};
 use crate::foreign;
+use crate::sync::{Mutex, MutexGuard, lock};
 use crate::timer::{self, Wheel};
 
-/// The most wheels; more workers share them.
+/// The largest number of wheels; more workers share them.
 const WHEELS: usize = 16;
 
 /// The number of dropped timers that are removed together.
 const REMOVE_BATCH: usize = 32;
-
-#[inline]
-fn current_wheel() -> WorkerWheel {
-    context::with(|context| context.wheel.get())
-}
-
-/// Records whether this worker may have dropped timers that are still in its wheel.
-fn set_pending_removals(has_pending_removals: bool) {
-    context::with(|context| context.wheel.set(WorkerWheel { has_pending_removals, ..context.wheel.get() }));
-}
 
 /// The purpose of a timer. The niche of a waker's table, which is never null, makes it no larger than a waker.
 #[derive(Debug)]
@@ -55,20 +45,20 @@ pub(super) enum Entry {
 const _: () = assert!(size_of::<Entry>() <= 16);
 
 impl Default for Entry {
-    /// An entry without a descriptor or a task.
+    /// Returns an entry of no descriptor and no task.
     fn default() -> Self {
         Self::Descriptor(PollKey::BREAK)
     }
 }
 
-/// A task's timer.
+/// The identity of a task's timer.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct TimerId {
     id: timer::TimerId,
     wheel: u32,
 }
 
-/// What [`Netpoll::renew_timer`] found.
+/// The result of [`Netpoll::renew_timer`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub enum Renewed {
@@ -76,15 +66,14 @@ pub enum Renewed {
     Armed,
     /// It has fired.
     Fired,
-    /// It will never fire, since nobody polls any more; it was due at this tick, and is taken out.
+    /// It was removed and will never fire, because no thread polls any more; it was due at this tick.
     Gone(u64),
 }
 
 impl Netpoll {
-    /// Makes this thread that worker, or none; returns what it was. `around` is the poller that the thread has
-    /// worked for so far: if it drove that one's runtime, it does not meanwhile.
+    /// Makes this thread a worker, or none; returns its previous identity. `around` is the poller that the thread has worked
+    /// for so far: if it drove the runtime of that one, it stops doing so.
     pub fn enter_worker(&self, worker: Option<usize>, around: Option<&Arc<Self>>) -> WorkerWheel {
-        let index = worker.map_or(0, |worker| worker % self.wheels.count()) as u32;
         let before = current_wheel();
         if let Some(around) = around.filter(|around| self.takes_from(around, before)) {
             around.end_driving();
@@ -93,13 +82,14 @@ impl Netpoll {
             self.begin_driving();
         }
         let netpoll = worker.map_or(0, |_| self.address());
+        let index = worker.map_or(0, |worker| worker % self.wheels.count()) as u32;
         let here = WorkerWheel { netpoll, index, has_pending_removals: false };
         context::with(|context| context.wheel.replace(here))
     }
 
-    /// Restores what this thread was, for the poller that it worked for.
+    /// Restores this thread's previous identity. `around` is the poller that the thread works for from now on.
     pub fn leave_worker(self: &Arc<Self>, before: WorkerWheel, around: Option<&Arc<Self>>) {
-        // Destructors that run because of what is removed drop timers as what the thread is then.
+        // First: the destructors of removed entries may drop timers, with the identity that the thread has by then.
         let here = context::with(|context| context.wheel.replace(before));
         if here.netpoll == self.address() {
             if here.has_pending_removals && self.is_owner_process() {
@@ -114,7 +104,7 @@ impl Netpoll {
         }
     }
 
-    /// Whether a thread that was `before` leaves the runtime of another poller undriven while it works for this one.
+    /// Returns whether a thread that was `before` leaves the runtime of another poller undriven while it works for this one.
     fn takes_from(&self, around: &Arc<Self>, before: WorkerWheel) -> bool {
         before.netpoll == around.address() && before.netpoll != self.address()
     }
@@ -130,12 +120,21 @@ impl Netpoll {
         (wheel.netpoll == self.address()).then_some(wheel.index)
     }
 
-    /// Arms a timer that wakes a task at `at`; none if nobody polls any more.
+    /// Returns whether a tick has passed.
+    #[inline]
+    pub fn is_over(&self, tick: u64) -> bool {
+        self.clock.is_over(tick)
+    }
+
+    /// Arms a timer that wakes a task at `at`; returns `None` if no thread polls any more.
     pub fn add_timer(&self, at: u64, waker: Waker) -> Option<TimerId> {
+        if !self.is_owner_process() {
+            return None;
+        }
         let wheel = self.own_wheel().unwrap_or(0);
-        let mut timers = self.is_owner_process().then(|| self.wheels.lock(wheel as usize))?;
+        let mut timers = self.wheels.lock(wheel as usize);
         if timers.ended {
-            // The waker goes after the lock.
+            // The waker is dropped after the lock.
             drop(timers);
             return None;
         }
@@ -149,13 +148,12 @@ impl Netpoll {
         Some(TimerId { id, wheel })
     }
 
-    /// Has a timer wake another task, or the same.
+    /// Makes a timer wake the task of `waker`, which may be another one than before.
     pub fn renew_timer(&self, id: TimerId, waker: &Waker) -> Renewed {
         if !self.is_owner_process() {
-            return self.take_timer(id).map_or(Renewed::Fired, Renewed::Gone);
+            return self.take_dead_timer(id);
         }
-        let wheel = id.wheel as usize;
-        let timers = self.wheels.lock(wheel);
+        let timers = self.wheels.lock(id.wheel as usize);
         let ended = timers.ended;
         let found = match timers.wheel.get(id.id) {
             None => Some(Renewed::Fired),
@@ -165,30 +163,37 @@ impl Netpoll {
         drop(timers);
         match found {
             Some(found) => found,
-            None if ended => self.take_timer(id).map_or(Renewed::Fired, Renewed::Gone),
+            None if ended => self.take_dead_timer(id),
             None => self.replace_waker(id, waker),
         }
     }
 
-    /// Wakers are cloned and dropped without the lock.
+    /// Replaces the waker of a timer. Wakers are cloned and dropped outside the lock.
     fn replace_waker(&self, id: TimerId, waker: &Waker) -> Renewed {
         let waker = Entry::Task(waker.clone());
         let mut timers = self.wheels.lock(id.wheel as usize);
         if timers.ended {
             drop(timers);
-            return self.take_timer(id).map_or(Renewed::Fired, Renewed::Gone);
+            return self.take_dead_timer(id);
         }
         let before = timers.wheel.get_mut(id.id).map(|entry| std::mem::replace(entry, waker));
         drop(timers);
         before.map_or(Renewed::Fired, |_| Renewed::Armed)
     }
 
-    /// Takes a timer out, for another poller to have it; gives the tick that it is due at, none if it has fired.
+    /// Removes a timer that no thread will fire any more.
+    fn take_dead_timer(&self, id: TimerId) -> Renewed {
+        self.take_timer(id).map_or(Renewed::Fired, Renewed::Gone)
+    }
+
+    /// Removes a timer, which may then be armed in another poller. Returns the tick at which it is due, or `None` if it has
+    /// fired.
     ///
-    /// In a forked child, where a thread of the parent may have held the lock, it does without if it must: the timer counts
-    /// as fired then.
+    /// In a forked child it does not wait for the lock, which a thread of the parent may have held: if it is locked, the timer
+    /// counts as fired.
     pub fn take_timer(&self, id: TimerId) -> Option<u64> {
-        let mut timers = self.wheels.lock_of(id.wheel as usize, self.is_owner_process())?;
+        let wheel = &self.wheels.wheels[id.wheel as usize];
+        let mut timers = if self.is_owner_process() { lock(wheel) } else { wheel.try_lock().ok()? };
         let at = timers.wheel.deadline(id.id);
         let entry = timers.wheel.remove(id.id);
         drop(timers);
@@ -209,7 +214,7 @@ impl Netpoll {
         }
         timers.dropped.push(id.id);
         let all = timers.dropped.len() >= REMOVE_BATCH;
-        // Before they go: what goes with one may drop timers of its own.
+        // First: the destructors of removed entries may drop timers.
         set_pending_removals(!all);
         if all {
             drop(timers);
@@ -217,8 +222,8 @@ impl Netpoll {
         }
     }
 
-    /// Removes the timers that this worker has dropped, before it sleeps; returns false if there were none. A waker may be the last that its
-    /// task has, and what runs when that is dropped may make other tasks runnable.
+    /// Removes the timers that this worker has dropped, before it sleeps; returns whether there were any. One of their wakers
+    /// may be the last reference to a task, and dropping that may make other tasks runnable.
     #[inline]
     pub fn flush_removed(&self) -> bool {
         let wheel = current_wheel();
@@ -237,36 +242,46 @@ impl Netpoll {
         drop_all(entries);
     }
 
-    /// Entries in the timer wheels.
+    /// Returns the number of entries in the timer wheels.
     pub fn timers(&self) -> usize {
         self.wheels.sum(|timers| {
-            let there = |id: &&timer::TimerId| timers.wheel.get(**id).is_some();
-            timers.wheel.len() - timers.dropped.iter().filter(there).count()
+            let is_in_wheel = |id: &&timer::TimerId| timers.wheel.get(**id).is_some();
+            timers.wheel.len() - timers.dropped.iter().filter(is_in_wheel).count()
         })
     }
 
-    /// Edits of the wheels so far: timers armed or moved earlier.
+    /// Returns the number of timers that were armed or moved earlier.
     pub fn timers_armed(&self) -> usize {
         self.wheels.sum(|timers| timers.armed)
     }
 }
 
-/// Drops entries, with no lock held: a waker may be the last that its task has. If what runs then panics, which the hook
-/// has reported, the others are dropped all the same.
+#[inline]
+fn current_wheel() -> WorkerWheel {
+    context::with(|context| context.wheel.get())
+}
+
+/// Records whether this worker may have dropped timers that are still in its wheel.
+fn set_pending_removals(has_pending_removals: bool) {
+    context::with(|context| context.wheel.set(WorkerWheel { has_pending_removals, ..context.wheel.get() }));
+}
+
+/// Drops entries; no lock is held. A waker may be the last reference to its task, and a panic of that task's destructor does
+/// not keep the other entries.
 pub(super) fn drop_all(entries: impl IntoIterator<Item = Entry>) {
     for entry in entries {
         foreign::catch_panic(|| drop(entry));
     }
 }
 
-/// All wheels.
+/// The wheels of one poller.
 #[derive(Debug)]
 pub(super) struct Wheels {
     wheels: Box<[Mutex<Timers>]>,
 }
 
 impl Wheels {
-    /// Their time begins at `now`.
+    /// Creates wheels whose time begins at `now`.
     pub(super) fn new(workers: usize, now: u64) -> Self {
         let wheels = workers.clamp(1, WHEELS);
         Self { wheels: (0..wheels).map(|_| Mutex::new(Timers::new(wheels, now))).collect() }
@@ -276,23 +291,30 @@ impl Wheels {
         self.wheels.len()
     }
 
+    /// Locks a wheel. The only panic under this lock is that of a full wheel, which leaves it intact.
     #[inline]
     pub(super) fn lock(&self, wheel: usize) -> MutexGuard<'_, Timers> {
-        // Nothing panics under this lock but the wheel's own limit, which leaves it whole.
-        self.wheels[wheel].lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.wheels[wheel])
     }
 
-    /// The wheel, or none if it is locked and its holder may be gone.
-    fn lock_of(&self, wheel: usize, holder_lives: bool) -> Option<MutexGuard<'_, Timers>> {
-        if holder_lives { Some(self.lock(wheel)) } else { self.wheels[wheel].try_lock().ok() }
+    /// Locks the wheel of a descriptor.
+    pub(super) fn of(&self, slot: u32) -> MutexGuard<'_, Timers> {
+        self.lock(slot as usize % self.count())
     }
 
-    /// No timer fires any more and none is armed: gives the wakers of those that wait. The entries stay, so that it can be
-    /// said when they were due.
+    fn each(&self) -> impl Iterator<Item = MutexGuard<'_, Timers>> {
+        self.wheels.iter().map(lock)
+    }
+
+    fn sum(&self, number: impl Fn(&Timers) -> usize) -> usize {
+        self.each().map(|timers| number(&timers)).sum()
+    }
+
+    /// Lets no timer fire or be armed from now on, and returns the wakers of the tasks that sleep. The entries stay, because
+    /// [`Renewed::Gone`] has their ticks.
     pub(super) fn end(&self) -> Vec<Waker> {
         let mut wakers = Vec::new();
-        for wheel in 0..self.count() {
-            let mut timers = self.lock(wheel);
+        for mut timers in self.each() {
             timers.ended = true;
             for entry in timers.wheel.payloads_mut() {
                 if let Entry::Task(waker) = entry {
@@ -303,61 +325,46 @@ impl Wheels {
         wakers
     }
 
-    /// The wheel of a descriptor.
-    pub(super) fn of(&self, slot: u32) -> MutexGuard<'_, Timers> {
-        self.lock(slot as usize % self.count())
-    }
-
-    fn sum(&self, number: impl Fn(&Timers) -> usize) -> usize {
-        (0..self.count()).map(|wheel| number(&self.lock(wheel))).sum()
-    }
-
-    /// The earliest time at which something may be due.
+    /// Returns the earliest time at which an entry may be due.
     pub(super) fn next(&self) -> Option<u64> {
-        (0..self.count()).filter_map(|wheel| self.lock(wheel).wheel.next()).min()
+        self.each().filter_map(|timers| timers.wheel.next()).min()
     }
 
-    /// Whether something else stands close to the earliest entry of a wheel.
-    pub(super) fn has_neighbours(&self) -> bool {
-        (0..self.count()).any(|wheel| self.lock(wheel).wheel.has_neighbours())
+    /// Returns whether another entry is close to the earliest one of a wheel.
+    pub(super) fn has_neighbors(&self) -> bool {
+        self.each().any(|timers| timers.wheel.has_neighbors())
     }
 }
 
-/// One wheel, and which of its entries belongs to which descriptor.
+/// One wheel, and the entries of its descriptors.
 #[derive(Debug)]
 pub(super) struct Timers {
     pub(super) wheel: Wheel<Entry>,
     /// Tasks' timers that their worker has dropped, fewer than [`REMOVE_BATCH`]; some may have fired before.
     dropped: Vec<timer::TimerId>,
-    /// How many were armed, or moved earlier.
+    /// The number of timers that were armed or moved earlier.
     pub(super) armed: usize,
-    /// Nobody polls any more.
+    /// Set once no thread polls any more.
     ended: bool,
-    /// The entry of each of the wheel's slots that has one.
-    by_slot: Vec<Option<timer::TimerId>>,
-    /// How many wheels share the slots.
-    stride: usize,
+    /// The entry of each of the wheel's descriptors that has one.
+    pub(super) by_slot: Vec<Option<timer::TimerId>>,
+    /// The number of wheels that share the slots.
+    pub(super) stride: usize,
 }
 
 impl Timers {
     fn new(stride: usize, now: u64) -> Self {
-        Self {
-            wheel: Wheel::new(now),
-            dropped: Vec::new(),
-            armed: 0,
-            ended: false,
-            by_slot: Vec::new(),
-            stride,
-        }
+        let (dropped, by_slot) = (Vec::new(), Vec::new());
+        Self { wheel: Wheel::new(now), dropped, armed: 0, ended: false, by_slot, stride }
     }
 
-    /// True if nothing can be due at `now`, and nothing is to be taken out.
+    /// Returns whether no entry is due at `now` or is to be removed.
     #[inline]
     pub(super) fn has_nothing_at(&self, now: u64) -> bool {
         self.wheel.is_empty() || self.dropped.is_empty() && self.wheel.next().is_none_or(|next| next > now)
     }
 
-    /// Removes the dropped timers. The entries go into the list, to be dropped after the lock.
+    /// Removes the dropped timers and appends their entries to `entries`, to be dropped outside the lock.
     pub(super) fn drain_removed(&mut self, entries: &mut Vec<Entry>) {
         if !self.dropped.is_empty() {
             self.wheel.remove_each(&self.dropped, entries);
@@ -365,39 +372,8 @@ impl Timers {
         }
     }
 
-    /// True if nothing in the wheel is due before `at`, or with it.
-    fn is_earliest(&self, at: u64) -> bool {
+    /// Returns whether no entry of the wheel is due before `at`, or with it.
+    pub(super) fn is_earliest(&self, at: u64) -> bool {
         self.wheel.next().is_none_or(|next| at < next)
-    }
-
-    fn place(&self, slot: u32) -> usize {
-        slot as usize / self.stride
-    }
-
-    /// Puts the descriptor's entry at `at`, whether it has one or not; true if it is the wheel's earliest then.
-    pub(super) fn put(&mut self, key: PollKey, at: u64) -> bool {
-        let earliest = self.is_earliest(at);
-        let place = self.place(key.slot);
-        if self.by_slot.len() <= place {
-            self.by_slot.resize(place + 1, None);
-        }
-        match self.by_slot[place] {
-            Some(id) if self.wheel.edit(id, at) => {}
-            _ => self.by_slot[place] = Some(self.wheel.insert(at, Entry::Descriptor(key))),
-        }
-        earliest
-    }
-
-    /// The descriptor's entry has come out of the wheel.
-    pub(super) fn fired(&mut self, slot: u32) {
-        let place = self.place(slot);
-        self.by_slot[place] = None;
-    }
-
-    /// Takes the descriptor's entry out, if it has one.
-    pub(super) fn remove(&mut self, slot: u32) -> Option<Entry> {
-        let place = self.place(slot);
-        let id = self.by_slot.get_mut(place)?.take()?;
-        self.wheel.remove(id)
     }
 }

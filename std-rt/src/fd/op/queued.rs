@@ -24,7 +24,7 @@ use crate::error;
 use crate::fd::Fd;
 use crate::fd::queue::{Enqueue, QueuePoll, Ticket, Waiter, Withdraw};
 use crate::foreign;
-use crate::netpoll::{Renewed, TimerId, clock, tick};
+use crate::netpoll::{Renewed, TimerId, clock};
 use crate::sys::FdOwner;
 
 /// A place in the queue, and the timer of its deadline.
@@ -55,12 +55,12 @@ impl<S: FdOwner> Fd<S> {
         let now = clock::now();
         match deadline {
             When::Never => self.drop_deadline(timer),
-            When::At(at) if !deadline.is_due(tick::round_down(now)) => {
+            When::At(at) if !deadline.is_due(clock::round_down(now)) => {
                 let armed = timer.0.as_deref().copied();
                 let renew = |id| self.netpoll().renew_timer(id, waker) == Renewed::Armed;
                 if !armed.is_some_and(|(id, armed)| armed == at && renew(id)) {
                     self.drop_deadline(timer);
-                    match self.netpoll().add_timer(tick::to_nanos(at, || now), waker.clone()) {
+                    match self.netpoll().add_timer(clock::to_nanos(at, || now), waker.clone()) {
                         Some(id) => timer.0 = Some(Box::new((id, at))),
                         // No thread polls any more: the operation that has the lock fails, and then this one.
                         None => self.netpoll().check()?,

@@ -87,7 +87,7 @@ impl<W: Direction, S: FdOwner> Readiness<'_, W, S> {
     }
 
     fn probe(&self) -> io::Result<bool> {
-        let news = self.fd.registration().reset(self.direction.mode()).map_err(error::refused)?;
+        let news = self.fd.registration.reset(self.direction.mode()).map_err(error::refused)?;
         // The kernel says some things once, whoever asks first: then it was the poller.
         let is_news = matches!(self.fd.kind, FdKind::Special(_)) && news;
         Ok(is_news || self.is_there()?)
@@ -121,7 +121,7 @@ impl<W: Direction, S: FdOwner> Readiness<'_, W, S> {
     ) -> Poll<io::Result<()>> {
         let (desc, mode) = (self.fd.desc(), self.direction.mode());
         let skips = op.take_short_read_hint(desc);
-        if self.parked && self.fd.registration().reset(mode).map_err(error::refused)? {
+        if self.parked && self.fd.registration.reset(mode).map_err(error::refused)? {
             return Poll::Ready(Ok(()));
         }
         if !skips && self.probe()? {

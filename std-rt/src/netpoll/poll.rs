@@ -1,0 +1,327 @@
+//! One poll: the kernel is asked, its events go to their descriptors, due timers fire, and the tasks to be run are returned.
+//!
+//! # Coalescing of timers
+//!
+//! A wake of the poller costs microseconds, and many a timer less than one. Where timers crowd, the poller may wake up later
+//! than the earliest of them, so that one wake serves its neighbors too:
+//!
+//! | timer wakes a second | the next timer | the poller sleeps until |
+//! |---|---|---|
+//! | at most 2,000 | any | the timer |
+//! | more | is alone: no other within a quarter of a millisecond | the timer |
+//! | more | has neighbors | the timer and the slack, which grows from wake to wake up to its limit |
+
+use std::io;
+use std::task::Waker;
+use std::time::Duration;
+
+use netpoll_core::sync::RelaxedUsize;
+use netpoll_core::{Delivered, GList};
+
+use super::timers::{Entry, Timers, drop_all};
+use super::{Netpoll, clock};
+use crate::sync::{Mutex, lock};
+use crate::sys::{self, Events};
+
+/// The number of events taken from the kernel at a time (Go: 128).
+const EVENTS: usize = 256;
+
+/// The number of wakers that a poll can return: two for each event.
+const READY: usize = 2 * EVENTS;
+
+/// The largest number of timers that one poll fires; the others stay due for the next poll, so that a burst of timers does
+/// not stall the network.
+const EXPIRATIONS: usize = 256;
+
+/// The number of due timers that a poll fires in any case, so that a busy network does not stall them.
+const LEAST_EXPIRATIONS: usize = 16;
+
+/// The number of events by which the prefetch of a descriptor is ahead: the latency of memory, in deliveries.
+const AHEAD: usize = 8;
+
+/// The cache lines of a descriptor that an event touches.
+const DESC_LINES: usize = 1;
+
+/// The cache lines of a small task that its turn touches, after the whole batch of events has been delivered.
+const TASK_LINES: usize = 5;
+
+/// The rate of timer wakes, per second, up to which timers are not coalesced.
+const UNCOALESCED_RATE: u64 = 2_000;
+
+/// The window in nanoseconds over which the rate is measured.
+const WINDOW: u64 = 10_000_000;
+
+/// The number of steps from no slack to the largest.
+const SLACK_STEPS: usize = 8;
+
+/// The lock of the poller, which the polling thread holds. Dropping it unlocks the poller.
+#[derive(Debug)]
+#[must_use]
+pub struct PollGuard<'a>(&'a Netpoll);
+
+impl Drop for PollGuard<'_> {
+    fn drop(&mut self) {
+        self.0.poller_lock.clear_poll_until();
+        self.0.poller_lock.unlock();
+    }
+}
+
+impl PollGuard<'_> {
+    /// Polls without sleeping; see [`Netpoll::netpoll`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Netpoll::netpoll`].
+    pub fn poll(self, buffer: &mut PollBuffer) -> io::Result<usize> {
+        self.0.netpoll(Some(0), buffer)
+    }
+
+    /// Polls, and sleeps until an event, a break or the next timer; see [`Netpoll::netpoll`].
+    ///
+    /// It publishes the time until which it sleeps: a thread that arms an earlier timer from then on sends a break, and so
+    /// does one that wakes this worker. A wake-up that came before is seen by `may_sleep`, which is called after that. If it
+    /// returns false the poll does not sleep.
+    ///
+    /// # Errors
+    ///
+    /// As [`Netpoll::netpoll`].
+    pub fn block(self, buffer: &mut PollBuffer, may_sleep: impl FnOnce() -> bool) -> io::Result<usize> {
+        let until = self.set_poll_until();
+        self.0.netpoll(if may_sleep() { until } else { Some(0) }, buffer)
+    }
+
+    /// Publishes the time of the next timer and returns the time until which to sleep.
+    fn set_poll_until(&self) -> Option<u64> {
+        let Netpoll { wheels, poller_lock, coalescer, .. } = self.0;
+        let mut next = wheels.next();
+        loop {
+            poller_lock.set_poll_until(clock::sleep_until(next));
+            // Sees an earlier timer of a thread that armed it before it could see the published time.
+            let again = wheels.next();
+            if again.unwrap_or(u64::MAX) >= next.unwrap_or(u64::MAX) {
+                return next.map(|at| coalescer.deadline(at, || wheels.has_neighbors()));
+            }
+            next = again;
+        }
+    }
+}
+
+/// The buffers of a poll. The polling thread reuses them, so that a poll allocates nothing.
+pub struct PollBuffer {
+    events: Events,
+    /// The number of tasks that fit into the caller's queue.
+    room: usize,
+    list: GList<READY>,
+    polled_at: u64,
+    /// Timers that were dropped before they were due.
+    dropped: Vec<Entry>,
+}
+
+impl Default for PollBuffer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl PollBuffer {
+    /// Creates the buffers for one poll.
+    pub fn new() -> Self {
+        let events = Events::with_capacity(EVENTS);
+        Self { events, room: EVENTS, list: GList::new(), polled_at: 0, dropped: Vec::new() }
+    }
+
+    /// Limits the next poll to `n` events (1 to 256), the free space in the caller's queue. Timers fill the space that is
+    /// left, and are 16 at least.
+    pub fn limit(&mut self, n: usize) {
+        self.room = n.clamp(1, EVENTS);
+        self.events.set_limit(self.room);
+    }
+
+    /// Removes the tasks that the last poll made ready, in the order of their events.
+    pub fn drain(&mut self) -> impl Iterator<Item = Waker> {
+        self.list.drain()
+    }
+
+    /// Drops the removed timers that the last poll has found. Call it after the poller is unlocked: one of their wakers may be
+    /// the last reference to a task, and dropping that may make other tasks runnable.
+    pub fn drop_removed(&mut self) {
+        drop_all(self.dropped.drain(..));
+    }
+
+    /// Returns the tick of [`clock`] at which the last poll came back from the kernel.
+    pub fn polled_at(&self) -> u64 {
+        self.polled_at
+    }
+
+    /// Returns whether the last poll found events of descriptors.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    /// Returns the number of tasks that the last poll made ready.
+    pub fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// Returns whether the last poll made no task ready.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+}
+
+impl Netpoll {
+    /// Locks the poller for worker `index`. Returns `None` if another thread polls.
+    #[inline]
+    pub fn try_lock(&self, index: usize) -> Option<PollGuard<'_>> {
+        self.poller_lock.try_lock(index).then(|| PollGuard(self))
+    }
+
+    /// Returns whether worker `index` sleeps in the poller, so that a break wakes it. Call it after clearing the worker's idle
+    /// bit, or setting what its `may_sleep` looks at.
+    #[inline]
+    pub fn is_parked_in_poller(&self, index: usize) -> bool {
+        self.poller_lock.is_parked_in_poller(index)
+    }
+
+    /// Polls the kernel once and fires the timers that are due. The tasks to be run are in `buffer`; returns their number
+    /// without those of timers, to be passed to [`Netpoll::sub_waiters`] once they are in a queue.
+    ///
+    /// `until` is the time to sleep until: `None` without end, 0 not at all. The caller holds the poller's lock, unless it
+    /// drives the poller by hand.
+    ///
+    /// # Errors
+    ///
+    /// Returns the kernel's error, which a correct process never meets. Timers fire even then.
+    pub fn netpoll(&self, until: Option<u64>, buffer: &mut PollBuffer) -> io::Result<usize> {
+        // A time other than 0 may have passed: then it is a sleep that ends at once.
+        let timeout = until.map(|at| if at == 0 { 0 } else { at.saturating_sub(clock::now()) });
+        self.counts.polls.inc();
+        let waited = self.poller.wait(&mut buffer.events, timeout.map(Duration::from_nanos));
+        let broken = matches!(waited, Ok(true));
+        if broken {
+            // After the break descriptor is drained, and before the caller looks for work.
+            self.break_flag.clear();
+        }
+        let now = clock::now();
+        self.clock.set_polled(now);
+        buffer.polled_at = now;
+        let woken = self.deliver(buffer) + self.fire(buffer, now);
+        if timeout.is_some_and(|timeout| timeout > 0) && buffer.events.is_empty() && !broken {
+            self.coalescer.record_wake(now);
+        }
+        self.counts.events.add(buffer.events.len());
+        if buffer.is_empty() {
+            self.counts.empty_polls.inc();
+        }
+        waited.map(|_| woken)
+    }
+
+    /// Delivers each event to its descriptor; returns how many parked tasks that made ready.
+    fn deliver(&self, buffer: &mut PollBuffer) -> usize {
+        let (events, list) = (&buffer.events, &mut buffer.list);
+        let mut woken = 0;
+        let mut ahead = (AHEAD..events.len()).map(|index| events.get(index).key);
+        for event in events.iter() {
+            if let Some(desc) = ahead.next().and_then(|key| self.cache.get_any_generation(key)) {
+                sys::prefetch(desc, DESC_LINES);
+            }
+            let delivered = self.cache.get_any_generation(event.key).map(|desc| desc.ready(event, list));
+            match delivered {
+                Some(Delivered::Woken(n)) => {
+                    woken += n;
+                    if let Some(waker) = list.last() {
+                        sys::prefetch(waker.data(), TASK_LINES);
+                    }
+                }
+                Some(Delivered::Stale) | None => self.counts.stale_events.inc(),
+                Some(Delivered::NoRoom) => unreachable!("the list holds two wakers for each event"),
+            }
+        }
+        woken
+    }
+
+    /// Fires due timers, within the bound of a poll and the space in the list; returns how many parked tasks that made ready.
+    fn fire(&self, buffer: &mut PollBuffer, now: u64) -> usize {
+        let most = buffer.room.saturating_sub(buffer.list.len()).clamp(LEAST_EXPIRATIONS, EXPIRATIONS);
+        let (mut fired, mut woken) = (0, 0);
+        for wheel in 0..self.wheels.count() {
+            let mut timers = self.wheels.lock(wheel);
+            if timers.has_nothing_at(now) {
+                continue;
+            }
+            timers.drain_removed(&mut buffer.dropped);
+            while fired < most && buffer.list.room() >= 2 {
+                let Some((_, entry)) = timers.wheel.pop(now) else { break };
+                fired += 1;
+                woken += self.expire(&mut timers, entry, now, &mut buffer.list);
+            }
+        }
+        if fired > 0 {
+            self.counts.timers_fired.add(fired);
+        }
+        woken
+    }
+
+    /// Fires one timer under the lock of its wheel; the list has space for two wakers.
+    fn expire(&self, timers: &mut Timers, entry: Entry, now: u64, list: &mut GList<READY>) -> usize {
+        match entry {
+            Entry::Task(waker) => {
+                sys::prefetch(waker.data(), TASK_LINES);
+                list.push(waker).unwrap_or_else(Waker::wake);
+                0
+            }
+            Entry::Descriptor(key) => self.expire_deadline(timers, key, now, list),
+        }
+    }
+}
+
+/// The coalescer of one poller's timers, used only under the poller's lock. Times are in nanoseconds.
+#[derive(Debug)]
+pub(super) struct Coalescer {
+    largest: usize,
+    slack: RelaxedUsize,
+    rate: Mutex<Rate>,
+}
+
+/// The number of wakes since a window has begun.
+#[derive(Debug, Default)]
+struct Rate {
+    window: u64,
+    wakes: u64,
+}
+
+impl Coalescer {
+    /// Creates a coalescer with a largest delay; zero disables it.
+    pub(super) fn new(largest: Duration) -> Self {
+        let largest = usize::try_from(largest.as_nanos()).unwrap_or(usize::MAX);
+        Self { largest, slack: RelaxedUsize::new(), rate: Mutex::default() }
+    }
+
+    /// Returns the time until which to sleep for a timer due at `at`.
+    fn deadline(&self, at: u64, has_neighbors: impl FnOnce() -> bool) -> u64 {
+        match self.slack.get() {
+            0 => at,
+            slack if has_neighbors() => at.saturating_add(slack as u64),
+            _ => at,
+        }
+    }
+
+    /// Records that a timer has ended a sleep at `now`.
+    fn record_wake(&self, now: u64) {
+        // The critical section is three additions, so a mutex is cheap enough.
+        let mut rate = lock(&self.rate);
+        rate.wakes += 1;
+        let elapsed = now.saturating_sub(rate.window);
+        if elapsed < WINDOW {
+            return;
+        }
+        // The first wake after a pause has a window as long as the pause, and so a low rate.
+        let crowded = rate.wakes.saturating_mul(1_000_000_000) / elapsed > UNCOALESCED_RATE;
+        let (slack, step) = (self.slack.get(), self.largest.div_ceil(SLACK_STEPS));
+        self.slack.set(match crowded {
+            true => slack.saturating_add(step).min(self.largest),
+            false => slack.saturating_sub(step),
+        });
+        *rate = Rate { window: now, wakes: 0 };
+    }
+}

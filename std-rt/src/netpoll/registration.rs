@@ -1,0 +1,171 @@
+//! The registration of a descriptor with a poller, which has every operation of its owner.
+
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::Arc;
+use std::task::{Context, Waker};
+
+use netpoll_core::{Mode, PollErr, PollKey, Registration, Wait};
+
+use super::{Netpoll, PollDesc, fd_limit};
+use crate::foreign;
+use crate::sys::{FDSEQ_BITS, Watch};
+
+/// An owned registration of a descriptor (mio's and tokio's `Registration`).
+///
+/// It owns the slot with the descriptor's state words, its registration with the kernel's poller, and its entry in a timer
+/// wheel. It does not own the number: the methods that make a system call take it as an argument. In the order of a
+/// descriptor's life:
+///
+/// | method | caller |
+/// |---|---|
+/// | [`Netpoll::open`] | the owner |
+/// | [`reset`](Self::reset), [`park`](Self::park), [`arm`](Self::arm), [`retract`](Self::retract) | the task that has the lock of the direction (INV-2) |
+/// | [`set_deadline`](Self::set_deadline), [`set_deadline_after`](Self::set_deadline_after) | any task |
+/// | [`evict`](Self::evict) | a task that closes the descriptor |
+/// | [`deregister`](Self::deregister) | the thread that then closes the number |
+/// | drop | the owner; wakes the tasks that are still parked and frees the slot |
+#[derive(Debug)]
+pub struct PollRegistration {
+    /// Refers to the cache of `netpoll`, and is dropped before it: fields are dropped in the order of their declaration.
+    pub(super) registration: Registration<'static, FDSEQ_BITS>,
+    pub(super) netpoll: Arc<Netpoll>,
+}
+
+impl Netpoll {
+    /// Registers a descriptor for reads and writes. Readiness that it has already makes an event.
+    ///
+    /// # Errors
+    ///
+    /// Returns the kernel's error (`EPERM`: the descriptor cannot be polled), an error if all
+    /// [`MAX_DESCRIPTORS`](super::MAX_DESCRIPTORS) are in use, and [`runtime_ended`](crate::runtime_ended) if no thread
+    /// polls any more. Nothing stays registered then.
+    pub fn open(self: &Arc<Self>, fd: BorrowedFd<'_>) -> io::Result<PollRegistration> {
+        self.open_for(fd, Watch::Both)
+    }
+
+    /// Registers a descriptor for other conditions than reads and writes.
+    ///
+    /// # Errors
+    ///
+    /// As [`open`](Netpoll::open). Returns `Unsupported` if the backend does not have the condition.
+    pub fn open_for(self: &Arc<Self>, fd: BorrowedFd<'_>, watch: Watch) -> io::Result<PollRegistration> {
+        self.check()?;
+        let registration = self.cache.alloc()?;
+        // SAFETY: INV-1: the registration refers to a block and to the boxed cache of this poller, which neither move nor are
+        // freed before the poller is dropped. The `Arc` beside it keeps the poller until the registration was dropped.
+        let registration: Registration<'static, FDSEQ_BITS> = unsafe { std::mem::transmute(registration) };
+        let opened = PollRegistration { registration, netpoll: self.clone() };
+        self.poller.open_for(fd, opened.key(), watch)?;
+        // Numbers begin at 0, which stands for a slot without a descriptor.
+        opened.desc().number().set(fd.as_raw_fd() as usize + 1);
+        Ok(opened)
+    }
+
+    /// Removes `fd` from the kernel's poller; see [`PollRegistration::deregister`]. Tests call it to lose an event.
+    #[doc(hidden)]
+    pub fn deregister(&self, fd: BorrowedFd<'_>) {
+        // In a forked child the kernel would remove the open file that parent and child share.
+        if self.is_owner_process() {
+            // The kernel removes a descriptor with its last number in any case; an error (ENOENT) says that it has.
+            let _ = self.poller.close(fd);
+        }
+    }
+}
+
+impl PollRegistration {
+    /// Returns the poller that watches the descriptor.
+    #[inline]
+    pub fn netpoll(&self) -> &Arc<Netpoll> {
+        &self.netpoll
+    }
+
+    /// Returns the state words of the descriptor.
+    #[inline]
+    pub fn desc(&self) -> &PollDesc {
+        self.registration.desc()
+    }
+
+    /// Returns the key of the descriptor's events.
+    #[inline]
+    pub fn key(&self) -> PollKey {
+        self.registration.key()
+    }
+
+    /// Drops a remembered readiness before a system call; returns whether there was one.
+    ///
+    /// # Errors
+    ///
+    /// As [`Registration::reset`].
+    #[inline]
+    pub fn reset(&self, mode: Mode) -> Result<bool, PollErr> {
+        self.registration.reset(mode)
+    }
+
+    /// Parks the task of `cx` on a direction after a [`reset`](Self::reset) that found no readiness; see
+    /// [`Registration::park`]. `again` says that the parking is the task's own, polled once more.
+    #[inline(always)]
+    pub fn park(&self, mode: Mode, cx: &mut Context<'_>, again: bool) -> Wait {
+        let (wait, displaced) = self.registration.park(mode, cx.waker());
+        // A task that is parked anew has replaced its own waker: to wake itself would only make it come again. In any
+        // other case the waker may stand for others, whose waits are ended too.
+        match displaced.into_waker() {
+            None => {}
+            Some(own) if again && wait == Wait::Parked => drop(own),
+            Some(other) => _ = foreign::wake(other),
+        }
+        if wait == Wait::Again {
+            cx.waker().wake_by_ref();
+        }
+        wait
+    }
+
+    /// Requests the next event of a direction from a level-triggered backend, after a task has parked there. Does nothing on
+    /// an edge-triggered one.
+    ///
+    /// The request comes after the parking: a task that finds a readiness instead must not make it, and an event in between
+    /// is still there when the kernel looks. A wait that is given up leaves the request, which costs one event in vain.
+    ///
+    /// # Errors
+    ///
+    /// Returns the kernel's error. The task would never be woken, so it retracts the wait.
+    #[inline(always)]
+    pub fn arm(&self, fd: BorrowedFd<'_>, mode: Mode) -> io::Result<()> {
+        self.desc().since(mode).set(self.netpoll.clock.polled());
+        self.netpoll.poller.arm(fd, self.key(), mode)
+    }
+
+    /// Gives up a wait and returns its waker, unless it is being woken; see [`Registration::retract`].
+    #[must_use = "the waker may be another task's: drop your own, wake another's"]
+    pub fn retract(&self, mode: Mode) -> Option<Waker> {
+        self.registration.retract(mode)
+    }
+
+    /// Makes both directions fail from now on, wakes the tasks that are parked, and disarms the timer.
+    pub fn evict(&self) {
+        let list = self.registration.evict();
+        if self.netpoll.is_owner_process() {
+            let slot = self.key().slot;
+            // Dropped outside the lock of the wheel.
+            let _entry = self.netpoll.wheels.of(slot).remove(slot);
+        }
+        self.netpoll.wake_all(list);
+    }
+
+    /// Removes `fd` from the kernel's poller, before its number is closed.
+    pub fn deregister(&self, fd: BorrowedFd<'_>) {
+        self.netpoll.deregister(fd);
+    }
+}
+
+impl Drop for PollRegistration {
+    fn drop(&mut self) {
+        // A descriptor that could not be registered came from a task that waits for a free one, and would wake itself.
+        let was_registered = self.desc().number().get() != 0;
+        self.desc().number().set(0);
+        self.netpoll.cache.count_freed();
+        if was_registered && self.netpoll.is_owner_process() {
+            fd_limit::notify_closed();
+        }
+    }
+}
