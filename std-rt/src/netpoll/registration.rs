@@ -62,7 +62,7 @@ impl Netpoll {
         Ok(opened)
     }
 
-    /// Removes `fd` from the kernel's poller; see [`PollRegistration::deregister`]. Tests call it to lose an event.
+    /// Removes `fd` from the kernel's poller; see [`PollRegistration::deregister`]. Public for tests that lose an event.
     #[doc(hidden)]
     pub fn deregister(&self, fd: BorrowedFd<'_>) {
         // In a forked child the kernel would remove the open file that parent and child share.

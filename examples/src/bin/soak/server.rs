@@ -158,7 +158,7 @@ async fn echo(stream: &TcpStream, spoil: Option<Spoil>, tally: &Tally) -> io::Re
         }
         match spoil.filter(|_| turn >= SPOILED_READ) {
             Some(Spoil::Flip) => buffer[n - 1] ^= 1,
-            Some(Spoil::Deaf) => Netpoll::current()?.close(stream.as_fd()),
+            Some(Spoil::Deaf) => Netpoll::current()?.deregister(stream.as_fd()),
             Some(Spoil::Leak) | None => {}
         }
         stream.set_write_deadline_after(PATIENCE)?;
