@@ -41,7 +41,7 @@
 //!
 //!
 //! What an operation that waits gives when this happens to it. A row speaks of each method of each type in it, and each
-//! cell is a test: `tests/net_table.rs` reads the table and plays it, on Linux.
+//! cell is a test: `tests/it/net_table.rs` reads the table and plays it, on Linux.
 //!
 //! * **closed**: this program called `close`, before the operation began or while it waited. It is an error, which
 //!   [`is_closed`](crate::is_closed) knows.

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use crate::door::door_tests;
+use crate::door::INJECTED;
 use crate::test::{Row, parse, record, table, too_few};
 use xtask::{Outcome, cmd};
 
@@ -27,10 +27,8 @@ pub fn run(args: &[String]) -> Outcome {
     println!("-- the suite");
     let (suite, suite_red) = tests(&root, &["--tests"], &forced, name)?;
     println!("-- the tests of the door");
-    let door = door_tests(&root)?;
-    let door: Vec<&str> = door.iter().flat_map(|test| ["--test", test]).collect();
     let (faults, faults_red) =
-        tests(&root, &door, &format!("{forced} --cfg netpoll_door"), &format!("{name}-door"))?;
+        tests(&root, INJECTED, &format!("{forced} --cfg netpoll_door"), &format!("{name}-door"))?;
     println!("-- the demo");
     demo(&root, &forced, name)?;
     let (minimums, ran, injected) = (root.join("xtask/minimums.txt"), passed(&suite), passed(&faults));

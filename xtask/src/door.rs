@@ -10,6 +10,9 @@ use xtask::{Outcome, cmd};
 /// What turns the table on; `sys.rs` asks for it.
 const CFG: &str = "--cfg netpoll_door";
 
+/// The test program that injects faults; without the cfg it is empty.
+pub const INJECTED: &[&str] = &["--test", "inject"];
+
 /// What the whole suite runs under: every call of a thread fails with `EINTR` once before it is made.
 const INTERRUPTED: &str = "eintr-once";
 
@@ -20,10 +23,8 @@ pub fn run(args: &[String]) -> Outcome {
     let (args, bless): (Vec<String>, Vec<String>) = args.iter().cloned().partition(|arg| arg != "--bless");
     let (root, bless) = (cmd::only_root(&args)?, !bless.is_empty());
     let start = Instant::now();
-    let names = door_tests(&root)?;
-    let names: Vec<&str> = names.iter().flat_map(|name| ["--test", name]).collect();
     println!("-- the tests of the door");
-    let (own, own_red) = suite(&root, &names, None)?;
+    let (own, own_red) = suite(&root, INJECTED, None)?;
     println!("-- the suite, every call interrupted once");
     let (all, all_red) = suite(&root, &["--tests"], Some(INTERRUPTED))?;
     let left = symbols(&root)?;
@@ -48,17 +49,6 @@ pub fn run(args: &[String]) -> Outcome {
         too_few(&minimums, what, passed(rows)).map_or(Ok(()), Err)?;
     }
     Ok(())
-}
-
-/// The files `std-rt/tests/door_*.rs`.
-pub fn door_tests(root: &Path) -> Result<Vec<String>, String> {
-    let dir = root.join("std-rt/tests");
-    let entries = std::fs::read_dir(&dir).map_err(|e| format!("{}: {e}", dir.display()))?;
-    let stem = |entry: std::fs::DirEntry| Some(entry.path().file_stem()?.to_str()?.to_owned());
-    let mut names: Vec<String> = entries.flatten().filter_map(stem).collect();
-    names.retain(|name| name.starts_with("door_"));
-    names.sort();
-    if names.is_empty() { Err(format!("{} has no door_*.rs", dir.display())) } else { Ok(names) }
 }
 
 /// Runs tests of std-rt with the cfg; what failed is named by the second value.

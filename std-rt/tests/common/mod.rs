@@ -5,6 +5,7 @@
 
 pub mod fork;
 pub mod kernel;
+pub mod own_process;
 #[cfg(target_os = "linux")]
 pub mod seccomp;
 

@@ -1,0 +1,19 @@
+//! The runtime while system calls fail, fall short, or are interrupted: faults are injected before the calls.
+#![cfg(netpoll_door)]
+
+mod close;
+#[path = "../common/mod.rs"]
+mod common;
+mod copy;
+mod copy_random;
+#[path = "../common/copy_support.rs"]
+mod copy_support;
+mod events;
+mod faults;
+mod incoming;
+mod pool;
+mod support;
+mod sweep;
+mod sweep_local;
+mod sweep_open;
+mod udp;

@@ -1,0 +1,97 @@
+//! The process as it was before: descriptors, threads, and what a child inherits.
+
+use std::process::Command;
+
+use crate::common::*;
+use netpoll_rt::net::TcpStream;
+use netpoll_rt::{Runtime, spawn};
+
+/// No runtime of an earlier test has a thread left: one that was joined is listed for a moment still.
+fn without_threads() {
+    until_blocking("the threads of earlier runtimes are gone", || threads() == 0);
+}
+
+/// Threads of runtimes, by their names.
+fn threads() -> usize {
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return 0 };
+    let name = |task: std::io::Result<std::fs::DirEntry>| {
+        // A thread that ends while it is looked at has no name any more.
+        std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default()
+    };
+    tasks.filter_map(|task| Some(name(task)).filter(|name| name.starts_with("netpoll-"))).count()
+}
+
+#[test]
+fn f21_standard_descriptors_are_left_alone() {
+    let _alone = alone();
+    let standard = || ["0", "1", "2"].map(|fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).ok());
+    let before = (standard(), open_descriptors());
+    for workers in [1, 4] {
+        let runtime = runtime(workers);
+        runtime.block_on(async {
+            for _ in 0..50 {
+                let (a, b) = pair().await;
+                let read = reader(&a);
+                b.write_all(b"x").await.unwrap();
+                read.await.unwrap().unwrap();
+            }
+        });
+        drop(runtime);
+        assert_eq!((standard(), open_descriptors()), before, "{workers} workers");
+    }
+}
+
+#[test]
+fn f21_threads_end_with_their_runtime() {
+    if !kernel::has_proc() {
+        return;
+    }
+    let _alone = alone();
+    without_threads();
+    for workers in [1, 4, 8] {
+        let runtime = runtime(workers);
+        runtime.block_on(async {
+            assert_eq!(spawn(async { 1 }).await.unwrap(), 1);
+        });
+        // One for each worker and the backstop; the one of a single worker is ours.
+        let own = if workers == 1 { 0 } else { workers + 1 };
+        until_blocking("all have given themselves their names", || threads() == own);
+        drop(runtime);
+        without_threads();
+    }
+}
+
+#[test]
+fn f21_a_runtime_that_cannot_start_leaves_nothing() {
+    // no worker: there never is a runtime.
+    let _alone = alone();
+    without_threads();
+    let before = open_descriptors();
+    assert!(Runtime::builder().workers(0).build().is_err());
+    let error = Runtime::builder().thread_name("null \0 inside").workers(2).build().unwrap_err();
+    assert!(error.to_string().contains("thread_name"), "{error}");
+    without_threads();
+    assert_eq!(open_descriptors(), before);
+}
+
+#[test]
+fn f21_a_child_inherits_nothing() {
+    if !kernel::has_proc() {
+        return;
+    }
+    each(async || {
+        let (_a, _b) = pair().await;
+        let listener = listener().await;
+        let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        // The child lists its own table: no socket, no poller, no break.
+        let child = Command::new("ls").args(["-l", "/proc/self/fd"]).output().unwrap();
+        let table = String::from_utf8_lossy(&child.stdout).into_owned();
+        assert!(child.status.success() && table.contains("/fd"), "{table}");
+        for ours in ["eventpoll", "eventfd", "socket:"] {
+            let standard = |line: &&str| [" 0 -> ", " 1 -> ", " 2 -> "].iter().any(|fd| line.contains(fd));
+            let inherited: Vec<_> =
+                table.lines().filter(|line| !standard(line) && line.contains(ours)).collect();
+            assert!(inherited.is_empty(), "{inherited:?}");
+        }
+    });
+}

@@ -1,0 +1,76 @@
+//! A descriptor of the poller is closed by its number, as programs do that make themselves a daemon: nothing waits in
+//! silence.
+
+use std::collections::BTreeMap;
+use std::future::pending;
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use crate::common::fork::{close_number, exit, forked};
+use crate::common::*;
+use netpoll_rt::time::{sleep, timeout};
+use netpoll_rt::{Runtime, spawn};
+
+/// What every message says.
+const WHY: &str = "was a descriptor closed";
+
+fn numbers_of(before: &BTreeMap<String, String>) -> Vec<i32> {
+    let now = open_descriptors();
+    now.keys().filter(|number| !before.contains_key(*number)).map(|number| number.parse().unwrap()).collect()
+}
+
+/// In a child with a runtime of its own: closes the `n`th descriptor of the poller, or all, and waits.
+fn without(workers: usize, which: Option<usize>, waits: impl Fn(&Runtime)) {
+    let _alone = alone();
+    let why = if workers == 1 { "netpoll: " } else { WHY };
+    forked(|| {
+        let before = open_descriptors();
+        let runtime = runtime(workers);
+        // Its threads have begun to sleep, or do so with what is there.
+        runtime.block_on(async { sleep(Duration::from_millis(2)).await }); // time is what is tested
+        let numbers = numbers_of(&before);
+        match which {
+            Some(n) => close_number(numbers[n]),
+            None => numbers.iter().for_each(|number| close_number(*number)),
+        }
+        // Before the runtime is dropped: std ends a process that closes a number twice.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| waits(&runtime))) {
+            exit(Err(payload));
+        }
+        let mut stderr = std::io::stderr();
+        writeln!(stderr, "it goes on as if nothing were wrong").unwrap();
+    })
+    .told(why);
+}
+
+#[test]
+fn a_sleep_without_the_poller_ends_with_a_message() {
+    for workers in [1, 2, 4] {
+        without(workers, Some(0), |runtime| {
+            runtime.block_on(async { sleep(Duration::from_millis(50)).await }); // time is what is tested
+            // A worker that slept for longer still has the open file; the next wait has not.
+            runtime.block_on(async { sleep(Duration::from_millis(50)).await }); // time is what is tested
+        });
+    }
+}
+
+#[test]
+fn a_wait_for_nothing_without_descriptors_ends_with_a_message() {
+    for workers in [1, 2, 4] {
+        without(workers, None, |runtime| runtime.block_on(pending()));
+    }
+}
+
+#[test]
+fn a_task_spawned_without_descriptors_ends_with_a_message_or_runs() {
+    for workers in [2, 4] {
+        without(workers, None, |runtime| {
+            runtime.block_on(async {
+                let _ = spawn(async {}).await;
+                let _ = timeout(Duration::from_secs(3), pending::<()>()).await; // time is what is tested
+                pending::<()>().await;
+            });
+        });
+    }
+}

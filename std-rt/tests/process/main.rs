@@ -1,0 +1,17 @@
+//! Tests that limit, filter or signal the process, or that look at all of its threads.
+//!
+//! No test here may start the default runtime, whose threads never end.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod eintr;
+mod hygiene;
+mod lost_poller;
+mod one_cpu;
+#[cfg(target_os = "linux")]
+mod pool_limits;
+mod signal;
+mod signal_process;
+#[cfg(target_os = "linux")]
+mod system_call_filter;
+mod thread_end;

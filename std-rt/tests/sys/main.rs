@@ -1,0 +1,32 @@
+//! The system's calls and the pollers, without a runtime.
+
+mod break_flag;
+#[path = "../common/mod.rs"]
+mod common;
+#[cfg(all(
+    any(target_os = "linux", target_os = "android"),
+    not(any(netpoll_backend = "kqueue", netpoll_backend = "poll"))
+))]
+mod epoll;
+#[cfg(any(
+    netpoll_backend = "kqueue",
+    all(
+        not(netpoll_backend = "poll"),
+        any(
+            target_vendor = "apple",
+            target_os = "freebsd",
+            target_os = "dragonfly",
+            target_os = "netbsd",
+            target_os = "openbsd"
+        )
+    )
+))]
+mod kqueue;
+#[cfg(netpoll_backend = "poll")]
+mod poll;
+#[cfg(netpoll_backend = "poll")]
+mod poll_sleep;
+mod socket;
+#[cfg(netpoll_backend = "poll")]
+mod support;
+mod timeouts;
