@@ -6,7 +6,6 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::SocketAddr;
 
 use rustix::cmsg_space;
-use rustix::io::retry_on_intr;
 use rustix::net::{
     self, RecvAncillaryBuffer, RecvAncillaryMessage, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SocketAddrAny,
@@ -15,6 +14,7 @@ use rustix::net::{
 use super::address::unix_to_kernel;
 use super::platform::{self, RECV_FLAGS, SCM_CREDENTIALS_SPACE, SEND_FLAGS};
 use super::{Call, inject, unix};
+use crate::sys::call::retry;
 
 /// The largest number of descriptors in one message (Linux's `SCM_MAX_FD`).
 pub const MAX_FDS: usize = 253;
@@ -69,13 +69,10 @@ pub fn send(
     // `push` refuses only what does not fit, and the buffer has space for `MAX_FDS`.
     let _pushed = fds.is_empty() || control.push(SendAncillaryMessage::ScmRights(fds));
     let bytes = [IoSlice::new(bytes)];
-    Ok(retry_on_intr(|| {
-        inject::before(Call::Send, fd)?;
-        match &to {
-            Some(to) => net::sendmsg_addr(fd, to, &bytes, &mut control, SEND_FLAGS),
-            None => net::sendmsg(fd, &bytes, &mut control, SEND_FLAGS),
-        }
-    })?)
+    retry(Call::Send, fd, || match &to {
+        Some(to) => net::sendmsg_addr(fd, to, &bytes, &mut control, SEND_FLAGS),
+        None => net::sendmsg(fd, &bytes, &mut control, SEND_FLAGS),
+    })
 }
 
 /// Sends some bytes of a stream, at least one. The descriptors go with the first byte.
@@ -106,10 +103,7 @@ pub fn recv(fd: BorrowedFd<'_>, buffer: &mut [u8], max: usize) -> io::Result<Rec
     let mut control =
         RecvAncillaryBuffer::new(&mut space[..cmsg_space!(ScmRights(max)) + SCM_CREDENTIALS_SPACE]);
     let mut buffers = [IoSliceMut::new(buffer)];
-    let message = retry_on_intr(|| {
-        inject::before(Call::Recv, fd)?;
-        net::recvmsg(fd, &mut buffers, &mut control, RECV_FLAGS)
-    })?;
+    let message = retry(Call::Recv, fd, || net::recvmsg(fd, &mut buffers, &mut control, RECV_FLAGS))?;
     let mut fds = Vec::new();
     for part in control.drain() {
         if let RecvAncillaryMessage::ScmRights(rights) = part {

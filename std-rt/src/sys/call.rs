@@ -1,6 +1,13 @@
-//! The system calls of this crate by name, for fault injection and for tests that count them.
+//! The system calls of this crate by name, and the function that makes one: after fault injection has agreed,
+//! and again after each signal (`EINTR`).
+
+use std::io;
+use std::os::fd::BorrowedFd;
 
 use netpoll_core::Mode;
+use rustix::io::{Errno, retry_on_intr};
+
+use super::inject;
 
 /// A system call, as the functions of [`sys`](super) make it. A variant may stand for several calls, as
 /// `Send` does for sendto and sendmsg.
@@ -91,4 +98,35 @@ impl Call {
             _ => None,
         }
     }
+}
+
+/// Makes a system call on `fd`, and repeats it while a signal interrupts it.
+#[inline]
+pub(super) fn retry<T>(
+    call: Call,
+    fd: BorrowedFd<'_>,
+    make: impl FnMut() -> Result<T, Errno>,
+) -> io::Result<T> {
+    Ok(retry_errno(call, fd, make)?)
+}
+
+/// Makes a system call as [`retry`] does, and returns the error number.
+#[inline]
+pub(super) fn retry_errno<T>(
+    call: Call,
+    fd: BorrowedFd<'_>,
+    mut make: impl FnMut() -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    retry_on_intr(|| {
+        inject::before(call, fd)?;
+        make()
+    })
+}
+
+/// Makes a system call that creates a descriptor or needs none, and repeats it while a signal interrupts it.
+pub(super) fn retry_new<T>(call: Call, mut make: impl FnMut() -> Result<T, Errno>) -> io::Result<T> {
+    Ok(retry_on_intr(|| {
+        inject::before_new(call)?;
+        make()
+    })?)
 }

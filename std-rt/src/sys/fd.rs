@@ -5,9 +5,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawF
 
 use netpoll_core::Mode;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::Errno;
 
 use super::{Address, Call, address, errno, inject, platform};
+use crate::sys::call::retry;
 
 /// The bit of poll(2) for the end of the peer's writing half; empty where the kernel has none and reports the
 /// descriptor as readable.
@@ -251,10 +252,7 @@ pub fn is_ready_for(fd: BorrowedFd<'_>, watch: Watch, mode: Mode) -> io::Result<
 }
 
 fn look(fd: BorrowedFd<'_>, asked: PollFlags) -> io::Result<bool> {
-    let found = retry_on_intr(|| {
-        inject::before(Call::Look, fd)?;
-        poll_now(fd, asked)
-    })?;
+    let found = retry(Call::Look, fd, || poll_now(fd, asked))?;
     Ok(!found.is_empty())
 }
 
@@ -271,10 +269,7 @@ pub fn has_peer_ended(fd: BorrowedFd<'_>, wrote_end: bool) -> io::Result<bool> {
     if let Some(ended) = platform::has_tcp_peer_ended(fd) {
         return Ok(ended);
     }
-    let found = retry_on_intr(|| {
-        inject::before(Call::Look, fd)?;
-        poll_now(fd, PollFlags::empty())
-    })?;
+    let found = retry(Call::Look, fd, || poll_now(fd, PollFlags::empty()))?;
     Ok(found.contains(PollFlags::ERR) || (found.contains(PollFlags::HUP) && !wrote_end))
 }
 

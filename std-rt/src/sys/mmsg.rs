@@ -18,6 +18,7 @@ use rustix::io::{Errno, retry_on_intr};
 
 use super::udp::{Arrival, Datagram, MAX_BATCH, NotCut};
 use super::{Call, errno, inject};
+use crate::sys::call::retry;
 
 /// Sends messages, at most [`MAX_BATCH`], in order; returns how many were sent, at least one unless there was
 /// none.
@@ -88,8 +89,7 @@ pub fn why_not_cut(error: &io::Error) -> Option<NotCut> {
 /// Makes the kernel join consecutive datagrams of one sender (`UDP_GRO`, Linux 5.0).
 pub fn set_gro(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     let value = c_int::from(on);
-    retry_on_intr(|| {
-        inject::before(Call::SetOption, fd)?;
+    retry(Call::SetOption, fd, || {
         let length = size_of::<c_int>() as libc::socklen_t;
         // SAFETY: `fd` is open for as long as it is borrowed (INV-7). The kernel reads `length` bytes of
         // `value`, a live local of that size.
@@ -131,8 +131,7 @@ pub fn recv_batch(
         header.msg_hdr.msg_controllen = size_of::<Control>() as _;
         count += 1;
     }
-    let received = retry_on_intr(|| {
-        inject::before(Call::RecvBatch, fd)?;
+    let received = retry(Call::RecvBatch, fd, || {
         // SAFETY: the first `count` headers are borrowed exclusively, and each points only to values that
         // outlive the call (INV-41). `fd` is open for as long as it is borrowed (INV-7). The null pointer
         // says that there is no timeout.
@@ -178,8 +177,7 @@ fn to_send(header: &mut mmsghdr, slice: &mut iovec, name: &mut Name, bytes: &[u8
 }
 
 fn send(fd: BorrowedFd<'_>, headers: &mut [mmsghdr]) -> io::Result<usize> {
-    Ok(retry_on_intr(|| {
-        inject::before(Call::SendBatch, fd)?;
+    retry(Call::SendBatch, fd, || {
         // SAFETY: the headers are borrowed exclusively, and each points only to values that outlive the call
         // (INV-41). `fd` is open for as long as it is borrowed (INV-7).
         checked(unsafe {
@@ -190,7 +188,7 @@ fn send(fd: BorrowedFd<'_>, headers: &mut [mmsghdr]) -> io::Result<usize> {
                 libc::MSG_NOSIGNAL as _,
             )
         })
-    })?)
+    })
 }
 
 /// Queries `UDP_SEGMENT`; returns `ENOPROTOOPT` from a kernel that does not know it.

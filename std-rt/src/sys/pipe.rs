@@ -5,10 +5,10 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fstat, open};
-use rustix::io::retry_on_intr;
 
 pub use super::platform::{pipe_capacity as capacity, set_pipe_capacity as set_capacity};
-use super::{Call, inject, platform};
+use super::{Call, platform};
+use crate::sys::call::retry_new;
 
 /// The directions that a descriptor may be used in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,10 +34,7 @@ impl Access {
 ///
 /// Returns `EMFILE` or `ENFILE`.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(retry_on_intr(|| {
-        inject::before_new(Call::Pipe)?;
-        platform::pipe()
-    })?)
+    retry_new(Call::Pipe, || platform::pipe())
 }
 
 /// Opens a file, non-blocking and close-on-exec, and never as the controlling terminal. Creates nothing.
@@ -52,10 +49,7 @@ pub fn open_path(path: &Path, access: Access) -> io::Result<OwnedFd> {
         Access { .. } => OFlags::RDONLY,
     };
     let flags = access | OFlags::NONBLOCK | OFlags::CLOEXEC | OFlags::NOCTTY;
-    Ok(retry_on_intr(|| {
-        inject::before_new(Call::OpenFile)?;
-        open(path, flags, Mode::empty())
-    })?)
+    retry_new(Call::OpenFile, || open(path, flags, Mode::empty()))
 }
 
 /// Returns the access mode of a descriptor's open file.

@@ -11,13 +11,14 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
 use rustix::buffer::spare_capacity;
-use rustix::io::{Errno, fcntl_dupfd_cloexec, ioctl_fionbio, readv, retry_on_intr};
+use rustix::io::{Errno, fcntl_dupfd_cloexec, ioctl_fionbio, readv};
 use rustix::net::{self, AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketType};
 
 use super::platform::{self, SEND_FLAGS};
 pub use super::platform::{send_tcp, sendv_tcp};
 pub use super::sockopt::*;
 use super::{Call, inject};
+use crate::sys::call::{retry, retry_new};
 
 /// The largest number of bytes that one read or write requests: 1 GiB, as in Go.
 pub const MAX_RW: usize = 1 << 30;
@@ -92,26 +93,17 @@ pub fn socket(domain: Domain, kind: SocketKind) -> io::Result<OwnedFd> {
         SocketKind::Datagram => SocketType::DGRAM,
         SocketKind::Seqpacket => SocketType::SEQPACKET,
     };
-    Ok(retry_on_intr(|| {
-        inject::before_new(Call::Socket)?;
-        platform::socket(family, kind)
-    })?)
+    retry_new(Call::Socket, || platform::socket(family, kind))
 }
 
 /// Sets the socket's local address. Port 0 makes the kernel choose one.
 pub fn bind(fd: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<()> {
-    Ok(retry_on_intr(|| {
-        inject::before(Call::Bind, fd)?;
-        net::bind(fd, address)
-    })?)
+    retry(Call::Bind, fd, || net::bind(fd, address))
 }
 
 /// Starts listening. The kernel queues up to `backlog` connections, at most its own limit ([`somaxconn`]).
 pub fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
-    Ok(retry_on_intr(|| {
-        inject::before(Call::Listen, fd)?;
-        net::listen(fd, backlog)
-    })?)
+    retry(Call::Listen, fd, || net::listen(fd, backlog))
 }
 
 /// Accepts one connection of an IP listener and returns it with the peer's address.
@@ -121,10 +113,7 @@ pub fn listen(fd: BorrowedFd<'_>, backlog: i32) -> io::Result<()> {
 /// Returns `ECONNABORTED` like any other error; the caller decides whether to accept the next one. Returns
 /// `EAFNOSUPPORT` if the peer's address is not an IP address; that connection is closed.
 pub fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
-    let (connection, peer) = retry_on_intr(|| {
-        inject::before(Call::Accept, fd)?;
-        platform::accept(fd)
-    })?;
+    let (connection, peer) = retry(Call::Accept, fd, || platform::accept(fd))?;
     let peer = peer.ok_or(Errno::AFNOSUPPORT)?;
     Ok((connection, SocketAddr::try_from(peer)?))
 }
@@ -135,10 +124,7 @@ pub fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
 ///
 /// Returns the kernel's, none of which a correct process meets.
 pub fn is_listening(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    Ok(retry_on_intr(|| {
-        inject::before(Call::GetOption, fd)?;
-        platform::socket_acceptconn(fd)
-    })?)
+    retry(Call::GetOption, fd, || platform::socket_acceptconn(fd))
 }
 
 /// Returns the error of a socket that has a peer already, or listens.
@@ -162,10 +148,7 @@ pub fn connect(fd: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<Connect> 
 
 /// Takes the error that is queued on the socket (`SO_ERROR`).
 pub fn socket_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
-    let queued = retry_on_intr(|| {
-        inject::before(Call::SocketError, fd)?;
-        net::sockopt::socket_error(fd)
-    })?;
+    let queued = retry(Call::SocketError, fd, || net::sockopt::socket_error(fd))?;
     Ok(queued.err().map(io::Error::from))
 }
 
@@ -176,10 +159,7 @@ pub fn socket_error(fd: BorrowedFd<'_>) -> io::Result<Option<io::Error>> {
 /// Returns `ENOTCONN` if the socket has no peer, or none yet; `EAFNOSUPPORT` if the address is not an IP
 /// address.
 pub fn peer_name(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
-    let address = retry_on_intr(|| {
-        inject::before(Call::PeerName, fd)?;
-        net::getpeername(fd)
-    })?;
+    let address = retry(Call::PeerName, fd, || net::getpeername(fd))?;
     Ok(address.ok_or(Errno::AFNOSUPPORT)?.try_into()?)
 }
 
@@ -189,10 +169,7 @@ pub fn peer_name(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
 ///
 /// Returns `EAFNOSUPPORT` if the address is not an IP address.
 pub fn sock_name(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
-    let address = retry_on_intr(|| {
-        inject::before(Call::SockName, fd)?;
-        net::getsockname(fd)
-    })?;
+    let address = retry(Call::SockName, fd, || net::getsockname(fd))?;
     Ok(address.try_into()?)
 }
 
@@ -203,18 +180,12 @@ pub fn shutdown(fd: BorrowedFd<'_>, how: Shutdown) -> io::Result<()> {
         Shutdown::Write => net::Shutdown::Write,
         Shutdown::Both => net::Shutdown::Both,
     };
-    Ok(retry_on_intr(|| {
-        inject::before(Call::Shutdown, fd)?;
-        net::shutdown(fd, how)
-    })?)
+    retry(Call::Shutdown, fd, || net::shutdown(fd, how))
 }
 
 /// Sets the non-blocking mode of the open file description, which all duplicates share.
 pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
-    Ok(retry_on_intr(|| {
-        inject::before(Call::SetNonblocking, fd)?;
-        ioctl_fionbio(fd, on)
-    })?)
+    retry(Call::SetNonblocking, fd, || ioctl_fionbio(fd, on))
 }
 
 /// Duplicates the descriptor; the new one is close-on-exec.
@@ -223,10 +194,7 @@ pub fn set_nonblocking(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
 ///
 /// Returns `EMFILE`.
 pub fn duplicate(fd: BorrowedFd<'_>) -> io::Result<OwnedFd> {
-    Ok(retry_on_intr(|| {
-        inject::before(Call::Duplicate, fd)?;
-        fcntl_dupfd_cloexec(fd, 0)
-    })?)
+    retry(Call::Duplicate, fd, || fcntl_dupfd_cloexec(fd, 0))
 }
 
 /// Reads from a socket, at most [`MAX_RW`] bytes.
@@ -244,10 +212,7 @@ pub fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Read> {
 fn recv_with(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: RecvFlags) -> io::Result<Read> {
     let asked = inject::truncate(Call::Recv, fd, buffer.len().min(MAX_RW));
     let buffer = &mut buffer[..asked];
-    let (n, _) = retry_on_intr(|| {
-        inject::before(Call::Recv, fd)?;
-        net::recv(fd, &mut *buffer, flags)
-    })?;
+    let (n, _) = retry(Call::Recv, fd, || net::recv(fd, &mut *buffer, flags))?;
     Ok(Read::of(n, asked))
 }
 
@@ -256,18 +221,12 @@ fn recv_with(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: RecvFlags) -> io::Res
 #[inline]
 pub fn send(fd: BorrowedFd<'_>, buffer: &[u8]) -> io::Result<usize> {
     let buffer = &buffer[..inject::truncate(Call::Send, fd, buffer.len().min(MAX_RW))];
-    Ok(retry_on_intr(|| {
-        inject::before(Call::Send, fd)?;
-        net::send(fd, buffer, SEND_FLAGS)
-    })?)
+    retry(Call::Send, fd, || net::send(fd, buffer, SEND_FLAGS))
 }
 
 /// Sends one urgent byte (`MSG_OOB`), at whose mark the peer's reads stop.
 pub fn send_urgent(fd: BorrowedFd<'_>, byte: u8) -> io::Result<()> {
-    retry_on_intr(|| {
-        inject::before(Call::Send, fd)?;
-        net::send(fd, &[byte], SEND_FLAGS | SendFlags::OOB)
-    })?;
+    retry(Call::Send, fd, || net::send(fd, &[byte], SEND_FLAGS | SendFlags::OOB))?;
     Ok(())
 }
 
@@ -275,10 +234,7 @@ pub fn send_urgent(fd: BorrowedFd<'_>, byte: u8) -> io::Result<()> {
 pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Read> {
     let asked = inject::truncate(Call::Read, fd, buffer.len().min(MAX_RW));
     let buffer = &mut buffer[..asked];
-    let n = retry_on_intr(|| {
-        inject::before(Call::Read, fd)?;
-        rustix::io::read(fd, &mut *buffer)
-    })?;
+    let n = retry(Call::Read, fd, || rustix::io::read(fd, &mut *buffer))?;
     Ok(Read::of(n, asked))
 }
 
@@ -286,10 +242,7 @@ pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Read> {
 /// reader the kernel raises `SIGPIPE`, which Rust programs ignore by default, and returns `EPIPE`.
 pub fn write(fd: BorrowedFd<'_>, buffer: &[u8]) -> io::Result<usize> {
     let buffer = &buffer[..inject::truncate(Call::Write, fd, buffer.len().min(MAX_RW))];
-    Ok(retry_on_intr(|| {
-        inject::before(Call::Write, fd)?;
-        rustix::io::write(fd, buffer)
-    })?)
+    retry(Call::Write, fd, || rustix::io::write(fd, buffer))
 }
 
 /// Writes several buffers to any descriptor, as [`write`] and [`sendv`] do.
@@ -302,10 +255,7 @@ pub fn writev(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> 
     if let [single] = buffers {
         return write(fd, single);
     }
-    Ok(retry_on_intr(|| {
-        inject::before(Call::Write, fd)?;
-        rustix::io::writev(fd, buffers)
-    })?)
+    retry(Call::Write, fd, || rustix::io::writev(fd, buffers))
 }
 
 /// Reads into several buffers, in order, at most [`MAX_SLICES`] of them and [`MAX_RW`] bytes.
@@ -318,10 +268,7 @@ pub fn recvv(fd: BorrowedFd<'_>, buffers: &mut [IoSliceMut<'_>]) -> io::Result<R
     if let [single] = buffers {
         return read(fd, single);
     }
-    let n = retry_on_intr(|| {
-        inject::before(Call::Read, fd)?;
-        readv(fd, &mut *buffers)
-    })?;
+    let n = retry(Call::Read, fd, || readv(fd, &mut *buffers))?;
     Ok(Read::of(n, slices.bytes))
 }
 
@@ -337,10 +284,7 @@ pub fn sendv(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
         return send(fd, single);
     }
     let mut nothing = SendAncillaryBuffer::default();
-    Ok(retry_on_intr(|| {
-        inject::before(Call::Send, fd)?;
-        net::sendmsg(fd, buffers, &mut nothing, SEND_FLAGS)
-    })?)
+    retry(Call::Send, fd, || net::sendmsg(fd, buffers, &mut nothing, SEND_FLAGS))
 }
 
 /// The capacity that a full vector is grown by.
@@ -385,10 +329,7 @@ fn append(
     if asked < spare {
         return append_part(call, fd, buffer, asked, part);
     }
-    let n = retry_on_intr(|| {
-        inject::before(call, fd)?;
-        whole(buffer)
-    })?;
+    let n = retry(call, fd, || whole(buffer))?;
     Ok(Read::of(n, asked))
 }
 
@@ -403,10 +344,7 @@ fn append_part(
 ) -> io::Result<Read> {
     let before = buffer.len();
     buffer.resize(before + asked, 0);
-    let read = retry_on_intr(|| {
-        inject::before(call, fd)?;
-        read(&mut buffer[before..])
-    });
+    let read = retry(call, fd, || read(&mut buffer[before..]));
     buffer.truncate(before + *read.as_ref().unwrap_or(&0));
     Ok(Read::of(read?, asked))
 }

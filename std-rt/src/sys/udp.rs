@@ -7,11 +7,12 @@ use std::io::{self, IoSliceMut};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::Errno;
 use rustix::net::{self, RecvAncillaryBuffer, RecvFlags, ReturnFlags, SocketAddrAny, connect as connect_to};
 
+use super::Call;
 use super::platform::SEND_FLAGS;
-use super::{Call, inject};
+use crate::sys::call::retry;
 
 /// The largest number of messages that one call of [`mmsg`](super::mmsg) passes to the kernel.
 pub const MAX_BATCH: usize = 64;
@@ -80,10 +81,7 @@ impl Arrival {
 /// Sets the peer: [`send`] sends to it, and only its messages are received. Sends nothing, so it completes at
 /// once.
 pub fn connect(fd: BorrowedFd<'_>, peer: &SocketAddr) -> io::Result<()> {
-    Ok(retry_on_intr(|| {
-        inject::before(Call::ConnectLocal, fd)?;
-        connect_to(fd, peer)
-    })?)
+    retry(Call::ConnectLocal, fd, || connect_to(fd, peer))
 }
 
 /// Sends a message to the connected peer.
@@ -92,18 +90,12 @@ pub fn connect(fd: BorrowedFd<'_>, peer: &SocketAddr) -> io::Result<()> {
 ///
 /// Returns `EDESTADDRREQ` if the socket is not connected.
 pub fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
-    Ok(retry_on_intr(|| {
-        inject::before(Call::Send, fd)?;
-        net::send(fd, bytes, SEND_FLAGS)
-    })?)
+    retry(Call::Send, fd, || net::send(fd, bytes, SEND_FLAGS))
 }
 
 /// Sends a message to an address.
 pub fn send_to(fd: BorrowedFd<'_>, bytes: &[u8], to: &SocketAddr) -> io::Result<usize> {
-    Ok(retry_on_intr(|| {
-        inject::before(Call::Send, fd)?;
-        net::sendto(fd, bytes, SEND_FLAGS, to)
-    })?)
+    retry(Call::Send, fd, || net::sendto(fd, bytes, SEND_FLAGS, to))
 }
 
 /// Receives a message and returns how many of its bytes are in the buffer.
@@ -117,10 +109,7 @@ pub fn peek(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<usize> {
 }
 
 fn recv_with(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: RecvFlags) -> io::Result<usize> {
-    let (n, _) = retry_on_intr(|| {
-        inject::before(Call::Recv, fd)?;
-        net::recv(fd, &mut *buffer, flags)
-    })?;
+    let (n, _) = retry(Call::Recv, fd, || net::recv(fd, &mut *buffer, flags))?;
     Ok(n)
 }
 
@@ -143,17 +132,13 @@ fn recv_from_with(
     buffer: &mut [u8],
     flags: RecvFlags,
 ) -> io::Result<(usize, SocketAddr)> {
-    let (n, _, from) = retry_on_intr(|| {
-        inject::before(Call::Recv, fd)?;
-        net::recvfrom(fd, &mut *buffer, flags)
-    })?;
+    let (n, _, from) = retry(Call::Recv, fd, || net::recvfrom(fd, &mut *buffer, flags))?;
     Ok((n, sender(from)?))
 }
 
 /// Receives a message as [`recv_from`] does, and reports whether the buffer was too short.
 pub fn recv_whole(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Arrival> {
-    let message = retry_on_intr(|| {
-        inject::before(Call::Recv, fd)?;
+    let message = retry(Call::Recv, fd, || {
         let mut nothing = RecvAncillaryBuffer::default();
         net::recvmsg(fd, &mut [IoSliceMut::new(&mut *buffer)], &mut nothing, RecvFlags::empty())
     })?;

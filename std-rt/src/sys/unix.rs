@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use rustix::io::{Errno, ioctl_fionread, retry_on_intr};
+use rustix::io::{Errno, ioctl_fionread};
 use rustix::net::{self, RecvFlags, SocketAddrAny, SocketType};
 use rustix::process::{Pid, getpid};
 
@@ -15,7 +15,8 @@ use super::address::{from_kernel, unix_to_kernel};
 pub use super::platform::peer_credentials;
 use super::platform::{self, SEND_FLAGS};
 use super::socket::SocketKind;
-use super::{Address, Call, inject};
+use super::{Address, Call};
+use crate::sys::call::{retry, retry_errno, retry_new};
 
 /// The credentials of the peer of a connection.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -65,19 +66,13 @@ pub fn is_socket(fd: BorrowedFd<'_>) -> bool {
 ///
 /// Returns `ENOTSOCK` if the descriptor is no socket.
 pub fn is_kind(fd: BorrowedFd<'_>, kind: SocketKind) -> io::Result<bool> {
-    let found = retry_on_intr(|| {
-        inject::before(Call::GetOption, fd)?;
-        net::sockopt::socket_type(fd)
-    })?;
+    let found = retry(Call::GetOption, fd, || net::sockopt::socket_type(fd))?;
     Ok(found == kernel_kind(kind))
 }
 
 /// Creates two unnamed sockets that are connected to each other.
 pub fn pair(kind: SocketKind) -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(retry_on_intr(|| {
-        inject::before_new(Call::Socket)?;
-        platform::pair(kernel_kind(kind))
-    })?)
+    retry_new(Call::Socket, || platform::pair(kernel_kind(kind)))
 }
 
 /// Sets the socket's address. For a path the kernel creates a file, which it never removes.
@@ -87,10 +82,7 @@ pub fn pair(kind: SocketKind) -> io::Result<(OwnedFd, OwnedFd)> {
 /// Returns `EADDRINUSE` if the file exists, whether or not a process listens there.
 pub fn bind(fd: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<()> {
     let address = unix_to_kernel(address)?;
-    Ok(retry_on_intr(|| {
-        inject::before(Call::Bind, fd)?;
-        net::bind(fd, &address)
-    })?)
+    retry(Call::Bind, fd, || net::bind(fd, &address))
 }
 
 /// Connects. The call completes or fails at once; an interrupted one is repeated, and may find the socket
@@ -102,11 +94,7 @@ pub fn bind(fd: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<()> {
 /// does not continue, and no readiness reports space in the queue. The BSDs return `ECONNREFUSED`.
 pub fn connect(fd: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<()> {
     let address = unix_to_kernel(address)?;
-    let connected = retry_on_intr(|| {
-        inject::before(Call::ConnectLocal, fd)?;
-        net::connect(fd, &address)
-    });
-    match connected {
+    match retry_errno(Call::ConnectLocal, fd, || net::connect(fd, &address)) {
         Ok(()) | Err(Errno::ISCONN) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
@@ -118,10 +106,7 @@ pub fn connect(fd: BorrowedFd<'_>, address: &SocketAddr) -> io::Result<()> {
 ///
 /// As [`socket::accept`](super::socket::accept).
 pub fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
-    let (connection, peer) = retry_on_intr(|| {
-        inject::before(Call::Accept, fd)?;
-        platform::accept(fd)
-    })?;
+    let (connection, peer) = retry(Call::Accept, fd, || platform::accept(fd))?;
     Ok((connection, name(peer)?))
 }
 
@@ -131,10 +116,7 @@ pub fn accept(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
 ///
 /// Returns `EAFNOSUPPORT` if it is no Unix socket.
 pub fn sock_name(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
-    name(Some(retry_on_intr(|| {
-        inject::before(Call::SockName, fd)?;
-        net::getsockname(fd)
-    })?))
+    name(Some(retry(Call::SockName, fd, || net::getsockname(fd))?))
 }
 
 /// Returns the peer's address, as [`sock_name`] does the local one.
@@ -143,10 +125,7 @@ pub fn sock_name(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
 ///
 /// Returns `ENOTCONN` if there is no peer.
 pub fn peer_name(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
-    name(retry_on_intr(|| {
-        inject::before(Call::PeerName, fd)?;
-        net::getpeername(fd)
-    })?)
+    name(retry(Call::PeerName, fd, || net::getpeername(fd))?)
 }
 
 pub(super) fn name(address: Option<SocketAddrAny>) -> io::Result<SocketAddr> {
@@ -184,19 +163,13 @@ fn recv_with(
     buffer: &mut [u8],
     flags: RecvFlags,
 ) -> io::Result<(usize, Option<SocketAddrAny>)> {
-    let (n, _, from) = retry_on_intr(|| {
-        inject::before(Call::Recv, fd)?;
-        net::recvfrom(fd, &mut *buffer, flags)
-    })?;
+    let (n, _, from) = retry(Call::Recv, fd, || net::recvfrom(fd, &mut *buffer, flags))?;
     Ok((n, from))
 }
 
 /// Sends one message to the connected peer, whole or not at all. Raises no `SIGPIPE`.
 pub fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
-    Ok(retry_on_intr(|| {
-        inject::before(Call::Send, fd)?;
-        net::send(fd, bytes, SEND_FLAGS)
-    })?)
+    retry(Call::Send, fd, || net::send(fd, bytes, SEND_FLAGS))
 }
 
 /// Sends one message to an address, as [`send`] does.
@@ -206,27 +179,18 @@ pub fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
 /// Returns `EAGAIN` if the receiver's queue is full. Linux then does not report when there is space again.
 pub fn send_to(fd: BorrowedFd<'_>, bytes: &[u8], to: &SocketAddr) -> io::Result<usize> {
     let to = unix_to_kernel(to)?;
-    Ok(retry_on_intr(|| {
-        inject::before(Call::Send, fd)?;
-        net::sendto(fd, bytes, SEND_FLAGS, &to)
-    })?)
+    retry(Call::Send, fd, || net::sendto(fd, bytes, SEND_FLAGS, &to))
 }
 
 /// Returns whether the reading half has ended: the peer closed or shut down its writing half, or this side
 /// shut down its reading half. Messages may still be queued.
 pub fn is_read_ended(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    Ok(retry_on_intr(|| {
-        inject::before(Call::Look, fd)?;
-        platform::is_read_ended(fd)
-    })?)
+    retry(Call::Look, fd, || platform::is_read_ended(fd))
 }
 
 /// Returns how many bytes are queued, of all messages together.
 pub fn queued(fd: BorrowedFd<'_>) -> io::Result<u64> {
-    Ok(retry_on_intr(|| {
-        inject::before(Call::GetOption, fd)?;
-        ioctl_fionread(fd)
-    })?)
+    retry(Call::GetOption, fd, || ioctl_fionread(fd))
 }
 
 /// The file that a bind to a path has created.
@@ -249,7 +213,7 @@ struct Identity {
 
 impl Identity {
     fn of(path: &Path) -> io::Result<Self> {
-        retry_on_intr(|| inject::before_new(Call::FileStatus))?;
+        retry_new(Call::FileStatus, || Ok(()))?;
         let found = std::fs::symlink_metadata(path)?;
         Ok(Self { file: (found.dev(), found.ino()), made: (found.mtime(), found.mtime_nsec()) })
     }
@@ -277,10 +241,7 @@ impl SocketFile {
             return Ok(());
         }
         if Identity::of(&self.path)? == self.identity {
-            retry_on_intr(|| {
-                inject::before_new(Call::Unlink)?;
-                rustix::fs::unlink(&self.path)
-            })?;
+            retry_new(Call::Unlink, || rustix::fs::unlink(&self.path))?;
         }
         Ok(())
     }

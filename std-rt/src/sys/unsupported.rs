@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use libc::c_short;
 use rustix::fs::{FileType, fstat};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::Errno;
 
+use super::Call;
 use super::unix::Credentials;
-use super::{Call, inject};
+use crate::sys::call::{retry, retry_errno};
 
 /// No bit of poll(2): the kernel does not report the end of the peer's writing half apart.
 pub const POLLRDHUP: c_short = 0;
@@ -25,7 +26,7 @@ pub const POLLRDHUP: c_short = 0;
 ///
 /// Returns `EPERM`; `EBADF` for a number that is not open.
 pub fn refuse_files(fd: BorrowedFd<'_>) -> Result<(), Errno> {
-    retry_on_intr(|| inject::before(Call::PollerOpen, fd))?;
+    retry_errno(Call::PollerOpen, fd, || Ok(()))?;
     match FileType::from_raw_mode(fstat(fd)?.st_mode) {
         FileType::RegularFile | FileType::Directory | FileType::BlockDevice => Err(Errno::PERM),
         _ => Ok(()),
@@ -34,7 +35,7 @@ pub fn refuse_files(fd: BorrowedFd<'_>) -> Result<(), Errno> {
 
 /// Fails with `Unsupported`: the system has neither `SO_PEERCRED` nor getpeereid(3).
 pub fn peer_credentials(fd: BorrowedFd<'_>) -> io::Result<Credentials> {
-    retry_on_intr(|| inject::before(Call::GetOption, fd))?;
+    retry(Call::GetOption, fd, || Ok(()))?;
     Err(Errno::OPNOTSUPP.into())
 }
 

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use netpoll_core::{Event, Mode, PollKey};
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
-use rustix::io::{Errno, fcntl_getfd, retry_on_intr};
+use rustix::io::{Errno, fcntl_getfd};
 
+use crate::sys::call::{retry, retry_errno, retry_new};
 use crate::sys::translate::epoll as translate;
 use crate::sys::waker::Waker;
 use crate::sys::{Call, Watch, inject};
@@ -85,10 +86,7 @@ impl Poller {
     ///
     /// As [`init`](Poller::init).
     pub fn init_with(probe: bool) -> io::Result<Poller> {
-        let epoll = retry_on_intr(|| {
-            inject::before_new(Call::PollerInit)?;
-            epoll::create(epoll::CreateFlags::CLOEXEC)
-        })?;
+        let epoll = retry_new(Call::PollerInit, || epoll::create(epoll::CreateFlags::CLOEXEC))?;
         let waker = Waker::new()?;
         add(&epoll, waker.as_fd(), PollKey::BREAK, epoll::EventFlags::IN)?;
         let without_pwait2 = if probe { OnceLock::new() } else { OnceLock::from(()) };
@@ -131,10 +129,7 @@ impl Poller {
     /// Returns `ENOENT` if it is not open here.
     pub fn close(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         self.inject.closing(fd);
-        let deleted = retry_on_intr(|| {
-            inject::before(Call::PollerClose, fd)?;
-            epoll::delete(&self.epoll, fd)
-        });
+        let deleted = retry_errno(Call::PollerClose, fd, || epoll::delete(&self.epoll, fd));
         Ok(inject::after(Call::PollerClose, fd, deleted)?)
     }
 
@@ -220,10 +215,7 @@ impl Poller {
 
     /// Calls `epoll_wait` with no timeout or a zero one; repeats it after a signal.
     fn wait_plain(&self, slots: &mut [epoll::Event], timeout: Option<&Timespec>) -> io::Result<usize> {
-        Ok(retry_on_intr(|| {
-            inject::before(Call::PollerWait, self.epoll.as_fd())?;
-            epoll::wait(&self.epoll, &mut *slots, timeout)
-        })?)
+        retry(Call::PollerWait, self.epoll.as_fd(), || epoll::wait(&self.epoll, &mut *slots, timeout))
     }
 
     /// Waits with a positive timeout, in one call if the kernel has it. The first such call is the probe: if
@@ -335,10 +327,7 @@ impl std::fmt::Debug for Events {
 
 /// Adds a descriptor to an epoll.
 fn add(epoll: &OwnedFd, fd: BorrowedFd<'_>, key: PollKey, interest: epoll::EventFlags) -> io::Result<()> {
-    Ok(retry_on_intr(|| {
-        inject::before(Call::PollerOpen, fd)?;
-        epoll::add(epoll, fd, epoll::EventData::new_u64(key.to_bits()), interest)
-    })?)
+    retry(Call::PollerOpen, fd, || epoll::add(epoll, fd, epoll::EventData::new_u64(key.to_bits()), interest))
 }
 
 /// Translates the kernel's record, which is packed on x86-64 and so is copied before a method takes a field

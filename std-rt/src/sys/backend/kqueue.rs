@@ -26,8 +26,9 @@ use std::time::Duration;
 use netpoll_core::{Event, Mode, PollKey};
 use rustix::event::Timespec;
 use rustix::event::kqueue::{Event as Record, EventFilter, EventFlags, kevent_timespec, kqueue};
-use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd, retry_on_intr};
+use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
 
+use crate::sys::call::{retry_errno, retry_new};
 use crate::sys::translate::kqueue::{self as translate, half, whole};
 use crate::sys::unsupported::refuse_files;
 use crate::sys::waker::Waker;
@@ -159,8 +160,7 @@ impl Poller {
     /// Returns `ENOENT` if it is not open here.
     pub fn close(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         self.inject.closing(fd);
-        let deleted = retry_on_intr(|| {
-            inject::before(Call::PollerClose, fd)?;
+        let deleted = retry_errno(Call::PollerClose, fd, || {
             let open = self.lock().remove(&fd.as_raw_fd());
             if open { Ok(self.forget(fd)) } else { Err(Errno::NOENT) }
         });
@@ -263,10 +263,7 @@ impl Poller {
 
 /// Creates a kqueue that is close-on-exec.
 fn make() -> io::Result<OwnedFd> {
-    let queue = retry_on_intr(|| {
-        inject::before_new(Call::PollerInit)?;
-        kqueue()
-    })?;
+    let queue = retry_new(Call::PollerInit, || kqueue())?;
     // There is no call that sets the flag at creation. A child that is spawned in between gets a useless
     // number: a kqueue is not inherited.
     fcntl_setfd(&queue, FdFlags::CLOEXEC)?;
@@ -416,11 +413,12 @@ pub mod signals {
     use std::os::fd::{BorrowedFd, OwnedFd};
 
     use rustix::event::kqueue::{Event, EventFilter, EventFlags, kevent_timespec};
-    use rustix::io::{Errno, retry_on_intr};
+    use rustix::io::Errno;
     use rustix::process::Signal;
 
     use super::{AT_ONCE, change, make, udata};
-    use crate::sys::{Call, inject};
+    use crate::sys::Call;
+    use crate::sys::call::retry;
 
     /// The handler's end of a signal source, which has nothing to do here.
     #[derive(Debug)]
@@ -447,7 +445,7 @@ pub mod signals {
         // only goes to the kernel.
         let signal = unsafe { Signal::from_raw_unchecked(number) };
         let filter = EventFilter::Signal { signal, times: 0 };
-        retry_on_intr(|| inject::before(Call::PollerOpen, source))?;
+        retry(Call::PollerOpen, source, || Ok(()))?;
         Ok(change(source, &[Event::new(filter, EventFlags::ADD | EventFlags::CLEAR, udata(0))])?)
     }
 
@@ -458,8 +456,7 @@ pub mod signals {
     /// Returns `WouldBlock` if no signal has arrived.
     pub fn drain(source: BorrowedFd<'_>) -> io::Result<()> {
         let mut event = [Event::new(EventFilter::Read(-1), EventFlags::empty(), udata(0))];
-        let taken = retry_on_intr(|| {
-            inject::before(Call::PollerWait, source)?;
+        let taken = retry(Call::PollerWait, source, || {
             // SAFETY: the change list is empty, and this kqueue has no filter of a descriptor, so none must
             // be kept open.
             unsafe { kevent_timespec(source, &[], &mut event[..], Some(&AT_ONCE)) }

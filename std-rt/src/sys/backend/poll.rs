@@ -39,8 +39,9 @@ use std::time::{Duration, Instant};
 
 use netpoll_core::{Event, Mode, PollKey};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::io::{Errno, fcntl_getfd, retry_on_intr};
+use rustix::io::{Errno, fcntl_getfd};
 
+use crate::sys::call::{retry, retry_errno};
 use crate::sys::fd::RDHUP;
 use crate::sys::translate::poll as translate;
 use crate::sys::unsupported::refuse_files;
@@ -144,10 +145,7 @@ impl Poller {
     /// Returns `ENOENT` if it is not open here.
     pub fn close(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
         self.inject.closing(fd);
-        let removed = retry_on_intr(|| {
-            inject::before(Call::PollerClose, fd)?;
-            self.remove(fd)
-        });
+        let removed = retry_errno(Call::PollerClose, fd, || self.remove(fd));
         Ok(inject::after(Call::PollerClose, fd, removed)?)
     }
 
@@ -196,7 +194,7 @@ impl Poller {
     ///
     /// Returns the kernel's, none of which a correct process meets.
     pub fn wake(&self) -> io::Result<()> {
-        match retry_on_intr(|| inject::before(Call::Break, self.waker.writer())) {
+        match retry_errno(Call::Break, self.waker.writer(), || Ok(())) {
             // An injected `EAGAIN` means that the pipe is full, which means that a break is pending; so one
             // is made pending.
             Ok(()) | Err(Errno::AGAIN) => {}
@@ -271,10 +269,7 @@ impl Poller {
     /// notification.
     fn look(&self, table: &mut Table, events: &mut Events) -> io::Result<()> {
         table.fill(events);
-        let polled = retry_on_intr(|| {
-            inject::before(Call::PollerWait, self.waker.as_fd())?;
-            poll(&mut events.set, Some(&AT_ONCE))
-        });
+        let polled = retry(Call::PollerWait, self.waker.as_fd(), || poll(&mut events.set, Some(&AT_ONCE)));
         table.collect(events);
         polled?;
         Ok(())

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use rustix::net::sockopt;
 
-use crate::sys::sockopt::{get, set};
+use crate::sys::Call;
+use crate::sys::call::retry;
 
 /// Sets idle time, interval and count, in this order.
 pub fn set_keepalive_times(
@@ -15,14 +16,14 @@ pub fn set_keepalive_times(
     interval: Duration,
     count: u32,
 ) -> io::Result<()> {
-    set(fd, || sockopt::set_tcp_keepidle(fd, idle))?;
-    set(fd, || sockopt::set_tcp_keepintvl(fd, interval))?;
-    set(fd, || sockopt::set_tcp_keepcnt(fd, count))
+    retry(Call::SetOption, fd, || sockopt::set_tcp_keepidle(fd, idle))?;
+    retry(Call::SetOption, fd, || sockopt::set_tcp_keepintvl(fd, interval))?;
+    retry(Call::SetOption, fd, || sockopt::set_tcp_keepcnt(fd, count))
 }
 
 /// Returns idle time, interval and count.
 pub fn keepalive_times(fd: BorrowedFd<'_>) -> io::Result<(Duration, Duration, u32)> {
-    let idle = get(fd, || sockopt::tcp_keepidle(fd))?;
-    let interval = get(fd, || sockopt::tcp_keepintvl(fd))?;
-    Ok((idle, interval, get(fd, || sockopt::tcp_keepcnt(fd))?))
+    let idle = retry(Call::GetOption, fd, || sockopt::tcp_keepidle(fd))?;
+    let interval = retry(Call::GetOption, fd, || sockopt::tcp_keepintvl(fd))?;
+    Ok((idle, interval, retry(Call::GetOption, fd, || sockopt::tcp_keepcnt(fd))?))
 }

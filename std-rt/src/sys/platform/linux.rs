@@ -12,24 +12,24 @@ use std::time::Instant;
 pub use libc::POLLRDHUP;
 use libc::c_int;
 use rustix::event::PollFlags;
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketAddrUnix, sockopt};
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 use rustix::thread::{current_timer_slack, set_current_timer_slack};
 use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 
 use super::SocketAddrExt;
-use crate::sys::sockopt::{get, set};
+use crate::sys::call::retry;
 use crate::sys::unix::Credentials;
-use crate::sys::{Call, errno, fd, inject, socket};
+use crate::sys::{Call, errno, fd, socket};
 
 fn set_int(fd: BorrowedFd<'_>, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
-    set(fd, || setsockopt(fd, level, name, &value.to_ne_bytes()))
+    retry(Call::SetOption, fd, || setsockopt(fd, level, name, &value.to_ne_bytes()))
 }
 
 fn int(fd: BorrowedFd<'_>, level: c_int, name: c_int) -> io::Result<c_int> {
     let mut value = [0; size_of::<c_int>()];
-    get(fd, || getsockopt(fd, level, name, &mut value))?;
+    retry(Call::GetOption, fd, || getsockopt(fd, level, name, &mut value))?;
     Ok(c_int::from_ne_bytes(value))
 }
 
@@ -40,22 +40,22 @@ fn int(fd: BorrowedFd<'_>, level: c_int, name: c_int) -> io::Result<c_int> {
 ///
 /// Returns `EINVAL` beyond `i32::MAX`.
 pub fn set_user_timeout(fd: BorrowedFd<'_>, ms: u32) -> io::Result<()> {
-    set(fd, || sockopt::set_tcp_user_timeout(fd, ms))
+    retry(Call::SetOption, fd, || sockopt::set_tcp_user_timeout(fd, ms))
 }
 
 /// Returns the value of [`set_user_timeout`].
 pub fn user_timeout(fd: BorrowedFd<'_>) -> io::Result<u32> {
-    get(fd, || sockopt::tcp_user_timeout(fd))
+    retry(Call::GetOption, fd, || sockopt::tcp_user_timeout(fd))
 }
 
 /// Disables delayed acknowledgements until the kernel enables them again (`TCP_QUICKACK`).
 pub fn set_quickack(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
-    set(fd, || sockopt::set_tcp_quickack(fd, on))
+    retry(Call::SetOption, fd, || sockopt::set_tcp_quickack(fd, on))
 }
 
 /// Returns whether acknowledgements are currently sent without delay.
 pub fn quickack(fd: BorrowedFd<'_>) -> io::Result<bool> {
-    get(fd, || sockopt::tcp_quickack(fd))
+    retry(Call::GetOption, fd, || sockopt::tcp_quickack(fd))
 }
 
 /// Sets how many connections with data in their first packet may be pending (`TCP_FASTOPEN`); the kernel
@@ -91,13 +91,14 @@ pub fn set_device(fd: BorrowedFd<'_>, name: &[u8]) -> io::Result<()> {
         // The kernel would truncate the name to 15 bytes, which may name another interface.
         return Err(Errno::INVAL.into());
     }
-    set(fd, || setsockopt(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, name))
+    retry(Call::SetOption, fd, || setsockopt(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, name))
 }
 
 /// Returns the name of the interface that the socket is bound to, or an empty name.
 pub fn device(fd: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
     let mut name = [0; libc::IFNAMSIZ];
-    let length = get(fd, || getsockopt(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, &mut name))?;
+    let length =
+        retry(Call::GetOption, fd, || getsockopt(fd, libc::SOL_SOCKET, libc::SO_BINDTODEVICE, &mut name))?;
     // The length includes the terminating zero.
     Ok(name[..length].iter().copied().take_while(|byte| *byte != 0).collect())
 }
@@ -114,7 +115,7 @@ pub fn has_tcp_peer_ended(fd: BorrowedFd<'_>) -> Option<bool> {
     const CLOSING: u8 = 11;
     // The state is the first byte of `struct tcp_info`; the kernel returns as many bytes as are requested.
     let mut state = [0];
-    get(fd, || getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, &mut state)).ok()?;
+    retry(Call::GetOption, fd, || getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, &mut state)).ok()?;
     Some(matches!(state[0], TIME_WAIT | CLOSE | CLOSE_WAIT | LAST_ACK | CLOSING))
 }
 
@@ -209,10 +210,7 @@ pub fn is_read_ended(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
 /// Returns `ENOTCONN` if there is no peer.
 pub fn peer_credentials(fd: BorrowedFd<'_>) -> io::Result<Credentials> {
     let mut found = [0; size_of::<libc::ucred>()];
-    retry_on_intr(|| {
-        inject::before(Call::GetOption, fd)?;
-        getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, &mut found)
-    })?;
+    retry(Call::GetOption, fd, || getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, &mut found))?;
     // `struct ucred` has three fields of four bytes: process, user, group.
     let number =
         |place: usize| found[4 * place..].first_chunk().map_or(0, |bytes| u32::from_ne_bytes(*bytes));
@@ -226,10 +224,7 @@ pub fn peer_credentials(fd: BorrowedFd<'_>) -> io::Result<Credentials> {
 
 /// Returns the capacity of a pipe in bytes.
 pub fn pipe_capacity(fd: BorrowedFd<'_>) -> io::Result<usize> {
-    Ok(retry_on_intr(|| {
-        inject::before(Call::GetOption, fd)?;
-        fcntl_getpipe_size(fd)
-    })?)
+    retry(Call::GetOption, fd, || fcntl_getpipe_size(fd))
 }
 
 /// Requests a capacity of a pipe; returns the kernel's choice, which is no less.
@@ -238,10 +233,7 @@ pub fn pipe_capacity(fd: BorrowedFd<'_>) -> io::Result<usize> {
 ///
 /// Returns `EPERM` beyond the system's limit; `EBUSY` if the content of the pipe would not fit.
 pub fn set_pipe_capacity(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<usize> {
-    Ok(retry_on_intr(|| {
-        inject::before(Call::SetOption, fd)?;
-        fcntl_setpipe_size(fd, bytes)
-    })?)
+    retry(Call::SetOption, fd, || fcntl_setpipe_size(fd, bytes))
 }
 
 /// Sets how late, in nanoseconds, the kernel may end a timed wait of the calling thread in order to end

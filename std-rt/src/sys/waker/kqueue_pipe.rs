@@ -5,11 +5,12 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use rustix::event::kqueue::{Event, EventFilter, EventFlags};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::Errno;
 
 use super::pipe;
+use crate::sys::Call;
 use crate::sys::backend::{BREAK, change, udata};
-use crate::sys::{Call, inject};
+use crate::sys::call::{retry, retry_errno};
 
 /// A pipe that stays readable until a blocking wait has drained it.
 #[derive(Debug)]
@@ -22,14 +23,14 @@ impl Waker {
     pub fn new(kqueue: BorrowedFd<'_>) -> io::Result<Self> {
         let pipe = pipe::Waker::new()?;
         let filter = EventFilter::Read(pipe.as_fd().as_raw_fd());
-        retry_on_intr(|| inject::before(Call::PollerOpen, kqueue))?;
+        retry(Call::PollerOpen, kqueue, || Ok(()))?;
         change(kqueue, &[Event::new(filter, EventFlags::ADD, udata(BREAK))])?;
         Ok(Waker { pipe })
     }
 
     /// Ends a wait.
     pub fn wake(&self, _kqueue: BorrowedFd<'_>) -> io::Result<()> {
-        match retry_on_intr(|| inject::before(Call::Break, self.pipe.writer())) {
+        match retry_errno(Call::Break, self.pipe.writer(), || Ok(())) {
             Ok(()) => Ok(self.pipe.wake()?),
             // The injected error says that the pipe is full, and has filled it: a break is pending.
             Err(Errno::AGAIN) => Ok(()),

@@ -5,7 +5,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::{Errno, read, retry_on_intr, write};
 
-use crate::sys::{Call, inject, pipe};
+use crate::sys::call::{retry_errno, retry_new};
+use crate::sys::{Call, pipe};
 
 /// A pipe whose two ends are non-blocking.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ pub struct Waker {
 impl Waker {
     /// Creates a waker without a pending break.
     pub fn new() -> io::Result<Self> {
-        retry_on_intr(|| inject::before_new(Call::PollerInit))?;
+        retry_new(Call::PollerInit, || Ok(()))?;
         let (reader, writer) = pipe::pipe()?;
         Ok(Self { reader, writer })
     }
@@ -36,10 +37,7 @@ impl Waker {
         let mut bytes = [0; 64];
         let mut some = false;
         loop {
-            let drained = retry_on_intr(|| {
-                inject::before(Call::Drain, self.reader.as_fd())?;
-                read(&self.reader, &mut bytes)
-            });
+            let drained = retry_errno(Call::Drain, self.reader.as_fd(), || read(&self.reader, &mut bytes));
             match drained {
                 Ok(n) if n == bytes.len() => some = true,
                 Ok(n) => return Ok(some || n > 0),

@@ -5,10 +5,10 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 use rustix::event::kqueue::{Event, EventFilter, EventFlags, UserDefinedFlags, UserFlags};
-use rustix::io::retry_on_intr;
 
+use crate::sys::Call;
 use crate::sys::backend::{BREAK, change, udata};
-use crate::sys::{Call, inject};
+use crate::sys::call::retry;
 
 /// A filter of the kqueue, which the kernel reports to one wait and then clears (`EV_CLEAR`).
 #[derive(Debug)]
@@ -17,14 +17,14 @@ pub struct Waker;
 impl Waker {
     /// Adds the filter to a kqueue.
     pub fn new(kqueue: BorrowedFd<'_>) -> io::Result<Self> {
-        retry_on_intr(|| inject::before(Call::PollerOpen, kqueue))?;
+        retry(Call::PollerOpen, kqueue, || Ok(()))?;
         change(kqueue, &[filter(EventFlags::ADD | EventFlags::CLEAR, UserFlags::NOINPUT)])?;
         Ok(Waker)
     }
 
     /// Ends a wait.
     pub fn wake(&self, kqueue: BorrowedFd<'_>) -> io::Result<()> {
-        retry_on_intr(|| inject::before(Call::Break, kqueue))?;
+        retry(Call::Break, kqueue, || Ok(()))?;
         Ok(change(kqueue, &[filter(EventFlags::empty(), UserFlags::TRIGGER)])?)
     }
 

@@ -28,9 +28,10 @@ use std::{io, mem, ptr};
 
 use libc::{SIGPIPE, sigset_t, timespec};
 use rustix::fs::sendfile;
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::Errno;
 use rustix::pipe::{SpliceFlags, splice};
 
+use crate::sys::call::{retry, retry_errno};
 use crate::sys::{Call, inject};
 
 const FLAGS: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
@@ -39,10 +40,7 @@ const FLAGS: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
 /// moved, not why. `WouldBlock` means that the source is not readable, provided that the pipe is empty.
 pub fn splice_in(from: BorrowedFd<'_>, pipe: BorrowedFd<'_>, length: usize) -> io::Result<usize> {
     let length = inject::truncate(Call::SpliceIn, from, length);
-    Ok(retry_on_intr(|| {
-        inject::before(Call::SpliceIn, from)?;
-        splice(from, None, pipe, None, length, FLAGS)
-    })?)
+    retry(Call::SpliceIn, from, || splice(from, None, pipe, None, length, FLAGS))
 }
 
 /// Moves at most `length` bytes from a non-empty pipe to another pipe. `WouldBlock` means that the sink is
@@ -50,10 +48,7 @@ pub fn splice_in(from: BorrowedFd<'_>, pipe: BorrowedFd<'_>, length: usize) -> i
 /// default, and returns `EPIPE`.
 pub fn splice_to_pipe(pipe: BorrowedFd<'_>, to: BorrowedFd<'_>, length: usize) -> io::Result<usize> {
     let length = inject::truncate(Call::SpliceOut, to, length);
-    Ok(retry_on_intr(|| {
-        inject::before(Call::SpliceOut, to)?;
-        splice(pipe, None, to, None, length, FLAGS)
-    })?)
+    retry(Call::SpliceOut, to, || splice(pipe, None, to, None, length, FLAGS))
 }
 
 /// Moves at most `length` bytes from a non-empty pipe to a socket. `WouldBlock` means that the sink is not
@@ -61,10 +56,8 @@ pub fn splice_to_pipe(pipe: BorrowedFd<'_>, to: BorrowedFd<'_>, length: usize) -
 /// `SIGPIPE`, as `send` does not: if the peer is gone, the error is `EPIPE`.
 pub fn splice_to_socket(pipe: BorrowedFd<'_>, to: BorrowedFd<'_>, length: usize) -> io::Result<usize> {
     let length = inject::truncate(Call::SpliceOut, to, length);
-    let moved = retry_on_intr(|| {
-        inject::before(Call::SpliceOut, to)?;
-        without_sigpipe(|| splice(pipe, None, to, None, length, FLAGS))
-    });
+    let moved =
+        retry_errno(Call::SpliceOut, to, || without_sigpipe(|| splice(pipe, None, to, None, length, FLAGS)));
     Ok(moved.map_err(|errno| if errno == Errno::INPROGRESS { Errno::AGAIN } else { errno })?)
 }
 
@@ -72,10 +65,7 @@ pub fn splice_to_socket(pipe: BorrowedFd<'_>, to: BorrowedFd<'_>, length: usize)
 /// the disk. A result of 0 says that nothing was moved, not why. `WouldBlock` means that the pipe is full.
 pub fn send_file(file: BorrowedFd<'_>, pipe: BorrowedFd<'_>, length: usize) -> io::Result<usize> {
     let length = inject::truncate(Call::SendFile, pipe, length);
-    Ok(retry_on_intr(|| {
-        inject::before(Call::SendFile, pipe)?;
-        sendfile(pipe, file, None, length)
-    })?)
+    retry(Call::SendFile, pipe, || sendfile(pipe, file, None, length))
 }
 
 /// Returns whether the kernel cannot copy between these two descriptors, or has no such call, and has moved
