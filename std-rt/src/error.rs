@@ -256,6 +256,16 @@ fn first(mut error: &io::Error) -> &io::Error {
     error
 }
 
+/// Repeats a call while a signal interrupts it.
+pub(crate) fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            result => return result,
+        }
+    }
+}
+
 /// The kernel has reported an error and nothing else, and a read finds nothing: a wait could last for ever.
 pub(crate) fn not_pollable() -> io::Error {
     io::Error::new(

@@ -113,6 +113,7 @@
 
 mod addr;
 mod async_fd;
+mod bytes;
 #[doc(hidden)]
 pub mod connect;
 mod incoming;

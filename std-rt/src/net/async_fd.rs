@@ -1,34 +1,27 @@
 //! Any other descriptor that the kernel can poll.
 
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
-use std::time::Instant;
-
-use netpoll_core::{Mode, Modes};
-
-use crate::coop;
-use crate::error::OpError;
-use crate::fd::{Fd, FdKind};
+use super::methods::*;
+use crate::error::uninterrupted;
 use crate::netpoll::Netpoll;
 use crate::sys::{OwnedBy, Watch, socket};
 
-/// What an operation on an [`AsyncFd`] waits for.
+/// The condition that an operation on an [`AsyncFd`] waits for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Interest {
-    /// Something to read, or to accept.
+    /// Input to read, or a connection to accept.
     Read,
-    /// Room to write.
+    /// Space to write.
     Write,
-    /// What is out of the ordinary (`POLLPRI`): an urgent byte of a TCP stream, a change of `/proc/self/mountinfo` or of
-    /// a file of sysfs, whose reads are always ready. For an [`AsyncFd`] that was made for it.
+    /// An exceptional condition (`POLLPRI`): an urgent byte of a TCP stream, a change of `/proc/self/mountinfo` or of a file
+    /// of sysfs, whose reads are always ready. For an [`AsyncFd`] that was created for it.
     Priority,
-    /// An error that is queued or for good, or a hang-up (`POLLERR`, `POLLHUP`): a message in a socket's error queue, a
-    /// pipe that nobody reads any more. For an [`AsyncFd`] that was made for it.
+    /// A queued or permanent error, or a hang-up (`POLLERR`, `POLLHUP`): a message in a socket's error queue, a pipe without
+    /// a reader. For an [`AsyncFd`] that was created for it.
     Error,
 }
 
 impl Interest {
-    /// The direction that it is of a descriptor that is watched for reads and writes.
+    /// Returns the direction of a descriptor that is watched for reads and writes.
     pub(crate) fn mode(self) -> Option<Mode> {
         match self {
             Interest::Read => Some(Mode::Read),
@@ -37,7 +30,7 @@ impl Interest {
         }
     }
 
-    /// How a descriptor is watched for it.
+    /// Returns how a descriptor is watched for it.
     fn kind(self) -> FdKind {
         match self {
             Interest::Read | Interest::Write => FdKind::Other,
@@ -54,8 +47,8 @@ impl Interest {
     }
 }
 
-/// Any descriptor that the kernel can poll, inside a value of yours that owns it: a pipe, a terminal, an eventfd, a
-/// timerfd, inotify, a tunnel, a socket of a kind that this crate does not have.
+/// Any descriptor that the kernel can poll, in a value of the user that owns it: a pipe, a terminal, an eventfd, a timerfd,
+/// inotify, a tunnel, a socket of a kind that this crate does not offer.
 ///
 /// ```
 /// # use std::io::{Read, Write};
@@ -72,34 +65,44 @@ impl Interest {
 /// # }).unwrap();
 /// ```
 ///
-/// Operations in one direction follow each other in the order in which they came. Two `AsyncFd` of one descriptor, even
-/// through duplicates, do not know of each other.
+/// Operations of one direction follow each other in the order of their first polls. Two `AsyncFd` of one descriptor, even
+/// of duplicates, are not ordered among each other.
 ///
-/// Dropped: the poller forgets the descriptor, then the value is dropped.
+/// Dropping it deregisters the descriptor, and then drops the value.
 #[derive(Debug)]
 pub struct AsyncFd<T: AsFd> {
     fd: Fd<OwnedBy<T>>,
-    /// What it is watched for in place of reads and writes.
+    /// The condition that it is watched for in place of reads and writes.
     special: Option<Interest>,
 }
 
+impl<T: AsFd> Descriptor for AsyncFd<T> {
+    type Owner = OwnedBy<T>;
+
+    fn fd(&self) -> &Fd<OwnedBy<T>> {
+        &self.fd
+    }
+}
+
+methods!([T: AsFd] AsyncFd<T>: deadlines);
+
 impl<T: AsFd> AsyncFd<T> {
-    /// Watches the descriptor of `value`, which must always be the same one, and makes it non-blocking. That holds for all
-    /// duplicates, also in other processes; a terminal that you share with a shell is better opened anew.
+    /// Watches the descriptor of `value`, which must always return the same one, and makes it non-blocking. All duplicates
+    /// become non-blocking, also in other processes; so open a terminal that you share with a shell anew.
     ///
     /// # Errors
     ///
-    /// `Unsupported` for what the kernel cannot poll, such as a regular file, a directory or `/dev/null`: it is always
-    /// ready, and may block a thread; [`spawn_blocking`](crate::spawn_blocking) is for those. `AlreadyExists` if this
-    /// very descriptor is watched already. Others of the kernel. `value` is dropped then.
+    /// Returns `Unsupported` for a file that the kernel cannot poll, such as a regular file, a directory or `/dev/null`: it
+    /// is always ready, and may block a thread; [`spawn_blocking`](crate::spawn_blocking) is for those. Returns
+    /// `AlreadyExists` if this very descriptor is watched already; the kernel's other errors. `value` is dropped then.
     pub fn new(value: T) -> io::Result<Self> {
         Self::with_interest(value, Interest::Read)
     }
 
-    /// Watches the descriptor as [`new`](AsyncFd::new) does, and for [`Interest::Priority`] or [`Interest::Error`] for
-    /// that alone. Operations with any other interest are then refused: for those, watch a duplicate.
+    /// Watches the descriptor as [`new`](AsyncFd::new) does; with [`Interest::Priority`] or [`Interest::Error`], for that
+    /// alone. Operations with any other interest are refused then: for those, watch a duplicate.
     ///
-    /// A change of what is mounted, which an ordinary read of this file cannot wait for:
+    /// This example waits for a change of the mounts, which an ordinary read of the file cannot wait for:
     ///
     /// ```
     /// # use std::fs::File;
@@ -118,7 +121,7 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// # Errors
     ///
-    /// As [`new`](AsyncFd::new); `Unsupported` for the two on systems with kqueue.
+    /// Returns the errors of [`new`](AsyncFd::new); `Unsupported` for the two on systems with kqueue.
     pub fn with_interest(value: T, interest: Interest) -> io::Result<Self> {
         let number = value.as_fd().as_raw_fd();
         let failed = |error| io::Error::from(OpError::new("watch", error).on(number));
@@ -128,55 +131,57 @@ impl<T: AsFd> AsyncFd<T> {
         Ok(Self { fd, special: interest.mode().is_none().then_some(interest) })
     }
 
-    /// Waits until a read is worth a try. A hint: it may still say `WouldBlock`.
+    /// Waits until a read is worth a try. It is a hint: the read may still return `WouldBlock`.
     ///
-    /// Dropped: nothing has happened.
+    /// # Cancel safety
     ///
-    /// Not polled: it is in nobody's way, see [turns](crate::net#turns).
+    /// Dropped before it is ready: nothing has happened. It has no [turn](crate::net#turns) to keep.
     ///
     /// # Errors
     ///
-    /// Closed, `TimedOut` for the read deadline; `Unsupported` where the kernel reports an error and nothing else, as at
-    /// the writing end of a pipe that nobody reads.
+    /// Returns an error if it is closed; `TimedOut` if the read deadline passes; `Unsupported` if the kernel reports an
+    /// error and nothing else, as at the writing end of a pipe without a reader.
     pub async fn readable(&self) -> io::Result<()> {
         self.wait_for("readable", Interest::Read).await
     }
 
-    /// As [`AsyncFd::readable`], for a write.
+    /// Waits until a write is worth a try. It is a hint: the write may still return `WouldBlock`.
     ///
-    /// Dropped: nothing has happened.
+    /// # Cancel safety
     ///
-    /// Not polled: it is in nobody's way, see [turns](crate::net#turns).
+    /// Dropped before it is ready: nothing has happened. It has no [turn](crate::net#turns) to keep.
     ///
     /// # Errors
     ///
-    /// Closed, `TimedOut` for the write deadline.
+    /// Returns an error if it is closed; `TimedOut` if the write deadline passes.
     pub async fn writable(&self) -> io::Result<()> {
         self.wait_for("writable", Interest::Write).await
     }
 
-    /// Waits for an interest: [`readable`](AsyncFd::readable), [`writable`](AsyncFd::writable), or what this was made for
-    /// with [`with_interest`](AsyncFd::with_interest). A hint; of what the kernel tells once (a change of a file of `/proc`
-    /// or sysfs) it is all that is told.
+    /// Waits for an interest: [`readable`](AsyncFd::readable), [`writable`](AsyncFd::writable), or the one that this was
+    /// created for with [`with_interest`](AsyncFd::with_interest). It is a hint. An event that the kernel reports only once,
+    /// such as a change of a file of `/proc` or sysfs, is reported by this and by nothing later.
     ///
-    /// Dropped: nothing has happened.
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready: nothing has happened. It has no [turn](crate::net#turns) to keep.
     ///
     /// # Errors
     ///
-    /// As [`readable`](AsyncFd::readable), with the read deadline for [`Interest::Priority`] and [`Interest::Error`];
-    /// `InvalidInput` for an interest that it is not watched for.
+    /// Returns the errors of [`readable`](AsyncFd::readable), with the read deadline for [`Interest::Priority`] and
+    /// [`Interest::Error`]; `InvalidInput` for an interest that it is not watched for.
     pub async fn ready(&self, interest: Interest) -> io::Result<()> {
         self.wait_for("ready", interest).await
     }
 
     async fn wait_for(&self, op: &'static str, interest: Interest) -> io::Result<()> {
-        let Some(mode) = self.mode(interest) else {
-            return coop::refuse(self.fd.error(op, Interest::refusal())).await;
-        };
-        self.fd.readiness(mode).await.map_err(|error| self.fd.error(op, error))
+        match self.mode(interest) {
+            Some(mode) => self.fd.readiness(mode).await.map_err(|error| self.error(op, error)),
+            None => coop::refuse(self.error(op, Interest::refusal())).await,
+        }
     }
 
-    /// The direction of an interest, if it is watched for that.
+    /// Returns the direction of an interest, if it is watched for that.
     fn mode(&self, interest: Interest) -> Option<Mode> {
         match self.special {
             Some(special) => (special == interest).then_some(Mode::Read),
@@ -184,88 +189,52 @@ impl<T: AsFd> AsyncFd<T> {
         }
     }
 
-    /// Calls `io` until it says something other than `WouldBlock` or `Interrupted`, and waits for the interest in
-    /// between. `io` must not block, and must say `WouldBlock` only when the kernel did: until the kernel has news it is not
-    /// called again.
+    /// Calls `io` until it returns something other than `WouldBlock` or `Interrupted`, and waits for the interest in
+    /// between. `io` must not block, and must return `WouldBlock` only if the kernel did: it is not called again before the
+    /// kernel reports an event.
     ///
-    /// Dropped: `io` has said nothing but `WouldBlock`.
+    /// # Cancel safety
     ///
-    /// Not polled: it keeps its [turn](crate::net#turns).
+    /// Dropped before it is ready: `io` has returned nothing but `WouldBlock`. While it is not polled, it keeps its
+    /// [turn](crate::net#turns).
     ///
     /// # Errors
     ///
-    /// What `io` says; and those of [`AsyncFd::ready`].
+    /// Returns the error of `io`; the errors of [`AsyncFd::ready`].
     pub async fn with_io<R>(
         &self,
         interest: Interest,
         mut io: impl FnMut(&T) -> io::Result<R>,
     ) -> io::Result<R> {
-        let io = |_: BorrowedFd<'_>| {
-            loop {
-                match io(self.fd.get_ref()) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    result => return result,
-                }
-            }
-        };
         match self.mode(interest) {
-            Some(mode) => self.fd.run(mode, io).await,
-            None => coop::refuse(self.fd.error("with_io", Interest::refusal())).await,
+            Some(mode) => self.fd.run(mode, |_| uninterrupted(|| io(self.fd.get_ref()))).await,
+            None => coop::refuse(self.error("with_io", Interest::refusal())).await,
         }
     }
 
-    /// Sets the instant from which everything that waits for a read fails with `TimedOut`. It stays in force until the
-    /// next; `None` clears it. What waits when it passes makes one last attempt.
+    /// Ends all operations: those that wait now and those that come later fail, and the poller forgets the descriptor. The
+    /// number belongs to the value, and stays open until the value is dropped.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready: the close continues, and this does not wait for it.
     ///
     /// # Errors
     ///
-    /// Closed.
-    pub fn set_read_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
-        self.set_deadlines(Modes::READ, deadline)
-    }
-
-    /// As [`AsyncFd::set_read_deadline`], for writes.
-    ///
-    /// # Errors
-    ///
-    /// Closed.
-    pub fn set_write_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
-        self.set_deadlines(Modes::WRITE, deadline)
-    }
-
-    /// As [`AsyncFd::set_read_deadline`], for both directions.
-    ///
-    /// # Errors
-    ///
-    /// Closed.
-    pub fn set_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
-        self.set_deadlines(Modes::BOTH, deadline)
-    }
-
-    fn set_deadlines(&self, modes: Modes, deadline: Option<Instant>) -> io::Result<()> {
-        self.fd.set_deadline(modes, deadline).map_err(|error| self.fd.error("set_deadline", error))
-    }
-
-    /// Ends it: every operation fails from now on, what waits now too, and the poller forgets the descriptor. The number
-    /// itself is the value's, and stays open until that is dropped, with the `AsyncFd`.
-    ///
-    /// Dropped: the ending goes on without the wait.
-    ///
-    /// # Errors
-    ///
-    /// Closed, if it was already.
+    /// Returns an error if it was closed before.
     pub async fn close(&self) -> io::Result<()> {
         let closed = self.fd.close().await;
         coop::proceed().await;
-        closed.map_err(|error| self.fd.error("close", error))
+        closed.map_err(|error| self.error("close", error))
     }
 
-    /// The value. Calls that do not wait can be made on it directly; what reads or writes competes with the operations.
+    /// Returns the value. Calls that do not wait can be made on it directly; its reads and writes compete with the
+    /// operations.
     pub fn get_ref(&self) -> &T {
         self.fd.get_ref()
     }
 
-    /// Gives the value back, no longer watched and still non-blocking.
+    /// Returns the value, deregistered and still non-blocking.
     pub fn into_inner(self) -> T {
         self.fd.into_inner()
     }
@@ -277,7 +246,7 @@ impl<T: AsFd> AsFd for AsyncFd<T> {
     }
 }
 
-/// The kernel says "not permitted" and means that there is nothing to wait for.
+/// Explains the kernel's "not permitted", which means that the file has no readiness to wait for.
 fn explained(error: io::Error) -> io::Error {
     match error.kind() {
         io::ErrorKind::PermissionDenied => io::Error::new(

@@ -146,15 +146,15 @@ fn self_connect_error(address: SocketAddr) -> io::Error {
     OpError::new("connect", why).between(None, Some(address.into())).into()
 }
 
-/// Tries one address after the other, for an operation that does not wait.
-pub(super) async fn first_of<T>(
+/// Returns the value of the first address for which `attempt` succeeds.
+pub(super) fn first_of<T>(
     op: &'static str,
-    target: impl ToSocketAddrs,
+    name: Option<String>,
+    addresses: Vec<SocketAddr>,
     mut attempt: impl FnMut(SocketAddr) -> io::Result<T>,
 ) -> io::Result<T> {
-    let name = target.name();
     let mut errors = Vec::new();
-    for address in target.to_socket_addrs().await? {
+    for address in addresses {
         match attempt(address) {
             Ok(value) => return Ok(value),
             Err(error) => errors.push((address, error)),

@@ -1,19 +1,19 @@
-//! Accepting for as long as a server lives.
+//! The accept loop of a server.
 //!
 //! When descriptors or memory run out, accept(2) fails at once, as often as it is called, and the connection stays in the
-//! queue: a loop that just goes on spins, and one that stops is a dead server. [`Incoming`] waits instead, for whichever
-//! comes first:
+//! queue: a loop that continues spins, and a loop that stops ends the server. [`Incoming`] waits instead, for the first of
+//! these:
 //!
-//! | it ends the wait | how it is known |
+//! | event that ends the wait | source |
 //! |---|---|
-//! | a descriptor of ours was closed | [`fd_limit`] wakes the task, at once |
-//! | something else has become free | a timer: 5 ms, doubled each time that it was in vain, at most 1 s |
-//! | the listener is closed, its deadline passes | the listener's poller tells |
+//! | a descriptor of this process was closed | [`fd_limit`] wakes the task, at once |
+//! | anything else has become free | a timer: 5 ms, doubled each time that the attempt fails, at most 1 s |
+//! | the listener is closed, or its deadline passes | the listener's poller |
 //!
-//! A connection that comes meanwhile is no reason to try.
+//! A connection that arrives meanwhile causes no attempt.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::pin::Pin;
@@ -24,57 +24,49 @@ use futures_core::Stream;
 use netpoll_core::Mode;
 
 use super::connect::errors::cause;
+use super::methods::Descriptor;
 use crate::coop;
 use crate::error::is_closed;
 use crate::fd::{Fd, FdKind};
 use crate::netpoll::fd_limit;
-use crate::sys::{Exhausted, socket};
+use crate::sys::{Exhausted, SharedFd, socket};
 use crate::time::{Sleep, sleep};
 
-/// The first wait for a descriptor, as Go's `net/http` has it.
-const SHORTEST: Duration = Duration::from_millis(5);
-
-/// The longest.
-const LONGEST: Duration = Duration::from_secs(1);
-
-/// A listener: what it has of its own. The rest is [`accept`] and [`Incoming`].
-pub trait Accept {
-    /// What accept(2) says of the other end.
+/// A listener. [`accept`] and [`Incoming`] are written for any.
+pub trait Accept: Descriptor<Owner = SharedFd> {
+    /// The address that accept(2) returns.
     type Peer;
-    /// What the user gets.
+    /// A connection, as the user gets it.
     type Connection;
     /// The kind of its connections.
     const KIND: FdKind;
 
-    /// The listening descriptor.
-    fn fd(&self) -> &Fd;
-
-    /// accept(2).
+    /// Calls accept(2).
     ///
     /// # Errors
     ///
-    /// The kernel's. Connections that were aborted are skipped above.
+    /// Returns the kernel's error. The caller skips connections that were aborted.
     fn take(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, Self::Peer)>;
 
-    /// The user's side of a connection that is watched.
+    /// Returns the user's side of a connection that is registered.
     fn connection(fd: Fd, peer: Self::Peer) -> Self::Connection;
 }
 
-/// One connection. The future is dropped: none is lost.
+/// The result of accept(2).
+type Taken<L> = (OwnedFd, <L as Accept>::Peer);
+
+/// Accepts one connection. If the future is dropped, no connection is lost.
 pub(super) async fn accept<L: Accept>(listener: &L) -> io::Result<L::Connection> {
-    let taken = listener.fd().run(Mode::Read, take_sound::<L>);
-    watched(listener, taken.await)
+    let taken = listener.fd().run(Mode::Read, take_sound::<L>).await;
+    let accepted = taken.and_then(|(fd, peer)| {
+        let fd = Fd::new(listener.fd().netpoll().clone(), fd, L::KIND)?;
+        Ok(L::connection(fd, peer))
+    });
+    accepted.map_err(|error| listener.error("accept", error))
 }
 
-/// Ready with the reason once there will be no connections: closed, or past the deadline. A connection that comes may
-/// wake, and is not looked at.
-fn poll_over<L: Accept>(listener: &L, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-    let over = listener.fd().poll_over(cx, Mode::Read);
-    over.map(|over| over.map(|never| match never {}).map_err(|error| refused(listener, error)))
-}
-
-/// Without those that were aborted while they waited.
-fn take_sound<L: Accept>(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, L::Peer)> {
+/// Takes a connection, and skips those that were aborted while they waited.
+fn take_sound<L: Accept>(fd: BorrowedFd<'_>) -> io::Result<Taken<L>> {
     loop {
         match L::take(fd) {
             Err(error) if socket::is_aborted(&error) => {}
@@ -83,27 +75,14 @@ fn take_sound<L: Accept>(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, L::Peer)> {
     }
 }
 
-/// A listener has no other end to be named.
-fn refused<L: Accept>(listener: &L, error: io::Error) -> io::Error {
-    listener.fd().error_to("accept", error, None)
-}
-
 /// Returns whether an error means that descriptors or memory ran out, so that a later attempt may succeed.
 fn is_exhausted(error: &io::Error) -> bool {
     let exhausted = Exhausted::from_error(cause(error));
     exhausted.is_some_and(|resource| resource != Exhausted::Family)
 }
 
-fn watched<L: Accept>(listener: &L, taken: io::Result<(OwnedFd, L::Peer)>) -> io::Result<L::Connection> {
-    let watched = taken.and_then(|(fd, peer)| {
-        let fd = Fd::new(listener.fd().netpoll().clone(), fd, L::KIND)?;
-        Ok(L::connection(fd, peer))
-    });
-    watched.map_err(|error| refused(listener, error))
-}
-
 /// The connections of a listener, one after the other, without end: the loop of a server that survives running out of
-/// descriptors. [`TcpListener::incoming`](super::TcpListener::incoming) makes it.
+/// descriptors. [`TcpListener::incoming`](super::TcpListener::incoming) creates it.
 ///
 /// ```
 /// # use netpoll_rt::net::{TcpListener, TcpStream};
@@ -122,28 +101,25 @@ fn watched<L: Accept>(listener: &L, taken: io::Result<(OwnedFd, L::Peer)>) -> io
 /// # }).unwrap();
 /// ```
 ///
-/// It is a `Stream` as well. Where this crate's [`next`](Incoming::next) hides that of a stream's extension trait, the
-/// other adapters are there all the same: `listener.incoming().take(3)`.
+/// It is a `Stream` as well. Its own [`next`](Incoming::next) hides that of a stream's extension trait; the other adapters
+/// work as usual: `listener.incoming().take(3)`.
 ///
 /// Several may accept from one listener, and plain `accept` beside them.
 ///
-/// Dropped: the listener is as it was; no connection is lost, but for one that had been accepted and could not be watched
-/// yet, since memory ran out: that is closed.
+/// Dropping it changes nothing at the listener, and no connection is lost, with one exception: a connection that was
+/// accepted and could not be registered yet, because memory ran out, is closed.
 pub struct Incoming<'a, L: Accept> {
     listener: &'a L,
     /// Present while the last attempt found no descriptor.
     backoff: Option<AcceptBackoff>,
     exhausted_count: usize,
-    /// A connection that was accepted, and for which there was no memory or place left to watch it.
+    /// A connection that was accepted, and that could not be registered because memory or slots ran out.
     taken: Option<Taken<L>>,
-    /// The stream has said that the listener is closed.
+    /// Set once the stream has returned the error that the listener is closed.
     ended: bool,
 }
 
-/// What accept(2) gives.
-type Taken<L> = (OwnedFd, <L as Accept>::Peer);
-
-// Nothing of it is pinned.
+// No field is pinned.
 impl<L: Accept> Unpin for Incoming<'_, L> {}
 
 #[derive(Default)]
@@ -155,12 +131,16 @@ struct AcceptBackoff {
 }
 
 impl AcceptBackoff {
+    /// The first wait for a descriptor, as in Go's `net/http`.
+    const SHORTEST: Duration = Duration::from_millis(5);
+    const LONGEST: Duration = Duration::from_secs(1);
+
     /// Returns `Ready` when one more attempt is worth it.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.fd_waiter.register(cx.waker()) {
             return Poll::Ready(());
         }
-        let delay = SHORTEST.saturating_mul(1 << self.rounds).min(LONGEST);
+        let delay = Self::SHORTEST.saturating_mul(1 << self.rounds).min(Self::LONGEST);
         ready!(Pin::new(self.timer.get_or_insert_with(|| sleep(delay))).poll(cx));
         self.timer = None;
         // Beyond a second it makes no difference, and the shift stays in range.
@@ -174,17 +154,18 @@ impl<'a, L: Accept> Incoming<'a, L> {
         Self { listener, backoff: None, exhausted_count: 0, taken: None, ended: false }
     }
 
-    /// The next connection, and the peer's address. Without descriptors or memory it waits, and tries again when a
-    /// connection of this process is closed, and now and then besides.
+    /// Returns the next connection and the peer's address. While no descriptor or memory is free, it waits, and tries again
+    /// when a connection of this process is closed, and from time to time.
     ///
-    /// Dropped: no connection is lost.
+    /// # Cancel safety
     ///
-    /// Not polled: it keeps its [turn](crate::net#turns).
+    /// Dropped before it is ready: no connection is lost. While it is not polled, it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///
-    /// Closed, which ends the loop: it would be said again and again. `TimedOut` for the listener's deadline, and what
-    /// else the kernel says; after these the loop may go on. Never `EMFILE`, `ENFILE`, `ENOBUFS` or `ENOMEM`.
+    /// Returns an error if the listener is closed; each later call returns it again, so end the loop. Returns `TimedOut` if
+    /// the listener's deadline passes, and the kernel's other errors; the loop may continue after these. Never returns
+    /// `EMFILE`, `ENFILE`, `ENOBUFS` or `ENOMEM`.
     pub async fn next(&mut self) -> io::Result<L::Connection> {
         loop {
             poll_fn(|cx| self.poll_retry(cx)).await?;
@@ -198,34 +179,38 @@ impl<'a, L: Accept> Incoming<'a, L> {
         }
     }
 
-    /// Returns how many attempts to accept found no descriptor or no memory so far; worth a line in the log when it rises.
+    /// Returns how many attempts to accept found no descriptor or no memory so far. A server should log a rise.
     pub fn exhausted_count(&self) -> usize {
         self.exhausted_count
     }
 
-    /// Returns `Ready` when an attempt is worth it, or with the reason why there will be none.
+    /// Returns `Ready` when an attempt is worth it, or with the reason why there will be none: the listener is closed, or
+    /// its deadline has passed. A connection that arrives may wake the task, and is not looked at.
     fn poll_retry(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(backoff) = &mut self.backoff else { return Poll::Ready(Ok(())) };
-        match backoff.poll(cx) {
-            Poll::Ready(()) => Poll::Ready(Ok(())),
-            Poll::Pending => poll_over(self.listener, cx),
+        if backoff.poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
         }
+        let over = self.listener.fd().poll_over(cx, Mode::Read);
+        over.map(|over| {
+            over.map(|never| match never {}).map_err(|error| self.listener.error("accept", error))
+        })
     }
 
     /// Returns the result for the user; `None` if the attempt is to be repeated after a wait.
     fn finish(&mut self, taken: io::Result<Taken<L>>) -> Option<io::Result<L::Connection>> {
-        let connection = taken.and_then(|taken| self.watched(taken));
+        let connection = taken.and_then(|taken| self.register(taken));
         if connection.as_ref().is_err_and(is_exhausted) {
             self.exhausted_count += 1;
             self.backoff.get_or_insert_default();
             return None;
         }
         self.backoff = None;
-        Some(connection.map_err(|error| refused(self.listener, error)))
+        Some(connection.map_err(|error| self.listener.error("accept", error)))
     }
 
-    /// Has a connection watched. One that there is no room for at the moment is kept, for the next attempt.
-    fn watched(&mut self, (fd, peer): Taken<L>) -> io::Result<L::Connection> {
+    /// Registers a connection. One for which memory is short at the moment is kept for the next attempt.
+    fn register(&mut self, (fd, peer): Taken<L>) -> io::Result<L::Connection> {
         match Fd::try_new(self.listener.fd().netpoll(), fd, L::KIND) {
             Ok(fd) => Ok(L::connection(fd, peer)),
             Err((fd, error)) => {
@@ -251,7 +236,7 @@ impl<'a, L: Accept> Incoming<'a, L> {
     }
 }
 
-/// Ends after the error that says that the listener is closed, and only then. Nothing is held between two polls.
+/// Ends after the error that the listener is closed, and only then. Nothing is held between two polls.
 impl<L: Accept> Stream for Incoming<'_, L> {
     type Item = io::Result<L::Connection>;
 

@@ -1,396 +1,470 @@
-//! The operations that several types have in common, each written and documented once.
+//! The methods that several types share, each written and documented once.
 //!
-//! A type that takes them has a field `fd`, an [`Fd`](crate::fd::Fd), and a method `error(&self, op, error)` that says
-//! which operation failed, on which descriptor and between which addresses. What reads and what writes is an argument:
-//! `recv` and `send` for a socket, `read` and `write` for a pipe.
+//! Generic functions do the work: those of [`Fd`], and those of [`Descriptor`], which adds to an error the operation,
+//! the number and the addresses. What remains is the method that a user finds in the documentation of each type. A
+//! common trait would have to be imported, and a common inner type with `Deref` would appear in every signature's
+//! documentation. So [`methods!`] writes the methods of a named group into a type. Three more macros do the same for
+//! other groups: `byte_methods!` (`net/bytes.rs`), `option_methods!` (`net/options.rs`) and `unix_methods!`
+//! (`net/unix/methods.rs`).
+//!
+//! A file that uses one of them imports this module by glob. That brings the names that the methods mention.
 
-mod deadlines;
-mod futures;
-mod map_err;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
-/// Reading bytes: `read read_buf readv read_exact readable try_read set_read_deadline`.
-macro_rules! read_methods {
-    ($type:ty, $read:path, $read_buf:path, $readv:path) => {
-        impl $type {
-            /// Reads what has come, up to the length of `buffer`; waits if nothing has. 0 is the end of the stream, or an
-            /// empty buffer, for which nothing is waited.
-            ///
-            /// Dropped: nothing has been read.
-            ///
-            /// Not polled: it keeps its [turn](crate::net#turns).
-            ///
-            /// # Errors
-            ///
-            /// Closed, `TimedOut` for the read deadline, `ConnectionReset` and others of the kernel.
-            #[inline]
-            pub fn read(
-                &self,
-                buffer: &mut [u8],
-            ) -> impl std::future::Future<Output = std::io::Result<usize>> {
-                let read = self.fd.read(buffer.is_empty(), |fd| $read(fd, buffer));
-                $crate::net::methods::map_err(read, |error| self.error("read", error))
-            }
+pub(crate) use std::io::{self, IoSlice, IoSliceMut};
+pub(crate) use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+pub(crate) use std::time::{Duration, Instant};
 
-            /// Reads what has come into the room that `buffer` has left, and appends it: that room need not be filled with
-            /// anything before. If there is none, there is soon: 1 KiB or more. Waits if nothing has come; 0 is the end of
-            /// the stream.
-            ///
-            /// Dropped: nothing has been read.
-            ///
-            /// Not polled: it keeps its [turn](crate::net#turns).
-            ///
-            /// # Errors
-            ///
-            /// As [`read`](Self::read).
-            #[inline]
-            pub fn read_buf(
-                &self,
-                buffer: &mut Vec<u8>,
-            ) -> impl std::future::Future<Output = std::io::Result<usize>> {
-                let read = self.fd.read(false, |fd| $read_buf(fd, buffer));
-                $crate::net::methods::map_err(read, |error| self.error("read_buf", error))
-            }
+pub(crate) use netpoll_core::{Mode, Modes};
 
-            /// Reads until `buffer` is full.
-            ///
-            /// Dropped: some bytes may have been read, and are lost.
-            ///
-            /// Not polled: it keeps its [turn](crate::net#turns).
-            ///
-            /// # Errors
-            ///
-            /// As [`read`](Self::read), and `UnexpectedEof` if the stream ends first.
-            pub async fn read_exact(&self, mut buffer: &mut [u8]) -> std::io::Result<()> {
-                if buffer.is_empty() {
-                    $crate::coop::proceed().await;
-                }
-                while !buffer.is_empty() {
-                    match self.read(buffer).await? {
-                        0 => {
-                            return Err(self.error("read_exact", std::io::ErrorKind::UnexpectedEof.into()));
-                        }
-                        n => buffer = &mut buffer[n..],
-                    }
-                }
-                Ok(())
-            }
+pub(crate) use super::async_fd::Interest;
+pub(crate) use super::incoming::{Accept, Incoming};
+pub(crate) use crate::coop;
+pub(crate) use crate::error::OpError;
+use crate::error::is_closed;
+pub(crate) use crate::fd::{Fd, FdKind, ReadMode, WriteMode};
+use crate::netpoll::Netpoll;
+use crate::sys::{FdOwner, SharedFd, socket};
 
-            /// Reads as [`read`](Self::read) does, into several buffers in order: each is filled before the next. At most
-            /// 1024 of them are used, and 1 GiB.
-            ///
-            /// Dropped: nothing has been read.
-            ///
-            /// Not polled: it keeps its [turn](crate::net#turns).
-            ///
-            /// # Errors
-            ///
-            /// As [`read`](Self::read).
-            pub fn readv(
-                &self,
-                buffers: &mut [std::io::IoSliceMut<'_>],
-            ) -> impl std::future::Future<Output = std::io::Result<usize>> {
-                let read = self.fd.read($crate::net::methods::no_room(buffers), |fd| $readv(fd, buffers));
-                $crate::net::methods::map_err(read, |error| self.error("readv", error))
-            }
+/// A type with an [`Fd`].
+pub trait Descriptor {
+    /// The owner of the number.
+    type Owner: FdOwner;
 
-            /// Waits until a read is worth a try: bytes have come, or the end of the stream, or an error. With
-            /// [`try_read`](Self::try_read) this is the way to have many idle connections, none of which holds a buffer;
-            /// [`TcpStream`](crate::net::TcpStream) shows it.
-            ///
-            /// It is a hint: the read may still find nothing. While another task awaits a read it waits for the end of that, as
-            /// what comes is for that one. Several that wait in `readable` are all told.
-            ///
-            /// Dropped: nothing has happened.
-            ///
-            /// Not polled: it is in nobody's way, see [turns](crate::net#turns).
-            ///
-            /// # Errors
-            ///
-            /// Closed, `TimedOut` for the read deadline. What else has gone wrong is for the read to say.
-            pub async fn readable(&self) -> std::io::Result<()> {
-                let readable = self.fd.readiness($crate::fd::ReadMode);
-                readable.await.map_err(|error| self.error("readable", error))
-            }
+    /// Returns the descriptor.
+    fn fd(&self) -> &Fd<Self::Owner>;
 
-            /// Reads what has come, up to the length of `buffer`, and never waits. 0 is the end of the stream, or an empty
-            /// buffer.
-            ///
-            /// # Errors
-            ///
-            /// `WouldBlock` if nothing has come, or if another task is reading or awaits a read; see
-            /// [`readable`](Self::readable). Others as [`read`](Self::read).
-            pub fn try_read(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
-                let read = self.fd.try_read(buffer.is_empty(), |fd| $read(fd, buffer));
-                read.map_err(|error| {
-                    $crate::net::methods::map_err_unless_would_block(error, |error| self.error("read", error))
-                })
-            }
+    /// Returns the error with the operation, the number and the addresses that it concerns.
+    fn error(&self, op: &'static str, error: io::Error) -> io::Error {
+        self.fd().error(op, error)
+    }
+
+    /// Makes a call that never waits.
+    fn call<T>(&self, op: &'static str, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
+        self.fd().with(call).map_err(|error| self.error(op, error))
+    }
+
+    /// Describes the error of one attempt, unless it is `WouldBlock`: that is an answer, and needs no addresses.
+    fn attempted<T>(&self, op: &'static str, result: io::Result<T>) -> io::Result<T> {
+        result.map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => error,
+            _ => self.error(op, error),
+        })
+    }
+
+    /// Describes the error of a deadline. Out of line, because a deadline may be set before each read.
+    #[inline]
+    fn deadline_set(&self, op: &'static str, set: io::Result<()>) -> io::Result<()> {
+        #[cold]
+        #[inline(never)]
+        fn refused<D: Descriptor + ?Sized>(of: &D, op: &'static str, error: io::Error) -> io::Error {
+            of.error(op, error)
         }
+        set.map_err(|error| refused(self, op, error))
+    }
 
-        $crate::net::methods::read_deadline!($type);
-    };
-}
-
-/// Writing bytes: `write write_all writev writable try_write set_write_deadline`.
-macro_rules! write_methods {
-    ($type:ty, $write:path, $writev:path) => {
-        impl $type {
-            /// Writes what the kernel takes, at least one byte unless `bytes` is empty; waits if it takes none.
-            ///
-            /// Dropped: nothing has been written.
-            ///
-            /// Not polled: it keeps its [turn](crate::net#turns).
-            ///
-            /// # Errors
-            ///
-            /// Closed, `TimedOut` for the write deadline, `BrokenPipe` or `ConnectionReset` when the other end is gone.
-            #[inline]
-            pub fn write(&self, bytes: &[u8]) -> impl std::future::Future<Output = std::io::Result<usize>> {
-                let written = self.fd.write(|fd| $write(fd, bytes));
-                $crate::net::methods::map_err(written, |error| self.error("write", error))
-            }
-
-            /// Writes all of `bytes`; another task's bytes do not come in between.
-            ///
-            /// Dropped: any part of them may have been written.
-            ///
-            /// Not polled: it keeps its [turn](crate::net#turns).
-            ///
-            /// # Errors
-            ///
-            /// As [`write`](Self::write); any part may have been written.
-            #[inline]
-            pub fn write_all(&self, bytes: &[u8]) -> impl std::future::Future<Output = std::io::Result<()>> {
-                let written = self.fd.write_all(bytes, $write);
-                $crate::net::methods::map_err(written, |error| self.error("write", error))
-            }
-
-            /// Writes as [`write`](Self::write) does, from several buffers in order. At most 1024 of them are used, and
-            /// 1 GiB.
-            ///
-            /// Dropped: nothing has been written.
-            ///
-            /// Not polled: it keeps its [turn](crate::net#turns).
-            ///
-            /// # Errors
-            ///
-            /// As [`write`](Self::write).
-            pub fn writev(
-                &self,
-                buffers: &[std::io::IoSlice<'_>],
-            ) -> impl std::future::Future<Output = std::io::Result<usize>> {
-                let written = self.fd.write(|fd| $writev(fd, buffers));
-                $crate::net::methods::map_err(written, |error| self.error("writev", error))
-            }
-
-            /// Waits until a write is worth a try: there is room, or an error. A hint; while another task awaits a write it
-            /// waits for the end of that. Several that wait in `writable` are all told.
-            ///
-            /// Dropped: nothing has happened.
-            ///
-            /// Not polled: it is in nobody's way, see [turns](crate::net#turns).
-            ///
-            /// # Errors
-            ///
-            /// Closed, `TimedOut` for the write deadline. What else has gone wrong is for the write to say.
-            pub async fn writable(&self) -> std::io::Result<()> {
-                let writable = self.fd.readiness($crate::fd::WriteMode);
-                writable.await.map_err(|error| self.error("writable", error))
-            }
-
-            /// Writes what the kernel takes, and never waits.
-            ///
-            /// # Errors
-            ///
-            /// `WouldBlock` if it takes nothing, or if another task is writing or awaits a write; see
-            /// [`writable`](Self::writable). Others as [`write`](Self::write).
-            pub fn try_write(&self, bytes: &[u8]) -> std::io::Result<usize> {
-                let written =
-                    self.fd.try_run($crate::fd::WriteMode, |fd| $crate::coop::counted($write(fd, bytes)));
-                written.map_err(|error| {
-                    $crate::net::methods::map_err_unless_would_block(error, |error| {
-                        self.error("write", error)
-                    })
-                })
-            }
+    /// Shuts down the writing half for a trait whose users close a stream that may have ended already, which is no
+    /// error.
+    fn end_writing(&self) -> io::Result<()> {
+        match self.fd().shutdown(std::net::Shutdown::Write) {
+            Err(error) if error.kind() == io::ErrorKind::NotConnected && !is_closed(&error) => Ok(()),
+            ended => ended.map_err(|error| self.error("shutdown", error)),
         }
+    }
+}
 
-        $crate::net::methods::write_deadline!($type);
+/// Registers a descriptor with the poller of this thread's runtime.
+pub(crate) fn watch(op: &'static str, fd: OwnedFd, kind: FdKind) -> Result<Fd, OpError> {
+    let number = fd.as_raw_fd();
+    let watched = Netpoll::current().and_then(|netpoll| Fd::new(netpoll, fd, kind));
+    watched.map_err(|error| OpError::new(op, error).on(number))
+}
+
+/// Makes a descriptor that was opened elsewhere non-blocking, and registers it. A short read of it says nothing, since
+/// what was done to it before is unknown.
+pub(crate) fn adopt(op: &'static str, fd: OwnedFd) -> io::Result<Fd> {
+    let number = fd.as_raw_fd();
+    socket::set_nonblocking(fd.as_fd(), true).map_err(|error| OpError::new(op, error).on(number))?;
+    Ok(watch(op, fd, FdKind::Other)?)
+}
+
+/// Deregisters a descriptor and returns it.
+pub(crate) fn give_away(op: &'static str, fd: Fd<SharedFd>) -> io::Result<OwnedFd> {
+    fd.into_owned().map_err(|error| OpError::new(op, error).into())
+}
+
+/// A future that maps the error of an operation.
+pub(crate) struct MapErr<O, E> {
+    operation: O,
+    map: E,
+}
+
+/// Maps the error of `operation` by `map`. The future is as large as the two together, and smaller than an async block.
+#[inline]
+pub(crate) fn map_err<T, O, E>(operation: O, map: E) -> MapErr<O, E>
+where
+    O: Future<Output = io::Result<T>> + Unpin,
+    E: FnMut(io::Error) -> io::Error + Unpin,
+{
+    MapErr { operation, map }
+}
+
+impl<T, O, E> Future for MapErr<O, E>
+where
+    O: Future<Output = io::Result<T>> + Unpin,
+    E: FnMut(io::Error) -> io::Error + Unpin,
+{
+    type Output = io::Result<T>;
+
+    #[inline]
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        match Pin::new(&mut self.operation).poll(cx) {
+            Poll::Ready(Err(error)) => Poll::Ready(Err((self.map)(error))),
+            polled => polled,
+        }
+    }
+}
+
+/// Writes groups of methods into a type that has a field `fd`. Each arm that begins with `@` is a group.
+///
+/// `methods!(TcpStream: deadlines, dup)` names a type, `methods!([T: AsFd] AsyncFd<T>: deadlines)` a generic one.
+macro_rules! methods {
+    ($type:ident: $($groups:tt)*) => {
+        $crate::net::methods::methods!([] $type: $($groups)*);
     };
-}
+    ($generics:tt $type:ty: $($group:ident $(($($argument:tt)*))?),+) => {
+        $($crate::net::methods::methods!(@$group $generics $type, $($($argument)*)?);)+
+    };
 
-/// A type with a field `fd`, for the floors above.
-pub(crate) trait Descriptor {
-    fn fd(&self) -> &Fd;
-}
+    // The descriptor itself.
+    (@fd [] $type:ty,) => {
+        impl Descriptor for $type {
+            type Owner = $crate::sys::SharedFd;
 
-/// What every descriptor of ours has: `close with_io`, and the number for others.
-macro_rules! descriptor_methods {
-    ($type:ty) => {
-        impl $crate::net::methods::Descriptor for $type {
-            fn fd(&self) -> &$crate::fd::Fd {
+            fn fd(&self) -> &Fd {
                 &self.fd
             }
         }
+    };
 
+    // What every descriptor of this crate has.
+    (@descriptor [] $type:ty,) => {
         impl $type {
-            /// Closes it: everything that waits fails with closed, in whatever task. When this returns the descriptor's number
-            /// is free, and the kernel has begun to end what it stood for. An operation whose future is not polled any more
-            /// does not hold it up: polled later, it says closed. What becomes of bytes that are still on their way is said
-            /// at the type.
+            /// Closes it: every task that waits on it fails with an error that [`is_closed`](crate::is_closed) knows.
+            /// When this returns, the number is free, and the kernel has begun to end what it stood for. An operation
+            /// whose future is not polled any more does not delay this: if it is polled later, it fails in the same
+            /// way. The type says what happens to bytes that are still on their way.
             ///
-            /// One call of `as_fd` postpones both until this value is dropped, however long ago it was: waiting ends here as
-            /// ever, but a peer reads no end, and a port stays taken.
+            /// After a call of `as_fd`, the number stays open until this value is dropped. Waits end all the same, but
+            /// a peer reads no end, and a port stays taken.
             ///
-            /// Dropped: the closing goes on without the wait.
+            /// # Cancel safety
+            ///
+            /// Dropped before it is ready: the close continues, and this does not wait for it.
             ///
             /// # Errors
             ///
-            /// Closed, if it was already.
-            pub async fn close(&self) -> std::io::Result<()> {
+            /// Returns an error if it was closed before.
+            pub async fn close(&self) -> io::Result<()> {
                 let closed = self.fd.close().await;
-                $crate::coop::proceed().await;
+                coop::proceed().await;
                 closed.map_err(|error| self.error("close", error))
             }
 
-            /// Calls `io` with the descriptor until it says something other than `WouldBlock` or `Interrupted`, and waits
-            /// for the interest in between: for calls that this crate does not have. The first call is made before anything is
-            /// waited for. It takes its turn in that direction, and deadlines hold. `io` must not block, and must say `WouldBlock` only when the kernel did.
+            /// Calls `io` with the descriptor until it returns something other than `WouldBlock` or `Interrupted`, and
+            /// waits for the interest in between: for system calls that this crate does not offer. The first call is
+            /// made before any wait. It takes its turn in that direction, and the deadline of that direction applies.
+            /// `io` must not block, and must return `WouldBlock` only if the kernel did.
             ///
-            /// Dropped: `io` has said nothing but `WouldBlock`.
+            /// # Cancel safety
             ///
-            /// Not polled: it keeps its [turn](crate::net#turns).
+            /// Dropped before it is ready: `io` has returned nothing but `WouldBlock`. While it is not polled, it keeps
+            /// its [turn](crate::net#turns).
             ///
             /// # Errors
             ///
-            /// What `io` says; closed, `TimedOut` for the deadline of that direction; `InvalidInput` for an interest other
-            /// than reads and writes, for which [`AsyncFd::with_interest`](crate::net::AsyncFd::with_interest) watches a
-            /// duplicate.
+            /// Returns the error of `io`. Returns an error if it is closed; `TimedOut` if the deadline passes;
+            /// `InvalidInput` for an interest other than reads and writes, for which
+            /// [`AsyncFd::with_interest`](crate::net::AsyncFd::with_interest) watches a duplicate.
             pub async fn with_io<R>(
                 &self,
-                interest: $crate::net::Interest,
-                mut io: impl FnMut(std::os::fd::BorrowedFd<'_>) -> std::io::Result<R>,
-            ) -> std::io::Result<R> {
+                interest: Interest,
+                mut io: impl FnMut(BorrowedFd<'_>) -> io::Result<R>,
+            ) -> io::Result<R> {
                 let Some(mode) = interest.mode() else {
-                    let refused = self.error("with_io", $crate::net::Interest::refusal());
-                    return $crate::coop::refuse(refused).await;
+                    return coop::refuse(self.error("with_io", Interest::refusal())).await;
                 };
                 self.fd.mark_other_writers();
-                let called = self.fd.run(mode, move |fd| {
-                    loop {
-                        match io(fd) {
-                            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                            result => return result,
-                        }
-                    }
-                });
+                let called = self.fd.run(mode, move |fd| $crate::error::uninterrupted(|| io(fd)));
                 called.await.map_err(|error| self.error("with_io", error))
             }
         }
 
-        /// For options that this crate does not have.
+        /// For options that this crate does not offer.
         ///
-        /// The number stays ours: do not close it, do not make it blocking, and know that a duplicate keeps the open file
-        /// alive, be it a connection or a port. To read or write through it is to compete with the operations of this
-        /// value. Once it has been asked for, it stays open until this value is dropped; `close` ends all waiting, as ever,
-        /// but what it stands for ends only then.
+        /// The number remains owned by this value: do not close it, and do not make it blocking. A duplicate keeps the
+        /// open file alive, be it a connection or a port. Reads and writes through it compete with the operations of
+        /// this value. After this call the number stays open until this value is dropped: `close` ends all waits, but
+        /// the kernel ends the connection or the port only then.
         ///
         /// # Panics
         ///
-        /// If this was closed before.
-        impl std::os::fd::AsFd for $type {
+        /// Panics if it was closed before.
+        impl AsFd for $type {
             #[track_caller]
-            fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+            fn as_fd(&self) -> BorrowedFd<'_> {
                 self.fd.pin_fd()
             }
         }
     };
-}
 
-/// What connected sockets have: `shutdown peer_closed`.
-macro_rules! connected_methods {
-    ($type:ty) => {
+    // The wait without a buffer, in each direction. `$try` is the method for the attempt that follows.
+    (@readable [] $type:ty, $try:literal) => {
         impl $type {
-            /// Shuts down one half or both: the peer reads the end, or our reads do.
+            /// Waits until a read is worth a try: input, the end or an error is there.
+            #[doc = concat!("With [`", $try, "`](Self::", $try, ") one buffer serves many idle sockets;")]
+            /// [`TcpStream`](crate::net::TcpStream) has an example.
+            ///
+            /// It is a hint, and the attempt may still find nothing. While another task waits in a read, this waits
+            /// for the end of that read, because the input is for that task. Several tasks that wait in `readable` are
+            /// all woken.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropped before it is ready: nothing has happened. It has no [turn](crate::net#turns) to keep.
             ///
             /// # Errors
             ///
-            /// Closed, `NotConnected` when the peer is gone.
-            pub fn shutdown(&self, how: std::net::Shutdown) -> std::io::Result<()> {
+            /// Returns an error if it is closed; `TimedOut` if the read deadline passes. The attempt that follows
+            /// returns any other error.
+            pub async fn readable(&self) -> io::Result<()> {
+                self.fd.readiness(ReadMode).await.map_err(|error| self.error("readable", error))
+            }
+        }
+    };
+    (@writable [] $type:ty, $try:literal) => {
+        impl $type {
+            #[doc = concat!("Waits until [`", $try, "`](Self::", $try, ") is worth a try:")]
+            /// there is space, or an error. It is a hint. While another task waits in a write, this waits for the end of
+            /// that write. Several tasks that wait in `writable` are all woken.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropped before it is ready: nothing has happened. It has no [turn](crate::net#turns) to keep.
+            ///
+            /// # Errors
+            ///
+            /// Returns an error if it is closed; `TimedOut` if the write deadline passes. The attempt that follows
+            /// returns any other error.
+            pub async fn writable(&self) -> io::Result<()> {
+                self.fd.readiness(WriteMode).await.map_err(|error| self.error("writable", error))
+            }
+        }
+    };
+
+    // Deadlines: of one direction, and of both.
+    (@read_deadline [$($generics:tt)*] $type:ty,) => {
+        impl<$($generics)*> $type {
+            /// Sets the instant from which every read fails with `TimedOut`, even if there is input. It stays in force
+            /// until it is set again; `None` clears it. To move it later is a store, so it can be set before each read.
+            /// One that has passed takes effect at once.
+            ///
+            /// A read that waits when the deadline passes makes one last attempt, so input that came in time is not
+            /// lost if this process itself was stopped. The `poll_*` functions and the traits make no last attempt,
+            /// because they keep nothing between two polls.
+            ///
+            /// # Errors
+            ///
+            /// Returns an error if it is closed.
+            #[inline]
+            pub fn set_read_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
+                self.deadline_set("set_read_deadline", self.fd.set_deadline(Modes::READ, deadline))
+            }
+
+            /// Sets the read deadline to `duration` from now. It costs less than
+            /// [`set_read_deadline`](Self::set_read_deadline) before each read. A duration of a second or more may
+            /// become a few milliseconds longer, because it starts at a clock that advances with the kernel's ticks; it
+            /// never becomes shorter. A duration that is too long for the clock is 292 years.
+            ///
+            /// # Errors
+            ///
+            /// Returns an error if it is closed.
+            #[inline]
+            pub fn set_read_deadline_after(&self, duration: Duration) -> io::Result<()> {
+                self.deadline_set("set_read_deadline", self.fd.set_deadline_after(Modes::READ, duration))
+            }
+        }
+    };
+    (@write_deadline [$($generics:tt)*] $type:ty,) => {
+        impl<$($generics)*> $type {
+            /// Sets the instant from which every write fails with `TimedOut`, even if there is space. It stays in force
+            /// until it is set again; `None` clears it. To move it later is a store, so it can be set before each write.
+            /// One that has passed takes effect at once. A write that waits when it passes makes one last attempt.
+            ///
+            /// # Errors
+            ///
+            /// Returns an error if it is closed.
+            #[inline]
+            pub fn set_write_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
+                self.deadline_set("set_write_deadline", self.fd.set_deadline(Modes::WRITE, deadline))
+            }
+
+            /// Sets the write deadline to `duration` from now. It costs less than
+            /// [`set_write_deadline`](Self::set_write_deadline) before each write. A duration of a second or more may
+            /// become a few milliseconds longer, because it starts at a clock that advances with the kernel's ticks; it
+            /// never becomes shorter. A duration that is too long for the clock is 292 years.
+            ///
+            /// # Errors
+            ///
+            /// Returns an error if it is closed.
+            #[inline]
+            pub fn set_write_deadline_after(&self, duration: Duration) -> io::Result<()> {
+                self.deadline_set("set_write_deadline", self.fd.set_deadline_after(Modes::WRITE, duration))
+            }
+        }
+    };
+    (@deadlines $generics:tt $type:ty,) => {
+        $crate::net::methods::methods!(@read_deadline $generics $type,);
+        $crate::net::methods::methods!(@write_deadline $generics $type,);
+        $crate::net::methods::methods!(@deadline $generics $type,);
+    };
+    (@deadline [$($generics:tt)*] $type:ty,) => {
+        impl<$($generics)*> $type {
+            /// Sets the read deadline and the write deadline to the same instant.
+            ///
+            /// # Errors
+            ///
+            /// Returns an error if it is closed.
+            pub fn set_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
+                self.deadline_set("set_deadline", self.fd.set_deadline(Modes::BOTH, deadline))
+            }
+        }
+    };
+
+    // What connected sockets have.
+    (@connected [] $type:ty,) => {
+        impl $type {
+            /// Shuts down one half of the connection, or both: the peer reads the end, or the reads of this side do.
+            ///
+            /// # Errors
+            ///
+            /// Returns an error if it is closed; `NotConnected` if the peer is gone.
+            pub fn shutdown(&self, how: std::net::Shutdown) -> io::Result<()> {
                 self.fd.shutdown(how).map_err(|error| self.error("shutdown", error))
             }
 
             /// Returns true once the poller has seen that the peer closed or shut down its writing half, or reset the
-            /// connection; one load, no system call. What came before may still be unread.
+            /// connection. This is one load and no system call. Input that came before may still be unread.
             ///
-            /// After this side has shut down its own reading half the poller cannot tell the two apart, so a system call
-            /// asks the kernel. It knows of a TCP peer on Linux. Of any other peer it knows the close alone, and not even
-            /// that once both halves were shut down here: then this stays as it was, unless an error comes.
+            /// After this side has shut down its own reading half, the poller cannot tell the two apart, so a system
+            /// call asks the kernel. The kernel knows the state of a TCP peer on Linux. Of any other peer it knows only
+            /// the close, and not even that once both halves were shut down here: then the result stays as it was,
+            /// unless an error comes.
             pub fn peer_closed(&self) -> bool {
                 self.fd.peer_closed()
             }
-
-            /// Shuts down the writing half for a trait whose users close what may be gone already: then there is nothing to
-            /// be shut down, and that is no error.
-            #[allow(dead_code, reason = "not every type with a connection is a stream of bytes")]
-            pub(crate) fn end_writing(&self) -> std::io::Result<()> {
-                match self.shutdown(std::net::Shutdown::Write) {
-                    Err(error)
-                        if error.kind() == std::io::ErrorKind::NotConnected
-                            && !$crate::error::is_closed(&error) =>
-                    {
-                        Ok(())
-                    }
-                    result => result,
-                }
-            }
         }
     };
-}
 
-/// `peek`, of a stream socket.
-macro_rules! peek_method {
-    ($type:ty) => {
+    // What listeners have. `$connection` is what they accept, `$peer` the address of its other end.
+    (@listener [] $type:ty, $connection:ty, $peer:ty) => {
+        impl Descriptor for $type {
+            type Owner = $crate::sys::SharedFd;
+
+            fn fd(&self) -> &Fd {
+                &self.fd
+            }
+
+            /// A listener has no peer.
+            fn error(&self, op: &'static str, error: io::Error) -> io::Error {
+                self.fd.error_to(op, error, None)
+            }
+        }
+
         impl $type {
-            /// Reads as [`read`](Self::read) does, but leaves the bytes where they are.
+            /// Accepts the next connection, and returns it with the address of the peer. Connections that were aborted
+            /// while they waited are skipped. The address of a Unix peer is most often unnamed; `peer_cred` of the
+            /// connection tells its process.
             ///
-            /// Dropped: nothing has happened.
+            /// Several tasks may accept. They are served in order, and one connection wakes one of them.
             ///
-            /// Not polled: it keeps its [turn](crate::net#turns).
+            /// # Cancel safety
+            ///
+            /// Dropped before it is ready: no connection is lost. While it is not polled, it keeps its
+            /// [turn](crate::net#turns).
             ///
             /// # Errors
             ///
-            /// As [`read`](Self::read).
-            pub async fn peek(&self, buffer: &mut [u8]) -> std::io::Result<usize> {
-                let peeked = self.fd.read(buffer.is_empty(), |fd| {
-                    // The bytes are still there, however few.
-                    let read = $crate::sys::socket::peek(fd, buffer)?;
-                    Ok($crate::sys::socket::Read { drained: false, ..read })
-                });
-                peeked.await.map_err(|error| self.error("peek", error))
+            /// Returns an error if it is closed; `TimedOut` if the deadline passes; the kernel's others. If no
+            /// descriptor is free (`EMFILE`, `ENFILE`), each call fails once, and the connection stays in the queue:
+            /// wait a little before the next call, or use [`incoming`](Self::incoming), which does.
+            pub async fn accept(&self) -> io::Result<($connection, $peer)> {
+                $crate::net::incoming::accept(self).await
+            }
+
+            /// Returns the connections one after the other, without end. This is a loop, or a `Stream`, that waits
+            /// while no descriptor is free and continues as soon as one is.
+            pub fn incoming(&self) -> Incoming<'_, Self> {
+                Incoming::new(self)
+            }
+
+            /// Sets the instant from which every accept fails with `TimedOut`, even if a connection waits. It stays in
+            /// force until it is set again; `None` clears it. An accept that waits when it passes makes one last
+            /// attempt.
+            ///
+            /// # Errors
+            ///
+            /// Returns an error if it is closed.
+            pub fn set_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
+                self.deadline_set("set_deadline", self.fd.set_deadline(Modes::BOTH, deadline))
+            }
+        }
+    };
+
+    // Duplicates and conversions, for a type with the functions `wrap(fd: Fd) -> Self` and `into_fd(self) -> Fd`.
+    (@dup [] $type:ty,) => {
+        impl $type {
+            /// Returns a second handle on the same socket, with deadlines and queues of tasks of its own. Address and
+            /// options are the socket's. What one handle takes, be it bytes, a message or a connection, the other does
+            /// not get, and operations of the two are not ordered. To close one leaves the socket to the other; a
+            /// `shutdown` ends a half of the connection through either.
+            ///
+            /// To use a socket from several tasks, share one value: every operation takes `&self`.
+            ///
+            /// # Errors
+            ///
+            /// Returns an error if it is closed; `EMFILE` if no descriptor is free; the error of the registration.
+            pub fn dup(&self) -> io::Result<Self> {
+                self.fd.dup().map(Self::wrap).map_err(|error| self.error("dup", error))
+            }
+        }
+    };
+    (@std [] $type:ty, $std:ty) => {
+        impl $type {
+            /// Takes over a socket of std, for instance one that the process was started with, and makes it
+            /// non-blocking, with all its duplicates. It joins the
+            /// [runtime](crate::net#to-which-runtime-a-socket-belongs) of the calling thread. A read of a stream may cost
+            /// one system call more than on a stream of this crate.
+            ///
+            /// # Errors
+            ///
+            /// Returns the error of the registration; the socket is closed then.
+            pub fn from_std(socket: $std) -> io::Result<Self> {
+                adopt("from_std", socket.into()).map(Self::wrap)
+            }
+
+            /// Returns the socket as one of std. It stays non-blocking until `set_nonblocking(false)`; its deadlines
+            /// end. No operation can be in flight, because it would borrow this value. The file of a Unix socket stays.
+            ///
+            /// # Errors
+            ///
+            /// Returns an error if it was closed before.
+            pub fn into_std(self) -> io::Result<$std> {
+                give_away("into_std", self.into_fd()).map(Into::into)
             }
         }
     };
 }
 
-pub(crate) use deadlines::{both_deadlines, read_deadline, write_deadline};
-pub(crate) use futures::{futures_read, futures_write};
-pub(crate) use {connected_methods, descriptor_methods, peek_method, read_methods, write_methods};
-
-use std::io::{self, IoSliceMut};
-
-use crate::fd::Fd;
-pub(crate) use map_err::{cold_err, map_err};
-
-/// No byte fits into any of them.
-pub(crate) fn no_room(buffers: &[IoSliceMut<'_>]) -> bool {
-    buffers.iter().all(|buffer| buffer.is_empty())
-}
-
-/// `WouldBlock` is an answer, not a failure; it costs no look at the addresses.
-pub(crate) fn map_err_unless_would_block(
-    error: io::Error,
-    map_err: impl FnOnce(io::Error) -> io::Error,
-) -> io::Error {
-    if error.kind() == io::ErrorKind::WouldBlock { error } else { map_err(error) }
-}
+pub(crate) use methods;

@@ -1,8 +1,8 @@
-//! Pipes, and named ones (FIFOs): bytes one way, between threads or between processes.
+//! Pipes, and pipes with a name (FIFOs): bytes in one direction, between threads or between processes.
 //!
-//! [`pipe`] makes one; [`PipeReader::open_fifo`] and [`PipeWriter::open_fifo`] open one by name; `from_owned` takes one
-//! over that another program left open. Both ends are non-blocking and close-on-exec. An end that a child process is to
-//! have is given away with `into_blocking`:
+//! [`pipe`] creates one; [`PipeReader::open_fifo`] and [`PipeWriter::open_fifo`] open one by name; `from_owned` takes over
+//! one that was opened elsewhere. Both ends are non-blocking and close-on-exec. `into_blocking` returns an end for a child
+//! process:
 //!
 //! ```
 //! # use std::process::Command;
@@ -17,31 +17,26 @@
 //! # std::io::Result::Ok(()) }).unwrap();
 //! ```
 
-mod fifo;
-
-use std::future::Future;
-use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::pin::pin;
+use std::path::Path;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
+use super::bytes::byte_methods;
 use super::methods::*;
-use crate::error::{self, OpError};
-use crate::fd::{Fd, FdKind};
-use crate::netpoll::Netpoll;
+use crate::error::{at_path, is_closed};
 use crate::sys::pipe::{self as sys, Access};
 use crate::sys::socket::{read, read_buf, recvv as readv, set_nonblocking, write, writev};
 
-/// A new pipe: the end that reads, the end that writes. What is written comes out in order; it holds 64 KiB on Linux
-/// unless [`PipeWriter::set_capacity`] changes that.
+/// Creates a pipe: the end that reads, and the end that writes. Bytes come out in the order of the writes. It holds 64 KiB
+/// on Linux unless [`PipeWriter::set_capacity`] changes that.
 ///
 /// # Errors
 ///
-/// The kernel's: no descriptors left (`EMFILE`, `ENFILE`).
+/// Returns an error if no descriptor is free (`EMFILE`, `ENFILE`); the error of the registration.
 pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
     let (reader, writer) = sys::pipe().map_err(|error| OpError::new("pipe", error))?;
-    // What this crate writes is bytes, not packets: a short read has found the end of them. The reader is told when others
-    // may write.
+    // This crate writes bytes and not packets, so a short read has found the end of the queue. The ends are paired, so the
+    // reader learns when other processes may write.
     let (reader, writer) =
         (watch("pipe", reader, FdKind::ByteStream)?, watch("pipe", writer, FdKind::Other)?);
     writer.pair_ends(&reader);
@@ -50,15 +45,15 @@ pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
 
 /// The reading end of a pipe or a FIFO.
 ///
-/// All operations take `&self`. A read returns 0, the end, once every writer has closed its end and everything was
-/// read; of a FIFO also when nobody has it open for writing yet, and after that end it can be opened for writing again
-/// (see [`open_fifo_for_ever`](PipeReader::open_fifo_for_ever)).
+/// All operations take `&self`. A read returns 0, the end, once every writer has closed its end and everything was read. On
+/// a FIFO it also returns 0 if it has no writer yet, and after that end the FIFO can be opened for writing again (see
+/// [`open_fifo_for_ever`](PipeReader::open_fifo_for_ever)).
 ///
-/// A program that is given the writing end of a [`pipe`] may write in packets (`O_DIRECT`, as `dd oflag=direct` does);
-/// from the moment that end is given away, or its number is, a wait may cost one system call more. What must not be switched
-/// to packets is a pipe that another process has opened by way of `/proc`, unasked: reads are taken to find everything.
+/// A program that gets the writing end of a [`pipe`] may write in packets (`O_DIRECT`, as `dd oflag=direct` does). From the
+/// moment that this end or its number is given away, a wait may cost one system call more. Another process must not open
+/// the pipe through `/proc` and switch it to packets: reads are assumed to find everything.
 ///
-/// Dropped: it is closed; writers are told by `BrokenPipe`.
+/// Dropping it closes it; writers then fail with `BrokenPipe`.
 #[derive(Debug)]
 pub struct PipeReader {
     fd: Fd,
@@ -66,142 +61,224 @@ pub struct PipeReader {
 
 /// The writing end of a pipe or a FIFO.
 ///
-/// All operations take `&self`. Up to 4096 bytes (`PIPE_BUF` of Linux; 512 elsewhere) are written whole or not at all,
-/// so that several processes can write lines to one pipe.
+/// All operations take `&self`. Up to 4096 bytes (`PIPE_BUF` of Linux; 512 elsewhere) are written whole or not at all, so
+/// several processes can write lines to one pipe.
 ///
-/// A write to a pipe that nobody reads is `BrokenPipe`. The kernel raises `SIGPIPE` then, which Rust programs ignore
-/// unless they have been told not to.
+/// A write to a pipe without a reader fails with `BrokenPipe`. The kernel raises `SIGPIPE` then, which Rust programs ignore
+/// by default.
 ///
-/// Dropped: it is closed; what was written is still read.
+/// Dropping it closes it; the bytes that were written can still be read.
 #[derive(Debug)]
 pub struct PipeWriter {
     fd: Fd,
 }
 
-/// What both ends have.
-macro_rules! end_methods {
-    ($type:ident, $needs:ident, $does:literal) => {
-        impl $type {
-            /// Takes over a descriptor that is this end of a pipe or a FIFO, and makes it non-blocking, with all its
-            /// duplicates. A read may cost one system call more than on a pipe of this crate.
-            ///
-            /// # Errors
-            ///
-            #[doc = concat!("`InvalidInput` for what is no pipe, and for a pipe that cannot be ", $does, ". ")]
-            /// Those of watching a descriptor. It is closed then.
-            pub fn from_owned(fd: OwnedFd) -> io::Result<Self> {
-                let failed = |error| OpError::new("from_owned", error).on(fd.as_raw_fd());
-                check(&fd).map_err(failed)?;
-                if !sys::access(fd.as_fd()).map_err(failed)?.$needs {
-                    let why = concat!("this end of the pipe cannot be ", $does);
-                    return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, why)).into());
-                }
-                set_nonblocking(fd.as_fd(), true).map_err(failed)?;
-                Ok(Self { fd: watch("from_owned", fd, FdKind::Other)? })
-            }
-
-            /// Gives the descriptor away. It stays non-blocking. Nobody can wait on it, for that would borrow this.
-            ///
-            /// # Errors
-            ///
-            /// Closed, if it was already.
-            pub fn into_owned(self) -> io::Result<OwnedFd> {
-                self.fd.into_owned().map_err(|error| OpError::new("into_owned", error).into())
-            }
-
-            /// Gives the descriptor away as a blocking one, with all its duplicates: what a child process expects as its
-            /// standard input or output. The other end is not changed by it.
-            ///
-            /// # Errors
-            ///
-            /// Closed, if it was already.
-            pub fn into_blocking(self) -> io::Result<OwnedFd> {
-                let fd = self.into_owned()?;
-                set_nonblocking(fd.as_fd(), false).map_err(|error| OpError::new("into_blocking", error))?;
-                Ok(fd)
-            }
-
-            /// How many bytes the pipe holds.
-            ///
-            /// # Errors
-            ///
-            /// Closed; `Unsupported` on systems other than Linux.
-            pub fn capacity(&self) -> io::Result<usize> {
-                self.fd.with(sys::capacity).map_err(|error| self.error("capacity", error))
-            }
-
-            /// Asks for a capacity, in bytes, of 1 to the system's limit (`/proc/sys/fs/pipe-max-size`, 1 MiB unless
-            /// it was changed). Returns what the kernel made of it: a power of two, at least a page, and no less.
-            ///
-            /// # Errors
-            ///
-            /// Closed; `PermissionDenied` beyond the limit; `ResourceBusy` if what is in the pipe would not fit;
-            /// `Unsupported` on systems other than Linux.
-            pub fn set_capacity(&self, bytes: usize) -> io::Result<usize> {
-                let set = self.fd.with(|fd| sys::set_capacity(fd, bytes));
-                set.map_err(|error| self.error("set_capacity", error))
-            }
-
-            fn error(&self, op: &'static str, error: io::Error) -> io::Error {
-                self.fd.error(op, error)
-            }
-        }
-
-        descriptor_methods!($type);
-    };
-}
-
-end_methods!(PipeReader, read, "read");
-read_methods!(PipeReader, read, read_buf, readv);
-futures_read!(PipeReader, read, readv);
-
-end_methods!(PipeWriter, write, "written");
-write_methods!(PipeWriter, write, writev);
-futures_write!(
-    PipeWriter,
-    write,
-    writev,
-    PipeWriter::end,
-    "`poll_close` closes this end, as `close` does: the reader reads the end once no other writer is left."
-);
-
 impl PipeReader {
-    /// True once the poller has seen that every writer has closed its end; one load, no system call. What was written
-    /// before may still be unread. A FIFO that has been opened for writing again is not told apart.
+    /// Opens a FIFO for reading. Until it has a writer, a read returns 0 at once.
+    ///
+    /// # Errors
+    ///
+    /// Returns the kernel's error, with the path: `NotFound`, `PermissionDenied`; `InvalidInput` for a file that is no FIFO,
+    /// with its kind.
+    pub fn open_fifo(path: impl AsRef<Path>) -> io::Result<Self> {
+        Ok(Self { fd: open(path.as_ref(), Access::READ)? })
+    }
+
+    /// Opens a FIFO for reading, and for writing as well, so that its end never comes: writers may come and go, and a read
+    /// waits for the next. POSIX does not promise this; Linux and the BSDs support it.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`PipeReader::open_fifo`]; `PermissionDenied` also if it may not be written.
+    pub fn open_fifo_for_ever(path: impl AsRef<Path>) -> io::Result<Self> {
+        Ok(Self { fd: open(path.as_ref(), Access::BOTH)? })
+    }
+
+    /// Takes over a descriptor that is this end of a pipe or a FIFO, and makes it non-blocking, with all its duplicates. A
+    /// read may cost one system call more than on a pipe of this crate.
+    ///
+    /// # Errors
+    ///
+    /// Returns `InvalidInput` for a descriptor that is no pipe, and for a pipe that cannot be read; the error of the
+    /// registration. The descriptor is closed then.
+    pub fn from_owned(fd: OwnedFd) -> io::Result<Self> {
+        let wrong = "this end of the pipe cannot be read";
+        Ok(Self { fd: adopt_end(fd, |access| access.read, wrong)? })
+    }
+
+    /// Returns the descriptor, which stays non-blocking. No operation can be in flight, because it would borrow this value.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it was closed before.
+    pub fn into_owned(self) -> io::Result<OwnedFd> {
+        give_away("into_owned", self.fd)
+    }
+
+    /// Returns the descriptor as a blocking one, with all its duplicates, as a child process expects its standard input or
+    /// output. The other end does not change.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it was closed before.
+    pub fn into_blocking(self) -> io::Result<OwnedFd> {
+        blocking(self.into_owned()?)
+    }
+
+    /// Returns how many bytes the pipe holds.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it is closed; `Unsupported` on systems other than Linux.
+    pub fn capacity(&self) -> io::Result<usize> {
+        self.call("capacity", sys::capacity)
+    }
+
+    /// Requests a capacity in bytes, from 1 to the system's limit (`/proc/sys/fs/pipe-max-size`, 1 MiB by default). Returns
+    /// the capacity that the kernel chose: a power of two, at least a page, and not less than `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it is closed; `PermissionDenied` beyond the limit; `ResourceBusy` if the bytes in the pipe would
+    /// not fit; `Unsupported` on systems other than Linux.
+    pub fn set_capacity(&self, bytes: usize) -> io::Result<usize> {
+        self.call("set_capacity", |fd| sys::set_capacity(fd, bytes))
+    }
+
+    /// Returns true once the poller has seen that every writer has closed its end. This is one load and no system call. Bytes
+    /// that were written before may still be unread. It stays true if a FIFO is opened for writing again.
     pub fn peer_closed(&self) -> bool {
         self.fd.peer_closed()
     }
 }
 
 impl PipeWriter {
-    /// True once the poller has seen that every reader has closed its end; one load, no system call.
+    /// Opens a FIFO for writing.
+    ///
+    /// # Errors
+    ///
+    /// Returns `ENXIO` (which has no `ErrorKind`) if it has no reader. The kernel reports no change of that, so try again
+    /// later, or open it with [`open_fifo_for_ever`](PipeWriter::open_fifo_for_ever). Returns the other errors of
+    /// [`PipeReader::open_fifo`].
+    pub fn open_fifo(path: impl AsRef<Path>) -> io::Result<Self> {
+        Ok(Self { fd: open(path.as_ref(), Access::WRITE)? })
+    }
+
+    /// Opens a FIFO for writing, and for reading as well, so that it needs no other reader: bytes stay in it, as far as it
+    /// has space, until a reader comes, and a write never fails with `BrokenPipe`. POSIX does not promise this; Linux and the
+    /// BSDs support it.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`PipeReader::open_fifo_for_ever`].
+    pub fn open_fifo_for_ever(path: impl AsRef<Path>) -> io::Result<Self> {
+        Ok(Self { fd: open(path.as_ref(), Access::BOTH)? })
+    }
+
+    /// Takes over a descriptor that is this end of a pipe or a FIFO, and makes it non-blocking, with all its duplicates.
+    ///
+    /// # Errors
+    ///
+    /// Returns `InvalidInput` for a descriptor that is no pipe, and for a pipe that cannot be written; the error of the
+    /// registration. The descriptor is closed then.
+    pub fn from_owned(fd: OwnedFd) -> io::Result<Self> {
+        let wrong = "this end of the pipe cannot be written";
+        Ok(Self { fd: adopt_end(fd, |access| access.write, wrong)? })
+    }
+
+    /// Returns the descriptor, which stays non-blocking. No operation can be in flight, because it would borrow this value.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it was closed before.
+    pub fn into_owned(self) -> io::Result<OwnedFd> {
+        give_away("into_owned", self.fd)
+    }
+
+    /// Returns the descriptor as a blocking one, with all its duplicates, as a child process expects its standard input or
+    /// output. The other end does not change.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it was closed before.
+    pub fn into_blocking(self) -> io::Result<OwnedFd> {
+        blocking(self.into_owned()?)
+    }
+
+    /// Returns how many bytes the pipe holds.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it is closed; `Unsupported` on systems other than Linux.
+    pub fn capacity(&self) -> io::Result<usize> {
+        self.call("capacity", sys::capacity)
+    }
+
+    /// Requests a capacity in bytes, from 1 to the system's limit (`/proc/sys/fs/pipe-max-size`, 1 MiB by default). Returns
+    /// the capacity that the kernel chose: a power of two, at least a page, and not less than `bytes`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it is closed; `PermissionDenied` beyond the limit; `ResourceBusy` if the bytes in the pipe would
+    /// not fit; `Unsupported` on systems other than Linux.
+    pub fn set_capacity(&self, bytes: usize) -> io::Result<usize> {
+        self.call("set_capacity", |fd| sys::set_capacity(fd, bytes))
+    }
+
+    /// Returns true once the poller has seen that every reader has closed its end. This is one load and no system call.
     pub fn peer_closed(&self) -> bool {
         self.fd.peer_closed()
     }
 
-    /// Closes it without a wait, for a trait that asks for it again and again.
-    fn end(&self) -> io::Result<()> {
-        // Dropped after its first poll the closing goes on.
+    /// Closes it without a wait, for a trait whose users may close it again.
+    fn close_now(&self) -> io::Result<()> {
+        // After its first poll the close continues although its future is dropped.
         match pin!(self.fd.close()).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Err(error)) if !error::is_closed(&error) => Err(self.error("close", error)),
+            Poll::Ready(Err(error)) if !is_closed(&error) => Err(self.error("close", error)),
             _ => Ok(()),
         }
     }
 }
 
-/// Gives an end to the poller of this thread's runtime.
-fn watch(op: &'static str, fd: OwnedFd, kind: FdKind) -> io::Result<Fd> {
-    let number = fd.as_raw_fd();
-    let watched = Netpoll::current().and_then(|netpoll| Fd::new(netpoll, fd, kind));
-    watched.map_err(|error| OpError::new(op, error).on(number).into())
+methods!(PipeReader: fd, descriptor);
+byte_methods!(PipeReader: read(read, read_buf, readv));
+methods!(PipeWriter: fd, descriptor);
+byte_methods!(
+    PipeWriter: write(write, writev),
+    async_write(
+        write,
+        writev,
+        PipeWriter::close_now,
+        "`poll_close` closes this end, as `close` does: the reader reads the end once no other writer is left."
+    ),
+);
+
+/// Returns an error unless the descriptor is a pipe or a FIFO.
+fn check(fd: &OwnedFd) -> io::Result<()> {
+    sys::check_is_fifo(fd.as_fd())?.map_or(Ok(()), |what| {
+        Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what}, not a pipe or a FIFO")))
+    })
 }
 
-/// It is a pipe or a FIFO; if not, says what it is.
-fn check(fd: &OwnedFd) -> io::Result<()> {
-    match sys::check_is_fifo(fd.as_fd())? {
-        None => Ok(()),
-        Some(what) => {
-            Err(io::Error::new(io::ErrorKind::InvalidInput, format!("it is {what}, not a pipe or a FIFO")))
-        }
+/// Opens a FIFO. Other processes may write to it in packets, so its short reads say nothing.
+fn open(path: &Path, access: Access) -> io::Result<Fd> {
+    let failed = |source| OpError::new("open_fifo", at_path(path, source));
+    let fd = sys::open_path(path, access).map_err(failed)?;
+    check(&fd).map_err(failed)?;
+    Ok(watch("open_fifo", fd, FdKind::Other)?)
+}
+
+/// Adopts an end of a pipe that `has_access`; `wrong` is the error of the other end.
+fn adopt_end(fd: OwnedFd, has_access: impl FnOnce(Access) -> bool, wrong: &'static str) -> io::Result<Fd> {
+    let failed = |error| OpError::new("from_owned", error).on(fd.as_raw_fd());
+    check(&fd).map_err(failed)?;
+    if !has_access(sys::access(fd.as_fd()).map_err(failed)?) {
+        return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, wrong)).into());
     }
+    adopt("from_owned", fd)
+}
+
+fn blocking(fd: OwnedFd) -> io::Result<OwnedFd> {
+    set_nonblocking(fd.as_fd(), false).map_err(|error| OpError::new("into_blocking", error))?;
+    Ok(fd)
 }

@@ -1,34 +1,26 @@
-//! TCP: listeners and streams.
+//! TCP listeners and connections.
 //!
-//! The options, their defaults and who sets them: the table at [`TcpSocket`].
+//! The table at [`TcpSocket`] has the options, their defaults, and what sets them.
 
-mod dup;
-mod lingering;
-mod peer;
 mod socket;
-mod std_conversion;
 
-use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{BorrowedFd, OwnedFd};
-use std::time::{Duration, Instant};
-
-use netpoll_core::Modes;
+use std::net::{Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use super::addr::ToSocketAddrs;
+use super::bytes::byte_methods;
 use super::connect;
-use super::incoming::{self, Accept, Incoming};
 use super::methods::*;
-use super::options::*;
-use crate::fd::{Fd, FdKind};
+use super::options::option_methods;
+use crate::error::is_closed;
 use crate::sys::socket as sys;
-use crate::sys::socket::{send_tcp as send, sendv_tcp as sendv};
-use peer::Peer;
+use crate::time::timeout;
 pub use socket::TcpSocket;
 
 /// A socket that listens for connections.
 ///
-/// Dropped: it is closed; connections that wait in the kernel's queue are reset.
+/// Dropping it closes it; connections that wait in the kernel's queue are reset.
 #[derive(Debug)]
 pub struct TcpListener {
     fd: Fd,
@@ -36,15 +28,18 @@ pub struct TcpListener {
 
 impl TcpListener {
     /// Listens on an address, with the longest queue that the kernel allows, `SO_REUSEADDR` set, and `TCP_NODELAY` and
-    /// keepalive for the connections to come. Port 0 lets the kernel choose. Of several addresses the first that works is
-    /// taken.
+    /// keepalive for the connections to come. With port 0 the kernel chooses. Of several addresses the first that works
+    /// is taken.
     ///
-    /// Dropped: nothing listens.
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready: there is no listener.
     ///
     /// # Errors
     ///
-    /// The kernel's, with the address: `AddrInUse`, `AddrNotAvailable`, `PermissionDenied`. Of several addresses all are
-    /// told ([`AddressErrors`](super::AddressErrors)); the kind is that of the first. Those of [`ToSocketAddrs`].
+    /// Returns the kernel's error, with the address: `AddrInUse`, `AddrNotAvailable`, `PermissionDenied`. Of several
+    /// addresses, returns the errors of all ([`AddressErrors`](super::AddressErrors)), with the kind of the first.
+    /// Returns the errors of [`ToSocketAddrs`].
     pub async fn bind(addr: impl ToSocketAddrs) -> io::Result<Self> {
         let listens = |address| {
             let socket = TcpSocket::of(&address)?;
@@ -52,54 +47,25 @@ impl TcpListener {
             socket.bind(address)?;
             socket.listen(sys::somaxconn())
         };
-        connect::first_of("bind", addr, listens).await
+        let name = addr.name();
+        connect::first_of("bind", name, addr.to_socket_addrs().await?, listens)
     }
 
-    /// The next connection and the peer's address. Connections that were aborted while they waited are skipped.
-    ///
-    /// Several tasks may accept: they are served in order, and one connection wakes one of them.
-    ///
-    /// Dropped: no connection is lost.
-    ///
-    /// Not polled: it keeps its [turn](crate::net#turns).
+    /// Returns the address that it listens on.
     ///
     /// # Errors
     ///
-    /// Closed, `TimedOut` for the deadline, and the kernel's: without descriptors left (`EMFILE`, `ENFILE`) each call
-    /// says so once, and the connection stays in the queue; wait a little before the next, or let
-    /// [`incoming`](TcpListener::incoming) do it.
-    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        incoming::accept(self).await
-    }
-
-    /// The connections one after the other, without end: a loop, or a `Stream`, that waits when no descriptor is left
-    /// and goes on as soon as one is free.
-    pub fn incoming(&self) -> Incoming<'_, Self> {
-        Incoming::new(self)
-    }
-
-    /// The address that it listens on.
-    ///
-    /// # Errors
-    ///
-    /// Closed.
+    /// Returns an error if it is closed.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.fd.with(sys::sock_name).map_err(|error| self.error("local_addr", error))
+        self.call("local_addr", sys::sock_name)
     }
 
-    fn error(&self, op: &'static str, error: io::Error) -> io::Error {
-        // There is no other end.
-        self.fd.error_to(op, error, None)
+    fn wrap(fd: Fd) -> Self {
+        Self { fd }
     }
 
-    /// Sets the instant from which every accept fails with `TimedOut`, even if a connection waits. It stays in force until
-    /// the next; `None` clears it. An accept that waits when it passes makes one last attempt.
-    ///
-    /// # Errors
-    ///
-    /// Closed.
-    pub fn set_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
-        self.fd.set_deadline(Modes::BOTH, deadline).map_err(|error| self.error("set_deadline", error))
+    fn into_fd(self) -> Fd {
+        self.fd
     }
 }
 
@@ -107,10 +73,6 @@ impl Accept for TcpListener {
     type Peer = SocketAddr;
     type Connection = (TcpStream, SocketAddr);
     const KIND: FdKind = FdKind::ByteStream;
-
-    fn fd(&self) -> &Fd {
-        &self.fd
-    }
 
     fn take(fd: BorrowedFd<'_>) -> io::Result<(OwnedFd, SocketAddr)> {
         sys::accept(fd)
@@ -121,30 +83,25 @@ impl Accept for TcpListener {
     }
 }
 
-descriptor_methods!(TcpListener);
-fd_options!(TcpListener);
-socket_options!(TcpListener);
-ip_options!(TcpListener);
-tcp_options!(TcpListener);
-fastopen_options!(TcpListener);
-v6only_option!(TcpListener);
+methods!(TcpListener: listener(TcpStream, SocketAddr), descriptor, dup, std(std::net::TcpListener));
+option_methods!(TcpListener: buffers, ip, v6only, tcp, fastopen);
 
 /// A connection.
 ///
-/// All operations take `&self`. Dropped: it is closed.
+/// All operations take `&self`. Dropping it closes it.
 ///
 /// # Closing
 ///
-/// What was written before a drop, a [`close`](Self::close) or the end of the process is still sent, by the kernel, if
-/// everything that the peer has sent was read. **With unread input the kernel resets the connection instead**, also if the
-/// input comes after the close: what it has not sent by then is lost, and the peer reads `ConnectionReset` in place of the
-/// end. So a program that closes while its peer may be sending reads the peer's end first, or closes with
-/// [`close_lingering`](Self::close_lingering). An ordinary exchange, in which each side reads all that the other one says,
-/// needs neither.
+/// The kernel still sends what was written before a drop, a [`close`](Self::close) or the end of the process, if
+/// everything that the peer has sent was read. **With unread input the kernel resets the connection instead**, also if
+/// the input comes after the close: bytes that it has not sent by then are lost, and the peer reads `ConnectionReset` in
+/// place of the end. So a program that closes while its peer may be sending reads the peer's end first, or closes with
+/// [`close_lingering`](Self::close_lingering). An ordinary exchange, in which each side reads everything that the other
+/// sends, needs neither.
 ///
 /// # Many idle connections
 ///
-/// A server that waits for bytes before it provides a place for them needs one buffer for each thread, not one for each
+/// A server that waits for input before it provides a buffer needs one buffer for each thread, not one for each
 /// connection:
 ///
 /// ```
@@ -152,11 +109,11 @@ v6only_option!(TcpListener);
 /// # use netpoll_rt::net::{TcpListener, TcpStream};
 /// # use std::cell::RefCell;
 /// thread_local! {
-///     /// One for each thread, however many connections there are.
+///     /// One buffer for each thread, however many connections there are.
 ///     static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; 16 * 1024]);
 /// }
 ///
-/// /// How many bytes the peer sends before it ends the stream.
+/// /// Returns how many bytes the peer sends before it ends the stream.
 /// async fn count(stream: TcpStream) -> io::Result<usize> {
 ///     let mut count = 0;
 ///     loop {
@@ -186,32 +143,37 @@ pub struct TcpStream {
 }
 
 impl TcpStream {
-    /// Connects, with `TCP_NODELAY` and keepalive. A name is looked up on a thread that may block. Several addresses race,
-    /// as RFC 8305 has it: the families in turn, the next attempt 250 ms after the one before, or at once when that has
-    /// failed; the first that answers is taken.
+    /// Connects, with `TCP_NODELAY` and keepalive. A name is looked up on a thread that may block. Several addresses
+    /// race as in RFC 8305: the families alternate, and the next attempt starts 250 ms after the one before, or at once
+    /// when that has failed. The first attempt that succeeds is taken.
     ///
-    /// Dropped: the attempts are given up and their sockets closed.
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready: the attempts end and their sockets are closed.
     ///
     /// # Errors
     ///
-    /// The kernel's, with the address: `ConnectionRefused`, `TimedOut` (the kernel's own, minutes), `HostUnreachable`. Of
-    /// several addresses all are told ([`AddressErrors`](super::AddressErrors)); the kind is that of the first. Those of
-    /// [`ToSocketAddrs`].
+    /// Returns the kernel's error, with the address: `ConnectionRefused`, `TimedOut` (the kernel's own, after minutes),
+    /// `HostUnreachable`. Of several addresses, returns the errors of all ([`AddressErrors`](super::AddressErrors)),
+    /// with the kind of the first. Returns the errors of [`ToSocketAddrs`].
     pub fn connect(addr: impl ToSocketAddrs) -> impl Future<Output = io::Result<Self>> {
         connect::connect(addr, None)
     }
 
-    /// As [`connect`](TcpStream::connect), given up at `deadline`, the look-up of a name included. Each of several addresses
-    /// has an equal share of the time that is left when its turn comes, but 2 s if there are that many, so that one which
-    /// does not answer leaves time for the others.
+    /// Connects as [`connect`](TcpStream::connect) does, until `deadline`, the look-up of a name included. Each of
+    /// several addresses gets an equal share of the time that is left when its attempt starts, but at least 2 s if that
+    /// much is left, so that one silent address leaves time for the others.
     ///
-    /// It is no deadline for what comes after: reads and writes have none.
+    /// The deadline ends with the connect: reads and writes have none.
     ///
-    /// Dropped: the attempts are given up and their sockets closed.
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready: the attempts end and their sockets are closed.
     ///
     /// # Errors
     ///
-    /// As [`connect`](TcpStream::connect); `TimedOut` if the deadline has passed, with what became of each address.
+    /// Returns the errors of [`connect`](TcpStream::connect); `TimedOut` if the deadline passes, with the error of each
+    /// address.
     pub fn connect_deadline(
         addr: impl ToSocketAddrs,
         deadline: Instant,
@@ -219,14 +181,16 @@ impl TcpStream {
         connect::connect(addr, Some(deadline))
     }
 
-    /// As [`connect_deadline`](TcpStream::connect_deadline), at a time from now. One too long to be added to the clock is
-    /// none.
+    /// Connects as [`connect_deadline`](TcpStream::connect_deadline) does, with a deadline of `timeout` from now. A
+    /// `timeout` that is too long for the clock is no deadline.
     ///
-    /// Dropped: the attempts are given up and their sockets closed.
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready: the attempts end and their sockets are closed.
     ///
     /// # Errors
     ///
-    /// As [`connect_deadline`](TcpStream::connect_deadline).
+    /// Returns the errors of [`connect_deadline`](TcpStream::connect_deadline).
     pub fn connect_timeout(
         addr: impl ToSocketAddrs,
         timeout: Duration,
@@ -234,49 +198,187 @@ impl TcpStream {
         connect::connect(addr, Instant::now().checked_add(timeout))
     }
 
-    /// The address on this side.
+    /// Returns a second handle on the same connection, with deadlines and queues of tasks of its own. Options are the
+    /// connection's. What one handle reads the other does not get, and operations of the two are not ordered. To close
+    /// one leaves the connection to the other, and the peer sees the end when both are closed; but
+    /// [`shutdown`](Self::shutdown) ends a half of the connection through either.
+    ///
+    /// To use a stream from several tasks, share one value: every operation takes `&self`.
     ///
     /// # Errors
     ///
-    /// Closed.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.fd.with(sys::sock_name).map_err(|error| self.error("local_addr", error))
+    /// Returns an error if it is closed; `EMFILE` if no descriptor is free.
+    pub fn dup(&self) -> io::Result<Self> {
+        let fd = self.fd.dup().map_err(|error| self.error("dup", error))?;
+        Ok(Self { fd, peer: self.peer.clone() })
     }
 
-    /// The address on the other side. It is known since the connection was made: this is no system call, and the answer is
-    /// the same after the peer has gone.
+    /// Returns the address on this side.
     ///
     /// # Errors
     ///
-    /// Closed; on a stream that was not connected when it was adopted, the kernel's `NotConnected`.
+    /// Returns an error if it is closed.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.call("local_addr", sys::sock_name)
+    }
+
+    /// Returns the address on the other side. It is stored when the connection is made: this makes no system call, and
+    /// the answer is the same after the peer is gone.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it is closed; `NotConnected` on a stream that had no peer when it was adopted.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         let known = self.peer.get();
-        let address = self.fd.with(|fd| known.map_or_else(|| sys::peer_name(fd), Ok));
-        address.map_err(|error| self.error("peer_addr", error))
+        self.call("peer_addr", |fd| known.map_or_else(|| sys::peer_name(fd), Ok))
     }
 
+    /// Closes the connection so that the peer gets everything that was written, even if it is still sending: shuts down
+    /// the writing half, reads and discards input until the peer ends its stream, and closes. Returns true if the peer
+    /// ended its stream; false if a limit was reached first, or if a read found that the connection was reset.
+    ///
+    /// It is for a server that answers before it has read the whole request, such as one that refuses an upload;
+    /// [closing](TcpStream#closing) says what a plain close does then. `time` bounds the wait, from this call on;
+    /// `bytes` bounds the input that is read, because a peer might send all that time. At a limit the connection is
+    /// closed as by [`close`](Self::close), so the kernel resets it if input is left. A few seconds and some 100 KiB are
+    /// common: nginx waits 5 s for each piece and 30 s in all, Apache 2 s and 30 s, Go 0.5 s.
+    ///
+    /// The read deadline is cleared, because it may be the reason for the close. Reads that already wait go first, and
+    /// keep what they get.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready: the writing half is shut down, and the stream is open.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the stream was closed before or meanwhile; the error of close(2).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use netpoll_rt::net::{TcpListener, TcpStream};
+    /// /// Refuses a request whose body is still on its way.
+    /// async fn refuse(stream: TcpStream) -> std::io::Result<()> {
+    ///     stream.write_all(b"HTTP/1.1 413 Content Too Large\r\nconnection: close\r\n\r\n").await?;
+    ///     stream.close_lingering(Duration::from_secs(2), 256 * 1024).await?;
+    ///     Ok(())
+    /// }
+    /// # netpoll_rt::block_on(async {
+    /// #     let listener = TcpListener::bind("127.0.0.1:0").await?;
+    /// #     let client = TcpStream::connect(listener.local_addr()?).await?;
+    /// #     client.write_all(&[0; 4096]).await?;
+    /// #     let refused = netpoll_rt::spawn(refuse(listener.accept().await?.0));
+    /// #     let mut answer = Vec::new();
+    /// #     while client.read_buf(&mut answer).await? > 0 {}
+    /// #     assert!(answer.starts_with(b"HTTP/1.1 413"));
+    /// #     drop(client);
+    /// #     refused.await.unwrap()
+    /// # }).unwrap();
+    /// ```
+    pub async fn close_lingering(&self, time: Duration, bytes: u64) -> io::Result<bool> {
+        coop::proceed().await;
+        let ended =
+            self.end_and_drain(time, bytes).await.map_err(|error| self.error("close_lingering", error))?;
+        self.close().await?;
+        Ok(ended)
+    }
+
+    /// Does everything but the close. Returns an error only if the stream is closed.
+    async fn end_and_drain(&self, time: Duration, bytes: u64) -> io::Result<bool> {
+        match self.fd.shutdown(Shutdown::Write) {
+            Err(error) if is_closed(&error) => return Err(error),
+            // `NotConnected`: the connection has ended in both directions, or was reset. The reads tell which, at once.
+            Err(_) | Ok(()) => {}
+        }
+        self.fd.set_deadline(Modes::READ, None)?;
+        timeout(time, self.discard_input(bytes)).await.unwrap_or(Ok(false))
+    }
+
+    /// Reads to the peer's end. Returns false after more than `most` bytes, or an error.
+    async fn discard_input(&self, most: u64) -> io::Result<bool> {
+        const PIECE: usize = 8 * 1024;
+        let mut left = most;
+        loop {
+            match self.fd.read(false, |fd| sys::recv(fd, &mut [0; PIECE])).await {
+                Ok(0) => return Ok(true),
+                Ok(n) => match left.checked_sub(n as u64) {
+                    Some(rest) => left = rest,
+                    None => return Ok(false),
+                },
+                Err(error) if is_closed(&error) => return Err(error),
+                // A reset: the peer takes no more bytes.
+                Err(_) => return Ok(false),
+            }
+        }
+    }
+
+    fn wrap(fd: Fd) -> Self {
+        // A stream without a peer at this time is asked again by `peer_addr`.
+        let peer = fd.with(sys::peer_name).map_or(Peer::Unknown, Peer::from);
+        Self { fd, peer }
+    }
+
+    fn into_fd(self) -> Fd {
+        self.fd
+    }
+}
+
+impl Descriptor for TcpStream {
+    type Owner = crate::sys::SharedFd;
+
+    fn fd(&self) -> &Fd {
+        &self.fd
+    }
+
+    /// The kernel forgets the peer's address when the peer is gone.
     fn error(&self, op: &'static str, error: io::Error) -> io::Error {
         self.fd.error_to(op, error, self.peer.get().map(Into::into))
     }
 }
 
-read_methods!(TcpStream, sys::recv, sys::recv_buf, sys::recvv);
-write_methods!(TcpStream, send, sendv);
-both_deadlines!(TcpStream);
-connected_methods!(TcpStream);
-peek_method!(TcpStream);
-descriptor_methods!(TcpStream);
-fd_options!(TcpStream);
-socket_options!(TcpStream);
-ip_options!(TcpStream);
-tcp_options!(TcpStream);
-quickack_option!(TcpStream);
-futures_read!(TcpStream, sys::recv, sys::recvv);
-futures_write!(
-    TcpStream,
-    send,
-    sendv,
-    TcpStream::end_writing,
-    "`poll_close` shuts the writing half down: the peer reads the end of the stream, and this side may still read. If the \
-     peer is gone already there is nothing to be shut down, which is no error."
+byte_methods!(
+    TcpStream: read(sys::recv, sys::recv_buf, sys::recvv),
+    write(sys::send_tcp, sys::sendv_tcp),
+    peek(sys::peek),
+    async_write(
+        sys::send_tcp,
+        sys::sendv_tcp,
+        TcpStream::end_writing,
+        "`poll_close` shuts down the writing half: the peer reads the end of the stream, and this side may still read. \
+         A connection that has ended already is no error."
+    ),
 );
+methods!(TcpStream: deadline, connected, descriptor, std(std::net::TcpStream));
+option_methods!(TcpStream: buffers, ip, tcp, quickack);
+
+/// The address of the peer, stored when the connection is made, because the kernel forgets it when the peer resets.
+///
+/// It has two words, because a server has many connections; an IPv6 address is in a box.
+#[derive(Clone, PartialEq, Eq, Debug)]
+enum Peer {
+    /// The stream was adopted without a peer.
+    Unknown,
+    V4(SocketAddrV4),
+    V6(Box<SocketAddrV6>),
+}
+
+const _: () = assert!(size_of::<Peer>() <= 16);
+
+impl Peer {
+    fn get(&self) -> Option<SocketAddr> {
+        match self {
+            Peer::Unknown => None,
+            Peer::V4(address) => Some((*address).into()),
+            Peer::V6(address) => Some((**address).into()),
+        }
+    }
+}
+
+impl From<SocketAddr> for Peer {
+    fn from(address: SocketAddr) -> Self {
+        match address {
+            SocketAddr::V4(address) => Peer::V4(address),
+            SocketAddr::V6(address) => Peer::V6(Box::new(address)),
+        }
+    }
+}

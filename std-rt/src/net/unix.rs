@@ -1,67 +1,62 @@
-//! Unix sockets: connections and messages between the processes of one machine, and open files that change hands.
+//! Unix sockets: connections and messages between the processes of one machine, and the passing of open files.
 //!
 //! | type | what it carries | the end |
 //! |---|---|---|
 //! | [`UnixStream`] | bytes, as TCP | a read of 0 |
 //! | [`UnixSeqpacket`] | messages over a connection, kept apart and in order | a receive of 0, see there |
-//! | [`UnixDatagram`] | messages, from anyone who knows the name; in order, none lost | none |
+//! | [`UnixDatagram`] | messages of any sender that knows the name; in order, without loss | no end |
 //!
 //! # Names
 //!
-//! A **path**: a file of the kind "socket", made by bind, with permissions that say who may connect. An **abstract
-//! name** ([`abstract_address`]): on Linux and Android, in no folder, gone with its socket, open to every user of the
-//! network namespace. **None**, as both ends of a pair and most clients.
+//! - A **path**: bind creates a file of the kind "socket", whose permissions control which users may connect.
+//! - An **abstract name** ([`abstract_address`]): on Linux and Android, in no folder, gone with its socket, open to every
+//!   user of the network namespace.
+//! - **No name**: both ends of a pair, and most clients.
 //!
-//! # Who removes the file
+//! # Removal of the file
 //!
-//! Nobody, unless it is asked for: a path that was bound stays when its socket is closed, as with std, and the next bind
-//! to it fails with `AddrInUse`, whether or not anybody listens. A socket that is told
-//! [`unlink_on_drop(true)`](UnixListener::unlink_on_drop) removes its file, if it is still its own. That is not the
-//! default, because the path may belong to more than this value: to a process that took the listener over, or to a
-//! duplicate. And it never is enough: a process that is killed removes nothing, so a server removes the file of a dead
-//! predecessor before it binds; a lock on another file says whether it is dead.
+//! The file of a path stays when its socket is closed, as with std, and the next bind to the path fails with `AddrInUse`,
+//! whether or not a socket listens there. A socket with [`unlink_on_drop(true)`](UnixListener::unlink_on_drop) removes its
+//! file, if the file is still its own. That is not the default, because the path may belong to more than this value: to a
+//! process that took the listener over, or to a duplicate. It is never sufficient either, because a process that is killed
+//! removes nothing. So a server removes the file of a dead predecessor before it binds; a lock on another file tells
+//! whether the predecessor is dead.
 //!
 //! # Descriptors
 //!
 //! `send_fds` and `recv_fds` pass open files (`SCM_RIGHTS`), at most [`MAX_FDS`] with one message. The receiver gets new
-//! numbers, close-on-exec, that are closed if nobody takes them. They share the sender's open file: its position, its
-//! flags, so that a socket of this crate arrives non-blocking.
+//! numbers, which are close-on-exec, and which are closed if they are not taken. They share the sender's open file: its
+//! position, and its flags, so a socket of this crate arrives non-blocking.
 
-mod connecting;
 mod datagram;
 mod listener;
-mod messages;
+mod methods;
 mod seqpacket;
-mod std_conversion;
 mod stream;
 
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
-use crate::error::OpError;
-use crate::fd::{Fd, FdKind};
-use crate::netpoll::Netpoll;
+use super::methods::*;
 pub use crate::sys::ancillary::MAX_FDS;
 pub use crate::sys::unix::Credentials as UCred;
-use crate::sys::{self, unix};
+use crate::sys::{self, socket, unix};
+use crate::time;
 pub use datagram::UnixDatagram;
 pub use listener::{UnixListener, UnixSeqpacketListener};
 pub use seqpacket::UnixSeqpacket;
 pub use stream::UnixStream;
 
-/// The address of an abstract name: any bytes, without the zero in front.
+/// Returns the address of an abstract name: any bytes, without the zero in front.
 ///
 /// # Errors
 ///
-/// `Unsupported` where the kernel has none, as everywhere but on Linux and Android; `InvalidInput` for more than 107
-/// bytes.
+/// Returns `Unsupported` on systems other than Linux and Android; `InvalidInput` for more than 107 bytes.
 pub fn abstract_address(name: impl AsRef<[u8]>) -> io::Result<SocketAddr> {
     sys::from_abstract_name(name.as_ref())
 }
 
-/// The address of a path; an error says which path it was.
+/// Returns the address of a path. An error tells the path.
 fn path_address(op: &'static str, path: &Path) -> io::Result<SocketAddr> {
     SocketAddr::from_pathname(path).map_err(|error| {
         let length = path.as_os_str().len();
@@ -70,103 +65,112 @@ fn path_address(op: &'static str, path: &Path) -> io::Result<SocketAddr> {
     })
 }
 
-/// A socket with a name of its own, before anything watches it.
+/// Registers a socket. Its short reads say nothing: reads stop at passed descriptors, with more bytes behind them.
+fn watch_unix(op: &'static str, fd: OwnedFd) -> io::Result<Fd> {
+    Ok(watch(op, fd, FdKind::Other)?)
+}
+
+/// Creates a socket with a name, which listens if there is a backlog.
 fn bound(
-    kind: sys::socket::SocketKind,
+    kind: socket::SocketKind,
     address: &SocketAddr,
     backlog: Option<i32>,
 ) -> io::Result<(UnlinkOnDrop, Fd)> {
     let failed = |op| {
         move |error| io::Error::from(OpError::new(op, error).between(Some(address.clone().into()), None))
     };
-    let fd = sys::socket::socket(sys::socket::Domain::Unix, kind).map_err(failed("bind"))?;
+    let fd = socket::socket(socket::Domain::Unix, kind).map_err(failed("bind"))?;
     unix::bind(fd.as_fd(), address).map_err(failed("bind"))?;
     if let Some(backlog) = backlog {
-        sys::socket::listen(fd.as_fd(), backlog).map_err(failed("listen"))?;
+        socket::listen(fd.as_fd(), backlog).map_err(failed("listen"))?;
     }
-    Ok((UnlinkOnDrop::made(address), watch("bind", fd)?))
+    Ok((UnlinkOnDrop::made(address), watch_unix("bind", fd)?))
 }
 
-/// Two sockets that are connected to each other.
-fn pair_of(kind: sys::socket::SocketKind) -> io::Result<(Fd, Fd)> {
+/// Creates two sockets that are connected to each other.
+fn pair_of(kind: socket::SocketKind) -> io::Result<(Fd, Fd)> {
     let (one, other) = unix::pair(kind).map_err(|error| OpError::new("pair", error))?;
-    Ok((watch("pair", one)?, watch("pair", other)?))
+    Ok((watch_unix("pair", one)?, watch_unix("pair", other)?))
 }
 
-/// Gives a socket to the poller of this thread's runtime. A short read of it never says anything: reads stop at passed
-/// descriptors, with more behind them.
-fn watch(op: &'static str, fd: OwnedFd) -> io::Result<Fd> {
-    let watched = Netpoll::current().and_then(|netpoll| Fd::new(netpoll, fd, FdKind::Other));
-    watched.map_err(|error| OpError::new(op, error).into())
+/// The delays of an operation that waits for an event that the kernel does not report: each is twice the one before.
+struct Backoff {
+    next: Duration,
 }
 
-/// The file that goes with a socket, if its owner wants that.
+impl Backoff {
+    const SHORTEST: Duration = Duration::from_micros(100);
+    const LONGEST: Duration = Duration::from_millis(10);
+
+    fn new() -> Self {
+        Backoff { next: Self::SHORTEST }
+    }
+
+    /// Returns the next delay.
+    fn next(&mut self) -> Duration {
+        let now = self.next;
+        self.next = (now * 2).min(Self::LONGEST);
+        now
+    }
+}
+
+/// Connects. While the listener's queue is full it tries again and again, because the kernel does not report free space
+/// in it.
+async fn connect(kind: socket::SocketKind, to: &SocketAddr, deadline: Option<Instant>) -> io::Result<Fd> {
+    let failed =
+        |error| io::Error::from(OpError::new("connect", error).between(None, Some(to.clone().into())));
+    let fd = socket::socket(socket::Domain::Unix, kind).map_err(failed)?;
+    let mut backoff = Backoff::new();
+    loop {
+        match unix::connect(fd.as_fd(), to) {
+            // The call comes before the registration: a socket that is not connected yet would report a hang-up.
+            Ok(()) => return watch_unix("connect", fd),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(failed(error)),
+        }
+        let now = Instant::now();
+        let again = now.checked_add(backoff.next()).unwrap_or(now);
+        match deadline {
+            Some(deadline) if deadline <= now => {
+                let full = "the listener's queue has been full until the deadline";
+                return Err(failed(io::Error::new(io::ErrorKind::TimedOut, full)));
+            }
+            Some(deadline) => time::sleep_until(again.min(deadline)).await,
+            None => time::sleep_until(again).await,
+        }
+    }
+}
+
+/// The file of a socket, which is removed with the socket if the user asks for that.
 #[derive(Debug, Default)]
 struct UnlinkOnDrop {
     file: Option<Box<unix::SocketFile>>,
-    /// It goes with the socket.
-    goes: bool,
+    unlink: bool,
 }
 
 impl UnlinkOnDrop {
-    /// The file that a bind to this address has just made, if it has made one.
+    /// Returns the file that a bind to this address has just created, if it has created one.
     fn made(address: &SocketAddr) -> Self {
         let file = address.as_pathname().and_then(|path| unix::SocketFile::find(path).ok());
-        UnlinkOnDrop { file: file.map(Box::new), goes: false }
+        UnlinkOnDrop { file: file.map(Box::new), unlink: false }
     }
 
-    /// Says whether the file goes with its socket. A socket that was bound elsewhere has the file that is there now.
-    fn goes_with(&mut self, fd: &Fd, goes: bool) {
-        self.goes = goes;
-        if goes && self.file.is_none() {
+    /// Sets whether the file is removed. The file of a socket that was bound elsewhere is the one that is there now.
+    fn set(&mut self, fd: &Fd, unlink: bool) {
+        if unlink && self.file.is_none() {
             // A file that is not there any more need not be removed.
             let name = fd.with(unix::sock_name);
             *self = name.map_or_else(|_| UnlinkOnDrop::default(), |name| UnlinkOnDrop::made(&name));
-            self.goes = goes;
         }
-    }
-
-    /// The socket goes on without this value, and so does its file.
-    fn keep(&mut self) {
-        self.goes = false;
+        self.unlink = unlink;
     }
 }
 
 impl Drop for UnlinkOnDrop {
     fn drop(&mut self) {
-        if let Some(file) = self.file.as_ref().filter(|_| self.goes) {
-            // Gone already, or not ours to remove any more: either way there is nobody to tell.
+        if let Some(file) = self.file.as_ref().filter(|_| self.unlink) {
+            // An error means that it is gone, or may not be removed any more; no caller is left to be told.
             let _ = file.remove();
         }
     }
 }
-
-/// Whose file is removed: `unlink_on_drop`, for a type with the fields `file` and `fd`, `file` first.
-macro_rules! unlink_method {
-    ($type:ty) => {
-        impl $type {
-            /// Sets whether the file of the path that it is bound to is removed when this value is dropped. It is not unless
-            /// it is asked for; [the module](crate::net::unix) says why.
-            ///
-            /// Only the file that the bind has made is removed, before the socket is closed; what another process has bound
-            /// at the path since stays. (Of a socket that was bound elsewhere and adopted, it is the file that is there at
-            /// this call.) A file whose time of change was set by hand counts as another. Given away with `into_std`, the
-            /// socket keeps its file. Without effect on abstract names.
-            ///
-            /// ```no_run
-            /// # fn main() -> std::io::Result<()> {
-            #[doc = concat!("let socket = netpoll_rt::net::", stringify!($type), "::bind(\"/run/user/1000/socket\")?")]
-            ///     .unlink_on_drop(true);
-            /// # Ok(())
-            /// # }
-            /// ```
-            #[must_use = "the file goes with the value that this returns"]
-            pub fn unlink_on_drop(mut self, unlink: bool) -> Self {
-                self.file.goes_with(&self.fd, unlink);
-                self
-            }
-        }
-    };
-}
-
-use unlink_method;

@@ -1,17 +1,15 @@
-//! Many datagrams by one system call.
+//! Many datagrams by one system call: batches, and segments of one buffer that the kernel or the network card cuts and
+//! joins.
 
 use std::fmt;
-use std::io;
 use std::net::SocketAddr;
 
-use netpoll_core::Mode;
-
 use super::{Datagram, UdpSocket};
-use crate::coop;
+use crate::net::methods::*;
 use crate::sys::mmsg as sys;
-use crate::sys::udp::{Arrival, MAX_BATCH};
+use crate::sys::udp::{Arrival, MAX_BATCH, NotCut};
 
-/// Room for datagrams to be received together, to be used again and again: nothing is allocated after it was made.
+/// A buffer for datagrams that are received together. It allocates nothing after its creation.
 ///
 /// ```
 /// use netpoll_rt::net::{Datagram, RecvBatch, UdpSocket};
@@ -23,9 +21,9 @@ use crate::sys::udp::{Arrival, MAX_BATCH};
 /// here.send_batch(&[Datagram::new(b"one"), Datagram::new(b"two")]).await?;
 ///
 /// let mut batch = RecvBatch::new(32, 1500);
-/// let mut came = 0;
-/// while came < 2 {
-///     came += there.recv_batch(&mut batch).await?;
+/// let mut count = 0;
+/// while count < 2 {
+///     count += there.recv_batch(&mut batch).await?;
 ///     for datagram in &batch {
 ///         println!("{}: {:?}", datagram.from(), datagram.bytes());
 ///     }
@@ -34,21 +32,21 @@ use crate::sys::udp::{Arrival, MAX_BATCH};
 /// # }).unwrap();
 /// ```
 pub struct RecvBatch {
-    /// One place after another, each `length` bytes long.
+    /// One slot after another, each `length` bytes long.
     buffer: Box<[u8]>,
     length: usize,
-    /// One for each place.
+    /// One for each slot.
     arrivals: Box<[Arrival]>,
-    /// How many places have something in them, from the front.
+    /// The number of slots that hold a datagram, from the front.
     filled: usize,
 }
 
 impl RecvBatch {
-    /// The most datagrams that one call sends or receives.
+    /// The largest number of datagrams that one call sends or receives.
     pub const MAX: usize = MAX_BATCH;
 
-    /// Room for so many datagrams, 1 to [`RecvBatch::MAX`], of up to `length` bytes each, at least 1; what is outside of
-    /// that is brought inside. With [`UdpSocket::set_gro`] let `length` be 65535, since a place may get several datagrams.
+    /// Creates a buffer for 1 to [`RecvBatch::MAX`] datagrams of at least 1 byte each; arguments outside of that are
+    /// clamped. With [`UdpSocket::set_gro`] let `length` be 65535, because a slot may receive several datagrams.
     ///
     /// # Panics
     ///
@@ -67,29 +65,29 @@ impl RecvBatch {
         }
     }
 
-    /// How many the last call received.
+    /// Returns how many datagrams the last call received.
     pub fn len(&self) -> usize {
         self.filled
     }
 
-    /// Whether it holds none.
+    /// Returns whether it holds no datagram.
     pub fn is_empty(&self) -> bool {
         self.filled == 0
     }
 
-    /// For how many there is room.
+    /// Returns how many datagrams one call may receive.
     pub fn capacity(&self) -> usize {
         self.arrivals.len()
     }
 
-    /// One of those that the last call received, in order.
+    /// Returns one of the datagrams that the last call received, in order.
     pub fn get(&self, place: usize) -> Option<Received<'_>> {
         let arrival = self.arrivals[..self.filled].get(place)?;
         let from = place * self.length;
         Some(Received { bytes: &self.buffer[from..from + arrival.length], arrival })
     }
 
-    /// What the last call received, in order.
+    /// Returns the datagrams that the last call received, in order.
     pub fn iter(&self) -> ReceivedIter<'_> {
         ReceivedIter { batch: self, next: 0 }
     }
@@ -104,7 +102,7 @@ impl<'a> IntoIterator for &'a RecvBatch {
     }
 }
 
-/// What a [`RecvBatch`] received, in order.
+/// The datagrams of a [`RecvBatch`], in order.
 #[derive(Clone, Debug)]
 pub struct ReceivedIter<'a> {
     batch: &'a RecvBatch,
@@ -128,12 +126,12 @@ impl<'a> Iterator for ReceivedIter<'a> {
 
 impl ExactSizeIterator for ReceivedIter<'_> {}
 
-/// Without what came.
+/// Omits the bytes.
 impl fmt::Debug for RecvBatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut told = f.debug_struct("RecvBatch");
-        told.field("len", &self.filled).field("capacity", &self.capacity()).field("length", &self.length);
-        told.finish_non_exhaustive()
+        let mut shown = f.debug_struct("RecvBatch");
+        shown.field("len", &self.filled).field("capacity", &self.capacity()).field("length", &self.length);
+        shown.finish_non_exhaustive()
     }
 }
 
@@ -145,28 +143,28 @@ pub struct Received<'a> {
 }
 
 impl<'a> Received<'a> {
-    /// What came; all of it, unless [`is_truncated`](Self::is_truncated).
+    /// Returns the bytes: all of them, unless [`is_truncated`](Self::is_truncated).
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
     }
 
-    /// The sender's address.
+    /// Returns the sender's address.
     pub fn from(&self) -> SocketAddr {
         self.arrival.from
     }
 
-    /// Whether it was longer than its place; the rest is lost.
+    /// Returns whether it was longer than its slot. The rest is lost.
     pub fn is_truncated(&self) -> bool {
         self.arrival.truncated
     }
 
-    /// If the kernel joined several datagrams ([`UdpSocket::set_gro`]): the length of each of them but the last, which may
-    /// be shorter.
+    /// Returns the length of each datagram but the last, which may be shorter, if the kernel joined several
+    /// ([`UdpSocket::set_gro`]).
     pub fn segment_size(&self) -> Option<usize> {
         self.arrival.segment
     }
 
-    /// The datagrams that these bytes were: one, or those that the kernel joined.
+    /// Returns the datagrams that these bytes were: one, or the ones that the kernel joined.
     pub fn segments(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let whole = self.bytes.is_empty().then_some(self.bytes);
         let size = self.arrival.segment.unwrap_or(self.bytes.len()).max(1);
@@ -174,49 +172,146 @@ impl<'a> Received<'a> {
     }
 }
 
+/// The largest number of bytes that one IPv4 datagram has, and that the kernel cuts at once.
+const LONGEST: usize = 65_507;
+
+const WRONG_SIZE: &str = "the size of a segment must be within 1 to 65507";
+
 impl UdpSocket {
-    /// Sends datagrams, in order, by one system call where the system has it (Linux), and returns how many the kernel
-    /// took: at least one, unless there was none, and at most [`RecvBatch::MAX`]. Send the rest by another call. Waits
-    /// while the kernel has no room for the first.
+    /// Sends datagrams, in order, by one system call where the system has it (Linux). Returns how many the kernel took:
+    /// at least one, unless `datagrams` is empty, and at most [`RecvBatch::MAX`]. Send the rest by another call. Waits
+    /// while the kernel has no space for the first.
     ///
-    /// Dropped: nothing has been sent.
+    /// # Cancel safety
     ///
-    /// Not polled: it keeps its [turn](crate::net#turns).
+    /// Dropped before it is ready: nothing has been sent. While it is not polled, it keeps its
+    /// [turn](crate::net#turns).
     ///
     /// # Errors
     ///
-    /// As [`send_to`](Self::send_to), for the first of them, whose destination is named, with nothing sent. What goes
-    /// wrong with a later one ends the batch before it; the next call, which begins with it, says what it is.
+    /// Returns the errors of [`send_to`](Self::send_to) for the first datagram, with its destination; nothing has been
+    /// sent then. An error of a later one ends the batch before it; the next call, which begins with it, returns that
+    /// error.
     pub async fn send_batch(&self, datagrams: &[Datagram<'_>]) -> io::Result<usize> {
-        let sent = self.fd.shared(Mode::Write, |fd| each(sys::send_batch(fd, datagrams)));
-        sent.await.map_err(|error| match datagrams.first().and_then(Datagram::destination) {
-            Some(to) => self.error_to("send_batch", error, to),
-            None => self.error("send_batch", error),
-        })
+        let sent = self.fd.shared(Mode::Write, |fd| charged(sys::send_batch(fd, datagrams)));
+        let first = datagrams.first().and_then(Datagram::destination);
+        sent.await.map_err(|error| self.error_of_send("send_batch", error, first))
     }
 
-    /// Receives what has come, up to the capacity of `batch`, by one system call where the system has it (Linux), and
-    /// returns how many; waits if nothing has come. What was in the batch is gone.
+    /// Receives the datagrams that are there, up to the capacity of `batch`, by one system call where the system has it
+    /// (Linux), and returns how many; waits if there is none. It replaces the datagrams of the batch.
     ///
-    /// Dropped: nothing has been received.
+    /// # Cancel safety
     ///
-    /// Not polled: it keeps its [turn](crate::net#turns).
+    /// Dropped before it is ready: nothing has been received. While it is not polled, it keeps its
+    /// [turn](crate::net#turns).
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv), with nothing received. What goes wrong after the first datagram ends the batch, and the
-    /// next operation on the socket says what it is (on Linux; elsewhere it may be lost).
+    /// Returns the errors of [`recv`](Self::recv), with nothing received. An error after the first datagram ends the
+    /// batch, and the next operation on the socket returns it (on Linux; elsewhere it may be lost).
     pub async fn recv_batch(&self, batch: &mut RecvBatch) -> io::Result<usize> {
         batch.filled = 0;
         let RecvBatch { buffer, length, arrivals, filled } = batch;
-        let received = self.fd.shared(Mode::Read, |fd| each(sys::recv_batch(fd, buffer, *length, arrivals)));
+        let received =
+            self.fd.shared(Mode::Read, |fd| charged(sys::recv_batch(fd, buffer, *length, arrivals)));
         *filled = received.await.map_err(|error| self.error("recv_batch", error))?;
         Ok(*filled)
     }
+
+    /// Sends `bytes` as datagrams of `segment_size` bytes, 1 to 65507, of which the last may be shorter, to the peer or
+    /// to an address. Where the kernel cuts them (Linux 4.18), up to 64 at a time cost little more than one datagram;
+    /// otherwise they are sent one by one. Waits while the kernel has no space. Empty `bytes` send nothing.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready: any number of them, from the first on, may have been sent. While it is not polled, it
+    /// keeps its [turn](crate::net#turns).
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`send_to`](Self::send_to); any number of them may have been sent. Returns `InvalidInput`
+    /// for another `segment_size`.
+    pub async fn send_segments(
+        &self,
+        bytes: &[u8],
+        segment_size: usize,
+        to: Option<SocketAddr>,
+    ) -> io::Result<()> {
+        coop::proceed().await;
+        let failed = |error| self.error_of_send("send_segments", error, to);
+        let segment = match u16::try_from(segment_size) {
+            Ok(segment) if (1..=LONGEST).contains(&segment_size) => segment,
+            _ => return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, WRONG_SIZE))),
+        };
+        // After a refusal the rest is not cut either.
+        let mut cut = self.cannot_cut.get().is_none();
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let sent = self.fd.shared(Mode::Write, |fd| self.send_some(fd, rest, segment, to, &mut cut));
+            rest = &rest[sent.await.map_err(failed)?..];
+        }
+        Ok(())
+    }
+
+    /// Sends what one call takes, and returns its length.
+    fn send_some(
+        &self,
+        fd: BorrowedFd<'_>,
+        bytes: &[u8],
+        segment: u16,
+        to: Option<SocketAddr>,
+        cut: &mut bool,
+    ) -> io::Result<usize> {
+        let size = usize::from(segment);
+        let at_once = (LONGEST / size).min(MAX_BATCH) * size;
+        let bytes = &bytes[..bytes.len().min(at_once)];
+        if *cut && bytes.len() > size && sys::can_cut(fd) {
+            match sys::send_cut(fd, bytes, segment, to.as_ref()) {
+                Err(error) => match sys::why_not_cut(&error) {
+                    Some(why) => {
+                        *cut = false;
+                        // A size concerns this message alone. A route that cannot cut concerns the next ones too.
+                        if why == NotCut::Way {
+                            self.cannot_cut.get_or_init(|| ());
+                        }
+                    }
+                    None => return Err(error),
+                },
+                sent => return sent,
+            }
+        }
+        let mut pieces = [Datagram::new(&[]); MAX_BATCH];
+        let mut count = 0;
+        for (piece, bytes) in pieces.iter_mut().zip(bytes.chunks(size)) {
+            *piece = to.map_or(Datagram::new(bytes), |to| Datagram::to(bytes, to));
+            count += 1;
+        }
+        let sent = sys::send_batch(fd, &pieces[..count])?;
+        Ok(bytes.len().min(sent * size))
+    }
+
+    fn error_of_send(&self, op: &'static str, error: io::Error, to: Option<SocketAddr>) -> io::Error {
+        match to {
+            Some(to) => self.error_to(op, error, to),
+            None => self.error(op, error),
+        }
+    }
+
+    /// Lets the kernel join datagrams of one sender that follow each other and have the same length (`UDP_GRO`, Linux
+    /// 5.0; off by default). Receive them with [`recv_batch`](Self::recv_batch), which reports their boundaries; the
+    /// other calls do not.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it is closed; `Unsupported` or `ENOPROTOOPT` if the kernel cannot join them.
+    pub fn set_gro(&self, on: bool) -> io::Result<()> {
+        self.call("set_gro", |fd| sys::set_gro(fd, on))
+    }
 }
 
-/// Each datagram of a batch costs as much as an operation.
-fn each(moved: io::Result<usize>) -> io::Result<usize> {
+/// Takes the budget of a batch: each of its datagrams costs as much as an operation.
+fn charged(moved: io::Result<usize>) -> io::Result<usize> {
     if let Ok(n) = &moved {
         coop::spend(n.saturating_sub(1) as u64);
     }

@@ -1,26 +1,19 @@
 //! Messages without a connection.
 
-use std::io;
 use std::net::Shutdown;
-use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
 
-use netpoll_core::Mode;
-
-use super::connecting::Backoff;
-use super::messages::{EofCheck, message_methods, recv_or_eof};
-use super::{UnlinkOnDrop, bound, pair_of, path_address, unlink_method, watch};
-use crate::coop::{self, Moved};
-use crate::error::OpError;
-use crate::fd::Fd;
-use crate::net::methods::{both_deadlines, descriptor_methods, map_err_unless_would_block};
-use crate::net::options::{fd_options, socket_options};
+use super::methods::{EofCheck, recv_or_eof, unix_methods};
+use super::{Backoff, UnlinkOnDrop, bound, pair_of, path_address, watch_unix};
+use crate::coop::Moved;
+use crate::net::methods::*;
+use crate::net::options::option_methods;
 use crate::sys::{ancillary, socket, unix};
 use crate::time;
 
-/// A socket for messages within this machine. None is lost, doubled or reordered: a receiver's queue that is full makes
-/// senders wait. On Linux it holds `net.unix.max_dgram_qlen` messages, ten, and one more.
+/// A socket for messages within this machine. Messages are not lost, duplicated or reordered: the full queue of a receiver
+/// makes senders wait. On Linux it holds `net.unix.max_dgram_qlen` messages, ten, and one more.
 ///
 /// ```
 /// # use netpoll_rt::net::UnixDatagram;
@@ -32,95 +25,94 @@ use crate::time;
 /// let mut buffer = [0; 64];
 /// let (n, from) = log.recv_from(&mut buffer).await?;
 /// assert_eq!(&buffer[..n], b"a line");
-/// assert!(from.is_unnamed(), "nobody can answer who has no name");
+/// assert!(from.is_unnamed(), "a sender without a name cannot be answered");
 /// # std::io::Result::Ok(())
 /// # }).unwrap();
 /// ```
 ///
-/// All operations take `&self`. Dropped: it is closed; messages that were not received are lost.
+/// All operations take `&self`. Dropping it closes it; messages that were not received are lost.
 #[derive(Debug)]
 pub struct UnixDatagram {
-    pub(super) file: UnlinkOnDrop,
-    pub(super) fd: Fd,
+    file: UnlinkOnDrop,
+    fd: Fd,
 }
 
 impl UnixDatagram {
-    /// A socket with a path. The file that this makes is not removed with the socket, unless it is told
-    /// [`unlink_on_drop`](Self::unlink_on_drop).
+    /// Creates a socket with a path. The file that this creates stays when the socket is dropped, unless
+    /// [`unlink_on_drop`](Self::unlink_on_drop) is set.
     ///
     /// # Errors
     ///
-    /// The kernel's, with the path: `AddrInUse` if the file is there, be it a living socket's or left over by a dead one;
-    /// `NotFound` for the folder; `PermissionDenied`. `InvalidInput` for a path of more than 107 bytes (elsewhere than on
-    /// Linux 103), or with a zero in it.
+    /// Returns the kernel's error, with the path: `AddrInUse` if the file exists, whether its socket is alive or dead;
+    /// `NotFound` if the folder does not exist; `PermissionDenied`. Returns `InvalidInput` for a path of more than 107
+    /// bytes (103 on systems other than Linux), or with a zero in it.
     pub fn bind(path: impl AsRef<Path>) -> io::Result<Self> {
         Self::bind_addr(&path_address("bind", path.as_ref())?)
     }
 
-    /// A socket with an address, which can be an [abstract name](crate::net::unix::abstract_address).
+    /// Creates a socket with an address, which can be an [abstract name](crate::net::unix::abstract_address).
     ///
     /// # Errors
     ///
-    /// As [`bind`](Self::bind); `InvalidInput` for an address without a name.
+    /// Returns the errors of [`bind`](Self::bind); `InvalidInput` for an address without a name.
     pub fn bind_addr(address: &SocketAddr) -> io::Result<Self> {
         let (file, fd) = bound(socket::SocketKind::Datagram, address, None)?;
         Ok(Self { file, fd })
     }
 
-    /// A socket without a name: it sends, and nobody can answer, unless it is [connected](Self::connect) and the other
-    /// end to it.
+    /// Creates a socket without a name. It sends, and cannot be answered unless it and its peer are
+    /// [connected](Self::connect) to each other.
     ///
     /// # Errors
     ///
-    /// `EMFILE`, `ENFILE`, those of watching a descriptor.
+    /// Returns an error if no descriptor is free (`EMFILE`, `ENFILE`); the error of the registration.
     pub fn unbound() -> io::Result<Self> {
         let made = socket::socket(socket::Domain::Unix, socket::SocketKind::Datagram);
         let fd = made.map_err(|error| OpError::new("unbound", error))?;
-        Ok(Self { file: UnlinkOnDrop::default(), fd: watch("unbound", fd)? })
+        watch_unix("unbound", fd).map(Self::wrap)
     }
 
-    /// Two sockets that are connected to each other, neither with a name.
+    /// Creates two sockets that are connected to each other and have no names.
     ///
     /// # Errors
     ///
-    /// `EMFILE`, `ENFILE`, those of watching a descriptor.
+    /// Returns an error if no descriptor is free (`EMFILE`, `ENFILE`); the error of the registration.
     pub fn pair() -> io::Result<(Self, Self)> {
         let (one, other) = pair_of(socket::SocketKind::Datagram)?;
-        Ok((
-            Self { file: UnlinkOnDrop::default(), fd: one },
-            Self { file: UnlinkOnDrop::default(), fd: other },
-        ))
+        Ok((Self::wrap(one), Self::wrap(other)))
     }
 
-    /// Makes the socket at a path the one that [`send`](Self::send) sends to and the only one that is heard. It may be
-    /// called again, for another one. Nothing is sent, so nothing is waited for.
+    /// Chooses the socket at a path as the peer: [`send`](Self::send) sends to it, and messages of other senders are not
+    /// received. It may be called again, for another peer. Nothing is sent, so it does not wait.
     ///
     /// # Errors
     ///
-    /// Closed; the kernel's, with the path: `NotFound`, `ConnectionRefused` if its socket is closed, `PermissionDenied`.
+    /// Returns an error if it is closed; the kernel's error, with the path: `NotFound`; `ConnectionRefused` if the peer's
+    /// socket is closed; `PermissionDenied`.
     pub fn connect(&self, path: impl AsRef<Path>) -> io::Result<()> {
         self.connect_addr(&path_address("connect", path.as_ref())?)
     }
 
-    /// As [`connect`](Self::connect), to an address.
+    /// Chooses the socket at an address as the peer, as [`connect`](Self::connect) does.
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect).
+    /// Returns the errors of [`connect`](Self::connect).
     pub fn connect_addr(&self, address: &SocketAddr) -> io::Result<()> {
         let connected = self.fd.with(|fd| unix::connect(fd, address));
         connected.map_err(|error| self.error_to("connect", error, address))
     }
 
-    /// Receives one message as [`recv`](Self::recv), with the sender's name.
+    /// Receives one message as [`recv`](Self::recv) does, with the sender's name.
     ///
-    /// Dropped: nothing has been received.
+    /// # Cancel safety
     ///
-    /// Not polled: it keeps its [turn](crate::net#turns).
+    /// Dropped before it is ready: nothing has been received. While it is not polled, it keeps its
+    /// [turn](crate::net#turns).
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv).
+    /// Returns the errors of [`recv`](Self::recv).
     pub async fn recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let received = self.fd.shared(Mode::Read, |fd| {
             recv_or_eof(&self.fd, EofCheck::AfterHangUp, || unix::recv_from(fd, buffer), no_sender)
@@ -128,27 +120,28 @@ impl UnixDatagram {
         received.await.map_err(|error| self.error("recv_from", error))
     }
 
-    /// Receives one message as [`recv_from`](Self::recv_from), and never waits.
+    /// Receives one message as [`recv_from`](Self::recv_from) does, and never waits.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if nothing has come; others as [`recv`](Self::recv).
+    /// Returns `WouldBlock` if there is no message; the other errors of [`recv`](Self::recv).
     pub fn try_recv_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let received = self.fd.try_shared(Mode::Read, |fd| {
             recv_or_eof(&self.fd, EofCheck::Always, || unix::recv_from(fd, buffer), no_sender)
         });
-        received.map_err(|error| map_err_unless_would_block(error, |error| self.error("recv_from", error)))
+        self.attempted("recv_from", received)
     }
 
-    /// As [`recv_from`](Self::recv_from), and leaves the message where it is.
+    /// Receives one message as [`recv_from`](Self::recv_from) does, and leaves it in the queue.
     ///
-    /// Dropped: nothing has happened.
+    /// # Cancel safety
     ///
-    /// Not polled: it keeps its [turn](crate::net#turns).
+    /// Dropped before it is ready: nothing has happened. While it is not polled, it keeps its
+    /// [turn](crate::net#turns).
     ///
     /// # Errors
     ///
-    /// As [`recv`](Self::recv).
+    /// Returns the errors of [`recv`](Self::recv).
     pub async fn peek_from(&self, buffer: &mut [u8]) -> io::Result<(usize, SocketAddr)> {
         let peeked = self.fd.shared(Mode::Read, |fd| {
             recv_or_eof(&self.fd, EofCheck::AfterHangUp, || unix::peek_from(fd, buffer), no_sender)
@@ -156,15 +149,16 @@ impl UnixDatagram {
         peeked.await.map_err(|error| self.error("peek_from", error))
     }
 
-    /// Receives one message as [`recv_fds`](Self::recv_fds), with the sender's name.
+    /// Receives one message as [`recv_fds`](Self::recv_fds) does, with the sender's name.
     ///
-    /// Dropped: nothing has been received.
+    /// # Cancel safety
     ///
-    /// Not polled: it keeps its [turn](crate::net#turns).
+    /// Dropped before it is ready: nothing has been received. While it is not polled, it keeps its
+    /// [turn](crate::net#turns).
     ///
     /// # Errors
     ///
-    /// As [`recv_fds`](Self::recv_fds).
+    /// Returns the errors of [`recv_fds`](Self::recv_fds).
     pub async fn recv_fds_from(
         &self,
         buffer: &mut [u8],
@@ -181,17 +175,19 @@ impl UnixDatagram {
 
     /// Sends one message, whole or not at all, to the socket at a path; waits while its queue is full.
     ///
-    /// To wait costs more here than with [`send`](Self::send): the kernel tells only who is connected that there is room,
-    /// so this tries again after 100 µs, and then after pauses that double up to 10 ms. Those who wait are served in no
-    /// order, and learn so much later of a deadline that has passed, or of a close.
+    /// A wait costs more here than in [`send`](Self::send): the kernel reports free space only to a connected socket, so
+    /// this tries again after 100 µs, and then after delays that double up to 10 ms. Tasks that wait are served in no
+    /// order, and learn of a deadline or a close with that delay.
     ///
-    /// Dropped: nothing has been sent.
+    /// # Cancel safety
     ///
-    /// Not polled: it keeps its [turn](crate::net#turns).
+    /// Dropped before it is ready: nothing has been sent. While it is not polled, it keeps its
+    /// [turn](crate::net#turns).
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send), with the path: `NotFound`, `ConnectionRefused` if its socket is closed.
+    /// Returns the errors of [`send`](Self::send), with the path; `NotFound`; `ConnectionRefused` if the receiver's socket
+    /// is closed.
     pub async fn send_to(&self, bytes: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
         coop::proceed().await;
         let address = path_address("send_to", path.as_ref())?;
@@ -199,43 +195,47 @@ impl UnixDatagram {
         sent.map_err(|error| self.error_to("send_to", error, &address))
     }
 
-    /// As [`send_to`](Self::send_to), to an address.
+    /// Sends one message to an address, as [`send_to`](Self::send_to) does.
     ///
-    /// Dropped: nothing has been sent.
+    /// # Cancel safety
     ///
-    /// Not polled: it keeps its [turn](crate::net#turns).
+    /// Dropped before it is ready: nothing has been sent. While it is not polled, it keeps its
+    /// [turn](crate::net#turns).
     ///
     /// # Errors
     ///
-    /// As [`send_to`](Self::send_to).
+    /// Returns the errors of [`send_to`](Self::send_to).
     pub async fn send_to_addr(&self, bytes: &[u8], address: &SocketAddr) -> io::Result<usize> {
         coop::proceed().await;
         let sent = self.send_with_backoff(|fd| unix::send_to(fd, bytes, address)).await;
         sent.map_err(|error| self.error_to("send_to", error, address))
     }
 
-    /// Sends one message as [`send_to_addr`](Self::send_to_addr), and never waits. Whether there is room,
-    /// [`writable`](Self::writable) does not know: it speaks of this socket, and of the one that it is connected to.
+    /// Sends one message as [`send_to_addr`](Self::send_to_addr) does, and never waits. [`writable`](Self::writable) does
+    /// not know whether the receiver has space: it concerns this socket, and the one that it is connected to.
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if there is no room; others as [`send_to`](Self::send_to).
+    /// Returns `WouldBlock` if there is no space; the other errors of [`send_to`](Self::send_to).
     pub fn try_send_to_addr(&self, bytes: &[u8], address: &SocketAddr) -> io::Result<usize> {
         let sent = self.fd.try_shared(Mode::Write, |fd| unix::send_to(fd, bytes, address));
-        sent.map_err(|error| {
-            map_err_unless_would_block(error, |error| self.error_to("send_to", error, address))
+        sent.map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock => error,
+            _ => self.error_to("send_to", error, address),
         })
     }
 
-    /// Sends one message as [`send_fds`](Self::send_fds), to an address, and waits as [`send_to`](Self::send_to).
+    /// Sends one message as [`send_fds`](Self::send_fds) does, to an address, and waits as [`send_to`](Self::send_to)
+    /// does.
     ///
-    /// Dropped: nothing has been sent.
+    /// # Cancel safety
     ///
-    /// Not polled: it keeps its [turn](crate::net#turns).
+    /// Dropped before it is ready: nothing has been sent. While it is not polled, it keeps its
+    /// [turn](crate::net#turns).
     ///
     /// # Errors
     ///
-    /// As [`send_fds`](Self::send_fds) and [`send_to`](Self::send_to).
+    /// Returns the errors of [`send_fds`](Self::send_fds) and [`send_to`](Self::send_to).
     pub async fn send_fds_to_addr(
         &self,
         bytes: &[u8],
@@ -247,12 +247,12 @@ impl UnixDatagram {
         sent.map_err(|error| self.error_to("send_fds_to", error, address))
     }
 
-    /// Sends to a socket that this one is not connected to, whose room nobody can wait for. Linux reports this socket as
-    /// writable all the time, and when others' messages make room over there it reports nothing; but each vain attempt
-    /// brings an edge, since the kernel gives back the message that it could not deliver. A task that parked here would
-    /// either spin or never be woken.
+    /// Sends to a socket that this one is not connected to, and whose free space the kernel does not report. Linux reports
+    /// this socket as writable all the time, and is silent when the receiver takes messages of other senders; but each
+    /// attempt in vain brings an edge, because the kernel frees the message that it could not deliver. A task that parked
+    /// here would either spin or never be woken.
     ///
-    /// Nothing is held in the pauses, so others send meanwhile, and close does not wait for this.
+    /// It holds nothing during the delays, so other tasks may send meanwhile, and a close does not wait for this.
     async fn send_with_backoff<T: Moved>(
         &self,
         call: impl Fn(BorrowedFd<'_>) -> io::Result<T>,
@@ -266,46 +266,32 @@ impl UnixDatagram {
         }
     }
 
-    /// Ends one half or both. After the end of reading, what has come can still be received, and then every receive gives
-    /// 0 at once; who sends here meets `BrokenPipe`.
+    /// Shuts down one half or both. After the end of reading, the messages that are queued can still be received, and then
+    /// every receive returns 0 at once; a sender gets `BrokenPipe`.
     ///
     /// # Errors
     ///
-    /// Closed.
+    /// Returns an error if it is closed.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
-        self.option("shutdown", |fd| socket::shutdown(fd, how))
+        self.call("shutdown", |fd| socket::shutdown(fd, how))
     }
 
-    /// The name of this socket.
+    /// Returns the name of this socket.
     ///
     /// # Errors
     ///
-    /// Closed.
+    /// Returns an error if it is closed.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.option("local_addr", unix::sock_name)
+        self.call("local_addr", unix::sock_name)
     }
 
-    /// The name of the socket that this one is connected to.
+    /// Returns the name of the socket that this one is connected to.
     ///
     /// # Errors
     ///
-    /// Closed; `NotConnected`.
+    /// Returns an error if it is closed; `NotConnected` without a peer.
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.option("peer_addr", unix::peer_name)
-    }
-
-    /// A second handle on the same socket, with deadlines of its own. A message goes to whichever receives it first.
-    ///
-    /// # Errors
-    ///
-    /// Closed; `EMFILE`.
-    pub fn dup(&self) -> io::Result<Self> {
-        let fd = self.fd.dup().map_err(|error| self.error("dup", error))?;
-        Ok(Self { file: UnlinkOnDrop::default(), fd })
-    }
-
-    fn error(&self, op: &'static str, error: io::Error) -> io::Error {
-        self.fd.error(op, error)
+        self.call("peer_addr", unix::peer_name)
     }
 
     fn error_to(&self, op: &'static str, error: io::Error, to: &SocketAddr) -> io::Error {
@@ -313,18 +299,17 @@ impl UnixDatagram {
     }
 }
 
-/// Nothing, from nobody: the end.
+/// Returns an empty message without a sender: the end.
 fn no_sender() -> io::Result<(usize, SocketAddr)> {
     Ok((0, SocketAddr::from_pathname("")?))
 }
 
-message_methods!(
-    UnixDatagram,
-    recv_or_eof,
-    "0 is an empty message, or one for which `buffer` has no room, or the end after [`shutdown`](Self::shutdown)."
+unix_methods!(
+    UnixDatagram: file(),
+    messages(
+        recv_or_eof,
+        "0 is an empty message, or one for an empty `buffer`, or the end after [`shutdown`](Self::shutdown)."
+    ),
 );
-both_deadlines!(UnixDatagram);
-unlink_method!(UnixDatagram);
-descriptor_methods!(UnixDatagram);
-fd_options!(UnixDatagram);
-socket_options!(UnixDatagram);
+methods!(UnixDatagram: fd, deadline, descriptor, dup, std(std::os::unix::net::UnixDatagram));
+option_methods!(UnixDatagram: buffers);

@@ -1,26 +1,21 @@
 //! Connections of messages.
 
-use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::SocketAddr;
+use std::path::Path;
 
-use netpoll_core::Mode;
-
-use super::connecting::connection_methods;
-use super::messages::{EofCheck, message_methods, recv_as_is};
-use super::{UnixSeqpacketListener, watch};
-use crate::error::OpError;
-use crate::fd::Fd;
-use crate::net::methods::map_err_unless_would_block;
+use super::methods::{EofCheck, recv_as_is, unix_methods};
+use super::{connect, pair_of, path_address};
+use crate::net::methods::*;
 use crate::sys::{ancillary, socket, unix};
 
 /// A connection of messages to a process of this machine: each arrives whole, in order, apart from the others.
 ///
-/// macOS has none: there everything that makes one fails with the kernel's `EPROTONOSUPPORT`.
+/// macOS does not support it: every function that creates one fails there with the kernel's `EPROTONOSUPPORT`.
 ///
 /// # The end and the empty message
 ///
-/// A receive of 0 is the end of the connection or an empty message, and the kernel does not say which. A protocol that
-/// sends no empty messages has no question; one that does asks [`is_at_end`](Self::is_at_end):
+/// A receive of 0 is the end of the connection or an empty message, and the kernel does not say which. It is the end in a
+/// protocol without empty messages; a protocol with empty messages asks [`is_at_end`](Self::is_at_end):
 ///
 /// ```
 /// # use netpoll_rt::net::UnixSeqpacket;
@@ -42,84 +37,61 @@ use crate::sys::{ancillary, socket, unix};
 /// # }).unwrap();
 /// ```
 ///
-/// All operations take `&self`. Dropped: it is closed; messages that were sent can still be received by the peer, but
-/// messages that were not received here make its next receive fail with `ConnectionReset`.
+/// All operations take `&self`. Dropping it closes it: the peer can still receive the messages that were sent, but messages
+/// that were not received here make its next receive fail with `ConnectionReset`.
 #[derive(Debug)]
 pub struct UnixSeqpacket {
-    pub(super) fd: Fd,
+    fd: Fd,
 }
 
 impl UnixSeqpacket {
-    /// True once the peer has ended its half, or [`shutdown`](Self::shutdown) this one, and no byte is left to be
-    /// received. A receive of 0 was the end then, or an empty message behind which come, at most, more empty ones. False
-    /// after a receive of 0 says for certain that it was a message.
+    /// Returns true once the peer has ended its half, or [`shutdown`](Self::shutdown) has ended this one, and no byte is
+    /// left. Then a receive of 0 was the end, or an empty message that only empty messages follow. False after a receive of
+    /// 0 means for certain that it was a message.
     ///
     /// # Errors
     ///
-    /// Closed.
+    /// Returns an error if it is closed.
     pub fn is_at_end(&self) -> io::Result<bool> {
-        // In this order: after the end nothing more is queued.
-        self.option("is_at_end", |fd| Ok(unix::is_read_ended(fd)? && unix::queued(fd)? == 0))
+        // In this order: after the end no message is queued.
+        self.call("is_at_end", |fd| Ok(unix::is_read_ended(fd)? && unix::queued(fd)? == 0))
     }
 
-    /// Takes a connected socket over, for instance one that was received, and makes it non-blocking, with all its
+    /// Takes over a connected socket, for instance one that was received, and makes it non-blocking, with all its
     /// duplicates. std has no type for it.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` if it is no socket of this kind; those of watching a descriptor. It is closed then.
+    /// Returns `InvalidInput` if it is no socket of this kind; the error of the registration. It is closed then.
     pub fn from_owned_fd(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self { fd: adopt(fd)? })
+        adopt_seqpacket(fd).map(Self::wrap)
     }
 
-    /// Gives the socket away. It stays non-blocking. Deadlines do not go with it.
-    ///
-    /// No operation can be in flight, for it would borrow the socket.
+    /// Returns the socket, which stays non-blocking. Its deadlines end. No operation can be in flight, because it would
+    /// borrow this value.
     ///
     /// # Errors
     ///
-    /// Closed, if it was already.
+    /// Returns an error if it was closed before.
     pub fn into_owned_fd(self) -> io::Result<OwnedFd> {
-        self.fd.into_owned().map_err(|error| OpError::new("into_owned_fd", error).into())
+        give_away("into_owned_fd", self.into_fd())
     }
 }
 
-connection_methods!(UnixSeqpacket, socket::SocketKind::Seqpacket);
-message_methods!(
-    UnixSeqpacket,
-    recv_as_is,
-    "0 is the end of the connection or an empty message: [`is_at_end`](Self::is_at_end) tells them apart."
+unix_methods!(
+    UnixSeqpacket: connection(socket::SocketKind::Seqpacket),
+    messages(
+        recv_as_is,
+        "0 is the end of the connection or an empty message: [`is_at_end`](Self::is_at_end) tells them apart."
+    ),
 );
 
-impl UnixSeqpacketListener {
-    /// Takes a listening socket over, for instance one that the process was started with, and makes it non-blocking. std
-    /// has no type for it.
-    ///
-    /// # Errors
-    ///
-    /// `InvalidInput` if it is no socket of this kind; those of watching a descriptor. It is closed then.
-    pub fn from_owned_fd(fd: OwnedFd) -> io::Result<Self> {
-        Ok(Self { file: Default::default(), fd: adopt(fd)? })
-    }
-
-    /// Gives the listener away, with its file. It stays non-blocking.
-    ///
-    /// # Errors
-    ///
-    /// Closed, if it was already.
-    pub fn into_owned_fd(self) -> io::Result<OwnedFd> {
-        let Self { mut file, fd } = self;
-        file.keep();
-        fd.into_owned().map_err(|error| OpError::new("into_owned_fd", error).into())
-    }
-}
-
-fn adopt(fd: OwnedFd) -> io::Result<Fd> {
+/// Adopts a socket of this kind, be it a connection or a listener.
+pub(super) fn adopt_seqpacket(fd: OwnedFd) -> io::Result<Fd> {
     const OP: &str = "from_owned_fd";
     if !unix::is_kind(fd.as_fd(), socket::SocketKind::Seqpacket).map_err(|error| OpError::new(OP, error))? {
         let other = io::Error::new(io::ErrorKind::InvalidInput, "the socket is not of kind SOCK_SEQPACKET");
         return Err(OpError::new(OP, other).into());
     }
-    socket::set_nonblocking(fd.as_fd(), true).map_err(|error| OpError::new(OP, error))?;
-    watch(OP, fd)
+    adopt(OP, fd)
 }

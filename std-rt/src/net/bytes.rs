@@ -1,0 +1,265 @@
+//! The methods of streams of bytes: connections and pipes.
+//!
+//! See [`methods`](super::methods) for why this is a macro. The system calls are arguments: `recv` and `send` for a
+//! socket, `read` and `write` for a pipe.
+
+use std::io::IoSliceMut;
+
+/// Returns whether no byte fits into the buffers.
+pub(crate) fn are_full(buffers: &[IoSliceMut<'_>]) -> bool {
+    buffers.iter().all(|buffer| buffer.is_empty())
+}
+
+/// Writes groups of methods into a type that has a field `fd` and is a `Descriptor`.
+macro_rules! byte_methods {
+    ($type:ident: $($group:ident($($argument:tt)*)),+ $(,)?) => {
+        $($crate::net::bytes::byte_methods!(@$group $type, $($argument)*);)+
+    };
+
+    (@read $type:ident, $read:path, $read_buf:path, $readv:path) => {
+        impl $type {
+            /// Reads the input that is there, up to the length of `buffer`; waits if there is none. Returns 0 at the
+            /// end of the stream, and at once for an empty buffer.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropped before it is ready: nothing has been read. While it is not polled, it keeps its
+            /// [turn](crate::net#turns).
+            ///
+            /// # Errors
+            ///
+            /// Returns an error if it is closed; `TimedOut` if the read deadline passes; the kernel's others, such as
+            /// `ConnectionReset`.
+            #[inline]
+            pub fn read(&self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
+                let read = self.fd.read(buffer.is_empty(), |fd| $read(fd, buffer));
+                map_err(read, |error| self.error("read", error))
+            }
+
+            /// Reads the input that is there into the spare capacity of `buffer`, and appends it. The capacity needs no
+            /// initialization; a full buffer grows by 1 KiB or more first. Waits if there is no input. Returns 0 at the
+            /// end of the stream.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropped before it is ready: nothing has been read. While it is not polled, it keeps its
+            /// [turn](crate::net#turns).
+            ///
+            /// # Errors
+            ///
+            /// Returns the errors of [`read`](Self::read).
+            #[inline]
+            pub fn read_buf(&self, buffer: &mut Vec<u8>) -> impl Future<Output = io::Result<usize>> {
+                let read = self.fd.read(false, |fd| $read_buf(fd, buffer));
+                map_err(read, |error| self.error("read_buf", error))
+            }
+
+            /// Reads until `buffer` is full.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropped before it is ready: a part may have been read, and is lost. While it is not polled, it keeps its
+            /// [turn](crate::net#turns).
+            ///
+            /// # Errors
+            ///
+            /// Returns the errors of [`read`](Self::read); `UnexpectedEof` if the stream ends first.
+            pub async fn read_exact(&self, mut buffer: &mut [u8]) -> io::Result<()> {
+                if buffer.is_empty() {
+                    coop::proceed().await;
+                }
+                while !buffer.is_empty() {
+                    match self.read(buffer).await? {
+                        0 => return Err(self.error("read_exact", io::ErrorKind::UnexpectedEof.into())),
+                        n => buffer = &mut buffer[n..],
+                    }
+                }
+                Ok(())
+            }
+
+            /// Reads as [`read`](Self::read) does, into several buffers: each is filled before the next. It uses at
+            /// most 1024 of them, and 1 GiB.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropped before it is ready: nothing has been read. While it is not polled, it keeps its
+            /// [turn](crate::net#turns).
+            ///
+            /// # Errors
+            ///
+            /// Returns the errors of [`read`](Self::read).
+            pub fn readv(&self, buffers: &mut [IoSliceMut<'_>]) -> impl Future<Output = io::Result<usize>> {
+                let read = self.fd.read($crate::net::bytes::are_full(buffers), |fd| $readv(fd, buffers));
+                map_err(read, |error| self.error("readv", error))
+            }
+
+            /// Reads the input that is there, up to the length of `buffer`, and never waits. Returns 0 at the end of
+            /// the stream, and for an empty buffer.
+            ///
+            /// # Errors
+            ///
+            /// Returns `WouldBlock` if there is no input, or if another task reads or waits in a read (see
+            /// [`readable`](Self::readable)); the other errors of [`read`](Self::read).
+            pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.attempted("read", self.fd.try_read(buffer.is_empty(), |fd| $read(fd, buffer)))
+            }
+        }
+
+        $crate::net::methods::methods!($type: readable("try_read"), read_deadline);
+        $crate::net::bytes::byte_methods!(@async_read $type, $type, $read, $readv);
+        $crate::net::bytes::byte_methods!(@async_read &$type, $type, $read, $readv);
+    };
+
+    (@write $type:ident, $write:path, $writev:path) => {
+        impl $type {
+            /// Writes what the kernel takes, at least one byte unless `bytes` is empty; waits while it takes nothing.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropped before it is ready: nothing has been written. While it is not polled, it keeps its
+            /// [turn](crate::net#turns).
+            ///
+            /// # Errors
+            ///
+            /// Returns an error if it is closed; `TimedOut` if the write deadline passes; `BrokenPipe` or
+            /// `ConnectionReset` if the other end is gone.
+            #[inline]
+            pub fn write(&self, bytes: &[u8]) -> impl Future<Output = io::Result<usize>> {
+                let written = self.fd.write(|fd| $write(fd, bytes));
+                map_err(written, |error| self.error("write", error))
+            }
+
+            /// Writes all of `bytes`; the bytes of another task do not come in between.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropped before it is ready: any part of the bytes may have been written. While it is not polled, it keeps
+            /// its [turn](crate::net#turns).
+            ///
+            /// # Errors
+            ///
+            /// Returns the errors of [`write`](Self::write); any part may have been written.
+            #[inline]
+            pub fn write_all(&self, bytes: &[u8]) -> impl Future<Output = io::Result<()>> {
+                let written = self.fd.write_all(bytes, $write);
+                map_err(written, |error| self.error("write", error))
+            }
+
+            /// Writes as [`write`](Self::write) does, from several buffers in order. It uses at most 1024 of them, and
+            /// 1 GiB.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropped before it is ready: nothing has been written. While it is not polled, it keeps its
+            /// [turn](crate::net#turns).
+            ///
+            /// # Errors
+            ///
+            /// Returns the errors of [`write`](Self::write).
+            pub fn writev(&self, buffers: &[IoSlice<'_>]) -> impl Future<Output = io::Result<usize>> {
+                let written = self.fd.write(|fd| $writev(fd, buffers));
+                map_err(written, |error| self.error("writev", error))
+            }
+
+            /// Writes what the kernel takes, and never waits.
+            ///
+            /// # Errors
+            ///
+            /// Returns `WouldBlock` if the kernel takes nothing, or if another task writes or waits in a write (see
+            /// [`writable`](Self::writable)); the other errors of [`write`](Self::write).
+            pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+                let written = self.fd.try_run(WriteMode, |fd| coop::counted($write(fd, bytes)));
+                self.attempted("write", written)
+            }
+        }
+
+        $crate::net::methods::methods!($type: writable("try_write"), write_deadline);
+    };
+
+    (@peek $type:ident, $peek:path) => {
+        impl $type {
+            /// Reads as [`read`](Self::read) does, but leaves the bytes in the queue.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropped before it is ready: nothing has happened. While it is not polled, it keeps its
+            /// [turn](crate::net#turns).
+            ///
+            /// # Errors
+            ///
+            /// Returns the errors of [`read`](Self::read).
+            pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+                let peeked = self.fd.read(buffer.is_empty(), |fd| {
+                    // The bytes remain, however few they are.
+                    let read = $peek(fd, buffer)?;
+                    Ok($crate::sys::socket::Read { drained: false, ..read })
+                });
+                peeked.await.map_err(|error| self.error("peek", error))
+            }
+        }
+    };
+
+    // The traits of futures-io, for a type and for a reference to it. `$end` is the work of `poll_close`.
+    (@async_read $for:ty, $type:ty, $read:path, $readv:path) => {
+        /// The deadline applies as for `read`. Nothing is held between two polls: a task that loses interest after
+        /// `Pending` delays no other, and tasks that await `read` go before those that poll.
+        impl futures_io::AsyncRead for $for {
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buffer: &mut [u8],
+            ) -> Poll<io::Result<usize>> {
+                let read = self.fd.poll_read(cx, buffer.is_empty(), |fd| $read(fd, buffer));
+                read.map_err(|error| self.error("read", error))
+            }
+
+            fn poll_read_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buffers: &mut [IoSliceMut<'_>],
+            ) -> Poll<io::Result<usize>> {
+                let full = $crate::net::bytes::are_full(buffers);
+                let read = self.fd.poll_read(cx, full, |fd| $readv(fd, buffers));
+                read.map_err(|error| self.error("readv", error))
+            }
+        }
+    };
+    (@async_write $type:ident, $write:path, $writev:path, $end:expr, $says:literal) => {
+        $crate::net::bytes::byte_methods!(@async_write_for $type, $write, $writev, $end, $says);
+        $crate::net::bytes::byte_methods!(@async_write_for &$type, $write, $writev, $end, $says);
+    };
+    (@async_write_for $for:ty, $write:path, $writev:path, $end:expr, $says:literal) => {
+        /// The deadline applies as for `write`, and nothing is held between two polls. Bytes go to the kernel at once,
+        /// so there is nothing to flush.
+        #[doc = $says]
+        impl futures_io::AsyncWrite for $for {
+            fn poll_write(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                bytes: &[u8],
+            ) -> Poll<io::Result<usize>> {
+                let written = self.fd.poll_write(cx, |fd| $write(fd, bytes));
+                written.map_err(|error| self.error("write", error))
+            }
+
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buffers: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                let written = self.fd.poll_write(cx, |fd| $writev(fd, buffers));
+                written.map_err(|error| self.error("writev", error))
+            }
+
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                coop::poll_proceed(cx).map(Ok)
+            }
+
+            fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                coop::poll_proceed(cx).map(|()| $end(&self))
+            }
+        }
+    };
+}
+
+pub(crate) use byte_methods;
