@@ -1,9 +1,9 @@
-//! Atomics of loom, of the compiler or of portable-atomic: the only file that knows which.
+//! The atomics of the compiler, of portable-atomic or of loom. No other file knows which.
 //!
-//! The types are thin newtypes, so that a lint can forbid the originals everywhere else and the model checker
-//! sees every access. The cell has loom's shape (`with`, `with_mut`), not the other way round.
+//! The types are thin wrappers. A lint forbids the originals everywhere else, so the model checker sees every access. The
+//! cell has the interface of loom's (`with_mut`), because std's cell cannot be checked.
 //!
-//! Only strong compare-exchange is offered: loom never fails a weak one spuriously, so a loop around it would be
+//! Only the strong compare-exchange is offered. Loom never lets a weak one fail spuriously, so a loop around it would be
 //! code that no model has run.
 
 // The lint points to this file.
@@ -12,47 +12,75 @@
 pub use core::sync::atomic::Ordering;
 
 #[cfg(not(any(netpoll_loom, feature = "portable-atomic")))]
-use core::sync::atomic as world;
+use core::sync::atomic as imp;
 #[cfg(netpoll_loom)]
-use loom::sync::atomic as world;
+use loom::sync::atomic as imp;
 #[cfg(all(not(netpoll_loom), feature = "portable-atomic"))]
-use portable_atomic as world;
+use portable_atomic as imp;
 
-/// Orders what comes before it against what comes after it; used as one of a named pair only.
+/// Defines a `const fn`, which the model checker's build makes a plain one: loom's atomics cannot be constants.
+macro_rules! const_fn {
+    ($(#[$attribute:meta])* pub $(($scope:tt))? const fn $($function:tt)*) => {
+        #[cfg(not(netpoll_loom))]
+        $(#[$attribute])* pub $(($scope))? const fn $($function)*
+        #[cfg(netpoll_loom)]
+        $(#[$attribute])* pub $(($scope))? fn $($function)*
+    };
+}
+pub(crate) use const_fn;
+
+/// Creates an array of `$len` elements, each from the expression anew.
+#[cfg(not(netpoll_loom))]
+macro_rules! array {
+    ($element:expr; $len:expr) => {
+        [const { $element }; $len]
+    };
+}
+#[cfg(netpoll_loom)]
+macro_rules! array {
+    ($element:expr; $len:expr) => {
+        core::array::from_fn::<_, { $len }, _>(|_| $element)
+    };
+}
+pub(crate) use array;
+
+/// Orders the accesses before it against the accesses after it. Used only as one half of a named pair.
 #[inline]
 pub fn fence(order: Ordering) {
-    world::fence(order);
+    imp::fence(order);
 }
 
-/// An unsigned integer of native width, shared by threads (and, on bare metal, by interrupt handlers).
+/// An unsigned integer of native width, shared by threads and, on bare metal, by interrupt handlers.
 #[derive(Debug)]
-pub struct AtomicUsize(world::AtomicUsize);
+pub struct AtomicUsize(imp::AtomicUsize);
 
 impl AtomicUsize {
-    /// A word that holds `value`.
-    pub fn new(value: usize) -> Self {
-        Self(world::AtomicUsize::new(value))
+    const_fn! {
+        /// Creates an integer that holds `value`.
+        pub const fn new(value: usize) -> Self {
+            Self(imp::AtomicUsize::new(value))
+        }
     }
 
-    /// Reads the word.
+    /// Returns the value.
     #[inline]
     pub fn load(&self, order: Ordering) -> usize {
         self.0.load(order)
     }
 
-    /// Writes the word. Never on a word that others change by read-modify-write (see `sema`).
+    /// Writes the value. Not for an integer that other threads change by read-modify-write (see `sema`).
     #[inline]
     pub fn store(&self, value: usize, order: Ordering) {
         self.0.store(value, order);
     }
 
-    /// Writes the word and returns what it held.
+    /// Writes the value. Returns the previous one.
     #[inline]
     pub fn swap(&self, value: usize, order: Ordering) -> usize {
         self.0.swap(value, order)
     }
 
-    /// Writes `new` if the word holds `current`; returns what it held either way.
+    /// Writes `new` if the value is `current`. Returns the previous value in either case.
     #[inline]
     pub fn compare_exchange(
         &self,
@@ -64,50 +92,52 @@ impl AtomicUsize {
         self.0.compare_exchange(current, new, success, failure)
     }
 
-    /// Adds, wrapping; returns what the word held.
+    /// Adds `value`, wrapping. Returns the previous value.
     #[inline]
     pub fn fetch_add(&self, value: usize, order: Ordering) -> usize {
         self.0.fetch_add(value, order)
     }
 
-    /// Subtracts, wrapping; returns what the word held.
+    /// Subtracts `value`, wrapping. Returns the previous value.
     #[inline]
     pub fn fetch_sub(&self, value: usize, order: Ordering) -> usize {
         self.0.fetch_sub(value, order)
     }
 
-    /// Sets bits; returns what the word held.
+    /// Sets the bits of `bits`. Returns the previous value.
     #[inline]
     pub fn fetch_or(&self, bits: usize, order: Ordering) -> usize {
         self.0.fetch_or(bits, order)
     }
 
-    /// Keeps the bits of the mask; returns what the word held.
+    /// Clears the bits that `mask` lacks. Returns the previous value.
     #[inline]
     pub fn fetch_and(&self, mask: usize, order: Ordering) -> usize {
         self.0.fetch_and(mask, order)
     }
 }
 
-/// A 64-bit word, on targets that have it (`fd_mutex` needs it).
+/// A 64-bit integer, on targets that have one. Only `fd_mutex` needs it.
 #[cfg(target_has_atomic = "64")]
 #[derive(Debug)]
-pub struct AtomicU64(world::AtomicU64);
+pub struct AtomicU64(imp::AtomicU64);
 
 #[cfg(target_has_atomic = "64")]
 impl AtomicU64 {
-    /// A word that holds `value`.
-    pub fn new(value: u64) -> Self {
-        Self(world::AtomicU64::new(value))
+    const_fn! {
+        /// Creates an integer that holds `value`.
+        pub const fn new(value: u64) -> Self {
+            Self(imp::AtomicU64::new(value))
+        }
     }
 
-    /// Reads the word.
+    /// Returns the value.
     #[inline]
     pub fn load(&self, order: Ordering) -> u64 {
         self.0.load(order)
     }
 
-    /// Writes `new` if the word holds `current`; returns what it held either way.
+    /// Writes `new` if the value is `current`. Returns the previous value in either case.
     #[inline]
     pub fn compare_exchange(
         &self,
@@ -122,21 +152,23 @@ impl AtomicU64 {
 
 /// A shared pointer.
 #[derive(Debug)]
-pub struct AtomicPtr<T>(world::AtomicPtr<T>);
+pub struct AtomicPtr<T>(imp::AtomicPtr<T>);
 
 impl<T> AtomicPtr<T> {
-    /// A word that holds `pointer`.
-    pub fn new(pointer: *mut T) -> Self {
-        Self(world::AtomicPtr::new(pointer))
+    const_fn! {
+        /// Creates a cell that holds `pointer`.
+        pub const fn new(pointer: *mut T) -> Self {
+            Self(imp::AtomicPtr::new(pointer))
+        }
     }
 
-    /// Reads the pointer.
+    /// Returns the pointer.
     #[inline]
     pub fn load(&self, order: Ordering) -> *mut T {
         self.0.load(order)
     }
 
-    /// Writes `new` if the word holds `current`; returns what it held either way.
+    /// Writes `new` if the pointer is `current`. Returns the previous pointer in either case.
     #[inline]
     pub fn compare_exchange(
         &self,
@@ -149,8 +181,10 @@ impl<T> AtomicPtr<T> {
     }
 }
 
-/// A flag shared by threads. Each change is a `swap`, so that the thread that clears the flag sees what every thread did
-/// that set it since, also if the flag was set already.
+/// A flag shared by threads.
+///
+/// Each change is a `swap`, so the thread that clears the flag sees what every thread did that set it since, also if the
+/// flag was set already.
 #[derive(Debug)]
 pub struct Flag {
     word: AtomicUsize,
@@ -163,9 +197,11 @@ impl Default for Flag {
 }
 
 impl Flag {
-    /// Creates a flag that is clear.
-    pub fn new() -> Self {
-        Self { word: AtomicUsize::new(0) }
+    const_fn! {
+        /// Creates a flag that is clear.
+        pub const fn new() -> Self {
+            Self { word: AtomicUsize::new(0) }
+        }
     }
 
     /// Sets the flag. Returns whether it was clear.
@@ -196,10 +232,10 @@ impl Flag {
     }
 }
 
-/// A number shared by threads, every access to it relaxed: a reader may see an old value.
+/// A number shared by threads. Every access is relaxed, so a reader may see an old value.
 ///
-/// Most are for reports. Each that decides something is right with any earlier value, or is ordered by another access: the
-/// index of a descriptor's slot is written before the slot can be handed out ([`poll_desc`](crate::poll::desc)).
+/// Most uses are reports. A use that decides something is right with any earlier value, or is ordered by another access: the
+/// index of a descriptor's slot is written before the slot can be handed out ([`poll::desc`](crate::poll::desc)).
 #[derive(Debug)]
 pub struct RelaxedUsize {
     word: AtomicUsize,
@@ -212,9 +248,11 @@ impl Default for RelaxedUsize {
 }
 
 impl RelaxedUsize {
-    /// Creates a number that is 0.
-    pub fn new() -> Self {
-        Self { word: AtomicUsize::new(0) }
+    const_fn! {
+        /// Creates a number that is 0.
+        pub const fn new() -> Self {
+            Self { word: AtomicUsize::new(0) }
+        }
     }
 
     /// Writes the number.
@@ -224,7 +262,7 @@ impl RelaxedUsize {
         self.word.store(n, Ordering::Relaxed);
     }
 
-    /// Returns what was written last, or a little before.
+    /// Returns the number written last, or one written shortly before.
     #[inline]
     pub fn get(&self) -> usize {
         // alone: it orders nothing
@@ -232,7 +270,7 @@ impl RelaxedUsize {
     }
 }
 
-/// A count of events since the start; wraps at the native width.
+/// A count of events for metrics. It wraps at the native width and orders no memory, so a reader may see an old value.
 #[derive(Debug)]
 pub struct Counter {
     word: AtomicUsize,
@@ -245,19 +283,21 @@ impl Default for Counter {
 }
 
 impl Counter {
-    /// Creates a count of 0.
-    pub fn new() -> Self {
-        Self { word: AtomicUsize::new(0) }
+    const_fn! {
+        /// Creates a count of 0.
+        pub const fn new() -> Self {
+            Self { word: AtomicUsize::new(0) }
+        }
     }
 
-    /// Counts one more.
+    /// Adds one.
     #[inline]
     pub fn inc(&self) {
         self.add(1);
     }
 
-    /// Counts one more, where no other thread counts at the same time: without the cost of a read-modify-write. Counts that
-    /// are made by two threads at once may be lost.
+    /// Adds one without the cost of a read-modify-write. For a count that one thread raises: if two threads do so at the
+    /// same time, one of their increments may be lost.
     #[inline]
     pub fn inc_alone(&self) {
         // alone: a metric
@@ -266,7 +306,7 @@ impl Counter {
         self.word.store(n.wrapping_add(1), Ordering::Relaxed);
     }
 
-    /// Counts `n` more.
+    /// Adds `n`.
     #[inline]
     pub fn add(&self, n: usize) {
         // alone: a metric
@@ -290,20 +330,14 @@ pub struct UnsafeCell<T>(core::cell::UnsafeCell<T>);
 
 #[cfg(not(netpoll_loom))]
 impl<T> UnsafeCell<T> {
-    /// A cell that holds `value`.
+    /// Creates a cell that holds `value`.
     pub const fn new(value: T) -> Self {
         Self(core::cell::UnsafeCell::new(value))
     }
 
-    /// Hands out the pointer for writing; the caller's SAFETY comment says why no other code uses it meanwhile.
+    /// Passes the pointer to `access` for writing. The SAFETY comment of the caller says why no other code uses it meanwhile.
     #[inline]
     pub fn with_mut<R>(&self, access: impl FnOnce(*mut T) -> R) -> R {
         access(self.0.get())
     }
 }
-
-/// Pads a value to 128 bytes, to prevent false sharing. Two lines, because adjacent-line prefetch pulls cache lines in
-/// pairs. (On machines of fewer bits, which have small memories and one core as a rule, it is the plain value.)
-#[derive(Debug, Default)]
-#[cfg_attr(target_pointer_width = "64", repr(align(128)))]
-pub struct CachePadded<T>(pub T);

@@ -19,8 +19,8 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::thread::Thread;
 
+use crossbeam_utils::CachePadded;
 use netpoll_core::sched::idle::Idle;
-use netpoll_core::sync::CachePadded;
 use netpoll_core::sync::Counter;
 use netpoll_core::sync::Flag;
 use slab::Slab;
@@ -138,7 +138,7 @@ impl Sched {
 
     /// Returns the set of sleeping workers.
     pub fn idle(&self) -> &Idle<IDLE_WORDS> {
-        &self.idle.0
+        &self.idle
     }
 
     /// The numbers so far.
@@ -149,7 +149,7 @@ impl Sched {
     /// Puts tasks at the end of the global queue. After [`Sched::close`] they are not run but dropped: by the thread that
     /// ends the runtime, or here if that has ended.
     fn put_global(&self, tasks: &[usize]) {
-        let mut global = lock(&self.global.0);
+        let mut global = lock(&self.global);
         if global.closed {
             drop(global);
             // Runs the futures' Drop, with no lock held.
@@ -194,18 +194,18 @@ impl Sched {
 
     /// Worker: how many tasks it could run now, its own and those of nobody.
     pub fn runnable(&self, mine: &Remote) -> usize {
-        mine.queued() + lock(&self.global.0).tasks.len()
+        mine.queued() + lock(&self.global).tasks.len()
     }
 
     /// The first task of the global queue.
     pub fn get_global(&self) -> Option<Runnable> {
-        let task = lock(&self.global.0).tasks.pop_front();
+        let task = lock(&self.global).tasks.pop_front();
         task.map(word::to_task)
     }
 
     /// Worker whose ring is empty: the first task of the global queue, and into the ring its share of the others.
     pub fn get_share(&self, mine: &Remote) -> Option<Runnable> {
-        let mut global = lock(&self.global.0);
+        let mut global = lock(&self.global);
         let task = global.tasks.pop_front()?;
         self.move_share(&mut global, mine);
         let more = !global.tasks.is_empty();
@@ -219,7 +219,7 @@ impl Sched {
     /// Worker, before it looks at the kernel: its share of the global queue, up to half of the room in its ring. A busy
     /// kernel fills the ring each time; without this, who is in the global queue would wait for one turn in 61.
     pub fn refill(&self, mine: &Remote) {
-        self.move_share(&mut lock(&self.global.0), mine);
+        self.move_share(&mut lock(&self.global), mine);
     }
 
     fn move_share(&self, global: &mut Global, mine: &Remote) {
@@ -248,7 +248,7 @@ impl Sched {
     /// True while there is a task in any ring or in the global queue; asked by a worker that has announced that it
     /// sleeps. (A task in a slot has an owner that is awake.)
     pub fn has_work(&self) -> bool {
-        self.workers.iter().any(|worker| worker.runq.ring_len() > 0) || !lock(&self.global.0).tasks.is_empty()
+        self.workers.iter().any(|worker| worker.runq.ring_len() > 0) || !lock(&self.global).tasks.is_empty()
     }
 
     /// True while a task waits in the slot of some worker; asked by the backstop.
@@ -263,7 +263,7 @@ impl Sched {
 
     /// Wakes a worker for work that was just put, unless one is awake and searching (Go's `wakep`).
     pub fn wake_one(&self) {
-        if let Some(worker) = self.idle.0.worker_to_notify() {
+        if let Some(worker) = self.idle.worker_to_notify() {
             self.wake(worker);
         }
     }
@@ -306,9 +306,9 @@ impl Sched {
 
     /// Refuses tasks from now on and wakes every worker, to end.
     pub fn close(&self) {
-        lock(&self.global.0).closed = true;
+        lock(&self.global).closed = true;
         self.shutdown.set();
-        while let Some(worker) = self.idle.0.pop_idle() {
+        while let Some(worker) = self.idle.pop_idle() {
             self.wake(worker);
         }
         for worker in &self.workers {

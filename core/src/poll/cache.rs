@@ -13,7 +13,7 @@ use super::glist::GList;
 use super::key::{FDSEQ_BITS, PollKey};
 use super::registration::Registration;
 use super::waiters::Waiters;
-use crate::sync::{AtomicPtr, AtomicUsize, Ordering, fence};
+use crate::sync::{AtomicPtr, AtomicUsize, Ordering, array, const_fn, fence};
 
 /// Descriptors in a block of 4 KiB on a 64-bit host.
 pub const BLOCK_LEN: usize = 32;
@@ -32,9 +32,11 @@ impl<const LEN: usize, const BITS: u32> Default for Block<LEN, BITS> {
 }
 
 impl<const LEN: usize, const BITS: u32> Block<LEN, BITS> {
-    /// Creates a block of free descriptors.
-    pub fn new() -> Self {
-        Self { slots: core::array::from_fn(|_| PollDesc::new()) }
+    const_fn! {
+        /// Creates a block of free descriptors.
+        pub const fn new() -> Self {
+            Self { slots: array![PollDesc::new(); LEN] }
+        }
     }
 
     /// Initializes a block in place, a descriptor at a time: nothing as large as a block passes over the stack.
@@ -77,24 +79,26 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> Default for PollCac
 }
 
 impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, LEN, BITS> {
-    /// Creates a cache without blocks: [`PollCache::alloc`] returns nothing until one is donated. A cache that could hold no
-    /// descriptor does not compile:
-    ///
-    /// ```compile_fail,E0080
-    /// netpoll_core::PollCache::<1, 0>::new();
-    /// ```
-    ///
-    /// ```compile_fail,E0080
-    /// netpoll_core::PollCache::<0>::new();
-    /// ```
-    pub fn new() -> Self {
-        const { assert!(BLOCKS > 0 && LEN > 0, "a cache holds at least one block of one descriptor") };
-        const { assert!(BLOCKS <= MAX_SLOTS / LEN, "an index must fit into half a word, and into a key") };
-        Self {
-            shared: Shared::new(),
-            len: AtomicUsize::new(0),
-            ended: AtomicUsize::new(0),
-            directory: core::array::from_fn(|_| AtomicPtr::new(core::ptr::null_mut())),
+    const_fn! {
+        /// Creates a cache without blocks: [`PollCache::alloc`] returns nothing until one is donated. A cache that could hold no
+        /// descriptor does not compile:
+        ///
+        /// ```compile_fail,E0080
+        /// netpoll_core::PollCache::<1, 0>::new();
+        /// ```
+        ///
+        /// ```compile_fail,E0080
+        /// netpoll_core::PollCache::<0>::new();
+        /// ```
+        pub const fn new() -> Self {
+            const { assert!(BLOCKS > 0 && LEN > 0, "a cache holds at least one block of one descriptor") };
+            const { assert!(BLOCKS <= MAX_SLOTS / LEN, "an index must fit into half a word, and into a key") };
+            Self {
+                shared: Shared::new(),
+                len: AtomicUsize::new(0),
+                ended: AtomicUsize::new(0),
+                directory: array![AtomicPtr::new(core::ptr::null_mut()); BLOCKS],
+            }
         }
     }
 

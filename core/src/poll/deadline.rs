@@ -16,7 +16,7 @@
 //! A tick is opaque: nanoseconds on a 64-bit host, a wrapping system tick on a microcontroller. Two ticks are
 //! compared by their wrapped difference, so deadlines may lie up to half the range ahead.
 
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sync::{AtomicUsize, Ordering, const_fn};
 
 const NEVER: usize = 0;
 const EXPIRED: usize = 1;
@@ -96,9 +96,11 @@ impl Default for Deadline {
 }
 
 impl Deadline {
-    /// Creates a deadline of never.
-    pub fn new() -> Self {
-        Self { word: AtomicUsize::new(NEVER) }
+    const_fn! {
+        /// Creates a deadline of never.
+        pub const fn new() -> Self {
+            Self { word: AtomicUsize::new(NEVER) }
+        }
     }
 
     /// Returns the deadline in force. A waiter looks after its fence (INV-3), a firing after its own.

@@ -41,7 +41,7 @@ use super::info::{AtomicInfo, Info};
 use super::key::{Event, FDSEQ_BITS, Mode, Modes};
 use super::sema::{Sema, Unblock};
 use crate::sync::RelaxedUsize;
-use crate::sync::{AtomicUsize, Ordering, fence};
+use crate::sync::{AtomicUsize, Ordering, const_fn, fence};
 
 /// The reason why a wait, or a reset before a system call, is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -117,20 +117,22 @@ impl<const BITS: u32> Default for PollDesc<BITS> {
 }
 
 impl<const BITS: u32> PollDesc<BITS> {
-    /// Creates a descriptor of generation 0: no deadline, no task waiting.
-    pub fn new() -> Self {
-        Self {
-            info: AtomicInfo::new(),
-            since_read: RelaxedUsize::new(),
-            rg: Sema::new(),
-            rd: Deadline::new(),
-            wd: Deadline::new(),
-            wg: Sema::new(),
-            armed: Deadline::new(),
-            link: AtomicUsize::new(0),
-            slot: RelaxedUsize::new(),
-            number: RelaxedUsize::new(),
-            since_write: RelaxedUsize::new(),
+    const_fn! {
+        /// Creates a descriptor of generation 0: no deadline, no task waiting.
+        pub const fn new() -> Self {
+            Self {
+                info: AtomicInfo::new(),
+                since_read: RelaxedUsize::new(),
+                rg: Sema::new(),
+                rd: Deadline::new(),
+                wd: Deadline::new(),
+                wg: Sema::new(),
+                armed: Deadline::new(),
+                link: AtomicUsize::new(0),
+                slot: RelaxedUsize::new(),
+                number: RelaxedUsize::new(),
+                since_write: RelaxedUsize::new(),
+            }
         }
     }
 

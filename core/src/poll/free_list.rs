@@ -13,9 +13,11 @@
 //! count share one native word: half of it each. A count wraps after 2^32 pops between one thread's two steps on
 //! 64-bit, after 2^16 on 32-bit, where a thread would have to be interrupted for that long.
 
+use crossbeam_utils::CachePadded;
+
 use super::desc::PollDesc;
 use super::waiters::Waiters;
-use crate::sync::{AtomicUsize, CachePadded, Ordering};
+use crate::sync::{AtomicUsize, Ordering, const_fn};
 
 const HALF: u32 = usize::BITS / 2;
 /// The half of the head that holds an index.
@@ -31,14 +33,16 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    /// Creates an empty list; no task is parked.
-    pub(crate) fn new() -> Self {
-        Self { waiters: CachePadded(Waiters::new()), head: AtomicUsize::new(0) }
+    const_fn! {
+        /// Creates an empty list; no task is parked.
+        pub(crate) const fn new() -> Self {
+            Self { waiters: CachePadded::new(Waiters::new()), head: AtomicUsize::new(0) }
+        }
     }
 
     #[inline]
     pub(crate) fn waiters(&self) -> &Waiters {
-        &self.waiters.0
+        &self.waiters
     }
 
     /// Pops a slot; `slot` finds the descriptor of one.

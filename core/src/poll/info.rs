@@ -16,7 +16,7 @@
 //! compare-exchange fails on the generation (INV-5).
 
 use super::key::{EventFlags, FDSEQ_BITS};
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sync::{AtomicUsize, Ordering, const_fn};
 
 const CLOSING: usize = 1;
 const EVENT_ERR: usize = 1 << 1;
@@ -110,10 +110,12 @@ impl<const BITS: u32> Default for AtomicInfo<BITS> {
 }
 
 impl<const BITS: u32> AtomicInfo<BITS> {
-    /// Creates a word of generation 0 with nothing published.
-    pub fn new() -> Self {
-        const { assert!(BITS >= 1 && BITS + 8 <= usize::BITS && BITS <= 32) };
-        Self { word: AtomicUsize::new(0) }
+    const_fn! {
+        /// Creates a word of generation 0 with nothing published.
+        pub const fn new() -> Self {
+            const { assert!(BITS >= 1 && BITS + 8 <= usize::BITS && BITS <= 32) };
+            Self { word: AtomicUsize::new(0) }
+        }
     }
 
     /// Reads the word.

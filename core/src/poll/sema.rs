@@ -68,7 +68,7 @@ use core::task::Waker;
 
 use super::key::FDSEQ_BITS;
 use super::waiters::Waiters;
-use crate::sync::{AtomicUsize, Ordering, UnsafeCell};
+use crate::sync::{AtomicUsize, Ordering, UnsafeCell, const_fn};
 
 const STATE: usize = 0b011;
 const NIL: usize = 0;
@@ -205,14 +205,16 @@ impl<const BITS: u32> Default for Sema<BITS> {
 impl<const BITS: u32> Sema<BITS> {
     const SHIFT: u32 = usize::BITS - BITS;
 
-    /// Creates a semaphore in NIL, generation 0. One whose generation has no place in the word does not compile:
-    ///
-    /// ```compile_fail,E0080
-    /// netpoll_core::poll::sema::Sema::<0>::new();
-    /// ```
-    pub fn new() -> Self {
-        const { assert!(BITS >= 1 && BITS <= 32 && BITS + 3 <= usize::BITS, "a generation beside the state bits") };
-        Self { word: AtomicUsize::new(NIL), slot: UnsafeCell::new(None) }
+    const_fn! {
+        /// Creates a semaphore in NIL, generation 0. One whose generation has no place in the word does not compile:
+        ///
+        /// ```compile_fail,E0080
+        /// netpoll_core::poll::sema::Sema::<0>::new();
+        /// ```
+        pub const fn new() -> Self {
+            const { assert!(BITS >= 1 && BITS <= 32 && BITS + 3 <= usize::BITS, "a generation beside the state bits") };
+            Self { word: AtomicUsize::new(NIL), slot: UnsafeCell::new(None) }
+        }
     }
 
     /// Consumes a readiness, if there is one (Go's `netpollblock` on READY, and `pollReset`).

@@ -12,7 +12,7 @@
 //! error, an urgent mark. The poller has published those
 //! ([`Info::may_have_more`](crate::poll::info::Info::may_have_more)), so the reader asks there first.
 
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sync::{AtomicUsize, Ordering, const_fn};
 
 /// The short-read hint of one descriptor. Touched only under the descriptor's read lock (INV-2).
 #[derive(Debug)]
@@ -27,9 +27,11 @@ impl Default for ShortReadHint {
 }
 
 impl ShortReadHint {
-    /// Creates a hint that is clear.
-    pub fn new() -> Self {
-        Self { word: AtomicUsize::new(0) }
+    const_fn! {
+        /// Creates a hint that is clear.
+        pub const fn new() -> Self {
+            Self { word: AtomicUsize::new(0) }
+        }
     }
 
     /// Sets whether a system call came back short. The call must have begun after a reset.

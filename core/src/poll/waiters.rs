@@ -17,7 +17,7 @@
 //! would not see the work that was published before it: a lost wakeup that Go is spared by its sequentially
 //! consistent atomics.
 
-use crate::sync::{AtomicUsize, Flag, Ordering};
+use crate::sync::{AtomicUsize, Flag, Ordering, const_fn};
 
 /// The number of tasks that are parked on a descriptor (Go's `netpollWaiters`).
 #[derive(Debug)]
@@ -32,9 +32,11 @@ impl Default for Waiters {
 }
 
 impl Waiters {
-    /// Creates a count of 0: no task is parked.
-    pub fn new() -> Self {
-        Self { count: AtomicUsize::new(0) }
+    const_fn! {
+        /// Creates a count of 0: no task is parked.
+        pub const fn new() -> Self {
+            Self { count: AtomicUsize::new(0) }
+        }
     }
 
     /// Returns the number of tasks that are parked or about to be, never fewer than those that are.
@@ -82,9 +84,11 @@ pub struct BreakFlag {
 }
 
 impl BreakFlag {
-    /// Creates a flag that is clear: no break is on its way.
-    pub fn new() -> Self {
-        Self { flag: Flag::new() }
+    const_fn! {
+        /// Creates a flag that is clear: no break is on its way.
+        pub const fn new() -> Self {
+            Self { flag: Flag::new() }
+        }
     }
 
     /// Asks for a break. Returns whether the caller must write to the break descriptor.

@@ -14,7 +14,7 @@
 //! A bit is cleared by the thread that wakes the worker, or by the worker itself if it finds work in the second look. The
 //! thread that clears it owns the wakeup: a worker whose bit is gone has been woken, or is about to be.
 
-use crate::sync::{AtomicUsize, Ordering, fence};
+use crate::sync::{AtomicUsize, Ordering, array, const_fn, fence};
 
 /// The idle bits of a runtime's workers, one each: `WORDS` x 64 on a 64-bit host.
 #[derive(Debug)]
@@ -36,9 +36,11 @@ impl<const WORDS: usize> Idle<WORDS> {
     /// The most workers that there can be.
     pub const MAX_WORKERS: usize = WORDS * BITS;
 
-    /// Creates a set in which no worker sleeps and none searches.
-    pub fn new() -> Self {
-        Self { sleeping: core::array::from_fn(|_| AtomicUsize::new(0)), searching: AtomicUsize::new(0) }
+    const_fn! {
+        /// Creates a set in which no worker sleeps and none searches.
+        pub const fn new() -> Self {
+            Self { sleeping: array![AtomicUsize::new(0); WORDS], searching: AtomicUsize::new(0) }
+        }
     }
 
     /// Sets the worker's bit: it is about to sleep. It must look at every place for work once more before it does.

@@ -11,7 +11,7 @@
 //! | looks at the wheel once more | looks at the tick |
 //! | sleeps until then | sends a break if the tick is later |
 
-use crate::sync::{AtomicUsize, Ordering, fence};
+use crate::sync::{AtomicUsize, Ordering, const_fn, fence};
 
 const UNLOCKED: usize = 0;
 const NOT_PARKED: usize = 0;
@@ -34,9 +34,11 @@ impl Default for PollerLock {
 }
 
 impl PollerLock {
-    /// Creates an unlocked lock.
-    pub fn new() -> Self {
-        Self { owner: AtomicUsize::new(UNLOCKED), poll_until: AtomicUsize::new(NOT_PARKED) }
+    const_fn! {
+        /// Creates an unlocked lock.
+        pub const fn new() -> Self {
+            Self { owner: AtomicUsize::new(UNLOCKED), poll_until: AtomicUsize::new(NOT_PARKED) }
+        }
     }
 
     /// Locks the poller for worker `worker`, below `usize::MAX`. Returns false if another thread has it.

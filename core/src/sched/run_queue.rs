@@ -12,7 +12,7 @@
 //! A task is a word that is not 0 (a pointer, for std-rt). It passes through untouched; what is put in comes out
 //! exactly once.
 
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sync::{AtomicUsize, Ordering, array, const_fn};
 
 /// A ring of `N` tasks, `N` a power of two, and the slot. A method for the owner says so; the others are for any thread.
 #[derive(Debug)]
@@ -30,14 +30,16 @@ impl<const N: usize> Default for Runq<N> {
 }
 
 impl<const N: usize> Runq<N> {
-    /// Creates an empty queue.
-    pub fn new() -> Self {
-        const { assert!(N.is_power_of_two() && N >= 2) };
-        Self {
-            head: AtomicUsize::new(0),
-            tail: AtomicUsize::new(0),
-            next: AtomicUsize::new(0),
-            ring: core::array::from_fn(|_| AtomicUsize::new(0)),
+    const_fn! {
+        /// Creates an empty queue.
+        pub const fn new() -> Self {
+            const { assert!(N.is_power_of_two() && N >= 2) };
+            Self {
+                head: AtomicUsize::new(0),
+                tail: AtomicUsize::new(0),
+                next: AtomicUsize::new(0),
+                ring: array![AtomicUsize::new(0); N],
+            }
         }
     }
 

@@ -40,7 +40,7 @@
 //!
 //! The value is the runner's until COMPLETE, then the handle's. If the handle is gone the value is gone before that.
 
-use crate::sync::{AtomicUsize, Ordering};
+use crate::sync::{AtomicUsize, Ordering, const_fn};
 
 /// Set while there is a handle.
 const HANDLE: usize = 1 << 0;
@@ -122,20 +122,22 @@ impl<const BITS: u32> TaskState<BITS> {
     /// The number of wakes at which counting stops.
     const MAX_WAKES: usize = WAKE << (BITS - 1);
 
-    /// Creates the state of a new task: it is the caller's, to be put into a queue, and has a handle. With one bit for the
-    /// wakes no poll could take one off, so that does not compile:
-    ///
-    /// ```compile_fail,E0080
-    /// netpoll_core::sched::task::TaskState::<1>::new();
-    /// ```
-    pub fn new() -> Self {
-        const {
-            assert!(
-                BITS >= 2 && BITS + FLAGS < usize::BITS,
-                "two bits of wakes at least, and one of references"
-            )
-        };
-        Self { word: AtomicUsize::new(WAKE | HANDLE) }
+    const_fn! {
+        /// Creates the state of a new task: it is the caller's, to be put into a queue, and has a handle. With one bit for the
+        /// wakes no poll could take one off, so that does not compile:
+        ///
+        /// ```compile_fail,E0080
+        /// netpoll_core::sched::task::TaskState::<1>::new();
+        /// ```
+        pub const fn new() -> Self {
+            const {
+                assert!(
+                    BITS >= 2 && BITS + FLAGS < usize::BITS,
+                    "two bits of wakes at least, and one of references"
+                )
+            };
+            Self { word: AtomicUsize::new(WAKE | HANDLE) }
+        }
     }
 
     /// Adds a wake to a word, unless counting has stopped.
