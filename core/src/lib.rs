@@ -1,8 +1,8 @@
 //! # The state words of a network poller
 //!
-//! A task blocks on a socket and only the task sleeps, never the thread. This crate holds what that takes in shared
-//! memory and nothing else: no std, no allocator, no clock, no lock, no system call. Time, memory and kernel events
-//! come in as arguments; tasks to wake go out as values. It runs under a scheduler with threads
+//! When a task blocks on a socket, only the task sleeps, never the thread. This crate holds the shared memory that this
+//! needs, and nothing else: no std, no allocator, no clock, no lock, no system call. Time, memory and kernel events are
+//! arguments; tasks to wake are return values. It runs under a scheduler with threads
 //! ([`netpoll-rt`](https://docs.rs/netpoll-rt) is one) and in an interrupt handler.
 //!
 //! ```text
@@ -13,89 +13,82 @@
 //!             fence                   │ info  closing, peer    │
 //!             look at info, deadline  │ rg    READ semaphore   │  ◀── ready: rg PARKED → READY ── epoll_wait
 //!             commit: WAIT → PARKED ▶ │ wg    WRITE semaphore  │      the waker goes into a GList
-//!   sleeps                            │ rd wd deadlines        │      the list goes up, is drained,
+//!   sleeps                            │ rd wd deadlines        │      the list is returned, drained,
 //!                                     └────────────────────────┘      and only then is a task woken
 //!   woken: rg READY → NIL, read(2) again
 //! ```
 //!
 //! # How a wakeup cannot be lost
 //!
-//! 1. **An event and a waiter meet on one state word**, [`poll::sema`]: whatever the interleaving, each is a read-modify-write of
-//!    `rg`, so one is first. If it is the event, the waiter finds READY; if it is the waiter, the event finds WAIT or
-//!    PARKED.
-//! 2. **A close or a deadline and a waiter meet on two state words**: each writes one and looks at the other. That needs a
+//! 1. **An event and a waiter meet on one state word**, [`poll::sema`]. Each changes `rg` by a read-modify-write, so one of
+//!    them is first. If it is the event, the waiter finds READY; if it is the waiter, the event finds WAIT or PARKED.
+//! 2. **A close or a deadline and a waiter meet on two state words.** Each writes one and reads the other, which needs a
 //!    fence on both sides, [`poll::desc`].
-//! 3. **An event that is late** meets another generation in the very state word that it would change, [`poll::key`].
-//! 4. **A task that changes its mind** (a future is dropped) takes its waker back and leaves a readiness for the next,
+//! 3. **A late event** finds another generation in the state word that it would change, [`poll::key`].
+//! 4. **A task whose future is dropped** takes its waker back and leaves a readiness for the next waiter,
 //!    [`poll::sema::Sema::retract`].
-//! 5. **A waker that comes out of a slot goes up, or is the task's own.** A parking that is taken over stands for a task that
-//!    is asleep; however the call of the second task ends, it hands the first one's waker up ([`poll::sema::Displaced`]).
+//! 5. **A waker that comes out of a slot is returned to the caller, or is the task's own.** A parking that is taken over
+//!    stands for a sleeping task; however the call of the second task ends, it returns the first one's waker
+//!    ([`poll::sema::Displaced`]).
 //!
 //! # What safe code can do
 //!
-//! Nothing here reaches undefined behaviour, gives a slot two owners, corrupts the free list or drops a sleeping task's waker
-//! unasked, whatever is called in whatever order from any number of threads. A slot's owner is a
-//! [`Registration`], which cannot be copied; the waker slot belongs to the thread that set BUSY; a key that is
-//! stale finds another generation in the state word that it would change. What a caller can still do to itself: wake a task too
-//! early, drop wakers that were handed up, leak a registration (its slot stays in use) or an [`poll::sema::Armed`] (its direction
-//! stays busy), lower a count that it did not raise.
+//! No sequence of safe calls, from any number of threads, reaches undefined behavior, gives a slot two owners, corrupts the
+//! free list or drops a sleeping task's waker unasked. A slot's owner is a [`Registration`], which cannot be copied; the
+//! waker slot belongs to the thread that set BUSY; a stale key finds another generation in the state word that it would
+//! change. A caller can still harm itself: wake a task too early, drop wakers that were returned to it, leak a registration
+//! (its slot stays in use) or a [`poll::sema::Armed`] (its direction stays busy), lower a count that it did not raise.
 //!
-//! # What may be called from where
+//! # Where each call is allowed
 //!
 //! | call | a task | another thread | an interrupt handler |
 //! |---|---|---|---|
-//! | `PollCache::alloc`, `Registration::free`, drop | yes | yes | yes: no lock, no loop but that of a compare-exchange; a drop wakes |
+//! | `PollCache::alloc`, `Registration::free`, drop | yes | yes | yes: no lock, and no loop but that of a compare-exchange; a drop wakes |
 //! | `PollDesc::ready`, `evict`, `expire` by key | yes | yes | yes: they neither clone nor drop nor wake a waker |
 //! | `Registration::wait`, `park` | one task per direction (INV-2); a second is refused | - | no: it clones a waker |
-//! | `Registration::retract` | the task that parked | the one that drops its future | yes, if dropping its waker is |
+//! | `Registration::retract` | the task that parked | the thread that drops its future | yes, if dropping its waker is |
 //! | `Registration::set_deadline`, `arm_timer` | yes | yes | yes; `arm_timer` and `expire` under the timer wheel's lock |
 //! | `GList::wake`, `Displaced::wake` | yes, with no lock held | yes | if waking is |
 //!
 //! A thread that is interrupted between taking a waker out and clearing BUSY keeps a task of higher priority from parking in
-//! that direction: [`Wait::Again`] is what it sees until the thread goes on. Under strict priorities such a task
-//! yields for a while instead of asking again at once.
+//! that direction: the task gets [`Wait::Again`] until the thread goes on. Under strict priorities such a task yields for a
+//! while instead of asking again at once.
 //!
 //! # Invariants
 //!
-//! Cited by number in every SAFETY comment and at the fences.
+//! Each is stated in the file that keeps it. SAFETY comments and fences cite them by number.
 //!
-//! - **INV-1** A block of descriptors is neither freed nor moved while a poller can name it.
-//! - **INV-2** At most one task per direction is between arm and its end (commit, abort, or the end of a parking). `std-rt`
-//!   keeps this by the direction's lock of [`poll::fd_mutex`]. A caller that breaks it gets refusals; no memory depends on it.
-//! - **INV-3** The parker writes WAIT, fences, and then reads info and its deadline; the publisher writes info or the
-//!   deadline, fences, and then reads rg and wg.
-//! - **INV-4** The waker slot is touched only by the thread that set BUSY, until it clears BUSY with Release; BUSY is set only
-//!   where it is not set, with Acquire.
-//! - **INV-5** An event counts only if its key's fdseq is the descriptor's, and the check is the compare-exchange itself.
-//! - **INV-6** A timer's firing counts only against the deadline that it finds in force.
-//! - **INV-7** A descriptor's number is used only under a reference of its [`poll::fd_mutex`], and closed only by the thread that
-//!   took the last one.
-//! - **INV-8** A thread that puts work into a queue fences and then looks for sleepers; a worker that goes to sleep sets its
-//!   idle bit, fences, and then looks at the queues.
-//! - **INV-9** A task is put into one queue at a time and comes out exactly once; the thread that gets it out owns it.
-//! - **INV-10** A prefetch is a hint: it reads nothing that the program could see, whatever the address.
-//! - **INV-11** A task's memory is freed by the thread that its [`sched::task`] word tells so, once; any other thread that uses it
-//!   has a reference, the handle, or the task out of a queue.
-//! - **INV-12** A task's future and its value are touched by the thread that has the task out of a queue until it has
-//!   completed, then by the handle; the join waker's slot by the thread that the table in [`sched::task`] names.
+//! | number | file | subject |
+//! |---|---|---|
+//! | INV-1 | [`poll::cache`] | a block stays where it is |
+//! | INV-2 | [`poll::registration`] | one waiter per direction |
+//! | INV-3 | [`poll::desc`] | the fence pair of waiters and closers |
+//! | INV-4 | [`poll::sema`] | the owner of the waker slot |
+//! | INV-5 | [`poll::key`] | events of other generations |
+//! | INV-6 | [`poll::deadline`] | firings of deadlines that were moved |
+//! | INV-7 | [`poll::fd_mutex`] | the use and the close of a descriptor's number |
+//! | INV-8 | [`sched::idle`] | the fence pair of sleepers and threads with work |
+//! | INV-9 | [`sched::run_queue`] | a queued task comes out once |
+//! | INV-10 | `sys::prefetch` of `netpoll-rt` | a prefetch reads nothing |
+//! | INV-11 | [`sched::task`] | the thread that frees a task |
+//! | INV-12 | [`sched::task`] | the thread that touches a task's future and output |
 //!
 //! # Reading order
 //!
 //! [`poll::sema`], [`poll::registration`], [`poll::desc`], [`poll::cache`]; then [`poll::info`], [`poll::deadline`],
-//! [`poll::waiters`], [`poll::fd_mutex`], [`poll::short_read`]; the scheduler's state words [`sched::task`], [`sched::run_queue`], [`sched::idle`], [`sched::poller_lock`]
-//! stand by themselves.
+//! [`poll::waiters`], [`poll::fd_mutex`], [`poll::short_read`]. The files of [`sched`] stand by themselves.
 //!
 //! # Glossary
 //!
 //! | term | meaning |
 //! |---|---|
-//! | state word | one atomic integer that holds a whole state, so that a compare-exchange checks and changes it in one step |
+//! | state word | an atomic integer that holds a whole state, so that a compare-exchange checks and changes it in one step |
 //! | descriptor | an open file of the kernel, and the [`PollDesc`] that stands for it here |
 //! | number | the integer that names an open file to the kernel (fd) |
 //! | direction, side | reading or writing, each with a semaphore and a deadline of its own |
 //! | slot | the place of a descriptor in a block; a *waker slot* is the cell that holds a parked task's waker |
 //! | block, to donate | memory for a fixed number of descriptors, which the caller gives to the cache |
-//! | generation, fdseq | how often a slot has been freed; it makes keys of former owners stale |
+//! | generation, fdseq | the number of times a slot has been freed; it makes keys of former owners stale |
 //! | key | slot and generation: the name that the kernel hands back with an event |
 //! | to arm, commit, abort | to announce a wait; to park if nothing has come; to take the announcement back |
 //! | to park, unpark | to put a task to sleep with its waker in the slot; to end that without a reason |
@@ -106,17 +99,16 @@
 //! | to end | to publish that the poller has ended, and unblock all waiters |
 //! | to retract | to give a wait up, because its future is dropped |
 //! | to take over | to park in a direction where a waker is left of an earlier poll; that waker is *displaced* |
-//! | to hand up | to return wakers to the caller, which wakes them with no lock held |
-//! | break | a wakeup of the thread that is blocked in the poller |
+//! //! | break | a wakeup of the thread that is blocked in the poller |
 //! | tick | a point in time in the caller's unit; opaque here |
 //! | firing | a call of [`expire`](PollDesc::expire) because the descriptor's timer is due |
-//! | runner | the thread that has a task out of its queue, and polls it |
-//! | wake count | how often a task was woken before a poll; the poll answers that many |
+//! | runner | the thread that took a task out of its queue, and polls it |
+//! | wake count | the number of times a task was woken before a poll; the poll answers that many |
 //! | searcher | a worker without work that looks at other workers' queues |
 //!
 //! # Concordance
 //!
-//! Go is 1.27. A dash: the project has no such thing.
+//! Go is version 1.27. A dash means that the project has no counterpart.
 //!
 //! | here | Go | tokio, mio | crossbeam and others |
 //! |---|---|---|---|
@@ -151,7 +143,7 @@
 //! | [`sched::idle::Idle::start_searching`], [`stop_searching`](sched::idle::Idle::stop_searching) | `spinning`, `nmspinning` | `transition_worker_to_searching`, `transition_worker_from_searching` | - |
 //! | [`sched::poller_lock::PollerLock`]; `try_lock`, `unlock` | `pollingNet`, `lastpoll` | `TryLock<Driver>` of `Parker` | async-io: `Reactor::try_lock` |
 //! | [`sched::poller_lock::PollerLock::set_poll_until`], [`needs_wakeup`](sched::poller_lock::PollerLock::needs_wakeup) | `pollUntil`, `wakeNetPoller` | time driver's `next_wake` | - |
-//! | [`sync::Flag`], [`sync::RelaxedUsize`], [`sync::CachePadded`] | `cpu.CacheLinePad` for the last | `MetricAtomicUsize` | crossbeam-utils: `AtomicCell`, `CachePadded` |
+//! | [`sync::Flag`], [`sync::RelaxedUsize`], [`sync::Counter`] | - | `MetricAtomicUsize` | crossbeam-utils: `AtomicCell` |
 
 #![cfg_attr(not(netpoll_loom), no_std)]
 #![warn(clippy::std_instead_of_core, clippy::std_instead_of_alloc)]

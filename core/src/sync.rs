@@ -51,7 +51,7 @@ pub fn fence(order: Ordering) {
 }
 
 /// An unsigned integer of native width, shared by threads and, on bare metal, by interrupt handlers.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct AtomicUsize(imp::AtomicUsize);
 
 impl AtomicUsize {
@@ -185,15 +185,9 @@ impl<T> AtomicPtr<T> {
 ///
 /// Each change is a `swap`, so the thread that clears the flag sees what every thread did that set it since, also if the
 /// flag was set already.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Flag {
     word: AtomicUsize,
-}
-
-impl Default for Flag {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl Flag {
@@ -236,15 +230,9 @@ impl Flag {
 ///
 /// Most uses are reports. A use that decides something is right with any earlier value, or is ordered by another access: the
 /// index of a descriptor's slot is written before the slot can be handed out ([`poll::desc`](crate::poll::desc)).
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct RelaxedUsize {
     word: AtomicUsize,
-}
-
-impl Default for RelaxedUsize {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl RelaxedUsize {
@@ -271,15 +259,9 @@ impl RelaxedUsize {
 }
 
 /// A count of events for metrics. It wraps at the native width and orders no memory, so a reader may see an old value.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Counter {
     word: AtomicUsize,
-}
-
-impl Default for Counter {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl Counter {

@@ -1,8 +1,10 @@
 //! The allocator of descriptors: fixed blocks, type-stable, with a lock-free free list (Go's `pollCache`).
 //!
-//! A block is donated from above and stays where it is until the cache is gone (INV-1), so a slot is a
-//! [`PollDesc`] for ever: a thread with an old key finds a descriptor, sees another generation in its state words
-//! and leaves (INV-5).
+//! **INV-1** A block of descriptors is neither freed nor moved while a poller can name it: the caller donates it and takes it
+//! back through an exclusive borrow of the cache.
+//!
+//! So a slot is a [`PollDesc`] for ever: a thread with an old key finds a descriptor, sees another generation in its state
+//! words and leaves (INV-5).
 
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
@@ -15,10 +17,10 @@ use super::registration::Registration;
 use super::waiters::Waiters;
 use crate::sync::{AtomicPtr, AtomicUsize, Ordering, array, const_fn, fence};
 
-/// Descriptors in a block of 4 KiB on a 64-bit host.
+/// The number of descriptors in a block of 4 KiB on a 64-bit host.
 pub const BLOCK_LEN: usize = 32;
 
-/// A block that is donated to a cache: `LEN` descriptors side by side. `Block::new()` is generation 0 of each.
+/// A block of `LEN` descriptors, to be donated to a cache.
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct Block<const LEN: usize = BLOCK_LEN, const BITS: u32 = FDSEQ_BITS> {
@@ -33,42 +35,42 @@ impl<const LEN: usize, const BITS: u32> Default for Block<LEN, BITS> {
 
 impl<const LEN: usize, const BITS: u32> Block<LEN, BITS> {
     const_fn! {
-        /// Creates a block of free descriptors.
+        /// Creates a block of free descriptors, each of generation 0.
         pub const fn new() -> Self {
             Self { slots: array![PollDesc::new(); LEN] }
         }
     }
 
-    /// Initializes a block in place, a descriptor at a time: nothing as large as a block passes over the stack.
+    /// Initializes a block in place, a descriptor at a time, so that nothing as large as a block is on the stack.
     pub fn init(place: &mut MaybeUninit<Self>) -> &mut Self {
         let slots = place.as_mut_ptr().cast::<PollDesc<BITS>>();
         for slot in 0..LEN {
-            // SAFETY: INV-1, the block is an array of `LEN` descriptors and nothing else, so the place is in it.
+            // SAFETY: the block is an array of `LEN` descriptors and nothing else, so `slot` lies in it (INV-1).
             let slot = unsafe { slots.add(slot) };
-            // SAFETY: INV-1, the memory is the caller's alone until the block is donated.
+            // SAFETY: the exclusive borrow of `place` lasts until the block is donated, so no other code uses it (INV-1).
             unsafe { slot.write(PollDesc::new()) };
         }
-        // SAFETY: INV-1, every descriptor has been written.
+        // SAFETY: the loop above has written every descriptor of the block (INV-1).
         unsafe { place.assume_init_mut() }
     }
 }
 
-/// The error of a full directory: the cache holds all the blocks that it can name.
+/// The error of a cache that holds as many blocks as it can.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CacheFull;
 
-/// A cache of at most `BLOCKS` blocks of `LEN` descriptors each, with generations of `BITS` bits.
+/// A cache of at most `BLOCKS` blocks of `LEN` descriptors, with generations of `BITS` bits.
 #[derive(Debug)]
 pub struct PollCache<const BLOCKS: usize, const LEN: usize = BLOCK_LEN, const BITS: u32 = FDSEQ_BITS> {
     shared: Shared,
-    /// Blocks in the directory.
+    /// The number of blocks in the directory.
     len: AtomicUsize,
-    /// Not zero once the poller has ended.
+    /// The end of the poller, 1 once it has ended.
     ended: AtomicUsize,
     directory: [AtomicPtr<Block<LEN, BITS>>; BLOCKS],
 }
 
-/// The largest number of slots in a cache.
+/// The largest number of slots in a cache: an index fits into half a word and into a key.
 const MAX_SLOTS: usize =
     if INDEX <= PollKey::MAX_SLOT as usize { INDEX - 1 } else { PollKey::MAX_SLOT as usize };
 
@@ -80,7 +82,7 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> Default for PollCac
 
 impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, LEN, BITS> {
     const_fn! {
-        /// Creates a cache without blocks: [`PollCache::alloc`] returns nothing until one is donated. A cache that could hold no
+        /// Creates a cache without blocks: [`PollCache::alloc`] returns `None` until one is donated. A cache that could hold no
         /// descriptor does not compile:
         ///
         /// ```compile_fail,E0080
@@ -102,16 +104,16 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         }
     }
 
-    /// Adds a block, whose descriptors can be allocated from now on. Any number of threads may donate at once.
+    /// Adds a block. Its descriptors can be allocated from now on. Any number of threads may donate at once.
     ///
     /// # Errors
     ///
-    /// Returns [`CacheFull`] if the directory has no place left; the block is not touched then.
+    /// Returns [`CacheFull`] if the cache holds `BLOCKS` blocks already. The block is not touched then.
     ///
     /// # Safety
     ///
     /// `block` points to an initialized block that no other code uses, and that stays where it is for as long as the
-    /// cache is used (INV-1). The cache does not free it: [`PollCache::blocks`] gives it back.
+    /// cache is used (INV-1). The cache does not free it: [`PollCache::blocks`] returns it.
     pub unsafe fn donate(&self, block: NonNull<Block<LEN, BITS>>) -> Result<(), CacheFull> {
         // alone: a first guess; the directory's compare-exchange decides
         let mut place = self.len.load(Ordering::Relaxed);
@@ -125,23 +127,23 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
             }
             place += 1;
         }
-        // alone: a hint where to begin looking; the directory is the truth
+        // alone: a hint where the search for a free entry begins; the directory decides
         self.len.fetch_add(1, Ordering::Relaxed);
         self.chain(place);
         Ok(())
     }
 
-    /// Adds a block that is never freed: a static's, or a leaked one. [`PollCache::blocks`] is not needed then.
+    /// Adds a block that is never freed, such as a static or a leaked one.
     ///
     /// # Errors
     ///
     /// Returns [`CacheFull`] as [`PollCache::donate`] does.
     pub fn donate_static(&self, block: &'static mut Block<LEN, BITS>) -> Result<(), CacheFull> {
-        // SAFETY: INV-1, a `&'static mut` is initialized and exclusive, and what it points to stays where it is.
+        // SAFETY: a `&'static mut` is exclusive and points to an initialized block, which stays where it is (INV-1).
         unsafe { self.donate(NonNull::from(block)) }
     }
 
-    /// Links the slots of a block that was just donated to each other and pushes them as one chain.
+    /// Links the slots of a newly donated block to each other and pushes them as one chain.
     fn chain(&self, place: usize) {
         let first = place * LEN;
         for slot in first..first + LEN {
@@ -154,16 +156,16 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         self.shared.push(first, self.slot(first + LEN - 1));
     }
 
-    /// Allocates a free descriptor. Returns `None` if all donated ones are in use: donate another block and ask again.
-    /// Lock-free; may run in an interrupt handler.
+    /// Allocates a free descriptor. Returns `None` if all donated ones are in use: the caller donates another block and tries
+    /// again. Lock-free; may run in an interrupt handler.
     ///
     /// # Memory ordering
     ///
-    /// What happened before the [`Registration::free`] of the slot is visible.
+    /// Acquires the memory effects of the [`Registration::free`] of the slot.
     pub fn alloc(&self) -> Option<Registration<'_, BITS>> {
         let desc = self.slot(self.shared.pop(|slot| self.slot(slot))?);
-        // A caller has closed the slot or delivered an event while it was free, with a key that it guessed or that
-        // `PollCache::iter` showed: the next owner gets the generation after that key's.
+        // A caller closed the slot or delivered an event while it was free, with a key that it guessed or got from
+        // `PollCache::iter`. The next owner gets the generation after that key's.
         if desc.info.get().is_published() {
             desc.close();
         }
@@ -171,10 +173,10 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         Some(Registration::new(desc, &self.shared))
     }
 
-    /// Lets no task park on a descriptor that is allocated after the end or beside it. [`PollCache::end`]
+    /// Lets no task park on a descriptor that is allocated after the end of the poller or during it. [`PollCache::end`]
     ///
     /// 1. fences before this thread does: this thread sees `ended`;
-    /// 2. fences after: it finds the block, and the descriptor in this generation.
+    /// 2. fences after this thread does: it finds the block, and the descriptor in this generation.
     fn take_over_end(&self, desc: &PollDesc<BITS>) {
         fence(Ordering::SeqCst); // pair: cache::end
         // alone: the fence made it fresh enough
@@ -183,17 +185,17 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         }
     }
 
-    /// Ends all waits, because the poller has ended: no descriptor lets a task park from now on, those that are allocated
-    /// later included. `hand_up` gets the wakers of the tasks that were parked, of each descriptor that has some; the count
-    /// of waiters falls by their number once they are runnable. Harmless when repeated.
-    pub fn end(&self, mut hand_up: impl FnMut(GList<2>)) {
+    /// Ends all waits, because the poller has ended. From now on no descriptor lets a task park, also one that is allocated
+    /// later. `wake` gets the wakers of the parked tasks, descriptor by descriptor; the caller lowers the count of waiters by
+    /// their number once they are runnable. May be repeated.
+    pub fn end(&self, mut wake: impl FnMut(GList<2>)) {
         // alone: the fence below publishes it
         self.ended.swap(1, Ordering::Relaxed);
         fence(Ordering::SeqCst); // pair: cache::take_over_end
         for (_, desc) in self.iter() {
             let list = desc.end();
             if !list.is_empty() {
-                hand_up(list);
+                wake(list);
             }
         }
     }
@@ -204,8 +206,8 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         self.shared.waiters()
     }
 
-    /// Returns the descriptor that `key` names, or `None` if no block has that slot or it is of another generation by now.
-    /// It may become so at any time: [`PollDesc::ready`] checks again, in the state words themselves.
+    /// Returns the descriptor that `key` names, or `None` if no block has that slot or the slot is of another generation. The
+    /// generation may change at any time, so [`PollDesc::ready`] checks it again, in the state words themselves.
     #[inline]
     pub fn get(&self, key: PollKey) -> Option<&PollDesc<BITS>> {
         self.lookup(key.slot as usize).filter(|desc| desc.info().fdseq() == key.fdseq)
@@ -222,7 +224,8 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
     fn lookup(&self, slot: usize) -> Option<&PollDesc<BITS>> {
         // Acquire: the block's descriptors as they were initialized.
         let block = NonNull::new(self.directory.get(slot / LEN)?.load(Ordering::Acquire))?; // pair: cache::donate
-        // SAFETY: INV-1, a block in the directory was initialized before and stays where it is.
+        // SAFETY: `donate` put the block into the directory after it was initialized, and it stays where it is for as long
+        // as the cache is borrowed (INV-1).
         let block = unsafe { block.as_ref() };
         Some(&block.slots[slot % LEN])
     }
@@ -231,7 +234,7 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         self.lookup(slot).expect("INV-1: a slot on the free list is in a donated block")
     }
 
-    /// Returns all descriptors with their keys as they are now, free ones included. For dumps.
+    /// Returns all descriptors with their current keys, free ones included. For dumps.
     pub fn iter(&self) -> impl Iterator<Item = (PollKey, &PollDesc<BITS>)> {
         (0..BLOCKS * LEN).map_while(|slot| {
             let desc = self.lookup(slot)?;
@@ -239,9 +242,9 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         })
     }
 
-    /// Returns the blocks that were donated. Their donor frees them once the cache is not used any more.
+    /// Returns the donated blocks. Their donor frees them once the cache is not used any more.
     pub fn blocks(&mut self) -> impl Iterator<Item = NonNull<Block<LEN, BITS>>> {
-        // Acquire through the exclusive borrow: the thread that made it has ordered the donations before it.
+        // The thread that made the exclusive borrow has ordered the donations before it.
         self.directory.iter().map_while(|entry| NonNull::new(entry.load(Ordering::Acquire))) // pair: cache::donate
     }
 }

@@ -1,4 +1,4 @@
-//! A deadline as one state word.
+//! A deadline as one state word, and the order of ticks.
 //!
 //! | word | meaning | moved on by |
 //! |---|---|---|
@@ -6,12 +6,14 @@
 //! | a tick | due at that tick | the setter; the firing that finds it due, by compare-exchange |
 //! | `EXPIRED` | it has passed; every wait fails until a new one is set | the setter |
 //!
-//! A firing counts only against the deadline that it finds in force (INV-6): it compare-exchanges the very value
-//! that it judged due, so a deadline that was moved meanwhile stays. Since [`Deadline::get`] is what a waiter
-//! looks at, no separate "expired" bit can outlive a newer deadline, and Go's `rseq`, `wseq` are not needed.
+//! **INV-6** A timer's firing counts only against the deadline that it finds in force. It compare-exchanges the very value
+//! that it judged due, so a deadline that was moved meanwhile stays.
 //!
-//! A tick that only moves later (`postpone`) is moved by a compare-exchange too, so a firing that judged
-//! the old one due finds that it was, and judges again.
+//! A waiter reads the same word ([`Deadline::get`]), so no separate "expired" bit can outlive a newer deadline, and Go's
+//! `rseq` and `wseq` are not needed.
+//!
+//! `postpone` moves a tick by a compare-exchange too. A firing that judged the old tick due fails to expire it then, and
+//! judges again.
 //!
 //! A tick is opaque: nanoseconds on a 64-bit host, a wrapping system tick on a microcontroller. Two ticks are
 //! compared by their wrapped difference, so deadlines may lie up to half the range ahead.
@@ -24,11 +26,11 @@ const EXPIRED: usize = 1;
 /// The time at which a direction times out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum When {
-    /// Never.
+    /// The direction has no deadline.
     Never,
-    /// At this tick. The ticks 0 and 1 stand for 2: they are the encodings of the other two.
+    /// The tick of the deadline. The ticks 0 and 1 stand for 2, because they encode the other two variants.
     At(usize),
-    /// In the past: the direction has timed out.
+    /// The deadline has passed: the direction has timed out.
     Expired,
 }
 
@@ -49,13 +51,13 @@ impl When {
         }
     }
 
-    /// Returns true for a tick that is not after `now`.
+    /// Returns whether this is a tick that is not after `now`.
     #[inline]
     pub fn is_due(self, now: usize) -> bool {
         matches!(self, When::At(tick) if !before(now, tick))
     }
 
-    /// Returns the earlier of the ticks; anything but a tick counts as never.
+    /// Returns the earlier of the two ticks. A value that is no tick counts as never.
     pub(crate) fn earlier(self, other: When) -> When {
         match (self, other) {
             (When::At(a), When::At(b)) => When::At(if before(b, a) { b } else { a }),
@@ -72,7 +74,7 @@ impl When {
         }
     }
 
-    /// Returns `self` if it is a tick that is not due yet, else never.
+    /// Returns `self` if it is a tick that is not due yet, otherwise never.
     pub(crate) fn pending(self, now: usize) -> When {
         if self.is_due(now) { When::Never } else { self.earlier(When::Never) }
     }
@@ -84,26 +86,20 @@ fn before(a: usize, b: usize) -> bool {
 }
 
 /// The deadline of one direction; also the tick for which the descriptor's one timer is armed.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Deadline {
     word: AtomicUsize,
 }
 
-impl Default for Deadline {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Deadline {
     const_fn! {
-        /// Creates a deadline of never.
+        /// Creates a deadline that never comes.
         pub const fn new() -> Self {
             Self { word: AtomicUsize::new(NEVER) }
         }
     }
 
-    /// Returns the deadline in force. A waiter looks after its fence (INV-3), a firing after its own.
+    /// Returns the deadline in force. A waiter reads it after its fence (INV-3), and so does a firing.
     #[inline]
     pub fn get(&self) -> When {
         When::from_word(self.word.load(Ordering::Relaxed)) // pair: deadline::set, deadline::expire
@@ -115,8 +111,9 @@ impl Deadline {
         self.word.load(Ordering::Relaxed) == EXPIRED // pair: deadline::set, deadline::expire
     }
 
-    /// Moves a tick to `at`, which is not before it. Returns false, and does nothing, if anything else is in force. After a wrap the
-    /// ticks 0 and 1 stand for 2 here too. No fence follows; [`Registration::postpone`](crate::Registration::postpone) says why.
+    /// Moves a tick to `at`, which is not before it. Returns false and changes nothing if no such tick is in force. After a
+    /// wrap the ticks 0 and 1 stand for 2 here too. No fence follows, for the reason that
+    /// [`registration`](super::registration) gives.
     #[inline]
     pub(crate) fn postpone(&self, at: usize) -> bool {
         let at = When::At(at).to_word();
@@ -133,7 +130,7 @@ impl Deadline {
         self.word.swap(when.to_word(), Ordering::Relaxed); // pair: deadline::get, deadline::is_expired
     }
 
-    /// Turns the deadline `found` to expired, unless another is in force by now (INV-6).
+    /// Expires the deadline `found`, unless another is in force by now (INV-6). Returns whether it did.
     pub(crate) fn expire(&self, found: When) -> bool {
         // pair: deadline::get, deadline::is_expired, deadline::postpone
         let swapped =

@@ -1,24 +1,26 @@
-//! The state words of a descriptor, and the calls of a thread that does not own it: it delivers an event, closes the
-//! descriptor, or reports on it. The owner's calls are in [`registration`](crate::poll::registration).
+//! The state words of a descriptor, and the calls of a thread that does not own it: to deliver an event, close the
+//! descriptor, fire its timer, or report on it. The owner's calls are in [`registration`](crate::poll::registration).
 //!
-//! # The fence pair (INV-3)
+//! # The fence pair
 //!
-//! A waiter writes one word and looks at another; a closer does the same the other way round:
+//! **INV-3** The waiter writes WAIT, fences, and then reads info and its deadline. The publisher writes info or the deadline,
+//! fences, and then reads rg and wg.
+//!
 //!
 //! | waiter (`Registration::wait`, `park`) | closer ([`PollDesc::evict`], [`PollDesc::end`], `Registration::set_deadline`, [`PollDesc::expire`]) |
 //! |---|---|
 //! | rg: NIL → WAIT | info: CLOSING or ENDED, or the deadline: EXPIRED |
 //! | **`fence(SeqCst)`** | **`fence(SeqCst)`** |
-//! | looks at info and the deadline | looks at rg |
-//! | nothing there: parks | NIL there: no task to wake |
+//! | reads info and the deadline | reads rg |
+//! | finds nothing: parks | finds NIL: no task to wake |
 //!
-//! Without the fences both looks may be old, on the same run: the waiter sees no CLOSING, the closer sees NIL, and
-//! the task sleeps for ever. One of the two fences is first in the single order of all such fences; the side that
-//! fences second sees what the other wrote. Go is spared this since its atomics are sequentially consistent.
+//! Without the fences both reads may return old values in the same execution: the waiter sees no CLOSING, the closer sees NIL,
+//! and the task sleeps for ever. One of the two fences is first in the single order of all such fences; the side that fences
+//! second sees the write of the other. Go needs no fences, since its atomics are sequentially consistent.
 //!
-//! The ready path has no fence: an event writes and looks at the same word.
+//! The ready path has no fence: an event writes and reads the same word.
 //!
-//! # Who touches what
+//! # Access
 //!
 //! | field | written by | read by |
 //! |---|---|---|
@@ -26,12 +28,12 @@
 //! | `rg`, `wg` | the direction's waiter; the poller, closers and timers, by compare-exchange | the same |
 //! | `rd`, `wd` | the setter; a firing, by compare-exchange | waiters, firings |
 //! | `armed` | the thread that edits the timer wheel, under the wheel's lock | setters |
-//! | `link` | the free list, while the slot is free | a thread that pops, even if it loses the slot (see `free_list`) |
+//! | `link` | the free list, while the slot is free | a thread that pops, also one that loses the slot (see `free_list`) |
 //! | `slot` | the donor, before the slot can be handed out | the owner: the index of the slot |
-//! | `number`, `since` | the layer above; core never | reports |
+//! | `number`, `since` | the layer above, never core | reports |
 //!
-//! Everything that an event and the task behind it touch, for reading and for a write that need not wait, is in the
-//! first cache line: `info` to the state word of `wg`. At thousands of connections lines cost more than instructions.
+//! The first cache line, `info` to the state word of `wg`, holds everything that an event and its task touch for a read, and
+//! for a write that need not wait. At thousands of connections cache lines cost more than instructions.
 
 use core::task::Waker;
 
@@ -50,10 +52,10 @@ pub enum PollErr {
     Closing,
     /// The direction's deadline has passed (`pollErrTimeout`).
     Timeout,
-    /// The poller has ended: a wait would have no end. A call that need not wait may be made.
+    /// The poller has ended, so a wait would have no end. A call that need not wait is still allowed.
     Ended,
-    /// Another task is between arm and its end in this direction. The layer above keeps tasks apart by a lock; to
-    /// see this is a bug there, and nothing has been changed.
+    /// Another task is between arm and its end in this direction (INV-2). Nothing has changed. The layer above has a bug: it
+    /// excludes this by a lock.
     DoubleWait,
 }
 
@@ -61,12 +63,12 @@ pub enum PollErr {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub enum Wait {
-    /// Readiness is a hint: try the system call again.
+    /// The task tries the system call again. Readiness is a hint.
     Ready,
-    /// Parked; the waker will be handed up.
+    /// The task is parked. The thread that ends the wait gets its waker.
     Parked,
-    /// Not parked and not ready: another thread is just now finishing with this semaphore, or a deadline was
-    /// moved while it fired. The task wakes itself and comes again.
+    /// The task wakes itself and waits again. Another thread is still using this semaphore, or a deadline was moved while it
+    /// fired.
     Again,
     /// The wait is refused.
     Failed(PollErr),
@@ -76,17 +78,18 @@ pub enum Wait {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub enum Delivered {
-    /// Put this many wakers into the list; the count of waiters falls by as many once their tasks are runnable.
+    /// The list has this many wakers more. The caller lowers the count of waiters by as many once their tasks are runnable.
     Woken(usize),
-    /// The event is of another generation; nothing has changed.
+    /// The event is of another generation. Nothing has changed.
     Stale,
-    /// The list had no room for two wakers; nothing has changed. Hand the list up and deliver again.
+    /// The list has no room for two wakers. Nothing has changed: empty the list and deliver the event again.
     NoRoom,
 }
 
-/// The result of unblocking some sides; `stale`: one was of another generation by the time of its compare-exchange.
+/// The result of unblocking some sides.
 struct Unblocked {
     woken: usize,
+    /// A side was of another generation at its compare-exchange.
     stale: bool,
 }
 
@@ -107,7 +110,7 @@ pub struct PollDesc<const BITS: u32 = FDSEQ_BITS> {
     since_write: RelaxedUsize,
 }
 
-/// The state word of `wg` is the last of the first line; the model checker's atomics are larger.
+/// The state word of `wg` is the last word of the first line. (The model checker's atomics are larger.)
 const _: () = assert!(size_of::<Sema>() != 24 || core::mem::offset_of!(PollDesc, wg) == 56);
 
 impl<const BITS: u32> Default for PollDesc<BITS> {
@@ -118,7 +121,7 @@ impl<const BITS: u32> Default for PollDesc<BITS> {
 
 impl<const BITS: u32> PollDesc<BITS> {
     const_fn! {
-        /// Creates a descriptor of generation 0: no deadline, no task waiting.
+        /// Creates a descriptor of generation 0 without deadlines and waiters.
         pub const fn new() -> Self {
             Self {
                 info: AtomicInfo::new(),
@@ -147,27 +150,33 @@ impl<const BITS: u32> PollDesc<BITS> {
         self.deadline_of(mode).get()
     }
 
-    /// Returns whether a task is parked in that direction: a report, old when it arrives.
+    /// Returns whether a task is parked in that direction. For reports: the answer may be out of date already.
     pub fn is_parked(&self, mode: Mode) -> bool {
         self.sema(mode).is_parked()
     }
 
-    /// Returns the place for the number that the layer above gives the descriptor, for reports. Nothing here reads it.
+    /// Returns the number that the layer above gives the descriptor, for reports. Core does not read it.
     #[inline]
     pub fn number(&self) -> &RelaxedUsize {
         &self.number
     }
 
-    /// Returns the place for the time at which a task last parked in that direction, for reports. Nothing here reads it.
+    /// Returns the time at which a task last parked in that direction, written by the layer above, for reports. Core does not
+    /// read it.
     #[inline]
     pub fn since(&self, mode: Mode) -> &RelaxedUsize {
         if mode == Mode::Read { &self.since_read } else { &self.since_write }
     }
 
-    /// Fails if the direction may not go on: closing before timeout (Go's `netpollcheckerr`).
+    /// Checks whether the direction may make a system call (Go's `netpollcheckerr`).
     ///
     /// Go also refuses reads after an event that was an error and nothing else. A connection's reset looks like that for a
-    /// moment, so it is for the layer above to look at [`Info::event_err`] once its call has found nothing.
+    /// moment, so the layer above checks [`Info::event_err`] only after a call that found nothing.
+    ///
+    /// # Errors
+    ///
+    /// Returns [`PollErr::Closing`] if the descriptor is being closed, otherwise [`PollErr::Timeout`] if the deadline has
+    /// passed.
     #[inline]
     pub fn check_err(&self, mode: Mode) -> Result<(), PollErr> {
         let info = self.info.get();
@@ -180,7 +189,7 @@ impl<const BITS: u32> PollDesc<BITS> {
         }
     }
 
-    /// Fails if the direction may not wait: as [`PollDesc::check_err`], and if the poller has ended.
+    /// Checks whether the direction may wait: fails as [`PollDesc::check_err`] does, and if the poller has ended.
     #[inline]
     pub(crate) fn check_wait(&self, mode: Mode) -> Result<(), PollErr> {
         let info = self.info.get();
@@ -190,7 +199,7 @@ impl<const BITS: u32> PollDesc<BITS> {
         Ok(())
     }
 
-    /// Returns why a direction may not wait: closing before timeout before the end.
+    /// Returns why a direction may not wait. Closing comes before a timeout, which comes before the end of the poller.
     #[cold]
     fn why_not(&self, info: Info<BITS>, mode: Mode) -> PollErr {
         if info.closing() {
@@ -202,8 +211,8 @@ impl<const BITS: u32> PollDesc<BITS> {
         }
     }
 
-    /// Delivers an event (Go's `netpollready`): at most two wakers go into the list. May run in an interrupt
-    /// handler: it takes no lock and never clones, drops or wakes a waker.
+    /// Delivers an event (Go's `netpollready`), which puts at most two wakers into the list. May run in an interrupt handler: it
+    /// takes no lock and neither clones nor drops nor wakes a waker.
     #[inline]
     pub fn ready<const N: usize>(&self, event: Event, list: &mut GList<N>) -> Delivered {
         if list.room() < 2 {
@@ -219,11 +228,11 @@ impl<const BITS: u32> PollDesc<BITS> {
         }
     }
 
-    /// Publishes that the descriptor of generation `fdseq` is being closed and unblocks both sides (Go's `pollUnblock`):
-    /// returns the wakers of the tasks that were parked, at most two. The count of waiters falls by as many once they are
-    /// runnable. Changes nothing if the slot is of another generation by now; harmless when repeated.
+    /// Publishes that the descriptor of generation `fdseq` is being closed, and unblocks both sides (Go's `pollUnblock`).
+    /// Returns the wakers of the parked tasks, at most two. The caller lowers the count of waiters by as many once they are
+    /// runnable. Changes nothing if the slot is of another generation. May be repeated.
     ///
-    /// May run on any thread and in an interrupt handler. The timer's entry is the caller's to take out of its wheel.
+    /// May run on any thread and in an interrupt handler. The caller takes the timer's entry out of its wheel.
     pub fn evict(&self, fdseq: u32) -> GList<2> {
         if !self.info.publish_closing(fdseq) {
             return GList::new();
@@ -232,23 +241,22 @@ impl<const BITS: u32> PollDesc<BITS> {
         self.unblock_all(Modes::BOTH, fdseq)
     }
 
-    /// Publishes that the poller has ended and unblocks both sides, as [`PollDesc::evict`] does: returns the wakers of the
-    /// tasks that were parked. Waits that begin later are refused, and calls that need not wait are not. Concerns the slot in
-    /// whatever generation it is; harmless when repeated. Called by `PollCache::end`.
+    /// Publishes that the poller has ended, and unblocks both sides. Returns the wakers of the parked tasks, as
+    /// [`PollDesc::evict`] does. From now on waits are refused; calls that need not wait are still allowed. Applies to the slot
+    /// in any generation. May be repeated. Called by `PollCache::end`.
     pub fn end(&self) -> GList<2> {
         let fdseq = self.info.publish_ended().fdseq();
         fence(Ordering::SeqCst); // pair: registration::park
         self.unblock_all(Modes::BOTH, fdseq)
     }
 
-    /// Fires the descriptor's timer: the deadlines that are due at `now` expire, and the wakers of the tasks whose waits
-    /// that ends are returned; the count of waiters falls by their number once they are runnable. The second value is the
-    /// tick to which the caller puts the entry back: a deadline that was moved later costs a store when it is moved, and one
-    /// early firing.
+    /// Fires the descriptor's timer: expires the deadlines that are due at `now` (Go's `netpolldeadlineimpl`). Returns the
+    /// wakers of the tasks that waited under them, by whose number the caller lowers the count of waiters once they are
+    /// runnable, and the tick for which the caller puts the timer's entry back into the wheel, if a deadline is still to come.
     ///
-    /// The caller holds the timer wheel's lock, from taking the entry out of the wheel to putting it back; the entry of a
+    /// The caller holds the timer wheel's lock, from taking the entry out of the wheel to putting it back. The entry of a
     /// descriptor is out of the wheel before its slot is freed. An entry that is left there fires for the slot's next owner:
-    /// it expires only what is due then, and may wake a task once for nothing.
+    /// it expires only deadlines that are due then, and may wake a task once for nothing.
     pub fn expire(&self, now: usize) -> (GList<2>, Option<usize>) {
         let mut expired = Modes::NONE;
         let next = loop {
@@ -256,10 +264,10 @@ impl<const BITS: u32> PollDesc<BITS> {
             let next = read.pending(now).earlier(write.pending(now));
             self.armed.set(next);
             // A setter that moves a deadline earlier
-            // 1. before our second look: we see it and go round;
-            // 2. after it: its fence comes after ours, so it reads `next` from `armed` and edits the wheel itself.
+            // 1. before the second read below: this thread sees it and starts over;
+            // 2. after it: its fence comes after this one, so it reads `next` from `armed` and edits the wheel itself.
             fence(Ordering::SeqCst); // pair: registration::set_deadline
-            // One that postpones it has no fence: we expire it first, or find that we did not and go round.
+            // A setter that postpones it has no fence: this thread expires it first, or fails to and starts over.
             if (self.rd.get(), self.wd.get()) == (read, write)
                 && expire_if_due(&self.rd, read, now, &mut expired.read)
                 && expire_if_due(&self.wd, write, now, &mut expired.write)
@@ -268,17 +276,17 @@ impl<const BITS: u32> PollDesc<BITS> {
             }
         };
         fence(Ordering::SeqCst); // pair: registration::park
-        // After the deadlines: whichever generation's expired, its waiters are not missed.
+        // The generation is read after the deadlines, so the waiters of the generation that has expired are not missed.
         let list = self.unblock_all(expired, self.info.get().fdseq());
         (list, if let When::At(at) = next { Some(at) } else { None })
     }
 
-    /// Unblocks both sides without a reason: a task that was parked looks again, and parks if it may. Returns their wakers.
+    /// Unblocks both sides without a reason. Returns the wakers of the parked tasks, which check again and may park again.
     pub fn unpark(&self) -> GList<2> {
         self.unblock_all(Modes::BOTH, self.info.get().fdseq())
     }
 
-    /// The slot goes to the next generation with nothing left of this one. Called by the owner's `free` only, after `evict`.
+    /// Moves all words to the next generation, with nothing left of this one. Called by the owner's `free` only, after `evict`.
     pub(crate) fn close(&self) {
         let fdseq = self.info.advance();
         self.rg.advance(fdseq);
@@ -290,8 +298,8 @@ impl<const BITS: u32> PollDesc<BITS> {
         }
     }
 
-    /// Unblocks all waits of the named sides of generation `fdseq`; the tasks look at the reason themselves. Returns their
-    /// wakers.
+    /// Ends all waits in the given directions of generation `fdseq`. Returns the wakers of the parked tasks, which look for the
+    /// reason themselves.
     #[inline(never)]
     pub(crate) fn unblock_all(&self, modes: Modes, fdseq: u32) -> GList<2> {
         let mut list = GList::new();
@@ -299,7 +307,7 @@ impl<const BITS: u32> PollDesc<BITS> {
         list
     }
 
-    /// Unblocks the named sides of generation `fdseq`, with or without a readiness. The list has room for two.
+    /// Unblocks the given directions of generation `fdseq`, with or without a readiness. The list has room for two wakers.
     #[inline(always)]
     fn unblock<const N: usize>(
         &self,
@@ -343,7 +351,7 @@ impl<const BITS: u32> PollDesc<BITS> {
     }
 }
 
-/// Expires a deadline that was found, if it is due. Returns false if it was moved since.
+/// Expires the deadline `found` if it is due. Returns false if it was moved since.
 fn expire_if_due(deadline: &Deadline, found: When, now: usize, expired: &mut bool) -> bool {
     if !found.is_due(now) {
         return true;
@@ -353,7 +361,7 @@ fn expire_if_due(deadline: &Deadline, found: When, now: usize, expired: &mut boo
     done
 }
 
-/// Not to be reached: the callers of `unblock` see to the room. A mistake there is loud, and loses no wakeup.
+/// Panics, after waking a task for which a caller of `unblock` left no room. That is a bug here, and it loses no wakeup.
 #[cold]
 #[inline(never)]
 fn no_room(waker: Waker) -> ! {

@@ -1,7 +1,7 @@
-//! The free list of descriptors, and the count of the tasks that are parked on them: a registration and its cache share
-//! both.
+//! The part of a cache that its registrations share: the free list of descriptors, and the count of the tasks that are parked
+//! on them.
 //!
-//! A stack of slot indices; the head also counts how often it was popped. Without the count:
+//! The list is a stack of slot indices. Its head also counts the pops. Without the count:
 //!
 //! | one thread | another |
 //! |---|---|
@@ -9,9 +9,9 @@
 //! | | pops 7, pops 3, pushes 7 again (its link is now 5) |
 //! | compare-exchange head 7 → 3 succeeds: slot 3 is handed out twice | |
 //!
-//! With it the head says (7, pop 12) at first and (7, pop 14) at the end, and the compare-exchange fails. Index and
-//! count share one native word: half of it each. A count wraps after 2^32 pops between one thread's two steps on
-//! 64-bit, after 2^16 on 32-bit, where a thread would have to be interrupted for that long.
+//! With the count the head is (7, pop 12) at first and (7, pop 14) at the end, and the compare-exchange fails. Index and
+//! count have half of one native word each. The count wraps after 2^32 pops between one thread's two steps on a 64-bit
+//! machine and after 2^16 on a 32-bit one, where a thread would have to be interrupted for that long.
 
 use crossbeam_utils::CachePadded;
 
@@ -23,12 +23,12 @@ const HALF: u32 = usize::BITS / 2;
 /// The half of the head that holds an index.
 pub(crate) const INDEX: usize = usize::MAX >> HALF;
 
-/// The part of a cache that its registrations refer to: the free list's head and the count of waiters.
+/// The head of the free list and the count of waiters.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// On cache lines that nothing else is on: every task that parks writes it, on whatever worker.
+    /// Padded, because every task that parks writes it, on any worker.
     waiters: CachePadded<Waiters>,
-    /// Index of the first free slot plus one (0: none) in the low half, the pop count in the high half.
+    /// The index of the first free slot plus one (0: none) in the low half, the number of pops in the high half.
     head: AtomicUsize,
 }
 
@@ -45,7 +45,7 @@ impl Shared {
         &self.waiters
     }
 
-    /// Pops a slot; `slot` finds the descriptor of one.
+    /// Pops a slot. `slot` returns the descriptor of an index.
     pub(crate) fn pop<'c, const BITS: u32>(
         &self,
         slot: impl Fn(usize) -> &'c PollDesc<BITS>,
@@ -54,10 +54,10 @@ impl Shared {
         let mut head = self.head.load(Ordering::Acquire); // pair: free_list::push
         loop {
             let index = (head & INDEX).checked_sub(1)?;
-            // alone: if another thread pops the slot meanwhile, the count has changed and what was read is dropped
+            // alone: if another thread pops the slot meanwhile, the count has changed and this link is not used
             let next = slot(index).link.load(Ordering::Relaxed);
             let popped = (head & !INDEX).wrapping_add(INDEX + 1) | next;
-            // Acquire on failure: the next round reads the link behind the head found.
+            // Acquire on failure: the next round reads the link of the head that was found.
             match self.head.compare_exchange(head, popped, Ordering::Acquire, Ordering::Acquire) // pair: free_list::push
             {
                 Ok(_) => return Some(index),
@@ -66,7 +66,7 @@ impl Shared {
         }
     }
 
-    /// Pushes the chain of slots from `first` to the one of `last`, whose inner links stand; one slot is a chain.
+    /// Pushes the chain of slots from `first` to the one of `last`. Its inner links are set already; one slot is a chain.
     pub(crate) fn push<const BITS: u32>(&self, first: usize, last: &PollDesc<BITS>) {
         // alone: a first guess; the compare-exchange decides
         let mut head = self.head.load(Ordering::Relaxed);

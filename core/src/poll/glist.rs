@@ -1,10 +1,10 @@
-//! A list of wakers that are handed up: the poller fills it, the scheduler drains it (Go's `gList`).
+//! A list of wakers: the poller fills it, the scheduler drains it (Go's `gList`).
 //!
-//! Nothing is woken in the poll loop nor under a lock; what is to be run is a value.
+//! No waker is woken in the poll loop or under a lock. The tasks to run are a return value.
 
 use core::task::Waker;
 
-/// A list of at most `N` wakers, in the order in which their events came. A list that is dropped wakes no task: drain it.
+/// A list of at most `N` wakers, in the order in which their events came. Dropping it wakes no task: drain it.
 #[derive(Debug, Default)]
 #[must_use = "a waker that is dropped here is a lost wakeup"]
 pub struct GList<const N: usize> {
@@ -17,8 +17,8 @@ impl<const N: usize> GList<N> {
         Self { wakers: heapless::Vec::new() }
     }
 
-    /// Returns how many more wakers fit. [`PollDesc`](crate::poll::desc::PollDesc) asks before an event's
-    /// compare-exchange: a waker taken with nowhere to put it is a lost task.
+    /// Returns how many more wakers fit. [`PollDesc::ready`](crate::PollDesc::ready) looks before it takes a waker out, so that
+    /// no waker is without a place.
     #[inline]
     pub fn room(&self) -> usize {
         N - self.wakers.len()
@@ -42,31 +42,31 @@ impl<const N: usize> GList<N> {
         self.wakers.last()
     }
 
-    /// Appends a waker. Returns it if the list is full.
+    /// Appends a waker.
     ///
     /// # Errors
     ///
-    /// Returns the waker itself if there is no room: look at [`GList::room`] first, or wake it.
+    /// Returns the waker if the list is full. Look at [`GList::room`] first, or wake it.
     #[inline]
     pub fn push(&mut self, waker: Waker) -> Result<(), Waker> {
         self.wakers.push(waker)
     }
 
-    /// Moves wakers of another list to the end of this one, in order, as long as there is room; the others stay there.
+    /// Moves wakers of another list to the end of this one, in order, as long as there is room. The others stay in their list.
     #[inline]
     pub fn append<const M: usize>(&mut self, other: &mut GList<M>) {
         let fits = self.room().min(other.len());
         self.wakers.extend(other.wakers.drain(..fits));
     }
 
-    /// Takes all wakers out, first come first; the list is empty afterwards, however far the iterator came.
+    /// Takes all wakers out, in order. The list is empty afterwards, however many the caller has taken from the iterator.
     #[inline]
     pub fn drain(&mut self) -> impl Iterator<Item = Waker> {
         self.wakers.drain(..)
     }
 
-    /// Wakes every task in the list. Returns how many. The count of waiters falls by as many afterwards. If a waker panics
-    /// the others are woken before the panic goes on.
+    /// Wakes every task in the list. Returns their number, by which the caller then lowers the count of waiters. If a waker
+    /// panics, the others are woken before the panic goes on.
     pub fn wake(self) -> usize {
         let woken = self.len();
         let mut rest = Rest(self.wakers.into_iter());
@@ -75,7 +75,7 @@ impl<const N: usize> GList<N> {
     }
 }
 
-/// The wakers that have not been woken yet; the drop, which finds some only during unwinding, wakes them.
+/// The wakers that have not been woken yet. Dropping it wakes them, which happens only while a panic unwinds.
 struct Rest<const N: usize>(heapless::vec::IntoIter<Waker, N, usize>);
 
 impl<const N: usize> Iterator for Rest<N> {

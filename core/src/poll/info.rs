@@ -1,4 +1,4 @@
-//! `AtomicInfo`: the state word that a waiter must see before it sleeps (Go's `atomicInfo`).
+//! The published state of a descriptor, which a waiter must read before it sleeps (Go's `atomicInfo`).
 //!
 //! | bits | meaning | set by | cleared by |
 //! |---|---|---|---|
@@ -9,11 +9,10 @@
 //! | `ENDED` | the poller has ended: no wait may begin | `publish_ended` | `advance` |
 //! | `fdseq` at the top | the generation of the slot | `advance` | - |
 //!
-//! Go keeps its two "deadline expired" bits here as well. Ours are in the deadline words themselves
+//! Go has its two "deadline expired" bits here as well. Here they are values of the deadline words
 //! ([`deadline`](crate::poll::deadline)), so that no expired bit can outlive a newer deadline.
 //!
-//! Every change is a read-modify-write, so that the word has one modification order and a stale event's
-//! compare-exchange fails on the generation (INV-5).
+//! Every change is a read-modify-write, so a stale event's compare-exchange fails on the generation (INV-5).
 
 use super::key::{EventFlags, FDSEQ_BITS};
 use crate::sync::{AtomicUsize, Ordering, const_fn};
@@ -32,7 +31,7 @@ pub struct AtomicInfo<const BITS: u32 = FDSEQ_BITS> {
     word: AtomicUsize,
 }
 
-/// A value of an [`AtomicInfo`], as one read found it.
+/// One value of an [`AtomicInfo`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Info<const BITS: u32 = FDSEQ_BITS>(usize);
 
@@ -45,14 +44,13 @@ impl<const BITS: u32> Info<BITS> {
         self.0 & CLOSING != 0
     }
 
-    /// Returns whether the poller has ended, so that no event will end a wait. Calls that need not wait go on.
+    /// Returns whether the poller has ended, so that no event will end a wait. Calls that need not wait are still allowed.
     #[inline]
     pub fn ended(self) -> bool {
         self.0 & ENDED != 0
     }
 
-    /// Returns whether no wait may begin: the descriptor is being closed, or the poller has
-    /// ended.
+    /// Returns whether no wait may begin, because the descriptor is being closed or the poller has ended.
     #[inline]
     pub fn refuses_waits(self) -> bool {
         self.0 & (CLOSING | ENDED) != 0
@@ -71,15 +69,15 @@ impl<const BITS: u32> Info<BITS> {
         self.0 & (READ_HUP | HUP | ERR) != 0
     }
 
-    /// Returns whether the socket may have more behind the bytes that a short read returned: the end of the stream, an error,
-    /// an urgent mark. Also true once the poller has ended, since it no longer reports what has come. The next read must then
-    /// make the system call.
+    /// Returns whether the socket may have more behind the bytes of a short read: the end of the stream, an error, an urgent
+    /// mark. The next read must make the system call then. Also true once the poller has ended, since it no longer reports
+    /// these.
     #[inline]
     pub fn may_have_more(self) -> bool {
         self.0 & (READ_HUP | HUP | ERR | URGENT | ENDED) != 0
     }
 
-    /// Returns whether something has been published in this generation, beside `ENDED`.
+    /// Returns whether anything but `ENDED` has been published in this generation.
     #[inline]
     pub(crate) fn is_published(self) -> bool {
         self.0 & (CLOSING | EVENT_ERR | READ_HUP | HUP | ERR | URGENT) != 0
@@ -91,7 +89,7 @@ impl<const BITS: u32> Info<BITS> {
         (self.0 >> Self::SHIFT) as u32
     }
 
-    /// Adds the sticky bits of an event, and sets `EVENT_ERR` to what the event says.
+    /// Adds the sticky bits of an event, and sets `EVENT_ERR` as the event has it.
     #[inline]
     fn with_event(self, flags: EventFlags) -> Self {
         let bit = |set: bool, bit: usize| usize::from(set) * bit;
@@ -122,22 +120,22 @@ impl<const BITS: u32> AtomicInfo<BITS> {
     ///
     /// # Memory ordering
     ///
-    /// Acquires what the closer or the poller wrote before it published. That the look is fresh enough before a
-    /// task sleeps is the business of the fence pair (INV-3), not of this load.
+    /// Acquires the writes of the closer or the poller before it published. The fence pair (INV-3), not this load, makes the
+    /// value fresh enough before a task sleeps.
     #[inline]
     pub fn get(&self) -> Info<BITS> {
         Info(self.word.load(Ordering::Acquire)) // pair: info::publish_closing, info::publish_ended, info::set_event
     }
 
-    /// Publishes that the descriptor of generation `fdseq` is being closed. Returns false, and changes nothing, if the word is of
-    /// another generation. Repeating it changes nothing.
+    /// Publishes that the descriptor of generation `fdseq` is being closed. Returns false and changes nothing if the word is of
+    /// another generation. May be repeated.
     ///
-    /// The caller's `fence(SeqCst)` follows, and only then its first look at rg and wg (INV-3).
+    /// The caller then calls `fence(SeqCst)`, and only after that reads rg and wg (INV-3).
     pub fn publish_closing(&self, fdseq: u32) -> bool {
         // alone: a first guess; the compare-exchange below decides
         let mut old = Info::<BITS>(self.word.load(Ordering::Relaxed));
         while old.fdseq() == fdseq {
-            // Release: what the closer wrote is visible to a waiter that sees the bit.
+            // Release: the closer's writes, to a waiter that sees the bit.
             match self.word.compare_exchange(old.0, old.0 | CLOSING, Ordering::Release, Ordering::Relaxed) // pair: info::get
             {
                 Ok(_) => return true,
@@ -147,16 +145,15 @@ impl<const BITS: u32> AtomicInfo<BITS> {
         false
     }
 
-    /// Publishes that the poller has ended. Returns the word as it was.
+    /// Publishes that the poller has ended. Returns the previous value.
     ///
-    /// The caller's `fence(SeqCst)` follows, and only then its first look at rg and wg (INV-3).
+    /// The caller then calls `fence(SeqCst)`, and only after that reads rg and wg (INV-3).
     pub fn publish_ended(&self) -> Info<BITS> {
-        // Release: what was done before the end is visible to a waiter that sees the bit.
+        // Release: the writes before the end, to a waiter that sees the bit.
         Info(self.word.fetch_or(ENDED, Ordering::Release)) // pair: info::get
     }
 
-    /// Publishes what an event of generation `fdseq` says about the peer. Returns false, and changes nothing, if the event is
-    /// stale.
+    /// Publishes the peer's state from an event of generation `fdseq`. Returns false and changes nothing if the event is stale.
     ///
     /// The generation is part of the compared word, so the check and the change are one step (golang/go#59545).
     #[inline]
@@ -171,7 +168,7 @@ impl<const BITS: u32> AtomicInfo<BITS> {
             if new == old {
                 return true;
             }
-            // Release: on bare metal the handler's data go with the bits.
+            // Release: on bare metal the interrupt handler's data go with the bits.
             match self.word.compare_exchange(old.0, new.0, Ordering::Release, Ordering::Relaxed) // pair: info::get
             {
                 Ok(_) => return true,
@@ -180,7 +177,7 @@ impl<const BITS: u32> AtomicInfo<BITS> {
         }
     }
 
-    /// Moves the slot to the next generation, with nothing published. Returns the generation.
+    /// Moves the word to the next generation, with nothing published. Returns that generation.
     ///
     /// Called by the owner's `free` only, when no task waits on the descriptor.
     pub(crate) fn advance(&self) -> u32 {

@@ -1,31 +1,33 @@
 //! The key of a descriptor, which the kernel hands back with an event.
 //!
-//! A [`PollKey`] is the slot of a descriptor and the generation (`fdseq`) in which the slot was handed out. No
-//! pointer ever leaves the process, and an event that was copied out of the kernel before its descriptor was
-//! closed is recognised by its generation:
+//! A [`PollKey`] is the slot of a descriptor and the generation (`fdseq`) in which the slot was allocated. No pointer leaves
+//! the process.
+//!
+//! **INV-5** An event counts only if its key's fdseq is the descriptor's, and the compare-exchange that would change a state
+//! word is the check. So an event that was copied out of the kernel before its descriptor was closed has no effect:
 //!
 //! | the poller | the owner |
 //! |---|---|
 //! | `epoll_wait` copies out an event with key (7, 41) | |
 //! | | closes the descriptor: slot 7 goes to generation 42 and to the free list |
-//! | | opens another: `alloc` hands out slot 7 again, key (7, 42) |
-//! | looks slot 7 up, its CAS expects generation 41: refused | parks in slot 7, untouched (INV-5) |
+//! | | opens another: `alloc` returns slot 7 again, key (7, 42) |
+//! | looks slot 7 up; its compare-exchange expects generation 41 and fails | parks in slot 7, not disturbed |
 
-/// Bits of the generation in every word that carries one: all of `PollKey::fdseq` on 64-bit targets, 24 on
-/// 32-bit ones, where a word must hold the state bits beside it.
+/// The number of bits of a generation: all of `PollKey::fdseq` on 64-bit targets, 24 on 32-bit ones, where a word must hold
+/// the state bits beside it.
 pub const FDSEQ_BITS: u32 = if usize::BITS >= 64 { 32 } else { 24 };
 
-/// Slot and generation of a descriptor, as the kernel carries it in 64 bits of user data.
+/// The slot and the generation of a descriptor, which the kernel stores in 64 bits of user data.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct PollKey {
-    /// Index of the descriptor's slot in the [`PollCache`](crate::poll::cache::PollCache).
+    /// The index of the descriptor's slot in the [`PollCache`](crate::poll::cache::PollCache).
     pub slot: u32,
-    /// Generation of the slot when the descriptor was opened.
+    /// The generation of the slot when the descriptor was opened.
     pub fdseq: u32,
 }
 
 impl PollKey {
-    /// The key of the break descriptor. No descriptor has it: slots stay below [`PollKey::MAX_SLOT`].
+    /// The key of the break descriptor. No other descriptor has it, since slots go up to [`PollKey::MAX_SLOT`] only.
     pub const BREAK: PollKey = PollKey { slot: u32::MAX, fdseq: u32::MAX };
 
     /// The largest slot index that a descriptor may have.
@@ -36,7 +38,7 @@ impl PollKey {
         (self.fdseq as u64) << 32 | self.slot as u64
     }
 
-    /// The reverse of [`PollKey::to_bits`]; any bits give a key, which [`PollCache::get`] may refuse.
+    /// Unpacks a key, the reverse of [`PollKey::to_bits`]. Any bits give a key, which [`PollCache::get`] may refuse.
     ///
     /// [`PollCache::get`]: crate::poll::cache::PollCache::get
     pub const fn from_bits(bits: u64) -> Self {
@@ -47,18 +49,18 @@ impl PollKey {
 /// One direction of a descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Mode {
-    /// Go's `'r'`: reads, accepts.
+    /// Reads and accepts (Go's `'r'`).
     Read,
-    /// Go's `'w'`: writes, connects.
+    /// Writes and connects (Go's `'w'`).
     Write,
 }
 
 /// A set of directions: Go's `'r'`, `'w'` and `'r'+'w'`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct Modes {
-    /// The read side is meant.
+    /// The set has the read side.
     pub read: bool,
-    /// The write side is meant.
+    /// The set has the write side.
     pub write: bool,
 }
 
@@ -86,7 +88,7 @@ impl From<Mode> for Modes {
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct EventFlags {
     /// The kernel reported an error and nothing else (Go's `pollEventErr`). Unlike the others it is not sticky:
-    /// each event says it anew.
+    /// each event sets it anew.
     pub event_err: bool,
     /// The peer has shut down its writing half.
     pub read_hup: bool,
@@ -94,16 +96,16 @@ pub struct EventFlags {
     pub hup: bool,
     /// An error is queued on the socket.
     pub err: bool,
-    /// Urgent data have come: a read stops at their mark with bytes behind it.
+    /// Urgent data have come: a read stops at the mark with bytes behind it.
     pub urgent: bool,
 }
 
-/// One readiness event in the poller's own terms: what a backend makes of the kernel's bits.
+/// One readiness event in the poller's terms, to which a backend translates the kernel's bits.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Event {
     /// The key of the descriptor.
     pub key: PollKey,
-    /// The directions that may go on.
+    /// The directions that are ready.
     pub modes: Modes,
     /// The state of the peer.
     pub flags: EventFlags,

@@ -1,9 +1,13 @@
-//! The owner's side of a descriptor, in the order of its life: `reset wait retract set_deadline evict free`.
+//! The owner's side of a descriptor, in the order of its use: `reset wait retract set_deadline evict free`.
 //!
-//! [`PollCache::alloc`](crate::poll::cache::PollCache::alloc) hands a slot out as a [`Registration`], which is its only owner
-//! and cannot be copied. To free the slot is to give the registration up, so nothing that only an owner may do can reach
-//! the slot's next owner: neither a wait, nor a deadline, nor a second `free`. Threads that know no more than the key may
-//! deliver events, close the descriptor and fire its timer; each of these finds the generation in the state words that it changes.
+//! [`PollCache::alloc`](crate::PollCache::alloc) returns a slot as a [`Registration`], which is its only owner and cannot be
+//! copied. [`Registration::free`] consumes it, so no call that only an owner may make can reach the slot's next owner:
+//! neither a wait, nor a deadline, nor a second `free`. Threads that have only the key may deliver events, close the descriptor
+//! and fire its timer. Each of these calls finds the generation in the state words that it would change.
+//!
+//! **INV-2** At most one task per direction is between arm and its end (commit, abort, or the end of a parking). The caller
+//! keeps this; `netpoll-rt` does so by the direction's lock of [`fd_mutex`](super::fd_mutex). A caller that breaks it gets
+//! [`PollErr::DoubleWait`] or [`Wait::Again`]; no memory depends on it.
 //!
 //! | caller | has | may |
 //! |---|---|---|
@@ -14,12 +18,14 @@
 //!
 //! # A deadline that only moves later
 //!
-//! [`Registration::postpone`] has no fence and does not look at `armed`, as the deadline before covers the new one: the
-//! thread that set it has armed the timer for it or earlier, or is about to. A firing
+//! [`Registration::postpone`] has no fence and does not read `armed`, since the timer is early enough already: the thread
+//! that set the previous deadline has armed the timer for it or earlier, or is about to. There are three cases of a firing
+//! beside it:
 //!
-//! 1. that finds the old deadline not due arms for it: early enough;
-//! 2. that finds it due and expires it before the compare-exchange: that one fails, and the deadline is set anew;
-//! 3. that finds it due and is too late to expire it: it goes round and arms for the new one.
+//! 1. The firing finds the old deadline not due, and arms for it, which is early enough.
+//! 2. It finds the old deadline due and expires it. Then the compare-exchange of `postpone` fails, and the caller sets the
+//!    deadline with [`Registration::set_deadline`].
+//! 3. It finds the old deadline due but is too late to expire it. Then it starts over and arms for the new one.
 
 use core::mem::ManuallyDrop;
 use core::task::Waker;
@@ -35,10 +41,10 @@ use crate::sync::{Ordering, fence};
 
 /// The only owner of a descriptor's slot (mio's and tokio's registration).
 ///
-/// Dropping it frees the slot and wakes the tasks that are parked there; [`Registration::free`] returns their wakers
-/// instead, for a caller that holds a lock. One that is leaked keeps its slot for ever.
+/// Dropping it frees the slot and wakes the tasks that are parked there. [`Registration::free`] returns their wakers
+/// instead, for a caller that holds a lock. A leaked registration keeps its slot for ever.
 ///
-/// It cannot be copied, made from a key, or used once the slot is free:
+/// It cannot be copied, made from a key, or used after the slot is free:
 ///
 /// ```compile_fail,E0382
 /// let cache = netpoll_core::PollCache::<1>::new();
@@ -79,59 +85,59 @@ impl<'c, const BITS: u32> Registration<'c, BITS> {
         Self { desc, shared }
     }
 
-    /// Returns the key under which the kernel hands back the descriptor's events.
+    /// Returns the key that the kernel returns with the descriptor's events.
     #[inline]
     pub fn key(&self) -> PollKey {
         // The generation is this owner's until it frees the slot.
         PollKey { slot: self.desc.slot.get() as u32, fdseq: self.desc.info().fdseq() }
     }
 
-    /// Returns the state words of the descriptor, which stay where they are for as long as the cache.
+    /// Returns the state words of the descriptor, which live as long as the cache.
     #[inline]
     pub fn desc(&self) -> &'c PollDesc<BITS> {
         self.desc
     }
 
-    /// Prepares a system call: fails if the direction may not go on, else drops a remembered readiness (Go's
-    /// `pollReset`) and says whether there was one. The call that follows finds whatever the readiness stood for.
+    /// Prepares a system call by consuming a remembered readiness (Go's `pollReset`). Returns whether there was one. The system
+    /// call finds the data that the readiness stood for.
     ///
     /// Called only by the task that may arm in this direction (INV-2).
     ///
     /// # Errors
     ///
-    /// Returns what [`PollDesc::check_err`] says.
+    /// Returns the error of [`PollDesc::check_err`] if the direction may not make a system call.
     ///
     /// # Memory ordering
     ///
-    /// After `true`, what happened before the event's [`PollDesc::ready`] is visible.
+    /// If it returns true it acquires the writes before the event's [`PollDesc::ready`].
     #[inline]
     pub fn reset(&self, mode: Mode) -> Result<bool, PollErr> {
         self.desc.check_err(mode)?;
         Ok(self.desc.sema(mode).take())
     }
 
-    /// Parks the task, after a system call that found nothing, until the direction is worth another try (Go's `pollWait`).
-    /// To be called again at every poll of the task; a second poll replaces the waker.
+    /// Parks the task, after a system call that found nothing, until the direction is ready again (Go's `pollWait`). Call it
+    /// at every poll of the task; a second poll replaces the waker.
     ///
-    /// The second value is the task whose parking was taken over, and whose wait may have ended: it is woken when the value
-    /// is dropped, which the caller does once it holds no lock. A task that polls its own parking again, and is parked anew,
+    /// The second value is the task whose parking was taken over, and whose wait may have ended. Dropping the value wakes that
+    /// task, so the caller drops it when it holds no lock. A task that polls its own parking again, and is parked again,
     /// discards it.
     ///
-    /// Called only by the task that may arm in this direction (INV-2). A task that gives up calls
+    /// Called only by the task that may arm in this direction (INV-2). A task that gives up its wait calls
     /// [`Registration::retract`]. Memory is ordered as by [`Registration::reset`].
     #[inline]
     pub fn wait(&self, mode: Mode, waker: &Waker) -> (Wait, Displaced) {
         match self.reset(mode) {
-            // A parking that was forgotten there is ended by what the direction was refused for.
+            // The closer or the firing that refuses the direction has ended a parking that was left there.
             Err(err) => (Wait::Failed(err), Displaced::NONE),
-            // The way back from a parking, and the way of an event that was faster than the task.
+            // The task was parked and has been woken, or an event came before it parked.
             Ok(true) => (Wait::Ready, Displaced::NONE),
             Ok(false) => self.park(mode, waker),
         }
     }
 
-    /// Does the second half of [`Registration::wait`], which is all of it for a caller that expects no readiness: arms,
-    /// looks whether the direction may go on, commits (Go's `netpollblock`). A readiness that is there is consumed.
+    /// Parks the task without [`Registration::wait`]'s first check, for a caller that expects no readiness: arms, checks whether
+    /// the direction may wait, commits (Go's `netpollblock`). Consumes a readiness if there is one.
     #[inline(always)]
     pub fn park(&self, mode: Mode, waker: &Waker) -> (Wait, Displaced) {
         let desc = self.desc;
@@ -141,10 +147,10 @@ impl<'c, const BITS: u32> Registration<'c, BITS> {
             Arm::Double => return (Wait::Failed(PollErr::DoubleWait), Displaced::NONE),
             Arm::Armed(armed) => armed,
         };
-        // The word says WAIT. A closer, a setter or a firing that published
-        // 1. before the look below: this thread sees it and does not park;
-        // 2. after it: its fence comes after this one, so it finds WAIT (or PARKED) and takes it back.
-        // In both cases it wakes no task of a parking that was taken over here: that waker is handed up by this wait's end.
+        // The word is WAIT. A closer, a setter or a firing that published
+        // 1. before the check below: this thread sees it and does not park;
+        // 2. after it: its fence comes after this one, so it finds WAIT or PARKED and unblocks.
+        // In both cases it does not wake the task of a parking that was taken over here: this wait returns that waker.
         fence(Ordering::SeqCst); // pair: desc::evict, desc::end, registration::set_deadline, desc::expire
         if let Err(err) = desc.check_wait(mode) {
             return (Wait::Failed(err), armed.abort());
@@ -158,18 +164,17 @@ impl<'c, const BITS: u32> Registration<'c, BITS> {
         (wait, displaced)
     }
 
-    /// Gives up a wait: takes the waker back, unless it is on its way up already. A readiness stays for the next waiter
-    /// (INV-2 as for [`Registration::wait`]). A waker that is returned is the task's own, to be dropped, unless another task
-    /// has taken the parking over since: then that one is woken.
+    /// Gives up a wait: takes the waker back, unless the thread that ends the wait has it already. A readiness stays for the
+    /// next waiter. INV-2 applies as for [`Registration::wait`]. The returned waker is the task's own, which the caller drops,
+    /// or that of another task that has taken the parking over since, which the caller wakes.
     #[must_use = "the waker may be another task's: drop your own, wake another's"]
     pub fn retract(&self, mode: Mode) -> Option<Waker> {
         self.desc.sema(mode).retract(self.shared.waiters())
     }
 
-    /// Moves the deadline of each of the directions from a tick to `at`, which is not before it: a compare-exchange
-    /// each, and nothing else. False if that is not all there is to do, or the descriptor is closing; then
-    /// [`Registration::set_deadline`] takes any change and says what is wrong. For a tick that has not passed: one that has
-    /// stands until the timer fires.
+    /// Moves the deadline of each of the directions from a tick to `at`, which is not before it, by a compare-exchange each.
+    /// Returns false if there is more to do or the descriptor is closing; the caller then calls
+    /// [`Registration::set_deadline`]. `at` has not passed: a tick that has passed is in force until the timer fires.
     #[inline]
     pub fn postpone(&self, modes: Modes, at: usize) -> bool {
         let desc = self.desc();
@@ -178,14 +183,14 @@ impl<'c, const BITS: u32> Registration<'c, BITS> {
             && (!modes.write || desc.wd.postpone(at))
     }
 
-    /// Puts a deadline in force; it stays until the next. `Expired` fires at once: the wakers of the tasks whose waits it
-    /// ends are returned, and the count of waiters falls by their number once they are runnable. The second value is the
-    /// tick for which the caller must now arm the descriptor's timer with [`Registration::arm_timer`]; moving a deadline
-    /// later needs no timer.
+    /// Sets a deadline, which is in force until the next call (Go's `pollSetDeadline`). `Expired` fires at once: the call
+    /// returns the wakers of the tasks that waited, and the caller lowers the count of waiters by their number once they are
+    /// runnable. The second value is the tick for which the caller must now arm the descriptor's timer with
+    /// [`Registration::arm_timer`], if the timer is not early enough already.
     ///
     /// # Errors
     ///
-    /// Returns [`PollErr::Closing`] if the descriptor is being closed; nothing is armed then.
+    /// Returns [`PollErr::Closing`] if the descriptor is being closed. Nothing has changed then.
     pub fn set_deadline(&self, modes: Modes, when: When) -> Result<(GList<2>, Option<usize>), PollErr> {
         let desc = self.desc();
         if desc.info.get().closing() {
@@ -197,7 +202,7 @@ impl<'c, const BITS: u32> Registration<'c, BITS> {
         if modes.write {
             desc.wd.set(when);
         }
-        // One fence for two looks: at rg and wg if the deadline has passed, at `armed` if it is to come.
+        // One fence for two reads: of rg and wg if the deadline has passed, of `armed` if it is to come.
         fence(Ordering::SeqCst); // pair: registration::park, desc::expire
         match when {
             When::Never => Ok((GList::new(), None)),
@@ -206,7 +211,7 @@ impl<'c, const BITS: u32> Registration<'c, BITS> {
         }
     }
 
-    /// Returns whether the caller, which holds the timer wheel's lock, is to put the descriptor's entry at `at`: false if the
+    /// Returns whether the caller, which holds the timer wheel's lock, must move the descriptor's entry to `at`. False if the
     /// entry is due earlier already or the descriptor is closing.
     pub fn arm_timer(&self, at: usize) -> bool {
         let desc = self.desc();
@@ -217,23 +222,23 @@ impl<'c, const BITS: u32> Registration<'c, BITS> {
         wanted
     }
 
-    /// Closes the descriptor without freeing it; see [`PollDesc::evict`].
+    /// Publishes that the descriptor is being closed, without freeing it. See [`PollDesc::evict`].
     pub fn evict(&self) -> GList<2> {
         self.desc.evict(self.key().fdseq)
     }
 
-    /// Frees the slot for its next owner. The tasks that are parked are evicted: their wakers are returned, and the count
-    /// of waiters falls by their number once they are runnable.
+    /// Frees the slot for its next owner. Evicts the parked tasks and returns their wakers, by whose number the caller lowers
+    /// the count of waiters once they are runnable.
     ///
-    /// By then the kernel has forgotten the descriptor and its timer entry is out of the wheel.
+    /// Before the call the caller has removed the descriptor from the kernel's set and its timer entry from the wheel.
     pub fn free(self) -> GList<2> {
         ManuallyDrop::new(self).release()
     }
 
     fn release(&self) -> GList<2> {
         let list = self.evict();
-        // The words are of the next generation before another thread can pop the slot: an event of the old one is refused
-        // by whichever word it comes to first (INV-5).
+        // The words are of the next generation before another thread can pop the slot, so each of them refuses an event of
+        // the old one (INV-5).
         self.desc.close();
         self.shared.push(self.desc.slot.get(), self.desc);
         list
@@ -248,7 +253,7 @@ impl<const BITS: u32> Drop for Registration<'_, BITS> {
     }
 }
 
-/// Lowers the count of waiters once they are runnable, and if one of their wakers panics.
+/// Lowers the count of waiters when dropped: after the tasks are runnable, or while the panic of a waker unwinds.
 struct Counted<'a> {
     waiters: &'a Waiters,
     n: usize,

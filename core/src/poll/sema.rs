@@ -1,4 +1,4 @@
-//! The heart: a binary semaphore for one direction of a descriptor, and the waker slot that it owns.
+//! A binary semaphore for one direction of a descriptor, and the waker slot that its state word owns.
 //!
 //! # States
 //!
@@ -21,47 +21,51 @@
 //!          └────────┘
 //! ```
 //!
-//! | arrow | from → to | what happens | function |
+//! | arrow | from → to | meaning | function |
 //! |---|---|---|---|
 //! | 1, 4 | READY → NIL | the waiter consumes a readiness | [`Sema::take`], [`Sema::arm`], [`Armed::commit`] |
 //! | 2 | NIL, READY → READY | an event finds no waiter | [`Sema::unblock`] |
 //! | 3 | NIL → WAIT, BUSY | the waiter is about to park | [`Sema::arm`] |
-//! | 5 | WAIT → NIL | the waiter gives up; or close or a deadline, `ready = false` | [`Armed::abort`], [`Sema::unblock`] |
-//! | 6 | WAIT → READY | an event comes while the waiter looks again | [`Sema::unblock`] |
+//! | 5 | WAIT → NIL | the waiter gives up; or a close or a deadline, `ready = false` | [`Armed::abort`], [`Sema::unblock`] |
+//! | 6 | WAIT → READY | an event comes while the waiter checks again | [`Sema::unblock`] |
 //! | 7 | WAIT, BUSY → PARKED | the waiter has left its waker and sleeps | [`Armed::commit`] |
-//! | 8 | PARKED → NIL, BUSY | close, a deadline or the waiter takes the waker out | [`Sema::unblock`], [`Sema::retract`] |
+//! | 8 | PARKED → NIL, BUSY | a close, a deadline or the waiter takes the waker out | [`Sema::unblock`], [`Sema::retract`] |
 //! | 9 | PARKED → READY, BUSY | an event takes the waker out | [`Sema::unblock`] |
 //! | 10 | PARKED → WAIT, BUSY | a second poll, or another task, takes the parking over | [`Sema::arm`] |
 //!
 //! # BUSY
 //!
-//! BUSY means that a thread owns the waker slot (INV-4). It is set by the compare-exchange that arms or that moves the
-//! word out of PARKED, only where it was not set, and cleared by the thread that set it, with Release, once the slot is
-//! as the next owner may find it. So each access to the slot has one owner, whatever the callers do; a second task in the
-//! same direction is told so and touches nothing.
+//! BUSY means that a thread owns the waker slot.
 //!
-//! BUSY is carried through every other change, a change of generation included: an owner that stalls, over `free` and
-//! the next `alloc`, finds the slot as it left it and then clears its bit.
+//! **INV-4** The waker slot is touched only by the thread that set BUSY, until it clears BUSY with Release. BUSY is set only
+//! where it is not set, with Acquire.
+//!
+//! It is set by the compare-exchange that arms or that moves the word out of PARKED, and cleared once the slot is ready for
+//! the next owner. So each access to the slot has one owner, whatever the callers do. A second task in the same direction is
+//! refused and touches nothing.
+//!
+//! Every other change keeps BUSY, also a change of generation: an owner that stalls, over `free` and the next `alloc`, finds
+//! the slot as it left it and then clears its bit.
 //!
 //! WAIT always has BUSY, PARKED never.
 //!
 //! # Wakers
 //!
 //! A waker that is taken out of the slot is returned to the caller, or it is a clone that the same call put in. A parking
-//! that was taken over (arrow 10) may stand for another task, so its waker is returned however the call ends.
+//! that was taken over (arrow 10) may be another task's, so its waker is returned however the call ends.
 //!
-//! `Waker::clone` and `Waker::drop` are foreign code. They run with no reference into the slot, and in a state that
+//! `Waker::clone` and `Waker::drop` are foreign code. They run while no reference into the slot exists, and in a state that
 //! survives a panic: an [`Armed`] that is dropped during unwinding ends the parking and wakes the task that it displaced.
 //!
 //! # The generation
 //!
-//! `fdseq` stands in the same word, so the compare-exchange that would wake a task is also the check that the
-//! event is for its generation (INV-5). Go checks first and wakes then; an event can go stale in between.
+//! `fdseq` is in the same word, so the compare-exchange that would wake a task is also the check that the event is for its
+//! generation (INV-5). Go checks first and wakes then, and an event can become stale in between.
 //!
 //! # Only read-modify-writes
 //!
-//! The word sees loads and read-modify-writes, never a plain store. A load and a store in place of the exit's
-//! compare-exchange would lose a READY that lands between them.
+//! The word is changed by read-modify-writes, never by a plain store. A load and a store in place of the compare-exchange at
+//! the end of a wait would lose a READY that comes between them.
 
 use core::mem;
 use core::task::Waker;
@@ -81,49 +85,48 @@ const BUSY: usize = 0b100;
 ///
 /// # Memory ordering
 ///
-/// What happens before [`Sema::unblock`] with `ready` happens before the [`Sema::take`], [`Sema::arm`] or
-/// [`Armed::commit`] that consumes the readiness. What a task does before [`Armed::commit`] happens before its
-/// waker comes out of `unblock`. Close and deadlines need more, since they write one word and look at another:
-/// that is the fence pair of [`poll_desc`](crate::poll::desc) (INV-3).
+/// [`Sema::unblock`] with `ready` synchronizes with the [`Sema::take`], [`Sema::arm`] or [`Armed::commit`] that consumes the
+/// readiness. [`Armed::commit`] synchronizes with the `unblock` that returns the waker. A close or a deadline writes one word
+/// and reads another, so it needs more: the fence pair of [`poll::desc`](crate::poll::desc) (INV-3).
 #[derive(Debug)]
 pub struct Sema<const BITS: u32 = FDSEQ_BITS> {
     word: AtomicUsize,
-    /// Touched only by the thread that set BUSY, until it clears BUSY (INV-4).
+    /// The waker of the parked task, owned by the thread that set BUSY (INV-4).
     slot: UnsafeCell<Option<Waker>>,
 }
 
-// SAFETY: BUSY gives every access to the slot one owner (INV-4): it is set by a compare-exchange from a word without it,
-// with Acquire, and cleared by its owner with Release, so two owners are ordered. A waker may be sent between threads.
+// SAFETY: BUSY gives every access to the slot one owner (INV-4): a compare-exchange sets it in a word without it, with
+// Acquire, and its owner clears it with Release, so two owners are ordered. A waker may be sent between threads.
 unsafe impl<const BITS: u32> Sync for Sema<BITS> {}
 
 /// The outcome of [`Sema::arm`].
 #[derive(Debug)]
 #[must_use]
 pub enum Arm<'a, const BITS: u32> {
-    /// An event had come before; it has been consumed. Try the system call again.
+    /// An event came before and has been consumed. The task tries the system call again.
     Ready,
-    /// Nothing yet: look once more at what would forbid sleeping, then commit or abort.
+    /// The caller may park: it checks info and the deadline once more, then commits or aborts.
     Armed(Armed<'a, BITS>),
-    /// Another thread is just finishing with the slot. The task wakes itself and comes again.
+    /// Another thread still uses the slot. The task wakes itself and waits again.
     Busy,
     /// Another task is between arm and its end in this direction: the caller broke INV-2.
     Double,
 }
 
-/// The right to park: the word is in WAIT (or was, until an unblock that the end will notice), with BUSY.
+/// The right to park: the word has BUSY and is in WAIT, or was until an unblock that commit and abort notice.
 ///
-/// Dropping it aborts, and wakes the task whose parking it had taken over. One that is leaked (`mem::forget`) keeps BUSY:
-/// no task can park in this direction any more.
+/// Dropping it aborts, and wakes the task whose parking it had taken over. A leaked one (`mem::forget`) keeps BUSY: no task
+/// can park in this direction any more.
 #[derive(Debug)]
 #[must_use]
 pub struct Armed<'a, const BITS: u32> {
     sema: &'a Sema<BITS>,
     waiters: &'a Waiters,
-    /// The word in WAIT. Only an unblock can change it, since BUSY is ours.
+    /// The word in WAIT. Only an unblock can change it, since this value owns BUSY.
     word: usize,
-    /// The parking was taken over (arrow 10): the slot holds a waker that may be another task's.
+    /// True if the parking was taken over (arrow 10): the slot holds a waker that may be another task's.
     taken_over: bool,
-    /// This wait is in the count of waiters.
+    /// True if this wait is in the count of waiters.
     counted: bool,
 }
 
@@ -131,11 +134,11 @@ pub struct Armed<'a, const BITS: u32> {
 #[derive(Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Commit {
-    /// The waker is in the slot; the next unblock hands it up.
+    /// The waker is in the slot. The next unblock returns it.
     Parked,
-    /// An event came in between; it has been consumed.
+    /// An event came in between and has been consumed.
     Ready,
-    /// Close or a deadline came in between. The caller looks at what it was.
+    /// A close or a deadline came in between. The caller checks which.
     Unblocked,
 }
 
@@ -143,44 +146,46 @@ pub enum Commit {
 #[derive(Debug)]
 #[must_use]
 pub enum Unblock {
-    /// The event is of another generation; nothing has changed.
+    /// The event is of another generation. Nothing has changed.
     Stale,
-    /// No task was parked. A readiness stays for the next waiter.
+    /// The semaphore had no parked task. A readiness stays for the next waiter.
     Nobody,
-    /// This task was parked: to be woken by the caller, once it holds no lock.
+    /// The parked task, which the caller wakes once it holds no lock.
     Woke(Waker),
 }
 
-/// The waker of a task whose parking another one took over, or none. Its wait may have been ended in between, so it is woken
-/// once: when this value is dropped, or by [`Displaced::wake`] once the caller holds no lock.
+/// The waker of a task whose parking another one took over, or none.
+///
+/// The wait of that task may have ended in between, so it is woken once: when this value is dropped, or by
+/// [`Displaced::wake`].
 #[derive(Debug)]
 #[must_use = "dropping it wakes a task: do that once you hold no lock"]
 pub struct Displaced(Option<Waker>);
 
 impl Displaced {
-    /// No task was displaced.
+    /// The value that stands for no task.
     pub const NONE: Self = Self(None);
 
-    /// Wakes the task; what dropping it does too.
+    /// Wakes the task, as dropping this value does.
     #[inline]
     pub fn wake(self) {
         drop(self);
     }
 
-    /// Drops the waker without waking: for a task that has polled its own parking again and is parked anew. To wake itself
-    /// would only make it come again.
+    /// Drops the waker without waking the task. For a task that has polled its own parking again and is parked again, so that
+    /// it does not wake itself.
     #[inline]
     pub fn discard(mut self) {
         self.0 = None;
     }
 
-    /// Returns the waker, which is the caller's to wake.
+    /// Returns the waker, which the caller wakes.
     #[inline]
     pub fn into_waker(mut self) -> Option<Waker> {
         self.0.take()
     }
 
-    /// Returns whether no task was displaced.
+    /// Returns whether this stands for no task.
     #[inline]
     pub fn is_none(&self) -> bool {
         self.0.is_none()
@@ -206,7 +211,7 @@ impl<const BITS: u32> Sema<BITS> {
     const SHIFT: u32 = usize::BITS - BITS;
 
     const_fn! {
-        /// Creates a semaphore in NIL, generation 0. One whose generation has no place in the word does not compile:
+        /// Creates a semaphore in NIL, generation 0. A generation that does not fit into the word does not compile:
         ///
         /// ```compile_fail,E0080
         /// netpoll_core::poll::sema::Sema::<0>::new();
@@ -223,7 +228,7 @@ impl<const BITS: u32> Sema<BITS> {
         // alone: finding no readiness promises nothing
         let mut old = self.word.load(Ordering::Relaxed);
         while old & STATE == READY {
-            // Acquire: what the poller saw before it unblocked.
+            // Acquire: the writes of the poller before it unblocked.
             match self.word.compare_exchange(old, old & !STATE, Ordering::Acquire, Ordering::Relaxed) // pair: sema::unblock
             {
                 Ok(_) => return true,
@@ -233,9 +238,9 @@ impl<const BITS: u32> Sema<BITS> {
         false
     }
 
-    /// Consumes a readiness, or takes the right to park. `waiters` is the count that a parking goes into.
+    /// Consumes a readiness, or takes the right to park. `waiters` is the count of parked tasks.
     ///
-    /// For one task at a time (INV-2); a second one gets [`Arm::Double`] or [`Arm::Busy`].
+    /// For one task at a time (INV-2). A second one gets [`Arm::Double`] or [`Arm::Busy`].
     #[inline]
     pub fn arm<'a>(&'a self, waiters: &'a Waiters) -> Arm<'a, BITS> {
         // alone: a first guess; each branch below is decided by a compare-exchange or promises nothing
@@ -245,7 +250,7 @@ impl<const BITS: u32> Sema<BITS> {
                 READY if self.take() => return Arm::Ready,
                 READY => {
                     // Another task has taken it.
-                    // alone: as above
+                    // alone: a first guess, as above
                     old = self.word.load(Ordering::Relaxed);
                     continue;
                 }
@@ -267,10 +272,10 @@ impl<const BITS: u32> Sema<BITS> {
         }
     }
 
-    /// Ends a wait for generation `fdseq` (Go's `netpollunblock`): with `ready` a readiness is left for the waiter,
-    /// without it the waiter must look at why.
+    /// Ends a wait of generation `fdseq` (Go's `netpollunblock`). With `ready` it leaves a readiness for the waiter; without it
+    /// the waiter checks for the reason.
     ///
-    /// Never clones, drops or wakes a waker: the one that it takes out goes up. May run in an interrupt handler.
+    /// Neither clones nor drops nor wakes a waker: it returns the one that it takes out. May run in an interrupt handler.
     #[inline]
     pub fn unblock(&self, fdseq: u32, ready: bool) -> Unblock {
         // alone: a first guess; every change is decided below
@@ -280,15 +285,15 @@ impl<const BITS: u32> Sema<BITS> {
                 return Unblock::Stale;
             }
             let state = old & STATE;
-            // An event writes READY over READY too. To look and leave would be a lost wakeup: the waiter may be
-            // taking that READY and looking, just now, at what this event stands for, and both looks would be old.
+            // An event writes READY over READY too. Otherwise a wakeup could be lost: the waiter may be consuming that READY
+            // and reading the data that this event stands for at this moment, and both of its reads may return old values.
             if !ready && matches!(state, READY | NIL) {
                 return Unblock::Nobody;
             }
             let next = if ready { READY } else { NIL };
             let busy = if state == PARKED { BUSY } else { 0 };
             let new = old & !STATE | next | busy;
-            // Release: what the event brought. Acquire: the waker that the parker wrote.
+            // Release: the writes before the event. Acquire: the waker that the parker wrote.
             match self.word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed) // pair: sema::take, sema::commit, sema::end
             {
                 Ok(_) if state == PARKED => break,
@@ -299,10 +304,10 @@ impl<const BITS: u32> Sema<BITS> {
         self.take_waker().map_or(Unblock::Nobody, Unblock::Woke)
     }
 
-    /// Ends a parking from the waiter's side, as when its future is dropped: takes the waker out, if no other thread has
-    /// taken it, and lowers the count. A readiness that came meanwhile stays for the next waiter.
+    /// Ends a parking from the waiter's side, for example when its future is dropped: takes the waker out, if no other thread
+    /// has taken it, and lowers the count. A readiness that came meanwhile stays for the next waiter.
     ///
-    /// The caller drops the waker if the parking was its own; if another task had taken the parking over, it wakes it.
+    /// The caller drops the waker if the parking was its own. If another task had taken the parking over, it wakes the waker.
     #[must_use = "the waker may be another task's: drop your own, wake another's"]
     pub fn retract(&self, waiters: &Waiters) -> Option<Waker> {
         // alone: a first guess; the compare-exchange below decides
@@ -323,7 +328,7 @@ impl<const BITS: u32> Sema<BITS> {
         None
     }
 
-    /// Moves the word to the next generation, NIL. The BUSY of a stalled owner of the slot stays.
+    /// Moves the word to the next generation, in NIL. The BUSY of a stalled owner of the slot stays.
     ///
     /// Called by `free` only, after it has ended the waits.
     pub(crate) fn advance(&self, fdseq: u32) {
@@ -343,13 +348,13 @@ impl<const BITS: u32> Sema<BITS> {
         }
     }
 
-    /// Returns whether a waker is in the slot, committed. For dumps and tests: the answer is old when it arrives.
+    /// Returns whether a task is parked. For dumps and tests: the answer may be out of date already.
     pub fn is_parked(&self) -> bool {
         // alone: a report, not a decision
         self.word.load(Ordering::Relaxed) & STATE == PARKED
     }
 
-    /// Takes the waker out of PARKED; the caller has just set BUSY by moving the word out of it.
+    /// Takes the waker out and clears BUSY. The caller has just set BUSY by moving the word out of PARKED.
     #[inline]
     fn take_waker(&self) -> Option<Waker> {
         let waker = self.empty_slot();
@@ -358,20 +363,20 @@ impl<const BITS: u32> Sema<BITS> {
         waker
     }
 
-    /// The caller holds BUSY.
+    /// Takes the waker out. The caller owns BUSY.
     #[inline]
     fn empty_slot(&self) -> Option<Waker> {
-        // SAFETY: the caller set BUSY and has not cleared it, so no other thread touches the slot (INV-4); no code of a
-        // caller runs in here, and the pointer does not leave the closure.
+        // SAFETY: the caller set BUSY and has not cleared it, so no other thread touches the slot (INV-4). No foreign code
+        // runs in the closure, and the pointer does not leave it.
         self.slot.with_mut(|slot| unsafe { (*slot).take() })
     }
 }
 
 impl<const BITS: u32> Armed<'_, BITS> {
-    /// Leaves the waker in the slot and parks. The second value is the task whose parking was taken over, if the slot held
-    /// another waker than this, or if this one does not park.
+    /// Puts the waker into the slot and parks. The second value is the task whose parking was taken over, if the slot held
+    /// a waker of another task, or if this task does not park.
     ///
-    /// The caller has looked at info and the deadline *after* arming, with a fence in between (INV-3).
+    /// The caller has checked info and the deadline *after* arming, with a fence in between (INV-3).
     #[inline]
     pub fn commit(mut self, waker: &Waker) -> (Commit, Displaced) {
         let displaced = if self.taken_over { self.replace_waker(waker) } else { self.put_waker(waker) };
@@ -387,59 +392,62 @@ impl<const BITS: u32> Armed<'_, BITS> {
         (if ready { Commit::Ready } else { Commit::Unblocked }, displaced)
     }
 
-    /// Gives the right to park back. A readiness that came meanwhile stays for the next waiter. The task that is returned is
-    /// the one whose parking was taken over.
+    /// Gives up the right to park. A readiness that came meanwhile stays for the next waiter. Returns the task whose parking
+    /// was taken over.
     pub fn abort(self) -> Displaced {
         let this = mem::ManuallyDrop::new(self);
-        // A waker is in the slot only if the parking was taken over: nothing has been committed.
+        // Nothing has been committed, so a waker is in the slot only if the parking was taken over.
         Displaced(this.end(WAIT).1)
     }
 
-    /// Leaves `waker` in the slot, which is empty, and counts the wait.
+    /// Puts a clone of `waker` into the empty slot, and counts the wait.
     #[inline(always)]
     fn put_waker(&mut self, waker: &Waker) -> Displaced {
-        // Foreign code: no reference into the slot is held. If it panics the drop of `self` gives the right to park back.
+        // Foreign code, run without a reference into the slot. If it panics, the drop of `self` gives up the right to park.
         let waker = waker.clone();
-        // SAFETY: BUSY is ours (INV-4). The slot is empty, as no parking was taken over, so nothing is dropped by writing.
+        // SAFETY: this value owns BUSY, so no other thread touches the slot (INV-4). No parking was taken over, so the slot
+        // is empty and the write drops no waker.
         self.sema.slot.with_mut(|slot| unsafe { slot.write(Some(waker)) });
         self.waiters.add();
         self.counted = true;
         Displaced::NONE
     }
 
-    /// Leaves `waker` in the slot unless one that wakes the same task is there; returns the task that it displaced.
+    /// Puts a clone of `waker` into the slot, unless the waker there wakes the same task. Returns the task that it displaced.
     fn replace_waker(&self, waker: &Waker) -> Displaced {
-        // SAFETY: BUSY is ours (INV-4). `will_wake` compares two words and runs no code of a caller.
+        // SAFETY: this value owns BUSY, so no other thread touches the slot (INV-4). `will_wake` compares two words and runs
+        // no foreign code, so the reference is the only one while it exists.
         let keeps =
             |slot: *mut Option<Waker>| unsafe { &*slot }.as_ref().is_some_and(|old| old.will_wake(waker));
         if self.sema.slot.with_mut(keeps) {
             return Displaced::NONE;
         }
-        // Foreign code: no reference into the slot is held. If it panics the drop of `self` ends the parking.
+        // Foreign code, run without a reference into the slot. If it panics, the drop of `self` ends the parking.
         let waker = waker.clone();
-        // SAFETY: BUSY is ours still, and moving a waker runs no code of a caller.
+        // SAFETY: this value still owns BUSY (INV-4), and moving a waker runs no foreign code.
         Displaced(self.sema.slot.with_mut(|slot| unsafe { (*slot).replace(waker) }))
     }
 
-    /// An unblock came before the commit: consumes its readiness, if it was one.
+    /// Ends a wait whose unblock came before the commit. Consumes a readiness, and returns whether there was one.
     #[cold]
     fn unblocked(self, displaced: Displaced) -> (bool, Displaced) {
         let this = mem::ManuallyDrop::new(self);
         let (ready, in_slot) = this.end(STATE);
         if displaced.is_none() && this.taken_over {
-            // The same waker as ours; it may stand for others, whose waits are ended too.
+            // It wakes the same task as this call's waker, and other waits of that task may have ended too.
             return (ready, Displaced(in_slot));
         }
-        // Our own clone. If dropping it panics, the displaced task is woken by the unwinding.
+        // The clone that this call put in. If its drop panics, the unwinding wakes the displaced task.
         drop(in_slot);
         (ready, displaced)
     }
 
-    /// Takes what is in the slot, clears BUSY and the given bits of the state, lowers the count; true for a readiness.
+    /// Empties the slot, clears BUSY and the given bits of the state, and lowers the count. Returns whether there was a
+    /// readiness, and the waker from the slot.
     #[inline]
     fn end(&self, bits: usize) -> (bool, Option<Waker>) {
         let waker = self.sema.empty_slot();
-        // Release: the slot is empty before another thread can arm. Acquire: what an event brought that is consumed.
+        // Release: the slot is empty before another thread can arm. Acquire: the writes before an event that is consumed.
         let old = self.sema.word.fetch_and(!(BUSY | bits), Ordering::AcqRel); // pair: sema::arm, sema::unblock
         self.waiters.sub(usize::from(self.counted));
         (old & STATE == READY, waker)
@@ -448,7 +456,7 @@ impl<const BITS: u32> Armed<'_, BITS> {
 
 impl<const BITS: u32> Drop for Armed<'_, BITS> {
     fn drop(&mut self) {
-        // A panic of the waker's clone, or a caller that neither commits nor aborts: no thread is there to take the waker.
+        // The waker's clone panicked, or the caller neither committed nor aborted. No caller is there to return the waker to.
         Displaced(self.end(WAIT).1).wake();
     }
 }

@@ -1,26 +1,29 @@
-//! Which workers sleep, and how many search for work: set the bit, look again, sleep (tokio's `Idle`; Go's idle list and
+//! The set of sleeping workers, and the count of those that search for work (tokio's `Idle`; Go's idle list and
 //! `nmspinning`).
+//!
+//! **INV-8** A thread that puts work into a queue fences and then reads the idle bits. A worker that goes to sleep sets its idle
+//! bit, fences, and then checks the queues.
 //!
 //! | a worker going to sleep | a thread with new work |
 //! |---|---|
 //! | sets its bit ([`Idle::begin_park`]) | puts the task into a queue |
 //! | **`fence(SeqCst)`** | **`fence(SeqCst)`** ([`Idle::worker_to_notify`]) |
-//! | looks at every queue once more | looks at the bits |
-//! | nothing there: sleeps | none set: all are awake and will look |
+//! | checks every queue once more | reads the bits |
+//! | finds nothing: sleeps | finds none set: all are awake and will check the queues |
 //!
-//! The same pair as in [`poll_desc`](crate::poll::desc), with a queue in place of the info word (INV-8): a worker that
-//! missed the task is seen asleep, and a thread that missed the worker has its task seen.
+//! The pair is that of [`poll::desc`](crate::poll::desc), with a queue in place of the info word. If a worker missed the task,
+//! the thread sees its bit; if the thread missed the bit, the worker sees the task.
 //!
-//! A bit is cleared by the thread that wakes the worker, or by the worker itself if it finds work in the second look. The
-//! thread that clears it owns the wakeup: a worker whose bit is gone has been woken, or is about to be.
+//! A bit is cleared by the thread that wakes the worker, or by the worker itself if it finds work in its second check. The
+//! thread that clears the bit owns the wakeup: a worker whose bit is clear has been woken, or is about to be.
 
 use crate::sync::{AtomicUsize, Ordering, array, const_fn, fence};
 
-/// The idle bits of a runtime's workers, one each: `WORDS` x 64 on a 64-bit host.
+/// The idle bits of a runtime's workers, one each, in `WORDS` words.
 #[derive(Debug)]
 pub struct Idle<const WORDS: usize> {
     sleeping: [AtomicUsize; WORDS],
-    /// Workers that have nothing to run and look for something: they find new work without being woken.
+    /// The number of workers that have nothing to run and search for work. They find new work without being woken.
     searching: AtomicUsize,
 }
 
@@ -33,7 +36,7 @@ impl<const WORDS: usize> Default for Idle<WORDS> {
 }
 
 impl<const WORDS: usize> Idle<WORDS> {
-    /// The most workers that there can be.
+    /// The largest number of workers.
     pub const MAX_WORKERS: usize = WORDS * BITS;
 
     const_fn! {
@@ -43,22 +46,22 @@ impl<const WORDS: usize> Idle<WORDS> {
         }
     }
 
-    /// Sets the worker's bit: it is about to sleep. It must look at every place for work once more before it does.
+    /// Sets the bit of a worker that is about to sleep. The worker must check every queue once more before it sleeps.
     pub fn begin_park(&self, worker: usize) {
         // alone: the fence below publishes it
         self.sleeping[worker / BITS].fetch_or(1 << (worker % BITS), Ordering::Relaxed);
         fence(Ordering::SeqCst); // pair: idle::pop_idle, idle::worker_to_notify
     }
 
-    /// Clears the worker's own bit: it found something in its second look, or has woken up. Returns false if another thread
-    /// has cleared the bit before, and so counts on this worker being awake.
+    /// Clears the worker's own bit, after it found work in its second check or woke up. Returns false if another thread has
+    /// cleared the bit, and so relies on this worker being awake.
     ///
     /// # Memory ordering
     ///
-    /// After `false`, what the waker did before is visible.
+    /// If it returns false it acquires the writes of the thread that cleared the bit.
     pub fn cancel_park(&self, worker: usize) -> bool {
         let bit = 1 << (worker % BITS);
-        // Acquire: what the waker did before it cleared the bit.
+        // Acquire: the writes of a thread before it cleared the bit.
         self.sleeping[worker / BITS].fetch_and(!bit, Ordering::Acquire) & bit != 0 // pair: idle::pop_idle, idle::worker_to_notify
     }
 
@@ -66,26 +69,26 @@ impl<const WORDS: usize> Idle<WORDS> {
     ///
     /// # Memory ordering
     ///
-    /// After `false`, what the waker did before is visible.
+    /// If it returns false it acquires the writes of the thread that cleared the bit.
     pub fn is_parked(&self, worker: usize) -> bool {
         self.sleeping[worker / BITS].load(Ordering::Acquire) & (1 << (worker % BITS)) != 0 // pair: idle::pop_idle, idle::worker_to_notify
     }
 
-    /// Takes a sleeping worker, which the caller must now wake. Returns `None` if all are awake.
+    /// Clears the bit of a sleeping worker, which the caller must now wake. Returns `None` if all are awake.
     pub fn pop_idle(&self) -> Option<usize> {
         fence(Ordering::SeqCst); // pair: idle::begin_park, idle::cancel_park, idle::is_parked
         self.pop_any()
     }
 
-    /// Takes a sleeping worker for work that the caller has put into a queue; the caller must now wake it. Returns `None` if
-    /// all are awake, or if one of them searches: the searcher finds the work.
+    /// Clears the bit of a sleeping worker for work that the caller has put into a queue; the caller must now wake it. Returns
+    /// `None` if all are awake, or if one of them searches, which then finds the work.
     pub fn worker_to_notify(&self) -> Option<usize> {
         fence(Ordering::SeqCst); // pair: idle::begin_park, idle::cancel_park, idle::is_parked, idle::stop_searching
         // alone: the fence made it fresh enough
         if self.searching.load(Ordering::Relaxed) > 0 { None } else { self.pop_any() }
     }
 
-    /// Takes a sleeping worker. The caller has fenced.
+    /// Clears the bit of a sleeping worker. The caller has fenced.
     fn pop_any(&self) -> Option<usize> {
         for (place, word) in self.sleeping.iter().enumerate() {
             // alone: the fence made it fresh enough; the compare-exchange decides which thread wakes
@@ -103,18 +106,18 @@ impl<const WORDS: usize> Idle<WORDS> {
         None
     }
 
-    /// Returns how many workers sleep: a report, old when it arrives.
+    /// Returns how many workers sleep. For reports: the answer may be out of date already.
     pub fn num_parked(&self) -> usize {
         // alone: a report, not a decision
         self.sleeping.iter().map(|word| word.load(Ordering::Relaxed).count_ones() as usize).sum()
     }
 
-    /// Counts a worker as searching, if fewer than `at_most` are. Returns false if it should rather sleep.
+    /// Counts a worker as searching, if fewer than `at_most` are. Returns false otherwise: the worker sleeps then.
     pub fn start_searching(&self, at_most: usize) -> bool {
         // alone: a first guess; the compare-exchange decides
         let mut n = self.searching.load(Ordering::Relaxed);
         while n < at_most {
-            // alone: a count; what it promises is kept by `stop_searching`
+            // alone: a count, which `stop_searching` orders
             match self.searching.compare_exchange(n, n + 1, Ordering::Relaxed, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(found) => n = found,
@@ -123,11 +126,11 @@ impl<const WORDS: usize> Idle<WORDS> {
         false
     }
 
-    /// Counts a worker as searching no more: it has found something, or gives up. Returns true if it was the last searcher.
-    /// It must then look at every place once more, or wake another worker if there is more than it can run itself, since
-    /// work that was put meanwhile woke no worker. Does nothing if no worker searches.
+    /// Ends a worker's search, which found work or gave up. Returns whether it was the last searcher. That worker must check
+    /// every queue once more, or wake another worker if there is more work than it can run itself, since work that was put
+    /// meanwhile woke no worker. Does nothing if no worker searches.
     pub fn stop_searching(&self) -> bool {
-        // alone: the fence below orders it before the last searcher's second look
+        // alone: the fence below orders it before the last searcher's second check
         let searching = self.searching.fetch_sub(1, Ordering::Relaxed);
         if searching == 0 {
             self.was_not_searching();
@@ -136,10 +139,10 @@ impl<const WORDS: usize> Idle<WORDS> {
         searching == 1
     }
 
-    /// Gives back what was taken from a count that was 0.
+    /// Corrects a count of 0 that was lowered.
     #[cold]
     fn was_not_searching(&self) {
-        // alone: the count is wrong already, by a mistake of the caller
+        // alone: the count is wrong already, by a bug of the caller
         self.searching.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -1,14 +1,14 @@
 //! The lock of the poller, and the tick until which its owner sleeps in the kernel (Go's `pollingNet`, `lastpoll` and
 //! `pollUntil`).
 //!
-//! One thread at a time polls. A thread that blocks in the kernel publishes until when, so that a thread with an earlier
-//! deadline knows whether to send a break:
+//! One thread at a time polls. Before it blocks in the kernel it publishes the tick until which it sleeps, so that a thread with
+//! an earlier deadline knows whether to send a break:
 //!
-//! | the owner, going to block | a thread that arms an earlier timer |
+//! | the owner, before it blocks | a thread that arms an earlier timer |
 //! |---|---|
 //! | publishes the tick ([`PollerLock::set_poll_until`]) | puts the timer into the wheel |
 //! | **`fence(SeqCst)`** | **`fence(SeqCst)`** ([`PollerLock::needs_wakeup`]) |
-//! | looks at the wheel once more | looks at the tick |
+//! | checks the wheel once more | reads the tick |
 //! | sleeps until then | sends a break if the tick is later |
 
 use crate::sync::{AtomicUsize, Ordering, const_fn, fence};
@@ -18,19 +18,13 @@ const NOT_PARKED: usize = 0;
 const FOREVER: usize = usize::MAX;
 
 /// The lock that the polling thread holds. A tick is one of [`deadline`](crate::poll::deadline) that does not wrap, such as
-/// `std-rt`'s nanoseconds.
-#[derive(Debug)]
+/// the nanoseconds of `netpoll-rt`.
+#[derive(Debug, Default)]
 pub struct PollerLock {
-    /// `UNLOCKED`, or the index of the worker that polls, plus one.
+    /// The index of the worker that polls, plus one, or `UNLOCKED`.
     owner: AtomicUsize,
-    /// `NOT_PARKED`, or the tick until which the owner sleeps in the kernel, or `FOREVER`.
+    /// The tick until which the owner sleeps in the kernel, or `FOREVER`, or `NOT_PARKED`.
     poll_until: AtomicUsize,
-}
-
-impl Default for PollerLock {
-    fn default() -> Self {
-        Self::new()
-    }
 }
 
 impl PollerLock {
@@ -41,11 +35,11 @@ impl PollerLock {
         }
     }
 
-    /// Locks the poller for worker `worker`, below `usize::MAX`. Returns false if another thread has it.
+    /// Locks the poller for worker `worker`, below `usize::MAX`. Returns false if another thread has locked it.
     ///
     /// # Memory ordering
     ///
-    /// Acquires what the last owner did before its [`PollerLock::unlock`].
+    /// Acquires the writes of the last owner before its [`PollerLock::unlock`].
     pub fn try_lock(&self, worker: usize) -> bool {
         let locked =
             self.owner.compare_exchange(UNLOCKED, owner(worker), Ordering::Acquire, Ordering::Relaxed); // pair: poller_lock::unlock
@@ -57,14 +51,14 @@ impl PollerLock {
         self.owner.swap(UNLOCKED, Ordering::Release); // pair: poller_lock::try_lock
     }
 
-    /// Returns whether a thread polls at the moment. Call it after [`Idle::begin_park`](crate::sched::idle::Idle::begin_park).
+    /// Returns whether a thread polls. Call it after [`Idle::begin_park`](crate::sched::idle::Idle::begin_park).
     pub fn is_locked(&self) -> bool {
         // alone: a hint; a thread that acts on it locks the poller first
         self.owner.load(Ordering::Relaxed) != UNLOCKED
     }
 
-    /// Publishes that the owner is about to block until `tick`, or without end. The owner looks at the wheel once more
-    /// before it blocks.
+    /// Publishes that the owner is about to block until `tick`, or without limit. The owner checks the wheel once more before
+    /// it blocks.
     pub fn set_poll_until(&self, tick: Option<usize>) {
         let until = tick.map_or(FOREVER, |tick| tick.clamp(1, FOREVER - 1));
         // alone: the fence below publishes it
@@ -72,14 +66,14 @@ impl PollerLock {
         fence(Ordering::SeqCst); // pair: poller_lock::needs_wakeup, poller_lock::is_parked_in_poller
     }
 
-    /// Publishes that the owner is back from the kernel.
+    /// Publishes that the owner has returned from the kernel.
     pub fn clear_poll_until(&self) {
-        // alone: a thread that reads the old tick sends a break too many, which costs one empty poll
+        // alone: a thread that reads the old tick sends a needless break, which costs one empty poll
         self.poll_until.swap(NOT_PARKED, Ordering::Relaxed);
     }
 
-    /// Returns whether a thread sleeps in the kernel past `tick`, and so needs a break. Call it after putting an entry due
-    /// at `tick` into the wheel.
+    /// Returns whether a thread sleeps in the kernel past `tick`, and so needs a break. Call it after putting an entry that is
+    /// due at `tick` into the wheel.
     pub fn needs_wakeup(&self, tick: usize) -> bool {
         fence(Ordering::SeqCst); // pair: poller_lock::set_poll_until
         // alone: the fence made it fresh enough
@@ -89,8 +83,8 @@ impl PollerLock {
     /// Returns whether worker `worker` is blocked in the poller, and so needs a break to wake up. Call it after clearing
     /// the worker's idle bit.
     ///
-    /// If it is not, the worker sleeps elsewhere, or will see after its [`PollerLock::set_poll_until`] that its bit is gone.
-    /// A worker that polls without blocking is awake and looks.
+    /// If it is not, the worker sleeps elsewhere, or will see after its [`PollerLock::set_poll_until`] that its bit is clear.
+    /// A worker that polls without blocking is awake and checks the queues.
     pub fn is_parked_in_poller(&self, worker: usize) -> bool {
         fence(Ordering::SeqCst); // pair: poller_lock::set_poll_until
         // alone: the fence made both fresh enough
@@ -99,8 +93,8 @@ impl PollerLock {
     }
 }
 
-/// Returns the value of `owner` that stands for a worker. The last index shares the value of the one before: plus one it
-/// would be `UNLOCKED`.
+/// Returns the value of `owner` that stands for a worker. The last index shares the value of the one before, since plus one
+/// it would be `UNLOCKED`.
 fn owner(worker: usize) -> usize {
     worker.saturating_add(1)
 }

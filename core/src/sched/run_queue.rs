@@ -1,20 +1,21 @@
-//! A worker's run queue: a ring that its owner fills and empties and that others may steal half of, and a slot
+//! A worker's run queue: a ring that its owner fills and empties and of which other workers steal half, and a slot
 //! for the task that was made ready last (Go's `runq`, `runnext`).
+//!
+//! **INV-9** A task is put into one queue at a time and comes out exactly once. The thread that gets it out owns it.
 //!
 //! | index | moved by | meaning |
 //! |---|---|---|
 //! | `head` | the owner and thieves, by compare-exchange | the next task to run |
 //! | `tail` | the owner alone | where the next task is put |
 //!
-//! `tail - head` tasks are in the ring. A thief reads the tasks first and then moves `head`: if another thread moved
-//! it meanwhile, what was read is forgotten.
+//! `tail - head` tasks are in the ring. A thief reads the tasks first and then moves `head`. If another thread moved `head`
+//! meanwhile, the thief discards the tasks that it has read.
 //!
-//! A task is a word that is not 0 (a pointer, for std-rt). It passes through untouched; what is put in comes out
-//! exactly once.
+//! A task is a word that is not 0, for `netpoll-rt` a pointer. The queue does not interpret it.
 
 use crate::sync::{AtomicUsize, Ordering, array, const_fn};
 
-/// A ring of `N` tasks, `N` a power of two, and the slot. A method for the owner says so; the others are for any thread.
+/// A ring of `N` tasks, `N` a power of two, and a slot. Any thread may call a method unless it is documented as for the owner.
 #[derive(Debug)]
 pub struct Runq<const N: usize> {
     head: AtomicUsize,
@@ -43,14 +44,18 @@ impl<const N: usize> Runq<N> {
         }
     }
 
-    /// Puts a task at the end, or gives it back if the ring is full. For the owner.
+    /// Puts a task at the end. For the owner.
+    ///
+    /// # Errors
+    ///
+    /// Returns the task if the ring is full.
     ///
     /// # Memory ordering
     ///
-    /// What happened before is visible to the thread that gets the task out.
+    /// Releases the caller's writes to the thread that gets the task out.
     #[inline]
     pub fn put(&self, task: usize) -> Result<(), usize> {
-        // Acquire: the thief has read the task whose place is written over.
+        // Acquire: a thief has read the task that is overwritten.
         let head = self.head.load(Ordering::Acquire); // pair: run_queue::take_half
         // alone: the owner's own
         let tail = self.tail.load(Ordering::Relaxed);
@@ -63,10 +68,10 @@ impl<const N: usize> Runq<N> {
         Ok(())
     }
 
-    /// Puts a task into the slot, to be run next. Returns the one that it displaces. For the owner.
+    /// Puts a task into the slot, to be run next. Returns the task that it displaces. For the owner.
     #[inline]
     pub fn put_next(&self, task: usize) -> Option<usize> {
-        // Release: this task out. (The displaced one is the owner's own.)
+        // Release: this task. (The owner put the displaced one itself.)
         let old = self.next.swap(task, Ordering::Release); // pair: run_queue::get_next
         (old != 0).then_some(old)
     }
@@ -74,7 +79,7 @@ impl<const N: usize> Runq<N> {
     /// Takes the task in the slot.
     #[inline]
     pub fn get_next(&self) -> Option<usize> {
-        // alone: an empty slot promises nothing
+        // alone: an empty slot orders nothing
         if self.next.load(Ordering::Relaxed) == 0 {
             return None;
         }
@@ -104,8 +109,8 @@ impl<const N: usize> Runq<N> {
         }
     }
 
-    /// Does what [`Runq::put_next`] does, without the cost of a read-modify-write. For the owner of a queue from which no
-    /// thread steals.
+    /// Puts a task into the slot like [`Runq::put_next`], without the cost of a read-modify-write. For the owner of a queue
+    /// from which no thread steals.
     #[inline]
     pub fn put_next_alone(&self, task: usize) -> Option<usize> {
         let old = self.get_next_alone();
@@ -114,7 +119,7 @@ impl<const N: usize> Runq<N> {
         old
     }
 
-    /// Does what [`Runq::get_next`] does, for the owner of a queue from which no thread steals.
+    /// Takes the task in the slot like [`Runq::get_next`]. For the owner of a queue from which no thread steals.
     #[inline]
     pub fn get_next_alone(&self) -> Option<usize> {
         // alone: the owner's own
@@ -127,7 +132,7 @@ impl<const N: usize> Runq<N> {
         Some(task)
     }
 
-    /// Does what [`Runq::get`] does, for the owner of a queue from which no thread steals.
+    /// Takes the next task of the ring like [`Runq::get`]. For the owner of a queue from which no thread steals.
     #[inline]
     pub fn get_alone(&self) -> Option<usize> {
         // alone: the owner's own
@@ -143,12 +148,12 @@ impl<const N: usize> Runq<N> {
         Some(task)
     }
 
-    /// Moves half of this queue (rounded up) into `mine`, of which the caller is the owner. Returns one of the
-    /// stolen tasks to run at once. `mine` is not this queue; no more is stolen than its ring has room for.
+    /// Moves half of this queue, rounded up, into `mine`, of which the caller is the owner. Returns one of the stolen tasks to
+    /// run at once. `mine` is not this queue. Steals no more tasks than the ring of `mine` has room for.
     pub fn steal_into(&self, mine: &Self) -> Option<usize> {
         // alone: the thief's own
         let into = mine.tail.load(Ordering::Relaxed);
-        // Acquire: thieves of `mine` have read the tasks whose places are written over.
+        // Acquire: thieves of `mine` have read the tasks that are overwritten.
         let room = N - into.wrapping_sub(mine.head.load(Ordering::Acquire)); // pair: run_queue::take_half
         let n = self.take_half(room, |i, task| {
             // alone: `mine.tail` releases it
@@ -157,8 +162,8 @@ impl<const N: usize> Runq<N> {
         (n > 0).then(|| mine.keep_stolen(into, n))
     }
 
-    /// Takes half of the ring out (rounded up), the older one, but no more than `room`. Returns how many. They are
-    /// given to `keep` with their numbers, 0 for the oldest. It may be called anew from 0, and then those before never were.
+    /// Takes the older half of the ring out, rounded up, but no more than `room` tasks. Returns how many. Passes each to `keep`
+    /// with its number, 0 for the oldest. If `keep` is called with 0 again, the tasks before that were not taken.
     #[inline]
     pub fn take_half(&self, room: usize, mut keep: impl FnMut(usize, usize)) -> usize {
         loop {
@@ -166,19 +171,19 @@ impl<const N: usize> Runq<N> {
             let head = self.head.load(Ordering::Acquire); // pair: run_queue::get, run_queue::take_half
             // Acquire: the tasks that the owner put.
             let tail = self.tail.load(Ordering::Acquire); // pair: run_queue::put, run_queue::keep_stolen
-            // Too many if the head is old; then the compare-exchange fails.
+            // Too large if the head is old; the compare-exchange fails then.
             let there = tail.wrapping_sub(head);
             let n = (there - there / 2).min(room);
             if n == 0 {
                 return 0;
             }
             for i in 0..n {
-                // alone: read here, believed only if the compare-exchange below finds the head unmoved
+                // alone: valid only if the compare-exchange below finds the head unmoved
                 keep(i, self.ring[head.wrapping_add(i) % N].load(Ordering::Relaxed));
             }
             let next = head.wrapping_add(n);
-            // Release: the places have been read before the owner writes over them, and the tail that was seen here is
-            // seen by a thread that sees this head.
+            // Release: the tasks have been read before the owner overwrites them; and a thread that sees this head sees the
+            // tail that was read here.
             let moved = self.head.compare_exchange(head, next, Ordering::Release, Ordering::Relaxed); // pair: run_queue::put, run_queue::steal_into, run_queue::take_half, run_queue::ring_len
             if moved.is_ok() {
                 return n;
@@ -186,7 +191,7 @@ impl<const N: usize> Runq<N> {
         }
     }
 
-    /// Publishes `n` stolen tasks but the last, which is given to the caller.
+    /// Publishes `n` stolen tasks except the last, which it returns.
     fn keep_stolen(&self, from: usize, n: usize) -> usize {
         let last = from.wrapping_add(n - 1);
         if n > 1 {
@@ -196,28 +201,28 @@ impl<const N: usize> Runq<N> {
         self.ring[last % N].load(Ordering::Relaxed)
     }
 
-    /// Returns the number of tasks in the ring: old when it arrives, but never 0 while one was put before a fence that the
-    /// caller's fence follows.
+    /// Returns the number of tasks in the ring. It may be out of date already, but it is not 0 if the ring has a task that was
+    /// put before a fence which the caller's fence follows.
     pub fn ring_len(&self) -> usize {
         // Acquire: a tail that is read before its head would wrap.
         let head = self.head.load(Ordering::Acquire); // pair: run_queue::get, run_queue::get_alone, run_queue::take_half
-        // alone: a hint; a thread that acts on it steals, and acquires there
+        // alone: a hint; a thread that acts on it steals, which acquires
         let tail = self.tail.load(Ordering::Relaxed);
         tail.wrapping_sub(head).min(N)
     }
 
-    /// Returns the number of tasks in ring and slot, as [`Runq::ring_len`] does.
+    /// Returns the number of tasks in ring and slot, with the same limits as [`Runq::ring_len`].
     pub fn len(&self) -> usize {
-        // alone: a hint, like the answer
+        // alone: a hint
         self.ring_len() + usize::from(self.next.load(Ordering::Relaxed) != 0)
     }
 
-    /// Returns whether there is no task in ring and slot.
+    /// Returns whether ring and slot are empty.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Returns how many tasks fit into the ring now; exact for the owner, which alone makes it smaller.
+    /// Returns how many tasks fit into the ring. Exact for the owner, since no other thread makes it smaller.
     pub fn room(&self) -> usize {
         N - self.ring_len()
     }

@@ -1,36 +1,42 @@
-//! A task's life in one state word: how often it has been woken, which references there are, whether it is complete.
+//! The state word of a task: the number of its wakes, its references, and whether it is complete.
 //!
-//! The memory that the state word stands in is the scheduler's. The word says which thread may touch the future, the value
-//! and the memory, and when.
+//! The scheduler owns the memory of the task. The state word determines which thread may touch the future, the output and
+//! the memory, and when.
+//!
+//! **INV-11** A task's memory is freed once, by the thread that its state word tells to ([`Action::Free`],
+//! [`Completion::Free`]). Any other thread that uses it has a reference, the handle, or the task out of a queue.
+//!
+//! **INV-12** A task's future and its output are touched by the thread that has the task out of a queue until the task is
+//! complete, then by the handle. The join waker's slot is touched by the thread in the table below.
 //!
 //! # States
 //!
 //! | | idle | queued or running | complete |
 //! |---|---|---|---|
 //! | in the word | no wakes | wakes | COMPLETE |
-//! | the future is touched by | no thread | the thread that got the task out of its queue: the *runner* | no thread, it is gone |
-//! | [`wake`](TaskState::wake) | → queued, by the caller | one wake more | nothing |
-//! | [`cancel`](TaskState::cancel) | CANCEL, → queued | CANCEL, one wake more | nothing |
-//! | [`start_poll`](TaskState::start_poll) | - | remembers the wakes so far | - |
-//! | [`finish_poll`](TaskState::finish_poll) | - | takes those off: → idle, or → queued if there are more | - |
+//! | the future is touched by | no thread | the thread that got the task out of its queue: the *runner* | no thread, it is dropped |
+//! | [`wake`](TaskState::wake) | → queued, by the caller | one wake more | no change |
+//! | [`cancel`](TaskState::cancel) | CANCEL, → queued | CANCEL, one wake more | no change |
+//! | [`start_poll`](TaskState::start_poll) | - | reads the number of wakes | - |
+//! | [`finish_poll`](TaskState::finish_poll) | - | subtracts it: → idle, or → queued if there are more | - |
 //! | [`complete`](TaskState::complete) | - | → complete | - |
-//! | last reference goes, no handle | → queued with CANCEL | nothing | the memory is free |
+//! | last reference dropped, no handle | → queued with CANCEL | no change | the memory is free |
 //!
-//! Wakes are counted, and the runner takes off what it saw before it polled. So the start of a poll is a load, and a poll
-//! costs two read-modify-writes: the wake and the end of the poll. A state with a RUNNING bit would need two more: the bit
-//! has to be set, and a wake during the poll has to be told from one before it.
+//! Wakes are counted, and the runner subtracts the number that it read before the poll. So the start of a poll is a load, and a
+//! poll costs two read-modify-writes: the wake and the end of the poll. A RUNNING bit would need two more: to set the bit, and
+//! to distinguish a wake during the poll from one before it.
 //!
-//! A task in a queue, or running, has no reference for that: while it has wakes and is not complete, no thread frees the
-//! memory. A complete task keeps the wakes that it had, so that no thread queues it again.
+//! A task needs no reference for being queued or running: while it has wakes and is not complete, no thread frees the
+//! memory. A complete task keeps its wakes, so that no thread queues it again.
 //!
 //! # Bounds
 //!
-//! Wakes stop counting at half of their width. The runner never takes that many off, so one that was not counted finds the
-//! task queued again. References are the caller's to bound, see [`TaskState::add_ref`].
+//! Counting of wakes stops at half of their width. The runner never subtracts that many, so a task with a wake that was not
+//! counted is queued again. The caller bounds the number of references, see [`TaskState::add_ref`].
 //!
 //! # The join waker
 //!
-//! One handle waits for the task. Its waker lies in a slot beside the word:
+//! One handle waits for the task. Its waker is in a slot beside the word:
 //!
 //! | JOIN_WAKER | COMPLETE | the slot is touched by |
 //! |---|---|---|
@@ -38,26 +44,28 @@
 //! | set | - | no thread |
 //! | set | set | the runner, until it drops the reference that [`Completion::JoinWaker`] gave it |
 //!
-//! The value is the runner's until COMPLETE, then the handle's. If the handle is gone the value is gone before that.
+//! The output belongs to the runner until COMPLETE, then to the handle. If the handle is dropped before COMPLETE, the runner
+//! drops the output.
 
 use crate::sync::{AtomicUsize, Ordering, const_fn};
 
-/// Set while there is a handle.
+/// Set while the task has a handle.
 const HANDLE: usize = 1 << 0;
-/// Set once the future is gone, and the value is the handle's.
+/// Set once the future is dropped and the output belongs to the handle.
 const COMPLETE: usize = 1 << 1;
-/// Set if the future is to be dropped instead of polled; there are wakes until it is.
+/// Set if the future is to be dropped instead of polled. The task has wakes until then.
 const CANCEL: usize = 1 << 2;
 /// Set while the handle's waker is in the slot (tokio's `JOIN_WAKER`).
 const JOIN_WAKER: usize = 1 << 3;
 const FLAGS: u32 = 4;
 const WAKE: usize = 1 << FLAGS;
 
-/// Bits of the count of wakes. On a 64-bit machine flags and wakes have half of the word and references the other half.
+/// The number of bits of the count of wakes. On a 64-bit machine flags and wakes have half of the word and references the
+/// other half.
 ///
-/// On a 32-bit machine references have 24 bits, so that [`TaskState::add_ref`] refuses none of the first 8,388,608: as many
-/// wakers of one task are 64 MiB. The price is that a task which is woken eight times or more before its poll ends is polled
-/// once in vain.
+/// On a 32-bit machine references have 24 bits, so [`TaskState::add_ref`] accepts the first 8,388,608, and that many wakers of
+/// one task take 64 MiB. The price is that a task which is woken eight times or more before its poll ends is polled once in
+/// vain.
 pub const WAKE_BITS: u32 = if usize::BITS < 64 { 4 } else { usize::BITS / 2 - FLAGS };
 
 /// The state word of a task. `BITS` is the width of the count of wakes.
@@ -66,15 +74,15 @@ pub struct TaskState<const BITS: u32 = WAKE_BITS> {
     word: AtomicUsize,
 }
 
-/// The action that a change of the state word leaves to the thread that made it.
+/// The action that the thread which changed the state word must take.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub enum Action {
-    /// Nothing. Without a reference of its own the caller may not touch the task any more.
+    /// The caller has nothing to do. Without a reference of its own it may not touch the task any more.
     Nothing,
-    /// The task is the caller's, to be put into a queue.
+    /// The caller puts the task into a queue.
     Schedule,
-    /// The memory is the caller's, to be freed.
+    /// The caller frees the memory.
     Free,
 }
 
@@ -87,11 +95,11 @@ pub struct WakeCount(usize);
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub enum PollResult {
-    /// Idle: the thread that wakes it next has it.
+    /// The task is idle. The thread that wakes it next queues it.
     Idle,
-    /// Woken meanwhile, and the caller's still: to be put into a queue again.
+    /// The task was woken meanwhile. The caller puts it into a queue again.
     Again,
-    /// Without a reference or a handle that could wake it, and the caller's still: to be dropped.
+    /// The task has no reference or handle that could wake it. The caller drops it.
     Orphan,
 }
 
@@ -99,13 +107,13 @@ pub enum PollResult {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub enum Completion {
-    /// Referred to by others; the caller does not touch it any more.
+    /// The task has other references. The caller does not touch it any more.
     Kept,
-    /// Joined: the waker in the slot is the caller's to take, and a reference, to be dropped after that.
+    /// A handle waits. The caller takes the waker out of the slot, and then drops the reference that it was given.
     JoinWaker,
-    /// The memory is the caller's, to be freed.
+    /// The caller frees the memory.
     Free,
-    /// Not changed: the handle is gone, and the value that was left for it is the caller's to drop.
+    /// The state has not changed, because the handle is dropped. The caller drops the output that it left for the handle.
     HandleGone,
 }
 
@@ -123,8 +131,8 @@ impl<const BITS: u32> TaskState<BITS> {
     const MAX_WAKES: usize = WAKE << (BITS - 1);
 
     const_fn! {
-        /// Creates the state of a new task: it is the caller's, to be put into a queue, and has a handle. With one bit for the
-        /// wakes no poll could take one off, so that does not compile:
+        /// Creates the state of a new task, which has a handle and which the caller puts into a queue. One bit for the wakes
+        /// does not compile, since no poll could subtract a wake:
         ///
         /// ```compile_fail,E0080
         /// netpoll_core::sched::task::TaskState::<1>::new();
@@ -154,11 +162,11 @@ impl<const BITS: u32> TaskState<BITS> {
         word & (Self::REFS | HANDLE) == 0
     }
 
-    /// Wakes the task, for a caller with a reference. Returns [`Action::Schedule`] or nothing.
+    /// Wakes the task. The caller has a reference. Returns [`Action::Schedule`] or [`Action::Nothing`].
     ///
     /// # Memory ordering
     ///
-    /// What happened before is visible to the poll that follows.
+    /// Releases the caller's writes to the poll that follows.
     #[inline]
     pub fn wake(&self) -> Action {
         self.wake_with(0)
@@ -191,8 +199,8 @@ impl<const BITS: u32> TaskState<BITS> {
                 return self.drop_ref();
             }
             let new = Self::woken(word) - Self::REF;
-            // Release: the reason for the wake, to the poll that sees it; and all that was done under the reference, to
-            // the thread that finds none left.
+            // Release: the reason for the wake, to the poll that sees it; and all accesses under the reference, to the thread
+            // that finds none left.
             match self.word.compare_exchange(word, new, Ordering::Release, Ordering::Relaxed) // pair: task::start_poll, task::complete, task::drop_ref
             {
                 Ok(_) => return if Self::is_queued(word) { Action::Nothing } else { Action::Schedule },
@@ -201,16 +209,16 @@ impl<const BITS: u32> TaskState<BITS> {
         }
     }
 
-    /// Asks that the future be dropped in place of its next poll. Returns [`Action::Schedule`] or nothing.
+    /// Requests that the future is dropped in place of its next poll. Returns [`Action::Schedule`] or [`Action::Nothing`].
     pub fn cancel(&self) -> Action {
         self.wake_with(CANCEL)
     }
 
-    /// Adds a reference, for a caller that has one or is the runner. Returns false if there are so many that the caller must
-    /// not go on, since the count might not hold the next ones.
+    /// Adds a reference. The caller has one or is the runner. Returns false if there are so many that the count
+    /// might not hold the next ones: the caller must not go on then.
     #[inline]
     pub fn add_ref(&self) -> bool {
-        // alone: a thread that has a reference may give another, and orders that
+        // alone: a thread that has a reference may pass on another, and orders that
         self.word.fetch_add(Self::REF, Ordering::Relaxed) <= usize::MAX / 2
     }
 
@@ -218,17 +226,17 @@ impl<const BITS: u32> TaskState<BITS> {
     ///
     /// # Memory ordering
     ///
-    /// What was done under any reference is visible to the thread that frees the memory.
+    /// Accesses under any reference happen before the memory is freed.
     #[inline]
     pub fn drop_ref(&self) -> Action {
-        // AcqRel: what was done under this reference, to the thread that finds none left; and under the others, to this one
-        // if it does.
+        // AcqRel: the accesses under this reference, to the thread that finds none left; and those under the others, to this
+        // thread if it is that one.
         let word = self.word.fetch_sub(Self::REF, Ordering::AcqRel) - Self::REF; // pair: task::drop_ref, task::complete, task::wake_by_value, task::drop_handle, task::drop_complete_handle
         if !Self::is_unreferenced(word) {
             return Action::Nothing;
         }
         match word & COMPLETE {
-            // Queued or running: its runner finds it without references. Idle: no other thread knows it.
+            // Queued or running: its runner finds it without references. Idle: no other thread can reach it.
             0 if Self::is_queued(word) => Action::Nothing,
             0 => self.cancel(),
             _ => Action::Free,
@@ -238,9 +246,9 @@ impl<const BITS: u32> TaskState<BITS> {
     /// Starts a poll, which answers the wakes so far. Returns `None` if the task is to be dropped instead. For the runner.
     #[inline]
     pub fn start_poll(&self) -> Option<WakeCount> {
-        // Acquire: the reasons for the wakes, and what the poll before did.
+        // Acquire: the reasons for the wakes, and the writes of the previous poll.
         let word = self.word.load(Ordering::Acquire); // pair: task::wake_with, task::wake_by_value, task::finish_poll
-        // One is left if some were not counted.
+        // A wake is left if some were not counted.
         let seen = (word & Self::WAKES).min(Self::MAX_WAKES - WAKE);
         (word & CANCEL == 0).then_some(WakeCount(seen))
     }
@@ -248,7 +256,7 @@ impl<const BITS: u32> TaskState<BITS> {
     /// Finishes a poll that returned `Pending`. For the runner.
     #[inline]
     pub fn finish_poll(&self, answered: WakeCount) -> PollResult {
-        // Release: what the poll did, to the next one.
+        // Release: the writes of this poll, to the next one.
         let word = self.word.fetch_sub(answered.0, Ordering::Release) - answered.0; // pair: task::start_poll
         if Self::is_queued(word) {
             PollResult::Again
@@ -259,13 +267,13 @@ impl<const BITS: u32> TaskState<BITS> {
         }
     }
 
-    /// Returns whether there is a handle, for which the value is to be left before [`TaskState::complete`]. For the runner.
+    /// Returns whether there is a handle, for which the runner leaves the output before [`TaskState::complete`]. For the runner.
     pub fn has_handle(&self) -> bool {
         // alone: a guess; `complete` decides
         self.word.load(Ordering::Relaxed) & HANDLE != 0
     }
 
-    /// Completes the task: the future is gone, and the value is there if it was left `for_handle`. For the runner.
+    /// Completes the task, whose future is dropped, and whose output is in place if it was left `for_handle`. For the runner.
     #[inline]
     pub fn complete(&self, for_handle: bool) -> Completion {
         // alone: a first guess; the compare-exchange decides
@@ -279,7 +287,7 @@ impl<const BITS: u32> TaskState<BITS> {
                 0 => (word | COMPLETE, Completion::Kept),
                 _ => ((word | COMPLETE) + Self::REF, Completion::JoinWaker),
             };
-            // AcqRel: the value, to the handle; the waker in the slot, from the handle; and as in `drop_ref`.
+            // AcqRel: the output, to the handle; the waker in the slot, from the handle; and as in `drop_ref`.
             match self.word.compare_exchange(word, new, Ordering::AcqRel, Ordering::Relaxed) // pair: task::is_complete, task::register_join_waker, task::drop_ref, task::wake_by_value, task::drop_handle
             {
                 Ok(_) => return then,
@@ -288,22 +296,22 @@ impl<const BITS: u32> TaskState<BITS> {
         }
     }
 
-    /// Returns whether the task is complete, and the value the handle's.
+    /// Returns whether the task is complete, so that the output belongs to the handle.
     #[inline]
     pub fn is_complete(&self) -> bool {
         self.word.load(Ordering::Acquire) & COMPLETE != 0 // pair: task::complete
     }
 
-    /// Publishes that the handle's waker is in the slot. Returns false, and the slot is the handle's still, if the task is
-    /// complete.
+    /// Publishes that the handle's waker is in the slot. Returns false if the task is complete; the slot still belongs to the
+    /// handle then.
     pub fn register_join_waker(&self) -> bool {
         // Release: the waker, to the runner.
         self.change_join_waker(JOIN_WAKER, Ordering::Release) // pair: task::complete
     }
 
-    /// Takes the slot back for the handle. Returns false if the task is complete. Harmless if no waker was there.
+    /// Takes the slot back for the handle. Returns false if the task is complete. May be called without a waker in the slot.
     pub fn unregister_join_waker(&self) -> bool {
-        // alone: the slot is as the handle left it
+        // alone: no thread has touched the slot since the handle did
         self.change_join_waker(0, Ordering::Relaxed)
     }
 
@@ -315,18 +323,18 @@ impl<const BITS: u32> TaskState<BITS> {
             if new == word {
                 return true;
             }
-            // alone: the callers say what it orders
+            // alone: the callers choose the order
             match self.word.compare_exchange(word, new, order, Ordering::Relaxed) {
                 Ok(_) => return true,
                 Err(found) => word = found,
             }
         }
-        // Acquires the value.
+        // Acquires the output.
         !self.is_complete()
     }
 
-    /// Drops the handle. Returns `None` if the task is complete: then the caller drops the value first, and
-    /// [`TaskState::drop_complete_handle`] follows. If there is no reference either, the task is scheduled to be dropped.
+    /// Drops the handle. Returns `None` if the task is complete: the caller then drops the output and calls
+    /// [`TaskState::drop_complete_handle`]. If there is no reference either, the task is scheduled to be dropped.
     pub fn drop_handle(&self) -> Option<Action> {
         // alone: a first guess; the compare-exchange decides
         let mut word = self.word.load(Ordering::Relaxed);
@@ -334,18 +342,18 @@ impl<const BITS: u32> TaskState<BITS> {
             let left = word & !HANDLE;
             let orphan = Self::is_unreferenced(left) && !Self::is_queued(left);
             let new = if orphan { Self::woken(left) | CANCEL } else { left };
-            // Release: all that the handle did, to the thread that frees the memory.
+            // Release: the accesses of the handle, to the thread that frees the memory.
             match self.word.compare_exchange(word, new, Ordering::Release, Ordering::Relaxed) // pair: task::complete, task::drop_ref
             {
                 Ok(_) => return Some(if orphan { Action::Schedule } else { Action::Nothing }),
                 Err(found) => word = found,
             }
         }
-        // Acquires the value.
+        // Acquires the output.
         if self.is_complete() { None } else { Some(Action::Nothing) }
     }
 
-    /// Drops the handle of a task that is complete, after its value.
+    /// Drops the handle of a complete task, after its output.
     pub fn drop_complete_handle(&self) -> Action {
         // AcqRel: as in `drop_ref`.
         let word = self.word.fetch_sub(HANDLE, Ordering::AcqRel) - HANDLE; // pair: task::drop_ref
