@@ -1,5 +1,5 @@
-//! The examples are the programs in `src/bin`. This library only compiles the code that the project's front pages show:
-//! each block of theirs is a doc test of a module below.
+//! Nothing but the doc tests of the front pages: the examples are the programs in `src/bin`. Each block of code of a page
+//! is a doc test of one of the modules below.
 
 #[doc = include_str!("../../README.md")]
 #[doc(hidden)]

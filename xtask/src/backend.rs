@@ -69,7 +69,7 @@ fn tests(
 fn demo(root: &Path, flags: &str, folder: &str) -> Outcome {
     let target = cmd::target_dir(root)?.join(folder);
     let mut build =
-        cmd::cargo(root, &["build", "--quiet", "--release", "-p", "netpoll-examples", "--bin", "demo"]);
+        cmd::cargo(root, &["build", "--quiet", "--release", "-p", "netpoll-load", "--bin", "demo"]);
     cmd::run(build.env("CARGO_TARGET_DIR", &target).env("RUSTFLAGS", flags))?;
     cmd::run(Command::new(target.join("release/demo")).args(DEMO))
 }

@@ -14,6 +14,7 @@ const STEPS: &[(&str, Step)] = &[
     ("fmt", |root| workspace(root, &["fmt", "--all", "--check"])),
     ("fmt-bare", |root| workspace(&root.join("examples/bare"), &["fmt", "--check"])),
     ("fmt-bench", |root| workspace(&root.join("examples/bench"), &["fmt", "--check"])),
+    ("test-bench", |root| workspace(&root.join("examples/bench"), &["test", "--quiet", "--locked"])),
     ("clippy", |root| workspace(root, CLIPPY)),
     ("tidy", |root| own(root, &["tidy"])),
     ("doc", doc),
@@ -36,8 +37,6 @@ const STEPS: &[(&str, Step)] = &[
 
 const CLIPPY: &[&str] = &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
 
-/// Programs of the examples package that other commands run, each with arguments of its own.
-const NOT_EXAMPLES: &[&str] = &["chaos", "core_bench", "demo", "peer", "sizes", "soak"];
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Runs all steps, or those that the arguments name, to the last one even when one fails.
@@ -115,12 +114,11 @@ fn tree(root: &Path) -> Result<String, String> {
 
 /// Every program that shows something must run to its end by itself.
 fn examples(root: &Path) -> Result<String, String> {
-    let built = cmd::build_examples(root, &["--bins"])?;
+    let built = cmd::build(root, "netpoll-examples", &["--bins"])?;
     let sources = root.join("examples/src/bin");
     let entries = std::fs::read_dir(&sources).map_err(|e| format!("{}: {e}", sources.display()))?;
     let stem = |entry: std::fs::DirEntry| Some(entry.path().file_stem()?.to_string_lossy().into_owned());
     let mut names: Vec<String> = entries.flatten().filter_map(stem).collect();
-    names.retain(|name| !NOT_EXAMPLES.contains(&name.as_str()));
     names.sort();
     let mut failed = Vec::new();
     for name in &names {

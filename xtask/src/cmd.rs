@@ -67,9 +67,9 @@ pub fn files_under(dir: &Path, skip: &dyn Fn(&Path) -> bool, found: &mut Vec<Pat
     Ok(())
 }
 
-/// Builds the binaries of the examples package that `pick` names, in release, and says where they are.
-pub fn build_examples(root: &Path, pick: &[&str]) -> Result<PathBuf, String> {
-    let mut command = cargo(root, &["build", "--quiet", "--release", "-p", "netpoll-examples"]);
+/// Builds the binaries of a package that `pick` names, in release, and returns their folder.
+pub fn build(root: &Path, package: &str, pick: &[&str]) -> Result<PathBuf, String> {
+    let mut command = cargo(root, &["build", "--quiet", "--release", "-p", package]);
     run(command.args(pick))?;
     Ok(target_dir(root)?.join("release"))
 }

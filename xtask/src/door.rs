@@ -69,7 +69,7 @@ fn suite(root: &Path, pick: &[&str], door: Option<&str>) -> Result<(Vec<Row>, Op
 /// How many times an ordinary release build names a part of the door: its module, or its variable. The names of
 /// functions stay in the file, whether they are called or inlined.
 fn symbols(root: &Path) -> Result<usize, String> {
-    let program = cmd::build_examples(root, &["--bin", ORDINARY])?.join(ORDINARY);
+    let program = cmd::build(root, "netpoll-examples", &["--bin", ORDINARY])?.join(ORDINARY);
     let bytes = std::fs::read(&program).map_err(|e| format!("{}: {e}", program.display()))?;
     let found = |word: &[u8]| bytes.windows(word.len()).filter(|window| window == &word).count();
     if found(b"netpoll_rt") == 0 {

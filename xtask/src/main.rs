@@ -4,17 +4,13 @@
 
 mod backend;
 mod bare;
-mod bench;
-mod chaos;
 mod ci;
 mod cross;
-mod demo;
 mod door;
 mod miri;
 mod nightly;
+mod programs;
 mod prose;
-mod sizes;
-mod soak;
 mod strace;
 mod style;
 mod test;
@@ -28,7 +24,7 @@ type Run = fn(&[String]) -> Outcome;
 
 /// A word, what it does, who does it. A new command is a new line here.
 const COMMANDS: &[(&str, &str, Run)] = &[
-    ("demo", "the echo server under a verified load; arguments go to the demo", demo::run),
+    ("demo", "the echo server under a verified load; arguments go to the demo", programs::demo),
     ("test", "every test and doc test of the workspace; --bless records how many", test::run),
     ("loom", "the models of core, all or those whose name holds a word", |args| verify("loom", args)),
     (
@@ -46,7 +42,7 @@ const COMMANDS: &[(&str, &str, Run)] = &[
         "counts of the code's shape and English; --root DIR; --list [PART] names each finding",
         style::run,
     ),
-    ("sizes", "bytes of the types that have a limit, and of the programs for a chip", sizes::run),
+    ("sizes", "bytes of the types that have a limit, and of the programs for a chip", programs::sizes),
     (
         "cross",
         "core for machines without std; the runtime for macOS and the BSDs; --run: and the suite on 32-bit Linux",
@@ -63,17 +59,17 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     (
         "bench",
         "beside tokio, smol and Go: net, exec, time; --core counts core beside Go's algorithm",
-        bench::run,
+        programs::bench,
     ),
     (
         "soak",
         "--minutes N: 9,000 connections, deadlines, closes and cancelled reads, and a watchdog; --limits; more by --help",
-        soak::run,
+        programs::soak,
     ),
     (
         "chaos",
         "--minutes N: sessions under deadlines, cancels, duplicates, closes, resets and moves, every byte compared",
-        chaos::run,
+        programs::chaos,
     ),
     (
         "nightly",

@@ -1,7 +1,7 @@
-//! A chat: each line goes to all others, through a bounded channel for each client. A client that reads slowly delays
-//! nobody: while its channel is full it misses what is said. Without an address to serve on it tries that out.
+//! A chat: each line goes to all other clients, through a bounded channel for each. A client that reads slowly delays no
+//! other: while its channel is full, it misses lines. Without an address the program is its own server and clients.
 //!
-//! `cargo run -p netpoll-examples --bin chat -- 127.0.0.1:7000`, then `nc 127.0.0.1 7000` in some terminals.
+//! `cargo run -p netpoll-examples --bin chat -- 127.0.0.1:7000`, then `nc 127.0.0.1 7000` in several terminals.
 
 use std::{collections::HashMap, io, net::Shutdown, net::SocketAddr, sync::Arc, sync::Mutex};
 
@@ -22,7 +22,7 @@ async fn client(room: Room, stream: TcpStream, peer: SocketAddr) -> io::Result<(
     let (queue, lines) = bounded::<Arc<str>>(64);
     room.lock().unwrap().insert(peer, queue);
     let read = async {
-        // Not `lines()`, which has no limit.
+        // `lines()` would have no limit of length.
         let (mut reader, mut line) = (BufReader::new(&stream).take(4096), String::new());
         while reader.read_line(&mut line).await? > 0 {
             tell_others(&room, peer, &std::mem::take(&mut line));
@@ -59,7 +59,7 @@ async fn visit(address: SocketAddr) -> io::Result<()> {
     deaf.shutdown(Shutdown::Write)?;
     let late = deaf.read_to_end(&mut heard).await? / line.len();
     assert!(late < 4000);
-    println!("ann said 4000 lines, bob heard them all, one that did not read them {late}");
+    println!("ann said 4000 lines, bob heard them all, a client that did not read heard {late}");
     Ok(())
 }
 

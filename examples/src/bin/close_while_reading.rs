@@ -1,4 +1,4 @@
-//! Closing a connection wakes the task that is parked in a read of it, with an error that says so.
+//! A close of a connection wakes the task that is parked in a read of it, and the read returns an error.
 //!
 //! `cargo run --release -p netpoll-examples --bin close_while_reading`
 
@@ -18,23 +18,23 @@ async fn run(runtime: &Runtime) -> io::Result<()> {
         let stream = stream.clone();
         async move { stream.read(&mut [0; 64]).await }
     });
-    // It would be told as well if it came later; here it is to be parked.
+    // A read that begins after the close returns the same error. Here the task is to be parked.
     while runtime.handle().waiters() == 0 {
         yield_now().await;
     }
     println!("one task is parked in a read of {}", stream.local_addr()?);
 
-    // When this returns, the reader has left and the descriptor's number is free.
+    // When this returns, the read has ended and the number of the descriptor is free.
     stream.close().await?;
     println!("another task has closed it");
     match reader.await.map_err(io::Error::other)? {
-        Err(error) if is_closed(&error) => println!("the reader was told: {error}"),
+        Err(error) if is_closed(&error) => println!("the read returned: {error}"),
         other => {
-            return Err(io::Error::other(format!("the reader should have been told, but got {other:?}")));
+            return Err(io::Error::other(format!("the read should have failed, but returned {other:?}")));
         }
     }
 
-    // What was closed stays closed; the peer reads the end of the stream.
+    // The connection stays closed, and the peer reads the end of the stream.
     let again = stream.write(b"more").await;
     println!("a later write: {}", again.err().map_or("no error".to_owned(), |error| error.to_string()));
     println!("the peer reads {} bytes", peer.read(&mut [0; 64]).await?);

@@ -1,4 +1,4 @@
-//! A deadline lives on the connection: it stays in force until it is changed, and needs no task and no timer of yours.
+//! A deadline belongs to the connection: it stays in force until it is changed, and needs no task and no timer.
 //!
 //! `cargo run --release -p netpoll-examples --bin deadline`
 
@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use netpoll_rt::net::{TcpListener, TcpStream};
 use netpoll_rt::spawn;
 
-/// How long the server waits for its peer.
+/// The time for which the server waits for its peer.
 const LIMIT: Duration = Duration::from_millis(100);
 
-/// A peer that greets, is silent for too long, answers when it is asked, and is silent again until it is cut off.
+/// Greets, is silent for too long, answers a question, and returns the connection, which stays silent.
 async fn slow_peer(stream: TcpStream) -> io::Result<TcpStream> {
     stream.write_all(b"hello").await?;
     let mut question = [0; 1];
@@ -39,7 +39,7 @@ async fn run() -> io::Result<()> {
     show("in time", &stream).await;
     show("the peer is silent", &stream).await;
 
-    // Writes have a deadline of their own, which was not set.
+    // Writes have a deadline of their own, which is not set.
     stream.write_all(b"?").await?;
     let peer = peer.await.map_err(io::Error::other)??;
     show("bytes are there, the deadline stays", &stream).await;

@@ -1,7 +1,7 @@
-//! An echo server: one task per connection, written as if it had a thread of its own.
+//! An echo server: one task per connection, written like blocking code on a thread of its own.
 //!
 //! `cargo run --release -p netpoll-examples --bin echo -- 127.0.0.1:7000`, then `nc 127.0.0.1 7000`. Without an address
-//! it serves one connection of its own and ends.
+//! the program connects to itself once and ends.
 
 use std::io;
 
@@ -28,7 +28,7 @@ async fn serve(listener: TcpListener) -> io::Result<()> {
     }
 }
 
-/// One connection to a server of our own.
+/// Starts the server and connects to it once.
 async fn visit(listener: TcpListener) -> io::Result<()> {
     let address = listener.local_addr()?;
     netpoll_rt::spawn(serve(listener));

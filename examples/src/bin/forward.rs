@@ -1,8 +1,8 @@
-//! A port forwarder. `copy_bidirectional` lets the kernel move the bytes from socket to socket (splice on Linux) and passes
-//! the end of each direction on by itself, so that one side may have finished while the other still sends.
+//! A port forwarder. `copy_bidirectional` lets the kernel move the bytes from socket to socket (splice on Linux) and
+//! forwards the end of each direction separately, so that one side may have finished while the other still sends.
 //!
-//! `cargo run -p netpoll-examples --bin forward -- 127.0.0.1:7000 example.org:80`. Without addresses it forwards a client
-//! of its own to an echo server of its own.
+//! `cargo run -p netpoll-examples --bin forward -- 127.0.0.1:7000 example.org:80`. Without addresses it forwards its
+//! own client to its own echo server.
 
 use std::{io, net::Shutdown, net::SocketAddr, sync::Arc};
 
@@ -31,7 +31,7 @@ async fn serve(listener: TcpListener, target: String) -> io::Result<()> {
     }
 }
 
-/// A server that sends everything back, and the end too.
+/// Runs a server that sends all bytes back, and then the end of the stream.
 async fn echo(listener: TcpListener) -> io::Result<()> {
     let mut incoming = listener.incoming();
     loop {

@@ -1,8 +1,8 @@
-//! A server that ends in order. After SIGTERM or Ctrl-C it accepts no more, ends connections on which nobody waits for an
-//! answer, gives the others some time to get theirs, cuts off who has none by then, and exits with 0.
+//! A server that shuts down gracefully. After SIGTERM or Ctrl-C it accepts no more connections, closes those without a
+//! request, gives the others some time to be answered, cuts off the rest, and exits with 0.
 //!
-//! `cargo run -p netpoll-examples --bin graceful -- 127.0.0.1:7000`, then `nc 127.0.0.1 7000`: a number is answered after so
-//! many milliseconds. Without an address it tries that out on itself.
+//! `cargo run -p netpoll-examples --bin graceful -- 127.0.0.1:7000`, then `nc 127.0.0.1 7000`: a number is answered after as
+//! many milliseconds. Without an address the program is its own client.
 
 use std::{convert::Infallible, io, net::SocketAddr, process::Command, time::Duration, time::Instant};
 
@@ -11,7 +11,7 @@ use futures_lite::{StreamExt, future::or, future::try_zip, io::AsyncBufReadExt, 
 use netpoll_rt::net::{TcpListener, TcpStream};
 use netpoll_rt::{signal, spawn, time::sleep};
 
-/// `stopped` is closed when the server is to end.
+/// Answers requests until the client ends or `stopped` is closed.
 async fn answer(stream: &TcpStream, stopped: &Receiver<Infallible>) -> io::Result<()> {
     let mut requests = BufReader::new(stream).lines();
     while let Some(request) = or(requests.next(), async { stopped.recv().await.err().and(None) }).await {
@@ -24,7 +24,7 @@ async fn answer(stream: &TcpStream, stopped: &Receiver<Infallible>) -> io::Resul
 }
 
 async fn serve(listener: TcpListener, drain: Duration) -> io::Result<()> {
-    // Nothing is sent. The first is closed to stop the clients, the second when no client is left that holds a clone.
+    // Both are only closed: the first stops the connections, the second is closed with the last of them.
     let ((stop, stopped), (serving, served)) = (bounded::<Infallible>(1), bounded::<Infallible>(1));
     let accept = async {
         let mut incoming = listener.incoming();
@@ -61,7 +61,7 @@ async fn visit(address: SocketAddr, drain: Duration) -> io::Result<()> {
     assert_eq!(idle.read(&mut answer).await?, 0, "an idle connection is ended");
     short.read_exact(&mut answer).await?;
     assert_eq!(&answer, b"done\n");
-    assert!(TcpStream::connect(address).await.is_err(), "nobody is accepted any more");
+    assert!(TcpStream::connect(address).await.is_err(), "no connection is accepted any more");
     assert_eq!(long.read(&mut answer).await?, 0, "a straggler is cut off");
     assert!(signalled.elapsed() >= drain);
     Ok(())

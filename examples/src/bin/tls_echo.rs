@@ -1,9 +1,9 @@
-//! An echo server under TLS: futures-rustls takes any stream with the traits of futures-io, and the deadlines of the
-//! connection below hold for the handshake and for all that follows.
+//! An echo server with TLS: futures-rustls takes any stream with the traits of futures-io. The deadlines of the TCP
+//! connection hold for the handshake and for the data.
 //!
 //! `cargo run -p netpoll-examples --bin tls_echo -- 127.0.0.1:7000`, then `openssl s_client -connect 127.0.0.1:7000`. The
-//! certificate is made at the start, for `localhost`. Without an address two clients of its own connect, one of which does
-//! not trust it.
+//! certificate is generated at the start, for `localhost`. Without an address the program connects to itself twice, the
+//! first time without trust in the certificate.
 
 use std::time::{Duration, Instant};
 use std::{io, net::SocketAddr, sync::Arc};
@@ -58,7 +58,7 @@ async fn visit(address: SocketAddr, certificate: CertificateDer<'static>) -> io:
     };
     try_zip(write, reader.read_to_end(&mut received)).await?;
     assert_eq!(received, sent);
-    println!("one that does got {} bytes back", received.len());
+    println!("a client that knows it got {} bytes back", received.len());
     Ok(())
 }
 

@@ -1,8 +1,8 @@
-//! A UDP echo. Several tasks share the server's socket, and each datagram goes to one of them. A datagram may be lost, so
-//! the client asks again when no answer has come for a while; the deadline for that is the socket's own.
+//! A UDP echo server. Several tasks share the socket, and each datagram goes to one of them. A datagram may be lost, so the
+//! client asks again if no answer comes before the read deadline of its socket.
 //!
-//! `cargo run -p netpoll-examples --bin udp_echo -- 127.0.0.1:7000`, then `nc -u 127.0.0.1 7000`. Without an address four
-//! clients of its own ask a server that loses one datagram in ten.
+//! `cargo run -p netpoll-examples --bin udp_echo -- 127.0.0.1:7000`, then `nc -u 127.0.0.1 7000`. Without an address the
+//! program has four clients and loses one datagram in ten.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use std::{io, sync::Arc};
 
 use netpoll_rt::{net::UdpSocket, spawn};
 
-/// The longest datagram that there can be.
+/// The length of the longest datagram.
 const LONGEST: usize = 65_535;
 
 async fn serve(socket: Arc<UdpSocket>, percent_lost: u8) -> io::Result<()> {
@@ -20,14 +20,14 @@ async fn serve(socket: Arc<UdpSocket>, percent_lost: u8) -> io::Result<()> {
         if fastrand::u8(..100) < percent_lost {
             continue;
         }
-        // What cannot be sent to one client is no reason to end for the others.
+        // An error to send to one client does not concern the others.
         if let Err(error) = socket.send_to(&buffer[..n], from).await {
             eprintln!("{error}");
         }
     }
 }
 
-/// Asks until it is answered; returns how often it had to.
+/// Asks until an answer comes. Returns how often it asked.
 async fn ask(socket: &UdpSocket, question: &[u8]) -> io::Result<usize> {
     let mut answer = vec![0; LONGEST];
     for times in 1..=20 {
@@ -36,14 +36,14 @@ async fn ask(socket: &UdpSocket, question: &[u8]) -> io::Result<usize> {
         loop {
             match socket.recv(&mut answer).await {
                 Ok(n) if &answer[..n] == question => return Ok(times),
-                // It answers an earlier question, which was asked twice.
+                // A second answer to an earlier question, which was asked twice.
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::TimedOut => break,
                 Err(error) => return Err(error),
             }
         }
     }
-    Err(io::Error::new(io::ErrorKind::TimedOut, "nobody answers"))
+    Err(io::Error::new(io::ErrorKind::TimedOut, "no answer came"))
 }
 
 async fn visit(server: SocketAddr, client: usize) -> io::Result<usize> {

@@ -1,7 +1,7 @@
-//! Requests and answers over a Unix socket, each a frame: its length, then so many bytes. An answer that is longer than a
-//! frame may be is the end of a pipe, passed along with the frame.
+//! Requests and answers over a Unix socket. Each is a frame: its length, then that many bytes. If an answer is longer than
+//! a frame may be, the frame carries the reading end of a pipe.
 //!
-//! `cargo run -p netpoll-examples --bin unix_rpc -- /tmp/rpc.sock` serves at that path; without one it tries itself out.
+//! `cargo run -p netpoll-examples --bin unix_rpc -- /tmp/rpc.sock` serves at that path, else itself.
 
 use std::{io, os::fd::AsFd, os::fd::BorrowedFd, os::fd::OwnedFd, path::Path};
 
@@ -15,7 +15,7 @@ async fn send(stream: &UnixStream, body: &str, fds: &[BorrowedFd<'_>]) -> io::Re
     stream.write_all(&frame[sent..]).await
 }
 
-/// None at the end of the stream.
+/// Receives a frame. Returns `None` at the end of the stream.
 async fn receive(stream: &UnixStream) -> io::Result<Option<(String, Vec<OwnedFd>)>> {
     let mut length = [0; 2];
     let (n, fds) = stream.recv_fds(&mut length, 1).await?;

@@ -131,13 +131,15 @@ pub const LOOM_ROOMS: &[Room] = &[
 
 pub const ORDERING_ROOMS: &[Room] = &[
     ("core/src/", "every ordering is explained there, and loom sees it"),
-    ("examples/src/bin/core_bench/go.rs", "Go's algorithm, to be compared with"),
+    ("examples/bench/src/bin/core_bench/go.rs", "Go's algorithm, to be compared with"),
     ("loom-tests/", "the surroundings of a model: its kernel, its payloads, its counters"),
 ];
 
 pub const KERNEL_ROOMS: &[Room] = &[
     ("std-rt/src/sys.rs", "system calls are made in one module"),
     ("std-rt/src/sys/", "the same module"),
+    ("examples/load/src/", "limits of a process, which the soak lowers and raises"),
+    ("examples/bench/src/", "limits of a process, and the processors that a thread may use"),
     ("std-rt/tests/it/async_fd_kinds.rs", "makes the descriptors that std does not make"),
     ("std-rt/tests/common/kernel.rs", "asks what only the kernel knows"),
     ("std-rt/tests/common/fork.rs", "forks, and ends the child"),

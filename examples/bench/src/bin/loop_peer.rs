@@ -1,23 +1,19 @@
-//! An echo server with no runtime at all: one thread, one epoll, one buffer. What it costs is the floor under the others.
+//! An echo server without a runtime: one thread, one epoll, one buffer. Its costs are the lower bound for the others.
 //!
 //! ```text
 //! loop_peer echo --addr 127.0.0.1:0 [--threads 1] [--max-secs S] [--until-eof 1]
 //! ```
 
-#[path = "../../../src/bin/peer/work/options.rs"]
-mod options;
-
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
-
-use options::Options;
+use netpoll_bench::peer::{READ_BUFFER, unless_blocked};
+use netpoll_bench::process::Options;
 
 const LISTENER: Token = Token(usize::MAX);
-const READ_BUFFER: usize = 16 * 1024;
 
 fn main() -> ExitCode {
     match run() {
@@ -32,7 +28,7 @@ fn main() -> ExitCode {
 fn run() -> Result<(), String> {
     let (command, options) = Options::from_args()?;
     if command != "echo" || options.get("threads", 1)? != 1 || options.get("deadline", 0)? != 0 {
-        return Err("it echoes, on one thread and without deadlines".to_owned());
+        return Err("this peer can only echo, on one thread and without deadlines".to_owned());
     }
     let address = options.get("addr", SocketAddr::from(([127, 0, 0, 1], 0)))?;
     serve(address).map_err(|error| format!("{address}: {error}"))
@@ -40,7 +36,7 @@ fn run() -> Result<(), String> {
 
 struct Connection {
     stream: TcpStream,
-    /// What could not be written at once.
+    /// The bytes that could not be written at once.
     rest: Vec<u8>,
 }
 
@@ -49,27 +45,27 @@ fn serve(address: SocketAddr) -> io::Result<()> {
     let mut listener = TcpListener::bind(address)?;
     poll.registry().register(&mut listener, LISTENER, Interest::READABLE)?;
     println!("LISTENING {}", listener.local_addr()?);
-    // A connection's token is its place; free places are used again.
+    // A connection's token is its index; free indices are reused.
     let (mut connections, mut free) = (Vec::new(), Vec::new());
     let mut buffer = vec![0; READ_BUFFER];
     loop {
         poll.poll(&mut events, None)?;
         for event in &events {
-            let Token(place) = event.token();
+            let Token(index) = event.token();
             if event.token() == LISTENER {
                 while let Some((mut stream, _)) = unless_blocked(listener.accept())? {
                     stream.set_nodelay(true)?;
-                    let place = free.pop().unwrap_or(connections.len());
+                    let index = free.pop().unwrap_or(connections.len());
                     let both = Interest::READABLE | Interest::WRITABLE;
-                    poll.registry().register(&mut stream, Token(place), both)?;
-                    connections.resize_with(connections.len().max(place + 1), || None);
-                    connections[place] = Some(Connection { stream, rest: Vec::new() });
+                    poll.registry().register(&mut stream, Token(index), both)?;
+                    connections.resize_with(connections.len().max(index + 1), || None);
+                    connections[index] = Some(Connection { stream, rest: Vec::new() });
                 }
-            } else if let Some(connection) = &mut connections[place] {
+            } else if let Some(connection) = &mut connections[index] {
                 let lives = !event.is_error() && connection.turn(&mut buffer).unwrap_or(false);
                 if !lives {
-                    connections[place] = None;
-                    free.push(place);
+                    connections[index] = None;
+                    free.push(index);
                 }
             }
         }
@@ -77,7 +73,7 @@ fn serve(address: SocketAddr) -> io::Result<()> {
 }
 
 impl Connection {
-    /// Echoes what there is. False at the end.
+    /// Echoes the available bytes. Returns false at the end of the stream.
     fn turn(&mut self, buffer: &mut [u8]) -> io::Result<bool> {
         if !self.rest.is_empty() {
             let rest = std::mem::take(&mut self.rest);
@@ -90,7 +86,7 @@ impl Connection {
                 Some(0) => return Ok(false),
                 None => return Ok(true),
                 Some(n) => {
-                    // A read that did not fill its buffer took all there was: the next byte is a new edge.
+                    // A read that did not fill its buffer emptied the socket: the next byte is a new edge.
                     if !self.send(&buffer[..n])? || n < buffer.len() {
                         return Ok(true);
                     }
@@ -99,7 +95,7 @@ impl Connection {
         }
     }
 
-    /// True when all of it went out; else the rest is kept.
+    /// Writes the bytes. Returns false if a part of them was kept for later.
     fn send(&mut self, mut bytes: &[u8]) -> io::Result<bool> {
         while !bytes.is_empty() {
             match unless_blocked(self.stream.write(bytes))? {
@@ -111,12 +107,5 @@ impl Connection {
             }
         }
         Ok(true)
-    }
-}
-
-fn unless_blocked<T>(result: io::Result<T>) -> io::Result<Option<T>> {
-    match result {
-        Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(None),
-        result => result.map(Some),
     }
 }

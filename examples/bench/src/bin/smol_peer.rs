@@ -1,39 +1,32 @@
-//! smol under the measurements, and its echo server: one executor, run by the thread that waits or by several.
+//! smol under the measurements, and its echo server: one executor, which the waiting thread runs or several others.
 
-#[path = "../../../src/bin/peer/work/mod.rs"]
-mod work;
-
-use std::cell::RefCell;
-use std::future::{Future, pending, poll_fn};
+use std::future::{Future, pending};
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::pin::pin;
 use std::process::ExitCode;
-use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use netpoll_bench::peer::{self, Form, Mode, Peer, READ_BUFFER, echo_available, poll_once};
 use smol::future::FutureExt;
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::{Async, Executor, Timer};
-
-use work::{Form, Mode, READ_BUFFER, Side};
 
 static EXECUTOR: Executor<'static> = Executor::new();
 
 struct Smol;
 
-/// Whether the thread that waits runs the tasks too.
+/// Whether the waiting thread runs the tasks too.
 struct Alone(bool);
 
 fn main() -> ExitCode {
-    work::main::<Smol>()
+    peer::main::<Smol>()
 }
 
-impl Side for Smol {
+impl Peer for Smol {
     type Runtime = Alone;
 
-    /// Threads live as long as the process, which measures one thing and ends.
+    /// The threads live as long as the process, which makes one measurement.
     fn runtime(threads: usize) -> io::Result<Alone> {
         for _ in 0..if threads == 1 { 0 } else { threads } {
             thread::Builder::new().spawn(|| smol::block_on(EXECUTOR.run(pending::<()>())))?;
@@ -68,13 +61,17 @@ impl Side for Smol {
         Timer::at(at).await;
     }
 
-    async fn serve(address: SocketAddr, mode: Mode, told: impl FnOnce(SocketAddr) + Send) -> io::Result<()> {
+    async fn serve(
+        address: SocketAddr,
+        mode: Mode,
+        listening: impl FnOnce(SocketAddr) + Send,
+    ) -> io::Result<()> {
         let listener = Async::<TcpListener>::bind(address)?;
-        told(listener.get_ref().local_addr()?);
+        listening(listener.get_ref().local_addr()?);
         loop {
             let (mut stream, _) = listener.accept().await?;
             stream.get_ref().set_nodelay(true)?;
-            // How a connection ends is the load generator's to judge.
+            // The load generator judges how a connection ends.
             match mode {
                 Mode::Eager => EXECUTOR.spawn(eager(stream)).detach(),
                 Mode::Deadline(form, limit) => EXECUTOR.spawn(deadline(stream, form, limit)).detach(),
@@ -83,23 +80,13 @@ impl Side for Smol {
         }
     }
 
-    /// A timer beside nothing is made, armed by its first poll and dropped.
+    /// Creates a timer beside nothing, polls it once, which arms it, and drops it.
     async fn move_deadline(form: Form, limit: Duration, times: u64) -> io::Result<()> {
         for _ in 0..times {
-            polled(pending::<io::Result<usize>>().or(timed_out(form, limit))).await;
+            poll_once(pending::<io::Result<usize>>().or(timed_out(form, limit))).await;
         }
         Ok(())
     }
-}
-
-/// Polls once.
-async fn polled(future: impl Future) {
-    let mut future = pin!(future);
-    poll_fn(|cx| {
-        drop(future.as_mut().poll(cx));
-        Poll::Ready(())
-    })
-    .await
 }
 
 async fn timed_out(form: Form, limit: Duration) -> io::Result<usize> {
@@ -130,36 +117,18 @@ async fn deadline(mut stream: Async<TcpStream>, form: Form, limit: Duration) -> 
     }
 }
 
-thread_local! {
-    /// What connections without a buffer of their own read into.
-    static BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; READ_BUFFER]);
-}
-
-/// The rest of a write is rare, and its future has a place of its own only then. The stream is lent: an argument of an
-/// `async fn` has two places in its future.
+/// Echoes without a buffer of the connection. The future that writes a rest is boxed, because a rest is rare. The stream is
+/// borrowed, because an owned argument of an `async fn` is stored twice in its future.
 async fn lazy(stream: &mut Async<TcpStream>) -> io::Result<()> {
     loop {
         stream.readable().await?;
-        let Some(rest) = echo_now(stream.get_ref())? else { return Ok(()) };
+        let mut socket = stream.get_ref();
+        let mut other = socket;
+        let Some(rest) = echo_available(|buffer| socket.read(buffer), |bytes| other.write(bytes))? else {
+            return Ok(());
+        };
         if !rest.is_empty() {
             Box::pin(stream.write_all(&rest)).await?;
         }
     }
-}
-
-/// Reads what is there and writes it back, as far as that goes without waiting; gives the rest. None at the end.
-fn echo_now(mut stream: &TcpStream) -> io::Result<Option<Vec<u8>>> {
-    let unless_blocked = |result: io::Result<usize>| match result {
-        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-        result => result.map(Some),
-    };
-    BUFFER.with_borrow_mut(|buffer| {
-        let read = match unless_blocked(stream.read(buffer))? {
-            Some(0) => return Ok(None),
-            read => read.unwrap_or(0),
-        };
-        let bytes = &buffer[..read];
-        let sent = if bytes.is_empty() { 0 } else { unless_blocked(stream.write(bytes))?.unwrap_or(0) };
-        Ok(Some(bytes[sent..].to_vec()))
-    })
 }

@@ -1,14 +1,15 @@
-//! Connect, one echo, close, and again.
+//! Connections that are opened, used for one echo and closed, again and again.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::Instant;
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use rustix::io::Errno;
 
-use crate::pattern::{Pattern, other_bytes};
+use crate::pattern::{Pattern, bound_socket, other_bytes};
 use crate::window::Window;
-use crate::{Load, PATIENCE, source};
+use crate::{Load, PATIENCE};
 
 struct Client {
     stream: TcpStream,
@@ -41,7 +42,7 @@ pub fn run(load: &Load) -> io::Result<()> {
             if client.turn(&pattern, &mut buffer)? {
                 window.record(client.began, Instant::now());
                 closed += 1;
-                // The old one is closed as it is replaced.
+                // The assignment closes the old connection.
                 *client = open(&poll, event.token().0)?;
             }
             if load.count == Some(closed) {
@@ -57,11 +58,13 @@ pub fn run(load: &Load) -> io::Result<()> {
 impl Client {
     fn open(load: &Load, poll: &Poll, token: usize, number: u64) -> io::Result<Self> {
         let began = Instant::now();
-        let socket = source::socket(number)?;
+        let socket = bound_socket(number)?;
         socket.set_nonblocking(true)?;
         match socket.connect(&load.address.into()) {
-            // On its way, which `EINPROGRESS` says; it has no kind of its own.
-            Err(error) if error.raw_os_error() != Some(IN_PROGRESS) => return Err(error),
+            // `EINPROGRESS` means that the connection is under way.
+            Err(error) if error.raw_os_error() != Some(Errno::INPROGRESS.raw_os_error()) => {
+                return Err(error);
+            }
             _ => {}
         }
         let mut stream = TcpStream::from_std(socket.into());
@@ -69,7 +72,7 @@ impl Client {
         Ok(Self { stream, number, began, asked: false, received: 0 })
     }
 
-    /// Sends once it is connected; true when the answer is there.
+    /// Sends the message once it is connected, then reads. Returns whether the whole answer has come.
     fn turn(&mut self, pattern: &Pattern, buffer: &mut [u8]) -> io::Result<bool> {
         let expected = pattern.batch(self.number);
         if !self.asked {
@@ -98,6 +101,3 @@ impl Client {
         }
     }
 }
-
-/// Linux's number for it.
-const IN_PROGRESS: i32 = 115;

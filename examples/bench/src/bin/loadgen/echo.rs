@@ -1,4 +1,4 @@
-//! Messages to and fro on connections that stay.
+//! Echoes on connections that stay open.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::time::Instant;
@@ -12,11 +12,11 @@ use crate::{Load, PATIENCE};
 
 struct Connection {
     stream: TcpStream,
-    /// Number of the batch in flight, bytes of it that came back, when it was sent.
+    /// The number of the batch in flight, the bytes of it that came back, and the time at which it was sent.
     batch: u64,
     received: usize,
     sent: Instant,
-    /// Batches that it may send; all of them were.
+    /// The number of batches that remain, with the one in flight.
     left: u64,
 }
 
@@ -51,7 +51,7 @@ pub fn run(load: &Load) -> io::Result<()> {
     }
 }
 
-/// All connections, each of them served.
+/// Opens all connections, each of which has had one answer.
 fn open(load: &Load, poll: &Poll) -> io::Result<Vec<Connection>> {
     let batches = load.count.map(|count| count / (load.pipeline * load.connections) as u64);
     let left = batches.unwrap_or(u64::MAX).max(1);
@@ -84,7 +84,7 @@ impl Connection {
         }
     }
 
-    /// Reads until the whole batch is there, or nothing more is.
+    /// Reads what has come. Returns whether the whole batch has.
     fn answered(&mut self, pattern: &Pattern, buffer: &mut [u8]) -> io::Result<bool> {
         let expected = pattern.batch(self.batch);
         while self.received < expected.len() {
@@ -99,7 +99,7 @@ impl Connection {
             }
             self.received += n;
         }
-        // An event that comes after the answer was read, or when no more is sent, finds nothing new.
+        // An event after the answer was read, or after the last batch, brings no answer.
         Ok(std::mem::take(&mut self.received) > 0 && self.left > 0)
     }
 }

@@ -1,19 +1,21 @@
-//! Connections that do nothing.
+//! The measurements of idle connections.
 
 use std::time::{Duration, Instant};
-use std::{fs, io, thread};
+use std::{io, thread};
+
+use netpoll_bench::process::Usage;
+use netpoll_bench::samples::print_line;
+use procfs::process::Process;
 
 use crate::Load;
-use crate::line::line;
 use crate::pattern::{connect_all, exchange};
-use crate::usage::Usage;
 
-/// Until the server has done all that there is to do.
+/// The time in which the server becomes idle.
 const SETTLE: Duration = Duration::from_millis(700);
 
-/// Resident memory of the server per connection: before the first byte, after one echo, after they are closed.
+/// Measures the resident memory of the server per connection: before the first byte, after one echo, after the close.
 pub fn memory(load: &Load) -> io::Result<()> {
-    // What a server makes at its first connection is not theirs.
+    // What a server allocates at its first connection does not belong to the others.
     let first = connect_all(load.address, 1, load.size)?;
     let base = settled(load)?;
     let streams = connect_all(load.address, load.connections, 0)?;
@@ -30,33 +32,31 @@ pub fn memory(load: &Load) -> io::Result<()> {
         ("closed_bytes", each(closed)),
         ("base_bytes", base),
     ];
-    line("memory", &found);
+    print_line("memory", &found);
     Ok(())
 }
 
+/// Returns the resident memory of the idle server, in bytes.
 fn settled(load: &Load) -> io::Result<f64> {
     thread::sleep(SETTLE);
-    let status = fs::read_to_string(format!("/proc/{}/status", load.server))?;
-    let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kibibytes = resident.and_then(|value| value.trim().split(' ').next()?.parse::<f64>().ok());
-    kibibytes
-        .map(|k| k * 1024.0)
-        .ok_or_else(|| io::Error::other("the system does not tell a process's memory"))
+    let status = Process::new(load.server).and_then(|server| server.status()).map_err(io::Error::other)?;
+    let kibibytes = status.vmrss.ok_or(io::Error::other("the system does not tell a process's memory"))?;
+    Ok(kibibytes as f64 * 1024.0)
 }
 
-/// How often the server wakes while all its connections wait, each having been answered once.
+/// Measures how often the server wakes while all its connections wait, after one answer on each.
 pub fn parked(load: &Load) -> io::Result<()> {
     let streams = connect_all(load.address, load.connections, load.size)?;
     thread::sleep(SETTLE);
-    let (before, began) = (Usage::of(&load.server), Instant::now());
+    let (before, began) = (Usage::of(load.server), Instant::now());
     thread::sleep(load.length);
-    let (spent, seconds) = (Usage::of(&load.server).since(before), began.elapsed().as_secs_f64());
-    // Still alive, every one.
+    let (spent, seconds) = (Usage::of(load.server).since(before), began.elapsed().as_secs_f64());
+    // Every connection is still alive.
     exchange(&streams, load.size)?;
     let found = [
         ("switches_per_s", spent.switches as f64 / seconds),
         ("cpu_us_per_s", spent.processor.as_secs_f64() / seconds * 1e6),
     ];
-    line("parked", &found);
+    print_line("parked", &found);
     Ok(())
 }

@@ -1,5 +1,5 @@
-//! The load, the same for every server: one thread, one epoll. Each connection has one message, or one batch of them, in
-//! flight, and every byte that comes back is compared.
+//! The load, the same for every server: one thread, one epoll. Each connection has one message, or one batch of messages,
+//! in flight, and every byte that comes back is compared.
 //!
 //! ```text
 //! loadgen echo   --addr A --pid SERVER [--connections C] [--size BYTES] [--pipeline P] [--warmup MS] (--secs T | --count N)
@@ -8,42 +8,35 @@
 //! loadgen parked --addr A --pid SERVER [--connections C] [--secs T]
 //! ```
 //!
-//! It prints one line of JSON. The server's costs are read from the system at both ends of the measured time.
+//! The program prints one line of JSON. It reads the server's costs at both ends of the measured time.
 
 mod churn;
 mod echo;
 mod idle;
-#[path = "../../../../src/bin/peer/work/line.rs"]
-mod line;
-#[path = "../../../../src/bin/peer/work/options.rs"]
-mod options;
 mod pattern;
-mod source;
-#[path = "../../../../src/bin/peer/work/usage.rs"]
-mod usage;
 mod window;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use options::Options;
+use netpoll_bench::process::Options;
 
-/// What a load is told.
+/// The parameters of a load.
 struct Load {
     address: SocketAddr,
-    /// The server's number, or nothing: then its costs are not known.
-    server: String,
+    /// The process ID of the server, or 0, with which its costs are not measured.
+    server: i32,
     connections: usize,
     size: usize,
     pipeline: usize,
     warmup: Duration,
     length: Duration,
-    /// Messages, or connections, after which it is over; without it the time decides.
+    /// The number of messages, or of connections, after which the load ends. Without it the time decides.
     count: Option<u64>,
 }
 
-/// Longer than this no answer may take.
+/// The time that an answer may take at most.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 fn main() -> ExitCode {
@@ -61,7 +54,7 @@ fn run() -> Result<(), String> {
     let count = options.get("count", 0)?;
     let load = Load {
         address: options.get("addr", SocketAddr::from(([127, 0, 0, 1], 0)))?,
-        server: options.get("pid", String::new())?,
+        server: options.get("pid", 0)?,
         connections: options.get("connections", 64_usize)?.max(1),
         size: options.get("size", 64_usize)?.max(1),
         pipeline: options.get("pipeline", 1_usize)?.max(1),
@@ -74,7 +67,7 @@ fn run() -> Result<(), String> {
         "churn" => churn::run(&load),
         "memory" => idle::memory(&load),
         "parked" => idle::parked(&load),
-        other => return Err(format!("there is no load `{other}`: echo, churn, memory or parked")),
+        other => return Err(format!("there is no load `{other}`: choose echo, churn, memory or parked")),
     };
     done.map_err(|error| format!("{} connections with {}: {error}", load.connections, load.address))
 }

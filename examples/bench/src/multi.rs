@@ -1,0 +1,71 @@
+//! The measurements of two workers. Tasks do the work; the future of the measuring thread only waits.
+
+use std::sync::Arc;
+
+use crate::peer::Peer;
+use crate::sync::{Countdown, Once};
+
+const TASKS: u64 = 10_000;
+const PAIRS: u64 = 1000;
+const LINKS: u64 = 1000;
+
+/// Lets a task spawn 10,000 others, of which the last reports the end.
+pub async fn spawn_many<P: Peer>(n: u64) {
+    for _ in 0..n / TASKS {
+        let (left, done) = (Arc::new(Countdown::from(TASKS)), Arc::new(Once::default()));
+        let waiting = done.clone();
+        P::launch(async move {
+            for _ in 0..TASKS {
+                let (left, done) = (left.clone(), done.clone());
+                P::launch(async move {
+                    if left.is_last() {
+                        done.happen();
+                    }
+                });
+            }
+        });
+        waiting.wait().await;
+    }
+}
+
+/// Runs a thousand pairs of tasks at a time. One task of each pair asks once, the other answers.
+pub async fn ping_pong<P: Peer>(n: u64) {
+    for _ in 0..n / PAIRS {
+        let round = P::spawn(async {
+            let pairs: Vec<_> = (0..PAIRS).map(|_| P::spawn(one_pair::<P>())).collect();
+            for pair in pairs {
+                pair.await;
+            }
+        });
+        round.await;
+    }
+}
+
+async fn one_pair<P: Peer>() {
+    let (ask, answer) = (Arc::new(Once::default()), Arc::new(Once::default()));
+    let (asked, answered) = (ask.clone(), answer.clone());
+    P::launch(async move {
+        asked.wait().await;
+        answer.happen();
+    });
+    ask.happen();
+    answered.wait().await;
+}
+
+/// Runs a chain of a thousand tasks, each spawned by the one before.
+pub async fn chained_spawn<P: Peer>(n: u64) {
+    for _ in 0..n / LINKS {
+        let done = Arc::new(Once::default());
+        let waiting = done.clone();
+        P::launch(async move { link::<P>(LINKS, done) });
+        waiting.wait().await;
+    }
+}
+
+fn link<P: Peer>(left: u64, done: Arc<Once>) {
+    if left == 0 {
+        done.happen();
+    } else {
+        P::launch(async move { link::<P>(left - 1, done) });
+    }
+}
