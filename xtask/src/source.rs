@@ -102,7 +102,7 @@ impl Source {
         let Walk { tokens, docs, .. } = walk;
         let comments = comments(&text, &tokens);
         let mut source = Self { path, text, tokens, comments, docs: Vec::new(), functions: Vec::new() };
-        source.docs = docs.into_iter().filter_map(|(line, next)| source.doc(line, next)).collect();
+        source.docs = docs.into_iter().filter_map(|(line, next, _)| source.doc(line, next)).collect();
         source.functions = (0..source.tokens.len()).filter_map(|at| source.function(at)).collect();
         Ok(source)
     }
@@ -112,9 +112,11 @@ impl Source {
         self.tokens.get(token).map_or("", |token| &self.text[token.at.clone()])
     }
 
-    /// Returns the tokens that are this word.
+    /// Returns the tokens that are this word, lifetimes left out.
     pub fn words<'s>(&'s self, word: &'s str) -> impl Iterator<Item = usize> + 's {
-        (0..self.tokens.len()).filter(move |at| self.tokens[*at].kind == Kind::Word && self.word(*at) == word)
+        let lifetime = |at: usize| at > 0 && self.word(at - 1) == "'";
+        let is_one = move |at: &usize| self.word(*at) == word && !lifetime(*at);
+        (0..self.tokens.len()).filter(move |at| self.tokens[*at].kind == Kind::Word && is_one(at))
     }
 
     /// Whether these tokens stand here, one behind the other.
@@ -214,26 +216,23 @@ impl Source {
 struct Walk<'t> {
     text: &'t str,
     tokens: Vec<Token>,
-    /// For each doc comment its first line, and the index of the token behind it.
-    docs: Vec<(usize, usize)>,
+    /// For each doc comment its first line, the index of the token behind it, and whether it is an inner one.
+    docs: Vec<(usize, usize, bool)>,
 }
 
 impl Walk<'_> {
     fn stream(&mut self, stream: TokenStream) {
         let mut trees = stream.into_iter().peekable();
-        let mut last = 0;
         while let Some(tree) = trees.next() {
             let span = tree.span();
             let at = span.byte_range();
             if self.text[at.clone()].starts_with(['/']) && at.len() > 1 {
                 // A doc comment arrives as the tokens `#[doc = ".."]`, each with the place of the comment.
                 while trees.next_if(|next| next.span().byte_range() == at).is_some() {}
-                if last + 1 != span.start().line
-                    || self.docs.last().is_none_or(|doc| doc.1 != self.tokens.len())
-                {
-                    self.docs.push((span.start().line, self.tokens.len()));
+                let inner = self.text[at].as_bytes()[2] == b'!';
+                if !self.goes_on(inner) {
+                    self.docs.push((span.start().line, self.tokens.len(), inner));
                 }
-                last = span.end().line;
                 continue;
             }
             match tree {
@@ -250,6 +249,18 @@ impl Walk<'_> {
                 }
             }
         }
+    }
+
+    /// Whether the last doc comment goes on here: it is of the same kind, and only attributes stand between.
+    fn goes_on(&self, inner: bool) -> bool {
+        let Some((_, from, _)) = self.docs.last().filter(|doc| doc.2 == inner) else { return false };
+        let mut depth = 0;
+        self.tokens[*from..].iter().all(|token| {
+            depth -= i32::from(token.kind == Kind::Close);
+            let outside = depth == 0;
+            depth += i32::from(token.kind == Kind::Open);
+            !outside || ["#", "!", "[", "]"].contains(&&self.text[token.at.clone()])
+        })
     }
 
     fn push(&mut self, kind: Kind, span: Span) {

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use crate::prose;
 use crate::prose::Opening;
+use crate::tidy::Tree;
 use xtask::source::Source;
 use xtask::{Outcome, cmd};
 
@@ -25,16 +26,17 @@ const SECTIONS: &[(&str, &str)] = &[
 /// Prints the table; `--list [PART]` prints every free relative and every fragment in files whose path holds the part.
 pub fn run(args: &[String]) -> Outcome {
     let (root, args) = cmd::take_root(args)?;
-    let sources = load(&root)?;
+    let tree = Tree::read(&root)?;
+    let sources = tree.sources();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         [] => {}
-        ["--list"] => return list(&sources, ""),
-        ["--list", part] => return list(&sources, part),
+        ["--list"] => return list(sources, ""),
+        ["--list", part] => return list(sources, part),
         _ => return Err("takes --root DIR and --list [PART]".to_owned()),
     }
-    english(&sources);
-    modules(&sources);
-    lines(&sources);
+    english(sources);
+    modules(sources);
+    lines(sources);
     println!("{:<58} {:>7}", "test programs of the workspace", test_programs(&root)?);
     for (what, title) in SECTIONS {
         println!("{:<58} {:>7}", format!("files that {what} crosses"), crossed(&root, title)?);
@@ -42,26 +44,13 @@ pub fn run(args: &[String]) -> Outcome {
     Ok(())
 }
 
-/// Reads every Rust file of the packages.
-pub fn load(root: &Path) -> Result<Vec<Source>, String> {
-    let mut paths = Vec::new();
-    for package in PACKAGES.iter().map(|package| root.join(package)).filter(|package| package.is_dir()) {
-        cmd::files_under(&package, &|path| path.ends_with("target"), &mut paths)?;
-    }
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "rs"));
-    let read = |path: &std::path::PathBuf| {
-        let text = std::fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))?;
-        let name = path.strip_prefix(root).unwrap_or(path).to_string_lossy().replace('\\', "/");
-        Source::new(name, text)
-    };
-    let sources: Vec<Source> = paths.iter().map(read).collect::<Result<_, _>>()?;
-    if sources.is_empty() { Err(format!("no Rust source under {}", root.display())) } else { Ok(sources) }
-}
-
 fn list(sources: &[Source], part: &str) -> Outcome {
     for source in sources.iter().filter(|source| source.path.contains(part)) {
         for (line, word) in prose::free_relatives(source) {
             println!("{}:{line}: free relative: {word}", source.path);
+        }
+        for (line, phrase) in prose::moulds(source) {
+            println!("{}:{line}: mould: {phrase}", source.path);
         }
         for (line, found, opening) in prose::openings(source) {
             let name = if found == Opening::Fragment { "fragment" } else { "function without a verb" };
