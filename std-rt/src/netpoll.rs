@@ -59,7 +59,7 @@ pub struct Netpoll {
     coalescer: Coalescer,
     clock: Clock,
     counts: Counts,
-    pipes: pipes::Pipes,
+    pipes: Arc<pipes::Pipes>,
     /// The process that made it.
     epoch: ForkEpoch,
     /// Set once, by `end`: no thread polls any more.
@@ -192,7 +192,7 @@ impl Netpoll {
     }
 
     /// Returns the pipes of copies within the kernel.
-    pub fn pipes(&self) -> &pipes::Pipes {
+    pub fn pipes(&self) -> &Arc<pipes::Pipes> {
         &self.pipes
     }
 

@@ -1,69 +1,62 @@
-//! The timer wheel as pure data: no clock, no lock, no thread. Time comes in as an argument, entries go out as values.
+//! A timer wheel as pure data: no clock, no lock, no thread. Time is an argument, and entries are returned as values.
 //!
 //! # Shape
 //!
-//! A deadline is 64 bits of nanoseconds, read as eleven digits of six bits. The wheel has a time of its own, the
-//! *floor*; an entry stands on the level of the highest digit in which its deadline differs from the floor, in the
-//! slot that this digit names:
+//! A deadline is 64 bits of nanoseconds, read as eleven digits of six bits. The wheel has a time of its own, the *base*. An
+//! entry is on the level of the highest digit in which its deadline differs from the base, in the slot that this digit
+//! names:
 //!
 //! ```text
 //! level      0     1      2       3       4       5       6       7       8       9        10
 //! slot    1 ns  64 ns  4.1 us  262 us  16.8 ms  1.07 s  68.7 s  73 min  78 h  208 days  36.6 years
 //! ```
 //!
-//! Three things follow, and everything below rests on them:
+//! Three properties follow, and the code below rests on them:
 //!
-//! 1. Slots never wrap. A slot of a level is later than the floor's own digit, and every entry of a level is earlier
-//!    than every entry of the levels above. So the first slot of the lowest occupied level holds the earliest entry:
-//!    two `trailing_zeros` find it.
-//! 2. A slot of level 0 is one nanosecond. Its entries are due together, there is nothing to sort or to scan, and the
-//!    levels reach `u64::MAX`, so there is no list of the far future either.
-//! 3. The place of an entry follows from its deadline and the floor alone. The floor may move up to the first occupied
-//!    slot without touching any entry; only that slot has then to be *opened*: its entries all agree with the floor
-//!    in that digit, so each of them moves down, by at least one level.
+//! 1. Slots never wrap. A slot of a level is later than the base's own digit, and every entry of a level is earlier than
+//!    every entry of the levels above. So the first slot of the lowest occupied level holds the earliest entry, and two
+//!    `trailing_zeros` find it.
+//! 2. A slot of level 0 is one nanosecond. Its entries are due together, so there is nothing to sort or to scan. The levels
+//!    reach `u64::MAX`, so there is no list of the far future either.
+//! 3. The slot of an entry follows from its deadline and the base alone. The base may move up to the first occupied slot
+//!    without touching any entry. Only that slot has then to be *opened*: its entries all agree with the base in that digit,
+//!    so each of them moves down by at least one level.
 //!
-//! A deadline at or before the floor stands with the floor itself, in the *due slot* of level 0.
+//! A deadline at or before the base is in the slot of the base itself, the *due slot* of level 0.
 //!
-//! Each slot remembers the smallest deadline put into it. The floor moves to that value, not to the slot's edge, so an
-//! entry that is alone in its slot goes from any level to the due slot in one step.
+//! Each slot remembers the smallest deadline put into it. The base moves to that value and not to the slot's edge, so an
+//! entry that is alone in its slot moves from any level to the due slot in one step.
 //!
 //! # Cost
 //!
-//! `insert`, `edit` and `remove` touch one entry, its neighbours and a slot or two, whatever is outstanding.
-//! An entry moves only when its slot is opened: at most ten times, since each move lowers its level, and never if it
-//! is removed before its slot's time. Those that fire had to move 2.4 times on average with 1,000 timers spread over
-//! ten seconds, 3.5 times with 100,000.
-//! One `pop` moves at most [`OPEN_AT_ONCE`] entries and opens a larger slot in instalments: a million timers in one
-//! slot do not stall one turn.
-//! What is not constant: growth of the array (doubling, amortised), and the first due entry after the caller's clock
-//! stepped back (see [`Wheel::pop`]).
+//! `insert`, `edit` and `remove` touch one entry, its neighbors and a slot or two, whatever is outstanding. An entry moves
+//! only when its slot is opened: at most ten times, since each move lowers its level, and never if it is removed before its
+//! slot's time. Those that fire had to move 2.4 times on average with 1,000 timers spread over ten seconds, 3.5 times with
+//! 100,000. One `pop` moves at most [`OPEN_AT_ONCE`] entries and opens a larger slot in installments, so a million timers in
+//! one slot do not stall a poll. Two operations are not constant: the growth of the array (doubling, amortized), and the
+//! first due entry after the caller's clock stepped back (see [`Wheel::pop`]).
 
-mod slab;
-
-pub use slab::TimerId;
-use slab::{NIL, Slab};
-
-/// Bits of one digit.
+/// The number of bits of one digit.
 const BITS: u32 = 6;
-/// Slots of one level.
+/// The number of slots of one level.
 const SLOTS: usize = 1 << BITS;
-/// Levels that cover 64 bits; the highest uses only sixteen of its slots.
+/// The number of levels that cover 64 bits; the highest uses only sixteen of its slots.
 const LEVELS: usize = u64::BITS.div_ceil(BITS) as usize;
-/// Levels that reach a quarter of a millisecond ahead of the floor.
+/// The number of levels that reach a quarter of a millisecond ahead of the base.
 const NEAR_LEVELS: usize = 3;
-/// One list more, behind all levels: what a clock that stepped back has displaced.
+/// The index of one more list, after all levels, for the entries that a step back of the clock displaces.
 const DISPLACED: usize = LEVELS * SLOTS;
 
-/// How many entries one [`Wheel::pop`] moves down before it leaves the rest to the next call.
+/// The number of entries that one [`Wheel::pop`] moves down before it leaves the rest to the next call.
 pub const OPEN_AT_ONCE: usize = 256;
 
-/// One slot: a doubly linked list, oldest first.
+/// The entries of one slot: a doubly linked list, oldest first.
 #[derive(Clone, Copy)]
 struct List {
     head: u32,
     tail: u32,
-    /// No entry of the list is earlier. Exact until the earliest of several is removed, and again once one is alone;
-    /// `u64::MAX` when empty.
+    /// The earliest deadline of the list, or an earlier time. Exact until the earliest of several entries is removed, and
+    /// again once one is alone; `u64::MAX` when empty.
     min: u64,
 }
 
@@ -73,11 +66,11 @@ impl List {
 
 /// A hierarchical timer wheel with deadlines exact to the nanosecond.
 ///
-/// Deadlines are nanoseconds since an epoch of the caller's; all of `u64` is legal. No entry fires before its
-/// deadline, none is lost, and entries come out in the order of their deadlines; among those inserted after their
-/// deadline had passed no order is promised.
+/// Deadlines are nanoseconds since an epoch of the caller's; every `u64` is valid. No entry fires before its deadline, none is
+/// lost, and entries come out in the order of their deadlines. The order of those inserted after their deadline is
+/// unspecified.
 ///
-/// The payload has a default that costs nothing: what stands in a free place.
+/// A free place holds the default of the payload, which should cost nothing.
 ///
 /// ```
 /// # use netpoll_rt::timer::Wheel;
@@ -91,13 +84,13 @@ impl List {
 /// ```
 pub struct Wheel<T> {
     slab: Slab<T>,
-    /// The wheel's own time. At most the latest `now` seen; raised only to a deadline that came up.
-    floor: u64,
+    /// The wheel's own time. At most the latest `now` seen; raised only to a deadline that has been reached.
+    base: u64,
     /// The list whose entries have still to move down; never an empty one.
     opening: Option<usize>,
-    /// Bit n: `occupied[n]` is not zero.
+    /// Bit n is set if `occupied[n]` is not zero.
     levels: u16,
-    /// Bit n of level l: list `l * SLOTS + n` is not empty. The last word is for `DISPLACED`.
+    /// Bit n of word l is set if list `l * SLOTS + n` is not empty. The last word is for `DISPLACED`.
     occupied: [u64; LEVELS + 1],
     lists: Box<[List]>,
 }
@@ -109,11 +102,11 @@ impl<T: Default> std::fmt::Debug for Wheel<T> {
 }
 
 impl<T: Default> Wheel<T> {
-    /// An empty wheel whose time is `now`. Allocates its 705 lists (11 KiB); the entries' array comes with the first.
+    /// Creates an empty wheel whose time is `now`. Allocates its 705 lists (11 KiB); the first entry allocates the array.
     pub fn new(now: u64) -> Self {
         Wheel {
             slab: Slab::new(),
-            floor: now,
+            base: now,
             opening: None,
             levels: 0,
             occupied: [0; LEVELS + 1],
@@ -121,61 +114,61 @@ impl<T: Default> Wheel<T> {
         }
     }
 
-    /// How many entries are outstanding, those due and not yet popped included.
+    /// Returns the number of outstanding entries, those due and not yet popped included.
     pub fn len(&self) -> usize {
-        self.slab.len()
+        self.slab.len
     }
 
-    /// Whether no entry is outstanding.
+    /// Returns whether no entry is outstanding.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// How many entries the array has places for: the most that were ever outstanding together.
+    /// Returns the number of places of the array: the largest number of entries that were ever outstanding together.
     pub fn places(&self) -> usize {
-        self.slab.places()
+        self.slab.entries.len()
     }
 
     /// Adds an entry that fires at `at`, in nanoseconds; one in the past is due at once.
     ///
     /// # Panics
     ///
-    /// With 2^32 - 1 entries outstanding.
+    /// Panics if 2^32 - 1 entries are outstanding.
     pub fn insert(&mut self, at: u64, payload: T) -> TimerId {
         let index = self.slab.insert(at, payload);
-        self.link(index, self.place(at));
+        self.link(index, self.list_of(at));
         self.slab.id(index)
     }
 
-    /// Moves an entry to `at`, earlier or later; false, and nothing done, if the id is stale.
+    /// Moves an entry to `at`, earlier or later. Returns false, and does nothing, if the id is stale.
     ///
-    /// Within the same slot (a far deadline that is pushed a little further) this is a store or two.
+    /// Within the same slot (a far deadline that moves a little) this is a store or two.
     pub fn edit(&mut self, id: TimerId, at: u64) -> bool {
         let Some(index) = self.slab.find(id) else { return false };
-        let place = self.place(at);
+        let to = self.list_of(at);
         let entry = self.slab.entry_mut(index);
         entry.at = at;
-        if usize::from(entry.list) == place {
-            let list = &mut self.lists[place];
+        if usize::from(entry.list) == to {
+            let list = &mut self.lists[to];
             list.min = if list.head == list.tail { at } else { list.min.min(at) };
         } else {
             self.unlink(index);
-            self.link(index, place);
+            self.link(index, to);
         }
         true
     }
 
-    /// Takes an entry out before it fires and gives its payload back; `None` if the id is stale.
+    /// Removes an entry before it fires and returns its payload; `None` if the id is stale.
     pub fn remove(&mut self, id: TimerId) -> Option<T> {
         let index = self.slab.find(id)?;
         self.unlink(index);
         Some(self.slab.remove(index))
     }
 
-    /// Takes several entries out, and appends their payloads to `payloads`; ids that are stale are passed over. Cheaper
-    /// than one at a time where the entries are many: their cache lines come at once, and not one after the other.
+    /// Removes several entries and appends their payloads to `payloads`; skips stale ids. Where there are many entries it is
+    /// cheaper than one at a time, because the processor fetches their cache lines at the same time.
     pub fn remove_each(&mut self, ids: &[TimerId], payloads: &mut Vec<T>) {
-        // No step of this walk waits for the one before it.
+        // No step of this loop depends on the one before it, so their cache misses overlap.
         let found = ids.iter().filter(|id| self.slab.find(**id).is_some()).count();
         payloads.reserve(found);
         for id in ids {
@@ -183,45 +176,45 @@ impl<T: Default> Wheel<T> {
         }
     }
 
-    /// The payload of an entry that has not fired; `None` if the id is stale.
+    /// Returns the payload of an entry that has not fired; `None` if the id is stale.
     pub fn get(&self, id: TimerId) -> Option<&T> {
         let index = self.slab.find(id)?;
         Some(&self.slab.entry(index).payload)
     }
 
-    /// As [`get`](Self::get), to be changed.
+    /// Returns the payload as [`get`](Self::get) does, to be changed.
     pub fn get_mut(&mut self, id: TimerId) -> Option<&mut T> {
         let index = self.slab.find(id)?;
         Some(&mut self.slab.entry_mut(index).payload)
     }
 
-    /// The deadline of an entry that has not fired; `None` if the id is stale.
+    /// Returns the deadline of an entry that has not fired; `None` if the id is stale.
     pub fn deadline(&self, id: TimerId) -> Option<u64> {
         let index = self.slab.find(id)?;
         Some(self.slab.entry(index).at)
     }
 
-    /// The payloads of all entries, in no order, and the default in each free place.
+    /// Returns the payloads of all entries, in no order, and the default in each free place.
     pub fn payloads_mut(&mut self) -> impl Iterator<Item = &mut T> {
-        self.slab.payloads_mut()
+        self.slab.entries.iter_mut().map(|entry| &mut entry.payload)
     }
 
-    /// The time to sleep until: nothing is due before it. `None` when nothing is outstanding. Two loads; scans nothing.
+    /// Returns the time to sleep until: no entry is due before it. `None` if no entry is outstanding. Two loads, no scan.
     ///
-    /// It is the earliest deadline itself, with one exception: when the earliest entry of the first occupied slot was
-    /// removed or moved away and at least two others stay in that slot, it is still the deadline of that former
-    /// entry. A [`pop`](Self::pop) at that time finds nothing due and opens the slot, which makes the value exact
-    /// again. Such a wake moves every entry of the slot down, so no entry causes more than ten of them, however far
-    /// its deadline is; an entry that is alone causes none.
+    /// It is the earliest deadline itself, with one exception: if the earliest entry of the first occupied slot was removed
+    /// or moved away, and at least two others stay in that slot, it is still the deadline of the former entry. A
+    /// [`pop`](Self::pop) at that time finds nothing due and opens the slot, which makes the value exact again. Such a wake
+    /// moves every entry of the slot down, so no entry causes more than ten of them, however far its deadline is; an entry
+    /// that is alone causes none.
     ///
-    /// A value that is not after the caller's time asks for another `pop` now.
+    /// A value that is not after the caller's time requests another `pop` now.
     pub fn next(&self) -> Option<u64> {
         let first = self.lists[self.first()?].min;
         Some(self.opening.map_or(first, |list| first.min(self.lists[list].min)))
     }
 
-    /// Whether something else stands close to the earliest entry: in its slot, or in the lower levels, within a quarter of
-    /// a millisecond.
+    /// Returns whether another entry is close to the earliest one: in its slot, or in the lower levels, within a quarter of a
+    /// millisecond.
     pub fn has_neighbors(&self) -> bool {
         let Some(first) = self.first() else { return false };
         let List { head, tail, .. } = self.lists[first];
@@ -229,15 +222,15 @@ impl<T: Default> Wheel<T> {
         head != tail || near > 1
     }
 
-    /// Hands out the earliest entry whose deadline is at or before `now`, in nanoseconds.
+    /// Removes and returns the earliest entry whose deadline is at or before `now`, in nanoseconds.
     ///
-    /// `None` means that nothing is due, or that this call has moved [`OPEN_AT_ONCE`] entries and has more to move:
-    /// [`next`](Self::next) tells the two apart, it is then at or before `now`. A caller with a bound on its turn
-    /// calls until it has its number or `None`; what is due stays due.
+    /// `None` means that no entry is due, or that this call has moved [`OPEN_AT_ONCE`] entries and has more to move; in the
+    /// second case [`next`](Self::next) is at or before `now`. A caller with a bound calls until it has its number or
+    /// `None`; due entries stay due.
     ///
-    /// `now` may stand still, jump ahead by any span, or step back: deadlines are compared with the `now` of this call
-    /// only. After a step back the first call that might have something due puts the entries of the span that is
-    /// lived again back on their level, once for each step and at a cost of their number.
+    /// `now` may stand still, jump ahead by any span, or step back: deadlines are compared with the `now` of this call only.
+    /// After a step back, the first call that might find an entry due puts the entries of the repeated span back on their
+    /// level, once for each step and at a cost of their number.
     pub fn pop(&mut self, now: u64) -> Option<(TimerId, T)> {
         if let Some(due) = self.due(now) {
             return self.take(due);
@@ -245,7 +238,7 @@ impl<T: Default> Wheel<T> {
         if self.next()? > now {
             return None;
         }
-        if now < self.floor {
+        if now < self.base {
             self.step_back(now);
         }
         let mut budget = OPEN_AT_ONCE;
@@ -255,21 +248,21 @@ impl<T: Default> Wheel<T> {
             if earliest > now {
                 return None;
             }
-            self.floor = self.floor.max(earliest);
+            self.base = self.base.max(earliest);
             if list < SLOTS {
                 return self.take(self.lists[list].head);
             }
             self.opening = Some(list);
         }
-        // What has been moved down so far may be due.
+        // An entry that has been moved down so far may be due.
         self.due(now).and_then(|due| self.take(due))
     }
 
-    /// The first entry of the due slot. No other is earlier, so it need not wait for the list that is being opened; only
-    /// what a step back has displaced comes first.
+    /// Returns the first entry of the due slot. No other is earlier, so it need not wait for the list that is being opened,
+    /// unless that has the entries that a step back has displaced.
     fn due(&self, now: u64) -> Option<u32> {
-        let slot = self.floor as usize % SLOTS;
-        let due = self.occupied[0] >> slot & 1 == 1 && self.floor <= now && self.opening != Some(DISPLACED);
+        let slot = self.base as usize % SLOTS;
+        let due = self.occupied[0] >> slot & 1 == 1 && self.base <= now && self.opening != Some(DISPLACED);
         due.then(|| self.lists[slot].head)
     }
 
@@ -279,7 +272,7 @@ impl<T: Default> Wheel<T> {
         Some((id, self.slab.remove(index)))
     }
 
-    /// Moves entries of the list being opened to where the floor now puts them; false if some are left.
+    /// Moves entries of the list that is being opened to the lists that the base now puts them in; false if some are left.
     fn open(&mut self, budget: &mut usize) -> bool {
         while let Some(list) = self.opening {
             if *budget == 0 {
@@ -288,25 +281,25 @@ impl<T: Default> Wheel<T> {
             *budget -= 1;
             let index = self.lists[list].head;
             self.unlink(index);
-            self.link(index, self.place(self.slab.entry(index).at));
+            self.link(index, self.list_of(self.slab.entry(index).at));
         }
         true
     }
 
-    /// Lowers the floor to `now`, where the caller's clock has gone back to.
+    /// Lowers the base to `now`, to which the caller's clock has stepped back.
     ///
-    /// Let `level` be that of the highest digit in which the two floors differ. Entries there and above differ from
-    /// either floor in the same digit: they stay. Those below, and those of the due slot, are displaced.
+    /// Let `level` be that of the highest digit in which the two bases differ. Entries there and above differ from either
+    /// base in the same digit, so they stay. Those below, and those of the due slot, are displaced.
     fn step_back(&mut self, now: u64) {
-        let level = level_of(self.floor ^ now).max(1);
+        let level = level_of(self.base ^ now).max(1);
         if let Some(list) = self.opening {
             self.displace(list);
         }
         while let Some(list) = self.first().filter(|list| *list < level * SLOTS) {
             self.displace(list);
         }
-        self.floor = now;
-        // Not empty: only the due slot, or what was displaced before, gives a reason to come here.
+        self.base = now;
+        // Not empty: the caller has found an entry in the due slot, or one that was displaced before.
         self.opening = Some(DISPLACED);
     }
 
@@ -321,15 +314,15 @@ impl<T: Default> Wheel<T> {
         }
     }
 
-    /// The list in which a deadline stands under the present floor.
-    fn place(&self, at: u64) -> usize {
-        let key = at.max(self.floor);
-        let level = level_of(key ^ self.floor);
+    /// Returns the list of a deadline under the current base.
+    fn list_of(&self, at: u64) -> usize {
+        let key = at.max(self.base);
+        let level = level_of(key ^ self.base);
         let digit = (key >> (BITS as usize * level)) as usize % SLOTS;
         level * SLOTS + digit
     }
 
-    /// The first list of the lowest occupied level.
+    /// Returns the first list of the lowest occupied level.
     fn first(&self) -> Option<usize> {
         if self.levels == 0 {
             return None;
@@ -339,65 +332,162 @@ impl<T: Default> Wheel<T> {
     }
 
     /// Appends an entry that is in no list.
-    fn link(&mut self, index: u32, place: usize) {
-        let list = &mut self.lists[place];
+    fn link(&mut self, index: u32, to: usize) {
+        let list = &mut self.lists[to];
         let tail = list.tail;
         list.tail = index;
         let entry = self.slab.entry_mut(index);
         list.min = list.min.min(entry.at);
-        entry.list = place as u16;
+        entry.list = to as u16;
         entry.prev = tail;
         entry.next = NIL;
         if tail == NIL {
             list.head = index;
-            self.occupied[place / SLOTS] |= 1 << (place % SLOTS);
-            self.levels |= 1 << (place / SLOTS);
+            self.occupied[to / SLOTS] |= 1 << (to % SLOTS);
+            self.levels |= 1 << (to / SLOTS);
         } else {
             self.slab.entry_mut(tail).next = index;
         }
     }
 
-    /// Takes an entry out of its list.
+    /// Removes an entry from its list.
     fn unlink(&mut self, index: u32) {
         let entry = self.slab.entry(index);
-        let (prev, next, place) = (entry.prev, entry.next, usize::from(entry.list));
+        let (prev, next, from) = (entry.prev, entry.next, usize::from(entry.list));
         match prev {
-            NIL => self.lists[place].head = next,
+            NIL => self.lists[from].head = next,
             _ => self.slab.entry_mut(prev).next = next,
         }
         match next {
-            NIL => self.lists[place].tail = prev,
+            NIL => self.lists[from].tail = prev,
             _ => self.slab.entry_mut(next).prev = prev,
         }
         match (prev, next) {
-            (NIL, NIL) => self.emptied(place),
-            (NIL, one) | (one, NIL) => self.left(place, one),
+            (NIL, NIL) => self.mark_empty(from),
+            // An entry that is alone now has the list's smallest deadline.
+            (NIL, end) | (end, NIL) if self.lists[from].head == self.lists[from].tail => {
+                self.lists[from].min = self.slab.entry(end).at;
+            }
             _ => {}
         }
     }
 
-    /// An end of the list has gone, and its neighbour is the end now. If it is alone, its deadline is the list's.
-    fn left(&mut self, place: usize, end: u32) {
-        let list = &mut self.lists[place];
-        if list.head == list.tail {
-            list.min = self.slab.entry(end).at;
-        }
-    }
-
-    fn emptied(&mut self, place: usize) {
-        self.lists[place].min = u64::MAX;
-        let level = place / SLOTS;
-        self.occupied[level] &= !(1 << (place % SLOTS));
+    fn mark_empty(&mut self, list: usize) {
+        self.lists[list].min = u64::MAX;
+        let level = list / SLOTS;
+        self.occupied[level] &= !(1 << (list % SLOTS));
         if self.occupied[level] == 0 {
             self.levels &= !(1 << level);
         }
-        if self.opening == Some(place) {
+        if self.opening == Some(list) {
             self.opening = None;
         }
     }
 }
 
-/// The level of the highest digit in `difference`; 0 for none.
+/// Returns the level of the highest digit in `difference`; 0 for none.
 fn level_of(difference: u64) -> usize {
     ((difference | 1).ilog2() / BITS) as usize
+}
+
+/// The end of a list; no entry has this index.
+const NIL: u32 = u32::MAX;
+
+/// The identity of one entry of one [`Wheel`], from its insertion until it fires or is removed.
+///
+/// A stale id (its entry fired or was removed) is refused for ever: the generation of an index is never used twice, and an
+/// index whose generations are used up is retired. An id has no meaning in another wheel.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct TimerId {
+    index: u32,
+    generation: u32,
+}
+
+/// One timer, or a free place: 24 bytes and the payload, which is the default of its type in a free place. An `Option` would
+/// cost eight bytes more where the type has no niche left, and with many timers the time goes into their memory.
+struct Entry<T> {
+    /// The deadline as given, to the nanosecond.
+    at: u64,
+    prev: u32,
+    /// The next entry of the list, or of the free list.
+    next: u32,
+    generation: u32,
+    /// The list that this entry is linked in; meaningless while free.
+    list: u16,
+    payload: T,
+}
+
+/// The entries of a wheel: one array, linked by index, with a free list inside it. It grows by doubling when no place is free
+/// (the only operation that moves entries and allocates), and never shrinks.
+struct Slab<T> {
+    entries: Vec<Entry<T>>,
+    /// The place that was freed last: its cache line is the likeliest to be in a cache.
+    free: u32,
+    len: usize,
+}
+
+impl<T: Default> Slab<T> {
+    fn new() -> Self {
+        Slab { entries: Vec::new(), free: NIL, len: 0 }
+    }
+
+    /// Puts an entry, which is in no list yet, into a free place.
+    fn insert(&mut self, at: u64, payload: T) -> u32 {
+        let index = if self.free == NIL { self.grow() } else { self.free };
+        let entry = self.entry_mut(index);
+        entry.at = at;
+        entry.payload = payload;
+        self.free = entry.next;
+        self.len += 1;
+        index
+    }
+
+    /// Appends a free place.
+    #[cold]
+    fn grow(&mut self) -> u32 {
+        assert!(self.entries.len() < NIL as usize, "a timer wheel holds at most 2^32 - 1 entries");
+        let index = self.entries.len() as u32;
+        self.entries.push(Entry {
+            at: 0,
+            prev: NIL,
+            next: NIL,
+            generation: 0,
+            list: 0,
+            payload: T::default(),
+        });
+        index
+    }
+
+    /// Frees the place of an unlinked entry, and makes every id of it stale.
+    fn remove(&mut self, index: u32) -> T {
+        let free = self.free;
+        let entry = self.entry_mut(index);
+        let payload = std::mem::take(&mut entry.payload);
+        entry.generation += 1;
+        if entry.generation < u32::MAX {
+            entry.next = free;
+            self.free = index;
+        }
+        self.len -= 1;
+        payload
+    }
+
+    /// Returns the index of the entry that `id` names, unless the id is stale.
+    fn find(&self, id: TimerId) -> Option<u32> {
+        let entry = self.entries.get(id.index as usize)?;
+        // A free place already has the generation of its next entry, which no id has yet.
+        (entry.generation == id.generation).then_some(id.index)
+    }
+
+    fn id(&self, index: u32) -> TimerId {
+        TimerId { index, generation: self.entry(index).generation }
+    }
+
+    fn entry(&self, index: u32) -> &Entry<T> {
+        &self.entries[index as usize]
+    }
+
+    fn entry_mut(&mut self, index: u32) -> &mut Entry<T> {
+        &mut self.entries[index as usize]
+    }
 }

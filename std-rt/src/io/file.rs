@@ -23,7 +23,7 @@ use super::error::CopyFault;
 use super::splice::{drain, drain_pipe};
 use super::yielding::Coop;
 use crate::fs::File;
-use crate::netpoll::pipes::{DetachedPipe, Pipe};
+use crate::netpoll::pipes::Pipe;
 use crate::sys::splice::{is_refused, send_file};
 
 /// The bytes that were read from a file and that the sink has not taken. When it is dropped the file's cursor is moved
@@ -94,7 +94,7 @@ fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usiz
 
 /// What one trip to the pool came to.
 struct Trip {
-    pipe: DetachedPipe,
+    pipe: Pipe,
     then: io::Result<Then>,
 }
 
@@ -109,9 +109,8 @@ enum Then {
 
 /// Copies until the end of the file.
 pub(super) async fn copy(from: &File, to: Stream<'_>, copied: &mut u64) -> Result<(), CopyFault> {
-    let pipes = to.fd.netpoll().pipes();
     // Without descriptors left for a pipe, or where there is no sendfile(2), the copy goes through a buffer.
-    if let Ok(mut pipe) = pipes.take() {
+    if let Ok(mut pipe) = to.fd.netpoll().pipes().take() {
         let unsent = Unsent::new(from);
         let mut coop = Coop::new();
         loop {
@@ -119,10 +118,10 @@ pub(super) async fn copy(from: &File, to: Stream<'_>, copied: &mut u64) -> Resul
             coop.tick().await;
             // A deadline that has passed, or a close, ends the copy before anything is read for nothing.
             to.fd.try_shared(Mode::Write, |_| Ok(())).map_err(|error| to.write_error(error))?;
-            let (detached, read) = (pipe.detach(), unsent.counter());
-            let trip = from.run_ordered("copy from", move |file| Ok(fill(file, detached, read)));
+            let read = unsent.counter();
+            let trip = from.run_ordered("copy from", move |file| Ok(fill(file, pipe, read)));
             let trip = trip.await.map_err(CopyFault::first)?;
-            pipe = pipes.attach(trip.pipe);
+            pipe = trip.pipe;
             let all_spliced = send(&mut pipe, to, copied, &unsent).await?;
             match trip.then.map_err(|error| CopyFault::first(from.error("copy from", error)))? {
                 Then::More if all_spliced => {}
@@ -136,7 +135,7 @@ pub(super) async fn copy(from: &File, to: Stream<'_>, copied: &mut u64) -> Resul
 
 /// Moves all bytes of the pipe to the sink; false if the kernel did not do that, so that a part went through a buffer.
 async fn send(
-    pipe: &mut Pipe<'_>,
+    pipe: &mut Pipe,
     to: Stream<'_>,
     copied: &mut u64,
     unsent: &Unsent<'_>,
@@ -158,7 +157,7 @@ async fn send(
 }
 
 /// Moves bytes of the file into the pipe until it is full, on a thread that may wait for the disk.
-fn fill(file: &std::fs::File, mut pipe: DetachedPipe, read: impl Fn(usize)) -> Trip {
+fn fill(file: &std::fs::File, mut pipe: Pipe, read: impl Fn(usize)) -> Trip {
     let then = loop {
         match pipe.fill(|pipe, room| send_file(file.as_fd(), pipe, room)) {
             Ok(0) => break at_end(file).map(|end| if end { Then::End } else { Then::Refused }),

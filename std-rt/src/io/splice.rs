@@ -143,7 +143,7 @@ async fn splice_large(
 }
 
 /// Moves bytes in; none says that splice(2) finds nothing. That is not to set the hint of the short read.
-fn fill(pipe: &mut Pipe<'_>, fd: BorrowedFd<'_>) -> io::Result<Option<usize>> {
+fn fill(pipe: &mut Pipe, fd: BorrowedFd<'_>) -> io::Result<Option<usize>> {
     match pipe.fill(|pipe, room| splice_in(fd, pipe, room)) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
         result => result.map(Some),
@@ -153,7 +153,7 @@ fn fill(pipe: &mut Pipe<'_>, fd: BorrowedFd<'_>) -> io::Result<Option<usize>> {
 /// Moves all bytes of the pipe to the sink, and counts them in `copied` and by `on_moved`, piece by piece; false if the
 /// kernel does not do it for this sink, with the rest still there.
 pub(super) async fn drain(
-    pipe: &mut Pipe<'_>,
+    pipe: &mut Pipe,
     to: Stream<'_>,
     copied: &mut u64,
     mut on_moved: impl FnMut(usize),
@@ -175,7 +175,7 @@ pub(super) async fn drain(
 
 /// Writes the bytes that are left in the pipe through a buffer, counted as by [`drain`].
 pub(super) async fn drain_pipe(
-    pipe: &mut Pipe<'_>,
+    pipe: &mut Pipe,
     to: Stream<'_>,
     copied: &mut u64,
     mut on_written: impl FnMut(usize),
