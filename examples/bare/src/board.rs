@@ -1,10 +1,10 @@
 //! The registers of the LM3S6965 that the two programs use: serial port, system timer, interrupt controller, and the
-//! way out of the emulator.
+//! exit of the emulator.
 
 use core::arch::asm;
 use core::fmt;
 
-/// Ticks of the system timer in a millisecond: 12.5 MHz, as the chip leaves reset in QEMU.
+/// The cycles of the system timer in a millisecond. Its clock is 12.5 MHz after a reset in QEMU.
 pub const CYCLES_PER_MS: u32 = 12_500;
 
 const UART_DATA: usize = 0x4000_C000;
@@ -19,49 +19,50 @@ const IRQ_ENABLE: usize = 0xE000_E100;
 
 const RECEIVE_EMPTY: u32 = 1 << 4;
 const TRANSMIT_FULL: u32 = 1 << 5;
-/// A byte is there, and: bytes have been there for a while.
+/// The interrupts "the queue holds bytes" and "the queue has held bytes for some time".
 const RECEIVE_INTERRUPTS: u32 = 1 << 4 | 1 << 6;
 const UART0_IRQ: u32 = 5;
 
 fn read(register: usize) -> u32 {
-    // SAFETY: INV-102; the callers below pass the constants above.
+    // SAFETY: The callers below pass the constants above, which are aligned addresses of registers (INV-102).
     unsafe { (register as *const u32).read_volatile() }
 }
 
 fn write(register: usize, value: u32) {
-    // SAFETY: INV-102; the callers below pass the constants above.
+    // SAFETY: The callers below pass the constants above, which are aligned addresses of registers (INV-102).
     unsafe { (register as *mut u32).write_volatile(value) }
 }
 
-/// Does the work with interrupts masked, and leaves them as they were.
+/// Runs `work` with interrupts masked, and restores the mask.
 #[inline]
 pub fn masked<R>(work: impl FnOnce() -> R) -> R {
     let before: u32;
-    // SAFETY: INV-101; masking interrupts breaks no promise of Rust's, and the compiler moves no memory access over it.
+    // SAFETY: The instructions change the mask and one register. Masking breaks no rule of Rust's, and the compiler moves no
+    // memory access across the assembly.
     unsafe { asm!("mrs {}, PRIMASK", "cpsid i", out(reg) before, options(nostack)) };
     let result = work();
     if before & 1 == 0 {
-        // SAFETY: INV-101; they were not masked before.
+        // SAFETY: Interrupts were not masked before, so the caller does not rely on the mask.
         unsafe { asm!("cpsie i", options(nostack)) };
     }
     result
 }
 
-/// Sleeps until an interrupt comes, unless `awake` says that there is something to do.
+/// Sleeps until an interrupt comes, unless `awake` returns true.
 ///
-/// The question and the sleep are one step: with interrupts masked no handler can set a ready bit in between, and an
-/// interrupt that is pending ends the sleep all the same. Its handler runs when the mask is lifted.
+/// The check and the sleep are one step: with interrupts masked no handler can set a ready bit in between. A pending
+/// interrupt ends the sleep even while it is masked, and its handler runs when the mask is restored.
 pub fn sleep_unless(awake: impl FnOnce() -> bool) {
     masked(|| {
         if !awake() {
-            // SAFETY: INV-101; an instruction that waits.
+            // SAFETY: The instruction only waits; it accesses no memory and changes no register.
             unsafe { asm!("wfi", options(nostack)) };
         }
     });
 }
 
-/// Switches the serial port and its place in the interrupt controller on; no interrupt is asked for yet. The emulator
-/// needs neither a clock nor a baud rate.
+/// Turns the serial port on, and its line of the interrupt controller. The port does not interrupt yet. The emulator needs
+/// neither a clock nor a baud rate.
 pub fn start_serial() {
     const EIGHT_BITS_AND_QUEUE: u32 = 0b111 << 4;
     const ON: u32 = 1 | 1 << 8 | 1 << 9;
@@ -70,28 +71,28 @@ pub fn start_serial() {
     write(IRQ_ENABLE, 1 << UART0_IRQ);
 }
 
-/// A byte from the serial port's queue, if there is one.
+/// Takes a byte from the serial port's queue, if there is one.
 pub fn receive() -> Option<u8> {
     has_byte().then(|| read(UART_DATA) as u8)
 }
 
-/// The serial port's queue holds a byte.
+/// Returns whether the serial port's queue holds a byte.
 pub fn has_byte() -> bool {
     read(UART_FLAGS) & RECEIVE_EMPTY == 0
 }
 
-/// Whether the serial port may interrupt while its queue holds a byte. The whole register is written, so the handler
-/// and the task need no lock between them.
-pub fn ask_for_bytes(ask: bool) {
-    write(UART_INTERRUPTS, if ask { RECEIVE_INTERRUPTS } else { 0 });
+/// Sets whether the serial port may interrupt while its queue holds a byte. This writes the whole register, so the handler
+/// and the task need no lock.
+pub fn set_receive_interrupt(on: bool) {
+    write(UART_INTERRUPTS, if on { RECEIVE_INTERRUPTS } else { 0 });
 }
 
-/// True if the serial port may interrupt.
-pub fn asks_for_bytes() -> bool {
+/// Returns whether the serial port may interrupt.
+pub fn receive_interrupt_is_on() -> bool {
     read(UART_INTERRUPTS) != 0
 }
 
-/// The sending side of the serial port; it waits for room.
+/// The sending side of the serial port. A write waits while the queue is full.
 #[derive(Debug)]
 pub struct Serial;
 
@@ -107,11 +108,11 @@ impl fmt::Write for Serial {
 
 /// Prints a line on the serial port.
 pub fn print(line: fmt::Arguments<'_>) {
-    // It cannot fail: `Serial` waits for room and has no error.
+    // `Serial` returns no error.
     let _ = fmt::write(&mut Serial, format_args!("{line}\n"));
 }
 
-/// Lets the system timer interrupt after so many cycles (at most 24 bits), and again and again.
+/// Starts the system timer, which interrupts every `cycles` cycles (at most 24 bits).
 pub fn start_timer(cycles: u32) {
     const ON_CORE_CLOCK_WITH_INTERRUPT: u32 = 0b111;
     write(SYSTICK_RELOAD, cycles);
@@ -119,7 +120,7 @@ pub fn start_timer(cycles: u32) {
     write(SYSTICK_CONTROL, ON_CORE_CLOCK_WITH_INTERRUPT);
 }
 
-/// Stops the system timer; the cycles that were left.
+/// Stops the system timer. Returns the cycles that were left.
 pub fn stop_timer() -> u32 {
     let left = read(SYSTICK_NOW);
     write(SYSTICK_CONTROL, 0);
@@ -133,7 +134,7 @@ pub fn exit(success: bool) -> ! {
     const RUN_TIME_ERROR: u32 = 0x2_0023;
     let reason = if success { APPLICATION_EXIT } else { RUN_TIME_ERROR };
     loop {
-        // SAFETY: INV-101; the emulator takes two registers and ends. A chip without a debugger stops here.
+        // SAFETY: The emulator reads the two registers and ends. A chip without a debugger stops here.
         unsafe { asm!("bkpt 0xAB", inout("r0") SYS_EXIT => _, in("r1") reason, options(nostack)) };
     }
 }

@@ -1,19 +1,19 @@
-//! netpoll-core on a Cortex-M3 (LM3S6965, as QEMU emulates it), with nothing beneath it but the chip.
+//! netpoll-core on a Cortex-M3 (LM3S6965, as QEMU emulates it), without an operating system.
 //!
-//! | file | duty |
+//! | file | content |
 //! |---|---|
-//! | [`runtime`] | **what to read**: tasks, wakers, deadlines and interrupts on the words of netpoll-core |
-//! | [`place`] | statics: written once, or touched only with interrupts masked |
+//! | [`runtime`] | **read this first**: tasks, wakers, deadlines and interrupts on the state words of netpoll-core |
+//! | [`statics`] | statics that are written once, or accessed only with interrupts masked |
 //! | [`board`] | the registers of the chip |
 //! | [`start`] | vector table, first instructions, panics |
-//! | `bin/uart` | a serial line read with a deadline, a wait that is closed while it is parked |
-//! | `bin/sweep` | a timer interrupt that strikes between any two instructions of the words' operations |
+//! | `bin/uart` | a serial line that is read with a deadline, and a wait that is closed while it is parked |
+//! | `bin/sweep` | a timer interrupt between any two instructions of the operations on the state words |
 //!
 //! `cargo xtask bare` builds and runs both in QEMU.
 //!
 //! # Invariants
 //!
-//! Beside those of netpoll-core:
+//! These hold beside those of netpoll-core:
 //!
 //! - **INV-101** There is one core: while interrupts are masked, or in a handler (all have the same priority, none
 //!   interrupts another), nothing else runs.
@@ -23,11 +23,11 @@
 #![no_std]
 
 pub mod board;
-pub mod place;
 pub mod runtime;
 pub mod start;
+pub mod statics;
 
-/// The bytes on the serial line: the host draws the same ones (xorshift).
+/// The bytes on the serial line. The host generates the same ones (xorshift).
 #[derive(Debug)]
 pub struct Bytes(u32);
 

@@ -1,57 +1,59 @@
-//! A runtime on netpoll-core: a fixed set of tasks, deadlines, interrupts as the kernel.
+//! A runtime on netpoll-core: a fixed set of tasks, deadlines, and interrupts in place of a kernel.
 //!
-//! | netpoll-core asks for | here |
+//! | netpoll-core needs | here |
 //! |---|---|
 //! | memory for descriptors | one block in a static |
-//! | somebody who delivers events | an interrupt handler, [`Runtime::event`] |
+//! | a source of events | an interrupt handler, [`Runtime::event`] |
 //! | a clock and timers | a tick count and one entry per descriptor, [`Runtime::tick`] |
 //! | wakers | a static ready bit per task |
-//! | a way to sleep | WFI, with the ready bits looked at under the same mask |
+//! | a sleep | WFI, with the ready bits checked under the same mask |
 //! | INV-2, one task per direction | a [`Source`] is awaited by one task; another may only close it |
 //!
 //! # In an interrupt handler
 //!
-//! `ready`, `expire`, `alloc` and `free` take no lock. The wakers that they hand up are woken by the handler itself once
-//! it is done with the descriptors: a waker is a pointer to a ready bit, to clone it copies two words, to drop it does
-//! nothing, to wake it is one swap. All three are safe wherever an instruction may be interrupted.
+//! `ready`, `expire`, `alloc` and `free` take no lock. The handler itself wakes the wakers that they return, after it has
+//! finished with the descriptors. A waker is a pointer to a ready bit: to clone it copies two words, to drop it does
+//! nothing, and to wake it is one swap. All three are safe wherever an instruction may be interrupted.
 
 use core::pin::Pin;
 use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
-use netpoll_core::sync::Counter;
-use netpoll_core::{Delivered, Event, EventFlags, GList, Mode, Modes, PollCache, PollErr, PollKey, Registration, Wait, When};
 use netpoll_core::poll::cache::Block;
+use netpoll_core::sync::Counter;
 use netpoll_core::sync::Flag;
+use netpoll_core::{
+    Delivered, Event, EventFlags, GList, Mode, Modes, PollCache, PollErr, PollKey, Registration, Wait, When,
+};
 
 use crate::board;
-use crate::place::{Masked, cache_of};
+use crate::statics::{Masked, cache_of};
 
-/// Descriptors.
+/// The number of descriptors.
 pub const SLOTS: usize = 8;
-/// Tasks.
+/// The most tasks.
 pub const TASKS: usize = 4;
-/// Room for all that one tick can wake.
+/// A list that has room for all tasks that one tick can wake.
 type List = GList<{ 2 * SLOTS }>;
-/// A tick and the descriptor whose timer it is.
+/// A tick at which a timer fires, and the timer's descriptor.
 type Timer = Option<(usize, PollKey)>;
 
-/// The words, and what the interrupts have done to them.
+/// The descriptors, the ready bits and the timers.
 #[derive(Debug)]
 pub struct Runtime {
     cache: PollCache<1, SLOTS>,
     ready_bits: [Flag; TASKS],
     timers: Masked<[Timer; SLOTS]>,
     ticks: Counter,
-    /// Tasks run because their ready bit was set.
+    /// How often a task ran because its ready bit was set.
     pub wakeups: Counter,
-    /// Parked tasks that were run and found nothing to go on with.
+    /// How often a parked task ran without an event.
     pub spurious: Counter,
-    /// Events refused because their descriptor is another by now.
+    /// Events that were refused because their descriptor had been freed.
     pub stale: Counter,
 }
 
 impl Runtime {
-    /// A runtime whose clock starts at `tick` and whose descriptors are in `block`.
+    /// Creates a runtime whose clock starts at `tick` and whose descriptors are in `block`.
     pub fn new(tick: usize, block: &'static mut Block<SLOTS>) -> Self {
         let ticks = Counter::new();
         ticks.add(tick);
@@ -66,7 +68,7 @@ impl Runtime {
         }
     }
 
-    /// Runs the tasks until the first of them has ended. The others are dropped by the caller: their waits retract.
+    /// Runs the tasks until the first of them has ended. The caller drops the others, which retracts their waits.
     pub fn run(&'static self, tasks: &mut [Pin<&mut dyn Future<Output = ()>>]) {
         assert!(tasks.len() <= TASKS, "there are {TASKS} ready bits");
         let mut done = [false; TASKS];
@@ -85,7 +87,7 @@ impl Runtime {
         }
     }
 
-    /// An interrupt handler delivers an event: the descriptor's reader goes on.
+    /// Delivers an event, which wakes the descriptor's reader. An interrupt handler calls this.
     pub fn event(&self, key: PollKey) {
         let mut list = List::new();
         let event = Event { key, modes: Modes::READ, flags: EventFlags::default() };
@@ -96,7 +98,7 @@ impl Runtime {
         self.wake(list);
     }
 
-    /// The timer's interrupt handler: one tick has passed.
+    /// Advances the clock by one tick. The timer's interrupt handler calls this.
     pub fn tick(&self) {
         self.ticks.inc();
         let now = self.now();
@@ -106,7 +108,7 @@ impl Runtime {
                 let Some((_, key)) = timer.filter(|(at, _)| When::At(*at).is_due(now)) else { continue };
                 let fired = self.cache.get(key).map(|desc| desc.expire(now));
                 *timer = fired.and_then(|(mut woken, next)| {
-                    list.append(&mut woken); // it has room for all that one tick can wake
+                    list.append(&mut woken); // it has room for all tasks that one tick can wake
                     next.map(|at| (at, key))
                 });
             }
@@ -114,25 +116,25 @@ impl Runtime {
         self.wake(list);
     }
 
-    /// The tick count; it wraps.
+    /// Returns the tick count, which wraps.
     pub fn now(&self) -> usize {
         self.ticks.get()
     }
 
-    /// Closes a descriptor by its key, whoever waits on it; false if it is freed already.
+    /// Closes a descriptor by its key, which ends the wait of its reader. Returns false if it was freed before.
     pub fn close(&self, key: PollKey) -> bool {
         let evicted = self.cache.get(key).map(|desc| desc.evict(key.fdseq));
         evicted.map(|list| self.wake(list)).is_some()
     }
 
-    /// Sets ready bits; then the tasks are runnable and no longer waiters.
+    /// Sets the ready bits of the tasks. A runnable task is no longer a waiter.
     fn wake<const N: usize>(&self, list: GList<N>) {
         let woken = list.wake();
         self.cache.waiters().sub(woken);
     }
 }
 
-/// A descriptor: something that one task awaits.
+/// A descriptor, which one task awaits.
 #[derive(Debug)]
 pub struct Source {
     runtime: &'static Runtime,
@@ -140,22 +142,30 @@ pub struct Source {
 }
 
 impl Source {
-    /// A free descriptor, or none if all are in use.
+    /// Takes a free descriptor. Returns `None` if all are in use.
     pub fn open(runtime: &'static Runtime) -> Option<Self> {
         Some(Self { runtime, registration: runtime.cache.alloc()? })
     }
 
-    /// What the interrupt handler says to mean this descriptor.
+    /// Returns the key by which an interrupt handler names this descriptor.
     pub fn key(&self) -> PollKey {
         self.registration.key()
     }
 
-    /// Before looking whether there is something: forgets an older event. Fails when closed or past the deadline.
+    /// Forgets an older event. Call it before you check for data.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the descriptor is closed or its deadline has passed.
     pub fn reset(&self) -> Result<(), PollErr> {
         self.registration.reset(Mode::Read).map(|_forgotten| ())
     }
 
-    /// Waits fail with a timeout so many ticks from now, until the next call.
+    /// Sets the deadline of the waits, `ticks` ticks from now. It stays in force until the next call.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the descriptor is closed.
     pub fn set_deadline(&self, ticks: usize) -> Result<(), PollErr> {
         let at = self.runtime.now().wrapping_add(ticks);
         let (_, arm) = self.registration.set_deadline(Modes::READ, When::At(at))?;
@@ -169,13 +179,13 @@ impl Source {
         Ok(())
     }
 
-    /// The task was told of an event and there was nothing.
+    /// Counts an event after which the task found no data.
     pub fn found_nothing(&self) {
         self.runtime.spurious.inc();
     }
 
-    /// Waits for an event, the deadline or a close. Dropped before it is done, it takes its waker back; an event that
-    /// came meanwhile stays for the next wait.
+    /// Waits for an event, the deadline or a close. If the future is dropped before, it takes its waker back, and an event
+    /// that came meanwhile stays for the next wait.
     pub fn ready(&self) -> impl Future<Output = Result<(), PollErr>> {
         Parking { source: self, parked: false }
     }
@@ -183,7 +193,7 @@ impl Source {
 
 impl Drop for Source {
     fn drop(&mut self) {
-        // The registration's own drop frees the slot after this.
+        // After this the drop of the registration frees the slot.
         let slot = self.registration.key().slot as usize;
         self.runtime.timers.with(|timers| timers[slot] = None);
     }
@@ -217,14 +227,15 @@ impl Future for Parking<'_> {
 
 impl Drop for Parking<'_> {
     fn drop(&mut self) {
-        // One task awaits a source, so the waker is its own.
+        // One task awaits a source, so the waker is that of this task.
         drop(self.source.registration.retract(Mode::Read));
     }
 }
 
-/// The waker of a ready bit.
+/// Returns the waker of a ready bit.
 pub fn waker(bit: &'static Flag) -> Waker {
-    // SAFETY: INV-103, and the table below upholds a waker's contract for such a pointer.
+    // SAFETY: The pointer is that of a `&'static` ready bit (INV-103). For such a pointer the table below upholds the
+    // contract of a waker: every function may run on any thread, at any time, any number of times.
     unsafe { Waker::from_raw(raw(bit)) }
 }
 
@@ -234,7 +245,7 @@ fn raw(bit: *const Flag) -> RawWaker {
 }
 
 fn wake(bit: *const ()) {
-    // SAFETY: INV-103, the pointer came from `raw`.
+    // SAFETY: `raw` created the pointer from a `&'static` ready bit (INV-103), so it is valid forever.
     let bit: &Flag = unsafe { &*bit.cast() };
     bit.set();
 }

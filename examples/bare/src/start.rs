@@ -1,12 +1,12 @@
-//! What the chip does first: the vector table, RAM as Rust expects it, and what happens when all is lost.
+//! The start of the program: the vector table, the initialization of RAM, faults and panics.
 
 use core::arch::global_asm;
 use core::panic::PanicInfo;
 
 use crate::board;
 
-// SAFETY: INV-101, INV-102: the assembly below defines `reset`, each program the two others, all with this signature;
-// the chip calls a handler as a C function without arguments.
+// SAFETY: The assembly below defines `reset`, and each program the two others, all with this signature. The chip calls a
+// handler as a C function without arguments.
 unsafe extern "C" {
     safe fn reset();
     safe fn sys_tick();
@@ -15,8 +15,8 @@ unsafe extern "C" {
 
 type Handler = extern "C" fn();
 
-/// Entries 1 to 21 (entry 0, the stack, is in the linker script): reset, the faults, SysTick last of the core's own,
-/// then the interrupts 0 to 5, of which 5 is the serial port.
+/// The vector table from entry 1 on (the linker script has entry 0, the stack): reset, the faults, SysTick as the last of
+/// the processor's own, then the interrupts 0 to 5, of which 5 is the serial port's.
 #[used]
 #[unsafe(link_section = ".vectors")]
 static VECTORS: [Handler; 21] = {
@@ -27,7 +27,7 @@ static VECTORS: [Handler; 21] = {
     table
 };
 
-// Statics get their values before any Rust runs: zeros to .bss, the copy in flash to .data.
+// Initializes the statics before any Rust runs: .bss with zeros, .data with its copy in flash.
 global_asm!(
     ".syntax unified",
     ".section .text.reset, \"ax\"",
@@ -54,9 +54,9 @@ global_asm!(
     ".ltorg",
 );
 
-/// Whatever has no handler.
+/// Handles a fault, and an interrupt without a handler.
 extern "C" fn fault() {
-    board::print(format_args!("a fault, or an interrupt that nobody asked for"));
+    board::print(format_args!("a fault, or an interrupt without a handler"));
     board::exit(false)
 }
 

@@ -1,8 +1,8 @@
-//! A timer interrupt that does `alloc`, `free`, `ready` and `expire` strikes the same operations in thread mode, after
-//! one cycle, after two, and so on to their end, 100,000 times. Each life of a descriptor is judged by what it must
-//! have come to, given what the interrupt did to it. The last line is `lost 0`.
+//! A sweep of a timer interrupt over the operations of a descriptor. The interrupt does `alloc`, `free`, `ready` and
+//! `expire`, and interrupts the same operations in thread mode after one cycle, after two, and so on to their end, 100,000
+//! times. The result of each life of a descriptor is compared with what the interrupt did to it. The last line is `lost 0`.
 //!
-//! QEMU must count instructions (`-icount`): else it takes interrupts between blocks of code only.
+//! QEMU must count instructions (`-icount`), because otherwise it takes interrupts only between blocks of code.
 
 #![no_std]
 #![no_main]
@@ -10,20 +10,22 @@
 use core::arch::global_asm;
 
 use netpoll_bare::board::{self, print};
-use netpoll_bare::place::{Masked, Place, Room, cache_of};
 use netpoll_bare::runtime::waker;
-use netpoll_core::sync::Counter;
-use netpoll_core::{Delivered, Event, EventFlags, GList, Mode, Modes, PollCache, PollErr, PollKey, Registration, Wait, When};
+use netpoll_bare::statics::{Masked, OnceStatic, StaticMemory, cache_of};
 use netpoll_core::poll::cache::Block;
+use netpoll_core::sync::Counter;
 use netpoll_core::sync::Flag;
+use netpoll_core::{
+    Delivered, Event, EventFlags, GList, Mode, Modes, PollCache, PollErr, PollKey, Registration, Wait, When,
+};
 
 const HITS: usize = 100_000;
 const SLOTS: usize = 6;
-/// Lives come in kinds: ended by an event or by a deadline, retracted or evicted.
+/// The kinds of lives: ended by an event or by a deadline, each with and without a retracted wait.
 const KINDS: usize = 4;
-/// Cycles from before a nap's look at the ready bit until it sleeps, and some more.
+/// The cycles from before a nap checks the ready bit until it sleeps, and some more.
 const NAPS: u32 = 200;
-/// Instructions of two bytes that the map below covers, from address 0.
+/// The words of the map of interrupted instructions: one bit for two bytes of code, from address 0.
 const MAP_WORDS: usize = 256;
 /// The deadline of every life that has one, and the tick at which the interrupt finds it due; the ticks wrap between.
 const DUE: usize = usize::MAX;
@@ -31,19 +33,20 @@ const NOW: usize = 3;
 
 type List = GList<4>;
 
-/// What thread mode and the interrupt share.
+/// The state that thread mode and the interrupt share.
 struct World {
     cache: PollCache<1, SLOTS>,
-    /// Set by who holds the slot: nobody may get one that is held.
+    /// Set by the holder of a slot, so that a slot that is allocated twice is found.
     held: [Flag; SLOTS],
     /// The ready bit of the thread's waker.
     woken: Flag,
-    /// Interrupts that came while a life was under way.
+    /// Interrupts that came during a life.
     hits: Counter,
     inside: Flag,
-    /// What the next interrupt is to do, and what it did.
+    /// The order for the next interrupt, and whether it was carried out.
     order: Masked<Order>,
-    /// Two slots that the interrupt keeps from one strike to the next: one for another, one in a new generation.
+    /// Two slots that the interrupt keeps until the next one: then it replaces the first by another slot, and gives the second
+    /// a new generation.
     kept: Masked<Option<[Registration<'static>; 2]>>,
     struck: Flag,
     addresses: Masked<[u32; MAP_WORDS]>,
@@ -56,10 +59,10 @@ struct Order {
     done: bool,
 }
 
-static BLOCK: Room<Block<SLOTS>> = Room::new();
-static WORLD: Place<World> = Place::new();
+static BLOCK: StaticMemory<Block<SLOTS>> = StaticMemory::new();
+static WORLD: OnceStatic<World> = OnceStatic::new();
 
-// The chip has pushed eight words when it comes here: r0 to r3, r12, lr, the address that was interrupted, the flags.
+// At the entry the chip has pushed eight words: r0 to r3, r12, lr, the interrupted address, the flags.
 global_asm!(
     ".section .text.sys_tick, \"ax\"",
     ".global sys_tick",
@@ -104,14 +107,14 @@ extern "C" fn main() -> ! {
         lives += 1;
         board::start_timer(after);
         world.live(sweeps);
-        // A strike beyond the end would belong to the next life.
+        // An interrupt after the end would belong to the next life.
         board::stop_timer();
     }
     world.count_slots();
     let addresses = world.addresses.with(|map| map.iter().map(|word| word.count_ones()).sum::<u32>());
     print(format_args!("{lives} lives in {sweeps} sweeps, {} naps", sweeps * NAPS as usize));
     print(format_args!("hits {}, at {addresses} different instructions", world.hits.get()));
-    // Whatever gets lost ends the run before it comes here.
+    // A lost wakeup or slot would have ended the run before.
     print(format_args!("lost 0"));
     board::exit(true)
 }
@@ -131,7 +134,7 @@ impl World {
         }
     }
 
-    /// The cycles of the longest kind of life, undisturbed.
+    /// Returns the cycles of the longest kind of life without an interrupt.
     fn measure(&'static self) -> u32 {
         const NEVER: u32 = 0xFF_FFFF;
         let one = |kind| {
@@ -142,7 +145,7 @@ impl World {
         (0..KINDS).map(one).max().unwrap_or(0)
     }
 
-    /// A descriptor from alloc to free, and what must have come of it.
+    /// Runs the life of a descriptor from `alloc` to `free` and checks its result.
     fn live(&'static self, kind: usize) {
         let (expire, retract) = (kind & 1 != 0, kind & 2 != 0);
         self.inside.set();
@@ -165,14 +168,14 @@ impl World {
         self.order.with(|order| order.key = None);
         self.late_event();
         let woken = self.woken.clear();
-        assert!(woken || !parked || retract, "lost: the waker of a freed descriptor was not handed up");
+        assert!(woken || !parked || retract, "lost: the waker of a freed descriptor was not returned");
         assert!(parked || !woken, "a task that did not park was woken");
         let waiters = self.cache.waiters().get();
         assert!(waiters == 0, "{waiters} waiters are left");
         self.inside.clear();
     }
 
-    /// Waits once, and again if the interrupt has come by then, as a task does that was woken.
+    /// Waits once, and again if the interrupt has come by then, like a woken task.
     fn wait(&'static self, registration: &Registration<'static>, expire: bool) -> Wait {
         let waker = waker(&self.woken);
         let end = if expire { Wait::Failed(PollErr::Timeout) } else { Wait::Ready };
@@ -189,18 +192,18 @@ impl World {
         first
     }
 
-    /// A late event, for a slot whose generation the interrupt moves on. It may strike between the event's look at the
-    /// generation and its compare-exchange; the slot's owner by then must see nothing of the event.
+    /// Delivers a late event for a slot whose generation the interrupt advances. The interrupt may come between the event's
+    /// check of the generation and its compare-exchange. The slot's new owner must see nothing of the event.
     fn late_event(&'static self) {
         let renewed = || self.kept.with(|kept| kept.as_ref().map(|[_, renewed]| renewed.key()));
         let (Some(old), waker) = (renewed(), waker(&self.woken)) else { return };
         let Some(desc) = self.cache.get(old) else { return };
         let delivered = desc.ready(event(old), &mut List::new());
-        assert!(matches!(delivered, Delivered::Woken(0) | Delivered::Stale), "nobody waits: {delivered:?}");
+        assert!(matches!(delivered, Delivered::Woken(0) | Delivered::Stale), "no task waits: {delivered:?}");
         if renewed() == Some(old) {
             return;
         }
-        assert!(!desc.info().peer_closed(), "a mark of generation {} is in the next", old.fdseq);
+        assert!(!desc.info().peer_closed(), "a flag of generation {} is set in the next", old.fdseq);
         self.kept.with(|kept| {
             let Some([_, renewed]) = kept else { return };
             let (wait, _) = renewed.wait(Mode::Read, &waker);
@@ -213,7 +216,7 @@ impl World {
         });
     }
 
-    /// Sleeps until the interrupt comes, be it before the look at the ready bit, after it, or while asleep.
+    /// Sleeps until the interrupt comes: before the check of the ready bit, after it, or during the sleep.
     fn nap(&self, after: u32) {
         self.struck.clear();
         board::start_timer(after);
@@ -222,15 +225,15 @@ impl World {
         }
     }
 
-    /// What the interrupt does.
+    /// Does the work of the interrupt.
     fn interrupt(&'static self) {
         self.turn_slots();
         self.deliver();
     }
 
-    /// Takes two slots, gives back the one that it kept and the first of the two. Then the list begins as it did before,
-    /// but its second slot is in use: a pop that was interrupted must notice. The other slot that it kept goes to the
-    /// next generation.
+    /// Takes two slots and gives back the one that the interrupt kept, and the first of the two. Then the free list begins
+    /// with the same slot as before, but its second slot is in use, which an interrupted pop must notice. The other kept slot
+    /// gets a new generation.
     fn turn_slots(&'static self) {
         self.kept.with(|kept| {
             let (first, second) = (self.take_slot(), self.take_slot());
@@ -259,7 +262,7 @@ impl World {
                 let delivered = desc.ready(event(key), &mut list);
                 assert!(delivered != Delivered::NoRoom, "an empty list has room");
             }
-            None => {} // freed, and not yet said so
+            None => {} // the slot is freed, and the order is not yet withdrawn
         }
         self.wake(list);
     }
@@ -267,13 +270,13 @@ impl World {
     fn take_slot(&'static self) -> Registration<'static> {
         let registration = self.cache.alloc().expect("five slots are in use at most");
         let slot = registration.key().slot;
-        assert!(self.held[slot as usize].set(), "slot {slot} was handed out twice");
+        assert!(self.held[slot as usize].set(), "slot {slot} was allocated twice");
         registration
     }
 
     fn give_back(&self, registration: Registration<'static>) {
         let slot = registration.key().slot;
-        assert!(self.held[slot as usize].clear(), "slot {slot} was not handed out");
+        assert!(self.held[slot as usize].clear(), "slot {slot} was not allocated");
         self.wake(registration.free());
     }
 
@@ -282,7 +285,7 @@ impl World {
         self.cache.waiters().sub(woken);
     }
 
-    /// No slot has got lost; the timer is off.
+    /// Checks that no slot is lost. The timer must be off.
     fn count_slots(&'static self) {
         let free: [Option<Registration<'static>>; SLOTS] = core::array::from_fn(|_| self.cache.alloc());
         let kept = self.kept.with(|kept| kept.as_ref().map_or(0, |kept| kept.len()));
@@ -291,7 +294,7 @@ impl World {
     }
 }
 
-/// The peer has gone: it makes the read side ready, and leaves a mark in the descriptor's info.
+/// Returns the event of a peer that has closed. It makes the read side ready and sets a flag in the descriptor's info.
 fn event(key: PollKey) -> Event {
     Event { key, modes: Modes::READ, flags: EventFlags { hup: true, ..EventFlags::default() } }
 }

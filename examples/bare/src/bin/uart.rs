@@ -1,5 +1,5 @@
-//! 10,000 bytes come over a serial line at random moments and are read with a deadline, while another wait is closed
-//! again and again as it is parked. The tick count wraps on the way. The last line is `lost 0`.
+//! A serial line that is read with a deadline: 10,000 bytes come at random moments. Meanwhile another wait is closed again
+//! and again while it is parked, and the tick count wraps. The last line is `lost 0`.
 
 #![no_std]
 #![no_main]
@@ -10,23 +10,23 @@ use core::pin::pin;
 use core::task::Poll;
 
 use netpoll_bare::board::{self, print};
-use netpoll_bare::place::{Place, Room};
 use netpoll_bare::runtime::{Runtime, SLOTS, Source};
+use netpoll_bare::statics::{OnceStatic, StaticMemory};
 use netpoll_core::poll::cache::Block;
 use netpoll_core::{PollErr, PollKey};
 
 const BYTES: usize = 10_000;
-/// How long a read waits, in ticks of 1 ms. The host pauses about as long now and then.
+/// The deadline of a read, in ticks of 1 ms. The host pauses for about as long now and then.
 const READ_TICKS: usize = 25;
-/// So many deadlines in a row, and the rest of the bytes is lost.
+/// The number of expired deadlines in a row after which the remaining bytes count as lost.
 const GIVE_UP: usize = 200;
-/// The tick count wraps after so many ticks.
+/// The number of ticks before the tick count wraps.
 const BEFORE_WRAP: usize = 700;
 
-static BLOCK: Room<Block<SLOTS>> = Room::new();
-static RUNTIME: Place<Runtime> = Place::new();
-/// Whom the serial port's interrupt is for.
-static LINE: Place<PollKey> = Place::new();
+static BLOCK: StaticMemory<Block<SLOTS>> = StaticMemory::new();
+static RUNTIME: OnceStatic<Runtime> = OnceStatic::new();
+/// The descriptor of the serial port.
+static LINE: OnceStatic<PollKey> = OnceStatic::new();
 
 #[unsafe(no_mangle)]
 extern "C" fn sys_tick() {
@@ -35,17 +35,17 @@ extern "C" fn sys_tick() {
     }
 }
 
-/// The port would interrupt for as long as it holds a byte. It is told to be quiet until the reader has emptied it and
-/// asks anew, so that an interrupt is an event: it says that something has changed.
+/// Turns the interrupt off and delivers an event. The port would interrupt for as long as it holds a byte, so the interrupt
+/// stays off until the reader has emptied the port. An interrupt is thus an event: it reports a change.
 #[unsafe(no_mangle)]
 extern "C" fn uart0() {
-    board::ask_for_bytes(false);
+    board::set_receive_interrupt(false);
     if let (Some(runtime), Some(line)) = (RUNTIME.get(), LINE.get()) {
         runtime.event(*line);
     }
 }
 
-/// What the tasks share; they run one after another.
+/// The state that the tasks share. They run one after the other.
 #[derive(Default)]
 struct Shared {
     received: Cell<usize>,
@@ -92,7 +92,7 @@ fn report(runtime: &Runtime, shared: &Shared) -> usize {
 }
 
 async fn read_all(runtime: &'static Runtime, shared: &Shared) {
-    let source = Source::open(runtime).expect("nobody else has a descriptor yet");
+    let source = Source::open(runtime).expect("the first descriptor is free");
     LINE.init(|| source.key());
     let mut expected = netpoll_bare::Bytes::default();
     let mut silent = 0;
@@ -130,15 +130,15 @@ async fn read(source: &Source) -> Result<u8, PollErr> {
         if woken {
             source.found_nothing();
         }
-        board::ask_for_bytes(true);
+        board::set_receive_interrupt(true);
         source.ready().await?;
         woken = true;
     }
 }
 
-/// After a timeout: a byte is there and its interrupt has come, but the event is not there to be taken.
+/// Returns, after a timeout, whether a wakeup was lost: a byte is available and its interrupt has come, but not its event.
 async fn was_lost(source: &Source) -> bool {
-    if board::asks_for_bytes() || !board::has_byte() {
+    if board::receive_interrupt_is_on() || !board::has_byte() {
         return false;
     }
     if source.set_deadline(READ_TICKS).is_err() {
@@ -148,7 +148,7 @@ async fn was_lost(source: &Source) -> bool {
     poll_fn(|cx| Poll::Ready(ready.as_mut().poll(cx) != Poll::Ready(Ok(())))).await
 }
 
-/// Parks without a deadline; only a close ends that.
+/// Parks without a deadline, so that only a close ends the wait, again and again.
 async fn wait_to_be_closed(runtime: &'static Runtime, shared: &Shared) {
     loop {
         let source = Source::open(runtime).expect("three tasks use no more than four descriptors");
@@ -174,7 +174,7 @@ async fn close_again_and_again(runtime: &'static Runtime, shared: &Shared) {
         let Some(key) = shared.victim.take() else { continue };
         assert!(runtime.close(key), "the victim lives until it is closed");
         sleep(runtime, 1).await;
-        // By now the victim waits on the next descriptor: an event for the old one must leave it alone.
+        // By now the victim waits for its next descriptor. An event for the old one must not wake it.
         runtime.event(key);
     }
 }
