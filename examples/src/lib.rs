@@ -1,4 +1,4 @@
-//! Nothing but the doc tests of the front pages: the examples are the programs in `src/bin`. Each block of code of a page
+//! The doc tests of the front pages. The examples are the programs in `src/bin`; here each block of code of a page
 //! is a doc test of one of the modules below.
 
 #[doc = include_str!("../../README.md")]

@@ -44,16 +44,16 @@ pub struct Runtime {
     ready_bits: [Flag; TASKS],
     timers: Masked<[Timer; SLOTS]>,
     ticks: Counter,
-    /// How often a task ran because its ready bit was set.
+    /// The number of times that a task ran because its ready bit was set.
     pub wakeups: Counter,
-    /// How often a parked task ran without an event.
+    /// The number of times that a parked task ran without an event.
     pub spurious: Counter,
     /// Events that were refused because their descriptor had been freed.
     pub stale: Counter,
 }
 
 impl Runtime {
-    /// Creates a runtime whose clock starts at `tick` and whose descriptors are in `block`.
+    /// Creates a runtime. Its clock starts at `tick`, and its descriptors are in `block`.
     pub fn new(tick: usize, block: &'static mut Block<SLOTS>) -> Self {
         let ticks = Counter::new();
         ticks.add(tick);

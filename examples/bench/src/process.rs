@@ -90,7 +90,7 @@ pub fn restrict_to(processors: &[usize]) -> io::Result<()> {
 pub struct Usage {
     /// The time on a processor.
     pub processor: Duration,
-    /// How often a thread gave its processor up or lost it.
+    /// The number of times that a thread gave its processor up or lost it.
     pub switches: u64,
 }
 

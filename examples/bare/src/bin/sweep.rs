@@ -1,6 +1,6 @@
 //! A sweep of a timer interrupt over the operations of a descriptor. The interrupt does `alloc`, `free`, `ready` and
 //! `expire`, and interrupts the same operations in thread mode after one cycle, after two, and so on to their end, 100,000
-//! times. The result of each life of a descriptor is compared with what the interrupt did to it. The last line is `lost 0`.
+//! times. The result of each life of a descriptor is checked against the work of the interrupt. The last line is `lost 0`.
 //!
 //! QEMU must count instructions (`-icount`), because otherwise it takes interrupts only between blocks of code.
 

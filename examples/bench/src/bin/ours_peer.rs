@@ -22,8 +22,8 @@ fn main() -> ExitCode {
 impl Peer for Ours {
     type Runtime = Runtime;
 
-    /// With one worker the process may use one processor, from which the runtime concludes that spinning is useless. Here
-    /// the client runs on another processor, so spinning is enabled.
+    /// Enables spinning for one worker. The process may use one processor then, from which the runtime concludes that
+    /// spinning is useless, but here the client runs on another processor.
     fn runtime(threads: usize) -> io::Result<Runtime> {
         let builder = Runtime::builder().workers(threads);
         match threads {

@@ -16,7 +16,7 @@ static EXECUTOR: Executor<'static> = Executor::new();
 
 struct Smol;
 
-/// Whether the waiting thread runs the tasks too.
+/// The choice whether the waiting thread runs the tasks.
 struct Alone(bool);
 
 fn main() -> ExitCode {
@@ -26,7 +26,7 @@ fn main() -> ExitCode {
 impl Peer for Smol {
     type Runtime = Alone;
 
-    /// The threads live as long as the process, which makes one measurement.
+    /// Starts the threads, which live as long as the process. It makes one measurement.
     fn runtime(threads: usize) -> io::Result<Alone> {
         for _ in 0..if threads == 1 { 0 } else { threads } {
             thread::Builder::new().spawn(|| smol::block_on(EXECUTOR.run(pending::<()>())))?;

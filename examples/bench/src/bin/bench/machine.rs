@@ -1,4 +1,4 @@
-//! The machine: what the measurements may use of it, and how the pages describe it.
+//! The machine: the part of it that the measurements may use, and its description on the pages.
 
 use std::process::{Command, Stdio};
 

@@ -1,6 +1,6 @@
 //! The benchmark: netpoll beside tokio, smol, Go and a bare loop over epoll, all in one run, their rounds interleaved.
 //!
-//! `workloads.rs` is the table of what is measured; `measure.rs` runs one workload with one peer; `figures.rs` has the
+//! `workloads.rs` is the table of all measurements; `measure.rs` runs one workload with one peer; `figures.rs` has the
 //! medians and ratios; `pages.rs` writes them as a page with a table and a plot.
 
 mod core_ops;

@@ -34,7 +34,7 @@ pub struct Bench {
     loadgen: PathBuf,
     /// The file in which perf or strace leaves its counts.
     counts: PathBuf,
-    /// Descriptions of what could not be measured. A peer's failure begins with its name.
+    /// Descriptions of the measurements that failed. A peer's failure begins with its name.
     pub failures: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! The table of what is measured. A new measurement is a new row.
+//! The table of all measurements. A new measurement is a new row.
 
 use crate::figures::Figures;
 
@@ -44,9 +44,9 @@ pub enum Work {
 /// The number of operations in a sample.
 #[derive(Clone, Copy)]
 pub enum N {
-    /// This number in a sample of full length, fewer in a shorter one.
+    /// A number for a sample of full length. A shorter one has fewer.
     Scaled(u64),
-    /// Always this number, which is part of the question.
+    /// A number that is the same in every sample, because it is part of the question.
     Fixed(u64),
 }
 
@@ -137,14 +137,14 @@ const PERIODIC: &[Metric] = &[
     less("min_us", "late at least, us (below 0: early)"),
 ];
 
-/// An echo server on this number of threads, and the options of its load.
+/// Describes an echo server on this number of threads, and the options of its load.
 const fn echo(name: &'static str, what: &'static str, threads: usize, options: Args) -> Workload {
     let work = Work::Served { load: "echo", options };
     let (group, how) = (Group::Net, How::Timed);
     Workload { group, name, what, work, processors: threads, args: &[], descriptors: 0, how, metrics: ECHO }
 }
 
-/// A measurement inside a peer's process.
+/// Describes a measurement inside a peer's process.
 const fn inside(name: &'static str, what: &'static str, bench: &'static str, processors: usize) -> Workload {
     let work = Work::Inside { bench, n: N::Scaled(1_000_000) };
     let (group, how) = (Group::Exec, How::Timed);

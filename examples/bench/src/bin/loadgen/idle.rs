@@ -15,7 +15,7 @@ const SETTLE: Duration = Duration::from_millis(700);
 
 /// Measures the resident memory of the server per connection: before the first byte, after one echo, after the close.
 pub fn memory(load: &Load) -> io::Result<()> {
-    // What a server allocates at its first connection does not belong to the others.
+    // The server's allocations for its first connection do not belong to the others.
     let first = connect_all(load.address, 1, load.size)?;
     let base = settled(load)?;
     let streams = connect_all(load.address, load.connections, 0)?;

@@ -19,14 +19,14 @@ const STAY: usize = 40;
 const LONGEST: usize = 64 * 1024;
 const MOST: u64 = 512 * 1024;
 
-/// Of a thousand operations: how many duplicate the end, and how many cut the session off.
+/// The numbers, of a thousand operations, that duplicate the end and that cut the session off.
 const DUPLICATES: u32 = 20;
 const CUTS: u32 = 2;
 
 /// The kind of error that is a fault even in a session that was cut off.
 const WRONG: ErrorKind = ErrorKind::InvalidData;
 
-/// Which bytes the two directions carry, how many, and whether one of the ends was cut off.
+/// The bytes of the two directions, and whether one of the ends was cut off.
 pub struct Session {
     pub number: u64,
     seed: u64,

@@ -17,8 +17,8 @@ use crate::work::{Work, wait_for_descriptor};
 /// The time without progress after which a connection counts as hung.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Of a hundred messages: how many are followed by the end of the connection, by a message whose reads are cancelled,
-/// and by a deadline that expires.
+/// The numbers, of a hundred messages, that are followed by the end of the connection, by a message whose reads are
+/// cancelled, and by a deadline that expires.
 const CLOSES: u8 = 1;
 const CANCELS: u8 = 1;
 const EXPIRES: u8 = 1;

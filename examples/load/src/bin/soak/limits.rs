@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::io;
 use rustix::process::{Resource, Rlimit, geteuid, getrlimit, setrlimit};
 
-/// How long the limits stay lowered each time, and how long they stay raised.
+/// The time for which the limits stay lowered, and for which they then stay raised.
 const PHASE: Duration = Duration::from_millis(700);
 
 /// The lowered limits: no descriptor and no thread beyond those that the process has.

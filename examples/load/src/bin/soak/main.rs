@@ -1,7 +1,7 @@
 //! A long run of everything that can go wrong on a connection at once: `cargo xtask soak`, or `soak --help`.
 //!
 //! Thousands of connections have a deadline on every read, are closed at random, and have reads cancelled at random.
-//! Every byte is compared. In both processes a watchdog compares the parked tasks with what poll(2) says of their
+//! Every byte is compared. In both processes a watchdog compares the parked tasks with the result of poll(2) for their
 //! descriptors. At the end the process must hold as many descriptors, slots, tasks and timers as before, and as much
 //! memory as early in the run.
 //!

@@ -7,10 +7,10 @@ use netpoll_rt::Metrics;
 
 use crate::usage::{Held, Memory};
 
-/// How far memory may move between early and late in the run, as a part of it.
+/// The part of the memory by which it may change between early and late in the run.
 const FLAT: f64 = 0.05;
 
-/// How many KiB more a run below `SHORT` may gather, because its caches are still filling.
+/// The KiB that a run below `SHORT` may gather beside that, because its caches are still filling.
 const GATHERED: f64 = 1024.0;
 const SHORT: Duration = Duration::from_secs(300);
 
@@ -70,9 +70,9 @@ pub struct Outcome {
     pub memory: Memory,
     pub length: Duration,
     pub before: Held,
-    /// Whether the server holds the same as before.
+    /// An error if the server does not hold the same as before.
     pub settled: Result<(), String>,
-    /// How often the limits were lowered, with `--limits`.
+    /// The number of times that the limits were lowered, with `--limits`.
     pub lowered: Option<usize>,
 }
 

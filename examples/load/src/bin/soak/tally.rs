@@ -3,7 +3,7 @@
 use netpoll_core::sync::Counter;
 use netpoll_load::Figures;
 
-/// What has happened so far in one of the two processes.
+/// The events so far in one of the two processes.
 #[derive(Default)]
 pub struct Tally {
     pub opened: Counter,

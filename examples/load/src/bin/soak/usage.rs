@@ -5,7 +5,7 @@ use std::{fs, io, thread};
 
 use netpoll_rt::Handle;
 
-/// How long resources may take to be released after the end.
+/// The time within which all resources must be released after the end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The resources that must be the same before and after.

@@ -19,7 +19,7 @@ pub const INTERVAL: Duration = Duration::from_millis(500);
 /// task from its worker, but not for so long.
 const CHECKS: u32 = 6;
 
-/// How far two readings of the beginning of one wait may differ: the clock of a wait ticks with the polls.
+/// The most by which two readings of the beginning of one wait differ. The clock of a wait ticks with the polls.
 const UNCERTAINTY: Duration = Duration::from_millis(100);
 
 /// A direction that is parked and should not be.

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 use crate::connection::PATIENCE;
 use crate::tally::Tally;
 
-/// How long a task waits that could get no descriptor.
+/// The pause of a task that could get no descriptor.
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// A file with known content, removed when this is dropped.
