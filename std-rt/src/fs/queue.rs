@@ -1,4 +1,4 @@
-//! The queue of a file, on the pool of threads for work that blocks; see [`file_queue`].
+//! The queue of a file, served by the pool of threads for work that blocks; see [`file_queue`].
 
 use std::fs::File;
 use std::io;
@@ -12,10 +12,10 @@ use crate::protocol::file_queue::{self, Service};
 use crate::protocol::job::{Job, Refusal};
 use crate::protocol::pool::Class;
 
-/// How many operations on one file a thread of the pool makes before it looks after other work.
+/// The number of operations on one file after which a thread of the pool takes other work.
 const TURNS: usize = 16;
 
-/// A file and what is to be done with it.
+/// A file and its pending operations.
 pub(super) struct Queue(Arc<file_queue::Queue<File>>);
 
 impl std::fmt::Debug for Queue {
@@ -33,7 +33,7 @@ impl Queue {
         self.0.file()
     }
 
-    /// Makes an operation after those that were put before it.
+    /// Runs an operation after those that were put before it.
     pub(super) async fn run_ordered<T: Send + 'static>(
         &self,
         call: impl FnOnce(&File) -> io::Result<T> + Send + 'static,
@@ -44,19 +44,19 @@ impl Queue {
         };
         let made = self.0.put(call, serve).await.unwrap_or_else(undone);
         if made.is_err() {
-            // A pool that refuses may do so at once, without a wait.
+            // A pool may refuse at once, without a wait.
             coop::proceed().await;
         }
         made
     }
 
-    /// Puts an operation at the end of the queue that happens in any case and that nobody waits for. It must not wait for
-    /// the disk.
+    /// Puts an operation at the end of the queue that runs in any case, without a task that waits for it. It
+    /// must not wait for the disk.
     pub(super) fn run_ordered_detached(&self, call: impl FnOnce(&File) + Send + 'static) {
         self.0.put_detached(call, serve);
     }
 
-    /// Makes an operation that needs no order beside the queue.
+    /// Runs an operation that needs no order, beside the queue.
     pub(super) async fn run_unordered<T: Send + 'static>(
         &self,
         call: impl FnOnce(&File) -> io::Result<T> + Send + 'static,
@@ -70,14 +70,14 @@ impl Queue {
         blocking::run(Class::File, job).await?.unwrap_or_else(undone)
     }
 
-    /// The file itself, once what is under way has ended.
+    /// Returns the file itself, once the operation that runs now has ended.
     ///
     /// # Panics
     ///
-    /// If the pool has dropped an operation together with the file.
+    /// Panics if the pool has dropped an operation together with the file.
     pub(super) async fn release(self) -> File {
         let released = self.0.release().await;
-        released.expect("the last operation that used the file hands it over, whatever became of it")
+        released.expect("the last operation that used the file hands it over, whether it succeeded or not")
     }
 }
 
@@ -111,11 +111,12 @@ impl Job for Served {
 }
 
 fn serve(service: Service<File>) {
-    // Without a runtime, since the default one cannot be started, the job is dropped: each operation says that it was not
-    // made.
+    // If there is no runtime, because the default one cannot be started, the job is dropped, and each
+    // operation returns the error of `undone`.
     let _ = blocking::submit(Class::File, Served::job(service));
 }
 
+/// Returns the error of an operation that was dropped.
 fn undone<T>() -> io::Result<T> {
     Err(io::Error::other(
         "the operation was not made: it panicked, or there is no runtime with a thread for it",

@@ -1,65 +1,64 @@
-//! The copy through a buffer of this process: for what the kernel does not copy by itself.
+//! The copy through a buffer of this process, where the kernel does not copy by itself.
 
-use super::endpoints::{CopySink, CopySource};
+use super::Coop;
+use super::endpoints::{CopyEnd, Stream};
 use super::error::CopyFault;
 use super::file::Unsent;
-use super::yielding::Coop;
 
-/// Longer for a file, where a piece costs a trip to the pool.
+/// The size of the buffer. It is larger for a file, whose pieces each cost a trip to the pool.
 const STREAM_BUFFER: usize = 64 * 1024;
 const FILE_BUFFER: usize = 256 * 1024;
 
+enum Source<'a> {
+    Stream(Stream<'a>),
+    File(Unsent<'a>),
+}
+
 /// Copies until the end.
-pub(super) async fn copy(from: CopySource<'_>, to: CopySink<'_>, copied: &mut u64) -> Result<(), CopyFault> {
-    let mut buffer = buffer_for(from, to);
-    let unsent = match from {
-        CopySource::File(file) => Some(Unsent::new(file)),
-        CopySource::Stream(_) => None,
+pub(super) async fn copy(from: CopyEnd<'_>, to: CopyEnd<'_>, copied: &mut u64) -> Result<(), CopyFault> {
+    let mut buffer = match (from, to) {
+        (CopyEnd::Stream(_), CopyEnd::Stream(_)) => vec![0; STREAM_BUFFER],
+        _ => vec![0; FILE_BUFFER],
+    };
+    let from = match from {
+        CopyEnd::Stream(from) => Source::Stream(from),
+        CopyEnd::File(from) => Source::File(Unsent::new(from)),
     };
     let mut coop = Coop::new();
     loop {
         let n;
-        (n, buffer) = read(from, unsent.as_ref(), buffer).await?;
+        (n, buffer) = read(&from, buffer).await?;
         if n == 0 {
             return Ok(());
         }
-        let taken = |n| unsent.iter().for_each(|unsent| unsent.mark_sent(n));
-        buffer = write(to, buffer, n, copied, taken).await?;
+        buffer = write(to, buffer, n, copied, |n| {
+            if let Source::File(unsent) = &from {
+                unsent.mark_sent(n);
+            }
+        })
+        .await?;
         coop.tick().await;
     }
 }
 
-fn buffer_for(from: CopySource<'_>, to: CopySink<'_>) -> Vec<u8> {
-    let length = match (from, to) {
-        (CopySource::Stream(_), CopySink::Stream(_)) => STREAM_BUFFER,
-        _ => FILE_BUFFER,
-    };
-    vec![0; length]
-}
-
-/// Reads one piece; 0 is the end of the source. The buffer goes along to a thread and comes back.
-async fn read(
-    from: CopySource<'_>,
-    unsent: Option<&Unsent<'_>>,
-    mut buffer: Vec<u8>,
-) -> Result<(usize, Vec<u8>), CopyFault> {
-    match (from, unsent) {
-        (CopySource::Stream(from), _) => Ok((from.read(&mut buffer).await?, buffer)),
-        (CopySource::File(_), Some(unsent)) => unsent.read(buffer).await.map_err(CopyFault::first),
-        (CopySource::File(from), None) => from.read_owned(buffer).await.map_err(CopyFault::first),
+/// Reads one piece; 0 is the end of the source. A thread that reads takes the buffer and returns it.
+async fn read(from: &Source<'_>, mut buffer: Vec<u8>) -> Result<(usize, Vec<u8>), CopyFault> {
+    match from {
+        Source::Stream(from) => Ok((from.read(&mut buffer).await?, buffer)),
+        Source::File(unsent) => unsent.read(buffer).await.map_err(CopyFault::first),
     }
 }
 
-/// Writes the front of a buffer, and gives the buffer back.
+/// Writes the front of a buffer, and returns the buffer.
 async fn write(
-    to: CopySink<'_>,
+    to: CopyEnd<'_>,
     buffer: Vec<u8>,
     n: usize,
     copied: &mut u64,
     mut taken: impl FnMut(usize),
 ) -> Result<Vec<u8>, CopyFault> {
     match to {
-        CopySink::Stream(to) => {
+        CopyEnd::Stream(to) => {
             let buffered = |n| {
                 to.fd.netpoll().pipes().buffered.add(n);
                 taken(n);
@@ -67,8 +66,9 @@ async fn write(
             to.write_all(&buffer[..n], copied, buffered).await?;
             Ok(buffer)
         }
-        CopySink::File(to) => {
-            // What a thread has begun to write is written, also if the copy is dropped: not to be read once more.
+        CopyEnd::File(to) => {
+            // A thread that has begun to write ends it, also if the copy is dropped, so the piece is not read
+            // again.
             taken(n);
             let buffer = to.write_owned(buffer, n).await.map_err(CopyFault::second)?;
             *copied += n as u64;

@@ -13,46 +13,34 @@ use crate::net::methods::Descriptor;
 use crate::net::pipe::{PipeReader, PipeWriter};
 use crate::net::{TcpStream, UnixStream};
 use crate::sys::socket::{self, Read};
-use crate::sys::splice;
+use crate::sys::{SharedFd, splice};
 
-/// What [`copy`](super::copy) can read: `TcpStream`, `UnixStream`, `PipeReader`, `File`, and a reference or an `Arc` of
-/// one. Nobody else can implement it.
-pub trait CopyFrom: AsSource {}
+/// A value that [`copy`](super::copy) can read: `TcpStream`, `UnixStream`, `PipeReader`, `File`, and a
+/// reference or an `Arc` of one. Sealed.
+pub trait CopyFrom: Endpoint {}
 
-/// What [`copy`](super::copy) can write: `TcpStream`, `UnixStream`, `PipeWriter`, `File`, and a reference or an `Arc` of
-/// one. Nobody else can implement it.
-pub trait CopyTo: AsSink {}
+/// A value that [`copy`](super::copy) can write: `TcpStream`, `UnixStream`, `PipeWriter`, `File`, and a
+/// reference or an `Arc` of one. Sealed.
+pub trait CopyTo: Endpoint {}
 
-/// What [`copy_bidirectional`](super::copy_bidirectional) can connect: `TcpStream`, `UnixStream`, and a reference or an
-/// `Arc` of one. Nobody else can implement it.
-pub trait CopyBoth: CopyFrom + CopyTo + ShutdownWrite {}
+/// A value that [`copy_bidirectional`](super::copy_bidirectional) can connect: `TcpStream`, `UnixStream`, and
+/// a reference or an `Arc` of one. Sealed.
+pub trait CopyBoth: CopyFrom + CopyTo {}
 
-/// Nameable only here.
-pub trait AsSource: Sync {
-    fn source(&self) -> CopySource<'_>;
+/// The common part of the three, which seals them: its module is private.
+pub trait Endpoint: Sync {
+    /// Returns the descriptor or the file.
+    fn end(&self) -> CopyEnd<'_>;
+
+    /// Shuts down the writing half of a [`CopyBoth`]. A peer that is gone is no error: the reads report it.
+    fn end_writing(&self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
-/// Nameable only here.
-pub trait AsSink: Sync {
-    fn sink(&self) -> CopySink<'_>;
-}
-
-/// Nameable only here.
-pub trait ShutdownWrite {
-    /// Ends what this side writes, unless the peer is gone already: that is for its reads to say.
-    fn end(&self) -> io::Result<()>;
-}
-
-/// The source of a copy.
+/// One end of a copy.
 #[derive(Clone, Copy, Debug)]
-pub enum CopySource<'a> {
-    Stream(Stream<'a>),
-    File(&'a File),
-}
-
-/// The sink of a copy.
-#[derive(Clone, Copy, Debug)]
-pub enum CopySink<'a> {
+pub enum CopyEnd<'a> {
     Stream(Stream<'a>),
     File(&'a File),
 }
@@ -76,7 +64,7 @@ impl StreamKind {
     /// Writes as the type's own `write` does.
     pub(super) fn write(self, fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            // TCP's; it differs from that of a Unix stream in an error that the latter never has.
+            // This is TCP's. It differs from that of a Unix stream in an error that the latter never has.
             StreamKind::Socket => socket::send_tcp(fd, bytes),
             StreamKind::Pipe => socket::write(fd, bytes),
         }
@@ -99,12 +87,12 @@ pub struct Stream<'a> {
 }
 
 impl Stream<'_> {
-    /// The error of an operation on the side that is read.
+    /// Returns the error of an operation on the side that is read.
     pub(super) fn read_error(&self, error: io::Error) -> CopyFault {
         CopyFault::first(self.fd.error("copy from", error))
     }
 
-    /// The error of an operation on the side that is written.
+    /// Returns the error of an operation on the side that is written.
     pub(super) fn write_error(&self, error: io::Error) -> CopyFault {
         CopyFault::second(self.fd.error("copy to", error))
     }
@@ -115,7 +103,8 @@ impl Stream<'_> {
         read.await.map_err(|error| self.read_error(error))
     }
 
-    /// Writes all of a buffer, and counts what has been taken in `copied` and by `on_taken`, piece by piece.
+    /// Writes all of a buffer, and counts the bytes that were taken in `copied` and by `on_taken`, piece by
+    /// piece.
     pub(super) async fn write_all(
         &self,
         mut bytes: &[u8],
@@ -133,97 +122,89 @@ impl Stream<'_> {
     }
 }
 
-/// Returns `WriteZero` for a write of 0 bytes: a kernel that takes nothing without an error would be asked for ever.
+/// Returns `WriteZero` for a write of 0 bytes: a kernel that takes nothing without an error would be asked
+/// for ever.
 pub fn nonzero(written: io::Result<usize>) -> io::Result<usize> {
     written.and_then(|n| if n == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(n) })
 }
 
-macro_rules! source {
-    ($type:ty, $kind:expr) => {
-        impl AsSource for $type {
-            fn source(&self) -> CopySource<'_> {
-                CopySource::Stream(Stream { fd: self.fd(), kind: $kind })
-            }
-        }
-
-        impl CopyFrom for $type {}
-    };
+fn stream<D: Descriptor<Owner = SharedFd>>(of: &D, kind: StreamKind) -> CopyEnd<'_> {
+    CopyEnd::Stream(Stream { fd: of.fd(), kind })
 }
 
-macro_rules! sink {
-    ($type:ty, $kind:expr) => {
-        impl AsSink for $type {
-            fn sink(&self) -> CopySink<'_> {
-                CopySink::Stream(Stream { fd: self.fd(), kind: $kind })
-            }
-        }
+impl Endpoint for TcpStream {
+    fn end(&self) -> CopyEnd<'_> {
+        stream(self, StreamKind::Socket)
+    }
 
-        impl CopyTo for $type {}
-    };
-}
-
-macro_rules! socket {
-    ($type:ty) => {
-        source!($type, StreamKind::Socket);
-        sink!($type, StreamKind::Socket);
-
-        impl ShutdownWrite for $type {
-            fn end(&self) -> io::Result<()> {
-                self.end_writing()
-            }
-        }
-
-        impl CopyBoth for $type {}
-    };
-}
-
-socket!(TcpStream);
-socket!(UnixStream);
-source!(PipeReader, StreamKind::Pipe);
-sink!(PipeWriter, StreamKind::Pipe);
-
-impl AsSource for File {
-    fn source(&self) -> CopySource<'_> {
-        CopySource::File(self)
+    fn end_writing(&self) -> io::Result<()> {
+        Descriptor::end_writing(self)
     }
 }
 
+impl Endpoint for UnixStream {
+    fn end(&self) -> CopyEnd<'_> {
+        stream(self, StreamKind::Socket)
+    }
+
+    fn end_writing(&self) -> io::Result<()> {
+        Descriptor::end_writing(self)
+    }
+}
+
+impl Endpoint for PipeReader {
+    fn end(&self) -> CopyEnd<'_> {
+        stream(self, StreamKind::Pipe)
+    }
+}
+
+impl Endpoint for PipeWriter {
+    fn end(&self) -> CopyEnd<'_> {
+        stream(self, StreamKind::Pipe)
+    }
+}
+
+impl Endpoint for File {
+    fn end(&self) -> CopyEnd<'_> {
+        CopyEnd::File(self)
+    }
+}
+
+impl<T: Endpoint + ?Sized> Endpoint for &T {
+    fn end(&self) -> CopyEnd<'_> {
+        (**self).end()
+    }
+
+    fn end_writing(&self) -> io::Result<()> {
+        (**self).end_writing()
+    }
+}
+
+impl<T: Endpoint + Send + ?Sized> Endpoint for Arc<T> {
+    fn end(&self) -> CopyEnd<'_> {
+        (**self).end()
+    }
+
+    fn end_writing(&self) -> io::Result<()> {
+        (**self).end_writing()
+    }
+}
+
+impl CopyFrom for TcpStream {}
+impl CopyFrom for UnixStream {}
+impl CopyFrom for PipeReader {}
 impl CopyFrom for File {}
+impl<T: CopyFrom + ?Sized> CopyFrom for &T {}
+impl<T: CopyFrom + Send + ?Sized> CopyFrom for Arc<T> {}
 
-impl AsSink for File {
-    fn sink(&self) -> CopySink<'_> {
-        CopySink::File(self)
-    }
-}
-
+impl CopyTo for TcpStream {}
+impl CopyTo for UnixStream {}
+impl CopyTo for PipeWriter {}
 impl CopyTo for File {}
+impl<T: CopyTo + ?Sized> CopyTo for &T {}
+impl<T: CopyTo + Send + ?Sized> CopyTo for Arc<T> {}
 
-/// Implements the traits for a pointer to a type that has them.
-macro_rules! pointer {
-    ($pointer:ty, $($bound:tt)*) => {
-        impl<T: AsSource + ?Sized $($bound)*> AsSource for $pointer {
-            fn source(&self) -> CopySource<'_> {
-                (**self).source()
-            }
-        }
-
-        impl<T: AsSink + ?Sized $($bound)*> AsSink for $pointer {
-            fn sink(&self) -> CopySink<'_> {
-                (**self).sink()
-            }
-        }
-
-        impl<T: ShutdownWrite + ?Sized> ShutdownWrite for $pointer {
-            fn end(&self) -> io::Result<()> {
-                (**self).end()
-            }
-        }
-
-        impl<T: CopyFrom + ?Sized $($bound)*> CopyFrom for $pointer {}
-        impl<T: CopyTo + ?Sized $($bound)*> CopyTo for $pointer {}
-        impl<T: CopyBoth + ?Sized $($bound)*> CopyBoth for $pointer {}
-    };
-}
-
-pointer!(&T,);
-pointer!(Arc<T>, + Send);
+impl CopyBoth for TcpStream {}
+impl CopyBoth for UnixStream {}
+impl<T: CopyBoth + ?Sized> CopyBoth for &T {}
+impl<T: CopyBoth + Send + ?Sized> CopyBoth for Arc<T> {}

@@ -7,9 +7,9 @@ use std::io;
 /// One of the two arguments of a copy.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Side {
-    /// The first argument: of [`copy`](super::copy) what is read.
+    /// The first argument, which [`copy`](super::copy) reads.
     First,
-    /// The second argument: of [`copy`](super::copy) what is written.
+    /// The second argument, which [`copy`](super::copy) writes.
     Second,
 }
 
@@ -39,7 +39,8 @@ impl CopyFault {
     }
 }
 
-/// What is inside the [`io::Error`] of a copy: how far it came, which side failed, and that side's own error.
+/// The error inside the [`io::Error`] of a copy: the number of bytes copied, the side that failed, and its
+/// own error.
 ///
 /// ```
 /// # use netpoll_rt::io::{CopyError, Side, copy};
@@ -66,33 +67,33 @@ impl CopyError {
         CopyError { copied, copied_back, side: fault.side, source: fault.error }
     }
 
-    /// What `error` says of the copy that it ended, if it is of one.
+    /// Returns the copy's error inside `error`, if it is one of a copy.
     pub fn of(error: &io::Error) -> Option<&CopyError> {
         error.get_ref()?.downcast_ref()
     }
 
-    /// How many bytes went from the first argument to the second, and were taken there.
+    /// Returns how many bytes of the first argument the second one has taken.
     pub fn copied(&self) -> u64 {
         self.copied
     }
 
-    /// How many bytes went from the second argument to the first, if it was a copy both ways.
+    /// Returns how many bytes of the second argument the first one has taken, if it was a copy both ways.
     pub fn copied_back(&self) -> Option<u64> {
         self.copied_back
     }
 
-    /// Whose operation failed.
+    /// Returns the side whose operation failed.
     pub fn side(&self) -> Side {
         self.side
     }
 
-    /// The error of that operation.
+    /// Returns the error of that operation.
     pub fn cause(&self) -> &io::Error {
         &self.source
     }
 }
 
-/// As it is shown to people: this is what `main` prints of an error that it returns.
+/// Writes the same text as `Display`, because `main` prints an error that it returns by `Debug`.
 impl fmt::Debug for CopyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")

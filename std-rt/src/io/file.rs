@@ -1,15 +1,15 @@
 //! The copy from a file to a socket or a pipe within the kernel.
 //!
-//! Reading a file waits for the disk, so a thread of the pool does it: it moves a piece into a pipe of ours with sendfile(2).
-//! The task moves the piece on with splice(2), as an operation of the sink like any other: after those that came before it,
-//! under the write lock, until the sink's deadline or its close. So nothing is ever written past the operations of other
-//! tasks, and once the copy is dropped nothing is written any more.
+//! A read of a file waits for the disk, so a thread of the pool makes it: it moves a piece into a pipe with
+//! sendfile(2). The task moves the piece on with splice(2), as an operation of the sink like any other: after
+//! those that came before it, under the write lock, until the sink's deadline or its close. So no byte is
+//! written out of turn, and none after the copy is dropped.
 //!
-//! | where the piece is | the copy fails or is dropped | the file's cursor |
+//! | position of the piece | if the copy fails or is dropped | the file's cursor |
 //! |---|---|---|
-//! | on its way into the pipe, on the thread | the thread goes on to its end; the pipe is closed | is moved back behind what the sink took |
+//! | on its way into the pipe, on the thread | the thread ends its work; the pipe is closed | is moved back behind the bytes that the sink took |
 //! | in the pipe | the pipe is closed | the same |
-//! | in the sink | nothing | stays |
+//! | in the sink | nothing happens | stays |
 
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::fd::AsFd;
@@ -17,17 +17,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use netpoll_core::Mode;
 
-use super::buffered;
-use super::endpoints::{CopySink, CopySource, Stream};
+use super::endpoints::{CopyEnd, Stream};
 use super::error::CopyFault;
 use super::splice::{drain, drain_pipe};
-use super::yielding::Coop;
+use super::{Coop, buffered};
+use crate::error::uninterrupted;
 use crate::fs::File;
 use crate::netpoll::pipes::Pipe;
 use crate::sys::splice::{is_refused, send_file};
 
-/// The bytes that were read from a file and that the sink has not taken. When it is dropped the file's cursor is moved
-/// back by as many, in turn: after the thread that reads, and before any operation that is begun later.
+/// The bytes that were read from a file and that the sink has not taken. Its drop moves the file's cursor
+/// back by that many, in the order of the file's queue: after the thread that reads, and before any operation
+/// that begins later.
 pub(super) struct Unsent<'a> {
     file: &'a File,
     count: Arc<Mutex<usize>>,
@@ -38,7 +39,8 @@ impl<'a> Unsent<'a> {
         Unsent { file, count: Arc::default() }
     }
 
-    /// Counts what a thread reads, and when it has read it: also if nobody awaits that any more.
+    /// Returns a function by which a thread counts the bytes that it has read, also if the copy was dropped
+    /// meanwhile.
     fn counter(&self) -> impl Fn(usize) + Send + 'static {
         let count = self.count.clone();
         move |n| *locked(&count) += n
@@ -63,36 +65,27 @@ impl<'a> Unsent<'a> {
 
 impl Drop for Unsent<'_> {
     fn drop(&mut self) {
-        // With the last reference in hand no thread is reading, so a count of 0 stays.
+        // If this is the last reference, no thread is reading, so a count of 0 stays.
         if Arc::strong_count(&self.count) == 1 && *locked(&self.count) == 0 {
             return;
         }
         let count = self.count.clone();
         self.file.run_ordered_detached(move |mut file| {
             if let Ok(unsent @ 1..) = i64::try_from(*locked(&count)) {
-                // A file without places, such as a FIFO, cannot take bytes back; the copy's documentation says so.
+                // A file without positions, such as a FIFO, cannot take bytes back; the copy's documentation
+                // says so.
                 let _ = file.seek(SeekFrom::Current(-unsent));
             }
         });
     }
 }
 
-/// A number is whole between two calls.
+/// Locks the count. A panic cannot leave a number half changed.
 fn locked(count: &Mutex<usize>) -> std::sync::MutexGuard<'_, usize> {
     count.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A signal ends a call of some file systems early.
-fn uninterrupted(mut call: impl FnMut() -> io::Result<usize>) -> io::Result<usize> {
-    loop {
-        match call() {
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            result => return result,
-        }
-    }
-}
-
-/// What one trip to the pool came to.
+/// The result of one trip to the pool.
 struct Trip {
     pipe: Pipe,
     then: io::Result<Then>,
@@ -101,9 +94,9 @@ struct Trip {
 enum Then {
     /// The pipe is full; the file has more.
     More,
-    /// A read has found the end.
+    /// A read found the end.
     End,
-    /// The kernel does not do it for this file, or does not see what a read of it finds.
+    /// The kernel refuses this file, or does not see the bytes that a read of it finds.
     Refused,
 }
 
@@ -116,7 +109,7 @@ pub(super) async fn copy(from: &File, to: Stream<'_>, copied: &mut u64) -> Resul
         loop {
             // The thread may be as fast as this task, which then never waits.
             coop.tick().await;
-            // A deadline that has passed, or a close, ends the copy before anything is read for nothing.
+            // A deadline that has passed, or a close, ends the copy before a read in vain.
             to.fd.try_shared(Mode::Write, |_| Ok(())).map_err(|error| to.write_error(error))?;
             let read = unsent.counter();
             let trip = from.run_ordered("copy from", move |file| Ok(fill(file, pipe, read)));
@@ -130,10 +123,11 @@ pub(super) async fn copy(from: &File, to: Stream<'_>, copied: &mut u64) -> Resul
             }
         }
     }
-    buffered::copy(CopySource::File(from), CopySink::Stream(to), copied).await
+    buffered::copy(CopyEnd::File(from), CopyEnd::Stream(to), copied).await
 }
 
-/// Moves all bytes of the pipe to the sink; false if the kernel did not do that, so that a part went through a buffer.
+/// Moves all bytes of the pipe to the sink. Returns false if the kernel refused, so that a part went through
+/// a buffer.
 async fn send(
     pipe: &mut Pipe,
     to: Stream<'_>,
@@ -165,7 +159,7 @@ fn fill(file: &std::fs::File, mut pipe: Pipe, read: impl Fn(usize)) -> Trip {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && pipe.held() > 0 => {
                 break Ok(Then::More);
             }
-            // An empty pipe has room, so such an answer is of no use.
+            // An empty pipe has space, so `WouldBlock` does not tell when to try again.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock || is_refused(&error) => {
                 break Ok(Then::Refused);
             }
@@ -175,7 +169,7 @@ fn fill(file: &std::fs::File, mut pipe: Pipe, read: impl Fn(usize)) -> Trip {
     Trip { pipe, then }
 }
 
-/// Asks the file itself for its end.
+/// Returns whether the file's cursor is at its end, by a read.
 fn at_end(mut file: &std::fs::File) -> io::Result<bool> {
     let found = uninterrupted(|| file.read(&mut [0]))?;
     if found > 0 {

@@ -1,19 +1,20 @@
-//! The copy between sockets and pipes within the kernel: into a pipe of ours, and out of it.
+//! The copy between sockets and pipes within the kernel: into an intermediate pipe, and out of it.
 //!
-//! That pays for large pieces, and costs more than a read and a write for small ones. So a copy alternates between two modes:
+//! That pays for large pieces, and costs more than a read and a write for small ones. So a copy alternates
+//! between two modes:
 //!
 //! | mode | a piece | changes to the other mode |
 //! |---|---|---|
 //! | small | is read into a buffer of the thread, and written at once as far as the sink takes it | when it filled the buffer |
-//! | large | is spliced | when it was small, or nothing was there |
+//! | large | is spliced | when it was small, or there was none |
 //!
-//! The copy waits for its source only in the first mode. There it has neither a buffer nor a pipe of its own, and the
-//! short-read hint spares it the call that finds nothing. Nor is `EAGAIN` of splice(2) ever believed, which a TCP socket
-//! says at the mark of an urgent byte whatever is behind it; nor its 0, which it says at the mark once the peer's end of the
-//! stream is queued. The end is a read that returns 0.
+//! The copy waits for its source only in the first mode. There it owns neither a buffer nor a pipe, and the
+//! short-read hint saves the call that would find nothing. So it never relies on `EAGAIN` of splice(2), which
+//! a TCP socket returns at the mark of an urgent byte whatever is behind it, nor on 0, which it returns at
+//! the mark once the peer's end of the stream is queued. The end is a read that returns 0.
 //!
-//! Bytes are moved in only while the pipe is empty, and moved out until it is empty again: so `EAGAIN` there is the
-//! sink's word.
+//! Bytes are moved in only while the pipe is empty, and moved out until it is empty again. So an `EAGAIN` of
+//! the move out comes from the sink.
 
 use std::cell::Cell;
 use std::io;
@@ -21,10 +22,9 @@ use std::os::fd::BorrowedFd;
 
 use netpoll_core::Mode;
 
-use super::buffered;
-use super::endpoints::{CopySink, CopySource, Stream, nonzero};
+use super::endpoints::{CopyEnd, Stream, nonzero};
 use super::error::CopyFault;
-use super::yielding::Coop;
+use super::{Coop, buffered};
 use crate::coop;
 use crate::netpoll::pipes::Pipe;
 use crate::sys;
@@ -38,23 +38,23 @@ thread_local! {
     static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
-/// Calls `work` with this thread's buffer of [`SPLICE_THRESHOLD`] bytes. It is taken out meanwhile: to pass bytes on may wake
-/// a task whose waker, which is foreign code, polls another copy on this thread. That one gets a buffer of its own, and so does a
-/// copy in the destructor of another variable of the thread.
+/// Calls `work` with this thread's buffer of [`SPLICE_THRESHOLD`] bytes. The variable is empty meanwhile:
+/// `work` may wake a task whose waker, which is foreign code, polls another copy on this thread. That copy
+/// gets a buffer of its own, and so does a copy in the destructor of another variable of the thread.
 fn with_buffer<R>(work: impl FnOnce(&mut [u8]) -> R) -> R {
     let mut buffer = BUFFER.try_with(Cell::take).unwrap_or_default();
     buffer.resize(SPLICE_THRESHOLD, 0);
     let result = work(&mut buffer);
-    // Of no use to anybody where the variable is gone.
+    // If the variable has been destroyed, the buffer is freed.
     let _ = BUFFER.try_with(|place| place.set(buffer));
     result
 }
 
 /// The reason why splicing ended.
 enum SpliceEnd {
-    /// There is little left, or nothing, or the end: only a read tells which.
+    /// The input was small, absent, or at its end: only a read tells which.
     Small,
-    /// The kernel does not do it for these two, or there is no pipe to be had.
+    /// The kernel refuses these two, or no descriptor is free for a pipe.
     Refused,
 }
 
@@ -71,13 +71,13 @@ pub(super) async fn copy(from: Stream<'_>, to: Stream<'_>, copied: &mut u64) -> 
         match splice_large(from, to, copied, &mut coop).await? {
             SpliceEnd::Small => {}
             SpliceEnd::Refused => {
-                return buffered::copy(CopySource::Stream(from), CopySink::Stream(to), copied).await;
+                return buffered::copy(CopyEnd::Stream(from), CopyEnd::Stream(to), copied).await;
             }
         }
     }
 }
 
-/// Waits for bytes and copies up to [`SPLICE_THRESHOLD`] of them; returns how many, 0 at the end.
+/// Waits for input and copies up to [`SPLICE_THRESHOLD`] bytes. Returns how many, 0 at the end.
 async fn copy_small(from: Stream<'_>, to: Stream<'_>, copied: &mut u64) -> Result<usize, CopyFault> {
     let mut passed = (0, Ok(Vec::new()));
     let read = from.fd.read(false, |fd| {
@@ -97,7 +97,7 @@ async fn copy_small(from: Stream<'_>, to: Stream<'_>, copied: &mut u64) -> Resul
     Ok(n)
 }
 
-/// Writes what the sink takes now: how much that is, and what is left.
+/// Writes the bytes that the sink takes now. Returns how many these are, and the rest.
 fn pass_on(to: Stream<'_>, bytes: &[u8]) -> (usize, io::Result<Vec<u8>>) {
     if bytes.is_empty() {
         return (0, Ok(Vec::new()));
@@ -117,15 +117,15 @@ async fn splice_large(
     coop: &mut Coop,
 ) -> Result<SpliceEnd, CopyFault> {
     let pipes = from.fd.netpoll().pipes();
-    // Without descriptors left for a pipe the copy goes on without one.
+    // If no descriptor is free for a pipe, the copy continues without one.
     let Ok(mut pipe) = pipes.take() else { return Ok(SpliceEnd::Refused) };
     loop {
         let moved = from.fd.try_run(Mode::Read, |fd| fill(&mut pipe, fd));
         let moved = match moved {
-            // 0 is no end: splice(2) also says it at the mark of an urgent byte.
+            // 0 is no end: splice(2) also returns it at the mark of an urgent byte.
             Ok(None | Some(0)) => return Ok(SpliceEnd::Small),
             Ok(Some(moved)) => moved,
-            // Another task reads, or waits to: after that one.
+            // Another task reads, or waits in a read: this copy waits behind it.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(SpliceEnd::Small),
             Err(error) if is_refused(&error) => return Ok(SpliceEnd::Refused),
             Err(error) => return Err(from.read_error(error)),
@@ -142,7 +142,8 @@ async fn splice_large(
     }
 }
 
-/// Moves bytes in; none says that splice(2) finds nothing. That is not to set the hint of the short read.
+/// Moves bytes into the pipe. Returns `None` if splice(2) finds no input, which must not set the short-read
+/// hint.
 fn fill(pipe: &mut Pipe, fd: BorrowedFd<'_>) -> io::Result<Option<usize>> {
     match pipe.fill(|pipe, room| splice_in(fd, pipe, room)) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
@@ -150,8 +151,8 @@ fn fill(pipe: &mut Pipe, fd: BorrowedFd<'_>) -> io::Result<Option<usize>> {
     }
 }
 
-/// Moves all bytes of the pipe to the sink, and counts them in `copied` and by `on_moved`, piece by piece; false if the
-/// kernel does not do it for this sink, with the rest still there.
+/// Moves all bytes of the pipe to the sink, and counts them in `copied` and by `on_moved`, piece by piece.
+/// Returns false if the kernel refuses this sink, with the rest still in the pipe.
 pub(super) async fn drain(
     pipe: &mut Pipe,
     to: Stream<'_>,

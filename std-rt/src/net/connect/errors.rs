@@ -1,4 +1,4 @@
-//! Why none of several addresses would do.
+//! The errors of several addresses in one.
 
 use std::error::Error;
 use std::fmt;
@@ -11,8 +11,8 @@ use crate::error::{self, OpError};
 
 const PASSED: &str = "the deadline has passed";
 
-/// The errors of all addresses that were tried in vain, in the order in which they were tried: inside the error of an
-/// operation that had several to choose from, such as [`TcpStream::connect`](crate::net::TcpStream::connect) and
+/// The errors of all addresses, in the order of the attempts. It is inside the error of an operation that
+/// tried several, such as [`TcpStream::connect`](crate::net::TcpStream::connect) and
 /// [`TcpListener::bind`](crate::net::TcpListener::bind).
 ///
 /// ```
@@ -29,26 +29,26 @@ const PASSED: &str = "the deadline has passed";
 /// ```
 #[derive(Debug)]
 pub struct AddressErrors {
-    /// What was looked up, if the addresses came from a name.
+    /// The name that was looked up, if the addresses came from one.
     name: Option<String>,
-    /// At least one.
+    /// The addresses with their errors, at least one.
     errors: Vec<(SocketAddr, io::Error)>,
 }
 
 impl AddressErrors {
-    /// The errors of the single addresses, if `error` is of an operation that tried several.
+    /// Returns the errors of the single addresses, if `error` is of an operation that tried several.
     pub fn of(error: &io::Error) -> Option<&Self> {
         cause(error).get_ref()?.downcast_ref()
     }
 
-    /// Each address and what became of it: the error that an attempt at this address alone would have given. Those that
-    /// time was too short for have one of kind `TimedOut`.
+    /// Returns each address with the error that an attempt at this address alone would have returned. For an
+    /// address whose time was too short that is `TimedOut`.
     pub fn iter(&self) -> impl Iterator<Item = (SocketAddr, &io::Error)> {
         self.errors.iter().map(|(address, error)| (*address, error))
     }
 
-    /// What an operation says that has tried all of these: the error of a single address as it is, more of them as a
-    /// list. The kind is that of the first, unless the deadline has `passed`.
+    /// Returns the error of an operation that has tried all of these: the error of a single address as it is,
+    /// several as a list. The kind is that of the first, unless the deadline has `passed`.
     pub(in crate::net) fn error(
         op: &'static str,
         name: Option<String>,
@@ -77,7 +77,7 @@ impl fmt::Display for AddressErrors {
             let mark = if place == 0 { ":" } else { ";" };
             write!(f, "{mark} {address}: ")?;
             match cause(error) {
-                late if is_deadline(late) => f.write_str(PASSED)?,
+                late if error::is_deadline(late) => f.write_str(PASSED)?,
                 other => write!(f, "{other}")?,
             }
         }
@@ -85,30 +85,26 @@ impl fmt::Display for AddressErrors {
     }
 }
 
-/// The first address's error goes on the chain; [`AddressErrors::iter`] has the others.
+/// The error of the first address is the source; [`AddressErrors::iter`] has the others.
 impl Error for AddressErrors {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.errors.first().map(|(_, error)| error as _)
     }
 }
 
-/// What went wrong, without the operation and its addresses.
+/// Returns the cause of an error, without the operation and its addresses.
 pub(in crate::net) fn cause(error: &io::Error) -> &io::Error {
     let op = error.get_ref().and_then(|inner| inner.downcast_ref::<OpError>());
     op.and_then(|op| op.source()?.downcast_ref()).unwrap_or(error)
 }
 
-/// A deadline's error has nothing but its kind, the kernel's own timeout has a number.
-fn is_deadline(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::TimedOut && error.raw_os_error().is_none() && error.get_ref().is_none()
-}
-
-/// The deadline passed before this address had answered, or been tried.
+/// Returns the error of an address that did not answer before the deadline, or was not tried.
 pub(super) fn timed_out(address: SocketAddr) -> io::Error {
     OpError::new("connect", error::refused(PollErr::Timeout)).between(None, Some(address.into())).into()
 }
 
-/// The deadline passed while the name was looked up; without one, while somebody's own addresses were made.
+/// Returns the error of a look-up that did not end before the deadline. Without a name, it was a user's own
+/// conversion.
 pub(super) fn unresolved(name: Option<String>) -> io::Error {
     let why = match name {
         Some(name) => io::Error::new(io::ErrorKind::TimedOut, format!("{name}: {PASSED}")),
@@ -117,7 +113,7 @@ pub(super) fn unresolved(name: Option<String>) -> io::Error {
     OpError::new("resolve", why).into()
 }
 
-/// Somebody's own list of addresses was empty.
+/// Returns the error of a user's empty list of addresses.
 fn none_given(op: &'static str) -> io::Error {
     OpError::new(op, io::Error::new(io::ErrorKind::InvalidInput, "no address was given")).into()
 }
