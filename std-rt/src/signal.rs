@@ -1,4 +1,4 @@
-//! Signals that are sent to the process: Ctrl-C, a request to end, and others.
+//! Signals that are sent to the process: Ctrl-C, the request to terminate, and others.
 //!
 //! ```no_run
 //! # async fn serve() {}
@@ -8,22 +8,23 @@
 //! let stop = signal::terminate();
 //! netpoll_rt::spawn(serve());
 //! stop.await?;
-//! println!("asked to end");
+//! println!("asked to terminate");
 //! # std::io::Result::Ok(())
 //! # }).unwrap();
 //! ```
 //!
-//! # What a listener sees
+//! # The signals of a listener
 //!
-//! Each listener sees every signal that comes after it was made, whether anybody awaits it then or not, and however many
-//! others there are, in this runtime or in another. Signals that come faster than they are received count as one, as they
-//! do in the kernel.
+//! Each listener receives every signal that comes after its creation, whether or not a task awaits it then,
+//! and however many other listeners there are, in this runtime or in another. Signals that come faster than
+//! they are received count as one, as they do in the kernel.
 //!
 //! # The default action
 //!
-//! By default most signals end the process. **The first listener of a signal ends that**: also when all its listeners are
-//! dropped the signal does nothing any more, because only the program as a whole can know whether the default is wanted
-//! back. [`restore_default`] says so. A server that lets its clients finish after the first Ctrl-C, and ends at the second:
+//! By default most signals end the process. **The first listener of a signal changes that**: the signal has
+//! no effect even after all its listeners are dropped, because only the program as a whole can know whether
+//! the default is wanted again. [`restore_default`] restores it. This server lets its clients finish after
+//! the first Ctrl-C, and ends at the second:
 //!
 //! ```no_run
 //! # async fn finish() {}
@@ -39,20 +40,22 @@
 //!
 //! # Blocked signals
 //!
-//! A process inherits the mask of blocked signals from its parent, and each thread from the one that started it. Were a
-//! signal blocked in every thread, no listener would be told. So the thread that calls [`signal()`], or one of the functions
-//! that call it, takes the signal from then on. That should be a thread that lives as long as the listener: a worker, or the
-//! one in `block_on`.
+//! A process inherits the mask of blocked signals from its parent, and each thread from the one that started
+//! it. If a signal were blocked in every thread, no listener would receive it. So the thread that calls
+//! [`signal()`], or one of the functions that call it, unblocks the signal. That thread should live as long
+//! as the listener: a worker, or the thread in `block_on`.
 //!
 //! # Other users
 //!
-//! Other users of the same signal, if they use signal-hook or tokio, go on as before; a handler that was installed with
-//! sigaction(2) before the first listener is called as well, one that is installed after it takes its place. System calls
-//! of other threads that a signal interrupts are restarted by the kernel where it does that at all.
+//! Other users of the same signal, if they use signal-hook or tokio, work as before. A handler that was
+//! installed with sigaction(2) before the first listener is called as well; a handler that is installed after
+//! it replaces it. The kernel restarts system calls of other threads that a signal interrupts, where it
+//! supports that.
 //!
-//! A child process that is started with [`std::process::Command`] has the default action again. A child of fork(2) that
-//! goes on with this program has the handlers and not the listeners: a signal that is sent to it does nothing there, until
-//! it listens itself in a runtime of its own, and the listeners of its parent are not told.
+//! A child process that is started with [`std::process::Command`] has the default action again. A child of
+//! fork(2) that continues with this program has the handlers and not the listeners: a signal that is sent to
+//! it has no effect there, until it listens itself in a runtime of its own, and the listeners of its parent
+//! do not receive it.
 
 use std::future::Future;
 use std::io;
@@ -72,13 +75,14 @@ pub use crate::sys::signal::SignalKind;
 
 /// Listens to a signal, from now on.
 ///
-/// It belongs to the runtime that the calling thread runs for, or to the default one.
+/// The listener belongs to the runtime that the calling thread runs for, or to the default one.
 ///
 /// # Errors
 ///
-/// `InvalidInput` for a signal that cannot be listened to: `SIGKILL` and `SIGSTOP`, which the kernel handles;
-/// `SIGSEGV`, `SIGILL` and `SIGFPE`, after which a thread cannot go on; a number that is none. Without descriptors left
-/// `EMFILE` or `ENFILE`; a listener takes two, or one with kqueue.
+/// Returns `InvalidInput` for a signal that cannot be listened to: `SIGKILL` and `SIGSTOP`, which the kernel
+/// handles; `SIGSEGV`, `SIGILL` and `SIGFPE`, after which a thread cannot continue; a number that is no
+/// signal. Returns an error if no descriptor is free (`EMFILE`, `ENFILE`); a listener takes two, or one with
+/// kqueue.
 pub fn signal(kind: SignalKind) -> io::Result<Signal> {
     let listen = || {
         let (source, writer) = sys::new_source()?;
@@ -89,87 +93,95 @@ pub fn signal(kind: SignalKind) -> io::Result<Signal> {
     listen().map_err(|error| OpError::new("signal", error).into())
 }
 
-/// Gives a signal its default action back: the next one ends the process, if that is what it does by default. Listeners
-/// that live are told too, which for most signals is too late.
+/// Restores the default action of a signal: the next one ends the process, if that is its default action.
+/// Listeners receive the signal too, which for most signals is too late.
 ///
-/// It lasts until the next listener of the signal is made. A signal that nobody has listened to is not changed by it, but
-/// for one that was ignored: after `nohup` a `SIGHUP` does nothing, until this was called for it.
+/// It lasts until the next listener of the signal is created. A signal that had no listener does not change,
+/// unless it was ignored: after `nohup` a `SIGHUP` has no effect until this is called for it.
 ///
 /// # Errors
 ///
-/// Returns an error if the signal cannot be listened to: `InvalidInput`, as [`signal()`].
+/// Returns `InvalidInput` if the signal cannot be listened to, as [`signal()`] does.
 pub fn restore_default(kind: SignalKind) -> io::Result<()> {
     sys::restore_default(kind).map_err(|error| OpError::new("restore_default", error).into())
 }
 
 /// Waits for Ctrl-C (`SIGINT`).
 ///
-/// It listens from the call on, not from the first poll: a signal that comes in between is not lost. From then on Ctrl-C
-/// does not end the process by itself; the [module](self) says how that comes back.
+/// It listens from the call on, not from the first poll: a signal that comes in between is not lost. From
+/// then on Ctrl-C does not end the process by itself; the [module](self) tells how to restore that.
 ///
-/// The future resolves to an error if the listening could not begin, see [`signal()`].
+/// The future resolves to an error if the listener could not be created; see [`signal()`].
 ///
-/// Dropped: the listening ends.
+/// # Cancel safety
+///
+/// Dropped before it is ready: the listener is dropped.
 pub fn ctrl_c() -> Next {
     Next::of(SignalKind::INTERRUPT)
 }
 
-/// Waits for the polite request to end (`SIGTERM`), which service managers and `kill` send; in all else as [`ctrl_c`].
+/// Waits for the request to terminate (`SIGTERM`), which service managers and `kill` send; otherwise as
+/// [`ctrl_c`].
 ///
-/// Dropped: the listening ends.
+/// # Cancel safety
+///
+/// Dropped before it is ready: the listener is dropped.
 pub fn terminate() -> Next {
     Next::of(SignalKind::TERMINATE)
 }
 
-/// Waits for `SIGHUP`, after which a daemon reads its configuration again; in all else as [`ctrl_c`]. For more than one
-/// use `signal(SignalKind::HANGUP)`.
+/// Waits for `SIGHUP`, after which a daemon reads its configuration again; otherwise as [`ctrl_c`]. For more
+/// than one signal use `signal(SignalKind::HANGUP)`.
 ///
-/// Dropped: the listening ends.
+/// # Cancel safety
+///
+/// Dropped before it is ready: the listener is dropped.
 pub fn hangup() -> Next {
     Next::of(SignalKind::HANGUP)
 }
 
-/// Listens to one signal; made by [`signal()`].
+/// A listener for one signal, created by [`signal()`].
 ///
-/// As a [`Stream`] it gives what [`recv`](Signal::recv) does, without end.
+/// As a [`Stream`] it repeats [`recv`](Signal::recv) without end.
 ///
-/// Dropped: the listening ends and its descriptors are closed. The default action does not come back by that, but by
-/// [`restore_default`].
+/// Dropping it closes its descriptors. That does not restore the default action; [`restore_default`] does.
 #[derive(Debug)]
 pub struct Signal {
-    /// The first field, so that it ends before the source is closed.
+    /// The first field, so that it is dropped before the source is closed.
     _registration: sys::Registration,
     fd: Fd,
     kind: SignalKind,
 }
 
 impl Signal {
-    /// Waits for the next signal. One that came since the last call, or since the listener was made, is there at once;
-    /// several count as one.
+    /// Waits for the next signal. After a signal since the last call, or since the creation of the listener,
+    /// it returns at once; several signals count as one.
     ///
-    /// If several tasks wait on one listener, a signal wakes one of them: give each its own.
+    /// If several tasks wait on one listener, a signal wakes one of them, so give each task its own listener.
     ///
-    /// Dropped: no signal is lost.
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready: no signal is lost.
     ///
     /// # Errors
     ///
-    /// `UnexpectedEof` if another part of the program has removed all listeners of the signal; not with kqueue, which goes
-    /// on to tell of it.
+    /// Returns `UnexpectedEof` if another part of the program has removed all listeners of the signal; not
+    /// with kqueue, which continues to report it.
     pub async fn recv(&self) -> io::Result<()> {
         self.fd.run(Mode::Read, sys::drain).await.map_err(|error| self.fd.error("signal", error))
     }
 
-    /// One poll of [`recv`](Signal::recv), for futures of your own.
+    /// Polls for the next signal as [`recv`](Signal::recv) does, for a hand-written future.
     ///
     /// # Errors
     ///
-    /// As [`recv`](Signal::recv).
+    /// Returns the errors of [`recv`](Signal::recv).
     pub fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let polled = self.fd.poll_run(cx, Mode::Read, sys::drain);
         polled.map_err(|error| self.fd.error("signal", error))
     }
 
-    /// Which signal it listens to.
+    /// Returns the signal that it listens to.
     pub fn kind(&self) -> SignalKind {
         self.kind
     }
@@ -183,15 +195,16 @@ impl Stream for Signal {
     }
 }
 
-/// The next signal, as a future; made by [`ctrl_c`], [`terminate`] and [`hangup`].
+/// The future of the next signal, created by [`ctrl_c`], [`terminate`] and [`hangup`].
 ///
-/// It can be awaited by `&mut`, beside other futures and as often as needed: after a signal it waits for the one after.
+/// It can be awaited by `&mut`, beside other futures and as often as needed: after a signal it waits for the
+/// next one.
 ///
-/// Dropped: the listening ends.
+/// Dropping it drops the listener.
 #[derive(Debug)]
 #[must_use = "the process ignores the signal while nobody awaits it"]
 pub struct Next {
-    /// Or why the listening could not begin.
+    /// The listener, or the error of its creation.
     signal: io::Result<Signal>,
 }
 
@@ -202,7 +215,7 @@ impl Next {
 }
 
 impl Future for Next {
-    /// `Err` says what kept it from listening, as [`signal()`] and [`Signal::recv`] do.
+    /// An `Err` is one of [`signal()`] or of [`Signal::recv`].
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -210,7 +223,7 @@ impl Future for Next {
             Ok(signal) => signal.poll_recv(cx),
             Err(error) => {
                 ready!(coop::poll_proceed(cx));
-                // Whoever asks again gets the kind.
+                // A later poll returns an error of the same kind.
                 let again = error.kind().into();
                 Poll::Ready(Err(std::mem::replace(error, again)))
             }

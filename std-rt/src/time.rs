@@ -1,11 +1,13 @@
-//! Sleeping and giving up: timers of the current runtime, exact to the nanosecond that the kernel gives, never early.
+//! Sleeps, timeouts and intervals: timers of the current runtime, as exact as the kernel's nanoseconds, and
+//! never early.
 //!
-//! # Which runtime wakes it
+//! # The runtime of a timer
 //!
-//! A sleep, and so a timeout or an interval, belongs to no runtime for good. Each poll leaves the timer with the runtime
-//! that the polling thread runs for, or with the default one on a thread without a runtime. When that runtime ends, the task
-//! is woken and its next poll takes the timer along: a sleep that was begun in a runtime that is gone ends at its time in
-//! another. A runtime of one worker fires its timers while a thread is in its `block_on`.
+//! A sleep, and so a timeout or an interval, belongs to no runtime permanently. Each poll leaves the timer
+//! with the runtime that the polling thread runs for, or with the default one on a thread without a runtime.
+//! When that runtime ends, the task is woken and its next poll moves the timer: a sleep that began in a
+//! runtime that has ended completes on time in another. A runtime with one worker fires its timers while a
+//! thread is in its `block_on`.
 
 mod interval;
 
@@ -23,25 +25,30 @@ use crate::coop::{self, Charge, Cooperative, cooperative};
 use crate::netpoll::{Netpoll, Renewed, TimerId, clock};
 pub use interval::{Interval, MissedTicks, interval, interval_at};
 
-/// Waits for `duration`, and not less. A sleep of no time is ready at once, and counts against the budget of its task's
-/// turn as every operation does. A duration too long to be added to the clock waits for ever.
+/// Waits for `duration`, and not less. A sleep of zero is ready at once, and counts against the budget of its
+/// task's turn as every operation does. A duration that is too long for the clock never ends.
 ///
-/// Dropped: the timer is disarmed.
+/// # Cancel safety
+///
+/// Dropped before it is ready: the timer is disarmed.
 ///
 /// # Panics
 ///
-/// When polled outside of a runtime, if the default one cannot be started, or was started before this process was forked.
+/// Panics when it is polled outside of a runtime, if the default one cannot be started, or was started before
+/// this process was forked.
 pub fn sleep(duration: Duration) -> Sleep {
     Sleep { state: SleepState::New(clock::after(duration)) }
 }
 
-/// Waits until `at`, and not less; ready at once if it has passed.
+/// Waits until `at`, and not less. It is ready at once if that has passed.
 ///
-/// Dropped: the timer is disarmed.
+/// # Cancel safety
+///
+/// Dropped before it is ready: the timer is disarmed.
 ///
 /// # Panics
 ///
-/// As [`sleep`].
+/// Panics as [`sleep`] does.
 pub fn sleep_until(at: Instant) -> Sleep {
     Sleep { state: SleepState::New(clock::tick(at)) }
 }
@@ -52,16 +59,17 @@ pub struct Sleep {
     state: SleepState,
 }
 
-/// 24 bytes: where there are many timers, it is their memory that takes the time.
+/// The state of a sleep, in 24 bytes: with many timers, the memory traffic takes most of the time.
 enum SleepState {
-    /// Not polled yet. [`LATEST`](clock::LATEST) does not come.
+    /// It was not polled yet. [`LATEST`](clock::LATEST) never comes.
     New(u64),
     Armed {
         netpoll: Arc<Netpoll>,
         id: TimerId,
     },
-    /// Over, and the turn was too: the next poll is ready.
+    /// The time is over, but the turn's budget was spent: the next poll is ready.
     Refused,
+    /// The time is over.
     Over,
 }
 
@@ -89,20 +97,20 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // Once it has waited it costs nothing: the others have had their turns.
+        // After a wait it costs nothing, because the other tasks have had their turns.
         let mut charge = Charge::First;
         loop {
             match &self.state {
                 SleepState::Refused => return self.over(cx, Charge::Refused),
                 SleepState::Over => return self.over(cx, charge),
                 SleepState::New(clock::LATEST) => return Poll::Pending,
-                // The timer goes where this thread's runtime polls: the one before may have no thread to do it.
+                // The timer moves to this thread's runtime: the one before may have no thread that polls.
                 SleepState::Armed { netpoll, id } if netpoll.prefers_current_poller() => {
                     charge = Charge::Waited;
                     self.state = netpoll.take_timer(*id).map_or(SleepState::Over, SleepState::New);
                 }
-                // The waker may be another one this time. A timer that is not there any more has fired, which says what
-                // the clock would say.
+                // The waker may be another one this time. A timer that is gone has fired, so the clock need
+                // not be read.
                 SleepState::Armed { netpoll, id } => {
                     charge = Charge::Waited;
                     match netpoll.renew_timer(*id, cx.waker()) {
@@ -122,7 +130,7 @@ impl Future for Sleep {
                         self.state = SleepState::Armed { netpoll, id };
                         return Poll::Pending;
                     }
-                    // Its runtime has ended just now: once more, in another.
+                    // Its runtime has ended just now: the loop tries another.
                 }
             }
         }
@@ -130,7 +138,7 @@ impl Future for Sleep {
 }
 
 impl Sleep {
-    /// The time is over. If it has not waited in this poll, it counts against the turn's budget.
+    /// Completes the sleep. If it has not waited in this poll, it counts against the turn's budget.
     fn over(&mut self, cx: &Context<'_>, charge: Charge) -> Poll<()> {
         let taken = charge.poll_proceed(cx);
         self.state = if taken.is_ready() { SleepState::Over } else { SleepState::Refused };
@@ -150,20 +158,22 @@ pin_project! {
     }
 }
 
-/// Runs `future` for at most `duration`: its value, or an error of kind `TimedOut` when the time is over first. A value
-/// that is there at the first poll is returned even after no time at all.
+/// Runs `future` for at most `duration`. Returns its value, or an error of kind `TimedOut` if the time is
+/// over first. A value that is ready at the first poll is returned even if `duration` is zero.
 ///
-/// The time ends also while every operation of `future` is ready at once, on any executor: they count against the budget
-/// of the task's turn, or against one of 128 operations where there is none. A `future` that computes without an `await`
-/// is not interrupted.
+/// The time also ends while every operation of `future` is ready at once, on any executor: they count against
+/// the budget of the task's turn, or against one of 128 operations if there is none. A `future` that computes
+/// without an `await` is not interrupted.
 ///
 /// For sockets a deadline costs less: `set_read_deadline` is a store, while this arms a timer each time.
 ///
-/// Dropped: the future is dropped with it.
+/// # Cancel safety
+///
+/// Dropped before it is ready: `future` is dropped with it.
 ///
 /// # Panics
 ///
-/// As [`sleep`].
+/// Panics as [`sleep`] does.
 pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
     Timeout { future: cooperative(future), sleep: sleep(duration) }
 }
@@ -173,7 +183,8 @@ impl<F: Future> Future for Timeout<F> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        // Without a bound a future that is always ready would not come back, and its time would never be over.
+        // Without a budget a future that is always ready would never return, and its time would never be
+        // over.
         let bound = coop::is_unlimited().then(|| coop::replace_budget(coop::DEFAULT));
         if let Poll::Ready(value) = this.future.poll(cx) {
             return Poll::Ready(Ok(value));

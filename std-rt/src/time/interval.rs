@@ -1,4 +1,4 @@
-//! Ticks at a fixed distance.
+//! Ticks at a fixed interval.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -7,41 +7,41 @@ use std::time::{Duration, Instant};
 
 use super::{Sleep, sleep_until};
 
-/// What an [`Interval`] does about ticks whose time passed while nobody waited for them.
+/// The treatment of ticks whose time passed while no task waited for them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum MissedTicks {
-    /// Gives them all, one right after the other, until it has caught up: the number of ticks is that of the periods.
+    /// Delivers all of them, one right after the other: the number of ticks is the number of periods.
     #[default]
     Burst,
-    /// Gives one, and goes on a period after it: two ticks are never closer than a period.
+    /// Delivers one, and continues a period after it: two ticks are never closer than a period.
     Delay,
-    /// Gives one, and goes on at the next multiple of the period: the phase is kept.
+    /// Delivers one, and continues at the next multiple of the period: the phase is kept.
     Skip,
 }
 
-/// Ticks every `period`, the first at once. Missed ticks come in a [burst](MissedTicks::Burst).
+/// Returns ticks every `period`, the first at once. Missed ticks come in a [burst](MissedTicks::Burst).
 ///
 /// # Panics
 ///
-/// If `period` is zero.
+/// Panics if `period` is zero.
 #[track_caller]
 pub fn interval(period: Duration) -> Interval {
     interval_at(Instant::now(), period)
 }
 
-/// Ticks every `period`, the first at `start`.
+/// Returns ticks every `period`, the first at `start`.
 ///
 /// # Panics
 ///
-/// If `period` is zero.
+/// Panics if `period` is zero.
 #[track_caller]
 pub fn interval_at(start: Instant, period: Duration) -> Interval {
     assert!(period > Duration::ZERO, "interval: the period must be longer than zero");
     Interval { next: Some(start), period, missed: MissedTicks::Burst, sleep: sleep_until(start) }
 }
 
-/// The ticks of [`interval`]. Exact to the nanosecond that the kernel gives, never early, and without drift: a tick is a
-/// multiple of the period after the first, however late the one before was seen.
+/// The ticks of [`interval`]. They are as exact as the kernel's nanoseconds, never early, and without drift:
+/// a tick is a multiple of the period after the first, however late the one before was delivered.
 ///
 /// ```
 /// # use std::time::{Duration, Instant};
@@ -58,7 +58,7 @@ pub fn interval_at(start: Instant, period: Duration) -> Interval {
 /// ```
 #[derive(Debug)]
 pub struct Interval {
-    /// None: beyond what the clock can count.
+    /// The next tick; `None` if it is beyond the range of the clock.
     next: Option<Instant>,
     period: Duration,
     missed: MissedTicks,
@@ -66,26 +66,28 @@ pub struct Interval {
 }
 
 impl Interval {
-    /// With what it does about missed ticks.
+    /// Sets the treatment of missed ticks.
     #[must_use]
     pub fn on_missed(mut self, missed: MissedTicks) -> Self {
         self.missed = missed;
         self
     }
 
-    /// The time between two ticks.
+    /// Returns the time between two ticks.
     pub fn period(&self) -> Duration {
         self.period
     }
 
-    /// Waits for the next tick and gives the time for which it was set, which may be a while ago.
+    /// Waits for the next tick, and returns the time for which it was set, which may be in the past.
     ///
-    /// Dropped: the tick is not lost, the next call gives it.
+    /// # Cancel safety
+    ///
+    /// Dropped before it is ready: the tick is not lost; the next call returns it.
     pub async fn tick(&mut self) -> Instant {
         poll_fn(|cx| self.poll_tick(cx)).await
     }
 
-    /// As [`tick`](Self::tick), for who writes a future by hand.
+    /// Polls for the next tick as [`tick`](Self::tick) does, for a hand-written future.
     pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
         let Some(tick) = self.next else { return Poll::Pending };
         ready!(Pin::new(&mut self.sleep).poll(cx));
@@ -93,7 +95,7 @@ impl Interval {
         Poll::Ready(tick)
     }
 
-    /// The next tick comes a period from now.
+    /// Sets the next tick to a period from now.
     pub fn reset(&mut self) {
         self.set(Instant::now().checked_add(self.period));
     }
@@ -105,7 +107,7 @@ impl Interval {
         }
     }
 
-    /// The tick after one that was set for `tick` and is given at `now`.
+    /// Returns the tick after one that was set for `tick` and is delivered at `now`.
     fn after(&self, tick: Instant, now: Instant) -> Option<Instant> {
         let next = tick.checked_add(self.period)?;
         if next > now {
