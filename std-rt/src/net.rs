@@ -1,61 +1,65 @@
-//! Sockets: addresses in and out, operations by `&self`, deadlines on the connection.
+//! Sockets and pipes: operations by `&self`, deadlines on the connection, errors with both addresses.
 //!
-//! A socket may be shared by tasks (in an `Arc`, or by reference): one reads while another writes, several that read are
-//! served in order, and any of them may close it. Every operation can be given up by dropping its future; the docs of
-//! each say what has happened then.
+//! Tasks may share a socket, in an `Arc` or by reference: one reads while another writes, several readers are
+//! served in order, and any of them may close it. To cancel an operation, drop its future; the documentation
+//! of each method tells the state after that.
 //!
 //! # To which runtime a socket belongs
 //!
-//! To the one that the thread runs for which makes it: by `bind`, `connect`, `pair`, `from_std` and the like, in a task, in
-//! `block_on` or in `spawn_blocking`. On a thread that runs for none it is the default runtime. A connection that is
-//! accepted belongs to the runtime of its listener, and so does a `dup` to that of its original.
+//! A socket belongs to the runtime that the creating thread runs for: by `bind`, `connect`, `pair`,
+//! `from_std` and the like, in a task, in `block_on` or in `spawn_blocking`. On a thread without a runtime it
+//! belongs to the default runtime. An accepted connection belongs to the runtime of its listener, and a `dup`
+//! to that of its original.
 //!
-//! It can be used in any other runtime and with any executor, for as long as its own lives: that one is told by the kernel.
+//! It can be used in any other runtime and with any executor, as long as its own runtime lives, because the
+//! kernel reports its events to that one.
 //!
-//! | its runtime | an operation that need not wait | one that has to wait, or waits |
+//! | its runtime | an operation that need not wait | an operation that must wait, or waits |
 //! |---|---|---|
-//! | runs | goes on | waits |
-//! | has one worker, and no thread is in its `block_on` | goes on | waits; a thread of the runtime polls meanwhile, for tasks that are not its own |
-//! | was dropped or shut down | goes on | fails, see [`runtime_ended`](crate::runtime_ended) |
-//! | belongs to the process that this one was forked from | goes on, and shares the socket with that process | fails in the same way |
+//! | runs | succeeds | waits |
+//! | has one worker, and no thread is in its `block_on` | succeeds | waits; a thread of the runtime polls meanwhile, for tasks that are not its own |
+//! | was dropped or shut down | succeeds | fails, see [`runtime_ended`](crate::runtime_ended) |
+//! | belongs to the process that this one was forked from | succeeds, and shares the socket with that process | fails in the same way |
 //!
-//! `into_std` and `from_std` take a socket to another runtime. A deadline does not go with it.
+//! `into_std` and `from_std` move a socket to another runtime, without its deadlines.
 //!
 //! # Turns
 //!
-//! Operations of one direction (reads and accepts; writes) have their turns in the order of their first polls: a byte that
-//! comes is for the first, and what [`write_all`](TcpStream::write_all) writes is not torn. An operation keeps its turn until
-//! it has ended or is dropped, whether its future is polled or not. So do not hold an operation that waits while you await
-//! another one of its direction on the same socket, in a `select` for example: poll it or drop it.
+//! Operations of one direction (reads and accepts; writes) take turns in the order of their first polls: the
+//! first gets the input that comes, and the bytes of a [`write_all`](TcpStream::write_all) stay together. An
+//! operation keeps its turn until it has ended or is dropped, whether its future is polled or not. So do not
+//! keep an operation that waits while you await another one of its direction on the same socket, in a
+//! `select` for example: poll it or drop it.
 //!
-//! | a future that is neither polled nor dropped | holds up | does not hold up |
+//! | a future that is neither polled nor dropped | delays | does not delay |
 //! |---|---|---|
-//! | an operation that waits for bytes, a connection, room | those of its direction that came later, until their deadline or `close` | `close`; the other direction; datagrams that are there before one has to wait |
+//! | an operation that waits for input, a connection, space | later ones of its direction, until their deadline or `close` | `close`; the other direction; datagrams that are there before an operation must wait |
 //! | `readable`, `writable` | nothing | `try_*` and all operations |
 //! | a `poll_*` function, `incoming().poll_next` | nothing | all operations |
-//! | an operation on a [`File`](crate::fs::File) | nothing: it is made without being polled | |
+//! | an operation on a [`File`](crate::fs::File) | nothing: it proceeds without polls | |
 //!
 //! `close` ends every wait, and returns once no call uses the number any more and it is free.
 //!
 //! # What ends a wait
 //!
+//! The table shows the result of an operation that waits, by the event that ends the wait. A row applies to
+//! each method of each type in it, and each cell is a test: `tests/it/net_table.rs` reads the table and plays
+//! it, on Linux.
 //!
-//! What an operation that waits gives when this happens to it. A row speaks of each method of each type in it, and each
-//! cell is a test: `tests/it/net_table.rs` reads the table and plays it, on Linux.
+//! * **closed**: this program called `close`, before the operation began or while it waited. The result is an
+//!   error that [`is_closed`](crate::is_closed) knows.
+//! * **deadline**: it had passed before the operation began, whether or not there was input or space; or it
+//!   passes while the operation waits. A connect has no object yet, so its deadline is an argument.
+//! * **peer closes**, in order. For a connect: no socket listens any more. For an accept: the client has
+//!   closed already, and the connection will report that. An operation that waits for space has a peer that
+//!   has not read everything; with TCP its close is a reset.
+//! * **peer resets**: the reset of TCP. For a Unix socket: the peer closes, or (`UnixDatagram`) connects to
+//!   another socket, and has not read everything. For a UDP socket: the peer's host has reported that no
+//!   socket received an earlier datagram. One operation gets this error, and an operation that waits is
+//!   woken. A UDP send hardly ever waits, so these two columns are of a send that begins after the event.
+//! * **dropped**: the effect of the operation, if the future is dropped while it waits.
 //!
-//! * **closed**: this program called `close`, before the operation began or while it waited. It is an error, which
-//!   [`is_closed`](crate::is_closed) knows.
-//! * **deadline**: it had passed before, and something to be had makes no difference; or it passes while the operation
-//!   waits. Of a connect it is the time that this is given, as it has no object yet.
-//! * **peer closes**, in order. Of a connect: nobody listens any more. Of an accept: who connected has closed already, which
-//!   the connection will tell. Who waits for room has a peer that has not read everything; to close then is to reset, for
-//!   TCP.
-//! * **peer resets**: TCP's reset. Of a Unix socket the peer closes, or (`UnixDatagram`) connects to another, without having
-//!   read everything. Of a UDP socket its host has answered an earlier datagram: nobody is there. One operation is told so,
-//!   and one that waits is woken. To send with UDP hardly ever waits; these two columns are of a send that begins after it.
-//! * **dropped**: what has become of it, when the future is dropped while it waits.
-//!
-//! `Ok(0)` is the end, `Ok(n)` is not; "waits on": nothing tells it; "—": there is no such thing.
+//! `Ok(0)` is the end, `Ok(n)` is not; "waits on": no event reports it; "—": does not apply.
 //!
 //! | operation | closed before | closed meanwhile | deadline before | deadline meanwhile | peer closes | peer resets | dropped |
 //! |---|---|---|---|---|---|---|---|
@@ -100,16 +104,18 @@
 //! | `PipeWriter`: `copy(_, &it)` | closed | closed | `TimedOut` | `TimedOut` | `BrokenPipe` | — | what it had read is lost |
 //! | `TcpStream`, `UnixStream`: `copy_bidirectional(&it, _)` | closed | closed | `TimedOut` | `TimedOut` | waits on | `ConnectionReset` | nothing is lost |
 //!
-//! `with_io` gives what its closure gives, here a read, a write or an accept; [`AsyncFd`] is here a Unix stream. `it` is the
-//! side of a copy ([`io`](crate::io)) that the copy waits for: only that one ends the wait, and what happens to the other is
-//! found when its turn comes. A copy both ways ends when both sides have ended. `poll_read`, `poll_write` and `poll_next`
-//! are those of the traits, and hold nothing between two polls: given up, they leave a parked waker behind, until an event
-//! comes or another operation takes its place.
+//! `with_io` returns the result of its closure, here a read, a write or an accept; [`AsyncFd`] is here a Unix
+//! stream. `it` is the side of a copy ([`io`](crate::io)) that the copy waits for: only events of that side
+//! end the wait, and events of the other side are found when its turn comes. A copy both ways ends when both
+//! sides have ended. `poll_read`, `poll_write` and `poll_next` are those of the traits, and hold nothing
+//! between two polls: after them a parked waker remains until an event comes or another operation replaces
+//! it.
 //!
-//! `connect` of Unix sockets, and `UnixDatagram`'s sends to an address, try again after pauses of up to 10 ms, since no
-//! kernel tells who waits there. They are that much later to learn what has happened.
+//! `connect` of Unix sockets, and the sends of `UnixDatagram` to an address, try again after delays of up to
+//! 10 ms, because no kernel reports free space there. They learn of an event with that delay.
 //!
-//! `close` waits as well, until the operations in flight have let go. It has no deadline, and goes on when it is dropped.
+//! `close` waits as well, until no call uses the number. It has no deadline, and continues if its future is
+//! dropped.
 
 mod addr;
 mod async_fd;

@@ -1,4 +1,4 @@
-//! Addresses as users write them.
+//! The addresses that a user may write, and the look-up of names.
 
 use std::future::Future;
 use std::io;
@@ -9,8 +9,8 @@ use crate::coop;
 use crate::error::OpError;
 use crate::protocol::pool::Class;
 
-/// What can be turned into socket addresses. Numbers are read where they are; a name is looked up on a thread that may
-/// block.
+/// A value that can be converted to socket addresses. Numeric addresses are parsed at once; a name is looked
+/// up on a thread that may block.
 ///
 /// | written as | means |
 /// |---|---|
@@ -19,29 +19,35 @@ use crate::protocol::pool::Class;
 /// | [`SocketAddr`], [`SocketAddrV4`], [`SocketAddrV6`], ([`IpAddr`], port) | one address |
 /// | `[a, b]`, `&[a, b][..]`, `vec![a, b]` of [`SocketAddr`] | several, in this order |
 ///
-/// A host may end in the scope of a link-local address: `"[fe80::1%eth0]:80"`, `("fe80::1%2", 80)`; it is kept.
+/// A host may end in the scope of a link-local address, which is kept: `"[fe80::1%eth0]:80"`,
+/// `("fe80::1%2", 80)`.
 ///
-/// Dropped: the look-up of a name goes on, unheard.
+/// # Cancel safety
+///
+/// Dropped before it is ready: the look-up of a name continues, and its result is discarded.
 pub trait ToSocketAddrs {
-    /// The addresses, in the resolver's order.
+    /// Returns the addresses, in the resolver's order.
     ///
     /// # Errors
     ///
-    /// `InvalidInput` that says what is missing from the text; the resolver's, with the name.
+    /// Returns `InvalidInput` for a text that is no address, with the part that is missing; the resolver's
+    /// error, with the name.
     fn to_socket_addrs(self) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send;
 
-    /// What has to be looked up, for errors; none if the addresses say it all.
+    /// Returns the name that is looked up, for errors; `None` if the addresses are numeric.
     fn name(&self) -> Option<String> {
         None
     }
 
-    /// The address, if it is one in numbers: the way without a future and without an allocation.
+    /// Returns the address if it is a single numeric one. This needs neither a future nor an allocation.
     fn number(&self) -> Option<SocketAddr> {
         None
     }
 }
 
-macro_rules! number {
+/// Implements the trait for the types that convert to one address. A blanket implementation for
+/// `Into<SocketAddr>` would overlap with those for texts and references.
+macro_rules! one_address {
     ($($from:ty),*) => {$(
         /// One address.
         impl ToSocketAddrs for $from {
@@ -56,7 +62,7 @@ macro_rules! number {
     )*};
 }
 
-number!(SocketAddr, SocketAddrV4, SocketAddrV6, (IpAddr, u16), (Ipv4Addr, u16), (Ipv6Addr, u16));
+one_address!(SocketAddr, SocketAddrV4, SocketAddrV6, (IpAddr, u16), (Ipv4Addr, u16), (Ipv6Addr, u16));
 
 /// Several addresses.
 impl ToSocketAddrs for Vec<SocketAddr> {
@@ -139,7 +145,7 @@ impl ToSocketAddrs for (String, u16) {
     }
 }
 
-/// As the value itself.
+/// Converts as the value itself.
 impl<T: ToSocketAddrs + Clone> ToSocketAddrs for &T {
     fn to_socket_addrs(self) -> impl Future<Output = io::Result<Vec<SocketAddr>>> + Send {
         self.clone().to_socket_addrs()
@@ -154,7 +160,7 @@ impl<T: ToSocketAddrs + Clone> ToSocketAddrs for &T {
     }
 }
 
-/// A text that was understood.
+/// A text that was parsed.
 enum Target {
     Number(SocketAddr),
     Name(String, u16),
@@ -173,7 +179,7 @@ impl Target {
             return Ok(Target::Number(number));
         }
         let invalid = |why: &str| invalid(text, why);
-        // The last colon of an address in brackets may be one of its own.
+        // The last colon of an address in brackets may be part of the address.
         let (host, port) = match text.rsplit_once(':') {
             Some((host, port)) if !port.ends_with(']') => (host, port),
             _ => return Err(invalid("the port is missing: write host:port")),
@@ -195,13 +201,13 @@ fn invalid(text: &str, why: &str) -> io::Error {
     OpError::new("resolve", io::Error::new(io::ErrorKind::InvalidInput, why)).into()
 }
 
-/// Addresses that need not be looked up.
+/// Returns addresses that need no look-up.
 async fn known(addresses: Vec<SocketAddr>) -> io::Result<Vec<SocketAddr>> {
     coop::proceed().await;
     Ok(addresses)
 }
 
-/// The number, if it is one, else what the system's resolver says.
+/// Returns the numeric address, or the result of the system's resolver.
 async fn resolve(target: io::Result<Target>) -> io::Result<Vec<SocketAddr>> {
     let (host, port) = match target {
         Err(error) => return coop::refuse(error).await,

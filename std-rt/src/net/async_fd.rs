@@ -12,11 +12,12 @@ pub enum Interest {
     Read,
     /// Space to write.
     Write,
-    /// An exceptional condition (`POLLPRI`): an urgent byte of a TCP stream, a change of `/proc/self/mountinfo` or of a file
-    /// of sysfs, whose reads are always ready. For an [`AsyncFd`] that was created for it.
+    /// An exceptional condition (`POLLPRI`): an urgent byte of a TCP stream, a change of
+    /// `/proc/self/mountinfo` or of a file of sysfs, whose reads are always ready. For an [`AsyncFd`] that
+    /// was created for it.
     Priority,
-    /// A queued or permanent error, or a hang-up (`POLLERR`, `POLLHUP`): a message in a socket's error queue, a pipe without
-    /// a reader. For an [`AsyncFd`] that was created for it.
+    /// A queued or permanent error, or a hang-up (`POLLERR`, `POLLHUP`): a message in a socket's error queue,
+    /// a pipe without a reader. For an [`AsyncFd`] that was created for it.
     Error,
 }
 
@@ -47,8 +48,8 @@ impl Interest {
     }
 }
 
-/// Any descriptor that the kernel can poll, in a value of the user that owns it: a pipe, a terminal, an eventfd, a timerfd,
-/// inotify, a tunnel, a socket of a kind that this crate does not offer.
+/// Any descriptor that the kernel can poll, in a value of the user that owns it: a pipe, a terminal, an
+/// eventfd, a timerfd, inotify, a tunnel, a socket of a kind that this crate does not offer.
 ///
 /// ```
 /// # use std::io::{Read, Write};
@@ -65,8 +66,8 @@ impl Interest {
 /// # }).unwrap();
 /// ```
 ///
-/// Operations of one direction follow each other in the order of their first polls. Two `AsyncFd` of one descriptor, even
-/// of duplicates, are not ordered among each other.
+/// Operations of one direction follow each other in the order of their first polls. Two `AsyncFd` of one
+/// descriptor, even of duplicates, are not ordered among each other.
 ///
 /// Dropping it deregisters the descriptor, and then drops the value.
 #[derive(Debug)]
@@ -87,20 +88,23 @@ impl<T: AsFd> Descriptor for AsyncFd<T> {
 methods!([T: AsFd] AsyncFd<T>: deadlines);
 
 impl<T: AsFd> AsyncFd<T> {
-    /// Watches the descriptor of `value`, which must always return the same one, and makes it non-blocking. All duplicates
-    /// become non-blocking, also in other processes; so open a terminal that you share with a shell anew.
+    /// Watches the descriptor of `value`, which must always return the same one, and makes it non-blocking.
+    /// All duplicates become non-blocking, also in other processes; so open a terminal that you share with a
+    /// shell anew.
     ///
     /// # Errors
     ///
-    /// Returns `Unsupported` for a file that the kernel cannot poll, such as a regular file, a directory or `/dev/null`: it
-    /// is always ready, and may block a thread; [`spawn_blocking`](crate::spawn_blocking) is for those. Returns
-    /// `AlreadyExists` if this very descriptor is watched already; the kernel's other errors. `value` is dropped then.
+    /// Returns `Unsupported` for a file that the kernel cannot poll, such as a regular file, a directory or
+    /// `/dev/null`: it is always ready, and may block a thread; [`spawn_blocking`](crate::spawn_blocking) is
+    /// for those. Returns `AlreadyExists` if this very descriptor is watched already; the kernel's other
+    /// errors. `value` is dropped then.
     pub fn new(value: T) -> io::Result<Self> {
         Self::with_interest(value, Interest::Read)
     }
 
-    /// Watches the descriptor as [`new`](AsyncFd::new) does; with [`Interest::Priority`] or [`Interest::Error`], for that
-    /// alone. Operations with any other interest are refused then: for those, watch a duplicate.
+    /// Watches the descriptor as [`new`](AsyncFd::new) does; with [`Interest::Priority`] or
+    /// [`Interest::Error`], for that alone. Operations with any other interest are refused then: for those,
+    /// watch a duplicate.
     ///
     /// This example waits for a change of the mounts, which an ordinary read of the file cannot wait for:
     ///
@@ -139,8 +143,8 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// # Errors
     ///
-    /// Returns an error if it is closed; `TimedOut` if the read deadline passes; `Unsupported` if the kernel reports an
-    /// error and nothing else, as at the writing end of a pipe without a reader.
+    /// Returns an error if it is closed; `TimedOut` if the read deadline passes; `Unsupported` if the kernel
+    /// reports an error and nothing else, as at the writing end of a pipe without a reader.
     pub async fn readable(&self) -> io::Result<()> {
         self.wait_for("readable", Interest::Read).await
     }
@@ -158,9 +162,10 @@ impl<T: AsFd> AsyncFd<T> {
         self.wait_for("writable", Interest::Write).await
     }
 
-    /// Waits for an interest: [`readable`](AsyncFd::readable), [`writable`](AsyncFd::writable), or the one that this was
-    /// created for with [`with_interest`](AsyncFd::with_interest). It is a hint. An event that the kernel reports only once,
-    /// such as a change of a file of `/proc` or sysfs, is reported by this and by nothing later.
+    /// Waits for an interest: [`readable`](AsyncFd::readable), [`writable`](AsyncFd::writable), or the one
+    /// that this was created for with [`with_interest`](AsyncFd::with_interest). It is a hint. An event that
+    /// the kernel reports only once, such as a change of a file of `/proc` or sysfs, is reported by this and
+    /// by nothing later.
     ///
     /// # Cancel safety
     ///
@@ -168,8 +173,9 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`readable`](AsyncFd::readable), with the read deadline for [`Interest::Priority`] and
-    /// [`Interest::Error`]; `InvalidInput` for an interest that it is not watched for.
+    /// Returns the errors of [`readable`](AsyncFd::readable), with the read deadline for
+    /// [`Interest::Priority`] and [`Interest::Error`]; `InvalidInput` for an interest that it is not watched
+    /// for.
     pub async fn ready(&self, interest: Interest) -> io::Result<()> {
         self.wait_for("ready", interest).await
     }
@@ -189,14 +195,14 @@ impl<T: AsFd> AsyncFd<T> {
         }
     }
 
-    /// Calls `io` until it returns something other than `WouldBlock` or `Interrupted`, and waits for the interest in
-    /// between. `io` must not block, and must return `WouldBlock` only if the kernel did: it is not called again before the
-    /// kernel reports an event.
+    /// Calls `io` until it returns something other than `WouldBlock` or `Interrupted`, and waits for the
+    /// interest in between. `io` must not block, and must return `WouldBlock` only if the kernel did: it is
+    /// not called again before the kernel reports an event.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready: `io` has returned nothing but `WouldBlock`. While it is not polled, it keeps its
-    /// [turn](crate::net#turns).
+    /// Dropped before it is ready: `io` has returned nothing but `WouldBlock`. While it is not polled, it
+    /// keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///
@@ -212,8 +218,8 @@ impl<T: AsFd> AsyncFd<T> {
         }
     }
 
-    /// Ends all operations: those that wait now and those that come later fail, and the poller forgets the descriptor. The
-    /// number belongs to the value, and stays open until the value is dropped.
+    /// Ends all operations: those that wait now and those that come later fail, and the poller forgets the
+    /// descriptor. The number belongs to the value, and stays open until the value is dropped.
     ///
     /// # Cancel safety
     ///
@@ -228,8 +234,8 @@ impl<T: AsFd> AsyncFd<T> {
         closed.map_err(|error| self.error("close", error))
     }
 
-    /// Returns the value. Calls that do not wait can be made on it directly; its reads and writes compete with the
-    /// operations.
+    /// Returns the value. Calls that do not wait can be made on it directly; its reads and writes compete
+    /// with the operations.
     pub fn get_ref(&self) -> &T {
         self.fd.get_ref()
     }

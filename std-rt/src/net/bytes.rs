@@ -1,7 +1,7 @@
 //! The methods of streams of bytes: connections and pipes.
 //!
-//! See [`methods`](super::methods) for why this is a macro. The system calls are arguments: `recv` and `send` for a
-//! socket, `read` and `write` for a pipe.
+//! See [`methods`](super::methods) for why this is a macro. The system calls are arguments: `recv` and `send`
+//! for a socket, `read` and `write` for a pipe.
 
 use std::io::IoSliceMut;
 
@@ -18,8 +18,8 @@ macro_rules! byte_methods {
 
     (@read $type:ident, $read:path, $read_buf:path, $readv:path) => {
         impl $type {
-            /// Reads the input that is there, up to the length of `buffer`; waits if there is none. Returns 0 at the
-            /// end of the stream, and at once for an empty buffer.
+            /// Reads the input that is there, up to the length of `buffer`; waits if there is none. Returns 0
+            /// at the end of the stream, and at once for an empty buffer.
             ///
             /// # Cancel safety
             ///
@@ -28,17 +28,17 @@ macro_rules! byte_methods {
             ///
             /// # Errors
             ///
-            /// Returns an error if it is closed; `TimedOut` if the read deadline passes; the kernel's others, such as
-            /// `ConnectionReset`.
+            /// Returns an error if it is closed; `TimedOut` if the read deadline passes; the kernel's others,
+            /// such as `ConnectionReset`.
             #[inline]
             pub fn read(&self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
                 let read = self.fd.read(buffer.is_empty(), |fd| $read(fd, buffer));
                 map_err(read, |error| self.error("read", error))
             }
 
-            /// Reads the input that is there into the spare capacity of `buffer`, and appends it. The capacity needs no
-            /// initialization; a full buffer grows by 1 KiB or more first. Waits if there is no input. Returns 0 at the
-            /// end of the stream.
+            /// Reads the input that is there into the spare capacity of `buffer`, and appends it. The
+            /// capacity needs no initialization; a full buffer grows by 1 KiB or more first. Waits if there
+            /// is no input. Returns 0 at the end of the stream.
             ///
             /// # Cancel safety
             ///
@@ -58,8 +58,8 @@ macro_rules! byte_methods {
             ///
             /// # Cancel safety
             ///
-            /// Dropped before it is ready: a part may have been read, and is lost. While it is not polled, it keeps its
-            /// [turn](crate::net#turns).
+            /// Dropped before it is ready: a part may have been read, and is lost. While it is not polled, it
+            /// keeps its [turn](crate::net#turns).
             ///
             /// # Errors
             ///
@@ -77,8 +77,8 @@ macro_rules! byte_methods {
                 Ok(())
             }
 
-            /// Reads as [`read`](Self::read) does, into several buffers: each is filled before the next. It uses at
-            /// most 1024 of them, and 1 GiB.
+            /// Reads as [`read`](Self::read) does, into several buffers: each is filled before the next. It
+            /// uses at most 1024 of them, and 1 GiB.
             ///
             /// # Cancel safety
             ///
@@ -93,8 +93,8 @@ macro_rules! byte_methods {
                 map_err(read, |error| self.error("readv", error))
             }
 
-            /// Reads the input that is there, up to the length of `buffer`, and never waits. Returns 0 at the end of
-            /// the stream, and for an empty buffer.
+            /// Reads the input that is there, up to the length of `buffer`, and never waits. Returns 0 at the
+            /// end of the stream, and for an empty buffer.
             ///
             /// # Errors
             ///
@@ -112,7 +112,8 @@ macro_rules! byte_methods {
 
     (@write $type:ident, $write:path, $writev:path) => {
         impl $type {
-            /// Writes what the kernel takes, at least one byte unless `bytes` is empty; waits while it takes nothing.
+            /// Writes what the kernel takes, at least one byte unless `bytes` is empty; waits while it takes
+            /// nothing.
             ///
             /// # Cancel safety
             ///
@@ -133,8 +134,8 @@ macro_rules! byte_methods {
             ///
             /// # Cancel safety
             ///
-            /// Dropped before it is ready: any part of the bytes may have been written. While it is not polled, it keeps
-            /// its [turn](crate::net#turns).
+            /// Dropped before it is ready: any part of the bytes may have been written. While it is not
+            /// polled, it keeps its [turn](crate::net#turns).
             ///
             /// # Errors
             ///
@@ -145,8 +146,8 @@ macro_rules! byte_methods {
                 map_err(written, |error| self.error("write", error))
             }
 
-            /// Writes as [`write`](Self::write) does, from several buffers in order. It uses at most 1024 of them, and
-            /// 1 GiB.
+            /// Writes as [`write`](Self::write) does, from several buffers in order. It uses at most 1024 of
+            /// them, and 1 GiB.
             ///
             /// # Cancel safety
             ///
@@ -165,8 +166,8 @@ macro_rules! byte_methods {
             ///
             /// # Errors
             ///
-            /// Returns `WouldBlock` if the kernel takes nothing, or if another task writes or waits in a write (see
-            /// [`writable`](Self::writable)); the other errors of [`write`](Self::write).
+            /// Returns `WouldBlock` if the kernel takes nothing, or if another task writes or waits in a
+            /// write (see [`writable`](Self::writable)); the other errors of [`write`](Self::write).
             pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
                 let written = self.fd.try_run(WriteMode, |fd| coop::counted($write(fd, bytes)));
                 self.attempted("write", written)
@@ -199,10 +200,70 @@ macro_rules! byte_methods {
         }
     };
 
+    // An end of a pipe. `$access` is the field of `Access` that it needs.
+    (@pipe_end $type:ident, $access:ident, $does:literal) => {
+        impl $type {
+            /// Takes over a descriptor that is this end of a pipe or a FIFO, and makes it non-blocking, with
+            /// all its duplicates. A read may cost one system call more than on a pipe of this crate.
+            ///
+            /// # Errors
+            ///
+            /// Returns the error of the registration; `InvalidInput` for a descriptor that is no pipe
+            #[doc = concat!("or cannot be ", $does, ". The descriptor is closed then.")]
+            pub fn from_owned(fd: OwnedFd) -> io::Result<Self> {
+                let wrong = concat!("this end of the pipe cannot be ", $does);
+                Ok(Self { fd: adopt_end(fd, |access| access.$access, wrong)? })
+            }
+
+            /// Returns the descriptor, which stays non-blocking. No operation can be in flight, because it
+            /// would borrow this value.
+            ///
+            /// # Errors
+            ///
+            /// Returns an error if it was closed before.
+            pub fn into_owned(self) -> io::Result<OwnedFd> {
+                give_away("into_owned", self.fd)
+            }
+
+            /// Returns the descriptor as a blocking one, with all its duplicates, as a child process expects
+            /// its standard input or output. The other end does not change.
+            ///
+            /// # Errors
+            ///
+            /// Returns an error if it was closed before.
+            pub fn into_blocking(self) -> io::Result<OwnedFd> {
+                let fd = self.into_owned()?;
+                set_nonblocking(fd.as_fd(), false).map_err(|error| OpError::new("into_blocking", error))?;
+                Ok(fd)
+            }
+
+            /// Returns how many bytes the pipe holds.
+            ///
+            /// # Errors
+            ///
+            /// Returns an error if it is closed; `Unsupported` on systems other than Linux.
+            pub fn capacity(&self) -> io::Result<usize> {
+                self.call("capacity", sys::capacity)
+            }
+
+            /// Requests a capacity in bytes, from 1 to the system's limit (`/proc/sys/fs/pipe-max-size`, 1
+            /// MiB by default). Returns the capacity that the kernel chose: a power of two, at least a page,
+            /// and not less than `bytes`.
+            ///
+            /// # Errors
+            ///
+            /// Returns an error if it is closed; `PermissionDenied` beyond the limit; `ResourceBusy` if the
+            /// bytes in the pipe would not fit; `Unsupported` on systems other than Linux.
+            pub fn set_capacity(&self, bytes: usize) -> io::Result<usize> {
+                self.call("set_capacity", |fd| sys::set_capacity(fd, bytes))
+            }
+        }
+    };
+
     // The traits of futures-io, for a type and for a reference to it. `$end` is the work of `poll_close`.
     (@async_read $for:ty, $type:ty, $read:path, $readv:path) => {
-        /// The deadline applies as for `read`. Nothing is held between two polls: a task that loses interest after
-        /// `Pending` delays no other, and tasks that await `read` go before those that poll.
+        /// The deadline applies as for `read`. Nothing is held between two polls: a task that loses interest
+        /// after `Pending` delays no other, and tasks that await `read` go before those that poll.
         impl futures_io::AsyncRead for $for {
             fn poll_read(
                 self: Pin<&mut Self>,
@@ -229,8 +290,8 @@ macro_rules! byte_methods {
         $crate::net::bytes::byte_methods!(@async_write_for &$type, $write, $writev, $end, $says);
     };
     (@async_write_for $for:ty, $write:path, $writev:path, $end:expr, $says:literal) => {
-        /// The deadline applies as for `write`, and nothing is held between two polls. Bytes go to the kernel at once,
-        /// so there is nothing to flush.
+        /// The deadline applies as for `write`, and nothing is held between two polls. Bytes go to the kernel
+        /// at once, so there is nothing to flush.
         #[doc = $says]
         impl futures_io::AsyncWrite for $for {
             fn poll_write(

@@ -1,13 +1,13 @@
-//! Connecting by name: several addresses, raced.
+//! Connecting by name, to several addresses in a race.
 //!
 //! Each layer knows only the one below:
 //!
 //! | file | duty |
 //! |---|---|
-//! | this one | from a name to addresses, from an address to a connection that is not one with ourselves |
-//! | `race` | runs attempts side by side, for two addresses or more |
+//! | this one | from a name to addresses, from an address to a connection that is not to itself |
+//! | `race` | runs attempts concurrently, for two addresses or more |
 //! | `plan` | the order, the next start, the shares of the time |
-//! | `errors` | every address's error in one |
+//! | `errors` | the errors of all addresses in one |
 
 pub mod errors;
 pub mod plan;
@@ -27,13 +27,14 @@ use crate::time;
 use errors::{AddressErrors, timed_out, unresolved};
 use plan::Plan;
 
-/// The number of further attempts, as in Go, of a dial that connected to itself or lost its port to another socket.
+/// The number of further attempts, as in Go, of a dial that connected to itself or lost its port to another
+/// socket.
 const REDIALS: u8 = 2;
 
 /// Connects to the first of the target's addresses that answers.
 ///
-/// The future is small where the address is known, as in most programs that dial often. What a name takes, or a race, is
-/// in a box: beside a look-up it does not count.
+/// The future is small if the address is numeric, as in most programs that connect often. The state of a
+/// look-up or a race is in a box: the allocation costs little beside the look-up.
 pub(super) fn connect(
     target: impl ToSocketAddrs,
     deadline: Option<Instant>,
@@ -59,7 +60,7 @@ enum Target<F> {
     Name(Pin<Box<F>>),
 }
 
-/// A deadline that has passed is not given the try that is granted to who is ready at once, and asks no resolver.
+/// Returns whether the deadline has passed. Then there is neither an attempt nor a look-up.
 fn is_late(deadline: Option<Instant>) -> bool {
     deadline.is_some_and(|deadline| deadline <= Instant::now())
 }
@@ -91,7 +92,7 @@ async fn connect_by_name(target: impl ToSocketAddrs, deadline: Option<Instant>) 
     race::race(Plan::new(addresses, Instant::now(), deadline), name, dial).await
 }
 
-/// What the future gives, unless the deadline comes first.
+/// Runs the future until the deadline.
 fn by<F: Future>(deadline: Option<Instant>, future: F) -> time::Timeout<F> {
     let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
     time::timeout(left.unwrap_or(Duration::MAX), future)
@@ -101,17 +102,20 @@ async fn dial_once(address: &SocketAddr) -> io::Result<TcpStream> {
     TcpSocket::of(address)?.connect_to(address).await
 }
 
-/// Dials again where the dial says nothing of the address:
+/// Dials again if the result says nothing about the address:
 ///
-/// 1. The kernel chose, for this side, the very port that is dialed, where nobody listens: the socket then connects to itself
-///    (the simultaneous open of TCP), and what it sends it receives.
-/// 2. `EADDRNOTAVAIL`: the port that the kernel chose was taken by another before it was used.
+/// 1. No socket listens at the port, and the kernel chose the same port for this side: the socket connects to
+///    itself (the simultaneous open of TCP), and receives the bytes that it sends.
+/// 2. `EADDRNOTAVAIL`: another socket took the port that the kernel chose before it was used.
 ///
-/// Dropped: the dial is dropped.
+/// # Cancel safety
+///
+/// Dropped before it is ready: the dial is dropped.
 ///
 /// # Errors
 ///
-/// Returns those of the last dial; `ConnectionRefused` if it still connected to itself, since no socket listens there.
+/// Returns the error of the last dial; `ConnectionRefused` if it connected to itself, because no socket
+/// listens there.
 pub async fn retry_self_connect<F: Future<Output = io::Result<TcpStream>>>(
     address: &SocketAddr,
     mut dial: impl FnMut() -> F,
@@ -133,16 +137,17 @@ fn should_redial(dialed: &io::Result<TcpStream>, address: SocketAddr) -> bool {
     }
 }
 
-/// Returns whether both ends have the same address (Go's `selfConnect`). If the other end has none any more, there was
-/// another end.
+/// Returns whether both ends have the same address (Go's `selfConnect`). A connection to itself always has a
+/// peer's address.
 fn is_self_connect(stream: &TcpStream, dialed: SocketAddr) -> bool {
-    // The second question is asked of hardly any.
+    // Few connections need the second call.
     let suspect = stream.local_addr().ok().filter(|local| local.port() == dialed.port());
     suspect.is_some_and(|local| stream.peer_addr().is_ok_and(|peer| peer == local))
 }
 
 fn self_connect_error(address: SocketAddr) -> io::Error {
-    let why = io::Error::new(io::ErrorKind::ConnectionRefused, "nobody listens: it connected to itself");
+    let why =
+        io::Error::new(io::ErrorKind::ConnectionRefused, "no socket listens there: it connected to itself");
     OpError::new("connect", why).between(None, Some(address.into())).into()
 }
 

@@ -1,8 +1,8 @@
 //! The accept loop of a server.
 //!
-//! When descriptors or memory run out, accept(2) fails at once, as often as it is called, and the connection stays in the
-//! queue: a loop that continues spins, and a loop that stops ends the server. [`Incoming`] waits instead, for the first of
-//! these:
+//! When descriptors or memory run out, accept(2) fails at once, as often as it is called, and the connection
+//! stays in the queue: a loop that continues spins, and a loop that stops ends the server. [`Incoming`] waits
+//! instead, for the first of these:
 //!
 //! | event that ends the wait | source |
 //! |---|---|
@@ -81,8 +81,8 @@ fn is_exhausted(error: &io::Error) -> bool {
     exhausted.is_some_and(|resource| resource != Exhausted::Family)
 }
 
-/// The connections of a listener, one after the other, without end: the loop of a server that survives running out of
-/// descriptors. [`TcpListener::incoming`](super::TcpListener::incoming) creates it.
+/// The connections of a listener, one after the other, without end: the loop of a server that survives
+/// running out of descriptors. [`TcpListener::incoming`](super::TcpListener::incoming) creates it.
 ///
 /// ```
 /// # use netpoll_rt::net::{TcpListener, TcpStream};
@@ -101,13 +101,13 @@ fn is_exhausted(error: &io::Error) -> bool {
 /// # }).unwrap();
 /// ```
 ///
-/// It is a `Stream` as well. Its own [`next`](Incoming::next) hides that of a stream's extension trait; the other adapters
-/// work as usual: `listener.incoming().take(3)`.
+/// It is a `Stream` as well. Its own [`next`](Incoming::next) hides that of a stream's extension trait; the
+/// other adapters work as usual: `listener.incoming().take(3)`.
 ///
 /// Several may accept from one listener, and plain `accept` beside them.
 ///
-/// Dropping it changes nothing at the listener, and no connection is lost, with one exception: a connection that was
-/// accepted and could not be registered yet, because memory ran out, is closed.
+/// Dropping it changes nothing at the listener, and no connection is lost, with one exception: a connection
+/// that was accepted and could not be registered yet, because memory ran out, is closed.
 pub struct Incoming<'a, L: Accept> {
     listener: &'a L,
     /// Present while the last attempt found no descriptor.
@@ -154,18 +154,19 @@ impl<'a, L: Accept> Incoming<'a, L> {
         Self { listener, backoff: None, exhausted_count: 0, taken: None, ended: false }
     }
 
-    /// Returns the next connection and the peer's address. While no descriptor or memory is free, it waits, and tries again
-    /// when a connection of this process is closed, and from time to time.
+    /// Returns the next connection and the peer's address. While no descriptor or memory is free, it waits,
+    /// and tries again when a connection of this process is closed, and from time to time.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready: no connection is lost. While it is not polled, it keeps its [turn](crate::net#turns).
+    /// Dropped before it is ready: no connection is lost. While it is not polled, it keeps its
+    /// [turn](crate::net#turns).
     ///
     /// # Errors
     ///
-    /// Returns an error if the listener is closed; each later call returns it again, so end the loop. Returns `TimedOut` if
-    /// the listener's deadline passes, and the kernel's other errors; the loop may continue after these. Never returns
-    /// `EMFILE`, `ENFILE`, `ENOBUFS` or `ENOMEM`.
+    /// Returns an error if the listener is closed; each later call returns it again, so end the loop. Returns
+    /// `TimedOut` if the listener's deadline passes, and the kernel's other errors; the loop may continue
+    /// after these. Never returns `EMFILE`, `ENFILE`, `ENOBUFS` or `ENOMEM`.
     pub async fn next(&mut self) -> io::Result<L::Connection> {
         loop {
             poll_fn(|cx| self.poll_retry(cx)).await?;
@@ -179,13 +180,15 @@ impl<'a, L: Accept> Incoming<'a, L> {
         }
     }
 
-    /// Returns how many attempts to accept found no descriptor or no memory so far. A server should log a rise.
+    /// Returns how many attempts to accept found no descriptor or no memory so far. A server should log a
+    /// rise.
     pub fn exhausted_count(&self) -> usize {
         self.exhausted_count
     }
 
-    /// Returns `Ready` when an attempt is worth it, or with the reason why there will be none: the listener is closed, or
-    /// its deadline has passed. A connection that arrives may wake the task, and is not looked at.
+    /// Returns `Ready` when an attempt is worth it, or with the reason why there will be none: the listener
+    /// is closed, or its deadline has passed. A connection that arrives may wake the task, and is not looked
+    /// at.
     fn poll_retry(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let Some(backoff) = &mut self.backoff else { return Poll::Ready(Ok(())) };
         if backoff.poll(cx).is_ready() {

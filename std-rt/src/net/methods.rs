@@ -1,11 +1,11 @@
 //! The methods that several types share, each written and documented once.
 //!
-//! Generic functions do the work: those of [`Fd`], and those of [`Descriptor`], which adds to an error the operation,
-//! the number and the addresses. What remains is the method that a user finds in the documentation of each type. A
-//! common trait would have to be imported, and a common inner type with `Deref` would appear in every signature's
-//! documentation. So [`methods!`] writes the methods of a named group into a type. Three more macros do the same for
-//! other groups: `byte_methods!` (`net/bytes.rs`), `option_methods!` (`net/options.rs`) and `unix_methods!`
-//! (`net/unix/methods.rs`).
+//! Generic functions do the work: those of [`Fd`], and those of [`Descriptor`], which adds to an error the
+//! operation, the number and the addresses. The methods that remain are the ones that a user finds in the
+//! documentation of each type. A common trait would have to be imported, and a common inner type with `Deref`
+//! would appear in every signature's documentation. So [`methods!`] writes the methods of a named group into
+//! a type. Three more macros do the same for other groups: `byte_methods!` (`net/bytes.rs`),
+//! `option_methods!` (`net/options.rs`) and `unix_methods!` (`net/unix/methods.rs`).
 //!
 //! A file that uses one of them imports this module by glob. That brings the names that the methods mention.
 
@@ -45,7 +45,8 @@ pub trait Descriptor {
         self.fd().with(call).map_err(|error| self.error(op, error))
     }
 
-    /// Describes the error of one attempt, unless it is `WouldBlock`: that is an answer, and needs no addresses.
+    /// Describes the error of one attempt, unless it is `WouldBlock`: that is an answer, and needs no
+    /// addresses.
     fn attempted<T>(&self, op: &'static str, result: io::Result<T>) -> io::Result<T> {
         result.map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock => error,
@@ -64,8 +65,8 @@ pub trait Descriptor {
         set.map_err(|error| refused(self, op, error))
     }
 
-    /// Shuts down the writing half for a trait whose users close a stream that may have ended already, which is no
-    /// error.
+    /// Shuts down the writing half for a trait whose users close a stream that may have ended already, which
+    /// is no error.
     fn end_writing(&self) -> io::Result<()> {
         match self.fd().shutdown(std::net::Shutdown::Write) {
             Err(error) if error.kind() == io::ErrorKind::NotConnected && !is_closed(&error) => Ok(()),
@@ -81,8 +82,8 @@ pub(crate) fn watch(op: &'static str, fd: OwnedFd, kind: FdKind) -> Result<Fd, O
     watched.map_err(|error| OpError::new(op, error).on(number))
 }
 
-/// Makes a descriptor that was opened elsewhere non-blocking, and registers it. A short read of it says nothing, since
-/// what was done to it before is unknown.
+/// Makes a descriptor that was opened elsewhere non-blocking, and registers it. A short read of it says
+/// nothing, since what was done to it before is unknown.
 pub(crate) fn adopt(op: &'static str, fd: OwnedFd) -> io::Result<Fd> {
     let number = fd.as_raw_fd();
     socket::set_nonblocking(fd.as_fd(), true).map_err(|error| OpError::new(op, error).on(number))?;
@@ -100,7 +101,8 @@ pub(crate) struct MapErr<O, E> {
     map: E,
 }
 
-/// Maps the error of `operation` by `map`. The future is as large as the two together, and smaller than an async block.
+/// Maps the error of `operation` by `map`. The future is as large as the two together, and smaller than an
+/// async block.
 #[inline]
 pub(crate) fn map_err<T, O, E>(operation: O, map: E) -> MapErr<O, E>
 where
@@ -128,7 +130,8 @@ where
 
 /// Writes groups of methods into a type that has a field `fd`. Each arm that begins with `@` is a group.
 ///
-/// `methods!(TcpStream: deadlines, dup)` names a type, `methods!([T: AsFd] AsyncFd<T>: deadlines)` a generic one.
+/// `methods!(TcpStream: deadlines, dup)` names a type, `methods!([T: AsFd] AsyncFd<T>: deadlines)` a generic
+/// one.
 macro_rules! methods {
     ($type:ident: $($groups:tt)*) => {
         $crate::net::methods::methods!([] $type: $($groups)*);
@@ -148,16 +151,17 @@ macro_rules! methods {
         }
     };
 
-    // What every descriptor of this crate has.
+    // Any descriptor of this crate.
     (@descriptor [] $type:ty,) => {
         impl $type {
-            /// Closes it: every task that waits on it fails with an error that [`is_closed`](crate::is_closed) knows.
-            /// When this returns, the number is free, and the kernel has begun to end what it stood for. An operation
-            /// whose future is not polled any more does not delay this: if it is polled later, it fails in the same
-            /// way. The type says what happens to bytes that are still on their way.
+            /// Closes it: every task that waits on it fails with an error that
+            /// [`is_closed`](crate::is_closed) knows. When this returns, the number is free, and the kernel
+            /// has begun to end what it stood for. An operation whose future is not polled any more does not
+            /// delay this: if it is polled later, it fails in the same way. The type says what happens to
+            /// bytes that are still on their way.
             ///
-            /// After a call of `as_fd`, the number stays open until this value is dropped. Waits end all the same, but
-            /// a peer reads no end, and a port stays taken.
+            /// After a call of `as_fd`, the number stays open until this value is dropped. Waits end all the
+            /// same, but a peer reads no end, and a port stays taken.
             ///
             /// # Cancel safety
             ///
@@ -172,20 +176,21 @@ macro_rules! methods {
                 closed.map_err(|error| self.error("close", error))
             }
 
-            /// Calls `io` with the descriptor until it returns something other than `WouldBlock` or `Interrupted`, and
-            /// waits for the interest in between: for system calls that this crate does not offer. The first call is
-            /// made before any wait. It takes its turn in that direction, and the deadline of that direction applies.
-            /// `io` must not block, and must return `WouldBlock` only if the kernel did.
+            /// Calls `io` with the descriptor until it returns something other than `WouldBlock` or
+            /// `Interrupted`, and waits for the interest in between: for system calls that this crate does
+            /// not offer. The first call is made before any wait. It takes its turn in that direction, and
+            /// the deadline of that direction applies. `io` must not block, and must return `WouldBlock` only
+            /// if the kernel did.
             ///
             /// # Cancel safety
             ///
-            /// Dropped before it is ready: `io` has returned nothing but `WouldBlock`. While it is not polled, it keeps
-            /// its [turn](crate::net#turns).
+            /// Dropped before it is ready: `io` has returned nothing but `WouldBlock`. While it is not
+            /// polled, it keeps its [turn](crate::net#turns).
             ///
             /// # Errors
             ///
-            /// Returns the error of `io`. Returns an error if it is closed; `TimedOut` if the deadline passes;
-            /// `InvalidInput` for an interest other than reads and writes, for which
+            /// Returns the error of `io`. Returns an error if it is closed; `TimedOut` if the deadline
+            /// passes; `InvalidInput` for an interest other than reads and writes, for which
             /// [`AsyncFd::with_interest`](crate::net::AsyncFd::with_interest) watches a duplicate.
             pub async fn with_io<R>(
                 &self,
@@ -201,12 +206,12 @@ macro_rules! methods {
             }
         }
 
-        /// For options that this crate does not offer.
+        /// Borrows the descriptor, for options that this crate does not offer.
         ///
-        /// The number remains owned by this value: do not close it, and do not make it blocking. A duplicate keeps the
-        /// open file alive, be it a connection or a port. Reads and writes through it compete with the operations of
-        /// this value. After this call the number stays open until this value is dropped: `close` ends all waits, but
-        /// the kernel ends the connection or the port only then.
+        /// The number remains owned by this value: do not close it, and do not make it blocking. A duplicate
+        /// keeps the open file alive, be it a connection or a port. Reads and writes through it compete with
+        /// the operations of this value. After this call the number stays open until this value is dropped:
+        /// `close` ends all waits, but the kernel ends the connection or the port only then.
         ///
         /// # Panics
         ///
@@ -223,12 +228,13 @@ macro_rules! methods {
     (@readable [] $type:ty, $try:literal) => {
         impl $type {
             /// Waits until a read is worth a try: input, the end or an error is there.
-            #[doc = concat!("With [`", $try, "`](Self::", $try, ") one buffer serves many idle sockets;")]
-            /// [`TcpStream`](crate::net::TcpStream) has an example.
             ///
-            /// It is a hint, and the attempt may still find nothing. While another task waits in a read, this waits
-            /// for the end of that read, because the input is for that task. Several tasks that wait in `readable` are
-            /// all woken.
+            #[doc = concat!("With [`", $try, "`](Self::", $try, ") one buffer serves many idle sockets, as the")]
+            /// example at [`TcpStream`](crate::net::TcpStream) shows.
+            ///
+            /// It is a hint, and the attempt may still find nothing. While another task waits in a read, this
+            /// waits for the end of that read, because the input is for that task. Several tasks that wait in
+            /// `readable` are all woken.
             ///
             /// # Cancel safety
             ///
@@ -236,8 +242,8 @@ macro_rules! methods {
             ///
             /// # Errors
             ///
-            /// Returns an error if it is closed; `TimedOut` if the read deadline passes. The attempt that follows
-            /// returns any other error.
+            /// Returns an error if it is closed; `TimedOut` if the read deadline passes. The attempt that
+            /// follows returns any other error.
             pub async fn readable(&self) -> io::Result<()> {
                 self.fd.readiness(ReadMode).await.map_err(|error| self.error("readable", error))
             }
@@ -245,9 +251,11 @@ macro_rules! methods {
     };
     (@writable [] $type:ty, $try:literal) => {
         impl $type {
-            #[doc = concat!("Waits until [`", $try, "`](Self::", $try, ") is worth a try:")]
-            /// there is space, or an error. It is a hint. While another task waits in a write, this waits for the end of
-            /// that write. Several tasks that wait in `writable` are all woken.
+            /// Waits until a write is worth a try: there is space, or an error.
+            ///
+            #[doc = concat!("It is a hint: [`", $try, "`](Self::", $try, ") may still find no space. While another")]
+            /// task waits in a write, this waits for the end of that write. Several tasks that wait in
+            /// `writable` are all woken.
             ///
             /// # Cancel safety
             ///
@@ -255,8 +263,8 @@ macro_rules! methods {
             ///
             /// # Errors
             ///
-            /// Returns an error if it is closed; `TimedOut` if the write deadline passes. The attempt that follows
-            /// returns any other error.
+            /// Returns an error if it is closed; `TimedOut` if the write deadline passes. The attempt that
+            /// follows returns any other error.
             pub async fn writable(&self) -> io::Result<()> {
                 self.fd.readiness(WriteMode).await.map_err(|error| self.error("writable", error))
             }
@@ -266,13 +274,13 @@ macro_rules! methods {
     // Deadlines: of one direction, and of both.
     (@read_deadline [$($generics:tt)*] $type:ty,) => {
         impl<$($generics)*> $type {
-            /// Sets the instant from which every read fails with `TimedOut`, even if there is input. It stays in force
-            /// until it is set again; `None` clears it. To move it later is a store, so it can be set before each read.
-            /// One that has passed takes effect at once.
+            /// Sets the instant from which every read fails with `TimedOut`, even if there is input. It stays
+            /// in force until it is set again; `None` clears it. To move it later is a store, so it can be
+            /// set before each read. One that has passed takes effect at once.
             ///
-            /// A read that waits when the deadline passes makes one last attempt, so input that came in time is not
-            /// lost if this process itself was stopped. The `poll_*` functions and the traits make no last attempt,
-            /// because they keep nothing between two polls.
+            /// A read that waits when the deadline passes makes one last attempt, so input that came in time
+            /// is not lost if this process itself was stopped. The `poll_*` functions and the traits make no
+            /// last attempt, because they keep nothing between two polls.
             ///
             /// # Errors
             ///
@@ -283,9 +291,10 @@ macro_rules! methods {
             }
 
             /// Sets the read deadline to `duration` from now. It costs less than
-            /// [`set_read_deadline`](Self::set_read_deadline) before each read. A duration of a second or more may
-            /// become a few milliseconds longer, because it starts at a clock that advances with the kernel's ticks; it
-            /// never becomes shorter. A duration that is too long for the clock is 292 years.
+            /// [`set_read_deadline`](Self::set_read_deadline) before each read. A duration of a second or
+            /// more may become a few milliseconds longer, because it starts at a clock that advances with the
+            /// kernel's ticks; it never becomes shorter. A duration that is too long for the clock is 292
+            /// years.
             ///
             /// # Errors
             ///
@@ -298,9 +307,10 @@ macro_rules! methods {
     };
     (@write_deadline [$($generics:tt)*] $type:ty,) => {
         impl<$($generics)*> $type {
-            /// Sets the instant from which every write fails with `TimedOut`, even if there is space. It stays in force
-            /// until it is set again; `None` clears it. To move it later is a store, so it can be set before each write.
-            /// One that has passed takes effect at once. A write that waits when it passes makes one last attempt.
+            /// Sets the instant from which every write fails with `TimedOut`, even if there is space. It
+            /// stays in force until it is set again; `None` clears it. To move it later is a store, so it can
+            /// be set before each write. One that has passed takes effect at once. A write that waits when it
+            /// passes makes one last attempt.
             ///
             /// # Errors
             ///
@@ -311,9 +321,10 @@ macro_rules! methods {
             }
 
             /// Sets the write deadline to `duration` from now. It costs less than
-            /// [`set_write_deadline`](Self::set_write_deadline) before each write. A duration of a second or more may
-            /// become a few milliseconds longer, because it starts at a clock that advances with the kernel's ticks; it
-            /// never becomes shorter. A duration that is too long for the clock is 292 years.
+            /// [`set_write_deadline`](Self::set_write_deadline) before each write. A duration of a second or
+            /// more may become a few milliseconds longer, because it starts at a clock that advances with the
+            /// kernel's ticks; it never becomes shorter. A duration that is too long for the clock is 292
+            /// years.
             ///
             /// # Errors
             ///
@@ -342,10 +353,11 @@ macro_rules! methods {
         }
     };
 
-    // What connected sockets have.
+    // Connected sockets.
     (@connected [] $type:ty,) => {
         impl $type {
-            /// Shuts down one half of the connection, or both: the peer reads the end, or the reads of this side do.
+            /// Shuts down one half of the connection, or both: the peer reads the end, or the reads of this
+            /// side do.
             ///
             /// # Errors
             ///
@@ -354,20 +366,21 @@ macro_rules! methods {
                 self.fd.shutdown(how).map_err(|error| self.error("shutdown", error))
             }
 
-            /// Returns true once the poller has seen that the peer closed or shut down its writing half, or reset the
-            /// connection. This is one load and no system call. Input that came before may still be unread.
+            /// Returns true once the poller has seen that the peer closed or shut down its writing half, or
+            /// reset the connection. This is one load and no system call. Input that came before may still be
+            /// unread.
             ///
-            /// After this side has shut down its own reading half, the poller cannot tell the two apart, so a system
-            /// call asks the kernel. The kernel knows the state of a TCP peer on Linux. Of any other peer it knows only
-            /// the close, and not even that once both halves were shut down here: then the result stays as it was,
-            /// unless an error comes.
+            /// After this side has shut down its own reading half, the poller cannot tell the two apart, so a
+            /// system call asks the kernel. The kernel knows the state of a TCP peer on Linux. Of any other
+            /// peer it knows only the close, and not even that once both halves were shut down here: then the
+            /// result stays as it was, unless an error comes.
             pub fn peer_closed(&self) -> bool {
                 self.fd.peer_closed()
             }
         }
     };
 
-    // What listeners have. `$connection` is what they accept, `$peer` the address of its other end.
+    // Listeners. `$connection` is the type of a connection, `$peer` the address of its other end.
     (@listener [] $type:ty, $connection:ty, $peer:ty) => {
         impl Descriptor for $type {
             type Owner = $crate::sys::SharedFd;
@@ -376,16 +389,16 @@ macro_rules! methods {
                 &self.fd
             }
 
-            /// A listener has no peer.
+            /// Omits the peer, because a listener has none.
             fn error(&self, op: &'static str, error: io::Error) -> io::Error {
                 self.fd.error_to(op, error, None)
             }
         }
 
         impl $type {
-            /// Accepts the next connection, and returns it with the address of the peer. Connections that were aborted
-            /// while they waited are skipped. The address of a Unix peer is most often unnamed; `peer_cred` of the
-            /// connection tells its process.
+            /// Accepts the next connection, and returns it with the address of the peer. Connections that
+            /// were aborted while they waited are skipped. The address of a Unix peer is most often unnamed;
+            /// `peer_cred` of the connection tells its process.
             ///
             /// Several tasks may accept. They are served in order, and one connection wakes one of them.
             ///
@@ -396,22 +409,23 @@ macro_rules! methods {
             ///
             /// # Errors
             ///
-            /// Returns an error if it is closed; `TimedOut` if the deadline passes; the kernel's others. If no
-            /// descriptor is free (`EMFILE`, `ENFILE`), each call fails once, and the connection stays in the queue:
-            /// wait a little before the next call, or use [`incoming`](Self::incoming), which does.
+            /// Returns an error if it is closed; `TimedOut` if the deadline passes; the kernel's others. If
+            /// no descriptor is free (`EMFILE`, `ENFILE`), each call fails once, and the connection stays in
+            /// the queue: wait a little before the next call, or use [`incoming`](Self::incoming), which
+            /// does.
             pub async fn accept(&self) -> io::Result<($connection, $peer)> {
                 $crate::net::incoming::accept(self).await
             }
 
-            /// Returns the connections one after the other, without end. This is a loop, or a `Stream`, that waits
-            /// while no descriptor is free and continues as soon as one is.
+            /// Returns the connections one after the other, without end. This is a loop, or a `Stream`, that
+            /// waits while no descriptor is free and continues as soon as one is.
             pub fn incoming(&self) -> Incoming<'_, Self> {
                 Incoming::new(self)
             }
 
-            /// Sets the instant from which every accept fails with `TimedOut`, even if a connection waits. It stays in
-            /// force until it is set again; `None` clears it. An accept that waits when it passes makes one last
-            /// attempt.
+            /// Sets the instant from which every accept fails with `TimedOut`, even if a connection waits. It
+            /// stays in force until it is set again; `None` clears it. An accept that waits when it passes
+            /// makes one last attempt.
             ///
             /// # Errors
             ///
@@ -422,19 +436,21 @@ macro_rules! methods {
         }
     };
 
-    // Duplicates and conversions, for a type with the functions `wrap(fd: Fd) -> Self` and `into_fd(self) -> Fd`.
+    // Duplicates and conversions, for a type with the functions `wrap(fd: Fd) -> Self` and
+    // `into_fd(self) -> Fd`.
     (@dup [] $type:ty,) => {
         impl $type {
-            /// Returns a second handle on the same socket, with deadlines and queues of tasks of its own. Address and
-            /// options are the socket's. What one handle takes, be it bytes, a message or a connection, the other does
-            /// not get, and operations of the two are not ordered. To close one leaves the socket to the other; a
-            /// `shutdown` ends a half of the connection through either.
+            /// Returns a second handle on the same socket, with deadlines and queues of tasks of its own.
+            /// Address and options are the socket's. Bytes, messages and connections go to one of the
+            /// handles, and operations of the two are not ordered. To close one leaves the socket to the
+            /// other; a `shutdown` ends a half of the connection through either.
             ///
             /// To use a socket from several tasks, share one value: every operation takes `&self`.
             ///
             /// # Errors
             ///
-            /// Returns an error if it is closed; `EMFILE` if no descriptor is free; the error of the registration.
+            /// Returns an error if it is closed; `EMFILE` if no descriptor is free; the error of the
+            /// registration.
             pub fn dup(&self) -> io::Result<Self> {
                 self.fd.dup().map(Self::wrap).map_err(|error| self.error("dup", error))
             }
@@ -444,8 +460,8 @@ macro_rules! methods {
         impl $type {
             /// Takes over a socket of std, for instance one that the process was started with, and makes it
             /// non-blocking, with all its duplicates. It joins the
-            /// [runtime](crate::net#to-which-runtime-a-socket-belongs) of the calling thread. A read of a stream may cost
-            /// one system call more than on a stream of this crate.
+            /// [runtime](crate::net#to-which-runtime-a-socket-belongs) of the calling thread. A read of a
+            /// stream may cost one system call more than on a stream of this crate.
             ///
             /// # Errors
             ///
@@ -454,8 +470,9 @@ macro_rules! methods {
                 adopt("from_std", socket.into()).map(Self::wrap)
             }
 
-            /// Returns the socket as one of std. It stays non-blocking until `set_nonblocking(false)`; its deadlines
-            /// end. No operation can be in flight, because it would borrow this value. The file of a Unix socket stays.
+            /// Returns the socket as one of std. It stays non-blocking until `set_nonblocking(false)`; its
+            /// deadlines end. No operation can be in flight, because it would borrow this value. The file of
+            /// a Unix socket stays.
             ///
             /// # Errors
             ///

@@ -45,17 +45,17 @@ macro_rules! option_methods {
     (@buffers $type:ident) => {
         $crate::net::options::option_methods! {
             $type, usize;
-            /// Requests a receive buffer of this many bytes (`SO_RCVBUF`), instead of one that grows as needed. Linux
-            /// reserves twice as much, for its bookkeeping, at most `net.core.rmem_max`. A TCP window of more than
-            /// 64 KiB must be requested before the connection is made.
+            /// Requests a receive buffer of this many bytes (`SO_RCVBUF`), instead of one that grows as
+            /// needed. Linux reserves twice as much, for its bookkeeping, at most `net.core.rmem_max`. A TCP
+            /// window of more than 64 KiB must be requested before the connection is made.
             set_recv_buffer_size = $crate::sys::sockopt::set_recv_buffer_size;
             /// Returns how large the receive buffer may grow now, in bytes, bookkeeping included.
             recv_buffer_size = $crate::sys::sockopt::recv_buffer_size;
         }
         $crate::net::options::option_methods! {
             $type, usize;
-            /// Requests a send buffer of this many bytes (`SO_SNDBUF`), instead of one that grows as needed. Linux
-            /// reserves twice as much, for its bookkeeping, at most `net.core.wmem_max`.
+            /// Requests a send buffer of this many bytes (`SO_SNDBUF`), instead of one that grows as needed.
+            /// Linux reserves twice as much, for its bookkeeping, at most `net.core.wmem_max`.
             set_send_buffer_size = $crate::sys::sockopt::set_send_buffer_size;
             /// Returns how large the send buffer may grow now, in bytes, bookkeeping included.
             send_buffer_size = $crate::sys::sockopt::send_buffer_size;
@@ -66,16 +66,17 @@ macro_rules! option_methods {
     (@ip $type:ident) => {
         $crate::net::options::option_methods! {
             $type, u32;
-            /// Sets how many routers a packet may pass, 1 to 255: the time to live of IPv4, the hop limit of IPv6. On an
-            /// IPv6 socket that carries IPv4 too, it is set for both.
+            /// Sets how many routers a packet may pass, 1 to 255: the time to live of IPv4, the hop limit of
+            /// IPv6. On an IPv6 socket that carries IPv4 too, it is set for both.
             set_ttl = $crate::net::options::set_ttl;
             /// Returns how many routers a packet may pass.
             ttl = $crate::sys::sockopt::hops;
         }
         $crate::net::options::option_methods! {
             $type, u8;
-            /// Sets the byte of a packet's header by which routers classify traffic: `IP_TOS`, the traffic class of
-            /// IPv6. Its upper six bits are the DSCP. On TCP the lower two are the kernel's, and do not change.
+            /// Sets the byte of a packet's header by which routers classify traffic: `IP_TOS`, the traffic
+            /// class of IPv6. Its upper six bits are the DSCP. On TCP the lower two are the kernel's, and do
+            /// not change.
             set_traffic_class = $crate::sys::sockopt::set_traffic_class;
             /// Returns the byte by which routers classify traffic.
             traffic_class = $crate::sys::sockopt::traffic_class;
@@ -98,7 +99,8 @@ macro_rules! option_methods {
     (@reuse $type:ident) => {
         $crate::net::options::option_methods! {
             $type, bool;
-            /// Lets it bind a port whose former connections are still in TIME_WAIT (`SO_REUSEADDR`). Set it before bind.
+            /// Lets it bind a port whose former connections are still in TIME_WAIT (`SO_REUSEADDR`). Set it
+            /// before bind.
             set_reuseaddr = $crate::sys::sockopt::set_reuseaddr;
             /// Returns whether it may bind a port with former connections.
             reuseaddr = $crate::sys::sockopt::reuseaddr;
@@ -115,8 +117,8 @@ macro_rules! option_methods {
 
     (@device $type:ident) => {
         impl $type {
-            /// Restricts it to one network interface, such as `eth0` (`SO_BINDTODEVICE`); `None` ends that. On Linux
-            /// only.
+            /// Restricts it to one network interface, such as `eth0` (`SO_BINDTODEVICE`); `None` ends that.
+            /// On Linux only.
             ///
             /// # Errors
             ///
@@ -130,8 +132,8 @@ macro_rules! option_methods {
             ///
             /// # Errors
             ///
-            /// Returns an error if it is closed; `Unsupported` on systems other than Linux; `InvalidData` for a name
-            /// that is not UTF-8.
+            /// Returns an error if it is closed; `Unsupported` on systems other than Linux; `InvalidData` for
+            /// a name that is not UTF-8.
             pub fn device(&self) -> io::Result<Option<String>> {
                 self.call("device", $crate::net::options::device)
             }
@@ -142,41 +144,43 @@ macro_rules! option_methods {
     (@tcp $type:ident) => {
         $crate::net::options::option_methods! {
             $type, bool;
-            /// Sets whether small writes are sent at once (`TCP_NODELAY`, on by default) instead of waiting until
-            /// earlier bytes are acknowledged.
+            /// Sets whether small writes are sent at once (`TCP_NODELAY`, on by default) instead of waiting
+            /// until earlier bytes are acknowledged.
             set_nodelay = $crate::sys::sockopt::set_nodelay;
             /// Returns whether small writes are sent at once.
             nodelay = $crate::sys::sockopt::nodelay;
         }
         $crate::net::options::option_methods! {
             $type, Option<$crate::net::Keepalive>;
-            /// Sets when the kernel probes a silent connection (`SO_KEEPALIVE`); `None` disables probes. The default is
-            /// [`Keepalive::default`](crate::net::Keepalive). A value out of range is refused and changes nothing.
+            /// Sets when the kernel probes a silent connection (`SO_KEEPALIVE`); `None` disables probes. The
+            /// default is [`Keepalive::default`](crate::net::Keepalive). A value out of range is refused and
+            /// changes nothing.
             set_keepalive = $crate::net::options::set_keepalive;
             /// Returns when the kernel probes a silent connection; `None` if it never does.
             keepalive = $crate::net::options::keepalive;
         }
         $crate::net::options::option_methods! {
             $type, Option<Duration>;
-            /// Sets what a close does with bytes that are not sent yet (`SO_LINGER`). With `None`, the default, the
-            /// kernel sends them after the close has returned. With `Some(Duration::ZERO)` they are discarded and the
-            /// connection is reset, which leaves no TIME_WAIT.
+            /// Sets what a close does with bytes that are not sent yet (`SO_LINGER`). With `None`, the
+            /// default, the kernel sends them after the close has returned. With `Some(Duration::ZERO)` they
+            /// are discarded and the connection is reset, which leaves no TIME_WAIT.
             ///
-            /// A longer time is refused: close(2) would block the thread for that time, and with it every other task
-            /// there, although the socket is non-blocking; and it waits for the peer's kernel, not for the peer. To know
-            /// that everything was read, [shut down the writing half](std::net::Shutdown::Write) and read until the end
-            /// of the stream, under a deadline.
+            /// A longer time is refused: close(2) would block the thread for that time, and with it every
+            /// other task there, although the socket is non-blocking; and it waits for the peer's kernel, not
+            /// for the peer. To know that everything was read,
+            /// [shut down the writing half](std::net::Shutdown::Write) and read until the end of the stream,
+            /// under a deadline.
             set_linger = $crate::net::options::set_linger;
-            /// Returns what a close does with bytes that are not sent yet. An adopted socket may have a time here, and
-            /// then its close blocks.
+            /// Returns what a close does with bytes that are not sent yet. An adopted socket may have a time
+            /// here, and then its close blocks.
             linger = $crate::sys::sockopt::linger;
         }
         $crate::net::options::option_methods! {
             $type, Option<Duration>;
-            /// Sets how long bytes may stay unacknowledged, or a window closed, before the connection fails with
-            /// `TimedOut` (`TCP_USER_TIMEOUT`): 1 ms to 2^31 - 1 ms (24.8 days), rounded up to milliseconds. With
-            /// `None`, the default, the kernel tries for about 15 minutes. It also ends the probes of keepalive,
-            /// whatever their count. On Linux only; `Unsupported` elsewhere.
+            /// Sets how long bytes may stay unacknowledged, or a window closed, before the connection fails
+            /// with `TimedOut` (`TCP_USER_TIMEOUT`): 1 ms to 2^31 - 1 ms (24.8 days), rounded up to
+            /// milliseconds. With `None`, the default, the kernel tries for about 15 minutes. It also ends
+            /// the probes of keepalive, whatever their count. On Linux only; `Unsupported` elsewhere.
             set_user_timeout = $crate::net::options::set_user_timeout;
             /// Returns how long bytes may stay unacknowledged; `None` if the kernel decides. On Linux only.
             user_timeout = $crate::net::options::user_timeout;
@@ -186,10 +190,11 @@ macro_rules! option_methods {
     (@fastopen $type:ident) => {
         $crate::net::options::option_methods! {
             $type, u32;
-            /// Accepts data with a peer's first packet (`TCP_FASTOPEN`), and lets this many connections wait whose
-            /// handshake is not complete, at most the kernel's limit on the backlog. 0, the default, disables it. The
-            /// same data may come twice, so it must be safe to process twice. Without the 2 in `net.ipv4.tcp_fastopen`
-            /// the kernel accepts the option and ignores it. On Linux only; `Unsupported` elsewhere.
+            /// Accepts data with a peer's first packet (`TCP_FASTOPEN`), and lets this many connections wait
+            /// whose handshake is not complete, at most the kernel's limit on the backlog. 0, the default,
+            /// disables it. The same data may come twice, so it must be safe to process twice. Without the 2
+            /// in `net.ipv4.tcp_fastopen` the kernel accepts the option and ignores it. On Linux only;
+            /// `Unsupported` elsewhere.
             set_fastopen = $crate::sys::sockopt::set_fastopen;
             /// Returns how many connections with early data may wait. On Linux only.
             fastopen = $crate::sys::sockopt::fastopen;
@@ -199,9 +204,10 @@ macro_rules! option_methods {
     (@quickack $type:ident) => {
         $crate::net::options::option_methods! {
             $type, bool;
-            /// Acknowledges input at once instead of waiting up to 40 ms for an answer to carry the acknowledgement
-            /// (`TCP_QUICKACK`). The kernel leaves this mode when it sees an exchange of requests and answers, so it
-            /// holds for the next reads only. On Linux only; `Unsupported` elsewhere.
+            /// Acknowledges input at once instead of waiting up to 40 ms for an answer to carry the
+            /// acknowledgement (`TCP_QUICKACK`). The kernel leaves this mode when it sees an exchange of
+            /// requests and answers, so it holds for the next reads only. On Linux only; `Unsupported`
+            /// elsewhere.
             set_quickack = $crate::sys::sockopt::set_quickack;
             /// Returns whether input is acknowledged at once now. On Linux only.
             quickack = $crate::sys::sockopt::quickack;
@@ -213,8 +219,8 @@ pub(crate) use option_methods;
 
 /// The probes of a silent TCP connection.
 ///
-/// The default is that of Go: a probe after 15 s of silence and then every 15 s. After 9 unanswered probes, 2.5 minutes
-/// after the last input, the connection fails. Times are rounded up to whole seconds.
+/// The default is that of Go: a probe after 15 s of silence and then every 15 s. After 9 unanswered probes,
+/// 2.5 minutes after the last input, the connection fails. Times are rounded up to whole seconds.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct Keepalive {
     /// The silence before the first probe; 1 s to 32,767 s.
@@ -233,7 +239,8 @@ impl Default for Keepalive {
 }
 
 impl Keepalive {
-    /// Checks all values before the first is set: the kernel checks each as it is set, and keeps the ones before it.
+    /// Checks all values before the first is set: the kernel checks each as it is set, and keeps the ones
+    /// before it.
     fn checked(self) -> io::Result<Self> {
         const LONGEST: Duration = Duration::from_secs(32_767);
         for (what, time) in

@@ -1,8 +1,8 @@
 //! Pipes, and pipes with a name (FIFOs): bytes in one direction, between threads or between processes.
 //!
-//! [`pipe`] creates one; [`PipeReader::open_fifo`] and [`PipeWriter::open_fifo`] open one by name; `from_owned` takes over
-//! one that was opened elsewhere. Both ends are non-blocking and close-on-exec. `into_blocking` returns an end for a child
-//! process:
+//! [`pipe`] creates one; [`PipeReader::open_fifo`] and [`PipeWriter::open_fifo`] open one by name;
+//! `from_owned` takes over one that was opened elsewhere. Both ends are non-blocking and close-on-exec.
+//! `into_blocking` returns an end for a child process:
 //!
 //! ```
 //! # use std::process::Command;
@@ -27,16 +27,16 @@ use crate::error::{at_path, is_closed};
 use crate::sys::pipe::{self as sys, Access};
 use crate::sys::socket::{read, read_buf, recvv as readv, set_nonblocking, write, writev};
 
-/// Creates a pipe: the end that reads, and the end that writes. Bytes come out in the order of the writes. It holds 64 KiB
-/// on Linux unless [`PipeWriter::set_capacity`] changes that.
+/// Creates a pipe: the end that reads, and the end that writes. Bytes come out in the order of the writes. It
+/// holds 64 KiB on Linux unless [`PipeWriter::set_capacity`] changes that.
 ///
 /// # Errors
 ///
 /// Returns an error if no descriptor is free (`EMFILE`, `ENFILE`); the error of the registration.
 pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
     let (reader, writer) = sys::pipe().map_err(|error| OpError::new("pipe", error))?;
-    // This crate writes bytes and not packets, so a short read has found the end of the queue. The ends are paired, so the
-    // reader learns when other processes may write.
+    // This crate writes bytes and not packets, so a short read has found the end of the queue. The ends are
+    // paired, so the reader learns when other processes may write.
     let (reader, writer) =
         (watch("pipe", reader, FdKind::ByteStream)?, watch("pipe", writer, FdKind::Other)?);
     writer.pair_ends(&reader);
@@ -45,13 +45,14 @@ pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
 
 /// The reading end of a pipe or a FIFO.
 ///
-/// All operations take `&self`. A read returns 0, the end, once every writer has closed its end and everything was read. On
-/// a FIFO it also returns 0 if it has no writer yet, and after that end the FIFO can be opened for writing again (see
-/// [`open_fifo_for_ever`](PipeReader::open_fifo_for_ever)).
+/// All operations take `&self`. A read returns 0, the end, once every writer has closed its end and
+/// everything was read. On a FIFO it also returns 0 if it has no writer yet, and after that end the FIFO can
+/// be opened for writing again (see [`open_fifo_for_ever`](PipeReader::open_fifo_for_ever)).
 ///
-/// A program that gets the writing end of a [`pipe`] may write in packets (`O_DIRECT`, as `dd oflag=direct` does). From the
-/// moment that this end or its number is given away, a wait may cost one system call more. Another process must not open
-/// the pipe through `/proc` and switch it to packets: reads are assumed to find everything.
+/// A program that gets the writing end of a [`pipe`] may write in packets (`O_DIRECT`, as `dd oflag=direct`
+/// does). From the moment that this end or its number is given away, a wait may cost one system call more.
+/// Another process must not open the pipe through `/proc` and switch it to packets: reads are assumed to find
+/// everything.
 ///
 /// Dropping it closes it; writers then fail with `BrokenPipe`.
 #[derive(Debug)]
@@ -61,11 +62,11 @@ pub struct PipeReader {
 
 /// The writing end of a pipe or a FIFO.
 ///
-/// All operations take `&self`. Up to 4096 bytes (`PIPE_BUF` of Linux; 512 elsewhere) are written whole or not at all, so
-/// several processes can write lines to one pipe.
+/// All operations take `&self`. Up to 4096 bytes (`PIPE_BUF` of Linux; 512 elsewhere) are written whole or
+/// not at all, so several processes can write lines to one pipe.
 ///
-/// A write to a pipe without a reader fails with `BrokenPipe`. The kernel raises `SIGPIPE` then, which Rust programs ignore
-/// by default.
+/// A write to a pipe without a reader fails with `BrokenPipe`. The kernel raises `SIGPIPE` then, which Rust
+/// programs ignore by default.
 ///
 /// Dropping it closes it; the bytes that were written can still be read.
 #[derive(Debug)]
@@ -78,14 +79,14 @@ impl PipeReader {
     ///
     /// # Errors
     ///
-    /// Returns the kernel's error, with the path: `NotFound`, `PermissionDenied`; `InvalidInput` for a file that is no FIFO,
-    /// with its kind.
+    /// Returns the kernel's error, with the path: `NotFound`, `PermissionDenied`; `InvalidInput` for a file
+    /// that is no FIFO, with its kind.
     pub fn open_fifo(path: impl AsRef<Path>) -> io::Result<Self> {
         Ok(Self { fd: open(path.as_ref(), Access::READ)? })
     }
 
-    /// Opens a FIFO for reading, and for writing as well, so that its end never comes: writers may come and go, and a read
-    /// waits for the next. POSIX does not promise this; Linux and the BSDs support it.
+    /// Opens a FIFO for reading, and for writing as well, so that its end never comes: writers may come and
+    /// go, and a read waits for the next. POSIX does not promise this; Linux and the BSDs support it.
     ///
     /// # Errors
     ///
@@ -94,59 +95,9 @@ impl PipeReader {
         Ok(Self { fd: open(path.as_ref(), Access::BOTH)? })
     }
 
-    /// Takes over a descriptor that is this end of a pipe or a FIFO, and makes it non-blocking, with all its duplicates. A
-    /// read may cost one system call more than on a pipe of this crate.
-    ///
-    /// # Errors
-    ///
-    /// Returns `InvalidInput` for a descriptor that is no pipe, and for a pipe that cannot be read; the error of the
-    /// registration. The descriptor is closed then.
-    pub fn from_owned(fd: OwnedFd) -> io::Result<Self> {
-        let wrong = "this end of the pipe cannot be read";
-        Ok(Self { fd: adopt_end(fd, |access| access.read, wrong)? })
-    }
-
-    /// Returns the descriptor, which stays non-blocking. No operation can be in flight, because it would borrow this value.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if it was closed before.
-    pub fn into_owned(self) -> io::Result<OwnedFd> {
-        give_away("into_owned", self.fd)
-    }
-
-    /// Returns the descriptor as a blocking one, with all its duplicates, as a child process expects its standard input or
-    /// output. The other end does not change.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if it was closed before.
-    pub fn into_blocking(self) -> io::Result<OwnedFd> {
-        blocking(self.into_owned()?)
-    }
-
-    /// Returns how many bytes the pipe holds.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if it is closed; `Unsupported` on systems other than Linux.
-    pub fn capacity(&self) -> io::Result<usize> {
-        self.call("capacity", sys::capacity)
-    }
-
-    /// Requests a capacity in bytes, from 1 to the system's limit (`/proc/sys/fs/pipe-max-size`, 1 MiB by default). Returns
-    /// the capacity that the kernel chose: a power of two, at least a page, and not less than `bytes`.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if it is closed; `PermissionDenied` beyond the limit; `ResourceBusy` if the bytes in the pipe would
-    /// not fit; `Unsupported` on systems other than Linux.
-    pub fn set_capacity(&self, bytes: usize) -> io::Result<usize> {
-        self.call("set_capacity", |fd| sys::set_capacity(fd, bytes))
-    }
-
-    /// Returns true once the poller has seen that every writer has closed its end. This is one load and no system call. Bytes
-    /// that were written before may still be unread. It stays true if a FIFO is opened for writing again.
+    /// Returns true once the poller has seen that every writer has closed its end. This is one load and no
+    /// system call. Bytes that were written before may still be unread. It stays true if a FIFO is opened for
+    /// writing again.
     pub fn peer_closed(&self) -> bool {
         self.fd.peer_closed()
     }
@@ -157,16 +108,16 @@ impl PipeWriter {
     ///
     /// # Errors
     ///
-    /// Returns `ENXIO` (which has no `ErrorKind`) if it has no reader. The kernel reports no change of that, so try again
-    /// later, or open it with [`open_fifo_for_ever`](PipeWriter::open_fifo_for_ever). Returns the other errors of
-    /// [`PipeReader::open_fifo`].
+    /// Returns `ENXIO` (which has no `ErrorKind`) if it has no reader. The kernel reports no change of that,
+    /// so try again later, or open it with [`open_fifo_for_ever`](PipeWriter::open_fifo_for_ever). Returns
+    /// the other errors of [`PipeReader::open_fifo`].
     pub fn open_fifo(path: impl AsRef<Path>) -> io::Result<Self> {
         Ok(Self { fd: open(path.as_ref(), Access::WRITE)? })
     }
 
-    /// Opens a FIFO for writing, and for reading as well, so that it needs no other reader: bytes stay in it, as far as it
-    /// has space, until a reader comes, and a write never fails with `BrokenPipe`. POSIX does not promise this; Linux and the
-    /// BSDs support it.
+    /// Opens a FIFO for writing, and for reading as well, so that it needs no other reader: bytes stay in it,
+    /// as far as it has space, until a reader comes, and a write never fails with `BrokenPipe`. POSIX does
+    /// not promise this; Linux and the BSDs support it.
     ///
     /// # Errors
     ///
@@ -175,57 +126,8 @@ impl PipeWriter {
         Ok(Self { fd: open(path.as_ref(), Access::BOTH)? })
     }
 
-    /// Takes over a descriptor that is this end of a pipe or a FIFO, and makes it non-blocking, with all its duplicates.
-    ///
-    /// # Errors
-    ///
-    /// Returns `InvalidInput` for a descriptor that is no pipe, and for a pipe that cannot be written; the error of the
-    /// registration. The descriptor is closed then.
-    pub fn from_owned(fd: OwnedFd) -> io::Result<Self> {
-        let wrong = "this end of the pipe cannot be written";
-        Ok(Self { fd: adopt_end(fd, |access| access.write, wrong)? })
-    }
-
-    /// Returns the descriptor, which stays non-blocking. No operation can be in flight, because it would borrow this value.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if it was closed before.
-    pub fn into_owned(self) -> io::Result<OwnedFd> {
-        give_away("into_owned", self.fd)
-    }
-
-    /// Returns the descriptor as a blocking one, with all its duplicates, as a child process expects its standard input or
-    /// output. The other end does not change.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if it was closed before.
-    pub fn into_blocking(self) -> io::Result<OwnedFd> {
-        blocking(self.into_owned()?)
-    }
-
-    /// Returns how many bytes the pipe holds.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if it is closed; `Unsupported` on systems other than Linux.
-    pub fn capacity(&self) -> io::Result<usize> {
-        self.call("capacity", sys::capacity)
-    }
-
-    /// Requests a capacity in bytes, from 1 to the system's limit (`/proc/sys/fs/pipe-max-size`, 1 MiB by default). Returns
-    /// the capacity that the kernel chose: a power of two, at least a page, and not less than `bytes`.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if it is closed; `PermissionDenied` beyond the limit; `ResourceBusy` if the bytes in the pipe would
-    /// not fit; `Unsupported` on systems other than Linux.
-    pub fn set_capacity(&self, bytes: usize) -> io::Result<usize> {
-        self.call("set_capacity", |fd| sys::set_capacity(fd, bytes))
-    }
-
-    /// Returns true once the poller has seen that every reader has closed its end. This is one load and no system call.
+    /// Returns true once the poller has seen that every reader has closed its end. This is one load and no
+    /// system call.
     pub fn peer_closed(&self) -> bool {
         self.fd.peer_closed()
     }
@@ -241,10 +143,11 @@ impl PipeWriter {
 }
 
 methods!(PipeReader: fd, descriptor);
-byte_methods!(PipeReader: read(read, read_buf, readv));
+byte_methods!(PipeReader: read(read, read_buf, readv), pipe_end(read, "read"));
 methods!(PipeWriter: fd, descriptor);
 byte_methods!(
     PipeWriter: write(write, writev),
+    pipe_end(write, "written"),
     async_write(
         write,
         writev,
@@ -268,7 +171,7 @@ fn open(path: &Path, access: Access) -> io::Result<Fd> {
     Ok(watch("open_fifo", fd, FdKind::Other)?)
 }
 
-/// Adopts an end of a pipe that `has_access`; `wrong` is the error of the other end.
+/// Adopts an end of a pipe that has the access; `wrong` is the error of the other end.
 fn adopt_end(fd: OwnedFd, has_access: impl FnOnce(Access) -> bool, wrong: &'static str) -> io::Result<Fd> {
     let failed = |error| OpError::new("from_owned", error).on(fd.as_raw_fd());
     check(&fd).map_err(failed)?;
@@ -276,9 +179,4 @@ fn adopt_end(fd: OwnedFd, has_access: impl FnOnce(Access) -> bool, wrong: &'stat
         return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, wrong)).into());
     }
     adopt("from_owned", fd)
-}
-
-fn blocking(fd: OwnedFd) -> io::Result<OwnedFd> {
-    set_nonblocking(fd.as_fd(), false).map_err(|error| OpError::new("into_blocking", error))?;
-    Ok(fd)
 }

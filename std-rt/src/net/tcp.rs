@@ -1,6 +1,6 @@
 //! TCP listeners and connections.
 //!
-//! The table at [`TcpSocket`] has the options, their defaults, and what sets them.
+//! The table at [`TcpSocket`] has the options and their defaults.
 
 mod socket;
 
@@ -27,9 +27,9 @@ pub struct TcpListener {
 }
 
 impl TcpListener {
-    /// Listens on an address, with the longest queue that the kernel allows, `SO_REUSEADDR` set, and `TCP_NODELAY` and
-    /// keepalive for the connections to come. With port 0 the kernel chooses. Of several addresses the first that works
-    /// is taken.
+    /// Listens on an address, with the longest queue that the kernel allows, `SO_REUSEADDR` set, and
+    /// `TCP_NODELAY` and keepalive for the connections to come. With port 0 the kernel chooses. Of several
+    /// addresses the first that works is taken.
     ///
     /// # Cancel safety
     ///
@@ -37,9 +37,9 @@ impl TcpListener {
     ///
     /// # Errors
     ///
-    /// Returns the kernel's error, with the address: `AddrInUse`, `AddrNotAvailable`, `PermissionDenied`. Of several
-    /// addresses, returns the errors of all ([`AddressErrors`](super::AddressErrors)), with the kind of the first.
-    /// Returns the errors of [`ToSocketAddrs`].
+    /// Returns the kernel's error, with the address: `AddrInUse`, `AddrNotAvailable`, `PermissionDenied`. Of
+    /// several addresses, returns the errors of all ([`AddressErrors`](super::AddressErrors)), with the kind
+    /// of the first. Returns the errors of [`ToSocketAddrs`].
     pub async fn bind(addr: impl ToSocketAddrs) -> io::Result<Self> {
         let listens = |address| {
             let socket = TcpSocket::of(&address)?;
@@ -92,17 +92,17 @@ option_methods!(TcpListener: buffers, ip, v6only, tcp, fastopen);
 ///
 /// # Closing
 ///
-/// The kernel still sends what was written before a drop, a [`close`](Self::close) or the end of the process, if
-/// everything that the peer has sent was read. **With unread input the kernel resets the connection instead**, also if
-/// the input comes after the close: bytes that it has not sent by then are lost, and the peer reads `ConnectionReset` in
-/// place of the end. So a program that closes while its peer may be sending reads the peer's end first, or closes with
-/// [`close_lingering`](Self::close_lingering). An ordinary exchange, in which each side reads everything that the other
-/// sends, needs neither.
+/// The kernel still sends what was written before a drop, a [`close`](Self::close) or the end of the process,
+/// if everything that the peer has sent was read. **With unread input the kernel resets the connection
+/// instead**, also if the input comes after the close: bytes that it has not sent by then are lost, and the
+/// peer reads `ConnectionReset` in place of the end. So a program that closes while its peer may be sending
+/// reads the peer's end first, or closes with [`close_lingering`](Self::close_lingering). An ordinary
+/// exchange, in which each side reads everything that the other sends, needs neither.
 ///
 /// # Many idle connections
 ///
-/// A server that waits for input before it provides a buffer needs one buffer for each thread, not one for each
-/// connection:
+/// A server that waits for input before it provides a buffer needs one buffer for each thread, not one for
+/// each connection:
 ///
 /// ```
 /// # use std::io::{self, ErrorKind};
@@ -143,9 +143,9 @@ pub struct TcpStream {
 }
 
 impl TcpStream {
-    /// Connects, with `TCP_NODELAY` and keepalive. A name is looked up on a thread that may block. Several addresses
-    /// race as in RFC 8305: the families alternate, and the next attempt starts 250 ms after the one before, or at once
-    /// when that has failed. The first attempt that succeeds is taken.
+    /// Connects, with `TCP_NODELAY` and keepalive. A name is looked up on a thread that may block. Several
+    /// addresses race as in RFC 8305: the families alternate, and the next attempt starts 250 ms after the
+    /// one before, or at once when that has failed. The first attempt that succeeds is taken.
     ///
     /// # Cancel safety
     ///
@@ -153,16 +153,17 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// Returns the kernel's error, with the address: `ConnectionRefused`, `TimedOut` (the kernel's own, after minutes),
-    /// `HostUnreachable`. Of several addresses, returns the errors of all ([`AddressErrors`](super::AddressErrors)),
-    /// with the kind of the first. Returns the errors of [`ToSocketAddrs`].
+    /// Returns the kernel's error, with the address: `ConnectionRefused`, `TimedOut` (the kernel's own, after
+    /// minutes), `HostUnreachable`. Of several addresses, returns the errors of all
+    /// ([`AddressErrors`](super::AddressErrors)), with the kind of the first. Returns the errors of
+    /// [`ToSocketAddrs`].
     pub fn connect(addr: impl ToSocketAddrs) -> impl Future<Output = io::Result<Self>> {
         connect::connect(addr, None)
     }
 
-    /// Connects as [`connect`](TcpStream::connect) does, until `deadline`, the look-up of a name included. Each of
-    /// several addresses gets an equal share of the time that is left when its attempt starts, but at least 2 s if that
-    /// much is left, so that one silent address leaves time for the others.
+    /// Connects as [`connect`](TcpStream::connect) does, until `deadline`, the look-up of a name included.
+    /// Each of several addresses gets an equal share of the time that is left when its attempt starts, but at
+    /// least 2 s if that much is left, so that one silent address leaves time for the others.
     ///
     /// The deadline ends with the connect: reads and writes have none.
     ///
@@ -172,8 +173,8 @@ impl TcpStream {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`connect`](TcpStream::connect); `TimedOut` if the deadline passes, with the error of each
-    /// address.
+    /// Returns the errors of [`connect`](TcpStream::connect); `TimedOut` if the deadline passes, with the
+    /// error of each address.
     pub fn connect_deadline(
         addr: impl ToSocketAddrs,
         deadline: Instant,
@@ -181,8 +182,8 @@ impl TcpStream {
         connect::connect(addr, Some(deadline))
     }
 
-    /// Connects as [`connect_deadline`](TcpStream::connect_deadline) does, with a deadline of `timeout` from now. A
-    /// `timeout` that is too long for the clock is no deadline.
+    /// Connects as [`connect_deadline`](TcpStream::connect_deadline) does, with a deadline of `timeout` from
+    /// now. A `timeout` that is too long for the clock is no deadline.
     ///
     /// # Cancel safety
     ///
@@ -198,10 +199,10 @@ impl TcpStream {
         connect::connect(addr, Instant::now().checked_add(timeout))
     }
 
-    /// Returns a second handle on the same connection, with deadlines and queues of tasks of its own. Options are the
-    /// connection's. What one handle reads the other does not get, and operations of the two are not ordered. To close
-    /// one leaves the connection to the other, and the peer sees the end when both are closed; but
-    /// [`shutdown`](Self::shutdown) ends a half of the connection through either.
+    /// Returns a second handle on the same connection, with deadlines and queues of tasks of its own. Options
+    /// are the connection's. Bytes that one handle reads do not reach the other, and operations of the two
+    /// are not ordered. To close one leaves the connection to the other, and the peer sees the end when both
+    /// are closed; but [`shutdown`](Self::shutdown) ends a half of the connection through either.
     ///
     /// To use a stream from several tasks, share one value: every operation takes `&self`.
     ///
@@ -222,8 +223,8 @@ impl TcpStream {
         self.call("local_addr", sys::sock_name)
     }
 
-    /// Returns the address on the other side. It is stored when the connection is made: this makes no system call, and
-    /// the answer is the same after the peer is gone.
+    /// Returns the address on the other side. It is stored when the connection is made: this makes no system
+    /// call, and the answer is the same after the peer is gone.
     ///
     /// # Errors
     ///
@@ -233,18 +234,20 @@ impl TcpStream {
         self.call("peer_addr", |fd| known.map_or_else(|| sys::peer_name(fd), Ok))
     }
 
-    /// Closes the connection so that the peer gets everything that was written, even if it is still sending: shuts down
-    /// the writing half, reads and discards input until the peer ends its stream, and closes. Returns true if the peer
-    /// ended its stream; false if a limit was reached first, or if a read found that the connection was reset.
+    /// Closes the connection so that the peer gets everything that was written, even if it is still sending:
+    /// shuts down the writing half, reads and discards input until the peer ends its stream, and closes.
+    /// Returns true if the peer ended its stream; false if a limit was reached first, or if a read found that
+    /// the connection was reset.
     ///
-    /// It is for a server that answers before it has read the whole request, such as one that refuses an upload;
-    /// [closing](TcpStream#closing) says what a plain close does then. `time` bounds the wait, from this call on;
-    /// `bytes` bounds the input that is read, because a peer might send all that time. At a limit the connection is
-    /// closed as by [`close`](Self::close), so the kernel resets it if input is left. A few seconds and some 100 KiB are
-    /// common: nginx waits 5 s for each piece and 30 s in all, Apache 2 s and 30 s, Go 0.5 s.
+    /// It is for a server that answers before it has read the whole request, such as one that refuses an
+    /// upload; [closing](TcpStream#closing) says what a plain close does then. `time` bounds the wait, from
+    /// this call on; `bytes` bounds the input that is read, because a peer might send all that time. At a
+    /// limit the connection is closed as by [`close`](Self::close), so the kernel resets it if input is left.
+    /// A few seconds and some 100 KiB are common: nginx waits 5 s for each piece and 30 s in all, Apache 2 s
+    /// and 30 s, Go 0.5 s.
     ///
-    /// The read deadline is cleared, because it may be the reason for the close. Reads that already wait go first, and
-    /// keep what they get.
+    /// The read deadline is cleared, because it may be the reason for the close. Reads that already wait go
+    /// first, and keep what they get.
     ///
     /// # Cancel safety
     ///
@@ -287,7 +290,8 @@ impl TcpStream {
     async fn end_and_drain(&self, time: Duration, bytes: u64) -> io::Result<bool> {
         match self.fd.shutdown(Shutdown::Write) {
             Err(error) if is_closed(&error) => return Err(error),
-            // `NotConnected`: the connection has ended in both directions, or was reset. The reads tell which, at once.
+            // `NotConnected`: the connection has ended in both directions, or was reset. The reads tell
+            // which, at once.
             Err(_) | Ok(()) => {}
         }
         self.fd.set_deadline(Modes::READ, None)?;
@@ -330,7 +334,7 @@ impl Descriptor for TcpStream {
         &self.fd
     }
 
-    /// The kernel forgets the peer's address when the peer is gone.
+    /// Adds the stored address of the peer, because the kernel forgets it when the peer is gone.
     fn error(&self, op: &'static str, error: io::Error) -> io::Error {
         self.fd.error_to(op, error, self.peer.get().map(Into::into))
     }
@@ -351,7 +355,8 @@ byte_methods!(
 methods!(TcpStream: deadline, connected, descriptor, std(std::net::TcpStream));
 option_methods!(TcpStream: buffers, ip, tcp, quickack);
 
-/// The address of the peer, stored when the connection is made, because the kernel forgets it when the peer resets.
+/// The address of the peer, stored when the connection is made, because the kernel forgets it when the peer
+/// resets.
 ///
 /// It has two words, because a server has many connections; an IPv6 address is in a box.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -1,7 +1,8 @@
 //! UDP: messages that may be lost, duplicated and reordered.
 //!
-//! One system call sends or receives a datagram whole, so tasks that share a socket do not wait for each other: each makes
-//! its call at once. Only a task that finds no datagram, or no space, queues, and the queue is served in order.
+//! One system call sends or receives a datagram whole, so tasks that share a socket do not wait for each
+//! other: each makes its call at once. Only a task that finds no datagram, or no space, queues, and the queue
+//! is served in order.
 
 mod batch;
 mod options;
@@ -20,12 +21,12 @@ pub use sys::Datagram;
 
 /// A UDP socket.
 ///
-/// All operations take `&self`; any number of tasks may send and receive at the same time, and each datagram goes to one
-/// of the tasks that receive. Dropping it closes it; datagrams that were not received are lost.
+/// All operations take `&self`; any number of tasks may send and receive at the same time, and each datagram
+/// goes to one of the tasks that receive. Dropping it closes it; datagrams that were not received are lost.
 ///
-/// An error that an earlier datagram has caused may come from a later operation: see [`UdpSocket::connect`]. If the
-/// kernel has no space for a datagram and says `ENOBUFS`, the operation fails at once and is not repeated, so wait a
-/// little before the next attempt.
+/// An error that an earlier datagram has caused may come from a later operation: see [`UdpSocket::connect`].
+/// If the kernel has no space for a datagram and says `ENOBUFS`, the operation fails at once and is not
+/// repeated, so wait a little before the next attempt.
 ///
 /// ```
 /// use netpoll_rt::net::UdpSocket;
@@ -52,8 +53,8 @@ pub struct UdpSocket {
 }
 
 impl UdpSocket {
-    /// Binds a socket to a local address; with port 0 the kernel chooses. Of several addresses the first that works is
-    /// taken. [`UdpConfig`] sets options that must be set before.
+    /// Binds a socket to a local address; with port 0 the kernel chooses. Of several addresses the first that
+    /// works is taken. [`UdpConfig`] sets options that must be set before.
     ///
     /// # Cancel safety
     ///
@@ -61,19 +62,19 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Returns the kernel's error, with the address: `AddrInUse`, `AddrNotAvailable`, `PermissionDenied`; of several
-    /// addresses [`AddressErrors`](super::AddressErrors).
+    /// Returns the kernel's error, with the address: `AddrInUse`, `AddrNotAvailable`, `PermissionDenied`; of
+    /// several addresses [`AddressErrors`](super::AddressErrors).
     pub async fn bind(addr: impl ToSocketAddrs) -> io::Result<Self> {
         UdpConfig::new().bind(addr).await
     }
 
-    /// Chooses a peer for [`send`](Self::send). From now on datagrams of other senders are not received. It may be
-    /// called again. Of several addresses, the first to which the kernel has a route is taken. Nothing is sent, so the
-    /// peer need not exist.
+    /// Chooses a peer for [`send`](Self::send). From now on datagrams of other senders are not received. It
+    /// may be called again. Of several addresses, the first to which the kernel has a route is taken. Nothing
+    /// is sent, so the peer need not exist.
     ///
-    /// If a datagram finds no socket at the peer's port, the peer's host may report that. Then one operation that comes
-    /// later, of any kind, fails with `ConnectionRefused`, and the socket continues. An operation that waits to receive
-    /// fails at once.
+    /// If a datagram finds no socket at the peer's port, the peer's host may report that. Then one operation
+    /// that comes later, of any kind, fails with `ConnectionRefused`, and the socket continues. An operation
+    /// that waits to receive fails at once.
     ///
     /// # Cancel safety
     ///
@@ -81,8 +82,9 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Returns an error if it is closed; the kernel's error, with the address: `NetworkUnreachable`, `EAFNOSUPPORT` for
-    /// another family than the socket's; of several addresses [`AddressErrors`](super::AddressErrors).
+    /// Returns an error if it is closed; the kernel's error, with the address: `NetworkUnreachable`,
+    /// `EAFNOSUPPORT` for another family than the socket's; of several addresses
+    /// [`AddressErrors`](super::AddressErrors).
     pub async fn connect(&self, addr: impl ToSocketAddrs) -> io::Result<()> {
         let name = addr.name();
         let connect =
@@ -90,8 +92,8 @@ impl UdpSocket {
         first_of("connect", name, addr.to_socket_addrs().await?, connect)
     }
 
-    /// Sends a datagram to the peer that [`connect`](Self::connect) chose, and returns its length. Waits while the kernel
-    /// has no space.
+    /// Sends a datagram to the peer that [`connect`](Self::connect) chose, and returns its length. Waits
+    /// while the kernel has no space.
     ///
     /// # Cancel safety
     ///
@@ -100,15 +102,16 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Returns an error if it is closed; `TimedOut` if the write deadline passes; `ConnectionRefused` for an earlier
-    /// datagram; `EDESTADDRREQ` without a peer; `EMSGSIZE` if it is too long; `EPERM` of a firewall; `ENOBUFS`.
+    /// Returns an error if it is closed; `TimedOut` if the write deadline passes; `ConnectionRefused` for an
+    /// earlier datagram; `EDESTADDRREQ` without a peer; `EMSGSIZE` if it is too long; `EPERM` of a firewall;
+    /// `ENOBUFS`.
     pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
         let sent = self.fd.shared(Mode::Write, |fd| sys::send(fd, bytes));
         sent.await.map_err(|error| self.error("send", error))
     }
 
-    /// Sends a datagram to an address and returns its length. Waits while the kernel has no space. A numeric address is
-    /// used as it is. A name is looked up, and its first address of the socket's family is taken.
+    /// Sends a datagram to an address and returns its length. Waits while the kernel has no space. A numeric
+    /// address is used as it is. A name is looked up, and its first address of the socket's family is taken.
     ///
     /// # Cancel safety
     ///
@@ -117,8 +120,8 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`send`](Self::send), with the address; the errors of the look-up; `InvalidInput` for
-    /// port 0.
+    /// Returns the errors of [`send`](Self::send), with the address; the errors of the look-up;
+    /// `InvalidInput` for port 0.
     pub async fn send_to(&self, bytes: &[u8], to: impl ToSocketAddrs) -> io::Result<usize> {
         let to = match to.number() {
             Some(to) => to,
@@ -136,9 +139,9 @@ impl UdpSocket {
         fitting.copied().ok_or_else(|| AddressErrors::error("send_to", name, Vec::new(), false))
     }
 
-    /// Receives a datagram and returns its length; waits if there is none. The rest of a datagram that is longer than
-    /// `buffer` is lost without notice ([`recv_batch`](Self::recv_batch) gives notice). 0 is an empty datagram, or one
-    /// for an empty buffer, and never an end.
+    /// Receives a datagram and returns its length; waits if there is none. The rest of a datagram that is
+    /// longer than `buffer` is lost without notice ([`recv_batch`](Self::recv_batch) gives notice). 0 is an
+    /// empty datagram, or one for an empty buffer, and never an end.
     ///
     /// # Cancel safety
     ///
@@ -147,8 +150,8 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Returns an error if it is closed; `TimedOut` if the read deadline passes; `ConnectionRefused` for an earlier
-    /// datagram.
+    /// Returns an error if it is closed; `TimedOut` if the read deadline passes; `ConnectionRefused` for an
+    /// earlier datagram.
     pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let received = self.fd.shared(Mode::Read, |fd| sys::recv(fd, buffer));
         received.await.map_err(|error| self.error("recv", error))

@@ -1,4 +1,5 @@
-//! Unix sockets: connections and messages between the processes of one machine, and the passing of open files.
+//! Unix sockets: connections and messages between the processes of one machine, and the passing of open
+//! files.
 //!
 //! | type | what it carries | the end |
 //! |---|---|---|
@@ -9,24 +10,25 @@
 //! # Names
 //!
 //! - A **path**: bind creates a file of the kind "socket", whose permissions control which users may connect.
-//! - An **abstract name** ([`abstract_address`]): on Linux and Android, in no folder, gone with its socket, open to every
-//!   user of the network namespace.
+//! - An **abstract name** ([`abstract_address`]): on Linux and Android, in no folder, gone with its socket,
+//!   open to every user of the network namespace.
 //! - **No name**: both ends of a pair, and most clients.
 //!
 //! # Removal of the file
 //!
-//! The file of a path stays when its socket is closed, as with std, and the next bind to the path fails with `AddrInUse`,
-//! whether or not a socket listens there. A socket with [`unlink_on_drop(true)`](UnixListener::unlink_on_drop) removes its
-//! file, if the file is still its own. That is not the default, because the path may belong to more than this value: to a
-//! process that took the listener over, or to a duplicate. It is never sufficient either, because a process that is killed
-//! removes nothing. So a server removes the file of a dead predecessor before it binds; a lock on another file tells
+//! The file of a path stays when its socket is closed, as with std, and the next bind to the path fails with
+//! `AddrInUse`, whether or not a socket listens there. A socket with
+//! [`unlink_on_drop(true)`](UnixListener::unlink_on_drop) removes its file, if the file is still its own.
+//! That is not the default, because the path may belong to more than this value: to a process that took the
+//! listener over, or to a duplicate. It is never sufficient either, because a process that is killed removes
+//! nothing. So a server removes the file of a dead predecessor before it binds; a lock on another file tells
 //! whether the predecessor is dead.
 //!
 //! # Descriptors
 //!
-//! `send_fds` and `recv_fds` pass open files (`SCM_RIGHTS`), at most [`MAX_FDS`] with one message. The receiver gets new
-//! numbers, which are close-on-exec, and which are closed if they are not taken. They share the sender's open file: its
-//! position, and its flags, so a socket of this crate arrives non-blocking.
+//! `send_fds` and `recv_fds` pass open files (`SCM_RIGHTS`), at most [`MAX_FDS`] with one message. The
+//! receiver gets new numbers, which are close-on-exec, and which are closed if they are not taken. They share
+//! the sender's open file: its position, and its flags, so a socket of this crate arrives non-blocking.
 
 mod datagram;
 mod listener;
@@ -65,7 +67,8 @@ fn path_address(op: &'static str, path: &Path) -> io::Result<SocketAddr> {
     })
 }
 
-/// Registers a socket. Its short reads say nothing: reads stop at passed descriptors, with more bytes behind them.
+/// Registers a socket. Its short reads say nothing: reads stop at passed descriptors, with more bytes behind
+/// them.
 fn watch_unix(op: &'static str, fd: OwnedFd) -> io::Result<Fd> {
     Ok(watch(op, fd, FdKind::Other)?)
 }
@@ -93,7 +96,8 @@ fn pair_of(kind: socket::SocketKind) -> io::Result<(Fd, Fd)> {
     Ok((watch_unix("pair", one)?, watch_unix("pair", other)?))
 }
 
-/// The delays of an operation that waits for an event that the kernel does not report: each is twice the one before.
+/// The delays of an operation that waits for an event that the kernel does not report: each is twice the one
+/// before.
 struct Backoff {
     next: Duration,
 }
@@ -114,8 +118,8 @@ impl Backoff {
     }
 }
 
-/// Connects. While the listener's queue is full it tries again and again, because the kernel does not report free space
-/// in it.
+/// Connects. While the listener's queue is full it tries again and again, because the kernel does not report
+/// free space in it.
 async fn connect(kind: socket::SocketKind, to: &SocketAddr, deadline: Option<Instant>) -> io::Result<Fd> {
     let failed =
         |error| io::Error::from(OpError::new("connect", error).between(None, Some(to.clone().into())));
@@ -123,7 +127,8 @@ async fn connect(kind: socket::SocketKind, to: &SocketAddr, deadline: Option<Ins
     let mut backoff = Backoff::new();
     loop {
         match unix::connect(fd.as_fd(), to) {
-            // The call comes before the registration: a socket that is not connected yet would report a hang-up.
+            // The call comes before the registration: a socket that is not connected yet would report a
+            // hang-up.
             Ok(()) => return watch_unix("connect", fd),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(failed(error)),
@@ -155,7 +160,8 @@ impl UnlinkOnDrop {
         UnlinkOnDrop { file: file.map(Box::new), unlink: false }
     }
 
-    /// Sets whether the file is removed. The file of a socket that was bound elsewhere is the one that is there now.
+    /// Sets whether the file is removed. The file of a socket that was bound elsewhere is the one that is
+    /// there now.
     fn set(&mut self, fd: &Fd, unlink: bool) {
         if unlink && self.file.is_none() {
             // A file that is not there any more need not be removed.

@@ -1,29 +1,31 @@
-//! The order of the addresses, when the next attempt starts, how long each may take: no sockets, no clock.
+//! The order of the addresses, the start of each attempt, and its share of the time, without sockets or a
+//! clock.
 //!
 //! | rule | from |
 //! |---|---|
-//! | families take turns, beginning with that of the first address; within one, the resolver's order stays | RFC 8305 section 4, a First Address Family Count of 1 |
+//! | families alternate, starting with that of the first address; within a family, the resolver's order stays | RFC 8305 section 4, a First Address Family Count of 1 |
 //! | the next attempt starts 250 ms after the one before, or as soon as that one has failed | RFC 8305 section 5 |
 //! | an attempt gets an equal share of the time that is left, but 2 s if there are that many | Go's `partialDeadline` |
 //!
-//! An attempt that fails later than 250 ms after its start hastens nothing: the next has started already.
+//! An attempt that fails later than 250 ms after its start has no effect on the next, which has started
+//! already.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-/// From the start of one attempt to that of the next.
+/// The time from the start of one attempt to that of the next.
 pub const DELAY: Duration = Duration::from_millis(250);
 
-/// The least share of an attempt, as long as there is that much.
+/// The smallest share of an attempt, as long as that much is left.
 pub const SHARE: Duration = Duration::from_secs(2);
 
-/// What is to be tried and when.
+/// The attempts and their times.
 #[derive(Debug)]
 pub struct Plan {
     order: Vec<SocketAddr>,
-    /// So many attempts have been started.
+    /// The number of attempts that have started.
     started: usize,
-    /// When the next one starts.
+    /// The start of the next attempt.
     next: Instant,
     deadline: Option<Instant>,
 }
@@ -31,26 +33,27 @@ pub struct Plan {
 /// An attempt to be started now.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Attempt {
-    /// Its place in the order.
+    /// Its position in the order.
     pub place: usize,
-    /// Where to.
+    /// The address to connect to.
     pub address: SocketAddr,
-    /// When to give it up.
+    /// The end of its share of the time.
     pub until: Option<Instant>,
 }
 
 impl Plan {
-    /// A plan for the addresses, in the resolver's order, that begins `now` and is over at `deadline`.
+    /// Creates a plan for the addresses, in the resolver's order, that begins `now` and is over at
+    /// `deadline`.
     pub fn new(addresses: Vec<SocketAddr>, now: Instant, deadline: Option<Instant>) -> Self {
         Self { order: interleaved(addresses), started: 0, next: now, deadline }
     }
 
-    /// The addresses in the order in which they are tried.
+    /// Returns the addresses in the order of the attempts.
     pub fn order(&self) -> &[SocketAddr] {
         &self.order
     }
 
-    /// The attempt to start now, if any; to be asked until there is none.
+    /// Returns the attempt to start now, if any. Call it until there is none.
     pub fn start(&mut self, now: Instant) -> Option<Attempt> {
         if self.is_over(now) || self.next_start().is_none_or(|at| now < at) {
             return None;
@@ -62,33 +65,33 @@ impl Plan {
         Some(Attempt { place, address: self.order[place], until })
     }
 
-    /// The attempt at this place has failed.
+    /// Records that the attempt at this position has failed.
     pub fn failed(&mut self, place: usize, now: Instant) {
         if place + 1 == self.started {
             self.next = now;
         }
     }
 
-    /// When [`Plan::start`] has the next one; none if there will be none.
+    /// Returns the time at which [`Plan::start`] has the next attempt; `None` if there will be none.
     pub fn next_start(&self) -> Option<Instant> {
         (self.started < self.order.len() && !self.is_over(self.next)).then_some(self.next)
     }
 
-    /// Whether the deadline has passed.
+    /// Returns whether the deadline has passed.
     pub fn is_over(&self, now: Instant) -> bool {
         self.deadline.is_some_and(|deadline| deadline <= now)
     }
 
-    /// Until when the attempt that starts now may take.
+    /// Returns the end of the share of an attempt that starts now.
     fn share(&self, now: Instant, deadline: Instant) -> Instant {
         let (left, waiting) = (deadline - now, self.order.len() - self.started);
-        // More addresses than fit into 32 bits have no share that matters.
+        // With more addresses than fit into 32 bits the share does not matter.
         let equal = left / u32::try_from(waiting).unwrap_or(u32::MAX);
         now + equal.max(SHARE).min(left)
     }
 }
 
-/// The families in turn, beginning with the first one's; within a family the order stays.
+/// Returns the families alternately, starting with the first one's; within a family the order stays.
 fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     let Some(first) = addresses.first().map(SocketAddr::is_ipv4) else { return addresses };
     let length = addresses.len();

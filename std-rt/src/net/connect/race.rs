@@ -1,7 +1,7 @@
-//! Attempts at several addresses at once: the first that succeeds wins, the others are dropped.
+//! Concurrent attempts at several addresses: the first that succeeds wins, and the others are dropped.
 //!
-//! [`Plan`] decides, this file carries out: it polls the attempts that run, has one timer for whatever comes next, and
-//! keeps the errors.
+//! [`Plan`] decides and this file executes: it polls the running attempts, has one timer for the next start
+//! or end of a share, and keeps the errors.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -14,14 +14,16 @@ use super::errors::{AddressErrors, timed_out};
 use super::plan::{Attempt, Plan};
 use crate::time::{Sleep, sleep_until};
 
-/// Carries out a plan. `name` is what the addresses were looked up by.
+/// Executes a plan. `name` is the name of the addresses, if they were looked up.
 ///
-/// Dropped: the attempts that run are dropped.
+/// # Cancel safety
+///
+/// Dropped before it is ready: the running attempts are dropped.
 ///
 /// # Errors
 ///
-/// All addresses' errors in the plan's order, as [`AddressErrors`]; the kind is that of the first, or `TimedOut` if the
-/// deadline has passed.
+/// Returns the errors of all addresses in the plan's order, as [`AddressErrors`], with the kind of the first,
+/// or `TimedOut` if the deadline has passed.
 pub async fn race<T, F: Future<Output = io::Result<T>>>(
     plan: Plan,
     name: Option<String>,
@@ -38,11 +40,11 @@ pub async fn race<T, F: Future<Output = io::Result<T>>>(
 struct Race<A, F> {
     plan: Plan,
     attempt: A,
-    /// In the order of their start.
+    /// The running attempts, in the order of their start.
     running: Vec<(Attempt, Pin<Box<F>>)>,
-    /// By place in the order.
+    /// The errors, by position in the order.
     failed: Vec<Option<io::Error>>,
-    /// For the next start, or the next attempt to be given up.
+    /// The timer of the next start, or of the next end of a share.
     timer: Option<Sleep>,
 }
 
@@ -51,7 +53,7 @@ where
     A: FnMut(SocketAddr) -> F,
     F: Future<Output = io::Result<T>>,
 {
-    /// The winner; none if all have failed.
+    /// Returns the winner; `None` if all have failed.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<T>> {
         let mut polled = 0;
         loop {
@@ -73,7 +75,7 @@ where
         }
     }
 
-    /// Polls the running attempts from this one on.
+    /// Polls the running attempts, starting with index `from`.
     fn poll_running(&mut self, cx: &mut Context<'_>, mut from: usize) -> Option<T> {
         while let Some((attempt, future)) = self.running.get_mut(from) {
             match future.as_mut().poll(cx) {
@@ -89,7 +91,7 @@ where
         None
     }
 
-    /// Ends the attempts whose share of the time is used up.
+    /// Ends the attempts whose share of the time is over.
     fn give_up(&mut self, now: Instant) {
         let over = |(attempt, _): &mut (Attempt, _)| attempt.until.is_some_and(|until| until <= now);
         for (attempt, future) in self.running.extract_if(.., over).collect::<Vec<_>>() {
@@ -103,7 +105,7 @@ where
         self.plan.failed(place, Instant::now());
     }
 
-    /// Ready when an attempt is to be started or given up.
+    /// Is ready when an attempt starts or ends by its share.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let untils = self.running.iter().filter_map(|(attempt, _)| attempt.until);
         match self.plan.next_start().into_iter().chain(untils).min() {
@@ -115,7 +117,7 @@ where
         }
     }
 
-    /// After all have failed.
+    /// Returns the error after all attempts have failed.
     fn into_error(self, name: Option<String>) -> io::Error {
         let passed = self.plan.is_over(Instant::now());
         let each = self.plan.order().iter().zip(self.failed);

@@ -11,8 +11,8 @@ use crate::sys::{Address, sockopt};
 
 /// A TCP socket that neither listens nor is connected yet, for options that must be set before.
 ///
-/// `TCP_NODELAY` and the default [`Keepalive`] are set on it. The listener or stream that it becomes has them, and so do
-/// the connections that the listener accepts.
+/// `TCP_NODELAY` and the default [`Keepalive`] are set on it. The listener or stream that it becomes has
+/// them, and so do the connections that the listener accepts.
 ///
 /// ```
 /// # use std::time::Duration;
@@ -29,9 +29,9 @@ use crate::sys::{Address, sockopt};
 ///
 /// # Options
 ///
-/// These are the options that a connection starts with. The kernel copies the options of a listener to its connections,
-/// so an option of the listener costs no call for each of them; set it before connections come. An option that must be
-/// set before bind or connect is set on a [`TcpSocket`].
+/// These are the options that a connection starts with. The kernel copies the options of a listener to its
+/// connections, so an option of the listener costs no call for each of them; set it before connections come.
+/// An option that must be set before bind or connect is set on a [`TcpSocket`].
 ///
 /// | option | default | set by | copied by a listener |
 /// |---|---|---|---|
@@ -74,8 +74,8 @@ impl TcpSocket {
         Self::new(Domain::V6)
     }
 
-    /// Takes over a socket that was created elsewhere, for instance of another protocol that behaves as TCP does, and
-    /// makes it non-blocking. Its options do not change.
+    /// Takes over a socket that was created elsewhere, for instance of another protocol that behaves as TCP
+    /// does, and makes it non-blocking. Its options do not change.
     ///
     /// # Errors
     ///
@@ -137,7 +137,8 @@ impl TcpSocket {
     }
 
     /// Turns it into a listener whose queue holds up to `backlog` connections, at most the kernel's own limit
-    /// (`net.core.somaxconn`). While the queue is full, handshakes go unanswered and peers try again for a while.
+    /// (`net.core.somaxconn`). While the queue is full, handshakes go unanswered and peers try again for a
+    /// while.
     ///
     /// # Errors
     ///
@@ -157,8 +158,8 @@ impl TcpSocket {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`TcpStream::connect`]; `EISCONN` if it was created elsewhere and listens, or is connected
-    /// to another address.
+    /// Returns the errors of [`TcpStream::connect`]; `EISCONN` if it was created elsewhere and listens, or is
+    /// connected to another address.
     pub async fn connect(self, address: SocketAddr) -> io::Result<TcpStream> {
         coop::proceed().await;
         self.connect_to(&address).await
@@ -187,8 +188,8 @@ impl TcpSocket {
         let fd = watch("connect", self.fd, self.kind)
             .map_err(|error| error.between(None, Some((*address).into())))?;
         let peer = match connect {
-            // The kernel replaces an unspecified address by one of this host, and a socket that was created elsewhere
-            // may have been connected before. With a fast open there is no peer yet.
+            // The kernel replaces an unspecified address by one of this host, and a socket that was created
+            // elsewhere may have been connected before. With a fast open there is no peer yet.
             Connect::Done if adopted || address.ip().is_unspecified() => {
                 Some(fd.with(socket::peer_name).unwrap_or(*address))
             }
@@ -207,12 +208,13 @@ impl TcpSocket {
         self.call("set_v6only", |fd| sockopt::set_v6only(fd, on))
     }
 
-    /// Sends the first write along with the handshake (`TCP_FASTOPEN_CONNECT`), if the peer has allowed that before;
-    /// otherwise it connects as usual, and requests the permission.
+    /// Sends the first write along with the handshake (`TCP_FASTOPEN_CONNECT`), if the peer has allowed that
+    /// before; otherwise it connects as usual, and requests the permission.
     ///
-    /// [`connect`](TcpSocket::connect) then returns before anything is sent, and nothing is sent before the first write.
-    /// So this is for protocols in which the client sends first, and an error of the connect comes from the first write
-    /// or read. The peer may get the bytes of that write twice. On Linux only; `Unsupported` elsewhere.
+    /// [`connect`](TcpSocket::connect) then returns before anything is sent, and nothing is sent before the
+    /// first write. So this is for protocols in which the client sends first, and an error of the connect
+    /// comes from the first write or read. The peer may get the bytes of that write twice. On Linux only;
+    /// `Unsupported` elsewhere.
     ///
     /// # Errors
     ///
@@ -233,7 +235,7 @@ impl TcpSocket {
 
 option_methods!(TcpSocket: buffers, ip, v6only, reuse, tcp, fastopen, device);
 
-/// For options that this crate does not offer.
+/// Borrows the descriptor, for options that this crate does not offer.
 impl AsFd for TcpSocket {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
@@ -247,7 +249,8 @@ impl From<TcpSocket> for OwnedFd {
     }
 }
 
-/// Returns the peer. Writability is only a hint: the socket is connected once `SO_ERROR` is clear and it has a peer.
+/// Returns the peer. Writability is only a hint: the socket is connected once `SO_ERROR` is clear and it has
+/// a peer.
 fn connected(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     if let Some(error) = socket::socket_error(fd)? {
         return Err(error);
@@ -258,8 +261,8 @@ fn connected(fd: BorrowedFd<'_>) -> io::Result<SocketAddr> {
     })
 }
 
-/// Returns an error unless a socket that was created elsewhere has the requested peer: connect(2) reports the same of a
-/// socket that was connected before, or that listens, as of one that it has just connected.
+/// Returns an error unless a socket that was created elsewhere has the requested peer: connect(2) reports the
+/// same of a socket that was connected before, or that listens, as of one that it has just connected.
 fn check_peer(fd: BorrowedFd<'_>, peer: &SocketAddr, requested: &SocketAddr) -> io::Result<()> {
     let same = requested.ip().is_unspecified() || peer.ip() == requested.ip();
     if same && peer.port() == requested.port() && !socket::is_listening(fd)? {

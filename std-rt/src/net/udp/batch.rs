@@ -1,5 +1,5 @@
-//! Many datagrams by one system call: batches, and segments of one buffer that the kernel or the network card cuts and
-//! joins.
+//! Many datagrams by one system call: batches, and segments of one buffer that the kernel or the network card
+//! cuts and joins.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -45,8 +45,9 @@ impl RecvBatch {
     /// The largest number of datagrams that one call sends or receives.
     pub const MAX: usize = MAX_BATCH;
 
-    /// Creates a buffer for 1 to [`RecvBatch::MAX`] datagrams of at least 1 byte each; arguments outside of that are
-    /// clamped. With [`UdpSocket::set_gro`] let `length` be 65535, because a slot may receive several datagrams.
+    /// Creates a buffer for 1 to [`RecvBatch::MAX`] datagrams of at least 1 byte each; arguments outside of
+    /// that are clamped. With [`UdpSocket::set_gro`] let `length` be 65535, because a slot may receive
+    /// several datagrams.
     ///
     /// # Panics
     ///
@@ -178,9 +179,9 @@ const LONGEST: usize = 65_507;
 const WRONG_SIZE: &str = "the size of a segment must be within 1 to 65507";
 
 impl UdpSocket {
-    /// Sends datagrams, in order, by one system call where the system has it (Linux). Returns how many the kernel took:
-    /// at least one, unless `datagrams` is empty, and at most [`RecvBatch::MAX`]. Send the rest by another call. Waits
-    /// while the kernel has no space for the first.
+    /// Sends datagrams, in order, by one system call where the system has it (Linux). Returns how many the
+    /// kernel took: at least one, unless `datagrams` is empty, and at most [`RecvBatch::MAX`]. Send the rest
+    /// by another call. Waits while the kernel has no space for the first.
     ///
     /// # Cancel safety
     ///
@@ -189,17 +190,18 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`send_to`](Self::send_to) for the first datagram, with its destination; nothing has been
-    /// sent then. An error of a later one ends the batch before it; the next call, which begins with it, returns that
-    /// error.
+    /// Returns the errors of [`send_to`](Self::send_to) for the first datagram, with its destination; nothing
+    /// has been sent then. An error of a later one ends the batch before it; the next call, which begins with
+    /// it, returns that error.
     pub async fn send_batch(&self, datagrams: &[Datagram<'_>]) -> io::Result<usize> {
         let sent = self.fd.shared(Mode::Write, |fd| charged(sys::send_batch(fd, datagrams)));
         let first = datagrams.first().and_then(Datagram::destination);
         sent.await.map_err(|error| self.error_of_send("send_batch", error, first))
     }
 
-    /// Receives the datagrams that are there, up to the capacity of `batch`, by one system call where the system has it
-    /// (Linux), and returns how many; waits if there is none. It replaces the datagrams of the batch.
+    /// Receives the datagrams that are there, up to the capacity of `batch`, by one system call where the
+    /// system has it (Linux), and returns how many; waits if there is none. It replaces the datagrams of the
+    /// batch.
     ///
     /// # Cancel safety
     ///
@@ -208,8 +210,8 @@ impl UdpSocket {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`recv`](Self::recv), with nothing received. An error after the first datagram ends the
-    /// batch, and the next operation on the socket returns it (on Linux; elsewhere it may be lost).
+    /// Returns the errors of [`recv`](Self::recv), with nothing received. An error after the first datagram
+    /// ends the batch, and the next operation on the socket returns it (on Linux; elsewhere it may be lost).
     pub async fn recv_batch(&self, batch: &mut RecvBatch) -> io::Result<usize> {
         batch.filled = 0;
         let RecvBatch { buffer, length, arrivals, filled } = batch;
@@ -219,19 +221,20 @@ impl UdpSocket {
         Ok(*filled)
     }
 
-    /// Sends `bytes` as datagrams of `segment_size` bytes, 1 to 65507, of which the last may be shorter, to the peer or
-    /// to an address. Where the kernel cuts them (Linux 4.18), up to 64 at a time cost little more than one datagram;
-    /// otherwise they are sent one by one. Waits while the kernel has no space. Empty `bytes` send nothing.
+    /// Sends `bytes` as datagrams of `segment_size` bytes, 1 to 65507, of which the last may be shorter, to
+    /// the peer or to an address. Where the kernel cuts them (Linux 4.18), up to 64 at a time cost little
+    /// more than one datagram; otherwise they are sent one by one. Waits while the kernel has no space. Empty
+    /// `bytes` send nothing.
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready: any number of them, from the first on, may have been sent. While it is not polled, it
-    /// keeps its [turn](crate::net#turns).
+    /// Dropped before it is ready: any number of them, from the first on, may have been sent. While it is not
+    /// polled, it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`send_to`](Self::send_to); any number of them may have been sent. Returns `InvalidInput`
-    /// for another `segment_size`.
+    /// Returns the errors of [`send_to`](Self::send_to); any number of them may have been sent. Returns
+    /// `InvalidInput` for another `segment_size`.
     pub async fn send_segments(
         &self,
         bytes: &[u8],
@@ -271,7 +274,8 @@ impl UdpSocket {
                 Err(error) => match sys::why_not_cut(&error) {
                     Some(why) => {
                         *cut = false;
-                        // A size concerns this message alone. A route that cannot cut concerns the next ones too.
+                        // A size concerns this message alone. A route that cannot cut concerns the next ones
+                        // too.
                         if why == NotCut::Way {
                             self.cannot_cut.get_or_init(|| ());
                         }
@@ -298,9 +302,9 @@ impl UdpSocket {
         }
     }
 
-    /// Lets the kernel join datagrams of one sender that follow each other and have the same length (`UDP_GRO`, Linux
-    /// 5.0; off by default). Receive them with [`recv_batch`](Self::recv_batch), which reports their boundaries; the
-    /// other calls do not.
+    /// Lets the kernel join datagrams of one sender that follow each other and have the same length
+    /// (`UDP_GRO`, Linux 5.0; off by default). Receive them with [`recv_batch`](Self::recv_batch), which
+    /// reports their boundaries; the other calls do not.
     ///
     /// # Errors
     ///

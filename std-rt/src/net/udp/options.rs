@@ -9,8 +9,8 @@ use crate::net::options::option_methods;
 use crate::sys::socket::{self, Domain, SocketKind};
 use crate::sys::sockopt as sys;
 
-/// A configuration for UDP sockets: the options that must be set before bind, and then [`bind`](UdpConfig::bind), which
-/// may be called several times.
+/// A configuration for UDP sockets: the options that must be set before bind, and then
+/// [`bind`](UdpConfig::bind), which may be called several times.
 ///
 /// ```
 /// use netpoll_rt::net::UdpConfig;
@@ -40,26 +40,26 @@ impl UdpConfig {
         Self::default()
     }
 
-    /// Lets several sockets that all allow it bind one address (`SO_REUSEADDR`). On Linux the last one receives, except
-    /// at a group or broadcast address, where each does.
+    /// Lets several sockets that all allow it bind one address (`SO_REUSEADDR`). On Linux the last one
+    /// receives, except at a group or broadcast address, where each does.
     pub fn reuseaddr(self, on: bool) -> Self {
         Self { reuseaddr: on, ..self }
     }
 
-    /// Lets several sockets of one user that all allow it bind one address (`SO_REUSEPORT`). The kernel spreads the
-    /// datagrams over them, by sender.
+    /// Lets several sockets of one user that all allow it bind one address (`SO_REUSEPORT`). The kernel
+    /// spreads the datagrams over them, by sender.
     pub fn reuseport(self, on: bool) -> Self {
         Self { reuseport: on, ..self }
     }
 
-    /// Sets whether an IPv6 socket carries no IPv4 (`IPV6_V6ONLY`); without effect on an IPv4 socket. The default is the
-    /// system's, usually that it carries both.
+    /// Sets whether an IPv6 socket carries no IPv4 (`IPV6_V6ONLY`); without effect on an IPv4 socket. The
+    /// default is the system's, usually that it carries both.
     pub fn v6only(self, on: bool) -> Self {
         Self { v6only: Some(on), ..self }
     }
 
-    /// Requests a receive buffer of this many bytes (`SO_RCVBUF`). A larger burst is lost. Linux reserves twice as much,
-    /// for its bookkeeping, at most `net.core.rmem_max`.
+    /// Requests a receive buffer of this many bytes (`SO_RCVBUF`). A larger burst is lost. Linux reserves
+    /// twice as much, for its bookkeeping, at most `net.core.rmem_max`.
     pub fn recv_buffer_size(self, bytes: usize) -> Self {
         Self { recv_buffer_size: Some(bytes), ..self }
     }
@@ -70,8 +70,8 @@ impl UdpConfig {
         Self { send_buffer_size: Some(bytes), ..self }
     }
 
-    /// Binds a socket to a local address; with port 0 the kernel chooses. Of several addresses the first that works is
-    /// taken.
+    /// Binds a socket to a local address; with port 0 the kernel chooses. Of several addresses the first that
+    /// works is taken.
     ///
     /// # Cancel safety
     ///
@@ -128,8 +128,8 @@ option_methods! {
 
 option_methods! {
     UdpSocket, u32;
-    /// Sets how many routers a packet to an IPv4 group may pass (`IP_MULTICAST_TTL`), 0 to 255. The default is 1, which
-    /// passes no router; 0 keeps it on this host.
+    /// Sets how many routers a packet to an IPv4 group may pass (`IP_MULTICAST_TTL`), 0 to 255. The default
+    /// is 1, which passes no router; 0 keeps it on this host.
     set_multicast_ttl_v4 = sys::set_multicast_ttl_v4;
     /// Returns how many routers a packet to an IPv4 group may pass.
     multicast_ttl_v4 = sys::multicast_ttl_v4;
@@ -137,8 +137,8 @@ option_methods! {
 
 option_methods! {
     UdpSocket, u32;
-    /// Sets how many routers a packet to an IPv6 group may pass (`IPV6_MULTICAST_HOPS`), 0 to 255. The default is 1,
-    /// which passes no router; 0 keeps it on this host.
+    /// Sets how many routers a packet to an IPv6 group may pass (`IPV6_MULTICAST_HOPS`), 0 to 255. The
+    /// default is 1, which passes no router; 0 keeps it on this host.
     set_multicast_hops_v6 = sys::set_multicast_hops_v6;
     /// Returns how many routers a packet to an IPv6 group may pass.
     multicast_hops_v6 = sys::multicast_hops_v6;
@@ -146,7 +146,8 @@ option_methods! {
 
 option_methods! {
     UdpSocket, bool;
-    /// Sets whether members on this host receive what it sends to an IPv4 group (`IP_MULTICAST_LOOP`, on by default).
+    /// Sets whether members on this host receive what it sends to an IPv4 group (`IP_MULTICAST_LOOP`, on by
+    /// default).
     set_multicast_loop_v4 = sys::set_multicast_loop_v4;
     /// Returns whether members on this host receive what it sends to an IPv4 group.
     multicast_loop_v4 = sys::multicast_loop_v4;
@@ -154,7 +155,8 @@ option_methods! {
 
 option_methods! {
     UdpSocket, bool;
-    /// Sets whether members on this host receive what it sends to an IPv6 group (`IPV6_MULTICAST_LOOP`, on by default).
+    /// Sets whether members on this host receive what it sends to an IPv6 group (`IPV6_MULTICAST_LOOP`, on by
+    /// default).
     set_multicast_loop_v6 = sys::set_multicast_loop_v6;
     /// Returns whether members on this host receive what it sends to an IPv6 group.
     multicast_loop_v6 = sys::multicast_loop_v6;
@@ -162,8 +164,8 @@ option_methods! {
 
 option_methods! {
     UdpSocket, Ipv4Addr;
-    /// Sets the interface, by its address, through which packets to an IPv4 group leave (`IP_MULTICAST_IF`). With
-    /// `0.0.0.0` the kernel chooses.
+    /// Sets the interface, by its address, through which packets to an IPv4 group leave (`IP_MULTICAST_IF`).
+    /// With `0.0.0.0` the kernel chooses.
     set_multicast_if_v4 = sys::set_multicast_if_v4;
     /// Returns the interface through which packets to an IPv4 group leave.
     multicast_if_v4 = sys::multicast_if_v4;
@@ -171,21 +173,21 @@ option_methods! {
 
 option_methods! {
     UdpSocket, u32;
-    /// Sets the interface, by its index, through which packets to an IPv6 group leave (`IPV6_MULTICAST_IF`). With 0 the
-    /// kernel chooses.
+    /// Sets the interface, by its index, through which packets to an IPv6 group leave (`IPV6_MULTICAST_IF`).
+    /// With 0 the kernel chooses.
     set_multicast_if_v6 = sys::set_multicast_if_v6;
     /// Returns the interface through which packets to an IPv6 group leave.
     multicast_if_v6 = sys::multicast_if_v6;
 }
 
 impl UdpSocket {
-    /// Joins an IPv4 group on the interface with an address; with `0.0.0.0` the kernel chooses. Bind it to the group or
-    /// to all addresses. Several sockets on one host need [`UdpConfig::reuseaddr`].
+    /// Joins an IPv4 group on the interface with an address; with `0.0.0.0` the kernel chooses. Bind it to
+    /// the group or to all addresses. Several sockets on one host need [`UdpConfig::reuseaddr`].
     ///
     /// # Errors
     ///
-    /// Returns an error if it is closed; `InvalidInput` for an address that is no group; `ENODEV` if there is no such
-    /// interface; `AddrInUse` if it is a member already.
+    /// Returns an error if it is closed; `InvalidInput` for an address that is no group; `ENODEV` if there is
+    /// no such interface; `AddrInUse` if it is a member already.
     pub fn join_multicast_v4(&self, group: &Ipv4Addr, interface: &Ipv4Addr) -> io::Result<()> {
         self.call("join_multicast_v4", |fd| sys::join_v4(fd, group, interface))
     }
@@ -199,8 +201,8 @@ impl UdpSocket {
         self.call("leave_multicast_v4", |fd| sys::leave_v4(fd, group, interface))
     }
 
-    /// Joins an IPv6 group on the interface with an index, as [`join_multicast_v4`](Self::join_multicast_v4) does; with
-    /// 0 the kernel chooses.
+    /// Joins an IPv6 group on the interface with an index, as [`join_multicast_v4`](Self::join_multicast_v4)
+    /// does; with 0 the kernel chooses.
     ///
     /// # Errors
     ///
@@ -218,8 +220,8 @@ impl UdpSocket {
         self.call("leave_multicast_v6", |fd| sys::leave_v6(fd, group, interface))
     }
 
-    /// Takes the error that is queued on the socket for the next operation (`SO_ERROR`), such as `ConnectionRefused` for
-    /// a datagram that found no socket.
+    /// Takes the error that is queued on the socket for the next operation (`SO_ERROR`), such as
+    /// `ConnectionRefused` for a datagram that found no socket.
     ///
     /// # Errors
     ///

@@ -12,8 +12,8 @@ use crate::net::options::option_methods;
 use crate::sys::{ancillary, socket, unix};
 use crate::time;
 
-/// A socket for messages within this machine. Messages are not lost, duplicated or reordered: the full queue of a receiver
-/// makes senders wait. On Linux it holds `net.unix.max_dgram_qlen` messages, ten, and one more.
+/// A socket for messages within this machine. Messages are not lost, duplicated or reordered: the full queue
+/// of a receiver makes senders wait. On Linux it holds `net.unix.max_dgram_qlen` messages, ten, and one more.
 ///
 /// ```
 /// # use netpoll_rt::net::UnixDatagram;
@@ -38,28 +38,6 @@ pub struct UnixDatagram {
 }
 
 impl UnixDatagram {
-    /// Creates a socket with a path. The file that this creates stays when the socket is dropped, unless
-    /// [`unlink_on_drop`](Self::unlink_on_drop) is set.
-    ///
-    /// # Errors
-    ///
-    /// Returns the kernel's error, with the path: `AddrInUse` if the file exists, whether its socket is alive or dead;
-    /// `NotFound` if the folder does not exist; `PermissionDenied`. Returns `InvalidInput` for a path of more than 107
-    /// bytes (103 on systems other than Linux), or with a zero in it.
-    pub fn bind(path: impl AsRef<Path>) -> io::Result<Self> {
-        Self::bind_addr(&path_address("bind", path.as_ref())?)
-    }
-
-    /// Creates a socket with an address, which can be an [abstract name](crate::net::unix::abstract_address).
-    ///
-    /// # Errors
-    ///
-    /// Returns the errors of [`bind`](Self::bind); `InvalidInput` for an address without a name.
-    pub fn bind_addr(address: &SocketAddr) -> io::Result<Self> {
-        let (file, fd) = bound(socket::SocketKind::Datagram, address, None)?;
-        Ok(Self { file, fd })
-    }
-
     /// Creates a socket without a name. It sends, and cannot be answered unless it and its peer are
     /// [connected](Self::connect) to each other.
     ///
@@ -82,13 +60,14 @@ impl UnixDatagram {
         Ok((Self::wrap(one), Self::wrap(other)))
     }
 
-    /// Chooses the socket at a path as the peer: [`send`](Self::send) sends to it, and messages of other senders are not
-    /// received. It may be called again, for another peer. Nothing is sent, so it does not wait.
+    /// Chooses the socket at a path as the peer: [`send`](Self::send) sends to it, and messages of other
+    /// senders are not received. It may be called again, for another peer. Nothing is sent, so it does not
+    /// wait.
     ///
     /// # Errors
     ///
-    /// Returns an error if it is closed; the kernel's error, with the path: `NotFound`; `ConnectionRefused` if the peer's
-    /// socket is closed; `PermissionDenied`.
+    /// Returns an error if it is closed; the kernel's error, with the path: `NotFound`; `ConnectionRefused`
+    /// if the peer's socket is closed; `PermissionDenied`.
     pub fn connect(&self, path: impl AsRef<Path>) -> io::Result<()> {
         self.connect_addr(&path_address("connect", path.as_ref())?)
     }
@@ -175,9 +154,9 @@ impl UnixDatagram {
 
     /// Sends one message, whole or not at all, to the socket at a path; waits while its queue is full.
     ///
-    /// A wait costs more here than in [`send`](Self::send): the kernel reports free space only to a connected socket, so
-    /// this tries again after 100 µs, and then after delays that double up to 10 ms. Tasks that wait are served in no
-    /// order, and learn of a deadline or a close with that delay.
+    /// A wait costs more here than in [`send`](Self::send): the kernel reports free space only to a connected
+    /// socket, so this tries again after 100 µs, and then after delays that double up to 10 ms. Tasks that
+    /// wait are served in no order, and learn of a deadline or a close with that delay.
     ///
     /// # Cancel safety
     ///
@@ -186,8 +165,8 @@ impl UnixDatagram {
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`send`](Self::send), with the path; `NotFound`; `ConnectionRefused` if the receiver's socket
-    /// is closed.
+    /// Returns the errors of [`send`](Self::send), with the path; `NotFound`; `ConnectionRefused` if the
+    /// receiver's socket is closed.
     pub async fn send_to(&self, bytes: &[u8], path: impl AsRef<Path>) -> io::Result<usize> {
         coop::proceed().await;
         let address = path_address("send_to", path.as_ref())?;
@@ -211,8 +190,9 @@ impl UnixDatagram {
         sent.map_err(|error| self.error_to("send_to", error, address))
     }
 
-    /// Sends one message as [`send_to_addr`](Self::send_to_addr) does, and never waits. [`writable`](Self::writable) does
-    /// not know whether the receiver has space: it concerns this socket, and the one that it is connected to.
+    /// Sends one message as [`send_to_addr`](Self::send_to_addr) does, and never waits.
+    /// [`writable`](Self::writable) does not know whether the receiver has space: it concerns this socket,
+    /// and the one that it is connected to.
     ///
     /// # Errors
     ///
@@ -225,8 +205,8 @@ impl UnixDatagram {
         })
     }
 
-    /// Sends one message as [`send_fds`](Self::send_fds) does, to an address, and waits as [`send_to`](Self::send_to)
-    /// does.
+    /// Sends one message as [`send_fds`](Self::send_fds) does, to an address, and waits as
+    /// [`send_to`](Self::send_to) does.
     ///
     /// # Cancel safety
     ///
@@ -247,12 +227,13 @@ impl UnixDatagram {
         sent.map_err(|error| self.error_to("send_fds_to", error, address))
     }
 
-    /// Sends to a socket that this one is not connected to, and whose free space the kernel does not report. Linux reports
-    /// this socket as writable all the time, and is silent when the receiver takes messages of other senders; but each
-    /// attempt in vain brings an edge, because the kernel frees the message that it could not deliver. A task that parked
-    /// here would either spin or never be woken.
+    /// Sends to a socket that this one is not connected to. The kernel does not report its free space.
+    /// Linux reports this socket as writable all the time, and is silent when the receiver takes messages of
+    /// other senders; but each attempt in vain brings an edge, because the kernel frees the message that it
+    /// could not deliver. A task that parked here would either spin or never be woken.
     ///
-    /// It holds nothing during the delays, so other tasks may send meanwhile, and a close does not wait for this.
+    /// It holds nothing during the delays, so other tasks may send meanwhile, and a close does not wait for
+    /// this.
     async fn send_with_backoff<T: Moved>(
         &self,
         call: impl Fn(BorrowedFd<'_>) -> io::Result<T>,
@@ -266,23 +247,14 @@ impl UnixDatagram {
         }
     }
 
-    /// Shuts down one half or both. After the end of reading, the messages that are queued can still be received, and then
-    /// every receive returns 0 at once; a sender gets `BrokenPipe`.
+    /// Shuts down one half or both. After the end of reading, the messages that are queued can still be
+    /// received, and then every receive returns 0 at once; a sender gets `BrokenPipe`.
     ///
     /// # Errors
     ///
     /// Returns an error if it is closed.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         self.call("shutdown", |fd| socket::shutdown(fd, how))
-    }
-
-    /// Returns the name of this socket.
-    ///
-    /// # Errors
-    ///
-    /// Returns an error if it is closed.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.call("local_addr", unix::sock_name)
     }
 
     /// Returns the name of the socket that this one is connected to.
@@ -305,7 +277,7 @@ fn no_sender() -> io::Result<(usize, SocketAddr)> {
 }
 
 unix_methods!(
-    UnixDatagram: file(),
+    UnixDatagram: bind(socket::SocketKind::Datagram, None),
     messages(
         recv_or_eof,
         "0 is an empty message, or one for an empty `buffer`, or the end after [`shutdown`](Self::shutdown)."

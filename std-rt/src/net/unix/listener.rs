@@ -49,12 +49,13 @@ pub struct UnixSeqpacketListener {
 unix_methods!(UnixSeqpacketListener: listener(UnixSeqpacket, socket::SocketKind::Seqpacket));
 
 impl UnixSeqpacketListener {
-    /// Takes over a listening socket, for instance one that the process was started with, and makes it non-blocking. std
-    /// has no type for it.
+    /// Takes over a listening socket, for instance one that the process was started with, and makes it
+    /// non-blocking. std has no type for it.
     ///
     /// # Errors
     ///
-    /// Returns `InvalidInput` if it is no socket of this kind; the error of the registration. It is closed then.
+    /// Returns `InvalidInput` if it is no socket of this kind; the error of the registration. It is closed
+    /// then.
     pub fn from_owned_fd(fd: OwnedFd) -> io::Result<Self> {
         super::seqpacket::adopt_seqpacket(fd).map(Self::wrap)
     }

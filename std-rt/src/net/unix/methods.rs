@@ -17,9 +17,9 @@ impl Moved for ancillary::Received {
 /// The moment at which the kernel is asked for the end of the messages.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum EofCheck {
-    /// Only after the poller has seen a hang-up, which comes before a task would wait in vain.
+    /// The moment after the poller has seen a hang-up, which comes before a task would wait in vain.
     AfterHangUp,
-    /// At once, for an operation that does not wait.
+    /// The moment of the call, for an operation that does not wait.
     Always,
 }
 
@@ -33,8 +33,8 @@ pub(super) fn recv_as_is<T>(
     receive()
 }
 
-/// Receives on a datagram socket. After its reading half was shut down, such a socket reports `WouldBlock` for ever, while
-/// poll(2) reports the end: then this returns `end`.
+/// Receives on a datagram socket. After its reading half was shut down, such a socket reports `WouldBlock`
+/// for ever, while poll(2) reports the end: then this returns `end`.
 pub(super) fn recv_or_eof<T>(
     fd: &Fd,
     check: EofCheck,
@@ -65,13 +65,13 @@ macro_rules! unix_methods {
     // Sockets with a path: the file that is removed with the socket. The type has a field `file` before `fd`.
     (@file $type:ident,) => {
         impl $type {
-            /// Sets whether the file of its path is removed when this value is dropped. The default is that it stays;
-            /// [the module](crate::net::unix) says why.
+            /// Sets whether the file of its path is removed when this value is dropped. The default is that
+            /// it stays; [the module](crate::net::unix) says why.
             ///
-            /// Only the file that its bind has created is removed, before the socket is closed. A file that another
-            /// process has bound at the path since stays. (For a socket that was bound elsewhere and adopted, it is the
-            /// file that is there at this call.) A file whose time of change was set by hand counts as another. After
-            /// `into_std` the file stays. Without effect on abstract names.
+            /// Only the file that its bind has created is removed, before the socket is closed. A file that
+            /// another process has bound at the path since stays. (For a socket that was bound elsewhere and
+            /// adopted, it is the file that is there at this call.) A file whose time of change was set by
+            /// hand counts as another. After `into_std` the file stays. Without effect on abstract names.
             ///
             /// ```no_run
             /// # fn main() -> std::io::Result<()> {
@@ -98,33 +98,53 @@ macro_rules! unix_methods {
         }
     };
 
-    // Listeners. `$kind` is the kind of their sockets, `$connection` what they accept.
-    (@listener $type:ident, $connection:ident, $kind:expr) => {
+    // Sockets with a name. `$backlog` is `Some` for a listener.
+    (@bind $type:ident, $kind:expr, $backlog:expr) => {
         impl $type {
-            /// Listens at a path, with the longest queue that the kernel allows. The file that this creates stays when
-            /// the listener is dropped, unless [`unlink_on_drop`](Self::unlink_on_drop) is set.
+            /// Binds a socket to a path. A listener gets the longest queue that the kernel allows. The file
+            /// that this creates stays when the socket is dropped, unless
+            /// [`unlink_on_drop`](Self::unlink_on_drop) is set.
             ///
             /// # Errors
             ///
-            /// Returns the kernel's error, with the path: `AddrInUse` if the file exists, whether its socket is alive or
-            /// dead; `NotFound` if the folder does not exist; `PermissionDenied`. Returns `InvalidInput` for a path of
-            /// more than 107 bytes (103 on systems other than Linux), or with a zero in it.
+            /// Returns the kernel's error, with the path: `AddrInUse` if the file exists, whether its socket
+            /// is alive or dead; `NotFound` if the folder does not exist; `PermissionDenied`. Returns
+            /// `InvalidInput` for a path of more than 107 bytes (103 on systems other than Linux), or with a
+            /// zero in it.
             pub fn bind(path: impl AsRef<Path>) -> io::Result<Self> {
                 Self::bind_addr(&path_address("bind", path.as_ref())?)
             }
 
-            /// Listens at an address, which can be an [abstract name](crate::net::unix::abstract_address).
+            /// Binds a socket to an address, which can be an
+            /// [abstract name](crate::net::unix::abstract_address).
             ///
             /// # Errors
             ///
             /// Returns the errors of [`bind`](Self::bind); `InvalidInput` for an address without a name.
             pub fn bind_addr(address: &SocketAddr) -> io::Result<Self> {
-                Self::bind_with_backlog(address, socket::somaxconn())
+                let (file, fd) = bound($kind, address, $backlog)?;
+                Ok(Self { file, fd })
             }
 
-            /// Listens at an address with a queue for `backlog` connections that wait to be accepted, at most the
-            /// kernel's own limit (`net.core.somaxconn`); Linux takes one more. A client that connects to a full queue
-            /// waits.
+            /// Returns the name of this socket.
+            ///
+            /// # Errors
+            ///
+            /// Returns an error if it is closed.
+            pub fn local_addr(&self) -> io::Result<SocketAddr> {
+                self.call("local_addr", unix::sock_name)
+            }
+        }
+
+        $crate::net::unix::methods::unix_methods!(@file $type,);
+    };
+
+    // Listeners. `$kind` is the kind of their sockets, `$connection` what they accept.
+    (@listener $type:ident, $connection:ident, $kind:expr) => {
+        impl $type {
+            /// Listens at an address with a queue for `backlog` connections that wait to be accepted, at most
+            /// the kernel's own limit (`net.core.somaxconn`); Linux takes one more. A client that connects to
+            /// a full queue waits.
             ///
             /// # Errors
             ///
@@ -132,15 +152,6 @@ macro_rules! unix_methods {
             pub fn bind_with_backlog(address: &SocketAddr, backlog: i32) -> io::Result<Self> {
                 let (file, fd) = bound($kind, address, Some(backlog))?;
                 Ok(Self { file, fd })
-            }
-
-            /// Returns the name that it listens at.
-            ///
-            /// # Errors
-            ///
-            /// Returns an error if it is closed.
-            pub fn local_addr(&self) -> io::Result<SocketAddr> {
-                self.call("local_addr", unix::sock_name)
             }
         }
 
@@ -158,7 +169,7 @@ macro_rules! unix_methods {
             }
         }
 
-        $crate::net::unix::methods::unix_methods!(@file $type,);
+        $crate::net::unix::methods::unix_methods!(@bind $type, $kind, Some(socket::somaxconn()));
         $crate::net::methods::methods!($type: listener($connection, SocketAddr), descriptor, dup);
         $crate::net::options::option_methods!($type: buffers);
     };
@@ -166,9 +177,9 @@ macro_rules! unix_methods {
     // Connections. `$kind` is the kind of their sockets.
     (@connection $type:ident, $kind:expr) => {
         impl $type {
-            /// Connects to the listener at a path. While the queue of the listener is full, it waits: the kernel does not
-            /// report free space there, so this tries again after 100 µs, and then after delays that double up to
-            /// 10 ms. Tasks that wait are served in no order.
+            /// Connects to the listener at a path. While the queue of the listener is full, it waits: the
+            /// kernel does not report free space there, so this tries again after 100 µs, and then after
+            /// delays that double up to 10 ms. Tasks that wait are served in no order.
             ///
             /// # Cancel safety
             ///
@@ -176,9 +187,9 @@ macro_rules! unix_methods {
             ///
             /// # Errors
             ///
-            /// Returns the kernel's error, with the path: `NotFound`; `ConnectionRefused` if the listener is closed;
-            /// `PermissionDenied`; `EPROTOTYPE` if the listener is of another kind. Returns `InvalidInput` for a path
-            /// that is too long.
+            /// Returns the kernel's error, with the path: `NotFound`; `ConnectionRefused` if the listener is
+            /// closed; `PermissionDenied`; `EPROTOTYPE` if the listener is of another kind. Returns
+            /// `InvalidInput` for a path that is too long.
             pub async fn connect(path: impl AsRef<Path>) -> io::Result<Self> {
                 coop::proceed().await;
                 let address = path_address("connect", path.as_ref())?;
@@ -199,8 +210,8 @@ macro_rules! unix_methods {
                 connect($kind, address, None).await.map(Self::wrap)
             }
 
-            /// Connects as [`connect_addr`](Self::connect_addr) does, and waits at most this long for free space in the
-            /// listener's queue. It tries at least once.
+            /// Connects as [`connect_addr`](Self::connect_addr) does, and waits at most this long for free
+            /// space in the listener's queue. It tries at least once.
             ///
             /// # Cancel safety
             ///
@@ -244,9 +255,9 @@ macro_rules! unix_methods {
                 self.call("peer_addr", unix::peer_name)
             }
 
-            /// Returns the process and the user that created the other end, by connect, listen or pair. The kernel stored
-            /// them then, so they cannot be forged. But the peer may have passed its end on since, or may have ended and
-            /// left its process number to another process.
+            /// Returns the process and the user that created the other end, by connect, listen or pair. The
+            /// kernel stored them then, so they cannot be forged. But the peer may have passed its end on
+            /// since, or may have ended and left its process number to another process.
             ///
             /// # Errors
             ///
@@ -271,8 +282,8 @@ macro_rules! unix_methods {
     // Messages. `$receive` is `recv_as_is` or `recv_or_eof`; `$zero` says what a receive of 0 is.
     (@messages $type:ident, $receive:path, $zero:literal) => {
         impl $type {
-            /// Receives one message, as much of it as `buffer` has space for; the rest is lost. Several tasks may
-            /// receive; each message goes to one of them.
+            /// Receives one message, as much of it as `buffer` has space for; the rest is lost. Several tasks
+            /// may receive; each message goes to one of them.
             ///
             #[doc = $zero]
             ///
@@ -320,8 +331,8 @@ macro_rules! unix_methods {
                 peeked.await.map_err(|error| self.error("peek", error))
             }
 
-            /// Sends one message, whole or not at all, to the socket that this one is connected to; waits while there is
-            /// no space for it.
+            /// Sends one message, whole or not at all, to the socket that this one is connected to; waits
+            /// while there is no space for it.
             ///
             /// # Cancel safety
             ///
@@ -330,9 +341,10 @@ macro_rules! unix_methods {
             ///
             /// # Errors
             ///
-            /// Returns an error if it is closed; `TimedOut` if the write deadline passes; `EMSGSIZE` for a message that
-            /// is larger than the send buffer; `NotConnected`; `BrokenPipe`, `ConnectionReset` or `ConnectionRefused` if
-            /// the other end is gone. A kernel that says `ENOBUFS` for a full queue (the BSDs) makes it fail at once.
+            /// Returns an error if it is closed; `TimedOut` if the write deadline passes; `EMSGSIZE` for a
+            /// message that is larger than the send buffer; `NotConnected`; `BrokenPipe`, `ConnectionReset`
+            /// or `ConnectionRefused` if the other end is gone. A kernel that says `ENOBUFS` for a full queue
+            /// (the BSDs) makes it fail at once.
             pub async fn send(&self, bytes: &[u8]) -> io::Result<usize> {
                 let sent = self.fd.shared(Mode::Write, |fd| unix::send(fd, bytes));
                 sent.await.map_err(|error| self.error("send", error))
@@ -357,16 +369,16 @@ macro_rules! unix_methods {
             /// # Errors
             ///
             /// Returns the errors of [`send`](Self::send); `InvalidInput` for more than
-            /// [`MAX_FDS`](crate::net::unix::MAX_FDS) descriptors; `ETOOMANYREFS` if more are in flight than this
-            /// process may have open.
+            /// [`MAX_FDS`](crate::net::unix::MAX_FDS) descriptors; `ETOOMANYREFS` if more are in flight than
+            /// this process may have open.
             pub async fn send_fds(&self, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> io::Result<usize> {
                 let sent = self.fd.shared(Mode::Write, |fd| ancillary::send(fd, bytes, None, fds));
                 sent.await.map_err(|error| self.error("send_fds", error))
             }
 
-            /// Receives one message as [`recv`](Self::recv) does, with up to `max` descriptors that came with it (at most
-            /// [`MAX_FDS`](crate::net::unix::MAX_FDS)). They are close-on-exec. Any other method of receiving closes
-            /// them.
+            /// Receives one message as [`recv`](Self::recv) does, with up to `max` descriptors that came with
+            /// it (at most [`MAX_FDS`](crate::net::unix::MAX_FDS)). They are close-on-exec. Any other method
+            /// of receiving closes them.
             ///
             /// # Cancel safety
             ///
@@ -375,8 +387,8 @@ macro_rules! unix_methods {
             ///
             /// # Errors
             ///
-            /// Returns the errors of [`recv`](Self::recv); `InvalidData` if more descriptors came than `max`, or than
-            /// this process may have open. All of them are closed then, and the message is lost.
+            /// Returns the errors of [`recv`](Self::recv); `InvalidData` if more descriptors came than `max`,
+            /// or than this process may have open. All of them are closed then, and the message is lost.
             pub async fn recv_fds(&self, buffer: &mut [u8], max: usize) -> io::Result<(usize, Vec<OwnedFd>)> {
                 let received = self.fd.shared(Mode::Read, |fd| {
                     let receive = || ancillary::recv(fd, buffer, max);

@@ -8,14 +8,17 @@ use super::{connect, pair_of, path_address};
 use crate::net::methods::*;
 use crate::sys::{ancillary, socket, unix};
 
-/// A connection of messages to a process of this machine: each arrives whole, in order, apart from the others.
+/// A connection of messages to a process of this machine: each arrives whole, in order, apart from the
+/// others.
 ///
-/// macOS does not support it: every function that creates one fails there with the kernel's `EPROTONOSUPPORT`.
+/// macOS does not support it: every function that creates one fails there with the kernel's
+/// `EPROTONOSUPPORT`.
 ///
 /// # The end and the empty message
 ///
-/// A receive of 0 is the end of the connection or an empty message, and the kernel does not say which. It is the end in a
-/// protocol without empty messages; a protocol with empty messages asks [`is_at_end`](Self::is_at_end):
+/// A receive of 0 is the end of the connection or an empty message, and the kernel does not say which. It is
+/// the end in a protocol without empty messages; a protocol with empty messages asks
+/// [`is_at_end`](Self::is_at_end):
 ///
 /// ```
 /// # use netpoll_rt::net::UnixSeqpacket;
@@ -37,17 +40,17 @@ use crate::sys::{ancillary, socket, unix};
 /// # }).unwrap();
 /// ```
 ///
-/// All operations take `&self`. Dropping it closes it: the peer can still receive the messages that were sent, but messages
-/// that were not received here make its next receive fail with `ConnectionReset`.
+/// All operations take `&self`. Dropping it closes it: the peer can still receive the messages that were
+/// sent, but messages that were not received here make its next receive fail with `ConnectionReset`.
 #[derive(Debug)]
 pub struct UnixSeqpacket {
     fd: Fd,
 }
 
 impl UnixSeqpacket {
-    /// Returns true once the peer has ended its half, or [`shutdown`](Self::shutdown) has ended this one, and no byte is
-    /// left. Then a receive of 0 was the end, or an empty message that only empty messages follow. False after a receive of
-    /// 0 means for certain that it was a message.
+    /// Returns true once the peer has ended its half, or [`shutdown`](Self::shutdown) has ended this one, and
+    /// no byte is left. Then a receive of 0 was the end, or an empty message that only empty messages follow.
+    /// False after a receive of 0 means for certain that it was a message.
     ///
     /// # Errors
     ///
@@ -57,18 +60,19 @@ impl UnixSeqpacket {
         self.call("is_at_end", |fd| Ok(unix::is_read_ended(fd)? && unix::queued(fd)? == 0))
     }
 
-    /// Takes over a connected socket, for instance one that was received, and makes it non-blocking, with all its
-    /// duplicates. std has no type for it.
+    /// Takes over a connected socket, for instance one that was received, and makes it non-blocking, with all
+    /// its duplicates. std has no type for it.
     ///
     /// # Errors
     ///
-    /// Returns `InvalidInput` if it is no socket of this kind; the error of the registration. It is closed then.
+    /// Returns `InvalidInput` if it is no socket of this kind; the error of the registration. It is closed
+    /// then.
     pub fn from_owned_fd(fd: OwnedFd) -> io::Result<Self> {
         adopt_seqpacket(fd).map(Self::wrap)
     }
 
-    /// Returns the socket, which stays non-blocking. Its deadlines end. No operation can be in flight, because it would
-    /// borrow this value.
+    /// Returns the socket, which stays non-blocking. Its deadlines end. No operation can be in flight,
+    /// because it would borrow this value.
     ///
     /// # Errors
     ///
