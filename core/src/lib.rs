@@ -132,7 +132,7 @@
 //! | [`poll::waiters::Waiters`] | `netpollWaiters` | - | - |
 //! | [`poll::waiters::BreakFlag`] | `netpollWakeSig`, `netpollBreak` | mio's `Waker` | polling: `Poller::notify` |
 //! | [`GList`] | `gList` | `WakeList` | - |
-//! | [`poll::fd_mutex::FdMutex`] | `fdMutex` | - | - |
+//! | [`poll::fd_mutex::FdMutex`], [`WaitList`](poll::fd_mutex::WaitList) | `fdMutex`, its `rsema` and `wsema` | `batch_semaphore` |
 //! | [`sched::run_queue::Runq`] | `runqput`, `runqget`, `runqsteal`, `runnext` | `queue::Local`, `queue::Steal`, `lifo_slot` | crossbeam-deque: `Worker`, `Stealer` |
 //! | [`sched::task::TaskState`] | `casgstatus`, `goready` | `task::State` | async-task: `Header`; maitake: `StateCell` |
 //! | [`sched::task::TaskState::start_poll`], [`finish_poll`](sched::task::TaskState::finish_poll), [`complete`](sched::task::TaskState::complete) | - | `transition_to_running`, `transition_to_idle`, `transition_to_complete` | maitake: `start_poll`, `end_poll` |

@@ -6,7 +6,6 @@
 pub mod cache;
 pub mod deadline;
 pub mod desc;
-#[cfg(target_has_atomic = "64")]
 pub mod fd_mutex;
 mod free_list;
 pub mod glist;

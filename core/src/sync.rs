@@ -117,39 +117,6 @@ impl AtomicUsize {
     }
 }
 
-/// A 64-bit integer, on targets that have one. Only `fd_mutex` needs it.
-#[cfg(target_has_atomic = "64")]
-#[derive(Debug)]
-pub struct AtomicU64(imp::AtomicU64);
-
-#[cfg(target_has_atomic = "64")]
-impl AtomicU64 {
-    const_fn! {
-        /// Creates an integer that holds `value`.
-        pub const fn new(value: u64) -> Self {
-            Self(imp::AtomicU64::new(value))
-        }
-    }
-
-    /// Returns the value.
-    #[inline]
-    pub fn load(&self, order: Ordering) -> u64 {
-        self.0.load(order)
-    }
-
-    /// Writes `new` if the value is `current`. Returns the previous value in either case.
-    #[inline]
-    pub fn compare_exchange(
-        &self,
-        current: u64,
-        new: u64,
-        success: Ordering,
-        failure: Ordering,
-    ) -> Result<u64, u64> {
-        self.0.compare_exchange(current, new, success, failure)
-    }
-}
-
 /// A shared pointer.
 #[derive(Debug)]
 pub struct AtomicPtr<T>(imp::AtomicPtr<T>);

@@ -1,17 +1,81 @@
 //! The acceptance cases A01 to A06, and the ends of each count.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Condvar, Mutex, MutexGuard, mpsc};
+use std::sync::{Mutex, MutexGuard, mpsc};
 use std::thread;
 use std::time::Duration;
 
 use netpoll_core::Mode;
-use netpoll_core::poll::fd_mutex::{Evicted, FdMutex, Lock, Unlock};
+use netpoll_core::poll::fd_mutex::{
+    Cancel, Close, FdMutex, HandOver, Lock, LockOrWait, Unlock, WaitList, WaiterId, WaiterMap, Waiting,
+};
 
 const MODES: [Mode; 2] = [Mode::Read, Mode::Write];
-/// What each of the three counts holds.
+/// The limit of references.
 const LIMIT: usize = (1 << 20) - 1;
-const NOBODY: Evicted = Evicted { readers: 0, writers: 0, in_use: false };
+const UNUSED: Close = Close::Closed { in_use: false };
+const IN_USE: Close = Close::Closed { in_use: true };
+
+/// The tasks in a list, by their names.
+#[derive(Default, Debug)]
+struct Tasks(BTreeMap<WaiterId, &'static str>);
+
+impl WaiterMap for Tasks {
+    type Waker = &'static str;
+
+    fn push_last(&mut self, id: WaiterId, waker: &'static str) {
+        assert!(self.0.last_key_value().is_none_or(|(last, _)| *last < id), "identities rise");
+        self.0.insert(id, waker);
+    }
+
+    fn pop_first(&mut self) -> Option<(WaiterId, &'static str)> {
+        self.0.pop_first()
+    }
+
+    fn remove(&mut self, id: WaiterId) -> Option<&'static str> {
+        self.0.remove(&id)
+    }
+
+    fn get_mut(&mut self, id: WaiterId) -> Option<&mut &'static str> {
+        self.0.get_mut(&id)
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = (WaiterId, &mut &'static str)> {
+        self.0.iter_mut().map(|(id, waker)| (*id, waker))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+type List = WaitList<Tasks>;
+
+/// Adds a task to the list behind a holder.
+fn wait(mutex: &FdMutex, list: &mut List, mode: Mode, task: &'static str) -> WaiterId {
+    assert_eq!(mutex.lock(mode), Lock::Contended);
+    match mutex.lock_or_wait(mode, list, task) {
+        LockOrWait::Waits(id) => id,
+        other => panic!("{task}: {other:?}"),
+    }
+}
+
+/// Registers for a notification behind a holder.
+fn register(mutex: &FdMutex, list: &mut List, mode: Mode, waker: &'static str) -> Option<&'static str> {
+    match mutex.lock_or_notify(mode, list, waker) {
+        LockOrWait::Waits(before) => before,
+        other => panic!("{waker}: {other:?}"),
+    }
+}
+
+#[track_caller]
+fn granted(handed: HandOver<&'static str>) -> (&'static str, WaiterId) {
+    match handed {
+        HandOver::Granted(task, id) => (task, id),
+        other => panic!("{other:?}"),
+    }
+}
 
 /// True if it panics with a message of the word's own, not with an overflow that a release build would not see.
 fn panics<R>(act: impl FnOnce() -> R) -> bool {
@@ -48,13 +112,18 @@ fn a01_lock_basics() {
 fn a02_closed_refuses_all() {
     let mutex = FdMutex::new();
     assert!(!mutex.is_closed());
-    assert_eq!(mutex.incref_and_close(), Some(NOBODY));
+    assert_eq!(mutex.incref_and_close(), UNUSED);
     assert!(mutex.is_closed());
     let closed = word(&mutex);
     assert!(!mutex.incref());
     assert_eq!(MODES.map(|mode| mutex.lock(mode)), [Lock::Closed; 2]);
-    assert_eq!(mutex.incref_and_close(), None);
-    assert_eq!(MODES.map(|mode| mutex.leave(mode)), [false; 2]);
+    assert_eq!(mutex.incref_and_close(), Close::Already);
+    let mut list = List::default();
+    assert!(mutex.close_and_evict(&mut list).is_none());
+    for mode in MODES {
+        assert!(matches!(mutex.lock_or_wait(mode, &mut list, "late"), LockOrWait::Closed("late")));
+        assert!(matches!(mutex.lock_or_notify(mode, &mut list, "late"), LockOrWait::Closed("late")));
+    }
     assert_eq!(word(&mutex), closed);
     assert!(mutex.decref());
 }
@@ -65,7 +134,7 @@ fn whoever_is_last_is_told() {
         let mutex = FdMutex::new();
         assert!(mutex.incref());
         assert_eq!(mutex.lock(Mode::Write), Lock::Locked);
-        assert_eq!(mutex.incref_and_close(), Some(Evicted { in_use: true, ..NOBODY }));
+        assert_eq!(mutex.incref_and_close(), IN_USE);
         assert!(!mutex.decref());
         if last_is_lock {
             assert!(!mutex.decref());
@@ -78,27 +147,123 @@ fn whoever_is_last_is_told() {
 }
 
 #[test]
-fn an_unlock_hands_over_while_somebody_is_queued() {
+fn an_unlock_grants_the_lock_to_the_waiters_in_order() {
     for (mode, other) in [(Mode::Read, Mode::Write), (Mode::Write, Mode::Read)] {
-        let mutex = FdMutex::new();
-        assert_eq!([(); 3].map(|()| mutex.lock(mode)), [Lock::Locked, Lock::Queued, Lock::Queued]);
+        let (mutex, mut list) = (FdMutex::new(), List::default());
+        assert_eq!(mutex.lock(mode), Lock::Locked);
+        let [first, second, third] = ["1", "2", "3"].map(|task| wait(&mutex, &mut list, mode, task));
         assert_eq!((mutex.lock(other), mutex.unlock(other)), (Lock::Locked, Unlock::Free));
-        assert_eq!(mutex.unlock(mode), Unlock::HandedOver);
-        assert_eq!(mutex.lock(mode), Lock::Queued, "nobody barges in");
-        assert!(mutex.leave(mode) && !mutex.leave(other));
-        assert_eq!([(); 2].map(|()| mutex.unlock(mode)), [Unlock::HandedOver, Unlock::Free]);
-        assert!(!mutex.leave(mode));
+        assert_eq!(mutex.unlock(mode), Unlock::Contended);
+        assert_eq!(granted(mutex.hand_over(mode, &mut list)), ("1", first));
+        assert_eq!(mutex.lock(mode), Lock::Contended, "no task barges in");
+        assert!(matches!(list.poll(mode, second), Waiting::Waits(&mut "2")));
+        assert!(matches!(list.poll(mode, first), Waiting::Granted));
+        assert!(matches!(list.poll(mode, first), Waiting::Gone));
+        assert!(matches!(mutex.cancel(mode, &mut list, first), Cancel::Gone));
+        assert!(matches!(mutex.cancel(other, &mut list, second), Cancel::Gone));
+        assert!(matches!(mutex.cancel(mode, &mut list, second), Cancel::Removed("2")));
+        assert!(mutex.incref());
+        assert_eq!(mutex.unlock(mode), Unlock::Contended, "the third waits");
+        assert_eq!(granted(mutex.hand_over(mode, &mut list)), ("3", third));
+        assert!(matches!(mutex.cancel(mode, &mut list, third), Cancel::HandedOn(HandOver::Free)));
+        assert_eq!(word(&mutex), word(&FdMutex::new()));
     }
 }
 
 #[test]
-fn a_close_throws_out_who_is_queued_on_either_side() {
-    let mutex = FdMutex::new();
-    assert_eq!([(); 3].map(|()| mutex.lock(Mode::Read)), [Lock::Locked, Lock::Queued, Lock::Queued]);
-    assert_eq!([(); 2].map(|()| mutex.lock(Mode::Write)), [Lock::Locked, Lock::Queued]);
-    assert_eq!(mutex.incref_and_close(), Some(Evicted { readers: 2, writers: 1, in_use: true }));
+fn the_last_waiter_that_gives_up_leaves_an_uncontended_lock() {
+    for mode in MODES {
+        let (mutex, mut list) = (FdMutex::new(), List::default());
+        assert_eq!(mutex.lock(mode), Lock::Locked);
+        let held = word(&mutex);
+        let [first, second] = ["1", "2"].map(|task| wait(&mutex, &mut list, mode, task));
+        assert!(matches!(mutex.cancel(mode, &mut list, first), Cancel::Removed("1")));
+        assert_eq!(mutex.unlock(mode), Unlock::Contended);
+        assert!(matches!(mutex.cancel(mode, &mut list, second), Cancel::Removed("2")));
+        assert_eq!(word(&mutex), held);
+        // The unlock that had found a waiter comes to an empty list.
+        assert!(matches!(mutex.hand_over(mode, &mut list), HandOver::Free));
+        assert_eq!(word(&mutex), word(&FdMutex::new()));
+    }
+}
+
+#[test]
+fn a_granted_task_that_gives_up_hands_the_lock_on() {
+    for mode in MODES {
+        let (mutex, mut list) = (FdMutex::new(), List::default());
+        assert_eq!(mutex.lock(mode), Lock::Locked);
+        let [first, second] = ["1", "2"].map(|task| wait(&mutex, &mut list, mode, task));
+        assert_eq!(register(&mutex, &mut list, mode, "pollers"), None);
+        assert_eq!(granted(mutex.hand_over(mode, &mut list)).1, first);
+        let Cancel::HandedOn(handed) = mutex.cancel(mode, &mut list, first) else { panic!("it is granted") };
+        assert_eq!(granted(handed), ("2", second));
+        let Cancel::HandedOn(handed) = mutex.cancel(mode, &mut list, second) else { panic!("it is granted") };
+        assert!(matches!(handed, HandOver::Notify("pollers")));
+        assert_eq!(word(&mutex), word(&FdMutex::new()));
+    }
+}
+
+#[test]
+fn a_notification_comes_after_the_waiters_and_with_a_free_lock() {
+    for mode in MODES {
+        let (mutex, mut list) = (FdMutex::new(), List::default());
+        assert_eq!(mutex.lock(mode), Lock::Locked);
+        assert_eq!(register(&mutex, &mut list, mode, "pollers"), None);
+        assert_eq!(register(&mutex, &mut list, mode, "again"), Some("pollers"));
+        assert!(list.has_notify(mode));
+        let first = wait(&mutex, &mut list, mode, "1");
+        assert_eq!(mutex.unlock(mode), Unlock::Contended);
+        assert_eq!(granted(mutex.hand_over(mode, &mut list)), ("1", first));
+        assert!(matches!(list.poll(mode, first), Waiting::Granted) && mutex.incref());
+        assert_eq!(mutex.unlock(mode), Unlock::Contended);
+        assert!(matches!(mutex.hand_over(mode, &mut list), HandOver::Notify("again")));
+        assert!(!list.has_notify(mode));
+        assert_eq!(word(&mutex), word(&FdMutex::new()));
+    }
+}
+
+#[test]
+fn a_lock_that_is_free_again_is_taken_instead_of_waiting() {
+    for mode in MODES {
+        let (mutex, mut list) = (FdMutex::new(), List::default());
+        assert!(matches!(mutex.lock_or_wait(mode, &mut list, "1"), LockOrWait::Locked("1")));
+        assert_eq!(mutex.unlock(mode), Unlock::Free);
+        assert!(matches!(mutex.lock_or_notify(mode, &mut list, "1"), LockOrWait::Locked("1")));
+        assert_eq!(mutex.unlock(mode), Unlock::Free);
+    }
+}
+
+#[test]
+fn a_close_evicts_the_waiters_of_both_locks() {
+    let (mutex, mut list) = (FdMutex::new(), List::default());
+    assert_eq!(MODES.map(|mode| mutex.lock(mode)), [Lock::Locked; 2]);
+    let waiters = [(Mode::Read, "1"), (Mode::Read, "2"), (Mode::Write, "3")];
+    let ids = waiters.map(|(mode, task)| wait(&mutex, &mut list, mode, task));
+    register(&mutex, &mut list, Mode::Write, "pollers");
+    assert_eq!(mutex.incref_and_close(), Close::Contended);
+    assert!(!mutex.is_closed());
+    let (in_use, evicted) = mutex.close_and_evict(&mut list).expect("it is open");
+    assert!(in_use);
+    assert_eq!(evicted.collect::<Vec<_>>(), ["1", "2", "3", "pollers"]);
+    for ((mode, _), id) in waiters.into_iter().zip(ids) {
+        assert!(matches!(list.poll(mode, id), Waiting::Gone));
+    }
     assert_eq!(MODES.map(|mode| mutex.unlock(mode)), [Unlock::Free; 2]);
     assert!(mutex.decref());
+}
+
+#[test]
+fn a_task_that_was_granted_the_lock_before_the_close_keeps_it() {
+    let (mutex, mut list) = (FdMutex::new(), List::default());
+    assert_eq!(mutex.lock(Mode::Read), Lock::Locked);
+    let [first, _] = ["1", "2"].map(|task| wait(&mutex, &mut list, Mode::Read, task));
+    assert_eq!(granted(mutex.hand_over(Mode::Read, &mut list)).1, first);
+    let (in_use, evicted) = mutex.close_and_evict(&mut list).expect("it is open");
+    assert!(in_use && evicted.count() == 1);
+    assert!(!mutex.decref(), "the granted lock keeps it open");
+    assert!(matches!(list.poll(Mode::Read, first), Waiting::Granted));
+    assert!(!mutex.incref(), "its operation does not go on");
+    assert_eq!(mutex.unlock_at_rest(Mode::Read), Unlock::Last);
 }
 
 #[test]
@@ -112,7 +277,7 @@ fn a04_misuse_is_loud() {
     assert_eq!(word(&mutex), new, "a refused step changes nothing");
     a_lock_of_one_side_is_not_the_other_s(&mutex);
     assert!(mutex.incref() && !mutex.decref());
-    assert!(mutex.incref_and_close().is_some() && mutex.decref());
+    assert!(mutex.incref_and_close() == UNUSED && mutex.decref());
     assert!(panics(|| mutex.decref()), "after the last one there is none");
 }
 
@@ -132,101 +297,100 @@ fn too_many_references_are_loud_and_touch_nothing_else() {
     assert!(panics(|| mutex.lock(Mode::Read)), "a lock comes with a reference");
     assert!(panics(|| mutex.incref_and_close()), "so does a close");
     assert_eq!(word(&mutex), full);
-    assert_eq!((mutex.lock(Mode::Write), mutex.leave(Mode::Write)), (Lock::Queued, true));
+    let mut list = List::default();
+    let id = wait(&mutex, &mut list, Mode::Write, "1");
+    assert!(matches!(mutex.cancel(Mode::Write, &mut list, id), Cancel::Removed("1")));
     assert!((1..LIMIT).all(|_| !mutex.decref()));
     assert_eq!(mutex.unlock(Mode::Write), Unlock::Free);
     assert_eq!(word(&mutex), word(&FdMutex::new()));
 }
 
-#[test]
-fn too_many_queued_are_loud_and_touch_nothing_else() {
-    for (mode, other) in [(Mode::Read, Mode::Write), (Mode::Write, Mode::Read)] {
-        let mutex = FdMutex::new();
-        assert_eq!(mutex.lock(mode), Lock::Locked);
-        assert!((0..LIMIT).all(|_| mutex.lock(mode) == Lock::Queued));
-        let full = word(&mutex);
-        assert!(panics(|| mutex.lock(mode)));
-        assert_eq!(word(&mutex), full);
-        assert!(!mutex.leave(other), "nobody is queued there");
-        assert_eq!((mutex.lock(other), mutex.unlock(other)), (Lock::Locked, Unlock::Free));
-        assert_eq!(word(&mutex), full);
-        let evicted = mutex.incref_and_close().expect("it is open");
-        let (here, there) = match mode {
-            Mode::Read => (evicted.readers, evicted.writers),
-            Mode::Write => (evicted.writers, evicted.readers),
-        };
-        assert_eq!((here, there), (LIMIT, 0));
-        assert!(!mutex.decref());
-        assert_eq!(mutex.unlock(mode), Unlock::Last);
+/// The threads that wait for a lock, as tasks in its list.
+#[derive(Default, Debug)]
+struct Threads(BTreeMap<WaiterId, thread::Thread>);
+
+impl WaiterMap for Threads {
+    type Waker = thread::Thread;
+
+    fn push_last(&mut self, id: WaiterId, waker: thread::Thread) {
+        self.0.insert(id, waker);
+    }
+
+    fn pop_first(&mut self) -> Option<(WaiterId, thread::Thread)> {
+        self.0.pop_first()
+    }
+
+    fn remove(&mut self, id: WaiterId) -> Option<thread::Thread> {
+        self.0.remove(&id)
+    }
+
+    fn get_mut(&mut self, id: WaiterId) -> Option<&mut thread::Thread> {
+        self.0.get_mut(&id)
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = (WaiterId, &mut thread::Thread)> {
+        self.0.iter_mut().map(|(id, waker)| (*id, waker))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
-/// Where the queued tasks of one direction sleep; threads stand for them.
-#[derive(Default)]
-struct Queue {
-    state: Mutex<Sleep>,
-    changed: Condvar,
-}
-
-#[derive(Default)]
-struct Sleep {
-    handed_over: usize,
-    thrown_out: bool,
-}
-
-impl Queue {
-    fn state(&self) -> MutexGuard<'_, Sleep> {
-        self.state.lock().expect("nobody panics under the lock")
-    }
-
-    /// True if the lock was handed over, false if the descriptor was closed.
-    fn await_turn(&self) -> bool {
-        let undecided = |sleep: &mut Sleep| sleep.handed_over == 0 && !sleep.thrown_out;
-        let mut state =
-            self.changed.wait_while(self.state(), undecided).expect("nobody panics under the lock");
-        let mine = state.handed_over > 0;
-        state.handed_over -= usize::from(mine);
-        mine
-    }
-
-    fn hand_over(&self) {
-        self.state().handed_over += 1;
-        self.changed.notify_one();
-    }
-
-    fn throw_out(&self) {
-        self.state().thrown_out = true;
-        self.changed.notify_all();
-    }
-}
-
-/// The word and its two queues.
+/// The word and its list.
 #[derive(Default)]
 struct Fd {
     word: FdMutex,
-    queues: [Queue; 2],
+    list: Mutex<WaitList<Threads>>,
 }
 
 impl Fd {
-    fn queue(&self, mode: Mode) -> &Queue {
-        &self.queues[usize::from(mode == Mode::Write)]
+    fn list(&self) -> MutexGuard<'_, WaitList<Threads>> {
+        self.list.lock().expect("no thread panics under the lock")
     }
 
     fn lock(&self, mode: Mode) -> bool {
         match self.word.lock(mode) {
-            Lock::Locked => true,
-            Lock::Queued => self.queue(mode).await_turn(),
-            Lock::Closed => false,
+            Lock::Locked => return true,
+            Lock::Closed => return false,
+            Lock::Contended => {}
         }
+        let waits = self.word.lock_or_wait(mode, &mut self.list(), thread::current());
+        match waits {
+            LockOrWait::Locked(_) => true,
+            LockOrWait::Closed(_) => false,
+            LockOrWait::Waits(id) => self.await_turn(mode, id),
+        }
+    }
+
+    /// True if the lock was granted, false if the descriptor was closed.
+    fn await_turn(&self, mode: Mode, id: WaiterId) -> bool {
+        loop {
+            thread::park();
+            match self.list().poll(mode, id) {
+                Waiting::Granted => break,
+                Waiting::Gone => return false,
+                Waiting::Waits(_) => {}
+            }
+        }
+        self.word.incref()
     }
 
     /// True if it was the last reference.
     fn unlock(&self, mode: Mode) -> bool {
-        let unlock = self.word.unlock(mode);
-        if unlock == Unlock::HandedOver {
-            self.queue(mode).hand_over();
+        match self.word.unlock(mode) {
+            Unlock::Free => return false,
+            Unlock::Last => return true,
+            Unlock::Contended => {}
         }
-        unlock == Unlock::Last
+        let handed = self.word.hand_over(mode, &mut self.list());
+        match handed {
+            HandOver::Granted(thread, _) => thread.unpark(),
+            HandOver::Free => {}
+            HandOver::Last => return true,
+            HandOver::Notify(_) => panic!("no thread registers"),
+        }
+        false
     }
 }
 
@@ -239,15 +403,17 @@ fn a03_close_frees_queued_lockers() {
         for _ in 0..4 {
             let (fd, queued) = (&fd, queued.clone());
             scope.spawn(move || {
-                assert_eq!(fd.word.lock(Mode::Read), Lock::Queued);
+                let waits = fd.word.lock_or_wait(Mode::Read, &mut fd.list(), thread::current());
+                let LockOrWait::Waits(id) = waits else { panic!("the test holds the lock") };
                 queued.send(None).expect("the test waits");
-                queued.send(Some(fd.queue(Mode::Read).await_turn())).expect("the test waits");
+                queued.send(Some(fd.await_turn(Mode::Read, id))).expect("the test waits");
             });
         }
         let next = || returned.recv_timeout(Duration::from_secs(10)).expect("within 10 s");
         assert_eq!([(); 4].map(|()| next()), [None; 4]);
-        assert_eq!(fd.word.incref_and_close(), Some(Evicted { readers: 4, writers: 0, in_use: true }));
-        fd.queue(Mode::Read).throw_out();
+        let (in_use, evicted) = fd.word.close_and_evict(&mut fd.list()).expect("it is open");
+        assert!(in_use);
+        evicted.for_each(|thread| thread.unpark());
         assert_eq!([(); 4].map(|()| next()), [Some(false); 4]);
     });
     assert!(!fd.word.decref());
@@ -300,27 +466,28 @@ fn a06_stress() {
     });
     let raised: u64 = counters.iter().map(|counters| counters.0.lock().expect("nobody holds it").0).sum();
     assert_eq!(raised, locked);
-    assert_eq!(fd.word.incref_and_close(), Some(NOBODY));
+    assert_eq!(fd.word.incref_and_close(), UNUSED);
     assert!(fd.word.decref());
 }
 
 #[test]
-fn a_lock_at_rest_counts_until_its_operation_leaves_or_it_is_abandoned() {
+fn a_lock_at_rest_counts_until_its_operation_ends_or_it_is_abandoned() {
     for abandoned in [false, true] {
-        let mutex = FdMutex::new();
+        let (mutex, mut list) = (FdMutex::new(), List::default());
         assert_eq!(MODES.map(|mode| mutex.lock(mode)), [Lock::Locked; 2]);
         // Both operations wait: they keep their locks.
         assert_eq!([mutex.decref(), mutex.decref()], [false; 2]);
-        assert_eq!(mutex.lock(Mode::Read), Lock::Queued);
-        assert_eq!(mutex.incref_and_close(), Some(Evicted { readers: 1, in_use: true, ..NOBODY }));
+        wait(&mutex, &mut list, Mode::Read, "1");
+        let (in_use, evicted) = mutex.close_and_evict(&mut list).expect("it is open");
+        assert_eq!((in_use, evicted.count()), (true, 1));
         assert!(!mutex.decref(), "the locks at rest keep it open");
         assert!(!mutex.incref(), "their operations do not go on");
-        assert!(!mutex.leave_at_rest(Mode::Read));
+        assert_eq!(mutex.unlock_at_rest(Mode::Read), Unlock::Free);
         if abandoned {
             assert!(mutex.abandon(), "the closer waits no longer");
-            assert!(!mutex.leave_at_rest(Mode::Write), "the number has been closed");
+            assert_eq!(mutex.unlock_at_rest(Mode::Write), Unlock::Free, "the number has been closed");
         } else {
-            assert!(mutex.leave_at_rest(Mode::Write), "the last one closes the number");
+            assert_eq!(mutex.unlock_at_rest(Mode::Write), Unlock::Last, "the last one closes the number");
             assert!(!mutex.abandon(), "the number has been closed");
         }
     }
@@ -331,10 +498,10 @@ fn an_abandoned_word_waits_for_its_references_still() {
     let mutex = FdMutex::new();
     assert_eq!(MODES.map(|mode| mutex.lock(mode)), [Lock::Locked; 2]);
     assert!(!mutex.decref(), "one of them rests, and the other one is in a call");
-    assert!(mutex.incref_and_close().is_some() && !mutex.decref());
+    assert!(mutex.incref_and_close() == IN_USE && !mutex.decref());
     assert!(!mutex.abandon());
     assert!(mutex.decref(), "the call has returned, and its operation rests too");
-    assert_eq!(MODES.map(|mode| mutex.leave_at_rest(mode)), [false; 2]);
+    assert_eq!(MODES.map(|mode| mutex.unlock_at_rest(mode)), [Unlock::Free; 2]);
 }
 
 #[test]
@@ -343,24 +510,39 @@ fn an_operation_at_rest_goes_on_while_the_descriptor_is_open() {
     assert_eq!(mutex.lock(Mode::Write), Lock::Locked);
     assert!(!mutex.decref() && mutex.incref());
     assert_eq!(mutex.unlock(Mode::Write), Unlock::Free);
-    assert!(panics(|| mutex.leave_at_rest(Mode::Write)) && panics(|| mutex.abandon()));
-    assert_eq!(mutex.incref_and_close(), Some(NOBODY));
+    assert!(panics(|| mutex.unlock_at_rest(Mode::Write)) && panics(|| mutex.abandon()));
+    assert_eq!(mutex.incref_and_close(), UNUSED);
     assert!(mutex.decref());
 }
 
-/// Its count of references would go below 0, and take from the counts beside it.
+/// Its count of references would go below 0.
 #[test]
 fn a_lock_at_rest_is_not_unlocked_without_its_reference() {
-    for (mode, other) in [(Mode::Read, Mode::Write), (Mode::Write, Mode::Read)] {
-        let mutex = FdMutex::new();
+    for mode in MODES {
+        let (mutex, mut list) = (FdMutex::new(), List::default());
         assert_eq!(mutex.lock(mode), Lock::Locked);
         assert!(!mutex.decref());
         assert!(panics(|| mutex.unlock(mode)));
-        assert_eq!(mutex.lock(mode), Lock::Queued);
+        let id = wait(&mutex, &mut list, mode, "1");
         assert!(panics(|| mutex.unlock(mode)));
-        assert!(mutex.leave(mode) && !mutex.leave(other) && !mutex.is_closed());
+        assert!(matches!(mutex.cancel(mode, &mut list, id), Cancel::Removed("1")) && !mutex.is_closed());
+        assert!(panics(|| mutex.hand_over(mode, &mut list)));
         assert!(mutex.incref());
         assert_eq!(mutex.unlock(mode), Unlock::Free);
-        assert!(mutex.incref_and_close() == Some(NOBODY) && mutex.decref());
+        assert!(mutex.incref_and_close() == UNUSED && mutex.decref());
+    }
+}
+
+#[test]
+fn a_lock_at_rest_with_a_waiter_is_handed_over() {
+    for mode in MODES {
+        let (mutex, mut list) = (FdMutex::new(), List::default());
+        assert_eq!(mutex.lock(mode), Lock::Locked);
+        assert!(!mutex.decref());
+        let id = wait(&mutex, &mut list, mode, "1");
+        assert_eq!(mutex.unlock_at_rest(mode), Unlock::Contended);
+        assert_eq!(granted(mutex.hand_over_at_rest(mode, &mut list)), ("1", id));
+        assert!(matches!(list.poll(mode, id), Waiting::Granted) && mutex.incref());
+        assert_eq!(mutex.unlock(mode), Unlock::Free);
     }
 }

@@ -24,29 +24,28 @@ mod calls;
 mod close;
 mod deadline;
 mod hang_up;
+mod lock;
 mod op;
-pub mod queue;
 mod shared;
 
 use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::{Arc, Mutex, OnceLock};
-use std::task::Waker;
 
 use netpoll_core::Mode;
-use netpoll_core::poll::fd_mutex::{FdMutex, Unlock};
+use netpoll_core::poll::fd_mutex::{FdMutex, WaitList};
 use netpoll_core::poll::short_read::ShortReadHint;
 use netpoll_core::sync::Flag;
 
 use crate::error::{self, OpError, Unavailable};
-use crate::foreign::{self, WakerSlot};
+use crate::foreign::WakerSlot;
 use crate::netpoll::{Netpoll, PollDesc, PollRegistration};
 use crate::sys::{Address, FdOwner, OwnedBy, SharedFd, Watch, address};
 use hang_up::OwnShutdown;
+use lock::WakerMap;
 use op::PollWakers;
 pub use op::{Direction, ReadMode, WriteMode};
-use queue::LockQueue;
 
 /// The kind of a descriptor, which decides what a short read means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,8 +67,8 @@ impl FdKind {
 /// The state that few descriptors ever need, allocated on first use.
 #[derive(Debug, Default)]
 struct Extra {
-    /// The tasks queued for the read lock and for the write lock.
-    queues: [Mutex<LockQueue<Waker>>; 2],
+    /// The tasks that wait for the read lock and for the write lock.
+    waiters: Mutex<WaitList<WakerMap>>,
     /// The tasks that wait through `poll_*`, for readiness or for the lock.
     pollers: [OnceLock<PollWakers>; 2],
     /// Set once `pin_fd` has returned the number: it stays open as long as this value.
@@ -245,82 +244,8 @@ impl<S: FdOwner> Fd<S> {
         self.extra.get_or_init(Box::default)
     }
 
-    fn queue(&self, mode: Mode) -> &Mutex<LockQueue<Waker>> {
-        &self.extra().queues[mode as usize]
-    }
-
     fn pollers(&self, mode: Mode) -> &PollWakers {
         self.extra().pollers[mode as usize].get_or_init(PollWakers::default)
-    }
-
-    /// Unlocks a direction, or hands the lock to the next operation in the queue.
-    #[inline]
-    fn unlock(&self, mode: Mode) {
-        match self.mutex.unlock(mode) {
-            Unlock::Free => {}
-            unlocked => self.unlock_slow(mode, unlocked),
-        }
-    }
-
-    #[cold]
-    fn unlock_slow(&self, mode: Mode, mut unlocked: Unlock) {
-        let mut to_notify = None;
-        loop {
-            match unlocked {
-                Unlock::Free => break,
-                Unlock::HandedOver => {}
-                Unlock::Last => {
-                    // As in `decref`.
-                    let _ = self.destroy();
-                    break;
-                }
-            }
-            match self.deliver_lock(mode, &mut to_notify) {
-                queue::Deliver::Wake(waker, place) => {
-                    // A task whose waker panics may never come: the lock goes on to the next, and the task queues again if
-                    // it does come.
-                    if foreign::wake(waker) || !op::locked(self.queue(mode)).skip(place) {
-                        break;
-                    }
-                    unlocked = self.unlock_at_rest(mode);
-                }
-                queue::Deliver::Unclaimed => break,
-                queue::Deliver::UnlockAgain => unlocked = self.mutex.unlock(mode),
-            }
-        }
-        // After the lock is free, or they would come for nothing.
-        foreign::wake_all(to_notify);
-    }
-
-    /// Delivers a lock that was handed over to its task. The lock rests there without a reference, because the task may be
-    /// polled now, later or never.
-    fn deliver_lock(&self, mode: Mode, to_notify: &mut Option<Waker>) -> queue::Deliver<Waker> {
-        let (delivered, notified, last) = {
-            let mut queue = op::locked(self.queue(mode));
-            let delivered = queue.deliver();
-            let last = !matches!(delivered, queue::Deliver::UnlockAgain) && self.mutex.decref();
-            (delivered, queue.take_notified(), last)
-        };
-        if last {
-            // Closed meanwhile; as in `decref`.
-            let _ = self.destroy();
-        }
-        if notified.is_some() {
-            // All pollers of a direction register the same waker, so one of them is enough.
-            *to_notify = notified;
-        }
-        delivered
-    }
-
-    /// Gives back a lock that is at rest.
-    fn unlock_at_rest(&self, mode: Mode) -> Unlock {
-        if self.mutex.incref() {
-            self.mutex.unlock(mode)
-        } else if self.mutex.leave_at_rest(mode) {
-            Unlock::Last
-        } else {
-            Unlock::Free
-        }
     }
 
     /// Returns the error with the operation, the descriptor and the addresses that it concerns.

@@ -23,7 +23,7 @@
 //! | `FdOwner`; `OwnedBy` | `FD.Sysfd` | `AsyncFd<T>` |
 //! | `pin_fd` | `RawConn.Control` | `AsFd` |
 //! | `Op` | `FD.Read`, `FD.Write` | `async_io` |
-//! | `LockQueue`, `unlock_slow` | `fdMutex` with its semaphores | `Semaphore` |
+//! | `Fd::waiters`, `end_hand_over` | `fdMutex` with its semaphores | `Semaphore` |
 //! | `PollWakers` | - | `Waiters` of `ScheduledIo` |
 //! | `Sched`, `SchedHandle` | `schedt` | `scheduler::Handle` |
 //! | `Worker`, `Remote` | `p` and `m` | `Core`, `Remote` |

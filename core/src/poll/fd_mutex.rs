@@ -1,47 +1,72 @@
-//! References and locks of a descriptor's number, and when it is closed: Go's `fdMutex`, in one 64-bit state word.
+//! References and locks of a descriptor's number, and when it is closed: Go's `fdMutex`, in one state word and one list.
 //!
 //! | bits | meaning |
 //! |---|---|
 //! | 0 | `CLOSED`: no new reference, no new lock |
-//! | 1, 2 | the read lock, the write lock |
-//! | 3..23 | references: each lock holder, each operation without a lock, the closer |
-//! | 23..43 | tasks queued for the read lock |
-//! | 43..63 | tasks queued for the write lock |
-//! | 63 | `ABANDONED`: locks at rest do not count any more |
+//! | 1 | `ABANDONED`: locks at rest do not count any more |
+//! | 2, 3 | the read lock, the write lock |
+//! | 4, 5 | `HAS_WAITERS` of the read lock, of the write lock |
+//! | 6.. | references: each lock holder, each operation without a lock, the closer |
 //!
-//! Forbidden: `CLOSED` with queued tasks; `ABANDONED` without `CLOSED`. The number is closed by the thread that makes the word
-//! final: exactly one thread, never while a call on the number is in flight (INV-7).
+//! The number is closed by the thread that makes the word final: exactly one thread, never while a call on the number is in
+//! flight (INV-7).
+//!
+//! # The list of waiters
+//!
+//! A task that finds a lock held waits in the [`WaitList`]. This crate has no lock and no allocator, so the caller brings
+//! both: it keeps the list under a mutex of its own, and brings the container ([`WaiterMap`]). `&mut WaitList` proves that
+//! the caller holds that mutex. `HAS_WAITERS` changes only with the list, under the mutex: it is set if and only if a task
+//! waits. A call without the list is one compare-exchange; it returns `Contended` if it needs the list.
+//!
+//! An unlock with tasks waiting hands the lock over, unlike Go's: the bit of the lock stays and the lock is *granted* to the
+//! first task in the list, so tasks are served in order and none barges in. Per direction, `H` is `HAS_WAITERS`:
+//!
+//! | lock, `H`, granted | task comes | unlock | granted task comes | waiter gives up | granted task gives up | close |
+//! |---|---|---|---|---|---|---|
+//! | free, -, - | locked | - | - | - | - | closed |
+//! | held, -, - | `H`, it waits | free | - | - | - | closed |
+//! | held, `H`, - | it waits | granted to the first; `H` stays if others wait | - | `H` stays if others wait | - | closed, all waiters are woken |
+//! | held, -, granted | `H`, it waits | - | no grant, it goes on | - | free | closed, the grant stays |
+//! | held, `H`, granted | it waits | - | no grant, it goes on | `H` stays if others wait | granted to the next | closed, all waiters are woken, the grant stays |
+//!
+//! Each step in a row with `H` or a grant, and each step that leads to one, holds the list's mutex.
+//!
+//! A task that keeps nothing between two polls cannot be granted a lock, because it may never come for it. It registers for
+//! a notification instead ([`FdMutex::lock_or_notify`]). All such tasks of a direction share one waker, which makes the list
+//! not empty. It is served when no other task waits: the unlock makes the lock free, and returns that waker.
 //!
 //! # Locks at rest
 //!
 //! A lock comes with a reference. An operation that waits keeps its lock, which is its place, but gives the reference back
-//! at the end of each poll ([`FdMutex::decref`]): it uses nothing until the next one. The lock is *at rest* then. Before
-//! the operation goes on it takes a reference again ([`FdMutex::incref`]).
+//! at the end of each poll ([`FdMutex::decref`]): it uses nothing until the next one. The lock is *at rest* then, and so is a
+//! lock that is granted. Before the operation goes on it takes a reference again ([`FdMutex::incref`]).
 //!
 //! A word is final if it is `CLOSED`, has no reference, and has no lock or is `ABANDONED`:
 //!
 //! | a closed word, and | waits for | made final by |
 //! |---|---|---|
 //! | references | the calls that run | the last [`FdMutex::decref`] or [`FdMutex::unlock`] |
-//! | locks at rest | that their operations are polled or dropped | the last [`FdMutex::leave_at_rest`] |
+//! | locks at rest | that their operations are polled or dropped | the last [`FdMutex::unlock_at_rest`] |
 //! | the same, and the closer has waited for a turn | nothing | [`FdMutex::abandon`], or the last reference after it |
-//!
-//! Unlike Go's, an unlock with tasks queued hands the lock over: the bit and the reference stay and become the
-//! next task's, so tasks are served in order and none barges in. The queue of wakers is kept above; the word only
-//! says how many there are.
 //!
 //! # Memory ordering
 //!
 //! A lock acquires what the last unlock of that direction released; the last [`FdMutex::decref`] or unlock acquires
 //! what every other reference released.
 
-use super::key::Mode;
-use crate::sync::{AtomicU64, Ordering};
+use core::fmt::Debug;
+use core::mem;
+use core::num::NonZeroU64;
 
-const CLOSED: u64 = 1;
-const ABANDONED: u64 = 1 << 63;
-const REF: u64 = 1 << 3;
-const COUNT: u64 = (1 << 20) - 1;
+use super::key::Mode;
+use crate::sync::{AtomicUsize, Ordering, const_fn};
+
+const CLOSED: usize = 1;
+const ABANDONED: usize = 1 << 1;
+const BOTH_HAVE_WAITERS: usize = 0b11 << 4;
+const REF: usize = 1 << 6;
+/// The limit of references: 20 bits as in Go, or what a smaller word has left.
+const MAX_REFS: usize = 0x000F_FFFF_u32 as usize & (usize::MAX / REF);
 
 /// The result of [`FdMutex::lock`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -49,99 +74,232 @@ const COUNT: u64 = (1 << 20) - 1;
 pub enum Lock {
     /// The caller holds the lock and a reference.
     Locked,
-    /// Another task holds it; the caller is counted, and must queue its waker.
-    Queued,
+    /// Another task holds it: see [`FdMutex::lock_or_wait`] and [`FdMutex::lock_or_notify`].
+    Contended,
     /// The descriptor is closed.
     Closed,
 }
 
-/// The result of [`FdMutex::unlock`].
+/// The result of [`FdMutex::unlock`] and [`FdMutex::unlock_at_rest`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub enum Unlock {
-    /// No task was queued: the lock is free.
+    /// The lock is free.
     Free,
-    /// The lock and the reference are the next queued task's: wake it.
-    HandedOver,
+    /// Tasks wait, and nothing is changed: see [`FdMutex::hand_over`] and [`FdMutex::hand_over_at_rest`].
+    Contended,
     /// The caller made the word of a closed descriptor final: it closes the number.
     Last,
 }
 
-/// The queued tasks that [`FdMutex::incref_and_close`] has thrown out: wake so many of each.
+/// The result of [`FdMutex::lock_or_wait`] and [`FdMutex::lock_or_notify`].
+#[derive(Debug)]
+#[must_use]
+pub enum LockOrWait<W, T> {
+    /// The caller holds the lock and a reference. The waker is given back, to be dropped outside the list's mutex.
+    Locked(W),
+    /// The task waits, and its waker will come out once. `T` is its identity, or the waker that another task had registered.
+    Waits(T),
+    /// The descriptor is closed; the waker as for `Locked`.
+    Closed(W),
+}
+
+/// The result of [`FdMutex::hand_over`]: what the caller does after it has released the list's mutex.
+#[derive(Debug)]
+#[must_use]
+pub enum HandOver<W> {
+    /// The lock is granted to this task: wake it.
+    Granted(W, WaiterId),
+    /// The lock is free: wake the tasks that registered for a notification.
+    Notify(W),
+    /// The lock is free, because the tasks that waited have left meanwhile.
+    Free,
+    /// The caller made the word of a closed descriptor final: it closes the number.
+    Last,
+}
+
+/// The result of [`FdMutex::cancel`].
+#[derive(Debug)]
+#[must_use]
+pub enum Cancel<W> {
+    /// The task does not wait any more. Its waker is to be dropped outside the list's mutex.
+    Removed(W),
+    /// The task had been granted the lock, which is handed on.
+    HandedOn(HandOver<W>),
+    /// The task neither waits nor is granted the lock: it has taken the lock, was removed, or the descriptor was closed.
+    Gone,
+}
+
+/// The result of [`WaitList::poll`].
+#[derive(Debug)]
+#[must_use]
+pub enum Waiting<'l, W> {
+    /// The lock is the task's, at rest: it takes a reference before it goes on.
+    Granted,
+    /// Not yet. The waker may be replaced; the old one is to be dropped outside the list's mutex.
+    Waits(&'l mut W),
+    /// The task does not wait any more: the descriptor was closed, or another thread has removed it.
+    Gone,
+}
+
+/// The result of [`FdMutex::incref_and_close`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Evicted {
-    /// Tasks that waited for the read lock.
-    pub readers: usize,
-    /// Tasks that waited for the write lock.
-    pub writers: usize,
-    /// Threads other than the closer hold references or a lock, and may make the word final in place of the closer.
-    pub in_use: bool,
+#[must_use]
+pub enum Close {
+    /// The word is closed, and the caller holds a reference.
+    Closed {
+        /// Threads other than the closer hold references or a lock, and may make the word final in place of the closer.
+        in_use: bool,
+    },
+    /// Tasks wait, and nothing is changed: see [`FdMutex::close_and_evict`].
+    Contended,
+    /// The word was closed already.
+    Already,
+}
+
+/// The wakers of the tasks that [`FdMutex::close_and_evict`] has removed, as an iterator: to be woken outside the list's mutex.
+#[derive(Debug)]
+#[must_use]
+pub struct Evicted<M: WaiterMap> {
+    waiting: [M; 2],
+    notify: [Option<M::Waker>; 2],
+}
+
+impl<M: WaiterMap> Iterator for Evicted<M> {
+    type Item = M::Waker;
+
+    fn next(&mut self) -> Option<M::Waker> {
+        let waiting = self.waiting.iter_mut().find_map(M::pop_first).map(|(_, waker)| waker);
+        waiting.or_else(|| self.notify.iter_mut().find_map(Option::take))
+    }
+}
+
+/// The identity of a task that waits. No two tasks of one list have the same.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct WaiterId(NonZeroU64);
+
+/// The container for the tasks that wait for one lock, sorted by their identities; `BTreeMap` has all of these methods.
+pub trait WaiterMap: Default + Debug {
+    /// Wakes a task. Nothing here wakes, clones or drops one.
+    type Waker: Debug;
+
+    /// Adds a task. Its identity is greater than that of every task before.
+    fn push_last(&mut self, id: WaiterId, waker: Self::Waker);
+
+    /// Removes the task that came first.
+    fn pop_first(&mut self) -> Option<(WaiterId, Self::Waker)>;
+
+    /// Removes a task.
+    fn remove(&mut self, id: WaiterId) -> Option<Self::Waker>;
+
+    /// Returns the waker of a task.
+    fn get_mut(&mut self, id: WaiterId) -> Option<&mut Self::Waker>;
+
+    /// Returns the wakers of all tasks.
+    fn iter_mut(&mut self) -> impl Iterator<Item = (WaiterId, &mut Self::Waker)>;
+
+    /// Returns true if no task waits.
+    fn is_empty(&self) -> bool;
+}
+
+/// The tasks that wait for the two locks of one [`FdMutex`]; its owner keeps it under a mutex.
+#[derive(Debug)]
+pub struct WaitList<M: WaiterMap> {
+    sides: [Side<M>; 2],
+    next: WaiterId,
+}
+
+/// The tasks that wait for one lock.
+#[derive(Debug)]
+struct Side<M: WaiterMap> {
+    waiting: M,
+    /// The shared waker of the tasks that registered for a notification.
+    notify: Option<M::Waker>,
+    /// The task that owns the lock, and has not taken a reference yet.
+    granted: Option<WaiterId>,
+}
+
+impl<M: WaiterMap> Side<M> {
+    fn has_waiters(&self) -> bool {
+        !self.waiting.is_empty() || self.notify.is_some()
+    }
+}
+
+impl<M: WaiterMap> Default for WaitList<M> {
+    fn default() -> Self {
+        let side = || Side { waiting: M::default(), notify: None, granted: None };
+        Self { sides: [side(), side()], next: WaiterId(NonZeroU64::MIN) }
+    }
+}
+
+impl<M: WaiterMap> WaitList<M> {
+    /// Returns the state of a task that waits; called at each of its polls.
+    pub fn poll(&mut self, mode: Mode, id: WaiterId) -> Waiting<'_, M::Waker> {
+        let side = &mut self.sides[mode as usize];
+        if side.granted == Some(id) {
+            side.granted = None;
+            return Waiting::Granted;
+        }
+        side.waiting.get_mut(id).map_or(Waiting::Gone, Waiting::Waits)
+    }
+
+    /// Returns the waker of each task that waits, except those that registered for a notification.
+    pub fn iter_mut(&mut self, mode: Mode) -> impl Iterator<Item = (WaiterId, &mut M::Waker)> {
+        self.sides[mode as usize].waiting.iter_mut()
+    }
+
+    /// Returns true while tasks are registered for a notification.
+    pub fn has_notify(&self, mode: Mode) -> bool {
+        self.sides[mode as usize].notify.is_some()
+    }
+
+    fn push_last(&mut self, mode: Mode, waker: M::Waker) -> WaiterId {
+        let id = self.next;
+        // A list does not see 2^64 tasks.
+        self.next = WaiterId(id.0.saturating_add(1));
+        self.sides[mode as usize].waiting.push_last(id, waker);
+        id
+    }
 }
 
 /// The state word of a descriptor's number.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct FdMutex {
-    word: AtomicU64,
-}
-
-impl Default for FdMutex {
-    fn default() -> Self {
-        Self::new()
-    }
+    word: AtomicUsize,
 }
 
 #[inline(always)]
-fn bit(mode: Mode) -> u64 {
+fn lock_bit(mode: Mode) -> usize {
     match mode {
-        Mode::Read => 1 << 1,
-        Mode::Write => 1 << 2,
+        Mode::Read => 1 << 2,
+        Mode::Write => 1 << 3,
     }
 }
 
-/// One queued task.
 #[inline(always)]
-fn queued(mode: Mode) -> u64 {
+fn has_waiters(mode: Mode) -> usize {
     match mode {
-        Mode::Read => 1 << 23,
-        Mode::Write => 1 << 43,
+        Mode::Read => 1 << 4,
+        Mode::Write => 1 << 5,
     }
-}
-
-/// The value of the 20-bit count whose lowest bit is `one`.
-#[inline(always)]
-fn count(word: u64, one: u64) -> u64 {
-    (word / one) & COUNT
 }
 
 impl FdMutex {
-    /// Creates a word that is open and unlocked, without a reference.
-    pub fn new() -> Self {
-        Self { word: AtomicU64::new(0) }
+    const_fn! {
+        /// Creates a word that is open and unlocked, without a reference.
+        pub const fn new() -> Self {
+            Self { word: AtomicUsize::new(0) }
+        }
     }
 
     /// Takes a reference; false if the descriptor is closed.
     ///
     /// # Panics
     ///
-    /// At 1,048,575 references at a time.
+    /// Panics at 1,048,575 references at a time (1,023 where a word has 16 bits).
     #[inline]
     pub fn incref(&self) -> bool {
-        self.update(|word| (word & CLOSED == 0).then(|| plus(word, REF))).is_ok()
-    }
-
-    /// Closes the word, takes a reference and throws all queued tasks out; none if it is closed already.
-    ///
-    /// # Panics
-    ///
-    /// At 1,048,575 references at a time.
-    pub fn incref_and_close(&self) -> Option<Evicted> {
-        let both = (queued(Mode::Read) | queued(Mode::Write)) * COUNT;
-        let old = self.update(|word| (word & CLOSED == 0).then(|| plus(word & !both, REF) | CLOSED)).ok()?;
-        Some(Evicted {
-            readers: count(old, queued(Mode::Read)) as usize,
-            writers: count(old, queued(Mode::Write)) as usize,
-            in_use: count(old, REF) > 0 || old & (bit(Mode::Read) | bit(Mode::Write)) != 0,
-        })
+        self.update(|word| (word & CLOSED == 0).then(|| plus_ref(word))).is_ok()
     }
 
     /// Gives a reference back. Returns whether that made the word of a closed descriptor final: then the caller closes the
@@ -149,77 +307,167 @@ impl FdMutex {
     ///
     /// # Panics
     ///
-    /// Without a reference to give back.
+    /// Panics without a reference to give back.
     #[inline]
     pub fn decref(&self) -> bool {
-        let Ok(old) = self.update(|word| (count(word, REF) > 0).then(|| word - REF)) else {
+        let Ok(old) = self.update(|word| (word >= REF).then(|| word - REF)) else {
             panic!("FdMutex: decref without a reference");
         };
         is_final(old - REF)
     }
 
-    /// Takes the lock of a direction with a reference, or counts the caller as queued.
+    /// Takes the lock of a direction with a reference, if it is free.
     ///
     /// # Panics
     ///
-    /// At 1,048,575 references, or as many tasks queued, at a time.
+    /// As [`FdMutex::incref`].
     #[inline]
     pub fn lock(&self, mode: Mode) -> Lock {
-        let next = |word: u64| {
-            (word & CLOSED == 0).then(|| match word & bit(mode) {
-                0 => plus(word, REF) | bit(mode),
-                _ => plus(word, queued(mode)),
-            })
-        };
-        match self.update(next) {
+        let is_free = |word| word & (CLOSED | lock_bit(mode)) == 0;
+        match self.update(|word| is_free(word).then(|| plus_ref(word) | lock_bit(mode))) {
+            Ok(_) => Lock::Locked,
+            Err(word) if word & CLOSED == 0 => Lock::Contended,
             Err(_) => Lock::Closed,
-            Ok(old) if old & bit(mode) == 0 => Lock::Locked,
-            Ok(_) => Lock::Queued,
         }
     }
 
-    /// Gives a lock back with its reference, or hands both over to the next queued task.
+    /// Takes the lock of a direction with a reference, or adds the task to the list.
     ///
     /// # Panics
     ///
-    /// If the lock is not held, or is at rest and no other reference is taken: its own must be taken first.
+    /// As [`FdMutex::incref`].
+    pub fn lock_or_wait<M: WaiterMap>(
+        &self,
+        mode: Mode,
+        list: &mut WaitList<M>,
+        waker: M::Waker,
+    ) -> LockOrWait<M::Waker, WaiterId> {
+        match self.lock_or_mark(mode) {
+            Lock::Locked => LockOrWait::Locked(waker),
+            Lock::Contended => LockOrWait::Waits(list.push_last(mode, waker)),
+            Lock::Closed => LockOrWait::Closed(waker),
+        }
+    }
+
+    /// Takes the lock of a direction with a reference, or registers for a notification when it is free. `waker` wakes all
+    /// tasks that do so.
+    ///
+    /// # Panics
+    ///
+    /// As [`FdMutex::incref`].
+    pub fn lock_or_notify<M: WaiterMap>(
+        &self,
+        mode: Mode,
+        list: &mut WaitList<M>,
+        waker: M::Waker,
+    ) -> LockOrWait<M::Waker, Option<M::Waker>> {
+        match self.lock_or_mark(mode) {
+            Lock::Locked => LockOrWait::Locked(waker),
+            Lock::Contended => LockOrWait::Waits(list.sides[mode as usize].notify.replace(waker)),
+            Lock::Closed => LockOrWait::Closed(waker),
+        }
+    }
+
+    /// Takes the lock, or sets `HAS_WAITERS` for a task that the caller adds to the list.
+    fn lock_or_mark(&self, mode: Mode) -> Lock {
+        let next = |word: usize| match word & lock_bit(mode) {
+            0 => plus_ref(word) | lock_bit(mode),
+            _ => word | has_waiters(mode),
+        };
+        match self.update(|word| (word & CLOSED == 0).then(|| next(word))) {
+            Ok(old) if old & lock_bit(mode) == 0 => Lock::Locked,
+            Ok(_) => Lock::Contended,
+            Err(_) => Lock::Closed,
+        }
+    }
+
+    /// Gives a lock back with its reference, unless tasks wait for it.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the lock is not held, or is at rest and no other reference is taken: its own must be taken first.
     #[inline]
     pub fn unlock(&self, mode: Mode) -> Unlock {
-        let is_queued = |word: u64| word & (COUNT * queued(mode)) != 0;
-        let next = |word: u64| {
-            let less = if is_queued(word) { queued(mode) } else { REF + bit(mode) };
-            (word & bit(mode) != 0 && word & (COUNT * REF) != 0).then(|| word - less)
-        };
-        let Ok(old) = self.update(next) else {
-            not_held(mode);
-        };
-        if is_queued(old) {
-            Unlock::HandedOver
-        } else if is_final(old - REF - bit(mode)) {
-            Unlock::Last
-        } else {
-            Unlock::Free
-        }
+        self.release(mode, REF)
     }
 
-    /// Gives back a lock at rest, after [`FdMutex::incref`] was refused to its operation; true if that made the word final:
-    /// the caller closes the number.
+    /// Gives back a lock at rest, whose operation ends, unless tasks wait for it. The descriptor may be closed, and its number
+    /// as well.
     ///
     /// # Panics
     ///
-    /// If the descriptor is open.
-    pub fn leave_at_rest(&self, mode: Mode) -> bool {
-        match self.update(|word| (word & CLOSED != 0).then_some(word & !bit(mode))) {
-            Ok(old) => becomes_final(old, old & !bit(mode)),
-            Err(_) => panic!("FdMutex: a lock at rest is left on an open descriptor"),
-        }
+    /// Panics if the lock is not held.
+    pub fn unlock_at_rest(&self, mode: Mode) -> Unlock {
+        self.release(mode, 0)
     }
 
-    /// The closer waits for locks at rest no longer; true if that made the word final: the caller closes the number.
+    /// Gives a lock back with its reference after [`FdMutex::unlock`] has returned `Contended`: grants it to the next task in the
+    /// list.
     ///
     /// # Panics
     ///
-    /// If the descriptor is open.
+    /// As [`FdMutex::unlock`].
+    pub fn hand_over<M: WaiterMap>(&self, mode: Mode, list: &mut WaitList<M>) -> HandOver<M::Waker> {
+        self.pass_on(mode, list, REF)
+    }
+
+    /// Does the same as [`FdMutex::hand_over`] after [`FdMutex::unlock_at_rest`].
+    ///
+    /// # Panics
+    ///
+    /// As [`FdMutex::unlock_at_rest`].
+    pub fn hand_over_at_rest<M: WaiterMap>(&self, mode: Mode, list: &mut WaitList<M>) -> HandOver<M::Waker> {
+        self.pass_on(mode, list, 0)
+    }
+
+    /// Removes a task that gives up, or that cannot be woken. If the lock is granted to it, the lock is handed on.
+    pub fn cancel<M: WaiterMap>(&self, mode: Mode, list: &mut WaitList<M>, id: WaiterId) -> Cancel<M::Waker> {
+        let side = &mut list.sides[mode as usize];
+        if side.granted == Some(id) {
+            return Cancel::HandedOn(self.pass_on(mode, list, 0));
+        }
+        let Some(waker) = side.waiting.remove(id) else { return Cancel::Gone };
+        if !side.has_waiters() {
+            let _ = self.update(|word| Some(word & !has_waiters(mode)));
+        }
+        Cancel::Removed(waker)
+    }
+
+    /// Closes the word and takes a reference, unless tasks wait.
+    ///
+    /// # Panics
+    ///
+    /// As [`FdMutex::incref`].
+    pub fn incref_and_close(&self) -> Close {
+        let may_close = |word| word & (CLOSED | BOTH_HAVE_WAITERS) == 0;
+        match self.update(|word| may_close(word).then(|| plus_ref(word) | CLOSED)) {
+            Ok(old) => Close::Closed { in_use: is_in_use(old) },
+            Err(word) if word & CLOSED == 0 => Close::Contended,
+            Err(_) => Close::Already,
+        }
+    }
+
+    /// Closes the word, takes a reference and removes all tasks that wait; none if it was closed already. Returns as well
+    /// whether the word is in use, as [`Close::Closed`]. A task that was granted a lock keeps it, and finds the descriptor closed.
+    ///
+    /// # Panics
+    ///
+    /// As [`FdMutex::incref`].
+    pub fn close_and_evict<M: WaiterMap>(&self, list: &mut WaitList<M>) -> Option<(bool, Evicted<M>)> {
+        let next = |word| plus_ref(word & !BOTH_HAVE_WAITERS) | CLOSED;
+        let old = self.update(|word| (word & CLOSED == 0).then(|| next(word))).ok()?;
+        let [read, write] = &mut list.sides;
+        let waiting = [mem::take(&mut read.waiting), mem::take(&mut write.waiting)];
+        let notify = [read.notify.take(), write.notify.take()];
+        Some((is_in_use(old), Evicted { waiting, notify }))
+    }
+
+    /// The closer waits for locks at rest no longer. Returns whether that made the word final: then the caller closes the
+    /// number.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the descriptor is open.
     pub fn abandon(&self) -> bool {
         match self.update(|word| (word & CLOSED != 0).then_some(word | ABANDONED)) {
             Ok(old) => becomes_final(old, old | ABANDONED),
@@ -227,13 +475,7 @@ impl FdMutex {
         }
     }
 
-    /// A queued task gives up. False if it is not counted any more: the lock is on its way to it, or the
-    /// descriptor was closed.
-    pub fn leave(&self, mode: Mode) -> bool {
-        self.update(|word| (count(word, queued(mode)) > 0).then(|| word - queued(mode))).is_ok()
-    }
-
-    /// Returns whether [`FdMutex::incref_and_close`] has been called.
+    /// Returns whether the descriptor is closed.
     ///
     /// # Memory ordering
     ///
@@ -242,9 +484,44 @@ impl FdMutex {
         self.word.load(Ordering::Acquire) & CLOSED != 0 // pair: fd_mutex::update
     }
 
+    /// Makes a lock free for which no task waits, and gives `refs` back.
+    #[inline(always)]
+    fn release(&self, mode: Mode, refs: usize) -> Unlock {
+        let less = refs + lock_bit(mode);
+        let is_uncontended = |word: usize| word & has_waiters(mode) == 0;
+        match self.update(|word| (is_held(word, mode, refs) && is_uncontended(word)).then(|| word - less)) {
+            Ok(old) if becomes_final(old, old - less) => Unlock::Last,
+            Ok(_) => Unlock::Free,
+            Err(word) if is_held(word, mode, refs) => Unlock::Contended,
+            Err(_) => not_held(mode),
+        }
+    }
+
+    /// Grants a lock to the next task in the list, or makes it free if there is none, and gives `refs` back.
+    fn pass_on<M: WaiterMap>(&self, mode: Mode, list: &mut WaitList<M>, refs: usize) -> HandOver<M::Waker> {
+        let side = &mut list.sides[mode as usize];
+        let next = side.waiting.pop_first();
+        let notify = if next.is_none() { side.notify.take() } else { None };
+        side.granted = next.as_ref().map(|(id, _)| *id);
+        let mut less = if next.is_none() { lock_bit(mode) } else { 0 };
+        if !side.has_waiters() {
+            less |= has_waiters(mode);
+        }
+        let after = |word: usize| (word & !less) - refs;
+        let Ok(old) = self.update(|word| is_held(word, mode, refs).then(|| after(word))) else {
+            not_held(mode);
+        };
+        match (next, notify) {
+            (Some((id, waker)), _) => HandOver::Granted(waker, id),
+            (None, Some(waker)) => HandOver::Notify(waker),
+            (None, None) if becomes_final(old, after(old)) => HandOver::Last,
+            (None, None) => HandOver::Free,
+        }
+    }
+
     /// Moves the word by `next` until it succeeds or refuses; gives the word as it was before.
     #[inline]
-    fn update(&self, next: impl Fn(u64) -> Option<u64>) -> Result<u64, u64> {
+    fn update(&self, next: impl Fn(usize) -> Option<usize>) -> Result<usize, usize> {
         // alone: a first guess; the compare-exchange decides
         let mut old = self.word.load(Ordering::Relaxed);
         while let Some(new) = next(old) {
@@ -259,18 +536,18 @@ impl FdMutex {
     }
 }
 
-/// Raises a count by one; its neighbours' bits stay as they are.
+/// Raises the count of references by one.
 #[inline(always)]
-fn plus(word: u64, one: u64) -> u64 {
-    if word & (COUNT * one) == COUNT * one {
+fn plus_ref(word: usize) -> usize {
+    if word / REF == MAX_REFS {
         too_many();
     }
-    word + one
+    word + REF
 }
 
 #[cold]
 fn too_many() -> ! {
-    panic!("FdMutex: too many concurrent operations on one descriptor (limit 1,048,575)")
+    panic!("FdMutex: too many concurrent operations on one descriptor (limit {MAX_REFS})")
 }
 
 #[cold]
@@ -278,20 +555,31 @@ fn not_held(mode: Mode) -> ! {
     panic!("FdMutex: unlock of a {mode:?} lock that is not held")
 }
 
+/// Returns whether a lock is held, with at least `refs` references.
+#[inline(always)]
+fn is_held(word: usize, mode: Mode, refs: usize) -> bool {
+    word & lock_bit(mode) != 0 && word / REF >= refs / REF
+}
+
+/// Returns whether threads hold references or a lock.
+fn is_in_use(word: usize) -> bool {
+    word >= REF || word & (lock_bit(Mode::Read) | lock_bit(Mode::Write)) != 0
+}
+
 /// Returns whether a word is closed with nothing left to wait for.
 #[inline(always)]
-fn is_final(word: u64) -> bool {
+fn is_final(word: usize) -> bool {
     word & CLOSED != 0 && is_closed_final(word)
 }
 
-/// The rest of [`is_final`], out of the way of the open descriptors.
+/// The rest of [`is_final`], out of line because most descriptors are open.
 #[cold]
-fn is_closed_final(word: u64) -> bool {
-    let locks = bit(Mode::Read) | bit(Mode::Write);
-    count(word, REF) == 0 && (word & ABANDONED != 0 || word & locks == 0)
+fn is_closed_final(word: usize) -> bool {
+    let locks = lock_bit(Mode::Read) | lock_bit(Mode::Write);
+    word < REF && (word & ABANDONED != 0 || word & locks == 0)
 }
 
 #[inline(always)]
-fn becomes_final(old: u64, new: u64) -> bool {
-    !is_final(old) && is_final(new)
+fn becomes_final(old: usize, new: usize) -> bool {
+    is_final(new) && !is_final(old)
 }

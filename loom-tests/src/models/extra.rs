@@ -228,6 +228,6 @@ fn payload_through_closed() {
     };
     race(&Arc::new(Rig(FdMutex::new(), Plain::new(0))), look, |rig| {
         rig.1.set(1);
-        rig.0.incref_and_close();
+        let _ = rig.0.incref_and_close();
     });
 }

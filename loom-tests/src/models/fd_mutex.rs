@@ -1,48 +1,45 @@
-//! Models of `fd_mutex`, with the queue of lockers as std-rt has it around the word.
+//! Models of `fd_mutex`: the state word and its list of waiters, called as std-rt calls them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use loom::sync::{Condvar, Mutex, MutexGuard, Notify};
-use loom::thread;
 use netpoll_core::Mode;
-use netpoll_core::poll::fd_mutex::{Evicted, FdMutex, Lock, Unlock};
+use netpoll_core::poll::fd_mutex::{
+    Cancel, Close, FdMutex, HandOver, Lock, LockOrWait, Unlock, WaitList, WaiterId, WaiterMap, Waiting,
+};
 
-use super::support::{Plain, race, race3, race4};
+use super::support::{Plain, race, race3};
 use crate::harness::{Expect, Model};
-
-#[path = "../../../std-rt/src/fd/queue.rs"]
-#[allow(dead_code)] // std-rt uses all of it
-mod queue;
-
-use queue::{Deliver, Enqueue, LockQueue, QueuePoll, RegisterNotify, Ticket, Withdraw};
-
-// The order in which std-rt calls word and queue is that of `std-rt/src/fd.rs` and `std-rt/src/fd/op`; what stands here as one
-// function is one there too, under the same name where it has one.
 
 /// The models of this word.
 pub const MODELS: &[Model] = &[
     green("m06_lock_against_lock", 2, None, lock_against_lock),
+    green("m06_two_waiters_against_hand_over", 3, Some(2), two_waiters),
     green("m06_lock_against_close", 2, None, lock_against_close),
     green("m06_last_unlock_against_last_decref", 3, Some(3), last_unlock_against_last_decref),
-    green("m06_close_against_two_queued", 4, Some(2), close_against_two_queued),
+    green("m06_close_against_two_waiters", 3, Some(2), close_against_two_waiters),
     green("m06_close_against_hand_over", 3, Some(3), close_against_hand_over),
+    green("m06_close_against_waiters_of_both_locks", 3, Some(2), close_against_waiters_of_both),
     green("m06_read_against_write", 2, None, read_against_write),
-    green("m06b_leave_against_hand_over", 2, None, leave_against_hand_over),
-    green("m06b_leave_passes_the_lock_on", 3, Some(3), leave_passes_the_lock_on),
-    green("m06b_leave_against_close", 3, Some(3), leave_against_close),
-    green("m06c_hail_against_unlock", 2, Some(4), hail_against_unlock),
-    green("m06c_hail_beside_a_queued_task", 3, Some(2), hail_beside_queued),
-    green("m06c_two_hail", 3, Some(2), two_hail),
-    green("m06c_hail_against_leave", 3, Some(3), hail_against_leave),
-    green("m06c_hail_against_close", 3, Some(3), hail_against_close),
+    green("m06b_cancel_against_hand_over", 2, None, cancel_against_hand_over),
+    green("m06b_cancel_passes_the_lock_on", 3, Some(3), cancel_passes_the_lock_on),
+    green("m06b_cancel_against_close", 3, Some(3), cancel_against_close),
+    green("m06b_two_cancel_against_hand_over", 3, Some(3), two_cancel),
+    green("m06c_notify_against_unlock", 2, None, notify_against_unlock),
+    green("m06c_notify_beside_a_waiter", 3, Some(2), notify_beside_waiter),
+    green("m06c_two_notify", 3, Some(2), two_notify),
+    green("m06c_notify_against_cancel", 3, Some(3), notify_against_cancel),
+    green("m06c_notify_against_close", 3, Some(3), notify_against_close),
     green("m06d_close_against_a_task_at_rest", 2, None, close_against_rest),
-    green("m06d_close_against_the_turn_after_rest", 2, None, close_against_resume),
+    green("m06d_close_against_the_poll_after_rest", 2, None, close_against_resume),
     green("m06d_close_against_two_at_rest", 3, Some(3), close_against_two_at_rest),
-    green("m06d_close_against_a_hand_over_that_nobody_takes", 3, Some(3), close_against_lost_hand_over),
-    green("m06d_rest_against_a_queued_task", 2, None, rest_against_queued),
-    green("m06e_a_waker_that_panics_is_passed_over", 2, None, passed_over),
-    green("m06e_passed_over_against_its_next_look", 3, Some(3), passed_over_against_look),
-    green("m06e_passed_over_against_close", 3, Some(2), passed_over_against_close),
+    green("m06d_close_against_a_grant_that_is_not_taken", 3, Some(3), close_against_untaken_grant),
+    green("m06d_rest_against_a_waiter", 2, None, rest_against_waiter),
+    green("m06d_drop_at_rest_against_a_waiter", 2, None, drop_at_rest_against_waiter),
+    green("m06e_a_waker_that_panics_is_skipped", 2, None, skipped),
+    green("m06e_skip_against_the_next_poll", 3, Some(3), skip_against_poll),
+    green("m06e_skip_against_close", 3, Some(2), skip_against_close),
     green("m18_close_against_last_reference", 2, None, close_against_last_reference),
 ];
 
@@ -50,32 +47,66 @@ const fn green(name: &'static str, threads: usize, bound: Option<usize>, body: f
     Model { name, threads, bound, expect: Expect::Green, body }
 }
 
-/// The read direction of a descriptor: the word, who waits, and the number that both protect (INV-7).
+/// A descriptor: the word, its list of waiters, and the number that both protect (INV-7).
 pub struct Fd {
     pub word: FdMutex,
-    queue: Mutex<LockQueue<Waker>>,
-    /// Who polls, behind the one waker that they share.
+    list: Mutex<WaitList<Tasks>>,
+    /// The tasks behind the one waker that all of them register for a notification.
     pollers: Mutex<Vec<Arc<Notify>>>,
-    /// Looked at under a reference; written by who closes it.
+    /// Read under a reference; written by the thread that closes it.
     number: Plain<()>,
-    /// Written under the read lock, which comes with a reference.
+    /// Written under the read lock and a reference.
     buffer: Plain<()>,
-    /// Whether the number is closed, for a closer who was not the last.
+    /// Whether the number is closed, for a closer that has not closed it itself.
     closed: (Mutex<bool>, Condvar),
 }
 
-/// Who is woken by an entry of the queue.
+/// Stands for the waker of a task in the list.
+#[derive(Debug)]
 enum Waker {
     Task(Arc<Notify>),
     Pollers,
-    /// Panics, as a foreign one may.
+    /// Panics when it is woken.
     Broken,
+}
+
+/// The container that the list is made with.
+#[derive(Default, Debug)]
+struct Tasks(BTreeMap<WaiterId, Waker>);
+
+impl WaiterMap for Tasks {
+    type Waker = Waker;
+
+    fn push_last(&mut self, id: WaiterId, waker: Waker) {
+        let before = self.0.insert(id, waker);
+        assert!(before.is_none(), "two tasks have one identity");
+    }
+
+    fn pop_first(&mut self) -> Option<(WaiterId, Waker)> {
+        self.0.pop_first()
+    }
+
+    fn remove(&mut self, id: WaiterId) -> Option<Waker> {
+        self.0.remove(&id)
+    }
+
+    fn get_mut(&mut self, id: WaiterId) -> Option<&mut Waker> {
+        self.0.get_mut(&id)
+    }
+
+    fn iter_mut(&mut self) -> impl Iterator<Item = (WaiterId, &mut Waker)> {
+        self.0.iter_mut().map(|(id, waker)| (*id, waker))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
 }
 
 /// What a task that asks for the lock has got.
 enum Asked {
     Locked,
-    Waiting(Ticket, Arc<Notify>),
+    Waits(WaiterId, Arc<Notify>),
     Closed,
 }
 
@@ -83,7 +114,7 @@ impl Fd {
     pub fn new() -> Arc<Self> {
         Arc::new(Self {
             word: FdMutex::new(),
-            queue: Mutex::new(LockQueue::new()),
+            list: Mutex::new(WaitList::default()),
             pollers: Mutex::new(Vec::new()),
             number: Plain::new(()),
             buffer: Plain::new(()),
@@ -91,72 +122,82 @@ impl Fd {
         })
     }
 
-    fn queue(&self) -> MutexGuard<'_, LockQueue<Waker>> {
-        self.queue.lock().expect("no model panics under the lock")
+    fn list(&self) -> MutexGuard<'_, WaitList<Tasks>> {
+        self.list.lock().expect("no model panics under the lock")
     }
 
-    fn ask(&self) -> Asked {
+    fn ask(&self, mode: Mode) -> Asked {
         let task = Arc::new(Notify::new());
-        self.ask_with(Waker::Task(task.clone()), task)
+        self.ask_with(mode, Waker::Task(task.clone()), task)
     }
 
-    fn ask_with(&self, waker: Waker, task: Arc<Notify>) -> Asked {
-        match self.word.lock(Mode::Read) {
+    fn ask_with(&self, mode: Mode, waker: Waker, task: Arc<Notify>) -> Asked {
+        match self.word.lock(mode) {
             Lock::Locked => return Asked::Locked,
             Lock::Closed => return Asked::Closed,
-            Lock::Queued => {}
+            Lock::Contended => {}
         }
-        let asked = self.queue().enqueue(waker);
+        let asked = self.word.lock_or_wait(mode, &mut self.list(), waker);
         match asked {
-            Enqueue::Granted(_) if self.resume() => Asked::Locked,
-            Enqueue::Waiting(ticket) => Asked::Waiting(ticket, task),
-            Enqueue::Granted(_) | Enqueue::Closed(_) => Asked::Closed,
+            LockOrWait::Locked(_) => Asked::Locked,
+            LockOrWait::Waits(id) => Asked::Waits(id, task),
+            LockOrWait::Closed(_) => Asked::Closed,
         }
     }
 
     /// Takes a reference for a lock at rest; false if the descriptor is closed, and then the lock is given back.
-    fn resume(&self) -> bool {
+    fn resume(&self, mode: Mode) -> bool {
         let resumed = self.word.incref();
         if !resumed {
-            let last = self.word.leave_at_rest(Mode::Read);
-            self.close_number(last);
+            self.unlock_at_rest(mode);
         }
         resumed
     }
 
-    /// The end of a poll that is pending.
+    /// Ends a poll that is pending.
     fn rest(&self) {
         let last = self.word.decref();
         self.close_number(last);
     }
 
-    /// Gives back a lock at rest.
-    fn unlock_at_rest(&self) {
-        if self.resume() {
-            self.unlock();
+    /// Ends an operation between two of its polls.
+    fn unlock_at_rest(&self, mode: Mode) {
+        match self.word.unlock_at_rest(mode) {
+            Unlock::Free => {}
+            Unlock::Last => self.close_number(true),
+            Unlock::Contended => {
+                let handed = self.word.hand_over_at_rest(mode, &mut self.list());
+                self.finish(mode, handed);
+            }
         }
     }
 
-    /// Waits for the lock; false if the descriptor is closed.
+    /// Waits for the read lock; false if the descriptor is closed.
     pub fn lock(&self) -> bool {
-        let (ticket, task) = match self.ask() {
+        self.lock_of(Mode::Read)
+    }
+
+    fn lock_of(&self, mode: Mode) -> bool {
+        let (id, task) = match self.ask(mode) {
             Asked::Locked => return true,
             Asked::Closed => return false,
-            Asked::Waiting(ticket, task) => (ticket, task),
+            Asked::Waits(id, task) => (id, task),
         };
         loop {
             task.wait();
-            match self.queue().poll_ticket(&ticket) {
-                QueuePoll::Granted => {}
-                QueuePoll::Waiting(_) => continue,
-                QueuePoll::Closed => return false,
-                QueuePoll::Skipped => panic!("model: its waker does not panic"),
+            match self.list().poll(mode, id) {
+                Waiting::Granted => {}
+                Waiting::Waits(_) => continue,
+                Waiting::Gone => {
+                    assert!(self.word.is_closed(), "a task was removed whose waker does not panic");
+                    return false;
+                }
             }
-            return self.resume();
+            return self.resume(mode);
         }
     }
 
-    /// False if the waker panics.
+    /// Returns false if the waker panics.
     fn wake(&self, waker: Waker) -> bool {
         match waker {
             Waker::Broken => return false,
@@ -177,97 +218,74 @@ impl Fd {
             match self.word.lock(Mode::Read) {
                 Lock::Locked => break,
                 Lock::Closed => return,
-                Lock::Queued => {}
+                Lock::Contended => {}
             }
-            let registered = self.queue().register_notify(Waker::Pollers, || self.word.leave(Mode::Read));
-            match registered {
-                RegisterNotify::Granted(_) if self.resume() => break,
-                RegisterNotify::Granted(_) | RegisterNotify::Closed(_) => return,
-                RegisterNotify::Waiting(_) => {}
-            }
+            // The own waker first: the shared one may be woken as soon as it is registered.
             self.pollers.lock().expect("no model panics under the lock").push(task.clone());
-            let queue = self.queue();
-            let (notified, closed) = (!queue.has_notify_waker(), queue.is_closed());
-            drop(queue);
-            if closed {
-                return;
-            }
-            if notified {
-                // Another thread gets on first: a task that was told at once is polled again later.
-                thread::yield_now();
-            } else {
-                task.wait();
+            let registered = self.word.lock_or_notify(Mode::Read, &mut self.list(), Waker::Pollers);
+            match registered {
+                LockOrWait::Locked(_) => break,
+                LockOrWait::Closed(_) => return,
+                LockOrWait::Waits(_) => task.wait(),
             }
         }
-        self.number.get();
-        self.buffer.set(());
+        self.call();
         self.unlock();
     }
 
     pub fn unlock(&self) {
-        let unlocked = self.word.unlock(Mode::Read);
-        self.hand_over(unlocked);
+        self.unlock_of(Mode::Read);
     }
 
-    fn hand_over(&self, mut unlocked: Unlock) {
-        let mut to_notify = None;
+    fn unlock_of(&self, mode: Mode) {
+        match self.word.unlock(mode) {
+            Unlock::Free => {}
+            Unlock::Last => self.close_number(true),
+            Unlock::Contended => {
+                let handed = self.word.hand_over(mode, &mut self.list());
+                self.finish(mode, handed);
+            }
+        }
+    }
+
+    /// Wakes the task that was granted the lock; if its waker panics, the next one.
+    fn finish(&self, mode: Mode, mut handed: HandOver<Waker>) {
         loop {
-            match unlocked {
-                Unlock::Free => break,
-                Unlock::Last => break self.close_number(true),
-                Unlock::HandedOver => {}
-            }
-            match self.deliver(&mut to_notify) {
-                Deliver::Wake(task, place) => {
-                    if self.wake(task) || !self.queue().skip(place) {
-                        break;
-                    }
-                    if !self.resume() {
-                        break;
-                    }
-                    unlocked = self.word.unlock(Mode::Read);
+            match handed {
+                HandOver::Free => return,
+                HandOver::Last => return self.close_number(true),
+                HandOver::Notify(waker) => {
+                    self.wake(waker);
+                    return;
                 }
-                Deliver::Unclaimed => break,
-                Deliver::UnlockAgain => unlocked = self.word.unlock(Mode::Read),
+                HandOver::Granted(waker, id) => {
+                    if self.wake(waker) {
+                        return;
+                    }
+                    let Cancel::HandedOn(next) = self.word.cancel(mode, &mut self.list(), id) else { return };
+                    handed = next;
+                }
             }
         }
-        if let Some(waker) = to_notify {
-            self.wake(waker);
-        }
-    }
-
-    fn deliver(&self, to_notify: &mut Option<Waker>) -> Deliver<Waker> {
-        let (delivered, notified, last) = {
-            let mut queue = self.queue();
-            let delivered = queue.deliver();
-            let last = !matches!(delivered, Deliver::UnlockAgain) && self.word.decref();
-            (delivered, queue.take_notified(), last)
-        };
-        self.close_number(last);
-        if notified.is_some() {
-            *to_notify = notified;
-        }
-        delivered
     }
 
     /// A task asks for the lock and then changes its mind.
     pub fn ask_and_leave(&self) {
-        match self.ask() {
+        match self.ask(Mode::Read) {
             Asked::Locked => self.unlock(),
             Asked::Closed => {}
-            Asked::Waiting(ticket, _) => self.leave(ticket),
+            Asked::Waits(id, _) => self.cancel(id),
         }
     }
 
-    fn leave(&self, ticket: Ticket) {
-        let left = self.queue().withdraw(ticket, || self.word.leave(Mode::Read));
-        match left {
-            Withdraw::Unlock => self.unlock_at_rest(),
-            Withdraw::Done(_) => {}
+    fn cancel(&self, id: WaiterId) {
+        let cancelled = self.word.cancel(Mode::Read, &mut self.list(), id);
+        if let Cancel::HandedOn(handed) = cancelled {
+            self.finish(Mode::Read, handed);
         }
     }
 
-    /// Uses number and buffer under the lock, if it can have it.
+    /// Uses number and buffer under the lock, unless the descriptor is closed.
     pub fn read(&self) {
         if self.lock() {
             self.call();
@@ -281,7 +299,15 @@ impl Fd {
         self.buffer.set(());
     }
 
-    /// Uses the number without the lock, if it is open.
+    /// Uses the number under the write lock, unless the descriptor is closed.
+    fn write(&self) {
+        if self.lock_of(Mode::Write) {
+            self.number.get();
+            self.unlock_of(Mode::Write);
+        }
+    }
+
+    /// Uses the number without the lock, unless the descriptor is closed.
     pub fn send(&self) {
         if self.word.incref() {
             self.number.get();
@@ -293,12 +319,18 @@ impl Fd {
     /// Closes, as `Fd::close` does up to its wait for the calls that still run. Its second poll comes at once, which leaves
     /// operations the least time to let go by themselves.
     pub fn close(&self) {
-        let in_use = self.word.incref_and_close().expect("one closer in each model").in_use;
-        assert!(!self.word.leave(Mode::Read), "a task is counted in a closed word");
-        let evicted = self.queue().close();
-        for waker in evicted {
-            self.wake(waker);
-        }
+        let in_use = match self.word.incref_and_close() {
+            Close::Closed { in_use } => in_use,
+            Close::Contended => {
+                let closed = self.word.close_and_evict(&mut self.list());
+                let (in_use, evicted) = closed.expect("each model has one closer");
+                for waker in evicted {
+                    self.wake(waker);
+                }
+                in_use
+            }
+            Close::Already => panic!("model: there are two closers"),
+        };
         let last = self.word.decref();
         assert!(in_use || last, "a reference was taken from a closed word");
         self.close_number(last);
@@ -326,50 +358,72 @@ impl Fd {
         );
     }
 
-    /// Nobody holds anything, nobody is counted: the lock can be had at once.
+    /// No task holds a lock, and none waits.
     pub fn assert_free(&self) {
         assert_eq!(self.word.lock(Mode::Read), Lock::Locked, "the lock was lost");
-        assert_eq!(self.word.unlock(Mode::Read), Unlock::Free, "somebody is still counted");
-        assert!(self.queue().is_empty());
+        assert_eq!(self.word.unlock(Mode::Read), Unlock::Free, "HAS_WAITERS is set though no task waits");
+        assert!(self.list().iter_mut(Mode::Read).next().is_none(), "a task waits for a lock that is free");
+        assert!(!self.list().has_notify(Mode::Read), "a task waits for a lock that is free");
     }
 }
 
-/// What one did under the lock is visible to the next, whether it was queued or not.
+/// What one task did under the lock is visible to the next, whether it waited or not.
 fn lock_against_lock() {
     let fd = Fd::new();
     race(&fd, Fd::read, Fd::read);
     fd.assert_free();
 }
 
-/// The number is closed once, after the last use, by whichever of the two is last.
+/// Two tasks wait behind a holder: each has the lock in the end.
+fn two_waiters() {
+    let fd = Fd::new();
+    assert!(fd.lock());
+    race3(&fd, Fd::unlock, Fd::read, Fd::read);
+    fd.assert_free();
+}
+
+/// The number is closed once, after the last use, by the thread that is last.
 fn lock_against_close() {
     let fd = Fd::new();
     race(&fd, Fd::read, Fd::close);
     fd.assert_closed();
 }
 
-/// As above with three that may be last.
+/// The same with three threads that may be last.
 fn last_unlock_against_last_decref() {
     let fd = Fd::new();
     race3(&fd, Fd::read, Fd::send, Fd::close);
     fd.assert_closed();
 }
 
-/// Two queue up behind a holder, a third closes: all return.
-fn close_against_two_queued() {
+/// Two tasks wait behind an operation at rest, a third closes: all return.
+fn close_against_two_waiters() {
     let fd = Fd::new();
     assert!(fd.lock());
-    race4(&fd, Fd::unlock, Fd::read, Fd::read, Fd::close);
+    fd.rest();
+    race3(&fd, Fd::read, Fd::read, Fd::close);
     fd.assert_closed();
 }
 
-/// The lock is on its way to a queued task while the descriptor is closed: the task has it or is thrown out, and the
-/// reference that comes with it is given back.
+/// The lock is handed over to a waiter while the descriptor is closed: the waiter has it or is evicted.
 fn close_against_hand_over() {
     let fd = Fd::new();
     assert!(fd.lock());
     race3(&fd, Fd::unlock, Fd::read, Fd::close);
     fd.assert_closed();
+}
+
+/// A task waits for each lock, and both are evicted; the locks are at rest.
+fn close_against_waiters_of_both() {
+    let fd = Fd::new();
+    assert!(fd.lock_of(Mode::Read) && fd.lock_of(Mode::Write));
+    fd.rest();
+    fd.rest();
+    race3(&fd, Fd::read, Fd::write, Fd::close);
+    fd.assert_closed();
+    for mode in [Mode::Read, Mode::Write] {
+        assert_eq!(fd.word.unlock_at_rest(mode), Unlock::Free, "HAS_WAITERS is set though no task waits");
+    }
 }
 
 /// The two locks of a word do not disturb each other.
@@ -378,60 +432,68 @@ fn read_against_write() {
     let hold = |mode| move |word: &FdMutex| (word.lock(mode), word.unlock(mode));
     let free = (Lock::Locked, Unlock::Free);
     assert_eq!(race(&word, hold(Mode::Read), hold(Mode::Write)), (free, free));
-    assert_eq!(word.incref_and_close(), Some(Evicted { readers: 0, writers: 0, in_use: false }));
+    assert_eq!(word.incref_and_close(), Close::Closed { in_use: false });
     assert!(word.decref());
 }
 
-/// A queued task leaves while the holder hands the lock over: it is not lost.
-fn leave_against_hand_over() {
+/// A waiter gives up while the holder hands the lock over: it is not lost.
+fn cancel_against_hand_over() {
     let fd = Fd::new();
     assert!(fd.lock());
     race(&fd, Fd::unlock, Fd::ask_and_leave);
     fd.assert_free();
 }
 
-/// As above with another who comes to wait: it has the lock in the end.
-fn leave_passes_the_lock_on() {
+/// The same with another task that comes to wait: it has the lock in the end.
+fn cancel_passes_the_lock_on() {
     let fd = Fd::new();
     assert!(fd.lock());
     race3(&fd, Fd::unlock, Fd::ask_and_leave, Fd::read);
     fd.assert_free();
 }
 
-/// A queued task leaves while the descriptor is closed and the holder hands over: the number is closed, once.
-fn leave_against_close() {
+/// A waiter gives up while the descriptor is closed and the holder hands over: the number is closed, once.
+fn cancel_against_close() {
     let fd = Fd::new();
     assert!(fd.lock());
     race3(&fd, Fd::unlock, Fd::ask_and_leave, Fd::close);
     fd.assert_closed();
 }
 
-/// A task that polls is told when the lock is free.
-fn hail_against_unlock() {
+/// Both waiters give up: the lock is free, and `HAS_WAITERS` is clear.
+fn two_cancel() {
+    let fd = Fd::new();
+    assert!(fd.lock());
+    race3(&fd, Fd::unlock, Fd::ask_and_leave, Fd::ask_and_leave);
+    fd.assert_free();
+}
+
+/// A task that polls is woken when the lock is free.
+fn notify_against_unlock() {
     let fd = Fd::new();
     assert!(fd.lock());
     race(&fd, Fd::unlock, Fd::poll);
     fd.assert_free();
 }
 
-/// As above with another in the queue, who is handed the lock and gives it back.
-fn hail_beside_queued() {
+/// The same with a waiter, which is granted the lock first and gives it back.
+fn notify_beside_waiter() {
     let fd = Fd::new();
     assert!(fd.lock());
     race3(&fd, Fd::unlock, Fd::poll, Fd::read);
     fd.assert_free();
 }
 
-/// Two that poll share one place in the queue.
-fn two_hail() {
+/// Two tasks that poll share one waker in the list.
+fn two_notify() {
     let fd = Fd::new();
     assert!(fd.lock());
     race3(&fd, Fd::unlock, Fd::poll, Fd::poll);
     fd.assert_free();
 }
 
-/// One that is queued leaves meanwhile.
-fn hail_against_leave() {
+/// A waiter gives up meanwhile.
+fn notify_against_cancel() {
     let fd = Fd::new();
     assert!(fd.lock());
     race3(&fd, Fd::unlock, Fd::poll, Fd::ask_and_leave);
@@ -439,80 +501,73 @@ fn hail_against_leave() {
 }
 
 /// The descriptor is closed meanwhile.
-fn hail_against_close() {
+fn notify_against_close() {
     let fd = Fd::new();
     assert!(fd.lock());
     race3(&fd, Fd::unlock, Fd::poll, Fd::close);
     fd.assert_closed();
 }
 
-/// An operation waits, and nobody polls it any more: the closer closes the number. Polled or dropped later, it touches nothing.
+/// An operation waits and is not polled any more: the closer closes the number. Dropped later, the operation touches
+/// nothing.
 fn close_against_rest() {
     let fd = Fd::new();
     assert!(fd.lock());
     race(&fd, Fd::rest, Fd::close);
     fd.assert_closed();
-    assert!(!fd.word.leave_at_rest(Mode::Read), "model: the number is closed twice");
+    assert_eq!(fd.word.unlock_at_rest(Mode::Read), Unlock::Free, "model: the number is closed twice");
 }
 
-/// An operation at rest goes on while the descriptor is closed: it makes its call on an open number, or none.
+/// An operation at rest is polled while the descriptor is closed: it makes its call on an open number, or none.
 fn close_against_resume() {
     let fd = Fd::new();
     assert!(fd.lock());
     fd.rest();
-    let turn = |fd: &Fd| {
-        if fd.resume() {
+    let poll = |fd: &Fd| {
+        if fd.resume(Mode::Read) {
             fd.call();
             fd.rest();
         }
     };
-    race(&fd, turn, Fd::close);
+    race(&fd, poll, Fd::close);
     fd.assert_closed();
 }
 
-/// An operation waits in each direction; one has a turn and the other is dropped while the descriptor is closed.
+/// An operation waits in each direction; one is polled and the other is dropped while the descriptor is closed.
 fn close_against_two_at_rest() {
     let fd = Fd::new();
-    assert!(fd.lock());
+    assert!(fd.lock_of(Mode::Read) && fd.lock_of(Mode::Write));
     fd.rest();
-    assert_eq!(fd.word.lock(Mode::Write), Lock::Locked);
-    assert!(!fd.word.decref());
-    let turn = |fd: &Fd| {
-        if fd.resume() {
+    fd.rest();
+    let poll = |fd: &Fd| {
+        if fd.resume(Mode::Read) {
             fd.call();
             fd.unlock();
         }
     };
-    let dropped = |fd: &Fd| {
-        let last = match fd.word.incref() {
-            true => fd.word.unlock(Mode::Write) == Unlock::Last,
-            false => fd.word.leave_at_rest(Mode::Write),
-        };
-        fd.close_number(last);
-    };
-    race3(&fd, turn, dropped, Fd::close);
+    race3(&fd, poll, |fd| fd.unlock_at_rest(Mode::Write), Fd::close);
     fd.assert_closed();
 }
 
-/// The lock is handed to a task that has been queued and is never polled again.
-fn close_against_lost_hand_over() {
+/// The lock is granted to a waiter that is never polled again.
+fn close_against_untaken_grant() {
     let fd = Fd::new();
     assert!(fd.lock());
-    let queued = |fd: &Fd| match fd.ask() {
+    let waiter = |fd: &Fd| match fd.ask(Mode::Read) {
         Asked::Locked => fd.unlock(),
-        Asked::Closed | Asked::Waiting(..) => {}
+        Asked::Closed | Asked::Waits(..) => {}
     };
-    race3(&fd, Fd::unlock, queued, Fd::close);
+    race3(&fd, Fd::unlock, waiter, Fd::close);
     fd.assert_closed();
 }
 
-/// A task is queued behind one at rest: it has the lock when that one has ended.
-fn rest_against_queued() {
+/// A task waits behind an operation at rest: it has the lock once that one has ended.
+fn rest_against_waiter() {
     let fd = Fd::new();
     assert!(fd.lock());
     let rest_and_end = |fd: &Fd| {
         fd.rest();
-        assert!(fd.resume(), "model: nobody closes");
+        assert!(fd.resume(Mode::Read), "model: the descriptor stays open");
         fd.call();
         fd.unlock();
     };
@@ -520,16 +575,25 @@ fn rest_against_queued() {
     fd.assert_free();
 }
 
-/// A task is queued whose waker panics.
-fn broken(fd: &Fd) -> Ticket {
-    match fd.ask_with(Waker::Broken, Arc::new(Notify::new())) {
-        Asked::Waiting(ticket, _) => ticket,
+/// A task waits behind an operation that is dropped at rest: it has the lock.
+fn drop_at_rest_against_waiter() {
+    let fd = Fd::new();
+    assert!(fd.lock());
+    fd.rest();
+    race(&fd, |fd| fd.unlock_at_rest(Mode::Read), Fd::read);
+    fd.assert_free();
+}
+
+/// A task waits whose waker panics.
+fn broken(fd: &Fd) -> WaiterId {
+    match fd.ask_with(Mode::Read, Waker::Broken, Arc::new(Notify::new())) {
+        Asked::Waits(id, _) => id,
         Asked::Locked | Asked::Closed => panic!("model: another one has the lock"),
     }
 }
 
-/// The first in the queue cannot be woken: the next has the lock.
-fn passed_over() {
+/// The first waiter cannot be woken: the next has the lock.
+fn skipped() {
     let fd = Fd::new();
     assert!(fd.lock());
     let _never_polled = broken(&fd);
@@ -537,33 +601,29 @@ fn passed_over() {
     fd.assert_free();
 }
 
-/// As above, and the first one is polled all the same: it has had the lock, or begins anew.
-fn passed_over_against_look() {
+/// The same, and the first one is polled though it was not woken: it has had the lock, or starts again.
+fn skip_against_poll() {
     let fd = Fd::new();
     assert!(fd.lock());
-    let ticket = broken(&fd);
-    let ticket = loom::sync::Mutex::new(Some(ticket));
-    let fd = Arc::new((fd, ticket));
-    let look = |(fd, ticket): &(Arc<Fd>, loom::sync::Mutex<Option<Ticket>>)| {
-        let ticket = ticket.lock().expect("no model panics under the lock").take().expect("it looks once");
-        let looked = match fd.queue().poll_ticket(&ticket) {
-            QueuePoll::Granted => Some(true),
-            QueuePoll::Skipped => Some(false),
-            QueuePoll::Waiting(_) => None,
-            QueuePoll::Closed => panic!("model: nobody closes"),
+    let id = broken(&fd);
+    let poll = move |fd: &Fd| {
+        let polled = match fd.list().poll(Mode::Read, id) {
+            Waiting::Granted => Some(true),
+            Waiting::Gone => Some(false),
+            Waiting::Waits(_) => None,
         };
-        match looked {
-            Some(true) => fd.unlock_at_rest(),
+        match polled {
+            Some(true) => fd.unlock_at_rest(Mode::Read),
             Some(false) => fd.read(),
-            None => fd.leave(ticket),
+            None => fd.cancel(id),
         }
     };
-    race3(&fd, |(fd, _)| fd.unlock(), look, |(fd, _)| fd.read());
-    fd.0.assert_free();
+    race3(&fd, Fd::unlock, poll, Fd::read);
+    fd.assert_free();
 }
 
-/// As above, and the descriptor is closed meanwhile.
-fn passed_over_against_close() {
+/// The same, and the descriptor is closed meanwhile.
+fn skip_against_close() {
     let fd = Fd::new();
     assert!(fd.lock());
     let _never_polled = broken(&fd);
@@ -571,7 +631,7 @@ fn passed_over_against_close() {
     fd.assert_closed();
 }
 
-/// `close().await` returns after the number was closed by somebody else, and it does return.
+/// `close().await` returns after another thread has closed the number, and it does return.
 fn close_against_last_reference() {
     let fd = Fd::new();
     assert!(fd.word.incref());
@@ -582,7 +642,7 @@ fn close_against_last_reference() {
             closed = fd.closed.1.wait(closed).expect("no model panics under the lock");
         }
         drop(closed);
-        // Another may have the number by now, for something else.
+        // The kernel may have given the number to another descriptor by now.
         fd.number.set(());
     };
     let user = |fd: &Fd| {

@@ -18,7 +18,9 @@ use std::future::poll_fn;
 use std::io;
 use std::task::Poll;
 
-use super::{Extra, Fd, op};
+use netpoll_core::poll::fd_mutex::{Close, WaitList};
+
+use super::{Extra, Fd};
 use crate::error;
 use crate::foreign;
 use crate::netpoll::fd_limit;
@@ -59,10 +61,9 @@ impl<S: FdOwner> Fd<S> {
     ///
     /// Closed, if it was already; what close(2) says if this task is the one that made the call.
     pub async fn close(&self) -> io::Result<()> {
-        let evicted = self.mutex.incref_and_close().ok_or_else(error::closed)?;
-        // There before our reference goes: whoever makes the word final must find it.
-        let extra = if evicted.in_use { Some(self.extra()) } else { None };
-        self.evict();
+        let in_use = self.close_and_evict().ok_or_else(error::closed)?;
+        // Made before this reference goes: the thread that makes the word final must find it.
+        let extra = in_use.then(|| self.extra());
         if self.mutex.decref() {
             return self.destroy();
         }
@@ -80,16 +81,26 @@ impl<S: FdOwner> Fd<S> {
         .await
     }
 
-    /// Wakes every task that is parked on the descriptor or queued for one of its locks.
-    fn evict(&self) {
-        self.registration.evict();
-        // In a forked child whoever is queued is a task of the parent, and may have held the lock.
-        if let Some(extra) = self.extra.get().filter(|_| self.netpoll().is_owner_process()) {
-            for queue in &extra.queues {
-                let queued = op::locked(queue).close();
-                foreign::wake_all(queued);
+    /// Closes the word with a reference, and wakes every task that is parked on the descriptor or waits for one of its locks.
+    /// Returns whether other threads hold references or locks; none if it was closed already.
+    fn close_and_evict(&self) -> Option<bool> {
+        let (in_use, evicted) = match self.mutex.incref_and_close() {
+            Close::Closed { in_use } => (in_use, None),
+            Close::Already => return None,
+            Close::Contended => {
+                // In a forked child a thread of the parent may hold the list, and the tasks in it are the parent's.
+                let closed = if self.netpoll().is_owner_process() {
+                    self.mutex.close_and_evict(&mut self.waiters())
+                } else {
+                    self.mutex.close_and_evict(&mut WaitList::default())
+                };
+                let (in_use, evicted) = closed?;
+                (in_use, Some(evicted))
             }
-        }
+        };
+        self.registration.evict();
+        foreign::wake_all(evicted.into_iter().flatten());
+        Some(in_use)
     }
 
     /// The word is final: the poller forgets the descriptor, and then its number is closed.
@@ -110,8 +121,7 @@ impl<S: FdOwner> Fd<S> {
     pub(super) fn end(&mut self) {
         // No borrow of this value is left, so neither is one of the number.
         let borrowed = self.end_borrow();
-        if self.mutex.incref_and_close().is_some() {
-            self.evict();
+        if self.close_and_evict().is_some() {
             // The word is final now, unless the future of an operation was leaked: whatever it holds, nobody can poll it any
             // more, for it borrowed what is being dropped.
             self.mutex.decref();
@@ -135,8 +145,7 @@ impl Fd<SharedFd> {
     /// Closed, if it was already.
     pub fn into_owned(self) -> io::Result<std::os::fd::OwnedFd> {
         self.mark_other_writers();
-        self.mutex.incref_and_close().ok_or_else(error::closed)?;
-        self.evict();
+        self.close_and_evict().ok_or_else(error::closed)?;
         // As in `end`.
         self.mutex.decref();
         self.end_borrow();

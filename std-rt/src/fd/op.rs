@@ -27,13 +27,11 @@ use std::future::Future;
 use std::io;
 use std::mem::ManuallyDrop;
 use std::pin::Pin;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
-use netpoll_core::poll::fd_mutex::{Lock, Unlock};
+use netpoll_core::poll::fd_mutex::Lock;
 use netpoll_core::{Mode, Wait};
 
-use super::queue::LockQueue;
 use super::{Fd, FdKind};
 use crate::coop;
 use crate::error;
@@ -41,11 +39,6 @@ use crate::netpoll::PollDesc;
 use crate::sys::{self, FdOwner, SharedFd};
 pub(super) use poll_wakers::PollWakers;
 use queued::Queued;
-
-/// Locks a queue. No foreign code runs under this lock, so a panic cannot leave the queue half changed.
-pub(super) fn locked(queue: &Mutex<LockQueue<Waker>>) -> MutexGuard<'_, LockQueue<Waker>> {
-    queue.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 /// The direction of an operation. Most operations know theirs at compile time, which saves a branch at every poll.
 pub trait Direction: Copy {
@@ -174,7 +167,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
     #[cold]
     fn not_locked(&mut self, refused: Lock, cx: &Context<'_>) -> Poll<io::Result<()>> {
         match refused {
-            Lock::Queued => self.queue_up(cx),
+            Lock::Contended => self.wait_for_lock(cx),
             _ => self.closed_at_once(cx),
         }
     }
@@ -224,16 +217,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
         match self.fd.mutex.lock(self.mode()) {
             Lock::Locked => self.locked(),
             Lock::Closed => self.closed(),
-            Lock::Queued => self.queue_up(cx),
-        }
-    }
-
-    /// Another operation holds the lock.
-    #[cold]
-    fn queue_up(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        match self.enqueue() {
-            Poll::Pending => self.poll_queued(cx),
-            ready => ready,
+            Lock::Contended => self.wait_for_lock(cx),
         }
     }
 
@@ -420,7 +404,7 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
         // Dropped last: it is foreign.
         let _waker = match std::mem::replace(&mut self.state, OpState::Done) {
             OpState::Start | OpState::Refused | OpState::Done => None,
-            OpState::Queued => self.queued.take().and_then(|queued| self.withdraw(queued)),
+            OpState::Queued => self.leave_queue().and_then(|id| self.fd.cancel(self.mode(), id)),
             OpState::Locked => {
                 self.fd.unlock(self.mode());
                 None
@@ -431,12 +415,12 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
                 waker
             }
             OpState::LockedAtRest => {
-                self.unlock_at_rest();
+                self.fd.unlock_at_rest(self.mode());
                 None
             }
             OpState::ParkedAtRest => {
                 let waker = self.retract();
-                self.unlock_at_rest();
+                self.fd.unlock_at_rest(self.mode());
                 waker
             }
         };
@@ -446,13 +430,5 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
     /// the lock that this one holds.
     fn retract(&self) -> Option<Waker> {
         self.fd.registration.retract(self.mode())
-    }
-
-    /// The lock is this operation's, without a reference.
-    fn unlock_at_rest(&self) {
-        match self.fd.unlock_at_rest(self.mode()) {
-            Unlock::Free => {}
-            unlocked => self.fd.unlock_slow(self.mode(), unlocked),
-        }
     }
 }

@@ -29,12 +29,11 @@ use std::os::fd::BorrowedFd;
 use std::task::{Context, Poll, Waker, ready};
 
 use netpoll_core::Mode;
-use netpoll_core::poll::fd_mutex::Lock;
+use netpoll_core::poll::fd_mutex::{Lock, LockOrWait};
 
-use super::{Direction, Op, OpState, WriteMode, locked};
+use super::{Direction, Op, OpState, WriteMode};
 use crate::coop;
 use crate::fd::op::poll_wakers::EntryId;
-use crate::fd::queue::RegisterNotify;
 use crate::fd::{Fd, FdKind};
 use crate::sys::{FdOwner, socket};
 
@@ -176,16 +175,12 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
 }
 
 impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
-    /// Takes the lock if it is free. If not, the task has been counted already, and has a place in the queue, which the drop
-    /// of the operation gives back.
+    /// Takes the lock; pending if another operation holds it.
     pub(super) fn try_lock(&mut self) -> Poll<io::Result<()>> {
         match self.fd.mutex.lock(self.mode()) {
-            Lock::Locked => {
-                self.state = OpState::Locked;
-                Poll::Ready(Ok(()))
-            }
+            Lock::Locked => self.locked(),
+            Lock::Contended => Poll::Pending,
             Lock::Closed => self.closed(),
-            Lock::Queued => self.enqueue(),
         }
     }
 
@@ -195,43 +190,33 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
         entry: &mut Option<EntryId>,
         waker: &Waker,
     ) -> Poll<io::Result<()>> {
-        match self.fd.mutex.lock(self.mode()) {
-            Lock::Locked => {
-                self.state = OpState::Locked;
-                Poll::Ready(Ok(()))
-            }
-            Lock::Closed => self.closed(),
-            Lock::Queued => self.register_notify(entry, waker),
+        match self.try_lock() {
+            Poll::Pending => self.register_notify(entry, waker),
+            ready => ready,
         }
     }
 
-    /// Registers for a notification, since another task has the lock. The task has been counted, so its entry in the queue
-    /// is made before its waker is cloned, which is foreign code. A notification in between does not find that waker, so
-    /// this function checks once more.
+    /// Registers for a notification, since another task has the lock.
     #[cold]
     fn register_notify(&mut self, entry: &mut Option<EntryId>, waker: &Waker) -> Poll<io::Result<()>> {
         let (fd, mode) = (self.fd, self.mode());
         fd.check_owner_process()?;
-        let pollers = fd.pollers(mode);
-        let registered = locked(fd.queue(mode))
-            .register_notify(pollers.awaiting_lock.waker().clone(), || fd.mutex.leave(mode));
-        match registered {
-            RegisterNotify::Granted(_) => return self.lock_at_rest(OpState::Locked),
-            RegisterNotify::Closed(_) => return self.closed(),
-            RegisterNotify::Waiting(_) => {}
+        let pollers = &fd.pollers(mode).awaiting_lock;
+        // This task's own waker comes first: the shared one may be woken as soon as it is in the list.
+        pollers.register(entry, waker);
+        let shared = pollers.waker().clone();
+        let registered = fd.mutex.lock_or_notify(mode, &mut fd.waiters(), shared);
+        let locked = match registered {
+            LockOrWait::Waits(_) => {
+                fd.arm_poll_timer(mode)?;
+                return Poll::Pending;
+            }
+            LockOrWait::Locked(_) => self.locked(),
+            LockOrWait::Closed(_) => self.closed(),
+        };
+        if let Some(entry) = entry.take() {
+            pollers.leave(entry);
         }
-        pollers.awaiting_lock.register(entry, waker);
-        let queue = locked(fd.queue(mode));
-        let (notified, closed) = (!queue.has_notify_waker(), queue.is_closed());
-        drop(queue);
-        if closed {
-            return self.closed();
-        }
-        if notified {
-            // The lock was free just now: the next poll asks again.
-            waker.wake_by_ref();
-        }
-        fd.arm_poll_timer(mode)?;
-        Poll::Pending
+        locked
     }
 }

@@ -16,13 +16,12 @@ use std::io;
 use std::mem;
 use std::task::{Context, Poll, Waker};
 
-use netpoll_core::poll::fd_mutex::Unlock;
+use netpoll_core::poll::fd_mutex::{LockOrWait, WaiterId, Waiting};
 use netpoll_core::{Mode, Modes, PollErr, When};
 
-use super::{Direction, Op, OpState, locked};
+use super::{Direction, Op, OpState};
 use crate::error;
 use crate::fd::Fd;
-use crate::fd::queue::{Enqueue, QueuePoll, Ticket, Waiter, Withdraw};
 use crate::foreign;
 use crate::netpoll::{Renewed, TimerId, clock};
 use crate::sys::FdOwner;
@@ -30,7 +29,7 @@ use crate::sys::FdOwner;
 /// A place in the queue, and the timer of its deadline.
 #[derive(Debug)]
 pub(super) struct Queued {
-    ticket: Ticket,
+    id: WaiterId,
     timer: DeadlineTimer,
 }
 
@@ -82,140 +81,97 @@ impl<S: FdOwner> Fd<S> {
     /// A deadline has been set: the tasks that wait for the lock look at it. Those that are parked have been told by the
     /// poller.
     pub(in crate::fd) fn alert(&self, modes: Modes) {
-        let Some(extra) = self.extra.get() else { return };
+        if self.extra.get().is_none() {
+            return;
+        }
         for (mode, named) in [(Mode::Read, modes.read), (Mode::Write, modes.write)] {
             if !named {
                 continue;
             }
-            let (alerted, has_notify_waker) = {
-                let mut queue = locked(&extra.queues[mode as usize]);
-                (queue.take_wakers(|| Waker::noop().clone()), queue.has_notify_waker())
+            let (alerted, has_notify) = {
+                let mut waiters = self.waiters();
+                let take =
+                    |(id, waker): (WaiterId, &mut Waker)| (id, mem::replace(waker, Waker::noop().clone()));
+                (waiters.iter_mut(mode).map(take).collect::<Vec<_>>(), waiters.has_notify(mode))
             };
-            for (waker, place) in alerted {
+            for (id, waker) in alerted {
                 if !foreign::wake(waker) {
-                    self.skip_alerted(mode, place);
+                    // The task may never be polled again, and is removed. If it was polled meanwhile, it has left another waker.
+                    foreign::wake_all(self.cancel(mode, id));
                 }
             }
-            if has_notify_waker {
+            if has_notify {
                 self.pollers(mode).awaiting_lock.waker().wake_by_ref();
             }
-        }
-    }
-
-    /// Skips a task whose waker panicked, since it may never be polled again. If it is, it queues again.
-    #[cold]
-    fn skip_alerted(&self, mode: Mode, place: Waiter) {
-        let given_up = locked(self.queue(mode)).remove(place, || self.mutex.leave(mode));
-        match given_up {
-            // It was handed the lock meanwhile.
-            Withdraw::Unlock => match self.unlock_at_rest(mode) {
-                Unlock::Free => {}
-                unlocked => self.unlock_slow(mode, unlocked),
-            },
-            // It came meanwhile, and left another waker.
-            Withdraw::Done(waker) => foreign::wake_all(waker),
         }
     }
 }
 
 impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
-    /// Another operation holds the lock: a place in the queue. The task has been counted, so it takes its place before
-    /// anything else happens; its waker, whose clone is foreign code, comes after that.
+    /// Takes a place in the list of waiters, since another operation holds the lock.
     #[cold]
-    pub(super) fn enqueue(&mut self) -> Poll<io::Result<()>> {
+    pub(super) fn wait_for_lock(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         self.fd.check_owner_process()?;
-        let enqueued = locked(self.fd.queue(self.mode())).enqueue(Waker::noop().clone());
-        match enqueued {
-            Enqueue::Granted(_) => self.granted(),
-            Enqueue::Closed(_) => self.closed(),
-            Enqueue::Waiting(ticket) => {
+        let waker = cx.waker().clone();
+        let waits = self.fd.mutex.lock_or_wait(self.mode(), &mut self.fd.waiters(), waker);
+        match waits {
+            LockOrWait::Locked(_) => self.locked(),
+            LockOrWait::Closed(_) => self.closed(),
+            LockOrWait::Waits(id) => {
                 self.state = OpState::Queued;
-                self.queued = Some(Queued { ticket, timer: DeadlineTimer::default() });
-                Poll::Pending
+                self.queued = Some(Queued { id, timer: DeadlineTimer::default() });
+                self.watch_queued(cx)
             }
         }
     }
 
-    /// Polled while it is in the queue.
+    /// Arms the timer of a task in the list for its deadline.
+    fn watch_queued(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
+        let Some(queued) = &mut self.queued else {
+            unreachable!("an operation waits for the lock without a place")
+        };
+        match self.fd.watch_deadline(self.direction.mode(), &mut queued.timer, cx.waker()) {
+            Ok(()) => Poll::Pending,
+            Err(error) => {
+                self.give_up();
+                Poll::Ready(Err(error))
+            }
+        }
+    }
+
+    /// Polled while it waits for the lock.
     #[cold]
     pub(super) fn poll_queued(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        let waker = cx.waker();
-        let mut clone = None;
-        loop {
-            let Some(Queued { ticket, timer }) = &mut self.queued else {
-                unreachable!("an operation looks for its place without having one")
-            };
-            let mut queue = locked(self.fd.queue(self.direction.mode()));
-            match queue.poll_ticket(ticket) {
-                QueuePoll::Granted => {
-                    drop(queue);
-                    return self.granted();
-                }
-                QueuePoll::Closed => {
-                    drop(queue);
-                    return self.closed();
-                }
-                QueuePoll::Skipped => {
-                    drop(queue);
-                    return self.begin_anew(cx);
-                }
-                QueuePoll::Waiting(known) => {
-                    let replaced = match clone.take() {
-                        _ if known.will_wake(waker) => None,
-                        Some(clone) => Some(mem::replace(known, clone)),
-                        None => {
-                            drop(queue);
-                            clone = Some(waker.clone());
-                            continue;
-                        }
-                    };
-                    drop(queue);
-                    drop(replaced);
-                    return match self.fd.watch_deadline(self.direction.mode(), timer, waker) {
-                        Ok(()) => Poll::Pending,
-                        Err(error) => {
-                            self.give_up();
-                            Poll::Ready(Err(error))
-                        }
-                    };
-                }
+        let Some(queued) = &self.queued else {
+            unreachable!("an operation waits for the lock without a place")
+        };
+        let mut waker = cx.waker().clone();
+        self.state = match self.fd.waiters().poll(self.mode(), queued.id) {
+            Waiting::Waits(known) => {
+                mem::swap(known, &mut waker);
+                OpState::Queued
             }
+            Waiting::Granted => OpState::LockedAtRest,
+            Waiting::Gone => OpState::Start,
+        };
+        if self.state == OpState::Queued {
+            drop(waker);
+            return self.watch_queued(cx);
         }
-    }
-
-    /// The lock has been handed to this task; it is at rest until now.
-    fn granted(&mut self) -> Poll<io::Result<()>> {
         self.leave_queue();
-        self.lock_at_rest(OpState::Locked)
-    }
-
-    /// Starts again after the task was skipped because its waker panicked.
-    fn begin_anew(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        self.leave_queue();
-        self.state = OpState::Start;
-        self.lock(cx)
-    }
-
-    /// The place is used up.
-    pub(super) fn leave_queue(&mut self) {
-        if let Some(mut queued) = self.queued.take() {
-            self.fd.drop_deadline(&mut queued.timer);
+        drop(waker);
+        match self.state {
+            OpState::LockedAtRest => self.lock_at_rest(OpState::Locked),
+            _ if self.fd.mutex.is_closed() => self.closed(),
+            // It was removed because its waker had panicked, and begins anew.
+            _ => self.lock(cx),
         }
     }
 
-    /// Gives the place back; returns its waker, if it is still there.
-    #[cold]
-    pub(super) fn withdraw(&self, queued: Queued) -> Option<Waker> {
-        let Queued { ticket, mut timer } = queued;
-        self.fd.drop_deadline(&mut timer);
-        let withdrawn =
-            locked(self.fd.queue(self.mode())).withdraw(ticket, || self.fd.mutex.leave(self.mode()));
-        match withdrawn {
-            Withdraw::Unlock => {
-                self.unlock_at_rest();
-                None
-            }
-            Withdraw::Done(waker) => waker,
-        }
+    /// Forgets the place in the list, and drops its timer.
+    pub(super) fn leave_queue(&mut self) -> Option<WaiterId> {
+        let mut queued = self.queued.take()?;
+        self.fd.drop_deadline(&mut queued.timer);
+        Some(queued.id)
     }
 }
