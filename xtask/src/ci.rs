@@ -1,21 +1,25 @@
-//! `ci`: what belongs to a push, except `test`, in order and timed.
+//! `ci`: everything that a push runs, except `test`, in order and timed. `nightly`: the steps that take too long for a
+//! push, or need a nightly toolchain.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use xtask::{Outcome, cmd};
 
-/// Does its work in the root and returns what it did, in numbers.
+use crate::test::count_passed;
+
+/// A function that does its work in the root and returns what it did, in numbers.
 type Step = fn(&Path) -> Result<String, String>;
 
-/// A new step is a new line here.
+/// The steps of a push. A new step is a new line here.
 const STEPS: &[(&str, Step)] = &[
     ("fmt", |root| workspace(root, &["fmt", "--all", "--check"])),
     ("fmt-bare", |root| workspace(&root.join("examples/bare"), &["fmt", "--check"])),
     ("fmt-bench", |root| workspace(&root.join("examples/bench"), &["fmt", "--check"])),
     ("test-bench", |root| workspace(&root.join("examples/bench"), &["test", "--quiet", "--locked"])),
-    ("clippy", |root| workspace(root, CLIPPY)),
+    ("clippy", |root| workspace(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     ("tidy", |root| own(root, &["tidy"])),
     ("doc", doc),
     ("tree", tree),
@@ -35,19 +39,43 @@ const STEPS: &[(&str, Step)] = &[
     ("chaos", |root| own(root, &["chaos", "--seconds", "20"])),
 ];
 
-const CLIPPY: &[&str] = &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"];
+/// The steps of a night.
+const NIGHT: &[(&str, Step)] = &[
+    ("loom", |root| own(root, &["loom", "--deep"])),
+    ("mutants", |root| own(root, &["mutants", "--check", "--deep"])),
+    ("strace", |root| own(root, &["strace"])),
+    ("cross", |root| own(root, &["cross", "--run"])),
+    ("asan", asan),
+    ("soak", |root| own(root, &["soak", "--minutes", "10", "--limits"])),
+    ("chaos", |root| own(root, &["chaos", "--minutes", "10"])),
+];
 
+/// The time that one example may take.
 const EXAMPLE_LIMIT: Duration = Duration::from_secs(30);
 
-/// Runs all steps, or those that the arguments name, to the last one even when one fails.
+/// The target of the address sanitizer, spelled out so that build scripts are built without it.
+const ASAN_TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// The test program that leaks on purpose: it forgets operations, panics in destructors, and drops in a forked child.
+const LEAKS: &str = "leak:deps/hostile-\n";
+
 pub fn run(args: &[String]) -> Outcome {
+    steps("ci", STEPS, args)
+}
+
+pub fn nightly(args: &[String]) -> Outcome {
+    steps("nightly", NIGHT, args)
+}
+
+/// Runs all steps, or those that the arguments name, to the last one even when one fails.
+fn steps(word: &str, steps: &[(&str, Step)], args: &[String]) -> Outcome {
     let (root, names) = cmd::take_root(args)?;
-    if let Some(unknown) = names.iter().find(|name| !STEPS.iter().any(|(step, _)| step == name)) {
-        let known: Vec<&str> = STEPS.iter().map(|(step, _)| *step).collect();
+    if let Some(unknown) = names.iter().find(|name| !steps.iter().any(|(step, _)| step == name)) {
+        let known: Vec<&str> = steps.iter().map(|(step, _)| *step).collect();
         return Err(format!("no step `{unknown}`; the steps are {}", known.join(", ")));
     }
     let mut rows = Vec::new();
-    for (name, step) in STEPS.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|n| n == name)) {
+    for (name, step) in steps.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|n| n == name)) {
         println!("== {name}");
         let start = Instant::now();
         let result = step(&root);
@@ -58,16 +86,16 @@ pub fn run(args: &[String]) -> Outcome {
     }
     println!("\n{:<10} {:>8}  result", "step", "seconds");
     for (name, seconds, result) in &rows {
-        let told = result.as_ref().map_or_else(|reason| format!("RED: {reason}"), Clone::clone);
-        println!("{name:<10} {seconds:>8.1}  {told}");
+        let line = result.as_ref().map_or_else(|reason| format!("RED: {reason}"), Clone::clone);
+        println!("{name:<10} {seconds:>8.1}  {line}");
     }
     let green = rows.iter().filter(|(.., result)| result.is_ok()).count();
     let seconds: f64 = rows.iter().map(|(_, seconds, _)| seconds).sum();
-    println!("ci: {green} of {} steps green, {seconds:.1} s", rows.len());
+    println!("{word}: {green} of {} steps green, {seconds:.1} s", rows.len());
     if green == rows.len() { Ok(()) } else { Err(String::new()) }
 }
 
-/// Another command of this program, as a user would start it; its last line is its number.
+/// Runs another command of this program, as a user would start it; returns its last line.
 fn own(root: &Path, args: &[&str]) -> Result<String, String> {
     let program = std::env::current_exe().map_err(|e| format!("this program's own path: {e}"))?;
     let mut command = Command::new(program);
@@ -77,11 +105,10 @@ fn own(root: &Path, args: &[&str]) -> Result<String, String> {
     Ok(last.to_owned())
 }
 
-/// A cargo command over the whole workspace; the number of packages is its number.
+/// Runs a cargo command over a whole workspace; returns the number of packages.
 fn workspace(root: &Path, args: &[&str]) -> Result<String, String> {
     cmd::run(&mut cmd::cargo(root, args))?;
-    let metadata = cmd::capture(&mut cmd::cargo(root, &["metadata", "--no-deps", "--format-version", "1"]))?;
-    match metadata.matches("\"manifest_path\":").count() {
+    match cmd::metadata(root)?.matches("\"manifest_path\":").count() {
         0 => Err("the workspace has no package".to_owned()),
         count => Ok(format!("{count} packages")),
     }
@@ -97,7 +124,7 @@ fn doc(root: &Path) -> Result<String, String> {
     Ok(format!("{} pages", pages.len()))
 }
 
-/// The default build compiles neither the peer that we are measured against nor the model checker.
+/// Checks that the default build compiles neither another runtime nor a model checker.
 fn tree(root: &Path) -> Result<String, String> {
     let args = ["tree", "--workspace", "--edges", "normal", "--prefix", "none", "--format", "{p}"];
     let output = cmd::capture(&mut cmd::cargo(root, &args))?;
@@ -112,12 +139,12 @@ fn tree(root: &Path) -> Result<String, String> {
     }
 }
 
-/// Every program that shows something must run to its end by itself.
+/// Runs every example; each must end by itself.
 fn examples(root: &Path) -> Result<String, String> {
     let built = cmd::build(root, "netpoll-examples", &["--bins"])?;
     let sources = root.join("examples/src/bin");
-    let entries = std::fs::read_dir(&sources).map_err(|e| format!("{}: {e}", sources.display()))?;
-    let stem = |entry: std::fs::DirEntry| Some(entry.path().file_stem()?.to_string_lossy().into_owned());
+    let entries = fs::read_dir(&sources).map_err(|e| format!("{}: {e}", sources.display()))?;
+    let stem = |entry: fs::DirEntry| Some(entry.path().file_stem()?.to_string_lossy().into_owned());
     let mut names: Vec<String> = entries.flatten().filter_map(stem).collect();
     names.sort();
     let mut failed = Vec::new();
@@ -136,15 +163,43 @@ fn examples(root: &Path) -> Result<String, String> {
 }
 
 /// Packs both crates and builds each from its package, as a user of the registry would. In one call cargo takes the
-/// one from the package of the other, so nothing has to be published first (cargo 1.90 or later).
+/// one from the package of the other, so nothing has to be published first (cargo 1.90 or later). The target folder is
+/// fresh, since cargo would take core from an older package of the same version.
 fn package(root: &Path) -> Result<String, String> {
-    cmd::run(&mut cmd::cargo(root, &["package", "-p", "netpoll-core", "-p", "netpoll-rt", "--allow-dirty"]))?;
+    let target = cmd::target_dir(root)?.join("packing");
+    if target.exists() {
+        fs::remove_dir_all(&target).map_err(|e| format!("{}: {e}", target.display()))?;
+    }
+    let args = ["package", "-p", "netpoll-core", "-p", "netpoll-rt", "--allow-dirty", "--target-dir"];
+    cmd::run(cmd::cargo(root, &args).arg(&target))?;
     let mut files = Vec::new();
-    cmd::files_under(&cmd::target_dir(root)?.join("package"), &|path| path.is_dir(), &mut files)?;
+    cmd::files_under(&target.join("package"), &|path| path.is_dir(), &mut files)?;
     files.retain(|path| path.extension().is_some_and(|extension| extension == "crate"));
     let bytes: u64 = files.iter().filter_map(|path| Some(path.metadata().ok()?.len())).sum();
     match files.len() {
         0 => Err("no package was written".to_owned()),
         count => Ok(format!("{count} packages, {bytes} bytes")),
+    }
+}
+
+/// Runs the tests of core and std-rt with the address sanitizer.
+fn asan(root: &Path) -> Result<String, String> {
+    let target = cmd::target_dir(root)?.join("asan");
+    let leaks = target.join("leaks.txt");
+    fs::create_dir_all(&target)
+        .and_then(|()| fs::write(&leaks, LEAKS))
+        .map_err(|e| format!("{}: {e}", leaks.display()))?;
+    let mut command = Command::new("rustup");
+    command.args(["run", "nightly", "cargo", "test", "--target", ASAN_TARGET, "--tests"]);
+    command.args(["-p", "netpoll-core", "-p", "netpoll-rt"]);
+    command.current_dir(root).env("CARGO_TARGET_DIR", target).env("RUSTFLAGS", "-Zsanitizer=address");
+    command.env("LSAN_OPTIONS", format!("suppressions={}", leaks.display()));
+    let (status, output) = cmd::stream(&mut command).map_err(|e| {
+        format!("{e} (needs rustup and its nightly toolchain: `rustup toolchain install nightly`)")
+    })?;
+    cmd::checked(&command, status)?;
+    match count_passed(&output) {
+        0 => Err("no test ran under the address sanitizer".to_owned()),
+        count => Ok(format!("{count} tests under the address sanitizer")),
     }
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// Takes `--root DIR` out of the arguments; without it the root is the folder above this package.
+/// Takes `--root DIR` out of the arguments; without it the root is the workspace of the program.
 pub fn take_root(args: &[String]) -> Result<(PathBuf, Vec<String>), String> {
     let mut rest = args.to_vec();
     if let Some(at) = rest.iter().position(|arg| arg == "--root") {
@@ -18,15 +18,22 @@ pub fn take_root(args: &[String]) -> Result<(PathBuf, Vec<String>), String> {
     Ok((own_root()?, rest))
 }
 
-/// Returns the folder above the package that cargo runs.
+/// Returns the folder of the workspace whose package cargo runs.
 pub fn own_root() -> Result<PathBuf, String> {
     let package =
         std::env::var("CARGO_MANIFEST_DIR").unwrap_or_else(|_| env!("CARGO_MANIFEST_DIR").to_owned());
-    let root = Path::new(&package).parent().ok_or("this package has no folder above it")?;
-    Ok(root.to_path_buf())
+    let root = Path::new(&package).ancestors().find(|folder| folder.join("Cargo.lock").exists());
+    root.map(Path::to_path_buf).ok_or(format!("no folder above {package} has a Cargo.lock"))
 }
 
-/// The root, for a command that takes no other argument.
+/// Runs a program of another package of the tools, which reports its own errors.
+pub fn tool(package: &str, program: &str, word: &str, args: &[String]) -> Result<(), String> {
+    let (root, rest) = take_root(args)?;
+    let run = ["run", "--quiet", "-p", package, "--bin", program, "--", word];
+    self::run(cargo(&own_root()?, &run).args(rest).arg("--root").arg(root)).map_err(|_| String::new())
+}
+
+/// Returns the root, for a command that takes no other argument.
 pub fn only_root(args: &[String]) -> Result<PathBuf, String> {
     let (root, rest) = take_root(args)?;
     match rest.first() {
@@ -35,16 +42,27 @@ pub fn only_root(args: &[String]) -> Result<PathBuf, String> {
     }
 }
 
-/// The cargo that started this program, set up to run in the root.
+/// Takes a flag out of the arguments; returns whether it was there.
+pub fn take_flag(args: &[String], flag: &str) -> (bool, Vec<String>) {
+    let rest: Vec<String> = args.iter().filter(|arg| *arg != flag).cloned().collect();
+    (rest.len() < args.len(), rest)
+}
+
+/// Returns a command of the cargo that started this program, set up to run in the root.
 pub fn cargo(root: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root).args(args);
     command
 }
 
-/// Where cargo puts what it builds.
+/// Returns cargo's description of the workspace, one line of JSON.
+pub fn metadata(root: &Path) -> Result<String, String> {
+    capture(&mut cargo(root, &["metadata", "--no-deps", "--format-version", "1"]))
+}
+
+/// Returns the folder that cargo builds in.
 pub fn target_dir(root: &Path) -> Result<PathBuf, String> {
-    let metadata = capture(&mut cargo(root, &["metadata", "--no-deps", "--format-version", "1"]))?;
+    let metadata = metadata(root)?;
     let (_, rest) =
         metadata.split_once("\"target_directory\":\"").ok_or("cargo metadata names no target folder")?;
     let dir = PathBuf::from(rest.split('"').next().unwrap_or_default());
@@ -52,7 +70,7 @@ pub fn target_dir(root: &Path) -> Result<PathBuf, String> {
     Ok(std::fs::canonicalize(&dir).unwrap_or(dir))
 }
 
-/// Every file under a folder, links not followed, in the order of their names; what `skip` names is left out.
+/// Finds every file under a folder, sorted by name. Does not follow links, and leaves out what `skip` names.
 pub fn files_under(dir: &Path, skip: &dyn Fn(&Path) -> bool, found: &mut Vec<PathBuf>) -> Result<(), String> {
     let entries = std::fs::read_dir(dir).map_err(|e| format!("{}: {e}", dir.display()))?;
     let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
@@ -74,27 +92,27 @@ pub fn build(root: &Path, package: &str, pick: &[&str]) -> Result<PathBuf, Strin
     Ok(target_dir(root)?.join("release"))
 }
 
-/// Runs to the end with the user's own terminal.
+/// Runs a program to its end with the user's own terminal.
 pub fn run(command: &mut Command) -> Result<(), String> {
     let status = command.status().map_err(|e| format!("{}: {e}", name(command)))?;
     checked(command, status)
 }
 
-/// Runs to the end and returns what it printed; its error output goes to the terminal.
+/// Runs a program to its end and returns its output; its error output goes to the terminal.
 pub fn capture(command: &mut Command) -> Result<String, String> {
     let output = command.stderr(Stdio::inherit()).output().map_err(|e| format!("{}: {e}", name(command)))?;
     checked(command, output.status)?;
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-/// Runs to the end, shows both outputs as they come and returns them in the order in which they were written.
-/// The status is the caller's to judge.
+/// Runs a program to its end, shows both of its outputs as they come and returns them in the order in which they were
+/// written. The caller judges the status.
 pub fn stream(command: &mut Command) -> Result<(ExitStatus, String), String> {
     let (reader, writer) = io::pipe().map_err(|e| e.to_string())?;
     let mut spawn = || command.stdout(writer.try_clone()?).stderr(writer.try_clone()?).spawn();
     let mut child = spawn().map_err(|e| format!("{}: {e}", name(command)))?;
-    // A process that the program leaves behind keeps the pipe open, so the pipe's end is not the program's end:
-    // that is a mark, which comes after all that the program wrote.
+    // A process that the program leaves behind keeps the pipe open, so the end of the pipe is not the end of the program.
+    // A mark behind all output of the program is.
     let wait = move || -> io::Result<ExitStatus> {
         let status = child.wait()?;
         (&writer).write_all(END)?;
@@ -108,8 +126,8 @@ pub fn stream(command: &mut Command) -> Result<(ExitStatus, String), String> {
 
 const END: &[u8] = b"\0xtask: end of output\0";
 
-/// Copies a program's output to ours, up to the mark. The mark is written at once; if a read cuts it in two all the
-/// same, its first half is seen on the terminal and does no harm.
+/// Copies a program's output to ours, up to the mark. The mark is written at once; if a read still cuts it in two, the
+/// terminal shows its first half, which does no harm.
 fn show(mut reader: io::PipeReader) -> io::Result<Vec<u8>> {
     let (mut all, mut chunk) = (Vec::new(), [0; 8192]);
     loop {
@@ -127,7 +145,7 @@ fn show(mut reader: io::PipeReader) -> io::Result<Vec<u8>> {
     }
 }
 
-/// Runs with the output in a file and kills the program at the limit. Returns the seconds that it took.
+/// Runs a program with its output in a file and kills it at the limit. Returns the seconds that it took.
 pub fn limited(command: &mut Command, limit: Duration, log: &Path) -> Result<f64, String> {
     let start = Instant::now();
     let open = || -> io::Result<Child> {
@@ -143,7 +161,7 @@ pub fn limited(command: &mut Command, limit: Duration, log: &Path) -> Result<f64
                 return Ok(start.elapsed().as_secs_f64());
             }
             None if start.elapsed() >= limit => {
-                // Either call fails only when the program has just ended by itself, which is as good.
+                // Either call fails only if the program has just ended by itself.
                 let _ = child.kill().and_then(|()| child.wait());
                 return Err(format!("still running after {limit:?}; its output: {}", log.display()));
             }
@@ -152,7 +170,7 @@ pub fn limited(command: &mut Command, limit: Duration, log: &Path) -> Result<f64
     }
 }
 
-/// An error when the status is not success; it names the command.
+/// Returns an error that names the command if the status is not success.
 pub fn checked(command: &Command, status: ExitStatus) -> Result<(), String> {
     if status.success() { Ok(()) } else { Err(format!("`{}` failed: {status}", name(command))) }
 }

@@ -1,7 +1,17 @@
-//! The parts of the project's tools that the commands and the verifier share: running programs, reading Rust files.
+//! The parts that the commands, `tidy` and the verifier share.
 
 pub mod cmd;
-pub mod source;
 
-/// The result of a command. An error is printed as one line; an empty one stands for what was printed before.
+use std::process::ExitCode;
+
+/// The result of a command. An error is printed as one line; an empty one stands for lines that were printed before.
 pub type Outcome = Result<(), String>;
+
+/// Prints the error of a command and returns the exit code of the program.
+pub fn exit_code(word: &str, outcome: Outcome) -> ExitCode {
+    let Err(reason) = outcome else { return ExitCode::SUCCESS };
+    if !reason.is_empty() {
+        eprintln!("{word}: {reason}");
+    }
+    ExitCode::FAILURE
+}

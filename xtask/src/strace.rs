@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::test::parse;
+use crate::test::count_passed;
 use xtask::{Outcome, cmd};
 
 /// What is interrupted. `?`: not on every machine.
@@ -189,7 +189,7 @@ fn traced(
     command.arg(&module.program).current_dir(root.join("std-rt")).arg("--exact").args(tests);
     let seconds = cmd::limited(&mut command, LIMIT, &log)?;
     let told = std::fs::read_to_string(&log).map_err(|e| format!("{}: {e}", log.display()))?;
-    let tests = parse(&told).iter().map(|row| row.passed).sum();
+    let tests = count_passed(&told);
     let traced = std::fs::read(&trace).map_err(|e| format!("{}: {e}", trace.display()))?;
     let mark = b"(INJECTED)";
     let interrupted = traced.windows(mark.len()).filter(|window| window == mark).count();

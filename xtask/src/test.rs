@@ -2,64 +2,92 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use xtask::{Outcome, cmd};
 
-/// What one test program reported.
-pub struct Row {
+/// The report of one test program.
+struct Row {
     target: String,
-    pub passed: usize,
-    pub failed: usize,
+    passed: usize,
+    failed: usize,
     ignored: usize,
     seconds: String,
 }
 
-/// Runs the suite. The last line of the output is `N passed, N failed`, alone.
-pub fn run(args: &[String]) -> Outcome {
-    let (bless, args): (Vec<String>, Vec<String>) = args.iter().cloned().partition(|arg| arg == "--bless");
-    let root = cmd::only_root(&args)?;
-    let target = cmd::target_dir(&root)?;
-    let before = processes(&target);
-    let start = Instant::now();
-    let (rows, mut wrong) = suite(&root)?;
-    let passed: usize = rows.iter().map(|row| row.passed).sum();
-    let counted: usize = rows.iter().map(|row| row.failed).sum();
-    // A program that died or did not compile has no line of its own, and is a failure all the same.
-    let failed = if wrong.is_empty() { counted } else { counted.max(1) };
-    table(&rows, start.elapsed().as_secs_f64());
-    wrong.extend(left_over(&target, &before));
-    let minimums = root.join("xtask/minimums.txt");
-    if !bless.is_empty() && failed == 0 && wrong.is_empty() && passed > 0 {
-        record(&minimums, "tests", passed)?;
-        println!("recorded: tests {passed}");
-    } else {
-        wrong.extend(too_few(&minimums, "tests", passed));
-    }
-    for reason in &wrong {
-        println!("red: {reason}");
-    }
-    println!("{passed} passed, {failed} failed");
-    if failed == 0 && wrong.is_empty() { Ok(()) } else { Err(String::new()) }
+/// The reports of a run of `cargo test`.
+pub struct Suite {
+    rows: Vec<Row>,
+    /// The reason why the run is red.
+    pub red: Option<String>,
 }
 
-/// Both halves of the suite; cargo runs doc tests only when asked for nothing else.
-fn suite(root: &Path) -> Result<(Vec<Row>, Vec<String>), String> {
-    let (mut rows, mut wrong) = (Vec::new(), Vec::new());
+/// Runs the suite. The last line of the output is `N passed, N failed`, alone.
+pub fn run(args: &[String]) -> Outcome {
+    let (bless, args) = cmd::take_flag(args, "--bless");
+    let root = cmd::only_root(&args)?;
+    let target = cmd::target_dir(&root)?;
+    let (before, start) = (processes(&target), Instant::now());
+    let mut suite = Suite { rows: Vec::new(), red: None };
+    let mut red = Vec::new();
+    // cargo runs doc tests only when it is asked for nothing else.
     for half in ["--all-targets", "--doc"] {
-        let mut command = cmd::cargo(root, &["test", "--workspace", half, "--no-fail-fast"]);
-        let (status, output) = cmd::stream(&mut command)?;
-        rows.extend(parse(&output));
-        wrong.extend(cmd::checked(&command, status).err());
-        if rows.is_empty() {
+        let part = Suite::run(&mut cmd::cargo(&root, &["test", "--workspace", half, "--no-fail-fast"]))?;
+        suite.rows.extend(part.rows);
+        red.extend(part.red);
+        if suite.rows.is_empty() {
             break;
         }
     }
-    Ok((rows, wrong))
+    // A program that died or did not compile has no row of its own, but is a failure.
+    let failed = if red.is_empty() { suite.failed() } else { suite.failed().max(1) };
+    suite.print(start.elapsed());
+    red.extend(left_over(&target, &before));
+    red.extend(minimum(&root, "tests", suite.passed(), bless && red.is_empty()).err());
+    for reason in &red {
+        println!("red: {reason}");
+    }
+    println!("{} passed, {failed} failed", suite.passed());
+    if failed == 0 && red.is_empty() { Ok(()) } else { Err(String::new()) }
 }
 
-/// cargo announces a program, then the program reports.
-pub fn parse(output: &str) -> Vec<Row> {
+impl Suite {
+    /// Runs tests and shows their output as it comes.
+    pub fn run(command: &mut Command) -> Result<Self, String> {
+        let (status, output) = cmd::stream(command)?;
+        Ok(Self { rows: parse(&output), red: cmd::checked(command, status).err() })
+    }
+
+    pub fn passed(&self) -> usize {
+        self.rows.iter().map(|row| row.passed).sum()
+    }
+
+    pub fn failed(&self) -> usize {
+        self.rows.iter().map(|row| row.failed).sum()
+    }
+
+    /// Prints a table of the programs that have tests.
+    pub fn print(&self, time: Duration) {
+        println!("\n{:>7} {:>7} {:>8} {:>8}  test program", "passed", "failed", "ignored", "seconds");
+        let ran = |row: &&Row| row.passed + row.failed + row.ignored > 0;
+        for row in self.rows.iter().filter(ran) {
+            let seconds = row.seconds.trim_end_matches('s');
+            println!("{:>7} {:>7} {:>8} {seconds:>8}  {}", row.passed, row.failed, row.ignored, row.target);
+        }
+        let with_tests = self.rows.iter().filter(ran).count();
+        let (without, seconds) = (self.rows.len() - with_tests, time.as_secs_f64());
+        println!("{with_tests} test programs ({without} more hold no test), {seconds:.1} s with building");
+    }
+}
+
+/// Counts the tests that passed, by the output of their programs.
+pub fn count_passed(output: &str) -> usize {
+    parse(output).iter().map(|row| row.passed).sum()
+}
+
+/// Reads the output of cargo, which announces a program, and of the program, which reports.
+fn parse(output: &str) -> Vec<Row> {
     let mut target = String::new();
     let mut rows = Vec::new();
     for line in output.lines().map(str::trim) {
@@ -84,7 +112,7 @@ pub fn parse(output: &str) -> Vec<Row> {
     rows
 }
 
-/// `tests/dial.rs (/target/debug/deps/dial-0123)` becomes `dial: tests/dial.rs`.
+/// Turns `tests/dial.rs (/target/debug/deps/dial-0123)` into `dial: tests/dial.rs`.
 fn announced(name: &str) -> String {
     let (file, program) = name.split_once(" (").unwrap_or((name, ""));
     let stem = program.trim_end_matches(')').rsplit('/').next().unwrap_or_default();
@@ -92,40 +120,30 @@ fn announced(name: &str) -> String {
     format!("{stem}: {}", file.trim_start_matches("unittests "))
 }
 
-pub fn table(rows: &[Row], seconds: f64) {
-    println!("\n{:>7} {:>7} {:>8} {:>8}  test program", "passed", "failed", "ignored", "seconds");
-    let ran = |row: &&Row| row.passed + row.failed + row.ignored > 0;
-    for row in rows.iter().filter(ran) {
-        let time = row.seconds.trim_end_matches('s');
-        println!("{:>7} {:>7} {:>8} {time:>8}  {}", row.passed, row.failed, row.ignored, row.target);
-    }
-    let with_tests = rows.iter().filter(ran).count();
-    let without = rows.len() - with_tests;
-    println!("{with_tests} test programs ({without} more hold no test), {seconds:.1} s with building");
-}
-
-/// Runs that did less than they once did are red: tests do not vanish unnoticed.
-pub fn too_few(minimums: &Path, what: &str, passed: usize) -> Option<String> {
-    let recorded = std::fs::read_to_string(minimums).unwrap_or_default();
+/// Returns an error if fewer tests passed than are recorded, so that tests do not vanish unnoticed; `bless` records the
+/// number and keeps the other lines.
+pub fn minimum(root: &Path, what: &str, passed: usize, bless: bool) -> Outcome {
+    let path = root.join("xtask/minimums.txt");
+    // A file that is not there yet has no lines.
+    let old = std::fs::read_to_string(&path).unwrap_or_default();
     let number = |line: &str| line.strip_prefix(what)?.strip_prefix(' ')?.trim().parse::<usize>().ok();
-    match recorded.lines().find_map(number) {
-        _ if passed == 0 => Some("no test passed".to_owned()),
-        None => Some(format!("{} has no line `{what} N`; --bless writes it", minimums.display())),
-        Some(minimum) if passed < minimum => Some(format!("{passed} tests passed, {minimum} once did")),
-        Some(_) => None,
+    match old.lines().find_map(number) {
+        _ if passed == 0 => Err("no test passed".to_owned()),
+        _ if bless => {
+            let others = old.lines().filter(|line| line.split(' ').next() != Some(what));
+            let new: String =
+                others.chain([&*format!("{what} {passed}")]).flat_map(|line| [line, "\n"]).collect();
+            std::fs::write(&path, new).map_err(|e| format!("{}: {e}", path.display()))?;
+            println!("recorded: {what} {passed}");
+            Ok(())
+        }
+        None => Err(format!("{} has no line `{what} N`; --bless writes it", path.display())),
+        Some(minimum) if passed < minimum => Err(format!("{passed} tests passed, {minimum} are recorded")),
+        Some(_) => Ok(()),
     }
 }
 
-/// Writes our line and keeps the others.
-pub fn record(minimums: &Path, what: &str, passed: usize) -> Outcome {
-    // A file that is not there yet has no other lines.
-    let old = std::fs::read_to_string(minimums).unwrap_or_default();
-    let others = old.lines().filter(|line| line.split(' ').next() != Some(what));
-    let new: String = others.chain([&*format!("{what} {passed}")]).flat_map(|line| [line, "\n"]).collect();
-    std::fs::write(minimums, new).map_err(|e| format!("{}: {e}", minimums.display()))
-}
-
-/// The running programs that were built here, by process id. Empty where there is no `/proc`.
+/// Finds the running programs that were built here, by process id. Finds nothing where there is no `/proc`.
 fn processes(target: &Path) -> BTreeMap<u32, PathBuf> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
     let program = |entry: std::fs::DirEntry| {
@@ -136,15 +154,15 @@ fn processes(target: &Path) -> BTreeMap<u32, PathBuf> {
     entries.filter_map(program).collect()
 }
 
-/// Processes that a test started and did not end. One that is on its way out gets a second to go.
+/// Finds processes that a test started and did not end. One that is about to end gets a second for that.
 fn left_over(target: &Path, before: &BTreeMap<u32, PathBuf>) -> Vec<String> {
     let start = Instant::now();
     loop {
         let mut now = processes(target);
         now.retain(|id, _| !before.contains_key(id));
         if now.is_empty() || start.elapsed() > Duration::from_secs(1) {
-            let tell = |(id, path): (&u32, &PathBuf)| format!("process {id} still runs: {}", path.display());
-            return now.iter().map(tell).collect();
+            let line = |(id, path): (&u32, &PathBuf)| format!("process {id} still runs: {}", path.display());
+            return now.iter().map(line).collect();
         }
         std::thread::sleep(Duration::from_millis(20));
     }

@@ -19,7 +19,5 @@ fn main() -> ExitCode {
         Some((word, rest)) if word == "mutants" => mutants::run(rest),
         _ => Err("takes `loom`, `protocols` or `mutants`".to_owned()),
     };
-    let Err(reason) = outcome else { return ExitCode::SUCCESS };
-    eprintln!("verify {}: {reason}", args.first().map_or("", String::as_str));
-    ExitCode::FAILURE
+    xtask::exit_code(args.first().map_or("verify", String::as_str), outcome)
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use xtask::source::Source;
+use tidy::source::Source;
 use xtask::{Outcome, cmd};
 
 use self::blend::Sites;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use xtask::source::{Function, Source};
+use tidy::source::{Function, Source};
 
 use super::table::Row;
 

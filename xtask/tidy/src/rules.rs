@@ -9,7 +9,7 @@ mod text;
 
 use std::path::{Path, PathBuf};
 
-use xtask::source::Source;
+use tidy::source::Source;
 use xtask::{Outcome, cmd};
 
 /// The folders that are read beside the files of the root.

@@ -1,6 +1,6 @@
 //! The English of comments, as far as a program can judge it: free relatives and the opening words of doc comments.
 
-use xtask::source::{Comment, Item, Marker, Source};
+use tidy::source::{Comment, Item, Marker, Source};
 
 /// Pronouns for persons. A task, a thread or a caller is named instead.
 const PERSONS: &str = "who whom whoever whomever";

@@ -1,6 +1,6 @@
 //! Rules on files as a whole: their length, marks that were meant for a day, the changelog.
 
-use xtask::source::Source;
+use tidy::source::Source;
 
 use super::tables::{FILE_LINES, ROOT};
 use super::{Findings, Looked, Tree};

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use crate::prose;
 use crate::prose::Opening;
-use crate::tidy::Tree;
-use xtask::source::Source;
+use crate::rules::Tree;
+use tidy::source::Source;
 use xtask::{Outcome, cmd};
 
 /// The packages that are counted.
@@ -168,7 +168,7 @@ fn row(what: &str, count: usize) {
 
 /// Counts the targets that `cargo test --workspace --all-targets` builds as test programs, each with a link of its own.
 fn test_programs(root: &Path) -> Result<String, String> {
-    let metadata = cmd::capture(&mut cmd::cargo(root, &["metadata", "--no-deps", "--format-version", "1"]))?;
+    let metadata = cmd::metadata(root)?;
     let count = |kind: &str| metadata.matches(&format!("\"kind\":[\"{kind}\"]")).count();
     let (tests, others) = (count("test"), count("lib") + count("bin") + count("example") + count("bench"));
     Ok(format!("{tests} + {others} libraries, programs and examples"))

@@ -95,7 +95,7 @@ impl Drop for Tree {
 
 fn tidy(root: &Path) -> (bool, String) {
     let output =
-        Command::new(env!("CARGO_BIN_EXE_xtask")).args(["tidy", "--root"]).arg(root).output().unwrap();
+        Command::new(env!("CARGO_BIN_EXE_tidy")).args(["tidy", "--root"]).arg(root).output().unwrap();
     (output.status.success(), String::from_utf8(output.stdout).unwrap())
 }
 
@@ -164,10 +164,10 @@ fn a_module_uses_only_lower_layers() {
 
 #[test]
 fn modules_of_a_folder_form_no_cycle() {
-    let (one, other) = ("use super::other::A;\n", "use crate::net::one::B;\n");
-    let tree = [("std-rt/src/net/one.rs", one), ("std-rt/src/net/other.rs", other)];
+    let (one, other) = ("use super::other::A;\n", "use crate::task::one::B;\n");
+    let tree = [("std-rt/src/task/one.rs", one), ("std-rt/src/task/other.rs", other)];
     let (green, output) = Tree::with("cycle", &tree).tidy();
-    assert!(!green && output.contains("std-rt/src/net/:1: cycles: one uses itself"), "{output}");
+    assert!(!green && output.contains("std-rt/src/task/:1: cycles: one uses itself"), "{output}");
     let (green, output) = Tree::with("no-cycle", &tree[..1]).tidy();
     assert!(green, "{output}");
 }

@@ -1,6 +1,6 @@
 //! Words and conditions that have their place: cfg, the kernel's crates, the model checker.
 
-use xtask::source::{Kind, Source};
+use tidy::source::{Kind, Source};
 
 use super::tables::{CFG_FILES, Place, SELECTIONS, WORDS, is_in};
 use super::{Findings, Looked, Tree};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use xtask::source::Source;
+use tidy::source::Source;
 
 use super::tables::{CYCLES, LAYER_EXCEPTIONS, LAYERS, Layers, covers};
 use super::{Findings, Looked, Tree};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use xtask::source::{Item, Marker, Source};
+use tidy::source::{Item, Marker, Source};
 
 use super::tables::{FRAGMENTS, MOULDS, RELATIVES, VERBLESS};
 use super::{Findings, Looked, Tree};

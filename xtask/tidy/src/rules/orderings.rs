@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use xtask::source::{Kind, Source};
+use tidy::source::{Kind, Source};
 
 use super::tables::{ORDERING_FILES, is_in};
 use super::{Findings, Looked, Tree};

@@ -1,0 +1,3 @@
+//! Rust files as lists of tokens and comments.
+
+pub mod source;
