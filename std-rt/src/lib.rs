@@ -55,34 +55,58 @@ mod blocking;
 mod context;
 mod coop;
 pub mod dump;
-#[doc(hidden)]
-pub mod error;
-#[doc(hidden)]
-pub mod fd;
+mod error;
+mod fd;
 mod foreign;
 pub mod fs;
 pub mod io;
 mod metrics;
 pub mod net;
-#[doc(hidden)]
-pub mod netpoll;
-#[doc(hidden)]
-pub mod protocol;
+mod netpoll;
+mod protocol;
 mod runtime;
 mod sched;
 pub mod signal;
-#[doc(hidden)]
-pub mod spin;
-#[doc(hidden)]
-pub mod sync;
-#[doc(hidden)]
-pub mod sys;
+mod spin;
+mod sync;
+mod sys;
 mod sysmon;
 pub mod task;
 pub mod time;
-#[doc(hidden)]
-pub mod timer;
+mod timer;
 mod worker;
+
+/// The modules that the tests and tools of this repository use beyond the public API. A build without
+/// `--cfg netpoll_internal` does not have it, so that the compiler finds what the crate itself does not use.
+#[cfg(netpoll_internal)]
+#[doc(hidden)]
+#[allow(missing_docs, reason = "each module repeats the one that it is named after")]
+pub mod internal {
+    pub mod error {
+        pub use crate::error::*;
+    }
+    pub mod fd {
+        pub use crate::fd::*;
+    }
+    pub mod netpoll {
+        pub use crate::netpoll::*;
+    }
+    pub mod protocol {
+        pub use crate::protocol::*;
+    }
+    pub mod spin {
+        pub use crate::spin::*;
+    }
+    pub mod sync {
+        pub use crate::sync::*;
+    }
+    pub mod sys {
+        pub use crate::sys::*;
+    }
+    pub mod timer {
+        pub use crate::timer::*;
+    }
+}
 
 use std::future::Future;
 use std::panic::Location;

@@ -126,7 +126,7 @@ impl Netpoll {
         let clock = Clock::new();
         Ok(Arc::new(Self {
             cache: Cache::new(),
-            poller: Poller::init_with(config.probe)?,
+            poller: Poller::init(config.probe)?,
             break_flag: BreakFlag::new(),
             poller_lock: PollerLock::new(),
             wheels: Wheels::new(config.workers, clock::now()),

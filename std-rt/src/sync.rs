@@ -14,11 +14,11 @@
 mod checked;
 
 #[cfg(netpoll_shuttle)]
-pub use checked::{Condvar, Mutex, MutexGuard, WaitTimeoutResult, thread, thread_local};
+pub use checked::{Condvar, Mutex, MutexGuard, thread};
 #[cfg(not(netpoll_shuttle))]
 pub use std::{
-    sync::{Condvar, Mutex, MutexGuard, WaitTimeoutResult},
-    thread, thread_local,
+    sync::{Condvar, Mutex, MutexGuard},
+    thread,
 };
 
 use std::sync::PoisonError;

@@ -56,7 +56,7 @@ impl Netpoll {
         // freed before the poller is dropped. The `Arc` beside it keeps the poller until the registration was dropped.
         let registration: Registration<'static, FDSEQ_BITS> = unsafe { std::mem::transmute(registration) };
         let opened = PollRegistration { registration, netpoll: self.clone() };
-        self.poller.open_for(fd, opened.key(), watch)?;
+        self.poller.open(fd, opened.key(), watch)?;
         // Numbers begin at 0, which stands for a slot without a descriptor.
         opened.desc().number().set(fd.as_raw_fd() as usize + 1);
         Ok(opened)

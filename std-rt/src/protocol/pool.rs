@@ -79,13 +79,6 @@ pub struct Limits {
     pub retry: Duration,
 }
 
-impl Limits {
-    /// The most threads that the pool has at a time: one class fills it, and the others have their reserve.
-    pub fn most(&self) -> usize {
-        self.threads + (CLASSES - 1) * self.reserve
-    }
-}
-
 /// The numbers of a pool.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Counts {

@@ -53,11 +53,6 @@ impl StandbyState {
 }
 
 impl Standby {
-    /// Creates one whose thread is absent.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// A thread begins to drive. `break_poll` ends the poll that the standby is in, or the next one.
     pub fn begin(&self, break_poll: impl Fn()) {
         let mut state = lock(&self.state);

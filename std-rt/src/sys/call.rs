@@ -4,7 +4,6 @@
 use std::io;
 use std::os::fd::BorrowedFd;
 
-use netpoll_core::Mode;
 use rustix::io::{Errno, retry_on_intr};
 
 use super::inject;
@@ -85,19 +84,6 @@ pub enum Call {
     Look,
     /// pthread_create(3), made by std.
     StartThread,
-}
-
-impl Call {
-    /// Returns the direction whose readiness the call needs, if it may fail with `EAGAIN`.
-    pub fn mode(self) -> Option<Mode> {
-        match self {
-            Call::Accept | Call::Recv | Call::RecvBatch | Call::Read | Call::SpliceIn => Some(Mode::Read),
-            Call::Send | Call::SendBatch | Call::Write | Call::SpliceOut | Call::SendFile => {
-                Some(Mode::Write)
-            }
-            _ => None,
-        }
-    }
 }
 
 /// Makes a system call on `fd`, and repeats it while a signal interrupts it.

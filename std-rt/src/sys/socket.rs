@@ -12,7 +12,7 @@ use std::sync::OnceLock;
 
 use rustix::buffer::spare_capacity;
 use rustix::io::{Errno, fcntl_dupfd_cloexec, ioctl_fionbio, readv};
-use rustix::net::{self, AddressFamily, RecvFlags, SendAncillaryBuffer, SendFlags, SocketType};
+use rustix::net::{self, AddressFamily, RecvFlags, SendAncillaryBuffer, SocketType};
 
 use super::platform::{self, SEND_FLAGS};
 pub use super::platform::{send_tcp, sendv_tcp};
@@ -222,12 +222,6 @@ fn recv_with(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: RecvFlags) -> io::Res
 pub fn send(fd: BorrowedFd<'_>, buffer: &[u8]) -> io::Result<usize> {
     let buffer = &buffer[..inject::truncate(Call::Send, fd, buffer.len().min(MAX_RW))];
     retry(Call::Send, fd, || net::send(fd, buffer, SEND_FLAGS))
-}
-
-/// Sends one urgent byte (`MSG_OOB`), at whose mark the peer's reads stop.
-pub fn send_urgent(fd: BorrowedFd<'_>, byte: u8) -> io::Result<()> {
-    retry(Call::Send, fd, || net::send(fd, &[byte], SEND_FLAGS | SendFlags::OOB))?;
-    Ok(())
 }
 
 /// Reads from any descriptor, at most [`MAX_RW`] bytes.

@@ -108,16 +108,6 @@ pub fn send_buffer_size(fd: BorrowedFd<'_>) -> io::Result<usize> {
     retry(Call::GetOption, fd, || sockopt::socket_send_buffer_size(fd))
 }
 
-/// Sets the time to live of IPv4 packets, 1..=255 hops.
-pub fn set_ttl(fd: BorrowedFd<'_>, hops: u32) -> io::Result<()> {
-    retry(Call::SetOption, fd, || sockopt::set_ip_ttl(fd, hops))
-}
-
-/// Returns the time to live of IPv4 packets.
-pub fn ttl(fd: BorrowedFd<'_>) -> io::Result<u32> {
-    retry(Call::GetOption, fd, || sockopt::ip_ttl(fd))
-}
-
 /// Disables IPv4 on an IPv6 socket (`IPV6_V6ONLY`). Set it before bind.
 pub fn set_v6only(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
     retry(Call::SetOption, fd, || sockopt::set_ipv6_v6only(fd, on))

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use netpoll_rt::fs::File;
+use netpoll_rt::internal::sys::socket;
 use netpoll_rt::io::{copy, copy_bidirectional};
 use netpoll_rt::net::pipe::{PipeReader, PipeWriter, pipe};
 use netpoll_rt::net::{TcpStream, UnixStream};
-use netpoll_rt::sys::socket;
 use netpoll_rt::{JoinHandle, spawn, yield_now};
 
 use crate::common::*;
@@ -151,8 +151,8 @@ impl Peer {
     fn urgent(&self) {
         // Without room for it, or where a Unix stream has none, there is no mark, which is a script as well.
         let _ = match self {
-            Peer::Tcp(stream) => socket::send_urgent(stream.as_fd(), b'!'),
-            Peer::Unix(stream) => socket::send_urgent(stream.as_fd(), b'!'),
+            Peer::Tcp(stream) => kernel::send_urgent(stream.as_fd(), b'!'),
+            Peer::Unix(stream) => kernel::send_urgent(stream.as_fd(), b'!'),
             Peer::Reader(_) | Peer::Writer(_) => Ok(()),
         };
     }

@@ -5,8 +5,10 @@
 use std::os::fd::AsFd;
 use std::path::Path;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{OFlags, fcntl_getfl};
 use rustix::io::{FdFlags, fcntl_getfd};
+use rustix::net::{SendFlags, send};
 use rustix::process::{Resource, getgid, getrlimit, getuid};
 
 /// A process that is started does not get the number.
@@ -17,6 +19,19 @@ pub fn is_cloexec(fd: impl AsFd) -> bool {
 /// Calls on the open file do not wait.
 pub fn is_nonblocking(fd: impl AsFd) -> bool {
     fcntl_getfl(fd).unwrap().contains(OFlags::NONBLOCK)
+}
+
+/// A read would complete now.
+pub fn is_readable(fd: impl AsFd) -> bool {
+    let mut fds = [PollFd::new(&fd, PollFlags::IN)];
+    rustix::io::retry_on_intr(|| poll(&mut fds, Some(&Timespec::default()))).unwrap() == 1
+}
+
+/// Sends one urgent byte (`MSG_OOB`), at whose mark the peer's reads stop.
+pub fn send_urgent(fd: impl AsFd, byte: u8) -> std::io::Result<()> {
+    let sent = rustix::io::retry_on_intr(|| send(&fd, &[byte], SendFlags::OOB))?;
+    assert_eq!(sent, 1);
+    Ok(())
 }
 
 /// How many descriptors this process may have.

@@ -20,8 +20,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use netpoll_core::sync::Counter;
+use netpoll_rt::internal::sys::Poller;
 use netpoll_rt::net::{TcpListener, TcpStream};
-use netpoll_rt::sys::Poller;
 use netpoll_rt::task::unconstrained;
 use netpoll_rt::{Handle, JoinHandle, Runtime, is_closed, spawn, yield_now};
 

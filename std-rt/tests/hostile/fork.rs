@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use crate::common::fork::{Ended, exit, fork, forked, message, raise};
 use crate::common::*;
+use netpoll_rt::internal::netpoll::Netpoll;
 use netpoll_rt::net::{TcpStream, UnixListener};
-use netpoll_rt::netpoll::Netpoll;
 use netpoll_rt::signal::{SignalKind, signal};
 use netpoll_rt::time::{sleep, timeout};
 use netpoll_rt::{Runtime, runtime_ended, spawn};

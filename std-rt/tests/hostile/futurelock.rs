@@ -14,10 +14,10 @@ use crate::common::*;
 use futures_core::Stream;
 use futures_io::AsyncRead;
 use netpoll_core::sync::Counter;
-use netpoll_rt::fd::{Fd, FdKind};
+use netpoll_rt::internal::fd::{Fd, FdKind};
+use netpoll_rt::internal::netpoll::Netpoll;
+use netpoll_rt::internal::sys::socket;
 use netpoll_rt::net::{AsyncFd, Interest, RecvBatch, TcpStream, UdpSocket, UnixDatagram};
-use netpoll_rt::netpoll::Netpoll;
-use netpoll_rt::sys::socket;
 use netpoll_rt::task::{take_turn, with_budget};
 use netpoll_rt::time::{sleep, timeout};
 use netpoll_rt::{Handle, spawn, yield_now};
@@ -360,7 +360,11 @@ fn a_lent_number_ends_the_hint_of_the_short_read() {
             calls.set(0);
             let (_, waiting) = begun!(read());
             drop(waiting);
-            assert_eq!(calls.get() > 0, lent || !netpoll_rt::sys::Poller::SHORT_IS_ALL, "lent {lent}");
+            assert_eq!(
+                calls.get() > 0,
+                lent || !netpoll_rt::internal::sys::Poller::SHORT_IS_ALL,
+                "lent {lent}"
+            );
         }
     });
 }

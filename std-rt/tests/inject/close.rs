@@ -5,9 +5,9 @@ use std::sync::{Arc, Mutex};
 
 use crate::common::*;
 use crate::support::*;
+use netpoll_rt::internal::sys::Call;
+use netpoll_rt::internal::sys::inject::{Entry, Errno, Rule, Table};
 use netpoll_rt::net::TcpStream;
-use netpoll_rt::sys::Call;
-use netpoll_rt::sys::inject::{Entry, Errno, Rule, Table};
 use netpoll_rt::{Handle, spawn};
 
 /// A connection whose numbers have not been lent, and the number of this end, found by its address.

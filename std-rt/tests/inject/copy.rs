@@ -10,11 +10,11 @@ use std::task::{Context, Wake, Waker};
 use crate::common::*;
 use netpoll_core::Modes;
 use netpoll_rt::fs::File;
+use netpoll_rt::internal::netpoll::Netpoll;
+use netpoll_rt::internal::sys::Call;
+use netpoll_rt::internal::sys::inject::{self, Errno, Rule, Table};
 use netpoll_rt::io::{CopyError, CopyFrom, Side, copy};
-use netpoll_rt::netpoll::Netpoll;
 use netpoll_rt::spawn;
-use netpoll_rt::sys::Call;
-use netpoll_rt::sys::inject::{self, Errno, Rule, Table};
 
 const LENGTH: usize = 3_000_000;
 

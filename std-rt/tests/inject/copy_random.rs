@@ -3,9 +3,9 @@
 
 use crate::common::*;
 use fastrand::Rng;
-use netpoll_rt::netpoll::Netpoll;
-use netpoll_rt::sys::inject::{Errno, Installed, Rule, Table};
-use netpoll_rt::sys::{Call, socket};
+use netpoll_rt::internal::netpoll::Netpoll;
+use netpoll_rt::internal::sys::inject::{Errno, Installed, Rule, Table};
+use netpoll_rt::internal::sys::{Call, socket};
 
 const ROUNDS: u64 = 150;
 

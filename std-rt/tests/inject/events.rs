@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use crate::common::*;
 use crate::support::*;
 use netpoll_core::Modes;
+use netpoll_rt::internal::netpoll::Netpoll;
+use netpoll_rt::internal::sys::inject::{Errno, EventFault, Rule, Table, send, send_error};
+use netpoll_rt::internal::sys::{Call, Events, Poller};
 use netpoll_rt::net::TcpStream;
-use netpoll_rt::netpoll::Netpoll;
-use netpoll_rt::sys::inject::{Errno, EventFault, Rule, Table, send, send_error};
-use netpoll_rt::sys::{Call, Events, Poller};
 use netpoll_rt::{Handle, spawn, time};
 
 /// How late an event is; how late a deadline may be on a busy machine, which is less.
@@ -212,7 +212,8 @@ fn everything_at_once() {
         for _ in 0..16 {
             pairs.push(pair().await);
         }
-        let table = netpoll_rt::sys::inject::parse("events,seed=9").unwrap().rule(Rule::short(Call::Recv));
+        let table =
+            netpoll_rt::internal::sys::inject::parse("events,seed=9").unwrap().rule(Rule::short(Call::Recv));
         let installed = table.install();
         let tasks: Vec<_> =
             pairs.into_iter().map(|(a, b)| spawn(async move { ping_pong(&a, &b, 30).await })).collect();
@@ -272,7 +273,7 @@ fn f13_an_interrupted_wait() {
     // no worker: the poller is driven by hand.
     let _alone = alone();
     for probe in [true, false] {
-        let poller = Poller::init_with(probe).unwrap();
+        let poller = Poller::init(probe).unwrap();
         let mut events = Events::with_capacity(4);
         let rule = Rule::error(Call::PollerWait, Errno::INTR).first(5);
         let installed = Table::new(0).rule(rule.clone()).install();

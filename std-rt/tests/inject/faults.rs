@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::common::*;
 use crate::support::*;
+use netpoll_rt::internal::sys::inject::{Errno, Rule, Table, parse};
+use netpoll_rt::internal::sys::{Call, Poller, socket};
 use netpoll_rt::net::TcpStream;
-use netpoll_rt::sys::inject::{Errno, Rule, Table, parse};
-use netpoll_rt::sys::{Call, Poller, socket};
 use netpoll_rt::{spawn, time};
 
 #[test]

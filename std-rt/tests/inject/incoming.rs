@@ -8,8 +8,8 @@ use std::time::Duration;
 use crate::common::*;
 use crate::support::*;
 use futures_core::Stream;
-use netpoll_rt::sys::Call;
-use netpoll_rt::sys::inject::{Errno, Rule, Table};
+use netpoll_rt::internal::sys::Call;
+use netpoll_rt::internal::sys::inject::{Errno, Rule, Table};
 use netpoll_rt::time::timeout;
 
 /// The connection is neither lost nor told as an error: it comes once there is room.

@@ -3,8 +3,8 @@
 use crate::common::*;
 use crate::support::*;
 use netpoll_rt::fs::File;
-use netpoll_rt::sys::Call;
-use netpoll_rt::sys::inject::{Errno, Rule, Table};
+use netpoll_rt::internal::sys::Call;
+use netpoll_rt::internal::sys::inject::{Errno, Rule, Table};
 use netpoll_rt::{Handle, spawn_blocking};
 
 #[test]

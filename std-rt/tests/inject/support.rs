@@ -9,9 +9,9 @@ use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::sync::Arc;
 
 use futures_lite::future;
+use netpoll_rt::internal::sys::Call;
+use netpoll_rt::internal::sys::inject::{Entry, Errno, Rule, Table};
 use netpoll_rt::net::{TcpListener, TcpStream};
-use netpoll_rt::sys::Call;
-use netpoll_rt::sys::inject::{Entry, Errno, Rule, Table};
 use netpoll_rt::{Handle, OpError};
 
 use crate::common::*;

@@ -6,8 +6,8 @@ use std::io;
 use crate::common::*;
 use crate::support::*;
 use netpoll_core::sync::Counter;
-use netpoll_rt::sys::inject::{Errno, Rule, Table};
-use netpoll_rt::sys::{Call, Poller};
+use netpoll_rt::internal::sys::inject::{Errno, Rule, Table};
+use netpoll_rt::internal::sys::{Call, Poller};
 use netpoll_rt::{Runtime, net::TcpSocket};
 
 const BROKEN: &[Errno] = &[Errno::CONNRESET, Errno::TIMEDOUT, Errno::HOSTUNREACH, Errno::NOMEM];

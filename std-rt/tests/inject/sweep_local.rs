@@ -6,10 +6,10 @@ use std::net::SocketAddr;
 use crate::common::*;
 use crate::support::*;
 use futures_lite::future;
+use netpoll_rt::internal::sys::Call;
+use netpoll_rt::internal::sys::inject::{Errno, Rule};
 use netpoll_rt::net::unix::abstract_address;
 use netpoll_rt::net::{UdpSocket, UnixListener, UnixStream};
-use netpoll_rt::sys::Call;
-use netpoll_rt::sys::inject::{Errno, Rule};
 
 async fn unix_way() -> io::Result<()> {
     let name = abstract_address(format!("netpoll-door-{}", std::process::id()))?;

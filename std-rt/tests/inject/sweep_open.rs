@@ -10,11 +10,11 @@ use std::process::Command;
 use crate::common::*;
 use crate::support::*;
 use futures_lite::future;
+use netpoll_rt::internal::sys::inject::{Errno, Rule};
+use netpoll_rt::internal::sys::{Call, Poller};
 use netpoll_rt::net::pipe::{self, PipeReader, PipeWriter};
 use netpoll_rt::net::{AsyncFd, Interest, TcpListener, TcpStream, UnixListener, UnixStream};
 use netpoll_rt::signal::{SignalKind, signal};
-use netpoll_rt::sys::inject::{Errno, Rule};
-use netpoll_rt::sys::{Call, Poller};
 
 /// What every way has: it is watched, and then no longer.
 const WATCHED: &[Row] = &[

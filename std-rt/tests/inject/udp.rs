@@ -8,9 +8,9 @@ use std::sync::Arc;
 
 use crate::common::*;
 use crate::support::*;
+use netpoll_rt::internal::sys::inject::{Errno, Rule, Table};
+use netpoll_rt::internal::sys::{Call, Poller, mmsg};
 use netpoll_rt::net::{Datagram, RecvBatch, UdpConfig, UdpSocket};
-use netpoll_rt::sys::inject::{Errno, Rule, Table};
-use netpoll_rt::sys::{Call, Poller, mmsg};
 use netpoll_rt::{spawn, yield_now};
 
 async fn sockets() -> (Arc<UdpSocket>, Arc<UdpSocket>, SocketAddr) {

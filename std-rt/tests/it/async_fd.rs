@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use crate::common::*;
+use netpoll_rt::internal::sys::Poller;
 use netpoll_rt::net::{AsyncFd, Interest};
-use netpoll_rt::sys::Poller;
 use netpoll_rt::{Handle, OpError, spawn, spawn_blocking};
 
 type Reader = AsyncFd<PipeReader>;

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::common::*;
+use netpoll_rt::internal::sys::Poller;
 use netpoll_rt::net::{AsyncFd, Interest};
-use netpoll_rt::sys::Poller;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::inotify;
 use rustix::process::{Pid, PidfdFlags, WaitIdOptions, pidfd_open};

@@ -10,11 +10,11 @@ use std::time::Duration;
 use crate::common::*;
 use futures_lite::future::or;
 use netpoll_core::sync::Counter;
-use netpoll_rt::fd::{Fd, FdKind};
+use netpoll_rt::internal::fd::{Fd, FdKind};
+use netpoll_rt::internal::netpoll::Netpoll;
 use netpoll_rt::io::copy;
 use netpoll_rt::net::pipe::{PipeReader, PipeWriter, pipe};
 use netpoll_rt::net::{TcpStream, UdpSocket};
-use netpoll_rt::netpoll::Netpoll;
 use netpoll_rt::task::{cooperative, take_turn, unconstrained, with_budget};
 use netpoll_rt::time::{sleep, timeout};
 use netpoll_rt::{Runtime, spawn, yield_now};
@@ -333,7 +333,7 @@ fn a_turn_is_bounded_in_bytes() {
 #[test]
 fn a_long_write_gives_way_between_its_parts_and_keeps_its_lock() {
     with(100, async {
-        let (reader, writer) = netpoll_rt::sys::pipe::pipe().unwrap();
+        let (reader, writer) = netpoll_rt::internal::sys::pipe::pipe().unwrap();
         let fd = Arc::new(Fd::new(Netpoll::current().unwrap(), writer, FdKind::Other).unwrap());
         let parts = Arc::new(Counter::new());
         let (counted, long, behind) = (parts.clone(), fd.clone(), fd.clone());

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use crate::common::*;
 use netpoll_core::sync::Counter;
+use netpoll_rt::internal::sys::socket;
 use netpoll_rt::net::{TcpListener, TcpSocket, TcpStream};
-use netpoll_rt::sys::socket;
 use netpoll_rt::{Handle, is_closed, spawn, yield_now};
 
 #[test]

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use crate::common::*;
 use futures_lite::AsyncWriteExt;
+use netpoll_rt::internal::sys::socket;
 use netpoll_rt::net::{TcpStream, UnixStream};
 use netpoll_rt::spawn;
-use netpoll_rt::sys::socket;
 
 /// More than the receive buffer of a peer that does not read, so that a part is still unsent when the stream is closed.
 const ANSWER: usize = 3_000_000;

@@ -6,12 +6,12 @@ use std::sync::{Arc, OnceLock};
 
 use crate::common::*;
 use netpoll_rt::fs::File;
+use netpoll_rt::internal::netpoll::Netpoll;
+use netpoll_rt::internal::netpoll::pipes::MOST_IDLE;
+use netpoll_rt::internal::sys::socket;
 use netpoll_rt::io::{CopyFrom, CopyTo, copy, copy_bidirectional};
 use netpoll_rt::net::pipe::{PipeReader, PipeWriter, pipe};
 use netpoll_rt::net::{TcpStream, UnixStream};
-use netpoll_rt::netpoll::Netpoll;
-use netpoll_rt::netpoll::pipes::MOST_IDLE;
-use netpoll_rt::sys::socket;
 use netpoll_rt::{JoinHandle, spawn};
 
 const LENGTH: usize = 64 * 1024 * 1024;

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use crate::common::*;
 use netpoll_rt::fs::File;
+use netpoll_rt::internal::netpoll::Netpoll;
+use netpoll_rt::internal::sys::socket;
 use netpoll_rt::io::{CopyError, Side, copy, copy_bidirectional};
 use netpoll_rt::net::pipe::pipe;
 use netpoll_rt::net::{TcpStream, UnixStream};
-use netpoll_rt::netpoll::Netpoll;
-use netpoll_rt::sys::socket;
 use netpoll_rt::{JoinHandle, OpError, is_closed, spawn};
 
 /// Gives the count and the side of a copy's error, and that side's own.
@@ -202,7 +202,7 @@ fn an_urgent_mark_does_not_stop_it() {
                 parked(1).await;
             }
             (&peer).write_all(b"before").unwrap();
-            socket::send_urgent(peer.as_fd(), b'!').unwrap();
+            kernel::send_urgent(peer.as_fd(), b'!').unwrap();
             (&peer).write_all(b"behind").unwrap();
             let waiting = waiting.unwrap_or_else(|| copying(&from, &to));
             let mut got = [0; 12];

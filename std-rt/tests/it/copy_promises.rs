@@ -11,11 +11,11 @@ use std::sync::Arc;
 use crate::common::*;
 use futures_lite::future::poll_once;
 use netpoll_rt::fs::File;
+use netpoll_rt::internal::sys::socket;
 use netpoll_rt::io::{CopyError, Side, copy};
 use netpoll_rt::net::pipe::pipe;
 use netpoll_rt::net::{TcpStream, UnixStream};
 use netpoll_rt::signal::{SignalKind, signal};
-use netpoll_rt::sys::socket;
 use netpoll_rt::{JoinHandle, spawn, yield_now};
 
 struct Temporary(PathBuf);
@@ -63,12 +63,14 @@ fn copy_with_urgent_data_and_the_end_queued_delivers_every_byte() {
                 let ((from, mut peer), (to, sink)) = (pair_with_std().await, pair().await);
                 let seen = from.clone();
                 peer.write_all(&vec![b'a'; before]).unwrap();
-                socket::send_urgent(peer.as_fd(), b'!').unwrap();
+                kernel::send_urgent(peer.as_fd(), b'!').unwrap();
                 peer.write_all(&vec![b'b'; behind]).unwrap();
                 peer.shutdown(Shutdown::Write).unwrap();
                 // Until the end of the stream is queued behind the bytes; a peek stops at the mark.
-                until("the end has come", || netpoll_rt::sys::unix::is_read_ended(seen.as_fd()).unwrap())
-                    .await;
+                until("the end has come", || {
+                    netpoll_rt::internal::sys::unix::is_read_ended(seen.as_fd()).unwrap()
+                })
+                .await;
                 let collected = collecting(sink);
                 assert_eq!(copy(&from, &to).await.unwrap(), (before + behind) as u64);
                 drop(to);

@@ -180,7 +180,7 @@ fn b27_a_stale_timer_does_not_reach_the_next_owner_of_the_slot() {
 #[test]
 fn b27_a_thousand_owners_of_a_slot_without_a_socket_between() {
     each(async || {
-        let netpoll = netpoll_rt::netpoll::Netpoll::current().unwrap();
+        let netpoll = netpoll_rt::internal::netpoll::Netpoll::current().unwrap();
         let (socket, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
         socket.set_nonblocking(true).unwrap();
         let mut slots = std::collections::BTreeSet::new();

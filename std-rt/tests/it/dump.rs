@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use crate::common::*;
 use netpoll_core::sync::Counter;
 use netpoll_rt::dump::WorkerState;
+use netpoll_rt::internal::netpoll::Netpoll;
+use netpoll_rt::internal::sys::Poller;
 use netpoll_rt::net::UnixStream;
-use netpoll_rt::netpoll::Netpoll;
-use netpoll_rt::sys::Poller;
 use netpoll_rt::time::sleep;
 use netpoll_rt::{Dump, Handle, Runtime, spawn, spawn_named};
 

@@ -78,7 +78,7 @@ fn e11_after_a_reset_the_peer_is_still_named() {
                 assert_names(stream.read_exact(&mut [0]).await, "read_exact", peer);
                 assert_eq!(stream.peer_addr().unwrap(), peer);
                 // The kernel has forgotten it.
-                let name = netpoll_rt::sys::socket::peer_name(stream.as_fd());
+                let name = netpoll_rt::internal::sys::socket::peer_name(stream.as_fd());
                 assert_eq!(name.unwrap_err().kind(), ErrorKind::NotConnected);
             }
         }

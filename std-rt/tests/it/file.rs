@@ -11,7 +11,6 @@ use crate::common::*;
 use netpoll_core::Mode;
 use netpoll_rt::fs::{self, File, MAX_PIECE};
 use netpoll_rt::net::{AsyncFd, Interest};
-use netpoll_rt::sys::is_ready;
 use netpoll_rt::{Handle, OpError, spawn};
 
 /// A path that is removed again.
@@ -209,7 +208,7 @@ fn given_up_in_its_turn_it_is_done_and_the_next_one_waits() {
         assert!(probe.poll(next.as_mut()).is_pending());
         writer.write_all(b"first").unwrap();
         // What the first has taken is lost.
-        until("the first has taken it", || !is_ready(file.as_fd(), Mode::Read).unwrap()).await;
+        until("the first has taken it", || !kernel::is_readable(&file)).await;
         writer.write_all(b"next").unwrap();
         assert_eq!(next.await.unwrap(), 4);
         assert_eq!(&buffer[..4], b"next");

@@ -8,9 +8,9 @@ use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
 
 use crate::common::*;
-use netpoll_rt::fd::{Fd, FdKind};
-use netpoll_rt::netpoll::Netpoll;
-use netpoll_rt::sys::socket::{self, MAX_RW};
+use netpoll_rt::internal::fd::{Fd, FdKind};
+use netpoll_rt::internal::netpoll::Netpoll;
+use netpoll_rt::internal::sys::socket::{self, MAX_RW};
 
 /// More than 2 GiB, and no multiple of anything; less than that where no allocation is that large.
 const HUGE: usize = if usize::BITS >= 64 { 2 * MAX_RW + 4097 } else { MAX_RW + 4097 };

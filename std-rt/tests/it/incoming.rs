@@ -14,9 +14,9 @@ use crate::common::own_process::with_few_descriptors;
 use crate::common::*;
 use futures_lite::StreamExt;
 use netpoll_core::sync::Counter;
+use netpoll_rt::internal::netpoll::fd_limit::FdWaiter;
+use netpoll_rt::internal::sys::Poller;
 use netpoll_rt::net::{AsyncFd, Incoming, TcpListener, TcpSocket, TcpStream};
-use netpoll_rt::netpoll::fd_limit::FdWaiter;
-use netpoll_rt::sys::Poller;
 use netpoll_rt::{JoinHandle, OpError, is_closed, spawn};
 
 const EMFILE: i32 = 24;

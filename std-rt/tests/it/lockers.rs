@@ -12,10 +12,10 @@ use std::task::{Context, Poll, Wake, Waker};
 use crate::common::*;
 use netpoll_core::Mode;
 use netpoll_core::sync::Counter;
-use netpoll_rt::fd::{Fd, FdKind};
+use netpoll_rt::internal::fd::{Fd, FdKind};
+use netpoll_rt::internal::netpoll::Netpoll;
+use netpoll_rt::internal::sys::socket;
 use netpoll_rt::net::TcpStream;
-use netpoll_rt::netpoll::Netpoll;
-use netpoll_rt::sys::socket;
 use netpoll_rt::{spawn, yield_now};
 
 type Read<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<u8>>> + 'a>>;

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::common::{Probe, alone, until_blocking};
 use netpoll_core::sync::Flag;
 use netpoll_core::{Mode, Modes, PollKey, Wait};
-use netpoll_rt::netpoll::{Netpoll, PollBuffer, PollRegistration, clock};
+use netpoll_rt::internal::netpoll::{Netpoll, PollBuffer, PollRegistration, clock};
 
 /// A descriptor of a poller, and what makes it readable.
 struct DescriptorInfo {

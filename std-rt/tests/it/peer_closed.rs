@@ -5,8 +5,8 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use crate::common::*;
+use netpoll_rt::internal::sys::{Poller, socket};
 use netpoll_rt::net::{UnixSeqpacket, UnixStream};
-use netpoll_rt::sys::{Poller, socket};
 use netpoll_rt::{Handle, JoinHandle, spawn};
 
 fn events() -> usize {

@@ -9,11 +9,11 @@ use std::sync::{Arc, Mutex};
 
 use crate::common::*;
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
-use netpoll_rt::fd::{Fd, FdKind};
+use netpoll_rt::internal::fd::{Fd, FdKind};
+use netpoll_rt::internal::netpoll::Netpoll;
+use netpoll_rt::internal::sys;
 use netpoll_rt::net::Interest;
 use netpoll_rt::net::pipe::{PipeReader, PipeWriter, pipe};
-use netpoll_rt::netpoll::Netpoll;
-use netpoll_rt::sys;
 use netpoll_rt::{Handle, OpError, spawn};
 
 fn shared() -> (Arc<PipeReader>, Arc<PipeWriter>) {

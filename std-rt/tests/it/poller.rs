@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 
 use crate::common::*;
 use netpoll_core::Mode;
-use netpoll_rt::fd::{Fd, FdKind};
+use netpoll_rt::internal::fd::{Fd, FdKind};
+use netpoll_rt::internal::netpoll::Netpoll;
+use netpoll_rt::internal::sys::socket;
 use netpoll_rt::net::TcpStream;
-use netpoll_rt::netpoll::Netpoll;
-use netpoll_rt::sys::socket;
 use netpoll_rt::time::{sleep, timeout};
 use netpoll_rt::{Handle, spawn};
 

@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use crate::common::*;
 use netpoll_core::Mode;
-use netpoll_rt::fd::{Fd, FdKind};
+use netpoll_rt::internal::fd::{Fd, FdKind};
+use netpoll_rt::internal::netpoll::Netpoll;
+use netpoll_rt::internal::sys::socket;
 use netpoll_rt::net::TcpStream;
-use netpoll_rt::netpoll::Netpoll;
-use netpoll_rt::sys::socket;
 use netpoll_rt::{Handle, spawn};
 
 /// Lets the poller take what has happened, and returns once it has.

@@ -11,9 +11,9 @@ use std::time::Duration;
 use crate::common::*;
 use netpoll_core::Mode;
 use netpoll_rt::Handle;
-use netpoll_rt::fd::{Fd, FdKind};
-use netpoll_rt::netpoll::Netpoll;
-use netpoll_rt::sys::{Poller, socket};
+use netpoll_rt::internal::fd::{Fd, FdKind};
+use netpoll_rt::internal::netpoll::Netpoll;
+use netpoll_rt::internal::sys::{Poller, socket};
 
 /// One end of a connection as the layer below `TcpStream` has it, with its system calls counted.
 struct Counted {
@@ -184,7 +184,7 @@ fn an_urgent_mark_with_bytes_behind_it() {
         let (stream, mut peer) = Counted::pair(FdKind::ByteStream).await;
         event(|| {
             peer.write_all(b"before").unwrap();
-            socket::send_urgent(peer.as_fd(), b'!').unwrap();
+            kernel::send_urgent(peer.as_fd(), b'!').unwrap();
             peer.write_all(b"behind").unwrap();
         })
         .await;
@@ -208,7 +208,7 @@ fn an_urgent_mark_that_comes_between_event_and_read() {
             let read = reader(&stream);
             parked(1).await;
             peer.write_all(b"before").unwrap();
-            socket::send_urgent(peer.as_fd(), b'!').unwrap();
+            kernel::send_urgent(peer.as_fd(), b'!').unwrap();
             peer.write_all(b"behind").unwrap();
             let mut got = read.await.unwrap().unwrap();
             while got.len() < 12 {

@@ -4,8 +4,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::common::*;
+use netpoll_rt::internal::spin::Spin;
 use netpoll_rt::net::TcpStream;
-use netpoll_rt::spin::Spin;
 use netpoll_rt::time::sleep;
 use netpoll_rt::{Builder, Metrics, Runtime, spawn};
 

@@ -11,9 +11,9 @@ use std::task::{Poll, Waker};
 use crate::common::*;
 use netpoll_core::Mode;
 use netpoll_core::sync::Counter;
-use netpoll_rt::fd::{Fd, FdKind};
-use netpoll_rt::netpoll::Netpoll;
-use netpoll_rt::sys::{Poller, socket};
+use netpoll_rt::internal::fd::{Fd, FdKind};
+use netpoll_rt::internal::netpoll::Netpoll;
+use netpoll_rt::internal::sys::{Poller, socket};
 use netpoll_rt::{Handle, spawn};
 
 const CONNECTIONS: usize = 64;

@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use crate::common::*;
+use netpoll_rt::internal::sys::sockopt;
 use netpoll_rt::net::{Keepalive, TcpListener, TcpSocket, TcpStream};
-use netpoll_rt::sys::sockopt;
 use netpoll_rt::{OpError, spawn};
 
 const DEFAULT: Keepalive =
@@ -300,7 +300,7 @@ fn an_adopted_socket_keeps_its_options_and_does_not_block() {
     each(async || {
         let target = StdListener::bind(own_address()).unwrap();
         let made = OwnedFd::from(TcpSocket::new_v4().unwrap());
-        netpoll_rt::sys::socket::set_nonblocking(made.as_fd(), false).unwrap();
+        netpoll_rt::internal::sys::socket::set_nonblocking(made.as_fd(), false).unwrap();
         let socket = TcpSocket::from_fd(made).unwrap();
         assert!(socket.nodelay().unwrap());
         let stream = socket.connect(target.local_addr().unwrap()).await.unwrap();
@@ -322,10 +322,10 @@ fn an_adopted_socket_with_another_peer_is_not_connected_to_the_one_that_is_asked
         };
         let made = || std::net::TcpStream::connect(to_first).unwrap();
         let other = TcpSocket::from_fd(made().into()).unwrap().connect(to_second).await.unwrap_err();
-        assert_eq!(cause(&other), netpoll_rt::sys::socket::already_connected().raw_os_error());
+        assert_eq!(cause(&other), netpoll_rt::internal::sys::socket::already_connected().raw_os_error());
         let listening = TcpSocket::from_fd(first.try_clone().unwrap().into()).unwrap();
         let listens = listening.connect(to_second).await.unwrap_err();
-        assert_eq!(cause(&listens), netpoll_rt::sys::socket::already_connected().raw_os_error());
+        assert_eq!(cause(&listens), netpoll_rt::internal::sys::socket::already_connected().raw_os_error());
 
         let stream = TcpSocket::from_fd(made().into()).unwrap().connect(to_first).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), to_first, "it was connected to that one");

@@ -5,7 +5,7 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::common::*;
-use netpoll_rt::sys::Poller;
+use netpoll_rt::internal::sys::Poller;
 use netpoll_rt::time::{Interval, MissedTicks, interval, interval_at, sleep, sleep_until};
 use netpoll_rt::{Handle, spawn};
 

@@ -6,8 +6,8 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use crate::common::*;
+use netpoll_rt::internal::sys::mmsg;
 use netpoll_rt::net::{Datagram, RecvBatch, UdpConfig, UdpSocket};
-use netpoll_rt::sys::mmsg;
 use netpoll_rt::{OpError, spawn};
 
 async fn socket() -> UdpSocket {

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use crate::common::*;
 use netpoll_core::Mode;
 use netpoll_core::sync::Counter;
-use netpoll_rt::fd::{Fd, FdKind};
+use netpoll_rt::internal::fd::{Fd, FdKind};
+use netpoll_rt::internal::netpoll::Netpoll;
 use netpoll_rt::net::{Datagram, Interest, RecvBatch, UdpSocket};
-use netpoll_rt::netpoll::Netpoll;
 use netpoll_rt::{JoinHandle, spawn, yield_now};
 
 /// A deadline within which any machine has sent a few datagrams.

@@ -207,7 +207,7 @@ fn passed_with_messages() {
         from.send_fds_to_addr(b"addressed", &[letter("in there").as_fd()], &name).await.unwrap();
         let (n, mut fds, sender) = to.recv_fds_from(&mut [0; 64], 2).await.unwrap();
         assert_eq!((n, read_letter(fds.pop().unwrap())), (9, "in there".to_owned()));
-        assert_eq!(netpoll_rt::sys::abstract_name(&sender), netpoll_rt::sys::abstract_name(&own));
+        assert_eq!(format!("{sender:?}"), format!("{own:?}"));
         from.connect_addr(&name).unwrap();
         from.send_fds(b"connected", &[letter("again").as_fd()]).await.unwrap();
         let (_, mut fds) = to.recv_fds(&mut [0; 64], 1).await.unwrap();

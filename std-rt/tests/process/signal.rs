@@ -11,8 +11,9 @@ use std::thread;
 use crate::common::own_process::output_of;
 use crate::common::*;
 use futures_lite::StreamExt;
+use netpoll_rt::internal::sys;
 use netpoll_rt::signal::{SignalKind, ctrl_c, hangup, signal, terminate};
-use netpoll_rt::{JoinHandle, spawn, sys};
+use netpoll_rt::{JoinHandle, spawn};
 
 /// Runs a line of the shell, in which `$PID` is this process.
 fn shell(line: &str) {

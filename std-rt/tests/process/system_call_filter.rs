@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::common::fork::forked;
 use crate::common::seccomp::{BAD_CALL, EPOLL_PWAIT2, forbid};
 use crate::common::*;
-use netpoll_rt::sys::Poller;
+use netpoll_rt::internal::sys::Poller;
 use netpoll_rt::{Runtime, time};
 
 /// A runtime works: it sleeps for as long as it should, and is told of bytes.

@@ -8,7 +8,7 @@ use std::thread;
 use crate::common::{LIMIT, alone};
 use netpoll_core::sync::Counter;
 use netpoll_core::sync::Flag;
-use netpoll_rt::netpoll::{Netpoll, PollBuffer, clock};
+use netpoll_rt::internal::netpoll::{Netpoll, PollBuffer, clock};
 
 /// Sleeps in the kernel until a break ends it. One that does not, the one that runs when it is sent or else the next, is
 /// a lost one.

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 
 use crate::common::{alone, open_descriptors};
 use netpoll_core::{Event, Mode, Modes, PollKey};
-use netpoll_rt::sys::translate::epoll::{ERR, IN, OUT, translate};
-use netpoll_rt::sys::{Events, Poller, set_timer_slack, socket};
+use netpoll_rt::internal::sys::translate::epoll::{ERR, IN, OUT, translate};
+use netpoll_rt::internal::sys::{Events, Poller, set_timer_slack, socket};
 
 const KEY: PollKey = PollKey { slot: 7, fdseq: 41 };
 
@@ -30,7 +30,7 @@ const SHORT: [Duration; 5] = [
 
 /// Both ways to wait: through `epoll_pwait2` and without it.
 fn pollers() -> [Poller; 2] {
-    [true, false].map(|probe| Poller::init_with(probe).unwrap())
+    [true, false].map(|probe| Poller::init(probe).unwrap())
 }
 
 /// As [`Poller::wait`], made again with what is left of the time when a signal has ended it.
@@ -140,7 +140,7 @@ fn a_break_ends_a_sleeping_wait() {
 #[test]
 fn a_break_on_a_full_counter_counts_as_delivered() {
     let _turn = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     let mut eventfd = File::from(poller.break_fd().try_clone_to_owned().unwrap());
     eventfd.write_all(&(u64::MAX - 1).to_ne_bytes()).unwrap();
     let full = eventfd.write_all(&1_u64.to_ne_bytes()).unwrap_err();
@@ -159,7 +159,7 @@ fn a_break_and_an_edge_come_in_one_wait() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
         poller.wake().unwrap();
         theirs.write_all(b"x").unwrap();
-        poller.open(ours.as_fd(), KEY).unwrap();
+        poller.open(ours.as_fd(), KEY, Watch::Both).unwrap();
         assert!(wait(&poller, &mut events, Some(LONG)).unwrap());
         assert_eq!(events.len(), 1);
         assert_eq!(events.get(0), translate(KEY.to_bits(), IN | OUT));
@@ -172,7 +172,7 @@ fn an_edge_is_reported_once_until_the_next_one() {
     let mut events = Events::with_capacity(8);
     for poller in pollers() {
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        poller.open(ours.as_fd(), KEY).unwrap();
+        poller.open(ours.as_fd(), KEY, Watch::Both).unwrap();
         let event = wait_until(&poller, |_| true);
         assert_eq!(event, translate(KEY.to_bits(), OUT), "writable from the start");
         poller.arm(ours.as_fd(), KEY, Mode::Read).unwrap();
@@ -194,7 +194,7 @@ fn what_the_peer_does_shows_in_the_flags() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
         let (theirs, _) = listener.accept().unwrap();
-        poller.open(ours.as_fd(), KEY).unwrap();
+        poller.open(ours.as_fd(), KEY, Watch::Both).unwrap();
 
         theirs.shutdown(std::net::Shutdown::Write).unwrap();
         let event = wait_until(&poller, |event| event.flags.read_hup);
@@ -215,7 +215,7 @@ fn a_full_pipe_without_a_reader_is_an_event_error() {
         socket::set_nonblocking(writer.as_fd(), true).unwrap();
         // While there is room the pipe is writable as well, and ERR does not stand alone.
         while socket::write(writer.as_fd(), &[0; 4096]).is_ok() {}
-        poller.open(writer.as_fd(), KEY).unwrap();
+        poller.open(writer.as_fd(), KEY, Watch::Both).unwrap();
         drop(reader);
         assert_eq!(wait_until(&poller, |_| true), translate(KEY.to_bits(), ERR));
     }
@@ -224,31 +224,34 @@ fn a_full_pipe_without_a_reader_is_an_event_error() {
 #[test]
 fn refusals_of_the_kernel_are_returned_and_change_nothing() {
     let _turn = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     let (ours, _theirs) = UnixStream::pair().unwrap();
     let other = PollKey { slot: 8, fdseq: 1 };
 
-    poller.open(ours.as_fd(), KEY).unwrap();
-    let twice = poller.open(ours.as_fd(), other).unwrap_err();
+    poller.open(ours.as_fd(), KEY, Watch::Both).unwrap();
+    let twice = poller.open(ours.as_fd(), other, Watch::Both).unwrap_err();
     assert_eq!(twice.kind(), io::ErrorKind::AlreadyExists);
     assert_eq!(wait_until(&poller, |_| true).key, KEY);
 
     poller.close(ours.as_fd()).unwrap();
     assert_eq!(poller.close(ours.as_fd()).unwrap_err().kind(), io::ErrorKind::NotFound);
-    poller.open(ours.as_fd(), other).unwrap();
+    poller.open(ours.as_fd(), other, Watch::Both).unwrap();
     assert_eq!(wait_until(&poller, |_| true).key, other);
 
     let file = File::open("/proc/self/exe").unwrap();
-    assert_eq!(poller.open(file.as_fd(), KEY).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+    assert_eq!(
+        poller.open(file.as_fd(), KEY, Watch::Both).unwrap_err().kind(),
+        io::ErrorKind::PermissionDenied
+    );
 }
 
 #[test]
 fn a_limited_wait_leaves_the_rest_for_the_next() {
     let _turn = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     let pairs: Vec<_> = (0..10).map(|_| UnixStream::pair().unwrap()).collect();
     for (slot, (ours, _)) in (0..).zip(&pairs) {
-        poller.open(ours.as_fd(), PollKey { slot, fdseq: 1 }).unwrap();
+        poller.open(ours.as_fd(), PollKey { slot, fdseq: 1 }, Watch::Both).unwrap();
     }
     let mut events = Events::with_capacity(4);
     let mut seen = HashSet::new();
@@ -267,7 +270,7 @@ fn a_poller_takes_two_descriptors_and_gives_both_back() {
     let _turn = alone();
     let before = open_descriptors();
     for probe in [true, false].into_iter().cycle().take(100) {
-        let poller = Poller::init_with(probe).unwrap();
+        let poller = Poller::init(probe).unwrap();
         assert_eq!(open_descriptors().len(), before.len() + 2 + usize::from(cfg!(netpoll_door)));
         poller.wake().unwrap();
         assert!(wait(&poller, &mut Events::with_capacity(1), Some(LONG)).unwrap());

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::alone;
 use netpoll_core::{Event, Mode, Modes, PollKey};
-use netpoll_rt::sys::{Events, Poller, signal, socket};
+use netpoll_rt::internal::sys::{Events, Poller, signal, socket};
 
 const KEY: PollKey = PollKey { slot: 7, fdseq: 41 };
 
@@ -41,7 +41,7 @@ fn look(poller: &Poller) -> Vec<Event> {
 #[test]
 fn a_timed_wait_is_never_early_and_a_huge_one_is_accepted() {
     let _alone = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     let mut events = Events::with_capacity(8);
     for timeout in [1, 999, 50_000, 999_000, 1_000_001].map(Duration::from_nanos) {
         let start = Instant::now();
@@ -60,7 +60,7 @@ fn a_timed_wait_is_never_early_and_a_huge_one_is_accepted() {
 #[test]
 fn breaks_before_a_wait_count_as_one_and_only_a_blocking_wait_consumes_them() {
     let _alone = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     for _ in 0..3 {
         poller.wake().unwrap();
     }
@@ -75,7 +75,7 @@ fn breaks_before_a_wait_count_as_one_and_only_a_blocking_wait_consumes_them() {
 #[test]
 fn a_break_ends_a_sleeping_wait() {
     let _alone = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     for timeout in [None, Some(LONG)] {
         for _ in 0..100 {
             thread::scope(|scope| {
@@ -90,11 +90,11 @@ fn a_break_ends_a_sleeping_wait() {
 #[test]
 fn a_break_and_edges_come_in_one_wait() {
     let _alone = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     poller.wake().unwrap();
     theirs.write_all(b"x").unwrap();
-    poller.open(ours.as_fd(), KEY).unwrap();
+    poller.open(ours.as_fd(), KEY, Watch::Both).unwrap();
     let mut events = Events::with_capacity(8);
     assert!(poller.wait(&mut events, Some(LONG)).unwrap());
     assert!(events.iter().all(|event| event.key == KEY));
@@ -105,9 +105,9 @@ fn a_break_and_edges_come_in_one_wait() {
 #[test]
 fn an_edge_is_reported_once_until_the_next_one() {
     let _alone = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     let (ours, mut theirs) = UnixStream::pair().unwrap();
-    poller.open(ours.as_fd(), KEY).unwrap();
+    poller.open(ours.as_fd(), KEY, Watch::Both).unwrap();
     let event = wait_until(&poller, |_| true);
     assert_eq!((event.key, event.modes), (KEY, Modes::WRITE), "writable from the start");
     poller.arm(ours.as_fd(), KEY, Mode::Read).unwrap();
@@ -122,11 +122,11 @@ fn an_edge_is_reported_once_until_the_next_one() {
 #[test]
 fn the_end_of_the_peer_wakes_both_directions() {
     let _alone = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (theirs, _) = listener.accept().unwrap();
-    poller.open(ours.as_fd(), KEY).unwrap();
+    poller.open(ours.as_fd(), KEY, Watch::Both).unwrap();
     theirs.shutdown(std::net::Shutdown::Write).unwrap();
     let event = wait_until(&poller, |event| event.flags.read_hup);
     assert_eq!((event.key, event.modes), (KEY, Modes::BOTH));
@@ -136,10 +136,10 @@ fn the_end_of_the_peer_wakes_both_directions() {
 #[test]
 fn a_pipe_without_a_reader_is_no_refusal() {
     let _alone = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     let (reader, writer) = io::pipe().unwrap();
     drop(reader);
-    poller.open(writer.as_fd(), KEY).unwrap();
+    poller.open(writer.as_fd(), KEY, Watch::Both).unwrap();
     poller.close(writer.as_fd()).unwrap();
     assert!(look(&poller).is_empty());
 }
@@ -147,20 +147,23 @@ fn a_pipe_without_a_reader_is_no_refusal() {
 #[test]
 fn refusals_are_returned_and_change_nothing() {
     let _alone = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     let (ours, _theirs) = UnixStream::pair().unwrap();
     let other = PollKey { slot: 8, fdseq: 1 };
-    poller.open(ours.as_fd(), KEY).unwrap();
-    assert_eq!(poller.open(ours.as_fd(), other).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    poller.open(ours.as_fd(), KEY, Watch::Both).unwrap();
+    assert_eq!(
+        poller.open(ours.as_fd(), other, Watch::Both).unwrap_err().kind(),
+        io::ErrorKind::AlreadyExists
+    );
     assert_eq!(wait_until(&poller, |_| true).key, KEY);
     poller.close(ours.as_fd()).unwrap();
     assert_eq!(poller.close(ours.as_fd()).unwrap_err().kind(), io::ErrorKind::NotFound);
     assert!(look(&poller).is_empty(), "no wait names a key that was closed");
-    poller.open(ours.as_fd(), other).unwrap();
+    poller.open(ours.as_fd(), other, Watch::Both).unwrap();
     assert_eq!(wait_until(&poller, |_| true).key, other);
     for path in [std::env::current_exe().unwrap(), "/".into()] {
         let file = File::open(&path).unwrap();
-        let refused = poller.open(file.as_fd(), KEY).unwrap_err();
+        let refused = poller.open(file.as_fd(), KEY, Watch::Both).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied, "{path:?}");
     }
 }
@@ -168,10 +171,10 @@ fn refusals_are_returned_and_change_nothing() {
 #[test]
 fn a_limited_wait_leaves_the_rest_for_the_next() {
     let _alone = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     let pairs: Vec<_> = (0..10).map(|_| UnixStream::pair().unwrap()).collect();
     for (slot, (ours, _)) in (0..).zip(&pairs) {
-        poller.open(ours.as_fd(), PollKey { slot, fdseq: 1 }).unwrap();
+        poller.open(ours.as_fd(), PollKey { slot, fdseq: 1 }, Watch::Both).unwrap();
     }
     let mut events = Events::with_capacity(4);
     let mut seen = BTreeSet::new();
@@ -188,18 +191,18 @@ fn a_limited_wait_leaves_the_rest_for_the_next() {
 #[test]
 fn a_number_that_is_used_again_is_reported_under_its_new_key() {
     let _alone = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     for fdseq in 0..200 {
         let key = PollKey { slot: 3, fdseq };
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        poller.open(ours.as_fd(), key).unwrap();
+        poller.open(ours.as_fd(), key, Watch::Both).unwrap();
         theirs.write_all(b"x").unwrap();
         assert_eq!(wait_until(&poller, |event| event.modes.read).key, key);
         poller.close(ours.as_fd()).unwrap();
     }
     // close(2) takes the filters along, and an open that follows finds none.
     let (ours, _theirs) = UnixStream::pair().unwrap();
-    poller.open(ours.as_fd(), KEY).unwrap();
+    poller.open(ours.as_fd(), KEY, Watch::Both).unwrap();
     socket::set_nonblocking(ours.as_fd(), true).unwrap();
     poller.close(ours.as_fd()).unwrap();
     drop(ours);
@@ -210,9 +213,9 @@ fn a_number_that_is_used_again_is_reported_under_its_new_key() {
 #[test]
 fn what_can_only_be_read_is_watched_for_that() {
     let _alone = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     let (source, _) = signal::new_source().unwrap();
-    poller.open(source.as_fd(), KEY).unwrap();
+    poller.open(source.as_fd(), KEY, Watch::Both).unwrap();
     assert!(look(&poller).is_empty(), "no signal is listened to, and there is no room to write");
     poller.close(source.as_fd()).unwrap();
     assert_eq!(poller.close(source.as_fd()).unwrap_err().kind(), io::ErrorKind::NotFound);

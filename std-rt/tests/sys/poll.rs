@@ -12,12 +12,12 @@ use std::time::Duration;
 use crate::common::alone;
 use crate::support::*;
 use netpoll_core::{Mode, Modes, PollKey};
-use netpoll_rt::sys::{Events, Poller, socket};
+use netpoll_rt::internal::sys::{Events, Poller, socket};
 
 #[test]
 fn an_event_disarms_and_arming_asks_again() {
     let _turn = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     let (ours, mut theirs) = watched(&poller);
     theirs.write_all(b"x").unwrap();
     assert_eq!(next(&poller).modes, Modes::READ, "armed since it was opened");
@@ -38,7 +38,7 @@ fn an_event_disarms_and_arming_asks_again() {
 #[test]
 fn an_arm_that_nobody_waits_for_any_more_is_one_event() {
     let _turn = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     let (ours, mut theirs) = watched(&poller);
     poller.arm(ours.as_fd(), KEY, Mode::Read).unwrap();
     for _ in 0..10 {
@@ -51,11 +51,11 @@ fn an_arm_that_nobody_waits_for_any_more_is_one_event() {
 #[test]
 fn a_number_that_is_used_again_is_reported_under_its_new_key() {
     let _turn = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     for fdseq in 0..500 {
         let key = PollKey { slot: 3, fdseq };
         let (ours, mut theirs) = UnixStream::pair().unwrap();
-        poller.open(ours.as_fd(), key).unwrap();
+        poller.open(ours.as_fd(), key, Watch::Both).unwrap();
         theirs.write_all(b"x").unwrap();
         let event = next(&poller);
         assert_eq!((event.key, event.modes), (key, Modes::BOTH));
@@ -68,11 +68,11 @@ fn a_number_that_is_used_again_is_reported_under_its_new_key() {
 #[test]
 fn what_the_peer_does_shows_in_the_flags_though_nobody_waits() {
     let _turn = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let ours = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (mut theirs, _) = listener.accept().unwrap();
-    poller.open(ours.as_fd(), KEY).unwrap();
+    poller.open(ours.as_fd(), KEY, Watch::Both).unwrap();
     assert_eq!(next(&poller).modes, Modes::WRITE);
     theirs.write_all(b"unread").unwrap();
     assert_eq!(next(&poller).modes, Modes::READ);
@@ -93,11 +93,11 @@ fn what_the_peer_does_shows_in_the_flags_though_nobody_waits() {
 #[test]
 fn an_error_is_an_event_error_if_there_was_to_be_something_to_read() {
     let _turn = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     let (reader, writer) = io::pipe().unwrap();
     socket::set_nonblocking(writer.as_fd(), true).unwrap();
     while socket::write(writer.as_fd(), &[0; 4096]).is_ok() {}
-    poller.open(writer.as_fd(), KEY).unwrap();
+    poller.open(writer.as_fd(), KEY, Watch::Both).unwrap();
     drop(reader);
     let event = next(&poller);
     assert!(event.flags.event_err && event.flags.err);
@@ -112,7 +112,7 @@ fn an_error_is_an_event_error_if_there_was_to_be_something_to_read() {
     let ours = UdpSocket::bind("127.0.0.1:0").unwrap();
     ours.connect(refusing.local_addr().unwrap()).unwrap();
     let key = PollKey { slot: 8, fdseq: 1 };
-    poller.open(ours.as_fd(), key).unwrap();
+    poller.open(ours.as_fd(), key, Watch::Both).unwrap();
     assert_eq!(next(&poller).modes, Modes::WRITE);
     drop(refusing);
     ours.send(b"x").unwrap();
@@ -123,21 +123,24 @@ fn an_error_is_an_event_error_if_there_was_to_be_something_to_read() {
 #[test]
 fn refusals_are_returned_and_change_nothing() {
     let _turn = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     let (ours, _theirs) = UnixStream::pair().unwrap();
     let other = PollKey { slot: 8, fdseq: 1 };
-    poller.open(ours.as_fd(), KEY).unwrap();
-    assert_eq!(poller.open(ours.as_fd(), other).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+    poller.open(ours.as_fd(), KEY, Watch::Both).unwrap();
+    assert_eq!(
+        poller.open(ours.as_fd(), other, Watch::Both).unwrap_err().kind(),
+        io::ErrorKind::AlreadyExists
+    );
     assert_eq!(next(&poller).key, KEY);
     poller.close(ours.as_fd()).unwrap();
     assert_eq!(poller.close(ours.as_fd()).unwrap_err().kind(), io::ErrorKind::NotFound);
     let arm = poller.arm(ours.as_fd(), KEY, Mode::Read).unwrap_err();
     assert_eq!(arm.kind(), io::ErrorKind::NotFound);
-    poller.open(ours.as_fd(), other).unwrap();
+    poller.open(ours.as_fd(), other, Watch::Both).unwrap();
     assert_eq!(next(&poller).key, other);
     for path in ["/proc/self/exe", "/"] {
         let file = File::open(path).unwrap();
-        let refused = poller.open(file.as_fd(), KEY).unwrap_err();
+        let refused = poller.open(file.as_fd(), KEY, Watch::Both).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied, "{path}");
     }
 }
@@ -145,10 +148,10 @@ fn refusals_are_returned_and_change_nothing() {
 #[test]
 fn a_limited_wait_leaves_the_rest_and_nobody_starves() {
     let _turn = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     let pairs: Vec<_> = (0..10).map(|_| UnixStream::pair().unwrap()).collect();
     for (slot, (ours, _)) in (0..).zip(&pairs) {
-        poller.open(ours.as_fd(), PollKey { slot, fdseq: 1 }).unwrap();
+        poller.open(ours.as_fd(), PollKey { slot, fdseq: 1 }, Watch::Both).unwrap();
     }
     let mut events = Events::with_capacity(4);
     let mut seen = BTreeSet::new();
@@ -178,7 +181,7 @@ fn a_poller_takes_two_descriptors_and_gives_both_back() {
     let open = || fs::read_dir("/proc/self/fd").unwrap().count();
     let before = open();
     for _ in 0..100 {
-        let poller = Poller::init().unwrap();
+        let poller = Poller::init(true).unwrap();
         assert_eq!(open(), before + 2);
         poller.wake().unwrap();
         assert!(poller.wait(&mut Events::with_capacity(1), Some(LONG)).unwrap());

@@ -13,12 +13,12 @@ use crate::common::alone;
 use crate::support::*;
 use netpoll_core::sync::Counter;
 use netpoll_core::{Event, Mode, Modes, PollKey};
-use netpoll_rt::sys::{Events, Poller};
+use netpoll_rt::internal::sys::{Events, Poller};
 
 #[test]
 fn a_timed_wait_is_never_early_and_a_huge_one_is_accepted() {
     let _turn = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     let mut events = Events::with_capacity(8);
     for timeout in [1, 999, 50_000, 999_000, 1_000_001].map(Duration::from_nanos) {
         let start = Instant::now();
@@ -43,7 +43,7 @@ fn asleep_until_broken(poller: &Poller, timeout: Option<Duration>) -> bool {
 #[test]
 fn breaks_before_a_wait_count_as_one_and_only_a_blocking_wait_consumes_them() {
     let _turn = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     for _ in 0..3 {
         poller.wake().unwrap();
     }
@@ -58,13 +58,13 @@ fn breaks_before_a_wait_count_as_one_and_only_a_blocking_wait_consumes_them() {
 #[test]
 fn a_break_ends_a_sleeping_wait_and_comes_with_what_is_there() {
     let _turn = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     for _ in 0..100 {
         assert_eq!(asleep(&poller, || poller.wake().unwrap()), (true, vec![]));
     }
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.write_all(b"x").unwrap();
-    poller.open(ours.as_fd(), KEY).unwrap();
+    poller.open(ours.as_fd(), KEY, Watch::Both).unwrap();
     poller.wake().unwrap();
     let mut events = Events::with_capacity(1);
     assert!(poller.wait(&mut events, None).unwrap());
@@ -74,7 +74,7 @@ fn a_break_ends_a_sleeping_wait_and_comes_with_what_is_there() {
 #[test]
 fn a_sleeper_takes_new_interests_in() {
     let _turn = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     let (ours, mut theirs) = watched(&poller);
     theirs.write_all(b"x").unwrap();
     assert_eq!(next(&poller).modes, Modes::READ);
@@ -85,21 +85,21 @@ fn a_sleeper_takes_new_interests_in() {
     }
     let (other, _theirs) = UnixStream::pair().unwrap();
     let key = PollKey { slot: 8, fdseq: 1 };
-    let (broken, events) = asleep(&poller, || poller.open(other.as_fd(), key).unwrap());
+    let (broken, events) = asleep(&poller, || poller.open(other.as_fd(), key, Watch::Both).unwrap());
     assert_eq!((broken, events.len(), events[0].key), (false, 1, key));
 }
 
 #[test]
 fn a_close_is_seen_by_the_peer_and_frees_the_port_while_somebody_sleeps() {
     let _turn = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
     let mut client = TcpStream::connect(address).unwrap();
     client.set_read_timeout(Some(LONG)).unwrap();
     let (accepted, _) = listener.accept().unwrap();
-    poller.open(accepted.as_fd(), KEY).unwrap();
-    poller.open(listener.as_fd(), PollKey { slot: 8, fdseq: 1 }).unwrap();
+    poller.open(accepted.as_fd(), KEY, Watch::Both).unwrap();
+    poller.open(listener.as_fd(), PollKey { slot: 8, fdseq: 1 }, Watch::Both).unwrap();
     while !now(&poller).is_empty() {}
     let (broken, events) = asleep(&poller, || {
         poller.close(accepted.as_fd()).unwrap();
@@ -119,7 +119,7 @@ fn many_threads_arm_and_close_while_one_sleeps_and_no_event_is_lost() {
     const THREADS: u32 = 8;
     const ROUNDS: u32 = 400;
     let _turn = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     let (tells, tolds): (Vec<_>, Vec<_>) = (0..THREADS).map(|_| mpsc::channel::<Event>()).unzip();
     thread::scope(|scope| {
         let poller = &poller;
@@ -131,7 +131,7 @@ fn many_threads_arm_and_close_while_one_sleeps_and_no_event_is_lost() {
                         let key = PollKey { slot, fdseq };
                         let (ours, mut theirs) = UnixStream::pair().unwrap();
                         ours.set_nonblocking(true).unwrap();
-                        poller.open(ours.as_fd(), key).unwrap();
+                        poller.open(ours.as_fd(), key, Watch::Both).unwrap();
                         for byte in 0..4 {
                             theirs.write_all(&[byte]).unwrap();
                             poller.arm(ours.as_fd(), key, Mode::Read).unwrap();
@@ -163,7 +163,7 @@ fn many_threads_arm_and_close_while_one_sleeps_and_no_event_is_lost() {
 #[test]
 fn two_sleepers_share_the_events_and_a_break_is_for_one() {
     let _turn = alone();
-    let poller = Poller::init().unwrap();
+    let poller = Poller::init(true).unwrap();
     let (ours, mut theirs) = watched(&poller);
     let seen = Counter::new();
     thread::scope(|scope| {

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use netpoll_core::{Event, Modes, PollKey};
-use netpoll_rt::sys::{Events, Poller};
+use netpoll_rt::internal::sys::{Events, Poller};
 
 pub const KEY: PollKey = PollKey { slot: 7, fdseq: 41 };
 
@@ -36,7 +36,7 @@ pub fn next(poller: &Poller) -> Event {
 pub fn watched(poller: &Poller) -> (UnixStream, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
-    poller.open(ours.as_fd(), KEY).unwrap();
+    poller.open(ours.as_fd(), KEY, Watch::Both).unwrap();
     assert_eq!(next(poller).modes, Modes::WRITE);
     (ours, theirs)
 }

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::alone;
-use netpoll_rt::sys::{Events, Poller, set_timer_slack};
+use netpoll_rt::internal::sys::{Events, Poller, set_timer_slack};
 
 const DAY: f64 = 24.0 * 3600.0;
 
@@ -52,7 +52,7 @@ fn long() -> Vec<Duration> {
 fn f14_short_timeouts_are_never_early() {
     let _alone = alone();
     let before = set_timer_slack(1).unwrap();
-    for poller in [true, false].map(|probe| Poller::init_with(probe).unwrap()) {
+    for poller in [true, false].map(|probe| Poller::init(probe).unwrap()) {
         let mut events = Events::with_capacity(4);
         for timeout in SHORT {
             for _ in 0..5 {
@@ -74,7 +74,7 @@ fn f14_short_timeouts_are_never_early() {
 #[test]
 fn f14_no_time_at_all_does_not_sleep() {
     let _alone = alone();
-    for poller in [true, false].map(|probe| Poller::init_with(probe).unwrap()) {
+    for poller in [true, false].map(|probe| Poller::init(probe).unwrap()) {
         let mut events = Events::with_capacity(4);
         // time is what is tested
         let start = Instant::now();
@@ -92,7 +92,7 @@ fn f14_long_timeouts_sleep_until_the_break() {
     const LOOK: Duration = Duration::from_millis(2);
     for probe in [true, false] {
         for timeout in long().into_iter().map(Some).chain([None]) {
-            let poller = Poller::init_with(probe).unwrap();
+            let poller = Poller::init(probe).unwrap();
             let (tell, told) = mpsc::channel();
             thread::scope(|scope| {
                 scope.spawn(|| {

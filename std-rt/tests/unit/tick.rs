@@ -1,6 +1,8 @@
 //! A tick as a machine word: what a short word loses, and what it must not.
 
-use netpoll_rt::netpoll::clock::{SHIFT, is_representable, round_down, round_up, sleep_until, to_nanos};
+use netpoll_rt::internal::netpoll::clock::{
+    SHIFT, is_representable, round_down, round_up, sleep_until, to_nanos,
+};
 
 const DAY: u64 = 86_400 * 1_000_000_000;
 

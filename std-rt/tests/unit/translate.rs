@@ -1,8 +1,8 @@
 //! What each kernel's bits mean, on any host: one row for each combination that the kernels document.
 
 use netpoll_core::{Event, EventFlags, Modes, PollKey};
-use netpoll_rt::sys::translate::kqueue::{half, whole};
-use netpoll_rt::sys::translate::{epoll, kqueue, poll};
+use netpoll_rt::internal::sys::translate::kqueue::{half, whole};
+use netpoll_rt::internal::sys::translate::{epoll, kqueue, poll};
 
 const KEY: PollKey = PollKey { slot: 7, fdseq: 41 };
 

@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 
-use netpoll_rt::timer::{OPEN_AT_ONCE, Wheel};
+use netpoll_rt::internal::timer::{OPEN_AT_ONCE, Wheel};
 
 mod model;
 

@@ -12,7 +12,7 @@ use netpoll_core::poll::fd_mutex::FdMutex;
 use netpoll_core::poll::info::AtomicInfo;
 use netpoll_core::poll::sema::Sema;
 use netpoll_core::{Event, PollDesc, PollKey};
-use netpoll_rt::fd::Fd;
+use netpoll_rt::internal::fd::Fd;
 use netpoll_rt::net::{TcpListener, TcpStream};
 use netpoll_rt::time::{Sleep, Timeout};
 use netpoll_rt::{Handle, JoinHandle, OpError};

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use netpoll_rt::protocol::driver::{WaitGraph, WorkerSlot};
-use netpoll_rt::sync::thread::{self, Thread};
-use netpoll_rt::sync::{Mutex, lock};
+use netpoll_rt::internal::protocol::driver::{WaitGraph, WorkerSlot};
+use netpoll_rt::internal::sync::thread::{self, Thread};
+use netpoll_rt::internal::sync::{Mutex, lock};
 
 use crate::foreign::Channel;
 use crate::harness::{Expect, Model};

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use netpoll_rt::protocol::ending::Ending;
-use netpoll_rt::sync::thread;
-use netpoll_rt::sync::{Mutex, lock};
+use netpoll_rt::internal::protocol::ending::Ending;
+use netpoll_rt::internal::sync::thread;
+use netpoll_rt::internal::sync::{Mutex, lock};
 
 use crate::foreign::Channel;
 use crate::harness::{Expect, Model};

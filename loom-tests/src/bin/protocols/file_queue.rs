@@ -7,9 +7,9 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
-use netpoll_rt::protocol::file_queue::{Queue, Receiver, Service};
-use netpoll_rt::sync::thread::{self, Thread};
-use netpoll_rt::sync::{Mutex, lock};
+use netpoll_rt::internal::protocol::file_queue::{Queue, Receiver, Service};
+use netpoll_rt::internal::sync::thread::{self, Thread};
+use netpoll_rt::internal::sync::{Mutex, lock};
 
 use crate::harness::{Expect, Model};
 

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use netpoll_rt::sync::thread::{self, Thread};
-use netpoll_rt::sync::{Mutex, lock};
+use netpoll_rt::internal::sync::thread::{self, Thread};
+use netpoll_rt::internal::sync::{Mutex, lock};
 
 /// A channel for one message as std has it: the receiver parks until the message is there.
 #[derive(Default)]

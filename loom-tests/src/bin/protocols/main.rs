@@ -1,5 +1,5 @@
 //! The models of the runtime's protocols: modules of `std-rt/src/protocol` and others that take their locks and tokens
-//! from `netpoll_rt::sync`, run as they stand by the checker shuttle.
+//! from `netpoll_rt::internal::sync`, run as they stand by the checker shuttle.
 //!
 //! `protocols list` prints a line per model, `protocols run NAME` runs one and prints how many schedules it explored.
 //! `cargo xtask protocols` does both for all of them and holds the counts against the recorded minimum.

@@ -5,9 +5,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use netpoll_rt::protocol::job::{Job, Refusal};
-use netpoll_rt::protocol::pool::{Class, Limits, Pool};
-use netpoll_rt::sync::{Condvar, Mutex, lock, thread};
+use netpoll_rt::internal::protocol::job::{Job, Refusal};
+use netpoll_rt::internal::protocol::pool::{Class, Limits, Pool};
+use netpoll_rt::internal::sync::{Condvar, Mutex, lock, thread};
 
 use crate::harness::{Expect, Model};
 

@@ -2,9 +2,9 @@
 
 use std::sync::{Arc, PoisonError};
 
-use netpoll_rt::protocol::standby::Standby;
-use netpoll_rt::sync::thread::{self, JoinHandle};
-use netpoll_rt::sync::{Condvar, Mutex, lock};
+use netpoll_rt::internal::protocol::standby::Standby;
+use netpoll_rt::internal::sync::thread::{self, JoinHandle};
+use netpoll_rt::internal::sync::{Condvar, Mutex, lock};
 
 use crate::harness::{Expect, Model};
 

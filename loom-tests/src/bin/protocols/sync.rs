@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use netpoll_rt::sync::{Condvar, Mutex, lock, thread};
+use netpoll_rt::internal::sync::{Condvar, Mutex, lock, thread};
 
 use crate::harness::{Expect, Model};
 

@@ -54,6 +54,8 @@ pub struct Poller {
     inject: inject::PollerHook,
 }
 
+/// What the tests know of a backend.
+#[allow(dead_code, reason = "the crate itself does not depend on it")]
 impl Poller {
     /// The backend's name.
     pub const NAME: &'static str = "epoll";
@@ -61,31 +63,29 @@ impl Poller {
     /// True if each change is reported, with or without a preceding [`arm`](Poller::arm).
     pub const EDGES: bool = true;
 
+    /// True if an error without any other condition is told apart from others.
+    pub const ERROR_ALONE: bool = true;
+
+    /// Returns the waker's descriptor, whose counter a test fills.
+    pub fn break_fd(&self) -> BorrowedFd<'_> {
+        self.waker.as_fd()
+    }
+}
+
+impl Poller {
     /// True if a short read of a byte stream proves that whatever arrives next is reported. It does: an
     /// urgent mark, at which reads stop, has an event of its own.
     pub const SHORT_IS_ALL: bool = true;
 
-    /// True if an error without any other condition is told apart from others.
-    pub const ERROR_ALONE: bool = true;
-
-    /// Creates a poller whose first wait with a positive timeout finds out whether the kernel has
-    /// `epoll_pwait2`.
+    /// Creates a poller. If `probe` is set, the first wait with a positive timeout finds out whether the kernel
+    /// has `epoll_pwait2`. Otherwise it is never called, for a seccomp filter that kills the process at unknown
+    /// calls; timed waits then cost two calls, poll(2) on the epoll descriptor and an `epoll_wait` with a zero
+    /// timeout.
     ///
     /// # Errors
     ///
     /// Returns `EMFILE`, `ENFILE` or `ENOMEM`; no descriptor is left open then.
-    pub fn init() -> io::Result<Poller> {
-        Poller::init_with(true)
-    }
-
-    /// Creates a poller as [`init`](Poller::init) does. `probe == false` never calls `epoll_pwait2`, for a
-    /// seccomp filter that kills the process at unknown calls. Timed waits then cost two calls, poll(2) on
-    /// the epoll descriptor and an `epoll_wait` with a zero timeout.
-    ///
-    /// # Errors
-    ///
-    /// As [`init`](Poller::init).
-    pub fn init_with(probe: bool) -> io::Result<Poller> {
+    pub fn init(probe: bool) -> io::Result<Poller> {
         let epoll = retry_new(Call::PollerInit, || epoll::create(epoll::CreateFlags::CLOEXEC))?;
         let waker = Waker::new()?;
         add(&epoll, waker.as_fd(), PollKey::BREAK, epoll::EventFlags::IN)?;
@@ -94,23 +94,14 @@ impl Poller {
         Ok(Poller { epoll, waker, without_pwait2, inject })
     }
 
-    /// Registers `fd` for both directions under `key`. The next wait reports the readiness that it has
+    /// Registers `fd` under `key` for what `watch` names. The next wait reports the readiness that it has
     /// already.
     ///
     /// # Errors
     ///
     /// Returns `EPERM` if the descriptor cannot be polled (a regular file, a directory); `EEXIST` if it is
     /// open here already; `ENOSPC` or `ENOMEM` if the kernel's limit or memory is exhausted.
-    pub fn open(&self, fd: BorrowedFd<'_>, key: PollKey) -> io::Result<()> {
-        self.open_for(fd, key, Watch::Both)
-    }
-
-    /// Registers `fd` as [`open`](Poller::open) does, for conditions other than reads and writes.
-    ///
-    /// # Errors
-    ///
-    /// As [`open`](Poller::open).
-    pub fn open_for(&self, fd: BorrowedFd<'_>, key: PollKey, watch: Watch) -> io::Result<()> {
+    pub fn open(&self, fd: BorrowedFd<'_>, key: PollKey, watch: Watch) -> io::Result<()> {
         let interest = match watch {
             Watch::Both => INTEREST,
             Watch::Priority => epoll::EventFlags::PRI.union(epoll::EventFlags::ET),
@@ -205,12 +196,6 @@ impl Poller {
         fcntl_getfd(&self.epoll)?;
         fcntl_getfd(&self.waker)?;
         Ok(())
-    }
-
-    /// Returns the waker's descriptor, for tests that fill its counter.
-    #[doc(hidden)]
-    pub fn break_fd(&self) -> BorrowedFd<'_> {
-        self.waker.as_fd()
     }
 
     /// Calls `epoll_wait` with no timeout or a zero one; repeats it after a signal.

@@ -61,6 +61,8 @@ pub struct Poller {
     inject: inject::PollerHook,
 }
 
+/// What the tests know of a backend.
+#[allow(dead_code, reason = "the crate itself does not depend on it")]
 impl Poller {
     /// The backend's name.
     pub const NAME: &'static str = "kqueue";
@@ -68,55 +70,40 @@ impl Poller {
     /// True if each change is reported, with or without a preceding [`arm`](Poller::arm).
     pub const EDGES: bool = true;
 
+    /// True if an error without any other condition is told apart from others. Not here: an error ends a
+    /// direction like EOF.
+    pub const ERROR_ALONE: bool = false;
+}
+
+impl Poller {
     /// True if a short read of a byte stream proves that whatever arrives next is reported. Not here: the
     /// read may have stopped at an urgent mark with bytes behind it, the filters do not report marks, and
     /// nothing that was there before is reported again. So the next read must make its call.
     pub const SHORT_IS_ALL: bool = false;
 
-    /// True if an error without any other condition is told apart from others. Not here: an error ends a
-    /// direction like EOF.
-    pub const ERROR_ALONE: bool = false;
-
-    /// Creates a poller.
+    /// Creates a poller. The argument has a meaning for epoll only.
     ///
     /// # Errors
     ///
     /// Returns `EMFILE`, `ENFILE` or `ENOMEM`; no descriptor is left open then.
-    pub fn init() -> io::Result<Poller> {
-        Poller::init_with(true)
-    }
-
-    /// Creates a poller as [`init`](Poller::init) does. The argument has a meaning for epoll only.
-    ///
-    /// # Errors
-    ///
-    /// As [`init`](Poller::init).
-    pub fn init_with(_probe: bool) -> io::Result<Poller> {
+    pub fn init(_probe: bool) -> io::Result<Poller> {
         let queue = make()?;
         let waker = Waker::new(queue.as_fd())?;
         let inject = inject::PollerHook::new(waker.writer(queue.as_fd()))?;
         Ok(Poller { kqueue: queue, waker, open: Mutex::default(), inject })
     }
 
-    /// Registers `fd` for both directions under `key`. The next wait reports the readiness that it has
-    /// already.
+    /// Registers `fd` under `key` for both directions. The next wait reports the readiness that it has
+    /// already. The other conditions of `watch` have filters that differ from system to system and are not
+    /// implemented.
     ///
     /// # Errors
     ///
     /// Returns `EPERM` if readiness has no meaning for the descriptor (a regular file, a directory, a disk);
     /// `EEXIST` if it is open here already; `ENOMEM` if the kernel has no memory; `ENOSPC` if the key does
-    /// not fit (the 65,536th simultaneous descriptor on a 32-bit machine).
-    pub fn open(&self, fd: BorrowedFd<'_>, key: PollKey) -> io::Result<()> {
-        self.open_for(fd, key, Watch::Both)
-    }
-
-    /// Registers `fd` as [`open`](Poller::open) does, for conditions other than reads and writes. Those have
-    /// filters that differ from system to system and are not implemented.
-    ///
-    /// # Errors
-    ///
-    /// As [`open`](Poller::open). Returns `Unsupported` for all but [`Watch::Both`].
-    pub fn open_for(&self, fd: BorrowedFd<'_>, key: PollKey, watch: Watch) -> io::Result<()> {
+    /// not fit (the 65,536th simultaneous descriptor on a 32-bit machine); `Unsupported` for all but
+    /// [`Watch::Both`].
+    pub fn open(&self, fd: BorrowedFd<'_>, key: PollKey, watch: Watch) -> io::Result<()> {
         if watch != Watch::Both {
             return Err(io::ErrorKind::Unsupported.into());
         }

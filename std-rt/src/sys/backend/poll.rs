@@ -71,6 +71,8 @@ pub struct Poller {
     inject: inject::PollerHook,
 }
 
+/// What the tests know of a backend.
+#[allow(dead_code, reason = "the crate itself does not depend on it")]
 impl Poller {
     /// The backend's name.
     pub const NAME: &'static str = "poll";
@@ -79,50 +81,35 @@ impl Poller {
     /// conditions are, once.
     pub const EDGES: bool = false;
 
+    /// True if an error without any other condition is told apart from others.
+    pub const ERROR_ALONE: bool = true;
+}
+
+impl Poller {
     /// True if a short read of a byte stream proves that whatever arrives next is reported. It does: an armed
     /// condition is reported for as long as it lasts.
     pub const SHORT_IS_ALL: bool = true;
 
-    /// True if an error without any other condition is told apart from others.
-    pub const ERROR_ALONE: bool = true;
-
-    /// Creates a poller.
+    /// Creates a poller. The argument has a meaning for epoll only.
     ///
     /// # Errors
     ///
     /// Returns `EMFILE`, `ENFILE` or `ENOMEM`; no descriptor is left open then.
-    pub fn init() -> io::Result<Poller> {
-        Poller::init_with(true)
-    }
-
-    /// Creates a poller as [`init`](Poller::init) does. The argument has a meaning for epoll only.
-    ///
-    /// # Errors
-    ///
-    /// As [`init`](Poller::init).
-    pub fn init_with(_probe: bool) -> io::Result<Poller> {
+    pub fn init(_probe: bool) -> io::Result<Poller> {
         let waker = Waker::new()?;
         let inject = inject::PollerHook::new(waker.writer())?;
         Ok(Poller { table: Mutex::default(), drained: Condvar::new(), waker, inject })
     }
 
-    /// Registers `fd` under `key`. The next wait reports the readiness that it has already.
+    /// Registers `fd` under `key` for what `watch` names. The next wait reports the readiness that it has
+    /// already. For conditions other than reads and writes files are not refused, because those of `/proc` and
+    /// sysfs report changes; a file on a disk never does.
     ///
     /// # Errors
     ///
     /// Returns `EPERM` if readiness has no meaning for the descriptor (a regular file, a directory, a disk);
     /// `EEXIST` if it is open here already.
-    pub fn open(&self, fd: BorrowedFd<'_>, key: PollKey) -> io::Result<()> {
-        self.open_for(fd, key, Watch::Both)
-    }
-
-    /// Registers `fd` as [`open`](Poller::open) does, for conditions other than reads and writes. Files are
-    /// not refused, because those of `/proc` and sysfs report changes; a file on a disk never does.
-    ///
-    /// # Errors
-    ///
-    /// As [`open`](Poller::open).
-    pub fn open_for(&self, fd: BorrowedFd<'_>, key: PollKey, watch: Watch) -> io::Result<()> {
+    pub fn open(&self, fd: BorrowedFd<'_>, key: PollKey, watch: Watch) -> io::Result<()> {
         if watch == Watch::Both {
             refuse_files(fd)?;
         }

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use netpoll_core::{Event, EventFlags, Modes, PollKey};
+use netpoll_core::{Event, EventFlags, Mode, Modes, PollKey};
 use rustix::io::Errno;
 
 use super::super::Call;
@@ -187,7 +187,16 @@ fn is_for(rule: &Rule, call: Call, fd: RawFd) -> bool {
 fn suits(errno: Errno, rule: &Rule, call: Call) -> bool {
     // `EAGAIN` of pthread_create(3) is about a limit, not about readiness.
     let is_limit = rule.call == Some(Call::StartThread);
-    errno != Errno::AGAIN || call.mode().is_some() || call == Call::Break || is_limit
+    errno != Errno::AGAIN || mode_of(call).is_some() || call == Call::Break || is_limit
+}
+
+/// Returns the direction whose readiness the call needs, if it may fail with `EAGAIN`.
+fn mode_of(call: Call) -> Option<Mode> {
+    match call {
+        Call::Accept | Call::Recv | Call::RecvBatch | Call::Read | Call::SpliceIn => Some(Mode::Read),
+        Call::Send | Call::SendBatch | Call::Write | Call::SpliceOut | Call::SendFile => Some(Mode::Write),
+        _ => None,
+    }
 }
 
 /// All live pollers, by a number of their own.
@@ -257,7 +266,7 @@ fn send_with(fd: RawFd, modes: Modes, flags: EventFlags) {
 
 /// Sends the edge that follows an injected `EAGAIN`: the kernel has not seen that call, so it sends none.
 pub(super) fn ready_again(call: Call, fd: RawFd) {
-    if let Some(mode) = call.mode() {
+    if let Some(mode) = mode_of(call) {
         send(fd, mode.into());
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use netpoll_rt::timer::{OPEN_AT_ONCE, TimerId, Wheel};
+use netpoll_rt::internal::timer::{OPEN_AT_ONCE, TimerId, Wheel};
 
 /// An outstanding timer, as the model knows it.
 pub struct Timer {

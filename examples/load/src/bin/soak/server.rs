@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use netpoll_load::{BUFFER, Client, Failure, Figures, Line};
 use netpoll_rt::net::{TcpListener, TcpStream};
-use netpoll_rt::netpoll::Netpoll;
+use netpoll_rt::internal::netpoll::Netpoll;
 use netpoll_rt::{Handle, Runtime, spawn};
 
 use crate::connection::{PATIENCE, cancel_after};
