@@ -6,6 +6,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+/// The compiler flag with which tests and tools see the internals of netpoll-rt. `.cargo/config.toml` sets it, but a command
+/// that sets `RUSTFLAGS` replaces what that file sets.
+pub const INTERNAL: &str = "--cfg netpoll_internal";
+
 /// Takes `--root DIR` out of the arguments; without it the root is the workspace of the program.
 pub fn take_root(args: &[String]) -> Result<(PathBuf, Vec<String>), String> {
     let mut rest = args.to_vec();

@@ -93,7 +93,10 @@ fn suite(
     faults: Option<&str>,
 ) -> Result<Suite, String> {
     let mut command = cmd::cargo(root, &["test", "-p", "netpoll-rt", "--no-fail-fast"]);
-    command.args(pick).env("CARGO_TARGET_DIR", cmd::target_dir(root)?.join(folder)).env("RUSTFLAGS", flags);
+    command
+        .args(pick)
+        .env("CARGO_TARGET_DIR", cmd::target_dir(root)?.join(folder))
+        .env("RUSTFLAGS", format!("{} {flags}", cmd::INTERNAL));
     match faults {
         Some(words) => command.env("NETPOLL_DOOR", words),
         None => command.env_remove("NETPOLL_DOOR"),

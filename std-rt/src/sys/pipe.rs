@@ -34,7 +34,7 @@ impl Access {
 ///
 /// Returns `EMFILE` or `ENFILE`.
 pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
-    retry_new(Call::Pipe, || platform::pipe())
+    retry_new(Call::Pipe, platform::pipe)
 }
 
 /// Opens a file, non-blocking and close-on-exec, and never as the controlling terminal. Creates nothing.

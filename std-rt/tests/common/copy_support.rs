@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use fastrand::Rng;
 use netpoll_rt::fs::File;
-use netpoll_rt::internal::sys::socket;
 use netpoll_rt::io::{copy, copy_bidirectional};
 use netpoll_rt::net::pipe::{PipeReader, PipeWriter, pipe};
 use netpoll_rt::net::{TcpStream, UnixStream};

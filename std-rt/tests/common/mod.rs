@@ -3,6 +3,11 @@
 
 #![allow(dead_code, reason = "each test binary uses its part")]
 
+#[cfg(not(netpoll_internal))]
+compile_error!(
+    "the tests need `--cfg netpoll_internal`: .cargo/config.toml sets it, but RUSTFLAGS replaces what is there"
+);
+
 pub mod fork;
 pub mod kernel;
 pub mod own_process;

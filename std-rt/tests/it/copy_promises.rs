@@ -11,7 +11,6 @@ use std::sync::Arc;
 use crate::common::*;
 use futures_lite::future::poll_once;
 use netpoll_rt::fs::File;
-use netpoll_rt::internal::sys::socket;
 use netpoll_rt::io::{CopyError, Side, copy};
 use netpoll_rt::net::pipe::pipe;
 use netpoll_rt::net::{TcpStream, UnixStream};

@@ -8,7 +8,6 @@ use std::pin::pin;
 use std::sync::Arc;
 
 use crate::common::*;
-use netpoll_core::Mode;
 use netpoll_rt::fs::{self, File, MAX_PIECE};
 use netpoll_rt::net::{AsyncFd, Interest};
 use netpoll_rt::{Handle, OpError, spawn};

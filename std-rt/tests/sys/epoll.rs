@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::common::{alone, open_descriptors};
 use netpoll_core::{Event, Mode, Modes, PollKey};
 use netpoll_rt::internal::sys::translate::epoll::{ERR, IN, OUT, translate};
-use netpoll_rt::internal::sys::{Events, Poller, set_timer_slack, socket};
+use netpoll_rt::internal::sys::{Events, Poller, Watch, set_timer_slack, socket};
 
 const KEY: PollKey = PollKey { slot: 7, fdseq: 41 };
 

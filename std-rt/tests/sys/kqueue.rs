@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::alone;
 use netpoll_core::{Event, Mode, Modes, PollKey};
-use netpoll_rt::internal::sys::{Events, Poller, signal, socket};
+use netpoll_rt::internal::sys::{Events, Poller, Watch, signal, socket};
 
 const KEY: PollKey = PollKey { slot: 7, fdseq: 41 };
 

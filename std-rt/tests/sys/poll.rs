@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::common::alone;
 use crate::support::*;
 use netpoll_core::{Mode, Modes, PollKey};
-use netpoll_rt::internal::sys::{Events, Poller, socket};
+use netpoll_rt::internal::sys::{Events, Poller, Watch, socket};
 
 #[test]
 fn an_event_disarms_and_arming_asks_again() {

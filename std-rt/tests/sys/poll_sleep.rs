@@ -13,7 +13,7 @@ use crate::common::alone;
 use crate::support::*;
 use netpoll_core::sync::Counter;
 use netpoll_core::{Event, Mode, Modes, PollKey};
-use netpoll_rt::internal::sys::{Events, Poller};
+use netpoll_rt::internal::sys::{Events, Poller, Watch};
 
 #[test]
 fn a_timed_wait_is_never_early_and_a_huge_one_is_accepted() {

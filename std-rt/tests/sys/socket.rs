@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::common::{alone, kernel};
 use netpoll_core::{Event, PollKey};
 use netpoll_rt::internal::sys::socket::{self, Connect, Domain, SocketKind};
-use netpoll_rt::internal::sys::{Events, Poller, SharedFd};
+use netpoll_rt::internal::sys::{Events, Poller, SharedFd, Watch};
 
 const KEY: PollKey = PollKey { slot: 0, fdseq: 1 };
 

@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use netpoll_core::{Event, Modes, PollKey};
-use netpoll_rt::internal::sys::{Events, Poller};
+use netpoll_rt::internal::sys::{Events, Poller, Watch};
 
 pub const KEY: PollKey = PollKey { slot: 7, fdseq: 41 };
 

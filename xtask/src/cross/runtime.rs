@@ -67,7 +67,7 @@ pub fn check(root: &Path, way: &Way, system: &System) -> Result<String, String> 
         MESSAGES,
         "--target-dir",
     ]);
-    command.arg(dir).env("RUSTFLAGS", "-Dwarnings");
+    command.arg(dir).env("RUSTFLAGS", format!("-Dwarnings {}", cmd::INTERNAL));
     // Nobody debugs them here; and there may be no tool to strip them with.
     command.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_DEV_STRIP", "none");
     let output = cmd::capture(&mut command)?;

@@ -45,7 +45,7 @@ fn build(root: &Path) -> Result<(PathBuf, PathBuf), String> {
     let target = cmd::target_dir(root)?.join("protocols");
     let mut command = cmd::cargo(root, &["build", "--quiet", "-p", "loom-tests", "--profile", "loom"]);
     command.args(["--bin", "protocols", "--target-dir"]).arg(&target);
-    cmd::run(command.env("RUSTFLAGS", "--cfg netpoll_shuttle"))?;
+    cmd::run(command.env("RUSTFLAGS", format!("--cfg netpoll_shuttle {}", cmd::INTERNAL)))?;
     Ok((target.join("loom/protocols"), checker::logs(&target)?))
 }
 

@@ -9,8 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use netpoll_load::{BUFFER, Client, Failure, Figures, Line};
-use netpoll_rt::net::{TcpListener, TcpStream};
 use netpoll_rt::internal::netpoll::Netpoll;
+use netpoll_rt::net::{TcpListener, TcpStream};
 use netpoll_rt::{Handle, Runtime, spawn};
 
 use crate::connection::{PATIENCE, cancel_after};
