@@ -16,7 +16,6 @@ use rustix::net::{self, AddressFamily, RecvFlags, SendAncillaryBuffer, SocketTyp
 
 use super::platform::{self, SEND_FLAGS};
 pub use super::platform::{send_tcp, sendv_tcp};
-pub use super::sockopt::*;
 use super::{Call, inject};
 use crate::sys::call::{retry, retry_new};
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::*;
 use netpoll_core::sync::Counter;
-use netpoll_rt::internal::sys::socket;
+use netpoll_rt::internal::sys::sockopt;
 use netpoll_rt::net::{TcpListener, TcpSocket, TcpStream};
 use netpoll_rt::{Handle, is_closed, spawn, yield_now};
 
@@ -246,7 +246,7 @@ async fn reset() -> Arc<TcpStream> {
     let (stream, peer) = pair_with_std().await;
     let read = reader(&stream);
     parked(1).await;
-    socket::set_linger(peer.as_fd(), Some(Duration::ZERO)).unwrap();
+    sockopt::set_linger(peer.as_fd(), Some(Duration::ZERO)).unwrap();
     drop(peer);
     let error = read.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
@@ -268,7 +268,7 @@ fn c18_writing_to_a_peer_that_is_gone_fails_without_a_signal() {
         for reset in [true, false] {
             let (stream, peer) = pair_with_std().await;
             if reset {
-                socket::set_linger(peer.as_fd(), Some(Duration::ZERO)).unwrap();
+                sockopt::set_linger(peer.as_fd(), Some(Duration::ZERO)).unwrap();
             }
             drop(peer);
             let (_, error) = writer(&stream).await.unwrap();

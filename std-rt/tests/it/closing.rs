@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::*;
 use futures_lite::AsyncWriteExt;
-use netpoll_rt::internal::sys::socket;
+use netpoll_rt::internal::sys::sockopt;
 use netpoll_rt::net::{TcpStream, UnixStream};
 use netpoll_rt::spawn;
 
@@ -180,7 +180,7 @@ fn a_close_of_a_unix_stream_loses_nothing_whatever_is_unread() {
 }
 
 fn reset(peer: StdStream) {
-    socket::set_linger(peer.as_fd(), Some(Duration::ZERO)).unwrap();
+    sockopt::set_linger(peer.as_fd(), Some(Duration::ZERO)).unwrap();
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::common::*;
 use netpoll_rt::fs::File;
 use netpoll_rt::internal::netpoll::Netpoll;
-use netpoll_rt::internal::sys::socket;
+use netpoll_rt::internal::sys::sockopt;
 use netpoll_rt::io::{CopyError, Side, copy, copy_bidirectional};
 use netpoll_rt::net::pipe::pipe;
 use netpoll_rt::net::{TcpStream, UnixStream};
@@ -106,7 +106,7 @@ fn closed_on_either_side() {
 }
 
 fn reset(peer: StdStream) {
-    socket::set_linger(peer.as_fd(), Some(Duration::ZERO)).unwrap();
+    sockopt::set_linger(peer.as_fd(), Some(Duration::ZERO)).unwrap();
 }
 
 #[test]
@@ -302,7 +302,7 @@ fn both_ways_and_one_is_reset() {
         server.write_all(b"answer").await.unwrap();
         client.read_exact(&mut [0; 6]).await.unwrap();
         parked(2).await;
-        socket::set_linger(client.as_fd(), Some(Duration::ZERO)).unwrap();
+        sockopt::set_linger(client.as_fd(), Some(Duration::ZERO)).unwrap();
         drop(client);
         let error = forwarding.await.unwrap().unwrap_err();
         let copy = CopyError::of(&error).unwrap();

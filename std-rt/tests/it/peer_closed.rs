@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use crate::common::*;
-use netpoll_rt::internal::sys::{Poller, socket};
+use netpoll_rt::internal::sys::{Poller, sockopt};
 use netpoll_rt::net::{UnixSeqpacket, UnixStream};
 use netpoll_rt::{Handle, JoinHandle, spawn};
 
@@ -120,7 +120,7 @@ fn peer_closed_is_said_of_a_reset_after_an_own_shutdown() {
     each(async || {
         let (one, peer) = pair_with_std().await;
         one.shutdown(Shutdown::Read).unwrap();
-        socket::set_linger(peer.as_fd(), Some(Duration::ZERO)).unwrap();
+        sockopt::set_linger(peer.as_fd(), Some(Duration::ZERO)).unwrap();
         drop(peer);
         seen(|| one.peer_closed()).await;
     });

@@ -13,7 +13,7 @@ use netpoll_core::Mode;
 use netpoll_rt::Handle;
 use netpoll_rt::internal::fd::{Fd, FdKind};
 use netpoll_rt::internal::netpoll::Netpoll;
-use netpoll_rt::internal::sys::{Poller, socket};
+use netpoll_rt::internal::sys::{Poller, socket, sockopt};
 
 /// One end of a connection as the layer below `TcpStream` has it, with its system calls counted.
 struct Counted {
@@ -171,7 +171,7 @@ fn an_error_that_comes_after_a_short_read() {
         let (stream, mut peer) = Counted::pair(FdKind::ByteStream).await;
         event(|| peer.write_all(b"bytes").unwrap()).await;
         assert_eq!(stream.read(64).await.unwrap(), b"bytes");
-        socket::set_linger(peer.as_fd(), Some(Duration::ZERO)).unwrap();
+        sockopt::set_linger(peer.as_fd(), Some(Duration::ZERO)).unwrap();
         drop(peer);
         let error = stream.read(64).await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use crate::common::{alone, open_descriptors};
 use netpoll_core::{Event, Mode, Modes, PollKey};
 use netpoll_rt::internal::sys::translate::epoll::{ERR, IN, OUT, translate};
-use netpoll_rt::internal::sys::{Events, Poller, Watch, set_timer_slack, socket};
+use netpoll_rt::internal::sys::{Events, Poller, Watch, set_timer_slack, socket, sockopt};
 
 const KEY: PollKey = PollKey { slot: 7, fdseq: 41 };
 
@@ -200,7 +200,7 @@ fn what_the_peer_does_shows_in_the_flags() {
         let event = wait_until(&poller, |event| event.flags.read_hup);
         assert!(event.key == KEY && event.modes.read && !event.flags.hup && !event.flags.err);
 
-        socket::set_linger(theirs.as_fd(), Some(Duration::ZERO)).unwrap();
+        sockopt::set_linger(theirs.as_fd(), Some(Duration::ZERO)).unwrap();
         drop(theirs);
         let event = wait_until(&poller, |event| event.flags.err);
         assert!(event.flags.hup && event.modes == Modes::BOTH && !event.flags.event_err);

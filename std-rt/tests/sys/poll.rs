@@ -12,7 +12,7 @@ use std::time::Duration;
 use crate::common::alone;
 use crate::support::*;
 use netpoll_core::{Mode, Modes, PollKey};
-use netpoll_rt::internal::sys::{Events, Poller, Watch, socket};
+use netpoll_rt::internal::sys::{Events, Poller, Watch, socket, sockopt};
 
 #[test]
 fn an_event_disarms_and_arming_asks_again() {
@@ -82,7 +82,7 @@ fn what_the_peer_does_shows_in_the_flags_though_nobody_waits() {
     assert!(event.key == KEY && event.modes.read && event.flags.read_hup && !event.flags.hup);
     assert!(now(&poller).is_empty(), "said once");
 
-    socket::set_linger(theirs.as_fd(), Some(Duration::ZERO)).unwrap();
+    sockopt::set_linger(theirs.as_fd(), Some(Duration::ZERO)).unwrap();
     drop(theirs);
     poller.arm(ours.as_fd(), KEY, Mode::Write).unwrap();
     let event = next(&poller);

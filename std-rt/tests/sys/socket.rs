@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::common::{alone, kernel};
 use netpoll_core::{Event, PollKey};
 use netpoll_rt::internal::sys::socket::{self, Connect, Domain, SocketKind};
-use netpoll_rt::internal::sys::{Events, Poller, SharedFd, Watch};
+use netpoll_rt::internal::sys::{Events, Poller, SharedFd, Watch, sockopt};
 
 const KEY: PollKey = PollKey { slot: 0, fdseq: 1 };
 
@@ -34,7 +34,7 @@ fn loopback() -> [SocketAddr; 2] {
 /// A non-blocking TCP socket, listening on `address`.
 fn listen(address: &SocketAddr) -> OwnedFd {
     let fd = socket::socket(Domain::of(address), SocketKind::Stream).unwrap();
-    socket::set_reuseaddr(fd.as_fd(), true).unwrap();
+    sockopt::set_reuseaddr(fd.as_fd(), true).unwrap();
     socket::bind(fd.as_fd(), address).unwrap();
     socket::listen(fd.as_fd(), socket::somaxconn()).unwrap();
     fd
@@ -246,32 +246,32 @@ fn options_are_what_they_were_set_to() {
     let fd = socket::socket(Domain::V6, SocketKind::Stream).unwrap();
     let fd = fd.as_fd();
     for on in [true, false] {
-        socket::set_nodelay(fd, on).unwrap();
-        assert_eq!(socket::nodelay(fd).unwrap(), on);
-        socket::set_reuseaddr(fd, on).unwrap();
-        assert_eq!(socket::reuseaddr(fd).unwrap(), on);
-        socket::set_reuseport(fd, on).unwrap();
-        assert_eq!(socket::reuseport(fd).unwrap(), on);
-        socket::set_v6only(fd, on).unwrap();
-        assert_eq!(socket::v6only(fd).unwrap(), on);
+        sockopt::set_nodelay(fd, on).unwrap();
+        assert_eq!(sockopt::nodelay(fd).unwrap(), on);
+        sockopt::set_reuseaddr(fd, on).unwrap();
+        assert_eq!(sockopt::reuseaddr(fd).unwrap(), on);
+        sockopt::set_reuseport(fd, on).unwrap();
+        assert_eq!(sockopt::reuseport(fd).unwrap(), on);
+        sockopt::set_v6only(fd, on).unwrap();
+        assert_eq!(sockopt::v6only(fd).unwrap(), on);
     }
     for time in [Some(Duration::from_secs(3)), Some(Duration::ZERO), None] {
-        socket::set_linger(fd, time).unwrap();
-        assert_eq!(socket::linger(fd).unwrap(), time);
+        sockopt::set_linger(fd, time).unwrap();
+        assert_eq!(sockopt::linger(fd).unwrap(), time);
     }
     let second = Duration::from_secs(1);
-    assert_eq!(socket::keepalive(fd).unwrap(), None);
-    socket::set_keepalive(fd, Duration::from_millis(1), 15 * second, 9).unwrap();
-    assert_eq!(socket::keepalive(fd).unwrap(), Some((second, 15 * second, 9)), "rounded up to a second");
-    socket::clear_keepalive(fd).unwrap();
-    assert_eq!(socket::keepalive(fd).unwrap(), None);
-    assert!(socket::set_keepalive(fd, Duration::ZERO, second, 9).is_err());
-    assert!(socket::set_keepalive(fd, Duration::MAX, second, 9).is_err());
+    assert_eq!(sockopt::keepalive(fd).unwrap(), None);
+    sockopt::set_keepalive(fd, Duration::from_millis(1), 15 * second, 9).unwrap();
+    assert_eq!(sockopt::keepalive(fd).unwrap(), Some((second, 15 * second, 9)), "rounded up to a second");
+    sockopt::clear_keepalive(fd).unwrap();
+    assert_eq!(sockopt::keepalive(fd).unwrap(), None);
+    assert!(sockopt::set_keepalive(fd, Duration::ZERO, second, 9).is_err());
+    assert!(sockopt::set_keepalive(fd, Duration::MAX, second, 9).is_err());
 
-    socket::set_recv_buffer_size(fd, 32 << 10).unwrap();
-    assert!(socket::recv_buffer_size(fd).unwrap() >= 32 << 10);
-    socket::set_send_buffer_size(fd, 32 << 10).unwrap();
-    assert!(socket::send_buffer_size(fd).unwrap() >= 32 << 10);
+    sockopt::set_recv_buffer_size(fd, 32 << 10).unwrap();
+    assert!(sockopt::recv_buffer_size(fd).unwrap() >= 32 << 10);
+    sockopt::set_send_buffer_size(fd, 32 << 10).unwrap();
+    assert!(sockopt::send_buffer_size(fd).unwrap() >= 32 << 10);
     assert!((1..=65535).contains(&socket::somaxconn()));
 }
 
