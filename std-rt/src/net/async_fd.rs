@@ -139,7 +139,7 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready: nothing has happened. It has no [turn](crate::net#turns) to keep.
+    /// Dropped early, the future did nothing. It has no [turn](crate::net#turns) to keep.
     ///
     /// # Errors
     ///
@@ -153,7 +153,7 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready: nothing has happened. It has no [turn](crate::net#turns) to keep.
+    /// Dropped early, the future did nothing. It has no [turn](crate::net#turns) to keep.
     ///
     /// # Errors
     ///
@@ -169,7 +169,7 @@ impl<T: AsFd> AsyncFd<T> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready: nothing has happened. It has no [turn](crate::net#turns) to keep.
+    /// Dropped early, the future did nothing. It has no [turn](crate::net#turns) to keep.
     ///
     /// # Errors
     ///

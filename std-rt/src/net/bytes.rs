@@ -23,8 +23,7 @@ macro_rules! byte_methods {
             ///
             /// # Cancel safety
             ///
-            /// Dropped before it is ready: nothing has been read. While it is not polled, it keeps its
-            /// [turn](crate::net#turns).
+            /// Dropped early, the future read nothing. Unpolled, it keeps its [turn](crate::net#turns).
             ///
             /// # Errors
             ///
@@ -42,8 +41,7 @@ macro_rules! byte_methods {
             ///
             /// # Cancel safety
             ///
-            /// Dropped before it is ready: nothing has been read. While it is not polled, it keeps its
-            /// [turn](crate::net#turns).
+            /// Dropped early, the future read nothing. Unpolled, it keeps its [turn](crate::net#turns).
             ///
             /// # Errors
             ///
@@ -82,8 +80,7 @@ macro_rules! byte_methods {
             ///
             /// # Cancel safety
             ///
-            /// Dropped before it is ready: nothing has been read. While it is not polled, it keeps its
-            /// [turn](crate::net#turns).
+            /// Dropped early, the future read nothing. Unpolled, it keeps its [turn](crate::net#turns).
             ///
             /// # Errors
             ///
@@ -117,8 +114,7 @@ macro_rules! byte_methods {
             ///
             /// # Cancel safety
             ///
-            /// Dropped before it is ready: nothing has been written. While it is not polled, it keeps its
-            /// [turn](crate::net#turns).
+            /// Dropped early, the future wrote nothing. Unpolled, it keeps its [turn](crate::net#turns).
             ///
             /// # Errors
             ///
@@ -151,8 +147,7 @@ macro_rules! byte_methods {
             ///
             /// # Cancel safety
             ///
-            /// Dropped before it is ready: nothing has been written. While it is not polled, it keeps its
-            /// [turn](crate::net#turns).
+            /// Dropped early, the future wrote nothing. Unpolled, it keeps its [turn](crate::net#turns).
             ///
             /// # Errors
             ///
@@ -183,8 +178,7 @@ macro_rules! byte_methods {
             ///
             /// # Cancel safety
             ///
-            /// Dropped before it is ready: nothing has happened. While it is not polled, it keeps its
-            /// [turn](crate::net#turns).
+            /// Dropped early, the future did nothing. Unpolled, it keeps its [turn](crate::net#turns).
             ///
             /// # Errors
             ///

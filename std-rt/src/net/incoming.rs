@@ -159,8 +159,7 @@ impl<'a, L: Accept> Incoming<'a, L> {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready: no connection is lost. While it is not polled, it keeps its
-    /// [turn](crate::net#turns).
+    /// Dropped early, the future lost no connection. Unpolled, it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///

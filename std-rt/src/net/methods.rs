@@ -238,7 +238,7 @@ macro_rules! methods {
             ///
             /// # Cancel safety
             ///
-            /// Dropped before it is ready: nothing has happened. It has no [turn](crate::net#turns) to keep.
+            /// Dropped early, the future did nothing. It has no [turn](crate::net#turns) to keep.
             ///
             /// # Errors
             ///
@@ -259,7 +259,7 @@ macro_rules! methods {
             ///
             /// # Cancel safety
             ///
-            /// Dropped before it is ready: nothing has happened. It has no [turn](crate::net#turns) to keep.
+            /// Dropped early, the future did nothing. It has no [turn](crate::net#turns) to keep.
             ///
             /// # Errors
             ///
@@ -404,8 +404,7 @@ macro_rules! methods {
             ///
             /// # Cancel safety
             ///
-            /// Dropped before it is ready: no connection is lost. While it is not polled, it keeps its
-            /// [turn](crate::net#turns).
+            /// Dropped early, the future lost no connection. Unpolled, it keeps its [turn](crate::net#turns).
             ///
             /// # Errors
             ///

@@ -5,6 +5,7 @@
 mod socket;
 
 use std::net::{Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::net::{TcpListener as StdListener, TcpStream as StdStream};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -83,7 +84,7 @@ impl Accept for TcpListener {
     }
 }
 
-methods!(TcpListener: listener(TcpStream, SocketAddr), descriptor, dup, std(std::net::TcpListener));
+methods!(TcpListener: listener(TcpStream, SocketAddr), descriptor, dup, std(StdListener));
 option_methods!(TcpListener: buffers, ip, v6only, tcp, fastopen);
 
 /// A connection.
@@ -352,7 +353,7 @@ byte_methods!(
          A connection that has ended already is no error."
     ),
 );
-methods!(TcpStream: deadline, connected, descriptor, std(std::net::TcpStream));
+methods!(TcpStream: deadline, connected, descriptor, std(StdStream));
 option_methods!(TcpStream: buffers, ip, tcp, quickack);
 
 /// The address of the peer, stored when the connection is made, because the kernel forgets it when the peer

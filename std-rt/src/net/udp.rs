@@ -7,7 +7,7 @@
 mod batch;
 mod options;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket as StdSocket};
 use std::sync::OnceLock;
 
 use super::addr::ToSocketAddrs;
@@ -97,8 +97,7 @@ impl UdpSocket {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready: nothing has been sent. While it is not polled, it keeps its
-    /// [turn](crate::net#turns).
+    /// Dropped early, the future sent nothing. Unpolled, it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///
@@ -115,8 +114,7 @@ impl UdpSocket {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready: nothing has been sent. While it is not polled, it keeps its
-    /// [turn](crate::net#turns).
+    /// Dropped early, the future sent nothing. Unpolled, it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///
@@ -145,8 +143,7 @@ impl UdpSocket {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready: nothing has been received. While it is not polled, it keeps its
-    /// [turn](crate::net#turns).
+    /// Dropped early, the future received nothing. Unpolled, it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///
@@ -161,8 +158,7 @@ impl UdpSocket {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready: nothing has been received. While it is not polled, it keeps its
-    /// [turn](crate::net#turns).
+    /// Dropped early, the future received nothing. Unpolled, it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///
@@ -176,8 +172,7 @@ impl UdpSocket {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready: nothing has happened. While it is not polled, it keeps its
-    /// [turn](crate::net#turns).
+    /// Dropped early, the future did nothing. Unpolled, it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///
@@ -191,8 +186,7 @@ impl UdpSocket {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready: nothing has happened. While it is not polled, it keeps its
-    /// [turn](crate::net#turns).
+    /// Dropped early, the future did nothing. Unpolled, it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///
@@ -275,5 +269,5 @@ impl UdpSocket {
 
 methods!(
     UdpSocket: fd, descriptor, readable("try_recv"), writable("try_send"), deadlines, dup,
-    std(std::net::UdpSocket)
+    std(StdSocket)
 );

@@ -185,8 +185,7 @@ impl UdpSocket {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready: nothing has been sent. While it is not polled, it keeps its
-    /// [turn](crate::net#turns).
+    /// Dropped early, the future sent nothing. Unpolled, it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///
@@ -205,8 +204,7 @@ impl UdpSocket {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready: nothing has been received. While it is not polled, it keeps its
-    /// [turn](crate::net#turns).
+    /// Dropped early, the future received nothing. Unpolled, it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///

@@ -86,8 +86,7 @@ impl UnixDatagram {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready: nothing has been received. While it is not polled, it keeps its
-    /// [turn](crate::net#turns).
+    /// Dropped early, the future received nothing. Unpolled, it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///
@@ -115,8 +114,7 @@ impl UnixDatagram {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready: nothing has happened. While it is not polled, it keeps its
-    /// [turn](crate::net#turns).
+    /// Dropped early, the future did nothing. Unpolled, it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///
@@ -132,8 +130,7 @@ impl UnixDatagram {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready: nothing has been received. While it is not polled, it keeps its
-    /// [turn](crate::net#turns).
+    /// Dropped early, the future received nothing. Unpolled, it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///
@@ -160,8 +157,7 @@ impl UnixDatagram {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready: nothing has been sent. While it is not polled, it keeps its
-    /// [turn](crate::net#turns).
+    /// Dropped early, the future sent nothing. Unpolled, it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///
@@ -178,8 +174,7 @@ impl UnixDatagram {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready: nothing has been sent. While it is not polled, it keeps its
-    /// [turn](crate::net#turns).
+    /// Dropped early, the future sent nothing. Unpolled, it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///
@@ -210,8 +205,7 @@ impl UnixDatagram {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready: nothing has been sent. While it is not polled, it keeps its
-    /// [turn](crate::net#turns).
+    /// Dropped early, the future sent nothing. Unpolled, it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///

@@ -289,8 +289,7 @@ macro_rules! unix_methods {
             ///
             /// # Cancel safety
             ///
-            /// Dropped before it is ready: nothing has been received. While it is not polled, it keeps its
-            /// [turn](crate::net#turns).
+            /// Dropped early, the future received nothing. Unpolled, it keeps its [turn](crate::net#turns).
             ///
             /// # Errors
             ///
@@ -318,8 +317,7 @@ macro_rules! unix_methods {
             ///
             /// # Cancel safety
             ///
-            /// Dropped before it is ready: nothing has happened. While it is not polled, it keeps its
-            /// [turn](crate::net#turns).
+            /// Dropped early, the future did nothing. Unpolled, it keeps its [turn](crate::net#turns).
             ///
             /// # Errors
             ///
@@ -336,8 +334,7 @@ macro_rules! unix_methods {
             ///
             /// # Cancel safety
             ///
-            /// Dropped before it is ready: nothing has been sent. While it is not polled, it keeps its
-            /// [turn](crate::net#turns).
+            /// Dropped early, the future sent nothing. Unpolled, it keeps its [turn](crate::net#turns).
             ///
             /// # Errors
             ///
@@ -363,8 +360,7 @@ macro_rules! unix_methods {
             ///
             /// # Cancel safety
             ///
-            /// Dropped before it is ready: nothing has been sent. While it is not polled, it keeps its
-            /// [turn](crate::net#turns).
+            /// Dropped early, the future sent nothing. Unpolled, it keeps its [turn](crate::net#turns).
             ///
             /// # Errors
             ///
@@ -382,8 +378,7 @@ macro_rules! unix_methods {
             ///
             /// # Cancel safety
             ///
-            /// Dropped before it is ready: nothing has been received. While it is not polled, it keeps its
-            /// [turn](crate::net#turns).
+            /// Dropped early, the future received nothing. Unpolled, it keeps its [turn](crate::net#turns).
             ///
             /// # Errors
             ///

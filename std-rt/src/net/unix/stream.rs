@@ -34,8 +34,7 @@ impl UnixStream {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready: nothing has been written or passed. While it is not polled, it keeps its
-    /// [turn](crate::net#turns).
+    /// Dropped early, the future wrote and passed nothing. Unpolled, it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///
@@ -56,8 +55,7 @@ impl UnixStream {
     ///
     /// # Cancel safety
     ///
-    /// Dropped before it is ready: nothing has been read. While it is not polled, it keeps its
-    /// [turn](crate::net#turns).
+    /// Dropped early, the future read nothing. Unpolled, it keeps its [turn](crate::net#turns).
     ///
     /// # Errors
     ///
