@@ -36,6 +36,22 @@ pub struct Model {
     pub body: fn(),
 }
 
+/// Creates a model whose every execution must end well.
+pub const fn green(name: &'static str, threads: usize, bound: Option<usize>, body: fn()) -> Model {
+    Model { name, threads, bound, expect: Expect::Green, body }
+}
+
+/// Creates a model in which loom must find the fault `expect`.
+pub const fn red(
+    name: &'static str,
+    threads: usize,
+    bound: Option<usize>,
+    expect: Expect,
+    body: fn(),
+) -> Model {
+    Model { name, threads, bound, expect, body }
+}
+
 /// `list` or `run NAME [BOUND]`.
 pub fn main(models: &[Model]) -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();

@@ -7,7 +7,7 @@ use loom::thread;
 use netpoll_core::{Delivered, Event, EventFlags, GList, Mode, Modes, PollKey, Wait, When};
 
 use super::support::{Counted, FIRST, Own, Slots, event, hand_up, race, race3};
-use crate::harness::{Expect, Model};
+use crate::harness::{Model, green};
 
 /// The models of this word.
 pub const MODELS: &[Model] = &[
@@ -17,17 +17,15 @@ pub const MODELS: &[Model] = &[
     green("m10_close_by_key_against_reuse", 2, Some(4), || close_by_key(false)),
     green("m10_close_by_key_against_free_of_parked", 2, Some(4), || close_by_key(true)),
     green("m10_late_timer_against_reuse", 2, Some(4), late_timer),
+    green("m10_nothing_outlives_a_generation", 1, None, nothing_outlives),
     green("m10b_winner_stalls_over_free_and_reuse", 2, Some(4), || stale_event(true)),
     green("m10b_two_events_stall_over_free_and_reuse", 3, Some(1), || two_stale_events(true)),
+    green("m10b_busy_ends_after_reuse", 2, None, busy_ends),
     green("m14_alloc_against_alloc_and_free", 2, Some(4), alloc_against_free),
     green("m14_three_allocate_and_free", 3, Some(2), three_owners),
     green("m14_growth_by_two", 2, Some(4), growth),
     green("m14_dump_against_growth", 2, None, dump_against_growth),
 ];
-
-const fn green(name: &'static str, threads: usize, bound: Option<usize>, body: fn()) -> Model {
-    Model { name, threads, bound, expect: Expect::Green, body }
-}
 
 /// One slot, in a donated block.
 fn one_slot() -> Arc<Slots<1>> {
@@ -240,4 +238,51 @@ fn dump_against_growth() {
     let dump = |slots: &Slots<2>| slots.cache.iter().filter(|(key, _)| key.fdseq == 0).count();
     let (found, ()) = race(&slots, dump, |slots| slots.donate(0));
     assert!(found == 0 || found == 2, "model: {found} descriptors of a block of two");
+}
+
+/// A slot with one owner after another: deadlines, a timer and the peer's state end with their generation.
+fn nothing_outlives() {
+    let slots = Slots::<1>::new();
+    slots.donate(0);
+    for _ in 0..2 {
+        let own = slots.alloc().expect("model: the slot is free");
+        let desc = own.desc();
+        for mode in [Mode::Read, Mode::Write] {
+            assert!(desc.deadline(mode) == When::Never, "model: {mode:?} has the deadline of an old owner");
+            let waited = own.wait(mode, Waker::noop()).0;
+            assert!(waited == Wait::Parked, "model: {waited:?}: the last owner has left something");
+        }
+        let mut list = GList::<2>::new();
+        assert!(
+            desc.ready(event(own.key(), Modes::BOTH), &mut list) == Delivered::Woken(2),
+            "model: both wait"
+        );
+        hand_up(list, slots.cache.waiters());
+        let set = own.set_deadline(Modes::BOTH, When::At(5));
+        assert!(set.is_ok_and(|(_, arm)| arm == Some(5)), "model: an old owner's timer counts as armed");
+        assert!(own.arm_timer(5), "model: an old owner's timer counts as armed");
+        slots.free(own);
+    }
+}
+
+/// A winner is anywhere in its take while the slot is freed: the next owner can park in the end.
+fn busy_ends() {
+    let slots = Slots::<1>::new();
+    slots.donate(0);
+    let own = slots.alloc().expect("model: a block was donated");
+    assert!(own.key() == FIRST, "model: a fresh block begins at generation 0");
+    let waited = own.wait(Mode::Read, Waker::noop()).0;
+    assert!(waited == Wait::Parked, "model: nothing forbids to park");
+    let free = |slots: &Slots<1>| slots.free(own);
+    race(&slots, free, |slots| {
+        let mut list = GList::<2>::new();
+        if let Some(desc) = slots.cache.get(FIRST) {
+            let _stale_or_not = desc.ready(event(FIRST, Modes::READ), &mut list);
+        }
+        hand_up(list, slots.cache.waiters());
+    });
+    let own = slots.alloc().expect("model: the slot was freed");
+    let waited = own.wait(Mode::Read, Waker::noop()).0;
+    assert!(waited == Wait::Parked, "model: {waited:?}: a winner is still said to be at the slot");
+    assert!(slots.free(own) == 1, "model: the new owner is evicted");
 }

@@ -6,8 +6,8 @@ use loom::future::block_on;
 use netpoll_core::{Mode, Modes, PollErr, When};
 
 use super::desc::{Start, read_all};
-use super::support::{Desc, Rig, hand_up, race, race3};
-use crate::harness::{Expect, Model};
+use super::support::{Desc, Socket, hand_up, race, race3};
+use crate::harness::{Model, green};
 
 /// The models of this word.
 pub const MODELS: &[Model] = &[
@@ -36,123 +36,126 @@ pub const MODELS: &[Model] = &[
     green("m19_close_against_setter", 2, None, close_against_setter),
 ];
 
-const fn green(name: &'static str, threads: usize, bound: Option<usize>, body: fn()) -> Model {
-    Model { name, threads, bound, expect: Expect::Green, body }
-}
-
 /// When the reader's deadline is, and the clock of the firing.
 const DUE: usize = 5;
 
 /// Another task sets a deadline that has passed already.
-fn pass(rig: &Rig) {
-    let Ok((list, None)) = rig.desc.set_deadline(Modes::READ, When::Expired) else {
+fn pass(socket: &Socket) {
+    let Ok((list, None)) = socket.desc.set_deadline(Modes::READ, When::Expired) else {
         panic!("model: a deadline in the past is armed for")
     };
-    hand_up(list, rig.desc.waiters());
+    hand_up(list, socket.desc.waiters());
 }
 
 /// The timer fires.
-fn fire(rig: &Rig) {
-    let (list, _) = rig.desc.desc().expire(DUE);
-    hand_up(list, rig.desc.waiters());
+fn fire(socket: &Socket) {
+    let (list, _) = socket.desc.desc().expire(DUE);
+    hand_up(list, socket.desc.waiters());
 }
 
-fn set(rig: &Rig, modes: Modes, when: When) {
-    let set = rig.desc.set_deadline(modes, when);
+fn set(socket: &Socket, modes: Modes, when: When) {
+    let set = socket.desc.set_deadline(modes, when);
     assert!(set.is_ok_and(|(list, _)| list.is_empty()), "model: a deadline to come wakes no task");
 }
 
-fn against_read(start: Start, end: fn(&Rig)) {
-    let rig = start.rig();
-    set(&rig, Modes::READ, When::At(DUE));
-    let ((messages, err), ()) = race(&rig, |rig| block_on(read_all(rig)), end);
+fn against_read(start: Start, end: fn(&Socket)) {
+    let socket = start.socket();
+    set(&socket, Modes::READ, When::At(DUE));
+    let ((messages, err), ()) = race(&socket, |socket| block_on(read_all(socket)), end);
     assert!(err == PollErr::Timeout, "model: {err:?} after the deadline");
-    assert!(rig.desc.reset(Mode::Read) == Err(PollErr::Timeout), "model: a call goes on after the deadline");
+    assert!(
+        socket.desc.reset(Mode::Read) == Err(PollErr::Timeout),
+        "model: a call goes on after the deadline"
+    );
     assert!(messages <= start.messages(), "model: {messages} messages came");
-    rig.nobody_waits();
+    socket.nobody_waits();
 }
 
 /// One firing, one fence, two waiters.
 fn firing_against_both() {
-    let rig = Rig::new();
-    set(&rig, Modes::BOTH, When::At(DUE));
-    let (read, write, ()) =
-        race3(&rig, |rig| block_on(rig.parked(Mode::Read)), |rig| block_on(rig.parked(Mode::Write)), fire);
+    let socket = Socket::new();
+    set(&socket, Modes::BOTH, When::At(DUE));
+    let (read, write, ()) = race3(
+        &socket,
+        |socket| block_on(socket.parked(Mode::Read)),
+        |socket| block_on(socket.parked(Mode::Write)),
+        fire,
+    );
     assert!(read == Err(PollErr::Timeout) && write == read, "model: both waits time out");
-    rig.nobody_waits();
+    socket.nobody_waits();
 }
 
 fn firing_and_close() {
-    let rig = Rig::new();
-    set(&rig, Modes::READ, When::At(DUE));
-    let (read, (), ()) = race3(&rig, |rig| block_on(rig.read()), fire, Rig::evict);
+    let socket = Socket::new();
+    set(&socket, Modes::READ, When::At(DUE));
+    let (read, (), ()) = race3(&socket, |socket| block_on(socket.read()), fire, Socket::evict);
     assert!(matches!(read, Err(PollErr::Timeout | PollErr::Closing)), "model: {read:?}");
-    let later = rig.desc.desc().check_err(Mode::Read);
+    let later = socket.desc.desc().check_err(Mode::Read);
     assert!(later == Err(PollErr::Closing), "model: closing comes before timeout, not {later:?}");
-    rig.nobody_waits();
+    socket.nobody_waits();
 }
 
 fn firing_and_event() {
-    let rig = Rig::new();
-    set(&rig, Modes::READ, When::At(DUE));
-    let ((messages, err), (), ()) = race3(&rig, |rig| block_on(read_all(rig)), fire, Rig::arrive);
+    let socket = Socket::new();
+    set(&socket, Modes::READ, When::At(DUE));
+    let ((messages, err), (), ()) = race3(&socket, |socket| block_on(read_all(socket)), fire, Socket::arrive);
     assert!(err == PollErr::Timeout && messages <= 1, "model: {messages} messages, then {err:?}");
-    rig.nobody_waits();
+    socket.nobody_waits();
 }
 
 /// The deadline passes, is cleared by another task, and then a message comes: the reader may have seen the timeout or
 /// not, but it neither sleeps over the message nor times out once the clearing is behind it.
 fn firing_reset_event() {
-    let rig = Rig::new();
-    set(&rig, Modes::READ, When::At(DUE));
+    let socket = Socket::new();
+    set(&socket, Modes::READ, When::At(DUE));
     let (read, ()) = race(
-        &rig,
-        |rig| block_on(rig.read()),
-        |rig| {
-            fire(rig);
-            set(rig, Modes::READ, When::Never);
-            rig.arrive();
+        &socket,
+        |socket| block_on(socket.read()),
+        |socket| {
+            fire(socket);
+            set(socket, Modes::READ, When::Never);
+            socket.arrive();
         },
     );
     let read = read.or_else(|err| {
         assert!(err == PollErr::Timeout, "model: {err:?}");
-        block_on(rig.read())
+        block_on(socket.read())
     });
     assert!(read == Ok(()), "model: a timeout after the reset");
-    rig.nobody_waits();
+    socket.nobody_waits();
 }
 
 /// The reader itself clears its deadline, in the middle of the firing: its read never times out.
 fn reader_resets() {
-    let rig = Rig::new();
-    set(&rig, Modes::READ, When::At(DUE));
-    let read = |rig: &Rig| {
-        set(rig, Modes::READ, When::Never);
-        block_on(rig.read())
+    let socket = Socket::new();
+    set(&socket, Modes::READ, When::At(DUE));
+    let read = |socket: &Socket| {
+        set(socket, Modes::READ, When::Never);
+        block_on(socket.read())
     };
-    let (read, ()) = race(&rig, read, |rig| {
-        fire(rig);
-        rig.arrive();
+    let (read, ()) = race(&socket, read, |socket| {
+        fire(socket);
+        socket.arrive();
     });
     assert!(read == Ok(()), "model: a timeout after the reset");
-    rig.nobody_waits();
+    socket.nobody_waits();
 }
 
 /// As the first of the three, but nothing orders the firing and the clearing.
 fn firing_against_reset_and_event() {
-    let rig = Rig::new();
-    set(&rig, Modes::READ, When::At(DUE));
-    let clear = |rig: &Rig| {
-        set(rig, Modes::READ, When::Never);
-        rig.arrive();
+    let socket = Socket::new();
+    set(&socket, Modes::READ, When::At(DUE));
+    let clear = |socket: &Socket| {
+        set(socket, Modes::READ, When::Never);
+        socket.arrive();
     };
-    let (read, (), ()) = race3(&rig, |rig| block_on(rig.read()), fire, clear);
+    let (read, (), ()) = race3(&socket, |socket| block_on(socket.read()), fire, clear);
     let read = read.or_else(|err| {
         assert!(err == PollErr::Timeout, "model: {err:?}");
-        block_on(rig.read())
+        block_on(socket.read())
     });
     assert!(read == Ok(()), "model: a timeout after the reset");
-    rig.nobody_waits();
+    socket.nobody_waits();
 }
 
 /// A descriptor and its entry in the timer wheel, under the wheel's lock.

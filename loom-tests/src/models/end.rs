@@ -5,13 +5,12 @@ use std::task::Waker;
 
 use loom::thread;
 use netpoll_core::poll::cache::Block;
-use netpoll_core::poll::info::AtomicInfo;
 use netpoll_core::{
     Delivered, Event, EventFlags, GList, Mode, Modes, PollCache, PollErr, Registration, Wait,
 };
 
-use super::support::{Counted, Plain, race, race3};
-use crate::harness::{Expect, Model};
+use super::support::{Counted, race, race3};
+use crate::harness::{Model, green};
 
 /// The models of this word.
 pub const MODELS: &[Model] = &[
@@ -23,13 +22,7 @@ pub const MODELS: &[Model] = &[
     green("m21_end_against_the_first_block", 2, Some(4), || end_against_growth(World::empty())),
     green("m21_end_and_event_against_park", 3, Some(2), end_and_event_against_park),
     green("m21_what_need_not_wait_goes_on", 1, None, what_need_not_wait_goes_on),
-    green("m21_payload_through_ended", 2, None, payload_through_ended),
-    green("m21_ended_against_event", 2, None, ended_against_event),
 ];
-
-const fn green(name: &'static str, threads: usize, bound: Option<usize>, body: fn()) -> Model {
-    Model { name, threads, bound, expect: Expect::Green, body }
-}
 
 /// A cache of two blocks of one descriptor each.
 struct World {
@@ -218,39 +211,4 @@ fn what_need_not_wait_goes_on() {
     let wait = registration.wait(Mode::Read, Waker::noop()).0;
     assert!(wait == Wait::Failed(PollErr::Closing), "model: {wait:?} after a close");
     world.nobody_waits();
-}
-
-struct InfoRig {
-    info: AtomicInfo<2>,
-    payload: Plain<usize>,
-}
-
-impl InfoRig {
-    fn new() -> Arc<Self> {
-        Arc::new(Self { info: AtomicInfo::new(), payload: Plain::new(0) })
-    }
-}
-
-fn payload_through_ended() {
-    let look = |rig: &InfoRig| {
-        let seen = rig.info.get().ended();
-        assert!(!seen || rig.payload.get() == 1, "model: the end without what came before it");
-    };
-    race(&InfoRig::new(), look, |rig| {
-        rig.payload.set(1);
-        assert!(!rig.info.publish_ended().ended(), "model: nobody else ends it");
-    });
-}
-
-/// Two events of the poller and the end: each leaves what the other wrote.
-fn ended_against_event() {
-    let rig = InfoRig::new();
-    let flags = [
-        EventFlags { event_err: true, err: true, ..EventFlags::default() },
-        EventFlags { hup: true, ..EventFlags::default() },
-    ];
-    let events = |rig: &InfoRig| flags.iter().all(|flags| rig.info.set_event(0, *flags));
-    let (events, _) = race(&rig, events, |rig| rig.info.publish_ended());
-    let info = rig.info.get();
-    assert!(events && info.ended() && info.peer_closed() && !info.event_err(), "model: {info:?} after both");
 }

@@ -7,7 +7,7 @@ use netpoll_core::sched::idle::Idle;
 use netpoll_core::sched::run_queue::Runq;
 
 use super::support::{Posted, race, race3};
-use crate::harness::{Expect, Model};
+use crate::harness::{Model, green};
 
 /// The models of this word.
 pub const MODELS: &[Model] = &[
@@ -29,10 +29,6 @@ pub const MODELS: &[Model] = &[
     ),
     green("m15_shutdown_against_begin_park", 3, Some(3), shutdown_against_begin_park),
 ];
-
-const fn green(name: &'static str, threads: usize, bound: Option<usize>, body: fn()) -> Model {
-    Model { name, threads, bound, expect: Expect::Green, body }
-}
 
 /// Two workers at most, and the queue of a thread that is neither.
 struct Sched {

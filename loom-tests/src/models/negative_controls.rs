@@ -9,22 +9,24 @@ use loom::future::block_on;
 
 use self::mini::{Flaw, Mini, Refused};
 use super::support::{Counted, race};
-use crate::harness::{Expect, Model};
+use crate::harness::{Expect, Model, green, red};
 
 /// The twins, each after its control.
 pub const MODELS: &[Model] = &[
-    twin("m02_control", Expect::Green, || close_against_read(Flaw::None)),
-    twin("m02_flawed_go_text_all_seqcst", Expect::Deadlock, || close_against_read(Flaw::SeqCstText)),
-    twin("m02_flawed_acquire_release_without_fences", Expect::Deadlock, || close_against_read(Flaw::NoFence)),
-    twin("m04b_control", Expect::Green, || second_poll(Flaw::None)),
-    twin("m04b_flawed_bare_slot", Expect::Race, || second_poll(Flaw::BareSlot)),
-    twin("m09_control", Expect::Green, || firing_reset_event(Flaw::None)),
-    twin("m09_flawed_exit_by_load_and_store", Expect::Deadlock, || firing_reset_event(Flaw::LoadStoreExit)),
+    green("m02_control", 2, Some(3), || close_against_read(Flaw::None)),
+    red("m02_flawed_go_text_all_seqcst", 2, Some(3), Expect::Deadlock, || {
+        close_against_read(Flaw::SeqCstText)
+    }),
+    red("m02_flawed_acquire_release_without_fences", 2, Some(3), Expect::Deadlock, || {
+        close_against_read(Flaw::NoFence)
+    }),
+    green("m04b_control", 2, Some(3), || second_poll(Flaw::None)),
+    red("m04b_flawed_bare_slot", 2, Some(3), Expect::Race, || second_poll(Flaw::BareSlot)),
+    green("m09_control", 2, Some(3), || firing_reset_event(Flaw::None)),
+    red("m09_flawed_exit_by_load_and_store", 2, Some(3), Expect::Deadlock, || {
+        firing_reset_event(Flaw::LoadStoreExit)
+    }),
 ];
-
-const fn twin(name: &'static str, expect: Expect, body: fn()) -> Model {
-    Model { name, threads: 2, bound: Some(3), expect, body }
-}
 
 fn close_against_read(flaw: Flaw) {
     let (read, ()) = race(&Mini::new(flaw), |mini| block_on(mini.read()), Mini::close);

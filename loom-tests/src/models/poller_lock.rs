@@ -9,7 +9,7 @@ use netpoll_core::sched::run_queue::Runq;
 use netpoll_core::sync::Flag;
 
 use super::support::{Plain, Posted, race, race3};
-use crate::harness::{Expect, Model};
+use crate::harness::{Model, green};
 
 /// The models of this word.
 pub const MODELS: &[Model] = &[
@@ -24,10 +24,6 @@ pub const MODELS: &[Model] = &[
     green("m16_put_against_block", 2, None, put_against_block),
     green("m16_put_against_block_or_park", 3, Some(2), put_against_block_or_park),
 ];
-
-const fn green(name: &'static str, threads: usize, bound: Option<usize>, body: fn()) -> Model {
-    Model { name, threads, bound, expect: Expect::Green, body }
-}
 
 /// What the workers of a runtime share.
 struct Driver {

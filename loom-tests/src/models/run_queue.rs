@@ -5,7 +5,7 @@ use std::sync::Arc;
 use netpoll_core::sched::run_queue::Runq;
 
 use super::support::{Plain, race, race3};
-use crate::harness::{Expect, Model};
+use crate::harness::{Model, green};
 
 /// The models of this word.
 pub const MODELS: &[Model] = &[
@@ -18,11 +18,8 @@ pub const MODELS: &[Model] = &[
     green("m13_len_against_put_and_get_alone", 2, None, len_against_put_and_get_alone),
     green("m13_len_against_steal", 3, Some(3), len_against_steal),
     green("m13_overflow_against_steal", 2, None, overflow_against_steal),
+    green("m13_no_more_is_stolen_than_fits", 1, None, no_more_than_fits),
 ];
-
-const fn green(name: &'static str, threads: usize, bound: Option<usize>, body: fn()) -> Model {
-    Model { name, threads, bound, expect: Expect::Green, body }
-}
 
 /// What a thread ran, in its order.
 type Ran = Vec<usize>;
@@ -201,4 +198,13 @@ fn len_against_steal() {
     let ((), stolen, len) = race3(&bench, put, Bench::steal, |bench| bench.queue.len());
     assert!(len <= 1, "{len} tasks were counted of 1");
     bench.assert_each_once(&[stolen], 1);
+}
+
+/// A thief whose own ring is full takes nothing.
+fn no_more_than_fits() {
+    let (queue, mine) = (Runq::<2>::new(), Runq::<2>::new());
+    assert!([mine.put(1), mine.put(2), queue.put(3)] == [Ok(()); 3], "model: two tasks fit");
+    let stolen = queue.steal_into(&mine);
+    let left: Vec<usize> = std::iter::from_fn(|| mine.get()).collect();
+    assert!(stolen.is_none() && left == [1, 2], "model: {stolen:?} was stolen, {left:?} were there");
 }

@@ -8,7 +8,7 @@ use netpoll_core::poll::sema::{Arm, Commit, Sema, Unblock};
 use netpoll_core::poll::waiters::Waiters;
 
 use super::support::{Counted, Plain, race, race3};
-use crate::harness::{Expect, Model};
+use crate::harness::{Model, green};
 
 /// The models of this word.
 pub const MODELS: &[Model] = &[
@@ -21,6 +21,8 @@ pub const MODELS: &[Model] = &[
     green("m04b_second_poll_against_close", 2, None, || second_poll(false)),
     green("m04b_same_waker_against_event_and_close", 3, Some(3), || second_poll_against_two(true)),
     green("m04b_other_waker_against_event_and_close", 3, Some(3), || second_poll_against_two(false)),
+    green("m04b_readiness_taken_from_a_busy_winner", 2, None, taken_from_winner),
+    green("m04b_two_polls_against_event_and_close", 3, Some(3), two_polls),
     green("m08_retract_against_event_keeps_it", 2, None, || retract(true)),
     green("m08_retract_against_close", 2, None, || retract(false)),
     green("m08_retract_and_park_against_event", 2, None, || retract_and_park(true)),
@@ -28,20 +30,32 @@ pub const MODELS: &[Model] = &[
     green("m08_abort_against_event_keeps_it", 2, None, abort_against_event),
 ];
 
-const fn green(name: &'static str, threads: usize, bound: Option<usize>, body: fn()) -> Model {
-    Model { name, threads, bound, expect: Expect::Green, body }
-}
-
 /// One semaphore, the count of its waiters, and plain data that an event brings.
-struct Rig {
+struct Parking {
     sema: Sema<2>,
     waiters: Waiters,
     payload: Plain<usize>,
 }
 
-impl Rig {
-    fn new() -> Arc<Rig> {
-        Arc::new(Rig { sema: Sema::new(), waiters: Waiters::new(), payload: Plain::new(0) })
+impl Parking {
+    fn new() -> Arc<Parking> {
+        Arc::new(Parking { sema: Sema::new(), waiters: Waiters::new(), payload: Plain::new(0) })
+    }
+
+    /// A task is parked.
+    fn parked() -> Arc<Parking> {
+        let parking = Parking::new();
+        assert!(parking.poll() == Some(Commit::Parked), "model: nothing forbids to park");
+        parking
+    }
+
+    /// One poll; nothing if a winner is at the slot, or there was a readiness.
+    fn poll(&self) -> Option<Commit> {
+        match self.sema.arm(&self.waiters) {
+            Arm::Armed(armed) => Some(armed.commit(Waker::noop()).0),
+            Arm::Ready | Arm::Busy => None,
+            Arm::Double => panic!("model: two tasks between arm and its end"),
+        }
     }
 
     /// Polls until no winner is under way: none if the task was not parked, because there was a readiness.
@@ -73,6 +87,13 @@ impl Rig {
         }
     }
 
+    /// Nobody is at the slot any more: a task can park, and give up.
+    fn free_again(&self) {
+        self.sema.take();
+        assert!(self.poll() == Some(Commit::Parked), "model: a winner is still said to be at the slot");
+        self.give_up();
+    }
+
     /// Ends a model: the slot is empty and nobody is counted.
     fn give_up(&self) {
         drop(self.sema.retract(&self.waiters));
@@ -83,29 +104,29 @@ impl Rig {
 }
 
 /// Brings a payload and unblocks, with nothing else between the threads: no kernel's lock and no task that is woken.
-fn payload(consume: fn(&Rig) -> bool) {
-    let rig = Rig::new();
+fn payload(consume: fn(&Parking) -> bool) {
+    let parking = Parking::new();
     race(
-        &rig,
-        |rig| {
-            if consume(rig) {
-                assert!(rig.payload.get() == 1, "model: a readiness without what it stands for");
+        &parking,
+        |parking| {
+            if consume(parking) {
+                assert!(parking.payload.get() == 1, "model: a readiness without what it stands for");
             }
         },
-        |rig| {
-            rig.payload.set(1);
-            rig.unblock(true)
+        |parking| {
+            parking.payload.set(1);
+            parking.unblock(true)
         },
     );
-    rig.give_up();
+    parking.give_up();
 }
 
 fn payload_through_take() {
-    payload(|rig| rig.sema.take());
+    payload(|parking| parking.sema.take());
 }
 
 fn payload_through_arm() {
-    payload(|rig| match rig.sema.arm(&rig.waiters) {
+    payload(|parking| match parking.sema.arm(&parking.waiters) {
         Arm::Ready => true,
         Arm::Armed(armed) => {
             armed.abort().wake();
@@ -116,7 +137,7 @@ fn payload_through_arm() {
 }
 
 fn payload_through_commit() {
-    payload(|rig| match rig.sema.arm(&rig.waiters) {
+    payload(|parking| match parking.sema.arm(&parking.waiters) {
         Arm::Armed(armed) => armed.commit(Waker::noop()).0 == Commit::Ready,
         _ => false,
     });
@@ -124,28 +145,29 @@ fn payload_through_commit() {
 
 /// A parked task, an event and a close: one of the two has the waker.
 fn event_against_close() {
-    let rig = Rig::new();
+    let parking = Parking::new();
     let (task, waker) = Counted::waker();
-    assert!(rig.park(&waker) == Some(Commit::Parked), "model: nothing forbids to park");
+    assert!(parking.park(&waker) == Some(Commit::Parked), "model: nothing forbids to park");
     drop(waker);
-    let (event, close) = race(&rig, |rig| rig.unblock(true), |rig| rig.unblock(false));
+    let (event, close) = race(&parking, |parking| parking.unblock(true), |parking| parking.unblock(false));
     assert!(event != close && task.wakes() == 1, "model: one of two takes the waker");
     assert!(Arc::strong_count(&task) == 1, "model: a waker is left over");
-    assert!(rig.sema.take(), "model: the event was lost");
-    rig.give_up();
+    assert!(parking.sema.take(), "model: the event was lost");
+    parking.give_up();
 }
 
 /// The same while the task is on its way to park: at most one has the waker, and the event is not lost.
 fn event_against_close_and_park() {
-    let rig = Rig::new();
+    let parking = Parking::new();
     let (task, waker) = Counted::waker();
-    let park = |rig: &Rig| rig.park(&waker);
-    let (end, event, close) = race3(&rig, park, |rig| rig.unblock(true), |rig| rig.unblock(false));
+    let park = |parking: &Parking| parking.park(&waker);
+    let (end, event, close) =
+        race3(&parking, park, |parking| parking.unblock(true), |parking| parking.unblock(false));
     let woken = usize::from(event) + usize::from(close);
     assert!(woken <= usize::from(end == Some(Commit::Parked)), "model: {woken} wakers are taken");
     let consumed = end.is_none() || end == Some(Commit::Ready);
-    assert!(consumed || rig.sema.take(), "model: the event was lost");
-    rig.give_up();
+    assert!(consumed || parking.sema.take(), "model: the event was lost");
+    parking.give_up();
     drop(waker);
     assert!(Arc::strong_count(&task) == 1, "model: a waker is left over");
 }
@@ -153,16 +175,16 @@ fn event_against_close_and_park() {
 /// A task parks, is polled again with another waker although nothing woke it, and then parks once more: against
 /// one who unblocks, and who may be anywhere between its compare-exchange and the end of its take.
 fn second_poll(ready: bool) {
-    let rig = Rig::new();
+    let parking = Parking::new();
     let ((first, first_waker), (second, second_waker)) = (Counted::waker(), Counted::waker());
-    let polls = |rig: &Rig| {
-        let ends = [first_waker, second_waker].map(|waker| rig.park(&waker));
+    let polls = |parking: &Parking| {
+        let ends = [first_waker, second_waker].map(|waker| parking.park(&waker));
         ends.iter().filter(|end| end.is_none() || **end == Some(Commit::Ready)).count()
     };
-    let (mut consumed, _) = race(&rig, polls, move |rig| rig.unblock(ready));
-    consumed += usize::from(rig.sema.take());
+    let (mut consumed, _) = race(&parking, polls, move |parking| parking.unblock(ready));
+    consumed += usize::from(parking.sema.take());
     assert!(consumed == usize::from(ready), "model: {consumed} readinesses of one event or none");
-    rig.give_up();
+    parking.give_up();
     for task in [first, second] {
         assert!(task.wakes() <= 1, "model: a task is woken once or displaced once");
         assert!(Arc::strong_count(&task) == 1, "model: a waker is left over");
@@ -171,16 +193,16 @@ fn second_poll(ready: bool) {
 
 /// A second poll, with the waker of the first poll or another, between an event and a close.
 fn second_poll_against_two(same: bool) {
-    let rig = Rig::new();
+    let parking = Parking::new();
     let ((first, first_waker), (second, second_waker)) = (Counted::waker(), Counted::waker());
-    assert!(rig.park(&first_waker) == Some(Commit::Parked), "model: nothing forbids to park");
+    assert!(parking.park(&first_waker) == Some(Commit::Parked), "model: nothing forbids to park");
     let (waker, other) = if same { (first_waker, second_waker) } else { (second_waker, first_waker) };
     drop(other);
-    let poll = |rig: &Rig| rig.park(&waker);
-    let (end, ..) = race3(&rig, poll, |rig| rig.unblock(true), |rig| rig.unblock(false));
+    let poll = |parking: &Parking| parking.park(&waker);
+    let (end, ..) = race3(&parking, poll, |parking| parking.unblock(true), |parking| parking.unblock(false));
     let consumed = end.is_none() || end == Some(Commit::Ready);
-    assert!(consumed || rig.sema.take(), "model: the event was lost");
-    rig.give_up();
+    assert!(consumed || parking.sema.take(), "model: the event was lost");
+    parking.give_up();
     drop(waker);
     assert!(same || first.wakes() == 1, "model: the first waker is handed up, or displaced and woken");
     for task in [first, second] {
@@ -190,33 +212,37 @@ fn second_poll_against_two(same: bool) {
 
 /// A parked task gives up while somebody unblocks it: the waker is his or the other's, and an event stays.
 fn retract(ready: bool) {
-    let rig = Rig::new();
+    let parking = Parking::new();
     let (task, waker) = Counted::waker();
-    assert!(rig.park(&waker) == Some(Commit::Parked), "model: nothing forbids to park");
+    assert!(parking.park(&waker) == Some(Commit::Parked), "model: nothing forbids to park");
     drop(waker);
-    let ((), woken) = race(&rig, |rig| drop(rig.sema.retract(&rig.waiters)), move |rig| rig.unblock(ready));
+    let ((), woken) = race(
+        &parking,
+        |parking| drop(parking.sema.retract(&parking.waiters)),
+        move |parking| parking.unblock(ready),
+    );
     assert!(task.wakes() == usize::from(woken), "model: a waker that nobody handed up was woken");
-    assert!(rig.sema.take() == ready, "model: the next waiter finds the event, and no other");
-    rig.give_up();
+    assert!(parking.sema.take() == ready, "model: the next waiter finds the event, and no other");
+    parking.give_up();
     assert!(Arc::strong_count(&task) == 1, "model: a waker is left over");
 }
 
 /// A parked task gives up and another parks in its place: who unblocks has the waker of one of them.
 fn retract_and_park(ready: bool) {
-    let rig = Rig::new();
+    let parking = Parking::new();
     let ((first, first_waker), (second, second_waker)) = (Counted::waker(), Counted::waker());
-    assert!(rig.park(&first_waker) == Some(Commit::Parked), "model: nothing forbids to park");
+    assert!(parking.park(&first_waker) == Some(Commit::Parked), "model: nothing forbids to park");
     drop(first_waker);
-    let change = |rig: &Rig| {
-        drop(rig.sema.retract(&rig.waiters));
-        rig.park(&second_waker)
+    let change = |parking: &Parking| {
+        drop(parking.sema.retract(&parking.waiters));
+        parking.park(&second_waker)
     };
-    let (end, _) = race(&rig, change, move |rig| rig.unblock(ready));
+    let (end, _) = race(&parking, change, move |parking| parking.unblock(ready));
     let handed = second.wakes() == 1;
     let consumed = end.is_none() || end == Some(Commit::Ready);
-    assert!(consumed || rig.sema.take() == ready, "model: the event was lost");
+    assert!(consumed || parking.sema.take() == ready, "model: the event was lost");
     assert!(first.wakes() == 0 || !handed, "model: one unblock woke two tasks");
-    rig.give_up();
+    parking.give_up();
     drop(second_waker);
     for task in [first, second] {
         assert!(Arc::strong_count(&task) == 1, "model: a waker is left over");
@@ -225,16 +251,31 @@ fn retract_and_park(ready: bool) {
 
 /// A task that has armed changes its mind while an event comes.
 fn abort_against_event() {
-    let rig = Rig::new();
-    let abort = |rig: &Rig| match rig.sema.arm(&rig.waiters) {
+    let parking = Parking::new();
+    let abort = |parking: &Parking| match parking.sema.arm(&parking.waiters) {
         Arm::Armed(armed) => {
             armed.abort().wake();
             false
         }
         found => matches!(found, Arm::Ready),
     };
-    let (consumed, woken) = race(&rig, abort, |rig| rig.unblock(true));
+    let (consumed, woken) = race(&parking, abort, |parking| parking.unblock(true));
     assert!(!woken, "model: nobody was parked");
-    assert!(consumed != rig.sema.take(), "model: the event is consumed once");
-    rig.give_up();
+    assert!(consumed != parking.sema.take(), "model: the event is consumed once");
+    parking.give_up();
+}
+
+/// A readiness is consumed while its winner is still at the slot: BUSY stands until the winner is done, and no longer.
+fn taken_from_winner() {
+    let parking = Parking::parked();
+    race(&parking, |parking| parking.sema.take(), |parking| parking.unblock(true));
+    parking.free_again();
+}
+
+/// Nobody writes the slot while a winner is at it, whatever has been done to the word since.
+fn two_polls() {
+    let parking = Parking::parked();
+    let polls = |parking: &Parking| [parking.poll(), parking.poll()];
+    race3(&parking, polls, |parking| parking.unblock(true), |parking| parking.unblock(false));
+    parking.free_again();
 }

@@ -64,43 +64,43 @@ impl Posted {
 
 /// Runs both at once, the first in the main thread.
 pub fn race<R: Send + Sync + 'static, A, B: 'static>(
-    rig: &Arc<R>,
+    shared: &Arc<R>,
     first: impl FnOnce(&R) -> A,
     second: impl FnOnce(&R) -> B + Send + 'static,
 ) -> (A, B) {
-    let second = start(rig, second);
-    (first(rig), end(second))
+    let second = start(shared, second);
+    (first(shared), end(second))
 }
 
 /// Runs three at once, the first in the main thread.
 pub fn race3<R: Send + Sync + 'static, A, B: 'static, C: 'static>(
-    rig: &Arc<R>,
+    shared: &Arc<R>,
     first: impl FnOnce(&R) -> A,
     second: impl FnOnce(&R) -> B + Send + 'static,
     third: impl FnOnce(&R) -> C + Send + 'static,
 ) -> (A, B, C) {
-    let (second, third) = (start(rig, second), start(rig, third));
-    (first(rig), end(second), end(third))
+    let (second, third) = (start(shared, second), start(shared, third));
+    (first(shared), end(second), end(third))
 }
 
 /// Runs four at once, the first in the main thread.
 pub fn race4<R: Send + Sync + 'static, A, B: 'static, C: 'static, D: 'static>(
-    rig: &Arc<R>,
+    shared: &Arc<R>,
     first: impl FnOnce(&R) -> A,
     second: impl FnOnce(&R) -> B + Send + 'static,
     third: impl FnOnce(&R) -> C + Send + 'static,
     fourth: impl FnOnce(&R) -> D + Send + 'static,
 ) -> (A, B, C, D) {
-    let (second, third, fourth) = (start(rig, second), start(rig, third), start(rig, fourth));
-    (first(rig), end(second), end(third), end(fourth))
+    let (second, third, fourth) = (start(shared, second), start(shared, third), start(shared, fourth));
+    (first(shared), end(second), end(third), end(fourth))
 }
 
 fn start<R: Send + Sync + 'static, T: 'static>(
-    rig: &Arc<R>,
+    shared: &Arc<R>,
     body: impl FnOnce(&R) -> T + Send + 'static,
 ) -> JoinHandle<T> {
-    let rig = rig.clone();
-    thread::spawn(move || body(&rig))
+    let shared = shared.clone();
+    thread::spawn(move || body(&shared))
 }
 
 fn end<T>(thread: JoinHandle<T>) -> T {
@@ -185,16 +185,16 @@ pub fn hand_up<const N: usize>(list: GList<N>, waiters: &Waiters) -> usize {
 }
 
 /// A descriptor, the count of its waiters, and the kernel's queue behind it.
-pub struct Rig {
+pub struct Socket {
     pub desc: Desc,
     pub payload: Plain<usize>,
     /// The kernel's own lock orders what is queued and the edge that it causes.
     queue: loom::sync::Mutex<usize>,
 }
 
-impl Rig {
-    pub fn new() -> Arc<Rig> {
-        Arc::new(Rig { desc: Desc::new(), payload: Plain::new(0), queue: loom::sync::Mutex::new(0) })
+impl Socket {
+    pub fn new() -> Arc<Socket> {
+        Arc::new(Socket { desc: Desc::new(), payload: Plain::new(0), queue: loom::sync::Mutex::new(0) })
     }
 
     /// The kernel queues a message, the poller delivers the edge.

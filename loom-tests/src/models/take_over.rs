@@ -7,27 +7,23 @@ use std::task::Waker;
 use loom::thread;
 use netpoll_core::{Mode, Modes, Wait, When};
 
-use super::support::{Counted, Rig, hand_up, race, race3};
-use crate::harness::{Expect, Model};
+use super::support::{Counted, Socket, hand_up, race, race3};
+use crate::harness::{Model, green};
 
 /// The models of this file.
 pub const MODELS: &[Model] = &[
     green("m04c_take_over_against_close", 2, None, || take_over(Whose::Other, close)),
     green("m04c_take_over_against_past_deadline", 2, None, || take_over(Whose::Other, pass)),
     green("m04c_take_over_against_firing", 2, None, || take_over(Whose::Other, fire)),
-    green("m04c_take_over_against_event", 2, None, || take_over(Whose::Other, Rig::arrive)),
+    green("m04c_take_over_against_event", 2, None, || take_over(Whose::Other, Socket::arrive)),
     green("m04c_same_waker_against_close", 2, None, || take_over(Whose::Same, close)),
     green("m04c_same_waker_against_firing", 2, None, || take_over(Whose::Same, fire)),
-    green("m04c_same_waker_against_event", 2, None, || take_over(Whose::Same, Rig::arrive)),
+    green("m04c_same_waker_against_event", 2, None, || take_over(Whose::Same, Socket::arrive)),
     green("m04c_second_poll_parks_anew", 1, None, second_poll),
     green("m04c_take_over_against_close_and_event", 3, Some(3), close_and_event),
     green("m04c_take_over_against_retract", 2, None, retract),
     green("m04c_two_take_overs_against_close", 3, Some(3), two_take_overs),
 ];
-
-const fn green(name: &'static str, threads: usize, bound: Option<usize>, body: fn()) -> Model {
-    Model { name, threads, bound, expect: Expect::Green, body }
-}
 
 /// Whose waker the second task brings: one of its own, or one that stands for both.
 #[derive(Clone, Copy, PartialEq)]
@@ -38,33 +34,34 @@ enum Whose {
 
 const DUE: usize = 5;
 
-fn close(rig: &Rig) {
-    rig.evict();
+fn close(socket: &Socket) {
+    socket.evict();
 }
 
-fn pass(rig: &Rig) {
-    let (list, _) = rig.desc.set_deadline(Modes::READ, When::Expired).expect("model: the descriptor is open");
-    hand_up(list, rig.desc.waiters());
+fn pass(socket: &Socket) {
+    let (list, _) =
+        socket.desc.set_deadline(Modes::READ, When::Expired).expect("model: the descriptor is open");
+    hand_up(list, socket.desc.waiters());
 }
 
-fn fire(rig: &Rig) {
-    hand_up(rig.desc.desc().expire(DUE).0, rig.desc.waiters());
+fn fire(socket: &Socket) {
+    hand_up(socket.desc.desc().expire(DUE).0, socket.desc.waiters());
 }
 
 /// A descriptor with a deadline, and a task that is parked there.
-fn parked() -> (Arc<Rig>, Arc<Counted>, Waker) {
-    let rig = Rig::new();
-    let set = rig.desc.set_deadline(Modes::READ, When::At(DUE));
+fn parked() -> (Arc<Socket>, Arc<Counted>, Waker) {
+    let socket = Socket::new();
+    let set = socket.desc.set_deadline(Modes::READ, When::At(DUE));
     assert!(set.is_ok(), "model: the descriptor is open");
     let (task, waker) = Counted::waker();
-    assert!(rig.poll(Mode::Read, &waker) == Wait::Parked, "model: nothing forbids to park");
-    (rig, task, waker)
+    assert!(socket.poll(Mode::Read, &waker) == Wait::Parked, "model: nothing forbids to park");
+    (socket, task, waker)
 }
 
 /// One poll of the second task, which wakes what it displaces.
-fn poll(rig: &Rig, waker: &Waker) -> Wait {
+fn poll(socket: &Socket, waker: &Waker) -> Wait {
     loop {
-        let (wait, displaced) = rig.desc.wait(Mode::Read, waker);
+        let (wait, displaced) = socket.desc.wait(Mode::Read, waker);
         displaced.wake();
         if wait != Wait::Again {
             return wait;
@@ -73,11 +70,11 @@ fn poll(rig: &Rig, waker: &Waker) -> Wait {
     }
 }
 
-fn take_over(whose: Whose, end: fn(&Rig)) {
-    let (rig, first, first_waker) = parked();
+fn take_over(whose: Whose, end: fn(&Socket)) {
+    let (socket, first, first_waker) = parked();
     let (second, second_waker) = Counted::waker();
     let waker = if whose == Whose::Same { first_waker.clone() } else { second_waker.clone() };
-    let (wait, ()) = race(&rig, |rig| poll(rig, &waker), end);
+    let (wait, ()) = race(&socket, |socket| poll(socket, &waker), end);
     drop((waker, first_waker, second_waker));
     match whose {
         Whose::Other => {
@@ -87,76 +84,76 @@ fn take_over(whose: Whose, end: fn(&Rig)) {
         }
         Whose::Same => assert!(first.wakes() >= 1, "model: nobody woke the task, {wait:?}"),
     }
-    rig.nobody_waits();
+    socket.nobody_waits();
     assert!(Arc::strong_count(&first) == 1, "model: a waker is left over");
     assert!(Arc::strong_count(&second) == 1, "model: a waker is left over");
 }
 
 /// A task that is parked can be polled again at any time, and another can take its place.
 fn second_poll() {
-    let (rig, first, first_waker) = parked();
+    let (socket, first, first_waker) = parked();
     let (second, second_waker) = Counted::waker();
     for waker in [&first_waker, &second_waker, &second_waker] {
-        let (wait, displaced) = rig.desc.wait(Mode::Read, waker);
+        let (wait, displaced) = socket.desc.wait(Mode::Read, waker);
         assert!(wait == Wait::Parked, "model: {wait:?} of a task that is polled again");
         displaced.wake();
     }
-    close(&rig);
+    close(&socket);
     drop((first_waker, second_waker));
     assert!((first.wakes(), second.wakes()) == (1, 1), "model: each of the two is woken once");
-    rig.nobody_waits();
+    socket.nobody_waits();
     assert!(Arc::strong_count(&first) == 1 && Arc::strong_count(&second) == 1, "model: a waker is left over");
 }
 
 fn close_and_event() {
-    let (rig, first, waker) = parked();
+    let (socket, first, waker) = parked();
     drop(waker);
     let (second, second_waker) = Counted::waker();
-    let (wait, (), ()) = race3(&rig, |rig| poll(rig, &second_waker), close, Rig::arrive);
+    let (wait, (), ()) = race3(&socket, |socket| poll(socket, &second_waker), close, Socket::arrive);
     drop(second_waker);
     assert!(first.wakes() == 1, "model: the first task was woken {} times", first.wakes());
     assert!(second.wakes() == usize::from(wait == Wait::Parked), "model: {wait:?} and {}", second.wakes());
-    rig.nobody_waits();
+    socket.nobody_waits();
     assert!(Arc::strong_count(&first) == 1 && Arc::strong_count(&second) == 1, "model: a waker is left over");
 }
 
 /// The first task gives up while the second takes its parking over: it may hold the other's waker then, and wakes it.
 fn retract() {
-    let (rig, first, waker) = parked();
+    let (socket, first, waker) = parked();
     let (second, second_waker) = Counted::waker();
-    let give_up = move |rig: &Rig| match rig.desc.retract(Mode::Read) {
+    let give_up = move |socket: &Socket| match socket.desc.retract(Mode::Read) {
         Some(own) if own.will_wake(&waker) => drop(own),
         Some(other) => other.wake(),
         None => {}
     };
-    let (wait, ()) = race(&rig, |rig| poll(rig, &second_waker), give_up);
+    let (wait, ()) = race(&socket, |socket| poll(socket, &second_waker), give_up);
     drop(second_waker);
     assert!(wait == Wait::Parked, "model: {wait:?}, and nothing has happened");
-    let asleep = rig.desc.desc().is_parked(Mode::Read);
+    let asleep = socket.desc.desc().is_parked(Mode::Read);
     assert!(asleep || second.wakes() == 1, "model: the second task is neither parked nor woken");
-    assert!(rig.desc.waiters().get() == usize::from(asleep), "model: the count is not that of the parked");
+    assert!(socket.desc.waiters().get() == usize::from(asleep), "model: the count is not that of the parked");
     assert!(Arc::strong_count(&first) == 1, "model: a waker is left over");
-    rig.retract(Mode::Read);
+    socket.retract(Mode::Read);
     assert!(Arc::strong_count(&second) == 1, "model: a waker is left over");
 }
 
 /// Two tasks break the rule that one at a time may arm: they may be refused, and no task is forgotten.
 fn two_take_overs() {
-    let (rig, first, waker) = parked();
+    let (socket, first, waker) = parked();
     drop(waker);
     let ((second, second_waker), (third, third_waker)) = (Counted::waker(), Counted::waker());
-    let once = |rig: &Rig, waker: &Waker| {
-        let (wait, displaced) = rig.desc.wait(Mode::Read, waker);
+    let once = |socket: &Socket, waker: &Waker| {
+        let (wait, displaced) = socket.desc.wait(Mode::Read, waker);
         displaced.wake();
         wait
     };
-    let other = move |rig: &Rig| once(rig, &third_waker);
-    let (wait, other, ()) = race3(&rig, |rig| once(rig, &second_waker), other, close);
+    let other = move |socket: &Socket| once(socket, &third_waker);
+    let (wait, other, ()) = race3(&socket, |socket| once(socket, &second_waker), other, close);
     drop(second_waker);
     assert!(first.wakes() == 1, "model: the first task was woken {} times", first.wakes());
     for (task, wait) in [(second, wait), (third, other)] {
         assert!(task.wakes() == usize::from(wait == Wait::Parked), "model: {wait:?} and {}", task.wakes());
         assert!(Arc::strong_count(&task) == 1, "model: a waker is left over");
     }
-    rig.nobody_waits();
+    socket.nobody_waits();
 }

@@ -7,33 +7,29 @@ use std::sync::{Arc, Mutex};
 use netpoll_core::sched::task::{Action, Completion, PollResult, TaskState};
 
 use super::support::{Plain, Posted, race};
-use crate::harness::{Expect, Model};
+use crate::harness::{Model, green};
 
 /// The models of this word.
 pub const MODELS: &[Model] = &[
-    green("m20_wake_against_poll", wake_against_poll),
-    green("m20_uncounted_wake_against_poll", uncounted_wake_against_poll),
-    green("m20_many_wakes", many_wakes),
-    green("m20_wake_of_the_ended", wake_of_the_ended),
-    green("m20_wake_against_wake", wake_against_wake),
-    green("m20_wake_by_value_against_poll", wake_by_value_against_poll),
-    green("m20_wake_by_value_against_complete", wake_by_value_against_complete),
-    green("m20_cancel_against_poll", cancel_against_poll),
-    green("m20_join_against_complete", join_against_complete),
-    green("m20_join_again_against_complete", join_again_against_complete),
-    green("m20_drop_handle_against_complete", drop_handle_against_complete),
-    green("m20_drop_joined_handle_against_complete", drop_joined_handle_against_complete),
-    green("m20_drop_handle_against_drop_ref", drop_handle_against_drop_ref),
-    green("m20_drop_handle_against_finish_poll", drop_handle_against_finish_poll),
-    green("m20_drop_ref_against_drop_ref", drop_ref_against_drop_ref),
-    green("m20_drop_ref_against_finish_poll", drop_ref_against_finish_poll),
-    green("m20_drop_ref_against_complete", drop_ref_against_complete),
-    green("m20_drop_ref_against_complete_handle", drop_ref_against_complete_handle),
+    green("m20_wake_against_poll", 2, None, wake_against_poll),
+    green("m20_uncounted_wake_against_poll", 2, None, uncounted_wake_against_poll),
+    green("m20_many_wakes", 2, None, many_wakes),
+    green("m20_wake_of_the_ended", 2, None, wake_of_the_ended),
+    green("m20_wake_against_wake", 2, None, wake_against_wake),
+    green("m20_wake_by_value_against_poll", 2, None, wake_by_value_against_poll),
+    green("m20_wake_by_value_against_complete", 2, None, wake_by_value_against_complete),
+    green("m20_cancel_against_poll", 2, None, cancel_against_poll),
+    green("m20_join_against_complete", 2, None, join_against_complete),
+    green("m20_join_again_against_complete", 2, None, join_again_against_complete),
+    green("m20_drop_handle_against_complete", 2, None, drop_handle_against_complete),
+    green("m20_drop_joined_handle_against_complete", 2, None, drop_joined_handle_against_complete),
+    green("m20_drop_handle_against_drop_ref", 2, None, drop_handle_against_drop_ref),
+    green("m20_drop_handle_against_finish_poll", 2, None, drop_handle_against_finish_poll),
+    green("m20_drop_ref_against_drop_ref", 2, None, drop_ref_against_drop_ref),
+    green("m20_drop_ref_against_finish_poll", 2, None, drop_ref_against_finish_poll),
+    green("m20_drop_ref_against_complete", 2, None, drop_ref_against_complete),
+    green("m20_drop_ref_against_complete_handle", 2, None, drop_ref_against_complete_handle),
 ];
-
-const fn green(name: &'static str, body: fn()) -> Model {
-    Model { name, threads: 2, bound: None, expect: Expect::Green, body }
-}
 
 /// What the future has seen.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -8,30 +8,20 @@ use netpoll_core::poll::sema::{Arm, Commit, Sema, Unblock};
 use netpoll_core::poll::waiters::{BreakFlag, Waiters};
 
 use super::support::{Plain, Posted, race, race3};
-use crate::harness::{Expect, Model};
+use crate::harness::{Expect, Model, green, red};
 
 /// The models of this word.
 pub const MODELS: &[Model] = &[
-    model("m07_three_breaks_by_one_against_poller", 2, Some(4), Expect::Green, || {
+    green("m07_three_breaks_by_one_against_poller", 2, Some(4), || {
         one_breaker(Order::DrainThenClear);
     }),
-    model("m07_two_breaks_against_poller", 3, Some(3), Expect::Green, two_breakers),
-    model("m07_clear_before_drain_loses_a_break", 2, Some(4), Expect::Deadlock, || {
+    green("m07_two_breaks_against_poller", 3, Some(3), two_breakers),
+    red("m07_clear_before_drain_loses_a_break", 2, Some(4), Expect::Deadlock, || {
         one_breaker(Order::ClearThenDrain);
     }),
-    model("m17_count_falls_after_tasks_are_runnable", 2, None, Expect::Green, count_and_run_queue),
-    model("m17_event_against_park", 2, None, Expect::Green, event_against_park),
+    green("m17_count_falls_after_tasks_are_runnable", 2, None, count_and_run_queue),
+    green("m17_event_against_park", 2, None, event_against_park),
 ];
-
-const fn model(
-    name: &'static str,
-    threads: usize,
-    bound: Option<usize>,
-    expect: Expect,
-    body: fn(),
-) -> Model {
-    Model { name, threads, bound, expect, body }
-}
 
 /// What the poller does when it comes back.
 #[derive(Clone, Copy, PartialEq)]
@@ -42,17 +32,17 @@ enum Order {
 }
 
 /// The break flag, the break descriptor, and the work that is left for the poller.
-struct Rig {
+struct Poller {
     flag: BreakFlag,
     writes: Mutex<usize>,
     readable: Condvar,
     work: [Posted; 3],
 }
 
-impl Rig {
-    fn new() -> Arc<Rig> {
+impl Poller {
+    fn new() -> Arc<Poller> {
         let (flag, work) = (BreakFlag::new(), [(); 3].map(|()| Posted::new()));
-        Arc::new(Rig { flag, writes: Mutex::new(0), readable: Condvar::new(), work })
+        Arc::new(Poller { flag, writes: Mutex::new(0), readable: Condvar::new(), work })
     }
 
     fn leave(&self, work: usize) {
@@ -98,13 +88,17 @@ impl Rig {
 
 /// Three pieces of work, one after the other, each with its break.
 fn one_breaker(order: Order) {
-    let rig = Rig::new();
-    race(&rig, move |rig| rig.poll_until(3, order), |rig| (0..3).for_each(|work| rig.leave(work)));
+    let poller = Poller::new();
+    race(
+        &poller,
+        move |poller| poller.poll_until(3, order),
+        |poller| (0..3).for_each(|work| poller.leave(work)),
+    );
 }
 
 fn two_breakers() {
-    let poll = |rig: &Rig| rig.poll_until(2, Order::DrainThenClear);
-    race3(&Rig::new(), poll, |rig| rig.leave(0), |rig| rig.leave(1));
+    let poll = |poller: &Poller| poller.poll_until(2, Order::DrainThenClear);
+    race3(&Poller::new(), poll, |poller| poller.leave(0), |poller| poller.leave(1));
 }
 
 /// A semaphore with its count, and a run queue.
