@@ -1,8 +1,8 @@
-//! Generated models: named ones ask what their authors thought of, these ask the rest.
+//! Generated models: every combination of operations, also those that no author of a named model thought of.
 //!
-//! Each word has one alphabet of operations, one world and one oracle ([`word::Word`]). The combinations of operations
-//! are enumerated ([`enumerate`]) and explored one after another in one process ([`run`]). A word's world can also be
-//! made with a deliberate fault, which the combinations must find: so the oracle itself is tested.
+//! Each word has its operations, its surroundings and one oracle ([`word::Word`]). The combinations of operations are
+//! enumerated ([`enumerate`]) and explored one after another in one process ([`run`]). A word can also be created with a
+//! deliberate fault, which the combinations must find: which tests the oracle itself.
 
 use std::process::ExitCode;
 
@@ -22,11 +22,11 @@ mod task;
 mod tasks;
 mod word;
 
-/// A word, as the commands see it.
+/// The commands' access to a word.
 struct Entry {
     name: &'static str,
     flaws: &'static [&'static str],
-    /// With one of its flaws or none.
+    /// Enumerates its combinations, with one of its flaws or none.
     enumerate: fn(Option<&'static str>) -> Enumerated,
 }
 
@@ -46,7 +46,7 @@ const WORDS: &[Entry] = &[
     Entry::of::<task::Cell>(),
 ];
 
-/// Runs one of the commands below; none if it is another.
+/// Runs one of the commands below. Returns `None` if it is another command.
 ///
 /// | command | prints |
 /// |---|---|

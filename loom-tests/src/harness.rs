@@ -1,36 +1,36 @@
-//! Runs one model, counts its executions, and says so in one line.
+//! Runs one model, and prints the number of its executions in one line.
 
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::time::Instant;
 
-/// Steps of one execution before it counts as an endless loop. Far above what any model needs.
+/// The number of steps after which an execution counts as an endless loop, far more than any model needs.
 const MAX_BRANCHES: usize = 10_000;
 
-/// Executions so far. The process runs one model; a lock of std is invisible to loom and never contended.
+/// The number of executions so far. The process runs one model. Loom does not see std's lock, which is never contended.
 static EXECUTIONS: Mutex<u64> = Mutex::new(0);
 
-/// What a model must do.
+/// The result that a model must have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Expect {
     /// Every execution ends well.
     Green,
-    /// A text that is known to be wrong: loom must find an execution in which everybody sleeps.
+    /// Loom must find an execution in which every thread sleeps, since the model has a known fault.
     Deadlock,
-    /// A text that is known to be wrong: loom must find two accesses to a cell that nothing orders.
+    /// Loom must find two accesses to a cell that nothing orders, since the model has a known fault.
     Race,
 }
 
 /// One race.
 #[derive(Clone, Copy)]
 pub struct Model {
-    /// The race that it asks about, `m02_close_against_park_from_ready`.
+    /// The name of the race, such as `m02_close_against_park_from_ready`.
     pub name: &'static str,
-    /// Threads, the main one included.
+    /// The number of threads, with the main one.
     pub threads: usize,
-    /// Preemptions that are explored; all of them if none is given.
+    /// The number of preemptions to explore, or `None` for all.
     pub bound: Option<usize>,
-    /// What must come of it.
+    /// The result that it must have.
     pub expect: Expect,
     /// The body, run once per execution.
     pub body: fn(),
@@ -52,7 +52,7 @@ pub const fn red(
     Model { name, threads, bound, expect, body }
 }
 
-/// `list` or `run NAME [BOUND]`.
+/// Carries out the command `list` or `run NAME [BOUND]`.
 pub fn main(models: &[Model]) -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
@@ -77,8 +77,8 @@ pub fn main(models: &[Model]) -> ExitCode {
     }
 }
 
-/// Explores every execution within the bound. A finding ends the process: by a panic, or by an abort if loom meets
-/// it while another panic is under way.
+/// Explores every execution within the bound. A finding ends the process: by a panic, or by an abort if loom finds it during
+/// another panic.
 fn run(model: &Model, bound: Option<usize>) -> ExitCode {
     let start = Instant::now();
     let body = model.body;
@@ -90,8 +90,8 @@ fn run(model: &Model, bound: Option<usize>) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Every setting is given here: none comes from `LOOM_*`, and nothing ends a run early. (Loom takes a run that was
-/// cut short for a success.)
+/// Creates loom's explorer. Sets every option, so that none comes from `LOOM_*` and no limit ends a run early, which loom
+/// would count as a success.
 pub fn explorer(bound: Option<usize>) -> loom::model::Builder {
     let mut builder = loom::model::Builder::new();
     builder.max_threads = loom::MAX_THREADS;

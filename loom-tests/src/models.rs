@@ -1,4 +1,4 @@
-//! One file per word of the core, named like it.
+//! The named models, a file for each word of core with the same name.
 
 use crate::harness::Model;
 
@@ -19,7 +19,7 @@ mod take_over;
 pub mod task;
 mod waiters;
 
-/// Every model, in the order in which a reader of the core meets the words.
+/// Returns every model, in the reading order of core's words.
 pub fn all() -> Vec<Model> {
     [
         sema::MODELS,

@@ -1,7 +1,7 @@
-//! `self-test`: whether the model checker sees what it must.
+//! `self-test`: a check that the model checker sees every outcome.
 //!
-//! Small programs are run by the model checker and by a reference machine that leaves nothing out; every outcome of the
-//! machine must be seen. The first ones are written out, each for a hole that loom 0.7.2 has; the others are drawn.
+//! The model checker and a reference machine, which leaves nothing out, run small programs. The checker must see every outcome
+//! of the machine. The first programs are written out, each for a hole of loom 0.7.2; the others are drawn at random.
 
 mod machine;
 mod program;
@@ -15,13 +15,13 @@ use netpoll_core::sync::{AtomicUsize, Ordering, fence};
 use self::program::{Draw, Op, Outcome, Program, WORDS};
 use crate::harness;
 
-/// Programs drawn for each number of threads and each bound.
+/// The number of programs drawn for each number of threads and each bound.
 const DRAWN: u64 = 150;
 
-/// A program that is written out, and how many executions there are at least.
+/// A program that is written out, and the smallest number of its executions.
 type Written = (&'static str, Program, u64);
 
-/// What the runs so far have come to.
+/// The totals of the runs so far.
 #[derive(Default)]
 struct Total {
     programs: u64,
@@ -30,7 +30,7 @@ struct Total {
     missed: u64,
 }
 
-/// Runs all programs, says what was missed, and ends with a verdict.
+/// Runs all programs, prints the missed outcomes, and ends with a verdict.
 pub fn main() -> ExitCode {
     let mut total = Total::default();
     for (name, program, least) in written() {
@@ -59,7 +59,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Runs one program both ways; returns how many executions the model checker has explored.
+/// Runs one program in the checker and in the machine. Returns how many executions the checker has explored.
 fn check(name: &str, program: &Program, bound: Option<usize>, total: &mut Total) -> u64 {
     let expected = machine::outcomes(program, bound);
     let (seen, executions) = explore(program, bound);
@@ -80,7 +80,7 @@ fn check(name: &str, program: &Program, bound: Option<usize>, total: &mut Total)
     executions
 }
 
-/// The outcomes that the model checker sees.
+/// Returns the outcomes that the model checker sees.
 fn explore(program: &Program, bound: Option<usize>) -> (BTreeSet<Outcome>, u64) {
     // Locks of std are invisible to loom and never contended.
     let seen = Arc::new(Mutex::new((BTreeSet::new(), 0)));
@@ -164,7 +164,7 @@ fn written() -> Vec<Written> {
             ],
             17,
         ),
-        // 2. The second fence may come first although the second thread has read what stands before the first.
+        // 2. The second fence may come first although the second thread has read a write before the first fence.
         (
             "a fence is an operation",
             vec![

@@ -8,21 +8,21 @@ use super::tasks::locked;
 use super::word::{Plan, Role, Word};
 use crate::models::support::Plain;
 
-/// Descriptors of a block.
+/// The number of descriptors of a block.
 const LEN: usize = 2;
-/// The place in `owners` behind those of the threads.
+/// The index in `owners` after those of the threads.
 const NONE: usize = 3;
 
-/// One step.
+/// One operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Op {
-    /// Takes a slot, if one is free.
+    /// Allocates a slot, if one is free.
     Alloc,
-    /// Gives back the slot that the thread has had for longest.
+    /// Frees the slot that the thread has had for the longest time.
     Free,
-    /// Takes two slots and gives the first one back: the list's head is as before, and what is behind it is not.
+    /// Allocates two slots and frees the first one: the head of the list is as before, and the slot behind it is another.
     Swap,
-    /// Brings the second block.
+    /// Donates the second block.
     Donate,
 }
 
@@ -30,12 +30,12 @@ use Op::*;
 
 type Owner = pool::Owner<2, LEN>;
 
-/// What the threads share.
+/// The state that the threads share.
 pub struct Slots {
-    /// By thread, and those that no thread has.
+    /// The owners by thread, and those that no thread has.
     owners: [Mutex<VecDeque<Owner>>; NONE + 1],
     pool: Arc<Pool<2, LEN>>,
-    /// Plain memory that goes with each slot: 1 while it is owned.
+    /// Plain memory for each slot: 1 while it has an owner.
     marks: [Plain<usize>; 2 * LEN],
     flaw: Option<&'static str>,
 }
@@ -49,7 +49,7 @@ impl Slots {
         let owner = self.pool.alloc()?;
         let slot = owner.key().slot;
         let mark = self.marks[slot as usize].replace(1);
-        assert!(mark == 0, "model: slot {slot} was handed out twice");
+        assert!(mark == 0, "model: slot {slot} was allocated twice");
         Some(owner)
     }
 
@@ -103,7 +103,7 @@ impl Word for Slots {
             flaw: plan.flaw,
         };
         slots.pool.donate();
-        // They are for the threads that begin with giving one back.
+        // For the threads that begin with freeing one.
         let mut freeing = begin_with_free(plan);
         (0..taken(plan.start)).for_each(|_| slots.step(freeing.next().unwrap_or(NONE), Alloc));
         drop(freeing);
@@ -121,18 +121,18 @@ impl Word for Slots {
         let slots = if plan.ops().any(|op| op == Donate) { 2 * LEN } else { LEN };
         let all: Vec<Owner> = std::iter::from_fn(|| self.alloc()).take(2 * LEN + 1).collect();
         assert!(all.len() == slots, "model: {} slots came back of {slots}", all.len());
-        assert!(self.pool.cache().waiters().get() == 0, "model: waiters are counted, and nothing waits");
+        assert!(self.pool.cache().waiters().get() == 0, "model: waiters are counted, but no task waits");
     }
 
     fn forbids(plan: &Plan<Op>) -> Option<&'static str> {
         if plan.ops().filter(|&op| op == Donate).count() > 1 {
-            return Some("there are two places in the directory");
+            return Some("the directory has two places");
         }
-        (begin_with_free(plan).count() > taken(plan.start)).then_some("gives back what it has not")
+        (begin_with_free(plan).count() > taken(plan.start)).then_some("frees a slot that it does not have")
     }
 }
 
-/// Slots that are owned at the start.
+/// Returns the number of slots that have an owner at the start.
 fn taken(start: &str) -> usize {
     match start {
         "all-free" => 0,

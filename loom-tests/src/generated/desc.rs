@@ -1,8 +1,8 @@
-//! A descriptor in its cache: whoever waits is woken by whatever ends its wait.
+//! A descriptor in its cache: a task that waits is woken by the event, close or timeout that ends its wait.
 //!
-//! `Wait` holds the lock of its direction for as long as it is pending, as an `async fn` does. `Poll` holds it for one
-//! poll, as `poll_read` does, and leaves a parking behind that nothing protects: the next one takes it over. `Rival` asks
-//! for no lock at all, which core must survive.
+//! `Wait` holds the lock of its direction while it is pending, as an `async fn` does. `Poll` holds it for one poll, as
+//! `poll_read` does, and leaves a parking that no lock protects, so the next wait takes it over. `Rival` takes no lock at all,
+//! which core must survive.
 
 use self::world::World;
 use super::word::{Plan, Role, Touch, Word};
@@ -10,20 +10,20 @@ use super::word::{Plan, Role, Touch, Word};
 mod oracle;
 mod world;
 
-/// One step.
+/// One operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Op {
-    /// The polling task looks, parks, and is forgotten.
+    /// The polling task reads, parks, and leaves its parking.
     Poll,
-    /// The same task with its other waker.
+    /// The polling task does so with its other waker.
     PollOther,
-    /// Another task does the same, and takes no lock.
+    /// Another task does so without the lock.
     Rival,
-    /// The waiting task looks, parks, and keeps the lock of the direction.
+    /// The waiting task reads, parks, and keeps the lock of the direction.
     Wait,
     /// The waiting task gives up.
     Retract,
-    /// A task looks without waiting.
+    /// A task reads without waiting.
     Reset,
     /// A task waits in the other direction.
     Write,
@@ -33,34 +33,34 @@ pub enum Op {
     Stale,
     /// Closes by the key.
     Evict,
-    /// A deadline that has passed.
+    /// Sets a deadline that has passed.
     Past,
-    /// A deadline later than the one in force.
+    /// Sets a deadline later than the one in force.
     Later,
     Never,
     Postpone,
     /// The timer fires, if it is due.
     Expire,
-    /// The owner closes and gives the slot up.
+    /// The owner frees the slot.
     Free,
-    /// Another owner takes the slot, if it is free, and parks.
+    /// Another owner allocates the slot, if it is free, and parks.
     Reuse,
 }
 
 use Op::*;
 
 impl Op {
-    /// Borrows the registration.
+    /// Returns whether the operation borrows the registration.
     fn borrows(self) -> bool {
         !matches!(self, Event | Stale | Evict | Expire | Free | Reuse)
     }
 
-    /// Is done under the lock of the read direction.
+    /// Returns whether the operation takes the lock of the read direction.
     fn takes_lock(self) -> bool {
         matches!(self, Poll | PollOther | Wait | Retract | Reset)
     }
 
-    /// Belongs to the waiting task.
+    /// Returns whether the operation is the waiting task's.
     fn waits(self) -> bool {
         matches!(self, Wait | Retract)
     }
@@ -82,7 +82,7 @@ impl Word for Desc {
     ];
     const STARTS: &'static [&'static str] = &["idle", "ready", "parked", "waiting", "due"];
     const FLAWS: &'static [&'static str] =
-        &["drops the displaced", "wakes nobody", "forgets the count", "writes after the event"];
+        &["drops the displaced", "wakes no task", "forgets the count", "writes after the event"];
 
     fn new(plan: &Plan<Op>) -> Self {
         Desc(World::new(plan))
@@ -121,7 +121,7 @@ impl Word for Desc {
         };
         let frees = plan.ops().filter(|&op| op == Free).count();
         if frees > 1 || frees == 1 && plan.ops().any(Op::borrows) {
-            return Some("a registration cannot be given up twice, nor while it is borrowed");
+            return Some("a registration cannot be freed twice, nor while it is borrowed");
         }
         if plan.ops().any(|op| op == Reuse) && frees == 0 {
             return Some("the slot is never free");
@@ -142,7 +142,7 @@ fn forbids_program(ops: &[Op], held: bool) -> Option<&'static str> {
     for &op in ops {
         match op {
             Wait => waits = true,
-            Retract if !waits => return Some("gives up what was never begun"),
+            Retract if !waits => return Some("gives up a wait that was never begun"),
             Retract => waits = false,
             Poll | PollOther | Reset if waits => {
                 return Some("a task that waits does nothing else in its direction");

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::word::{Plan, Role, Touch, Word};
 
-/// How many threads a combination has.
+/// The number of threads of a combination.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Kind {
     Pair,
@@ -33,7 +33,7 @@ impl Kind {
         }
     }
 
-    /// Operations of one thread at most.
+    /// Returns the largest number of operations of one thread.
     fn longest(self) -> usize {
         match self {
             Kind::Pair => 2,
@@ -55,7 +55,7 @@ pub struct Combination {
 }
 
 impl Combination {
-    /// Preemptions that are explored; all of them if none is given.
+    /// Returns the number of preemptions to explore, or `None` for all.
     pub fn bound(&self) -> Option<usize> {
         match self.kind {
             Kind::Pair if self.short => None,
@@ -82,12 +82,12 @@ impl Combination {
     }
 }
 
-/// Everything of one word.
+/// The combinations of one word.
 pub struct Enumerated {
     /// Each role's name and operations.
     pub roles: Vec<String>,
     pub combinations: Vec<Combination>,
-    /// How many tuples were formed, and how many of them were skipped for which reason.
+    /// The number of tuples that were formed, and by reason the number of those that were skipped.
     pub formed: usize,
     pub skipped: BTreeMap<&'static str, usize>,
 }
@@ -124,7 +124,7 @@ pub fn enumerate<W: Word>(flaw: Option<&'static str>) -> Enumerated {
     all
 }
 
-/// All programs of one to `longest` operations.
+/// Returns all programs of one to `longest` operations.
 fn programs<Op: Copy>(roles: &[Role<Op>], longest: usize) -> Vec<Program<Op>> {
     let mut programs = Vec::new();
     for (role, Role { ops, .. }) in roles.iter().enumerate() {
@@ -139,7 +139,7 @@ fn programs<Op: Copy>(roles: &[Role<Op>], longest: usize) -> Vec<Program<Op>> {
     programs
 }
 
-/// The tuples of `len` numbers below `below` that do not descend.
+/// Returns the tuples of `len` numbers below `below` that do not descend.
 fn tuples(below: usize, len: usize) -> Vec<Vec<usize>> {
     let mut tuples: Vec<Vec<usize>> = vec![Vec::new()];
     for _ in 0..len {
@@ -176,7 +176,7 @@ fn combination<W: Word>(kind: Kind, plan: Plan<W::Op>) -> Combination {
     Combination { name, word: W::NAME, kind, short, body: Arc::new(move || execute::<W>(&plan)) }
 }
 
-/// One execution: the first thread's program runs in the main thread.
+/// Runs one execution, with the first thread's program in the main thread.
 fn execute<W: Word>(plan: &Arc<Plan<W::Op>>) {
     let world = Arc::new(W::new(plan));
     let spawned: Vec<_> = (1..plan.threads.len())

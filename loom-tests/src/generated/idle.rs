@@ -1,4 +1,4 @@
-//! Workers that go to sleep beside others that bring work: none sleeps while there is work and no worker is awake.
+//! Workers that go to sleep while other threads bring work: not all of them sleep while there is work.
 
 use std::sync::Mutex;
 
@@ -9,58 +9,58 @@ use super::tasks::locked;
 use super::word::{Plan, Role, Touch, Word};
 use crate::models::support::{Plain, Posted};
 
-/// Threads, each of which may be a worker.
+/// The number of threads, each of which may be a worker.
 const THREADS: usize = 3;
 
-/// One step.
+/// One operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Op {
-    /// The worker announces itself, looks once more, and sleeps if there is nothing.
+    /// The worker sets its bit, checks the queues once more, and sleeps if there is no work.
     Sleep,
     /// The sleeping worker wakes up for another reason.
     GetUp,
-    /// The sleeping worker looks whether it has been woken.
+    /// The sleeping worker checks whether it has been woken.
     Peek,
     /// The worker searches, if no other does, and takes one task.
     Search,
-    /// The searcher of `start: searching` has found something elsewhere.
+    /// The searcher of `start: searching` has found work elsewhere.
     Found,
-    /// The same has found nothing, and goes to sleep.
+    /// The searcher of `start: searching` has found no work, and goes to sleep.
     GiveUp,
-    /// Puts a task and sees to it that a worker comes.
+    /// Puts a task and wakes a worker if needed.
     Put,
-    /// Has something to say to every worker.
+    /// Tells every worker to stop.
     Tell,
 }
 
 use Op::*;
 
-/// A worker, as its own thread sees it.
+/// The state of a worker in its own thread.
 #[derive(Clone, Copy, Default)]
 struct Worker {
     asleep: bool,
-    /// It has found something, and will be at it for long.
+    /// True if it has found work and is busy with it.
     busy: bool,
-    /// How often its bit was taken by others, and not by itself.
+    /// The number of times that another thread cleared its bit.
     woken: usize,
-    /// How often it found its bit taken.
+    /// The number of times that it found its bit cleared.
     noticed: usize,
 }
 
-/// The bits, each thread's queue, and something to say.
+/// The idle bits, each thread's queue, and the request to stop.
 pub struct Sched {
     idle: Idle<1>,
-    /// Of the threads that put.
+    /// The queues of the threads that put.
     queues: Vec<Option<Runq<2>>>,
     workers: Mutex<[Worker; THREADS + 1]>,
     told: Posted,
-    /// Written before the one thread that wakes does so; none if there are several.
+    /// Written by the one thread that wakes, before it does so. `None` if several threads wake.
     before_wake: Option<Plain<usize>>,
     left: Mutex<usize>,
     flaw: Option<&'static str>,
 }
 
-/// The worker that sleeps at `start: asleep`; it has no thread.
+/// The worker that sleeps at `start: asleep`. It has no thread.
 const OTHER: usize = THREADS;
 
 impl Sched {
@@ -76,7 +76,7 @@ impl Sched {
         self.queues.iter().flatten().any(|queue| queue.ring_len() > 0)
     }
 
-    /// Takes one task out and runs it.
+    /// Takes one task out and runs it. Returns whether there was one.
     fn take(&self) -> bool {
         let mine = Runq::new();
         let found = self.queues.iter().flatten().any(|queue| queue.steal_into(&mine).is_some());
@@ -95,12 +95,12 @@ impl Sched {
     fn notice(&self, worker: usize) {
         self.worker(worker, |it| it.noticed += 1);
         if let Some(before) = &self.before_wake {
-            assert!(before.get() == 1, "model: woken without what came before");
+            assert!(before.get() == 1, "model: woken without the write before it");
         }
     }
 
     fn sleep(&self, worker: usize) {
-        if self.flawed("looks before it announces") {
+        if self.flawed("checks before it sets its bit") {
             if !self.has_work() && !self.told.is_posted() {
                 self.idle.begin_park(worker);
                 self.worker(worker, |it| it.asleep = true);
@@ -139,7 +139,7 @@ impl Sched {
     fn stop(&self, worker: usize, found: bool) {
         let last = self.idle.stop_searching();
         self.worker(worker, |it| it.busy |= found);
-        if found && last && !self.flawed("the last searcher says nothing") && self.has_work() {
+        if found && last && !self.flawed("the last searcher wakes no worker") && self.has_work() {
             self.wake(self.idle.worker_to_notify());
         }
     }
@@ -149,7 +149,7 @@ impl Sched {
         let put = self.queues[thread].as_ref().map(|queue| queue.put(1));
         assert!(put == Some(Ok(())), "model: the ring has room for two");
         self.before_wake.iter().for_each(|before| before.set(1));
-        if !self.flawed("wakes nobody") {
+        if !self.flawed("wakes no worker") {
             self.wake(self.idle.worker_to_notify());
         }
     }
@@ -161,7 +161,7 @@ impl Sched {
     }
 
     fn step(&self, thread: usize, op: Op) {
-        // It is done with what it found before.
+        // It has finished the work that it found before.
         self.worker(thread, |it| it.busy = false);
         match op {
             Sleep => self.sleep(thread),
@@ -188,7 +188,7 @@ impl Word for Sched {
     ];
     const STARTS: &'static [&'static str] = &["awake", "asleep", "searching"];
     const FLAWS: &'static [&'static str] =
-        &["looks before it announces", "the last searcher says nothing", "wakes nobody"];
+        &["checks before it sets its bit", "the last searcher wakes no worker", "wakes no worker"];
 
     fn new(plan: &Plan<Op>) -> Self {
         let wakes = |op| matches!(op, Put | Tell | Found | Search);

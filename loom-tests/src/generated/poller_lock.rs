@@ -1,4 +1,4 @@
-//! The lock of the poller: one thread has it, and comes back in time for a timer, a stop or another thread.
+//! The lock of the poller: one thread has it, and returns from the kernel in time for a timer, a stop or another thread.
 
 use std::sync::Mutex;
 
@@ -9,24 +9,25 @@ use super::tasks::locked;
 use super::word::{Plan, Role, Touch, Word};
 use crate::models::support::Plain;
 
-/// When the timers are due: one that is there from the start, and two that are inserted.
+/// The ticks of the timers: one that is in the wheel from the start, and two that are inserted.
 const LATE: usize = 10;
 const EARLY: usize = 5;
 const EARLIER: usize = 3;
 
-/// One step.
+/// One operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Op {
     /// Locks the poller if it is free, polls without blocking, unlocks it.
     Look,
     /// Locks the poller if it is free, and blocks until the next timer.
     Block,
-    /// The same, without end, unless it sees a timer or is told to stop.
+    /// Locks the poller if it is free, and blocks without limit, unless it sees a timer or is told to stop.
     BlockForEver,
-    /// Comes back from the kernel, and unlocks the poller.
+    /// Returns from the kernel, and unlocks the poller.
     Return,
-    /// Inserts a timer.
+    /// Inserts the timer at `EARLY`.
     Early,
+    /// Inserts the timer at `EARLIER`.
     Earlier,
     /// Tells every worker to stop.
     Tell,
@@ -34,17 +35,17 @@ pub enum Op {
 
 use Op::*;
 
-/// What the workers share.
+/// The state that the workers share.
 pub struct Driver {
     poller: PollerLock,
-    /// The earliest entry.
+    /// The tick of the earliest entry.
     wheel: loom::sync::Mutex<usize>,
     stop: Flag,
-    /// Touched by the polling thread: two at a time are a race.
+    /// The events, touched by the polling thread only, so that two pollers at a time are a race.
     events: Plain<()>,
-    /// A break is on its way to the thread that is in the kernel, or is next.
+    /// True if a break is on its way to the thread that is in the kernel, or enters it next.
     sent: Mutex<bool>,
-    /// The thread that is in the kernel, and until when.
+    /// The thread that is in the kernel, and the tick until which it blocks.
     blocked: Mutex<Option<(usize, usize)>>,
     flaw: Option<&'static str>,
 }
@@ -70,13 +71,13 @@ impl Driver {
 
     fn tell(&self) {
         self.stop.set();
-        if (0..3).any(|who| self.poller.is_parked_in_poller(who)) {
+        if (0..3).any(|worker| self.poller.is_parked_in_poller(worker)) {
             *locked(&self.sent) = true;
         }
     }
 
     fn take(&self, thread: usize) -> bool {
-        let taken = self.poller.try_lock(thread) || self.flawed("does not ask for the lock");
+        let taken = self.poller.try_lock(thread) || self.flawed("does not take the lock");
         if taken {
             self.events.set(());
         }
@@ -89,7 +90,7 @@ impl Driver {
         }
     }
 
-    /// As often as it sees an earlier timer than the one it was about to sleep for.
+    /// Blocks, after starting over as often as it sees an earlier timer than the one it was about to sleep for.
     fn block(&self, thread: usize, mut until: usize, tick: impl Fn(usize) -> Option<usize>) {
         if !self.take(thread) {
             return;
@@ -100,7 +101,7 @@ impl Driver {
                 self.poller.clear_poll_until();
                 return self.poller.unlock();
             }
-            let earliest = if self.flawed("looks only once") { until } else { self.earliest() };
+            let earliest = if self.flawed("checks only once") { until } else { self.earliest() };
             if earliest >= until {
                 break;
             }
@@ -112,7 +113,7 @@ impl Driver {
 
     fn come_back(&self, thread: usize) {
         let mut blocked = locked(&self.blocked);
-        if blocked.is_none_or(|(who, _)| who != thread) {
+        if blocked.is_none_or(|(sleeper, _)| sleeper != thread) {
             return;
         }
         *blocked = None;
@@ -132,8 +133,7 @@ impl Word for Driver {
         Role { name: "setter", ops: &[Early, Earlier, Tell], threads: 2 },
     ];
     const STARTS: &'static [&'static str] = &["free", "blocked"];
-    const FLAWS: &'static [&'static str] =
-        &["sends no break", "looks only once", "does not ask for the lock"];
+    const FLAWS: &'static [&'static str] = &["sends no break", "checks only once", "does not take the lock"];
 
     fn new(plan: &Plan<Op>) -> Self {
         let driver = Driver {
@@ -203,7 +203,7 @@ impl Word for Driver {
         }
         let blocks = |op| matches!(op, Block | BlockForEver);
         if plan.threads.iter().any(|ops| ops.windows(2).any(|two| blocks(two[0]) != (two[1] == Return))) {
-            return Some("only a thread in the kernel comes back, and it does nothing else");
+            return Some("only a thread in the kernel returns from it, and it does nothing else");
         }
         None
     }

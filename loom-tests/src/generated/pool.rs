@@ -1,4 +1,4 @@
-//! A cache of descriptors with the memory of its blocks, whose owners keep both.
+//! A cache of descriptors with the memory of its blocks. The owners of slots keep both alive.
 
 use std::ops::Deref;
 use std::ptr::NonNull;
@@ -9,7 +9,7 @@ use netpoll_core::{GList, PollCache, Registration};
 
 use super::tasks::locked;
 
-/// The fields are dropped from the first to the last: the cache before its blocks.
+/// A cache and its blocks. The field order drops the cache first.
 pub struct Pool<const BLOCKS: usize, const LEN: usize> {
     cache: PollCache<BLOCKS, LEN, 2>,
     blocks: Mutex<Vec<Box<Block<LEN, 2>>>>,
@@ -35,15 +35,15 @@ impl<const BLOCKS: usize, const LEN: usize> Pool<BLOCKS, LEN> {
         let block = Box::<Block<LEN, 2>>::default();
         let place = NonNull::from(&*block);
         locked(&self.blocks).push(block);
-        // SAFETY: INV-1, the block is boxed, so it stays where it is; it is donated once, and dropped after the cache.
+        // SAFETY: the block is boxed, so it stays where it is; it is donated once, and dropped after the cache (INV-1).
         let donated = unsafe { self.cache.donate(place) };
         assert!(donated.is_ok(), "model: the directory has a place");
     }
 
     pub fn alloc(self: &Arc<Self>) -> Option<Owner<BLOCKS, LEN>> {
         let registration = self.cache.alloc()?;
-        // SAFETY: INV-1, what it refers to is the cache and a block of it. Both are in an `Arc` that the owner keeps until
-        // the registration has been dropped, so neither is freed or moved before.
+        // SAFETY: the registration refers to the cache and one of its blocks. Both are in an `Arc` that the owner keeps until
+        // the registration has been dropped, so neither is freed or moved before (INV-1).
         let registration =
             unsafe { std::mem::transmute::<Registration<'_, 2>, Registration<'static, 2>>(registration) };
         Some(Owner { registration, _pool: self.clone() })

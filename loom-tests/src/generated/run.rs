@@ -1,4 +1,4 @@
-//! Runs combinations one after another and says what each has explored.
+//! Runs combinations one after another and prints how many executions each has explored.
 
 use std::io::{BufRead, Write};
 use std::process::{Command, ExitCode};
@@ -14,7 +14,7 @@ fn combinations() -> impl Iterator<Item = Combination> {
     WORDS.iter().flat_map(|word| (word.enumerate)(None).combinations)
 }
 
-/// `generated-count`: how many combinations there are, by word and kind, and how many were skipped for which reason.
+/// Carries out `generated-count`: prints the number of combinations by word and kind, and of those skipped by reason.
 pub fn count() -> ExitCode {
     let mut total = 0;
     for word in WORDS {
@@ -34,8 +34,8 @@ pub fn count() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// `generated-list [SEED]`: a line per combination, `NAME WORD KIND BOUND` between tabs. With a seed, those that a push
-/// explores.
+/// Carries out `generated-list [SEED]`: prints a line per combination, `NAME WORD KIND BOUND` between tabs. With a seed, only
+/// those that a push explores.
 pub fn list(seed: Option<&str>) -> ExitCode {
     let seed: Option<u64> = match seed.map(str::parse).transpose() {
         Ok(seed) => seed,
@@ -51,8 +51,8 @@ pub fn list(seed: Option<&str>) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// `generated-run NAME..`, or names from standard input, one a line, if none is given. A combination's name is printed
-/// before it runs, so the last line of a log names the one with the finding.
+/// Carries out `generated-run NAME..`, with names from standard input, one a line, if none is given. Prints a combination's
+/// name before it runs, so the last line of a log names the combination with the finding.
 pub fn run(names: &[&str]) -> ExitCode {
     let names: Vec<String> = if names.is_empty() {
         std::io::stdin().lock().lines().map_while(Result::ok).collect()
@@ -72,10 +72,10 @@ pub fn run(names: &[&str]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Explores one combination within its bound; the number of executions.
+/// Explores one combination within its bound. Returns the number of executions.
 fn explore(combination: &Combination) -> u64 {
     print!("{} ", combination.name);
-    // A finding may abort the process; the name must be out before.
+    // A finding may abort the process, so the name is printed first.
     std::io::stdout().flush().expect("the name of the combination can be printed");
     let executions = Arc::new(Mutex::new(0));
     let (counted, body) = (executions.clone(), combination.body.clone());
@@ -88,13 +88,13 @@ fn explore(combination: &Combination) -> u64 {
     executions
 }
 
-/// Every flaw with its word.
+/// Returns every flaw with its word.
 fn flaws() -> impl Iterator<Item = (&'static Entry, &'static str)> {
     WORDS.iter().flat_map(|word| word.flaws.iter().map(move |flaw| (word, *flaw)))
 }
 
-/// `generated-controls`: makes each word's world with each of its flaws and lets the combinations find it. A finding ends
-/// a process, so each flaw has one of its own.
+/// Carries out `generated-controls`: explores each word with each of its flaws until a combination finds the flaw. A finding
+/// ends a process, so each flaw has one of its own.
 pub fn controls() -> ExitCode {
     let program = std::env::current_exe().expect("a running program has a path");
     let mut missed = 0;
@@ -117,11 +117,11 @@ pub fn controls() -> ExitCode {
     if missed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-/// `generated-control WORD FLAW`: what [`controls`] starts.
+/// Carries out `generated-control WORD FLAW`, which [`controls`] starts.
 pub fn control(word: &str, flaw: &str) -> ExitCode {
     let Some((word, flaw)) = flaws().find(|(it, of_word)| (it.name, *of_word) == (word, flaw)) else {
         eprintln!("loom-tests: {word} has no flaw `{flaw}`");
-        // What starts this takes a success for a miss.
+        // The parent process takes a success for a miss.
         return ExitCode::SUCCESS;
     };
     for combination in (word.enumerate)(Some(flaw)).combinations {

@@ -1,4 +1,4 @@
-//! A run queue with its owner and its thieves: what is put in comes out once, whole.
+//! A run queue with its owner and its thieves: a task that is put in comes out once, with the memory before it.
 
 use std::sync::Mutex;
 
@@ -8,34 +8,34 @@ use super::tasks::locked;
 use super::word::{Plan, Role, Touch, Word};
 use crate::models::support::Plain;
 
-/// Places in a ring.
+/// The number of places in a ring.
 const LEN: usize = 2;
-/// Tasks that one execution can make.
+/// The largest number of tasks of one execution.
 const TASKS: usize = 8;
 
-/// One step.
+/// One operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Op {
-    /// The owner's.
+    /// The owner puts a task.
     Put,
     PutNext,
     Get,
     GetNext,
-    /// The owner takes half out, as before it moves them to the global queue.
+    /// The owner takes half out, as it does to move tasks to the global queue.
     Overflow,
     /// The owner steals back from the thieves.
     Raid,
-    /// The owner's, of a queue that nobody steals from.
+    /// The owner takes a task out of a queue from which no thread steals.
     PutNextAlone,
     GetNextAlone,
     GetAlone,
-    /// A thief's: half goes into its own ring, one is run.
+    /// A thief steals half into its own ring, and runs one task.
     Steal,
-    /// A thief's: half is taken out and run.
+    /// A thief takes half out and runs it.
     TakeHalf,
     /// A thief takes the task in the slot.
     StealNext,
-    /// Anyone looks how many there are.
+    /// A thread reads the length.
     Len,
 }
 
@@ -47,14 +47,14 @@ impl Op {
     }
 }
 
-/// A queue, the thieves' rings, and what goes with each task.
+/// A queue, the thieves' rings, and a payload for each task.
 pub struct Bench {
     queue: Runq<LEN>,
-    /// By thread.
+    /// One for each thread.
     thieves: [Runq<LEN>; 3],
-    /// Written by the thread that makes the task and by the one that runs it: for whoever has the task's word (INV-9).
+    /// The payloads, written by the thread that creates the task and by the thread that runs it (INV-9).
     payload: [Plain<()>; TASKS],
-    /// Tasks made so far; the owner's.
+    /// The number of tasks so far, written by the owner.
     made: Mutex<usize>,
     ran: Mutex<Vec<usize>>,
     flaw: Option<&'static str>,
@@ -65,7 +65,7 @@ impl Bench {
         self.flaw == Some(flaw)
     }
 
-    /// Makes a task. Its word is all that is handed over; what it stands for is written before.
+    /// Creates a task: writes its payload, and returns the word that the queue passes on.
     fn make(&self) -> usize {
         let mut made = locked(&self.made);
         *made += 1;
@@ -82,7 +82,7 @@ impl Bench {
         }
     }
 
-    /// A task that comes back from the queue to its owner, who has another place for it.
+    /// Runs a task that the queue returned to its owner.
     fn displaced(&self, task: Option<usize>) {
         self.run_all(task.filter(|_| !self.flawed("drops the displaced")));
     }
@@ -197,7 +197,7 @@ impl Word for Bench {
     fn forbids(plan: &Plan<Op>) -> Option<&'static str> {
         let steals = |op| matches!(op, Steal | TakeHalf | StealNext);
         if plan.ops().any(Op::is_alone) && plan.ops().any(steals) {
-            return Some("the owner says that nobody steals");
+            return Some("the owner relies on no thread stealing");
         }
         if plan.start == "stolen" && !plan.ops().any(|op| op == Raid) {
             return Some("nothing looks at the thieves' rings");

@@ -1,4 +1,4 @@
-//! A task's word: no wake is lost, one thread at a time has the future, the memory is freed once, by the last.
+//! A task's word: no wake is lost, one thread at a time has the future, the memory is freed once, by the last thread.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,18 +8,18 @@ use super::tasks::locked;
 use super::word::{Plan, Role, Word};
 use crate::models::task::{self, Future};
 
-/// One step. Whoever is to put the task into a queue runs it at once: a queue would order more than the word does.
+/// One operation. A thread that must put the task into a queue runs it at once, since a queue would order more than the word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Op {
-    /// The thread that has the task out of its queue gives it a turn, or several.
+    /// The thread that has the task out of its queue polls it, once or several times.
     Run,
-    /// Gives a reason and wakes.
+    /// Sets the flag and wakes.
     Wake,
-    /// The same, and the reference goes with it.
+    /// Sets the flag and wakes, which consumes the reference.
     WakeByValue,
     AddRef,
     DropRef,
-    /// The handle looks whether the task has ended, and leaves its waker if not.
+    /// The handle checks whether the task is complete, and leaves its waker if not.
     Join,
     /// The handle takes its waker back.
     Unjoin,
@@ -29,13 +29,13 @@ pub enum Op {
 
 use Op::*;
 
-/// A task, who refers to it, and what it was told.
+/// A task with its references.
 pub struct Cell {
     task: Arc<task::Task>,
-    /// References of each thread.
+    /// The number of references of each thread.
     refs: Mutex<[usize; 3]>,
     handle: Mutex<bool>,
-    /// The handle's last `Join` has left its waker, when the task's end had been told so many times.
+    /// The number of wakes of the handle at its last `Join`, if that left the waker in the slot.
     joined: Mutex<Option<usize>>,
     flaw: Option<&'static str>,
 }
@@ -81,7 +81,7 @@ impl Cell {
     }
 
     fn wake(&self, thread: usize, op: Op) {
-        if !self.flawed("wakes before it has a reason") {
+        if !self.flawed("wakes before it sets the flag") {
             self.task.flag.post();
         }
         let then = if op == Wake {
@@ -91,7 +91,7 @@ impl Cell {
             locked(&self.refs)[thread] -= 1;
             self.state().wake_by_value()
         };
-        if self.flawed("wakes before it has a reason") {
+        if self.flawed("wakes before it sets the flag") {
             self.task.flag.post();
         }
         if then != Action::Schedule || !self.flawed("drops a task that is to be scheduled") {
@@ -121,7 +121,7 @@ impl Word for Cell {
     const STARTS: &'static [&'static str] =
         &["queued", "ending", "idle", "idle-ending", "joined", "joined-idle", "detached", "detached-idle"];
     const FLAWS: &'static [&'static str] =
-        &["wakes before it has a reason", "drops a task that is to be scheduled", "forgets a reference"];
+        &["wakes before it sets the flag", "drops a task that is to be scheduled", "forgets a reference"];
 
     fn new(plan: &Plan<Op>) -> Self {
         let (idle, start) = (plan.start.contains("idle"), plan.start);
@@ -154,7 +154,7 @@ impl Word for Cell {
     fn check(&self, plan: &Plan<Op>) {
         let woken = plan.ops().any(|op| matches!(op, Wake | WakeByValue));
         let future = self.task.future.get();
-        // A task that is queued and has no runner is nobody's loss.
+        // A queued task that no thread runs has lost no wake.
         let runs = plan.start.contains("idle") || plan.ops().any(|op| op == Run);
         assert!(!woken || !runs || future != Future::Waits, "model: a wake was lost");
         let (joined, told) = (*locked(&self.joined), self.told());
@@ -162,7 +162,7 @@ impl Word for Cell {
         assert!(joined.is_none_or(|before| !ended || told > before), "model: the handle waits for ever");
         assert!(
             !runs || !plan.ops().any(|op| op == Cancel) || future == Future::Gone,
-            "model: it was not dropped"
+            "model: the future was not dropped"
         );
         self.step(0, DropHandle);
         for (thread, refs) in locked(&self.refs).iter().enumerate() {
@@ -191,10 +191,10 @@ impl Word for Cell {
         for ops in &plan.threads {
             let ends = |op| matches!(op, WakeByValue | DropRef);
             if ops.windows(2).any(|two| ends(two[0]) && wakes(ops)) {
-                return Some("the reference is gone");
+                return Some("the reference is dropped");
             }
             if ops.windows(2).any(|two| two[0] == DropHandle) {
-                return Some("the handle is gone");
+                return Some("the handle is dropped");
             }
         }
         None

@@ -1,17 +1,17 @@
-//! Tasks whose wakers are counted. The counts are kept in std's locks, which loom does not see: they order nothing.
+//! Tasks whose wakers are counted. The counts are in std's locks, which loom does not see, so they order nothing.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Wake, Waker};
 
 use crate::models::support::Plain;
 
-/// What a task can be woken by. How many wakers of it there are is the count of its `Arc`, without the task's own.
+/// One waker of a task. Its `Arc` counts the clones, beside the task's own.
 struct Source {
     wakes: Mutex<usize>,
-    /// The task has been polled with it before.
+    /// True if the task has been polled with it before.
     used: Mutex<bool>,
-    /// Written by the task before it parks for the first time, read by each thread that wakes it: what a task does before
-    /// it parks happens before its waker comes out.
+    /// Written by the task before it parks for the first time, read by each thread that wakes it, since the writes before a
+    /// parking happen before its waker comes out.
     left: Plain<usize>,
 }
 
@@ -28,23 +28,23 @@ impl Wake for Source {
     }
 }
 
-/// How the last poll of a task ended.
+/// The end of a task's last poll.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Phase {
     /// It was never polled, or it has what it waited for.
     Done,
-    /// Pending, its waker left behind, when it had been woken so many times.
+    /// The task is pending and has left its waker. Holds the number of its wakes then.
     Parked(usize),
-    /// Pending, woken by itself.
+    /// The task is pending and has woken itself.
     Runnable,
 }
 
-/// A task with two wakers: executors may poll it with another one each time.
+/// A task with two wakers, since an executor may poll it with another one each time.
 pub struct Task {
     pub name: &'static str,
     sources: [Arc<Source>; 2],
     phase: Mutex<Phase>,
-    /// How many messages had arrived when it last looked.
+    /// The number of messages at its last read.
     seen: Mutex<usize>,
 }
 
@@ -54,7 +54,7 @@ impl Task {
         Self { name, sources, phase: Mutex::new(Phase::Done), seen: Mutex::new(0) }
     }
 
-    /// The waker for a poll. The first one takes along what the task did before.
+    /// Returns the waker for a poll. The first one carries the task's writes before it.
     pub fn waker(&self, source: usize) -> Waker {
         let source = &self.sources[source];
         if !std::mem::replace(&mut *locked(&source.used), true) {
@@ -71,12 +71,12 @@ impl Task {
         self.sources.iter().map(|source| *locked(&source.wakes)).sum()
     }
 
-    /// Wakers of it that are somewhere. Between two polls that is the slot of its parking, or nowhere.
+    /// Returns the number of its wakers. Between two polls a waker can only be in the slot of the parking.
     pub fn live(&self) -> usize {
         self.sources.iter().map(|source| Arc::strong_count(source) - 1).sum()
     }
 
-    /// Looks at how many messages have arrived; true if there are more than last time.
+    /// Reads the number of messages. Returns whether there are more than last time.
     pub fn sees(&self, arrived: usize) -> bool {
         std::mem::replace(&mut *locked(&self.seen), arrived) < arrived
     }
@@ -89,17 +89,17 @@ impl Task {
         *locked(&self.phase) = phase;
     }
 
-    /// It has not got what it waits for.
+    /// Returns whether its wait is not over.
     pub fn is_pending(&self) -> bool {
         *locked(&self.phase) != Phase::Done
     }
 
-    /// It waits, and nothing has woken it since its last poll.
+    /// Returns whether it waits and has not been woken since its last poll.
     pub fn sleeps(&self) -> bool {
         *locked(&self.phase) == Phase::Parked(self.wakes())
     }
 
-    /// It waits, and has been woken.
+    /// Returns whether it waits and has been woken.
     pub fn is_runnable(&self) -> bool {
         self.is_pending() && !self.sleeps()
     }

@@ -1,21 +1,22 @@
-//! What the generator needs to know of a word: its operations, the roles of its threads, one oracle.
+//! The interface of a word to the generator: its operations, the roles of its threads, its oracle.
 
 use std::fmt::Debug;
 
-/// A part of the word's world, as a bit. Two operations conflict if one writes what the other reads or writes.
+/// The parts of a word that an operation touches, a bit each. Two operations conflict if one writes a part that the other
+/// reads or writes.
 #[derive(Clone, Copy)]
 pub struct Touch {
-    /// What the operation looks at.
+    /// The parts that the operation reads.
     pub reads: u8,
-    /// What it changes.
+    /// The parts that it changes.
     pub writes: u8,
 }
 
 impl Touch {
-    /// Everything: conflicts with any other operation.
+    /// All parts, which conflict with any other operation.
     pub const ALL: Touch = Touch { reads: u8::MAX, writes: u8::MAX };
 
-    /// Both accesses to the same parts.
+    /// Returns a read and a change of the same parts.
     pub const fn changes(parts: u8) -> Self {
         Self { reads: parts, writes: parts }
     }
@@ -29,7 +30,7 @@ impl Touch {
     }
 }
 
-/// A kind of thread: which operations it may do, and how many such threads there are at most.
+/// A kind of thread: its operations, and the largest number of such threads.
 pub struct Role<Op: 'static> {
     pub name: &'static str,
     pub ops: &'static [Op],
@@ -38,22 +39,22 @@ pub struct Role<Op: 'static> {
 
 /// The programs of one combination, which start together from `start`.
 pub struct Plan<Op> {
-    /// The name of the state that the world is in before the threads begin, one of [`Word::STARTS`].
+    /// The name of the state before the threads begin, one of [`Word::STARTS`].
     pub start: &'static str,
-    /// The operations of each thread, in its order.
+    /// The operations of each thread, in order.
     pub threads: Vec<Vec<Op>>,
     /// The deliberate fault of a control, one of [`Word::FLAWS`].
     pub flaw: Option<&'static str>,
 }
 
 impl<Op: Copy> Plan<Op> {
-    /// All operations, thread after thread.
+    /// Returns all operations, thread after thread.
     pub fn ops(&self) -> impl Iterator<Item = Op> + '_ {
         self.threads.iter().flatten().copied()
     }
 }
 
-/// A word of the core with the world around it. One value is made for each execution.
+/// A word of core with its surroundings. One value is created for each execution.
 pub trait Word: Send + Sync + Sized + 'static {
     /// The first part of its combinations' names.
     const NAME: &'static str;
@@ -63,24 +64,24 @@ pub trait Word: Send + Sync + Sized + 'static {
     const ROLES: &'static [Role<Self::Op>];
     /// The states to start from.
     const STARTS: &'static [&'static str];
-    /// Faults that the world can be made with. At least one combination must find each: the oracle's own test.
+    /// The deliberate faults. At least one combination must find each, which tests the oracle.
     const FLAWS: &'static [&'static str];
 
-    /// Makes the world in its start state.
+    /// Creates the word in its start state.
     fn new(plan: &Plan<Self::Op>) -> Self;
 
-    /// Does one thread's program.
+    /// Runs one thread's program.
     fn run(&self, thread: usize, ops: &[Self::Op]);
 
-    /// Holds the world against the oracle. All threads have been joined.
+    /// Checks the state against the oracle, after all threads have been joined.
     fn check(&self, plan: &Plan<Self::Op>);
 
-    /// What an operation touches.
+    /// Returns the parts that an operation touches.
     fn touches(_op: Self::Op) -> Touch {
         Touch::ALL
     }
 
-    /// Returns why the combination is not one that the word's rules allow, if so.
+    /// Returns the reason why the rules of the word forbid the combination, if they do.
     fn forbids(_plan: &Plan<Self::Op>) -> Option<&'static str> {
         None
     }

@@ -1,4 +1,4 @@
-//! Models of `poll_cache`: slots that are handed out once, and events that come after their descriptor is gone.
+//! Models of `cache`: slots that are allocated once, and events that come after their descriptor is freed.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -9,7 +9,7 @@ use netpoll_core::{Delivered, Event, EventFlags, GList, Mode, Modes, PollKey, Wa
 use super::support::{Counted, FIRST, Own, Slots, event, hand_up, race, race3};
 use crate::harness::{Model, green};
 
-/// The models of this word.
+/// The models of this file.
 pub const MODELS: &[Model] = &[
     green("m10_stale_event_against_reuse", 2, Some(4), || stale_event(false)),
     green("m10_two_stale_events_against_reuse", 3, Some(1), || two_stale_events(false)),
@@ -27,14 +27,14 @@ pub const MODELS: &[Model] = &[
     green("m14_dump_against_growth", 2, None, dump_against_growth),
 ];
 
-/// One slot, in a donated block.
+/// Creates a cache with one slot.
 fn one_slot() -> Arc<Slots<1>> {
     let slots = Slots::new();
     slots.donate(0);
     slots
 }
 
-/// An error event that the kernel handed out under `key`, as the poller delivers it.
+/// Delivers an error event that the kernel returned with `key`, as the poller does.
 fn deliver<const LEN: usize>(slots: &Slots<LEN>, key: PollKey) -> Delivered {
     let flags = EventFlags { event_err: true, err: true, ..EventFlags::default() };
     let mut list = GList::<2>::new();
@@ -44,7 +44,7 @@ fn deliver<const LEN: usize>(slots: &Slots<LEN>, key: PollKey) -> Delivered {
     delivered
 }
 
-/// One poll of a reader, again while an earlier winner is finishing.
+/// Polls a reader once, or again while another thread still uses the semaphore.
 fn park(own: &Own, waker: &Waker) -> Wait {
     loop {
         match own.wait(Mode::Read, waker).0 {
@@ -64,7 +64,7 @@ fn reuse(slots: &Slots<1>, own: Own, waker: &Waker) -> Own {
     own
 }
 
-/// The new owner sleeps as it lay down, until its slot is freed.
+/// Asserts that nothing has disturbed the new owner, which sleeps until its slot is freed.
 fn undisturbed(slots: &Slots<1>, own: Own, task: &Counted) {
     let desc = own.desc();
     let info = desc.info();
@@ -73,11 +73,11 @@ fn undisturbed(slots: &Slots<1>, own: Own, task: &Counted) {
     assert!(desc.is_parked(Mode::Read) && task.wakes() == 0, "model: an old event woke the new owner");
     assert!(slots.cache.waiters().get() == 1, "model: the new owner is not counted");
     assert!(slots.free(own) == 1 && task.wakes() == 1, "model: the new owner's waker was not its own");
-    assert!(slots.cache.waiters().get() == 0, "model: waiters are counted, and nobody waits");
+    assert!(slots.cache.waiters().get() == 0, "model: waiters are counted, but no task waits");
 }
 
-/// An event of the old generation, while the slot is freed and goes to a new owner. With an old owner that is parked,
-/// the event may be its own, and its winner may stall between its compare-exchange and its take.
+/// An event of the old generation comes while the slot is freed and goes to a new owner. If the old owner is parked, the
+/// event may be its own, and the unblock may stall between its compare-exchange and the clearing of BUSY.
 fn stale_event(parked: bool) {
     let (slots, own, old) = owned(parked);
     let (new, new_waker) = Counted::waker();
@@ -86,8 +86,8 @@ fn stale_event(parked: bool) {
     undisturbed(&slots, own, &new);
 }
 
-/// A close by a thread that knows the key, while the owner frees the slot and another takes it: each task that was parked
-/// is woken once, by one of the two, and the new owner's never.
+/// A thread with the key closes the descriptor while its owner frees the slot and another takes it. A task that was parked is
+/// woken once, by one of the two, and the new owner's task never.
 fn close_by_key(parked: bool) {
     let (slots, own, old) = owned(parked);
     let (new, new_waker) = Counted::waker();
@@ -101,8 +101,8 @@ fn close_by_key(parked: bool) {
     undisturbed(&slots, own, &new);
 }
 
-/// A timer that was left in the wheel fires while the slot goes to a new owner: nothing of the new one expires, and it may be
-/// woken once for nothing.
+/// A timer that was left in the wheel fires while the slot goes to a new owner. No deadline of the new owner expires, and its
+/// task may be woken once for nothing.
 fn late_timer() {
     let (slots, own, old) = owned(true);
     let (new, new_waker) = Counted::waker();
@@ -117,22 +117,22 @@ fn late_timer() {
     let asleep = usize::from(own.desc().is_parked(Mode::Read));
     assert!(new.wakes() + asleep == 1, "model: the new owner is woken or asleep");
     assert!(slots.free(own) == asleep && new.wakes() == 1, "model: the new owner's waker was not its own");
-    assert!(slots.cache.waiters().get() == 0, "model: waiters are counted, and nobody waits");
+    assert!(slots.cache.waiters().get() == 0, "model: waiters are counted, but no task waits");
 }
 
-/// One slot and its first owner, which is parked or not.
+/// Creates one slot with its first owner, which is parked or not.
 fn owned(parked: bool) -> (Arc<Slots<1>>, Own, Arc<Counted>) {
     let slots = one_slot();
     let own = slots.alloc().expect("model: a block was donated");
     assert!(own.key() == FIRST, "model: a fresh block begins at generation 0");
     let (task, waker) = Counted::waker();
     if parked {
-        assert!(park(&own, &waker) == Wait::Parked, "model: nothing forbids to park");
+        assert!(park(&own, &waker) == Wait::Parked, "model: the task may park");
     }
     (slots, own, task)
 }
 
-/// The event or the free has woken the first owner, if he was parked, and his waker is gone.
+/// Asserts that the event or the free has woken the first owner, if it was parked, and that its waker is dropped.
 fn woken_once(old: &Arc<Counted>, parked: bool) {
     assert!(old.wakes() == usize::from(parked), "model: the old owner was woken {} times", old.wakes());
     assert!(Arc::strong_count(old) == 1, "model: a waker is left over");
@@ -148,7 +148,7 @@ fn two_stale_events(parked: bool) {
     undisturbed(&slots, own, &new);
 }
 
-/// Two bits: each generation refuses the three others, and a wrap is a return.
+/// Each generation of two bits refuses the three others, and the fifth is the first again.
 fn other_generations() {
     let slots = one_slot();
     for fdseq in [0, 1, 2, 3, 0] {
@@ -173,7 +173,7 @@ fn other_generations() {
     }
 }
 
-/// This generation's own event reaches both directions; its deadline is left behind for the next to stumble over.
+/// Delivers an event of this generation to both directions, and leaves an expired deadline for the next generation to clear.
 fn live(slots: &Slots<1>, own: &Own) {
     let mut list = GList::<2>::new();
     let delivered = own.desc().ready(event(own.key(), Modes::BOTH), &mut list);
@@ -184,10 +184,10 @@ fn live(slots: &Slots<1>, own: &Own) {
         assert!(waited == Wait::Ready, "model: {waited:?} after an event of this generation");
     }
     let set = own.set_deadline(Modes::BOTH, When::Expired);
-    assert!(set.is_ok_and(|(list, arm)| list.is_empty() && arm.is_none()), "model: nobody waits");
+    assert!(set.is_ok_and(|(list, arm)| list.is_empty() && arm.is_none()), "model: no task waits");
 }
 
-/// What makes the count in the head necessary: one pops while another pops two and pushes the first back.
+/// One thread pops while another pops two slots and pushes the first back, which makes the count in the head necessary.
 fn alloc_against_free() {
     let slots = Slots::<2>::new();
     slots.donate(0);
@@ -225,14 +225,14 @@ fn growth() {
     }
     let slots = Slots::<1>::new();
     let (one, two) = race(&slots, |slots| own(slots, 0), |slots| own(slots, 1));
-    assert!(one || two, "model: a donated slot cannot be had");
+    assert!(one || two, "model: no slot of a donated block was allocated");
     let blocks = slots.cache.iter().count();
     let rest = std::iter::from_fn(|| slots.alloc()).count();
     let owned = usize::from(one) + usize::from(two) + rest;
-    assert!(owned == blocks, "model: {blocks} slots were donated, {owned} can be had");
+    assert!(owned == blocks, "model: {blocks} slots were donated, {owned} can be allocated");
 }
 
-/// A dump looks a block up while it is donated: it finds none, or a whole one.
+/// A dump looks a block up while it is donated: it finds none, or a complete one.
 fn dump_against_growth() {
     let slots = Slots::<2>::new();
     let dump = |slots: &Slots<2>| slots.cache.iter().filter(|(key, _)| key.fdseq == 0).count();
@@ -240,7 +240,7 @@ fn dump_against_growth() {
     assert!(found == 0 || found == 2, "model: {found} descriptors of a block of two");
 }
 
-/// A slot with one owner after another: deadlines, a timer and the peer's state end with their generation.
+/// A slot has one owner after another: deadlines, a timer and the peer's state end with their generation.
 fn nothing_outlives() {
     let slots = Slots::<1>::new();
     slots.donate(0);
@@ -250,7 +250,10 @@ fn nothing_outlives() {
         for mode in [Mode::Read, Mode::Write] {
             assert!(desc.deadline(mode) == When::Never, "model: {mode:?} has the deadline of an old owner");
             let waited = own.wait(mode, Waker::noop()).0;
-            assert!(waited == Wait::Parked, "model: {waited:?}: the last owner has left something");
+            assert!(
+                waited == Wait::Parked,
+                "model: {waited:?}: the last owner has left a readiness or a refusal"
+            );
         }
         let mut list = GList::<2>::new();
         assert!(
@@ -265,14 +268,14 @@ fn nothing_outlives() {
     }
 }
 
-/// A winner is anywhere in its take while the slot is freed: the next owner can park in the end.
+/// An unblock is at any step while the slot is freed: the next owner can park in the end.
 fn busy_ends() {
     let slots = Slots::<1>::new();
     slots.donate(0);
     let own = slots.alloc().expect("model: a block was donated");
     assert!(own.key() == FIRST, "model: a fresh block begins at generation 0");
     let waited = own.wait(Mode::Read, Waker::noop()).0;
-    assert!(waited == Wait::Parked, "model: nothing forbids to park");
+    assert!(waited == Wait::Parked, "model: the task may park");
     let free = |slots: &Slots<1>| slots.free(own);
     race(&slots, free, |slots| {
         let mut list = GList::<2>::new();
@@ -283,6 +286,6 @@ fn busy_ends() {
     });
     let own = slots.alloc().expect("model: the slot was freed");
     let waited = own.wait(Mode::Read, Waker::noop()).0;
-    assert!(waited == Wait::Parked, "model: {waited:?}: a winner is still said to be at the slot");
+    assert!(waited == Wait::Parked, "model: {waited:?}: BUSY is left");
     assert!(slots.free(own) == 1, "model: the new owner is evicted");
 }

@@ -9,7 +9,7 @@ use super::desc::{Start, read_all};
 use super::support::{Desc, Socket, hand_up, race, race3};
 use crate::harness::{Model, green};
 
-/// The models of this word.
+/// The models of this file.
 pub const MODELS: &[Model] = &[
     green("m02_past_deadline_against_read", 2, None, || against_read(Start::Nil, pass)),
     green("m02_past_deadline_against_read_from_ready", 2, None, || against_read(Start::Data, pass)),
@@ -36,18 +36,18 @@ pub const MODELS: &[Model] = &[
     green("m19_close_against_setter", 2, None, close_against_setter),
 ];
 
-/// When the reader's deadline is, and the clock of the firing.
+/// The tick of the reader's deadline, at which the timer fires.
 const DUE: usize = 5;
 
-/// Another task sets a deadline that has passed already.
+/// Sets a deadline that has passed already.
 fn pass(socket: &Socket) {
     let Ok((list, None)) = socket.desc.set_deadline(Modes::READ, When::Expired) else {
-        panic!("model: a deadline in the past is armed for")
+        panic!("model: a timer is asked for a deadline in the past")
     };
     hand_up(list, socket.desc.waiters());
 }
 
-/// The timer fires.
+/// Fires the timer.
 fn fire(socket: &Socket) {
     let (list, _) = socket.desc.desc().expire(DUE);
     hand_up(list, socket.desc.waiters());
@@ -68,7 +68,7 @@ fn against_read(start: Start, end: fn(&Socket)) {
         "model: a call goes on after the deadline"
     );
     assert!(messages <= start.messages(), "model: {messages} messages came");
-    socket.nobody_waits();
+    socket.assert_no_waiters();
 }
 
 /// One firing, one fence, two waiters.
@@ -82,7 +82,7 @@ fn firing_against_both() {
         fire,
     );
     assert!(read == Err(PollErr::Timeout) && write == read, "model: both waits time out");
-    socket.nobody_waits();
+    socket.assert_no_waiters();
 }
 
 fn firing_and_close() {
@@ -92,7 +92,7 @@ fn firing_and_close() {
     assert!(matches!(read, Err(PollErr::Timeout | PollErr::Closing)), "model: {read:?}");
     let later = socket.desc.desc().check_err(Mode::Read);
     assert!(later == Err(PollErr::Closing), "model: closing comes before timeout, not {later:?}");
-    socket.nobody_waits();
+    socket.assert_no_waiters();
 }
 
 fn firing_and_event() {
@@ -100,11 +100,11 @@ fn firing_and_event() {
     set(&socket, Modes::READ, When::At(DUE));
     let ((messages, err), (), ()) = race3(&socket, |socket| block_on(read_all(socket)), fire, Socket::arrive);
     assert!(err == PollErr::Timeout && messages <= 1, "model: {messages} messages, then {err:?}");
-    socket.nobody_waits();
+    socket.assert_no_waiters();
 }
 
-/// The deadline passes, is cleared by another task, and then a message comes: the reader may have seen the timeout or
-/// not, but it neither sleeps over the message nor times out once the clearing is behind it.
+/// The deadline passes, is cleared by another task, and then a message comes. The reader may have seen the timeout or not,
+/// but it does not miss the message, and does not time out after the clearing.
 fn firing_reset_event() {
     let socket = Socket::new();
     set(&socket, Modes::READ, When::At(DUE));
@@ -122,10 +122,10 @@ fn firing_reset_event() {
         block_on(socket.read())
     });
     assert!(read == Ok(()), "model: a timeout after the reset");
-    socket.nobody_waits();
+    socket.assert_no_waiters();
 }
 
-/// The reader itself clears its deadline, in the middle of the firing: its read never times out.
+/// The reader itself clears its deadline during the firing: its read never times out.
 fn reader_resets() {
     let socket = Socket::new();
     set(&socket, Modes::READ, When::At(DUE));
@@ -138,10 +138,10 @@ fn reader_resets() {
         socket.arrive();
     });
     assert!(read == Ok(()), "model: a timeout after the reset");
-    socket.nobody_waits();
+    socket.assert_no_waiters();
 }
 
-/// As the first of the three, but nothing orders the firing and the clearing.
+/// The race of `firing_reset_event` with nothing that orders the firing and the clearing.
 fn firing_against_reset_and_event() {
     let socket = Socket::new();
     set(&socket, Modes::READ, When::At(DUE));
@@ -155,7 +155,7 @@ fn firing_against_reset_and_event() {
         block_on(socket.read())
     });
     assert!(read == Ok(()), "model: a timeout after the reset");
-    socket.nobody_waits();
+    socket.assert_no_waiters();
 }
 
 /// A descriptor and its entry in the timer wheel, under the wheel's lock.
@@ -165,7 +165,7 @@ struct Timed {
 }
 
 impl Timed {
-    /// The read deadline is due, the write deadline is far, the timer is armed for the earlier.
+    /// Creates a descriptor whose read deadline is due, whose write deadline is later, and whose timer is armed for the first.
     fn new() -> Arc<Timed> {
         let timed = Arc::new(Timed { desc: Desc::new(), wheel: loom::sync::Mutex::new(None) });
         timed.set(Modes::READ, When::At(DUE));
@@ -181,7 +181,7 @@ impl Timed {
         }
     }
 
-    /// As the runtime does where the new deadline is not over.
+    /// Moves a deadline as the runtime does if the new deadline has not passed.
     fn postpone(&self, modes: Modes, at: usize) {
         if !self.desc.postpone(modes, at) {
             self.set(modes, When::At(at));
@@ -200,7 +200,7 @@ impl Timed {
         *self.wheel.lock().expect("no model panics in the wheel") = None;
     }
 
-    /// Each deadline that is still to come is covered: its timer fires at it or before.
+    /// Asserts that the timer fires no later than each deadline that is still to come.
     fn covered(&self) {
         let entry = *self.wheel.lock().expect("no model panics in the wheel");
         for mode in [Mode::Read, Mode::Write] {
@@ -232,7 +232,7 @@ fn cleared_then_set() {
     );
 }
 
-/// Nothing orders the setter and the firing if the deadline moves later; if it moves earlier, the fences do.
+/// A deadline that moves later needs no order between setter and firing. One that moves earlier is ordered by the fences.
 fn postponed_against_firing(at: usize) {
     let timed = Timed::new();
     race(&timed, move |timed| timed.postpone(Modes::READ, at), Timed::fire);
@@ -241,7 +241,7 @@ fn postponed_against_firing(at: usize) {
     assert!(matches!(deadline, When::At(tick) if tick == at) || at <= DUE, "model: {deadline:?} after {at}");
 }
 
-/// One setter moves the write deadline from 9 to 6, another, who may see that or not, from there to 7.
+/// One setter moves the write deadline from 9 to 6, another to 7. The second may see the first or not.
 fn postponed_after_earlier() {
     let timed = Timed::new();
     race3(
@@ -264,7 +264,7 @@ fn two_setters() {
     timed.covered();
 }
 
-/// The timer fires while the descriptor is closed: no entry is left, and nobody takes the closing for a timeout.
+/// The timer fires while the descriptor is closed: no entry is left, and the close does not look like a timeout.
 fn close_against_firing() {
     let timed = Timed::new();
     race(&timed, Timed::close, Timed::fire);
@@ -276,7 +276,7 @@ fn close_against_firing() {
     );
 }
 
-/// A deadline that is cleared while it fires has not passed, whoever was first.
+/// A deadline that is cleared while it fires has not passed, in either order.
 fn clear_against_firing() {
     let timed = Timed::new();
     race(&timed, |timed| timed.set(Modes::READ, When::Never), Timed::fire);

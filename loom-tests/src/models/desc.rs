@@ -1,4 +1,4 @@
-//! Models of `poll_desc`: a waiter against events and closes. What has to do with time is in `deadline`.
+//! Models of `desc`: a waiter against events and closes. The models of timeouts are in `deadline`.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use netpoll_core::{Delivered, Event, EventFlags, GList, Mode, Modes, PollErr, Wa
 use super::support::{Counted, FIRST, Socket, hand_up, race, race3, race4};
 use crate::harness::{Expect, Model, green, red};
 
-/// The models of this word.
+/// The models of this file.
 pub const MODELS: &[Model] = &[
     green("m01_event_against_read", 2, None, || event_against_read(Start::Nil)),
     green("m01_event_against_read_from_stale_ready", 2, None, || event_against_read(Start::Stale)),
@@ -34,12 +34,12 @@ pub const MODELS: &[Model] = &[
     green("m17_count_of_reader_and_writer", 3, Some(2), count_of_both),
 ];
 
-/// What the read semaphore and the kernel hold when the race begins.
+/// The state of the read semaphore and the kernel when the race begins.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Start {
-    /// Nothing.
+    /// The kernel has no message, and the semaphore no readiness.
     Nil,
-    /// A message, and its readiness.
+    /// A message and its readiness.
     Data,
     /// A readiness whose message has been read already.
     Stale,
@@ -57,13 +57,13 @@ impl Start {
         socket
     }
 
-    /// Messages to be read before any other comes.
+    /// Returns the number of messages at the start.
     pub fn messages(self) -> usize {
         usize::from(self == Start::Data)
     }
 }
 
-/// Reads until it is refused: how many messages came, and why no more do.
+/// Reads until it is refused. Returns how many messages came, and the error.
 pub async fn read_all(socket: &Socket) -> (usize, PollErr) {
     let mut messages = 0;
     loop {
@@ -78,7 +78,7 @@ fn event_against_read(start: Start) {
     let socket = start.socket();
     let (read, ()) = race(&socket, |socket| block_on(socket.read()), Socket::arrive);
     assert!(read == Ok(()), "model: the read failed");
-    socket.nobody_waits();
+    socket.assert_no_waiters();
 }
 
 fn two_events() {
@@ -89,18 +89,18 @@ fn two_events() {
         socket.arrive();
     });
     assert!(read == (Ok(()), Ok(())), "model: a read failed");
-    socket.nobody_waits();
+    socket.assert_no_waiters();
 }
 
-/// What a read leaves out after one that emptied the queue.
+/// The steps that a read leaves out after a read that emptied the queue.
 #[derive(Clone, Copy, PartialEq)]
 enum Skip {
     SyscallAndReset,
-    /// Wrong: the reset drops the edge of a message that nobody looks for.
+    /// Faulty: the reset consumes the readiness of a message for which no call looks.
     SyscallAlone,
 }
 
-/// Two reads; the second waits at once if the first found the last message.
+/// Two reads. The second waits at once if the first found the last message.
 fn short_read(skip: Skip) {
     async fn reads(socket: &Socket, skip: Skip) -> Result<(), PollErr> {
         let mut drained = false;
@@ -129,7 +129,7 @@ fn short_read(skip: Skip) {
         },
     );
     assert!(read == Ok(()), "model: a read failed");
-    socket.nobody_waits();
+    socket.assert_no_waiters();
 }
 
 fn close_against_read(start: Start) {
@@ -138,7 +138,7 @@ fn close_against_read(start: Start) {
     assert!(err == PollErr::Closing, "model: {err:?} of a closed descriptor");
     assert!(socket.desc.reset(Mode::Read) == Err(PollErr::Closing), "model: a call goes on after the close");
     assert!(messages <= start.messages(), "model: {messages} messages came");
-    socket.nobody_waits();
+    socket.assert_no_waiters();
 }
 
 /// One close, one fence, two waiters.
@@ -151,7 +151,7 @@ fn close_against_both() {
         Socket::evict,
     );
     assert!(read == Err(PollErr::Closing) && write == read, "model: both waits are refused");
-    socket.nobody_waits();
+    socket.assert_no_waiters();
 }
 
 fn payload_through_wait() {
@@ -164,21 +164,21 @@ fn payload_through_wait() {
         socket.payload.set(1);
         socket.deliver(Modes::READ);
     });
-    assert!(seen == (Ok(()), 1), "model: a readiness without what it stands for");
-    socket.nobody_waits();
+    assert!(seen == (Ok(()), 1), "model: a readiness without the data that it stands for");
+    socket.assert_no_waiters();
 }
 
 fn payload_through_refused_reset() {
     let socket = Socket::new();
     let reset = |socket: &Socket| {
         let refused = socket.desc.reset(Mode::Read).is_err();
-        assert!(!refused || socket.payload.get() == 1, "model: a close without what came before it");
+        assert!(!refused || socket.payload.get() == 1, "model: a close without the write before it");
     };
     race(&socket, reset, |socket| {
         socket.payload.set(1);
         socket.evict();
     });
-    socket.nobody_waits();
+    socket.assert_no_waiters();
 }
 
 fn payload_through_refused_wait() {
@@ -191,8 +191,8 @@ fn payload_through_refused_wait() {
         socket.payload.set(1);
         socket.evict();
     });
-    assert!(seen == (Err(PollErr::Closing), 1), "model: a close without what came before it");
-    socket.nobody_waits();
+    assert!(seen == (Err(PollErr::Closing), 1), "model: a close without the write before it");
+    socket.assert_no_waiters();
 }
 
 fn close_and_event() {
@@ -200,7 +200,7 @@ fn close_and_event() {
     let ((messages, err), (), ()) =
         race3(&socket, |socket| block_on(read_all(socket)), Socket::evict, Socket::arrive);
     assert!(err == PollErr::Closing && messages <= 1, "model: {messages} messages, then {err:?}");
-    socket.nobody_waits();
+    socket.assert_no_waiters();
 }
 
 /// Both directions are parked and polled once more, against one close and one event for both.
@@ -208,7 +208,7 @@ fn close_and_event_against_both() {
     let socket = Socket::new();
     let ((reader, read_waker), (writer, write_waker)) = (Counted::waker(), Counted::waker());
     for (mode, waker) in [(Mode::Read, &read_waker), (Mode::Write, &write_waker)] {
-        assert!(socket.poll(mode, waker) == Wait::Parked, "model: nothing forbids to park");
+        assert!(socket.poll(mode, waker) == Wait::Parked, "model: the task may park");
     }
     let (read, write, (), ()) = race4(
         &socket,
@@ -222,15 +222,15 @@ fn close_and_event_against_both() {
         let refused = wait == Wait::Failed(PollErr::Closing);
         assert!(
             refused || wait == Wait::Ready || task.wakes() == 1,
-            "model: {wait:?} and nobody woke the task"
+            "model: {wait:?} but no thread woke the task"
         );
         assert!(task.wakes() <= 1 && Arc::strong_count(&task) == 1, "model: a waker is left over");
     }
-    socket.nobody_waits();
+    socket.assert_no_waiters();
 }
 
-/// A task waits, gives up, and another waits in its place without looking at the kernel: it gets the readiness, and
-/// no new edge will come.
+/// A task waits and gives up, and another waits in its place without a system call: it gets the readiness, since no other
+/// event will come.
 fn dropped_read_against_event() {
     let socket = Socket::new();
     let (task, waker) = Counted::waker();
@@ -244,7 +244,7 @@ fn dropped_read_against_event() {
         waited == Ok(()) && socket.try_read(),
         "model: the readiness was lost with the task that gave up"
     );
-    socket.nobody_waits();
+    socket.assert_no_waiters();
     drop(waker);
     assert!(Arc::strong_count(&task) == 1, "model: a waker is left over");
 }
@@ -260,12 +260,12 @@ fn dropped_read_against_close() {
     };
     let (waited, ()) = race(&socket, reads, Socket::evict);
     assert!(waited == Err(PollErr::Closing), "model: {waited:?}");
-    socket.nobody_waits();
+    socket.assert_no_waiters();
     drop(waker);
     assert!(Arc::strong_count(&task) == 1, "model: a waker is left over");
 }
 
-/// Events for both, one by one; `deliver` holds the count against those whom it has just taken out.
+/// Events for both directions, one after the other. `deliver` compares the count with the tasks that it has just taken out.
 fn count_of_both() {
     let socket = Socket::new();
     let (read, write, ()) = race3(
@@ -278,10 +278,10 @@ fn count_of_both() {
         },
     );
     assert!(read == Ok(()) && write == Ok(()), "model: a wait failed");
-    socket.nobody_waits();
+    socket.assert_no_waiters();
 }
 
-/// A stream with a message, whose edge has been delivered, and then its end.
+/// A stream with a message, whose event has been delivered, and then its end.
 struct Stream {
     socket: Arc<Socket>,
     ended: loom::sync::Mutex<bool>,
@@ -294,14 +294,14 @@ impl Stream {
         Arc::new(Stream { socket, ended: loom::sync::Mutex::new(false) })
     }
 
-    /// The peer shuts down: the kernel queues the end, the poller delivers its edge. No other will come.
+    /// Queues the end in the kernel, since the peer shuts down, and delivers its event, the last one.
     fn end(&self) {
         *self.ended.lock().expect("no model panics in the kernel") = true;
         hang_up(&self.socket);
     }
 
-    /// Reads to the end, as std-rt does: a read that came back short lets the next one wait at once, unless the peer is
-    /// known to be gone.
+    /// Reads to the end, as `netpoll-rt` does: after a short read the next one waits at once, unless the peer is known to
+    /// have shut down.
     async fn read_to_end(&self) -> Result<(), PollErr> {
         let mut drained = false;
         loop {
@@ -321,7 +321,7 @@ impl Stream {
     }
 }
 
-/// The poller delivers that the peer has shut down its writing half.
+/// Delivers the event of a peer that has shut down its writing half.
 fn hang_up(socket: &Socket) {
     let flags = EventFlags { read_hup: true, ..EventFlags::default() };
     let mut list = GList::<2>::new();
@@ -330,7 +330,7 @@ fn hang_up(socket: &Socket) {
     hand_up(list, socket.desc.waiters());
 }
 
-/// Who consumes the readiness of an event knows what the event said of the peer.
+/// A task that consumes the readiness of an event sees the flags of that event.
 fn flags_before_readiness() {
     let wait = |socket: &Socket| {
         let waited = block_on(socket.parked(Mode::Read));
@@ -338,25 +338,25 @@ fn flags_before_readiness() {
     };
     let socket = Socket::new();
     let (seen, ()) = race(&socket, wait, hang_up);
-    assert!(seen == (Ok(()), true), "model: a readiness without what its event said");
-    socket.nobody_waits();
+    assert!(seen == (Ok(()), true), "model: a readiness without the flags of its event");
+    socket.assert_no_waiters();
 }
 
-/// The end of the stream is queued behind the bytes of a short read: the reader comes to it all the same.
+/// The end of the stream is queued behind the bytes of a short read: the reader still finds it.
 fn end_of_stream() {
     let stream = Stream::new();
     let (read, ()) = race(&stream, |stream| block_on(stream.read_to_end()), Stream::end);
     assert!(read == Ok(()), "model: the read failed");
-    stream.socket.nobody_waits();
+    stream.socket.assert_no_waiters();
 }
 
-/// A task waits and gives up, and nobody comes after it.
+/// A task waits and gives up, and no other task follows.
 fn dropped_wait() {
     let socket = Socket::new();
     let (task, waker) = Counted::waker();
-    assert!(socket.poll(Mode::Read, &waker) == Wait::Parked, "model: nothing forbids to park");
+    assert!(socket.poll(Mode::Read, &waker) == Wait::Parked, "model: the task may park");
     socket.retract(Mode::Read);
-    socket.nobody_waits();
+    socket.assert_no_waiters();
     drop(waker);
     assert!(Arc::strong_count(&task) == 1, "model: a waker is left over");
 }

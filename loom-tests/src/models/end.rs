@@ -1,4 +1,4 @@
-//! Models of the end: nobody polls any more, and no wait outlasts that, whether it began before, beside or after it.
+//! Models of the end of the poller: no wait outlasts it, whether the wait began before, during or after it.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -12,7 +12,7 @@ use netpoll_core::{
 use super::support::{Counted, race, race3};
 use crate::harness::{Model, green};
 
-/// The models of this word.
+/// The models of this file.
 pub const MODELS: &[Model] = &[
     green("m21_end_against_park", 2, None, end_against_park),
     green("m21_end_against_park_of_both", 2, Some(4), end_against_park_of_both),
@@ -21,7 +21,7 @@ pub const MODELS: &[Model] = &[
     green("m21_end_against_growth", 2, Some(4), || end_against_growth(World::new())),
     green("m21_end_against_the_first_block", 2, Some(4), || end_against_growth(World::empty())),
     green("m21_end_and_event_against_park", 3, Some(2), end_and_event_against_park),
-    green("m21_what_need_not_wait_goes_on", 1, None, what_need_not_wait_goes_on),
+    green("m21_a_call_that_need_not_wait_goes_on", 1, None, a_call_that_need_not_wait_goes_on),
 ];
 
 /// A cache of two blocks of one descriptor each.
@@ -30,7 +30,7 @@ struct World {
 }
 
 impl World {
-    /// With one block.
+    /// Creates a cache with one block.
     fn new() -> Arc<World> {
         let world = World::empty();
         world.donate();
@@ -59,22 +59,22 @@ impl World {
         self.cache.waiters().sub(woken);
     }
 
-    /// The wait was refused, or woken and is refused then; nothing is left of it.
+    /// Asserts that the wait was refused, or was woken and is refused then, and that no waker is left.
     fn has_ended(&self, registration: &Registration<'_, 2>, mode: Mode, task: Task, wait: Wait) {
         if wait == Wait::Parked {
             assert!(task.counted.wakes() == 1, "model: parked, and woken {} times", task.counted.wakes());
             let again = poll(registration, mode, &task.waker);
             assert!(again == Wait::Failed(PollErr::Ended), "model: {again:?} after the end");
         } else {
-            assert!(wait == Wait::Failed(PollErr::Ended), "model: {wait:?} of a wait beside the end");
+            assert!(wait == Wait::Failed(PollErr::Ended), "model: {wait:?} of a wait during the end");
         }
         drop(task.waker);
         assert!(Arc::strong_count(&task.counted) == 1, "model: a waker is left over");
     }
 
-    fn nobody_waits(&self) {
+    fn assert_no_waiters(&self) {
         let left = self.cache.waiters().get();
-        assert!(left == 0, "model: {left} waiters are counted, and nobody waits");
+        assert!(left == 0, "model: {left} waiters are counted, but no task waits");
     }
 }
 
@@ -90,7 +90,7 @@ impl Task {
     }
 }
 
-/// One poll of a task, again while another thread is finishing with the semaphore.
+/// Polls a task once, or again while another thread still uses the semaphore.
 fn poll(registration: &Registration<'_, 2>, mode: Mode, waker: &Waker) -> Wait {
     loop {
         match registration.wait(mode, waker).0 {
@@ -106,7 +106,7 @@ fn end_against_park() {
     let task = Task::new();
     let (wait, ()) = race(&world, |_| poll(&registration, Mode::Read, &task.waker), World::end);
     world.has_ended(&registration, Mode::Read, task, wait);
-    world.nobody_waits();
+    world.assert_no_waiters();
 }
 
 fn end_against_park_of_both() {
@@ -120,10 +120,10 @@ fn end_against_park_of_both() {
     let ((read, write), ()) = race(&world, park, World::end);
     world.has_ended(&registration, Mode::Read, reader, read);
     world.has_ended(&registration, Mode::Write, writer, write);
-    world.nobody_waits();
+    world.assert_no_waiters();
 }
 
-/// The slot is in the free list while the end passes by, or is taken out of it.
+/// The end finds the slot in the free list, or after it was taken out of it.
 fn end_against_alloc() {
     let world = World::new();
     let task = Task::new();
@@ -136,7 +136,7 @@ fn end_against_alloc() {
     let ((registration, wait), ()) = race(&world, alloc, World::end);
     world.has_ended(&registration, Mode::Read, task, wait);
     drop(registration);
-    world.nobody_waits();
+    world.assert_no_waiters();
 }
 
 /// The end marks one generation of the slot, and its next owner waits in another.
@@ -154,10 +154,10 @@ fn end_against_reuse() {
     let ((registration, wait), ()) = race(&world, reuse, World::end);
     world.has_ended(&registration, Mode::Read, task, wait);
     drop(registration);
-    world.nobody_waits();
+    world.assert_no_waiters();
 }
 
-/// The block is donated while the end goes through the directory.
+/// A block is donated while the end goes through the directory.
 fn end_against_growth(world: Arc<World>) {
     let task = Task::new();
     let other = world.clone();
@@ -171,7 +171,7 @@ fn end_against_growth(world: Arc<World>) {
     let ((registration, wait), ()) = race(&world, grow, World::end);
     world.has_ended(&registration, Mode::Read, task, wait);
     drop(registration);
-    world.nobody_waits();
+    world.assert_no_waiters();
 }
 
 /// The task is woken once, by the event or by the end, or finds one of the two.
@@ -195,20 +195,20 @@ fn end_and_event_against_park() {
         wait => wait == Wait::Ready || wait == Wait::Failed(PollErr::Ended),
     };
     assert!(told, "model: {wait:?}, woken {} times", task.counted.wakes());
-    world.nobody_waits();
+    world.assert_no_waiters();
 }
 
-fn what_need_not_wait_goes_on() {
+fn a_call_that_need_not_wait_goes_on() {
     let world = World::new();
     let registration = world.alloc();
     world.end();
     world.end();
     assert!(registration.reset(Mode::Read) == Ok(false), "model: a call may be made after the end");
-    assert!(registration.desc().info().may_have_more(), "model: what came since is not told");
+    assert!(registration.desc().info().may_have_more(), "model: a read may skip its call after the end");
     let wait = registration.wait(Mode::Read, Waker::noop()).0;
     assert!(wait == Wait::Failed(PollErr::Ended), "model: {wait:?} after the end");
     drop(registration.evict());
     let wait = registration.wait(Mode::Read, Waker::noop()).0;
     assert!(wait == Wait::Failed(PollErr::Closing), "model: {wait:?} after a close");
-    world.nobody_waits();
+    world.assert_no_waiters();
 }

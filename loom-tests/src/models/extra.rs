@@ -1,4 +1,4 @@
-//! Models of several words at once, or of a duty that only `cargo xtask mutants` shows to be unasked for.
+//! A model of the descriptor lock beside those of `fd_mutex`.
 
 use std::sync::Arc;
 
@@ -11,12 +11,12 @@ use crate::harness::{Model, green};
 pub const MODELS: &[Model] =
     &[green("m18_closed_carries_what_came_before_it", 2, None, payload_through_closed)];
 
-/// Who sees that the descriptor is closed sees what its closer did before.
+/// A thread that sees the descriptor closed sees the writes of its closer.
 fn payload_through_closed() {
     struct Rig(FdMutex, Plain<usize>);
     let look = |rig: &Rig| {
         let seen = rig.0.is_closed();
-        assert!(!seen || rig.1.get() == 1, "model: closed without what came before it");
+        assert!(!seen || rig.1.get() == 1, "model: closed without the write before it");
     };
     race(&Arc::new(Rig(FdMutex::new(), Plain::new(0))), look, |rig| {
         rig.1.set(1);

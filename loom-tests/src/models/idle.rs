@@ -1,4 +1,4 @@
-//! Models of `idle`: work that was queued is seen by a worker that is awake, or wakes one.
+//! Models of `idle`: a worker that is awake sees queued work, or a sleeping one is woken for it.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use netpoll_core::sched::run_queue::Runq;
 use super::support::{Posted, race, race3};
 use crate::harness::{Model, green};
 
-/// The models of this word.
+/// The models of this file.
 pub const MODELS: &[Model] = &[
     green("m13b_put_against_begin_park", 2, None, put_against_begin_park),
     green("m13b_two_puts_against_two_begin_park", 3, Some(3), two_puts_against_two_begin_park),
@@ -30,12 +30,12 @@ pub const MODELS: &[Model] = &[
     green("m15_shutdown_against_begin_park", 3, Some(3), shutdown_against_begin_park),
 ];
 
-/// Two workers at most, and the queue of a thread that is neither.
+/// The queue of a thread that is no worker, and up to two workers.
 struct Sched {
     idle: Idle<1>,
     queue: Runq<2>,
     parker: [Notify; 2],
-    /// What a caller has to say beside the queue.
+    /// Set before a wake, to show which writes are visible after it.
     flag: Posted,
 }
 
@@ -61,7 +61,7 @@ impl Sched {
         sleeper.is_some()
     }
 
-    /// Puts a task and sees to it that a worker comes for it.
+    /// Puts a task and wakes a worker for it if needed.
     fn put(&self, task: usize) {
         assert_eq!(self.queue.put(task), Ok(()));
         self.wake(self.idle.worker_to_notify());
@@ -71,7 +71,7 @@ impl Sched {
         self.queue.steal_into(&Runq::new())
     }
 
-    /// The worker sets its idle bit and sleeps until it is woken, unless there is `work`.
+    /// Sets the worker's idle bit and sleeps until it is woken, unless there is `work`.
     fn sleep(&self, worker: usize, work: impl Fn() -> bool) {
         self.idle.begin_park(worker);
         if !work() {
@@ -80,7 +80,7 @@ impl Sched {
         self.idle.cancel_park(worker);
     }
 
-    /// A worker that wants one task and sleeps until there is one.
+    /// Runs one task, and sleeps until there is one.
     fn run_one(&self, worker: usize) -> usize {
         loop {
             if let Some(task) = self.steal() {
@@ -90,7 +90,7 @@ impl Sched {
         }
     }
 
-    /// A searcher has found something elsewhere, and will be at it for long.
+    /// Ends the search of a worker that has found work elsewhere and is busy with it.
     fn found(&self) {
         if self.idle.stop_searching() && self.queue.ring_len() > 0 {
             self.wake(self.idle.worker_to_notify());
@@ -104,13 +104,13 @@ impl Sched {
     }
 }
 
-/// The second look misses the task and the putter misses the bit: the worker sleeps for ever.
+/// The worker would sleep for ever if its second check could miss the task and the putter the bit.
 fn put_against_begin_park() {
     let ((), task) = race(&Sched::new(), |sched| sched.put(1), |sched| sched.run_one(0));
     assert_eq!(task, 1);
 }
 
-/// One put must not take the wake-up of the other.
+/// One put must not consume the wakeup of the other.
 fn two_puts_against_two_begin_park() {
     let put_two = |sched: &Sched| {
         sched.put(1);
@@ -120,7 +120,7 @@ fn two_puts_against_two_begin_park() {
     assert_eq!(a + b, 3);
 }
 
-/// The putter counts on a searcher that is about to go to sleep.
+/// The putter relies on a searcher that is about to go to sleep.
 fn put_against_last_searcher_that_gives_up() {
     let sched = Sched::new();
     let search = |sched: &Sched| {
@@ -133,7 +133,7 @@ fn put_against_last_searcher_that_gives_up() {
     assert_eq!(task, 1);
 }
 
-/// The putter counts on a searcher that has found something else: it looks again, and wakes the sleeper.
+/// The putter relies on a searcher that has found other work: it checks again, and wakes the sleeper.
 fn put_against_last_searcher_that_found() {
     let sched = Sched::new();
     assert!(sched.idle.start_searching(1));
@@ -141,7 +141,7 @@ fn put_against_last_searcher_that_found() {
     assert_eq!(task, 1);
 }
 
-/// As above with two searchers: the last one answers for both.
+/// The race above with two searchers: the last one checks for both.
 fn put_against_two_searchers() {
     let sched = Sched::new();
     sched.idle.begin_park(0);
@@ -151,7 +151,7 @@ fn put_against_two_searchers() {
     assert_eq!(sched.idle.num_parked(), 0, "no worker was woken for the task");
 }
 
-/// At most so many search, and each is counted until it stops.
+/// The number of searchers has a limit, and each is counted until it stops.
 fn search_against_search() {
     let sched = Sched::new();
     let search = |sched: &Sched| sched.idle.start_searching(1);
@@ -162,7 +162,7 @@ fn search_against_search() {
     assert_eq!(sched.idle.worker_to_notify(), Some(0), "no worker searches any more");
 }
 
-/// A worker whose bit is gone sees what the waker did before.
+/// A worker whose bit is clear sees the writes before the wake.
 fn cancel_park_against_pop() {
     let sched = Sched::new();
     sched.idle.begin_park(0);
@@ -172,14 +172,14 @@ fn cancel_park_against_pop() {
     };
     let cancel = |sched: &Sched| {
         let mine = sched.idle.cancel_park(0);
-        assert!(mine || sched.flag.is_posted(), "woken, and what the waker did is not seen");
+        assert!(mine || sched.flag.is_posted(), "woken without the write before the wake");
         mine
     };
     let (woken, cancelled) = race(&sched, wake, cancel);
     assert!(woken != cancelled, "the bit was taken twice, or not at all");
 }
 
-/// As above for the worker that only looks.
+/// The race above for a worker that only reads its bit.
 fn sleep_against_pop() {
     let sched = Sched::new();
     sched.idle.begin_park(0);
@@ -202,7 +202,7 @@ fn pop_against_pop() {
     assert!(matches!((a, b), (Some(0), Some(1)) | (Some(1), Some(0))), "{a:?} and {b:?} were taken");
 }
 
-/// A thread that takes one worker's bit leaves the others' alone.
+/// A thread that clears one worker's bit does not change the others.
 fn pop_against_begin_park_of_another() {
     let sched = Sched::new();
     sched.idle.begin_park(0);
@@ -211,7 +211,7 @@ fn pop_against_begin_park_of_another() {
     assert_eq!(sched.idle.num_parked(), 1);
 }
 
-/// As above for the worker that takes its own.
+/// The race above for a worker that clears its own bit.
 fn cancel_park_against_begin_park_of_another() {
     let sched = Sched::new();
     sched.idle.begin_park(0);
@@ -220,7 +220,7 @@ fn cancel_park_against_begin_park_of_another() {
     assert_eq!(sched.idle.pop_idle(), Some(1));
 }
 
-/// The flag goes up and all sleepers are woken: each worker sees it, or sleeps late enough to be woken.
+/// The flag is set and all sleepers are woken: each worker sees it, or sleeps early enough to be woken.
 fn shutdown_against_begin_park() {
     let shutdown = |sched: &Sched| {
         sched.flag.post();

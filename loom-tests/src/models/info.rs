@@ -1,4 +1,4 @@
-//! Models of `poll_info`: what the published bits carry with them, and that no publisher undoes another.
+//! Models of `info`: the memory that the published bits order, and that no publisher undoes another.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use netpoll_core::poll::info::AtomicInfo;
 use super::support::{Plain, race};
 use crate::harness::{Model, green};
 
-/// The models of this word.
+/// The models of this file.
 pub const MODELS: &[Model] = &[
     green("m03_payload_through_closing", 2, None, payload_through_closing),
     green("m03_payload_through_peer_closed", 2, None, payload_through_peer_closed),
@@ -39,18 +39,18 @@ impl Published {
 fn payload_through_closing() {
     let look = |published: &Published| {
         let seen = published.info.get().closing();
-        assert!(!seen || published.payload.get() == 1, "model: closing without what came before it");
+        assert!(!seen || published.payload.get() == 1, "model: closing without the write before it");
     };
     race(&Published::new(), look, |published| {
         published.payload.set(1);
-        assert!(published.info.publish_closing(0), "model: nobody else closes");
+        assert!(published.info.publish_closing(0), "model: no other thread closes");
     });
 }
 
 fn payload_through_peer_closed() {
     let look = |published: &Published| {
         let seen = published.info.get().peer_closed();
-        assert!(!seen || published.payload.get() == 1, "model: an event without what came before it");
+        assert!(!seen || published.payload.get() == 1, "model: an event without the write before it");
     };
     race(&Published::new(), look, |published| {
         published.payload.set(1);
@@ -58,13 +58,13 @@ fn payload_through_peer_closed() {
     });
 }
 
-/// Two events by the poller and a close: closing and the sticky bits stay, the error is as the last event said.
+/// Two events by the poller and a close: closing and the sticky bits stay, the error bit is that of the last event.
 fn closing_against_event() {
     let published = Published::new();
     let events =
         |published: &Published| published.info.set_event(0, error()) && published.info.set_event(0, hup());
     let (events, first) = race(&published, events, |published| published.info.publish_closing(0));
-    assert!(events && first, "model: the events are of this generation, and nobody else closes");
+    assert!(events && first, "model: the events are of this generation, and no other thread closes");
     let info = published.info.get();
     assert!(info.closing() && info.peer_closed() && !info.event_err(), "model: {info:?} after both");
 }
@@ -72,15 +72,15 @@ fn closing_against_event() {
 fn payload_through_ended() {
     let look = |published: &Published| {
         let seen = published.info.get().ended();
-        assert!(!seen || published.payload.get() == 1, "model: the end without what came before it");
+        assert!(!seen || published.payload.get() == 1, "model: the end without the write before it");
     };
     race(&Published::new(), look, |published| {
         published.payload.set(1);
-        assert!(!published.info.publish_ended().ended(), "model: nobody else ends it");
+        assert!(!published.info.publish_ended().ended(), "model: no other thread ends it");
     });
 }
 
-/// Two events of the poller and the end: each leaves what the other wrote.
+/// Two events of the poller and its end: neither undoes the other's bits.
 fn ended_against_event() {
     let published = Published::new();
     let events =

@@ -1,5 +1,5 @@
-//! Twins: texts that are known to be wrong, next to a control that differs from them in nothing else. A twin that
-//! passes means that its race is not asked about any more.
+//! Negative controls: versions of the algorithm with a known fault, each beside the same version without it. If loom does not
+//! find the fault, the race is not explored any more.
 
 mod mini;
 
@@ -11,7 +11,7 @@ use self::mini::{Flaw, Mini, Refused};
 use super::support::{Counted, race};
 use crate::harness::{Expect, Model, green, red};
 
-/// The twins, each after its control.
+/// The faulty versions, each after its control.
 pub const MODELS: &[Model] = &[
     green("m02_control", 2, Some(3), || close_against_read(Flaw::None)),
     red("m02_flawed_go_text_all_seqcst", 2, Some(3), Expect::Deadlock, || {
@@ -33,7 +33,7 @@ fn close_against_read(flaw: Flaw) {
     assert!(read == Err(Refused::Closing), "model: {read:?} of a closed descriptor");
 }
 
-/// Two polls, the second with another waker, against one who unblocks for a reason that does not last.
+/// Two polls, the second with another waker, against an unblock whose reason does not last.
 fn second_poll(flaw: Flaw) {
     let ((_, first), (task, second)) = (Counted::waker(), Counted::waker());
     let polls = |mini: &Mini| [mini.poll(&first), mini.poll(&second)];

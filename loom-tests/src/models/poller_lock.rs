@@ -1,4 +1,4 @@
-//! Models of `poller_lock`: one thread polls, and it comes back in time.
+//! Models of `poller_lock`: one thread polls, and returns from the kernel in time.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use netpoll_core::sync::Flag;
 use super::support::{Plain, Posted, race, race3};
 use crate::harness::{Model, green};
 
-/// The models of this word.
+/// The models of this file.
 pub const MODELS: &[Model] = &[
     green("m12_insert_against_block", 2, None, insert_against_block),
     green("m12_insert_against_block_without_end", 2, None, insert_against_block_without_end),
@@ -25,7 +25,7 @@ pub const MODELS: &[Model] = &[
     green("m16_put_against_block_or_park", 3, Some(2), put_against_block_or_park),
 ];
 
-/// What the workers of a runtime share.
+/// The state that the workers of a runtime share.
 struct Driver {
     poller: PollerLock,
     idle: Idle<1>,
@@ -33,13 +33,13 @@ struct Driver {
     parker: [Notify; 3],
     /// The break descriptor.
     kernel: Notify,
-    /// Touched by the polling thread (Go's list of events): two at a time are a race.
+    /// The events (Go's list), touched by the polling thread only, so that two pollers at a time are a race.
     events: Plain<()>,
-    /// The wheel has an entry at `EARLY` beside the one at `LATE`; a hint beside the wheel's lock.
+    /// Set if the wheel has an entry at `EARLY` beside the one at `LATE`. Read without the wheel's lock.
     early: Posted,
     /// The earliest entry of a wheel, under the wheel's lock.
     wheel: loom::sync::Mutex<usize>,
-    /// What a nested `block_on` stops for.
+    /// The request at which a nested `block_on` stops.
     stop: Flag,
 }
 
@@ -65,13 +65,13 @@ impl Driver {
         if self.early.is_posted() { EARLY } else { LATE }
     }
 
-    /// Arms an earlier timer; true if it sends a break.
+    /// Arms an earlier timer. Returns whether it sends a break.
     fn insert(&self) -> bool {
         self.early.post();
         self.poller.needs_wakeup(EARLY)
     }
 
-    /// The owner goes to block. Returns the tick until which it would sleep if no break came.
+    /// Prepares the owner to block. Returns the tick until which it would sleep if no break came.
     fn block(&self) -> usize {
         let until = self.next_timer();
         self.poller.set_poll_until(Some(until));
@@ -82,7 +82,7 @@ impl Driver {
         until
     }
 
-    /// Arms a timer; true if it sends a break, for which it must be the earliest of its wheel.
+    /// Arms a timer. Returns whether it sends a break, for which it must be the earliest of its wheel.
     fn insert_at(&self, at: usize) -> bool {
         let mut earliest = self.wheel.lock().expect("no model panics in the wheel");
         let first = at < *earliest;
@@ -95,7 +95,7 @@ impl Driver {
         *self.wheel.lock().expect("no model panics in the wheel")
     }
 
-    /// The owner goes to block, as long as the wheel's entries allow.
+    /// Prepares the owner to block until the earliest entry of the wheel. Returns its tick.
     fn block_for_wheel(&self) -> usize {
         loop {
             let until = self.earliest();
@@ -106,7 +106,7 @@ impl Driver {
         }
     }
 
-    /// Unlocks the poller: this worker will run tasks for long. Wakes a worker that may poll.
+    /// Unlocks the poller for a worker that will run tasks, and wakes another that may poll.
     fn release(&self) {
         self.poller.unlock();
         if let Some(worker) = self.idle.pop_idle() {
@@ -114,7 +114,7 @@ impl Driver {
         }
     }
 
-    /// A worker without work waits until it can lock the poller, and polls once.
+    /// Waits until the worker can lock the poller, and polls once.
     fn poll_once(&self, worker: usize) {
         while !self.poller.try_lock(worker) {
             self.idle.begin_park(worker);
@@ -127,7 +127,7 @@ impl Driver {
         self.release();
     }
 
-    /// A worker sleeps until there is a task: in the kernel if no other does, else on its own token.
+    /// Runs one task. Sleeps until there is one: in the kernel if no other worker does, otherwise on its own token.
     fn run_one(&self, worker: usize) -> usize {
         loop {
             if let Some(task) = self.queue.steal_into(&Runq::new()) {
@@ -153,7 +153,7 @@ impl Driver {
         self.poller.unlock();
     }
 
-    /// Puts a task and wakes a worker, wherever it sleeps.
+    /// Puts a task and wakes a worker, in the kernel or on its token.
     fn put(&self, task: usize) {
         assert_eq!(self.queue.put(task), Ok(()));
         match self.idle.pop_idle() {
@@ -172,7 +172,7 @@ fn insert_against_block() {
     assert!(sent || until <= EARLY, "it sleeps past the new deadline");
 }
 
-/// As above for a sleeper that looks at the wheel only once, after it has said that it sleeps without end.
+/// The race above for a sleeper that checks the wheel only once, after it has published that it sleeps without limit.
 fn insert_against_block_without_end() {
     let driver = Driver::new();
     assert!(driver.poller.try_lock(0));
@@ -184,8 +184,8 @@ fn insert_against_block_without_end() {
     assert!(sent || until <= EARLY, "it sleeps past the new deadline");
 }
 
-/// As above with one owner that comes back and another that goes to block: the inserter sees the tick that counts, or the
-/// second owner sees the deadline.
+/// The race above with one owner that returns and another that blocks: the inserter sees the tick of the second owner,
+/// or the second owner sees the deadline.
 fn insert_against_next_owner() {
     let driver = Driver::new();
     assert!(driver.poller.try_lock(0));
@@ -199,7 +199,7 @@ fn insert_against_next_owner() {
     assert!(sent || until.is_none_or(|until| until <= EARLY), "it sleeps past the new deadline");
 }
 
-/// Two timers are armed, and the later one says nothing if the earlier was there first.
+/// Two timers are armed, and the later one sends no break if the earlier was armed first.
 fn only_the_earliest_breaks() {
     let driver = Driver::new();
     assert!(driver.poller.try_lock(0));
@@ -209,8 +209,7 @@ fn only_the_earliest_breaks() {
     assert!(first || second || until <= 5, "it sleeps past the later one");
 }
 
-/// A worker that is to stop for something other than a task goes to sleep in the kernel: it sees that it is told to, or a
-/// break brings it back.
+/// A worker that must stop on a request other than a task blocks in the kernel: it sees the request, or a break wakes it.
 fn told_to_stop_against_block() {
     let tell = |driver: &Driver| {
         driver.stop.set();
@@ -228,8 +227,8 @@ fn told_to_stop_against_block() {
     race(&Driver::new(), tell, block);
 }
 
-/// As above for one that polls once without blocking before: then no break is sent, and it sees what it is told before it
-/// sleeps.
+/// The race above for a worker that first polls once without blocking: no break is sent then, and it sees the request
+/// before it sleeps.
 fn told_to_stop_against_looking() {
     let tell = |driver: &Driver| {
         driver.stop.set();
@@ -250,7 +249,7 @@ fn told_to_stop_against_looking() {
     race(&Driver::new(), tell, look_then_block);
 }
 
-/// The poller goes away to run tasks while another worker goes to sleep: one of them polls.
+/// The polling thread leaves to run tasks while another worker goes to sleep: one of them polls.
 fn unlock_against_begin_park() {
     let driver = Driver::new();
     assert!(driver.poller.try_lock(0));
@@ -261,7 +260,7 @@ fn unlock_against_begin_park() {
     race(&driver, poll_and_leave, |driver| driver.poll_once(1));
 }
 
-/// The lock goes through all of them: never two at a time, and never none while one is left that sleeps.
+/// Each worker gets the lock once: never two at a time, and none sleeps while the lock is free.
 fn each_worker_polls_once() {
     let driver = Driver::new();
     let poll = |worker| move |driver: &Driver| driver.poll_once(worker);
@@ -269,13 +268,13 @@ fn each_worker_polls_once() {
     assert!(driver.poller.try_lock(0), "a worker kept the lock");
 }
 
-/// The one worker is about to sleep in the kernel when a task is put: it does not, or a break brings it back.
+/// The only worker is about to block in the kernel when a task is put: it does not block, or a break wakes it.
 fn put_against_block() {
     let ((), task) = race(&Driver::new(), |driver| driver.put(1), |driver| driver.run_one(0));
     assert_eq!(task, 1);
 }
 
-/// As above with two workers, one in the kernel and one on its token, and a task for each.
+/// The race above with two workers, one in the kernel and one on its token, and a task for each.
 fn put_against_block_or_park() {
     let put_two = |driver: &Driver| {
         driver.put(1);

@@ -1,4 +1,4 @@
-//! Models of `runq`: what is put in comes out once, whole.
+//! Models of `run_queue`: a task that is put in comes out once, with the memory before it.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use netpoll_core::sched::run_queue::Runq;
 use super::support::{Plain, race, race3};
 use crate::harness::{Model, green};
 
-/// The models of this word.
+/// The models of this file.
 pub const MODELS: &[Model] = &[
     green("m13_get_against_steal_of_the_last", 2, None, get_against_steal_of_the_last),
     green("m13_put_into_a_full_ring_against_steal", 2, None, put_into_a_full_ring_against_steal),
@@ -21,10 +21,10 @@ pub const MODELS: &[Model] = &[
     green("m13_no_more_is_stolen_than_fits", 1, None, no_more_than_fits),
 ];
 
-/// What a thread ran, in its order.
+/// The tasks that a thread ran, in order.
 type Ran = Vec<usize>;
 
-/// A worker's queue, a thief's, and the payloads of the tasks 1.., which are for whoever has the task's word (INV-9).
+/// A worker's queue, a thief's, and the payloads of the tasks 1.., each for the thread that has the task (INV-9).
 struct Bench<const N: usize> {
     queue: Runq<N>,
     thief: Runq<N>,
@@ -40,7 +40,7 @@ impl<const N: usize> Bench<N> {
         })
     }
 
-    /// The word is all that is handed over; what it stands for is written before.
+    /// Creates a task: writes its payload, and returns the word that the queue passes on.
     fn make(&self, task: usize) -> usize {
         self.payload[task].set(());
         task
@@ -50,7 +50,7 @@ impl<const N: usize> Bench<N> {
         assert_eq!(self.queue.put(self.make(task)), Ok(()));
     }
 
-    /// Nobody else may be at the payload, and who made the task has been.
+    /// Runs a task. No other thread may access the payload at the same time, and its creator has written it before.
     fn run(&self, task: usize) -> Ran {
         self.payload[task].set(());
         vec![task]
@@ -60,7 +60,7 @@ impl<const N: usize> Bench<N> {
         task.map_or_else(Ran::new, |task| self.run(task))
     }
 
-    /// The owner of `queue` runs what is left in it.
+    /// Runs the tasks that are left in `queue`. For its owner.
     fn drain(&self, queue: &Runq<N>) -> Ran {
         let mut ran = Ran::new();
         while let Some(task) = queue.get_next().or_else(|| queue.get()) {
@@ -69,14 +69,14 @@ impl<const N: usize> Bench<N> {
         ran
     }
 
-    /// One steal, as a worker does it.
+    /// Steals once, as a worker does.
     fn steal(&self) -> Ran {
         let mine = Runq::new();
         let ran = self.run_if(self.queue.steal_into(&mine));
         [ran, self.drain(&mine)].concat()
     }
 
-    /// The threads are done; the tasks 1 to `last` have run, each once.
+    /// Asserts, after the threads are done, that the tasks 1 to `last` have run once each.
     fn assert_each_once(&self, ran: &[Ran], last: usize) {
         let mut ran = [ran.concat(), self.drain(&self.queue), self.drain(&self.thief)].concat();
         ran.sort_unstable();
@@ -95,7 +95,7 @@ fn get_against_steal_of_the_last() {
     bench.assert_each_once(&[got, stolen], 1);
 }
 
-/// The ring is full; what the thief takes makes room, and the next task goes to the place that it has just read.
+/// The ring is full. A thief makes room, and the next task overwrites the one that the thief has just read.
 fn put_into_a_full_ring_against_steal() {
     let bench = Bench::<2>::new();
     bench.put(1);
@@ -149,7 +149,7 @@ fn slot_swap_against_steal() {
     bench.assert_each_once(&[stolen], 2);
 }
 
-/// A stranger's count is old, but never more than was ever put: a tail older than its head would wrap.
+/// Another thread's count may be old, but is never larger than the number of tasks put: a tail older than its head would wrap.
 fn len_against_put_and_get() {
     let bench = Bench::<4>::new();
     let put_and_get = |bench: &Bench<4>| {
@@ -162,7 +162,7 @@ fn len_against_put_and_get() {
     assert!(len <= 2, "{len} tasks were counted of 2");
 }
 
-/// As above for an owner from whom nobody steals.
+/// The race above for the owner of a queue from which no thread steals.
 fn len_against_put_and_get_alone() {
     let bench = Bench::<4>::new();
     let put_and_get = |bench: &Bench<4>| {
@@ -175,7 +175,7 @@ fn len_against_put_and_get_alone() {
     assert!(len <= 2, "{len} tasks were counted of 2");
 }
 
-/// The owner of a full ring takes half of it out while a thief does.
+/// The owner of a full ring and a thief each take half of it out.
 fn overflow_against_steal() {
     let bench = Bench::<2>::new();
     bench.put(1);
@@ -191,7 +191,7 @@ fn overflow_against_steal() {
     bench.assert_each_once(&[taken, stolen], 3);
 }
 
-/// As above when it is a thief who moves the head.
+/// The race of `len` with a thief that moves the head.
 fn len_against_steal() {
     let bench = Bench::<4>::new();
     let put = |bench: &Bench<4>| bench.put(1);

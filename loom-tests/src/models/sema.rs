@@ -1,4 +1,4 @@
-//! Models of `sema`: who owns the waker slot, and what a readiness carries with it.
+//! Models of `sema`: the owner of the waker slot, and the memory that a readiness orders.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -10,7 +10,7 @@ use netpoll_core::poll::waiters::Waiters;
 use super::support::{Counted, Plain, race, race3};
 use crate::harness::{Model, green};
 
-/// The models of this word.
+/// The models of this file.
 pub const MODELS: &[Model] = &[
     green("m03_payload_through_take", 2, None, payload_through_take),
     green("m03_payload_through_arm", 2, None, payload_through_arm),
@@ -30,7 +30,7 @@ pub const MODELS: &[Model] = &[
     green("m08_abort_against_event_keeps_it", 2, None, abort_against_event),
 ];
 
-/// One semaphore, the count of its waiters, and plain data that an event brings.
+/// A semaphore with the count of its waiters, and plain data that an event brings.
 struct Parking {
     sema: Sema<2>,
     waiters: Waiters,
@@ -42,14 +42,14 @@ impl Parking {
         Arc::new(Parking { sema: Sema::new(), waiters: Waiters::new(), payload: Plain::new(0) })
     }
 
-    /// A task is parked.
+    /// Creates a semaphore with a parked task.
     fn parked() -> Arc<Parking> {
         let parking = Parking::new();
-        assert!(parking.poll() == Some(Commit::Parked), "model: nothing forbids to park");
+        assert!(parking.poll() == Some(Commit::Parked), "model: the task may park");
         parking
     }
 
-    /// One poll; nothing if a winner is at the slot, or there was a readiness.
+    /// Polls once. Returns `None` if BUSY was set or there was a readiness.
     fn poll(&self) -> Option<Commit> {
         match self.sema.arm(&self.waiters) {
             Arm::Armed(armed) => Some(armed.commit(Waker::noop()).0),
@@ -58,7 +58,7 @@ impl Parking {
         }
     }
 
-    /// Polls until no winner is under way: none if the task was not parked, because there was a readiness.
+    /// Polls until BUSY is clear. Returns `None` if there was a readiness.
     fn park(&self, waker: &Waker) -> Option<Commit> {
         loop {
             match self.sema.arm(&self.waiters) {
@@ -74,7 +74,7 @@ impl Parking {
         }
     }
 
-    /// Unblocks, wakes, and lets the count fall; true if somebody was parked.
+    /// Unblocks, wakes, and lowers the count. Returns whether a task was parked.
     fn unblock(&self, ready: bool) -> bool {
         match self.sema.unblock(0, ready) {
             Unblock::Stale => panic!("model: the event is of this generation"),
@@ -87,30 +87,30 @@ impl Parking {
         }
     }
 
-    /// Nobody is at the slot any more: a task can park, and give up.
-    fn free_again(&self) {
+    /// Asserts that no thread owns the slot any more: a task can park, and give up.
+    fn assert_free(&self) {
         self.sema.take();
-        assert!(self.poll() == Some(Commit::Parked), "model: a winner is still said to be at the slot");
+        assert!(self.poll() == Some(Commit::Parked), "model: BUSY is left");
         self.give_up();
     }
 
-    /// Ends a model: the slot is empty and nobody is counted.
+    /// Ends a model: asserts that the slot is empty and no task is counted.
     fn give_up(&self) {
         drop(self.sema.retract(&self.waiters));
         let left = self.waiters.get();
-        assert!(left == 0, "model: {left} waiters are counted, and nobody waits");
+        assert!(left == 0, "model: {left} waiters are counted, but no task waits");
         assert!(!self.sema.is_parked(), "model: the task has given up and is parked");
     }
 }
 
-/// Brings a payload and unblocks, with nothing else between the threads: no kernel's lock and no task that is woken.
+/// Writes a payload and unblocks. Nothing else orders the threads: no lock of a kernel and no wake.
 fn payload(consume: fn(&Parking) -> bool) {
     let parking = Parking::new();
     race(
         &parking,
         |parking| {
             if consume(parking) {
-                assert!(parking.payload.get() == 1, "model: a readiness without what it stands for");
+                assert!(parking.payload.get() == 1, "model: a readiness without the data that it stands for");
             }
         },
         |parking| {
@@ -132,7 +132,7 @@ fn payload_through_arm() {
             armed.abort().wake();
             false
         }
-        Arm::Busy | Arm::Double => panic!("model: nobody else arms"),
+        Arm::Busy | Arm::Double => panic!("model: no other task arms"),
     });
 }
 
@@ -143,11 +143,11 @@ fn payload_through_commit() {
     });
 }
 
-/// A parked task, an event and a close: one of the two has the waker.
+/// A task is parked, and an event and a close race: one of them gets the waker.
 fn event_against_close() {
     let parking = Parking::new();
     let (task, waker) = Counted::waker();
-    assert!(parking.park(&waker) == Some(Commit::Parked), "model: nothing forbids to park");
+    assert!(parking.park(&waker) == Some(Commit::Parked), "model: the task may park");
     drop(waker);
     let (event, close) = race(&parking, |parking| parking.unblock(true), |parking| parking.unblock(false));
     assert!(event != close && task.wakes() == 1, "model: one of two takes the waker");
@@ -156,7 +156,7 @@ fn event_against_close() {
     parking.give_up();
 }
 
-/// The same while the task is on its way to park: at most one has the waker, and the event is not lost.
+/// An event and a close race while the task parks: at most one gets the waker, and the event is not lost.
 fn event_against_close_and_park() {
     let parking = Parking::new();
     let (task, waker) = Counted::waker();
@@ -172,8 +172,8 @@ fn event_against_close_and_park() {
     assert!(Arc::strong_count(&task) == 1, "model: a waker is left over");
 }
 
-/// A task parks, is polled again with another waker although nothing woke it, and then parks once more: against
-/// one who unblocks, and who may be anywhere between its compare-exchange and the end of its take.
+/// A task parks and is polled again with another waker although nothing woke it. The unblock beside it may be anywhere
+/// between its compare-exchange and the clearing of BUSY.
 fn second_poll(ready: bool) {
     let parking = Parking::new();
     let ((first, first_waker), (second, second_waker)) = (Counted::waker(), Counted::waker());
@@ -195,7 +195,7 @@ fn second_poll(ready: bool) {
 fn second_poll_against_two(same: bool) {
     let parking = Parking::new();
     let ((first, first_waker), (second, second_waker)) = (Counted::waker(), Counted::waker());
-    assert!(parking.park(&first_waker) == Some(Commit::Parked), "model: nothing forbids to park");
+    assert!(parking.park(&first_waker) == Some(Commit::Parked), "model: the task may park");
     let (waker, other) = if same { (first_waker, second_waker) } else { (second_waker, first_waker) };
     drop(other);
     let poll = |parking: &Parking| parking.park(&waker);
@@ -204,34 +204,34 @@ fn second_poll_against_two(same: bool) {
     assert!(consumed || parking.sema.take(), "model: the event was lost");
     parking.give_up();
     drop(waker);
-    assert!(same || first.wakes() == 1, "model: the first waker is handed up, or displaced and woken");
+    assert!(same || first.wakes() == 1, "model: the first waker is returned, or displaced and woken");
     for task in [first, second] {
         assert!(Arc::strong_count(&task) == 1, "model: a waker is left over");
     }
 }
 
-/// A parked task gives up while somebody unblocks it: the waker is his or the other's, and an event stays.
+/// A parked task gives up while another thread unblocks it: one of them gets the waker, and an event stays.
 fn retract(ready: bool) {
     let parking = Parking::new();
     let (task, waker) = Counted::waker();
-    assert!(parking.park(&waker) == Some(Commit::Parked), "model: nothing forbids to park");
+    assert!(parking.park(&waker) == Some(Commit::Parked), "model: the task may park");
     drop(waker);
     let ((), woken) = race(
         &parking,
         |parking| drop(parking.sema.retract(&parking.waiters)),
         move |parking| parking.unblock(ready),
     );
-    assert!(task.wakes() == usize::from(woken), "model: a waker that nobody handed up was woken");
+    assert!(task.wakes() == usize::from(woken), "model: a waker was woken that no unblock returned");
     assert!(parking.sema.take() == ready, "model: the next waiter finds the event, and no other");
     parking.give_up();
     assert!(Arc::strong_count(&task) == 1, "model: a waker is left over");
 }
 
-/// A parked task gives up and another parks in its place: who unblocks has the waker of one of them.
+/// A parked task gives up and another parks in its place: the unblock gets the waker of one of them.
 fn retract_and_park(ready: bool) {
     let parking = Parking::new();
     let ((first, first_waker), (second, second_waker)) = (Counted::waker(), Counted::waker());
-    assert!(parking.park(&first_waker) == Some(Commit::Parked), "model: nothing forbids to park");
+    assert!(parking.park(&first_waker) == Some(Commit::Parked), "model: the task may park");
     drop(first_waker);
     let change = |parking: &Parking| {
         drop(parking.sema.retract(&parking.waiters));
@@ -249,7 +249,7 @@ fn retract_and_park(ready: bool) {
     }
 }
 
-/// A task that has armed changes its mind while an event comes.
+/// A task that has armed aborts while an event comes.
 fn abort_against_event() {
     let parking = Parking::new();
     let abort = |parking: &Parking| match parking.sema.arm(&parking.waiters) {
@@ -260,22 +260,22 @@ fn abort_against_event() {
         found => matches!(found, Arm::Ready),
     };
     let (consumed, woken) = race(&parking, abort, |parking| parking.unblock(true));
-    assert!(!woken, "model: nobody was parked");
+    assert!(!woken, "model: no task was parked");
     assert!(consumed != parking.sema.take(), "model: the event is consumed once");
     parking.give_up();
 }
 
-/// A readiness is consumed while its winner is still at the slot: BUSY stands until the winner is done, and no longer.
+/// A readiness is consumed while the unblock still owns the slot: BUSY stays until the unblock clears it, and no longer.
 fn taken_from_winner() {
     let parking = Parking::parked();
     race(&parking, |parking| parking.sema.take(), |parking| parking.unblock(true));
-    parking.free_again();
+    parking.assert_free();
 }
 
-/// Nobody writes the slot while a winner is at it, whatever has been done to the word since.
+/// The slot has no other writer while an unblock owns it, although the word has changed since.
 fn two_polls() {
     let parking = Parking::parked();
     let polls = |parking: &Parking| [parking.poll(), parking.poll()];
     race3(&parking, polls, |parking| parking.unblock(true), |parking| parking.unblock(false));
-    parking.free_again();
+    parking.assert_free();
 }

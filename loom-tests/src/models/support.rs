@@ -1,7 +1,7 @@
-//! What the models are made of: a kernel, tasks that follow the skeleton of a real read, memory that loom watches.
+//! The parts of the models: a kernel, tasks that follow the steps of a real read, memory that loom watches.
 //!
-//! Counters that only a check reads are kept in std's locks, which loom does not see: they cost no executions and,
-//! above all, order nothing that the words under test ought to order.
+//! Counters that only a check reads are in std's locks, which loom does not see. So they cost no executions and order nothing
+//! that the words under test must order.
 
 use std::future::poll_fn;
 use std::mem::ManuallyDrop;
@@ -18,11 +18,11 @@ use netpoll_core::{
     Delivered, Event, EventFlags, GList, Mode, Modes, PollCache, PollErr, PollKey, Registration, Wait,
 };
 
-/// Plain data that one thread hands to another: loom reports every pair of accesses that nothing orders.
+/// Plain data that one thread passes to another. Loom reports two accesses that nothing orders.
 pub struct Plain<T>(loom::cell::Cell<T>);
 
-// SAFETY: loom runs one thread at a time and ends the model at an access that nothing orders; whether the words
-// under test prevent that (INV-4 and its like) is what a model asks.
+// SAFETY: loom runs one thread at a time and ends the model at an access that nothing orders. A model asks whether the
+// words under test prevent such an access (INV-4 and others).
 unsafe impl<T: Send> Sync for Plain<T> {}
 
 impl<T> Plain<T> {
@@ -45,7 +45,7 @@ impl<T: Copy> Plain<T> {
     }
 }
 
-/// A word that orders nothing by itself: what it says is seen only if something else orders it.
+/// A flag that orders nothing: a thread is sure to see it only if something else orders it.
 pub struct Posted(AtomicUsize);
 
 impl Posted {
@@ -62,7 +62,7 @@ impl Posted {
     }
 }
 
-/// Runs both at once, the first in the main thread.
+/// Runs both closures at once, the first in the main thread.
 pub fn race<R: Send + Sync + 'static, A, B: 'static>(
     shared: &Arc<R>,
     first: impl FnOnce(&R) -> A,
@@ -72,7 +72,7 @@ pub fn race<R: Send + Sync + 'static, A, B: 'static>(
     (first(shared), end(second))
 }
 
-/// Runs three at once, the first in the main thread.
+/// Runs three closures at once, the first in the main thread.
 pub fn race3<R: Send + Sync + 'static, A, B: 'static, C: 'static>(
     shared: &Arc<R>,
     first: impl FnOnce(&R) -> A,
@@ -83,7 +83,7 @@ pub fn race3<R: Send + Sync + 'static, A, B: 'static, C: 'static>(
     (first(shared), end(second), end(third))
 }
 
-/// Runs four at once, the first in the main thread.
+/// Runs four closures at once, the first in the main thread.
 pub fn race4<R: Send + Sync + 'static, A, B: 'static, C: 'static, D: 'static>(
     shared: &Arc<R>,
     first: impl FnOnce(&R) -> A,
@@ -107,7 +107,7 @@ fn end<T>(thread: JoinHandle<T>) -> T {
     thread.join().expect("a panic of the other thread has ended the model")
 }
 
-/// A task that only counts how often it was woken.
+/// A task that only counts its wakes.
 #[derive(Default)]
 pub struct Counted(Mutex<usize>);
 
@@ -128,7 +128,7 @@ impl Counted {
     }
 }
 
-/// The owner's side of a descriptor, never freed unless a model does so: what is left of it goes with its cache.
+/// A registration that is freed only if a model does so. Otherwise its slot ends with its cache.
 pub type Own = ManuallyDrop<Registration<'static, 2>>;
 
 /// A descriptor with its cache and its block. Generations have two bits.
@@ -141,7 +141,7 @@ pub struct Desc {
 impl Desc {
     pub fn new() -> Self {
         let (cache, block) = (Box::new(PollCache::new()), Box::<Block<1, 2>>::default());
-        // SAFETY: INV-1, the block is boxed, donated once, and dropped after the cache.
+        // SAFETY: the block is boxed, so it stays where it is; it is donated once, and dropped after the cache (INV-1).
         let donated = unsafe { cache.donate(NonNull::from(&*block)) };
         assert!(donated.is_ok(), "model: the directory has a place");
         let own = forever(cache.alloc().expect("model: a block was donated"));
@@ -162,8 +162,8 @@ impl Deref for Desc {
 }
 
 fn forever(registration: Registration<'_, 2>) -> Own {
-    // SAFETY: INV-1, the value that is returned goes with its cache and block or before them: it is in the same struct, or
-    // its model keeps the `Slots` to the end; and it has no drop.
+    // SAFETY: the registration is not used after its cache and block are dropped (INV-1): it is in the same struct, or its
+    // model keeps the `Slots` to the end. `ManuallyDrop` has no drop that would use it.
     ManuallyDrop::new(unsafe {
         std::mem::transmute::<Registration<'_, 2>, Registration<'static, 2>>(registration)
     })
@@ -172,23 +172,23 @@ fn forever(registration: Registration<'_, 2>) -> Own {
 /// The key of a descriptor that was never freed.
 pub const FIRST: PollKey = PollKey { slot: 0, fdseq: 0 };
 
-/// A plain readiness of one direction or both.
+/// Creates a readiness event of one direction or both.
 pub fn event(key: PollKey, modes: Modes) -> Event {
     Event { key, modes, flags: EventFlags::default() }
 }
 
-/// Wakes what came up and only then lets the count fall, as the scheduler does.
+/// Wakes the tasks of a list and only then lowers the count, as the scheduler does. Returns how many there were.
 pub fn hand_up<const N: usize>(list: GList<N>, waiters: &Waiters) -> usize {
     let woken = list.wake();
     waiters.sub(woken);
     woken
 }
 
-/// A descriptor, the count of its waiters, and the kernel's queue behind it.
+/// A descriptor with the kernel's queue of messages.
 pub struct Socket {
     pub desc: Desc,
     pub payload: Plain<usize>,
-    /// The kernel's own lock orders what is queued and the edge that it causes.
+    /// The messages. The kernel's own lock orders a message before its event.
     queue: loom::sync::Mutex<usize>,
 }
 
@@ -197,28 +197,28 @@ impl Socket {
         Arc::new(Socket { desc: Desc::new(), payload: Plain::new(0), queue: loom::sync::Mutex::new(0) })
     }
 
-    /// The kernel queues a message, the poller delivers the edge.
+    /// Queues a message in the kernel, and delivers its event.
     pub fn arrive(&self) {
         *self.queue.lock().expect("no model panics in the kernel") += 1;
         self.deliver(Modes::READ);
     }
 
-    /// The poller delivers an edge and hands up what it woke.
+    /// Delivers an event as the poller does, and wakes the tasks.
     pub fn deliver(&self, modes: Modes) {
         let mut list = GList::<2>::new();
         let delivered = self.desc.desc().ready(event(FIRST, modes), &mut list);
         assert!(delivered == Delivered::Woken(list.len()), "model: the event is of this generation");
-        // The tasks are not runnable yet, so they still count.
+        // The tasks are not runnable yet, so they are still counted.
         assert!(self.desc.waiters().get() >= list.len(), "model: fewer waiters are counted than were parked");
         hand_up(list, self.desc.waiters());
     }
 
-    /// read(2) without blocking: true if there was a message.
+    /// Reads a message without blocking. Returns whether there was one.
     pub fn try_read(&self) -> bool {
         self.read_and_look() > 0
     }
 
-    /// The same; how many messages there were.
+    /// Reads a message without blocking. Returns how many there were.
     pub fn read_and_look(&self) -> usize {
         let mut queue = self.queue.lock().expect("no model panics in the kernel");
         let found = *queue;
@@ -226,7 +226,7 @@ impl Socket {
         found
     }
 
-    /// The skeleton of every operation: reset, try, wait, again.
+    /// Reads a message as every operation does: resets, tries, waits, starts over.
     pub async fn read(&self) -> Result<(), PollErr> {
         loop {
             self.desc.reset(Mode::Read)?;
@@ -237,7 +237,7 @@ impl Socket {
         }
     }
 
-    /// Sleeps until the direction is worth another try.
+    /// Sleeps until the direction is ready.
     pub async fn parked(&self, mode: Mode) -> Result<(), PollErr> {
         poll_fn(|cx| match self.poll(mode, cx.waker()) {
             Wait::Parked => Poll::Pending,
@@ -247,9 +247,9 @@ impl Socket {
         .await
     }
 
-    /// One poll of a task, or several if another thread is just finishing with the semaphore. There is one task per
-    /// direction here, so a waker that comes out is the task's own (`will_wake` may deny it) and is dropped: to wake it
-    /// would be to poll for ever.
+    /// Polls a task once, or several times if another thread still uses the semaphore. There is one task per direction here,
+    /// so a waker that is displaced is the task's own, even where `will_wake` says no, and is dropped. To wake it would mean to
+    /// poll for ever.
     pub fn poll(&self, mode: Mode, waker: &Waker) -> Wait {
         loop {
             let (wait, own) = self.desc.wait(mode, waker);
@@ -265,22 +265,22 @@ impl Socket {
         hand_up(self.desc.evict(), self.desc.waiters());
     }
 
-    /// The task of a direction gives up; its waker is dropped.
+    /// Gives up the wait of a direction and drops its waker.
     pub fn retract(&self, mode: Mode) {
         drop(self.desc.retract(mode));
     }
 
-    /// At the end of every model.
-    pub fn nobody_waits(&self) {
+    /// Asserts that no waiter is counted. Called at the end of every model.
+    pub fn assert_no_waiters(&self) {
         let left = self.desc.waiters().get();
-        assert!(left == 0, "model: {left} waiters are counted, and nobody waits");
+        assert!(left == 0, "model: {left} waiters are counted, but no task waits");
     }
 }
 
-/// A cache with the memory that is to be donated to it, which outlives it as its fields stand.
+/// A cache with the memory of its blocks. The field order drops the blocks after the cache.
 pub struct Slots<const LEN: usize> {
     pub cache: PollCache<2, LEN, 2>,
-    /// Plain memory that goes with each slot: 1 while somebody owns it.
+    /// Plain memory for each slot: 1 while the slot has an owner.
     marks: [Plain<usize>; 4],
     blocks: [OnceLock<Box<Block<LEN, 2>>>; 2],
 }
@@ -292,24 +292,26 @@ impl<const LEN: usize> Slots<LEN> {
         Arc::new(Self { cache: PollCache::new(), marks, blocks })
     }
 
-    /// Makes one of the two blocks, so that only the donation can show it to others, and donates it; each at most once.
+    /// Creates one of the two blocks, so that other threads can see it only through the donation, and donates it. At most
+    /// once for each block.
     pub fn donate(&self, block: usize) {
         let block = NonNull::from(&**self.blocks[block].get_or_init(Box::default));
-        // SAFETY: INV-1, the block is boxed, donated once by its model, and dropped after the cache.
+        // SAFETY: the block is boxed, so it stays where it is; its model donates it once, and it is dropped after the cache
+        // (INV-1).
         let donated = unsafe { self.cache.donate(block) };
         assert!(donated.is_ok(), "model: the directory has two places");
     }
 
-    /// Takes a slot and marks it.
+    /// Allocates a slot and marks it.
     pub fn alloc(&self) -> Option<Own> {
         let own = forever(self.cache.alloc()?);
         let slot = own.key().slot;
         let mark = self.marks[slot as usize].replace(1);
-        assert!(mark == 0, "model: slot {slot} was handed out twice");
+        assert!(mark == 0, "model: slot {slot} was allocated twice");
         Some(own)
     }
 
-    /// Clears the mark and gives the slot back; the number of tasks that were evicted.
+    /// Clears the mark and frees the slot. Returns the number of tasks that were evicted.
     pub fn free(&self, own: Own) -> usize {
         let slot = own.key().slot;
         let mark = self.marks[slot as usize].replace(0);

@@ -1,5 +1,5 @@
-//! Models of a parking that is taken over: one task has parked through a poll and holds no lock, another arms in the same
-//! direction, and something ends the wait in between. Whatever the order, the first task is woken, once.
+//! Models of a parking that is taken over. One task has parked through a poll and holds no lock, another arms in the same
+//! direction, and an event, a close or a timeout ends the wait in between. In every order the first task is woken once.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -25,10 +25,12 @@ pub const MODELS: &[Model] = &[
     green("m04c_two_take_overs_against_close", 3, Some(3), two_take_overs),
 ];
 
-/// Whose waker the second task brings: one of its own, or one that stands for both.
+/// The owner of the waker that the second task brings.
 #[derive(Clone, Copy, PartialEq)]
 enum Whose {
+    /// The second task itself.
     Other,
+    /// The first task: one waker stands for both.
     Same,
 }
 
@@ -48,17 +50,17 @@ fn fire(socket: &Socket) {
     hand_up(socket.desc.desc().expire(DUE).0, socket.desc.waiters());
 }
 
-/// A descriptor with a deadline, and a task that is parked there.
+/// Creates a descriptor with a deadline and a parked task.
 fn parked() -> (Arc<Socket>, Arc<Counted>, Waker) {
     let socket = Socket::new();
     let set = socket.desc.set_deadline(Modes::READ, When::At(DUE));
     assert!(set.is_ok(), "model: the descriptor is open");
     let (task, waker) = Counted::waker();
-    assert!(socket.poll(Mode::Read, &waker) == Wait::Parked, "model: nothing forbids to park");
+    assert!(socket.poll(Mode::Read, &waker) == Wait::Parked, "model: the task may park");
     (socket, task, waker)
 }
 
-/// One poll of the second task, which wakes what it displaces.
+/// Polls the second task once, which wakes the task that it displaces.
 fn poll(socket: &Socket, waker: &Waker) -> Wait {
     loop {
         let (wait, displaced) = socket.desc.wait(Mode::Read, waker);
@@ -82,14 +84,14 @@ fn take_over(whose: Whose, end: fn(&Socket)) {
             let woken = usize::from(wait == Wait::Parked);
             assert!(second.wakes() == woken, "model: {wait:?}, then woken {} times", second.wakes());
         }
-        Whose::Same => assert!(first.wakes() >= 1, "model: nobody woke the task, {wait:?}"),
+        Whose::Same => assert!(first.wakes() >= 1, "model: no thread woke the task, {wait:?}"),
     }
-    socket.nobody_waits();
+    socket.assert_no_waiters();
     assert!(Arc::strong_count(&first) == 1, "model: a waker is left over");
     assert!(Arc::strong_count(&second) == 1, "model: a waker is left over");
 }
 
-/// A task that is parked can be polled again at any time, and another can take its place.
+/// A parked task can be polled again at any time, and another task can take its place.
 fn second_poll() {
     let (socket, first, first_waker) = parked();
     let (second, second_waker) = Counted::waker();
@@ -101,7 +103,7 @@ fn second_poll() {
     close(&socket);
     drop((first_waker, second_waker));
     assert!((first.wakes(), second.wakes()) == (1, 1), "model: each of the two is woken once");
-    socket.nobody_waits();
+    socket.assert_no_waiters();
     assert!(Arc::strong_count(&first) == 1 && Arc::strong_count(&second) == 1, "model: a waker is left over");
 }
 
@@ -113,11 +115,11 @@ fn close_and_event() {
     drop(second_waker);
     assert!(first.wakes() == 1, "model: the first task was woken {} times", first.wakes());
     assert!(second.wakes() == usize::from(wait == Wait::Parked), "model: {wait:?} and {}", second.wakes());
-    socket.nobody_waits();
+    socket.assert_no_waiters();
     assert!(Arc::strong_count(&first) == 1 && Arc::strong_count(&second) == 1, "model: a waker is left over");
 }
 
-/// The first task gives up while the second takes its parking over: it may hold the other's waker then, and wakes it.
+/// The first task gives up while the second takes its parking over. It may get the other's waker then, and wakes it.
 fn retract() {
     let (socket, first, waker) = parked();
     let (second, second_waker) = Counted::waker();
@@ -131,13 +133,16 @@ fn retract() {
     assert!(wait == Wait::Parked, "model: {wait:?}, and nothing has happened");
     let asleep = socket.desc.desc().is_parked(Mode::Read);
     assert!(asleep || second.wakes() == 1, "model: the second task is neither parked nor woken");
-    assert!(socket.desc.waiters().get() == usize::from(asleep), "model: the count is not that of the parked");
+    assert!(
+        socket.desc.waiters().get() == usize::from(asleep),
+        "model: the count differs from the number of parked tasks"
+    );
     assert!(Arc::strong_count(&first) == 1, "model: a waker is left over");
     socket.retract(Mode::Read);
     assert!(Arc::strong_count(&second) == 1, "model: a waker is left over");
 }
 
-/// Two tasks break the rule that one at a time may arm: they may be refused, and no task is forgotten.
+/// Two tasks break the rule that one task at a time may arm (INV-2). They may be refused, and no task sleeps for ever.
 fn two_take_overs() {
     let (socket, first, waker) = parked();
     drop(waker);
@@ -155,5 +160,5 @@ fn two_take_overs() {
         assert!(task.wakes() == usize::from(wait == Wait::Parked), "model: {wait:?} and {}", task.wakes());
         assert!(Arc::strong_count(&task) == 1, "model: a waker is left over");
     }
-    socket.nobody_waits();
+    socket.assert_no_waiters();
 }

@@ -1,6 +1,6 @@
-//! Models of `task`: no wake is lost, one thread at a time has the future, and the memory is freed once, by the last.
+//! Models of `task`: no wake is lost, one thread at a time has the future, and the memory is freed once, by the last thread.
 //!
-//! The thread that is to put the task into a queue runs it here: a queue would order more than the word does.
+//! A thread that must put the task into a queue runs it here, since a queue would order more than the word does.
 
 use std::sync::{Arc, Mutex};
 
@@ -9,7 +9,7 @@ use netpoll_core::sched::task::{Action, Completion, PollResult, TaskState};
 use super::support::{Plain, Posted, race};
 use crate::harness::{Model, green};
 
-/// The models of this word.
+/// The models of this file.
 pub const MODELS: &[Model] = &[
     green("m20_wake_against_poll", 2, None, wake_against_poll),
     green("m20_uncounted_wake_against_poll", 2, None, uncounted_wake_against_poll),
@@ -31,7 +31,7 @@ pub const MODELS: &[Model] = &[
     green("m20_drop_ref_against_complete_handle", 2, None, drop_ref_against_complete_handle),
 ];
 
-/// What the future has seen.
+/// The state of the future.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Future {
     Waits,
@@ -39,28 +39,28 @@ pub enum Future {
     Gone,
 }
 
-/// A cell with its word.
+/// A task's memory with its word.
 pub struct Task {
     pub state: TaskState<2>,
-    /// The runner's.
+    /// The future, touched by the runner.
     pub future: Plain<Future>,
-    /// The runner's, then the handle's.
+    /// The output, touched by the runner, then by the handle.
     value: Plain<bool>,
-    /// True if the handle's waker is there.
+    /// The join waker's slot, true if the waker is in it.
     slot: Plain<bool>,
-    /// What is done under references and the handle; freeing it is the last of it.
+    /// Touched under the references and the handle, and last by the thread that frees the memory.
     pub used: [Plain<()>; 4],
     /// A reason to wake.
     pub flag: Posted,
     /// The future is ready once it sees the flag.
     ends: bool,
-    /// For the checks alone.
+    /// The number of wakes of the handle, for the checks only.
     pub told: Mutex<usize>,
     freed: Mutex<usize>,
 }
 
 impl Task {
-    /// In a queue, with so many references and a handle.
+    /// Creates a queued task with a handle and the given number of references.
     pub fn new(references: usize, ends: bool) -> Arc<Self> {
         let task = Self {
             state: TaskState::new(),
@@ -77,7 +77,7 @@ impl Task {
         Arc::new(task)
     }
 
-    /// Creates a task as [`Task::new`] does, its first poll over.
+    /// Creates a task as [`Task::new`] does, and polls it once.
     pub fn idle(references: usize, ends: bool) -> Arc<Self> {
         let task = Self::new(references, ends);
         task.run();
@@ -89,7 +89,7 @@ impl Task {
         task
     }
 
-    /// The thread that has the task runs it until it is idle, or at its end.
+    /// Runs the task until it is idle or complete. For the thread that has it.
     pub fn run(&self) {
         while let Some(seen) = self.state.start_poll() {
             if self.poll() {
@@ -104,10 +104,10 @@ impl Task {
         self.end();
     }
 
-    /// True if the future is ready.
+    /// Polls the future. Returns whether it is ready.
     fn poll(&self) -> bool {
         let before = self.future.replace(Future::Gone);
-        assert_ne!(before, Future::Gone, "two turns at a time, or one after the end");
+        assert_ne!(before, Future::Gone, "two polls at a time, or a poll after the end");
         let saw = before == Future::SawTheFlag || self.flag.is_posted();
         self.future.set(if saw { Future::SawTheFlag } else { Future::Waits });
         saw && self.ends
@@ -128,7 +128,7 @@ impl Task {
             Completion::Kept | Completion::HandleGone => {}
             Completion::Free => self.free(),
             Completion::JoinWaker => {
-                assert!(self.slot.replace(false), "there is a joiner, and no waker");
+                assert!(self.slot.replace(false), "the handle waits, but left no waker");
                 *self.told.lock().unwrap() += 1;
                 self.settle(self.state.drop_ref());
             }
@@ -145,19 +145,19 @@ impl Task {
 
     fn free(&self) {
         assert_eq!(self.future.get(), Future::Gone, "the future is freed before its end");
-        assert!(!self.value.replace(false), "the value was not taken");
+        assert!(!self.value.replace(false), "the output was not taken");
         self.slot.set(false);
         self.used.iter().for_each(|used| used.set(()));
         *self.freed.lock().unwrap() += 1;
     }
 
-    /// Uses the task under reference number `which`, and gives that up.
+    /// Uses the task under reference `which`, and drops that reference.
     pub fn drop_ref(&self, which: usize) {
         self.used[which].set(());
         self.settle(self.state.drop_ref());
     }
 
-    /// The handle's poll: true if it has the value, and is gone.
+    /// Polls the handle. Returns whether it got the output, which drops the handle.
     pub fn join(&self) -> bool {
         if !self.state.is_complete() && self.state.unregister_join_waker() {
             self.slot.set(true);
@@ -165,7 +165,7 @@ impl Task {
                 return false;
             }
         }
-        assert!(self.value.replace(false), "it has ended, and there is no value");
+        assert!(self.value.replace(false), "the task is complete, but there is no output");
         self.settle(self.state.drop_complete_handle());
         true
     }
@@ -186,7 +186,7 @@ impl Task {
     }
 }
 
-/// The wake may come before the poll, in it, or when it is over: a poll after it sees the flag.
+/// The wake may come before, during or after the poll: a poll after the wake sees the flag.
 fn wake_against_poll() {
     let task = Task::new(1, false);
     let wake = |task: &Task| {
@@ -197,7 +197,7 @@ fn wake_against_poll() {
     assert_eq!(task.future.get(), Future::SawTheFlag, "a wake was lost");
 }
 
-/// The same for a wake that is not counted any more.
+/// The race above for a wake that is not counted any more.
 fn uncounted_wake_against_poll() {
     let task = Task::new(1, false);
     let wake = |task: &Task| {
@@ -229,7 +229,7 @@ fn wake_of_the_ended() {
     assert_eq!(task.future.get(), Future::Gone);
 }
 
-/// Two wake an idle task: one of them has it, at a time.
+/// Two threads wake an idle task: one at a time runs it.
 fn wake_against_wake() {
     let task = Task::idle(2, false);
     let wake = |task: &Task| {
@@ -240,7 +240,7 @@ fn wake_against_wake() {
     assert_eq!(task.future.get(), Future::SawTheFlag, "a wake was lost");
 }
 
-/// The waker goes with its wake, which is the last use of the task.
+/// The wake consumes its reference, which is the last use of the task.
 fn wake_by_value_against_poll() {
     let task = Task::detached(Task::new(1, false));
     let wake = |task: &Task| {
@@ -252,7 +252,7 @@ fn wake_by_value_against_poll() {
     task.assert_freed();
 }
 
-/// The same against the end of the task.
+/// A wake by value against the end of the task.
 fn wake_by_value_against_complete() {
     let task = Task::detached(Task::new(1, true));
     task.flag.post();
@@ -264,15 +264,15 @@ fn wake_by_value_against_complete() {
     task.assert_freed();
 }
 
-/// The future is dropped by the thread that has the task.
+/// A canceled future is dropped by the thread that has the task.
 fn cancel_against_poll() {
     let task = Task::new(0, false);
     race(&task, Task::run, |task| task.settle(task.state.cancel()));
-    assert_eq!(task.future.get(), Future::Gone, "it was not dropped");
+    assert_eq!(task.future.get(), Future::Gone, "the future was not dropped");
     assert!(task.state.is_complete());
 }
 
-/// The handle comes too late to wait, or is told.
+/// The handle finds the task complete, or is woken.
 fn join_against_complete() {
     let task = Task::new(0, true);
     task.flag.post();
@@ -293,7 +293,7 @@ fn join_again_against_complete() {
     task.assert_freed();
 }
 
-/// The value is dropped by one of the two.
+/// The runner or the handle drops the output.
 fn drop_handle_against_complete() {
     let task = Task::new(0, true);
     task.flag.post();
@@ -301,7 +301,7 @@ fn drop_handle_against_complete() {
     task.assert_freed();
 }
 
-/// The same with a waker in the slot.
+/// The race above with a waker in the slot.
 fn drop_joined_handle_against_complete() {
     let task = Task::new(0, true);
     task.flag.post();
@@ -310,7 +310,7 @@ fn drop_joined_handle_against_complete() {
     task.assert_freed();
 }
 
-/// The last that know of an idle task go: one of them drops it.
+/// The handle and the last reference of an idle task are dropped: one of the threads drops the task.
 fn drop_handle_against_drop_ref() {
     let task = Task::idle(1, false);
     race(&task, Task::drop_handle, |task| task.drop_ref(0));
@@ -324,7 +324,7 @@ fn drop_handle_against_finish_poll() {
     task.assert_freed();
 }
 
-/// As above, two references.
+/// The race above with two references.
 fn drop_ref_against_drop_ref() {
     let task = Task::detached(Task::idle(2, false));
     race(&task, |task| task.drop_ref(0), |task| task.drop_ref(1));
@@ -338,7 +338,7 @@ fn drop_ref_against_finish_poll() {
     task.assert_freed();
 }
 
-/// The last reference goes while the task ends.
+/// The last reference is dropped while the task ends.
 fn drop_ref_against_complete() {
     let task = Task::detached(Task::new(1, true));
     task.flag.post();
@@ -346,7 +346,7 @@ fn drop_ref_against_complete() {
     task.assert_freed();
 }
 
-/// The task is complete; the last one frees the memory.
+/// The task is complete, and the last thread frees the memory.
 fn drop_ref_against_complete_handle() {
     let task = Task::new(1, true);
     task.flag.post();

@@ -1,4 +1,4 @@
-//! Models of `waiters`: the count that says who sleeps, and the flag that calls the poller back.
+//! Models of `waiters`: the count of parked tasks, and the break flag.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -10,7 +10,7 @@ use netpoll_core::poll::waiters::{BreakFlag, Waiters};
 use super::support::{Plain, Posted, race, race3};
 use crate::harness::{Expect, Model, green, red};
 
-/// The models of this word.
+/// The models of this file.
 pub const MODELS: &[Model] = &[
     green("m07_three_breaks_by_one_against_poller", 2, Some(4), || {
         one_breaker(Order::DrainThenClear);
@@ -23,11 +23,11 @@ pub const MODELS: &[Model] = &[
     green("m17_event_against_park", 2, None, event_against_park),
 ];
 
-/// What the poller does when it comes back.
+/// The order of the poller's steps after a blocking poll.
 #[derive(Clone, Copy, PartialEq)]
 enum Order {
     DrainThenClear,
-    /// Wrong: a write that comes between the two is drained while its flag stays, and no break writes ever again.
+    /// Faulty: a write that comes between the two is drained while its flag stays set, so no later break writes.
     ClearThenDrain,
 }
 
@@ -57,7 +57,7 @@ impl Poller {
         std::mem::take(&mut *self.writes.lock().expect("no model panics in the kernel"))
     }
 
-    /// A blocking poll; returns the writes that it drained.
+    /// Polls and blocks. Returns the number of writes that it drained.
     fn poll(&self, order: Order) -> usize {
         let mut writes = self.writes.lock().expect("no model panics in the kernel");
         while *writes == 0 {
@@ -74,7 +74,7 @@ impl Poller {
         }
     }
 
-    /// Polls until the first `n` pieces of work are seen.
+    /// Polls until it has seen the first `n` pieces of work.
     fn poll_until(&self, n: usize, order: Order) {
         let mut polls = 0;
         while !self.work[..n].iter().all(Posted::is_posted) {
@@ -120,7 +120,7 @@ impl Count {
         }
     }
 
-    /// An event; the task is put into the run queue before the count falls.
+    /// Delivers an event. Puts the task into the run queue before it lowers the count.
     fn event(&self) {
         if let Unblock::Woke(waker) = self.sema.unblock(0, true) {
             assert!(self.waiters.get() >= 1, "model: fewer waiters are counted than were parked");
@@ -130,10 +130,10 @@ impl Count {
     }
 }
 
-/// Who sees that nobody waits sees the task that did.
+/// A thread that sees a count of 0 finds the task in the run queue.
 fn count_and_run_queue() {
     let count = Count::new();
-    assert!(count.park(), "model: nothing forbids to park");
+    assert!(count.park(), "model: the task may park");
     let look = |count: &Count| {
         if count.waiters.get() == 0 {
             let task = count.run_queue.replace(None);
@@ -143,7 +143,7 @@ fn count_and_run_queue() {
     race(&count, look, Count::event);
 }
 
-/// The count of a task that parks is there before an event can take it away.
+/// The count of a task that parks rises before an event can lower it.
 fn event_against_park() {
     let count = Count::new();
     let (parked, ()) = race(&count, Count::park, Count::event);

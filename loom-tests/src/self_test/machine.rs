@@ -1,8 +1,8 @@
-//! The reference: a machine with views that runs a program in every way, without any theory of what may be left out.
+//! The reference machine, which runs a program in every order and with every value, and leaves nothing out.
 //!
 //! Each word is a list of messages in the order in which they were written. A thread may read any message that is not
 //! older than its view of the word; a message carries the view that its writer released. Sequentially consistent fences
-//! exchange views with one that they all share. A read-modify-write, also a failed one, reads the last message.
+//! exchange views with a common view. A read-modify-write, also a failed one, reads the last message.
 //! These outcomes are among those of the C++ memory model, and all of them must be seen by the model checker, which
 //! allows a few more (a store need not come last in the order of its word).
 
@@ -12,10 +12,10 @@ use netpoll_core::sync::Ordering;
 
 use super::program::{Op, Outcome, Program, WORDS};
 
-/// The last word is the counter under the lock.
+/// The number of words, of which the last is the counter under the lock.
 const PLACES: usize = WORDS + 1;
 
-/// The oldest message of each word that may still be read.
+/// A view: for each word the oldest message that may still be read.
 type View = [u8; PLACES];
 
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -27,7 +27,7 @@ struct Message {
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
 struct Thread {
     next: usize,
-    /// What the thread knows, what it would know after an acquire fence, and what its relaxed writes carry.
+    /// The view of the thread, its view after an acquire fence, and the view that its relaxed writes carry.
     seen: View,
     acquired: View,
     released: View,
@@ -43,7 +43,7 @@ struct State {
     preemptions: usize,
 }
 
-/// Every outcome that takes at most `bound` preemptions, or every one at all.
+/// Returns every outcome with at most `bound` preemptions, or every outcome without a bound.
 pub fn outcomes(program: &Program, bound: Option<usize>) -> BTreeSet<Outcome> {
     let first = || vec![Message { value: 0, view: [0; PLACES] }];
     let start = State {
@@ -78,7 +78,7 @@ pub fn outcomes(program: &Program, bound: Option<usize>) -> BTreeSet<Outcome> {
 }
 
 impl State {
-    /// The states after an operation of the running thread.
+    /// Returns the states after an operation of the running thread.
     fn steps(self, op: Op) -> Vec<State> {
         let last = |state: &State, word: usize| state.words[word].len() - 1;
         match op {
@@ -111,7 +111,7 @@ impl State {
         self
     }
 
-    /// `carried` is what the message that a read-modify-write has read hands on.
+    /// Writes a message. `carried` is the view of the message that a read-modify-write has read, which it passes on.
     fn write(mut self, word: usize, value: u8, order: Ordering, carried: View) -> State {
         let at = stamp(self.words[word].len());
         let thread = &mut self.threads[self.running];

@@ -1,18 +1,18 @@
-//! Small programs: a few threads of a few operations on a few words, drawn at random or written out.
+//! Small programs of a few threads, operations and words, drawn at random or written out.
 
 use netpoll_core::sync::Ordering;
 
-/// The most words that a program has.
+/// The largest number of words of a program.
 pub const WORDS: usize = 3;
 
-/// One operation. Those that read say what they read; that makes up the outcome of a program.
+/// One operation. The values that the operations read are the outcome of a program.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub enum Op {
     Load(usize, Ordering),
     Store(usize, u8, Ordering),
-    /// Adds one. The word is read before.
+    /// Reads the word and adds one.
     Add(usize, Ordering),
-    /// Writes the third if the word holds the second. A failure reads with the same ordering less its release.
+    /// Writes the third field if the word holds the second. A failure reads with the same ordering without its release.
     CompareExchange(usize, u8, u8, Ordering),
     Fence(Ordering),
     /// Takes the lock of a counter that all threads share, reads it and adds one.
@@ -22,10 +22,10 @@ pub enum Op {
 /// The operations of each thread; the first is the main thread, which starts the others before and joins them after.
 pub type Program = Vec<Vec<Op>>;
 
-/// What every reading operation has read: of the first thread in its order, then of the second.
+/// The values that the reading operations have read, of the first thread in order, then of the second, and so on.
 pub type Outcome = Vec<u8>;
 
-/// Numbers that are the same on every run (xorshift).
+/// A generator of numbers that are the same in every run (xorshift).
 pub struct Draw(u64);
 
 impl Draw {
@@ -44,7 +44,7 @@ impl Draw {
         from[self.below(from.len())]
     }
 
-    /// A program of two threads of up to four operations, or of three of up to three.
+    /// Draws a program of two threads of up to four operations, or of three threads of up to three.
     pub fn program(&mut self, threads: usize) -> Program {
         let most = if threads == 2 { 4 } else { 3 };
         let words = 1 + self.below(WORDS - 1) + usize::from(threads == 3 && self.below(3) == 0);

@@ -1,4 +1,4 @@
-//! What must hold of a descriptor once all threads have been joined.
+//! The conditions on a descriptor after all threads have been joined.
 
 use netpoll_core::{Mode, When};
 
@@ -17,7 +17,7 @@ impl World {
         self.end();
     }
 
-    /// Runs the tasks that have been woken, as an executor does; a few rounds, since two tasks that poll without a lock
+    /// Runs the tasks that have been woken, as an executor does. A few rounds only, since two tasks that poll without a lock
     /// displace each other for ever.
     fn settle(&self) {
         for _ in 0..3 {
@@ -38,12 +38,12 @@ impl World {
             .for_each(Heir::poll);
     }
 
-    /// The descriptor's first owner has it still.
+    /// Returns whether the first owner still has the descriptor.
     fn is_owned(&self) -> bool {
         locked(&self.owner).is_some()
     }
 
-    /// No task sleeps whose wait should have ended.
+    /// Asserts that no task sleeps whose wait should have ended.
     fn sleepers_have_reason(&self, plan: &Plan<Op>) {
         let asleep = |task: &&Task| task.sleeps();
         for task in self.tasks().into_iter().filter(asleep) {
@@ -55,12 +55,12 @@ impl World {
             assert!(desc.deadline(mode) != When::Expired, "model: {name} sleeps past its deadline");
             let (seen, arrived) = (self.seen(task, plan), self.messages());
             assert!(seen == arrived, "model: {name} sleeps, has seen {seen} messages, and {arrived} arrived");
-            assert!(task.live() == 1, "model: {name} sleeps, and its waker is nowhere");
+            assert!(task.live() == 1, "model: {name} sleeps, and its waker is lost");
         }
     }
 
-    /// How many messages the task has seen. Where two threads wait in one direction without its lock, one may consume the
-    /// readiness of a message and look at it in place of the other.
+    /// Returns how many messages the task has seen. If two threads wait in one direction without its lock, one may consume the
+    /// readiness of a message and read it in place of the other.
     fn seen(&self, task: &Task, plan: &Plan<Op>) -> usize {
         let rivals = |ops: &&Vec<Op>| ops.contains(&Op::Rival);
         let others = |ops: &&Vec<Op>| ops.iter().any(|op| op.takes_lock());
@@ -73,7 +73,7 @@ impl World {
         readers.map(Task::seen).into_iter().max().unwrap_or_default()
     }
 
-    /// Each waker that went in and did not come out is in the slot of a live parking, and the count says so.
+    /// Asserts that each waker that was put in and not taken out is in the slot of a parking, and that the count agrees.
     fn wakers_are_where_they_belong(&self) {
         let parked = [Mode::Read, Mode::Write].map(|mode| usize::from(self.desc().is_parked(mode)));
         let heirs: usize = locked(&self.heirs).iter().map(|heir| heir.task.live()).sum();
@@ -84,7 +84,7 @@ impl World {
         assert!(counted == parked, "model: {counted} waiters are counted, {parked} are parked");
     }
 
-    /// A deadline in force has a timer that is early enough.
+    /// Asserts that a deadline in force has a timer that is early enough.
     fn timer_is_armed(&self) {
         let entry = *self.wheel.lock().expect("no model panics in the wheel");
         for mode in [Mode::Read, Mode::Write] {
@@ -96,21 +96,21 @@ impl World {
         }
     }
 
-    /// Nothing that has no more than the first owner's key touches the next one.
+    /// Asserts that no call with the first owner's key has changed the next owner's state.
     fn heirs_are_undisturbed(&self, plan: &Plan<Op>) {
         for Heir { owner, task } in locked(&self.heirs).iter() {
             let (desc, threads) = (owner.desc(), &plan.threads);
             assert!(task.sleeps(), "model: the next owner's task was woken by {threads:?}");
-            assert!(task.live() == 1, "model: the waker of the next owner's task is nowhere");
+            assert!(task.live() == 1, "model: the waker of the next owner's task is lost");
             let info = desc.info();
             assert!(!info.closing(), "model: the next owner was closed by {threads:?}");
-            assert!(!info.may_have_more(), "model: the next owner has heard of the peer of {threads:?}");
+            assert!(!info.may_have_more(), "model: the next owner has the peer's state of {threads:?}");
             let deadline = desc.deadline(Mode::Read);
             assert!(deadline == When::Never, "model: the next owner has a deadline of {threads:?}");
         }
     }
 
-    /// Gives the slot up, and looks that it is there once and no waker is left.
+    /// Frees the slot, and asserts that it can be allocated once and that no waker is left.
     fn end(&self) {
         drop(locked(&self.owner).take());
         let heirs: Vec<Task> = locked(&self.heirs).drain(..).map(|heir| heir.task).collect();
@@ -119,9 +119,9 @@ impl World {
             assert!(!sleeps && live == 0, "model: {name} is left with {live} wakers, asleep: {sleeps}");
         }
         let counted = self.pool.cache().waiters().get();
-        assert!(counted == 0, "model: {counted} waiters are counted, and nothing waits");
+        assert!(counted == 0, "model: {counted} waiters are counted, but no task waits");
         let owner = self.alloc();
         assert!(owner.is_some(), "model: the slot is lost");
-        assert!(self.pool.alloc().is_none(), "model: the slot was handed out twice");
+        assert!(self.pool.alloc().is_none(), "model: the slot was allocated twice");
     }
 }

@@ -1,4 +1,4 @@
-//! The descriptor's world: a cache of one slot, four tasks, the timer wheel, the kernel.
+//! The surroundings of a descriptor: a cache of one slot, the tasks, the timer wheel, the kernel.
 
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
@@ -12,9 +12,9 @@ use crate::generated::tasks::{Phase, Task, locked};
 use crate::generated::word::Plan;
 use crate::models::support::Plain;
 
-/// What is due at `start: due`, and when the timer fires.
+/// The deadline of `start: due`, and the tick at which the timer fires.
 pub const DUE: usize = 5;
-/// After it.
+/// A tick after that one.
 pub const LATER: usize = 9;
 
 /// The key of the first owner.
@@ -28,29 +28,29 @@ pub struct Heir {
     pub task: Task,
 }
 
-/// What the threads share.
+/// The state that the threads share.
 pub struct World {
     /// The first owner, until it frees the slot.
     pub owner: Mutex<Option<Arc<Owner>>>,
     pub heirs: Mutex<Vec<Heir>>,
     pub pool: Arc<Pool<1, 1>>,
-    /// How often the slot was handed out.
+    /// The number of times the slot was allocated.
     given: Mutex<usize>,
-    /// The lock of the read direction; true while the waiting task is pending under it.
+    /// The lock of the read direction, true while the waiting task is pending under it.
     pub lock: loom::sync::Mutex<bool>,
     pub poller: Task,
     pub rival: Task,
     pub waiter: Task,
     pub writer: Task,
-    /// Looks and never waits.
+    /// The task that reads and never waits.
     pub looker: Task,
-    /// Messages so far. Its read-modify-writes order nothing but themselves.
+    /// The number of messages so far. Its read-modify-writes order nothing but themselves.
     arrived: AtomicUsize,
     /// The entry of the descriptor's timer.
     pub wheel: loom::sync::Mutex<Option<usize>>,
-    /// Written before the first event, read after a readiness; none if a readiness may be another event's.
+    /// Written before the first event, read after a readiness. `None` if a readiness may be another event's.
     before_event: Option<Plain<usize>>,
-    /// The same of the close.
+    /// Written before the close, read after a refusal.
     before_close: Option<Plain<usize>>,
     flaw: Option<&'static str>,
 }
@@ -109,7 +109,7 @@ impl World {
         self.flaw == Some(flaw)
     }
 
-    /// The tasks of the first owner.
+    /// Returns the tasks of the first owner.
     pub fn tasks(&self) -> [&Task; 4] {
         [&self.poller, &self.rival, &self.waiter, &self.writer]
     }
@@ -140,17 +140,17 @@ impl World {
         }
     }
 
-    /// The slot's descriptor, whoever owns it.
+    /// Returns the slot's descriptor, of any owner.
     pub fn desc(&self) -> &PollDesc<2> {
         self.pool.cache().get_any_generation(FIRST).expect("model: the block has one slot")
     }
 
-    /// The first owner, which is not given up while it is borrowed.
+    /// Returns the first owner, which is not freed while it is borrowed.
     fn owner(&self) -> Arc<Owner> {
         locked(&self.owner).clone().expect("model: the owner has freed its slot")
     }
 
-    /// Polls under the direction's lock. If that is held the task queues for it, which is not this word's business.
+    /// Polls under the direction's lock. Does nothing if the lock is held: the models of the lock cover its queue.
     fn poll_alone(&self, task: &Task, source: usize) {
         let held = self.lock.lock().expect("no model panics under the lock");
         if !*held {
@@ -184,14 +184,14 @@ impl World {
         self.looker.sees(self.messages());
     }
 
-    /// A waker comes out that may be another task's. A task does not wake itself.
+    /// Wakes the task of a waker that came out, unless it is the given task's own.
     fn replaced(&self, task: &Task, waker: Option<Waker>) {
         if let Some(other) = waker.filter(|it| !task.owns(it) && !self.flawed("drops the displaced")) {
             other.wake();
         }
     }
 
-    /// The skeleton of every operation: reset, try, wait, again.
+    /// Reads a message as every operation does: resets, tries, waits, starts over.
     fn poll(&self, owner: &Owner, task: &Task, source: usize, mode: Mode) {
         let waker = task.waker(source);
         let wakes = task.wakes();
@@ -218,7 +218,7 @@ impl World {
 
     fn failed(&self, error: PollErr) -> Phase {
         match error {
-            // Without a lock two tasks may meet; the one that is refused comes again.
+            // Without a lock two tasks may wait at once; the one that is refused polls again.
             PollErr::DoubleWait => return Phase::Runnable,
             PollErr::Closing => drop(self.before_close.as_ref().map(Plain::get)),
             PollErr::Timeout => {}
@@ -286,10 +286,10 @@ impl World {
         self.hand_up(list);
     }
 
-    /// Wakes what came up and only then lets the count fall, as the scheduler does.
+    /// Wakes the tasks of a list and only then lowers the count, as the scheduler does.
     fn hand_up(&self, list: GList<2>) {
         let n = list.len();
-        if !self.flawed("wakes nobody") {
+        if !self.flawed("wakes no task") {
             list.wake();
         }
         if !self.flawed("forgets the count") {
@@ -301,7 +301,7 @@ impl World {
         let owner = self.pool.alloc()?;
         *locked(&self.given) += 1;
         let (fdseq, given) = (owner.key().fdseq as usize, *locked(&self.given));
-        assert!(fdseq + 1 == given, "model: generation {fdseq} was handed out as number {given}");
+        assert!(fdseq + 1 == given, "model: generation {fdseq} was allocated as number {given}");
         Some(owner)
     }
 
@@ -322,7 +322,7 @@ impl World {
 }
 
 impl Heir {
-    /// One poll. No message came for it, and nothing but its own end ends its wait.
+    /// Polls the next owner's task once. It has no message, and only its own free ends its wait.
     pub fn poll(&self) {
         let waker = self.task.waker(0);
         let (wait, displaced) = self.owner.wait(Mode::Read, &waker);
@@ -332,9 +332,11 @@ impl Heir {
         );
         self.task.set(match wait {
             Wait::Parked => Phase::Parked(0),
-            // A winner of the last owner's time is at the slot still.
+            // An unblock of the last owner's generation still owns the slot.
             Wait::Again => Phase::Runnable,
-            Wait::Ready | Wait::Failed(_) => panic!("model: {wait:?}: the last owner has left something"),
+            Wait::Ready | Wait::Failed(_) => {
+                panic!("model: {wait:?}: the last owner has left a readiness or a refusal")
+            }
         });
     }
 }
