@@ -144,7 +144,7 @@ pub fn miri(args: &[String]) -> Outcome {
         cmd::run(command.env("MIRIFLAGS", format!("-Zmiri-seed={seed} -Zmiri-strict-provenance")))
     };
     test(0, &["--tests"])?;
-    (1..SEEDS).try_for_each(|seed| test(seed, &["--test", "hostile"]))?;
+    (1..SEEDS).try_for_each(|seed| test(seed, &["--test", "it", "hostile::"]))?;
     println!("miri: core's tests, and the hostile ones with {SEEDS} seeds");
     Ok(())
 }

@@ -1,6 +1,4 @@
-//! The published state of a descriptor: which bits stay, which go, and whose event counts.
-
-mod common;
+//! The published state of a descriptor: its sticky bits, and the generation of an event.
 
 use netpoll_core::poll::info::AtomicInfo;
 use netpoll_core::{Delivered, Event, EventFlags, GList, Mode, Modes, PollErr, When};
@@ -16,14 +14,14 @@ fn each_width(test: [fn(); 4]) {
 }
 
 #[test]
-fn a_new_word_says_nothing() {
+fn a_new_word_has_nothing_published() {
     let info = AtomicInfo::<24>::default().get();
     assert!(!info.closing() && !info.event_err() && !info.peer_closed() && !info.may_have_more());
     assert_eq!(info.fdseq(), 0);
 }
 
 #[test]
-fn what_is_known_of_the_peer_stays() {
+fn the_state_of_the_peer_is_sticky() {
     fn test<const BITS: u32>() {
         let gone = [
             EventFlags { read_hup: true, ..NOTHING },
@@ -35,7 +33,7 @@ fn what_is_known_of_the_peer_stays() {
             assert!(info.set_event(0, flags));
             assert!(info.get().peer_closed() && info.get().may_have_more(), "{flags:?}");
             assert!(info.set_event(0, NOTHING));
-            assert!(info.get().peer_closed(), "a plain event has taken {flags:?} back");
+            assert!(info.get().peer_closed(), "a plain event has cleared {flags:?}");
             assert!(!info.get().closing() && !info.get().event_err());
         }
     }
@@ -43,7 +41,7 @@ fn what_is_known_of_the_peer_stays() {
 }
 
 #[test]
-fn an_urgent_mark_stays_and_does_not_mean_that_the_peer_is_gone() {
+fn an_urgent_mark_is_sticky_and_is_not_peer_closed() {
     let info = AtomicInfo::<24>::new();
     assert!(info.set_event(0, EventFlags { urgent: true, ..NOTHING }));
     assert!(info.set_event(0, NOTHING));
@@ -51,7 +49,7 @@ fn an_urgent_mark_stays_and_does_not_mean_that_the_peer_is_gone() {
 }
 
 #[test]
-fn each_event_says_anew_whether_it_is_an_error_alone() {
+fn event_err_is_that_of_the_last_event() {
     let info = AtomicInfo::<24>::new();
     assert!(info.set_event(0, EVENT_ERR));
     assert!(info.get().event_err());
@@ -78,17 +76,17 @@ fn a_stale_event_changes_nothing() {
 #[test]
 fn closing_is_published_for_its_generation_and_outlives_events() {
     let info = AtomicInfo::<16>::new();
-    assert!(!info.publish_closing(1) && !info.get().closing(), "another generation's");
-    assert!(info.publish_closing(0) && info.publish_closing(0), "harmless when repeated");
+    assert!(!info.publish_closing(1) && !info.get().closing(), "the key is of another generation");
+    assert!(info.publish_closing(0) && info.publish_closing(0), "it may be repeated");
     assert!(info.set_event(0, NOTHING));
     assert!(info.get().closing());
     assert_eq!(info.get().fdseq(), 0);
 }
 
-/// Closing before timeout; an error that came alone is known, and refuses nothing.
+/// Closing comes before a timeout, and an error that came alone refuses no call.
 #[test]
-fn the_reasons_to_refuse_have_an_order() {
-    let slots = common::Slots::<1, 24>::new();
+fn closing_comes_before_timeout() {
+    let slots = crate::common::Slots::<1, 24>::new();
     let registration = slots.alloc();
     let (desc, key) = (registration.desc(), registration.key());
     let mut list = GList::<2>::new();

@@ -1,4 +1,4 @@
-//! The short-read hint is told once.
+//! The short-read hint, which is taken once.
 
 use netpoll_core::poll::short_read::ShortReadHint;
 
@@ -12,7 +12,7 @@ fn a_hint_is_taken_once() {
 }
 
 #[test]
-fn the_last_read_decides() {
+fn the_hint_is_that_of_the_last_read() {
     let hint = ShortReadHint::new();
     hint.set(true);
     hint.set(false);

@@ -1,24 +1,22 @@
-//! Ticks: the reserved words, the comparison across a wrap, and which of two deadlines the timer is armed for.
-
-mod common;
+//! Ticks: the reserved words, the comparison across a wrap, and the tick of the timer.
 
 use netpoll_core::poll::deadline::Deadline;
 use netpoll_core::{Mode, Modes, Registration, When};
 
 type Desc<'a> = Registration<'a, 24>;
-type Slots = common::Slots<1, 24>;
+type Slots = crate::common::Slots<1, 24>;
 
 const HALF: usize = usize::MAX / 2;
 
 fn set(desc: &Desc<'_>, modes: Modes, when: When) -> Option<usize> {
     let (woken, arm) = desc.set_deadline(modes, when).expect("the descriptor is open");
-    assert!(woken.is_empty(), "nobody waits in these tests");
+    assert!(woken.is_empty(), "no task waits in these tests");
     arm
 }
 
 fn expire(desc: &Desc<'_>, now: usize) -> Option<usize> {
     let (woken, next) = desc.desc().expire(now);
-    assert!(woken.is_empty(), "nobody waits in these tests");
+    assert!(woken.is_empty(), "no task waits in these tests");
     next
 }
 
@@ -47,11 +45,11 @@ fn only_a_tick_can_be_due() {
 fn ticks_are_compared_across_a_wrap() {
     assert!(When::At(usize::MAX).is_due(5), "6 ticks late");
     assert!(!When::At(5).is_due(usize::MAX), "6 ticks to go");
-    assert!(!When::At(100 + HALF).is_due(100), "half the range ahead is the farthest there is");
+    assert!(!When::At(100 + HALF).is_due(100), "half of the range ahead is the farthest tick");
     assert!(When::At(100usize.wrapping_sub(HALF)).is_due(100));
 }
 
-/// The words 0 and 1 mean something else.
+/// The words 0 and 1 stand for never and expired.
 #[test]
 fn the_ticks_0_and_1_stand_for_2() {
     for tick in [0, 1, 2] {
@@ -66,7 +64,7 @@ fn the_ticks_0_and_1_stand_for_2() {
 }
 
 #[test]
-fn a_deadline_is_what_was_set_last() {
+fn the_last_deadline_set_is_in_force() {
     let slots = Slots::new();
     let desc = slots.alloc();
     for when in [When::At(50), When::Expired, When::At(60), When::Never, When::At(usize::MAX)] {
@@ -81,7 +79,7 @@ fn the_timer_is_armed_for_the_earlier_of_the_two() {
     let desc = slots.alloc();
     assert_eq!(set(&desc, Modes::READ, When::At(300)), Some(300));
     assert!(desc.arm_timer(300));
-    assert_eq!(set(&desc, Modes::WRITE, When::At(400)), None, "it will fire before that");
+    assert_eq!(set(&desc, Modes::WRITE, When::At(400)), None, "the timer fires earlier");
     assert_eq!(set(&desc, Modes::WRITE, When::At(200)), Some(200));
     assert!(desc.arm_timer(200));
     assert_eq!(expire(&desc, 200), Some(300));
@@ -91,7 +89,7 @@ fn the_timer_is_armed_for_the_earlier_of_the_two() {
 }
 
 #[test]
-fn the_earlier_of_the_two_across_a_wrap() {
+fn the_earlier_deadline_is_found_across_a_wrap() {
     let slots = Slots::new();
     let desc = slots.alloc();
     let (before, after) = (usize::MAX - 1, 5);
@@ -104,9 +102,9 @@ fn the_earlier_of_the_two_across_a_wrap() {
     assert_eq!(both(&desc), (When::Expired, When::Expired));
 }
 
-/// A firing that finds another deadline in force than the one it was armed for.
+/// A firing finds another deadline in force than the one it was armed for.
 #[test]
-fn a_firing_counts_only_against_what_is_due() {
+fn a_firing_expires_only_due_deadlines() {
     let slots = Slots::new();
     let desc = slots.alloc();
     set(&desc, Modes::READ, When::At(100));
@@ -118,10 +116,10 @@ fn a_firing_counts_only_against_what_is_due() {
     set(&desc, Modes::READ, When::Never);
     assert_eq!(expire(&desc, 500), None);
     assert_eq!(deadline(&desc, Mode::Read), When::Never);
-    assert_eq!(set(&desc, Modes::READ, When::At(600)), Some(600), "nothing is armed any more");
+    assert_eq!(set(&desc, Modes::READ, When::At(600)), Some(600), "no timer is armed any more");
 }
 
-/// The words of "never" and "expired" are ticks that come once in a wrap.
+/// The words of "never" and "expired" are also ticks, once in a wrap.
 #[test]
 fn a_deadline_postponed_across_a_wrap_stays_a_tick() {
     let slots = Slots::new();

@@ -1,16 +1,15 @@
-//! The list that goes up.
-
-mod common;
+//! The list of wakers.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Wake, Waker};
 
-use common::Task;
 use netpoll_core::GList;
 
+use crate::common::Task;
+
 #[test]
-fn first_come_first_out() {
+fn wakers_come_out_in_order() {
     let mut list = GList::<3>::new();
     let tasks: Vec<_> = (0..3).map(|_| Task::new()).collect();
     assert!(list.is_empty() && list.room() == 3);
@@ -27,7 +26,7 @@ fn first_come_first_out() {
 }
 
 #[test]
-fn a_waker_without_room_is_given_back() {
+fn push_to_a_full_list_returns_the_waker() {
     let mut list = GList::<1>::new();
     let (task, waker) = Task::new();
     list.push(waker.clone()).expect("the list is empty");
@@ -38,7 +37,7 @@ fn a_waker_without_room_is_given_back() {
 }
 
 #[test]
-fn append_moves_what_there_is_room_for() {
+fn append_moves_as_many_as_fit() {
     let (task, waker) = Task::new();
     let (mut one, mut two) = (GList::<2>::new(), GList::<2>::new());
     for list in [&mut one, &mut two] {
@@ -61,7 +60,7 @@ impl Wake for Hostile {
 }
 
 #[test]
-fn a_waker_that_panics_keeps_nobody_from_being_woken() {
+fn a_panicking_waker_does_not_stop_the_others() {
     let (task, waker) = Task::new();
     let mut list = GList::<3>::new();
     for waker in [waker.clone(), Waker::from(Arc::new(Hostile)), waker] {

@@ -1,4 +1,4 @@
-//! A worker's queue: the order, the ends, the halves, and a stress with thieves.
+//! A worker's queue: its order, its limits, its halves, and a stress test with thieves.
 
 use std::sync::{Barrier, Mutex};
 use std::thread;
@@ -18,7 +18,7 @@ fn filled<const N: usize>(tasks: std::ops::RangeInclusive<usize>) -> Runq<N> {
 }
 
 #[test]
-fn first_put_first_got() {
+fn tasks_come_out_in_order() {
     let queue = filled::<8>(1..=5);
     assert_eq!((queue.len(), queue.ring_len(), queue.room()), (5, 5, 3));
     assert_eq!(drain(&queue), [1, 2, 3, 4, 5]);
@@ -26,7 +26,7 @@ fn first_put_first_got() {
 }
 
 #[test]
-fn a_full_ring_gives_the_task_back() {
+fn put_into_a_full_ring_returns_the_task() {
     let queue = filled::<4>(1..=4);
     assert_eq!(queue.room(), 0);
     assert_eq!(queue.put(5), Err(5));
@@ -37,7 +37,7 @@ fn a_full_ring_gives_the_task_back() {
 }
 
 #[test]
-fn the_ring_goes_round() {
+fn the_ring_wraps() {
     let queue = Runq::<4>::default();
     let mut next = 1;
     for round in 0..100 {
@@ -50,7 +50,7 @@ fn the_ring_goes_round() {
 }
 
 #[test]
-fn the_slot_displaces() {
+fn put_next_returns_the_displaced_task() {
     let queue = Runq::<2>::new();
     assert_eq!(queue.get_next(), None);
     assert_eq!(queue.put_next(1), None);
@@ -65,9 +65,9 @@ fn the_slot_displaces() {
     assert!(queue.is_empty());
 }
 
-/// The greatest word is a task like any other.
+/// The largest word is a task like any other.
 #[test]
-fn a_task_passes_untouched() {
+fn the_queue_does_not_change_a_task() {
     let queue = filled::<2>(usize::MAX..=usize::MAX);
     assert_eq!(queue.get(), Some(usize::MAX));
     assert_eq!(queue.put_next(usize::MAX), None);
@@ -88,9 +88,9 @@ fn a_thief_takes_the_older_half_rounded_up() {
     }
 }
 
-/// An owner from whom nobody steals has the same queue.
+/// The methods for a queue from which no thread steals behave like the others.
 #[test]
-fn alone_it_is_the_same() {
+fn the_methods_of_a_lone_owner_behave_the_same() {
     let queue = filled::<4>(1..=4);
     assert_eq!(queue.get_alone(), Some(1));
     assert_eq!(queue.put(5), Ok(()));
@@ -119,7 +119,7 @@ fn the_older_half_comes_out_in_order() {
 }
 
 #[test]
-fn a_thief_leaves_the_slot() {
+fn a_steal_leaves_the_slot() {
     let (queue, mine) = (Runq::<2>::new(), Runq::new());
     assert_eq!(queue.put_next(1), None);
     assert_eq!(queue.steal_into(&mine), None);
@@ -127,9 +127,9 @@ fn a_thief_leaves_the_slot() {
     assert_eq!(queue.get_next(), Some(1));
 }
 
-/// Thief and victim with their indices anywhere in the ring.
+/// The indices of thief and victim may be anywhere in the ring.
 #[test]
-fn a_steal_goes_round_both_rings() {
+fn a_steal_wraps_in_both_rings() {
     for (victim, thief) in (0..8).flat_map(|victim| (0..8).map(move |thief| (victim, thief))) {
         let (queue, mine) = (Runq::<4>::new(), Runq::<4>::new());
         for (queue, turns) in [(&queue, victim), (&mine, thief)] {
@@ -155,7 +155,7 @@ struct Stress {
 }
 
 impl Stress {
-    /// Puts all tasks, by ring and slot, and runs some itself.
+    /// Puts all tasks, into ring and slot, and runs some of them.
     fn own(&self) -> Vec<usize> {
         let mut ran = Vec::new();
         self.start.wait();
@@ -168,7 +168,7 @@ impl Stress {
         }
         ran.extend(self.queue.get_next());
         ran.extend(drain(&self.queue));
-        *self.over.lock().expect("nobody panics under the lock") = true;
+        *self.over.lock().expect("no thread panics under the lock") = true;
         ran
     }
 
@@ -182,7 +182,7 @@ impl Stress {
             let stolen = stolen.or_else(|| self.thieves[(me + 1) % THIEVES].steal_into(mine));
             match stolen {
                 Some(task) => ran.push(task),
-                None if *self.over.lock().expect("nobody panics under the lock") => return ran,
+                None if *self.over.lock().expect("no thread panics under the lock") => return ran,
                 None => thread::yield_now(),
             }
             ran.extend(mine.get());

@@ -1,9 +1,9 @@
-//! The bits of the workers, one thread.
+//! The idle bits of the workers, in one thread.
 
 use netpoll_core::sched::idle::Idle;
 
 #[test]
-fn a_sleeper_is_taken_once() {
+fn a_parked_worker_is_popped_once() {
     let idle = Idle::<1>::new();
     assert_eq!(idle.pop_idle(), None);
     idle.begin_park(5);
@@ -14,22 +14,22 @@ fn a_sleeper_is_taken_once() {
 }
 
 #[test]
-fn a_worker_learns_whether_somebody_counts_on_it() {
+fn cancel_park_returns_whether_the_bit_was_set() {
     let idle = Idle::<1>::default();
     idle.begin_park(0);
     assert!(idle.is_parked(0) && !idle.is_parked(1));
-    assert!(idle.cancel_park(0), "nobody has woken it");
+    assert!(idle.cancel_park(0), "no thread has woken it");
     assert!(!idle.is_parked(0));
     assert_eq!(idle.pop_idle(), None);
 
     idle.begin_park(0);
     assert_eq!(idle.pop_idle(), Some(0));
     assert!(!idle.is_parked(0));
-    assert!(!idle.cancel_park(0), "somebody has");
+    assert!(!idle.cancel_park(0), "a thread has");
 }
 
 #[test]
-fn every_worker_has_a_bit_of_its_own() {
+fn every_worker_has_its_own_bit() {
     const ALL: usize = Idle::<3>::MAX_WORKERS;
     assert_eq!(ALL, 3 * usize::BITS as usize);
     let idle = Idle::<3>::new();
@@ -44,7 +44,7 @@ fn every_worker_has_a_bit_of_its_own() {
 }
 
 #[test]
-fn at_most_so_many_search_and_the_last_is_told() {
+fn searchers_are_limited_and_the_last_is_reported() {
     let idle = Idle::<1>::new();
     assert!(!idle.start_searching(0));
     assert!(idle.start_searching(2) && idle.start_searching(2));
@@ -56,7 +56,7 @@ fn at_most_so_many_search_and_the_last_is_told() {
 }
 
 #[test]
-fn a_searcher_needs_no_wake_up() {
+fn no_worker_is_notified_while_one_searches() {
     let idle = Idle::<1>::new();
     idle.begin_park(3);
     assert!(idle.start_searching(1));
@@ -66,7 +66,7 @@ fn a_searcher_needs_no_wake_up() {
     assert_eq!([idle.worker_to_notify(), idle.worker_to_notify()], [Some(3), None]);
 }
 
-/// A count that wrapped below 0 would read as the most searchers, and no worker would be woken for work.
+/// A count that wrapped below 0 would look like many searchers, and no worker would be woken for work.
 #[test]
 fn a_stop_without_a_start_leaves_sleepers_to_be_woken() {
     let idle = Idle::<1>::new();

@@ -1,20 +1,19 @@
-//! Every arrow of the diagram in `sema.rs`, one thread. (BUSY is seen only by a second thread: `loom-tests`.)
-
-mod common;
+//! Every arrow of the diagram in `sema.rs`, in one thread. (Only a second thread sees BUSY: see `loom-tests`.)
 
 use std::task::Waker;
 
-use common::Task;
 use netpoll_core::poll::sema::{Arm, Armed, Commit, Sema, Unblock};
 use netpoll_core::poll::waiters::Waiters;
 
-/// 24 bits: what a 32-bit target has.
+use crate::common::Task;
+
+/// A semaphore with the 24 bits of a 32-bit target.
 type S = Sema<24>;
 
 fn arm<'a>(sema: &'a S, waiters: &'a Waiters) -> Armed<'a, 24> {
     match sema.arm(waiters) {
         Arm::Armed(armed) => armed,
-        other => panic!("the right to park was not to be had: {other:?}"),
+        other => panic!("no right to park, but {other:?}"),
     }
 }
 
@@ -32,7 +31,7 @@ fn woken(unblock: Unblock) -> Waker {
     }
 }
 
-/// In NIL: nothing to take, and the right to park can be had and given back.
+/// Asserts NIL: no readiness to take, and a right to park that can be given up.
 fn assert_nil(sema: &S, waiters: &Waiters) {
     assert!(!sema.take() && !sema.is_parked());
     assert!(arm(sema, waiters).abort().is_none());
@@ -118,9 +117,9 @@ fn arrows_7_and_8_a_close_takes_the_waker_and_leaves_nothing() {
     assert_eq!((waiters.get(), task.wakers()), (1, 2));
 
     let out = woken(sema.unblock(0, false));
-    assert!(out.will_wake(&waker) && task.wakes() == 0, "core wakes nobody");
+    assert!(out.will_wake(&waker) && task.wakes() == 0, "core wakes no task");
     assert!(matches!(sema.unblock(0, false), Unblock::Nobody));
-    assert_eq!(waiters.get(), 1, "the count falls once the task is runnable, which the caller says");
+    assert_eq!(waiters.get(), 1, "the caller lowers the count once the task is runnable");
     waiters.sub(1);
     out.wake();
     assert_eq!((task.wakes(), task.wakers()), (1, 1));
@@ -148,13 +147,13 @@ fn arrow_10_a_second_poll_keeps_the_waker() {
         assert!(park(&sema, &waiters, &waker.clone()).is_none());
         assert_eq!((waiters.get(), task.wakers()), (1, 2), "one parking, one waker");
     }
-    drop(sema.retract(&waiters).expect("nobody has taken it"));
+    drop(sema.retract(&waiters).expect("no thread has taken it"));
     assert_eq!(task.wakers(), 1);
     assert_nil(&sema, &waiters);
 }
 
 #[test]
-fn arrow_10_a_takeover_hands_out_the_displaced_waker() {
+fn arrow_10_a_takeover_returns_the_displaced_waker() {
     let (sema, waiters) = (S::new(), Waiters::new());
     let ((first, first_waker), (second, second_waker)) = (Task::new(), Task::new());
     assert!(park(&sema, &waiters, &first_waker).is_none());
@@ -168,14 +167,14 @@ fn arrow_10_a_takeover_hands_out_the_displaced_waker() {
 }
 
 #[test]
-fn a_takeover_that_is_aborted_hands_out_the_displaced_waker() {
+fn an_aborted_takeover_returns_the_displaced_waker() {
     let (sema, waiters) = (S::new(), Waiters::new());
     let (task, waker) = Task::new();
     assert!(park(&sema, &waiters, &waker).is_none());
     let armed = arm(&sema, &waiters);
     assert!(matches!(sema.unblock(0, false), Unblock::Nobody), "a close in between finds WAIT");
     let displaced =
-        armed.abort().into_waker().expect("the first task is woken by whoever took its parking over");
+        armed.abort().into_waker().expect("the task that took the parking over wakes the first task");
     assert!(displaced.will_wake(&waker));
     drop(displaced);
     assert_eq!((waiters.get(), task.wakers(), task.wakes()), (0, 1, 0));
@@ -192,9 +191,9 @@ fn a_takeover_that_is_dropped_wakes_the_displaced_task() {
     assert_nil(&sema, &waiters);
 }
 
-/// The waker in the slot may stand for other tasks than the one that polls now.
+/// The waker in the slot may be that of other waits than the one that polls now.
 #[test]
-fn a_takeover_with_the_same_waker_hands_it_out_if_it_does_not_park() {
+fn a_takeover_with_the_same_waker_returns_it_if_it_does_not_park() {
     for ready in [true, false] {
         let (sema, waiters) = (S::new(), Waiters::new());
         let (task, waker) = Task::new();
@@ -240,11 +239,11 @@ fn a_dropped_future_takes_its_waker_back_and_leaves_a_readiness() {
 }
 
 #[test]
-fn a_stale_event_wakes_nobody() {
+fn a_stale_event_wakes_no_task() {
     fn test<const BITS: u32>() {
         let (sema, waiters) = (Sema::<BITS>::new(), Waiters::new());
         let (task, waker) = Task::new();
-        let Arm::Armed(armed) = sema.arm(&waiters) else { panic!("nobody else is here") };
+        let Arm::Armed(armed) = sema.arm(&waiters) else { panic!("no other task arms") };
         assert_eq!(armed.commit(&waker).0, Commit::Parked);
         for fdseq in [1, 2, 3, u32::MAX] {
             assert!(matches!(sema.unblock(fdseq, true), Unblock::Stale));
@@ -259,9 +258,9 @@ fn a_stale_event_wakes_nobody() {
     }
 }
 
-/// The slot's waker goes with the semaphore.
+/// The waker in the slot is dropped with the semaphore.
 #[test]
-fn nothing_leaks() {
+fn dropping_a_semaphore_drops_its_waker() {
     let (task, waker) = Task::new();
     let (sema, waiters) = (S::new(), Waiters::new());
     assert!(park(&sema, &waiters, &waker).is_none());

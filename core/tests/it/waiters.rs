@@ -1,22 +1,22 @@
-//! The count of waiters and the break flag, one thread.
+//! The count of waiters and the break flag, in one thread.
 
 use netpoll_core::poll::waiters::{BreakFlag, Waiters};
 
 #[test]
-fn nobody_waits_at_first() {
+fn a_new_count_is_zero() {
     let waiters = Waiters::default();
     waiters.sub(0);
     assert_eq!(waiters.get(), 0);
 }
 
 #[test]
-fn one_write_for_many_breaks() {
+fn many_breaks_need_one_write() {
     let flag = BreakFlag::new();
     assert!(!flag.is_set());
     assert!(flag.set(), "the first one writes");
     assert!(!flag.set() && !flag.set(), "its write is under way");
     assert!(flag.is_set());
     assert!(flag.clear());
-    assert!(!flag.clear(), "a poll that nobody asked to come back");
+    assert!(!flag.clear(), "no break was requested");
     assert!(flag.set());
 }

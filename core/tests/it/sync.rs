@@ -1,9 +1,9 @@
-//! Metrics count what they are told.
+//! Counters.
 
 use netpoll_core::sync::Counter;
 
 #[test]
-fn counts_by_one_and_by_many() {
+fn a_counter_adds_one_and_many() {
     let counter = Counter::default();
     assert_eq!(counter.get(), 0);
     counter.inc();
@@ -14,7 +14,7 @@ fn counts_by_one_and_by_many() {
 }
 
 #[test]
-fn counts_from_all_threads() {
+fn a_counter_counts_in_all_threads() {
     let counter = Counter::new();
     std::thread::scope(|scope| {
         for _ in 0..4 {

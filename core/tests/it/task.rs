@@ -1,10 +1,10 @@
-//! A task's word, one thread.
+//! A task's word, in one thread.
 
 use netpoll_core::sched::task::{Action, Completion, PollResult, TaskState};
 
 fn idle() -> TaskState {
     let task = TaskState::new();
-    let seen = task.start_poll().expect("nobody has cancelled it");
+    let seen = task.start_poll().expect("no thread has canceled it");
     assert_eq!(task.finish_poll(seen), PollResult::Idle);
     task
 }
@@ -12,9 +12,9 @@ fn idle() -> TaskState {
 #[test]
 fn the_first_wake_schedules() {
     let task: TaskState = TaskState::default();
-    assert_eq!(task.wake(), Action::Nothing, "it was made queued");
+    assert_eq!(task.wake(), Action::Nothing, "it is queued already");
     let seen = task.start_poll().unwrap();
-    assert_eq!(task.finish_poll(seen), PollResult::Idle, "one turn answers both");
+    assert_eq!(task.finish_poll(seen), PollResult::Idle, "one poll answers both");
     assert_eq!([task.wake(), task.wake()], [Action::Schedule, Action::Nothing]);
     let seen = task.start_poll().unwrap();
     assert_eq!(task.wake(), Action::Nothing);
@@ -24,7 +24,7 @@ fn the_first_wake_schedules() {
 }
 
 #[test]
-fn a_cancelled_task_has_no_turn() {
+fn a_canceled_task_is_not_polled() {
     let task = idle();
     assert_eq!([task.cancel(), task.cancel()], [Action::Schedule, Action::Nothing]);
     assert!(task.start_poll().is_none());
@@ -36,7 +36,7 @@ fn a_cancelled_task_has_no_turn() {
 }
 
 #[test]
-fn a_cancelled_turn_is_the_last() {
+fn a_poll_during_which_the_task_is_canceled_is_the_last() {
     let task: TaskState = TaskState::new();
     let seen = task.start_poll().unwrap();
     assert_eq!(task.cancel(), Action::Nothing);
@@ -45,7 +45,7 @@ fn a_cancelled_turn_is_the_last() {
 }
 
 #[test]
-fn the_last_that_knows_an_idle_task_has_it_dropped() {
+fn the_last_reference_of_an_idle_task_schedules_its_drop() {
     let task = idle();
     assert_eq!(task.drop_handle(), Some(Action::Schedule));
     assert!(task.start_poll().is_none());
@@ -60,7 +60,7 @@ fn the_last_that_knows_an_idle_task_has_it_dropped() {
 }
 
 #[test]
-fn a_forgotten_task_is_dropped_by_its_runner() {
+fn an_unreferenced_task_is_dropped_by_its_runner() {
     let task: TaskState = TaskState::new();
     assert!(task.add_ref());
     assert_eq!(task.drop_handle(), Some(Action::Nothing));
@@ -71,7 +71,7 @@ fn a_forgotten_task_is_dropped_by_its_runner() {
 }
 
 #[test]
-fn a_waker_goes_with_its_wake() {
+fn wake_by_value_drops_its_reference() {
     let task = idle();
     assert!(task.add_ref() && task.add_ref());
     assert_eq!([task.wake_by_value(), task.wake_by_value()], [Action::Schedule, Action::Nothing]);
@@ -84,11 +84,11 @@ fn a_waker_goes_with_its_wake() {
     assert_eq!(task.wake(), Action::Schedule);
     assert_eq!(task.drop_handle(), Some(Action::Nothing));
     assert_eq!(task.complete(false), Completion::Kept);
-    assert_eq!(task.wake_by_value(), Action::Free, "the last reference of an ended task");
+    assert_eq!(task.wake_by_value(), Action::Free, "the last reference of a complete task");
 }
 
 #[test]
-fn the_joiner_is_told_once_and_keeps_the_memory_meanwhile() {
+fn the_join_waker_is_taken_once_and_the_memory_is_kept_meanwhile() {
     let task: TaskState = TaskState::new();
     assert!(
         task.unregister_join_waker()
@@ -104,7 +104,7 @@ fn the_joiner_is_told_once_and_keeps_the_memory_meanwhile() {
 }
 
 #[test]
-fn the_value_of_a_handle_that_goes_is_the_runners() {
+fn the_runner_drops_the_output_of_a_dropped_handle() {
     let task: TaskState = TaskState::new();
     assert!(task.has_handle());
     assert_eq!(task.drop_handle(), Some(Action::Nothing));
@@ -113,7 +113,7 @@ fn the_value_of_a_handle_that_goes_is_the_runners() {
     assert_eq!(task.complete(false), Completion::Free);
 }
 
-/// Two bits count three wakes; from two on they are as good as more.
+/// Two bits count three wakes. Counting stops at two.
 #[test]
 fn too_many_wakes_are_not_lost() {
     let task: TaskState<2> = TaskState::new();
@@ -122,25 +122,25 @@ fn too_many_wakes_are_not_lost() {
         assert_eq!(task.wake(), Action::Nothing);
     }
     let seen = task.start_poll().unwrap();
-    assert_eq!(task.finish_poll(seen), PollResult::Again, "one is left for those that were not counted");
+    assert_eq!(task.finish_poll(seen), PollResult::Again, "a wake is left for those that were not counted");
     let seen = task.start_poll().unwrap();
     assert_eq!(task.finish_poll(seen), PollResult::Idle);
-    assert_eq!(task.drop_ref(), Action::Nothing, "the reference is untouched");
+    assert_eq!(task.drop_ref(), Action::Nothing, "the reference is still counted");
     assert_eq!(task.drop_handle(), Some(Action::Schedule));
 }
 
-/// So many references would have to be leaked; the caller is told while there is room.
+/// A caller that leaks many references is refused before the count overflows.
 #[test]
-fn references_are_bounded() {
+fn add_ref_refuses_before_the_count_overflows() {
     let task: TaskState<{ usize::BITS - 12 }> = TaskState::new();
     let given = (0..300).take_while(|_| task.add_ref()).count();
     assert!((100..200).contains(&given), "{given} of a count of 8 bits");
 }
 
-/// A task that waits for very many things at once gives each a waker: on a 32-bit machine too there is room for more than
-/// its memory has.
+/// A task that waits for very many events at once gives each a waker. The count has room for more wakers than the memory of a
+/// 32-bit machine.
 #[test]
-fn a_million_references_to_one_task_are_given() {
+fn a_task_may_have_a_million_references() {
     let task: TaskState = TaskState::new();
     assert!((0..1_000_000).all(|_| task.add_ref()));
     assert_eq!(task.wake(), Action::Nothing, "the wakes are counted beside them");
@@ -151,9 +151,9 @@ fn a_million_references_to_one_task_are_given() {
     assert_eq!(task.finish_poll(seen), PollResult::Idle);
 }
 
-/// The word of a 32-bit machine, as far as a wider one can have it: four bits of wakes.
+/// A word with four bits of wakes, as on a 32-bit machine.
 #[test]
-fn few_bits_of_wakes_lose_none() {
+fn a_count_of_four_bits_loses_no_wake() {
     let task: TaskState<4> = TaskState::new();
     for turns in 1..40 {
         for _ in 0..turns {
@@ -167,7 +167,7 @@ fn few_bits_of_wakes_lose_none() {
                 break;
             }
         }
-        assert_eq!(rest, PollResult::Idle, "{turns} wakes are answered by at most two turns");
+        assert_eq!(rest, PollResult::Idle, "{turns} wakes are answered by at most two polls");
         assert_eq!(task.wake(), Action::Schedule);
     }
 }

@@ -1,9 +1,9 @@
-//! The lock of the poller, one thread.
+//! The lock of the poller, in one thread.
 
 use netpoll_core::sched::poller_lock::PollerLock;
 
 #[test]
-fn one_at_a_time() {
+fn a_locked_poller_cannot_be_locked_again() {
     let poller = PollerLock::default();
     assert!(!poller.is_locked());
     assert!(poller.try_lock(3));
@@ -12,9 +12,9 @@ fn one_at_a_time() {
     assert!(!poller.is_locked() && poller.try_lock(0));
 }
 
-/// Worker 0 is a holder like any other, and a free lock is not held by worker 0.
+/// Worker 0 is an owner like any other, and a free lock is not owned by worker 0.
 #[test]
-fn who_blocks_is_known() {
+fn only_the_blocking_worker_is_parked_in_the_poller() {
     let poller = PollerLock::new();
     let blocked = || [0, 1].map(|who| poller.is_parked_in_poller(who));
     assert_eq!(blocked(), [false; 2]);
@@ -23,7 +23,7 @@ fn who_blocks_is_known() {
     poller.set_poll_until(Some(0));
     assert_eq!(blocked(), [true, false]);
     poller.clear_poll_until();
-    assert_eq!(blocked(), [false; 2], "it is back");
+    assert_eq!(blocked(), [false; 2], "it has returned");
     poller.unlock();
     assert!(poller.try_lock(1));
     poller.set_poll_until(None);
@@ -34,7 +34,7 @@ fn who_blocks_is_known() {
 fn only_an_earlier_tick_needs_a_break() {
     let poller = PollerLock::new();
     assert!(poller.try_lock(0));
-    assert!(!poller.needs_wakeup(0), "nobody sleeps");
+    assert!(!poller.needs_wakeup(0), "no thread sleeps");
     poller.set_poll_until(Some(10));
     assert_eq!([0, 9, 10, 11].map(|tick| poller.needs_wakeup(tick)), [true, true, false, false]);
     poller.set_poll_until(None);
@@ -43,20 +43,20 @@ fn only_an_earlier_tick_needs_a_break() {
     assert!(!poller.needs_wakeup(0));
 }
 
-/// A tick that looks like one of the words for something else.
+/// The tick has the value of a reserved word.
 #[test]
-fn a_sleeper_is_a_sleeper_whatever_its_tick() {
+fn a_reserved_tick_still_counts_as_blocked() {
     let poller = PollerLock::new();
     assert!(poller.try_lock(0));
     poller.set_poll_until(Some(0));
-    assert!(poller.needs_wakeup(0), "tick 0 is not nobody");
+    assert!(poller.needs_wakeup(0), "tick 0 does not mean that no thread sleeps");
     poller.set_poll_until(Some(usize::MAX));
     assert!(poller.needs_wakeup(usize::MAX - 2));
 }
 
-/// The last number plus one would read as a free lock.
+/// The largest index plus one would look like a free lock.
 #[test]
-fn the_last_number_takes_the_turn_like_any() {
+fn the_largest_worker_index_locks_like_any_other() {
     let poller = PollerLock::new();
     assert!(poller.try_lock(usize::MAX) && !poller.try_lock(usize::MAX) && !poller.try_lock(0));
     poller.set_poll_until(None);

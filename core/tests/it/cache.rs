@@ -1,20 +1,19 @@
-//! The allocator: what it hands out, what it refuses, and that a slot's next owner starts afresh.
-
-mod common;
+//! The allocator: the slots that it allocates, the keys that it refuses, and the state of a slot's next owner.
 
 use std::collections::HashSet;
 use std::ptr::NonNull;
 use std::sync::OnceLock;
 
-use common::Task;
 use netpoll_core::poll::cache::{Block, CacheFull};
 use netpoll_core::{
     Delivered, Event, EventFlags, GList, Mode, Modes, PollCache, PollDesc, PollKey, Registration, Wait, When,
 };
 
+use crate::common::Task;
+
 const LEN: usize = 4;
 
-/// A cache of two blocks, with the memory for three that outlives it as the fields stand.
+/// A cache of two blocks, with the memory of three. The field order drops the memory after the cache.
 struct Slots<const BITS: u32> {
     cache: PollCache<2, LEN, BITS>,
     donated: usize,
@@ -36,7 +35,7 @@ impl<const BITS: u32> Slots<BITS> {
     fn donate(&mut self) -> Result<(), CacheFull> {
         let block = NonNull::from(&*self.blocks[self.donated]);
         self.donated += 1;
-        // SAFETY: INV-1, each box is donated once, nobody else looks into it, and it is dropped after the cache.
+        // SAFETY: each box is donated once, used by the cache only, and dropped after it (INV-1).
         unsafe { self.cache.donate(block) }
     }
 
@@ -56,11 +55,11 @@ fn leak<const BITS: u32>(registration: Registration<'_, BITS>) -> PollKey {
 }
 
 #[test]
-fn every_slot_is_handed_out_once() {
+fn every_slot_is_allocated_once() {
     let mut slots = Slots::<24>::new();
-    assert!(slots.cache.alloc().is_none(), "nothing was donated");
+    assert!(slots.cache.alloc().is_none(), "no block was donated");
     assert_eq!(slots.donate(), Ok(()));
-    // Leaked, so that the second block can be donated: a registration that is leaked keeps its slot.
+    // A leaked registration keeps its slot, and does not borrow the cache, so the second block can be donated.
     let mut keys: Vec<PollKey> = slots.alloc_all().into_iter().map(leak).collect();
     assert_eq!(keys.len(), LEN);
     assert_eq!(slots.donate(), Ok(()));
@@ -72,7 +71,7 @@ fn every_slot_is_handed_out_once() {
 }
 
 #[test]
-fn a_directory_without_a_place_refuses_the_block() {
+fn a_full_cache_refuses_the_block() {
     let mut slots = Slots::<24>::new();
     assert_eq!([slots.donate(), slots.donate(), slots.donate()], [Ok(()), Ok(()), Err(CacheFull)]);
     assert_eq!(slots.alloc_all().len(), 2 * LEN);
@@ -88,7 +87,7 @@ fn a_freed_slot_comes_back_in_the_next_generation() {
     let freed = all.swap_remove(2);
     let old = freed.key();
     assert!(freed.free().is_empty());
-    assert!(slots.cache.get(old).is_none(), "the old key names nothing");
+    assert!(slots.cache.get(old).is_none(), "the old key is stale");
     let again = slots.alloc();
     assert_eq!(again.key(), PollKey { slot: old.slot, fdseq: 1 });
     assert!(slots.cache.get(again.key()).is_some() && slots.cache.get(old).is_none());
@@ -96,7 +95,7 @@ fn a_freed_slot_comes_back_in_the_next_generation() {
 }
 
 #[test]
-fn a_dropped_registration_frees_its_slot_and_wakes_who_is_parked() {
+fn a_dropped_registration_frees_its_slot_and_wakes_parked_tasks() {
     let slots = Slots::<24>::with_a_block();
     let (task, waker) = Task::new();
     let registration = slots.alloc();
@@ -108,7 +107,7 @@ fn a_dropped_registration_frees_its_slot_and_wakes_who_is_parked() {
     assert_eq!(again.key(), PollKey { slot: old.slot, fdseq: 1 });
 }
 
-/// What a thread can do that knows the key of an owner that is gone.
+/// Makes every call that a thread with the key of a former owner can make.
 #[test]
 fn a_stale_key_changes_nothing() {
     let slots = Slots::<24>::with_a_block();
@@ -127,7 +126,7 @@ fn a_stale_key_changes_nothing() {
 }
 
 #[test]
-fn a_key_that_was_never_handed_out_names_nothing() {
+fn an_unknown_key_is_not_found() {
     let slots = Slots::<24>::with_a_block();
     let strangers = [LEN as u32, 2 * LEN as u32, u32::MAX - 1].map(|slot| PollKey { slot, fdseq: 0 });
     for key in strangers.into_iter().chain([PollKey::BREAK, PollKey { slot: 0, fdseq: 1 }]) {
@@ -137,11 +136,11 @@ fn a_key_that_was_never_handed_out_names_nothing() {
 }
 
 #[test]
-fn free_returns_the_wakers_of_the_tasks_that_are_parked() {
+fn free_returns_the_wakers_of_parked_tasks() {
     let slots = Slots::<24>::with_a_block();
     let waiters = slots.cache.waiters();
     let (task, waker) = Task::new();
-    // Closed before or not: what parks meanwhile, or has not been woken, is evicted.
+    // Whether it was closed before or not, a task that parks meanwhile or has not been woken is evicted.
     for closed in [false, true] {
         let registration = slots.alloc();
         for mode in [Mode::Read, Mode::Write] {
@@ -155,9 +154,9 @@ fn free_returns_the_wakers_of_the_tasks_that_are_parked() {
     assert_eq!(task.wakes(), 4);
 }
 
-/// Nothing of the last owner is left: no closing, no peer, no readiness, no deadline, no armed timer.
+/// The next owner finds no closing, no state of a peer, no readiness, no deadline and no armed timer of the last owner.
 #[test]
-fn the_next_owner_starts_afresh() {
+fn the_next_owner_inherits_nothing() {
     let slots = Slots::<24>::with_a_block();
     let (_, waker) = Task::new();
     let old = slots.alloc();
@@ -182,10 +181,10 @@ fn the_next_owner_starts_afresh() {
     assert_eq!(new.wait(Mode::Read, &waker).0, Wait::Parked);
     assert_eq!(desc.ready(event, &mut list), Delivered::Stale, "copied out of the kernel before the close");
     assert!(desc.is_parked(Mode::Read) && desc.info() == info);
-    assert!(new.arm_timer(500), "nothing is armed");
+    assert!(new.arm_timer(500), "no timer is armed");
 }
 
-/// A key is taken for another after exactly 2^BITS owners of its slot, and not before.
+/// A key is mistaken for another after exactly 2^BITS owners of its slot, and not before.
 #[test]
 fn generations_wrap_at_their_width() {
     fn test<const BITS: u32>() {
@@ -196,11 +195,11 @@ fn generations_wrap_at_their_width() {
             drop(registration);
             registration = slots.alloc();
             assert_eq!(registration.key(), PollKey { slot: first.slot, fdseq: owner });
-            assert!(slots.cache.get(first).is_none(), "taken for another after {owner} owners");
+            assert!(slots.cache.get(first).is_none(), "the key is mistaken for another after {owner} owners");
         }
         let last = registration.key();
         drop(registration);
-        assert!(slots.cache.get(last).is_none(), "the generation just before is never taken for this one");
+        assert!(slots.cache.get(last).is_none(), "the previous generation is never mistaken for this one");
         assert_eq!(slots.alloc().key(), first);
     }
     test::<1>();
@@ -209,7 +208,7 @@ fn generations_wrap_at_their_width() {
 }
 
 #[test]
-fn the_list_of_all_shows_every_slot_as_it_is() {
+fn iter_returns_every_slot_with_its_key() {
     let mut slots = Slots::<16>::with_a_block();
     let registration = slots.alloc();
     let slot = registration.key().slot;
@@ -229,8 +228,8 @@ fn a_descriptor_is_two_cache_lines_and_a_block_a_page() {
 }
 
 #[test]
-fn a_static_block_is_donated_as_it_is_and_initialised_in_place() {
-    // What lives for ever stays in sight, so that a search for leaks finds whose it is.
+fn a_block_is_donated_as_a_static_or_initialized_in_place() {
+    // The leaked block stays reachable, so that a leak checker attributes it.
     static KEPT: OnceLock<PollCache<1, LEN>> = OnceLock::new();
     static REFUSED: OnceLock<usize> = OnceLock::new();
     let cache = KEPT.get_or_init(PollCache::new);
@@ -244,7 +243,7 @@ fn a_static_block_is_donated_as_it_is_and_initialised_in_place() {
     assert_eq!(cache.donate_static(refused), Err(CacheFull));
 }
 
-/// Parks, retracts, is woken by an event, by close: in the generation that the slot is in.
+/// Parks, retracts, is woken by an event and by a close, in the slot's present generation.
 fn lives<const BITS: u32>(generation: u32) {
     let slots = Slots::<BITS>::with_a_block();
     let registration = loop {
@@ -279,7 +278,7 @@ fn lives<const BITS: u32>(generation: u32) {
 }
 
 #[test]
-fn every_generation_lives_as_the_first() {
+fn every_generation_behaves_like_the_first() {
     for generation in [0, 1, 2, 3] {
         lives::<2>(generation);
     }
@@ -289,9 +288,9 @@ fn every_generation_lives_as_the_first() {
     }
 }
 
-/// `PollCache::iter` shows free slots too, with the generation in which they will be handed out.
+/// `PollCache::iter` returns free slots too, with the generation in which they will be allocated.
 #[test]
-fn the_key_of_a_free_slot_says_nothing_to_its_next_owner() {
+fn the_key_of_a_free_slot_does_not_reach_its_next_owner() {
     let slots = Slots::<24>::with_a_block();
     let hup = EventFlags { hup: true, ..EventFlags::default() };
     let old: Vec<_> = slots.cache.iter().map(|(key, _)| key).collect();

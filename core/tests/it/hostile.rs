@@ -1,9 +1,7 @@
-//! What callers must not do and may try: two tasks in one direction, wakers whose code comes back or panics, counts that do
-//! not add up, keys of others. Safe code gets a refusal, never a waker that is dropped twice or lost.
+//! Callers that break the rules: two tasks in one direction, wakers that reenter or panic, counts that are lowered too often,
+//! keys of other owners. Safe code is refused, and no waker is dropped twice or lost.
 //!
-//! Under Miri (`cargo xtask miri`) each of these is a check of every access besides.
-
-mod common;
+//! Under Miri (`cargo xtask miri`) each test also checks every memory access.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,21 +9,22 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::task::{RawWaker, RawWakerVTable, Wake, Waker};
 use std::thread;
 
-use common::{Slots, Task};
 use netpoll_core::poll::sema::{Arm, Armed, Commit, Sema, Unblock};
 use netpoll_core::poll::waiters::Waiters;
 use netpoll_core::sync::RelaxedUsize;
 use netpoll_core::{Event, EventFlags, GList, Mode, Modes, PollErr, PollKey, Wait, When};
 
+use crate::common::{Slots, Task};
+
 type S = Sema<24>;
 
-/// Rounds of a race: enough to hit it in a second, few under Miri.
+/// The number of rounds of a race: enough to hit it in a second, fewer under Miri.
 const ROUNDS: usize = if cfg!(miri) { 20 } else { 20_000 };
 
 fn arm<'a>(sema: &'a S, waiters: &'a Waiters) -> Armed<'a, 24> {
     match sema.arm(waiters) {
         Arm::Armed(armed) => armed,
-        other => panic!("the right to park was not to be had: {other:?}"),
+        other => panic!("no right to park, but {other:?}"),
     }
 }
 
@@ -36,14 +35,14 @@ fn park(sema: &S, waiters: &Waiters, waker: &Waker) {
 }
 
 #[test]
-fn an_event_between_arm_and_commit_lets_no_second_task_at_the_slot() {
+fn an_event_between_arm_and_commit_keeps_the_slot_from_a_second_task() {
     let (sema, waiters) = (S::new(), Waiters::new());
     let ((first, one), (second, two)) = (Task::new(), Task::new());
     park(&sema, &waiters, &one);
     let armed = arm(&sema, &waiters);
     assert!(matches!(sema.unblock(0, true), Unblock::Nobody));
     assert!(sema.take(), "another task may consume the readiness");
-    assert!(matches!(sema.arm(&waiters), Arm::Busy), "but not arm before the first has ended");
+    assert!(matches!(sema.arm(&waiters), Arm::Busy), "but it may not arm before the first wait has ended");
     assert!(matches!(sema.unblock(0, false), Unblock::Nobody));
     assert!(matches!(sema.arm(&waiters), Arm::Busy));
     let (end, displaced) = armed.commit(&two);
@@ -53,7 +52,7 @@ fn an_event_between_arm_and_commit_lets_no_second_task_at_the_slot() {
     park(&sema, &waiters, &two);
 }
 
-/// The rule of one task per direction is broken by two threads, with events and closes in between.
+/// Two threads break the rule of one task per direction, with events and closes in between.
 #[test]
 fn two_tasks_that_park_at_once_neither_share_nor_lose_a_waker() {
     let (sema, waiters) = (S::new(), Waiters::new());
@@ -85,12 +84,12 @@ fn two_tasks_that_park_at_once_neither_share_nor_lose_a_waker() {
     });
     drop(sema.retract(&waiters));
     for (task, _) in &tasks {
-        assert_eq!(task.wakers(), 1, "each clone that was put into the slot has come out once");
+        assert_eq!(task.wakers(), 1, "each clone that was put into the slot was taken out once");
     }
     assert_eq!(waiters.get(), 0);
 }
 
-/// Nothing but the word itself orders the two; Miri looks whether it does.
+/// Only the word itself orders the two tasks, which Miri checks.
 #[test]
 fn tasks_that_park_strictly_in_turn_are_ordered_by_the_word() {
     let (sema, waiters, turn) = (S::new(), Waiters::new(), RelaxedUsize::new());
@@ -116,19 +115,19 @@ fn tasks_that_park_strictly_in_turn_are_ordered_by_the_word() {
     drop(sema.retract(&waiters));
 }
 
-/// Code of the test that a waker runs.
+/// Code of a test that runs in a waker.
 type Hook = Option<fn(&Hooked)>;
 
 thread_local! {
-    /// What the clone, and the drop, of a hooked waker does.
+    /// The code that the clone and the drop of a hooked waker run.
     static HOOKS: Cell<[Hook; 2]> = const { Cell::new([None; 2]) };
 }
 
-/// A semaphore that the code of its own waker knows.
+/// A semaphore that the code of its own waker can reach.
 struct Hooked {
     sema: S,
     waiters: Waiters,
-    /// Wakers of this table that have not been dropped.
+    /// The number of wakers of this table that have not been dropped.
     wakers: Mutex<usize>,
 }
 
@@ -138,26 +137,26 @@ impl Hooked {
     }
 
     fn count(&self, change: isize) {
-        let mut wakers = self.wakers.lock().expect("nothing panics while the count is held");
+        let mut wakers = self.wakers.lock().expect("no thread panics while it holds the count");
         *wakers = wakers.checked_add_signed(change).expect("a waker is dropped once");
     }
 
     fn waker(self: &Arc<Self>) -> Waker {
         self.count(1);
         let raw = RawWaker::new(Arc::into_raw(self.clone()).cast(), &TABLE);
-        // SAFETY: the table's functions take the pointer for the reference that `Arc::into_raw` made.
+        // SAFETY: the functions of the table take the pointer as the reference that `Arc::into_raw` returned.
         unsafe { Waker::from_raw(raw) }
     }
 
     fn wakers(&self) -> usize {
-        *self.wakers.lock().expect("nothing panics while the count is held")
+        *self.wakers.lock().expect("no thread panics while it holds the count")
     }
 }
 
 static TABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);
 
 fn hook(which: usize, hooked: &Hooked) {
-    // Once: what a hook does may clone and drop again.
+    // Once only, since a hook may clone and drop again.
     let mut hooks = HOOKS.get();
     if let Some(hook) = hooks[which].take() {
         HOOKS.set(hooks);
@@ -169,7 +168,7 @@ fn hook(which: usize, hooked: &Hooked) {
 ///
 /// `data` is that of a waker of this table.
 unsafe fn clone(data: *const ()) -> RawWaker {
-    // SAFETY: a waker of this table holds a reference of the Arc, and this one is alive.
+    // SAFETY: a waker of this table has a reference of the Arc, and this waker is not dropped.
     let hooked = unsafe { std::mem::ManuallyDrop::new(Arc::from_raw(data.cast::<Hooked>())) };
     hook(0, &hooked);
     hooked.count(1);
@@ -201,13 +200,13 @@ unsafe fn drop_waker(data: *const ()) {
 }
 
 #[test]
-fn a_waker_whose_clone_comes_back_to_the_semaphore_is_refused() {
+fn a_waker_whose_clone_reenters_the_semaphore_is_refused() {
     fn come_back(hooked: &Hooked) {
-        assert!(matches!(hooked.sema.arm(&hooked.waiters), Arm::Double), "the parking is being made");
+        assert!(matches!(hooked.sema.arm(&hooked.waiters), Arm::Double), "the first task has armed");
         assert!(hooked.sema.retract(&hooked.waiters).is_none() && !hooked.sema.take());
         assert!(matches!(hooked.sema.unblock(0, true), Unblock::Nobody));
         assert!(matches!(hooked.sema.arm(&hooked.waiters), Arm::Ready));
-        assert!(matches!(hooked.sema.arm(&hooked.waiters), Arm::Busy), "the slot is the parker's still");
+        assert!(matches!(hooked.sema.arm(&hooked.waiters), Arm::Busy), "the first task still owns the slot");
         assert!(matches!(hooked.sema.unblock(0, true), Unblock::Nobody));
     }
     let hooked = Hooked::new();
@@ -220,7 +219,7 @@ fn a_waker_whose_clone_comes_back_to_the_semaphore_is_refused() {
 }
 
 #[test]
-fn a_waker_whose_drop_comes_back_finds_the_slot_empty_and_free() {
+fn a_waker_whose_drop_reenters_the_semaphore_finds_the_slot_empty_and_free() {
     fn come_back(hooked: &Hooked) {
         arm(&hooked.sema, &hooked.waiters).abort().wake();
     }
@@ -246,7 +245,7 @@ fn a_waker_whose_clone_panics_ends_the_parking_and_wakes_the_task_it_displaced()
 }
 
 #[test]
-fn a_waker_whose_drop_panics_loses_nobody() {
+fn a_waker_whose_drop_panics_loses_no_wakeup() {
     let hooked = Hooked::new();
     let (task, parked) = Task::new();
     park(&hooked.sema, &hooked.waiters, &parked);
@@ -268,7 +267,7 @@ fn a_leaked_right_to_park_keeps_others_out_and_breaks_nothing() {
     assert!(matches!(sema.unblock(0, true), Unblock::Nobody) && sema.take());
     assert!(matches!(sema.arm(&waiters), Arm::Busy));
     drop(sema);
-    assert_eq!(task.wakers(), 1, "the waker goes with the semaphore");
+    assert_eq!(task.wakers(), 1, "the waker is dropped with the semaphore");
 }
 
 #[test]
@@ -279,14 +278,14 @@ fn a_count_that_is_lowered_too_often_stays_0() {
     assert_eq!(waiters.get(), 0);
 }
 
-/// A waker that counts its clones by the Arc's own count, on every thread.
+/// A waker whose clones the Arc counts, on every thread.
 struct Silent;
 
 impl Wake for Silent {
     fn wake(self: Arc<Self>) {}
 }
 
-/// What a thread does to the slots of others and its own; a small generator makes each thread's choices its own.
+/// Makes random calls for its own slots and those of other threads.
 fn storm(slots: &Slots<4, 24>, held: &Mutex<Vec<PollKey>>, mut seed: usize, task: &Arc<Silent>) {
     let mut own = Vec::new();
     for _ in 0..ROUNDS {
@@ -302,7 +301,7 @@ fn storm(slots: &Slots<4, 24>, held: &Mutex<Vec<PollKey>>, mut seed: usize, task
                 own.push(registration);
             }
         } else if choice < 5 {
-            // A key as a poller, a timer or another closer has it: of any generation, or of none.
+            // A key such as a poller, a timer or another closer has: of any generation, or of none.
             let Some(desc) = slots.cache.get(key) else { continue };
             let event = Event { key, modes: Modes::from(mode), flags: EventFlags::default() };
             let mut list = GList::<2>::new();
@@ -350,7 +349,7 @@ fn threads_that_call_anything_in_any_order_give_no_slot_to_two_owners_and_lose_n
     });
     assert_eq!((Arc::strong_count(&task), slots.cache.waiters().get()), (1, 0));
     let all: Vec<_> = std::iter::from_fn(|| slots.cache.alloc()).collect();
-    assert_eq!(all.len(), 4, "no slot was lost, none is on the free list twice");
+    assert_eq!(all.len(), 4, "no slot is lost, and none is in the free list twice");
     let (_, waker) = Task::new();
     for registration in &all {
         assert_eq!(registration.wait(Mode::Read, &waker).0, Wait::Parked);

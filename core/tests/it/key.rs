@@ -1,4 +1,4 @@
-//! The key that the kernel carries.
+//! The key that the kernel stores.
 
 use netpoll_core::{Mode, Modes, PollKey};
 
@@ -9,7 +9,7 @@ fn keys() -> impl Iterator<Item = PollKey> {
 }
 
 #[test]
-fn a_key_survives_the_kernel() {
+fn a_key_survives_packing() {
     for key in keys() {
         assert_eq!(PollKey::from_bits(key.to_bits()), key);
     }
