@@ -6,7 +6,6 @@ mod cache;
 mod deadline;
 mod desc;
 mod end;
-mod extra;
 pub mod fd_mutex;
 mod idle;
 mod info;
@@ -36,7 +35,6 @@ pub fn all() -> Vec<Model> {
         poller_lock::MODELS,
         task::MODELS,
         negative_controls::MODELS,
-        extra::MODELS,
     ]
     .concat()
 }

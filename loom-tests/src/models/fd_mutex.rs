@@ -1,5 +1,7 @@
 //! Models of `fd_mutex`: the state word and its list of waiters, called as std-rt calls them.
 
+mod at_rest;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -10,7 +12,7 @@ use netpoll_core::poll::fd_mutex::{
 };
 
 use super::support::{Plain, race, race3};
-use crate::harness::{Expect, Model};
+use crate::harness::{Model, green};
 
 /// The models of this word.
 pub const MODELS: &[Model] = &[
@@ -31,21 +33,18 @@ pub const MODELS: &[Model] = &[
     green("m06c_two_notify", 3, Some(2), two_notify),
     green("m06c_notify_against_cancel", 3, Some(3), notify_against_cancel),
     green("m06c_notify_against_close", 3, Some(3), notify_against_close),
-    green("m06d_close_against_a_task_at_rest", 2, None, close_against_rest),
-    green("m06d_close_against_the_poll_after_rest", 2, None, close_against_resume),
-    green("m06d_close_against_two_at_rest", 3, Some(3), close_against_two_at_rest),
-    green("m06d_close_against_a_grant_that_is_not_taken", 3, Some(3), close_against_untaken_grant),
-    green("m06d_rest_against_a_waiter", 2, None, rest_against_waiter),
-    green("m06d_drop_at_rest_against_a_waiter", 2, None, drop_at_rest_against_waiter),
-    green("m06e_a_waker_that_panics_is_skipped", 2, None, skipped),
-    green("m06e_skip_against_the_next_poll", 3, Some(3), skip_against_poll),
-    green("m06e_skip_against_close", 3, Some(2), skip_against_close),
+    green("m06d_close_against_a_task_at_rest", 2, None, at_rest::close_against_rest),
+    green("m06d_close_against_the_poll_after_rest", 2, None, at_rest::close_against_resume),
+    green("m06d_close_against_two_at_rest", 3, Some(3), at_rest::close_against_two_at_rest),
+    green("m06d_close_against_a_grant_that_is_not_taken", 3, Some(3), at_rest::close_against_untaken_grant),
+    green("m06d_rest_against_a_waiter", 2, None, at_rest::rest_against_waiter),
+    green("m06d_drop_at_rest_against_a_waiter", 2, None, at_rest::drop_at_rest_against_waiter),
+    green("m06e_a_waker_that_panics_is_skipped", 2, None, at_rest::skipped),
+    green("m06e_skip_against_the_next_poll", 3, Some(3), at_rest::skip_against_poll),
+    green("m06e_skip_against_close", 3, Some(2), at_rest::skip_against_close),
     green("m18_close_against_last_reference", 2, None, close_against_last_reference),
+    green("m18_closed_carries_what_came_before_it", 2, None, payload_through_closed),
 ];
-
-const fn green(name: &'static str, threads: usize, bound: Option<usize>, body: fn()) -> Model {
-    Model { name, threads, bound, expect: Expect::Green, body }
-}
 
 /// A descriptor: the word, its list of waiters, and the number that both protect (INV-7).
 pub struct Fd {
@@ -508,129 +507,6 @@ fn notify_against_close() {
     fd.assert_closed();
 }
 
-/// An operation waits and is not polled any more: the closer closes the number. Dropped later, the operation touches
-/// nothing.
-fn close_against_rest() {
-    let fd = Fd::new();
-    assert!(fd.lock());
-    race(&fd, Fd::rest, Fd::close);
-    fd.assert_closed();
-    assert_eq!(fd.word.unlock_at_rest(Mode::Read), Unlock::Free, "model: the number is closed twice");
-}
-
-/// An operation at rest is polled while the descriptor is closed: it makes its call on an open number, or none.
-fn close_against_resume() {
-    let fd = Fd::new();
-    assert!(fd.lock());
-    fd.rest();
-    let poll = |fd: &Fd| {
-        if fd.resume(Mode::Read) {
-            fd.call();
-            fd.rest();
-        }
-    };
-    race(&fd, poll, Fd::close);
-    fd.assert_closed();
-}
-
-/// An operation waits in each direction; one is polled and the other is dropped while the descriptor is closed.
-fn close_against_two_at_rest() {
-    let fd = Fd::new();
-    assert!(fd.lock_of(Mode::Read) && fd.lock_of(Mode::Write));
-    fd.rest();
-    fd.rest();
-    let poll = |fd: &Fd| {
-        if fd.resume(Mode::Read) {
-            fd.call();
-            fd.unlock();
-        }
-    };
-    race3(&fd, poll, |fd| fd.unlock_at_rest(Mode::Write), Fd::close);
-    fd.assert_closed();
-}
-
-/// The lock is granted to a waiter that is never polled again.
-fn close_against_untaken_grant() {
-    let fd = Fd::new();
-    assert!(fd.lock());
-    let waiter = |fd: &Fd| match fd.ask(Mode::Read) {
-        Asked::Locked => fd.unlock(),
-        Asked::Closed | Asked::Waits(..) => {}
-    };
-    race3(&fd, Fd::unlock, waiter, Fd::close);
-    fd.assert_closed();
-}
-
-/// A task waits behind an operation at rest: it has the lock once that one has ended.
-fn rest_against_waiter() {
-    let fd = Fd::new();
-    assert!(fd.lock());
-    let rest_and_end = |fd: &Fd| {
-        fd.rest();
-        assert!(fd.resume(Mode::Read), "model: the descriptor stays open");
-        fd.call();
-        fd.unlock();
-    };
-    race(&fd, rest_and_end, Fd::read);
-    fd.assert_free();
-}
-
-/// A task waits behind an operation that is dropped at rest: it has the lock.
-fn drop_at_rest_against_waiter() {
-    let fd = Fd::new();
-    assert!(fd.lock());
-    fd.rest();
-    race(&fd, |fd| fd.unlock_at_rest(Mode::Read), Fd::read);
-    fd.assert_free();
-}
-
-/// A task waits whose waker panics.
-fn broken(fd: &Fd) -> WaiterId {
-    match fd.ask_with(Mode::Read, Waker::Broken, Arc::new(Notify::new())) {
-        Asked::Waits(id, _) => id,
-        Asked::Locked | Asked::Closed => panic!("model: another one has the lock"),
-    }
-}
-
-/// The first waiter cannot be woken: the next has the lock.
-fn skipped() {
-    let fd = Fd::new();
-    assert!(fd.lock());
-    let _never_polled = broken(&fd);
-    race(&fd, Fd::unlock, Fd::read);
-    fd.assert_free();
-}
-
-/// The same, and the first one is polled though it was not woken: it has had the lock, or starts again.
-fn skip_against_poll() {
-    let fd = Fd::new();
-    assert!(fd.lock());
-    let id = broken(&fd);
-    let poll = move |fd: &Fd| {
-        let polled = match fd.list().poll(Mode::Read, id) {
-            Waiting::Granted => Some(true),
-            Waiting::Gone => Some(false),
-            Waiting::Waits(_) => None,
-        };
-        match polled {
-            Some(true) => fd.unlock_at_rest(Mode::Read),
-            Some(false) => fd.read(),
-            None => fd.cancel(id),
-        }
-    };
-    race3(&fd, Fd::unlock, poll, Fd::read);
-    fd.assert_free();
-}
-
-/// The same, and the descriptor is closed meanwhile.
-fn skip_against_close() {
-    let fd = Fd::new();
-    assert!(fd.lock());
-    let _never_polled = broken(&fd);
-    race3(&fd, Fd::unlock, Fd::read, Fd::close);
-    fd.assert_closed();
-}
-
 /// `close().await` returns after another thread has closed the number, and it does return.
 fn close_against_last_reference() {
     let fd = Fd::new();
@@ -651,4 +527,17 @@ fn close_against_last_reference() {
         fd.close_number(last);
     };
     race(&fd, close, user);
+}
+
+/// A thread that sees the descriptor closed sees the writes of its closer.
+fn payload_through_closed() {
+    struct Closed(FdMutex, Plain<usize>);
+    let look = |closed: &Closed| {
+        let seen = closed.0.is_closed();
+        assert!(!seen || closed.1.get() == 1, "model: closed without the write before it");
+    };
+    race(&Arc::new(Closed(FdMutex::new(), Plain::new(0))), look, |closed| {
+        closed.1.set(1);
+        let _ = closed.0.incref_and_close();
+    });
 }

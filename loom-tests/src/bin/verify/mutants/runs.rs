@@ -13,9 +13,6 @@ use crate::models::{self, LIMIT_DEEP, lanes, logged};
 /// The time that one process may take. A model that needs longer has found nothing.
 const LIMIT: Duration = Duration::from_secs(120);
 
-/// The file with the models of several words.
-const SHARED: &str = "extra";
-
 /// The end of a run.
 #[derive(Clone, PartialEq, Eq)]
 pub enum End {
@@ -110,13 +107,11 @@ fn jobs<'r>(built: &Built, rows: &[&'r Row], models: &[Model], deep: bool) -> Re
 /// Files of core without a file of models: those of another word stand for them.
 const MODELS_OF: &[(&str, &str)] = &[("registration", "desc"), ("free_list", "cache"), ("sync", "waiters")];
 
-/// The text of a word's models and of the shared ones.
+/// The text of a word's models.
 fn sources(built: &Built, word: &str) -> Result<String, String> {
     let path = |word: &str| built.models.join(format!("{word}.rs"));
     let named = MODELS_OF.iter().find(|(of, _)| *of == word).map_or(word, |(_, models)| models);
-    let own = std::fs::read_to_string(path(named)).map_err(|e| format!("{}: {e}", path(named).display()))?;
-    // There may be none.
-    Ok(own + &std::fs::read_to_string(path(SHARED)).unwrap_or_default())
+    std::fs::read_to_string(path(named)).map_err(|e| format!("{}: {e}", path(named).display()))
 }
 
 fn run(built: &Built, job: &Job<'_>, limit: Duration) -> (End, f64) {
