@@ -217,32 +217,4 @@ impl Netpoll {
         foreign::wake_all(list.drain());
         self.sub_waiters(woken);
     }
-
-    /// Sends a break: ends the blocking poll that runs now, or the next one.
-    ///
-    /// # Panics
-    ///
-    /// Panics if the owner polls it and the kernel refuses the write for a reason other than that one is pending: a lost
-    /// break is a hang. The poller of a runtime aborts the process.
-    pub fn wake(&self) {
-        if !self.is_owner_process() {
-            // The break would end a wait of the parent.
-            return;
-        }
-        if !self.break_flag.set() {
-            self.counts.breaks_coalesced.inc();
-            return;
-        }
-        self.counts.breaks_sent.inc();
-        if let Err(error) = self.poller.wake() {
-            self.poller_failed("the break descriptor cannot be written", &error);
-        }
-    }
-
-    /// Ends the poll of a thread that would sleep past `at`.
-    fn break_before(&self, at: u64) {
-        if self.poller_lock.needs_wakeup(clock::wake_before(at)) {
-            self.wake();
-        }
-    }
 }

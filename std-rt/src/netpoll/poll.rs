@@ -183,6 +183,34 @@ impl Netpoll {
         self.poller_lock.is_parked_in_poller(index)
     }
 
+    /// Sends a break: ends the blocking poll that runs now, or the next one.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the owner polls it and the kernel refuses the write for a reason other than that one is pending: a lost
+    /// break is a hang. The poller of a runtime aborts the process.
+    pub fn wake(&self) {
+        if !self.is_owner_process() {
+            // The break would end a wait of the parent.
+            return;
+        }
+        if !self.break_flag.set() {
+            self.counts.breaks_coalesced.inc();
+            return;
+        }
+        self.counts.breaks_sent.inc();
+        if let Err(error) = self.poller.wake() {
+            self.poller_failed("the break descriptor cannot be written", &error);
+        }
+    }
+
+    /// Ends the poll of a thread that would sleep past `at`. Call it after arming a timer that is due then.
+    pub(super) fn break_before(&self, at: u64) {
+        if self.poller_lock.needs_wakeup(clock::wake_before(at)) {
+            self.wake();
+        }
+    }
+
     /// Polls the kernel once and fires the timers that are due. The tasks to be run are in `buffer`; returns their number
     /// without those of timers, to be passed to [`Netpoll::sub_waiters`] once they are in a queue.
     ///

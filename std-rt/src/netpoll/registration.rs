@@ -62,6 +62,20 @@ impl Netpoll {
         Ok(opened)
     }
 
+    /// Makes sure that a thread polls for a task of this thread that has parked. The poller of a runtime without threads is
+    /// polled by the thread that drives the runtime; for a task of another runtime the standby thread does.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if that thread cannot be started. The task would wait for ever, so it retracts the wait.
+    #[inline]
+    pub fn want_poll(self: &Arc<Self>) -> io::Result<()> {
+        match &self.standby {
+            Some(standby) if !self.is_current() => self.want_standby(standby),
+            _ => Ok(()),
+        }
+    }
+
     /// Removes `fd` from the kernel's poller; see [`PollRegistration::deregister`]. Public for tests that lose an event.
     #[doc(hidden)]
     pub fn deregister(&self, fd: BorrowedFd<'_>) {

@@ -26,22 +26,13 @@ impl Netpoll {
         !self.is_current() && (self.standby.is_some() || Self::entered().is_some())
     }
 
-    /// Makes sure that a thread polls for a task of this thread that has parked. A task of the poller's own runtime waits until
-    /// that is driven; for any other, the standby thread is started if no thread may poll.
+    /// Starts the standby thread for a task that has parked, if no thread may poll.
     ///
     /// # Errors
     ///
-    /// Returns an error if the thread cannot be started. The task would wait for ever, so it retracts the wait.
-    #[inline]
-    pub fn want_poll(self: &Arc<Self>) -> io::Result<()> {
-        match &self.standby {
-            Some(standby) if !self.is_current() => self.want_standby(standby),
-            _ => Ok(()),
-        }
-    }
-
+    /// Returns an error if the thread cannot be started.
     #[cold]
-    fn want_standby(self: &Arc<Self>, standby: &StandbyThread) -> io::Result<()> {
+    pub(super) fn want_standby(self: &Arc<Self>, standby: &StandbyThread) -> io::Result<()> {
         if standby.protocol.want() { self.start_standby(standby) } else { Ok(()) }
     }
 

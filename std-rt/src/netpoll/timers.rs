@@ -153,32 +153,24 @@ impl Netpoll {
         if !self.is_owner_process() {
             return self.take_dead_timer(id);
         }
-        let timers = self.wheels.lock(id.wheel as usize);
-        let ended = timers.ended;
-        let found = match timers.wheel.get(id.id) {
-            None => Some(Renewed::Fired),
-            Some(Entry::Task(same)) if !ended && same.will_wake(waker) => Some(Renewed::Armed),
-            Some(_) => None,
-        };
-        drop(timers);
-        match found {
-            Some(found) => found,
-            None if ended => self.take_dead_timer(id),
-            None => self.replace_waker(id, waker),
-        }
-    }
-
-    /// Replaces the waker of a timer. Wakers are cloned and dropped outside the lock.
-    fn replace_waker(&self, id: TimerId, waker: &Waker) -> Renewed {
-        let waker = Entry::Task(waker.clone());
-        let mut timers = self.wheels.lock(id.wheel as usize);
-        if timers.ended {
+        // Wakers are cloned and dropped outside the lock.
+        let mut clone = None;
+        loop {
+            let mut timers = self.wheels.lock(id.wheel as usize);
+            let ended = timers.ended;
+            let replaced = match timers.wheel.get_mut(id.id) {
+                None => return Renewed::Fired,
+                Some(_) if ended => None,
+                Some(Entry::Task(known)) if known.will_wake(waker) => return Renewed::Armed,
+                Some(entry) => clone.take().map(|clone| std::mem::replace(entry, Entry::Task(clone))),
+            };
             drop(timers);
-            return self.take_dead_timer(id);
+            match replaced {
+                Some(_) => return Renewed::Armed,
+                None if ended => return self.take_dead_timer(id),
+                None => clone = Some(waker.clone()),
+            }
         }
-        let before = timers.wheel.get_mut(id.id).map(|entry| std::mem::replace(entry, waker));
-        drop(timers);
-        before.map_or(Renewed::Fired, |_| Renewed::Armed)
     }
 
     /// Removes a timer that no thread will fire any more.
