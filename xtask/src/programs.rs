@@ -39,8 +39,7 @@ pub fn sizes(args: &[String]) -> Outcome {
 /// Runs the benchmark, a package outside the workspace, so that the default build compiles no other runtime.
 pub fn bench(args: &[String]) -> Outcome {
     let (root, rest) = cmd::take_root(args)?;
-    let mut command =
-        cmd::cargo(Path::new("."), &["run", "--quiet", "--release", "--locked", "--bin", "bench"]);
+    let mut command = cmd::cargo(Path::new("."), &["run", "--quiet", "--release", "--bin", "bench"]);
     command.arg("--manifest-path").arg(root.join("examples/bench/Cargo.toml")).arg("--").args(rest);
     become_it(command.env("CARGO_TARGET_DIR", cmd::target_dir(&root)?.join("bench")))
 }

@@ -1,4 +1,4 @@
-// Go under the same measurements: the command line of the other peers, a goroutine for each task.
+// Go under the measurements: the command line is that of the other peers, and a task is a goroutine.
 package main
 
 import (
@@ -49,8 +49,8 @@ func fail(reason string) {
 	os.Exit(2)
 }
 
-// boundLifetime ends the process after most, and with its parent, or its input if told so: then it sleeps once, since a
-// measurement counts how often a process wakes.
+// boundLifetime ends the process after most, and with its parent or, with untilEOF, with its input. In the second case it
+// sleeps once, because some measurements count how often the process wakes.
 func boundLifetime(most time.Duration, untilEOF bool) {
 	if untilEOF {
 		time.AfterFunc(most, func() { os.Exit(1) })
@@ -89,7 +89,7 @@ func (s *server) run() error {
 	}
 }
 
-// blockAgainAndAgain is a bad goroutine: it holds its thread in a system call that the scheduler has to get over.
+// blockAgainAndAgain holds its thread in a system call, which the scheduler has to work around.
 func blockAgainAndAgain(block time.Duration) {
 	for {
 		time.Sleep(100 * time.Millisecond)
@@ -99,7 +99,7 @@ func blockAgainAndAgain(block time.Duration) {
 	}
 }
 
-// echo leaves it to the load generator to judge how a connection ends. A new connection has TCP_NODELAY.
+// echo echoes until the connection ends, which the load generator judges. A new connection has TCP_NODELAY.
 func echo(conn net.Conn, limit time.Duration) {
 	defer conn.Close()
 	buffer := make([]byte, readBuffer)

@@ -20,7 +20,7 @@ type micro struct {
 	secs         float64
 }
 
-// run prints one line of JSON. A measurement that Go has no counterpart of is unsupported.
+// run prints one line of JSON. A measurement without a counterpart in Go is unsupported.
 func (m *micro) run() {
 	or := func(usual int64) int64 {
 		if m.n == 0 {
@@ -68,7 +68,7 @@ func (m *micro) run() {
 	}
 }
 
-// sample warms up and then takes the median of so many samples.
+// sample warms up and then returns the median of the samples.
 func (m *micro) sample(n int64, body func(int64)) {
 	if m.samples > 1 {
 		body(n)
@@ -171,7 +171,7 @@ func (m *micro) churn(n int64) {
 	})
 }
 
-// fire has no connection beside it: its figure is the timers' alone.
+// fire measures timers alone, without a connection beside them.
 func (m *micro) fire(n int64) {
 	before := processorTime()
 	due := time.Now().Add(150*time.Millisecond + time.Duration(3*n)*time.Microsecond)
@@ -203,7 +203,7 @@ func (m *micro) sleep(n int64) {
 	m.late(late, "cpu_ns_per_sleep", float64(processorTime()-before)/float64(n))
 }
 
-// periodic has so many timers of one period tick, each in a phase of its own.
+// periodic lets timers tick with the same period, each with a phase of its own.
 func (m *micro) periodic(n int64) {
 	if m.us == 0 {
 		m.us = 100_000
@@ -244,7 +244,7 @@ func (m *micro) late(late []float64, cost string, spent float64) {
 	m.line("min_us", at(0), "p50_us", at(0.5), "p99_us", at(0.99), "max_us", at(1), cost, spent)
 }
 
-// deadline moves the deadline of one connection later again and again.
+// deadline moves the deadline of one connection later, again and again.
 func (m *micro) deadline(n int64) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -261,13 +261,13 @@ func (m *micro) deadline(n int64) {
 	})
 }
 
-// processorTime is that of all threads, in nanoseconds.
+// processorTime returns the processor time of all threads, in nanoseconds.
 func processorTime() int64 {
 	usage := used()
 	return usage.Utime.Nano() + usage.Stime.Nano()
 }
 
-// switches is how often a thread of the process gave its processor up or had it taken.
+// switches returns the number of times that a thread of the process gave its processor up or lost it.
 func switches() int64 {
 	usage := used()
 	return usage.Nvcsw + usage.Nivcsw

@@ -142,6 +142,7 @@ fn announce(address: SocketAddr) {
 }
 
 /// Polls a future once, which arms a timer.
+#[inline]
 pub async fn poll_once(future: impl Future) {
     let mut future = pin!(future);
     poll_fn(|cx| {
@@ -158,6 +159,7 @@ thread_local! {
 
 /// Reads the available bytes and writes them back, as far as either is possible without waiting. Returns the rest, or
 /// `None` at the end of the stream. As a rule there is no rest, and an empty vector has no memory.
+#[inline]
 pub fn echo_available(
     read: impl FnOnce(&mut [u8]) -> io::Result<usize>,
     write: impl FnOnce(&[u8]) -> io::Result<usize>,
@@ -174,6 +176,7 @@ pub fn echo_available(
 }
 
 /// Returns `None` in place of the error `WouldBlock`.
+#[inline]
 pub fn unless_blocked<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),

@@ -1,5 +1,5 @@
 //! The synchronization of the measurements. It is as plain as possible, so that the measurements are of waking and
-//! scheduling.
+//! scheduling. Every function is `#[inline]`, so that a peer compiles it as if it were its own.
 
 use std::future::poll_fn;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -7,11 +7,13 @@ use std::task::{Context, Poll, Waker};
 
 use netpoll_core::sync::Flag;
 
+#[inline]
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Stores this task's waker, unless the slot has it.
+#[inline]
 fn keep(slot: &mut Option<Waker>, cx: &Context<'_>) {
     if slot.as_ref().is_none_or(|waker| !waker.will_wake(cx.waker())) {
         *slot = Some(cx.waker().clone());
@@ -27,6 +29,7 @@ pub struct Baton {
 
 impl Baton {
     /// Plays one party of `rounds` round trips.
+    #[inline]
     pub async fn play(&self, party: usize, rounds: u64) {
         for _ in 0..rounds {
             poll_fn(|cx| self.poll_turn(party, cx)).await;
@@ -42,6 +45,7 @@ impl Baton {
         }
     }
 
+    #[inline]
     fn poll_turn(&self, party: usize, cx: &Context<'_>) -> Poll<()> {
         let mine = || self.second.is_set() == (party == 1);
         if mine() {
@@ -59,6 +63,7 @@ impl Baton {
 pub struct Once(Mutex<(bool, Option<Waker>)>);
 
 impl Once {
+    #[inline]
     pub fn happen(&self) {
         let waker = {
             let mut state = lock(&self.0);
@@ -70,6 +75,7 @@ impl Once {
         }
     }
 
+    #[inline]
     pub async fn wait(&self) {
         poll_fn(|cx| {
             let mut state = lock(&self.0);
@@ -87,11 +93,13 @@ impl Once {
 pub struct Countdown(Mutex<u64>);
 
 impl Countdown {
+    #[inline]
     pub fn from(n: u64) -> Self {
         Self(Mutex::new(n))
     }
 
     /// Counts down and returns whether that was the last step.
+    #[inline]
     pub fn is_last(&self) -> bool {
         let mut left = lock(&self.0);
         *left -= 1;

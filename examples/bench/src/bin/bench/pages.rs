@@ -195,10 +195,10 @@ fn plot(group: Group, header: &Header, figures: &Figures) -> Result<String, Box<
             |name: &str| header.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value.as_str());
         draw_head(&area, &format!("{}: cost relative to {base}, shorter is better", group.title()), &peers)?;
         let subtitle = format!("{} | {} | {}", about("machine"), about("peers"), about("date"));
-        text(&area, &subtitle, (16, 34), 9, HPos::Left)?;
+        text(&area, &subtitle, (16, 34), 11, HPos::Left)?;
         let mut y = HEAD;
         for (name, bars) in &workloads {
-            text(&area, name, (182, y + bars.len() as i32 * BAR / 2), 11, HPos::Right)?;
+            text(&area, name, (182, y + bars.len() as i32 * BAR / 2), 14, HPos::Right)?;
             for &(peer, cost, value) in bars {
                 draw_bar(&area, y, COLORS[peer % COLORS.len()], cost, value)?;
                 y += BAR;
@@ -213,12 +213,12 @@ fn plot(group: Group, header: &Header, figures: &Figures) -> Result<String, Box<
 }
 
 fn draw_head(area: &Area<'_>, title: &str, peers: &[&str]) -> Drawn {
-    text(area, title, (16, 16), 16, HPos::Left)?;
+    text(area, title, (16, 16), 20, HPos::Left)?;
     for (at, peer) in peers.iter().enumerate() {
         let left = x(0.0) + at as i32 * 90;
         let color = COLORS[at % COLORS.len()];
         area.draw(&Rectangle::new([(left, 50), (left + 10, 60)], color.filled()))?;
-        text(area, peer, (left + 14, 55), 11, HPos::Left)?;
+        text(area, peer, (left + 14, 55), 14, HPos::Left)?;
     }
     Ok(())
 }
@@ -227,7 +227,7 @@ fn draw_bar(area: &Area<'_>, y: i32, color: RGBColor, cost: f64, value: f64) -> 
     let end = x(cost.clamp(0.0, LONGEST));
     area.draw(&Rectangle::new([(x(0.0), y), (end, y + BAR - 2)], color.filled()))?;
     let cut = if cost > LONGEST { " (cut off)" } else { "" };
-    text(area, &format!("{cost:.2}   {}{cut}", number(value)), (end + 4, y + BAR / 2), 9, HPos::Left)
+    text(area, &format!("{cost:.2}   {}{cut}", number(value)), (end + 4, y + BAR / 2), 11, HPos::Left)
 }
 
 /// Returns the position of a cost. There is room for a text beside the longest bar.
@@ -235,6 +235,7 @@ fn x(cost: f64) -> i32 {
     190 + (cost * 195.0) as i32
 }
 
+/// Draws a text. Plotters gives it four fifths of the size in pixels.
 fn text(area: &Area<'_>, text: &str, at: (i32, i32), size: i32, side: HPos) -> Drawn {
     let style = TextStyle::from(("sans-serif", size)).pos(Pos::new(side, VPos::Center));
     Ok(area.draw_text(text, &style, at)?)

@@ -86,7 +86,7 @@ pub fn target_dir() -> Result<PathBuf, String> {
 pub fn build_programs(names: &[&str]) -> Result<PathBuf, String> {
     let target = target_dir()?;
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(["build", "--quiet", "--release", "--locked", "--target-dir"]).arg(&target);
+    command.args(["build", "--quiet", "--release", "--target-dir"]).arg(&target);
     names.iter().for_each(|name| {
         command.args(["--bin", name]);
     });
