@@ -71,8 +71,9 @@ async fn allocations(mut act: impl AsyncFnMut()) -> usize {
     fewest
 }
 
+// Case F20.
 #[test]
-fn f20_what_is_allocated() {
+fn what_is_allocated() {
     // Not `each`: its watching thread allocates too.
     for workers in [1, 4] {
         runtime(workers).block_on(async {

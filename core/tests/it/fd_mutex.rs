@@ -91,8 +91,9 @@ fn word(mutex: &FdMutex) -> String {
     format!("{mutex:?}")
 }
 
+// Case A01.
 #[test]
-fn a01_lock_basics() {
+fn lock_basics() {
     let mutex = FdMutex::default();
     let new = word(&mutex);
     assert!(mutex.incref());
@@ -108,8 +109,9 @@ fn a01_lock_basics() {
     assert_eq!(word(&mutex), new);
 }
 
+// Case A02.
 #[test]
-fn a02_closed_refuses_all() {
+fn closed_refuses_all() {
     let mutex = FdMutex::new();
     assert!(!mutex.is_closed());
     assert_eq!(mutex.incref_and_close(), UNUSED);
@@ -266,8 +268,9 @@ fn a_task_that_was_granted_the_lock_before_the_close_keeps_it() {
     assert_eq!(mutex.unlock_at_rest(Mode::Read), Unlock::Last);
 }
 
+// Case A04.
 #[test]
-fn a04_misuse_is_loud() {
+fn misuse_is_loud() {
     let mutex = FdMutex::new();
     let new = word(&mutex);
     assert!(panics(|| mutex.decref()));
@@ -394,8 +397,9 @@ impl Fd {
     }
 }
 
+// Case A03.
 #[test]
-fn a03_close_frees_queued_lockers() {
+fn close_frees_queued_lockers() {
     let fd = Fd::default();
     assert!(fd.lock(Mode::Read));
     let (queued, returned) = mpsc::channel();
@@ -436,8 +440,9 @@ impl Counters {
 const THREADS: u64 = 8;
 const ROUNDS: u64 = 1_000_000;
 
+// Case A06.
 #[test]
-fn a06_stress() {
+fn stress() {
     let fd = Fd::default();
     let counters = [Counters::default(), Counters::default()];
     let work = |seed: u64| {

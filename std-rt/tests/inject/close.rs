@@ -21,8 +21,9 @@ async fn end() -> (TcpStream, TcpStream, i32) {
     (stream, peer, opened)
 }
 
+// Case C19.
 #[test]
-fn c19_the_poller_forgets_then_the_number_goes_then_the_slot() {
+fn the_poller_forgets_then_the_number_goes_then_the_slot() {
     each(async || {
         let (stream, _peer, fd) = end().await;
         let stream = Arc::new(stream);
@@ -50,8 +51,9 @@ fn c19_the_poller_forgets_then_the_number_goes_then_the_slot() {
     });
 }
 
+// Case C19.
 #[test]
-fn c19_a_dropped_stream_keeps_the_order() {
+fn a_dropped_stream_keeps_the_order() {
     each(async || {
         let (stream, _peer, fd) = end().await;
         let installed = Table::new(0).log().install();

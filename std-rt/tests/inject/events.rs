@@ -179,8 +179,9 @@ fn timers_are_exact_while_events_are_late() {
     });
 }
 
+// Case F01.
 #[test]
-fn f01_stale_events_are_refused() {
+fn stale_events_are_refused() {
     each(async || {
         let handle = Handle::try_current().unwrap();
         let rule = Rule::events(EventFault::Stale(Duration::from_millis(2)));
@@ -226,8 +227,9 @@ fn everything_at_once() {
     });
 }
 
+// Case F12.
 #[test]
-fn f12_a_break_that_is_interrupted_or_full_still_wakes() {
+fn a_break_that_is_interrupted_or_full_still_wakes() {
     for errno in [Errno::INTR, Errno::AGAIN] {
         each(async || {
             let rule = match errno {
@@ -256,8 +258,9 @@ fn f12_a_break_that_is_interrupted_or_full_still_wakes() {
     }
 }
 
+// Case F12.
 #[test]
-fn f12_other_errors_of_the_break_are_fatal() {
+fn other_errors_of_the_break_are_fatal() {
     // no worker: the poller is driven by hand.
     let _alone = alone();
     let netpoll = Netpoll::new().unwrap();
@@ -268,8 +271,9 @@ fn f12_other_errors_of_the_break_are_fatal() {
     drop(installed);
 }
 
+// Case F13.
 #[test]
-fn f13_an_interrupted_wait() {
+fn an_interrupted_wait() {
     // no worker: the poller is driven by hand.
     let _alone = alone();
     for probe in [true, false] {
@@ -291,8 +295,9 @@ fn f13_an_interrupted_wait() {
     }
 }
 
+// Case F13.
 #[test]
-fn f13_interrupted_waits_do_not_add_up() {
+fn interrupted_waits_do_not_add_up() {
     each(async || {
         let installed =
             Table::new(0).rule(Rule::error(Call::PollerWait, Errno::INTR).before_each()).install();

@@ -97,8 +97,9 @@ fn a_storm_of_eagain_costs_no_more_than_itself() {
     });
 }
 
+// Case E01.
 #[test]
-fn e01_aborted_connections_are_skipped() {
+fn aborted_connections_are_skipped() {
     each(async || {
         for errno in [Errno::CONNABORTED, Errno::PROTO] {
             for k in [1, 2, 17] {
@@ -113,8 +114,9 @@ fn e01_aborted_connections_are_skipped() {
     });
 }
 
+// Case E03.
 #[test]
-fn e03_every_kind_of_full_is_told_once_a_call() {
+fn every_kind_of_full_is_told_once_a_call() {
     each(async || {
         let listener = listener().await;
         let _client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();

@@ -31,8 +31,9 @@ async fn collect(there: &UdpSocket, count: usize) -> (Vec<Vec<u8>>, usize) {
     (came, joined)
 }
 
+// Case B11.
 #[test]
-fn b11_no_buffers_is_told_each_time() {
+fn no_buffers_is_told_each_time() {
     each(async || {
         let (here, there, to) = sockets().await;
         let fd = here.as_fd().as_raw_fd();
@@ -166,8 +167,9 @@ async fn life() -> io::Result<()> {
     there.close().await
 }
 
+// Case E02.
 #[test]
-fn e02_interrupted_before_each_call() {
+fn interrupted_before_each_call() {
     each(async || {
         let installed = Table::new(0).rule(Rule::any(Errno::INTR).before_each()).install();
         for _ in 0..5 {

@@ -16,8 +16,9 @@ use netpoll_rt::{OpError, is_closed};
 
 const EMFILE: i32 = 24;
 
+// Case E03.
 #[test]
-fn e03_no_descriptors_left_and_the_edge_is_kept() {
+fn no_descriptors_left_and_the_edge_is_kept() {
     with_few_descriptors(async || {
         let listener = listener().await;
         let address = listener.local_addr().unwrap();
@@ -64,8 +65,9 @@ fn assert_emfile(result: io::Result<()>) {
     }
 }
 
+// Case E07.
 #[test]
-fn e07_one_connection_wakes_one_of_ten_acceptors() {
+fn one_connection_wakes_one_of_ten_acceptors() {
     each(async || {
         let listener = listener().await;
         let address = listener.local_addr().unwrap();
@@ -92,8 +94,9 @@ fn e07_one_connection_wakes_one_of_ten_acceptors() {
     });
 }
 
+// Case E09.
 #[test]
-fn e09_a_port_where_nobody_listens_fails_fast() {
+fn a_port_where_nobody_listens_fails_fast() {
     each(async || {
         let address = closed_port();
         let start = Instant::now();
@@ -110,8 +113,9 @@ fn closed_port() -> SocketAddr {
     StdListener::bind(own_address()).unwrap().local_addr().unwrap()
 }
 
+// Case E10.
 #[test]
-fn e10_connects_that_are_dropped_leave_nothing() {
+fn connects_that_are_dropped_leave_nothing() {
     each(async || {
         let listener = TcpListener::bind(own_address()).await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -137,8 +141,9 @@ fn e10_connects_that_are_dropped_leave_nothing() {
     });
 }
 
+// Case E10.
 #[test]
-fn e10_a_connect_that_cannot_end_is_given_up() {
+fn a_connect_that_cannot_end_is_given_up() {
     each(async || {
         // A backlog that is full: the kernel drops the handshake and tries again for minutes.
         let socket = TcpSocket::new_v4().unwrap();
@@ -176,8 +181,9 @@ fn told(error: &io::Error) -> (&'static str, bool, bool) {
     (inner.op(), inner.local().is_some(), inner.peer().is_some())
 }
 
+// Case E11.
 #[test]
-fn e11_errors_name_the_operation_and_the_addresses() {
+fn errors_name_the_operation_and_the_addresses() {
     each(async || {
         let (stream, _peer) = pair_with_std().await;
         stream.set_deadline(past()).unwrap();
@@ -198,8 +204,9 @@ fn e11_errors_name_the_operation_and_the_addresses() {
     });
 }
 
+// Case E11.
 #[test]
-fn e11_a_port_in_use_is_named() {
+fn a_port_in_use_is_named() {
     each(async || {
         let first = listener().await;
         let address = first.local_addr().unwrap();
@@ -214,8 +221,9 @@ fn e11_a_port_in_use_is_named() {
     });
 }
 
+// Case E11.
 #[test]
-fn e11_closed_is_no_timeout_and_no_end() {
+fn closed_is_no_timeout_and_no_end() {
     each(async || {
         let (stream, mut peer) = pair_with_std().await;
         peer.write_all(b"unread").unwrap();
@@ -230,8 +238,9 @@ fn e11_closed_is_no_timeout_and_no_end() {
     });
 }
 
+// Case E12.
 #[test]
-fn e12_addresses_of_a_connection_agree_on_both_sides() {
+fn addresses_of_a_connection_agree_on_both_sides() {
     each(async || {
         let (a, b) = pair().await;
         assert_eq!(a.local_addr().unwrap(), b.peer_addr().unwrap());

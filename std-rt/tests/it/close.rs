@@ -13,8 +13,9 @@ use netpoll_rt::internal::sys::sockopt;
 use netpoll_rt::net::{TcpListener, TcpSocket, TcpStream};
 use netpoll_rt::{Handle, is_closed, spawn, yield_now};
 
+// Case C01.
 #[test]
-fn c01_a_closed_stream_says_so() {
+fn a_closed_stream_says_so() {
     each(async || {
         let (stream, _peer) = pair_with_std().await;
         stream.close().await.unwrap();
@@ -33,8 +34,9 @@ fn c01_a_closed_stream_says_so() {
     });
 }
 
+// Case C02.
 #[test]
-fn c02_a_closed_listener_says_so() {
+fn a_closed_listener_says_so() {
     each(async || {
         let listener = listener().await;
         listener.close().await.unwrap();
@@ -45,8 +47,9 @@ fn c02_a_closed_listener_says_so() {
     });
 }
 
+// Case C04.
 #[test]
-fn c04_the_peers_close_wakes_a_reader() {
+fn the_peers_close_wakes_a_reader() {
     each(async || {
         let (stream, peer) = pair_with_std().await;
         let read = reader(&stream);
@@ -58,8 +61,9 @@ fn c04_the_peers_close_wakes_a_reader() {
     });
 }
 
+// Case C05.
 #[test]
-fn c05_close_wakes_a_reader_within_a_turn() {
+fn close_wakes_a_reader_within_a_turn() {
     each(async || {
         for _ in 0..50 {
             let (stream, _peer) = pair_with_std().await;
@@ -74,8 +78,9 @@ fn c05_close_wakes_a_reader_within_a_turn() {
     });
 }
 
+// Case C05.
 #[test]
-fn c05_a_drop_of_the_other_handles_is_no_close() {
+fn a_drop_of_the_other_handles_is_no_close() {
     each(async || {
         let (stream, peer) = pair().await;
         let read = reader(&stream);
@@ -86,8 +91,9 @@ fn c05_a_drop_of_the_other_handles_is_no_close() {
     });
 }
 
+// Case C07.
 #[test]
-fn c07_ten_acceptors_a_hundred_clients() {
+fn ten_acceptors_a_hundred_clients() {
     each(async || {
         let listener = Arc::new(listener().await);
         let address = listener.local_addr().unwrap();
@@ -121,8 +127,9 @@ fn c07_ten_acceptors_a_hundred_clients() {
     });
 }
 
+// Case C08.
 #[test]
-fn c08_closed_means_that_the_port_is_free() {
+fn closed_means_that_the_port_is_free() {
     each(async || {
         for _ in 0..30 {
             let listener = Arc::new(TcpListener::bind(own_address()).await.unwrap());
@@ -142,8 +149,9 @@ fn c08_closed_means_that_the_port_is_free() {
     });
 }
 
+// Case C08.
 #[test]
-fn c08_close_waits_until_the_last_operation_has_let_go() {
+fn close_waits_until_the_last_operation_has_let_go() {
     each(async || {
         let (stream, mut peer) = pair_with_std().await;
         let probe = Probe::new();
@@ -162,8 +170,9 @@ fn c08_close_waits_until_the_last_operation_has_let_go() {
     });
 }
 
+// Case C08.
 #[test]
-fn c08_a_close_that_is_dropped_goes_on() {
+fn a_close_that_is_dropped_goes_on() {
     each(async || {
         let (stream, mut peer) = pair_with_std().await;
         let read = reader(&stream);
@@ -179,8 +188,9 @@ fn c08_a_close_that_is_dropped_goes_on() {
     });
 }
 
+// Case C10.
 #[test]
-fn c10_close_throws_both_directions_out_once() {
+fn close_throws_both_directions_out_once() {
     each(async || {
         let (stream, _peer) = pair_with_std().await;
         let (read, write) = (reader(&stream), writer(&stream));
@@ -194,8 +204,9 @@ fn c10_close_throws_both_directions_out_once() {
     });
 }
 
+// Case C10.
 #[test]
-fn c10_each_waker_is_woken_exactly_once() {
+fn each_waker_is_woken_exactly_once() {
     each(async || {
         let (stream, _peer) = pair_with_std().await;
         fill(&stream).await;
@@ -224,8 +235,9 @@ fn c10_each_waker_is_woken_exactly_once() {
     });
 }
 
+// Case C13.
 #[test]
-fn c13_a_dropped_future_takes_its_waker_along() {
+fn a_dropped_future_takes_its_waker_along() {
     each(async || {
         let (stream, mut peer) = pair_with_std().await;
         let (probe, mut buffer) = (Probe::new(), [0; 8]);
@@ -254,16 +266,18 @@ async fn reset() -> Arc<TcpStream> {
     stream
 }
 
+// Case C17.
 #[test]
-fn c17_a_reset_is_no_end_of_stream() {
+fn a_reset_is_no_end_of_stream() {
     each(async || {
         let stream = reset().await;
         assert!(stream.peer_closed());
     });
 }
 
+// Case C18.
 #[test]
-fn c18_writing_to_a_peer_that_is_gone_fails_without_a_signal() {
+fn writing_to_a_peer_that_is_gone_fails_without_a_signal() {
     each(async || {
         for reset in [true, false] {
             let (stream, peer) = pair_with_std().await;
@@ -280,8 +294,9 @@ fn c18_writing_to_a_peer_that_is_gone_fails_without_a_signal() {
     });
 }
 
+// Case C20.
 #[test]
-fn c20_close_unblocks_a_writer_and_what_it_wrote_arrives() {
+fn close_unblocks_a_writer_and_what_it_wrote_arrives() {
     each(async || {
         let (stream, mut peer) = pair_with_std().await;
         let write = writer(&stream);
@@ -295,8 +310,9 @@ fn c20_close_unblocks_a_writer_and_what_it_wrote_arrives() {
     });
 }
 
+// Case C20.
 #[test]
-fn c20_close_races_with_reads_writes_and_deadlines() {
+fn close_races_with_reads_writes_and_deadlines() {
     each(async || {
         for round in 0..200 {
             let (a, b) = pair().await;
@@ -332,8 +348,9 @@ fn c20_close_races_with_reads_writes_and_deadlines() {
     });
 }
 
+// Case C21.
 #[test]
-fn c21_a_listener_that_is_dropped_frees_its_port() {
+fn a_listener_that_is_dropped_frees_its_port() {
     each(async || {
         let address = {
             let listener = TcpListener::bind(own_address()).await.unwrap();

@@ -169,8 +169,9 @@ fn the_stream_of_a_connect_with_a_deadline_has_none() {
     });
 }
 
+// Case E09.
 #[test]
-fn e09_closed_ports_fail_fast() {
+fn closed_ports_fail_fast() {
     each(async || {
         // time is what is tested
         takes_less_than(DELAY, async || {
@@ -184,8 +185,9 @@ fn e09_closed_ports_fail_fast() {
     });
 }
 
+// Case E10.
 #[test]
-fn e10_races_that_are_dropped_leave_nothing() {
+fn races_that_are_dropped_leave_nothing() {
     each(async || {
         let listener = TcpListener::bind(own_address()).await.unwrap();
         let hanging = Hanging::new();

@@ -14,8 +14,9 @@ fn in_us(us: u64) -> Option<Instant> {
     Some(Instant::now() + Duration::from_micros(us))
 }
 
+// Case B15.
 #[test]
-fn b15_deadlines_that_pass_all_the_time() {
+fn deadlines_that_pass_all_the_time() {
     const ROUNDS: usize = 1000;
     each(async || {
         let (a, b) = pair().await;
@@ -64,8 +65,9 @@ async fn attempts(
     ended
 }
 
+// Case B15.
 #[test]
-fn b15_a_deadline_moved_while_it_fires() {
+fn a_deadline_moved_while_it_fires() {
     each(async || {
         let (stream, _peer) = pair_with_std().await;
         for round in 0..500_u64 {
@@ -81,8 +83,9 @@ fn b15_a_deadline_moved_while_it_fires() {
     });
 }
 
+// Case B16.
 #[test]
-fn b16_a_deadline_that_was_cleared_does_not_fire() {
+fn a_deadline_that_was_cleared_does_not_fire() {
     each(async || {
         let (stream, mut peer) = pair_with_std().await;
         for _ in 0..50 {
@@ -108,8 +111,9 @@ fn b16_a_deadline_that_was_cleared_does_not_fire() {
     });
 }
 
+// Case B18.
 #[test]
-fn b18_a_deadline_in_the_middle_of_many_reads_loses_no_byte() {
+fn a_deadline_in_the_middle_of_many_reads_loses_no_byte() {
     each(async || {
         let (a, b) = pair().await;
         let feed = spawn(async move {
@@ -135,8 +139,9 @@ fn b18_a_deadline_in_the_middle_of_many_reads_loses_no_byte() {
     });
 }
 
+// Case B20.
 #[test]
-fn b20_each_parked_task_is_woken_exactly_once() {
+fn each_parked_task_is_woken_exactly_once() {
     each(async || {
         let (stream, _peer) = pair_with_std().await;
         let mut buffer = [0; 8];
@@ -154,8 +159,9 @@ fn b20_each_parked_task_is_woken_exactly_once() {
     });
 }
 
+// Case B27.
 #[test]
-fn b27_a_stale_timer_does_not_reach_the_next_owner_of_the_slot() {
+fn a_stale_timer_does_not_reach_the_next_owner_of_the_slot() {
     each(async || {
         let listener = listener().await;
         let address = listener.local_addr().unwrap();
@@ -177,8 +183,9 @@ fn b27_a_stale_timer_does_not_reach_the_next_owner_of_the_slot() {
     });
 }
 
+// Case B27.
 #[test]
-fn b27_a_thousand_owners_of_a_slot_without_a_socket_between() {
+fn a_thousand_owners_of_a_slot_without_a_socket_between() {
     each(async || {
         let netpoll = netpoll_rt::internal::netpoll::Netpoll::current().unwrap();
         let (socket, _peer) = std::os::unix::net::UnixStream::pair().unwrap();

@@ -21,8 +21,9 @@ async fn pass(n: u64) {
     sleep(ms(n)).await; // time is what is tested
 }
 
+// Case B01.
 #[test]
-fn b01_accept_past_deadline_beats_a_waiting_client() {
+fn accept_past_deadline_beats_a_waiting_client() {
     each(async || {
         let listener = listener().await;
         let address = listener.local_addr().unwrap();
@@ -37,8 +38,9 @@ fn b01_accept_past_deadline_beats_a_waiting_client() {
     });
 }
 
+// Case B02.
 #[test]
-fn b02_accept_times_out_and_not_early() {
+fn accept_times_out_and_not_early() {
     each(async || {
         let listener = listener().await;
         let start = Instant::now();
@@ -48,8 +50,9 @@ fn b02_accept_times_out_and_not_early() {
     });
 }
 
+// Case B03.
 #[test]
-fn b03_accept_deadline_cleared_then_set() {
+fn accept_deadline_cleared_then_set() {
     each(async || {
         let listener = listener().await;
         listener.set_deadline(None).unwrap();
@@ -58,8 +61,9 @@ fn b03_accept_deadline_cleared_then_set() {
     });
 }
 
+// Case B04.
 #[test]
-fn b04_accept_deadline_past_then_cleared() {
+fn accept_deadline_past_then_cleared() {
     each(async || {
         let listener = std::sync::Arc::new(listener().await);
         listener.set_deadline(past()).unwrap();
@@ -76,8 +80,9 @@ fn b04_accept_deadline_past_then_cleared() {
     });
 }
 
+// Case B05.
 #[test]
-fn b05_read_past_deadline_beats_ready_data() {
+fn read_past_deadline_beats_ready_data() {
     each(async || {
         let (stream, mut peer) = pair_with_std().await;
         peer.write_all(b"ready").unwrap();
@@ -93,8 +98,9 @@ fn b05_read_past_deadline_beats_ready_data() {
     });
 }
 
+// Case B05.
 #[test]
-fn b05_so_does_one_that_has_passed_by_itself() {
+fn so_does_one_that_has_passed_by_itself() {
     each(async || {
         let (stream, mut peer) = pair_with_std().await;
         stream.set_read_deadline(in_ms(5)).unwrap();
@@ -109,8 +115,9 @@ fn b05_so_does_one_that_has_passed_by_itself() {
 }
 
 /// Neither has fired when the second is set, as nobody has polled.
+// Case B05.
 #[test]
-fn b05_and_one_that_is_moved_from_the_past_to_the_past() {
+fn and_one_that_is_moved_from_the_past_to_the_past() {
     each(async || {
         let (stream, mut peer) = pair_with_std().await;
         peer.write_all(b"ready").unwrap();
@@ -122,8 +129,9 @@ fn b05_and_one_that_is_moved_from_the_past_to_the_past() {
     });
 }
 
+// Case B06.
 #[test]
-fn b06_data_then_expiry_and_it_is_sticky() {
+fn data_then_expiry_and_it_is_sticky() {
     each(async || {
         let (stream, mut peer) = pair_with_std().await;
         peer.write_all(b"abcdef").unwrap();
@@ -145,8 +153,9 @@ fn b06_data_then_expiry_and_it_is_sticky() {
     });
 }
 
+// Case B07.
 #[test]
-fn b07_read_deadline_is_independent_of_the_write_deadline() {
+fn read_deadline_is_independent_of_the_write_deadline() {
     each(async || {
         let (stream, _peer) = pair_with_std().await;
         stream.set_deadline(past()).unwrap();
@@ -161,8 +170,9 @@ fn b07_read_deadline_is_independent_of_the_write_deadline() {
     });
 }
 
+// Case B08.
 #[test]
-fn b08_write_deadline_is_independent_of_the_read_deadline() {
+fn write_deadline_is_independent_of_the_read_deadline() {
     each(async || {
         let (stream, _peer) = pair_with_std().await;
         stream.set_deadline(past()).unwrap();
@@ -179,8 +189,9 @@ fn b08_write_deadline_is_independent_of_the_read_deadline() {
     });
 }
 
+// Case B13.
 #[test]
-fn b13_deadlines_of_every_length() {
+fn deadlines_of_every_length() {
     const NANOS: [u64; 8] = [1, 2, 5, 50, 100, 200, 500, 750];
     const MICROS: [u64; 5] = [1, 5, 25, 250, 500];
     const MILLIS: [u64; 6] = [1, 5, 100, 250, 500, 1000];
@@ -212,8 +223,9 @@ async fn sink(stream: &TcpStream) -> io::Error {
     }
 }
 
+// Case B14.
 #[test]
-fn b14_a_deadline_prolonged_before_every_byte() {
+fn a_deadline_prolonged_before_every_byte() {
     const HOUR: u64 = 3_600_000;
     const ROUNDS: usize = 1000;
     each(async || {
@@ -242,8 +254,9 @@ fn b14_a_deadline_prolonged_before_every_byte() {
     });
 }
 
+// Case B17.
 #[test]
-fn b17_a_past_deadline_wakes_a_parked_read() {
+fn a_past_deadline_wakes_a_parked_read() {
     each(async || {
         let (stream, _peer) = pair_with_std().await;
         for _ in 0..50 {
@@ -257,8 +270,9 @@ fn b17_a_past_deadline_wakes_a_parked_read() {
     });
 }
 
+// Case B19.
 #[test]
-fn b19_the_directions_do_not_know_of_each_other() {
+fn the_directions_do_not_know_of_each_other() {
     each(async || {
         let (stream, mut peer) = pair_with_std().await;
         stream.set_read_deadline(past()).unwrap();
@@ -276,8 +290,9 @@ fn b19_the_directions_do_not_know_of_each_other() {
     });
 }
 
+// Case B20.
 #[test]
-fn b20_one_timer_serves_two_deadlines() {
+fn one_timer_serves_two_deadlines() {
     each(async || {
         let (stream, _peer) = pair_with_std().await;
         fill(&stream).await;
@@ -296,8 +311,9 @@ fn b20_one_timer_serves_two_deadlines() {
     });
 }
 
+// Case B23.
 #[test]
-fn b23_a_write_that_times_out_half_way_says_how_much() {
+fn a_write_that_times_out_half_way_says_how_much() {
     each(async || {
         let (stream, mut peer) = pair_with_std().await;
         let pattern: Vec<u8> = (0..1 << 20).map(|i: u32| (i % 251) as u8).collect();
@@ -319,8 +335,9 @@ fn b23_a_write_that_times_out_half_way_says_how_much() {
     });
 }
 
+// Case B24.
 #[test]
-fn b24_after_a_timeout_a_new_deadline_and_every_byte_in_order() {
+fn after_a_timeout_a_new_deadline_and_every_byte_in_order() {
     each(async || {
         let (stream, mut peer) = pair_with_std().await;
         peer.write_all(b"before ").unwrap();
@@ -340,8 +357,9 @@ fn b24_after_a_timeout_a_new_deadline_and_every_byte_in_order() {
     });
 }
 
+// Case B26.
 #[test]
-fn b26_a_closed_stream_takes_no_deadline() {
+fn a_closed_stream_takes_no_deadline() {
     each(async || {
         let handle = Handle::try_current().unwrap();
         let (stream, _peer) = pair_with_std().await;

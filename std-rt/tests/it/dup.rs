@@ -120,8 +120,9 @@ fn deadlines_are_each_handles_own_and_halves_are_the_connections() {
     });
 }
 
+// Case F05.
 #[test]
-fn f05_a_second_handle_outlives_the_first_and_its_number() {
+fn a_second_handle_outlives_the_first_and_its_number() {
     each(async || {
         let (one, two, mut peer) = twins().await;
         let metrics = || Handle::try_current().unwrap().metrics();

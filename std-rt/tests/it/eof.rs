@@ -121,8 +121,9 @@ impl Socket {
     }
 }
 
+// Case D08.
 #[test]
-fn d08_twelve_rows_of_what_zero_means() {
+fn twelve_rows_of_what_zero_means() {
     each(async || {
         for (is_stream, length, then, expected) in ROWS {
             let (here, peer) = Socket::pair(is_stream).await;
@@ -144,8 +145,9 @@ fn d08_twelve_rows_of_what_zero_means() {
 }
 
 /// Whoever asks for more than comes before the end is told; a reader of messages is not.
+// Case D08.
 #[test]
-fn d08_the_end_in_the_middle_is_an_error_of_its_own() {
+fn the_end_in_the_middle_is_an_error_of_its_own() {
     each(async || {
         let (here, peer) = pair().await;
         peer.write_all(b"half").await.unwrap();

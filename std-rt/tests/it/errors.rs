@@ -50,8 +50,9 @@ async fn reset(stream: TcpStream) {
     stream.close().await.unwrap();
 }
 
+// Case E11.
 #[test]
-fn e11_after_a_reset_the_peer_is_still_named() {
+fn after_a_reset_the_peer_is_still_named() {
     each(async || {
         for address in loopback() {
             for connected in [true, false] {
@@ -85,8 +86,9 @@ fn e11_after_a_reset_the_peer_is_still_named() {
     });
 }
 
+// Case E11.
 #[test]
-fn e11_after_a_deadline_and_after_a_close() {
+fn after_a_deadline_and_after_a_close() {
     each(async || {
         for address in loopback() {
             let (stream, other) = pair_on(address).await;
@@ -121,8 +123,9 @@ fn e11_after_a_deadline_and_after_a_close() {
     });
 }
 
+// Case E11.
 #[test]
-fn e11_listening_and_connecting() {
+fn listening_and_connecting() {
     each(async || {
         for address in loopback() {
             let listener = TcpListener::bind(address).await.unwrap();
@@ -142,8 +145,9 @@ fn e11_listening_and_connecting() {
     });
 }
 
+// Case E11.
 #[test]
-fn e11_an_address_that_is_taken_is_named_by_bind_and_by_listen() {
+fn an_address_that_is_taken_is_named_by_bind_and_by_listen() {
     each(async || {
         let address = own_address();
         let one = TcpSocket::new_v4().unwrap();
@@ -171,8 +175,9 @@ fn assert_taken(error: &io::Error, op: &str, address: SocketAddr) {
     assert!(error.to_string().ends_with("`ss -anp` shows whose; port 0 takes a free one"), "{error}");
 }
 
+// Case E11.
 #[test]
-fn e11_an_adopted_stream_knows_its_peer_once_it_has_one() {
+fn an_adopted_stream_knows_its_peer_once_it_has_one() {
     each(async || {
         let listener = StdListener::bind("127.0.0.1:0").unwrap();
         let std = StdStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -192,8 +197,9 @@ fn e11_an_adopted_stream_knows_its_peer_once_it_has_one() {
     });
 }
 
+// Case E11.
 #[test]
-fn e11_the_peer_of_an_unspecified_address_is_this_host() {
+fn the_peer_of_an_unspecified_address_is_this_host() {
     each(async || {
         for (any, own) in [("0.0.0.0:0", "127.0.0.1"), ("[::]:0", "::1")] {
             let listener = TcpListener::bind(any.parse::<SocketAddr>().unwrap()).await.unwrap();

@@ -96,8 +96,9 @@ async fn some(reader: &PipeReader) -> io::Result<Vec<u8>> {
     Ok(buffer[..n].to_vec())
 }
 
+// Case F19.
 #[test]
-fn f19_a_writer_comes_again_after_the_end() {
+fn a_writer_comes_again_after_the_end() {
     each(async || {
         let fifo = Fifo::new("again");
         let reader = PipeReader::open_fifo(&fifo.0).unwrap();
@@ -119,8 +120,9 @@ fn f19_a_writer_comes_again_after_the_end() {
     });
 }
 
+// Case F19.
 #[test]
-fn f19_opened_for_ever_it_has_no_end() {
+fn opened_for_ever_it_has_no_end() {
     each(async || {
         let fifo = Fifo::new("for-ever");
         let reader = PipeReader::open_fifo_for_ever(&fifo.0).unwrap();

@@ -42,8 +42,9 @@ fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|i| (i % 251) as u8).collect()
 }
 
+// Case B25.
 #[test]
-fn b25_no_deadline_on_a_regular_file() {
+fn no_deadline_on_a_regular_file() {
     each(async || {
         // There is no way to one: what cannot be polled is refused when it is to be watched, by its number.
         let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
@@ -56,8 +57,9 @@ fn b25_no_deadline_on_a_regular_file() {
     });
 }
 
+// Case F08.
 #[test]
-fn f08_special_files_read_by_many_at_once() {
+fn special_files_read_by_many_at_once() {
     each(async || {
         for path in kernel::existing(["/dev/null", "/proc/stat", "/etc/passwd", "/proc/uptime"]) {
             let some = path != "/dev/null";

@@ -6,8 +6,9 @@ use std::net::Shutdown;
 use crate::common::*;
 use netpoll_rt::Handle;
 
+// Case D01.
 #[test]
-fn d01_after_shutdown_of_reading_a_read_does_not_park() {
+fn after_shutdown_of_reading_a_read_does_not_park() {
     each(async || {
         let (stream, mut peer) = pair_with_std().await;
         peer.write_all(b"seen").unwrap();
@@ -20,8 +21,9 @@ fn d01_after_shutdown_of_reading_a_read_does_not_park() {
     });
 }
 
+// Case D01.
 #[test]
-fn d01_shutdown_of_reading_wakes_who_is_parked() {
+fn shutdown_of_reading_wakes_who_is_parked() {
     each(async || {
         let (stream, _peer) = pair_with_std().await;
         let read = reader(&stream);
@@ -31,8 +33,9 @@ fn d01_shutdown_of_reading_wakes_who_is_parked() {
     });
 }
 
+// Case D02.
 #[test]
-fn d02_shutdown_of_writing_leaves_the_other_half() {
+fn shutdown_of_writing_leaves_the_other_half() {
     each(async || {
         let (stream, mut peer) = pair_with_std().await;
         stream.write_all(b"last words").await.unwrap();
@@ -50,8 +53,9 @@ fn d02_shutdown_of_writing_leaves_the_other_half() {
     });
 }
 
+// Case D02.
 #[test]
-fn d02_shutdown_of_writing_wakes_a_parked_writer() {
+fn shutdown_of_writing_wakes_a_parked_writer() {
     each(async || {
         let (stream, _peer) = pair_with_std().await;
         let write = writer(&stream);
@@ -61,8 +65,9 @@ fn d02_shutdown_of_writing_wakes_a_parked_writer() {
     });
 }
 
+// Case D04.
 #[test]
-fn d04_the_peers_shutdown_of_writing_wakes_a_reader() {
+fn the_peers_shutdown_of_writing_wakes_a_reader() {
     each(async || {
         let (stream, peer) = pair_with_std().await;
         let read = reader(&stream);
@@ -78,8 +83,9 @@ fn d04_the_peers_shutdown_of_writing_wakes_a_reader() {
     });
 }
 
+// Case D06.
 #[test]
-fn d06_a_read_of_no_bytes_is_at_once_and_takes_nothing() {
+fn a_read_of_no_bytes_is_at_once_and_takes_nothing() {
     each(async || {
         let (stream, mut peer) = pair_with_std().await;
         assert_eq!(stream.read(&mut []).await.unwrap(), 0, "on an idle connection");
@@ -94,8 +100,9 @@ fn d06_a_read_of_no_bytes_is_at_once_and_takes_nothing() {
     });
 }
 
+// Case D06.
 #[test]
-fn d06_a_read_of_no_bytes_after_a_short_read() {
+fn a_read_of_no_bytes_after_a_short_read() {
     each(async || {
         let (stream, mut peer) = pair_with_std().await;
         let handle = Handle::try_current().unwrap();
@@ -113,8 +120,9 @@ fn d06_a_read_of_no_bytes_after_a_short_read() {
     });
 }
 
+// Case D06.
 #[test]
-fn d06_a_read_of_no_bytes_at_the_end_of_the_stream() {
+fn a_read_of_no_bytes_at_the_end_of_the_stream() {
     each(async || {
         let (stream, peer) = pair_with_std().await;
         drop(peer);

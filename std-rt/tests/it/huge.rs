@@ -24,8 +24,9 @@ fn nowhere() -> File {
     File::options().write(true).open("/dev/null").unwrap()
 }
 
+// Case F22.
 #[test]
-fn f22_one_call_passes_at_most_a_gibibyte() {
+fn one_call_passes_at_most_a_gibibyte() {
     // no worker: the system call by itself.
     let _alone = alone();
     assert_eq!(MAX_RW, 1 << 30);
@@ -34,8 +35,9 @@ fn f22_one_call_passes_at_most_a_gibibyte() {
     assert!((1..=MAX_RW).contains(&written));
 }
 
+// Case F22.
 #[test]
-fn f22_a_huge_write_is_split_and_counted() {
+fn a_huge_write_is_split_and_counted() {
     each(async || {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
@@ -59,8 +61,9 @@ fn f22_a_huge_write_is_split_and_counted() {
     });
 }
 
+// Case F22.
 #[test]
-fn f22_a_call_that_takes_little_is_asked_for_the_rest() {
+fn a_call_that_takes_little_is_asked_for_the_rest() {
     each(async || {
         let (ours, _theirs) = UnixStream::pair().unwrap();
         ours.set_nonblocking(true).unwrap();
@@ -79,8 +82,9 @@ fn f22_a_call_that_takes_little_is_asked_for_the_rest() {
     });
 }
 
+// Case F22.
 #[test]
-fn f22_a_vectored_write_stays_below_it_too() {
+fn a_vectored_write_stays_below_it_too() {
     // no worker: the system call by itself.
     let _alone = alone();
     let (ours, theirs) = UnixStream::pair().unwrap();

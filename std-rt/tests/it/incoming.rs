@@ -65,8 +65,9 @@ async fn starve(incoming: &mut Incoming<'_, TcpListener>, probe: &Arc<Probe>, at
     }
 }
 
+// Case E03.
 #[test]
-fn e03_a_connection_that_is_closed_is_room_for_the_next() {
+fn a_connection_that_is_closed_is_room_for_the_next() {
     with_few_descriptors(async || {
         let (listener, (ours, _theirs)) = (listener().await, pair_with_std().await);
         let address = listener.local_addr().unwrap();
@@ -114,8 +115,9 @@ fn e03_a_connection_that_is_closed_is_room_for_the_next() {
     });
 }
 
+// Case E03.
 #[test]
-fn e03_several_listeners_starve_and_go_on() {
+fn several_listeners_starve_and_go_on() {
     with_few_descriptors(async || {
         let room = [pair().await, pair().await];
         let listeners = [listener().await, listener().await];
@@ -140,8 +142,9 @@ fn e03_several_listeners_starve_and_go_on() {
     });
 }
 
+// Case E03.
 #[test]
-fn e03_close_ends_a_loop_that_starves() {
+fn close_ends_a_loop_that_starves() {
     with_few_descriptors(async || {
         let (listener, other) = (listener().await, listener().await);
         let (mut incoming, mut waiting) = (listener.incoming(), other.incoming());
@@ -165,8 +168,9 @@ fn e03_close_ends_a_loop_that_starves() {
     });
 }
 
+// Case E03.
 #[test]
-fn e03_the_deadline_holds_for_a_loop_that_starves() {
+fn the_deadline_holds_for_a_loop_that_starves() {
     with_few_descriptors(async || {
         let (listener, room) = (listener().await, pair().await);
         let client = StdStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -205,8 +209,9 @@ fn the_stream_of_connections_has_its_adapters() {
     });
 }
 
+// Case C07.
 #[test]
-fn c07_close_ends_the_loop_and_the_stream() {
+fn close_ends_the_loop_and_the_stream() {
     each(async || {
         let listener = Arc::new(listener().await);
         let looping = spawn({

@@ -67,8 +67,9 @@ fn poll(netpoll: &Netpoll, until: Option<u64>) -> usize {
     n
 }
 
+// Case F04.
 #[test]
-fn f04_every_generation_of_a_slot_is_another_key() {
+fn every_generation_of_a_slot_is_another_key() {
     let _alone = alone();
     let netpoll = Netpoll::new().unwrap();
     let mut last = DescriptorInfo::new(&netpoll).key();
@@ -80,8 +81,9 @@ fn f04_every_generation_of_a_slot_is_another_key() {
     assert_eq!(netpoll.descriptors(), 0);
 }
 
+// Case F10.
 #[test]
-fn f10_breaks_are_coalesced_and_none_is_lost() {
+fn breaks_are_coalesced_and_none_is_lost() {
     const THREADS: usize = 10;
     const BREAKS: usize = 5_000;
     let _alone = alone();
@@ -112,8 +114,9 @@ fn f10_breaks_are_coalesced_and_none_is_lost() {
     assert!(sent <= blocking.get() + 1, "{sent} writes for {} sleeps", blocking.get());
 }
 
+// Case F10.
 #[test]
-fn f10_every_break_ends_a_sleep() {
+fn every_break_ends_a_sleep() {
     let _alone = alone();
     let netpoll = Netpoll::new().unwrap();
     let start = Instant::now();
@@ -132,8 +135,9 @@ fn f10_every_break_ends_a_sleep() {
     assert!(sent >= if interrupted { 1 } else { 200 }, "{sent} of 200 were sent");
 }
 
+// Case F11.
 #[test]
-fn f11_a_poll_that_does_not_sleep_leaves_the_break() {
+fn a_poll_that_does_not_sleep_leaves_the_break() {
     let _alone = alone();
     let netpoll = Netpoll::new().unwrap();
     netpoll.wake();
@@ -147,8 +151,9 @@ fn f11_a_poll_that_does_not_sleep_leaves_the_break() {
     assert_eq!(netpoll.counts().breaks_sent.get(), 2, "it was consumed by the one that slept");
 }
 
+// Case F17.
 #[test]
-fn f17_a_second_waiter_at_the_descriptor_takes_the_parking_over() {
+fn a_second_waiter_at_the_descriptor_takes_the_parking_over() {
     let _alone = alone();
     let netpoll = Netpoll::new().unwrap();
     let watched = DescriptorInfo::new(&netpoll);
@@ -162,8 +167,9 @@ fn f17_a_second_waiter_at_the_descriptor_takes_the_parking_over() {
     assert_eq!((first.wakes.get(), second.wakes.get(), netpoll.waiters()), (1, 1, 0));
 }
 
+// Case F27.
 #[test]
-fn f27_one_poll_serves_a_break_an_edge_and_a_timer() {
+fn one_poll_serves_a_break_an_edge_and_a_timer() {
     let _alone = alone();
     let netpoll = Netpoll::new().unwrap();
     let watched = DescriptorInfo::new(&netpoll);
@@ -185,8 +191,9 @@ fn f27_one_poll_serves_a_break_an_edge_and_a_timer() {
     assert_eq!((netpoll.waiters(), netpoll.timers()), (0, 0));
 }
 
+// Case F31.
 #[test]
-fn f31_several_pollers_do_not_know_of_each_other() {
+fn several_pollers_do_not_know_of_each_other() {
     let _alone = alone();
     let (a, b) = (Netpoll::new().unwrap(), Netpoll::new().unwrap());
     let (in_a, in_b) = (DescriptorInfo::new(&a), DescriptorInfo::new(&b));
@@ -203,8 +210,9 @@ fn f31_several_pollers_do_not_know_of_each_other() {
     assert_eq!((a.waiters(), Arc::strong_count(&probe_a)), (0, 1));
 }
 
+// Case F32.
 #[test]
-fn f32_a_burst_of_timers_is_spread_over_polls_and_none_is_late_for_ever() {
+fn a_burst_of_timers_is_spread_over_polls_and_none_is_late_for_ever() {
     let _alone = alone();
     let netpoll = Netpoll::new().unwrap();
     let probe = Probe::new();

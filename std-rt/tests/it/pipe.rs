@@ -35,8 +35,9 @@ fn fill(writer: &PipeWriter) -> usize {
     filled
 }
 
+// Case C14.
 #[test]
-fn c14_close_races_a_read_or_a_write() {
+fn close_races_a_read_or_a_write() {
     each(async || {
         for round in 0..100 {
             let (reader, writer) = shared();
@@ -74,8 +75,9 @@ fn c14_close_races_a_read_or_a_write() {
     });
 }
 
+// Case C15.
 #[test]
-fn c15_lines_and_then_the_end() {
+fn lines_and_then_the_end() {
     each(async || {
         let (reader, writer) = pipe().unwrap();
         let lines = Arc::new(Mutex::new(Vec::new()));
@@ -105,8 +107,9 @@ fn c15_lines_and_then_the_end() {
     });
 }
 
+// Case F07.
 #[test]
-fn f07_a_pipe_that_nobody_reads() {
+fn a_pipe_that_nobody_reads() {
     each(async || {
         let (reader, writer) = shared();
         fill(&writer);

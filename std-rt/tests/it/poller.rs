@@ -36,8 +36,9 @@ async fn read_fd(fd: &Fd) -> Vec<u8> {
     buffer
 }
 
+// Case F02.
 #[test]
-fn f02_readiness_of_the_last_owner_is_not_the_next_owners() {
+fn readiness_of_the_last_owner_is_not_the_next_owners() {
     each(async || {
         for _ in 0..200 {
             // An event is on its way when the descriptor goes, and its number and its slot are used again.
@@ -54,8 +55,9 @@ fn f02_readiness_of_the_last_owner_is_not_the_next_owners() {
     });
 }
 
+// Case F05.
 #[test]
-fn f05_a_duplicate_that_lives_on_does_no_harm() {
+fn a_duplicate_that_lives_on_does_no_harm() {
     each(async || {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let mut peer = StdStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -78,8 +80,9 @@ fn f05_a_duplicate_that_lives_on_does_no_harm() {
     });
 }
 
+// Case F08.
 #[test]
-fn f08_what_cannot_be_polled_is_refused_and_leaves_nothing() {
+fn what_cannot_be_polled_is_refused_and_leaves_nothing() {
     each(async || {
         let netpoll = Netpoll::current().unwrap();
         let file = std::env::current_exe().unwrap();
@@ -103,8 +106,9 @@ fn f08_what_cannot_be_polled_is_refused_and_leaves_nothing() {
     });
 }
 
+// Case F09.
 #[test]
-fn f09_more_are_ready_than_fit_into_one_poll() {
+fn more_are_ready_than_fit_into_one_poll() {
     const N: usize = 400;
     each(async || {
         let (mut readers, mut peers) = (Vec::new(), Vec::new());
@@ -124,8 +128,9 @@ fn f09_more_are_ready_than_fit_into_one_poll() {
     });
 }
 
+// Case F15.
 #[test]
-fn f15_bytes_that_are_there_before_the_first_read() {
+fn bytes_that_are_there_before_the_first_read() {
     each(async || {
         let handle = Handle::try_current().unwrap();
         let (fd, mut peer) = watched().await;
@@ -145,8 +150,9 @@ fn f15_bytes_that_are_there_before_the_first_read() {
     });
 }
 
+// Case F17.
 #[test]
-fn f17_two_waiters_in_one_direction_are_served_one_after_the_other() {
+fn two_waiters_in_one_direction_are_served_one_after_the_other() {
     each(async || {
         let (fd, mut peer) = watched().await;
         let probes = [Probe::new(), Probe::new()];
@@ -167,8 +173,9 @@ fn f17_two_waiters_in_one_direction_are_served_one_after_the_other() {
     });
 }
 
+// Case F24.
 #[test]
-fn f24_many_connections_and_random_sizes() {
+fn many_connections_and_random_sizes() {
     const CONNECTIONS: u64 = 40;
     each(async || {
         let listener = listener().await;
@@ -211,8 +218,9 @@ async fn echo(stream: TcpStream) {
     }
 }
 
+// Case F25.
 #[test]
-fn f25_both_directions_of_one_stream_at_full_speed() {
+fn both_directions_of_one_stream_at_full_speed() {
     const BYTES: usize = 8 << 20;
     on(&[1, 2, 4], async || {
         let (a, b) = pair().await;
@@ -243,8 +251,9 @@ fn f25_both_directions_of_one_stream_at_full_speed() {
     });
 }
 
+// Case F26.
 #[test]
-fn f26_a_readiness_outlives_the_future_that_it_woke() {
+fn a_readiness_outlives_the_future_that_it_woke() {
     each(async || {
         for _ in 0..50 {
             let (stream, mut peer) = pair_with_std().await;
@@ -260,8 +269,9 @@ fn f26_a_readiness_outlives_the_future_that_it_woke() {
     });
 }
 
+// Case F26.
 #[test]
-fn f26_so_it_does_after_a_short_read() {
+fn so_it_does_after_a_short_read() {
     each(async || {
         let (stream, mut peer) = pair_with_std().await;
         for _ in 0..50 {
@@ -280,8 +290,9 @@ fn f26_so_it_does_after_a_short_read() {
     });
 }
 
+// Case F27.
 #[test]
-fn f27_a_break_an_edge_and_a_timer_at_the_same_time() {
+fn a_break_an_edge_and_a_timer_at_the_same_time() {
     each(async || {
         for _ in 0..50 {
             let (stream, mut peer) = pair_with_std().await;
@@ -305,8 +316,9 @@ fn f27_a_break_an_edge_and_a_timer_at_the_same_time() {
     });
 }
 
+// Case F28.
 #[test]
-fn f28_fifty_clients_and_one_edge() {
+fn fifty_clients_and_one_edge() {
     each(async || {
         let listener = listener().await;
         let address = listener.local_addr().unwrap();
@@ -323,8 +335,9 @@ fn f28_fifty_clients_and_one_edge() {
     });
 }
 
+// Case F29.
 #[test]
-fn f29_a_writer_goes_on_where_the_peer_makes_room() {
+fn a_writer_goes_on_where_the_peer_makes_room() {
     each(async || {
         let (stream, mut peer) = pair_with_std().await;
         let write = writer(&stream);
@@ -343,8 +356,9 @@ fn f29_a_writer_goes_on_where_the_peer_makes_room() {
     });
 }
 
+// Case F30.
 #[test]
-fn f30_a_write_readiness_of_long_ago_costs_one_more_call() {
+fn a_write_readiness_of_long_ago_costs_one_more_call() {
     each(async || {
         let (fd, _peer) = watched().await;
         // Past the poller, which remembers the room that there was.

@@ -169,8 +169,9 @@ fn what_is_longer_than_the_buffer_is_cut() {
     });
 }
 
+// Case D07.
 #[test]
-fn d07_empty_datagram() {
+fn empty_datagram() {
     each(async || {
         let (a, b) = connected().await;
         for _ in 0..2 {
@@ -190,8 +191,9 @@ fn d07_empty_datagram() {
     });
 }
 
+// Case D07.
 #[test]
-fn d07_empty_buffer() {
+fn empty_buffer() {
     each(async || {
         let (a, b) = connected().await;
         let waits = spawn({
@@ -207,8 +209,9 @@ fn d07_empty_buffer() {
     });
 }
 
+// Case D08.
 #[test]
-fn d08_nothing_is_not_the_end() {
+fn nothing_is_not_the_end() {
     each(async || {
         let (a, b) = connected().await;
         for round in 0..3 {

@@ -33,8 +33,9 @@ async fn received(socket: &UdpSocket) -> io::Result<Vec<u8>> {
     Ok(buffer[..n].to_vec())
 }
 
+// Case B10.
 #[test]
-fn b10_past_deadline_beats_a_datagram() {
+fn past_deadline_beats_a_datagram() {
     each(async || {
         let (here, there) = (socket().await, socket().await);
         here.send_to(b"ready", there.local_addr().unwrap()).await.unwrap();
@@ -55,8 +56,9 @@ fn b10_past_deadline_beats_a_datagram() {
     });
 }
 
+// Case B10.
 #[test]
-fn b10_datagrams_then_expiry() {
+fn datagrams_then_expiry() {
     each(async || {
         let (here, there) = (socket().await, socket().await);
         let start = Instant::now();
@@ -88,8 +90,9 @@ fn b10_datagrams_then_expiry() {
     });
 }
 
+// Case B11.
 #[test]
-fn b11_past_deadline_sends_nothing() {
+fn past_deadline_sends_nothing() {
     each(async || {
         let (here, there) = (socket().await, socket().await);
         let to = there.local_addr().unwrap();
@@ -107,8 +110,9 @@ fn b11_past_deadline_sends_nothing() {
     });
 }
 
+// Case B11.
 #[test]
-fn b11_sends_until_expiry() {
+fn sends_until_expiry() {
     each(async || {
         let (here, there) = (socket().await, socket().await);
         let start = Instant::now();
@@ -133,8 +137,9 @@ fn b11_sends_until_expiry() {
 /// Linux and BSD agree on nothing but the name.
 const ENOBUFS: i32 = 105;
 
+// Case B11.
 #[test]
-fn b11_no_buffers_is_told_and_not_tried_again() {
+fn no_buffers_is_told_and_not_tried_again() {
     each(async || {
         let std = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
         std.set_nonblocking(true).unwrap();
@@ -150,8 +155,9 @@ fn b11_no_buffers_is_told_and_not_tried_again() {
     });
 }
 
+// Case C03.
 #[test]
-fn c03_a_closed_socket_says_so() {
+fn a_closed_socket_says_so() {
     each(async || {
         let here = socket().await;
         let to = here.local_addr().unwrap();
@@ -175,8 +181,9 @@ fn c03_a_closed_socket_says_so() {
     });
 }
 
+// Case C03.
 #[test]
-fn c03_close_wakes_every_receiver() {
+fn close_wakes_every_receiver() {
     each(async || {
         let here = socket().await;
         let address = here.local_addr().unwrap();
@@ -196,8 +203,9 @@ fn c03_close_wakes_every_receiver() {
     });
 }
 
+// Case C13.
 #[test]
-fn c13_a_dropped_receive_leaves_the_datagram() {
+fn a_dropped_receive_leaves_the_datagram() {
     each(async || {
         let (here, there) = (socket().await, socket().await);
         let probe = Probe::new();

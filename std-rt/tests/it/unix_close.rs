@@ -35,8 +35,9 @@ async fn drain(stream: &UnixStream, bytes: usize) {
     assert_eq!(stream.read(&mut [0]).await.unwrap(), 0, "bytes that nobody was told of");
 }
 
+// Case C01.
 #[test]
-fn c01_close_and_what_comes_after() {
+fn close_and_what_comes_after() {
     each(async || {
         let (one, _other) = ends();
         one.close().await.unwrap();
@@ -64,8 +65,9 @@ fn c01_close_and_what_comes_after() {
     });
 }
 
+// Case C04.
 #[test]
-fn c04_the_peers_close_wakes_a_reader() {
+fn the_peers_close_wakes_a_reader() {
     each(async || {
         let (one, other) = ends();
         let waiting = reading(&one);
@@ -76,8 +78,9 @@ fn c04_the_peers_close_wakes_a_reader() {
     });
 }
 
+// Case C05.
 #[test]
-fn c05_close_wakes_a_reader_and_those_behind_it() {
+fn close_wakes_a_reader_and_those_behind_it() {
     each(async || {
         let (one, _other) = ends();
         let waiting: Vec<_> = (0..5).map(|_| reading(&one)).collect();
@@ -99,8 +102,9 @@ fn c05_close_wakes_a_reader_and_those_behind_it() {
     });
 }
 
+// Cases C10, C20.
 #[test]
-fn c10_c20_close_wakes_both_directions() {
+fn close_wakes_both_directions() {
     each(async || {
         let (one, other) = ends();
         let (waiting, blocked) = (reading(&one), writing(&one));
@@ -114,8 +118,9 @@ fn c10_c20_close_wakes_both_directions() {
     });
 }
 
+// Case C13.
 #[test]
-fn c13_dropped_futures_leave_nothing() {
+fn dropped_futures_leave_nothing() {
     each(async || {
         let (one, other) = ends();
         let before = Handle::try_current().unwrap().metrics();
@@ -138,8 +143,9 @@ fn c13_dropped_futures_leave_nothing() {
     });
 }
 
+// Case C18.
 #[test]
-fn c18_writing_to_a_dead_peer() {
+fn writing_to_a_dead_peer() {
     each(async || {
         let (one, other) = ends();
         let blocked = writing(&one);
@@ -152,8 +158,9 @@ fn c18_writing_to_a_dead_peer() {
     });
 }
 
+// Cases B05, B24.
 #[test]
-fn b05_b24_a_deadline_in_the_past_beats_what_is_there() {
+fn a_deadline_in_the_past_beats_what_is_there() {
     each(async || {
         let (one, other) = ends();
         other.write_all(b"ready").await.unwrap();
@@ -176,8 +183,9 @@ fn b05_b24_a_deadline_in_the_past_beats_what_is_there() {
     });
 }
 
+// Cases B06, B17.
 #[test]
-fn b06_b17_a_deadline_ends_the_wait_and_stays() {
+fn a_deadline_ends_the_wait_and_stays() {
     each(async || {
         let (one, _other) = ends();
         one.set_read_deadline(in_ms(20)).unwrap();
@@ -192,8 +200,9 @@ fn b06_b17_a_deadline_ends_the_wait_and_stays() {
     });
 }
 
+// Case B23.
 #[test]
-fn b23_a_write_that_runs_into_its_deadline() {
+fn a_write_that_runs_into_its_deadline() {
     each(async || {
         let (one, other) = ends();
         one.set_write_deadline(in_ms(200)).unwrap();
@@ -205,8 +214,9 @@ fn b23_a_write_that_runs_into_its_deadline() {
     });
 }
 
+// Case E11.
 #[test]
-fn e11_errors_say_where() {
+fn errors_say_where() {
     each(async || {
         let scratch = Scratch::new();
         let path = scratch.path("the-server");

@@ -65,8 +65,9 @@ fn there_and_back_over_paths_and_abstract_names() {
     });
 }
 
+// Case D07.
 #[test]
-fn d07_an_empty_datagram_and_an_empty_buffer() {
+fn an_empty_datagram_and_an_empty_buffer() {
     each(async || {
         let (one, other) = UnixDatagram::pair().unwrap();
         let (one, other) = (Arc::new(one), Arc::new(other));
@@ -214,8 +215,9 @@ fn a_sender_that_waits_for_one_does_not_hold_up_others() {
     });
 }
 
+// Cases B10, B11.
 #[test]
-fn b10_b11_deadlines() {
+fn deadlines() {
     each(async || {
         let (socket, name) = bound();
         let sender = UnixDatagram::unbound().unwrap();
@@ -250,8 +252,9 @@ fn b10_b11_deadlines() {
     });
 }
 
+// Case C03.
 #[test]
-fn c03_close() {
+fn close() {
     each(async || {
         let (socket, name) = bound();
         let waiting = receiving(&socket);
@@ -270,8 +273,9 @@ fn c03_close() {
     });
 }
 
+// Case D01.
 #[test]
-fn d01_after_shutdown_of_reading_a_receive_does_not_park() {
+fn after_shutdown_of_reading_a_receive_does_not_park() {
     each(async || {
         let (one, other) = UnixDatagram::pair().unwrap();
         let (one, other) = (Arc::new(one), Arc::new(other));
@@ -292,8 +296,9 @@ fn d01_after_shutdown_of_reading_a_receive_does_not_park() {
     });
 }
 
+// Case E11.
 #[test]
-fn e11_errors_name_the_other_side() {
+fn errors_name_the_other_side() {
     each(async || {
         let scratch = Scratch::new();
         let path = scratch.path("nobody");
@@ -333,8 +338,9 @@ fn to_and_from_std_and_a_second_handle() {
     });
 }
 
+// Case C13.
 #[test]
-fn c13_dropped_futures_leave_nothing() {
+fn dropped_futures_leave_nothing() {
     each(async || {
         let (socket, name) = bound();
         let probe = Probe::new();

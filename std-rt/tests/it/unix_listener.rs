@@ -83,8 +83,9 @@ fn the_longest_names() {
     });
 }
 
+// Case E09.
 #[test]
-fn e09_nobody_listens() {
+fn nobody_listens() {
     each(async || {
         let scratch = Scratch::new();
         let path = scratch.path("socket");
@@ -254,8 +255,9 @@ fn connecting_to_a_full_queue_with_a_limit_or_given_up() {
     });
 }
 
+// Cases C02, C08.
 #[test]
-fn c02_c08_closing_a_listener() {
+fn closing_a_listener() {
     each(async || {
         let scratch = Scratch::new();
         let path = scratch.path("socket");
@@ -277,8 +279,9 @@ fn c02_c08_closing_a_listener() {
     });
 }
 
+// Cases B01, B02.
 #[test]
-fn b01_b02_deadlines_of_accept() {
+fn deadlines_of_accept() {
     each(async || {
         let listener = UnixListener::bind_addr(&own_name()).unwrap();
         listener.set_deadline(in_ms(10)).unwrap();
@@ -296,8 +299,9 @@ fn b01_b02_deadlines_of_accept() {
     });
 }
 
+// Case E07.
 #[test]
-fn e07_one_connection_wakes_one_of_ten() {
+fn one_connection_wakes_one_of_ten() {
     each(async || {
         let listener = Arc::new(UnixListener::bind_addr(&own_name()).unwrap());
         let accepting = |_| {
@@ -343,8 +347,9 @@ fn incoming_and_std() {
     });
 }
 
+// Case C13.
 #[test]
-fn c13_a_dropped_accept_loses_no_connection() {
+fn a_dropped_accept_loses_no_connection() {
     each(async || {
         let listener = UnixListener::bind_addr(&own_name()).unwrap();
         let probe = Probe::new();

@@ -96,8 +96,9 @@ fn an_empty_message_is_not_the_end() {
     });
 }
 
+// Case D09.
 #[test]
-fn d09_every_way_to_receive_gives_the_end_and_no_error() {
+fn every_way_to_receive_gives_the_end_and_no_error() {
     each(async || {
         let (one, other) = pair();
         let waiting = spawn({
@@ -119,8 +120,9 @@ fn d09_every_way_to_receive_gives_the_end_and_no_error() {
     });
 }
 
+// Cases D01, D02.
 #[test]
-fn d01_d02_halves() {
+fn halves() {
     each(async || {
         let (one, other) = pair();
         one.send(b"before").await.unwrap();

@@ -135,8 +135,9 @@ fn queued_readers_are_served_in_order() {
     });
 }
 
+// Case D01.
 #[test]
-fn d01_after_shutdown_of_reading_a_read_does_not_park() {
+fn after_shutdown_of_reading_a_read_does_not_park() {
     each(async || {
         let (one, other) = ends();
         let parked_read = reading(&one);
@@ -150,8 +151,9 @@ fn d01_after_shutdown_of_reading_a_read_does_not_park() {
     });
 }
 
+// Case D02.
 #[test]
-fn d02_shutdown_of_writing_leaves_the_other_half() {
+fn shutdown_of_writing_leaves_the_other_half() {
     each(async || {
         let (one, other) = ends();
         let waiting = reading(&other);
@@ -167,8 +169,9 @@ fn d02_shutdown_of_writing_leaves_the_other_half() {
     });
 }
 
+// Case D06.
 #[test]
-fn d06_a_read_of_no_bytes_is_at_once_and_takes_nothing() {
+fn a_read_of_no_bytes_is_at_once_and_takes_nothing() {
     each(async || {
         let (one, other) = ends();
         assert_eq!(one.read(&mut []).await.unwrap(), 0, "on an idle connection");
@@ -181,8 +184,9 @@ fn d06_a_read_of_no_bytes_is_at_once_and_takes_nothing() {
     });
 }
 
+// Case D09.
 #[test]
-fn d09_every_way_to_read_gives_the_end_and_no_error() {
+fn every_way_to_read_gives_the_end_and_no_error() {
     each(async || {
         let (one, other) = ends();
         drop(other);

@@ -44,8 +44,9 @@ impl Drop for Shower {
     }
 }
 
+// Case E02.
 #[test]
-fn e02_nothing_is_interrupted_for_the_user() {
+fn nothing_is_interrupted_for_the_user() {
     each(async || {
         let shower = Shower::begin().await;
         let listener = listener().await;
@@ -77,8 +78,9 @@ async fn serve(listener: TcpListener, connections: usize) -> io::Result<()> {
     listener.close().await
 }
 
+// Case E02.
 #[test]
-fn e02_a_full_stream_and_its_reader() {
+fn a_full_stream_and_its_reader() {
     each(async || {
         let shower = Shower::begin().await;
         let (a, b) = pair().await;
@@ -108,8 +110,9 @@ fn e02_a_full_stream_and_its_reader() {
     });
 }
 
+// Case E02.
 #[test]
-fn e02_deadlines_and_timers_are_on_time() {
+fn deadlines_and_timers_are_on_time() {
     each(async || {
         let shower = Shower::begin().await;
         let (stream, _peer) = pair().await;

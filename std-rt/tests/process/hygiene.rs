@@ -21,8 +21,9 @@ fn threads() -> usize {
     tasks.filter_map(|task| Some(name(task)).filter(|name| name.starts_with("netpoll-"))).count()
 }
 
+// Case F21.
 #[test]
-fn f21_standard_descriptors_are_left_alone() {
+fn standard_descriptors_are_left_alone() {
     let _alone = alone();
     let standard = || ["0", "1", "2"].map(|fd| std::fs::read_link(format!("/proc/self/fd/{fd}")).ok());
     let before = (standard(), open_descriptors());
@@ -41,8 +42,9 @@ fn f21_standard_descriptors_are_left_alone() {
     }
 }
 
+// Case F21.
 #[test]
-fn f21_threads_end_with_their_runtime() {
+fn threads_end_with_their_runtime() {
     if !kernel::has_proc() {
         return;
     }
@@ -61,8 +63,9 @@ fn f21_threads_end_with_their_runtime() {
     }
 }
 
+// Case F21.
 #[test]
-fn f21_a_runtime_that_cannot_start_leaves_nothing() {
+fn a_runtime_that_cannot_start_leaves_nothing() {
     // no worker: there never is a runtime.
     let _alone = alone();
     without_threads();
@@ -74,8 +77,9 @@ fn f21_a_runtime_that_cannot_start_leaves_nothing() {
     assert_eq!(open_descriptors(), before);
 }
 
+// Case F21.
 #[test]
-fn f21_a_child_inherits_nothing() {
+fn a_child_inherits_nothing() {
     if !kernel::has_proc() {
         return;
     }

@@ -20,8 +20,9 @@ fn wait_for_break(netpoll: &Netpoll, buffer: &mut PollBuffer) {
     assert!(clock::now() < end, "a break was lost");
 }
 
+// Case F10.
 #[test]
-fn f10_ten_threads_send_a_hundred_thousand_breaks_each() {
+fn ten_threads_send_a_hundred_thousand_breaks_each() {
     const THREADS: usize = 10;
     const BREAKS: usize = 100_000;
     let _alone = alone();
@@ -48,8 +49,9 @@ fn f10_ten_threads_send_a_hundred_thousand_breaks_each() {
 }
 
 /// One break for each poll, sent while it is about to sleep, asleep, or not yet there.
+// Case F10.
 #[test]
-fn f10_a_break_ends_the_poll_that_runs_or_the_next() {
+fn a_break_ends_the_poll_that_runs_or_the_next() {
     const ROUNDS: usize = 2_000;
     let _alone = alone();
     let netpoll = Netpoll::new().unwrap();
@@ -73,8 +75,9 @@ fn f10_a_break_ends_the_poll_that_runs_or_the_next() {
 }
 
 /// Those that do not sleep run all the time and leave every break to the one that does.
+// Case F11.
 #[test]
-fn f11_polls_that_do_not_sleep_take_no_break_from_the_one_that_does() {
+fn polls_that_do_not_sleep_take_no_break_from_the_one_that_does() {
     const ROUNDS: usize = 1_000;
     let _alone = alone();
     let netpoll = Netpoll::new().unwrap();

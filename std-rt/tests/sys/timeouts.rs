@@ -48,8 +48,9 @@ fn long() -> Vec<Duration> {
     all
 }
 
+// Case F14.
 #[test]
-fn f14_short_timeouts_are_never_early() {
+fn short_timeouts_are_never_early() {
     let _alone = alone();
     let before = set_timer_slack(1).unwrap();
     for poller in [true, false].map(|probe| Poller::init(probe).unwrap()) {
@@ -71,8 +72,9 @@ fn f14_short_timeouts_are_never_early() {
     set_timer_slack(before).unwrap();
 }
 
+// Case F14.
 #[test]
-fn f14_no_time_at_all_does_not_sleep() {
+fn no_time_at_all_does_not_sleep() {
     let _alone = alone();
     for poller in [true, false].map(|probe| Poller::init(probe).unwrap()) {
         let mut events = Events::with_capacity(4);
@@ -85,8 +87,9 @@ fn f14_no_time_at_all_does_not_sleep() {
     }
 }
 
+// Case F14.
 #[test]
-fn f14_long_timeouts_sleep_until_the_break() {
+fn long_timeouts_sleep_until_the_break() {
     let _alone = alone();
     // Long enough for a timeout that has become short or negative to end, and to be seen.
     const LOOK: Duration = Duration::from_millis(2);

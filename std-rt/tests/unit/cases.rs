@@ -1,6 +1,6 @@
-//! Every case of behaviour that a user relies on has a test, and is named by its ID: a case cannot vanish unnoticed.
+//! Each case of behavior that a user relies on has a test, so that a case cannot vanish unnoticed.
 //!
-//! The IDs are those of the list below. A test may carry several: `b05_b24_a_deadline_in_the_past_beats_what_is_there`.
+//! A comment in front of a test names its cases by the IDs of the list below: `// Cases B05, B24.`.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -87,16 +87,16 @@ const CASES: &[(&str, &str)] = &[
     ("F28", "accept backlog drain"),
 ];
 
-/// A test whose name begins with an ID.
+/// A test of at least one case.
 struct Test {
     ids: Vec<String>,
     /// The file and the name.
-    told: String,
-    /// Why it need not say how many workers it has, if that is so, or that it says it.
+    place: String,
+    /// The test runs with one worker and with several, or has an excuse.
     workers: bool,
 }
 
-/// The Rust files of a folder and of those in it.
+/// The Rust files of a folder and of its subfolders.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
     for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
@@ -110,7 +110,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// Functions at the margin of a file: name and text.
+/// The functions of a file that are not indented: name and text.
 fn functions(text: &str) -> Vec<(&str, &str)> {
     let starts = text.match_indices("\nfn ").map(|(at, _)| at + 1);
     let function = |start: usize| {
@@ -122,47 +122,52 @@ fn functions(text: &str) -> Vec<(&str, &str)> {
     starts.map(function).collect()
 }
 
-/// The IDs at the beginning of a name.
-fn ids(name: &str) -> Vec<String> {
-    let is_id = |part: &&str| {
-        let mut letters = part.chars();
-        part.len() == 3
-            && letters.next().is_some_and(|letter| ('a'..='f').contains(&letter))
-            && letters.all(|letter| letter.is_ascii_digit())
+/// Returns the IDs, the name and the text of each test behind a line such as `// Case B05.` or `// Cases B05, B24.`.
+fn cases(text: &str) -> Vec<(Vec<String>, &str, &str)> {
+    let case = |(at, _)| {
+        let (line, rest) = text[at + 1..].split_once('\n')?;
+        let ids = line.trim_end_matches('.').split([' ', ',']).filter(|word| is_id(word)).map(str::to_owned);
+        let (name, function) = *functions(rest).first()?;
+        Some((ids.collect(), name, function))
     };
-    name.split('_').take_while(is_id).map(str::to_uppercase).collect()
+    text.match_indices("\n// Case").filter_map(case).collect()
 }
 
-/// How a function says that it runs with one worker and with four.
+/// Returns whether a word is a letter from A to F and two digits.
+fn is_id(word: &str) -> bool {
+    let digits = word.strip_prefix(|letter| ('A'..='F').contains(&letter));
+    digits.is_some_and(|digits| digits.len() == 2 && digits.bytes().all(|digit| digit.is_ascii_digit()))
+}
+
+/// Returns whether a function runs with one worker and with several.
 fn with_workers(function: &str) -> bool {
     ["each(", "with_few_descriptors(", "[1, 4]", "[1, 2, 4]", "[1, 4, 8]"]
         .iter()
         .any(|says| function.contains(says))
 }
 
-/// What excuses a test, with its reason behind it.
+/// The comments that excuse a test; the reason follows.
 const EXCUSES: [&str; 2] = ["// one worker: ", "// no worker: "];
 
-/// The same for all tests of a file, in its first lines.
+/// The comment that excuses all tests of a file; the reason follows.
 const EXCUSE: &str = "//! No worker: ";
 
 fn tests_of(path: &Path) -> Vec<Test> {
     let text = fs::read_to_string(path).unwrap();
     let functions = functions(&text);
-    // Those that a test leaves the workers to.
-    let helpers: Vec<_> =
-        functions.iter().filter(|(name, text)| ids(name).is_empty() && with_workers(text)).collect();
+    // A test may leave the workers to one of these.
+    let helpers: Vec<_> = functions.iter().filter(|(_, text)| with_workers(text)).collect();
     let by_hand = text.lines().any(|line| line.starts_with(EXCUSE));
-    let test = |(name, text): &(&str, &str)| {
+    let test = |(ids, name, text): (Vec<String>, &str, &str)| {
         let helped = helpers.iter().any(|(helper, _)| text.contains(&format!("{helper}(")));
         let excused = by_hand || EXCUSES.iter().any(|excuse| text.contains(excuse));
-        let told = format!("{}: {name}", path.display());
-        Test { ids: ids(name), told, workers: with_workers(text) || helped || excused }
+        let place = format!("{}: {name}", path.display());
+        Test { ids, place, workers: with_workers(text) || helped || excused }
     };
-    functions.iter().map(test).filter(|test| !test.ids.is_empty()).collect()
+    cases(&text).into_iter().map(test).collect()
 }
 
-/// The tests of the runtime, and those of the words.
+/// The tests of the runtime, and those of core.
 fn tests() -> [Vec<Test>; 2] {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     [here.join("tests"), here.join("../core/tests")]
@@ -176,7 +181,7 @@ fn every_case_has_a_test() {
         *found.entry(id.clone()).or_default() += 1;
     }
     let missing: Vec<_> = CASES.iter().filter(|(id, _)| !found.contains_key(*id)).collect();
-    assert!(missing.is_empty(), "no test is named by {missing:?}");
+    assert!(missing.is_empty(), "no test names {missing:?}");
     assert_eq!(CASES.len(), 77);
     let count: usize = found.values().sum();
     println!("{} cases, {count} tests", CASES.len());
@@ -185,19 +190,17 @@ fn every_case_has_a_test() {
 #[test]
 fn each_case_runs_with_one_worker_and_with_four() {
     let [of_the_runtime, _] = tests();
-    let silent: Vec<_> = of_the_runtime.iter().filter(|test| !test.workers).map(|test| &test.told).collect();
+    let silent: Vec<_> = of_the_runtime.iter().filter(|test| !test.workers).map(|test| &test.place).collect();
     assert!(silent.is_empty(), "neither `each` nor a reason: {silent:#?}");
 }
 
 #[test]
-fn names_are_read_as_they_are_written() {
-    assert_eq!(ids("b05_b24_a_deadline"), ["B05", "B24"]);
-    assert!(
-        ids("beyond_the_end").is_empty() && ids("a_b05_test").is_empty() && ids("g01_no_case").is_empty()
-    );
-    let text =
-        "//! x\n\n#[test]\nfn c01_one() {\n    each(async || {\n    });\n}\n\nfn other<T>(t: T) {\n}\n";
-    let found = functions(text);
-    assert_eq!(found.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["c01_one", "other"]);
-    assert!(with_workers(found[0].1) && !with_workers(found[1].1));
+fn comments_are_read_as_they_are_written() {
+    let text = "//! x\n\n// Cases B05, B24.\n#[test]\nfn one() {\n    each(async || {\n    });\n}\n\nfn other<T>(t: T) {\n}\n\n\
+        // Casements G01, B5.\n#[test]\nfn third() {\n}\n";
+    let found = cases(text);
+    let ids: Vec<_> = found.iter().map(|(ids, name, _)| (*name, ids.join(" "))).collect();
+    assert_eq!(ids, [("one", "B05 B24".to_owned()), ("third", String::new())]);
+    assert!(with_workers(found[0].2) && !with_workers(found[1].2));
+    assert_eq!(functions(text).iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["one", "other", "third"]);
 }
