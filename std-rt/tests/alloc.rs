@@ -4,6 +4,8 @@
 //!
 //! INV-201: what [`GlobalAlloc`] asks of a caller holds for a call that is passed on unchanged.
 
+#![expect(unsafe_code, reason = "implements a global allocator that counts")]
+
 mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -6,6 +6,8 @@
 //! So a slot is a [`PollDesc`] for ever: a thread with an old key finds a descriptor, sees another generation in its state
 //! words and leaves (INV-5).
 
+#![expect(unsafe_code, reason = "descriptors live in raw blocks that the caller donates")]
+
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
 

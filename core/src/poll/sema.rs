@@ -67,6 +67,8 @@
 //! The word is changed by read-modify-writes, never by a plain store. A load and a store in place of the compare-exchange at
 //! the end of a wait would lose a READY that comes between them.
 
+#![expect(unsafe_code, reason = "the waker slot is a cell that the state word owns")]
+
 use core::mem;
 use core::task::Waker;
 

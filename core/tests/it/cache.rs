@@ -1,5 +1,7 @@
 //! The allocator: the slots that it allocates, the keys that it refuses, and the state of a slot's next owner.
 
+#![expect(unsafe_code, reason = "donates a block")]
+
 use std::collections::HashSet;
 use std::ptr::NonNull;
 use std::sync::OnceLock;

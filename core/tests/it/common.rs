@@ -1,5 +1,7 @@
 //! A task that counts its wakes and its wakers, and a cache of descriptors.
 
+#![expect(unsafe_code, reason = "donates a block")]
+
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};
 use std::task::{Wake, Waker};

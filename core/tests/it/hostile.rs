@@ -3,6 +3,8 @@
 //!
 //! Under Miri (`cargo xtask miri`) each test also checks every memory access.
 
+#![expect(unsafe_code, reason = "implements wakers whose clone and drop run code of the test")]
+
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Barrier, Mutex};

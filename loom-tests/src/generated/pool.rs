@@ -1,5 +1,7 @@
 //! A cache of descriptors with the memory of its blocks. The owners of slots keep both alive.
 
+#![expect(unsafe_code, reason = "donates blocks for the generated models, with owners that keep them")]
+
 use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::{Arc, Mutex};

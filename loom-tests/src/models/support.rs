@@ -3,6 +3,15 @@
 //! Counters that only a check reads are in std's locks, which loom does not see. So they cost no executions and order nothing
 //! that the words under test must order.
 
+#![expect(
+    unsafe_code,
+    reason = "donates blocks for the models of the allocator, and keeps a payload that loom watches"
+)]
+#![expect(
+    unsafe_code,
+    reason = "donates blocks for the models of the allocator, and keeps a payload that loom watches"
+)]
+
 use std::future::poll_fn;
 use std::mem::ManuallyDrop;
 use std::ops::Deref;

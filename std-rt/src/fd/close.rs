@@ -14,6 +14,8 @@
 //! All operations that wait are woken at the first poll of `close`, and have one turn to let go in their own context.
 //! Polled or dropped after the number was closed, an operation finds that out and touches nothing.
 
+#![expect(unsafe_code, reason = "the last reference closes the descriptor")]
+
 use std::future::poll_fn;
 use std::io;
 use std::task::Poll;

@@ -1,5 +1,7 @@
 //! The memory of the descriptors: blocks from the allocator, which go back to it with their [`Netpoll`](super::Netpoll).
 
+#![expect(unsafe_code, reason = "donates blocks of descriptors to the cache, and frees them after it")]
+
 use std::io;
 use std::ptr::NonNull;
 

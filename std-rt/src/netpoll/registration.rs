@@ -1,5 +1,7 @@
 //! The registration of a descriptor with a poller, which has every operation of its owner.
 
+#![expect(unsafe_code, reason = "a registration is kept beside the poller that it refers to")]
+
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;

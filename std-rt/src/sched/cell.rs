@@ -2,6 +2,11 @@
 //!
 //! - **INV-403** The functions of a cell's table are those of its own type of future.
 
+#![expect(
+    unsafe_code,
+    reason = "the state word of a task decides the owner of its future, its output and its memory"
+)]
+
 mod raw;
 mod waker;
 

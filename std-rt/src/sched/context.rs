@@ -5,6 +5,8 @@
 //!   an `EnterGuard` cannot leave its thread, its drop restores the previous pointer before it releases the `Rc`, and a
 //!   guard that is forgotten leaks the `Rc`. Guards of one thread are dropped in the reverse order of their creation.
 
+#![expect(unsafe_code, reason = "the context of a thread is read each time a task is made ready")]
+
 use std::any::Any;
 use std::cell::Cell;
 use std::ptr::{self, NonNull};

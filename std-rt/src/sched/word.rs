@@ -3,6 +3,8 @@
 //! - **INV-401** A word that says where a task was spawned is a `&'static Location`, its low bits cleared, or 0: what it
 //!   points to is never written and never freed, so whoever reads the word at whatever time may look there.
 
+#![expect(unsafe_code, reason = "a task travels through the run queues as one word")]
+
 use std::num::NonZeroUsize;
 use std::panic::Location;
 use std::ptr::NonNull;

@@ -1,5 +1,7 @@
 //! Descriptors that several tasks use and one closes, and the readiness of one descriptor without a poller.
 
+#![expect(unsafe_code, reason = "several tasks use the number of a descriptor, and one closes it")]
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 

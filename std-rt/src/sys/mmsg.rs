@@ -6,6 +6,8 @@
 //!   data) is a local or borrowed value of the function that makes the call, is not moved after the header
 //!   was written, and is at least as long as the header says. The kernel keeps no pointer beyond the call.
 
+#![expect(unsafe_code, reason = "rustix lacks batches of messages")]
+
 use std::io;
 use std::mem::offset_of;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};

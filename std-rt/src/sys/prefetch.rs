@@ -1,6 +1,8 @@
 //! A prefetch hint for the processor. With thousands of connections cache misses are most of a runtime's own
 //! cost.
 
+#![expect(unsafe_code, reason = "prefetching is an intrinsic of the processor")]
+
 use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
 
 /// The bytes of one cache line.

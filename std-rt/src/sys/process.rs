@@ -9,6 +9,8 @@
 //! - **INV-304** The handler only increments a counter that is never freed. It runs between fork(2) and its
 //!   return, when a lock may be held by a thread that does not exist in the child.
 
+#![expect(unsafe_code, reason = "declares pthread_atfork, which neither rustix nor libc has on Linux")]
+
 use std::ffi::c_int;
 use std::io;
 use std::sync::{Mutex, OnceLock, PoisonError};

@@ -36,6 +36,11 @@
 //! - **INV-305** Before anything reads a set of signals, sigemptyset(3) has initialized it, which fails for
 //!   no valid pointer.
 
+#![expect(
+    unsafe_code,
+    reason = "registers an action that runs in a signal handler, and sets the mask of a thread"
+)]
+
 use std::collections::BTreeMap;
 use std::ffi::c_int;
 use std::fmt;

@@ -13,6 +13,8 @@
 //! | waiting | woken, and so put into the list of those that come too late |
 //! | just being woken by another thread | that thread puts it into the queue or the list; it is waited for |
 
+#![expect(unsafe_code, reason = "a future that is not `Send` stays on its thread")]
+
 use std::future::Future;
 use std::pin::Pin;
 use std::process;

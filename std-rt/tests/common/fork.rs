@@ -4,6 +4,8 @@
 //!   of it but places of its own. The child runs this program's code as a program that forks does: the allocator is the C
 //!   library's, which survives fork(2).
 
+#![expect(unsafe_code, reason = "forks, and ends the child")]
+
 use std::any::Any;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::mem::ManuallyDrop;

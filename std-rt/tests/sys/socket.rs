@@ -1,5 +1,7 @@
 //! The socket calls and the shared descriptor against the real kernel.
 
+#![expect(unsafe_code, reason = "closes a descriptor as the layer of descriptors does")]
+
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};

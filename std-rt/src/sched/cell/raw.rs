@@ -1,5 +1,10 @@
 //! What a cell does, by the type of its future; INV-403 stands in the file above.
 
+#![expect(
+    unsafe_code,
+    reason = "the state word of a task decides the owner of its future, its output and its memory"
+)]
+
 use std::future::Future;
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::Pin;

@@ -1,5 +1,7 @@
 //! A task's waker: a pointer to its cell, and a reference.
 
+#![expect(unsafe_code, reason = "a waker is a reference to a task cell")]
+
 use std::mem::ManuallyDrop;
 use std::process;
 use std::ptr::{self, NonNull};

@@ -3,6 +3,8 @@
 //! A descriptor is added once, edge-triggered and in both directions, and never modified. The waker is an
 //! eventfd, level-triggered: it stays readable until a blocking [`Poller::wait`] drains it.
 
+#![expect(unsafe_code, reason = "rustix has epoll_pwait2 only where it is forced")]
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;

@@ -17,6 +17,15 @@
 //! **INV-302**: *`udata` is an integer in a pointer's place: it is never dereferenced, by the kernel or by
 //! this crate.*
 
+#![expect(
+    unsafe_code,
+    reason = "kevent(2) takes descriptors that the caller keeps open, and integers as pointers"
+)]
+#![expect(
+    unsafe_code,
+    reason = "kevent(2) takes descriptors that the caller keeps open, and integers as pointers"
+)]
+
 use std::collections::HashSet;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};

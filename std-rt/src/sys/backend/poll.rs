@@ -32,6 +32,8 @@
 //! A permanent condition that no call removes makes a waiter spin: an error queue (`IP_RECVERR`, timestamps)
 //! that is never read, or a call that returns `WouldBlock` although the kernel reports readiness.
 
+#![expect(unsafe_code, reason = "the descriptors that poll(2) is given outlive the call")]
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};

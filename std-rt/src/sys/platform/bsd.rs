@@ -1,5 +1,7 @@
 //! Apple systems and the BSDs: the credentials of a Unix socket's peer.
 
+#![expect(unsafe_code, reason = "rustix lacks getpeereid")]
+
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 

@@ -1,5 +1,7 @@
 //! Linux and Android: what other systems lack, or have in another form.
 
+#![expect(unsafe_code, reason = "rustix lacks some socket options")]
+
 pub mod splice;
 
 use std::io::{self, IoSlice};

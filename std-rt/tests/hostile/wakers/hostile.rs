@@ -1,5 +1,7 @@
 //! A waker all of whose functions are foreign code: they call back into what they were called from, or panic.
 
+#![expect(unsafe_code, reason = "implements a waker whose clone and drop run code of the test")]
+
 use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::sync::Arc;

@@ -23,6 +23,8 @@
 //!   local value that lives until the call has returned, is borrowed exclusively if the call writes to it,
 //!   and has the size and alignment of the type that the call expects. Those types are plain data.
 
+#![expect(unsafe_code, reason = "rustix has neither the signal mask nor the pending signals of a thread")]
+
 use std::os::fd::BorrowedFd;
 use std::{io, mem, ptr};
 
