@@ -251,8 +251,9 @@ impl<const BITS: u32> PollDesc<BITS> {
     }
 
     /// Fires the descriptor's timer: expires the deadlines that are due at `now` (Go's `netpolldeadlineimpl`). Returns the
-    /// wakers of the tasks that waited under them, by whose number the caller lowers the count of waiters once they are
-    /// runnable, and the tick for which the caller puts the timer's entry back into the wheel, if a deadline is still to come.
+    /// wakers of the tasks that waited under them, and the tick for which the caller puts the timer's entry back into the wheel,
+    /// if a deadline is still to come. The caller lowers the count of waiters by the number of wakers once the tasks are
+    /// runnable.
     ///
     /// The caller holds the timer wheel's lock, from taking the entry out of the wheel to putting it back. The entry of a
     /// descriptor is out of the wheel before its slot is freed. An entry that is left there fires for the slot's next owner:

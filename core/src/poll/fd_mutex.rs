@@ -1,4 +1,4 @@
-//! References and locks of a descriptor's number, and when it is closed: Go's `fdMutex`, in one state word and one list.
+//! The references and locks of a descriptor's number, and its close: Go's `fdMutex`, in one state word and one list.
 //!
 //! | bits | meaning |
 //! |---|---|
@@ -8,18 +8,17 @@
 //! | 4, 5 | `HAS_WAITERS` of the read lock, of the write lock |
 //! | 6.. | references: each lock holder, each operation without a lock, the closer |
 //!
-//! The number is closed by the thread that makes the word final: exactly one thread, never while a call on the number is in
-//! flight (INV-7).
+//! **INV-7** A descriptor's number is used only under a reference of this word, and closed only by the thread that makes the
+//! word final: exactly one thread, never during a call on the number.
 //!
 //! # The list of waiters
 //!
-//! A task that finds a lock held waits in the [`WaitList`]. This crate has no lock and no allocator, so the caller brings
-//! both: it keeps the list under a mutex of its own, and brings the container ([`WaiterMap`]). `&mut WaitList` proves that
-//! the caller holds that mutex. `HAS_WAITERS` changes only with the list, under the mutex: it is set if and only if a task
+//! A task that finds a lock held waits in the [`WaitList`]. This crate has no lock and no allocator, so the caller supplies
+//! both: a mutex around the list, and the container ([`WaiterMap`]). `&mut WaitList` proves that the caller holds the mutex. `HAS_WAITERS` changes only with the list, under the mutex: it is set if and only if a task
 //! waits. A call without the list is one compare-exchange; it returns `Contended` if it needs the list.
 //!
-//! An unlock with tasks waiting hands the lock over, unlike Go's: the bit of the lock stays and the lock is *granted* to the
-//! first task in the list, so tasks are served in order and none barges in. Per direction, `H` is `HAS_WAITERS`:
+//! Unlike Go's, an unlock with waiting tasks hands the lock over: the bit of the lock stays set and the lock is *granted* to
+//! the first task in the list, so tasks are served in order. Per direction, with `H` for `HAS_WAITERS`:
 //!
 //! | lock, `H`, granted | task comes | unlock | granted task comes | waiter gives up | granted task gives up | close |
 //! |---|---|---|---|---|---|---|
@@ -31,28 +30,28 @@
 //!
 //! Each step in a row with `H` or a grant, and each step that leads to one, holds the list's mutex.
 //!
-//! A task that keeps nothing between two polls cannot be granted a lock, because it may never come for it. It registers for
-//! a notification instead ([`FdMutex::lock_or_notify`]). All such tasks of a direction share one waker, which makes the list
-//! not empty. It is served when no other task waits: the unlock makes the lock free, and returns that waker.
+//! A task that keeps no state between two polls cannot be granted a lock, because it may never be polled again. It registers
+//! for a notification instead ([`FdMutex::lock_or_notify`]). All such tasks of a direction share one waker, which counts as a
+//! waiter. If no other task waits, the unlock makes the lock free and returns that waker.
 //!
 //! # Locks at rest
 //!
-//! A lock comes with a reference. An operation that waits keeps its lock, which is its place, but gives the reference back
-//! at the end of each poll ([`FdMutex::decref`]): it uses nothing until the next one. The lock is *at rest* then, and so is a
-//! lock that is granted. Before the operation goes on it takes a reference again ([`FdMutex::incref`]).
+//! A lock comes with a reference. An operation that waits keeps its lock, but gives the reference back at the end of each
+//! poll ([`FdMutex::decref`]), since it does not use the number until the next poll. The lock is *at rest* then, and so is a
+//! granted lock. Before the operation goes on it takes a reference again ([`FdMutex::incref`]).
 //!
 //! A word is final if it is `CLOSED`, has no reference, and has no lock or is `ABANDONED`:
 //!
-//! | a closed word, and | waits for | made final by |
+//! | closed word with | waits for | made final by |
 //! |---|---|---|
-//! | references | the calls that run | the last [`FdMutex::decref`] or [`FdMutex::unlock`] |
-//! | locks at rest | that their operations are polled or dropped | the last [`FdMutex::unlock_at_rest`] |
-//! | the same, and the closer has waited for a turn | nothing | [`FdMutex::abandon`], or the last reference after it |
+//! | references | the calls in progress | the last [`FdMutex::decref`] or [`FdMutex::unlock`] |
+//! | locks at rest | the next poll or the drop of their operations | the last [`FdMutex::unlock_at_rest`] |
+//! | locks at rest, after the closer has waited for a turn | nothing | [`FdMutex::abandon`], or the last reference after it |
 //!
 //! # Memory ordering
 //!
-//! A lock acquires what the last unlock of that direction released; the last [`FdMutex::decref`] or unlock acquires
-//! what every other reference released.
+//! A lock synchronizes with the last unlock of that direction. The last [`FdMutex::decref`] or unlock synchronizes with those
+//! of every other reference.
 
 use core::fmt::Debug;
 use core::mem;
@@ -65,7 +64,7 @@ const CLOSED: usize = 1;
 const ABANDONED: usize = 1 << 1;
 const BOTH_HAVE_WAITERS: usize = 0b11 << 4;
 const REF: usize = 1 << 6;
-/// The limit of references: 20 bits as in Go, or what a smaller word has left.
+/// The limit of references: 20 bits as in Go, or as many as a smaller word has left.
 const MAX_REFS: usize = 0x000F_FFFF_u32 as usize & (usize::MAX / REF);
 
 /// The result of [`FdMutex::lock`].
@@ -74,7 +73,7 @@ const MAX_REFS: usize = 0x000F_FFFF_u32 as usize & (usize::MAX / REF);
 pub enum Lock {
     /// The caller holds the lock and a reference.
     Locked,
-    /// Another task holds it: see [`FdMutex::lock_or_wait`] and [`FdMutex::lock_or_notify`].
+    /// Another task holds the lock: see [`FdMutex::lock_or_wait`] and [`FdMutex::lock_or_notify`].
     Contended,
     /// The descriptor is closed.
     Closed,
@@ -86,7 +85,7 @@ pub enum Lock {
 pub enum Unlock {
     /// The lock is free.
     Free,
-    /// Tasks wait, and nothing is changed: see [`FdMutex::hand_over`] and [`FdMutex::hand_over_at_rest`].
+    /// Tasks wait, and nothing has changed: see [`FdMutex::hand_over`] and [`FdMutex::hand_over_at_rest`].
     Contended,
     /// The caller made the word of a closed descriptor final: it closes the number.
     Last,
@@ -96,21 +95,21 @@ pub enum Unlock {
 #[derive(Debug)]
 #[must_use]
 pub enum LockOrWait<W, T> {
-    /// The caller holds the lock and a reference. The waker is given back, to be dropped outside the list's mutex.
+    /// The caller holds the lock and a reference. It drops the waker outside the list's mutex.
     Locked(W),
-    /// The task waits, and its waker will come out once. `T` is its identity, or the waker that another task had registered.
+    /// The task waits, and its waker will be returned once. `T` is its identity, or the waker that another task had registered.
     Waits(T),
-    /// The descriptor is closed; the waker as for `Locked`.
+    /// The descriptor is closed. The waker is treated as for `Locked`.
     Closed(W),
 }
 
-/// The result of [`FdMutex::hand_over`]: what the caller does after it has released the list's mutex.
+/// The result of [`FdMutex::hand_over`], on which the caller acts after it has released the list's mutex.
 #[derive(Debug)]
 #[must_use]
 pub enum HandOver<W> {
-    /// The lock is granted to this task: wake it.
+    /// The lock is granted to this task, which the caller wakes.
     Granted(W, WaiterId),
-    /// The lock is free: wake the tasks that registered for a notification.
+    /// The lock is free. The caller wakes the tasks that registered for a notification.
     Notify(W),
     /// The lock is free, because the tasks that waited have left meanwhile.
     Free,
@@ -122,9 +121,9 @@ pub enum HandOver<W> {
 #[derive(Debug)]
 #[must_use]
 pub enum Cancel<W> {
-    /// The task does not wait any more. Its waker is to be dropped outside the list's mutex.
+    /// The task does not wait any more. The caller drops its waker outside the list's mutex.
     Removed(W),
-    /// The task had been granted the lock, which is handed on.
+    /// The task had been granted the lock, which was handed on.
     HandedOn(HandOver<W>),
     /// The task neither waits nor is granted the lock: it has taken the lock, was removed, or the descriptor was closed.
     Gone,
@@ -134,9 +133,9 @@ pub enum Cancel<W> {
 #[derive(Debug)]
 #[must_use]
 pub enum Waiting<'l, W> {
-    /// The lock is the task's, at rest: it takes a reference before it goes on.
+    /// The task holds the lock, at rest. It takes a reference before it goes on.
     Granted,
-    /// Not yet. The waker may be replaced; the old one is to be dropped outside the list's mutex.
+    /// The task still waits. The caller may replace the waker, and drops the old one outside the list's mutex.
     Waits(&'l mut W),
     /// The task does not wait any more: the descriptor was closed, or another thread has removed it.
     Gone,
@@ -151,13 +150,14 @@ pub enum Close {
         /// Threads other than the closer hold references or a lock, and may make the word final in place of the closer.
         in_use: bool,
     },
-    /// Tasks wait, and nothing is changed: see [`FdMutex::close_and_evict`].
+    /// Tasks wait, and nothing has changed: see [`FdMutex::close_and_evict`].
     Contended,
     /// The word was closed already.
     Already,
 }
 
-/// The wakers of the tasks that [`FdMutex::close_and_evict`] has removed, as an iterator: to be woken outside the list's mutex.
+/// The wakers of the tasks that [`FdMutex::close_and_evict`] has removed, as an iterator. The caller wakes them outside the
+/// list's mutex.
 #[derive(Debug)]
 #[must_use]
 pub struct Evicted<M: WaiterMap> {
@@ -174,13 +174,13 @@ impl<M: WaiterMap> Iterator for Evicted<M> {
     }
 }
 
-/// The identity of a task that waits. No two tasks of one list have the same.
+/// The identity of a waiting task, unique in its list.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct WaiterId(NonZeroU64);
 
 /// The container for the tasks that wait for one lock, sorted by their identities; `BTreeMap` has all of these methods.
 pub trait WaiterMap: Default + Debug {
-    /// Wakes a task. Nothing here wakes, clones or drops one.
+    /// The waker of a task. This module neither wakes nor clones nor drops one.
     type Waker: Debug;
 
     /// Adds a task. Its identity is greater than that of every task before.
@@ -202,7 +202,7 @@ pub trait WaiterMap: Default + Debug {
     fn is_empty(&self) -> bool;
 }
 
-/// The tasks that wait for the two locks of one [`FdMutex`]; its owner keeps it under a mutex.
+/// The tasks that wait for the two locks of one [`FdMutex`]. Its owner keeps it under a mutex.
 #[derive(Debug)]
 pub struct WaitList<M: WaiterMap> {
     sides: [Side<M>; 2],
@@ -233,7 +233,7 @@ impl<M: WaiterMap> Default for WaitList<M> {
 }
 
 impl<M: WaiterMap> WaitList<M> {
-    /// Returns the state of a task that waits; called at each of its polls.
+    /// Returns the state of a waiting task. Called at each of its polls.
     pub fn poll(&mut self, mode: Mode, id: WaiterId) -> Waiting<'_, M::Waker> {
         let side = &mut self.sides[mode as usize];
         if side.granted == Some(id) {
@@ -292,7 +292,7 @@ impl FdMutex {
         }
     }
 
-    /// Takes a reference; false if the descriptor is closed.
+    /// Takes a reference. Returns false if the descriptor is closed.
     ///
     /// # Panics
     ///
@@ -302,8 +302,8 @@ impl FdMutex {
         self.update(|word| (word & CLOSED == 0).then(|| plus_ref(word))).is_ok()
     }
 
-    /// Gives a reference back. Returns whether that made the word of a closed descriptor final: then the caller closes the
-    /// number.
+    /// Gives a reference back. Returns whether that made the word of a closed descriptor final; the caller closes the number
+    /// then.
     ///
     /// # Panics
     ///
@@ -320,7 +320,7 @@ impl FdMutex {
     ///
     /// # Panics
     ///
-    /// As [`FdMutex::incref`].
+    /// Panics as [`FdMutex::incref`] does.
     #[inline]
     pub fn lock(&self, mode: Mode) -> Lock {
         let is_free = |word| word & (CLOSED | lock_bit(mode)) == 0;
@@ -335,7 +335,7 @@ impl FdMutex {
     ///
     /// # Panics
     ///
-    /// As [`FdMutex::incref`].
+    /// Panics as [`FdMutex::incref`] does.
     pub fn lock_or_wait<M: WaiterMap>(
         &self,
         mode: Mode,
@@ -354,7 +354,7 @@ impl FdMutex {
     ///
     /// # Panics
     ///
-    /// As [`FdMutex::incref`].
+    /// Panics as [`FdMutex::incref`] does.
     pub fn lock_or_notify<M: WaiterMap>(
         &self,
         mode: Mode,
@@ -385,14 +385,14 @@ impl FdMutex {
     ///
     /// # Panics
     ///
-    /// Panics if the lock is not held, or is at rest and no other reference is taken: its own must be taken first.
+    /// Panics if the lock is not held, or is at rest and no other reference is taken.
     #[inline]
     pub fn unlock(&self, mode: Mode) -> Unlock {
         self.release(mode, REF)
     }
 
-    /// Gives back a lock at rest, whose operation ends, unless tasks wait for it. The descriptor may be closed, and its number
-    /// as well.
+    /// Gives back the lock at rest of an operation that ends, unless tasks wait for it. The descriptor and its number may be
+    /// closed.
     ///
     /// # Panics
     ///
@@ -406,16 +406,17 @@ impl FdMutex {
     ///
     /// # Panics
     ///
-    /// As [`FdMutex::unlock`].
+    /// Panics as [`FdMutex::unlock`] does.
     pub fn hand_over<M: WaiterMap>(&self, mode: Mode, list: &mut WaitList<M>) -> HandOver<M::Waker> {
         self.pass_on(mode, list, REF)
     }
 
-    /// Does the same as [`FdMutex::hand_over`] after [`FdMutex::unlock_at_rest`].
+    /// Gives a lock at rest back after [`FdMutex::unlock_at_rest`] has returned `Contended`: grants it to the next task in the
+    /// list.
     ///
     /// # Panics
     ///
-    /// As [`FdMutex::unlock_at_rest`].
+    /// Panics as [`FdMutex::unlock_at_rest`] does.
     pub fn hand_over_at_rest<M: WaiterMap>(&self, mode: Mode, list: &mut WaitList<M>) -> HandOver<M::Waker> {
         self.pass_on(mode, list, 0)
     }
@@ -437,7 +438,7 @@ impl FdMutex {
     ///
     /// # Panics
     ///
-    /// As [`FdMutex::incref`].
+    /// Panics as [`FdMutex::incref`] does.
     pub fn incref_and_close(&self) -> Close {
         let may_close = |word| word & (CLOSED | BOTH_HAVE_WAITERS) == 0;
         match self.update(|word| may_close(word).then(|| plus_ref(word) | CLOSED)) {
@@ -447,12 +448,13 @@ impl FdMutex {
         }
     }
 
-    /// Closes the word, takes a reference and removes all tasks that wait; none if it was closed already. Returns as well
-    /// whether the word is in use, as [`Close::Closed`]. A task that was granted a lock keeps it, and finds the descriptor closed.
+    /// Closes the word, takes a reference and removes all waiting tasks. Returns `None` if it was closed already, otherwise
+    /// whether the word is in use, as [`Close::Closed`] does, and the wakers. A task that was granted a lock keeps it, and finds
+    /// the descriptor closed.
     ///
     /// # Panics
     ///
-    /// As [`FdMutex::incref`].
+    /// Panics as [`FdMutex::incref`] does.
     pub fn close_and_evict<M: WaiterMap>(&self, list: &mut WaitList<M>) -> Option<(bool, Evicted<M>)> {
         let next = |word| plus_ref(word & !BOTH_HAVE_WAITERS) | CLOSED;
         let old = self.update(|word| (word & CLOSED == 0).then(|| next(word))).ok()?;
@@ -462,8 +464,7 @@ impl FdMutex {
         Some((is_in_use(old), Evicted { waiting, notify }))
     }
 
-    /// The closer waits for locks at rest no longer. Returns whether that made the word final: then the caller closes the
-    /// number.
+    /// Ends the closer's wait for locks at rest. Returns whether that made the word final; the caller closes the number then.
     ///
     /// # Panics
     ///
@@ -479,12 +480,12 @@ impl FdMutex {
     ///
     /// # Memory ordering
     ///
-    /// Acquires what the closer did before.
+    /// Acquires the writes of the closer before its close.
     pub fn is_closed(&self) -> bool {
         self.word.load(Ordering::Acquire) & CLOSED != 0 // pair: fd_mutex::update
     }
 
-    /// Makes a lock free for which no task waits, and gives `refs` back.
+    /// Makes a lock free, unless tasks wait for it, and gives `refs` back.
     #[inline(always)]
     fn release(&self, mode: Mode, refs: usize) -> Unlock {
         let less = refs + lock_bit(mode);
@@ -519,13 +520,13 @@ impl FdMutex {
         }
     }
 
-    /// Moves the word by `next` until it succeeds or refuses; gives the word as it was before.
+    /// Changes the word by `next`. Returns the previous word, as an error if `next` refuses it.
     #[inline]
     fn update(&self, next: impl Fn(usize) -> Option<usize>) -> Result<usize, usize> {
         // alone: a first guess; the compare-exchange decides
         let mut old = self.word.load(Ordering::Relaxed);
         while let Some(new) = next(old) {
-            // AcqRel: every change both takes over and passes on; the last one has seen all others.
+            // AcqRel: every change acquires the ones before it and releases to those after it, so the last one sees all.
             match self.word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed) // pair: fd_mutex::update, fd_mutex::is_closed
             {
                 Ok(_) => return Ok(old),
@@ -572,7 +573,7 @@ fn is_final(word: usize) -> bool {
     word & CLOSED != 0 && is_closed_final(word)
 }
 
-/// The rest of [`is_final`], out of line because most descriptors are open.
+/// Returns whether a closed word has nothing left to wait for. Out of line, because most descriptors are open.
 #[cold]
 fn is_closed_final(word: usize) -> bool {
     let locks = lock_bit(Mode::Read) | lock_bit(Mode::Write);

@@ -119,8 +119,8 @@ impl<'c, const BITS: u32> Registration<'c, BITS> {
     /// Parks the task, after a system call that found nothing, until the direction is ready again (Go's `pollWait`). Call it
     /// at every poll of the task; a second poll replaces the waker.
     ///
-    /// The second value is the task whose parking was taken over, and whose wait may have ended. Dropping the value wakes that
-    /// task, so the caller drops it when it holds no lock. A task that polls its own parking again, and is parked again,
+    /// The second value is the task of a parking that was taken over. Its wait may have ended. Dropping the value wakes that task,
+    /// so the caller drops it when it holds no lock. A task that polls its own parking again, and is parked again,
     /// discards it.
     ///
     /// Called only by the task that may arm in this direction (INV-2). A task that gives up its wait calls
@@ -227,8 +227,8 @@ impl<'c, const BITS: u32> Registration<'c, BITS> {
         self.desc.evict(self.key().fdseq)
     }
 
-    /// Frees the slot for its next owner. Evicts the parked tasks and returns their wakers, by whose number the caller lowers
-    /// the count of waiters once they are runnable.
+    /// Frees the slot for its next owner. Evicts the parked tasks and returns their wakers. The caller lowers the count of
+    /// waiters by their number once the tasks are runnable.
     ///
     /// Before the call the caller has removed the descriptor from the kernel's set and its timer entry from the wheel.
     pub fn free(self) -> GList<2> {

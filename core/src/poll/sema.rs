@@ -126,9 +126,9 @@ pub struct Armed<'a, const BITS: u32> {
     waiters: &'a Waiters,
     /// The word in WAIT. Only an unblock can change it, since this value owns BUSY.
     word: usize,
-    /// True if the parking was taken over (arrow 10): the slot holds a waker that may be another task's.
+    /// Set if the parking was taken over (arrow 10): the slot holds a waker that may be another task's.
     taken_over: bool,
-    /// True if this wait is in the count of waiters.
+    /// Set if this wait is in the count of waiters.
     counted: bool,
 }
 

@@ -214,8 +214,8 @@ impl<const BITS: u32> TaskState<BITS> {
         self.wake_with(CANCEL)
     }
 
-    /// Adds a reference. The caller has one or is the runner. Returns false if there are so many that the count
-    /// might not hold the next ones: the caller must not go on then.
+    /// Adds a reference. The caller has one or is the runner. Returns false if half of the count is used: the caller must not go
+    /// on then, since the count might overflow.
     #[inline]
     pub fn add_ref(&self) -> bool {
         // alone: a thread that has a reference may pass on another, and orders that
@@ -273,7 +273,7 @@ impl<const BITS: u32> TaskState<BITS> {
         self.word.load(Ordering::Relaxed) & HANDLE != 0
     }
 
-    /// Completes the task, whose future is dropped, and whose output is in place if it was left `for_handle`. For the runner.
+    /// Completes the task. Its future is dropped, and its output is in place if it was left `for_handle`. For the runner.
     #[inline]
     pub fn complete(&self, for_handle: bool) -> Completion {
         // alone: a first guess; the compare-exchange decides

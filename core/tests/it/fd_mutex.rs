@@ -1,4 +1,4 @@
-//! The acceptance cases A01 to A06, and the ends of each count.
+//! The acceptance cases A01 to A06, the list of waiters, and the limits of the count.
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -77,7 +77,7 @@ fn granted(handed: HandOver<&'static str>) -> (&'static str, WaiterId) {
     }
 }
 
-/// True if it panics with a message of the word's own, not with an overflow that a release build would not see.
+/// Returns whether `act` panics with a message of `FdMutex`, not with an overflow that a release build would not detect.
 fn panics<R>(act: impl FnOnce() -> R) -> bool {
     let Err(payload) = catch_unwind(AssertUnwindSafe(act)) else { return false };
     let message = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
@@ -86,7 +86,7 @@ fn panics<R>(act: impl FnOnce() -> R) -> bool {
         .is_some_and(|text: String| text.starts_with("FdMutex:"))
 }
 
-/// Every bit of the word.
+/// Returns every bit of the word.
 fn word(mutex: &FdMutex) -> String {
     format!("{mutex:?}")
 }
@@ -131,7 +131,7 @@ fn closed_refuses_all() {
 }
 
 #[test]
-fn whoever_is_last_is_told() {
+fn the_last_reference_or_lock_makes_a_closed_word_final() {
     for last_is_lock in [false, true] {
         let mutex = FdMutex::new();
         assert!(mutex.incref());
@@ -157,7 +157,7 @@ fn an_unlock_grants_the_lock_to_the_waiters_in_order() {
         assert_eq!((mutex.lock(other), mutex.unlock(other)), (Lock::Locked, Unlock::Free));
         assert_eq!(mutex.unlock(mode), Unlock::Contended);
         assert_eq!(granted(mutex.hand_over(mode, &mut list)), ("1", first));
-        assert_eq!(mutex.lock(mode), Lock::Contended, "no task barges in");
+        assert_eq!(mutex.lock(mode), Lock::Contended, "the lock is the waiters'");
         assert!(matches!(list.poll(mode, second), Waiting::Waits(&mut "2")));
         assert!(matches!(list.poll(mode, first), Waiting::Granted));
         assert!(matches!(list.poll(mode, first), Waiting::Gone));
@@ -270,7 +270,7 @@ fn a_task_that_was_granted_the_lock_before_the_close_keeps_it() {
 
 // Case A04.
 #[test]
-fn misuse_is_loud() {
+fn misuse_panics() {
     let mutex = FdMutex::new();
     let new = word(&mutex);
     assert!(panics(|| mutex.decref()));
@@ -291,7 +291,7 @@ fn a_lock_of_one_side_is_not_the_other_s(mutex: &FdMutex) {
 }
 
 #[test]
-fn too_many_references_are_loud_and_touch_nothing_else() {
+fn too_many_references_panic_and_change_nothing() {
     let mutex = FdMutex::new();
     assert_eq!(mutex.lock(Mode::Write), Lock::Locked);
     assert!((1..LIMIT).all(|_| mutex.incref()));
@@ -366,7 +366,7 @@ impl Fd {
         }
     }
 
-    /// True if the lock was granted, false if the descriptor was closed.
+    /// Waits for a turn. Returns whether the lock was granted; false if the descriptor was closed.
     fn await_turn(&self, mode: Mode, id: WaiterId) -> bool {
         loop {
             thread::park();
@@ -379,7 +379,7 @@ impl Fd {
         self.word.incref()
     }
 
-    /// True if it was the last reference.
+    /// Unlocks. Returns whether that was the last reference.
     fn unlock(&self, mode: Mode) -> bool {
         match self.word.unlock(mode) {
             Unlock::Free => return false,
@@ -469,7 +469,7 @@ fn stress() {
         let threads: Vec<_> = (1..=THREADS).map(|seed| scope.spawn(move || work(seed))).collect();
         threads.into_iter().map(|thread| thread.join().expect("a worker asserts what it saw")).sum()
     });
-    let raised: u64 = counters.iter().map(|counters| counters.0.lock().expect("nobody holds it").0).sum();
+    let raised: u64 = counters.iter().map(|counters| counters.0.lock().expect("no thread holds it").0).sum();
     assert_eq!(raised, locked);
     assert_eq!(fd.word.incref_and_close(), UNUSED);
     assert!(fd.word.decref());
@@ -499,7 +499,7 @@ fn a_lock_at_rest_counts_until_its_operation_ends_or_it_is_abandoned() {
 }
 
 #[test]
-fn an_abandoned_word_waits_for_its_references_still() {
+fn an_abandoned_word_still_waits_for_its_references() {
     let mutex = FdMutex::new();
     assert_eq!(MODES.map(|mode| mutex.lock(mode)), [Lock::Locked; 2]);
     assert!(!mutex.decref(), "one of them rests, and the other one is in a call");
@@ -520,7 +520,7 @@ fn an_operation_at_rest_goes_on_while_the_descriptor_is_open() {
     assert!(mutex.decref());
 }
 
-/// Its count of references would go below 0.
+/// The count of references would go below 0.
 #[test]
 fn a_lock_at_rest_is_not_unlocked_without_its_reference() {
     for mode in MODES {

@@ -1,5 +1,11 @@
-//! Counters.
+//! Counters, and constructors that are constants.
 
+use netpoll_core::PollCache;
+use netpoll_core::poll::cache::Block;
+use netpoll_core::sched::idle::Idle;
+use netpoll_core::sched::poller_lock::PollerLock;
+use netpoll_core::sched::run_queue::Runq;
+use netpoll_core::sched::task::TaskState;
 use netpoll_core::sync::Counter;
 
 #[test]
@@ -22,4 +28,18 @@ fn a_counter_counts_in_all_threads() {
         }
     });
     assert_eq!(counter.get(), 4_000);
+}
+
+/// A program without an allocator puts the state words into statics.
+#[test]
+fn the_constructors_are_constants() {
+    static CACHE: PollCache<1> = PollCache::new();
+    static QUEUE: Runq<4> = Runq::new();
+    static IDLE: Idle<1> = Idle::new();
+    static POLLER: PollerLock = PollerLock::new();
+    static TASK: TaskState = TaskState::new();
+    let block = Box::leak(Box::new(const { Block::new() }));
+    CACHE.donate_static(block).expect("the cache has a place for one block");
+    assert!(CACHE.alloc().is_some() && QUEUE.is_empty() && IDLE.num_parked() == 0);
+    assert!(POLLER.try_lock(0) && TASK.has_handle());
 }

@@ -1,22 +1,22 @@
-//! A descriptor's locks with the queue of those that wait: each returns, and the number is closed once, at the end.
+//! A descriptor's locks with the list of waiting tasks: each task returns, and the number is closed once, at the end.
 //!
-//! Here tasks wait in earnest, so one that is forgotten is a deadlock of the model.
+//! The tasks block here, so a task that is never woken is a deadlock of the model.
 
 use std::sync::Arc;
 
 use super::word::{Plan, Role, Touch, Word};
 use crate::models::fd_mutex::Fd;
 
-/// One step.
+/// One operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Op {
-    /// The one that holds the lock from the start gives it back.
+    /// The task that holds the lock from the start gives it back.
     Unlock,
     /// Waits for the lock, uses number and buffer.
     Read,
-    /// The same as a task that polls.
+    /// Waits for the lock through a notification, uses number and buffer.
     Poll,
-    /// Asks for the lock, and leaves if it is not there.
+    /// Asks for the lock, and leaves if it is not free.
     Leave,
     /// Uses the number without the lock.
     Send,
@@ -73,7 +73,7 @@ impl Word for Locks {
     }
 
     fn check(&self, plan: &Plan<Op>) {
-        // That it was not closed twice is asserted where it is closed.
+        // `Fd` asserts that the number is not closed twice.
         match plan.ops().any(|op| op == Close) {
             true => self.fd.assert_closed(),
             false => self.fd.assert_free(),

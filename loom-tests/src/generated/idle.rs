@@ -39,7 +39,7 @@ use Op::*;
 #[derive(Clone, Copy, Default)]
 struct Worker {
     asleep: bool,
-    /// True if it has found work and is busy with it.
+    /// Set if it has found work and is busy with it.
     busy: bool,
     /// The number of times that another thread cleared its bit.
     woken: usize,

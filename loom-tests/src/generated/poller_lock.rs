@@ -43,7 +43,7 @@ pub struct Driver {
     stop: Flag,
     /// The events, touched by the polling thread only, so that two pollers at a time are a race.
     events: Plain<()>,
-    /// True if a break is on its way to the thread that is in the kernel, or enters it next.
+    /// Set if a break is on its way to the thread that is in the kernel, or enters it next.
     sent: Mutex<bool>,
     /// The thread that is in the kernel, and the tick until which it blocks.
     blocked: Mutex<Option<(usize, usize)>>,

@@ -8,7 +8,7 @@ use crate::models::support::Plain;
 /// One waker of a task. Its `Arc` counts the clones, beside the task's own.
 struct Source {
     wakes: Mutex<usize>,
-    /// True if the task has been polled with it before.
+    /// Set if the task has been polled with it before.
     used: Mutex<bool>,
     /// Written by the task before it parks for the first time, read by each thread that wakes it, since the writes before a
     /// parking happen before its waker comes out.
@@ -31,7 +31,7 @@ impl Wake for Source {
 /// The end of a task's last poll.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Phase {
-    /// It was never polled, or it has what it waited for.
+    /// The task was never polled, or its wait is over.
     Done,
     /// The task is pending and has left its waker. Holds the number of its wakes then.
     Parked(usize),

@@ -1,4 +1,4 @@
-//! Models of `fd_mutex`: the state word and its list of waiters, called as std-rt calls them.
+//! Models of `fd_mutex`: the state word and its list of waiters, called as `netpoll-rt` calls them.
 
 mod at_rest;
 
@@ -14,7 +14,7 @@ use netpoll_core::poll::fd_mutex::{
 use super::support::{Plain, race, race3};
 use crate::harness::{Model, green};
 
-/// The models of this word.
+/// The models of the two files.
 pub const MODELS: &[Model] = &[
     green("m06_lock_against_lock", 2, None, lock_against_lock),
     green("m06_two_waiters_against_hand_over", 3, Some(2), two_waiters),
@@ -52,11 +52,11 @@ pub struct Fd {
     list: Mutex<WaitList<Tasks>>,
     /// The tasks behind the one waker that all of them register for a notification.
     pollers: Mutex<Vec<Arc<Notify>>>,
-    /// Read under a reference; written by the thread that closes it.
+    /// The number, read under a reference and written by the thread that closes it.
     number: Plain<()>,
-    /// Written under the read lock and a reference.
+    /// The buffer, written under the read lock and a reference.
     buffer: Plain<()>,
-    /// Whether the number is closed, for a closer that has not closed it itself.
+    /// Set once the number is closed, for a closer that did not close it itself.
     closed: (Mutex<bool>, Condvar),
 }
 
@@ -69,7 +69,7 @@ enum Waker {
     Broken,
 }
 
-/// The container that the list is made with.
+/// The container of the list.
 #[derive(Default, Debug)]
 struct Tasks(BTreeMap<WaiterId, Waker>);
 
@@ -102,7 +102,7 @@ impl WaiterMap for Tasks {
     }
 }
 
-/// What a task that asks for the lock has got.
+/// The result of a task's request for the lock.
 enum Asked {
     Locked,
     Waits(WaiterId, Arc<Notify>),
@@ -144,7 +144,7 @@ impl Fd {
         }
     }
 
-    /// Takes a reference for a lock at rest; false if the descriptor is closed, and then the lock is given back.
+    /// Takes a reference for a lock at rest. Returns false, after giving the lock back, if the descriptor is closed.
     fn resume(&self, mode: Mode) -> bool {
         let resumed = self.word.incref();
         if !resumed {
@@ -171,7 +171,7 @@ impl Fd {
         }
     }
 
-    /// Waits for the read lock; false if the descriptor is closed.
+    /// Waits for the read lock. Returns false if the descriptor is closed.
     pub fn lock(&self) -> bool {
         self.lock_of(Mode::Read)
     }
@@ -196,7 +196,7 @@ impl Fd {
         }
     }
 
-    /// Returns false if the waker panics.
+    /// Wakes a task. Returns false if the waker panics.
     fn wake(&self, waker: Waker) -> bool {
         match waker {
             Waker::Broken => return false,
@@ -219,7 +219,7 @@ impl Fd {
                 Lock::Closed => return,
                 Lock::Contended => {}
             }
-            // The own waker first: the shared one may be woken as soon as it is registered.
+            // This task's waker is registered first, since the shared one may be woken as soon as it is registered.
             self.pollers.lock().expect("no model panics under the lock").push(task.clone());
             let registered = self.word.lock_or_notify(Mode::Read, &mut self.list(), Waker::Pollers);
             match registered {
@@ -247,7 +247,7 @@ impl Fd {
         }
     }
 
-    /// Wakes the task that was granted the lock; if its waker panics, the next one.
+    /// Wakes the task that was granted the lock, or the next one if its waker panics.
     fn finish(&self, mode: Mode, mut handed: HandOver<Waker>) {
         loop {
             match handed {
@@ -268,7 +268,7 @@ impl Fd {
         }
     }
 
-    /// A task asks for the lock and then changes its mind.
+    /// Asks for the lock and then gives up.
     pub fn ask_and_leave(&self) {
         match self.ask(Mode::Read) {
             Asked::Locked => self.unlock(),
@@ -292,7 +292,7 @@ impl Fd {
         }
     }
 
-    /// The system call of a task that has the lock and a reference.
+    /// Makes the system call of a task that has the lock and a reference.
     fn call(&self) {
         self.number.get();
         self.buffer.set(());
@@ -315,8 +315,8 @@ impl Fd {
         }
     }
 
-    /// Closes, as `Fd::close` does up to its wait for the calls that still run. Its second poll comes at once, which leaves
-    /// operations the least time to let go by themselves.
+    /// Closes as `Fd::close` does, up to its wait for the calls in progress. Its second poll comes at once, which leaves the
+    /// operations the least time to end by themselves.
     pub fn close(&self) {
         let in_use = match self.word.incref_and_close() {
             Close::Closed { in_use } => in_use,
@@ -349,7 +349,7 @@ impl Fd {
         }
     }
 
-    /// The number has been closed, once.
+    /// Asserts that the number has been closed once.
     pub fn assert_closed(&self) {
         assert!(
             *self.closed.0.lock().expect("no model panics under the lock"),
@@ -357,7 +357,7 @@ impl Fd {
         );
     }
 
-    /// No task holds a lock, and none waits.
+    /// Asserts that no task holds a lock or waits.
     pub fn assert_free(&self) {
         assert_eq!(self.word.lock(Mode::Read), Lock::Locked, "the lock was lost");
         assert_eq!(self.word.unlock(Mode::Read), Unlock::Free, "HAS_WAITERS is set though no task waits");
@@ -366,14 +366,14 @@ impl Fd {
     }
 }
 
-/// What one task did under the lock is visible to the next, whether it waited or not.
+/// The writes of one task under the lock are visible to the next, whether it waited or not.
 fn lock_against_lock() {
     let fd = Fd::new();
     race(&fd, Fd::read, Fd::read);
     fd.assert_free();
 }
 
-/// Two tasks wait behind a holder: each has the lock in the end.
+/// Two tasks wait behind a holder: each gets the lock in the end.
 fn two_waiters() {
     let fd = Fd::new();
     assert!(fd.lock());
@@ -381,21 +381,21 @@ fn two_waiters() {
     fd.assert_free();
 }
 
-/// The number is closed once, after the last use, by the thread that is last.
+/// The number is closed once, after the last use, by the last thread.
 fn lock_against_close() {
     let fd = Fd::new();
     race(&fd, Fd::read, Fd::close);
     fd.assert_closed();
 }
 
-/// The same with three threads that may be last.
+/// The race above with three threads that may be last.
 fn last_unlock_against_last_decref() {
     let fd = Fd::new();
     race3(&fd, Fd::read, Fd::send, Fd::close);
     fd.assert_closed();
 }
 
-/// Two tasks wait behind an operation at rest, a third closes: all return.
+/// Two tasks wait behind an operation at rest while a third thread closes: all return.
 fn close_against_two_waiters() {
     let fd = Fd::new();
     assert!(fd.lock());
@@ -404,7 +404,7 @@ fn close_against_two_waiters() {
     fd.assert_closed();
 }
 
-/// The lock is handed over to a waiter while the descriptor is closed: the waiter has it or is evicted.
+/// The lock is handed over to a waiter while the descriptor is closed: the waiter gets it or is evicted.
 fn close_against_hand_over() {
     let fd = Fd::new();
     assert!(fd.lock());
@@ -443,7 +443,7 @@ fn cancel_against_hand_over() {
     fd.assert_free();
 }
 
-/// The same with another task that comes to wait: it has the lock in the end.
+/// The race above with another task that begins to wait: it gets the lock in the end.
 fn cancel_passes_the_lock_on() {
     let fd = Fd::new();
     assert!(fd.lock());
@@ -475,7 +475,7 @@ fn notify_against_unlock() {
     fd.assert_free();
 }
 
-/// The same with a waiter, which is granted the lock first and gives it back.
+/// The race above with a waiter, which is granted the lock first and gives it back.
 fn notify_beside_waiter() {
     let fd = Fd::new();
     assert!(fd.lock());
@@ -491,7 +491,7 @@ fn two_notify() {
     fd.assert_free();
 }
 
-/// A waiter gives up meanwhile.
+/// A waiter gives up while a task that polls registers.
 fn notify_against_cancel() {
     let fd = Fd::new();
     assert!(fd.lock());
@@ -499,7 +499,7 @@ fn notify_against_cancel() {
     fd.assert_free();
 }
 
-/// The descriptor is closed meanwhile.
+/// The descriptor is closed while a task that polls registers.
 fn notify_against_close() {
     let fd = Fd::new();
     assert!(fd.lock());

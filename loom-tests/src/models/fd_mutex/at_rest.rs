@@ -10,8 +10,8 @@ use netpoll_core::poll::fd_mutex::{Unlock, WaiterId, Waiting};
 use super::{Asked, Fd, Waker};
 use crate::models::support::{race, race3};
 
-/// An operation waits and is not polled any more: the closer closes the number. Dropped later, the operation touches
-/// nothing.
+/// An operation waits and is not polled any more: the closer closes the number. If the operation is dropped
+/// later, it does not use the number.
 pub fn close_against_rest() {
     let fd = Fd::new();
     assert!(fd.lock());
@@ -63,7 +63,7 @@ pub fn close_against_untaken_grant() {
     fd.assert_closed();
 }
 
-/// A task waits behind an operation at rest: it has the lock once that one has ended.
+/// A task waits behind an operation at rest: it gets the lock once that one has ended.
 pub fn rest_against_waiter() {
     let fd = Fd::new();
     assert!(fd.lock());
@@ -77,7 +77,7 @@ pub fn rest_against_waiter() {
     fd.assert_free();
 }
 
-/// A task waits behind an operation that is dropped at rest: it has the lock.
+/// A task waits behind an operation that is dropped at rest: it gets the lock.
 pub fn drop_at_rest_against_waiter() {
     let fd = Fd::new();
     assert!(fd.lock());
@@ -86,7 +86,7 @@ pub fn drop_at_rest_against_waiter() {
     fd.assert_free();
 }
 
-/// A task waits whose waker panics.
+/// Adds a waiter whose waker panics.
 fn broken(fd: &Fd) -> WaiterId {
     match fd.ask_with(Mode::Read, Waker::Broken, Arc::new(Notify::new())) {
         Asked::Waits(id, _) => id,
@@ -94,7 +94,7 @@ fn broken(fd: &Fd) -> WaiterId {
     }
 }
 
-/// The first waiter cannot be woken: the next has the lock.
+/// The first waiter cannot be woken: the next gets the lock.
 pub fn skipped() {
     let fd = Fd::new();
     assert!(fd.lock());
@@ -103,7 +103,7 @@ pub fn skipped() {
     fd.assert_free();
 }
 
-/// The same, and the first one is polled though it was not woken: it has had the lock, or starts again.
+/// The race above, with a poll of the first waiter although it was not woken: it had the lock, or starts over.
 pub fn skip_against_poll() {
     let fd = Fd::new();
     assert!(fd.lock());
@@ -124,7 +124,7 @@ pub fn skip_against_poll() {
     fd.assert_free();
 }
 
-/// The same, and the descriptor is closed meanwhile.
+/// The race of `skipped`, with a close of the descriptor.
 pub fn skip_against_close() {
     let fd = Fd::new();
     assert!(fd.lock());

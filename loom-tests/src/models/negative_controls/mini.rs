@@ -1,4 +1,4 @@
-//! The protocol of `sema` and `poll_desc` once more, small and with one direction, so that it can be spoilt on purpose.
+//! The protocol of `sema` and `desc` with one direction, small enough to build known faults into it.
 
 use std::sync::Arc;
 use std::task::{Poll, Waker};
@@ -8,17 +8,17 @@ use netpoll_core::sync::{AtomicUsize, Ordering, fence};
 
 use super::super::support::Plain;
 
-/// What is wrong with a text.
+/// The fault of a version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flaw {
-    /// Nothing: the control.
+    /// The control, which has no fault.
     None,
-    /// Go's own text, each access sequentially consistent and no fence. Right in Go and in C++; loom takes such an
-    /// access for acquire and release, so it cannot vouch for the text. That is why the words have fences.
+    /// Go's version, with each access sequentially consistent and no fence. It is right in Go and in C++. Loom treats such an
+    /// access as acquire and release, so it cannot prove this version, which is why the words have fences.
     SeqCstText,
-    /// Acquire and release, and no fence: wrong everywhere.
+    /// Each access acquires and releases, and there is no fence: wrong everywhere.
     NoFence,
-    /// The waiter leaves by a load and a store: a readiness that lands between the two is lost.
+    /// The waiter leaves by a load and a store: a readiness that comes between the two is lost.
     LoadStoreExit,
     /// The slot is taken without BUSY: a poll that comes before the take writes the slot at the same time.
     BareSlot,
@@ -34,14 +34,14 @@ const BUSY: usize = 4;
 const CLOSING: usize = 1;
 const EXPIRED: usize = 1;
 
-/// Why a wait is refused.
+/// The reason why a wait is refused.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refused {
     Closing,
     Timeout,
 }
 
-/// A descriptor with one direction, and the kernel's queue behind it.
+/// A descriptor with one direction, and the kernel's queue of messages.
 pub struct Mini {
     flaw: Flaw,
     info: AtomicUsize,
@@ -91,8 +91,8 @@ impl Mini {
         }
     }
 
-    /// One poll of a task. It ends by a readiness or a refusal; who is unblocked for a reason that holds no more
-    /// pretends that it has not happened and waits again (Go's words), without another look at the kernel.
+    /// Polls a task once, until a readiness, a refusal or a parking. A task that is unblocked for a reason that does not hold
+    /// any more "pretends it has not happened" and waits again, as in Go, without another system call.
     pub fn poll(&self, waker: &Waker) -> Poll<Result<(), Refused>> {
         loop {
             self.check_err()?;
@@ -121,7 +121,7 @@ impl Mini {
         }
     }
 
-    /// The end of a wait that did not park: NIL, and whether a readiness had come.
+    /// Ends a wait that did not park: sets NIL, and returns whether a readiness had come.
     fn leave(&self) -> bool {
         loop {
             let old = self.load(&self.rg);
@@ -134,7 +134,7 @@ impl Mini {
         }
     }
 
-    /// Unblocks; the waker goes up.
+    /// Unblocks. Returns the waker of a parked task.
     fn unblock(&self, ready: bool) -> Option<Waker> {
         loop {
             let old = self.load(&self.rg);
@@ -181,7 +181,7 @@ impl Mini {
         self.swap(&self.deadline, 0);
     }
 
-    /// A message comes, and its edge.
+    /// Queues a message and delivers its event.
     pub fn arrive(&self) {
         *self.queue.lock().expect("no model panics in the kernel") += 1;
         self.wake(true);
@@ -194,7 +194,7 @@ impl Mini {
         found
     }
 
-    /// Reset, try, wait, again.
+    /// Reads a message: resets, tries, waits, starts over.
     pub async fn read(&self) -> Result<(), Refused> {
         loop {
             self.check_err()?;
