@@ -1,8 +1,8 @@
 //! # The state words of a network poller
 //!
-//! When a task blocks on a socket, only the task sleeps, never the thread. This crate holds the shared memory that this
-//! needs, and nothing else: no std, no allocator, no clock, no lock, no system call. Time, memory and kernel events are
-//! arguments; tasks to wake are return values. It runs under a scheduler with threads
+//! When a task blocks on a socket, only the task sleeps, never the thread. This crate holds the shared memory
+//! that this needs, and nothing else: no std, no allocator, no clock, no lock, no system call. Time, memory
+//! and kernel events are arguments; tasks to wake are return values. It runs under a scheduler with threads
 //! ([`netpoll-rt`](https://docs.rs/netpoll-rt) is one) and in an interrupt handler.
 //!
 //! ```text
@@ -20,24 +20,26 @@
 //!
 //! # How a wakeup cannot be lost
 //!
-//! 1. **An event and a waiter meet on one state word**, [`poll::sema`]. Each changes `rg` by a read-modify-write, so one of
-//!    them is first. If it is the event, the waiter finds READY; if it is the waiter, the event finds WAIT or PARKED.
-//! 2. **A close or a deadline and a waiter meet on two state words.** Each writes one and reads the other, which needs a
-//!    fence on both sides, [`poll::desc`].
+//! 1. **An event and a waiter meet on one state word**, [`poll::sema`]. Each changes `rg` by a
+//!    read-modify-write, so one of them is first. If it is the event, the waiter finds READY; if it is the
+//!    waiter, the event finds WAIT or PARKED.
+//! 2. **A close or a deadline and a waiter meet on two state words.** Each writes one and reads the other,
+//!    which needs a fence on both sides, [`poll::desc`].
 //! 3. **A late event** finds another generation in the state word that it would change, [`poll::key`].
 //! 4. **A task whose future is dropped** takes its waker back and leaves a readiness for the next waiter,
 //!    [`poll::sema::Sema::retract`].
-//! 5. **A waker that comes out of a slot is returned to the caller, or is the task's own.** A parking that is taken over
-//!    stands for a sleeping task; however the call of the second task ends, it returns the first one's waker
-//!    ([`poll::sema::Displaced`]).
+//! 5. **A waker that comes out of a slot is returned to the caller, or is the task's own.** A parking that is
+//!    taken over stands for a sleeping task; however the call of the second task ends, it returns the first
+//!    one's waker ([`poll::sema::Displaced`]).
 //!
 //! # What safe code can do
 //!
-//! No sequence of safe calls, from any number of threads, reaches undefined behavior, gives a slot two owners, corrupts the
-//! free list or drops a sleeping task's waker unasked. A slot's owner is a [`Registration`], which cannot be copied; the
-//! waker slot belongs to the thread that set BUSY; a stale key finds another generation in the state word that it would
-//! change. A caller can still harm itself: wake a task too early, drop wakers that were returned to it, leak a registration
-//! (its slot stays in use) or a [`poll::sema::Armed`] (its direction stays busy), lower a count that it did not raise.
+//! No sequence of safe calls, from any number of threads, reaches undefined behavior, gives a slot two
+//! owners, corrupts the free list or drops a sleeping task's waker unasked. A slot's owner is a
+//! [`Registration`], which cannot be copied; the waker slot belongs to the thread that set BUSY; a stale key
+//! finds another generation in the state word that it would change. A caller can still harm itself: wake a
+//! task too early, drop wakers that were returned to it, leak a registration (its slot stays in use) or a
+//! [`poll::sema::Armed`] (its direction stays busy), lower a count that it did not raise.
 //!
 //! # Where each call is allowed
 //!
@@ -50,9 +52,9 @@
 //! | `Registration::set_deadline`, `arm_timer` | yes | yes | yes; `arm_timer` and `expire` under the timer wheel's lock |
 //! | `GList::wake`, `Displaced::wake` | yes, with no lock held | yes | if waking is |
 //!
-//! A thread that is interrupted between taking a waker out and clearing BUSY keeps a task of higher priority from parking in
-//! that direction: the task gets [`Wait::Again`] until the thread goes on. Under strict priorities such a task yields for a
-//! while instead of asking again at once.
+//! A thread that is interrupted between taking a waker out and clearing BUSY keeps a task of higher priority
+//! from parking in that direction: the task gets [`Wait::Again`] until the thread goes on. Under strict
+//! priorities such a task yields for a while instead of asking again at once.
 //!
 //! # Invariants
 //!
@@ -75,8 +77,9 @@
 //!
 //! # Reading order
 //!
-//! [`poll::sema`], [`poll::registration`], [`poll::desc`], [`poll::cache`]; then [`poll::info`], [`poll::deadline`],
-//! [`poll::waiters`], [`poll::fd_mutex`], [`poll::short_read`]. The files of [`sched`] stand by themselves.
+//! [`poll::sema`], [`poll::registration`], [`poll::desc`], [`poll::cache`]; then [`poll::info`],
+//! [`poll::deadline`], [`poll::waiters`], [`poll::fd_mutex`], [`poll::short_read`]. The files of [`sched`]
+//! stand by themselves.
 //!
 //! # Glossary
 //!

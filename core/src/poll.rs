@@ -1,7 +1,8 @@
-//! The poller: descriptors, their keys and deadlines, the cache that allocates them, the lock of a descriptor.
+//! The poller: descriptors, their keys and deadlines, the cache that allocates them, the lock of a
+//! descriptor.
 //!
-//! A task owns a descriptor through a [`registration`]; the poller and other threads reach it by its [`key`] through the
-//! [`cache`].
+//! A task owns a descriptor through a [`registration`]; the poller and other threads reach it by its [`key`]
+//! through the [`cache`].
 
 pub mod cache;
 pub mod deadline;

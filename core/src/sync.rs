@@ -1,10 +1,10 @@
 //! The atomics of the compiler, of portable-atomic or of loom. No other file knows which.
 //!
-//! The types are thin wrappers. A lint forbids the originals everywhere else, so the model checker sees every access. The
-//! cell has the interface of loom's (`with_mut`), because std's cell cannot be checked.
+//! The types are thin wrappers. A lint forbids the originals everywhere else, so the model checker sees every
+//! access. The cell has the interface of loom's (`with_mut`), because std's cell cannot be checked.
 //!
-//! Only the strong compare-exchange is offered. Loom never lets a weak one fail spuriously, so a loop around it would be
-//! code that no model has run.
+//! Only the strong compare-exchange is offered. Loom never lets a weak one fail spuriously, so a loop around
+//! it would be code that no model has run.
 
 // The lint points to this file.
 #![allow(clippy::disallowed_types, clippy::disallowed_methods)]
@@ -18,7 +18,8 @@ use loom::sync::atomic as imp;
 #[cfg(all(not(netpoll_loom), feature = "portable-atomic"))]
 use portable_atomic as imp;
 
-/// Defines a `const fn`, which the model checker's build makes a plain one: loom's atomics cannot be constants.
+/// Defines a `const fn`, which the model checker's build makes a plain one: loom's atomics cannot be
+/// constants.
 macro_rules! const_fn {
     ($(#[$attribute:meta])* pub $(($scope:tt))? const fn $($function:tt)*) => {
         #[cfg(not(netpoll_loom))]
@@ -150,8 +151,8 @@ impl<T> AtomicPtr<T> {
 
 /// A flag shared by threads.
 ///
-/// Each change is a `swap`, so the thread that clears the flag sees what every thread did that set it since, also if the
-/// flag was set already.
+/// Each change is a `swap`, so the thread that clears the flag sees what every thread did that set it since,
+/// also if the flag was set already.
 #[derive(Debug, Default)]
 pub struct Flag {
     word: AtomicUsize,
@@ -195,8 +196,9 @@ impl Flag {
 
 /// A number shared by threads. Every access is relaxed, so a reader may see an old value.
 ///
-/// Most uses are reports. A use that decides something is right with any earlier value, or is ordered by another access: the
-/// index of a descriptor's slot is written before the slot can be handed out ([`poll::desc`](crate::poll::desc)).
+/// Most uses are reports. A use that decides something is right with any earlier value, or is ordered by
+/// another access: the index of a descriptor's slot is written before the slot can be handed out
+/// ([`poll::desc`](crate::poll::desc)).
 #[derive(Debug, Default)]
 pub struct RelaxedUsize {
     word: AtomicUsize,
@@ -225,7 +227,8 @@ impl RelaxedUsize {
     }
 }
 
-/// A count of events for metrics. It wraps at the native width and orders no memory, so a reader may see an old value.
+/// A count of events for metrics. It wraps at the native width and orders no memory, so a reader may see an
+/// old value.
 #[derive(Debug, Default)]
 pub struct Counter {
     word: AtomicUsize,
@@ -245,8 +248,8 @@ impl Counter {
         self.add(1);
     }
 
-    /// Adds one without the cost of a read-modify-write. For a count that one thread raises: if two threads do so at the
-    /// same time, one of their increments may be lost.
+    /// Adds one without the cost of a read-modify-write. For a count that one thread raises: if two threads
+    /// do so at the same time, one of their increments may be lost.
     #[inline]
     pub fn inc_alone(&self) {
         // alone: a metric
@@ -284,7 +287,8 @@ impl<T> UnsafeCell<T> {
         Self(core::cell::UnsafeCell::new(value))
     }
 
-    /// Passes the pointer to `access` for writing. The SAFETY comment of the caller says why no other code uses it meanwhile.
+    /// Passes the pointer to `access` for writing. The SAFETY comment of the caller says why no other code
+    /// uses it meanwhile.
     #[inline]
     pub fn with_mut<R>(&self, access: impl FnOnce(*mut T) -> R) -> R {
         access(self.0.get())

@@ -1,8 +1,9 @@
 //! Generated models: every combination of operations, also those that no author of a named model thought of.
 //!
-//! Each word has its operations, its surroundings and one oracle ([`word::Word`]). The combinations of operations are
-//! enumerated ([`enumerate`]) and explored one after another in one process ([`run`]). A word can also be created with a
-//! deliberate fault, which the combinations must find: which tests the oracle itself.
+//! Each word has its operations, its surroundings and one oracle ([`word::Word`]). The combinations of
+//! operations are enumerated ([`enumerate`]) and explored one after another in one process ([`run`]). A word
+//! can also be created with a deliberate fault, which the combinations must find: which tests the oracle
+//! itself.
 
 use std::process::ExitCode;
 

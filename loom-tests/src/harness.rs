@@ -7,7 +7,8 @@ use std::time::Instant;
 /// The number of steps after which an execution counts as an endless loop, far more than any model needs.
 const MAX_BRANCHES: usize = 10_000;
 
-/// The number of executions so far. The process runs one model. Loom does not see std's lock, which is never contended.
+/// The number of executions so far. The process runs one model. Loom does not see std's lock, which is never
+/// contended.
 static EXECUTIONS: Mutex<u64> = Mutex::new(0);
 
 /// The result that a model must have.
@@ -77,8 +78,8 @@ pub fn main(models: &[Model]) -> ExitCode {
     }
 }
 
-/// Explores every execution within the bound. A finding ends the process: by a panic, or by an abort if loom finds it during
-/// another panic.
+/// Explores every execution within the bound. A finding ends the process: by a panic, or by an abort if loom
+/// finds it during another panic.
 fn run(model: &Model, bound: Option<usize>) -> ExitCode {
     let start = Instant::now();
     let body = model.body;
@@ -90,8 +91,8 @@ fn run(model: &Model, bound: Option<usize>) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Creates loom's explorer. Sets every option, so that none comes from `LOOM_*` and no limit ends a run early, which loom
-/// would count as a success.
+/// Creates loom's explorer. Sets every option, so that none comes from `LOOM_*` and no limit ends a run
+/// early, which loom would count as a success.
 pub fn explorer(bound: Option<usize>) -> loom::model::Builder {
     let mut builder = loom::model::Builder::new();
     builder.max_threads = loom::MAX_THREADS;

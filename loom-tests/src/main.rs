@@ -1,9 +1,11 @@
 //! The models of netpoll-core: each is about one race and runs in a process of its own.
 //!
-//! `loom-tests list` prints a line per model, `loom-tests run NAME` runs one and prints how many executions it
-//! explored. `cargo xtask loom` does both for all of them and compares the counts with the recorded minimum.
+//! `loom-tests list` prints a line per model, `loom-tests run NAME` runs one and prints how many executions
+//! it explored. `cargo xtask loom` does both for all of them and compares the counts with the recorded
+//! minimum.
 //!
-//! `loom-tests generated-list` and its relatives do the same for the combinations that are enumerated instead of named.
+//! `loom-tests generated-list` and its relatives do the same for the combinations that are enumerated instead
+//! of named.
 
 #[cfg(netpoll_loom)]
 mod generated;

@@ -1,7 +1,8 @@
 //! `self-test`: a check that the model checker sees every outcome.
 //!
-//! The model checker and a reference machine, which leaves nothing out, run small programs. The checker must see every outcome
-//! of the machine. The first programs are written out, each for a hole of loom 0.7.2; the others are drawn at random.
+//! The model checker and a reference machine, which leaves nothing out, run small programs. The checker must
+//! see every outcome of the machine. The first programs are written out, each for a hole of loom 0.7.2; the
+//! others are drawn at random.
 
 mod machine;
 mod program;
@@ -164,7 +165,8 @@ fn written() -> Vec<Written> {
             ],
             17,
         ),
-        // 2. The second fence may come first although the second thread has read a write before the first fence.
+        // 2. The second fence may come first although the second thread has read a write before the first
+        //    fence.
         (
             "a fence is an operation",
             vec![

@@ -1,10 +1,10 @@
 //! The allocator of descriptors: fixed blocks, type-stable, with a lock-free free list (Go's `pollCache`).
 //!
-//! **INV-1** A block of descriptors is neither freed nor moved while a poller can name it: the caller donates it and takes it
-//! back through an exclusive borrow of the cache.
+//! **INV-1** A block of descriptors is neither freed nor moved while a poller can name it: the caller donates
+//! it and takes it back through an exclusive borrow of the cache.
 //!
-//! So a slot is a [`PollDesc`] for ever: a thread with an old key finds a descriptor, sees another generation in its state
-//! words and leaves (INV-5).
+//! So a slot is a [`PollDesc`] for ever: a thread with an old key finds a descriptor, sees another generation
+//! in its state words and leaves (INV-5).
 
 #![expect(unsafe_code, reason = "descriptors live in raw blocks that the caller donates")]
 
@@ -43,13 +43,16 @@ impl<const LEN: usize, const BITS: u32> Block<LEN, BITS> {
         }
     }
 
-    /// Initializes a block in place, a descriptor at a time, so that nothing as large as a block is on the stack.
+    /// Initializes a block in place, a descriptor at a time, so that nothing as large as a block is on the
+    /// stack.
     pub fn init(place: &mut MaybeUninit<Self>) -> &mut Self {
         let slots = place.as_mut_ptr().cast::<PollDesc<BITS>>();
         for slot in 0..LEN {
-            // SAFETY: the block is an array of `LEN` descriptors and nothing else, so `slot` lies in it (INV-1).
+            // SAFETY: the block is an array of `LEN` descriptors and nothing else, so `slot` lies in it
+            // (INV-1).
             let slot = unsafe { slots.add(slot) };
-            // SAFETY: the exclusive borrow of `place` lasts until the block is donated, so no other code uses it (INV-1).
+            // SAFETY: the exclusive borrow of `place` lasts until the block is donated, so no other code uses
+            // it (INV-1).
             unsafe { slot.write(PollDesc::new()) };
         }
         // SAFETY: the loop above has written every descriptor of the block (INV-1).
@@ -84,8 +87,8 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> Default for PollCac
 
 impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, LEN, BITS> {
     const_fn! {
-        /// Creates a cache without blocks: [`PollCache::alloc`] returns `None` until one is donated. A cache that could hold no
-        /// descriptor does not compile:
+        /// Creates a cache without blocks: [`PollCache::alloc`] returns `None` until one is donated. A cache
+        /// that could hold no descriptor does not compile:
         ///
         /// ```compile_fail,E0080
         /// netpoll_core::PollCache::<1, 0>::new();
@@ -114,8 +117,8 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
     ///
     /// # Safety
     ///
-    /// `block` points to an initialized block that no other code uses, and that stays where it is for as long as the
-    /// cache is used (INV-1). The cache does not free it: [`PollCache::blocks`] returns it.
+    /// `block` points to an initialized block that no other code uses, and that stays where it is for as long
+    /// as the cache is used (INV-1). The cache does not free it: [`PollCache::blocks`] returns it.
     pub unsafe fn donate(&self, block: NonNull<Block<LEN, BITS>>) -> Result<(), CacheFull> {
         // alone: a first guess; the directory's compare-exchange decides
         let mut place = self.len.load(Ordering::Relaxed);
@@ -141,7 +144,8 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
     ///
     /// Returns [`CacheFull`] as [`PollCache::donate`] does.
     pub fn donate_static(&self, block: &'static mut Block<LEN, BITS>) -> Result<(), CacheFull> {
-        // SAFETY: a `&'static mut` is exclusive and points to an initialized block, which stays where it is (INV-1).
+        // SAFETY: a `&'static mut` is exclusive and points to an initialized block, which stays where it is
+        // (INV-1).
         unsafe { self.donate(NonNull::from(block)) }
     }
 
@@ -158,16 +162,16 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         self.shared.push(first, self.slot(first + LEN - 1));
     }
 
-    /// Allocates a free descriptor. Returns `None` if all donated ones are in use: the caller donates another block and tries
-    /// again. Lock-free; may run in an interrupt handler.
+    /// Allocates a free descriptor. Returns `None` if all donated ones are in use: the caller donates another
+    /// block and tries again. Lock-free; may run in an interrupt handler.
     ///
     /// # Memory ordering
     ///
     /// Acquires the memory effects of the [`Registration::free`] of the slot.
     pub fn alloc(&self) -> Option<Registration<'_, BITS>> {
         let desc = self.slot(self.shared.pop(|slot| self.slot(slot))?);
-        // A caller closed the slot or delivered an event while it was free, with a key that it guessed or got from
-        // `PollCache::iter`. The next owner gets the generation after that key's.
+        // A caller closed the slot or delivered an event while it was free, with a key that it guessed or got
+        // from `PollCache::iter`. The next owner gets the generation after that key's.
         if desc.info.get().is_published() {
             desc.close();
         }
@@ -175,7 +179,8 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         Some(Registration::new(desc, &self.shared))
     }
 
-    /// Lets no task park on a descriptor that is allocated after the end of the poller or during it. [`PollCache::end`]
+    /// Lets no task park on a descriptor that is allocated after the end of the poller or during it.
+    /// [`PollCache::end`]
     ///
     /// 1. fences before this thread does: this thread sees `ended`;
     /// 2. fences after this thread does: it finds the block, and the descriptor in this generation.
@@ -187,9 +192,9 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         }
     }
 
-    /// Ends all waits, because the poller has ended. From now on no descriptor lets a task park, also one that is allocated
-    /// later. `wake` gets the wakers of the parked tasks, descriptor by descriptor; the caller lowers the count of waiters by
-    /// their number once they are runnable. May be repeated.
+    /// Ends all waits, because the poller has ended. From now on no descriptor lets a task park, also one
+    /// that is allocated later. `wake` gets the wakers of the parked tasks, descriptor by descriptor; the
+    /// caller lowers the count of waiters by their number once they are runnable. May be repeated.
     pub fn end(&self, mut wake: impl FnMut(GList<2>)) {
         // alone: the fence below publishes it
         self.ended.swap(1, Ordering::Relaxed);
@@ -208,15 +213,16 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         self.shared.waiters()
     }
 
-    /// Returns the descriptor that `key` names, or `None` if no block has that slot or the slot is of another generation. The
-    /// generation may change at any time, so [`PollDesc::ready`] checks it again, in the state words themselves.
+    /// Returns the descriptor that `key` names, or `None` if no block has that slot or the slot is of another
+    /// generation. The generation may change at any time, so [`PollDesc::ready`] checks it again, in the
+    /// state words themselves.
     #[inline]
     pub fn get(&self, key: PollKey) -> Option<&PollDesc<BITS>> {
         self.lookup(key.slot as usize).filter(|desc| desc.info().fdseq() == key.fdseq)
     }
 
-    /// Returns the descriptor in the slot that `key` names, of any generation: for [`PollDesc::ready`], which checks the
-    /// generation in the state words themselves, and for a prefetch.
+    /// Returns the descriptor in the slot that `key` names, of any generation: for [`PollDesc::ready`], which
+    /// checks the generation in the state words themselves, and for a prefetch.
     #[inline]
     pub fn get_any_generation(&self, key: PollKey) -> Option<&PollDesc<BITS>> {
         self.lookup(key.slot as usize)
@@ -226,8 +232,8 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
     fn lookup(&self, slot: usize) -> Option<&PollDesc<BITS>> {
         // Acquire: the block's descriptors as they were initialized.
         let block = NonNull::new(self.directory.get(slot / LEN)?.load(Ordering::Acquire))?; // pair: cache::donate
-        // SAFETY: `donate` put the block into the directory after it was initialized, and it stays where it is for as long
-        // as the cache is borrowed (INV-1).
+        // SAFETY: `donate` put the block into the directory after it was initialized, and it stays where it
+        // is for as long as the cache is borrowed (INV-1).
         let block = unsafe { block.as_ref() };
         Some(&block.slots[slot % LEN])
     }

@@ -6,14 +6,14 @@
 //! | a tick | due at that tick | the setter; the firing that finds it due, by compare-exchange |
 //! | `EXPIRED` | it has passed; every wait fails until a new one is set | the setter |
 //!
-//! **INV-6** A timer's firing counts only against the deadline that it finds in force. It compare-exchanges the very value
-//! that it judged due, so a deadline that was moved meanwhile stays.
+//! **INV-6** A timer's firing counts only against the deadline that it finds in force. It compare-exchanges
+//! the very value that it judged due, so a deadline that was moved meanwhile stays.
 //!
-//! A waiter reads the same word ([`Deadline::get`]), so no separate "expired" bit can outlive a newer deadline, and Go's
-//! `rseq` and `wseq` are not needed.
+//! A waiter reads the same word ([`Deadline::get`]), so no separate "expired" bit can outlive a newer
+//! deadline, and Go's `rseq` and `wseq` are not needed.
 //!
-//! `postpone` moves a tick by a compare-exchange too. A firing that judged the old tick due fails to expire it then, and
-//! judges again.
+//! `postpone` moves a tick by a compare-exchange too. A firing that judged the old tick due fails to expire
+//! it then, and judges again.
 //!
 //! A tick is opaque: nanoseconds on a 64-bit host, a wrapping system tick on a microcontroller. Two ticks are
 //! compared by their wrapped difference, so deadlines may lie up to half the range ahead.
@@ -111,8 +111,8 @@ impl Deadline {
         self.word.load(Ordering::Relaxed) == EXPIRED // pair: deadline::set, deadline::expire
     }
 
-    /// Moves a tick to `at`, which is not before it. Returns false and changes nothing if no such tick is in force. After a
-    /// wrap the ticks 0 and 1 stand for 2 here too. No fence follows, for the reason that
+    /// Moves a tick to `at`, which is not before it. Returns false and changes nothing if no such tick is in
+    /// force. After a wrap the ticks 0 and 1 stand for 2 here too. No fence follows, for the reason that
     /// [`registration`](super::registration) gives.
     #[inline]
     pub(crate) fn postpone(&self, at: usize) -> bool {

@@ -1,10 +1,11 @@
-//! The state words of a descriptor, and the calls of a thread that does not own it: to deliver an event, close the
-//! descriptor, fire its timer, or report on it. The owner's calls are in [`registration`](crate::poll::registration).
+//! The state words of a descriptor, and the calls of a thread that does not own it: to deliver an event,
+//! close the descriptor, fire its timer, or report on it. The owner's calls are in
+//! [`registration`](crate::poll::registration).
 //!
 //! # The fence pair
 //!
-//! **INV-3** The waiter writes WAIT, fences, and then reads info and its deadline. The publisher writes info or the deadline,
-//! fences, and then reads rg and wg.
+//! **INV-3** The waiter writes WAIT, fences, and then reads info and its deadline. The publisher writes info
+//! or the deadline, fences, and then reads rg and wg.
 //!
 //!
 //! | waiter (`Registration::wait`, `park`) | closer ([`PollDesc::evict`], [`PollDesc::end`], `Registration::set_deadline`, [`PollDesc::expire`]) |
@@ -14,9 +15,10 @@
 //! | reads info and the deadline | reads rg |
 //! | finds nothing: parks | finds NIL: no task to wake |
 //!
-//! Without the fences both reads may return old values in the same execution: the waiter sees no CLOSING, the closer sees NIL,
-//! and the task sleeps for ever. One of the two fences is first in the single order of all such fences; the side that fences
-//! second sees the write of the other. Go needs no fences, since its atomics are sequentially consistent.
+//! Without the fences both reads may return old values in the same execution: the waiter sees no CLOSING, the
+//! closer sees NIL, and the task sleeps for ever. One of the two fences is first in the single order of all
+//! such fences; the side that fences second sees the write of the other. Go needs no fences, since its
+//! atomics are sequentially consistent.
 //!
 //! The ready path has no fence: an event writes and reads the same word.
 //!
@@ -32,8 +34,9 @@
 //! | `slot` | the donor, before the slot can be handed out | the owner: the index of the slot |
 //! | `number`, `since` | the layer above, never core | reports |
 //!
-//! The first cache line, `info` to the state word of `wg`, holds everything that an event and its task touch for a read, and
-//! for a write that need not wait. At thousands of connections cache lines cost more than instructions.
+//! The first cache line, `info` to the state word of `wg`, holds everything that an event and its task touch
+//! for a read, and for a write that need not wait. At thousands of connections cache lines cost more than
+//! instructions.
 
 use core::task::Waker;
 
@@ -54,8 +57,8 @@ pub enum PollErr {
     Timeout,
     /// The poller has ended, so a wait would have no end. A call that need not wait is still allowed.
     Ended,
-    /// Another task is between arm and its end in this direction (INV-2). Nothing has changed. The layer above has a bug: it
-    /// excludes this by a lock.
+    /// Another task is between arm and its end in this direction (INV-2). Nothing has changed. The layer
+    /// above has a bug: it excludes this by a lock.
     DoubleWait,
 }
 
@@ -67,8 +70,8 @@ pub enum Wait {
     Ready,
     /// The task is parked. The thread that ends the wait gets its waker.
     Parked,
-    /// The task wakes itself and waits again. Another thread is still using this semaphore, or a deadline was moved while it
-    /// fired.
+    /// The task wakes itself and waits again. Another thread is still using this semaphore, or a deadline was
+    /// moved while it fired.
     Again,
     /// The wait is refused.
     Failed(PollErr),
@@ -78,7 +81,8 @@ pub enum Wait {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub enum Delivered {
-    /// The list has this many wakers more. The caller lowers the count of waiters by as many once their tasks are runnable.
+    /// The list has this many wakers more. The caller lowers the count of waiters by as many once their tasks
+    /// are runnable.
     Woken(usize),
     /// The event is of another generation. Nothing has changed.
     Stale,
@@ -93,7 +97,8 @@ struct Unblocked {
     stale: bool,
 }
 
-/// One descriptor: Go's `pollDesc` without its lock and its two timers. `BITS` is the width of the generation.
+/// One descriptor: Go's `pollDesc` without its lock and its two timers. `BITS` is the width of the
+/// generation.
 #[derive(Debug)]
 #[repr(C, align(64))]
 pub struct PollDesc<const BITS: u32 = FDSEQ_BITS> {
@@ -150,7 +155,8 @@ impl<const BITS: u32> PollDesc<BITS> {
         self.deadline_of(mode).get()
     }
 
-    /// Returns whether a task is parked in that direction. For reports: the answer may be out of date already.
+    /// Returns whether a task is parked in that direction. For reports: the answer may be out of date
+    /// already.
     pub fn is_parked(&self, mode: Mode) -> bool {
         self.sema(mode).is_parked()
     }
@@ -161,8 +167,8 @@ impl<const BITS: u32> PollDesc<BITS> {
         &self.number
     }
 
-    /// Returns the time at which a task last parked in that direction, written by the layer above, for reports. Core does not
-    /// read it.
+    /// Returns the time at which a task last parked in that direction, written by the layer above, for
+    /// reports. Core does not read it.
     #[inline]
     pub fn since(&self, mode: Mode) -> &RelaxedUsize {
         if mode == Mode::Read { &self.since_read } else { &self.since_write }
@@ -170,13 +176,14 @@ impl<const BITS: u32> PollDesc<BITS> {
 
     /// Checks whether the direction may make a system call (Go's `netpollcheckerr`).
     ///
-    /// Go also refuses reads after an event that was an error and nothing else. A connection's reset looks like that for a
-    /// moment, so the layer above checks [`Info::event_err`] only after a call that found nothing.
+    /// Go also refuses reads after an event that was an error and nothing else. A connection's reset looks
+    /// like that for a moment, so the layer above checks [`Info::event_err`] only after a call that found
+    /// nothing.
     ///
     /// # Errors
     ///
-    /// Returns [`PollErr::Closing`] if the descriptor is being closed, otherwise [`PollErr::Timeout`] if the deadline has
-    /// passed.
+    /// Returns [`PollErr::Closing`] if the descriptor is being closed, otherwise [`PollErr::Timeout`] if the
+    /// deadline has passed.
     #[inline]
     pub fn check_err(&self, mode: Mode) -> Result<(), PollErr> {
         let info = self.info.get();
@@ -189,7 +196,8 @@ impl<const BITS: u32> PollDesc<BITS> {
         }
     }
 
-    /// Checks whether the direction may wait: fails as [`PollDesc::check_err`] does, and if the poller has ended.
+    /// Checks whether the direction may wait: fails as [`PollDesc::check_err`] does, and if the poller has
+    /// ended.
     #[inline]
     pub(crate) fn check_wait(&self, mode: Mode) -> Result<(), PollErr> {
         let info = self.info.get();
@@ -199,7 +207,8 @@ impl<const BITS: u32> PollDesc<BITS> {
         Ok(())
     }
 
-    /// Returns why a direction may not wait. Closing comes before a timeout, which comes before the end of the poller.
+    /// Returns why a direction may not wait. Closing comes before a timeout, which comes before the end of
+    /// the poller.
     #[cold]
     fn why_not(&self, info: Info<BITS>, mode: Mode) -> PollErr {
         if info.closing() {
@@ -211,8 +220,8 @@ impl<const BITS: u32> PollDesc<BITS> {
         }
     }
 
-    /// Delivers an event (Go's `netpollready`), which puts at most two wakers into the list. May run in an interrupt handler: it
-    /// takes no lock and neither clones nor drops nor wakes a waker.
+    /// Delivers an event (Go's `netpollready`), which puts at most two wakers into the list. May run in an
+    /// interrupt handler: it takes no lock and neither clones nor drops nor wakes a waker.
     #[inline]
     pub fn ready<const N: usize>(&self, event: Event, list: &mut GList<N>) -> Delivered {
         if list.room() < 2 {
@@ -228,11 +237,13 @@ impl<const BITS: u32> PollDesc<BITS> {
         }
     }
 
-    /// Publishes that the descriptor of generation `fdseq` is being closed, and unblocks both sides (Go's `pollUnblock`).
-    /// Returns the wakers of the parked tasks, at most two. The caller lowers the count of waiters by as many once they are
-    /// runnable. Changes nothing if the slot is of another generation. May be repeated.
+    /// Publishes that the descriptor of generation `fdseq` is being closed, and unblocks both sides (Go's
+    /// `pollUnblock`). Returns the wakers of the parked tasks, at most two. The caller lowers the count of
+    /// waiters by as many once they are runnable. Changes nothing if the slot is of another generation. May
+    /// be repeated.
     ///
-    /// May run on any thread and in an interrupt handler. The caller takes the timer's entry out of its wheel.
+    /// May run on any thread and in an interrupt handler. The caller takes the timer's entry out of its
+    /// wheel.
     pub fn evict(&self, fdseq: u32) -> GList<2> {
         if !self.info.publish_closing(fdseq) {
             return GList::new();
@@ -241,23 +252,24 @@ impl<const BITS: u32> PollDesc<BITS> {
         self.unblock_all(Modes::BOTH, fdseq)
     }
 
-    /// Publishes that the poller has ended, and unblocks both sides. Returns the wakers of the parked tasks, as
-    /// [`PollDesc::evict`] does. From now on waits are refused; calls that need not wait are still allowed. Applies to the slot
-    /// in any generation. May be repeated. Called by `PollCache::end`.
+    /// Publishes that the poller has ended, and unblocks both sides. Returns the wakers of the parked tasks,
+    /// as [`PollDesc::evict`] does. From now on waits are refused; calls that need not wait are still
+    /// allowed. Applies to the slot in any generation. May be repeated. Called by `PollCache::end`.
     pub fn end(&self) -> GList<2> {
         let fdseq = self.info.publish_ended().fdseq();
         fence(Ordering::SeqCst); // pair: registration::park
         self.unblock_all(Modes::BOTH, fdseq)
     }
 
-    /// Fires the descriptor's timer: expires the deadlines that are due at `now` (Go's `netpolldeadlineimpl`). Returns the
-    /// wakers of the tasks that waited under them, and the tick for which the caller puts the timer's entry back into the wheel,
-    /// if a deadline is still to come. The caller lowers the count of waiters by the number of wakers once the tasks are
-    /// runnable.
+    /// Fires the descriptor's timer: expires the deadlines that are due at `now` (Go's
+    /// `netpolldeadlineimpl`). Returns the wakers of the tasks that waited under them, and the tick for which
+    /// the caller puts the timer's entry back into the wheel, if a deadline is still to come. The caller
+    /// lowers the count of waiters by the number of wakers once the tasks are runnable.
     ///
-    /// The caller holds the timer wheel's lock, from taking the entry out of the wheel to putting it back. The entry of a
-    /// descriptor is out of the wheel before its slot is freed. An entry that is left there fires for the slot's next owner:
-    /// it expires only deadlines that are due then, and may wake a task once for nothing.
+    /// The caller holds the timer wheel's lock, from taking the entry out of the wheel to putting it back.
+    /// The entry of a descriptor is out of the wheel before its slot is freed. An entry that is left there
+    /// fires for the slot's next owner: it expires only deadlines that are due then, and may wake a task once
+    /// for nothing.
     pub fn expire(&self, now: usize) -> (GList<2>, Option<usize>) {
         let mut expired = Modes::NONE;
         let next = loop {
@@ -266,9 +278,11 @@ impl<const BITS: u32> PollDesc<BITS> {
             self.armed.set(next);
             // A setter that moves a deadline earlier
             // 1. before the second read below: this thread sees it and starts over;
-            // 2. after it: its fence comes after this one, so it reads `next` from `armed` and edits the wheel itself.
+            // 2. after it: its fence comes after this one, so it reads `next` from `armed` and edits the
+            //    wheel itself.
             fence(Ordering::SeqCst); // pair: registration::set_deadline
-            // A setter that postpones it has no fence: this thread expires it first, or fails to and starts over.
+            // A setter that postpones it has no fence: this thread expires it first, or fails to and starts
+            // over.
             if (self.rd.get(), self.wd.get()) == (read, write)
                 && expire_if_due(&self.rd, read, now, &mut expired.read)
                 && expire_if_due(&self.wd, write, now, &mut expired.write)
@@ -277,17 +291,20 @@ impl<const BITS: u32> PollDesc<BITS> {
             }
         };
         fence(Ordering::SeqCst); // pair: registration::park
-        // The generation is read after the deadlines, so the waiters of the generation that has expired are not missed.
+        // The generation is read after the deadlines, so the waiters of the generation that has expired are
+        // not missed.
         let list = self.unblock_all(expired, self.info.get().fdseq());
         (list, if let When::At(at) = next { Some(at) } else { None })
     }
 
-    /// Unblocks both sides without a reason. Returns the wakers of the parked tasks, which check again and may park again.
+    /// Unblocks both sides without a reason. Returns the wakers of the parked tasks, which check again and
+    /// may park again.
     pub fn unpark(&self) -> GList<2> {
         self.unblock_all(Modes::BOTH, self.info.get().fdseq())
     }
 
-    /// Moves all words to the next generation, with nothing left of this one. Called by the owner's `free` only, after `evict`.
+    /// Moves all words to the next generation, with nothing left of this one. Called by the owner's `free`
+    /// only, after `evict`.
     pub(crate) fn close(&self) {
         let fdseq = self.info.advance();
         self.rg.advance(fdseq);
@@ -299,8 +316,8 @@ impl<const BITS: u32> PollDesc<BITS> {
         }
     }
 
-    /// Ends all waits in the given directions of generation `fdseq`. Returns the wakers of the parked tasks, which look for the
-    /// reason themselves.
+    /// Ends all waits in the given directions of generation `fdseq`. Returns the wakers of the parked tasks,
+    /// which look for the reason themselves.
     #[inline(never)]
     pub(crate) fn unblock_all(&self, modes: Modes, fdseq: u32) -> GList<2> {
         let mut list = GList::new();
@@ -308,7 +325,8 @@ impl<const BITS: u32> PollDesc<BITS> {
         list
     }
 
-    /// Unblocks the given directions of generation `fdseq`, with or without a readiness. The list has room for two wakers.
+    /// Unblocks the given directions of generation `fdseq`, with or without a readiness. The list has room
+    /// for two wakers.
     #[inline(always)]
     fn unblock<const N: usize>(
         &self,
@@ -362,7 +380,8 @@ fn expire_if_due(deadline: &Deadline, found: When, now: usize, expired: &mut boo
     done
 }
 
-/// Panics, after waking a task for which a caller of `unblock` left no room. That is a bug here, and it loses no wakeup.
+/// Panics, after waking a task for which a caller of `unblock` left no room. That is a bug here, and it loses
+/// no wakeup.
 #[cold]
 #[inline(never)]
 fn no_room(waker: Waker) -> ! {

@@ -1,4 +1,5 @@
-//! The references and locks of a descriptor's number, and its close: Go's `fdMutex`, in one state word and one list.
+//! The references and locks of a descriptor's number, and its close: Go's `fdMutex`, in one state word and
+//! one list.
 //!
 //! | bits | meaning |
 //! |---|---|
@@ -8,17 +9,20 @@
 //! | 4, 5 | `HAS_WAITERS` of the read lock, of the write lock |
 //! | 6.. | references: each lock holder, each operation without a lock, the closer |
 //!
-//! **INV-7** A descriptor's number is used only under a reference of this word, and closed only by the thread that makes the
-//! word final: exactly one thread, never during a call on the number.
+//! **INV-7** A descriptor's number is used only under a reference of this word, and closed only by the thread
+//! that makes the word final: exactly one thread, never during a call on the number.
 //!
 //! # The list of waiters
 //!
-//! A task that finds a lock held waits in the [`WaitList`]. This crate has no lock and no allocator, so the caller supplies
-//! both: a mutex around the list, and the container ([`WaiterMap`]). `&mut WaitList` proves that the caller holds the mutex. `HAS_WAITERS` changes only with the list, under the mutex: it is set if and only if a task
-//! waits. A call without the list is one compare-exchange; it returns `Contended` if it needs the list.
+//! A task that finds a lock held waits in the [`WaitList`]. This crate has no lock and no allocator, so the
+//! caller supplies both: a mutex around the list, and the container ([`WaiterMap`]). `&mut WaitList` proves
+//! that the caller holds the mutex. `HAS_WAITERS` changes only with the list, under the mutex: it is set if
+//! and only if a task waits. A call without the list is one compare-exchange; it returns `Contended` if it
+//! needs the list.
 //!
-//! Unlike Go's, an unlock with waiting tasks hands the lock over: the bit of the lock stays set and the lock is *granted* to
-//! the first task in the list, so tasks are served in order. Per direction, with `H` for `HAS_WAITERS`:
+//! Unlike Go's, an unlock with waiting tasks hands the lock over: the bit of the lock stays set and the lock
+//! is *granted* to the first task in the list, so tasks are served in order. Per direction, with `H` for
+//! `HAS_WAITERS`:
 //!
 //! | lock, `H`, granted | task comes | unlock | granted task comes | waiter gives up | granted task gives up | close |
 //! |---|---|---|---|---|---|---|
@@ -30,15 +34,17 @@
 //!
 //! Each step in a row with `H` or a grant, and each step that leads to one, holds the list's mutex.
 //!
-//! A task that keeps no state between two polls cannot be granted a lock, because it may never be polled again. It registers
-//! for a notification instead ([`FdMutex::lock_or_notify`]). All such tasks of a direction share one waker, which counts as a
-//! waiter. If no other task waits, the unlock makes the lock free and returns that waker.
+//! A task that keeps no state between two polls cannot be granted a lock, because it may never be polled
+//! again. It registers for a notification instead ([`FdMutex::lock_or_notify`]). All such tasks of a
+//! direction share one waker, which counts as a waiter. If no other task waits, the unlock makes the lock
+//! free and returns that waker.
 //!
 //! # Locks at rest
 //!
-//! A lock comes with a reference. An operation that waits keeps its lock, but gives the reference back at the end of each
-//! poll ([`FdMutex::decref`]), since it does not use the number until the next poll. The lock is *at rest* then, and so is a
-//! granted lock. Before the operation goes on it takes a reference again ([`FdMutex::incref`]).
+//! A lock comes with a reference. An operation that waits keeps its lock, but gives the reference back at the
+//! end of each poll ([`FdMutex::decref`]), since it does not use the number until the next poll. The lock is
+//! *at rest* then, and so is a granted lock. Before the operation goes on it takes a reference again
+//! ([`FdMutex::incref`]).
 //!
 //! A word is final if it is `CLOSED`, has no reference, and has no lock or is `ABANDONED`:
 //!
@@ -50,8 +56,8 @@
 //!
 //! # Memory ordering
 //!
-//! A lock synchronizes with the last unlock of that direction. The last [`FdMutex::decref`] or unlock synchronizes with those
-//! of every other reference.
+//! A lock synchronizes with the last unlock of that direction. The last [`FdMutex::decref`] or unlock
+//! synchronizes with those of every other reference.
 
 use core::fmt::Debug;
 use core::mem;
@@ -97,7 +103,8 @@ pub enum Unlock {
 pub enum LockOrWait<W, T> {
     /// The caller holds the lock and a reference. It drops the waker outside the list's mutex.
     Locked(W),
-    /// The task waits, and its waker will be returned once. `T` is its identity, or the waker that another task had registered.
+    /// The task waits, and its waker will be returned once. `T` is its identity, or the waker that another
+    /// task had registered.
     Waits(T),
     /// The descriptor is closed. The waker is treated as for `Locked`.
     Closed(W),
@@ -125,7 +132,8 @@ pub enum Cancel<W> {
     Removed(W),
     /// The task had been granted the lock, which was handed on.
     HandedOn(HandOver<W>),
-    /// The task neither waits nor is granted the lock: it has taken the lock, was removed, or the descriptor was closed.
+    /// The task neither waits nor is granted the lock: it has taken the lock, was removed, or the descriptor
+    /// was closed.
     Gone,
 }
 
@@ -135,7 +143,8 @@ pub enum Cancel<W> {
 pub enum Waiting<'l, W> {
     /// The task holds the lock, at rest. It takes a reference before it goes on.
     Granted,
-    /// The task still waits. The caller may replace the waker, and drops the old one outside the list's mutex.
+    /// The task still waits. The caller may replace the waker, and drops the old one outside the list's
+    /// mutex.
     Waits(&'l mut W),
     /// The task does not wait any more: the descriptor was closed, or another thread has removed it.
     Gone,
@@ -147,7 +156,8 @@ pub enum Waiting<'l, W> {
 pub enum Close {
     /// The word is closed, and the caller holds a reference.
     Closed {
-        /// Threads other than the closer hold references or a lock, and may make the word final in place of the closer.
+        /// Threads other than the closer hold references or a lock, and may make the word final in place of
+        /// the closer.
         in_use: bool,
     },
     /// Tasks wait, and nothing has changed: see [`FdMutex::close_and_evict`].
@@ -156,8 +166,8 @@ pub enum Close {
     Already,
 }
 
-/// The wakers of the tasks that [`FdMutex::close_and_evict`] has removed, as an iterator. The caller wakes them outside the
-/// list's mutex.
+/// The wakers of the tasks that [`FdMutex::close_and_evict`] has removed, as an iterator. The caller wakes
+/// them outside the list's mutex.
 #[derive(Debug)]
 #[must_use]
 pub struct Evicted<M: WaiterMap> {
@@ -178,7 +188,8 @@ impl<M: WaiterMap> Iterator for Evicted<M> {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub struct WaiterId(NonZeroU64);
 
-/// The container for the tasks that wait for one lock, sorted by their identities; `BTreeMap` has all of these methods.
+/// The container for the tasks that wait for one lock, sorted by their identities; `BTreeMap` has all of
+/// these methods.
 pub trait WaiterMap: Default + Debug {
     /// The waker of a task. This module neither wakes nor clones nor drops one.
     type Waker: Debug;
@@ -302,8 +313,8 @@ impl FdMutex {
         self.update(|word| (word & CLOSED == 0).then(|| plus_ref(word))).is_ok()
     }
 
-    /// Gives a reference back. Returns whether that made the word of a closed descriptor final; the caller closes the number
-    /// then.
+    /// Gives a reference back. Returns whether that made the word of a closed descriptor final; the caller
+    /// closes the number then.
     ///
     /// # Panics
     ///
@@ -349,8 +360,8 @@ impl FdMutex {
         }
     }
 
-    /// Takes the lock of a direction with a reference, or registers for a notification when it is free. `waker` wakes all
-    /// tasks that do so.
+    /// Takes the lock of a direction with a reference, or registers for a notification when it is free.
+    /// `waker` wakes all tasks that do so.
     ///
     /// # Panics
     ///
@@ -391,8 +402,8 @@ impl FdMutex {
         self.release(mode, REF)
     }
 
-    /// Gives back the lock at rest of an operation that ends, unless tasks wait for it. The descriptor and its number may be
-    /// closed.
+    /// Gives back the lock at rest of an operation that ends, unless tasks wait for it. The descriptor and
+    /// its number may be closed.
     ///
     /// # Panics
     ///
@@ -401,8 +412,8 @@ impl FdMutex {
         self.release(mode, 0)
     }
 
-    /// Gives a lock back with its reference after [`FdMutex::unlock`] has returned `Contended`: grants it to the next task in the
-    /// list.
+    /// Gives a lock back with its reference after [`FdMutex::unlock`] has returned `Contended`: grants it to
+    /// the next task in the list.
     ///
     /// # Panics
     ///
@@ -411,8 +422,7 @@ impl FdMutex {
         self.pass_on(mode, list, REF)
     }
 
-    /// Gives a lock at rest back after [`FdMutex::unlock_at_rest`] has returned `Contended`: grants it to the next task in the
-    /// list.
+    /// Hands a lock at rest over after [`FdMutex::unlock_at_rest`], as [`FdMutex::hand_over`] does.
     ///
     /// # Panics
     ///
@@ -421,7 +431,8 @@ impl FdMutex {
         self.pass_on(mode, list, 0)
     }
 
-    /// Removes a task that gives up, or that cannot be woken. If the lock is granted to it, the lock is handed on.
+    /// Removes a task that gives up, or that cannot be woken. If the lock is granted to it, the lock is
+    /// handed on.
     pub fn cancel<M: WaiterMap>(&self, mode: Mode, list: &mut WaitList<M>, id: WaiterId) -> Cancel<M::Waker> {
         let side = &mut list.sides[mode as usize];
         if side.granted == Some(id) {
@@ -448,9 +459,9 @@ impl FdMutex {
         }
     }
 
-    /// Closes the word, takes a reference and removes all waiting tasks. Returns `None` if it was closed already, otherwise
-    /// whether the word is in use, as [`Close::Closed`] does, and the wakers. A task that was granted a lock keeps it, and finds
-    /// the descriptor closed.
+    /// Closes the word, takes a reference and removes all waiting tasks. Returns `None` if it was closed
+    /// already, otherwise whether the word is in use, as [`Close::Closed`] does, and the wakers. A task that
+    /// was granted a lock keeps it, and finds the descriptor closed.
     ///
     /// # Panics
     ///
@@ -464,7 +475,8 @@ impl FdMutex {
         Some((is_in_use(old), Evicted { waiting, notify }))
     }
 
-    /// Ends the closer's wait for locks at rest. Returns whether that made the word final; the caller closes the number then.
+    /// Ends the closer's wait for locks at rest. Returns whether that made the word final; the caller closes
+    /// the number then.
     ///
     /// # Panics
     ///
@@ -526,7 +538,8 @@ impl FdMutex {
         // alone: a first guess; the compare-exchange decides
         let mut old = self.word.load(Ordering::Relaxed);
         while let Some(new) = next(old) {
-            // AcqRel: every change acquires the ones before it and releases to those after it, so the last one sees all.
+            // AcqRel: every change acquires the ones before it and releases to those after it, so the last
+            // one sees all.
             match self.word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed) // pair: fd_mutex::update, fd_mutex::is_closed
             {
                 Ok(_) => return Ok(old),
@@ -573,7 +586,8 @@ fn is_final(word: usize) -> bool {
     word & CLOSED != 0 && is_closed_final(word)
 }
 
-/// Returns whether a closed word has nothing left to wait for. Out of line, because most descriptors are open.
+/// Returns whether a closed word has nothing left to wait for. Out of line, because most descriptors are
+/// open.
 #[cold]
 fn is_closed_final(word: usize) -> bool {
     let locks = lock_bit(Mode::Read) | lock_bit(Mode::Write);

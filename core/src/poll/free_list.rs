@@ -1,5 +1,5 @@
-//! The part of a cache that its registrations share: the free list of descriptors, and the count of the tasks that are parked
-//! on them.
+//! The part of a cache that its registrations share: the free list of descriptors, and the count of the tasks
+//! that are parked on them.
 //!
 //! The list is a stack of slot indices. Its head also counts the pops. Without the count:
 //!
@@ -9,9 +9,10 @@
 //! | | pops 7, pops 3, pushes 7 again (its link is now 5) |
 //! | compare-exchange head 7 → 3 succeeds: slot 3 is handed out twice | |
 //!
-//! With the count the head is (7, pop 12) at first and (7, pop 14) at the end, and the compare-exchange fails. Index and
-//! count have half of one native word each. The count wraps after 2^32 pops between one thread's two steps on a 64-bit
-//! machine and after 2^16 on a 32-bit one, where a thread would have to be interrupted for that long.
+//! With the count the head is (7, pop 12) at first and (7, pop 14) at the end, and the compare-exchange
+//! fails. Index and count have half of one native word each. The count wraps after 2^32 pops between one
+//! thread's two steps on a 64-bit machine and after 2^16 on a 32-bit one, where a thread would have to be
+//! interrupted for that long.
 
 use crossbeam_utils::CachePadded;
 
@@ -28,7 +29,8 @@ pub(crate) const INDEX: usize = usize::MAX >> HALF;
 pub(crate) struct Shared {
     /// Padded, because every task that parks writes it, on any worker.
     waiters: CachePadded<Waiters>,
-    /// The index of the first free slot plus one (0: none) in the low half, the number of pops in the high half.
+    /// The index of the first free slot plus one (0: none) in the low half, the number of pops in the high
+    /// half.
     head: AtomicUsize,
 }
 
@@ -66,7 +68,8 @@ impl Shared {
         }
     }
 
-    /// Pushes the chain of slots from `first` to the one of `last`. Its inner links are set already; one slot is a chain.
+    /// Pushes the chain of slots from `first` to the one of `last`. Its inner links are set already; one slot
+    /// is a chain.
     pub(crate) fn push<const BITS: u32>(&self, first: usize, last: &PollDesc<BITS>) {
         // alone: a first guess; the compare-exchange decides
         let mut head = self.head.load(Ordering::Relaxed);

@@ -4,7 +4,8 @@
 
 use core::task::Waker;
 
-/// A list of at most `N` wakers, in the order in which their events came. Dropping it wakes no task: drain it.
+/// A list of at most `N` wakers, in the order in which their events came. Dropping it wakes no task: drain
+/// it.
 #[derive(Debug, Default)]
 #[must_use = "a waker that is dropped here is a lost wakeup"]
 pub struct GList<const N: usize> {
@@ -17,8 +18,8 @@ impl<const N: usize> GList<N> {
         Self { wakers: heapless::Vec::new() }
     }
 
-    /// Returns how many more wakers fit. [`PollDesc::ready`](crate::PollDesc::ready) looks before it takes a waker out, so that
-    /// no waker is without a place.
+    /// Returns how many more wakers fit. [`PollDesc::ready`](crate::PollDesc::ready) looks before it takes a
+    /// waker out, so that no waker is without a place.
     #[inline]
     pub fn room(&self) -> usize {
         N - self.wakers.len()
@@ -52,21 +53,23 @@ impl<const N: usize> GList<N> {
         self.wakers.push(waker)
     }
 
-    /// Moves wakers of another list to the end of this one, in order, as long as there is room. The others stay in their list.
+    /// Moves wakers of another list to the end of this one, in order, as long as there is room. The others
+    /// stay in their list.
     #[inline]
     pub fn append<const M: usize>(&mut self, other: &mut GList<M>) {
         let fits = self.room().min(other.len());
         self.wakers.extend(other.wakers.drain(..fits));
     }
 
-    /// Takes all wakers out, in order. The list is empty afterwards, however many the caller has taken from the iterator.
+    /// Takes all wakers out, in order. The list is empty afterwards, however many the caller has taken from
+    /// the iterator.
     #[inline]
     pub fn drain(&mut self) -> impl Iterator<Item = Waker> {
         self.wakers.drain(..)
     }
 
-    /// Wakes every task in the list. Returns their number, by which the caller then lowers the count of waiters. If a waker
-    /// panics, the others are woken before the panic goes on.
+    /// Wakes every task in the list. Returns their number, by which the caller then lowers the count of
+    /// waiters. If a waker panics, the others are woken before the panic goes on.
     pub fn wake(self) -> usize {
         let woken = self.len();
         let mut rest = Rest(self.wakers.into_iter());

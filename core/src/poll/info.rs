@@ -44,7 +44,8 @@ impl<const BITS: u32> Info<BITS> {
         self.0 & CLOSING != 0
     }
 
-    /// Returns whether the poller has ended, so that no event will end a wait. Calls that need not wait are still allowed.
+    /// Returns whether the poller has ended, so that no event will end a wait. Calls that need not wait are
+    /// still allowed.
     #[inline]
     pub fn ended(self) -> bool {
         self.0 & ENDED != 0
@@ -56,8 +57,8 @@ impl<const BITS: u32> Info<BITS> {
         self.0 & (CLOSING | ENDED) != 0
     }
 
-    /// Returns whether the last event was an error and nothing else. A call that still finds nothing to read may then wait in
-    /// vain: the kernel reports such an error once (golang/go#30624).
+    /// Returns whether the last event was an error and nothing else. A call that still finds nothing to read
+    /// may then wait in vain: the kernel reports such an error once (golang/go#30624).
     #[inline]
     pub fn event_err(self) -> bool {
         self.0 & EVENT_ERR != 0
@@ -69,9 +70,9 @@ impl<const BITS: u32> Info<BITS> {
         self.0 & (READ_HUP | HUP | ERR) != 0
     }
 
-    /// Returns whether the socket may have more behind the bytes of a short read: the end of the stream, an error, an urgent
-    /// mark. The next read must make the system call then. Also true once the poller has ended, since it no longer reports
-    /// these.
+    /// Returns whether the socket may have more behind the bytes of a short read: the end of the stream, an
+    /// error, an urgent mark. The next read must make the system call then. Also true once the poller has
+    /// ended, since it no longer reports these.
     #[inline]
     pub fn may_have_more(self) -> bool {
         self.0 & (READ_HUP | HUP | ERR | URGENT | ENDED) != 0
@@ -120,15 +121,15 @@ impl<const BITS: u32> AtomicInfo<BITS> {
     ///
     /// # Memory ordering
     ///
-    /// Acquires the writes of the closer or the poller before it published. The fence pair (INV-3), not this load, makes the
-    /// value fresh enough before a task sleeps.
+    /// Acquires the writes of the closer or the poller before it published. The fence pair (INV-3), not this
+    /// load, makes the value fresh enough before a task sleeps.
     #[inline]
     pub fn get(&self) -> Info<BITS> {
         Info(self.word.load(Ordering::Acquire)) // pair: info::publish_closing, info::publish_ended, info::set_event
     }
 
-    /// Publishes that the descriptor of generation `fdseq` is being closed. Returns false and changes nothing if the word is of
-    /// another generation. May be repeated.
+    /// Publishes that the descriptor of generation `fdseq` is being closed. Returns false and changes nothing
+    /// if the word is of another generation. May be repeated.
     ///
     /// The caller then calls `fence(SeqCst)`, and only after that reads rg and wg (INV-3).
     pub fn publish_closing(&self, fdseq: u32) -> bool {
@@ -153,9 +154,11 @@ impl<const BITS: u32> AtomicInfo<BITS> {
         Info(self.word.fetch_or(ENDED, Ordering::Release)) // pair: info::get
     }
 
-    /// Publishes the peer's state from an event of generation `fdseq`. Returns false and changes nothing if the event is stale.
+    /// Publishes the peer's state from an event of generation `fdseq`. Returns false and changes nothing if
+    /// the event is stale.
     ///
-    /// The generation is part of the compared word, so the check and the change are one step (golang/go#59545).
+    /// The generation is part of the compared word, so the check and the change are one step
+    /// (golang/go#59545).
     #[inline]
     pub fn set_event(&self, fdseq: u32, flags: EventFlags) -> bool {
         // alone: a first guess; the compare-exchange below decides

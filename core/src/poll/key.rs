@@ -1,10 +1,11 @@
 //! The key of a descriptor, which the kernel hands back with an event.
 //!
-//! A [`PollKey`] is the slot of a descriptor and the generation (`fdseq`) in which the slot was allocated. No pointer leaves
-//! the process.
+//! A [`PollKey`] is the slot of a descriptor and the generation (`fdseq`) in which the slot was allocated. No
+//! pointer leaves the process.
 //!
-//! **INV-5** An event counts only if its key's fdseq is the descriptor's, and the compare-exchange that would change a state
-//! word is the check. So an event that was copied out of the kernel before its descriptor was closed has no effect:
+//! **INV-5** An event counts only if its key's fdseq is the descriptor's, and the compare-exchange that would
+//! change a state word is the check. So an event that was copied out of the kernel before its descriptor was
+//! closed has no effect:
 //!
 //! | the poller | the owner |
 //! |---|---|
@@ -13,8 +14,8 @@
 //! | | opens another: `alloc` returns slot 7 again, key (7, 42) |
 //! | looks slot 7 up; its compare-exchange expects generation 41 and fails | parks in slot 7, not disturbed |
 
-/// The number of bits of a generation: all of `PollKey::fdseq` on 64-bit targets, 24 on 32-bit ones, where a word must hold
-/// the state bits beside it.
+/// The number of bits of a generation: all of `PollKey::fdseq` on 64-bit targets, 24 on 32-bit ones, where a
+/// word must hold the state bits beside it.
 pub const FDSEQ_BITS: u32 = if usize::BITS >= 64 { 32 } else { 24 };
 
 /// The slot and the generation of a descriptor, which the kernel stores in 64 bits of user data.
@@ -27,7 +28,8 @@ pub struct PollKey {
 }
 
 impl PollKey {
-    /// The key of the break descriptor. No other descriptor has it, since slots go up to [`PollKey::MAX_SLOT`] only.
+    /// The key of the break descriptor. No other descriptor has it, since slots go up to
+    /// [`PollKey::MAX_SLOT`] only.
     pub const BREAK: PollKey = PollKey { slot: u32::MAX, fdseq: u32::MAX };
 
     /// The largest slot index that a descriptor may have.
@@ -38,7 +40,8 @@ impl PollKey {
         (self.fdseq as u64) << 32 | self.slot as u64
     }
 
-    /// Unpacks a key, the reverse of [`PollKey::to_bits`]. Any bits give a key, which [`PollCache::get`] may refuse.
+    /// Unpacks a key, the reverse of [`PollKey::to_bits`]. Any bits give a key, which [`PollCache::get`] may
+    /// refuse.
     ///
     /// [`PollCache::get`]: crate::poll::cache::PollCache::get
     pub const fn from_bits(bits: u64) -> Self {
@@ -87,8 +90,8 @@ impl From<Mode> for Modes {
 /// The state of the peer that an event reports, beside the directions that it makes ready.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub struct EventFlags {
-    /// The kernel reported an error and nothing else (Go's `pollEventErr`). Unlike the others it is not sticky:
-    /// each event sets it anew.
+    /// The kernel reported an error and nothing else (Go's `pollEventErr`). Unlike the others it is not
+    /// sticky: each event sets it anew.
     pub event_err: bool,
     /// The peer has shut down its writing half.
     pub read_hup: bool,

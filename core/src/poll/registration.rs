@@ -1,13 +1,15 @@
 //! The owner's side of a descriptor, in the order of its use: `reset wait retract set_deadline evict free`.
 //!
-//! [`PollCache::alloc`](crate::PollCache::alloc) returns a slot as a [`Registration`], which is its only owner and cannot be
-//! copied. [`Registration::free`] consumes it, so no call that only an owner may make can reach the slot's next owner:
-//! neither a wait, nor a deadline, nor a second `free`. Threads that have only the key may deliver events, close the descriptor
-//! and fire its timer. Each of these calls finds the generation in the state words that it would change.
+//! [`PollCache::alloc`](crate::PollCache::alloc) returns a slot as a [`Registration`], which is its only
+//! owner and cannot be copied. [`Registration::free`] consumes it, so no call that only an owner may make can
+//! reach the slot's next owner: neither a wait, nor a deadline, nor a second `free`. Threads that have only
+//! the key may deliver events, close the descriptor and fire its timer. Each of these calls finds the
+//! generation in the state words that it would change.
 //!
-//! **INV-2** At most one task per direction is between arm and its end (commit, abort, or the end of a parking). The caller
-//! keeps this; `netpoll-rt` does so by the direction's lock of [`fd_mutex`](super::fd_mutex). A caller that breaks it gets
-//! [`PollErr::DoubleWait`] or [`Wait::Again`]; no memory depends on it.
+//! **INV-2** At most one task per direction is between arm and its end (commit, abort, or the end of a
+//! parking). The caller keeps this; `netpoll-rt` does so by the direction's lock of
+//! [`fd_mutex`](super::fd_mutex). A caller that breaks it gets [`PollErr::DoubleWait`] or [`Wait::Again`]; no
+//! memory depends on it.
 //!
 //! | caller | has | may |
 //! |---|---|---|
@@ -18,14 +20,15 @@
 //!
 //! # A deadline that only moves later
 //!
-//! [`Registration::postpone`] has no fence and does not read `armed`, since the timer is early enough already: the thread
-//! that set the previous deadline has armed the timer for it or earlier, or is about to. There are three cases of a firing
-//! beside it:
+//! [`Registration::postpone`] has no fence and does not read `armed`, since the timer is early enough
+//! already: the thread that set the previous deadline has armed the timer for it or earlier, or is about to.
+//! There are three cases of a firing beside it:
 //!
 //! 1. The firing finds the old deadline not due, and arms for it, which is early enough.
-//! 2. It finds the old deadline due and expires it. Then the compare-exchange of `postpone` fails, and the caller sets the
-//!    deadline with [`Registration::set_deadline`].
-//! 3. It finds the old deadline due but is too late to expire it. Then it starts over and arms for the new one.
+//! 2. It finds the old deadline due and expires it. Then the compare-exchange of `postpone` fails, and the
+//!    caller sets the deadline with [`Registration::set_deadline`].
+//! 3. It finds the old deadline due but is too late to expire it. Then it starts over and arms for the new
+//!    one.
 
 use core::mem::ManuallyDrop;
 use core::task::Waker;
@@ -41,8 +44,8 @@ use crate::sync::{Ordering, fence};
 
 /// The only owner of a descriptor's slot (mio's and tokio's registration).
 ///
-/// Dropping it frees the slot and wakes the tasks that are parked there. [`Registration::free`] returns their wakers
-/// instead, for a caller that holds a lock. A leaked registration keeps its slot for ever.
+/// Dropping it frees the slot and wakes the tasks that are parked there. [`Registration::free`] returns their
+/// wakers instead, for a caller that holds a lock. A leaked registration keeps its slot for ever.
 ///
 /// It cannot be copied, made from a key, or used after the slot is free:
 ///
@@ -98,8 +101,8 @@ impl<'c, const BITS: u32> Registration<'c, BITS> {
         self.desc
     }
 
-    /// Prepares a system call by consuming a remembered readiness (Go's `pollReset`). Returns whether there was one. The system
-    /// call finds the data that the readiness stood for.
+    /// Prepares a system call by consuming a remembered readiness (Go's `pollReset`). Returns whether there
+    /// was one. The system call finds the data that the readiness stood for.
     ///
     /// Called only by the task that may arm in this direction (INV-2).
     ///
@@ -116,12 +119,12 @@ impl<'c, const BITS: u32> Registration<'c, BITS> {
         Ok(self.desc.sema(mode).take())
     }
 
-    /// Parks the task, after a system call that found nothing, until the direction is ready again (Go's `pollWait`). Call it
-    /// at every poll of the task; a second poll replaces the waker.
+    /// Parks the task, after a system call that found nothing, until the direction is ready again (Go's
+    /// `pollWait`). Call it at every poll of the task; a second poll replaces the waker.
     ///
-    /// The second value is the task of a parking that was taken over. Its wait may have ended. Dropping the value wakes that task,
-    /// so the caller drops it when it holds no lock. A task that polls its own parking again, and is parked again,
-    /// discards it.
+    /// The second value is the task of a parking that was taken over. Its wait may have ended. Dropping the
+    /// value wakes that task, so the caller drops it when it holds no lock. A task that polls its own parking
+    /// again, and is parked again, discards it.
     ///
     /// Called only by the task that may arm in this direction (INV-2). A task that gives up its wait calls
     /// [`Registration::retract`]. Memory is ordered as by [`Registration::reset`].
@@ -136,8 +139,9 @@ impl<'c, const BITS: u32> Registration<'c, BITS> {
         }
     }
 
-    /// Parks the task without [`Registration::wait`]'s first check, for a caller that expects no readiness: arms, checks whether
-    /// the direction may wait, commits (Go's `netpollblock`). Consumes a readiness if there is one.
+    /// Parks the task without [`Registration::wait`]'s first check, for a caller that expects no readiness:
+    /// arms, checks whether the direction may wait, commits (Go's `netpollblock`). Consumes a readiness if
+    /// there is one.
     #[inline(always)]
     pub fn park(&self, mode: Mode, waker: &Waker) -> (Wait, Displaced) {
         let desc = self.desc;
@@ -150,7 +154,8 @@ impl<'c, const BITS: u32> Registration<'c, BITS> {
         // The word is WAIT. A closer, a setter or a firing that published
         // 1. before the check below: this thread sees it and does not park;
         // 2. after it: its fence comes after this one, so it finds WAIT or PARKED and unblocks.
-        // In both cases it does not wake the task of a parking that was taken over here: this wait returns that waker.
+        // In both cases it does not wake the task of a parking that was taken over here: this wait returns
+        // that waker.
         fence(Ordering::SeqCst); // pair: desc::evict, desc::end, registration::set_deadline, desc::expire
         if let Err(err) = desc.check_wait(mode) {
             return (Wait::Failed(err), armed.abort());
@@ -164,17 +169,19 @@ impl<'c, const BITS: u32> Registration<'c, BITS> {
         (wait, displaced)
     }
 
-    /// Gives up a wait: takes the waker back, unless the thread that ends the wait has it already. A readiness stays for the
-    /// next waiter. INV-2 applies as for [`Registration::wait`]. The returned waker is the task's own, which the caller drops,
-    /// or that of another task that has taken the parking over since, which the caller wakes.
+    /// Gives up a wait: takes the waker back, unless the thread that ends the wait has it already. A
+    /// readiness stays for the next waiter. INV-2 applies as for [`Registration::wait`]. The returned waker
+    /// is the task's own, which the caller drops, or that of another task that has taken the parking over
+    /// since, which the caller wakes.
     #[must_use = "the waker may be another task's: drop your own, wake another's"]
     pub fn retract(&self, mode: Mode) -> Option<Waker> {
         self.desc.sema(mode).retract(self.shared.waiters())
     }
 
-    /// Moves the deadline of each of the directions from a tick to `at`, which is not before it, by a compare-exchange each.
-    /// Returns false if there is more to do or the descriptor is closing; the caller then calls
-    /// [`Registration::set_deadline`]. `at` has not passed: a tick that has passed is in force until the timer fires.
+    /// Moves the deadline of each of the directions from a tick to `at`, which is not before it, by a
+    /// compare-exchange each. Returns false if there is more to do or the descriptor is closing; the caller
+    /// then calls [`Registration::set_deadline`]. `at` has not passed: a tick that has passed is in force
+    /// until the timer fires.
     #[inline]
     pub fn postpone(&self, modes: Modes, at: usize) -> bool {
         let desc = self.desc();
@@ -183,10 +190,10 @@ impl<'c, const BITS: u32> Registration<'c, BITS> {
             && (!modes.write || desc.wd.postpone(at))
     }
 
-    /// Sets a deadline, which is in force until the next call (Go's `pollSetDeadline`). `Expired` fires at once: the call
-    /// returns the wakers of the tasks that waited, and the caller lowers the count of waiters by their number once they are
-    /// runnable. The second value is the tick for which the caller must now arm the descriptor's timer with
-    /// [`Registration::arm_timer`], if the timer is not early enough already.
+    /// Sets a deadline, which is in force until the next call (Go's `pollSetDeadline`). `Expired` fires at
+    /// once: the call returns the wakers of the tasks that waited, and the caller lowers the count of waiters
+    /// by their number once they are runnable. The second value is the tick for which the caller must now arm
+    /// the descriptor's timer with [`Registration::arm_timer`], if the timer is not early enough already.
     ///
     /// # Errors
     ///
@@ -211,8 +218,8 @@ impl<'c, const BITS: u32> Registration<'c, BITS> {
         }
     }
 
-    /// Returns whether the caller, which holds the timer wheel's lock, must move the descriptor's entry to `at`. False if the
-    /// entry is due earlier already or the descriptor is closing.
+    /// Returns whether the caller, which holds the timer wheel's lock, must move the descriptor's entry to
+    /// `at`. False if the entry is due earlier already or the descriptor is closing.
     pub fn arm_timer(&self, at: usize) -> bool {
         let desc = self.desc();
         let wanted = !desc.info.get().closing() && desc.armed.get().is_after(at);
@@ -227,18 +234,19 @@ impl<'c, const BITS: u32> Registration<'c, BITS> {
         self.desc.evict(self.key().fdseq)
     }
 
-    /// Frees the slot for its next owner. Evicts the parked tasks and returns their wakers. The caller lowers the count of
-    /// waiters by their number once the tasks are runnable.
+    /// Frees the slot for its next owner. Evicts the parked tasks and returns their wakers. The caller lowers
+    /// the count of waiters by their number once the tasks are runnable.
     ///
-    /// Before the call the caller has removed the descriptor from the kernel's set and its timer entry from the wheel.
+    /// Before the call the caller has removed the descriptor from the kernel's set and its timer entry from
+    /// the wheel.
     pub fn free(self) -> GList<2> {
         ManuallyDrop::new(self).release()
     }
 
     fn release(&self) -> GList<2> {
         let list = self.evict();
-        // The words are of the next generation before another thread can pop the slot, so each of them refuses an event of
-        // the old one (INV-5).
+        // The words are of the next generation before another thread can pop the slot, so each of them
+        // refuses an event of the old one (INV-5).
         self.desc.close();
         self.shared.push(self.desc.slot.get(), self.desc);
         list
@@ -253,7 +261,8 @@ impl<const BITS: u32> Drop for Registration<'_, BITS> {
     }
 }
 
-/// Lowers the count of waiters when dropped: after the tasks are runnable, or while the panic of a waker unwinds.
+/// Lowers the count of waiters when dropped: after the tasks are runnable, or while the panic of a waker
+/// unwinds.
 struct Counted<'a> {
     waiters: &'a Waiters,
     n: usize,

@@ -37,35 +37,38 @@
 //!
 //! BUSY means that a thread owns the waker slot.
 //!
-//! **INV-4** The waker slot is touched only by the thread that set BUSY, until it clears BUSY with Release. BUSY is set only
-//! where it is not set, with Acquire.
+//! **INV-4** The waker slot is touched only by the thread that set BUSY, until it clears BUSY with Release.
+//! BUSY is set only where it is not set, with Acquire.
 //!
-//! It is set by the compare-exchange that arms or that moves the word out of PARKED, and cleared once the slot is ready for
-//! the next owner. So each access to the slot has one owner, whatever the callers do. A second task in the same direction is
-//! refused and touches nothing.
+//! It is set by the compare-exchange that arms or that moves the word out of PARKED, and cleared once the
+//! slot is ready for the next owner. So each access to the slot has one owner, whatever the callers do. A
+//! second task in the same direction is refused and touches nothing.
 //!
-//! Every other change keeps BUSY, also a change of generation: an owner that stalls, over `free` and the next `alloc`, finds
-//! the slot as it left it and then clears its bit.
+//! Every other change keeps BUSY, also a change of generation: an owner that stalls, over `free` and the next
+//! `alloc`, finds the slot as it left it and then clears its bit.
 //!
 //! WAIT always has BUSY, PARKED never.
 //!
 //! # Wakers
 //!
-//! A waker that is taken out of the slot is returned to the caller, or it is a clone that the same call put in. A parking
-//! that was taken over (arrow 10) may be another task's, so its waker is returned however the call ends.
+//! A waker that is taken out of the slot is returned to the caller, or it is a clone that the same call put
+//! in. A parking that was taken over (arrow 10) may be another task's, so its waker is returned however the
+//! call ends.
 //!
-//! `Waker::clone` and `Waker::drop` are foreign code. They run while no reference into the slot exists, and in a state that
-//! survives a panic: an [`Armed`] that is dropped during unwinding ends the parking and wakes the task that it displaced.
+//! `Waker::clone` and `Waker::drop` are foreign code. They run while no reference into the slot exists, and
+//! in a state that survives a panic: an [`Armed`] that is dropped during unwinding ends the parking and wakes
+//! the task that it displaced.
 //!
 //! # The generation
 //!
-//! `fdseq` is in the same word, so the compare-exchange that would wake a task is also the check that the event is for its
-//! generation (INV-5). Go checks first and wakes then, and an event can become stale in between.
+//! `fdseq` is in the same word, so the compare-exchange that would wake a task is also the check that the
+//! event is for its generation (INV-5). Go checks first and wakes then, and an event can become stale in
+//! between.
 //!
 //! # Only read-modify-writes
 //!
-//! The word is changed by read-modify-writes, never by a plain store. A load and a store in place of the compare-exchange at
-//! the end of a wait would lose a READY that comes between them.
+//! The word is changed by read-modify-writes, never by a plain store. A load and a store in place of the
+//! compare-exchange at the end of a wait would lose a READY that comes between them.
 
 #![expect(unsafe_code, reason = "the waker slot is a cell that the state word owns")]
 
@@ -87,9 +90,10 @@ const BUSY: usize = 0b100;
 ///
 /// # Memory ordering
 ///
-/// [`Sema::unblock`] with `ready` synchronizes with the [`Sema::take`], [`Sema::arm`] or [`Armed::commit`] that consumes the
-/// readiness. [`Armed::commit`] synchronizes with the `unblock` that returns the waker. A close or a deadline writes one word
-/// and reads another, so it needs more: the fence pair of [`poll::desc`](crate::poll::desc) (INV-3).
+/// [`Sema::unblock`] with `ready` synchronizes with the [`Sema::take`], [`Sema::arm`] or [`Armed::commit`]
+/// that consumes the readiness. [`Armed::commit`] synchronizes with the `unblock` that returns the waker. A
+/// close or a deadline writes one word and reads another, so it needs more: the fence pair of
+/// [`poll::desc`](crate::poll::desc) (INV-3).
 #[derive(Debug)]
 pub struct Sema<const BITS: u32 = FDSEQ_BITS> {
     word: AtomicUsize,
@@ -97,8 +101,9 @@ pub struct Sema<const BITS: u32 = FDSEQ_BITS> {
     slot: UnsafeCell<Option<Waker>>,
 }
 
-// SAFETY: BUSY gives every access to the slot one owner (INV-4): a compare-exchange sets it in a word without it, with
-// Acquire, and its owner clears it with Release, so two owners are ordered. A waker may be sent between threads.
+// SAFETY: BUSY gives every access to the slot one owner (INV-4): a compare-exchange sets it in a word without
+// it, with Acquire, and its owner clears it with Release, so two owners are ordered. A waker may be sent
+// between threads.
 unsafe impl<const BITS: u32> Sync for Sema<BITS> {}
 
 /// The outcome of [`Sema::arm`].
@@ -117,8 +122,8 @@ pub enum Arm<'a, const BITS: u32> {
 
 /// The right to park: the word has BUSY and is in WAIT, or was until an unblock that commit and abort notice.
 ///
-/// Dropping it aborts, and wakes the task whose parking it had taken over. A leaked one (`mem::forget`) keeps BUSY: no task
-/// can park in this direction any more.
+/// Dropping it aborts, and wakes the task whose parking it had taken over. A leaked one (`mem::forget`) keeps
+/// BUSY: no task can park in this direction any more.
 #[derive(Debug)]
 #[must_use]
 pub struct Armed<'a, const BITS: u32> {
@@ -174,8 +179,8 @@ impl Displaced {
         drop(self);
     }
 
-    /// Drops the waker without waking the task. For a task that has polled its own parking again and is parked again, so that
-    /// it does not wake itself.
+    /// Drops the waker without waking the task. For a task that has polled its own parking again and is
+    /// parked again, so that it does not wake itself.
     #[inline]
     pub fn discard(mut self) {
         self.0 = None;
@@ -213,7 +218,8 @@ impl<const BITS: u32> Sema<BITS> {
     const SHIFT: u32 = usize::BITS - BITS;
 
     const_fn! {
-        /// Creates a semaphore in NIL, generation 0. A generation that does not fit into the word does not compile:
+        /// Creates a semaphore in NIL, generation 0. A generation that does not fit into the word does not
+        /// compile:
         ///
         /// ```compile_fail,E0080
         /// netpoll_core::poll::sema::Sema::<0>::new();
@@ -274,10 +280,11 @@ impl<const BITS: u32> Sema<BITS> {
         }
     }
 
-    /// Ends a wait of generation `fdseq` (Go's `netpollunblock`). With `ready` it leaves a readiness for the waiter; without it
-    /// the waiter checks for the reason.
+    /// Ends a wait of generation `fdseq` (Go's `netpollunblock`). With `ready` it leaves a readiness for the
+    /// waiter; without it the waiter checks for the reason.
     ///
-    /// Neither clones nor drops nor wakes a waker: it returns the one that it takes out. May run in an interrupt handler.
+    /// Neither clones nor drops nor wakes a waker: it returns the one that it takes out. May run in an
+    /// interrupt handler.
     #[inline]
     pub fn unblock(&self, fdseq: u32, ready: bool) -> Unblock {
         // alone: a first guess; every change is decided below
@@ -287,8 +294,9 @@ impl<const BITS: u32> Sema<BITS> {
                 return Unblock::Stale;
             }
             let state = old & STATE;
-            // An event writes READY over READY too. Otherwise a wakeup could be lost: the waiter may be consuming that READY
-            // and reading the data that this event stands for at this moment, and both of its reads may return old values.
+            // An event writes READY over READY too. Otherwise a wakeup could be lost: the waiter may be
+            // consuming that READY and reading the data that this event stands for at this moment, and both
+            // of its reads may return old values.
             if !ready && matches!(state, READY | NIL) {
                 return Unblock::Nobody;
             }
@@ -306,10 +314,12 @@ impl<const BITS: u32> Sema<BITS> {
         self.take_waker().map_or(Unblock::Nobody, Unblock::Woke)
     }
 
-    /// Ends a parking from the waiter's side, for example when its future is dropped: takes the waker out, if no other thread
-    /// has taken it, and lowers the count. A readiness that came meanwhile stays for the next waiter.
+    /// Ends a parking from the waiter's side, for example when its future is dropped: takes the waker out, if
+    /// no other thread has taken it, and lowers the count. A readiness that came meanwhile stays for the next
+    /// waiter.
     ///
-    /// The caller drops the waker if the parking was its own. If another task had taken the parking over, it wakes the waker.
+    /// The caller drops the waker if the parking was its own. If another task had taken the parking over, it
+    /// wakes the waker.
     #[must_use = "the waker may be another task's: drop your own, wake another's"]
     pub fn retract(&self, waiters: &Waiters) -> Option<Waker> {
         // alone: a first guess; the compare-exchange below decides
@@ -368,15 +378,15 @@ impl<const BITS: u32> Sema<BITS> {
     /// Takes the waker out. The caller owns BUSY.
     #[inline]
     fn empty_slot(&self) -> Option<Waker> {
-        // SAFETY: the caller set BUSY and has not cleared it, so no other thread touches the slot (INV-4). No foreign code
-        // runs in the closure, and the pointer does not leave it.
+        // SAFETY: the caller set BUSY and has not cleared it, so no other thread touches the slot (INV-4). No
+        // foreign code runs in the closure, and the pointer does not leave it.
         self.slot.with_mut(|slot| unsafe { (*slot).take() })
     }
 }
 
 impl<const BITS: u32> Armed<'_, BITS> {
-    /// Puts the waker into the slot and parks. The second value is the task whose parking was taken over, if the slot held
-    /// a waker of another task, or if this task does not park.
+    /// Puts the waker into the slot and parks. The second value is the task whose parking was taken over, if
+    /// the slot held a waker of another task, or if this task does not park.
     ///
     /// The caller has checked info and the deadline *after* arming, with a fence in between (INV-3).
     #[inline]
@@ -394,8 +404,8 @@ impl<const BITS: u32> Armed<'_, BITS> {
         (if ready { Commit::Ready } else { Commit::Unblocked }, displaced)
     }
 
-    /// Gives up the right to park. A readiness that came meanwhile stays for the next waiter. Returns the task whose parking
-    /// was taken over.
+    /// Gives up the right to park. A readiness that came meanwhile stays for the next waiter. Returns the
+    /// task whose parking was taken over.
     pub fn abort(self) -> Displaced {
         let this = mem::ManuallyDrop::new(self);
         // Nothing has been committed, so a waker is in the slot only if the parking was taken over.
@@ -405,32 +415,36 @@ impl<const BITS: u32> Armed<'_, BITS> {
     /// Puts a clone of `waker` into the empty slot, and counts the wait.
     #[inline(always)]
     fn put_waker(&mut self, waker: &Waker) -> Displaced {
-        // Foreign code, run without a reference into the slot. If it panics, the drop of `self` gives up the right to park.
+        // Foreign code, run without a reference into the slot. If it panics, the drop of `self` gives up the
+        // right to park.
         let waker = waker.clone();
-        // SAFETY: this value owns BUSY, so no other thread touches the slot (INV-4). No parking was taken over, so the slot
-        // is empty and the write drops no waker.
+        // SAFETY: this value owns BUSY, so no other thread touches the slot (INV-4). No parking was taken
+        // over, so the slot is empty and the write drops no waker.
         self.sema.slot.with_mut(|slot| unsafe { slot.write(Some(waker)) });
         self.waiters.add();
         self.counted = true;
         Displaced::NONE
     }
 
-    /// Puts a clone of `waker` into the slot, unless the waker there wakes the same task. Returns the task that it displaced.
+    /// Puts a clone of `waker` into the slot, unless the waker there wakes the same task. Returns the task
+    /// that it displaced.
     fn replace_waker(&self, waker: &Waker) -> Displaced {
-        // SAFETY: this value owns BUSY, so no other thread touches the slot (INV-4). `will_wake` compares two words and runs
-        // no foreign code, so the reference is the only one while it exists.
+        // SAFETY: this value owns BUSY, so no other thread touches the slot (INV-4). `will_wake` compares two
+        // words and runs no foreign code, so the reference is the only one while it exists.
         let keeps =
             |slot: *mut Option<Waker>| unsafe { &*slot }.as_ref().is_some_and(|old| old.will_wake(waker));
         if self.sema.slot.with_mut(keeps) {
             return Displaced::NONE;
         }
-        // Foreign code, run without a reference into the slot. If it panics, the drop of `self` ends the parking.
+        // Foreign code, run without a reference into the slot. If it panics, the drop of `self` ends the
+        // parking.
         let waker = waker.clone();
         // SAFETY: this value still owns BUSY (INV-4), and moving a waker runs no foreign code.
         Displaced(self.sema.slot.with_mut(|slot| unsafe { (*slot).replace(waker) }))
     }
 
-    /// Ends a wait whose unblock came before the commit. Consumes a readiness, and returns whether there was one.
+    /// Ends a wait whose unblock came before the commit. Consumes a readiness, and returns whether there was
+    /// one.
     #[cold]
     fn unblocked(self, displaced: Displaced) -> (bool, Displaced) {
         let this = mem::ManuallyDrop::new(self);
@@ -444,12 +458,13 @@ impl<const BITS: u32> Armed<'_, BITS> {
         (ready, displaced)
     }
 
-    /// Empties the slot, clears BUSY and the given bits of the state, and lowers the count. Returns whether there was a
-    /// readiness, and the waker from the slot.
+    /// Empties the slot, clears BUSY and the given bits of the state, and lowers the count. Returns whether
+    /// there was a readiness, and the waker from the slot.
     #[inline]
     fn end(&self, bits: usize) -> (bool, Option<Waker>) {
         let waker = self.sema.empty_slot();
-        // Release: the slot is empty before another thread can arm. Acquire: the writes before an event that is consumed.
+        // Release: the slot is empty before another thread can arm. Acquire: the writes before an event that
+        // is consumed.
         let old = self.sema.word.fetch_and(!(BUSY | bits), Ordering::AcqRel); // pair: sema::arm, sema::unblock
         self.waiters.sub(usize::from(self.counted));
         (old & STATE == READY, waker)
@@ -458,7 +473,8 @@ impl<const BITS: u32> Armed<'_, BITS> {
 
 impl<const BITS: u32> Drop for Armed<'_, BITS> {
     fn drop(&mut self) {
-        // The waker's clone panicked, or the caller neither committed nor aborted. No caller is there to return the waker to.
+        // The waker's clone panicked, or the caller neither committed nor aborted. No caller is there to
+        // return the waker to.
         Displaced(self.end(WAIT).1).wake();
     }
 }

@@ -1,15 +1,15 @@
 //! The short-read hint: whether the last read returned fewer bytes than it asked for.
 //!
-//! On a byte stream such a read has emptied the kernel's queue, so the next read may wait at once. Without the hint it first
-//! makes a system call that returns `EAGAIN`, as Go does on every message.
+//! On a byte stream such a read has emptied the kernel's queue, so the next read may wait at once. Without
+//! the hint it first makes a system call that returns `EAGAIN`, as Go does on every message.
 //!
 //! | last read | hint | the next read |
 //! |---|---|---|
 //! | filled the buffer, failed, or was never made | clear | resets the semaphore, makes the system call, waits on `EAGAIN` |
 //! | was short | set | clears the hint and waits, with neither reset nor call; a readiness that came since stays |
 //!
-//! The hint is wrong if something that causes no further event is queued behind the bytes: the end of the stream, an error, an
-//! urgent mark. The poller has published these, so the reader first checks
+//! The hint is wrong if something that causes no further event is queued behind the bytes: the end of the
+//! stream, an error, an urgent mark. The poller has published these, so the reader first checks
 //! [`Info::may_have_more`](crate::poll::info::Info::may_have_more).
 
 use crate::sync::{AtomicUsize, Ordering, const_fn};

@@ -2,9 +2,9 @@
 //!
 //! # The count
 //!
-//! It rises before a task parks and falls only after the tasks that an event woke are runnable, so it is never
-//! lower than the number of parked tasks: no thread sees "no waiters" while a woken task is neither parked nor queued.
-//! (Go raises it after the parking. A decrement between the two hides another waiter.)
+//! It rises before a task parks and falls only after the tasks that an event woke are runnable, so it is
+//! never lower than the number of parked tasks: no thread sees "no waiters" while a woken task is neither
+//! parked nor queued. (Go raises it after the parking. A decrement between the two hides another waiter.)
 //!
 //! # The break flag
 //!
@@ -13,9 +13,9 @@
 //! | clear | sets it and writes to the break descriptor | - |
 //! | set | does nothing, as a write is under way | drains the descriptor, then clears it, then looks for work |
 //!
-//! Both sides are a `swap` ([`Flag`]). A compare-exchange that fails writes nothing, so a poller that then clears the flag
-//! would not see the work that was published before it: a lost wakeup. (Go may use one, since its atomics are sequentially
-//! consistent.)
+//! Both sides are a `swap` ([`Flag`]). A compare-exchange that fails writes nothing, so a poller that then
+//! clears the flag would not see the work that was published before it: a lost wakeup. (Go may use one, since
+//! its atomics are sequentially consistent.)
 
 use crate::sync::{AtomicUsize, Flag, Ordering, const_fn};
 
@@ -33,7 +33,8 @@ impl Waiters {
         }
     }
 
-    /// Returns the number of tasks that are parked or about to park. Never lower than the number of parked tasks.
+    /// Returns the number of tasks that are parked or about to park. Never lower than the number of parked
+    /// tasks.
     #[inline]
     pub fn get(&self) -> usize {
         let count = self.count.load(Ordering::Acquire); // pair: waiters::sub
@@ -48,8 +49,8 @@ impl Waiters {
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Lowers the count by `n` tasks that have been made runnable or have given up parking. A count that is lowered too often
-    /// stays at 0.
+    /// Lowers the count by `n` tasks that have been made runnable or have given up parking. A count that is
+    /// lowered too often stays at 0.
     #[inline]
     pub fn sub(&self, n: usize) {
         let n = n.min(isize::MAX as usize);
@@ -89,7 +90,8 @@ impl BreakFlag {
     ///
     /// # Memory ordering
     ///
-    /// Releases the caller's writes to the poller that clears the flag, also if a write was under way already.
+    /// Releases the caller's writes to the poller that clears the flag, also if a write was under way
+    /// already.
     #[inline]
     pub fn set(&self) -> bool {
         self.flag.set()
@@ -101,7 +103,8 @@ impl BreakFlag {
         self.flag.is_set()
     }
 
-    /// Clears the flag, after the poller has drained the break descriptor. Returns whether a break was requested.
+    /// Clears the flag, after the poller has drained the break descriptor. Returns whether a break was
+    /// requested.
     ///
     /// # Memory ordering
     ///

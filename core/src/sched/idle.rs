@@ -1,8 +1,8 @@
-//! The set of sleeping workers, and the count of those that search for work (tokio's `Idle`; Go's idle list and
-//! `nmspinning`).
+//! The set of sleeping workers, and the count of those that search for work (tokio's `Idle`; Go's idle list
+//! and `nmspinning`).
 //!
-//! **INV-8** A thread that puts work into a queue fences and then reads the idle bits. A worker that goes to sleep sets its idle
-//! bit, fences, and then checks the queues.
+//! **INV-8** A thread that puts work into a queue fences and then reads the idle bits. A worker that goes to
+//! sleep sets its idle bit, fences, and then checks the queues.
 //!
 //! | a worker going to sleep | a thread with new work |
 //! |---|---|
@@ -11,11 +11,12 @@
 //! | checks every queue once more | reads the bits |
 //! | finds nothing: sleeps | finds none set: all are awake and will check the queues |
 //!
-//! The pair is that of [`poll::desc`](crate::poll::desc), with a queue in place of the info word. If a worker missed the task,
-//! the thread sees its bit; if the thread missed the bit, the worker sees the task.
+//! The pair is that of [`poll::desc`](crate::poll::desc), with a queue in place of the info word. If a worker
+//! missed the task, the thread sees its bit; if the thread missed the bit, the worker sees the task.
 //!
-//! A bit is cleared by the thread that wakes the worker, or by the worker itself if it finds work in its second check. The
-//! thread that clears the bit owns the wakeup: a worker whose bit is clear has been woken, or is about to be.
+//! A bit is cleared by the thread that wakes the worker, or by the worker itself if it finds work in its
+//! second check. The thread that clears the bit owns the wakeup: a worker whose bit is clear has been woken,
+//! or is about to be.
 
 use crate::sync::{AtomicUsize, Ordering, array, const_fn, fence};
 
@@ -23,7 +24,8 @@ use crate::sync::{AtomicUsize, Ordering, array, const_fn, fence};
 #[derive(Debug)]
 pub struct Idle<const WORDS: usize> {
     sleeping: [AtomicUsize; WORDS],
-    /// The number of workers that have nothing to run and search for work. They find new work without being woken.
+    /// The number of workers that have nothing to run and search for work. They find new work without being
+    /// woken.
     searching: AtomicUsize,
 }
 
@@ -46,15 +48,16 @@ impl<const WORDS: usize> Idle<WORDS> {
         }
     }
 
-    /// Sets the bit of a worker that is about to sleep. The worker must check every queue once more before it sleeps.
+    /// Sets the bit of a worker that is about to sleep. The worker must check every queue once more before it
+    /// sleeps.
     pub fn begin_park(&self, worker: usize) {
         // alone: the fence below publishes it
         self.sleeping[worker / BITS].fetch_or(1 << (worker % BITS), Ordering::Relaxed);
         fence(Ordering::SeqCst); // pair: idle::pop_idle, idle::worker_to_notify
     }
 
-    /// Clears the worker's own bit, after it found work in its second check or woke up. Returns false if another thread has
-    /// cleared the bit, and so relies on this worker being awake.
+    /// Clears the worker's own bit, after it found work in its second check or woke up. Returns false if
+    /// another thread has cleared the bit, and so relies on this worker being awake.
     ///
     /// # Memory ordering
     ///
@@ -80,8 +83,8 @@ impl<const WORDS: usize> Idle<WORDS> {
         self.pop_any()
     }
 
-    /// Clears the bit of a sleeping worker for work that the caller has put into a queue; the caller must now wake it. Returns
-    /// `None` if all are awake, or if one of them searches, which then finds the work.
+    /// Clears the bit of a sleeping worker for work that the caller has put into a queue; the caller must now
+    /// wake it. Returns `None` if all are awake, or if one of them searches, which then finds the work.
     pub fn worker_to_notify(&self) -> Option<usize> {
         fence(Ordering::SeqCst); // pair: idle::begin_park, idle::cancel_park, idle::is_parked, idle::stop_searching
         // alone: the fence made it fresh enough
@@ -112,7 +115,8 @@ impl<const WORDS: usize> Idle<WORDS> {
         self.sleeping.iter().map(|word| word.load(Ordering::Relaxed).count_ones() as usize).sum()
     }
 
-    /// Counts a worker as searching, if fewer than `at_most` are. Returns false otherwise: the worker sleeps then.
+    /// Counts a worker as searching, if fewer than `at_most` are. Returns false otherwise: the worker sleeps
+    /// then.
     pub fn start_searching(&self, at_most: usize) -> bool {
         // alone: a first guess; the compare-exchange decides
         let mut n = self.searching.load(Ordering::Relaxed);
@@ -126,9 +130,9 @@ impl<const WORDS: usize> Idle<WORDS> {
         false
     }
 
-    /// Ends a worker's search, which found work or gave up. Returns whether it was the last searcher. That worker must check
-    /// every queue once more, or wake another worker if there is more work than it can run itself, since work that was put
-    /// meanwhile woke no worker. Does nothing if no worker searches.
+    /// Ends a worker's search, which found work or gave up. Returns whether it was the last searcher. That
+    /// worker must check every queue once more, or wake another worker if there is more work than it can run
+    /// itself, since work that was put meanwhile woke no worker. Does nothing if no worker searches.
     pub fn stop_searching(&self) -> bool {
         // alone: the fence below orders it before the last searcher's second check
         let searching = self.searching.fetch_sub(1, Ordering::Relaxed);

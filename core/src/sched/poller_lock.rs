@@ -1,8 +1,8 @@
-//! The lock of the poller, and the tick until which its owner sleeps in the kernel (Go's `pollingNet`, `lastpoll` and
-//! `pollUntil`).
+//! The lock of the poller, and the tick until which its owner sleeps in the kernel (Go's `pollingNet`,
+//! `lastpoll` and `pollUntil`).
 //!
-//! One thread at a time polls. Before it blocks in the kernel it publishes the tick until which it sleeps, so that a thread with
-//! an earlier deadline knows whether to send a break:
+//! One thread at a time polls. Before it blocks in the kernel it publishes the tick until which it sleeps, so
+//! that a thread with an earlier deadline knows whether to send a break:
 //!
 //! | the owner, before it blocks | a thread that arms an earlier timer |
 //! |---|---|
@@ -17,8 +17,8 @@ const UNLOCKED: usize = 0;
 const NOT_PARKED: usize = 0;
 const FOREVER: usize = usize::MAX;
 
-/// The lock that the polling thread holds. A tick is one of [`deadline`](crate::poll::deadline) that does not wrap, such as
-/// the nanoseconds of `netpoll-rt`.
+/// The lock that the polling thread holds. A tick is one of [`deadline`](crate::poll::deadline) that does not
+/// wrap, such as the nanoseconds of `netpoll-rt`.
 #[derive(Debug, Default)]
 pub struct PollerLock {
     /// The index of the worker that polls, plus one, or `UNLOCKED`.
@@ -35,7 +35,8 @@ impl PollerLock {
         }
     }
 
-    /// Locks the poller for worker `worker`, below `usize::MAX`. Returns false if another thread has locked it.
+    /// Locks the poller for worker `worker`, below `usize::MAX`. Returns false if another thread has locked
+    /// it.
     ///
     /// # Memory ordering
     ///
@@ -51,14 +52,15 @@ impl PollerLock {
         self.owner.swap(UNLOCKED, Ordering::Release); // pair: poller_lock::try_lock
     }
 
-    /// Returns whether a thread polls. Call it after [`Idle::begin_park`](crate::sched::idle::Idle::begin_park).
+    /// Returns whether a thread polls. Call it after
+    /// [`Idle::begin_park`](crate::sched::idle::Idle::begin_park).
     pub fn is_locked(&self) -> bool {
         // alone: a hint; a thread that acts on it locks the poller first
         self.owner.load(Ordering::Relaxed) != UNLOCKED
     }
 
-    /// Publishes that the owner is about to block until `tick`, or without limit. The owner checks the wheel once more before
-    /// it blocks.
+    /// Publishes that the owner is about to block until `tick`, or without limit. The owner checks the wheel
+    /// once more before it blocks.
     pub fn set_poll_until(&self, tick: Option<usize>) {
         let until = tick.map_or(FOREVER, |tick| tick.clamp(1, FOREVER - 1));
         // alone: the fence below publishes it
@@ -72,19 +74,19 @@ impl PollerLock {
         self.poll_until.swap(NOT_PARKED, Ordering::Relaxed);
     }
 
-    /// Returns whether a thread sleeps in the kernel past `tick`, and so needs a break. Call it after putting an entry that is
-    /// due at `tick` into the wheel.
+    /// Returns whether a thread sleeps in the kernel past `tick`, and so needs a break. Call it after putting
+    /// an entry that is due at `tick` into the wheel.
     pub fn needs_wakeup(&self, tick: usize) -> bool {
         fence(Ordering::SeqCst); // pair: poller_lock::set_poll_until
         // alone: the fence made it fresh enough
         self.poll_until.load(Ordering::Relaxed) > tick
     }
 
-    /// Returns whether worker `worker` is blocked in the poller, and so needs a break to wake up. Call it after clearing
-    /// the worker's idle bit.
+    /// Returns whether worker `worker` is blocked in the poller, and so needs a break to wake up. Call it
+    /// after clearing the worker's idle bit.
     ///
-    /// If it is not, the worker sleeps elsewhere, or will see after its [`PollerLock::set_poll_until`] that its bit is clear.
-    /// A worker that polls without blocking is awake and checks the queues.
+    /// If it is not, the worker sleeps elsewhere, or will see after its [`PollerLock::set_poll_until`] that
+    /// its bit is clear. A worker that polls without blocking is awake and checks the queues.
     pub fn is_parked_in_poller(&self, worker: usize) -> bool {
         fence(Ordering::SeqCst); // pair: poller_lock::set_poll_until
         // alone: the fence made both fresh enough
@@ -93,8 +95,8 @@ impl PollerLock {
     }
 }
 
-/// Returns the value of `owner` that stands for a worker. The last index shares the value of the one before, since plus one
-/// it would be `UNLOCKED`.
+/// Returns the value of `owner` that stands for a worker. The last index shares the value of the one before,
+/// since plus one it would be `UNLOCKED`.
 fn owner(worker: usize) -> usize {
     worker.saturating_add(1)
 }

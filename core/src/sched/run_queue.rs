@@ -1,21 +1,23 @@
-//! A worker's run queue: a ring that its owner fills and empties and of which other workers steal half, and a slot
-//! for the task that was made ready last (Go's `runq`, `runnext`).
+//! A worker's run queue: a ring that its owner fills and empties and of which other workers steal half, and a
+//! slot for the task that was made ready last (Go's `runq`, `runnext`).
 //!
-//! **INV-9** A task is put into one queue at a time and comes out exactly once. The thread that gets it out owns it.
+//! **INV-9** A task is put into one queue at a time and comes out exactly once. The thread that gets it out
+//! owns it.
 //!
 //! | index | moved by | meaning |
 //! |---|---|---|
 //! | `head` | the owner and thieves, by compare-exchange | the next task to run |
 //! | `tail` | the owner alone | where the next task is put |
 //!
-//! `tail - head` tasks are in the ring. A thief reads the tasks first and then moves `head`. If another thread moved `head`
-//! meanwhile, the thief discards the tasks that it has read.
+//! `tail - head` tasks are in the ring. A thief reads the tasks first and then moves `head`. If another
+//! thread moved `head` meanwhile, the thief discards the tasks that it has read.
 //!
 //! A task is a word that is not 0, for `netpoll-rt` a pointer. The queue does not interpret it.
 
 use crate::sync::{AtomicUsize, Ordering, array, const_fn};
 
-/// A ring of `N` tasks, `N` a power of two, and a slot. Any thread may call a method unless it is documented as for the owner.
+/// A ring of `N` tasks, `N` a power of two, and a slot. Any thread may call a method unless it is documented
+/// as for the owner.
 #[derive(Debug)]
 pub struct Runq<const N: usize> {
     head: AtomicUsize,
@@ -109,8 +111,8 @@ impl<const N: usize> Runq<N> {
         }
     }
 
-    /// Puts a task into the slot like [`Runq::put_next`], without the cost of a read-modify-write. For the owner of a queue
-    /// from which no thread steals.
+    /// Puts a task into the slot like [`Runq::put_next`], without the cost of a read-modify-write. For the
+    /// owner of a queue from which no thread steals.
     #[inline]
     pub fn put_next_alone(&self, task: usize) -> Option<usize> {
         let old = self.get_next_alone();
@@ -119,7 +121,8 @@ impl<const N: usize> Runq<N> {
         old
     }
 
-    /// Takes the task in the slot like [`Runq::get_next`]. For the owner of a queue from which no thread steals.
+    /// Takes the task in the slot like [`Runq::get_next`]. For the owner of a queue from which no thread
+    /// steals.
     #[inline]
     pub fn get_next_alone(&self) -> Option<usize> {
         // alone: the owner's own
@@ -132,7 +135,8 @@ impl<const N: usize> Runq<N> {
         Some(task)
     }
 
-    /// Takes the next task of the ring like [`Runq::get`]. For the owner of a queue from which no thread steals.
+    /// Takes the next task of the ring like [`Runq::get`]. For the owner of a queue from which no thread
+    /// steals.
     #[inline]
     pub fn get_alone(&self) -> Option<usize> {
         // alone: the owner's own
@@ -148,8 +152,9 @@ impl<const N: usize> Runq<N> {
         Some(task)
     }
 
-    /// Moves half of this queue, rounded up, into `mine`, of which the caller is the owner. Returns one of the stolen tasks to
-    /// run at once. `mine` is not this queue. Steals no more tasks than the ring of `mine` has room for.
+    /// Moves half of this queue, rounded up, into `mine`, of which the caller is the owner. Returns one of
+    /// the stolen tasks to run at once. `mine` is not this queue. Steals no more tasks than the ring of
+    /// `mine` has room for.
     pub fn steal_into(&self, mine: &Self) -> Option<usize> {
         // alone: the thief's own
         let into = mine.tail.load(Ordering::Relaxed);
@@ -162,8 +167,9 @@ impl<const N: usize> Runq<N> {
         (n > 0).then(|| mine.keep_stolen(into, n))
     }
 
-    /// Takes the older half of the ring out, rounded up, but no more than `room` tasks. Returns how many. Passes each to `keep`
-    /// with its number, 0 for the oldest. If `keep` is called with 0 again, the tasks before that were not taken.
+    /// Takes the older half of the ring out, rounded up, but no more than `room` tasks. Returns how many.
+    /// Passes each to `keep` with its number, 0 for the oldest. If `keep` is called with 0 again, the tasks
+    /// before that were not taken.
     #[inline]
     pub fn take_half(&self, room: usize, mut keep: impl FnMut(usize, usize)) -> usize {
         loop {
@@ -182,8 +188,8 @@ impl<const N: usize> Runq<N> {
                 keep(i, self.ring[head.wrapping_add(i) % N].load(Ordering::Relaxed));
             }
             let next = head.wrapping_add(n);
-            // Release: the tasks have been read before the owner overwrites them; and a thread that sees this head sees the
-            // tail that was read here.
+            // Release: the tasks have been read before the owner overwrites them; and a thread that sees this
+            // head sees the tail that was read here.
             let moved = self.head.compare_exchange(head, next, Ordering::Release, Ordering::Relaxed); // pair: run_queue::put, run_queue::steal_into, run_queue::take_half, run_queue::ring_len
             if moved.is_ok() {
                 return n;
@@ -201,8 +207,8 @@ impl<const N: usize> Runq<N> {
         self.ring[last % N].load(Ordering::Relaxed)
     }
 
-    /// Returns the number of tasks in the ring. It may be out of date already, but it is not 0 if the ring has a task that was
-    /// put before a fence which the caller's fence follows.
+    /// Returns the number of tasks in the ring. It may be out of date already, but it is not 0 if the ring
+    /// has a task that was put before a fence which the caller's fence follows.
     pub fn ring_len(&self) -> usize {
         // Acquire: a tail that is read before its head would wrap.
         let head = self.head.load(Ordering::Acquire); // pair: run_queue::get, run_queue::get_alone, run_queue::take_half

@@ -1,13 +1,15 @@
 //! The state word of a task: the number of its wakes, its references, and whether it is complete.
 //!
-//! The scheduler owns the memory of the task. The state word determines which thread may touch the future, the output and
-//! the memory, and when.
+//! The scheduler owns the memory of the task. The state word determines which thread may touch the future,
+//! the output and the memory, and when.
 //!
 //! **INV-11** A task's memory is freed once, by the thread that its state word tells to ([`Action::Free`],
-//! [`Completion::Free`]). Any other thread that uses it has a reference, the handle, or the task out of a queue.
+//! [`Completion::Free`]). Any other thread that uses it has a reference, the handle, or the task out of a
+//! queue.
 //!
-//! **INV-12** A task's future and its output are touched by the thread that has the task out of a queue until the task is
-//! complete, then by the handle. The join waker's slot is touched by the thread in the table below.
+//! **INV-12** A task's future and its output are touched by the thread that has the task out of a queue until
+//! the task is complete, then by the handle. The join waker's slot is touched by the thread in the table
+//! below.
 //!
 //! # States
 //!
@@ -22,17 +24,18 @@
 //! | [`complete`](TaskState::complete) | - | → complete | - |
 //! | last reference dropped, no handle | → queued with CANCEL | no change | the memory is free |
 //!
-//! Wakes are counted, and the runner subtracts the number that it read before the poll. So the start of a poll is a load, and a
-//! poll costs two read-modify-writes: the wake and the end of the poll. A RUNNING bit would need two more: to set the bit, and
-//! to distinguish a wake during the poll from one before it.
+//! Wakes are counted, and the runner subtracts the number that it read before the poll. So the start of a
+//! poll is a load, and a poll costs two read-modify-writes: the wake and the end of the poll. A RUNNING bit
+//! would need two more: to set the bit, and to distinguish a wake during the poll from one before it.
 //!
-//! A task needs no reference for being queued or running: while it has wakes and is not complete, no thread frees the
-//! memory. A complete task keeps its wakes, so that no thread queues it again.
+//! A task needs no reference for being queued or running: while it has wakes and is not complete, no thread
+//! frees the memory. A complete task keeps its wakes, so that no thread queues it again.
 //!
 //! # Bounds
 //!
-//! Counting of wakes stops at half of their width. The runner never subtracts that many, so a task with a wake that was not
-//! counted is queued again. The caller bounds the number of references, see [`TaskState::add_ref`].
+//! Counting of wakes stops at half of their width. The runner never subtracts that many, so a task with a
+//! wake that was not counted is queued again. The caller bounds the number of references, see
+//! [`TaskState::add_ref`].
 //!
 //! # The join waker
 //!
@@ -44,8 +47,8 @@
 //! | set | - | no thread |
 //! | set | set | the runner, until it drops the reference that [`Completion::JoinWaker`] gave it |
 //!
-//! The output belongs to the runner until COMPLETE, then to the handle. If the handle is dropped before COMPLETE, the runner
-//! drops the output.
+//! The output belongs to the runner until COMPLETE, then to the handle. If the handle is dropped before
+//! COMPLETE, the runner drops the output.
 
 use crate::sync::{AtomicUsize, Ordering, const_fn};
 
@@ -60,12 +63,12 @@ const JOIN_WAKER: usize = 1 << 3;
 const FLAGS: u32 = 4;
 const WAKE: usize = 1 << FLAGS;
 
-/// The number of bits of the count of wakes. On a 64-bit machine flags and wakes have half of the word and references the
-/// other half.
+/// The number of bits of the count of wakes. On a 64-bit machine flags and wakes have half of the word and
+/// references the other half.
 ///
-/// On a 32-bit machine references have 24 bits, so [`TaskState::add_ref`] accepts the first 8,388,608, and that many wakers of
-/// one task take 64 MiB. The price is that a task which is woken eight times or more before its poll ends is polled once in
-/// vain.
+/// On a 32-bit machine references have 24 bits, so [`TaskState::add_ref`] accepts the first 8,388,608, and
+/// that many wakers of one task take 64 MiB. The price is that a task which is woken eight times or more
+/// before its poll ends is polled once in vain.
 pub const WAKE_BITS: u32 = if usize::BITS < 64 { 4 } else { usize::BITS / 2 - FLAGS };
 
 /// The state word of a task. `BITS` is the width of the count of wakes.
@@ -109,11 +112,13 @@ pub enum PollResult {
 pub enum Completion {
     /// The task has other references. The caller does not touch it any more.
     Kept,
-    /// A handle waits. The caller takes the waker out of the slot, and then drops the reference that it was given.
+    /// A handle waits. The caller takes the waker out of the slot, and then drops the reference that it was
+    /// given.
     JoinWaker,
     /// The caller frees the memory.
     Free,
-    /// The state has not changed, because the handle is dropped. The caller drops the output that it left for the handle.
+    /// The state has not changed, because the handle is dropped. The caller drops the output that it left for
+    /// the handle.
     HandleGone,
 }
 
@@ -131,8 +136,8 @@ impl<const BITS: u32> TaskState<BITS> {
     const MAX_WAKES: usize = WAKE << (BITS - 1);
 
     const_fn! {
-        /// Creates the state of a new task, which has a handle and which the caller puts into a queue. One bit for the wakes
-        /// does not compile, since no poll could subtract a wake:
+        /// Creates the state of a new task, which has a handle and which the caller puts into a queue. One
+        /// bit for the wakes does not compile, since no poll could subtract a wake:
         ///
         /// ```compile_fail,E0080
         /// netpoll_core::sched::task::TaskState::<1>::new();
@@ -188,8 +193,8 @@ impl<const BITS: u32> TaskState<BITS> {
         }
     }
 
-    /// Wakes the task as [`TaskState::wake`] does, and drops the caller's reference. Returns [`Action::Free`] if the task is
-    /// complete and the reference was the last.
+    /// Wakes the task as [`TaskState::wake`] does, and drops the caller's reference. Returns [`Action::Free`]
+    /// if the task is complete and the reference was the last.
     #[inline]
     pub fn wake_by_value(&self) -> Action {
         // alone: a first guess; the compare-exchange decides
@@ -199,8 +204,8 @@ impl<const BITS: u32> TaskState<BITS> {
                 return self.drop_ref();
             }
             let new = Self::woken(word) - Self::REF;
-            // Release: the reason for the wake, to the poll that sees it; and all accesses under the reference, to the thread
-            // that finds none left.
+            // Release: the reason for the wake, to the poll that sees it; and all accesses under the
+            // reference, to the thread that finds none left.
             match self.word.compare_exchange(word, new, Ordering::Release, Ordering::Relaxed) // pair: task::start_poll, task::complete, task::drop_ref
             {
                 Ok(_) => return if Self::is_queued(word) { Action::Nothing } else { Action::Schedule },
@@ -209,28 +214,30 @@ impl<const BITS: u32> TaskState<BITS> {
         }
     }
 
-    /// Requests that the future is dropped in place of its next poll. Returns [`Action::Schedule`] or [`Action::Nothing`].
+    /// Requests that the future is dropped in place of its next poll. Returns [`Action::Schedule`] or
+    /// [`Action::Nothing`].
     pub fn cancel(&self) -> Action {
         self.wake_with(CANCEL)
     }
 
-    /// Adds a reference. The caller has one or is the runner. Returns false if half of the count is used: the caller must not go
-    /// on then, since the count might overflow.
+    /// Adds a reference. The caller has one or is the runner. Returns false if half of the count is used: the
+    /// caller must not go on then, since the count might overflow.
     #[inline]
     pub fn add_ref(&self) -> bool {
         // alone: a thread that has a reference may pass on another, and orders that
         self.word.fetch_add(Self::REF, Ordering::Relaxed) <= usize::MAX / 2
     }
 
-    /// Drops a reference. If it was the last of a task that is not complete, the task is scheduled to be dropped.
+    /// Drops a reference. If it was the last of a task that is not complete, the task is scheduled to be
+    /// dropped.
     ///
     /// # Memory ordering
     ///
     /// Accesses under any reference happen before the memory is freed.
     #[inline]
     pub fn drop_ref(&self) -> Action {
-        // AcqRel: the accesses under this reference, to the thread that finds none left; and those under the others, to this
-        // thread if it is that one.
+        // AcqRel: the accesses under this reference, to the thread that finds none left; and those under the
+        // others, to this thread if it is that one.
         let word = self.word.fetch_sub(Self::REF, Ordering::AcqRel) - Self::REF; // pair: task::drop_ref, task::complete, task::wake_by_value, task::drop_handle, task::drop_complete_handle
         if !Self::is_unreferenced(word) {
             return Action::Nothing;
@@ -243,7 +250,8 @@ impl<const BITS: u32> TaskState<BITS> {
         }
     }
 
-    /// Starts a poll, which answers the wakes so far. Returns `None` if the task is to be dropped instead. For the runner.
+    /// Starts a poll, which answers the wakes so far. Returns `None` if the task is to be dropped instead.
+    /// For the runner.
     #[inline]
     pub fn start_poll(&self) -> Option<WakeCount> {
         // Acquire: the reasons for the wakes, and the writes of the previous poll.
@@ -267,13 +275,15 @@ impl<const BITS: u32> TaskState<BITS> {
         }
     }
 
-    /// Returns whether there is a handle, for which the runner leaves the output before [`TaskState::complete`]. For the runner.
+    /// Returns whether there is a handle, for which the runner leaves the output before
+    /// [`TaskState::complete`]. For the runner.
     pub fn has_handle(&self) -> bool {
         // alone: a guess; `complete` decides
         self.word.load(Ordering::Relaxed) & HANDLE != 0
     }
 
-    /// Completes the task. Its future is dropped, and its output is in place if it was left `for_handle`. For the runner.
+    /// Completes the task. Its future is dropped, and its output is in place if it was left `for_handle`. For
+    /// the runner.
     #[inline]
     pub fn complete(&self, for_handle: bool) -> Completion {
         // alone: a first guess; the compare-exchange decides
@@ -287,7 +297,8 @@ impl<const BITS: u32> TaskState<BITS> {
                 0 => (word | COMPLETE, Completion::Kept),
                 _ => ((word | COMPLETE) + Self::REF, Completion::JoinWaker),
             };
-            // AcqRel: the output, to the handle; the waker in the slot, from the handle; and as in `drop_ref`.
+            // AcqRel: the output, to the handle; the waker in the slot, from the handle; and as in
+            // `drop_ref`.
             match self.word.compare_exchange(word, new, Ordering::AcqRel, Ordering::Relaxed) // pair: task::is_complete, task::register_join_waker, task::drop_ref, task::wake_by_value, task::drop_handle
             {
                 Ok(_) => return then,
@@ -302,14 +313,15 @@ impl<const BITS: u32> TaskState<BITS> {
         self.word.load(Ordering::Acquire) & COMPLETE != 0 // pair: task::complete
     }
 
-    /// Publishes that the handle's waker is in the slot. Returns false if the task is complete; the slot still belongs to the
-    /// handle then.
+    /// Publishes that the handle's waker is in the slot. Returns false if the task is complete; the slot
+    /// still belongs to the handle then.
     pub fn register_join_waker(&self) -> bool {
         // Release: the waker, to the runner.
         self.change_join_waker(JOIN_WAKER, Ordering::Release) // pair: task::complete
     }
 
-    /// Takes the slot back for the handle. Returns false if the task is complete. May be called without a waker in the slot.
+    /// Takes the slot back for the handle. Returns false if the task is complete. May be called without a
+    /// waker in the slot.
     pub fn unregister_join_waker(&self) -> bool {
         // alone: no thread has touched the slot since the handle did
         self.change_join_waker(0, Ordering::Relaxed)
@@ -334,7 +346,8 @@ impl<const BITS: u32> TaskState<BITS> {
     }
 
     /// Drops the handle. Returns `None` if the task is complete: the caller then drops the output and calls
-    /// [`TaskState::drop_complete_handle`]. If there is no reference either, the task is scheduled to be dropped.
+    /// [`TaskState::drop_complete_handle`]. If there is no reference either, the task is scheduled to be
+    /// dropped.
     pub fn drop_handle(&self) -> Option<Action> {
         // alone: a first guess; the compare-exchange decides
         let mut word = self.word.load(Ordering::Relaxed);

@@ -1,4 +1,5 @@
-//! The allocator: the slots that it allocates, the keys that it refuses, and the state of a slot's next owner.
+//! The allocator: the slots that it allocates, the keys that it refuses, and the state of a slot's next
+//! owner.
 
 #![expect(unsafe_code, reason = "donates a block")]
 
@@ -61,7 +62,8 @@ fn every_slot_is_allocated_once() {
     let mut slots = Slots::<24>::new();
     assert!(slots.cache.alloc().is_none(), "no block was donated");
     assert_eq!(slots.donate(), Ok(()));
-    // A leaked registration keeps its slot, and does not borrow the cache, so the second block can be donated.
+    // A leaked registration keeps its slot, and does not borrow the cache, so the second block can be
+    // donated.
     let mut keys: Vec<PollKey> = slots.alloc_all().into_iter().map(leak).collect();
     assert_eq!(keys.len(), LEN);
     assert_eq!(slots.donate(), Ok(()));
@@ -156,7 +158,8 @@ fn free_returns_the_wakers_of_parked_tasks() {
     assert_eq!(task.wakes(), 4);
 }
 
-/// The next owner finds no closing, no state of a peer, no readiness, no deadline and no armed timer of the last owner.
+/// The next owner finds no closing, no state of a peer, no readiness, no deadline and no armed timer of the
+/// last owner.
 #[test]
 fn the_next_owner_inherits_nothing() {
     let slots = Slots::<24>::with_a_block();

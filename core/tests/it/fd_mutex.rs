@@ -77,7 +77,8 @@ fn granted(handed: HandOver<&'static str>) -> (&'static str, WaiterId) {
     }
 }
 
-/// Returns whether `act` panics with a message of `FdMutex`, not with an overflow that a release build would not detect.
+/// Returns whether `act` panics with a message of `FdMutex`, not with an overflow that a release build would
+/// not detect.
 fn panics<R>(act: impl FnOnce() -> R) -> bool {
     let Err(payload) = catch_unwind(AssertUnwindSafe(act)) else { return false };
     let message = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());

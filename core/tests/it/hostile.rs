@@ -1,5 +1,5 @@
-//! Callers that break the rules: two tasks in one direction, wakers that reenter or panic, counts that are lowered too often,
-//! keys of other owners. Safe code is refused, and no waker is dropped twice or lost.
+//! Callers that break the rules: two tasks in one direction, wakers that reenter or panic, counts that are
+//! lowered too often, keys of other owners. Safe code is refused, and no waker is dropped twice or lost.
 //!
 //! Under Miri (`cargo xtask miri`) each test also checks every memory access.
 

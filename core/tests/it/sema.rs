@@ -1,4 +1,5 @@
-//! Every arrow of the diagram in `sema.rs`, in one thread. (Only a second thread sees BUSY: see `loom-tests`.)
+//! Every arrow of the diagram in `sema.rs`, in one thread. (Only a second thread sees BUSY: see
+//! `loom-tests`.)
 
 use std::task::Waker;
 

@@ -137,8 +137,8 @@ fn add_ref_refuses_before_the_count_overflows() {
     assert!((100..200).contains(&given), "{given} of a count of 8 bits");
 }
 
-/// A task that waits for very many events at once gives each a waker. The count has room for more wakers than the memory of a
-/// 32-bit machine.
+/// A task that waits for very many events at once gives each a waker. The count has room for more wakers than
+/// the memory of a 32-bit machine.
 #[test]
 fn a_task_may_have_a_million_references() {
     let task: TaskState = TaskState::new();

@@ -20,7 +20,8 @@ pub enum Op {
     Alloc,
     /// Frees the slot that the thread has had for the longest time.
     Free,
-    /// Allocates two slots and frees the first one: the head of the list is as before, and the slot behind it is another.
+    /// Allocates two slots and frees the first one: the head of the list is as before, and the slot behind it
+    /// is another.
     Swap,
     /// Donates the second block.
     Donate,

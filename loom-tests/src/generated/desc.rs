@@ -1,8 +1,8 @@
 //! A descriptor in its cache: a task that waits is woken by the event, close or timeout that ends its wait.
 //!
-//! `Wait` holds the lock of its direction while it is pending, as an `async fn` does. `Poll` holds it for one poll, as
-//! `poll_read` does, and leaves a parking that no lock protects, so the next wait takes it over. `Rival` takes no lock at all,
-//! which core must survive.
+//! `Wait` holds the lock of its direction while it is pending, as an `async fn` does. `Poll` holds it for one
+//! poll, as `poll_read` does, and leaves a parking that no lock protects, so the next wait takes it over.
+//! `Rival` takes no lock at all, which core must survive.
 
 use self::world::World;
 use super::word::{Plan, Role, Touch, Word};

@@ -1,8 +1,9 @@
-//! Enumerates the combinations of a word: pairs of threads with up to two operations each, triples with one each.
+//! Enumerates the combinations of a word: pairs of threads with up to two operations each, triples with one
+//! each.
 //!
 //! Two combinations that differ only in the order of their threads are one, so programs are numbered and only
-//! ascending tuples are formed. Skipped are those that the word's rules forbid, and those in which a thread touches
-//! nothing that another one touches: the rest of such a combination is a smaller one.
+//! ascending tuples are formed. Skipped are those that the word's rules forbid, and those in which a thread
+//! touches nothing that another one touches: the rest of such a combination is a smaller one.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -64,7 +65,8 @@ impl Combination {
         }
     }
 
-    /// Returns whether a push explores it: every pair of one operation each, and of the others those that `seed` draws.
+    /// Returns whether a push explores it: every pair of one operation each, and of the others those that
+    /// `seed` draws.
     pub fn is_drawn(&self, seed: u64) -> bool {
         let one_in = match (self.word, self.kind) {
             _ if self.short => 1,

@@ -1,4 +1,5 @@
-//! A descriptor's locks with the list of waiting tasks: each task returns, and the number is closed once, at the end.
+//! A descriptor's locks with the list of waiting tasks: each task returns, and the number is closed once, at
+//! the end.
 //!
 //! The tasks block here, so a task that is never woken is a deadlock of the model.
 

@@ -1,4 +1,5 @@
-//! The lock of the poller: one thread has it, and returns from the kernel in time for a timer, a stop or another thread.
+//! The lock of the poller: one thread has it, and returns from the kernel in time for a timer, a stop or
+//! another thread.
 
 use std::sync::Mutex;
 
@@ -90,7 +91,8 @@ impl Driver {
         }
     }
 
-    /// Blocks, after starting over as often as it sees an earlier timer than the one it was about to sleep for.
+    /// Blocks, after starting over as often as it sees an earlier timer than the one it was about to sleep
+    /// for.
     fn block(&self, thread: usize, mut until: usize, tick: impl Fn(usize) -> Option<usize>) {
         if !self.take(thread) {
             return;

@@ -37,15 +37,16 @@ impl<const BLOCKS: usize, const LEN: usize> Pool<BLOCKS, LEN> {
         let block = Box::<Block<LEN, 2>>::default();
         let place = NonNull::from(&*block);
         locked(&self.blocks).push(block);
-        // SAFETY: the block is boxed, so it stays where it is; it is donated once, and dropped after the cache (INV-1).
+        // SAFETY: the block is boxed, so it stays where it is; it is donated once, and dropped after the
+        // cache (INV-1).
         let donated = unsafe { self.cache.donate(place) };
         assert!(donated.is_ok(), "model: the directory has a place");
     }
 
     pub fn alloc(self: &Arc<Self>) -> Option<Owner<BLOCKS, LEN>> {
         let registration = self.cache.alloc()?;
-        // SAFETY: the registration refers to the cache and one of its blocks. Both are in an `Arc` that the owner keeps until
-        // the registration has been dropped, so neither is freed or moved before (INV-1).
+        // SAFETY: the registration refers to the cache and one of its blocks. Both are in an `Arc` that the
+        // owner keeps until the registration has been dropped, so neither is freed or moved before (INV-1).
         let registration =
             unsafe { std::mem::transmute::<Registration<'_, 2>, Registration<'static, 2>>(registration) };
         Some(Owner { registration, _pool: self.clone() })

@@ -14,7 +14,8 @@ fn combinations() -> impl Iterator<Item = Combination> {
     WORDS.iter().flat_map(|word| (word.enumerate)(None).combinations)
 }
 
-/// Carries out `generated-count`: prints the number of combinations by word and kind, and of those skipped by reason.
+/// Carries out `generated-count`: prints the number of combinations by word and kind, and of those skipped by
+/// reason.
 pub fn count() -> ExitCode {
     let mut total = 0;
     for word in WORDS {
@@ -34,8 +35,8 @@ pub fn count() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Carries out `generated-list [SEED]`: prints a line per combination, `NAME WORD KIND BOUND` between tabs. With a seed, only
-/// those that a push explores.
+/// Carries out `generated-list [SEED]`: prints a line per combination, `NAME WORD KIND BOUND` between tabs.
+/// With a seed, only those that a push explores.
 pub fn list(seed: Option<&str>) -> ExitCode {
     let seed: Option<u64> = match seed.map(str::parse).transpose() {
         Ok(seed) => seed,
@@ -51,8 +52,8 @@ pub fn list(seed: Option<&str>) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Carries out `generated-run NAME..`, with names from standard input, one a line, if none is given. Prints a combination's
-/// name before it runs, so the last line of a log names the combination with the finding.
+/// Carries out `generated-run NAME..`, with names from standard input, one a line, if none is given. Prints a
+/// combination's name before it runs, so the last line of a log names the combination with the finding.
 pub fn run(names: &[&str]) -> ExitCode {
     let names: Vec<String> = if names.is_empty() {
         std::io::stdin().lock().lines().map_while(Result::ok).collect()
@@ -93,8 +94,8 @@ fn flaws() -> impl Iterator<Item = (&'static Entry, &'static str)> {
     WORDS.iter().flat_map(|word| word.flaws.iter().map(move |flaw| (word, *flaw)))
 }
 
-/// Carries out `generated-controls`: explores each word with each of its flaws until a combination finds the flaw. A finding
-/// ends a process, so each flaw has one of its own.
+/// Carries out `generated-controls`: explores each word with each of its flaws until a combination finds the
+/// flaw. A finding ends a process, so each flaw has one of its own.
 pub fn controls() -> ExitCode {
     let program = std::env::current_exe().expect("a running program has a path");
     let mut missed = 0;

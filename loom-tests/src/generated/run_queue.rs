@@ -1,4 +1,5 @@
-//! A run queue with its owner and its thieves: a task that is put in comes out once, with the memory before it.
+//! A run queue with its owner and its thieves: a task that is put in comes out once, with the memory before
+//! it.
 
 use std::sync::Mutex;
 

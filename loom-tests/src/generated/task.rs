@@ -1,4 +1,5 @@
-//! A task's word: no wake is lost, one thread at a time has the future, the memory is freed once, by the last thread.
+//! A task's word: no wake is lost, one thread at a time has the future, the memory is freed once, by the last
+//! thread.
 
 use std::sync::{Arc, Mutex};
 
@@ -8,7 +9,8 @@ use super::tasks::locked;
 use super::word::{Plan, Role, Word};
 use crate::models::task::{self, Future};
 
-/// One operation. A thread that must put the task into a queue runs it at once, since a queue would order more than the word.
+/// One operation. A thread that must put the task into a queue runs it at once, since a queue would order
+/// more than the word.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Op {
     /// The thread that has the task out of its queue polls it, once or several times.

@@ -1,4 +1,5 @@
-//! Tasks whose wakers are counted. The counts are in std's locks, which loom does not see, so they order nothing.
+//! Tasks whose wakers are counted. The counts are in std's locks, which loom does not see, so they order
+//! nothing.
 
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Wake, Waker};
@@ -10,8 +11,8 @@ struct Source {
     wakes: Mutex<usize>,
     /// Set if the task has been polled with it before.
     used: Mutex<bool>,
-    /// Written by the task before it parks for the first time, read by each thread that wakes it, since the writes before a
-    /// parking happen before its waker comes out.
+    /// Written by the task before it parks for the first time, read by each thread that wakes it, since the
+    /// writes before a parking happen before its waker comes out.
     left: Plain<usize>,
 }
 

@@ -2,8 +2,8 @@
 
 use std::fmt::Debug;
 
-/// The parts of a word that an operation touches, a bit each. Two operations conflict if one writes a part that the other
-/// reads or writes.
+/// The parts of a word that an operation touches, a bit each. Two operations conflict if one writes a part
+/// that the other reads or writes.
 #[derive(Clone, Copy)]
 pub struct Touch {
     /// The parts that the operation reads.

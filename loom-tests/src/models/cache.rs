@@ -76,8 +76,9 @@ fn undisturbed(slots: &Slots<1>, own: Own, task: &Counted) {
     assert!(slots.cache.waiters().get() == 0, "model: waiters are counted, but no task waits");
 }
 
-/// An event of the old generation comes while the slot is freed and goes to a new owner. If the old owner is parked, the
-/// event may be its own, and the unblock may stall between its compare-exchange and the clearing of BUSY.
+/// An event of the old generation comes while the slot is freed and goes to a new owner. If the old owner is
+/// parked, the event may be its own, and the unblock may stall between its compare-exchange and the clearing
+/// of BUSY.
 fn stale_event(parked: bool) {
     let (slots, own, old) = owned(parked);
     let (new, new_waker) = Counted::waker();
@@ -86,8 +87,8 @@ fn stale_event(parked: bool) {
     undisturbed(&slots, own, &new);
 }
 
-/// A thread with the key closes the descriptor while its owner frees the slot and another takes it. A task that was parked is
-/// woken once, by one of the two, and the new owner's task never.
+/// A thread with the key closes the descriptor while its owner frees the slot and another takes it. A task
+/// that was parked is woken once, by one of the two, and the new owner's task never.
 fn close_by_key(parked: bool) {
     let (slots, own, old) = owned(parked);
     let (new, new_waker) = Counted::waker();
@@ -101,8 +102,8 @@ fn close_by_key(parked: bool) {
     undisturbed(&slots, own, &new);
 }
 
-/// A timer that was left in the wheel fires while the slot goes to a new owner. No deadline of the new owner expires, and its
-/// task may be woken once for nothing.
+/// A timer that was left in the wheel fires while the slot goes to a new owner. No deadline of the new owner
+/// expires, and its task may be woken once for nothing.
 fn late_timer() {
     let (slots, own, old) = owned(true);
     let (new, new_waker) = Counted::waker();
@@ -132,7 +133,8 @@ fn owned(parked: bool) -> (Arc<Slots<1>>, Own, Arc<Counted>) {
     (slots, own, task)
 }
 
-/// Asserts that the event or the free has woken the first owner, if it was parked, and that its waker is dropped.
+/// Asserts that the event or the free has woken the first owner, if it was parked, and that its waker is
+/// dropped.
 fn woken_once(old: &Arc<Counted>, parked: bool) {
     assert!(old.wakes() == usize::from(parked), "model: the old owner was woken {} times", old.wakes());
     assert!(Arc::strong_count(old) == 1, "model: a waker is left over");
@@ -173,7 +175,8 @@ fn other_generations() {
     }
 }
 
-/// Delivers an event of this generation to both directions, and leaves an expired deadline for the next generation to clear.
+/// Delivers an event of this generation to both directions, and leaves an expired deadline for the next
+/// generation to clear.
 fn live(slots: &Slots<1>, own: &Own) {
     let mut list = GList::<2>::new();
     let delivered = own.desc().ready(event(own.key(), Modes::BOTH), &mut list);
@@ -187,7 +190,8 @@ fn live(slots: &Slots<1>, own: &Own) {
     assert!(set.is_ok_and(|(list, arm)| list.is_empty() && arm.is_none()), "model: no task waits");
 }
 
-/// One thread pops while another pops two slots and pushes the first back, which makes the count in the head necessary.
+/// One thread pops while another pops two slots and pushes the first back, which makes the count in the head
+/// necessary.
 fn alloc_against_free() {
     let slots = Slots::<2>::new();
     slots.donate(0);

@@ -103,8 +103,8 @@ fn firing_and_event() {
     socket.assert_no_waiters();
 }
 
-/// The deadline passes, is cleared by another task, and then a message comes. The reader may have seen the timeout or not,
-/// but it does not miss the message, and does not time out after the clearing.
+/// The deadline passes, is cleared by another task, and then a message comes. The reader may have seen the
+/// timeout or not, but it does not miss the message, and does not time out after the clearing.
 fn firing_reset_event() {
     let socket = Socket::new();
     set(&socket, Modes::READ, When::At(DUE));
@@ -165,7 +165,8 @@ struct Timed {
 }
 
 impl Timed {
-    /// Creates a descriptor whose read deadline is due, whose write deadline is later, and whose timer is armed for the first.
+    /// Creates a descriptor whose read deadline is due, whose write deadline is later, and whose timer is
+    /// armed for the first.
     fn new() -> Arc<Timed> {
         let timed = Arc::new(Timed { desc: Desc::new(), wheel: loom::sync::Mutex::new(None) });
         timed.set(Modes::READ, When::At(DUE));
@@ -232,7 +233,8 @@ fn cleared_then_set() {
     );
 }
 
-/// A deadline that moves later needs no order between setter and firing. One that moves earlier is ordered by the fences.
+/// A deadline that moves later needs no order between setter and firing. One that moves earlier is ordered by
+/// the fences.
 fn postponed_against_firing(at: usize) {
     let timed = Timed::new();
     race(&timed, move |timed| timed.postpone(Modes::READ, at), Timed::fire);
@@ -264,7 +266,8 @@ fn two_setters() {
     timed.covered();
 }
 
-/// The timer fires while the descriptor is closed: no entry is left, and the close does not look like a timeout.
+/// The timer fires while the descriptor is closed: no entry is left, and the close does not look like a
+/// timeout.
 fn close_against_firing() {
     let timed = Timed::new();
     race(&timed, Timed::close, Timed::fire);

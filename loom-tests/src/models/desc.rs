@@ -229,8 +229,8 @@ fn close_and_event_against_both() {
     socket.assert_no_waiters();
 }
 
-/// A task waits and gives up, and another waits in its place without a system call: it gets the readiness, since no other
-/// event will come.
+/// A task waits and gives up, and another waits in its place without a system call: it gets the readiness,
+/// since no other event will come.
 fn dropped_read_against_event() {
     let socket = Socket::new();
     let (task, waker) = Counted::waker();
@@ -265,7 +265,8 @@ fn dropped_read_against_close() {
     assert!(Arc::strong_count(&task) == 1, "model: a waker is left over");
 }
 
-/// Events for both directions, one after the other. `deliver` compares the count with the tasks that it has just taken out.
+/// Events for both directions, one after the other. `deliver` compares the count with the tasks that it has
+/// just taken out.
 fn count_of_both() {
     let socket = Socket::new();
     let (read, write, ()) = race3(
@@ -300,8 +301,8 @@ impl Stream {
         hang_up(&self.socket);
     }
 
-    /// Reads to the end, as `netpoll-rt` does: after a short read the next one waits at once, unless the peer is known to
-    /// have shut down.
+    /// Reads to the end, as `netpoll-rt` does: after a short read the next one waits at once, unless the peer
+    /// is known to have shut down.
     async fn read_to_end(&self) -> Result<(), PollErr> {
         let mut drained = false;
         loop {

@@ -144,7 +144,8 @@ impl Fd {
         }
     }
 
-    /// Takes a reference for a lock at rest. Returns false, after giving the lock back, if the descriptor is closed.
+    /// Takes a reference for a lock at rest. Returns false, after giving the lock back, if the descriptor is
+    /// closed.
     fn resume(&self, mode: Mode) -> bool {
         let resumed = self.word.incref();
         if !resumed {
@@ -219,7 +220,8 @@ impl Fd {
                 Lock::Closed => return,
                 Lock::Contended => {}
             }
-            // This task's waker is registered first, since the shared one may be woken as soon as it is registered.
+            // This task's waker is registered first, since the shared one may be woken as soon as it is
+            // registered.
             self.pollers.lock().expect("no model panics under the lock").push(task.clone());
             let registered = self.word.lock_or_notify(Mode::Read, &mut self.list(), Waker::Pollers);
             match registered {
@@ -315,8 +317,8 @@ impl Fd {
         }
     }
 
-    /// Closes as `Fd::close` does, up to its wait for the calls in progress. Its second poll comes at once, which leaves the
-    /// operations the least time to end by themselves.
+    /// Closes as `Fd::close` does, up to its wait for the calls in progress. Its second poll comes at once,
+    /// which leaves the operations the least time to end by themselves.
     pub fn close(&self) {
         let in_use = match self.word.incref_and_close() {
             Close::Closed { in_use } => in_use,

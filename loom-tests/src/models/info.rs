@@ -58,7 +58,8 @@ fn payload_through_peer_closed() {
     });
 }
 
-/// Two events by the poller and a close: closing and the sticky bits stay, the error bit is that of the last event.
+/// Two events by the poller and a close: closing and the sticky bits stay, the error bit is that of the last
+/// event.
 fn closing_against_event() {
     let published = Published::new();
     let events =

@@ -1,5 +1,5 @@
-//! Negative controls: versions of the algorithm with a known fault, each beside the same version without it. If loom does not
-//! find the fault, the race is not explored any more.
+//! Negative controls: versions of the algorithm with a known fault, each beside the same version without it.
+//! If loom does not find the fault, the race is not explored any more.
 
 mod mini;
 

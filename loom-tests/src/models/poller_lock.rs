@@ -127,7 +127,8 @@ impl Driver {
         self.release();
     }
 
-    /// Runs one task. Sleeps until there is one: in the kernel if no other worker does, otherwise on its own token.
+    /// Runs one task. Sleeps until there is one: in the kernel if no other worker does, otherwise on its own
+    /// token.
     fn run_one(&self, worker: usize) -> usize {
         loop {
             if let Some(task) = self.queue.steal_into(&Runq::new()) {
@@ -172,7 +173,8 @@ fn insert_against_block() {
     assert!(sent || until <= EARLY, "it sleeps past the new deadline");
 }
 
-/// The race above for a sleeper that checks the wheel only once, after it has published that it sleeps without limit.
+/// The race above for a sleeper that checks the wheel only once, after it has published that it sleeps
+/// without limit.
 fn insert_against_block_without_end() {
     let driver = Driver::new();
     assert!(driver.poller.try_lock(0));
@@ -184,8 +186,8 @@ fn insert_against_block_without_end() {
     assert!(sent || until <= EARLY, "it sleeps past the new deadline");
 }
 
-/// The race above with one owner that returns and another that blocks: the inserter sees the tick of the second owner,
-/// or the second owner sees the deadline.
+/// The race above with one owner that returns and another that blocks: the inserter sees the tick of the
+/// second owner, or the second owner sees the deadline.
 fn insert_against_next_owner() {
     let driver = Driver::new();
     assert!(driver.poller.try_lock(0));
@@ -209,7 +211,8 @@ fn only_the_earliest_breaks() {
     assert!(first || second || until <= 5, "it sleeps past the later one");
 }
 
-/// A worker that must stop on a request other than a task blocks in the kernel: it sees the request, or a break wakes it.
+/// A worker that must stop on a request other than a task blocks in the kernel: it sees the request, or a
+/// break wakes it.
 fn told_to_stop_against_block() {
     let tell = |driver: &Driver| {
         driver.stop.set();
@@ -227,8 +230,8 @@ fn told_to_stop_against_block() {
     race(&Driver::new(), tell, block);
 }
 
-/// The race above for a worker that first polls once without blocking: no break is sent then, and it sees the request
-/// before it sleeps.
+/// The race above for a worker that first polls once without blocking: no break is sent then, and it sees the
+/// request before it sleeps.
 fn told_to_stop_against_looking() {
     let tell = |driver: &Driver| {
         driver.stop.set();
@@ -268,7 +271,8 @@ fn each_worker_polls_once() {
     assert!(driver.poller.try_lock(0), "a worker kept the lock");
 }
 
-/// The only worker is about to block in the kernel when a task is put: it does not block, or a break wakes it.
+/// The only worker is about to block in the kernel when a task is put: it does not block, or a break wakes
+/// it.
 fn put_against_block() {
     let ((), task) = race(&Driver::new(), |driver| driver.put(1), |driver| driver.run_one(0));
     assert_eq!(task, 1);

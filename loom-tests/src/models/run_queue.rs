@@ -24,7 +24,8 @@ pub const MODELS: &[Model] = &[
 /// The tasks that a thread ran, in order.
 type Ran = Vec<usize>;
 
-/// A worker's queue, a thief's, and the payloads of the tasks 1.., each for the thread that has the task (INV-9).
+/// A worker's queue, a thief's, and the payloads of the tasks 1.., each for the thread that has the task
+/// (INV-9).
 struct Bench<const N: usize> {
     queue: Runq<N>,
     thief: Runq<N>,
@@ -50,7 +51,8 @@ impl<const N: usize> Bench<N> {
         assert_eq!(self.queue.put(self.make(task)), Ok(()));
     }
 
-    /// Runs a task. No other thread may access the payload at the same time, and its creator has written it before.
+    /// Runs a task. No other thread may access the payload at the same time, and its creator has written it
+    /// before.
     fn run(&self, task: usize) -> Ran {
         self.payload[task].set(());
         vec![task]
@@ -149,7 +151,8 @@ fn slot_swap_against_steal() {
     bench.assert_each_once(&[stolen], 2);
 }
 
-/// Another thread's count may be old, but is never larger than the number of tasks put: a tail older than its head would wrap.
+/// Another thread's count may be old, but is never larger than the number of tasks put: a tail older than its
+/// head would wrap.
 fn len_against_put_and_get() {
     let bench = Bench::<4>::new();
     let put_and_get = |bench: &Bench<4>| {

@@ -172,8 +172,8 @@ fn event_against_close_and_park() {
     assert!(Arc::strong_count(&task) == 1, "model: a waker is left over");
 }
 
-/// A task parks and is polled again with another waker although nothing woke it. The unblock beside it may be anywhere
-/// between its compare-exchange and the clearing of BUSY.
+/// A task parks and is polled again with another waker although nothing woke it. The unblock beside it may be
+/// anywhere between its compare-exchange and the clearing of BUSY.
 fn second_poll(ready: bool) {
     let parking = Parking::new();
     let ((first, first_waker), (second, second_waker)) = (Counted::waker(), Counted::waker());
@@ -265,7 +265,8 @@ fn abort_against_event() {
     parking.give_up();
 }
 
-/// A readiness is consumed while the unblock still owns the slot: BUSY stays until the unblock clears it, and no longer.
+/// A readiness is consumed while the unblock still owns the slot: BUSY stays until the unblock clears it, and
+/// no longer.
 fn taken_from_winner() {
     let parking = Parking::parked();
     race(&parking, |parking| parking.sema.take(), |parking| parking.unblock(true));

@@ -1,12 +1,8 @@
 //! The parts of the models: a kernel, tasks that follow the steps of a real read, memory that loom watches.
 //!
-//! Counters that only a check reads are in std's locks, which loom does not see. So they cost no executions and order nothing
-//! that the words under test must order.
+//! Counters that only a check reads are in std's locks, which loom does not see. So they cost no executions
+//! and order nothing that the words under test must order.
 
-#![expect(
-    unsafe_code,
-    reason = "donates blocks for the models of the allocator, and keeps a payload that loom watches"
-)]
 #![expect(
     unsafe_code,
     reason = "donates blocks for the models of the allocator, and keeps a payload that loom watches"
@@ -30,8 +26,8 @@ use netpoll_core::{
 /// Plain data that one thread passes to another. Loom reports two accesses that nothing orders.
 pub struct Plain<T>(loom::cell::Cell<T>);
 
-// SAFETY: loom runs one thread at a time and ends the model at an access that nothing orders. A model asks whether the
-// words under test prevent such an access (INV-4 and others).
+// SAFETY: loom runs one thread at a time and ends the model at an access that nothing orders. A model asks
+// whether the words under test prevent such an access (INV-4 and others).
 unsafe impl<T: Send> Sync for Plain<T> {}
 
 impl<T> Plain<T> {
@@ -150,7 +146,8 @@ pub struct Desc {
 impl Desc {
     pub fn new() -> Self {
         let (cache, block) = (Box::new(PollCache::new()), Box::<Block<1, 2>>::default());
-        // SAFETY: the block is boxed, so it stays where it is; it is donated once, and dropped after the cache (INV-1).
+        // SAFETY: the block is boxed, so it stays where it is; it is donated once, and dropped after the
+        // cache (INV-1).
         let donated = unsafe { cache.donate(NonNull::from(&*block)) };
         assert!(donated.is_ok(), "model: the directory has a place");
         let own = forever(cache.alloc().expect("model: a block was donated"));
@@ -171,8 +168,8 @@ impl Deref for Desc {
 }
 
 fn forever(registration: Registration<'_, 2>) -> Own {
-    // SAFETY: the registration is not used after its cache and block are dropped (INV-1): it is in the same struct, or its
-    // model keeps the `Slots` to the end. `ManuallyDrop` has no drop that would use it.
+    // SAFETY: the registration is not used after its cache and block are dropped (INV-1): it is in the same
+    // struct, or its model keeps the `Slots` to the end. `ManuallyDrop` has no drop that would use it.
     ManuallyDrop::new(unsafe {
         std::mem::transmute::<Registration<'_, 2>, Registration<'static, 2>>(registration)
     })
@@ -186,7 +183,8 @@ pub fn event(key: PollKey, modes: Modes) -> Event {
     Event { key, modes, flags: EventFlags::default() }
 }
 
-/// Wakes the tasks of a list and only then lowers the count, as the scheduler does. Returns how many there were.
+/// Wakes the tasks of a list and only then lowers the count, as the scheduler does. Returns how many there
+/// were.
 pub fn hand_up<const N: usize>(list: GList<N>, waiters: &Waiters) -> usize {
     let woken = list.wake();
     waiters.sub(woken);
@@ -256,9 +254,9 @@ impl Socket {
         .await
     }
 
-    /// Polls a task once, or several times if another thread still uses the semaphore. There is one task per direction here,
-    /// so a waker that is displaced is the task's own, even where `will_wake` says no, and is dropped. To wake it would mean to
-    /// poll for ever.
+    /// Polls a task once, or several times if another thread still uses the semaphore. There is one task per
+    /// direction here, so a waker that is displaced is the task's own, even where `will_wake` says no, and is
+    /// dropped. To wake it would mean to poll for ever.
     pub fn poll(&self, mode: Mode, waker: &Waker) -> Wait {
         loop {
             let (wait, own) = self.desc.wait(mode, waker);
@@ -301,12 +299,12 @@ impl<const LEN: usize> Slots<LEN> {
         Arc::new(Self { cache: PollCache::new(), marks, blocks })
     }
 
-    /// Creates one of the two blocks, so that other threads can see it only through the donation, and donates it. At most
-    /// once for each block.
+    /// Creates one of the two blocks, so that other threads can see it only through the donation, and donates
+    /// it. At most once for each block.
     pub fn donate(&self, block: usize) {
         let block = NonNull::from(&**self.blocks[block].get_or_init(Box::default));
-        // SAFETY: the block is boxed, so it stays where it is; its model donates it once, and it is dropped after the cache
-        // (INV-1).
+        // SAFETY: the block is boxed, so it stays where it is; its model donates it once, and it is dropped
+        // after the cache (INV-1).
         let donated = unsafe { self.cache.donate(block) };
         assert!(donated.is_ok(), "model: the directory has two places");
     }

@@ -1,5 +1,6 @@
-//! Models of a parking that is taken over. One task has parked through a poll and holds no lock, another arms in the same
-//! direction, and an event, a close or a timeout ends the wait in between. In every order the first task is woken once.
+//! Models of a parking that is taken over. One task has parked through a poll and holds no lock, another arms
+//! in the same direction, and an event, a close or a timeout ends the wait in between. In every order the
+//! first task is woken once.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -119,7 +120,8 @@ fn close_and_event() {
     assert!(Arc::strong_count(&first) == 1 && Arc::strong_count(&second) == 1, "model: a waker is left over");
 }
 
-/// The first task gives up while the second takes its parking over. It may get the other's waker then, and wakes it.
+/// The first task gives up while the second takes its parking over. It may get the other's waker then, and
+/// wakes it.
 fn retract() {
     let (socket, first, waker) = parked();
     let (second, second_waker) = Counted::waker();
@@ -142,7 +144,8 @@ fn retract() {
     assert!(Arc::strong_count(&second) == 1, "model: a waker is left over");
 }
 
-/// Two tasks break the rule that one task at a time may arm (INV-2). They may be refused, and no task sleeps for ever.
+/// Two tasks break the rule that one task at a time may arm (INV-2). They may be refused, and no task sleeps
+/// for ever.
 fn two_take_overs() {
     let (socket, first, waker) = parked();
     drop(waker);

@@ -1,6 +1,8 @@
-//! Models of `task`: no wake is lost, one thread at a time has the future, and the memory is freed once, by the last thread.
+//! Models of `task`: no wake is lost, one thread at a time has the future, and the memory is freed once, by
+//! the last thread.
 //!
-//! A thread that must put the task into a queue runs it here, since a queue would order more than the word does.
+//! A thread that must put the task into a queue runs it here, since a queue would order more than the word
+//! does.
 
 use std::sync::{Arc, Mutex};
 

@@ -27,7 +27,8 @@ pub const MODELS: &[Model] = &[
 #[derive(Clone, Copy, PartialEq)]
 enum Order {
     DrainThenClear,
-    /// Faulty: a write that comes between the two is drained while its flag stays set, so no later break writes.
+    /// Faulty: a write that comes between the two is drained while its flag stays set, so no later break
+    /// writes.
     ClearThenDrain,
 }
 

@@ -1,10 +1,10 @@
 //! The reference machine, which runs a program in every order and with every value, and leaves nothing out.
 //!
-//! Each word is a list of messages in the order in which they were written. A thread may read any message that is not
-//! older than its view of the word; a message carries the view that its writer released. Sequentially consistent fences
-//! exchange views with a common view. A read-modify-write, also a failed one, reads the last message.
-//! These outcomes are among those of the C++ memory model, and all of them must be seen by the model checker, which
-//! allows a few more (a store need not come last in the order of its word).
+//! Each word is a list of messages in the order in which they were written. A thread may read any message
+//! that is not older than its view of the word; a message carries the view that its writer released.
+//! Sequentially consistent fences exchange views with a common view. A read-modify-write, also a failed one,
+//! reads the last message. These outcomes are among those of the C++ memory model, and all of them must be
+//! seen by the model checker, which allows a few more (a store need not come last in the order of its word).
 
 use std::collections::{BTreeSet, HashSet};
 
@@ -111,7 +111,8 @@ impl State {
         self
     }
 
-    /// Writes a message. `carried` is the view of the message that a read-modify-write has read, which it passes on.
+    /// Writes a message. `carried` is the view of the message that a read-modify-write has read, which it
+    /// passes on.
     fn write(mut self, word: usize, value: u8, order: Ordering, carried: View) -> State {
         let at = stamp(self.words[word].len());
         let thread = &mut self.threads[self.running];

@@ -12,17 +12,20 @@ pub enum Op {
     Store(usize, u8, Ordering),
     /// Reads the word and adds one.
     Add(usize, Ordering),
-    /// Writes the third field if the word holds the second. A failure reads with the same ordering without its release.
+    /// Writes the third field if the word holds the second. A failure reads with the same ordering without
+    /// its release.
     CompareExchange(usize, u8, u8, Ordering),
     Fence(Ordering),
     /// Takes the lock of a counter that all threads share, reads it and adds one.
     AddLocked,
 }
 
-/// The operations of each thread; the first is the main thread, which starts the others before and joins them after.
+/// The operations of each thread; the first is the main thread, which starts the others before and joins them
+/// after.
 pub type Program = Vec<Vec<Op>>;
 
-/// The values that the reading operations have read, of the first thread in order, then of the second, and so on.
+/// The values that the reading operations have read, of the first thread in order, then of the second, and so
+/// on.
 pub type Outcome = Vec<u8>;
 
 /// A generator of numbers that are the same in every run (xorshift).

@@ -17,8 +17,8 @@ impl World {
         self.end();
     }
 
-    /// Runs the tasks that have been woken, as an executor does. A few rounds only, since two tasks that poll without a lock
-    /// displace each other for ever.
+    /// Runs the tasks that have been woken, as an executor does. A few rounds only, since two tasks that poll
+    /// without a lock displace each other for ever.
     fn settle(&self) {
         for _ in 0..3 {
             for (task, op) in [
@@ -59,8 +59,8 @@ impl World {
         }
     }
 
-    /// Returns how many messages the task has seen. If two threads wait in one direction without its lock, one may consume the
-    /// readiness of a message and read it in place of the other.
+    /// Returns how many messages the task has seen. If two threads wait in one direction without its lock,
+    /// one may consume the readiness of a message and read it in place of the other.
     fn seen(&self, task: &Task, plan: &Plan<Op>) -> usize {
         let rivals = |ops: &&Vec<Op>| ops.contains(&Op::Rival);
         let others = |ops: &&Vec<Op>| ops.iter().any(|op| op.takes_lock());
@@ -73,7 +73,8 @@ impl World {
         readers.map(Task::seen).into_iter().max().unwrap_or_default()
     }
 
-    /// Asserts that each waker that was put in and not taken out is in the slot of a parking, and that the count agrees.
+    /// Asserts that each waker that was put in and not taken out is in the slot of a parking, and that the
+    /// count agrees.
     fn wakers_are_where_they_belong(&self) {
         let parked = [Mode::Read, Mode::Write].map(|mode| usize::from(self.desc().is_parked(mode)));
         let heirs: usize = locked(&self.heirs).iter().map(|heir| heir.task.live()).sum();

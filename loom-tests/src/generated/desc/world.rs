@@ -150,7 +150,8 @@ impl World {
         locked(&self.owner).clone().expect("model: the owner has freed its slot")
     }
 
-    /// Polls under the direction's lock. Does nothing if the lock is held: the models of the lock cover its queue.
+    /// Polls under the direction's lock. Does nothing if the lock is held: the models of the lock cover its
+    /// queue.
     fn poll_alone(&self, task: &Task, source: usize) {
         let held = self.lock.lock().expect("no model panics under the lock");
         if !*held {

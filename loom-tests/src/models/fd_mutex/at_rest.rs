@@ -1,5 +1,5 @@
-//! Models of locks at rest, and of waiters whose waker panics: the operation behind a lock is not polled for a while, or
-//! never again.
+//! Models of locks at rest, and of waiters whose waker panics: the operation behind a lock is not polled for
+//! a while, or never again.
 
 use std::sync::Arc;
 
@@ -20,7 +20,8 @@ pub fn close_against_rest() {
     assert_eq!(fd.word.unlock_at_rest(Mode::Read), Unlock::Free, "model: the number is closed twice");
 }
 
-/// An operation at rest is polled while the descriptor is closed: it makes its call on an open number, or none.
+/// An operation at rest is polled while the descriptor is closed: it makes its call on an open number, or
+/// none.
 pub fn close_against_resume() {
     let fd = Fd::new();
     assert!(fd.lock());
@@ -35,7 +36,8 @@ pub fn close_against_resume() {
     fd.assert_closed();
 }
 
-/// An operation waits in each direction; one is polled and the other is dropped while the descriptor is closed.
+/// An operation waits in each direction; one is polled and the other is dropped while the descriptor is
+/// closed.
 pub fn close_against_two_at_rest() {
     let fd = Fd::new();
     assert!(fd.lock_of(Mode::Read) && fd.lock_of(Mode::Write));
@@ -103,7 +105,8 @@ pub fn skipped() {
     fd.assert_free();
 }
 
-/// The race above, with a poll of the first waiter although it was not woken: it had the lock, or starts over.
+/// The race above, with a poll of the first waiter although it was not woken: it had the lock, or starts
+/// over.
 pub fn skip_against_poll() {
     let fd = Fd::new();
     assert!(fd.lock());

@@ -13,8 +13,9 @@ use super::super::support::Plain;
 pub enum Flaw {
     /// The control, which has no fault.
     None,
-    /// Go's version, with each access sequentially consistent and no fence. It is right in Go and in C++. Loom treats such an
-    /// access as acquire and release, so it cannot prove this version, which is why the words have fences.
+    /// Go's version, with each access sequentially consistent and no fence. It is right in Go and in C++.
+    /// Loom treats such an access as acquire and release, so it cannot prove this version, which is why the
+    /// words have fences.
     SeqCstText,
     /// Each access acquires and releases, and there is no fence: wrong everywhere.
     NoFence,
@@ -91,8 +92,9 @@ impl Mini {
         }
     }
 
-    /// Polls a task once, until a readiness, a refusal or a parking. A task that is unblocked for a reason that does not hold
-    /// any more "pretends it has not happened" and waits again, as in Go, without another system call.
+    /// Polls a task once, until a readiness, a refusal or a parking. A task that is unblocked for a reason
+    /// that does not hold any more "pretends it has not happened" and waits again, as in Go, without another
+    /// system call.
     pub fn poll(&self, waker: &Waker) -> Poll<Result<(), Refused>> {
         loop {
             self.check_err()?;
