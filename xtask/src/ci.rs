@@ -18,7 +18,7 @@ const STEPS: &[(&str, Step)] = &[
     ("fmt", |root| workspace(root, &["fmt", "--all", "--check"])),
     ("fmt-bare", |root| workspace(&root.join("examples/bare"), &["fmt", "--check"])),
     ("fmt-bench", |root| workspace(&root.join("examples/bench"), &["fmt", "--check"])),
-    ("test-bench", |root| workspace(&root.join("examples/bench"), &["test", "--quiet"])),
+    ("test-bench", |root| workspace(&root.join("examples/bench"), &["test", "--quiet", "--test", "bench"])),
     ("clippy", |root| workspace(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     ("clippy-user", clippy_user),
     ("tidy", |root| own(root, &["tidy"])),

@@ -129,7 +129,7 @@ fn cross_wake<P: Peer>(micro: &Micro) -> Result<(), String> {
     time_samples(&micro.bench, micro.samples, micro.n, || {
         let baton = Baton::default();
         let side = |party| {
-            if !processors.get(party).is_some_and(|&processor| restrict_to(&[processor]).is_ok()) {
+            if processors.get(party).is_none_or(|&processor| restrict_to(&[processor]).is_err()) {
                 eprintln!("cross_wake: thread {party} has no processor of its own");
             }
             let runtime = P::runtime(1).expect("the same was created a moment ago");

@@ -125,7 +125,7 @@ fn the_plot_is_well_formed() {
 fn mistakes_are_one_clear_line() {
     fails(&["--rounds"], "missing argument for option '--rounds'");
     fails(&["--rounds", "0"], "at least one round");
-    fails(&["--secs", "soon"], "cannot parse argument \"soon\"");
+    fails(&["--secs", "soon"], "--secs soon: not a number");
     fails(&["--fast"], "invalid option '--fast'");
     fails(&["nosuch"], "no workload has `nosuch` in its name");
     fails(&["--harness", "nowhere"], "--harness nowhere: it has no program `run`");

@@ -7,6 +7,7 @@ mod message;
 pub use client::{Client, Figures, Line, end_with_parent, figure, give_up};
 pub use message::{BUFFER, LONGEST_MESSAGE, MessagePool};
 
+use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::process::ExitCode;
 
@@ -45,9 +46,19 @@ pub fn main<O>(
     ExitCode::from(code)
 }
 
-/// Reads the value of the option that was parsed last, a number within `range`.
-pub fn number(parser: &mut Parser, range: RangeInclusive<u64>) -> Result<u64, lexopt::Error> {
-    parser.value()?.parse_with(|text| {
+/// Reads the value of the option `name`, which was parsed last.
+pub fn value<T, E: Display>(
+    parser: &mut Parser,
+    name: &str,
+    parse: impl FnOnce(&str) -> Result<T, E>,
+) -> Result<T, lexopt::Error> {
+    let value = parser.value()?.string()?;
+    parse(&value).map_err(|error| format!("--{name} {value}: {error}").into())
+}
+
+/// Reads the value of the option `name`, which was parsed last, as a number within `range`.
+pub fn number(parser: &mut Parser, name: &str, range: RangeInclusive<u64>) -> Result<u64, lexopt::Error> {
+    value(parser, name, |text| {
         let number = text.parse().ok().filter(|number| range.contains(number));
         number.ok_or_else(|| format!("must be a number from {} to {}", range.start(), range.end()))
     })

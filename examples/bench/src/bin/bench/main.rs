@@ -14,6 +14,7 @@ mod workloads;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
+use std::str::FromStr;
 
 use lexopt::{Arg, Parser, ValueExt};
 
@@ -76,8 +77,8 @@ impl Options {
                     let folder = parser.value()?.into();
                     options.job = Job::Harness(folder, parser.raw_args()?.collect());
                 }
-                Arg::Long("rounds") => options.rounds = parser.value()?.parse()?,
-                Arg::Long("secs") => options.secs = parser.value()?.parse()?,
+                Arg::Long("rounds") => options.rounds = number(&mut parser, "rounds")?,
+                Arg::Long("secs") => options.secs = number(&mut parser, "secs")?,
                 Arg::Long("peers") => {
                     options.peers = parser.value()?.string()?.split(',').map(str::to_owned).collect();
                 }
@@ -98,6 +99,12 @@ impl Options {
         let groups = self.words.iter().all(|word| ["net", "exec", "time", "all"].contains(&word.as_str()));
         groups && self.peers.is_empty() && self.rounds >= ROUNDS && self.secs >= SECONDS
     }
+}
+
+/// Reads the value of the option `name`, which was parsed last, as a number.
+fn number<T: FromStr>(parser: &mut Parser, name: &str) -> Result<T, lexopt::Error> {
+    let value = parser.value()?.string()?;
+    value.parse().map_err(|_| format!("--{name} {value}: not a number").into())
 }
 
 fn main() -> ExitCode {

@@ -98,10 +98,12 @@ fn parse(mut parser: Parser) -> Result<Option<Options>, lexopt::Error> {
         match arg {
             Arg::Short('h') | Arg::Long("help") => return Ok(None),
             Arg::Long("minutes") => {
-                options.length = Duration::from_secs(60 * number(&mut parser, 1..=10_080)?);
+                options.length = Duration::from_secs(60 * number(&mut parser, "minutes", 1..=10_080)?);
             }
-            Arg::Long("seconds") => options.length = Duration::from_secs(number(&mut parser, 1..=604_800)?),
-            Arg::Long("seed") => options.seed = number(&mut parser, 0..=1 << 63)?,
+            Arg::Long("seconds") => {
+                options.length = Duration::from_secs(number(&mut parser, "seconds", 1..=604_800)?)
+            }
+            Arg::Long("seed") => options.seed = number(&mut parser, "seed", 0..=1 << 63)?,
             Arg::Long("spoil") => options.spoil = true,
             arg => return Err(arg.unexpected()),
         }

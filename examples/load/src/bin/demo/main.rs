@@ -9,8 +9,8 @@ mod server;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use lexopt::{Arg, Parser, ValueExt};
-use netpoll_load::{default_workers, number};
+use lexopt::{Arg, Parser};
+use netpoll_load::{default_workers, number, value};
 
 const USAGE: &str = "\
 An echo server and a client that checks every byte which comes back.
@@ -53,19 +53,19 @@ fn parse(mut parser: Parser) -> Result<Option<Options>, lexopt::Error> {
         match arg {
             Arg::Short('h') | Arg::Long("help") => return Ok(None),
             Arg::Value(word) if word == "client" => options.is_client = true,
-            Arg::Long("conns") => options.conns = number(&mut parser, 1..=60_000)? as usize,
-            Arg::Long("workers") => options.workers = number(&mut parser, 1..=256)? as usize,
-            Arg::Long("seconds") => options.seconds = number(&mut parser, 1..=86_400)?,
-            Arg::Long("addr") => options.addr = parser.value()?.parse()?,
-            Arg::Long("spoil") => options.spoil = Some(parser.value()?.parse_with(spoil)?),
+            Arg::Long("conns") => options.conns = number(&mut parser, "conns", 1..=60_000)? as usize,
+            Arg::Long("workers") => options.workers = number(&mut parser, "workers", 1..=256)? as usize,
+            Arg::Long("seconds") => options.seconds = number(&mut parser, "seconds", 1..=86_400)?,
+            Arg::Long("addr") => options.addr = value(&mut parser, "addr", str::parse)?,
+            Arg::Long("spoil") => options.spoil = Some(value(&mut parser, "spoil", spoil)?),
             arg => return Err(arg.unexpected()),
         }
     }
     Ok(Some(options))
 }
 
-fn spoil(value: &str) -> Result<Spoil, &'static str> {
-    match value {
+fn spoil(text: &str) -> Result<Spoil, &'static str> {
+    match text {
         "flip" => Ok(Spoil::Flip),
         "lose" => Ok(Spoil::Lose),
         "end" => Ok(Spoil::End),

@@ -22,8 +22,8 @@ use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use lexopt::{Arg, Parser, ValueExt};
-use netpoll_load::{Failure, default_workers, number, raise_descriptor_limit};
+use lexopt::{Arg, Parser};
+use netpoll_load::{Failure, default_workers, number, raise_descriptor_limit, value};
 
 const USAGE: &str = "\
 A long run under deadlines, random closes and cancelled reads, with a watchdog for lost wakeups.
@@ -91,14 +91,18 @@ fn parse(mut parser: Parser) -> Result<Option<Options>, lexopt::Error> {
             Arg::Short('h') | Arg::Long("help") => return Ok(None),
             Arg::Value(word) if word == "client" => options.is_client = true,
             Arg::Long("minutes") => {
-                options.length = Duration::from_secs(60 * number(&mut parser, 1..=10_080)?);
+                options.length = Duration::from_secs(60 * number(&mut parser, "minutes", 1..=10_080)?);
             }
-            Arg::Long("seconds") => options.length = Duration::from_secs(number(&mut parser, 1..=604_800)?),
-            Arg::Long("conns") => options.conns = number(&mut parser, 1..=60_000)? as usize,
-            Arg::Long("workers") => options.workers = number(&mut parser, 1..=256)? as usize,
-            Arg::Long("pause") => options.pause = Duration::from_millis(number(&mut parser, 1..=60_000)?),
-            Arg::Long("addr") => options.addrs.push(parser.value()?.parse()?),
-            Arg::Long("spoil") => options.spoil = Some(parser.value()?.parse_with(spoil)?),
+            Arg::Long("seconds") => {
+                options.length = Duration::from_secs(number(&mut parser, "seconds", 1..=604_800)?)
+            }
+            Arg::Long("conns") => options.conns = number(&mut parser, "conns", 1..=60_000)? as usize,
+            Arg::Long("workers") => options.workers = number(&mut parser, "workers", 1..=256)? as usize,
+            Arg::Long("pause") => {
+                options.pause = Duration::from_millis(number(&mut parser, "pause", 1..=60_000)?)
+            }
+            Arg::Long("addr") => options.addrs.push(value(&mut parser, "addr", str::parse)?),
+            Arg::Long("spoil") => options.spoil = Some(value(&mut parser, "spoil", spoil)?),
             Arg::Long("limits") => options.limits = true,
             arg => return Err(arg.unexpected()),
         }
@@ -106,8 +110,8 @@ fn parse(mut parser: Parser) -> Result<Option<Options>, lexopt::Error> {
     Ok(Some(options))
 }
 
-fn spoil(value: &str) -> Result<Spoil, &'static str> {
-    match value {
+fn spoil(text: &str) -> Result<Spoil, &'static str> {
+    match text {
         "flip" => Ok(Spoil::Flip),
         "deaf" => Ok(Spoil::Deaf),
         "leak" => Ok(Spoil::Leak),
