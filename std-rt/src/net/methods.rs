@@ -2,10 +2,10 @@
 //!
 //! Generic functions do the work: those of [`Fd`], and those of [`Descriptor`], which adds to an error the
 //! operation, the number and the addresses. The methods that remain are the ones that a user finds in the
-//! documentation of each type. A common trait would have to be imported, and a common inner type with `Deref`
-//! would appear in every signature's documentation. So [`methods!`] writes the methods of a named group into
-//! a type. Three more macros do the same for other groups: `byte_methods!` (`net/bytes.rs`),
-//! `option_methods!` (`net/options.rs`) and `unix_methods!` (`net/unix/methods.rs`).
+//! documentation of each type. A user would have to import a common trait, and a common inner type behind
+//! `Deref` would be part of the public interface. So [`methods!`] writes the methods of a named group into a
+//! type. Three more macros do the same for other groups: `byte_methods!` (`net/bytes.rs`), `option_methods!`
+//! (`net/options.rs`) and `unix_methods!` (`net/unix/methods.rs`).
 //!
 //! A file that uses one of them imports this module by glob. That brings the names that the methods mention.
 

@@ -30,11 +30,9 @@
 //! receiver gets new numbers, which are close-on-exec, and which are closed if they are not taken. They share
 //! the sender's open file: its position, and its flags, so a socket of this crate arrives non-blocking.
 
+mod connection;
 mod datagram;
-mod listener;
 mod methods;
-mod seqpacket;
-mod stream;
 
 use std::os::unix::net::SocketAddr;
 use std::path::Path;
@@ -44,10 +42,8 @@ pub use crate::sys::ancillary::MAX_FDS;
 pub use crate::sys::unix::Credentials as UCred;
 use crate::sys::{self, socket, unix};
 use crate::time;
+pub use connection::{UnixListener, UnixSeqpacket, UnixSeqpacketListener, UnixStream};
 pub use datagram::UnixDatagram;
-pub use listener::{UnixListener, UnixSeqpacketListener};
-pub use seqpacket::UnixSeqpacket;
-pub use stream::UnixStream;
 
 /// Returns the address of an abstract name: any bytes, without the zero in front.
 ///

@@ -1,7 +1,7 @@
 //! Messages without a connection.
 
 use std::net::Shutdown;
-use std::os::unix::net::SocketAddr;
+use std::os::unix::net::{SocketAddr, UnixDatagram as StdDatagram};
 use std::path::Path;
 
 use super::methods::{EofCheck, recv_or_eof, unix_methods};
@@ -277,5 +277,5 @@ unix_methods!(
         "0 is an empty message, or one for an empty `buffer`, or the end after [`shutdown`](Self::shutdown)."
     ),
 );
-methods!(UnixDatagram: fd, deadline, descriptor, dup, std(std::os::unix::net::UnixDatagram));
+methods!(UnixDatagram: fd, deadline, descriptor, dup, std(StdDatagram));
 option_methods!(UnixDatagram: buffers);
