@@ -6,17 +6,15 @@
 
 #![expect(unsafe_code, reason = "implements a global allocator that counts")]
 
-mod common;
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Read, Write};
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use common::*;
 use netpoll_core::sync::Counter;
 use netpoll_rt::net::{Datagram, RecvBatch, TcpStream, UdpSocket};
 use netpoll_rt::spawn;
+use test_support::*;
 
 /// The system's allocator, counted once [`COUNT`] is there.
 struct Counting;

@@ -76,7 +76,7 @@ fn every_byte_of_a_copy_arrives_whatever_fails() {
     each(async || {
         let mut hits = [0; KINDS];
         for seed in 0..ROUNDS {
-            count(&mut hits, crate::copy_support::one_way(seed, faults).await);
+            count(&mut hits, crate::common::copies::one_way(seed, faults).await);
         }
         assert!(hits.iter().all(|hits| *hits > 0), "each kind of fault was met: {hits:?}");
     });
@@ -87,7 +87,7 @@ fn every_byte_of_a_copy_both_ways_arrives_whatever_fails() {
     each(async || {
         let mut hits = [0; KINDS];
         for seed in 0..ROUNDS {
-            count(&mut hits, crate::copy_support::both_ways(seed, faults).await);
+            count(&mut hits, crate::common::copies::both_ways(seed, faults).await);
         }
         assert!(hits.iter().all(|hits| *hits > 0), "each kind of fault was met: {hits:?}");
     });

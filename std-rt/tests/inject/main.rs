@@ -2,12 +2,8 @@
 #![cfg(netpoll_door)]
 
 mod close;
-#[path = "../common/mod.rs"]
-mod common;
 mod copy;
 mod copy_random;
-#[path = "../common/copy_support.rs"]
-mod copy_support;
 mod events;
 mod faults;
 mod incoming;
@@ -17,3 +13,5 @@ mod sweep;
 mod sweep_local;
 mod sweep_open;
 mod udp;
+
+use test_support as common;

@@ -1,7 +1,5 @@
 //! What the tests of the door share.
 
-#![allow(dead_code, reason = "each test binary uses its part")]
-
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;

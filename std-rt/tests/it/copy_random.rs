@@ -9,7 +9,7 @@ const ROUNDS: u64 = 100;
 fn every_byte_of_a_copy_arrives_whatever_the_ends() {
     each(async || {
         for seed in 0..ROUNDS {
-            crate::copy_support::one_way(seed, |_, _| ()).await;
+            crate::common::copies::one_way(seed, |_, _| ()).await;
         }
     });
 }
@@ -18,7 +18,7 @@ fn every_byte_of_a_copy_arrives_whatever_the_ends() {
 fn every_byte_of_a_copy_both_ways_arrives_whatever_the_ends() {
     each(async || {
         for seed in 0..ROUNDS {
-            crate::copy_support::both_ways(seed, |_, _| ()).await;
+            crate::common::copies::both_ways(seed, |_, _| ()).await;
         }
     });
 }

@@ -13,15 +13,11 @@ mod budget;
 mod budget_table;
 mod close;
 mod closing;
-#[path = "../common/mod.rs"]
-mod common;
 mod connect;
 mod copy;
 mod copy_ends;
 mod copy_promises;
 mod copy_random;
-#[path = "../common/copy_support.rs"]
-mod copy_support;
 mod deadline_races;
 mod deadlines;
 mod dropped_timers;
@@ -74,3 +70,5 @@ mod unix_listener;
 mod unix_seqpacket;
 mod unix_stream;
 mod unix_support;
+
+use test_support as common;

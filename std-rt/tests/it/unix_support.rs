@@ -1,7 +1,5 @@
 //! What the tests of Unix sockets share: names that nobody else has, and pairs.
 
-#![allow(dead_code, reason = "each test binary uses its part")]
-
 use std::fs;
 use std::io;
 use std::os::fd::BorrowedFd;

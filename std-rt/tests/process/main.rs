@@ -2,8 +2,6 @@
 //!
 //! No test here may start the default runtime, whose threads never end.
 
-#[path = "../common/mod.rs"]
-mod common;
 mod eintr;
 mod hygiene;
 mod lost_poller;
@@ -15,3 +13,5 @@ mod signal_process;
 #[cfg(target_os = "linux")]
 mod system_call_filter;
 mod thread_end;
+
+use test_support as common;

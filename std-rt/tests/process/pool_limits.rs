@@ -20,7 +20,7 @@ fn each_limited(body: impl AsyncFn(&ThreadLimit)) {
     if let Some(ended) = rerun(&[], &body) {
         return assert_passed(&ended);
     }
-    let limit = ThreadLimit::new();
+    let limit = ThreadLimit::bind();
     for workers in [1, 4] {
         let runtime = runtime(workers);
         let _watch = Watch::over(runtime.handle().clone());

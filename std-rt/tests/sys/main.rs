@@ -1,8 +1,6 @@
 //! The system's calls and the pollers, without a runtime.
 
 mod break_flag;
-#[path = "../common/mod.rs"]
-mod common;
 #[cfg(all(
     any(target_os = "linux", target_os = "android"),
     not(any(netpoll_backend = "kqueue", netpoll_backend = "poll"))
@@ -30,3 +28,5 @@ mod socket;
 #[cfg(netpoll_backend = "poll")]
 mod support;
 mod timeouts;
+
+use test_support as common;

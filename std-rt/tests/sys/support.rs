@@ -1,7 +1,5 @@
 //! What the tests of the poll(2) backend share.
 
-#![allow(dead_code, reason = "each test binary uses its part")]
-
 use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;

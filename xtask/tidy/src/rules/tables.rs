@@ -118,9 +118,9 @@ pub const KERNEL_FILES: &[Place] = &[
     ("examples/load/src/", "limits of a process, which the soak lowers and raises"),
     ("examples/bench/src/", "limits of a process, and the processors that a thread may use"),
     ("std-rt/tests/it/async_fd_kinds.rs", "makes the descriptors that std does not make"),
-    ("std-rt/tests/common/kernel.rs", "asks what only the kernel knows"),
-    ("std-rt/tests/common/fork.rs", "forks, and ends the child"),
-    ("std-rt/tests/common/seccomp.rs", "filters the system calls of a child"),
+    ("std-rt/tests/support/kernel.rs", "asks what only the kernel knows"),
+    ("std-rt/tests/support/fork.rs", "forks, and ends the child"),
+    ("std-rt/tests/support/seccomp.rs", "filters the system calls of a child"),
 ];
 
 /// The longest file, in lines.

@@ -12,21 +12,21 @@ use netpoll_rt::net::pipe::{PipeReader, PipeWriter, pipe};
 use netpoll_rt::net::{TcpStream, UnixStream};
 use netpoll_rt::{JoinHandle, spawn, yield_now};
 
-use crate::common::*;
+use crate::*;
 
 /// Where a step of the feeder goes over from the small pieces of a copy to the large ones, or from one pipe to the next.
 const LENGTHS: [usize; 8] = [1, 4096, 16 * 1024 - 1, 16 * 1024, 16 * 1024 + 1, 65_536, 100_000, 262_144];
 
 /// What the source says, and how.
 #[derive(Clone, Debug)]
-pub struct Script {
+struct Script {
     /// Tells the bytes of this script from those of another one.
     start: usize,
     steps: Vec<Step>,
     /// The peer drops its end instead of shutting its writing half down.
-    pub drops: bool,
+    drops: bool,
     /// Everything is written before the copy begins, if there is room for it.
-    pub before: bool,
+    before: bool,
     /// How the sink is read: the longest read, and turns of others between two reads.
     longest: usize,
     yields: usize,
@@ -41,7 +41,7 @@ enum Step {
 }
 
 impl Script {
-    pub fn draw(random: &mut Rng) -> Self {
+    fn draw(random: &mut Rng) -> Self {
         let before = random.bool();
         let mut steps = Vec::new();
         let most = if before { 60_000 } else { usize::MAX };
@@ -73,7 +73,7 @@ impl Script {
     }
 
     /// How many bytes it has, without the urgent one.
-    pub fn length(&self) -> usize {
+    fn length(&self) -> usize {
         self.steps.iter().map(|step| if let Step::Bytes(n) = step { *n } else { 0 }).sum()
     }
 
@@ -119,7 +119,7 @@ impl Script {
 
 /// An end of the test's own.
 #[derive(Debug)]
-pub enum Peer {
+enum Peer {
     Tcp(Arc<TcpStream>),
     Unix(Arc<UnixStream>),
     Reader(PipeReader),
@@ -168,7 +168,7 @@ impl Peer {
 
 /// One side of a copy.
 #[derive(Debug)]
-pub enum End {
+enum End {
     Tcp(Arc<TcpStream>),
     Unix(Arc<UnixStream>),
     Reader(PipeReader),

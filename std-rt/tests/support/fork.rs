@@ -18,21 +18,23 @@ use std::thread;
 /// Seconds after which the kernel ends a child that hangs.
 const LIMIT: u32 = 20;
 
-/// How a child ended, and what it wrote to its standard error output.
+/// The end of a child.
 #[derive(Debug)]
 pub struct Ended {
+    /// The exit status.
     pub status: ExitStatus,
+    /// What the child wrote to its standard error output.
     pub told: String,
 }
 
 impl Ended {
-    /// It came to the end of its body.
+    /// Asserts that the child reached the end of its body.
     #[track_caller]
     pub fn well(&self) {
         assert!(self.status.success(), "{self:?}");
     }
 
-    /// It was ended by itself and not by the limit, in one of the two ways that say why.
+    /// Asserts that the child ended itself, not the limit, and wrote `why`.
     #[track_caller]
     pub fn told(&self, why: &str) {
         assert!(!self.status.success() && self.status.signal() != Some(libc::SIGALRM), "it hung: {self:?}");
@@ -40,14 +42,14 @@ impl Ended {
     }
 }
 
-/// A child that runs.
+/// A running child.
 pub struct Running {
     pid: libc::pid_t,
     told: PipeReader,
 }
 
 impl Running {
-    /// Waits for its end.
+    /// Waits for the end of the child.
     pub fn end(mut self) -> Ended {
         let mut told = Vec::new();
         self.told.read_to_end(&mut told).unwrap();
@@ -55,9 +57,9 @@ impl Running {
     }
 }
 
-/// Runs `body` in a child and waits for its end. A panic is written to the standard error output, and ends it.
+/// Runs `body` in a child and waits for its end. A panic ends the child and is written to its standard error output.
 pub fn forked(body: impl FnOnce()) -> Ended {
-    // Dropped by the child alone.
+    // Only the child drops it.
     let body = ManuallyDrop::new(body);
     match fork() {
         Some(running) => running.end(),
@@ -65,10 +67,10 @@ pub fn forked(body: impl FnOnce()) -> Ended {
     }
 }
 
-/// The end of a child: well, or with the message of a panic.
+/// Ends a child, after writing the message if its body panicked.
 pub fn exit(ended: thread::Result<()>) -> ! {
     if let Err(payload) = &ended {
-        // Not `eprintln`, which is kept for the end of a test that has none.
+        // Not `eprintln`, whose output the harness keeps until the test ends.
         let mut stderr = std::io::stderr();
         writeln!(stderr, "{}", message(&**payload)).unwrap();
     }
@@ -76,7 +78,7 @@ pub fn exit(ended: thread::Result<()>) -> ! {
     unsafe { libc::_exit(if ended.is_ok() { 0 } else { 101 }) }
 }
 
-/// Forks; none is the child, which goes on where it is, and which the kernel ends if it hangs.
+/// Forks the process. Returns `None` in the child, which the kernel ends if it hangs.
 pub fn fork() -> Option<Running> {
     let (told, writer) = std::io::pipe().unwrap();
     // SAFETY: INV-501: the child goes on with a copy of this thread, and ends by _exit(2) or a signal.
@@ -96,10 +98,11 @@ fn limit(told: &PipeWriter) {
     unsafe { libc::alarm(LIMIT) };
     // SAFETY: INV-501: the limit is this function's, and there for as long as the call takes.
     unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const no_core) };
-    // SAFETY: INV-501: both numbers are open, and the second is nobody's to close.
+    // SAFETY: INV-501: both numbers are open, and no code of the process closes the second.
     unsafe { libc::dup2(told.as_raw_fd(), libc::STDERR_FILENO) };
 }
 
+/// Returns the message of a panic.
 pub fn message(payload: &(dyn Any + Send)) -> &str {
     let text = payload.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic without a text")
@@ -107,7 +110,7 @@ pub fn message(payload: &(dyn Any + Send)) -> &str {
 
 fn wait(pid: libc::pid_t) -> ExitStatus {
     let mut status = 0;
-    // SAFETY: INV-501: the place of a status, and a child of ours that nobody else waits for.
+    // SAFETY: INV-501: the place of a status, and a child of this process that no other thread waits for.
     while unsafe { libc::waitpid(pid, &raw mut status, 0) } == -1 {
         assert_eq!(std::io::Error::last_os_error().kind(), std::io::ErrorKind::Interrupted);
     }
@@ -120,7 +123,7 @@ pub fn raise(signal: i32) {
     assert_eq!(unsafe { libc::raise(signal) }, 0);
 }
 
-/// Closes a number, whosever it is.
+/// Closes a descriptor by its number, without owning it.
 pub fn close_number(number: RawFd) {
     // SAFETY: INV-501: none: to see what this does is the purpose.
     unsafe { libc::close(number) };

@@ -3,7 +3,6 @@
 //! - **INV-502** A filter concerns what the kernel does with the calls of this process, and no memory of it.
 
 #![expect(unsafe_code, reason = "filters the system calls of a child")]
-#![allow(dead_code, reason = "each test binary uses its part")]
 
 /// From now on the kernel kills this process for a system call, as a filter does that does not know it. Linux on x86-64 and
 /// AArch64.

@@ -1,13 +1,12 @@
-//! What the tests of the runtime share: a body that runs on one worker and on four, with what must be left of it
-//! afterwards, and ways to wait for events instead of sleeping.
-
-#![allow(dead_code, reason = "each test binary uses its part")]
+//! The support of the test programs of netpoll-rt: bodies that run with one worker and with four and must leave nothing
+//! behind, and functions that wait for an event instead of sleeping.
 
 #[cfg(not(netpoll_internal))]
 compile_error!(
     "the tests need `--cfg netpoll_internal`: .cargo/config.toml sets it, but RUSTFLAGS replaces what is there"
 );
 
+pub mod copies;
 pub mod fork;
 pub mod kernel;
 pub mod own_process;
@@ -30,16 +29,16 @@ use netpoll_rt::net::{TcpListener, TcpStream};
 use netpoll_rt::task::unconstrained;
 use netpoll_rt::{Handle, JoinHandle, Runtime, is_closed, spawn, yield_now};
 
-/// Longer than any step of any test may take: who runs into it has found a hang.
+/// The limit of any step of any test. A step that takes longer hangs.
 pub const LIMIT: Duration = Duration::from_secs(40);
 
-/// One test at a time: each counts the descriptors of the whole process, and deadlines are measured.
+/// Lets one test at a time run, because tests count the descriptors of the whole process and measure deadlines.
 pub fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
     TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A runtime with so many workers.
+/// Creates a runtime with this number of workers.
 pub fn runtime(workers: usize) -> Runtime {
     Runtime::builder().workers(workers).build().unwrap()
 }
@@ -50,7 +49,7 @@ pub fn each(body: impl AsyncFn()) {
     on(&[1, 4], body);
 }
 
-/// As [`each`], with the numbers of workers given.
+/// Runs `body` as [`each`] does, with the given numbers of workers.
 pub fn on(workers: &[usize], body: impl AsyncFn()) {
     let _alone = alone();
     for &workers in workers {
@@ -67,8 +66,8 @@ pub fn on(workers: &[usize], body: impl AsyncFn()) {
     }
 }
 
-/// The process has the descriptors that it had before. A thread of the blocking pool that woke the last task may still be
-/// in that call, and holds the runtime until it returns.
+/// Asserts that the process has the descriptors that it had before. A thread of the blocking pool that woke the last task
+/// may still be in that call, and keeps the runtime until it returns.
 fn assert_descriptors(before: &BTreeMap<String, String>, workers: usize) {
     let limit = Instant::now() + LIMIT / 10;
     let now = loop {
@@ -81,19 +80,19 @@ fn assert_descriptors(before: &BTreeMap<String, String>, workers: usize) {
     assert_eq!(now, *before, "descriptors of the process, {workers} workers");
 }
 
-/// A runtime that has been dropped has given everything back.
+/// Asserts that a runtime that was dropped has no task, waiter, descriptor or timer left.
 pub fn assert_nothing_left(handle: &Handle) {
     let metrics = handle.metrics();
     let left = (metrics.tasks, metrics.waiters, metrics.descriptors, metrics.timers);
     assert_eq!(left, (0, 0, 0, 0), "tasks, waiters, descriptors, timers of {metrics:?}");
 }
 
-/// Where what other threads of the process open for a moment lies: what malloc reads when a thread gives memory back, and
-/// std when it counts the processors.
+/// The file systems in which other threads of the process open files for a moment: malloc when a thread gives memory back,
+/// and std when it counts the processors.
 const OF_A_MOMENT: [&str; 2] = ["/proc/", "/sys/"];
 
-/// Number and target of every open descriptor, but for those of a moment, of which the one that reads the table is one.
-/// Without targets where there is no `/proc`: then with the one that reads, whose number is the first that is free.
+/// Returns the number and the target of every open descriptor, except those that are open for a moment, such as the one
+/// that reads the table. Without `/proc` the targets are empty, and the descriptor that reads the table is included.
 pub fn open_descriptors() -> BTreeMap<String, String> {
     let name =
         |entry: io::Result<std::fs::DirEntry>| entry.unwrap().file_name().to_string_lossy().into_owned();
@@ -107,24 +106,25 @@ pub fn open_descriptors() -> BTreeMap<String, String> {
     links.filter(|(_, target)| !OF_A_MOMENT.iter().any(|place| target.starts_with(place))).collect()
 }
 
-/// Ends the process, with the runtime's numbers, if a test hangs.
+/// A thread that ends the process and prints the runtime's metrics if a test hangs.
 pub struct Watch {
     done: Option<mpsc::Sender<()>>,
     thread: Option<thread::JoinHandle<()>>,
 }
 
 impl Watch {
+    /// Watches a runtime until this is dropped, for at most [`LIMIT`].
     pub fn over(handle: Handle) -> Self {
         Self::over_for(handle, LIMIT)
     }
 
-    /// With a limit of its own, for a test that does many things.
+    /// Watches a runtime until this is dropped, for at most `limit`.
     pub fn over_for(handle: Handle, limit: Duration) -> Self {
         let (done, ended) = mpsc::channel::<()>();
         let name = thread::current().name().unwrap_or("a test").to_owned();
         let watch = move || {
             if ended.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
-                // Not `eprintln`, which is kept for the end of a test that has none.
+                // Not `eprintln`, whose output the harness keeps until the test ends.
                 let _ = writeln!(io::stderr(), "{name} hangs: {:?}", handle.metrics());
                 std::process::abort();
             }
@@ -142,7 +142,7 @@ impl Drop for Watch {
     }
 }
 
-/// Lets the others run until `reached`; panics with `what` when that takes too long.
+/// Yields to other tasks until `reached` returns true. Panics with `what` if that takes too long.
 pub async fn until(what: &str, reached: impl Fn() -> bool) {
     let limit = Instant::now() + LIMIT / 2;
     while !reached() {
@@ -158,14 +158,14 @@ pub async fn parked(n: usize) {
     until(&format!("{n} tasks are parked"), || handle.waiters() == n).await;
 }
 
-/// Returns once this thread's runtime has taken more than `before` events from the kernel. A backend that reports a change
-/// only to who waits for it takes none for this one, and there is nothing to be waited for.
+/// Returns once this thread's runtime has taken more than `before` events from the kernel. Returns at once with a backend
+/// that reports a change only to a task that waits for it.
 pub async fn reported(before: usize) {
     let handle = Handle::try_current().unwrap();
     until("the event has come", || !Poller::EDGES || handle.metrics().events > before).await;
 }
 
-/// As [`until`], for a thread without a runtime.
+/// Waits as [`until`] does, on a thread without a runtime.
 pub fn until_blocking(what: &str, reached: impl Fn() -> bool) {
     let limit = Instant::now() + LIMIT / 2;
     while !reached() {
@@ -174,14 +174,14 @@ pub fn until_blocking(what: &str, reached: impl Fn() -> bool) {
     }
 }
 
-/// How late this machine wakes a thread that does nothing but sleep: what it adds by itself to a measured time.
+/// A measurement of how late this machine wakes a thread that only sleeps, which is the error of every measured time.
 pub struct Lateness {
     stop: mpsc::Sender<()>,
     thread: thread::JoinHandle<Duration>,
 }
 
 impl Lateness {
-    /// Begins to watch.
+    /// Starts the measurement.
     pub fn watch() -> Self {
         const NAP: Duration = Duration::from_millis(1);
         let (stop, stopped) = mpsc::channel();
@@ -197,7 +197,7 @@ impl Lateness {
         Self { stop, thread: thread::spawn(measure) }
     }
 
-    /// Returns the worst of it.
+    /// Ends the measurement and returns the longest delay.
     pub fn end(self) -> Duration {
         drop(self.stop);
         self.thread.join().unwrap()
@@ -304,14 +304,17 @@ pub async fn fill(stream: &Arc<TcpStream>) {
     }
 }
 
+/// Returns a deadline that has passed.
 pub fn past() -> Option<Instant> {
     Some(Instant::now() - Duration::from_secs(5))
 }
 
+/// Returns a deadline that many milliseconds from now.
 pub fn in_ms(ms: u64) -> Option<Instant> {
     Some(Instant::now() + Duration::from_millis(ms))
 }
 
+/// Asserts that the operation failed because its descriptor was closed.
 #[track_caller]
 pub fn assert_closed<T: std::fmt::Debug>(result: io::Result<T>) {
     let error = result.expect_err("closed was expected");
@@ -319,6 +322,7 @@ pub fn assert_closed<T: std::fmt::Debug>(result: io::Result<T>) {
     assert_ne!(error.kind(), io::ErrorKind::TimedOut);
 }
 
+/// Asserts that the operation failed because its deadline had passed.
 #[track_caller]
 pub fn assert_timed_out<T: std::fmt::Debug>(result: io::Result<T>) {
     let error = result.expect_err("a timeout was expected");
@@ -326,9 +330,10 @@ pub fn assert_timed_out<T: std::fmt::Debug>(result: io::Result<T>) {
     assert!(!is_closed(&error), "{error}");
 }
 
-/// A waker that counts.
+/// A waker that counts its wakes.
 #[derive(Debug, Default)]
 pub struct Probe {
+    /// The number of wakes.
     pub wakes: Counter,
 }
 
@@ -339,39 +344,42 @@ impl Wake for Probe {
 }
 
 impl Probe {
+    /// Creates a probe that was never woken.
     pub fn new() -> Arc<Self> {
         Arc::new(Self::default())
     }
 
-    /// Polls a future with this waker, whatever is left of the turn's budget.
+    /// Polls a future with this waker, without regard to the budget of the turn.
     pub fn poll<F: Future + ?Sized>(self: &Arc<Self>, future: Pin<&mut F>) -> Poll<F::Output> {
         self.poll_in_turn(pin!(unconstrained(future)))
     }
 
-    /// Polls a future with this waker, which counts against the turn's budget.
+    /// Polls a future with this waker, within the budget of the turn.
     pub fn poll_in_turn<F: Future + ?Sized>(self: &Arc<Self>, future: Pin<&mut F>) -> Poll<F::Output> {
         let waker = Waker::from(self.clone());
         future.poll(&mut Context::from_waker(&waker))
     }
 
-    /// Returns once it has been woken `n` times.
+    /// Returns once there were `n` wakes.
     pub async fn woken(&self, n: usize) {
         until(&format!("{n} wakes came"), || self.wakes.get() >= n).await;
         assert_eq!(self.wakes.get(), n, "wakes");
     }
 }
 
-/// A place where one task waits for another.
+/// An event for which tasks wait until another task reports it.
 #[derive(Debug, Default)]
 pub struct Gate {
     state: Mutex<(bool, Vec<Waker>)>,
 }
 
 impl Gate {
+    /// Creates a closed gate.
     pub fn new() -> Arc<Self> {
         Arc::new(Self::default())
     }
 
+    /// Opens the gate and wakes the tasks that wait for it.
     pub fn open(&self) {
         let wakers = {
             let mut state = self.state.lock().unwrap();
@@ -381,6 +389,7 @@ impl Gate {
         wakers.into_iter().for_each(Waker::wake);
     }
 
+    /// Waits until the gate is open.
     pub async fn wait(&self) {
         poll_fn(|cx| {
             let mut state = self.state.lock().unwrap();
@@ -394,7 +403,7 @@ impl Gate {
     }
 }
 
-/// Opens its gate when it is dropped.
+/// A guard that opens its gate when it is dropped.
 pub struct OpensOnDrop(pub Arc<Gate>);
 
 impl Drop for OpensOnDrop {
@@ -403,7 +412,7 @@ impl Drop for OpensOnDrop {
     }
 }
 
-/// The names of the public functions of a source that are `async` or return a future.
+/// Returns the names of the public functions in a source text that are `async` or return a future.
 pub fn async_functions(text: &str) -> Vec<String> {
     let name = |rest: &str| rest.split(['(', '<']).next().unwrap_or_default().to_owned();
     let after = |start: &'static str| text.match_indices(start).map(|(at, found)| &text[at + found.len()..]);
