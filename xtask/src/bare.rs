@@ -8,18 +8,18 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::cross::{self, Way};
+use crate::toolchain::{self, Toolchain};
 use xtask::{Outcome, cmd};
 
 const TRIPLE: &str = "thumbv7m-none-eabi";
 const EMULATOR: &str = "qemu-system-arm";
 const BYTES: usize = 10_000;
-/// Of both the serial line's run (3 s on an idle machine) and the sweep's (4 s).
+/// The limit of each run. On an idle machine the serial line takes 3 s, the sweep 4 s.
 const LIMIT: Duration = Duration::from_secs(120);
 
 struct Program {
     name: &'static str,
-    /// Added to the emulator's arguments.
+    /// Additional arguments of the emulator.
     clock: &'static [&'static str],
     fed: bool,
 }
@@ -30,7 +30,7 @@ const PROGRAMS: &[Program] = &[
     Program { name: "sweep", clock: &["-icount", "shift=7,sleep=off"], fed: false },
 ];
 
-/// Builds both programs, runs them, tells how large they are.
+/// Builds both programs, runs them, and prints their sizes.
 pub fn run(args: &[String]) -> Outcome {
     let root = cmd::only_root(args)?;
     let built = build(&root)?;
@@ -46,14 +46,14 @@ pub fn run(args: &[String]) -> Outcome {
     Ok(())
 }
 
-/// Builds the bare-metal package and says where its programs are.
+/// Builds the bare-metal package and returns the folder of its programs.
 pub fn build(root: &Path) -> Result<PathBuf, String> {
     let package = root.join("examples/bare");
     let target = cmd::target_dir(root)?.join("bare");
-    let way = Way::to(TRIPLE)?;
-    let mut command = way.cargo(&package, "build", TRIPLE);
+    let toolchain = Toolchain::to(TRIPLE)?;
+    let mut command = toolchain.cargo(&package, "build", TRIPLE);
     command.args(["--quiet", "--release", "--locked", "--bins", "--target-dir"]).arg(&target);
-    cmd::run(command.env("CARGO_TARGET_THUMBV7M_NONE_EABI_LINKER", cross::linker()?))?;
+    cmd::run(command.env("CARGO_TARGET_THUMBV7M_NONE_EABI_LINKER", toolchain::linker()?))?;
     Ok(target.join(TRIPLE).join("release"))
 }
 
@@ -66,7 +66,7 @@ fn emulate(program: &Program, image: &Path) -> Result<String, String> {
     let mut child = command.spawn().map_err(|e| format!("{EMULATOR}: {e}; `.ci/cross-setup` installs it"))?;
     let last = watch(&mut child, program.fed);
     if last.is_err() {
-        // It fails only when the emulator has just ended by itself, which is as good.
+        // It fails only if the emulator has just ended by itself.
         let _ = child.kill();
     }
     let status = child.wait().map_err(|e| e.to_string())?;
@@ -146,9 +146,9 @@ pub fn all_sizes(root: &Path) -> Result<Vec<(&'static str, Sizes)>, String> {
     PROGRAMS.iter().map(|program| Ok((program.name, sizes(&built.join(program.name))?))).collect()
 }
 
-/// What a program takes of the chip, in bytes.
+/// The size of a program on the chip, in bytes.
 pub struct Sizes {
-    /// Code, constants, and what RAM is filled with at the start.
+    /// Code, constants, and the initial values of RAM.
     pub flash: u32,
     /// Statics; the stack comes on top.
     pub ram: u32,

@@ -1,4 +1,4 @@
-//! Running cargo and other programs: where the workspace is, what came out, how long it took.
+//! Functions that run cargo and other programs, and find the folders of the workspace.
 
 use std::fs::File;
 use std::io::{self, Read, Write};

@@ -2,20 +2,21 @@
 //! 32-bit Linux, where this machine runs them. It needs a standard library for each: rustup's, if the target was added, or
 //! Debian's compiler, which comes with the library's source.
 
-mod runtime;
-mod way;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
 
-use std::path::Path;
-use std::time::Instant;
-
-pub use way::{Way, linker};
 use xtask::{Outcome, cmd};
 
+use crate::test::count_passed;
+use crate::toolchain::Toolchain;
+
+/// A machine that core alone is compiled for.
 struct Target {
     triple: &'static str,
-    /// Added to cargo's arguments.
+    /// Additional arguments of cargo.
     features: &'static [&'static str],
-    /// Added to the compiler's flags.
+    /// Additional flags of the compiler.
     flags: &'static str,
 }
 
@@ -24,9 +25,9 @@ const fn plain(triple: &'static str) -> Target {
 }
 
 const TARGETS: &[Target] = &[
-    // No compare-and-swap: portable-atomic masks interrupts for a few instructions instead. It asks the program, not a
-    // library, to promise that there is one core (or to bring a critical section), so core's feature leaves that open;
-    // here it is promised as such a program would.
+    // It has no compare-and-swap: portable-atomic masks interrupts for a few instructions instead. The program, not a
+    // library, must promise that there is one processor or bring a critical section, so the feature of core leaves that
+    // open; the flag promises it here.
     Target {
         triple: "thumbv6m-none-eabi",
         features: &["--features", "portable-atomic"],
@@ -35,7 +36,7 @@ const TARGETS: &[Target] = &[
     plain("thumbv7em-none-eabihf"),
     plain("riscv32imac-unknown-none-elf"),
     plain("x86_64-unknown-none"),
-    // The one with an operating system: generations of 24 bits beside 64-bit atomics.
+    // It has an operating system, and generations of 24 bits beside 64-bit atomics.
     plain("i686-unknown-linux-gnu"),
 ];
 
@@ -47,35 +48,147 @@ pub fn run(args: &[String]) -> Outcome {
         ["--run"] => true,
         _ => return Err(format!("understands `--run` and nothing else: {}", words.join(" "))),
     };
-    println!("{:<30} {:<8} {:>8}  result", "target", "way", "seconds");
+    println!("{:<30} {:<9} {:>8}  result", "target", "toolchain", "seconds");
     let mut red = 0;
     for target in TARGETS {
-        red += row(target.triple, |way| check(&root, way, target).map(|()| "core".to_owned()));
+        red +=
+            row(target.triple, |toolchain| check_core(&root, toolchain, target).map(|()| "core".to_owned()));
     }
-    let systems = || runtime::SYSTEMS.iter().filter(|system| runs || !system.is_run());
+    let systems = || SYSTEMS.iter().filter(|system| runs || !system.is_run());
     for system in systems() {
-        red += row(system.triple, |way| runtime::check(&root, way, system));
+        red += row(system.triple, |toolchain| check_runtime(&root, toolchain, system));
     }
     let targets = TARGETS.len() + systems().count();
     println!("cross: {} of {targets} targets green", targets - red);
     if red == 0 { Ok(()) } else { Err(String::new()) }
 }
 
-/// One line of the table; 1 if it is red.
-fn row(triple: &str, check: impl FnOnce(&Way) -> Result<String, String>) -> usize {
+/// Prints one line of the table; returns 1 if it is red.
+fn row(triple: &str, check: impl FnOnce(&Toolchain) -> Result<String, String>) -> usize {
     let start = Instant::now();
-    let (name, result) = match Way::to(triple) {
-        Ok(way) => (way.name(), check(&way)),
+    let (name, result) = match Toolchain::to(triple) {
+        Ok(toolchain) => (toolchain.name(), check(&toolchain)),
         Err(reason) => ("none", Err(reason)),
     };
     let told = result.as_ref().map_or_else(|reason| format!("RED: {reason}"), |did| format!("ok: {did}"));
-    println!("{triple:<30} {name:<8} {:>8.1}  {told}", start.elapsed().as_secs_f64());
+    println!("{triple:<30} {name:<9} {:>8.1}  {told}", start.elapsed().as_secs_f64());
     usize::from(result.is_err())
 }
 
-fn check(root: &Path, way: &Way, target: &Target) -> Outcome {
-    let dir = cmd::target_dir(root)?.join("cross").join(way.name());
-    let mut command = way.cargo(root, "check", target.triple);
+fn check_core(root: &Path, toolchain: &Toolchain, target: &Target) -> Outcome {
+    let dir = cmd::target_dir(root)?.join("cross").join(toolchain.name());
+    let mut command = toolchain.cargo(root, "check", target.triple);
     command.args(["--quiet", "--package", "netpoll-core", "--target-dir"]).arg(dir).args(target.features);
     cmd::run(command.env("RUSTFLAGS", format!("-Dwarnings{}", target.flags)))
+}
+
+/// A system that the runtime is compiled for, with its tests.
+struct System {
+    triple: &'static str,
+    /// Set if zig has the libraries that a program of that system is linked with.
+    links: bool,
+    /// The loader of such a program, if this kernel can run it.
+    loader: Option<&'static str>,
+}
+
+const fn system(triple: &'static str, links: bool) -> System {
+    System { triple, links, loader: None }
+}
+
+const SYSTEMS: &[System] = &[
+    system("x86_64-unknown-freebsd", true),
+    system("x86_64-apple-darwin", true),
+    system("aarch64-apple-darwin", false),
+    system("x86_64-unknown-netbsd", false),
+    system("x86_64-unknown-openbsd", false),
+    // Words of 32 bits: narrow generations, and deadlines in milliseconds.
+    System { triple: "i686-unknown-linux-gnu", links: true, loader: Some("/lib/ld-linux.so.2") },
+];
+
+/// The time that one test program may take.
+const LIMIT: Duration = Duration::from_secs(600);
+
+/// The least number of test programs that each system must have.
+const FEWEST: usize = 7;
+
+/// The format of cargo's messages: artifacts as data, errors for people.
+const MESSAGES: &str = "json-render-diagnostics";
+
+impl System {
+    /// Returns whether its tests are run, which takes too long for a push.
+    fn is_run(&self) -> bool {
+        self.loader.is_some()
+    }
+}
+
+/// Compiles std-rt and all its tests, and links and runs them if that can be done; warnings are errors.
+fn check_runtime(root: &Path, toolchain: &Toolchain, system: &System) -> Result<String, String> {
+    let zig = zig(root)?.filter(|_| system.links);
+    let word = if zig.is_some() { "zigbuild" } else { "check" };
+    let mut command = toolchain.cargo_with_std(root, zig.as_deref(), word, system.triple);
+    if let Some(bin) = zig.as_deref().and_then(Path::parent) {
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let folders = std::iter::once(bin.to_owned()).chain(std::env::split_paths(&path));
+        command.env("PATH", std::env::join_paths(folders).map_err(|e| e.to_string())?);
+    }
+    let dir = cmd::target_dir(root)?.join("cross").join(toolchain.name());
+    command.args([
+        "--quiet",
+        "--package",
+        "netpoll-rt",
+        "--tests",
+        "--message-format",
+        MESSAGES,
+        "--target-dir",
+    ]);
+    command.arg(dir).env("RUSTFLAGS", format!("-Dwarnings {}", cmd::INTERNAL));
+    // They are not debugged here, and there may be no tool to strip them.
+    command.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_DEV_STRIP", "none");
+    let output = cmd::capture(&mut command)?;
+    let tests = output.lines().filter(|line| line.contains("\"kind\":[\"test\"]"));
+    let artifacts = tests.filter(|line| line.starts_with("{\"reason\":\"compiler-artifact\""));
+    let linked: Vec<&str> = artifacts.clone().filter_map(executable).collect();
+    let loads = |loader| std::env::consts::OS == "linux" && Path::new(loader).exists();
+    let runs = system.loader.is_some_and(loads);
+    match (artifacts.count(), linked.len()) {
+        (compiled, _) if compiled < FEWEST => {
+            Err(format!("only {compiled} test programs, of at least {FEWEST}"))
+        }
+        (compiled, linked) if zig.is_some() && linked < compiled => {
+            Err(format!("{linked} of {compiled} test programs were linked"))
+        }
+        (compiled, 0) if system.links => {
+            Ok(format!("{compiled} test programs compile (to link them: pip install cargo-zigbuild ziglang)"))
+        }
+        (compiled, 0) => Ok(format!("{compiled} test programs compile")),
+        (_, n) if runs => run_tests(root, system.triple, &linked)
+            .map(|passed| format!("{n} test programs, {passed} tests passed")),
+        (_, linked) => Ok(format!("{linked} test programs compile and link")),
+    }
+}
+
+/// Returns the program that a line of cargo's output names.
+fn executable(line: &str) -> Option<&str> {
+    line.split_once("\"executable\":\"")?.1.split('"').next()
+}
+
+/// Runs the test programs; returns how many tests passed.
+fn run_tests(root: &Path, triple: &str, programs: &[&str]) -> Result<usize, String> {
+    let log = cmd::target_dir(root)?.join("cross").join(format!("{triple}.log"));
+    let mut passed = 0;
+    for program in programs {
+        cmd::limited(Command::new(program).current_dir(root.join("std-rt")), LIMIT, &log)?;
+        let told = std::fs::read_to_string(&log).map_err(|e| format!("{}: {e}", log.display()))?;
+        passed += count_passed(&told);
+    }
+    if passed == 0 { Err("no test ran".to_owned()) } else { Ok(passed) }
+}
+
+/// Finds the wrapper of cargo that links with zig: where `.ci/cross-setup` puts it, or on the search path.
+fn zig(root: &Path) -> Result<Option<PathBuf>, String> {
+    const NAME: &str = "cargo-zigbuild";
+    let own = cmd::target_dir(root)?.join("zig/bin").join(NAME);
+    let search = std::env::var_os("PATH").unwrap_or_default();
+    let on_path = std::env::split_paths(&search).map(|folder| folder.join(NAME));
+    Ok(std::iter::once(own).chain(on_path).find(|path| path.exists()))
 }

@@ -9,6 +9,7 @@ mod programs;
 mod strace;
 mod suites;
 mod test;
+mod toolchain;
 
 use std::process::ExitCode;
 

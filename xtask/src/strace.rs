@@ -1,5 +1,5 @@
-//! `strace`: the tests of std-rt while the kernel itself interrupts them. It is the proof that does not rest on the door:
-//! strace makes every third call of each kind, of each thread, return `EINTR` without having been made.
+//! `strace`: the tests of std-rt while the kernel interrupts them. This proof does not rest on our own fault injection:
+//! strace makes every third call of each kind, of each thread, return `EINTR` without being made.
 //!
 //! The tests of one module are one run of their program. All the kinds are interrupted in one run, since strace counts each by itself. Reads and writes are the library's as
 //! well as those of std and of the harness: these go on after an interruption too, or the test is at fault.
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use crate::test::count_passed;
 use xtask::{Outcome, cmd};
 
-/// What is interrupted. `?`: not on every machine.
+/// The calls that are interrupted. `?` marks those that some machines lack.
 const CALLS: [(&str, &str); 5] = [
     ("wait", "?epoll_wait,epoll_pwait,?epoll_pwait2,?poll,ppoll"),
     ("receive", "recvfrom,recvmsg,read,readv"),
@@ -86,7 +86,7 @@ const WITHOUT: &[(&str, &str, &str)] = &[
     ("it::pipe", "a_short_read_is_followed", "counts system calls"),
 ];
 
-/// What one module may take.
+/// The time that one module may take.
 const LIMIT: Duration = Duration::from_secs(120);
 
 pub fn run(args: &[String]) -> Outcome {
@@ -141,7 +141,7 @@ struct Module {
     tests: Vec<String>,
 }
 
-/// The modules of the test programs of std-rt whose name contains one of the words, or all; the programs are built now.
+/// Builds the test programs of std-rt and lists their modules, all or those whose name contains one of the words.
 fn modules(root: &Path, words: &[String]) -> Result<Vec<Module>, String> {
     let mut command = cmd::cargo(
         root,

@@ -6,7 +6,7 @@ use tidy::source::{Comment, Item, Marker, Source};
 const PERSONS: &str = "who whom whoever whomever";
 const BODIES: &str = "somebody nobody everybody anybody";
 
-/// The persons of a manual, whom `who` may refer to.
+/// The persons of a manual, to which `who` may refer.
 const PEOPLE: &str = "user users author authors reader readers people person programmer programmers maintainer maintainers \
     contributor contributors someone anyone everyone";
 
@@ -141,7 +141,7 @@ fn blocks(comments: &[Comment]) -> impl Iterator<Item = &[Comment]> {
         .chunk_by(|one, next| one.line + 1 == next.line && one.marker == next.marker && !next.text.is_empty())
 }
 
-/// The words of a block, without code: neither `this` nor what stands between fences.
+/// Returns the words of a block, without code in backticks or between fences.
 fn words(block: &[Comment]) -> Vec<Word> {
     let mut found = Vec::new();
     let mut mark = None;
@@ -181,7 +181,7 @@ fn words(block: &[Comment]) -> Vec<Word> {
     found
 }
 
-/// Whether a word is one of a list.
+/// Returns whether a word is one of a list.
 fn is_one_of(word: &str, list: &str) -> bool {
     list.split(' ').any(|listed| listed == word)
 }

@@ -119,7 +119,7 @@ impl Source {
         (0..self.tokens.len()).filter(move |at| self.tokens[*at].kind == Kind::Word && is_one(at))
     }
 
-    /// Whether these tokens stand here, one behind the other.
+    /// Returns whether these tokens stand here, one behind the other.
     pub fn stands(&self, at: usize, words: &[&str]) -> bool {
         words.iter().enumerate().all(|(step, word)| self.word(at + step) == *word)
     }
@@ -216,7 +216,7 @@ impl Source {
 struct Walk<'t> {
     text: &'t str,
     tokens: Vec<Token>,
-    /// For each doc comment its first line, the index of the token behind it, and whether it is an inner one.
+    /// The doc comments: the first line of each, the index of the token behind it, and whether it is an inner one.
     docs: Vec<(usize, usize, bool)>,
 }
 
@@ -251,7 +251,7 @@ impl Walk<'_> {
         }
     }
 
-    /// Whether the last doc comment goes on here: it is of the same kind, and only attributes stand between.
+    /// Returns whether the last doc comment goes on here: it is of the same kind, and only attributes stand between.
     fn goes_on(&self, inner: bool) -> bool {
         let Some((_, from, _)) = self.docs.last().filter(|doc| doc.2 == inner) else { return false };
         let mut depth = 0;

@@ -60,7 +60,7 @@ fn list(sources: &[Source], part: &str) -> Outcome {
     Ok(())
 }
 
-/// One row per package and one for all: comment lines, free relatives, fragments.
+/// Prints one row per package and one for all: comment lines, free relatives, fragments.
 fn english(sources: &[Source]) {
     println!(
         "{:<12} {:>8} {:>10} {:>9} {:>9} {:>9} {:>9} {:>9} {:>9}",
@@ -135,7 +135,7 @@ fn of_crates(folders: &BTreeMap<&str, usize>) -> usize {
     folders.iter().filter(of).map(|(_, blocks)| blocks).sum()
 }
 
-/// The module of the first layer: `std-rt/src/sched` for `std-rt/src/sched/cell.rs` and for `std-rt/src/sched.rs`.
+/// Returns the module of the first level: `std-rt/src/sched` for `std-rt/src/sched/cell.rs` and for `std-rt/src/sched.rs`.
 fn folder(path: &str) -> &str {
     let end = path.match_indices('/').nth(2).map_or(path.len(), |(at, _)| at);
     path[..end].trim_end_matches(".rs")

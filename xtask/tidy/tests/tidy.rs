@@ -69,7 +69,7 @@ impl Stream {
 struct Tree(PathBuf);
 
 impl Tree {
-    /// The clean tree with some files replaced or added.
+    /// Creates the clean tree with some files replaced or added.
     fn with(name: &str, changes: &[(&str, &str)]) -> Self {
         let root = std::env::temp_dir().join(format!("xtask-tidy-{}-{name}", std::process::id()));
         for (path, text) in CLEAN.iter().chain(changes) {
@@ -80,7 +80,7 @@ impl Tree {
         Self(root)
     }
 
-    /// Whether tidy was green, and what it printed.
+    /// Returns whether tidy was green, and its output.
     fn tidy(&self) -> (bool, String) {
         tidy(&self.0)
     }
@@ -88,7 +88,7 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        // What stays lies in the system's own folder for such things.
+        // A folder that cannot be removed lies among the temporary files.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
@@ -99,7 +99,7 @@ fn tidy(root: &Path) -> (bool, String) {
     (output.status.success(), String::from_utf8(output.stdout).unwrap())
 }
 
-/// The clean tree with one changed file has exactly these findings, each `path:line: rule`.
+/// Checks that the clean tree with one changed file has exactly these findings, each `path:line: rule`.
 #[track_caller]
 fn red(path: &str, text: &str, expected: &[&str]) {
     let name =

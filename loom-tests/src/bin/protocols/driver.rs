@@ -1,4 +1,4 @@
-//! Who drives a runtime without threads.
+//! The slot of the thread that drives a runtime without threads of its own.
 
 use std::sync::Arc;
 
@@ -75,7 +75,7 @@ pub const MODELS: &[Model] = &[
     },
 ];
 
-/// What the models ask of a worker slot. `wait` is one round of `block_on`, from the look at the slot to the next poll.
+/// The interface of a worker slot. `wait` is one round of `block_on`, from the look at the slot to the next poll.
 trait Place: Send + Sync + 'static {
     fn new() -> Self;
     fn take(&self) -> bool;
@@ -165,7 +165,7 @@ impl Place for TwoSteps {
     }
 }
 
-/// Who drives; a lock of std, which the checker does not see.
+/// The drivers of a slot, under a lock of std, which the checker does not see.
 #[derive(Default)]
 struct Drivers(std::sync::Mutex<usize>);
 
@@ -179,7 +179,7 @@ impl Drivers {
     }
 }
 
-/// `block_on` of a future that ends once this thread has the slot: `poll` is what the future does in each turn.
+/// Blocks on a future that ends once this thread has the slot. The future calls `poll` in each turn.
 fn drive<P: Place>(slot: &P, drivers: &Drivers, poll: impl Fn()) {
     let mut acquired = slot.take();
     poll();
@@ -192,7 +192,7 @@ fn drive<P: Place>(slot: &P, drivers: &Drivers, poll: impl Fn()) {
     slot.release();
 }
 
-/// Every waiter gets the slot in its turn, although each leaves at once.
+/// Checks that every waiter gets the slot in its turn, although each leaves at once.
 fn slot_is_released_while_waiters_wait<P: Place>(waiters: usize) {
     let (slot, drivers) = (Arc::new(P::new()), Arc::new(Drivers::default()));
     assert!(slot.take(), "model: a new slot is free");
@@ -209,7 +209,7 @@ fn slot_is_released_while_waiters_wait<P: Place>(waiters: usize) {
     assert!(slot.take(), "model: every holder has left");
 }
 
-/// The future of a waiter receives from a std channel, which parks on the same token.
+/// Lets the future of a waiter receive from a std channel, which parks on the same token.
 fn slot_is_released_while_foreign_code_parks<P: Place>() {
     let slot = Arc::new(P::new());
     assert!(slot.take(), "model: a new slot is free");
@@ -225,7 +225,7 @@ fn slot_is_released_while_foreign_code_parks<P: Place>() {
     }
 }
 
-/// The one waiter that is woken for its own future leaves; the other one takes the slot all the same.
+/// Lets the waiter that is woken for its own future leave: the other one still takes the slot.
 fn slot_is_released_while_the_future_is_woken<P: Place>() {
     let slot = Arc::new(P::new());
     assert!(slot.take(), "model: a new slot is free");
@@ -250,8 +250,8 @@ fn slot_is_released_while_the_future_is_woken<P: Place>() {
     }
 }
 
-/// Thread n drives runtime n and waits for runtime n + 1, the last one for the first. One of them is told, and leaves what
-/// it drives; then the others get on.
+/// Runs n threads. Thread n drives runtime n and waits for runtime n + 1, the last one for the first. One of them is told
+/// of that and leaves the runtime that it drives; then the others get on.
 fn threads_wait_for_each_other(n: usize, entered: bool) {
     let (waits, refused) = (Arc::new(WaitGraph::new()), Arc::new(std::sync::Mutex::new(0)));
     let slots: Vec<Arc<WorkerSlot>> = (0..n).map(|_| Arc::default()).collect();

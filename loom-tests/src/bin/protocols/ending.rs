@@ -90,7 +90,7 @@ pub const MODELS: &[Model] = &[
     },
 ];
 
-/// Where the task is that a turn waits for.
+/// The place of the task that a turn waits for.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Where {
     Parked,
@@ -110,7 +110,7 @@ struct Task {
 struct Drops(std::sync::Mutex<Vec<usize>>);
 
 impl Drops {
-    /// Each task was dropped once.
+    /// Checks that each task was dropped once.
     fn check(&self, tasks: usize) {
         let drops = self.0.lock().expect("nothing panics while the list is held");
         for task in 0..tasks {
@@ -129,7 +129,7 @@ impl Drop for Task {
     }
 }
 
-/// What the models ask of the end.
+/// The interface of the end of a runtime.
 trait End: Default + Send + Sync + 'static {
     fn defer_drop(&self, task: Task) -> Option<Task>;
     fn end(&self, deadline: Option<Instant>, cancel: &dyn Fn()) -> bool;
@@ -178,12 +178,12 @@ impl<E: End> Rig<E> {
         Task { drops: self.drops.clone(), number, opens }
     }
 
-    /// A waker: if the task is parked, it is doomed.
+    /// Wakes the task: if it is parked, it is doomed.
     fn wake_parked(&self) {
         self.wake();
     }
 
-    /// The same; false if no task is parked.
+    /// Wakes the task and returns whether it was parked.
     fn wake(&self) -> bool {
         let task = lock(&self.parked).pop();
         let found = task.is_some();
@@ -191,7 +191,7 @@ impl<E: End> Rig<E> {
         found
     }
 
-    /// What the scheduler does for the ender and for a thread that ends late.
+    /// Cancels a task, as the scheduler does for the thread that ends the runtime and for one that ends late.
     fn cancel(&self) {
         while self.wake() {}
     }
@@ -212,7 +212,7 @@ fn join(threads: impl IntoIterator<Item = thread::JoinHandle<()>>) {
     }
 }
 
-/// A worker's last turn goes on when another task has been dropped.
+/// Checks that the last turn of a worker goes on when another task has been dropped.
 fn turn_blocks_on_a_task<E: End>(task: Where) {
     let (rig, channel) = (Rig::<E>::new(), Channel::new());
     rig.park(0, Some(channel.clone()));
@@ -226,7 +226,7 @@ fn turn_blocks_on_a_task<E: End>(task: Where) {
     rig.drops.check(1);
 }
 
-/// A foreign thread wakes a task and spawns another one at any time, while a worker ends its turn.
+/// Lets a foreign thread wake a task and spawn another one at any time, while a worker ends its turn.
 fn tasks_come_meanwhile<E: End>() {
     let rig = Rig::<E>::new();
     rig.park(0, None);
@@ -255,7 +255,7 @@ fn thread_ends_late<E: End>(workers: usize) {
     rig.drops.check(tasks);
 }
 
-/// A task drops the runtime in its turn, and is parked after it.
+/// Lets a task drop the runtime in its turn, and park after it.
 fn thread_of_the_runtime_ends_it() {
     let rig = Rig::<Ending<Task>>::new();
     rig.park(0, None);
@@ -359,7 +359,7 @@ impl End for LateLeaves {
     }
 }
 
-/// The text before 0.2: two threads at once take tasks out of a queue that is made for one.
+/// Runs the text before 0.2: two threads at once take tasks out of a queue that is made for one.
 fn two_threads_take_the_same_task() {
     let ending: Arc<Ending<Task>> = Arc::default();
     let (ring, drops) = (Arc::new(Mutex::new(Vec::new())), Arc::new(Drops::default()));

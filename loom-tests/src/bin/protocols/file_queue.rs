@@ -93,7 +93,7 @@ fn put(queue: &Arc<Queue<File>>, number: u32) -> Receiver<u32> {
     queue.put(call, pool)
 }
 
-/// Each operation is made once, those of one task in their order.
+/// Checks that each operation is made once, those of one task in their order.
 fn two_tasks_put() {
     let queue = Queue::new(File::default());
     let other = {
@@ -109,7 +109,7 @@ fn two_tasks_put() {
     assert_eq!(noted, [1, 2], "model: out of order");
 }
 
-/// What is dropped in the queue is skipped or made, and those behind it are made.
+/// Checks that an operation whose future is dropped is skipped or made, and those behind it are made.
 fn dropped_in_the_queue() {
     let queue = Queue::new(File::default());
     let first = put(&queue, 1);
@@ -120,7 +120,7 @@ fn dropped_in_the_queue() {
     assert!(noted == [1, 3] || noted == [1, 2, 3], "model: {noted:?} were made");
 }
 
-/// The file is given away after what was put before, also by a thread that ends later than its answer.
+/// Checks that the file is given away after the operations before it, also by a thread that ends after its answer.
 fn release() {
     let queue = Queue::new(File::default());
     let beside = {
@@ -136,7 +136,7 @@ fn release() {
     assert_eq!(wait(put), Some(2), "model: an answer is another's");
 }
 
-/// Another task's waker panics: the next operation is made all the same, and the file is given away in the end.
+/// Lets the waker of another task panic: the next operation is still made, and the file is given away in the end.
 fn waker_panics() {
     let queue = Queue::new(File::default());
     let mut broken = put(&queue, 1);
@@ -146,7 +146,7 @@ fn waker_panics() {
     assert!(wait(queue.release()).is_some(), "model: the file is lost");
 }
 
-/// An operation panics: its answer is none, and the next one is made.
+/// Lets an operation panic: it has no answer, and the next one is made.
 fn operation_panics() {
     let queue = Queue::new(File::default());
     let panics: Receiver<u32> = queue.put(|_: &File, _| resume_unwind(Box::new("an operation panics")), pool);
@@ -155,7 +155,7 @@ fn operation_panics() {
     assert!(wait(queue.release()).is_some(), "model: the file is lost");
 }
 
-/// A pool that ends drops the service: every answer comes, and a later operation finds another thread.
+/// Ends the pool, which drops the service: every answer comes, and a later operation finds another thread.
 fn pool_drops() {
     let queue = Queue::new(File::default());
     let ends = |service: Service<File>| drop(thread::spawn(move || drop(service)));
@@ -167,7 +167,7 @@ fn pool_drops() {
     assert_eq!(wait(put(&queue, 3)), Some(3), "model: the queue is served again");
 }
 
-/// The text before 0.2: what a waker panics with ends the thread that serves, and the queue counts as served for ever.
+/// The text before 0.2: the panic of a waker ends the thread that serves, and the queue counts as served for ever.
 #[derive(Default)]
 struct Careless(Mutex<(VecDeque<Box<dyn FnOnce() + Send>>, bool)>);
 

@@ -26,7 +26,7 @@ impl Channel {
         }
     }
 
-    /// Consumes the thread's token, no matter who has given it.
+    /// Consumes the token of the thread, no matter which thread gave it.
     pub fn recv(&self) {
         loop {
             let mut state = lock(&self.state);

@@ -8,14 +8,14 @@ use shuttle::{Config, MaxSteps, Runner};
 
 use crate::search::Search;
 
-/// Steps of one schedule before it counts as an endless loop. Far above what any model needs.
+/// Steps of one schedule before it counts as an endless loop. Far above the need of any model.
 const MAX_STEPS: usize = 10_000;
 
 /// Schedules drawn at random after the exhaustive search, without its bounds.
 const RANDOM: usize = 2_000;
 const SEED: u64 = 0x6e65_7470_6f6c_6c21;
 
-/// What a model must do.
+/// The result that a model must have.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Expect {
     /// Every schedule ends well.
@@ -36,13 +36,13 @@ pub struct Model {
     pub threads: usize,
     /// Preemptions that are explored exhaustively; all of them if none is given.
     pub bound: Option<usize>,
-    /// What must come of it.
+    /// The result that it must have.
     pub expect: Expect,
     /// The body, run once per schedule.
     pub body: fn(),
 }
 
-/// `list` or `run NAME [BOUND]`.
+/// Obeys `list` or `run NAME [BOUND]`.
 pub fn main(models: &[Model]) -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {

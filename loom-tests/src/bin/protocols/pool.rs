@@ -48,7 +48,7 @@ const fn model(name: &'static str, bound: usize, expect: Expect, body: fn()) -> 
     Model { name, threads: 3, bound: Some(bound), expect, body }
 }
 
-/// What the models ask of a pool.
+/// The interface of a pool.
 trait Threads: Clone + Send + Sync + 'static {
     fn submit(&self, class: Class, job: Arc<Probe>);
     fn close(&self);
@@ -81,13 +81,13 @@ impl Kernel {
     }
 }
 
-/// A pool with a bound, on a kernel that makes so many threads. Idle ones end at any time.
+/// Creates a pool with a bound, on a kernel that creates only `makes` threads. Idle ones end at any time.
 fn pool(threads: usize, makes: usize) -> Arc<Pool> {
     let kernel = Kernel::new(makes);
     Pool::new(limits(threads, Duration::ZERO), move |_, body| kernel.start(body))
 }
 
-/// The same with threads that are idle until the pool is closed: fewer schedules, where their end is not the question.
+/// Creates a pool with threads that stay idle until it is closed, for models that do not ask about their end.
 fn steady(threads: usize, makes: usize) -> Arc<Pool> {
     let kernel = Kernel::new(makes);
     Pool::new(limits(threads, Duration::MAX), move |_, body| kernel.start(body))
@@ -146,7 +146,7 @@ impl Job for Probe {
     }
 }
 
-/// The thread that did the first job may end, or have been given the second one.
+/// Checks that the thread of the first job may end, or be given the second one.
 fn one_after_the_other(pool: impl Threads) {
     for _ in 0..2 {
         let job = Probe::new();
@@ -168,7 +168,7 @@ fn two_at_once(pool: impl Threads, refused: usize) {
     other.join().expect("a panic of the other thread has ended the model");
 }
 
-/// While a thread is asked for that does not come, the other one does that job and is idle, and another job comes.
+/// Asks for a thread that does not come: the other one does that job and is idle, and another job comes.
 fn one_beside_a_start(pool: impl Threads) {
     let jobs = [Probe::new(), Probe::new(), Probe::new()];
     pool.submit(Class::File, jobs[0].clone());
@@ -201,7 +201,7 @@ fn close_beside_submit(pool: impl Threads) {
     assert!(late.wait(), "model: the pool is closed");
 }
 
-/// A closure has the only thread and waits for a job of another class, or of its own.
+/// Lets a closure have the only thread and wait for a job of another class, or of its own.
 fn one_waits_for_the_other(pool: Arc<Pool>, class: Class) {
     let second = Probe::new();
     let first = Arc::new(Probe { waits_for: Some(second.clone()), ..Probe::default() });
@@ -211,7 +211,7 @@ fn one_waits_for_the_other(pool: Arc<Pool>, class: Class) {
     Threads::close(&pool);
 }
 
-/// The kernel refuses the second thread once; the first one waits for the job that needs it.
+/// Lets the kernel refuse the second thread once; the first one waits for the job that needs it.
 fn refused_once(retries: bool) {
     let calls = Mutex::new(0);
     let pool = Pool::new(limits(2, Duration::MAX), move |_, body| {
@@ -235,7 +235,7 @@ fn refused_once(retries: bool) {
     Threads::close(&pool);
 }
 
-/// A call is made once or dropped, whichever thread is faster.
+/// Checks that a call is made once or dropped, whichever thread is faster.
 fn future_dropped() {
     struct Ends(Arc<Mutex<usize>>);
     impl Drop for Ends {
@@ -256,7 +256,7 @@ fn future_dropped() {
     assert_eq!(*lock(&ends), 1, "model: a call is made or dropped, once");
 }
 
-/// What a control has got wrong.
+/// The faults of the controls.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Fault {
     EndsWithoutLooking,

@@ -13,9 +13,9 @@ const UNFAIR: usize = 1;
 /// A depth-first search of every schedule within the bounds.
 pub struct Search {
     preemptions: Option<usize>,
-    /// What was decided at each step, of what could be.
+    /// The decision at each step, and its alternatives.
     path: Vec<Choice>,
-    /// How many steps of the path this schedule has taken.
+    /// The number of steps of the path that this schedule has taken.
     step: usize,
     preempted: usize,
     unfair: usize,
@@ -35,12 +35,12 @@ struct Choosable {
 }
 
 impl Search {
-    /// A search with so many preemptions in a schedule, or with any number.
+    /// Creates a search with a number of preemptions in a schedule, or with any number.
     pub fn new(preemptions: Option<usize>) -> Self {
         Self { preemptions, path: Vec::new(), step: 0, preempted: 0, unfair: 0, begun: false }
     }
 
-    /// The thread that runs comes first, so that the first schedule is the one without preemptions.
+    /// Returns the threads that may run next. The thread that runs comes first, so that the first schedule is the one without preemptions.
     fn options(&self, tasks: &[&Task], current: Option<TaskId>, yields: bool) -> Vec<Choosable> {
         let goes_on = tasks.iter().any(|task| Some(task.id()) == current && task.runnable());
         let others = tasks.iter().filter(|task| task.runnable() && Some(task.id()) != current).count();

@@ -1,4 +1,4 @@
-//! Who polls for a runtime without threads while no thread drives it.
+//! The standby, which polls for a runtime without threads while no thread drives it.
 
 use std::sync::{Arc, PoisonError};
 
@@ -53,7 +53,7 @@ pub const MODELS: &[Model] = &[
     },
 ];
 
-/// What a task that is not the runtime's own does first. Only one of them is right.
+/// The first step of a task that is not the runtime's own. Only one of them is right.
 #[derive(Clone, Copy)]
 enum Order {
     ParksFirst,
@@ -133,7 +133,7 @@ impl World {
         }
     }
 
-    /// A task of another runtime parks.
+    /// Parks a task of another runtime.
     fn park(self: &Arc<Self>, order: Order) {
         match order {
             Order::ParksFirst => {
@@ -147,7 +147,7 @@ impl World {
         }
     }
 
-    /// A thread comes into `block_on` and leaves.
+    /// Enters `block_on` and leaves it.
     fn drive(self: &Arc<Self>, says_so: bool) {
         if says_so {
             self.standby.begin(|| self.break_poll());
@@ -165,7 +165,7 @@ impl World {
         }
     }
 
-    /// The runtime ends.
+    /// Ends the runtime.
     fn close(&self) {
         self.standby.close(|| self.break_poll());
         let threads = std::mem::take(&mut *lock(&self.threads));
@@ -177,7 +177,7 @@ fn end(thread: JoinHandle<()>) {
     thread.join().expect("a panic of the other thread has ended the model");
 }
 
-/// The driver leaves while a task of another runtime parks: its event wakes it.
+/// Lets the driver leave while a task of another runtime parks: its event wakes it.
 fn parks_while_the_driver_leaves(order: Order) {
     let world = Arc::new(World::default());
     world.standby.begin(|| world.break_poll());
@@ -194,7 +194,7 @@ fn parks_while_the_driver_leaves(order: Order) {
     world.close();
 }
 
-/// A thread drives for a moment while the standby polls for a task: one polls at a time, and the task is woken.
+/// Drives for a moment while the standby polls for a task: one polls at a time, and the task is woken.
 fn drives_while_the_standby_polls(says_so: bool) {
     let world = Arc::new(World::default());
     world.park(Order::ParksFirst);
@@ -208,7 +208,7 @@ fn drives_while_the_standby_polls(says_so: bool) {
     world.close();
 }
 
-/// The event of the last task has come, and the standby is about to end, when another parks.
+/// Parks a task when the event of the last one has come, and the standby is about to end.
 fn parks_while_the_standby_ends() {
     let world = Arc::new(World::default());
     world.park(Order::ParksFirst);
@@ -225,7 +225,7 @@ fn parks_while_the_standby_ends() {
     world.close();
 }
 
-/// The runtime ends while a task has the standby started: the thread ends.
+/// Ends the runtime while a task has the standby started: the thread ends.
 fn ends_while_it_starts() {
     let world = Arc::new(World::default());
     let other = {

@@ -1,4 +1,4 @@
-//! What the checker must know of locks and tokens, so that the other models mean something.
+//! The behavior of locks and tokens that the checker must know, so that the other models mean something.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,7 +66,7 @@ pub const MODELS: &[Model] = &[
     },
 ];
 
-/// Waits with a limit for what another thread says; whether it has been said, and whether the time was over.
+/// Waits with a limit for a notification. Returns whether it came, and whether the time was over.
 fn notified() -> (bool, bool) {
     let shared = Arc::new((Mutex::new(false), Condvar::new()));
     let of_thread = shared.clone();

@@ -2,7 +2,7 @@
 //!
 //! The workspace cannot build this by itself. A `[patch]` in its manifest would name a folder that a fresh clone does
 //! not have, and would change the committed `Cargo.lock`. So the packages are copied to a workspace of their own under
-//! `target/`, whose manifest has the patch and whose lock file starts as a copy of the committed one.
+//! `target/`. Its manifest has the patch, and its lock file starts as a copy of the committed one.
 
 mod corrections;
 mod edit;
@@ -19,17 +19,17 @@ const VERSION: &str = "0.7.2";
 /// The packages that the models are made of.
 const PACKAGES: &[&str] = &["core", "loom-tests", "std-rt", "xtask"];
 
-/// Tells which loom the models are built against.
+/// The version of loom that the models are built against.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Loom {
-    /// With every correction.
+    /// Loom with every correction.
     Corrected,
-    /// As the registry has it: the self-test must be red.
+    /// Loom as the registry has it: the self-test must be red.
     Stock,
 }
 
 /// Brings the workspace in `place` up to date and returns its folder. `source` may replace the text of a file, named
-/// by its path from the root. Files that are as they were keep their time, so that cargo builds only what has changed.
+/// by its path from the root. Unchanged files keep their time, so that cargo builds little.
 pub fn prepare(
     root: &Path,
     place: &Path,
@@ -75,7 +75,7 @@ pub fn logs(place: &Path) -> Result<PathBuf, String> {
     Ok(logs)
 }
 
-/// The root's manifest with fewer members, and with the patch if it names loom.
+/// Returns the root's manifest with fewer members, and with the patch if it names loom.
 fn manifest(root: &Path) -> Result<String, String> {
     let text = String::from_utf8(read(&root.join("Cargo.toml"))?).map_err(|e| e.to_string())?;
     let members = "members = [";
@@ -95,7 +95,7 @@ fn uses_loom(root: &Path) -> Result<bool, String> {
     }
 }
 
-/// The folder in which cargo keeps the registry's source; cargo downloads it if it is not there.
+/// Returns the folder in which cargo keeps the registry's source; cargo downloads it if it is missing.
 fn locate(root: &Path) -> Result<PathBuf, String> {
     let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
     let version = cmd::capture(Command::new(rustc).arg("-vV"))?;
@@ -148,7 +148,7 @@ fn read(path: &Path) -> Result<Vec<u8>, String> {
     std::fs::read(path).map_err(|e| format!("{}: {e}", path.display()))
 }
 
-/// A file that is as it was is not written. Returns its path.
+/// Writes a file unless it has this text already. Returns its path.
 fn write(path: &Path, bytes: &[u8]) -> Result<PathBuf, String> {
     if std::fs::read(path).is_ok_and(|old| old == bytes) {
         return Ok(path.to_path_buf());

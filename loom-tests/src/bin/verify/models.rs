@@ -21,7 +21,7 @@ pub struct Model {
 }
 
 impl Model {
-    /// Whether the model must pass. The others are controls: they must fail, for their own reason.
+    /// Returns whether the model must pass. The others are controls: they must fail, for their own reason.
     pub fn is_green(&self) -> bool {
         self.expect == "Green"
     }

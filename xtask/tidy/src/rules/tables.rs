@@ -137,12 +137,12 @@ pub const VERBLESS: usize = 170;
 pub const ROOT: &str = "core std-rt loom-tests examples xtask README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE \
     Cargo.toml Cargo.lock clippy.toml rustfmt.toml .cargo .github .ci .gitignore .git";
 
-/// Whether a path is one of the places or lies in one.
+/// Returns whether a path is one of the places or lies in one.
 pub fn is_in(places: &[Place], path: &str) -> bool {
     places.iter().any(|(place, _)| covers(place, path))
 }
 
-/// Whether a place covers a path: a folder what begins with its name, a file itself.
+/// Returns whether a place covers a path: a folder covers its files, a file itself.
 pub fn covers(place: &str, path: &str) -> bool {
     if place.ends_with(".rs") { path == place } else { path.starts_with(place) }
 }

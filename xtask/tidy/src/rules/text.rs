@@ -59,7 +59,7 @@ fn sleeps(source: &Source, out: &mut Findings) {
     }
 }
 
-/// Whether a path begins in a folder that only one machine has.
+/// Returns whether a path begins in a folder that only one machine has.
 fn has_machine_path(line: &str) -> bool {
     let starts = |at: usize| {
         let before = line[..at].chars().next_back();

@@ -1,5 +1,5 @@
-//! What is corrected in loom 0.7.2, and why. `loom-tests self-test` has programs that miss an outcome without corrections 1, 2
-//! and 3. It does not show what 4 and 5 are for.
+//! The corrections of loom 0.7.2. `loom-tests self-test` has programs that miss an outcome without corrections 1, 2 and 3.
+//! It has none that needs 4 or 5.
 //!
 //! | # | loom 0.7.2 | corrected |
 //! |---|---|---|
@@ -42,7 +42,7 @@ fn put(sources: &mut Sources, (name, text): (PathBuf, Vec<u8>)) -> Result<(), St
     Ok(())
 }
 
-/// 1, and where 2 begins.
+/// Makes correction 1, and the call of correction 2.
 fn atomic(sources: &Sources) -> Result<(PathBuf, Vec<u8>), String> {
     Ok(Edit::of(sources, "src/rt/atomic.rs")?
         .replace(" last_access: Option<Access>,", 1, " last_access: [Option<Access>; MAX_THREADS],")?
@@ -66,8 +66,8 @@ pub(super) fn dependent_accesses(&self, action: Action) -> [Option<&Access>; MAX
 }
 ";
 
-/// The loads before a write are forgotten with it: what comes later and does not come after them does not come after
-/// the write either.
+/// Forgets the loads before a write: an access that comes later, but not after them, does not come after the write
+/// either.
 const ATOMIC_SET: &str = "
 pub(super) fn set_last_access(
     &mut self,
@@ -90,8 +90,8 @@ const FENCE_IS_AN_OPERATION: &str = "if ordering == Ordering::SeqCst {
     }
     rt::synchronize(|execution| match ordering {";
 
-/// 1 and 2: every object says which accesses an operation depends on. On all objects but atomics and `Arc` any
-/// operation depends on any other, so the last one stands for those before it.
+/// Makes corrections 1 and 2: every object says which accesses an operation depends on. On all objects but atomics and
+/// `Arc` any operation depends on any other, so the last one stands for those before it.
 fn object(sources: &Sources) -> Result<(PathBuf, Vec<u8>), String> {
     Ok(Edit::of(sources, "src/rt/object.rs")?
         .function("pub(super) fn last_dependent_access(", OBJECT_DEPENDENT)?
@@ -145,7 +145,7 @@ pub(super) fn set_last_access(
 }
 ";
 
-/// 1: what was done with one access is done with each.
+/// Makes correction 1 in the scheduling of an operation: each access is treated as the one was.
 fn execution(sources: &Sources) -> Result<(PathBuf, Vec<u8>), String> {
     Ok(Edit::of(sources, "src/rt/execution.rs")?
         .replace(
@@ -161,7 +161,7 @@ fn execution(sources: &Sources) -> Result<(PathBuf, Vec<u8>), String> {
         .done())
 }
 
-/// 3 and 4.
+/// Makes corrections 3 and 4.
 fn path(sources: &Sources) -> Result<(PathBuf, Vec<u8>), String> {
     Ok(Edit::of(sources, "src/rt/path.rs")?
         .replace(
@@ -180,7 +180,7 @@ fn path(sources: &Sources) -> Result<(PathBuf, Vec<u8>), String> {
 /// The main thread runs before the first switch.
 const FIRST_SWITCH: &str = "let mut initial_active = active.filter(|thread| prev.is_some() || *thread == 0);";
 
-/// 5.
+/// Makes correction 5.
 fn notify(sources: &Sources) -> Result<(PathBuf, Vec<u8>), String> {
     Ok(Edit::of(sources, "src/rt/notify.rs")?
         .replace(
@@ -191,14 +191,14 @@ fn notify(sources: &Sources) -> Result<(PathBuf, Vec<u8>), String> {
         .done())
 }
 
-/// 2.
+/// Makes correction 2.
 fn fences(sources: &Sources) -> Result<(PathBuf, Vec<u8>), String> {
     Ok(Edit::of(sources, "src/rt/mod.rs")?
         .replace("mod execution;\n", 1, "mod execution;\nmod fence;\n")?
         .done())
 }
 
-/// A thread whose function has returned waits for the next function.
+/// Keeps a thread whose function has returned: it waits for the next function.
 fn scheduler(sources: &Sources) -> Result<(PathBuf, Vec<u8>), String> {
     Ok(Edit::of(sources, "src/rt/scheduler.rs")?
         .replace("    max_threads: usize,\n}", 1, "    max_threads: usize,\n    idle: Vec<Thread>,\n}")?

@@ -60,7 +60,7 @@ impl<'s> Edit<'s> {
         self
     }
 
-    /// The corrected text and the file that it is of.
+    /// Returns the file and its corrected text.
     pub fn done(self) -> (PathBuf, Vec<u8>) {
         (self.name.to_path_buf(), self.text.into_bytes())
     }

@@ -10,7 +10,7 @@ use super::table::Row;
 /// The place of each row's text, by the row's number: bytes of its file.
 pub type Sites = BTreeMap<usize, Range<usize>>;
 
-/// The orderings, and what may stand in the place of each, one step weaker at a time.
+/// The orderings, and for each the weaker ones that may take its place.
 const WEAKER: &[(&str, &[&str])] = &[
     ("SeqCst", &["Ordering::AcqRel"]),
     ("AcqRel", &["Ordering::Acquire", "Ordering::Release", "Ordering::Relaxed"]),

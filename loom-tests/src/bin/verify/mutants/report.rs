@@ -1,4 +1,4 @@
-//! `loom-tests/MUTANTS.md`: the table with what came of it, for a reader who does not run it.
+//! `loom-tests/MUTANTS.md`: the table with its results, for a reader who does not run it.
 
 use std::path::Path;
 
@@ -26,7 +26,7 @@ pub fn write(root: &Path, rows: &[&Row], ends: &Ends, check: bool) -> Result<Opt
     Ok(None)
 }
 
-/// `80 mutants: 70 killed, 10 equivalent`, and what went wrong if anything did.
+/// Returns the counts, `80 mutants: 70 killed, 10 equivalent`, with the wrong ones if there are any.
 pub fn counts(rows: &[&Row], ends: &Ends) -> String {
     let count = |result: &str| rows.iter().filter(|row| self::result(row, ends) == result).count();
     let (killed, equivalent, beyond) = (count("killed"), count("equivalent"), count("beyond loom"));
@@ -36,7 +36,7 @@ pub fn counts(rows: &[&Row], ends: &Ends) -> String {
     if wrong == 0 { told } else { format!("{told}, {wrong} not as they must be") }
 }
 
-/// The word in the table's last column.
+/// Returns the word in the last column of the table.
 fn result(row: &Row, ends: &Ends) -> &'static str {
     match (&row.fate, ends.get(&row.number)) {
         (Fate::Killed(_), Some(End::Killed(_))) => "killed",
@@ -48,7 +48,7 @@ fn result(row: &Row, ends: &Ends) -> &'static str {
     }
 }
 
-/// The last line of the first table: no word has this name.
+/// The last line of the first table; no file of core has this name.
 const ALL: &str = "**all**";
 
 fn text(rows: &[&Row], ends: &Ends) -> String {
@@ -95,7 +95,7 @@ fn line(row: &Row, ends: &Ends) -> String {
     format!("| {number} | `{place}` | {title} | {text} | {weaker} | {model} | {by} | {result} |\n")
 }
 
-/// Source in one cell of a table.
+/// Returns source as one cell of a table.
 fn code(text: &str) -> String {
     if text == "{}" {
         return "*nothing*".to_owned();

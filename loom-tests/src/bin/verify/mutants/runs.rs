@@ -18,9 +18,9 @@ const LIMIT: Duration = Duration::from_secs(120);
 pub enum End {
     /// Every execution ended well.
     Survived,
-    /// By the model's verdict, in a word.
+    /// The model failed: its verdict, in a word.
     Killed(&'static str),
-    /// By a limit, a crash, or a panic of the harness.
+    /// A limit, a crash, or a panic of the harness ended it.
     Unclear(String),
 }
 
@@ -31,7 +31,7 @@ pub type Ends = BTreeMap<usize, End>;
 struct Model {
     name: String,
     threads: usize,
-    /// Whether it is a combination of the generator, `word/start/programs`.
+    /// Set for a combination of the generator, `word/start/programs`.
     generated: bool,
 }
 
@@ -107,7 +107,7 @@ fn jobs<'r>(built: &Built, rows: &[&'r Row], models: &[Model], deep: bool) -> Re
 /// Files of core without a file of models: those of another word stand for them.
 const MODELS_OF: &[(&str, &str)] = &[("registration", "desc"), ("free_list", "cache"), ("sync", "waiters")];
 
-/// The text of a word's models.
+/// Returns the text of the models of a word.
 fn sources(built: &Built, word: &str) -> Result<String, String> {
     let path = |word: &str| built.models.join(format!("{word}.rs"));
     let named = MODELS_OF.iter().find(|(of, _)| *of == word).map_or(word, |(_, models)| models);
@@ -132,8 +132,8 @@ fn run(built: &Built, job: &Job<'_>, limit: Duration) -> (End, f64) {
     (end, seconds)
 }
 
-/// What the first panic says: others may follow from it. Only loom's verdicts and assertions of core and of the models
-/// count; loom's limits, or a fault of the harness, do not.
+/// Reads the verdict from the first panic, since others may follow from it. Only loom's verdicts and assertions of core and
+/// of the models count; loom's limits, or a fault of the harness, do not.
 fn verdict(output: &str) -> Option<&'static str> {
     let (_, first) = output.split_once("panicked at ")?;
     let first = first.split_once("panicked at ").map_or(first, |(first, _)| first);
@@ -150,7 +150,7 @@ fn verdict(output: &str) -> Option<&'static str> {
     }
 }
 
-/// A line for the terminal; what survives as it must says nothing until its row is judged.
+/// Returns a line for the terminal, but for a mutant that survives as it must: its row is judged later.
 fn line(job: &Job<'_>, end: &End, seconds: f64) -> Option<String> {
     let row = job.row?;
     let told = match (end, &row.fate) {
@@ -164,7 +164,7 @@ fn line(job: &Job<'_>, end: &End, seconds: f64) -> Option<String> {
     Some(format!("{number:>4} {place:<28} {weaker:<44} {:<48} {seconds:>5.1}  {told}", job.model))
 }
 
-/// One end per row: of several models, the one that speaks against it.
+/// Returns one end per row: of several models, the one that speaks against it.
 fn judge(ended: &[(Job<'_>, End)]) -> (Ends, Vec<String>) {
     let (mut ends, mut red) = (Ends::new(), Vec::new());
     for (job, end) in ended {

@@ -1,4 +1,4 @@
-//! The table's source: places in core, what may be taken away there, and who must notice.
+//! The source of the table: places in core, a weaker text for each, and the model that must turn red.
 //!
 //! ```text
 //! [sema::unblock] what the place is there for
@@ -10,7 +10,7 @@
 //! equivalent: why no execution can tell
 //! ```
 //!
-//! `beyond: reason` in place of `equivalent` is for what C11 allows and loom does not execute.
+//! `beyond: reason` in place of `equivalent` is for executions that C11 allows and loom does not explore.
 //!
 //! `at` may be missing when the text stands once in the function. A line that begins with a space goes on with the
 //! value above it; `#` begins a comment.
@@ -19,21 +19,21 @@ use std::path::Path;
 
 /// One mutant.
 pub struct Row {
-    /// From 1, in the order of the file; 0 is the text as it is.
+    /// Its number in the order of the file, from 1. The text as it is has number 0.
     pub number: usize,
     /// The file of core without its ending, and the function in it.
     pub word: String,
     pub function: String,
     pub title: String,
-    /// What stands there, compared without spaces and comments.
+    /// The text of core, compared by tokens.
     pub text: String,
-    /// Which of how many times in the function, from 1.
+    /// The occurrence in the function, from 1, and the number of occurrences.
     pub at: (usize, usize),
     pub weaker: String,
     pub fate: Fate,
 }
 
-/// What must come of a row.
+/// The result that a row must have.
 pub enum Fate {
     /// This model turns red.
     Killed(String),
@@ -44,12 +44,12 @@ pub enum Fate {
 }
 
 impl Row {
-    /// `sema::unblock`.
+    /// Returns the file and the function, `sema::unblock`.
     pub fn place(&self) -> String {
         format!("{}::{}", self.word, self.function)
     }
 
-    /// Whether a filter picks the row.
+    /// Returns whether a filter picks the row.
     pub fn holds(&self, filter: &str) -> bool {
         let model = match &self.fate {
             Fate::Killed(model) => model,
@@ -60,7 +60,7 @@ impl Row {
     }
 }
 
-/// What the lines so far have said.
+/// The values of the lines so far.
 #[derive(Default)]
 struct Block {
     word: String,
@@ -85,7 +85,7 @@ pub fn read(path: &Path) -> Result<Vec<Row>, String> {
     Ok(rows)
 }
 
-/// The lines with what goes on below them, without comments, and their numbers.
+/// Joins the lines with their continuations, without comments; returns them with their numbers.
 fn logical_lines(text: &str) -> Vec<(usize, String)> {
     let mut lines: Vec<(usize, String)> = Vec::new();
     for (at, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
@@ -142,10 +142,10 @@ impl Block {
         Ok(Self { word: owned(word), function: owned(function), title: owned(title), ..Self::default() })
     }
 
-    /// A block has said what it began, and something.
+    /// Checks that a block is complete and has a row.
     fn end(&self) -> Result<(), String> {
         match (&self.weaker, self.rows, self.word.is_empty()) {
-            (Some(weaker), ..) => Err(format!("nobody says what comes of `{weaker}`")),
+            (Some(weaker), ..) => Err(format!("`{weaker}` has no `model`, `equivalent` or `beyond`")),
             (None, 0, false) => Err(format!("[{}::{}] has no row", self.word, self.function)),
             _ => Ok(()),
         }

@@ -1,25 +1,25 @@
-//! Where a standard library for another target comes from.
+//! The toolchains that have a standard library for another target.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use xtask::cmd;
 
-/// How to come by a core library for a target.
-pub enum Way {
-    /// It was added to the toolchain in use.
+/// A toolchain with a core library for a target.
+pub enum Toolchain {
+    /// The toolchain in use, to which the target was added.
     Installed,
-    /// Debian's cargo and compiler build it from source.
+    /// Debian's cargo and compiler, which build the library from source.
     Debian { cargo: PathBuf, rustc: PathBuf },
 }
 
-impl Way {
-    /// The better way that this machine offers, or what to install.
+impl Toolchain {
+    /// Returns the better toolchain of this machine, or an error that says which packages to install.
     pub fn to(triple: &str) -> Result<Self, String> {
         let mut rustc = Command::new("rustc");
         let library = cmd::capture(rustc.args(["--print", "target-libdir", "--target", triple]))?;
         if Path::new(library.trim()).is_dir() {
-            return Ok(Way::Installed);
+            return Ok(Toolchain::Installed);
         }
         debian().ok_or_else(|| {
             format!(
@@ -29,29 +29,30 @@ impl Way {
         })
     }
 
-    /// One word for a table.
+    /// Returns one word for a table.
     pub fn name(&self) -> &'static str {
         match self {
-            Way::Installed => "rustup",
-            Way::Debian { .. } => "debian",
+            Toolchain::Installed => "rustup",
+            Toolchain::Debian { .. } => "debian",
         }
     }
 
-    /// Cargo, set up to do `word` for a target with core alone.
+    /// Returns a cargo that does `word` for a target with core alone.
     pub fn cargo(&self, root: &Path, word: &str, triple: &str) -> Command {
         let cargo = match self {
-            Way::Installed => cmd::cargo(root, &[]),
-            Way::Debian { cargo, .. } => Command::new(cargo),
+            Toolchain::Installed => cmd::cargo(root, &[]),
+            Toolchain::Debian { cargo, .. } => Command::new(cargo),
         };
         self.set_up(cargo, root, word, "core", triple)
     }
 
-    /// The same with the whole standard library. `program` stands in for cargo, and starts it.
+    /// Returns a cargo that does `word` for a target with the whole standard library. `program`, if given, stands in for
+    /// cargo and starts it.
     pub fn cargo_with_std(&self, root: &Path, program: Option<&Path>, word: &str, triple: &str) -> Command {
         let cargo = match (program, self) {
             (Some(program), _) => Command::new(program),
-            (None, Way::Installed) => cmd::cargo(root, &[]),
-            (None, Way::Debian { cargo, .. }) => Command::new(cargo),
+            (None, Toolchain::Installed) => cmd::cargo(root, &[]),
+            (None, Toolchain::Debian { cargo, .. }) => Command::new(cargo),
         };
         self.set_up(cargo, root, word, "std", triple)
     }
@@ -59,8 +60,8 @@ impl Way {
     fn set_up(&self, mut command: Command, root: &Path, word: &str, library: &str, triple: &str) -> Command {
         command.current_dir(root).arg(word);
         match self {
-            Way::Installed => {}
-            Way::Debian { cargo, rustc } => {
+            Toolchain::Installed => {}
+            Toolchain::Debian { cargo, rustc } => {
                 command.arg(format!("-Zbuild-std={library}"));
                 // The compiler is a stable one; building the library from source must be unlocked.
                 command.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1");
@@ -76,15 +77,15 @@ impl Way {
     }
 }
 
-/// Debian's compiler with its library's source: the default one, or one that is installed beside it.
-fn debian() -> Option<Way> {
+/// Finds Debian's compiler with the source of its library: the default one, or one that is installed beside it.
+fn debian() -> Option<Toolchain> {
     let beside = std::fs::read_dir("/usr/lib").into_iter().flatten().flatten().map(|entry| entry.path());
     let versioned = beside.filter(|path| path.file_name().is_some_and(|name| starts_with(name, "rust-")));
     let folders = std::iter::once(PathBuf::from("/usr")).chain(versioned).map(|path| path.join("bin"));
     folders
         .map(|bin| (bin.join("cargo"), bin.join("rustc")))
         .find(|(cargo, rustc)| cargo.exists() && has_source(rustc))
-        .map(|(cargo, rustc)| Way::Debian { cargo, rustc })
+        .map(|(cargo, rustc)| Toolchain::Debian { cargo, rustc })
 }
 
 fn starts_with(name: &std::ffi::OsStr, prefix: &str) -> bool {
@@ -98,7 +99,7 @@ fn has_source(rustc: &Path) -> bool {
     output.status.success() && sysroot.join("lib/rustlib/src/rust/library/core/Cargo.toml").exists()
 }
 
-/// A linker for bare metal: the one in the toolchain, or Debian's package `lld`.
+/// Finds a linker for bare metal: the one in the toolchain, or Debian's package `lld`.
 pub fn linker() -> Result<PathBuf, String> {
     let mut rustc = Command::new("rustc");
     let library = cmd::capture(rustc.args(["--print", "target-libdir"]))?;
