@@ -1,24 +1,24 @@
 //! `Fd`: a descriptor that tasks share (Go's `internal/poll.FD`).
 //!
-//! Every operation has one skeleton: take the direction's lock, reset, make the system call; if it found nothing, wait
-//! and make it again. `EINTR` is retried in `sys`, `EAGAIN` never leaves this file.
+//! Every operation has one skeleton: take the direction's lock, reset, make the system call; if it found nothing, wait and call
+//! again. `EINTR` is retried in `sys`, and `EAGAIN` does not leave this module.
 //!
-//! Reads follow each other, and so do writes; the two directions do not know of each other. Tasks that queue for a
-//! direction are served in order. [`Fd::close`] makes every operation fail, parked or queued or to come; the number is
-//! closed after the last call in flight has returned, exactly once, and after the poller has forgotten it.
+//! Reads are ordered, and so are writes; the two directions are independent. Tasks that wait for a direction's lock are served in
+//! order. [`Fd::close`] makes every operation fail, present or future. The number is closed exactly once, after the last call
+//! in flight has returned and the poller has deregistered it.
 //!
 //! # Futures that are not polled
 //!
-//! | the future of | keeps, while it is neither polled nor dropped | what still ends the others' wait |
+//! | the future of | keeps, while it is neither polled nor dropped | the others' wait still ends by |
 //! |---|---|---|
-//! | an operation that waits or has been woken | its turn: the operations of its direction behind it wait | its drop, their deadline, close |
-//! | an operation that is queued and has been given the turn | the same | the same |
+//! | an operation that waits or has been woken | the lock: the operations of its direction behind it wait | its drop, their deadline, close |
+//! | an operation that waits for the lock and has been granted it | the same | the same |
 //! | [`Fd::readiness`], a `poll_*` function, [`Fd::shared`] before it waits | nothing | - |
 //! | [`Fd::close`], polled once beside an operation that is polled no more | the number | its drop |
 //!
-//! A turn is kept on purpose: operations are served in order, and a message that is written in parts is not torn.
+//! The lock is kept on purpose: operations are served in order, and a message that is written in parts is not torn.
 //!
-//! This layer knows only a `Waker`: any executor may sit on top.
+//! This layer needs only a `Waker`, so it works under any executor.
 
 mod calls;
 mod close;
@@ -26,7 +26,6 @@ mod deadline;
 mod hang_up;
 mod lock;
 mod op;
-mod shared;
 
 use std::fmt;
 use std::io;
@@ -73,7 +72,7 @@ struct Extra {
     pollers: [OnceLock<PollWakers>; 2],
     /// Set once `pin_fd` has returned the number: it stays open as long as this value.
     borrowed: Flag,
-    /// For an end of a pipe: set once another process may write to the pipe, possibly in packets.
+    /// Set for an end of a pipe once another process may write to the pipe, possibly in packets.
     other_writers: OnceLock<Arc<Flag>>,
     /// The waker of the task that waits in `close` until the number is closed.
     close_waker: WakerSlot,
@@ -103,7 +102,7 @@ impl Fd {
     ///
     /// # Errors
     ///
-    /// Those of [`Netpoll::open`]; the descriptor is closed then.
+    /// Returns the errors of [`Netpoll::open`]; the descriptor is closed then.
     pub fn new(netpoll: Arc<Netpoll>, fd: OwnedFd, kind: FdKind) -> io::Result<Self> {
         Self::try_new(&netpoll, fd, kind).map_err(|(_, error)| error)
     }
@@ -112,7 +111,7 @@ impl Fd {
     ///
     /// # Errors
     ///
-    /// Those of [`Netpoll::open`].
+    /// Returns the errors of [`Netpoll::open`].
     pub fn try_new(netpoll: &Arc<Netpoll>, fd: OwnedFd, kind: FdKind) -> Result<Self, (OwnedFd, io::Error)> {
         match netpoll.open(fd.as_fd()) {
             Ok(registration) => Ok(Self::new_registered(registration, SharedFd::new(fd), kind)),
@@ -143,7 +142,7 @@ impl<T: AsFd> Fd<OwnedBy<T>> {
     ///
     /// # Errors
     ///
-    /// Those of [`Netpoll::open`]; the value is dropped then.
+    /// Returns the errors of [`Netpoll::open`]; the value is dropped then.
     pub fn from_owner(netpoll: Arc<Netpoll>, value: T, kind: FdKind) -> io::Result<Self> {
         let registration = netpoll.open_for(value.as_fd(), kind.watch())?;
         Ok(Self::new_registered(registration, OwnedBy::new(value), kind))
@@ -168,12 +167,12 @@ impl<S: FdOwner> Fd<S> {
         Self { registration, io, kind, mutex, drained, closed: Flag::new(), extra }
     }
 
-    /// The poller that watches it.
+    /// Returns the poller that the descriptor is registered with.
     pub fn netpoll(&self) -> &Arc<Netpoll> {
         self.registration.netpoll()
     }
 
-    /// Its words in the poller.
+    /// Returns the descriptor's state words in the poller.
     #[inline]
     fn desc(&self) -> &PollDesc {
         self.registration.desc()
@@ -183,7 +182,7 @@ impl<S: FdOwner> Fd<S> {
     ///
     /// # Errors
     ///
-    /// Closed, or what the call says.
+    /// Returns an error if the descriptor is closed, and the errors of the call.
     pub fn with<T>(&self, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
         if !self.mutex.incref() {
             return Err(error::closed());
@@ -196,12 +195,12 @@ impl<S: FdOwner> Fd<S> {
     #[inline]
     fn decref(&self) {
         if self.mutex.decref() {
-            // Whoever closed it waits for the number, not for what the kernel says of it.
+            // The error of close(2) is dropped: the task in `Fd::close` waits only until the number is closed.
             let _ = self.destroy();
         }
     }
 
-    /// Fails in a forked child: the task to wait for would be one of the parent process.
+    /// Fails in a forked child, where a wait would be for a task of the parent process.
     fn check_owner_process(&self) -> io::Result<()> {
         if self.netpoll().is_owner_process() { Ok(()) } else { Err(Unavailable::Forked.into()) }
     }
@@ -215,8 +214,8 @@ impl<S: FdOwner> Fd<S> {
         }
     }
 
-    /// Records that the number leaves this value, for a while or for good. It matters for the writing end of a pipe, whose
-    /// own reads use no hint.
+    /// Records that the number is used outside this value from now on. It matters for the writing end of a pipe: other processes
+    /// may write then.
     pub fn mark_other_writers(&self) {
         if let Some(other_writers) = self.other_writers().filter(|_| self.kind == FdKind::Other) {
             other_writers.set();

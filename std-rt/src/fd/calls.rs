@@ -1,17 +1,21 @@
-//! The operations that wait, each a system call in the one skeleton of [`Op`].
+//! The operations that wait, each a system call in the skeleton of [`Op`]; and [`Fd::shared`] for calls without an order among
+//! themselves, which send or receive a whole datagram.
 
 use std::future::Future;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use netpoll_core::Mode;
 
 use super::op::{Direction, Op, ReadMode, WriteMode};
 use super::{Fd, FdKind};
-use crate::coop;
-use crate::sys::{FdOwner, Poller, socket};
+use crate::coop::{self, Moved};
+use crate::error;
+use crate::sys::{FdOwner, Poller, SharedFd, socket};
 
 impl<S: FdOwner> Fd<S> {
-    /// Reads with `call`, which says how much came and whether that was all there was. `empty` says that there is no
-    /// room for any byte: then nothing is read and nothing is waited for.
+    /// Reads with `call`, which returns how many bytes it read and whether that emptied the queue. `empty` means that the
+    /// buffer has length 0: then it neither reads nor waits.
     ///
     /// Dropped: nothing has been read, and a readiness that came stays for the next read.
     #[inline]
@@ -45,7 +49,7 @@ impl<S: FdOwner> Fd<S> {
         .trusting_hint()
     }
 
-    /// Writes with `call`, which says how many bytes the kernel took.
+    /// Writes with `call`, which returns how many bytes the kernel took.
     ///
     /// Dropped: as [`Fd::run`].
     #[inline]
@@ -56,8 +60,8 @@ impl<S: FdOwner> Fd<S> {
         self.run(WriteMode, move |fd| coop::counted(call(fd)))
     }
 
-    /// Makes a call that is not a read of bytes until it does not say `WouldBlock`: write, accept, the end of a
-    /// connect, a closure of the user's. It is made once at least before anything is waited for.
+    /// Makes a call that is not a read of bytes until it does not return `WouldBlock`: write, accept, the end of a connect, a
+    /// closure of the user. It calls at least once before it waits.
     ///
     /// Dropped: the call has not succeeded, and a readiness that came stays for the next one.
     #[inline]
@@ -69,7 +73,7 @@ impl<S: FdOwner> Fd<S> {
         Op::new(self, direction, move |fd: &Self| call(fd.io.borrow()).map(Some))
     }
 
-    /// Writes all of `bytes` under one lock, so that another task's bytes do not come in between.
+    /// Writes all of `bytes` under one lock, so that they do not mix with another task's bytes.
     ///
     /// Dropped: any part of the bytes may have been written.
     #[inline]
@@ -90,5 +94,67 @@ impl<S: FdOwner> Fd<S> {
             }
             Ok(bytes.is_empty().then_some(()))
         })
+    }
+
+    /// Makes a call under a reference only, so that several tasks can make it at the same time. If it returns `WouldBlock`, takes
+    /// the direction's lock, calls again and waits, as [`Fd::run`] does.
+    ///
+    /// Dropped: the call has not succeeded, and a readiness that came stays for the next one.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the descriptor is closed, `TimedOut` if the deadline passes, and the errors of the call.
+    pub async fn shared<T: Moved>(
+        &self,
+        mode: Mode,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        coop::proceed().await;
+        match self.try_shared(mode, &mut call) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.run(mode, |fd| coop::counted(call(fd))).await
+            }
+            result => result,
+        }
+    }
+
+    /// Makes one attempt of [`Fd::shared`].
+    ///
+    /// # Errors
+    ///
+    /// Returns `WouldBlock` if the call does; and the errors of [`Fd::shared`].
+    pub fn try_shared<T: Moved>(
+        &self,
+        mode: Mode,
+        call: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        self.with(|fd| {
+            self.desc().check_err(mode).map_err(error::refused)?;
+            coop::counted(call(fd))
+        })
+    }
+
+    /// Returns a second number for the same open file, close-on-exec.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the descriptor is closed, and `EMFILE`.
+    pub fn duplicate(&self) -> io::Result<OwnedFd> {
+        self.with(socket::duplicate)
+    }
+}
+
+impl Fd<SharedFd> {
+    /// Returns a second handle on the same open file: registered with the same poller, with its own deadlines and locks.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the descriptor is closed, `EMFILE`, and the errors of [`Fd::new`].
+    pub fn dup(&self) -> io::Result<Self> {
+        // The same kind: a short read empties the queue of the open file, and the kernel reports each edge to both handles, so
+        // a read through one takes no event from the other.
+        let second = Fd::new(self.netpoll().clone(), self.duplicate()?, self.kind)?;
+        self.share_shutdown_with(&second);
+        Ok(second)
     }
 }

@@ -1,18 +1,18 @@
 //! The end of a descriptor: `close`, and the drop of its owner.
 //!
-//! The number is closed by whoever makes the fdMutex's word final (see there). An operation holds a reference only while it
-//! is polled, and between two polls its turn:
+//! The number is closed by the thread that makes the fdMutex's word final ([`FdMutex`](netpoll_core::poll::fd_mutex)). An
+//! operation holds a reference only while it is polled, and its lock between two polls:
 //!
-//! | what there is when `close` is called | who closes the number | when `close` returns |
+//! | when `close` is called there are | the number is closed by | `close` returns |
 //! |---|---|---|
-//! | nothing | `close`, at once | at its first poll |
+//! | no operations | `close`, at once | at its first poll |
 //! | operations that wait, and that are polled or dropped soon | the last of them | at its next poll |
 //! | operations that wait, whose futures are neither polled nor dropped | `close`, at its second poll | at its second poll |
-//! | a call on another thread | the last such thread | once the number is closed |
+//! | calls on other threads | the last such thread | once the number is closed |
 //! | the same, and the future of `close` is dropped | its drop, or the last such thread | - |
 //!
-//! All operations that wait are woken at the first poll of `close`, and have one turn to let go in their own context.
-//! Polled or dropped after the number was closed, an operation finds that out and touches nothing.
+//! The first poll of `close` wakes all operations that wait, so that they can release what they hold in their own context.
+//! An operation that is polled or dropped after the number was closed finds that out and makes no call.
 
 #![expect(unsafe_code, reason = "the last reference closes the descriptor")]
 
@@ -35,7 +35,7 @@ struct Closing<'a, S: FdOwner> {
 }
 
 impl<S: FdOwner> Closing<'_, S> {
-    /// Operations at rest have had their turn. Returns the result of close(2) if that was all there was to wait for.
+    /// Waits for operations at rest no longer. Returns the result of close(2) if there was nothing else to wait for.
     fn abandon(&mut self) -> Option<io::Result<()>> {
         self.waits_for_rest = false;
         self.fd.mutex.abandon().then(|| self.fd.destroy())
@@ -52,16 +52,16 @@ impl<S: FdOwner> Drop for Closing<'_, S> {
 }
 
 impl<S: FdOwner> Fd<S> {
-    /// Closes the descriptor: every operation on it fails from now on, and this returns once the number is closed.
+    /// Closes the descriptor: every operation on it fails from now on. Returns once the number is closed.
     ///
-    /// It waits for calls that run on other threads, and not for operations that wait: one whose future is neither polled
-    /// nor dropped does not hold it up.
+    /// It waits for calls that run on other threads, but not for an operation that waits and whose future is neither polled
+    /// nor dropped.
     ///
-    /// Dropped: the closing goes on without the wait.
+    /// Dropped: the descriptor is closed nevertheless.
     ///
     /// # Errors
     ///
-    /// Closed, if it was already; what close(2) says if this task is the one that made the call.
+    /// Returns an error if the descriptor is closed already, and the error of close(2) if this task made that call.
     pub async fn close(&self) -> io::Result<()> {
         let in_use = self.close_and_evict().ok_or_else(error::closed)?;
         // Made before this reference goes: the thread that makes the word final must find it.
@@ -84,7 +84,7 @@ impl<S: FdOwner> Fd<S> {
     }
 
     /// Closes the word with a reference, and wakes every task that is parked on the descriptor or waits for one of its locks.
-    /// Returns whether other threads hold references or locks; none if it was closed already.
+    /// Returns whether other threads hold references or locks, or `None` if the word was closed already.
     fn close_and_evict(&self) -> Option<bool> {
         let (in_use, evicted) = match self.mutex.incref_and_close() {
             Close::Closed { in_use } => (in_use, None),
@@ -105,7 +105,7 @@ impl<S: FdOwner> Fd<S> {
         Some(in_use)
     }
 
-    /// The word is final: the poller forgets the descriptor, and then its number is closed.
+    /// Deregisters the descriptor and closes its number, after the word was made final.
     pub(super) fn destroy(&self) -> io::Result<()> {
         self.registration.deregister(self.io.borrow());
         // SAFETY: INV-7: the caller made the word of a closed fdMutex final, so no call uses the number any more, and
@@ -124,13 +124,13 @@ impl<S: FdOwner> Fd<S> {
         // No borrow of this value is left, so neither is one of the number.
         let borrowed = self.end_borrow();
         if self.close_and_evict().is_some() {
-            // The word is final now, unless the future of an operation was leaked: whatever it holds, nobody can poll it any
-            // more, for it borrowed what is being dropped.
+            // The word is final now, unless the future of an operation was leaked. Such a future cannot be polled any more,
+            // because it borrows this value, so its lock or reference protects no call.
             self.mutex.decref();
-            // An error of close(2) has nobody to go to.
+            // A drop cannot return the error of close(2).
             let _ = self.destroy();
         } else if !self.closed.is_set() {
-            // The future of an operation was leaked, as above, and that of a `close` with it.
+            // The future of an operation was leaked, as above, and the future of a `close` as well.
             let _ = self.destroy();
         } else if borrowed {
             // SAFETY: INV-7: the word is closed, its last reference gone, and `destroy` left the number to us.
@@ -144,7 +144,7 @@ impl Fd<SharedFd> {
     ///
     /// # Errors
     ///
-    /// Closed, if it was already.
+    /// Returns an error if the descriptor is closed already.
     pub fn into_owned(self) -> io::Result<std::os::fd::OwnedFd> {
         self.mark_other_writers();
         self.close_and_evict().ok_or_else(error::closed)?;
@@ -154,14 +154,14 @@ impl Fd<SharedFd> {
         self.registration.deregister(self.io.borrow());
         // `end` has nothing left to close.
         self.closed.set();
-        // SAFETY: INV-7: the word is closed and `self` ours alone, so nobody uses the number any more; what is dropped
-        // next closes it neither as an open one, since the word is closed, nor as one that is not closed yet, nor as a pinned one.
+        // SAFETY: INV-7: the word is closed and `self` is not shared, so no call uses the number any more. The drop of `self`
+        // does not close it: the word is closed, `closed` is set, and the borrow has ended.
         Ok(unsafe { self.io.release() })
     }
 }
 
-/// Yields once, so that the operations that were woken can release what they hold in their own context. Nothing depends on
-/// whether they do.
+/// Yields once, so that the operations that were woken can release what they hold in their own context. Correctness does not
+/// depend on whether they do.
 async fn yield_to_woken(extra: &Extra) {
     let mut began = false;
     poll_fn(|cx| {

@@ -1,7 +1,7 @@
-//! What a hang-up says of the peer.
+//! The state of the connection after a hang-up: whether the peer caused it.
 //!
-//! The kernel reports the end of a reading half in the same way whoever caused it. So a shutdown by this side is written
-//! down before it is made, and after it the kernel is asked for the connection's state.
+//! The kernel reports the end of a reading half in the same way for a shutdown by either side. So a shutdown by this side is
+//! recorded before it is made, and after it the kernel is asked for the connection's state.
 //!
 //! | this side has shut down | the poller has seen a hang-up | the peer has closed |
 //! |---|---|---|
@@ -48,7 +48,7 @@ impl<S: FdOwner> Fd<S> {
         if !own.read.is_set() || own.after_peer.is_set() {
             return false;
         }
-        // A descriptor that was closed here has no state to ask for: what the poller saw last is all that is known.
+        // The kernel has no state of a descriptor that was closed here: the last event decides.
         !self.with(|fd| has_peer_ended(fd, own.write.is_set())).unwrap_or(true)
     }
 
@@ -56,7 +56,7 @@ impl<S: FdOwner> Fd<S> {
     ///
     /// # Errors
     ///
-    /// Closed; the kernel's.
+    /// Returns an error if the descriptor is closed, and the kernel's errors.
     pub fn shutdown(&self, how: Shutdown) -> io::Result<()> {
         // Before the call, whose event may be there as soon as it is made.
         let own = self.own_shutdown();
@@ -79,7 +79,7 @@ impl<S: FdOwner> Fd<S> {
 
     /// Makes the shutdowns of a second handle known to this one, and those of this one to it.
     pub(super) fn share_shutdown_with(&self, other: &Self) {
-        // The other one is new, and nobody else has it: its place is empty.
+        // The other handle is new and not shared yet, so it has no record.
         other.extra().own_shutdown.get_or_init(|| self.own_shutdown().clone());
     }
 }

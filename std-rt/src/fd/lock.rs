@@ -1,4 +1,4 @@
-//! The lock of each direction: the list of tasks that wait for it, and what an unlock does with them.
+//! The lock of each direction, and the hand-over to the tasks that wait for it.
 
 use std::collections::BTreeMap;
 use std::sync::{MutexGuard, PoisonError};
@@ -68,7 +68,7 @@ impl<S: FdOwner> Fd<S> {
         self.end_hand_over(mode, handed);
     }
 
-    /// Gives back a lock that is at rest.
+    /// Unlocks a direction whose lock is at rest, as [`Fd::unlock`].
     pub(super) fn unlock_at_rest(&self, mode: Mode) {
         let handed = match self.mutex.unlock_at_rest(mode) {
             Unlock::Free => return,
@@ -90,13 +90,13 @@ impl<S: FdOwner> Fd<S> {
         None
     }
 
-    /// Does what is left of an unlock after the list has been unlocked.
+    /// Completes an unlock after the list was unlocked: wakes tasks, or closes the number.
     fn end_hand_over(&self, mode: Mode, mut handed: HandOver<Waker>) {
         loop {
             match handed {
                 HandOver::Free => return,
                 HandOver::Last => {
-                    // The task that called `close` waits for the number, not for what close(2) returns.
+                    // The error of close(2) is dropped: the task in `Fd::close` waits only until the number is closed.
                     let _ = self.destroy();
                     return;
                 }

@@ -1,23 +1,32 @@
-//! The one skeleton of every operation, as one future: lock, reset, call, wait, again.
+//! The one skeleton of every operation, as a future: lock, reset, call, wait, call again.
 //!
 //! | state | holds | leaves it by |
 //! |---|---|---|
-//! | `Start` | nothing | taking the direction's lock, queueing for it, or failing since the descriptor is closed |
-//! | `Refused` | nothing: the turn was over at its first poll | the same, and is not refused again |
-//! | `Queued` | a place in the queue | being handed the lock, the deadline, or thrown out by close |
-//! | `Locked` | the lock and a reference | the call's result, parking, the end of the turn, or the end of the poll |
+//! | `Start` | nothing | taking the direction's lock, waiting for it, or failing because the descriptor is closed |
+//! | `Refused` | nothing: the budget was spent at its first poll | the same, and is not refused again |
+//! | `Queued` | a place in the list of waiters | the grant of the lock, the deadline, or close |
+//! | `Locked` | the lock and a reference | the call's result, parking, a spent budget, or the end of the poll |
 //! | `Parked` | the same, and its waker is in the semaphore | an event, or the end of the poll |
 //! | `LockedAtRest` | the lock | the next poll, which takes a reference or finds the descriptor closed |
 //! | `ParkedAtRest` | the same, and its waker is in the semaphore | the same |
 //! | `Done` | nothing | - |
 //!
-//! `Locked` and `Parked` exist only while it is polled: at the end of each poll that is pending, or that panics, it gives
-//! its reference back and rests. So an operation that nobody polls keeps its turn, and nothing that a closer waits for.
+//! `Locked` and `Parked` exist only while the operation is polled: at the end of each poll that is pending, or that panics,
+//! it gives its reference back and rests. So an operation that is not polled keeps its place, and does not hold up a close.
 //!
-//! Dropped in any state it gives back what it holds: a place in the queue, a lock that was handed to it in the meantime,
-//! a parking. A readiness that came for it stays for the next operation.
+//! Dropped in any state it gives back what that state holds, and a lock that was granted to it in the meantime. A readiness
+//! that came for it stays for the next operation.
+//!
+//! # The cost in units of the task's budget
+//!
+//! | at the first poll | it costs |
+//! |---|---|
+//! | the call succeeds or fails | one unit, taken before |
+//! | the call finds nothing, and it parks | nothing: the unit is given back |
+//! | the short-read hint spares the call, and it parks | nothing, and the budget is not asked |
+//! | the hint spares the call, and a readiness has come since | one unit, taken before the call that follows |
+//! | the call makes partial progress (`write_all`) | one unit for each further call; other tasks may run in between |
 
-mod attempt;
 mod poll_wakers;
 mod polled;
 mod queued;
@@ -30,7 +39,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use netpoll_core::poll::fd_mutex::Lock;
-use netpoll_core::{Mode, Wait};
+use netpoll_core::{Mode, PollErr, Wait};
 
 use super::{Fd, FdKind};
 use crate::coop;
@@ -75,7 +84,8 @@ impl Direction for Mode {
     }
 }
 
-/// Has no fields, so that writing it drops nothing: what a queued operation owns stands beside it, in `Op::queued`.
+/// The state of an operation. It has no fields, so that a write to it drops nothing; the place in the list of waiters is
+/// `Op::queued`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum OpState {
     Start,
@@ -88,26 +98,25 @@ enum OpState {
     Done,
 }
 
-/// An operation on one direction. `call` makes the system call; `Ok(None)` says that it has got on and wants to be called
-/// again, `WouldBlock` that there is nothing to be got.
+/// An operation on one direction. `call` makes the system call. `Ok(None)` means that it made progress and is to be called
+/// again, `WouldBlock` that it found nothing to do.
 #[must_use = "an operation does nothing until it is awaited"]
 pub(super) struct Op<'a, W: Direction, F, S: FdOwner = SharedFd> {
     fd: &'a Fd<S>,
     direction: W,
     state: OpState,
-    /// Its place in the queue for the lock; set in `Queued` only.
+    /// The place in the list of waiters; set in `Queued` only.
     queued: Option<Queued>,
     /// The call asks the kernel for no byte, so it neither waits nor consumes a readiness.
     zero_len: bool,
-    /// Whether a parked operation requests events of its direction.
+    /// Set if a parked operation requests events of its direction.
     arm_on_park: bool,
-    /// It is a read of bytes, which need not be made after a short one. Any other call is made before it waits, whatever
-    /// the last read found.
+    /// Set for a read of bytes, which may wait at once after a short read. Any other operation calls before it waits.
     trusts_hint: bool,
     call: F,
 }
 
-// The call is not pinned: it is only ever called by reference.
+// The call is not pinned: it is called by reference only.
 impl<W: Direction, F, S: FdOwner> Unpin for Op<'_, W, F, S> {}
 
 impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
@@ -128,7 +137,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
         }
     }
 
-    /// A read of bytes.
+    /// Marks a read of bytes.
     #[inline]
     pub(super) fn trusting_hint(mut self) -> Self {
         self.trusts_hint = true;
@@ -147,14 +156,14 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
         self.direction.mode()
     }
 
-    /// Takes the right to the direction: one operation has it, the others queue. Ready with `Ok`, this one has it, and a
-    /// reference.
+    /// Takes the lock of the direction and a reference, or waits for the lock.
     #[inline(always)]
     fn lock(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         match self.state {
             OpState::Start => match self.fd.mutex.lock(self.mode()) {
                 Lock::Locked => self.locked(),
-                refused => self.not_locked(refused, cx),
+                Lock::Contended => self.wait_for_lock(cx),
+                Lock::Closed => self.closed_at_once(cx),
             },
             OpState::ParkedAtRest if self.fd.mutex.incref() => {
                 self.state = OpState::Parked;
@@ -164,15 +173,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
         }
     }
 
-    #[cold]
-    fn not_locked(&mut self, refused: Lock, cx: &Context<'_>) -> Poll<io::Result<()>> {
-        match refused {
-            Lock::Contended => self.wait_for_lock(cx),
-            _ => self.closed_at_once(cx),
-        }
-    }
-
-    /// Takes the lock in the states that are rarer than a first poll and a poll after an event.
+    /// Takes the lock in any state but those of a first poll and of a poll after an event.
     #[cold]
     fn lock_again(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         match self.state {
@@ -181,7 +182,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
             OpState::LockedAtRest => self.lock_at_rest(OpState::Locked),
             OpState::ParkedAtRest => self.lock_at_rest(OpState::Parked),
             OpState::Start | OpState::Locked | OpState::Parked => {
-                unreachable!("an operation is polled within its poll")
+                unreachable!("an operation was polled within its own poll")
             }
             OpState::Done => panic!("an operation was polled after it had given its result"),
         }
@@ -200,7 +201,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
         Poll::Ready(Ok(()))
     }
 
-    /// It has not waited, so its error counts.
+    /// Fails at the first poll, which costs a unit of the budget.
     #[cold]
     fn closed_at_once(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         if coop::poll_proceed(cx).is_pending() {
@@ -210,7 +211,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
         self.closed()
     }
 
-    /// It was refused in an earlier turn, and is not in this one: it costs one unit, whatever is left.
+    /// Takes the lock after the budget was spent in an earlier poll. It costs one unit even if none is left.
     #[cold]
     fn lock_unrefused(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>> {
         coop::spend(1);
@@ -221,8 +222,8 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
         }
     }
 
-    /// The turn was over: holds nothing until its task's next one, so that an operation that is not polled again stands
-    /// in nobody's way.
+    /// Gives the lock back until the next poll because the budget is spent: an operation that is not polled again must not
+    /// block others.
     #[cold]
     fn refused<T>(&mut self) -> Poll<T> {
         self.state = OpState::Refused;
@@ -240,31 +241,31 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
         self.closed_at_rest()
     }
 
-    /// The descriptor was closed while the lock was at rest.
+    /// Fails because the descriptor was closed while the lock was at rest.
     #[cold]
     fn closed_at_rest(&mut self) -> Poll<io::Result<()>> {
         if self.state != OpState::ParkedAtRest {
             self.state = OpState::LockedAtRest;
         }
-        // What the closer has not taken out of the semaphore yet is taken back.
+        // Takes the waker back, unless the closer has taken it out of the semaphore already.
         self.give_up();
         self.closed()
     }
 
-    /// Takes the short-read hint; returns whether it holds: the last read took all there was, and nothing says that more was
-    /// queued behind it. Then there is neither a call nor a reset, which would drop an edge that came since. It does not hold
-    /// for a pinned number, which may have been used past this type, nor for a pipe with other writers.
+    /// Takes the short-read hint. Returns true if the last read emptied the queue and no event says that more was queued behind
+    /// it. The operation then skips the call and the reset, which would drop an edge that came since. The hint does not hold
+    /// for a pinned number, which may have been used outside this type, nor for a pipe with other writers.
     #[inline]
     fn take_short_read_hint(&self, desc: &PollDesc) -> bool {
         let reads = self.mode() == Mode::Read && !self.zero_len;
-        // Taken in any case: the call that comes instead is not a read whose result is known here.
+        // The hint is taken in any case: it says nothing about the queue after the call that comes next.
         let drained = reads && self.fd.drained.take() && self.trusts_hint;
         drained && !desc.info().may_have_more() && !self.fd.is_borrowed() && !self.fd.has_other_writers()
     }
 
-    /// Before a call: may the direction go on? A read drops a remembered readiness, which stands for what the call will
-    /// find. A write leaves it: every event of a socket brings one along, and it costs no more than one more try after
-    /// the next `EAGAIN`.
+    /// Checks before a call that the direction is neither closed nor past its deadline. A read drops the remembered readiness,
+    /// since the call sees the bytes that it stands for. A write leaves it: every event of a socket sets it, and it costs at
+    /// most one more call after the next `EAGAIN`.
     #[inline]
     fn prepare(&self, desc: &PollDesc) -> io::Result<()> {
         if self.zero_len {
@@ -277,8 +278,8 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
         ready.map_err(error::refused)
     }
 
-    /// Waits until a call is worth a try; parked when pending. Ready with `Ok`, it has dropped the readiness that stood
-    /// for what the call will find, and looked whether the direction may go on.
+    /// Waits until a call may succeed; the operation is parked when this is pending. When it is ready with `Ok`, the
+    /// remembered readiness has been dropped and the direction checked, as by [`Op::prepare`].
     #[inline]
     fn wait(&mut self, desc: &PollDesc, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let again = self.state == OpState::Parked;
@@ -288,22 +289,21 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
                 return Poll::Ready(Ok(()));
             }
         }
-        // Who was not parked comes from a call, or knows that there is nothing to call for: as a rule he parks, and to park
-        // is to look at the same once more.
+        // Without a reset: an operation that was not parked has made a call or skipped it, and parking checks for readiness.
         self.park(desc, cx, again)
     }
 
     #[inline]
     fn park(&mut self, desc: &PollDesc, cx: &mut Context<'_>, again: bool) -> Poll<io::Result<()>> {
         self.fd.check_owner_process()?;
-        // Before it is: if the waker that this displaces panics, the parking is still given back.
+        // Set first: if the waker that this displaces panics, the parking is still given back.
         self.state = OpState::Parked;
         let wait = self.fd.registration.park(self.mode(), cx, again);
         if matches!(wait, Wait::Ready | Wait::Failed(_)) {
             self.state = OpState::Locked;
         }
         match wait {
-            // Again: not parked, but woken already; the next poll waits first, as if it had been.
+            // Again: the operation is not parked, but woken already, and the next poll waits first.
             Wait::Parked | Wait::Again => {
                 let asked = self.ask_for_events(desc);
                 if asked.is_err() {
@@ -313,13 +313,13 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
                 asked?;
                 Poll::Pending
             }
-            // It came just now; that the direction may go on is to be looked at anew.
+            // The readiness came just now: the direction is checked again.
             Wait::Ready => Poll::Ready(desc.check_err(self.mode()).map_err(error::refused)),
             Wait::Failed(why) => Poll::Ready(Err(error::refused(why))),
         }
     }
 
-    /// Parked: sees to it that an event comes. If that cannot be, the wait is given up.
+    /// Makes sure that an event ends the wait of a parked operation. If that fails, the caller gives the wait up.
     #[inline]
     fn ask_for_events(&self, desc: &PollDesc) -> io::Result<()> {
         self.fd.netpoll().want_poll()?;
@@ -330,10 +330,12 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
         Ok(())
     }
 
-    /// The call has found nothing, and the last event was an error alone. A socket's own errors come out of its calls, so
-    /// more is to come there (a queue of errors, a reset that is just being made); of anything else nobody knows.
+    /// Fails if the last event was an error alone and the descriptor is no socket, after a call has found nothing. The calls of
+    /// a socket return its errors, so another event follows (a queue of errors, a reset in progress). For any other
+    /// descriptor no event may follow.
     ///
-    /// 1. The event came before the parking: seen here. 2. After it: it wakes the task, whose call then comes here.
+    /// 1. The event came before the parking: this check sees it. 2. It came after: it wakes the task, whose next call leads
+    ///    here.
     #[inline]
     fn check_event_err(&self, desc: &PollDesc) -> io::Result<()> {
         if self.mode() == Mode::Read && desc.info().event_err() { self.check_is_socket() } else { Ok(()) }
@@ -343,6 +345,64 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
     fn check_is_socket(&self) -> io::Result<()> {
         let has_reason = matches!(self.fd.kind, FdKind::Special(_)) || sys::is_socket(self.fd.io.borrow());
         if has_reason { Ok(()) } else { Err(error::not_pollable()) }
+    }
+}
+
+impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<'_, W, F, S> {
+    /// Calls and waits alternately, under the lock. `fresh` marks the first poll, which costs a unit of the budget if it is
+    /// ready without a wait.
+    #[inline]
+    fn attempt(&mut self, cx: &mut Context<'_>, fresh: bool) -> Poll<io::Result<T>> {
+        let desc = self.fd.desc();
+        let parked = self.state == OpState::Parked;
+        let mut wait = parked || self.take_short_read_hint(desc);
+        let mut taken = fresh && !wait;
+        if taken && coop::poll_proceed(cx).is_pending() {
+            return self.refused();
+        }
+        let mut late = false;
+        loop {
+            if wait {
+                match self.wait(desc, cx) {
+                    Poll::Pending if taken => return self.pending(),
+                    // It was parked until its deadline had passed. Bytes may have arrived in time and be unread, because
+                    // the process may have been stopped until after the deadline: it calls once more.
+                    Poll::Ready(Err(error)) if parked && error.kind() == io::ErrorKind::TimedOut => {
+                        late = true
+                    }
+                    waited => ready!(waited)?,
+                }
+                // Ready at once after the call was skipped. The hint has been taken, so the next poll calls.
+                if fresh && !std::mem::replace(&mut taken, true) && coop::poll_proceed(cx).is_pending() {
+                    return self.refused();
+                }
+            } else {
+                self.prepare(desc)?
+            }
+            match (self.call)(self.fd) {
+                Ok(Some(value)) => return Poll::Ready(Ok(value)),
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Poll::Ready(Err(error)),
+                _ if late => return Poll::Ready(Err(error::refused(PollErr::Timeout))),
+                // One more call costs one more unit. The operation keeps the lock between its parts.
+                Ok(None) if coop::spend(1) => return self.yield_with_lock(cx),
+                Ok(None) => wait = false,
+                Err(_) => wait = true,
+            }
+        }
+    }
+
+    /// Gives back the unit of the budget that was taken for a call that found nothing.
+    #[cold]
+    fn pending(&self) -> Poll<io::Result<T>> {
+        coop::refund();
+        Poll::Pending
+    }
+
+    /// Yields to other tasks, and keeps the lock.
+    #[cold]
+    fn yield_with_lock(&self, cx: &Context<'_>) -> Poll<io::Result<T>> {
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -361,11 +421,11 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Fut
     }
 }
 
-/// An operation that is being polled. Its reference is released afterwards, whether the poll is pending or has panicked.
+/// An operation that is being polled. Its drop gives the reference back, if the poll is pending or has panicked.
 struct ReleaseOnDrop<'op, 'fd, W: Direction, F, S: FdOwner>(&'op mut Op<'fd, W, F, S>);
 
 impl<W: Direction, F, S: FdOwner> ReleaseOnDrop<'_, '_, W, F, S> {
-    /// The operation has a result.
+    /// Gives the lock and the reference back, since the operation has a result.
     #[inline(always)]
     fn end(self) {
         let op = &mut *ManuallyDrop::new(self).0;
@@ -380,7 +440,7 @@ impl<W: Direction, F, S: FdOwner> Drop for ReleaseOnDrop<'_, '_, W, F, S> {
         self.0.state = match self.0.state {
             OpState::Locked => OpState::LockedAtRest,
             OpState::Parked => OpState::ParkedAtRest,
-            // It was refused: it holds nothing.
+            // The budget was spent: it holds nothing.
             _ => return,
         };
         self.0.fd.decref();
@@ -390,7 +450,7 @@ impl<W: Direction, F, S: FdOwner> Drop for ReleaseOnDrop<'_, '_, W, F, S> {
 impl<W: Direction, F, S: FdOwner> Drop for Op<'_, W, F, S> {
     #[inline(always)]
     fn drop(&mut self) {
-        // As a rule it has given its result, and there is nothing to give back.
+        // Inline, because most operations have returned their result and hold nothing.
         if !matches!(self.state, OpState::Start | OpState::Refused | OpState::Done) {
             self.give_up();
         }
@@ -398,36 +458,28 @@ impl<W: Direction, F, S: FdOwner> Drop for Op<'_, W, F, S> {
 }
 
 impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
-    /// Gives back what it holds.
+    /// Gives back all that the operation holds.
     #[cold]
     fn give_up(&mut self) {
-        // Dropped last: it is foreign.
+        // The waker is foreign code, and is dropped last.
         let _waker = match std::mem::replace(&mut self.state, OpState::Done) {
             OpState::Start | OpState::Refused | OpState::Done => None,
             OpState::Queued => self.leave_queue().and_then(|id| self.fd.cancel(self.mode(), id)),
-            OpState::Locked => {
-                self.fd.unlock(self.mode());
-                None
-            }
-            OpState::Parked => {
-                let waker = self.retract();
-                self.fd.unlock(self.mode());
-                waker
-            }
-            OpState::LockedAtRest => {
-                self.fd.unlock_at_rest(self.mode());
-                None
-            }
-            OpState::ParkedAtRest => {
-                let waker = self.retract();
-                self.fd.unlock_at_rest(self.mode());
+            state => {
+                let is_parked = matches!(state, OpState::Parked | OpState::ParkedAtRest);
+                let waker = if is_parked { self.retract() } else { None };
+                if matches!(state, OpState::Locked | OpState::Parked) {
+                    self.fd.unlock(self.mode());
+                } else {
+                    self.fd.unlock_at_rest(self.mode());
+                }
                 waker
             }
         };
     }
 
-    /// Ends a parking of its own, and takes its waker back: no other task can have taken the parking over, since that takes
-    /// the lock that this one holds.
+    /// Ends the operation's own parking, and takes its waker back. No other task can have taken the parking over, since that
+    /// requires the lock, which this operation holds.
     fn retract(&self) -> Option<Waker> {
         self.fd.registration.retract(self.mode())
     }

@@ -4,14 +4,15 @@
 use std::cell::Cell;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, TcpStream as StdStream};
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::{Arc, OnceLock, Weak};
 
 use crate::common::*;
 use netpoll_core::Mode;
+use netpoll_core::sync::{Counter, Flag};
 use netpoll_rt::internal::fd::{Fd, FdKind};
 use netpoll_rt::internal::netpoll::Netpoll;
-use netpoll_rt::internal::sys::socket;
+use netpoll_rt::internal::sys::{OwnedBy, socket};
 use netpoll_rt::net::TcpStream;
 use netpoll_rt::{Handle, spawn};
 
@@ -368,5 +369,55 @@ fn several_buffers() {
         }
         drop(peer);
         assert_eq!(stream.readv(&mut [IoSliceMut::new(&mut first)]).await.unwrap(), 0);
+    });
+}
+
+/// A stream that tries to read, through the `Fd` around it, whenever its descriptor is borrowed.
+struct Intruder {
+    stream: StdStream,
+    around: OnceLock<Weak<Fd<OwnedBy<Intruder>>>>,
+    inside: Flag,
+    /// The number of attempts that found the lock free.
+    found_free: Counter,
+}
+
+impl AsFd for Intruder {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        if let Some(fd) = self.around.get().and_then(Weak::upgrade).filter(|_| self.inside.set()) {
+            let _ = fd.try_run(Mode::Read, |_| {
+                self.found_free.inc();
+                Ok(())
+            });
+            self.inside.clear();
+        }
+        self.stream.as_fd()
+    }
+}
+
+#[test]
+fn it_asks_the_kernel_without_the_lock() {
+    each(async || {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut peer = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let intruder =
+            Intruder { stream, around: OnceLock::new(), inside: Flag::new(), found_free: Counter::new() };
+        let fd = Arc::new(Fd::from_owner(Netpoll::current().unwrap(), intruder, FdKind::Other).unwrap());
+        assert!(fd.get_ref().around.set(Arc::downgrade(&fd)).is_ok());
+        for n in 1..4 {
+            // The attempt comes between the parking and the system call, and takes nothing from either.
+            let (probe, readable) = parked_on!(fd.readiness(Mode::Read));
+            assert_eq!(fd.get_ref().found_free.get(), n);
+            peer.write_all(b"x").unwrap();
+            probe.woken(1).await;
+            readable.await.unwrap();
+            assert_eq!(uninterrupted(|| (&fd.get_ref().stream).read(&mut [0; 8])).unwrap(), 1);
+        }
+        // With bytes there it leaves nothing parked.
+        peer.write_all(b"x").unwrap();
+        fd.readiness(Mode::Read).await.unwrap();
+        fd.readiness(Mode::Read).await.unwrap();
+        parked(0).await;
     });
 }

@@ -1,24 +1,25 @@
-//! The tasks that wait in one direction without a turn of their own: through `poll_*` functions, which keep nothing
+//! The tasks that wait in one direction without a place of their own: through `poll_*` functions, which keep nothing
 //! between two polls, and through [`Fd::readiness`](crate::fd::Fd::readiness).
 //!
-//! They share one waker. It stands for them in the direction's semaphore and in the queue for its lock, and wakes them
-//! all: a task that still waits tries again, and one that has lost interest blocks no other. So two tasks that poll
-//! the same direction do not displace each other's parking and wake each other for ever.
+//! They share one waker. It stands for them in the direction's semaphore and in the list of waiters, and wakes them all: a
+//! task that still waits tries again, and one that has lost interest blocks no other. So two tasks that poll the same
+//! direction do not displace each other's parking, which would wake each other for ever. An unlock wakes all of them for the
+//! same reason: the one task that it chose might never come, and then the others would sleep beside a free lock.
 //!
-//! # How many
+//! # The bound
 //!
-//! A future has an entry of its own, which it fills anew at each poll and removes when it is dropped. A `poll_*` function
-//! has none: it knows its task by its waker, and a task that makes a new waker for each poll looks like a new task each
-//! time. So there is a bound, [`MIN_WAKERS`] at first. Beyond it the oldest is woken early to make room; if it still waits it
-//! comes again, and the next oldest has to go. [`TURNOVERS`] times the bound such wakes without an event say that this does not
-//! end by itself: then all are woken, and the bound doubles.
+//! A future has an entry of its own, which it fills at each poll and removes when it is dropped. A `poll_*` function has
+//! none: it knows its task by its waker, and a task that makes a new waker for each poll looks like a new task each time. So
+//! there is a bound, [`MIN_WAKERS`] at first. Beyond it the oldest entry is woken early to make room; if its task still waits,
+//! it registers again, and the next oldest has to go. After [`TURNOVERS`] times the bound such wakes without an event, all are
+//! woken, and the bound doubles.
 //!
-//! | what filled the list | what follows |
+//! | the list is full of | what follows |
 //! |---|---|
-//! | tasks, as many as there are wakers | they fit after a few doublings, and sleep |
-//! | wakers that nobody waits for | they are gone, and the task that made them is left alone for as many polls as the bound says |
+//! | as many tasks as wakers | they fit after a few doublings, and sleep |
+//! | wakers for which no task waits | they are gone, and the task that made them causes no wake for as many polls as the bound |
 //!
-//! An event that finds the list less than a quarter full halves the bound. Beyond [`MAX_WAKERS`] it does not grow.
+//! An event that finds the list less than a quarter full halves the bound. It does not grow beyond [`MAX_WAKERS`].
 
 use std::io;
 use std::mem;
@@ -27,8 +28,8 @@ use std::task::{Wake, Waker};
 
 use netpoll_core::Mode;
 
-use super::queued::DeadlineTimer;
 use crate::fd::Fd;
+use crate::fd::deadline::DeadlineTimer;
 use crate::foreign;
 use crate::sys::FdOwner;
 
@@ -38,24 +39,24 @@ const MIN_WAKERS: usize = 32;
 /// The largest bound: half a MiB of wakers.
 const MAX_WAKERS: usize = 32_768;
 
-/// How often the list may turn over without an event.
+/// The number of times that the list may turn over without an event.
 const TURNOVERS: usize = 3;
 
-/// The tasks that wait in one direction. Those that are parked and those that wait for the lock are apart: a lock that was
-/// held for a moment by one of many wakes the few that came meanwhile, and not all of them.
+/// The tasks that wait in one direction. Parked tasks and tasks that wait for the lock are in two sets, so that the unlock of
+/// one of many tasks wakes the few that came meanwhile, and not all.
 #[derive(Debug, Default)]
 pub(in crate::fd) struct PollWakers {
-    /// Their waker is in the semaphore.
+    /// The tasks whose shared waker is in the semaphore.
     pub(super) parked: WakerSet,
-    /// Their waker is in the queue for the lock.
-    pub(super) awaiting_lock: WakerSet,
-    /// Ends the wait for the lock at the direction's deadline.
+    /// The tasks whose shared waker is in the list of waiters.
+    pub(in crate::fd) awaiting_lock: WakerSet,
+    /// The timer that ends the wait for the lock at the direction's deadline.
     timer: Mutex<DeadlineTimer>,
 }
 
 /// A set of tasks, and one waker for all of them.
 #[derive(Debug)]
-pub(super) struct WakerSet {
+pub(in crate::fd) struct WakerSet {
     list: Arc<List>,
     waker: Waker,
 }
@@ -73,12 +74,12 @@ pub(in crate::fd) struct EntryId(u64);
 
 impl WakerSet {
     /// Returns the waker of all tasks that register before it is woken.
-    pub(super) fn waker(&self) -> &Waker {
+    pub(in crate::fd) fn waker(&self) -> &Waker {
         &self.waker
     }
 
-    /// Puts a task into the list. A future passes its own `entry`, which is filled; a `poll_*` function passes none. To be
-    /// called before the shared waker is left in the semaphore: it may be woken at once.
+    /// Puts a task into the list, and fills `entry` if the task was not there. Call it before the shared waker is left in the
+    /// semaphore or in the list of waiters: it may be woken at once.
     pub(super) fn register(&self, entry: &mut Option<EntryId>, waker: &Waker) {
         if self.list.lock().contains(*entry, waker) {
             return;
@@ -106,7 +107,7 @@ impl WakerSet {
         self.list.lock().tasks.is_empty()
     }
 
-    /// Drops the wakers that are left, when no task can poll any more.
+    /// Drops all wakers, when no task can poll any more.
     fn end(&self) {
         let forgotten = self.list.lock().take();
         for waker in forgotten {
@@ -126,19 +127,19 @@ impl<S: FdOwner> Fd<S> {
     ///
     /// # Errors
     ///
-    /// `TimedOut` if it has passed.
+    /// Returns `TimedOut` if it has passed.
     pub(super) fn arm_poll_timer(&self, mode: Mode) -> io::Result<()> {
         let pollers = self.pollers(mode);
-        // Outside the lock: a timer that goes may take those of others along, and their wakers are foreign.
+        // Outside the lock: dropping a timer may drop others, whose wakers are foreign code.
         let mut timer = pollers.replace_timer(DeadlineTimer::default());
         let watched = self.watch_deadline(mode, &mut timer, &pollers.awaiting_lock.waker);
-        // That of another task which came here meanwhile.
+        // The timer of another task that came here meanwhile.
         let mut other = pollers.replace_timer(timer);
         self.drop_deadline(&mut other);
         watched
     }
 
-    /// Drops the wakers that tasks have left here, when the descriptor is dropped and no task can poll it any more.
+    /// Drops the wakers that tasks have left, when the descriptor is dropped and no task can poll it any more.
     pub(in crate::fd) fn drop_poll_wakers(&self) {
         let all = self.extra.get().into_iter().flat_map(|extra| &extra.pollers);
         for pollers in all.filter_map(OnceLock::get) {
@@ -154,12 +155,12 @@ struct List(Mutex<Waiting>);
 
 #[derive(Debug)]
 struct Waiting {
-    /// By number, ascending.
+    /// Sorted by number.
     tasks: Vec<(u64, Waker)>,
     /// The number of the next one.
     next: u64,
     bound: usize,
-    /// How many were woken early since the last event.
+    /// The number of tasks that were woken early since the last event.
     early: usize,
 }
 
@@ -225,7 +226,7 @@ impl Waiting {
 
 impl List {
     fn lock(&self) -> MutexGuard<'_, Waiting> {
-        // Nothing foreign runs under it.
+        // No foreign code runs under this lock, so a panic cannot leave the list half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

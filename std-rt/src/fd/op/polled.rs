@@ -2,26 +2,25 @@
 //!
 //! # A poll
 //!
-//! It holds the direction's lock while it runs and not a moment longer. What it leaves behind when it is pending is a
-//! waker ([`PollWakers`](super::PollWakers)): parked in the semaphore, or registered in the queue for the lock.
+//! It holds the direction's lock only while it runs. If it is pending, it leaves a waker behind
+//! ([`PollWakers`](super::PollWakers)): parked in the semaphore, or in the list of waiters.
 //!
 //! | when it comes | it | and is woken |
 //! |---|---|---|
-//! | lock free, call succeeds | gives the result | - |
+//! | lock free, call succeeds | returns the result | - |
 //! | lock free, `EAGAIN` | registers, parks, unlocks | by an event, a deadline, close; or by an operation that takes the parking over |
-//! | lock free, another poller is parked | registers; the parking is renewed with the same waker | as above, both |
-//! | lock held by an operation that waits or runs | registers for a notification | when the lock is free and nobody queues for it, by the deadline, or by close |
-//! | lock handed over and not yet taken by anybody | takes it | - |
+//! | lock free, another task is parked through `poll_*` | registers; the parking is renewed with the same waker | as above, both |
+//! | lock held, at rest or granted | registers for a notification | when the lock is free and no operation waits for it, by the deadline, or by close |
 //! | closed | fails | - |
 //!
-//! | what it left behind | what comes next | then |
+//! | it left behind | what comes next | then |
 //! |---|---|---|
-//! | parked, and it was forgotten | a `read` that finds bytes | it reads; the parking stays, for one wake in vain |
-//! | | a `read` that finds none | it parks in its place (PARKED → WAIT), the pollers are woken, and register again if they are still interested |
-//! | | close, a deadline, the drop of the descriptor | the parking is ended and the pollers are woken |
-//! | registered for the lock, and forgotten | the unlock | wakes in vain; no task waits for this one |
-//! | parked, and the deadline passes | the next poll | fails at once: it does not know that it was parked, so it has no last call as [`Op`](super::Op) has |
-//! | parked | the future of an operation is dropped | it retracts only a parking of its own: while it holds the lock, no other is made |
+//! | a parking, and its task lost interest | a `read` that finds bytes | it reads; the parking stays, for one wake in vain |
+//! | | a `read` that finds none | it parks in its place (PARKED to WAIT), the `poll_*` tasks are woken, and register again if they still wait |
+//! | | close, a deadline, the drop of the descriptor | the parking is ended and the `poll_*` tasks are woken |
+//! | a registration for the lock, and its task lost interest | the unlock | wakes in vain; no task waits for this one |
+//! | a parking, and the deadline passes | the next poll | fails at once: it does not know that it was parked, so it has no last call as [`Op`](super::Op) has |
+//! | a parking | the future of an operation is dropped | it retracts only a parking of its own: while it holds the lock, no other is made |
 
 use std::convert::Infallible;
 use std::io;
@@ -38,11 +37,11 @@ use crate::fd::{Fd, FdKind};
 use crate::sys::{FdOwner, socket};
 
 impl<S: FdOwner> Fd<S> {
-    /// One attempt of [`Fd::read`].
+    /// Makes one attempt of [`Fd::read`].
     ///
     /// # Errors
     ///
-    /// `WouldBlock` if there is nothing to read, or another task is reading or waits to; and those of `read`.
+    /// Returns `WouldBlock` if there is nothing to read, or another task reads or waits to read; and the errors of `read`.
     pub fn try_read(
         &self,
         zero_len: bool,
@@ -51,11 +50,11 @@ impl<S: FdOwner> Fd<S> {
         self.read_op(zero_len, call).try_once()
     }
 
-    /// One attempt of [`Fd::run`].
+    /// Makes one attempt of [`Fd::run`].
     ///
     /// # Errors
     ///
-    /// As [`Fd::try_read`].
+    /// Returns the same errors as [`Fd::try_read`].
     pub fn try_run<T>(
         &self,
         direction: impl Direction,
@@ -64,7 +63,7 @@ impl<S: FdOwner> Fd<S> {
         Op::new(self, direction, move |fd: &Self| call(fd.io.borrow()).map(Some)).try_once()
     }
 
-    /// One poll of [`Fd::read`]; see the module for what is left behind when it is pending.
+    /// Polls [`Fd::read`] once; the module's table says what is left behind when it is pending.
     pub fn poll_read(
         &self,
         cx: &mut Context<'_>,
@@ -74,7 +73,7 @@ impl<S: FdOwner> Fd<S> {
         self.read_op(zero_len, call).poll_once(cx)
     }
 
-    /// One poll of [`Fd::run`], as [`Fd::poll_read`].
+    /// Polls [`Fd::run`] once, as [`Fd::poll_read`].
     pub fn poll_run<T>(
         &self,
         cx: &mut Context<'_>,
@@ -84,7 +83,7 @@ impl<S: FdOwner> Fd<S> {
         Op::new(self, direction, move |fd: &Self| call(fd.io.borrow()).map(Some)).poll_once(cx)
     }
 
-    /// One poll of [`Fd::write`], as [`Fd::poll_read`].
+    /// Polls [`Fd::write`] once, as [`Fd::poll_read`].
     pub fn poll_write(
         &self,
         cx: &mut Context<'_>,
@@ -93,9 +92,8 @@ impl<S: FdOwner> Fd<S> {
         self.poll_run(cx, WriteMode, move |fd| coop::counted(call(fd)))
     }
 
-    /// Ready with the reason once no operation in this direction will succeed any more: closed, or past the deadline.
-    /// Pending until then, with the same left behind as by [`Fd::poll_run`]; it makes no call. A readiness may wake, and
-    /// is not asked for.
+    /// Returns the reason once no operation in this direction can succeed any more: closed, or past the deadline. It makes no
+    /// call, and leaves the same behind as [`Fd::poll_run`] when it is pending. It does not request events, but one may wake it.
     pub fn poll_over(&self, cx: &mut Context<'_>, mode: Mode) -> Poll<io::Result<Infallible>> {
         let never = |_: &Self| Err(io::ErrorKind::WouldBlock.into());
         let mut over = Op::new(self, mode, never);
@@ -105,7 +103,7 @@ impl<S: FdOwner> Fd<S> {
 }
 
 impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<'_, W, F, S> {
-    /// Calls as often as it gets on, under the lock; none if it would have to wait.
+    /// Calls until the operation is complete, under the lock. Returns `None` if it would have to wait.
     fn call_now(&mut self) -> Option<io::Result<T>> {
         let desc = self.fd.desc();
         loop {
@@ -125,14 +123,14 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
             Poll::Ready(locked) => locked?,
             Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
         }
-        // The hint is not asked: who tries wants to know. Dropped together with the readiness, it is no loss.
+        // An attempt always calls. The hint is dropped together with the readiness.
         let reads = self.mode() == Mode::Read && !self.zero_len;
         if reads {
             self.fd.drained.set(false);
         }
         let result = self.call_now();
         if reads && result.is_none() {
-            // Nothing was there after the reset, not even an end or an error: what comes will send an edge.
+            // The queue was empty after the reset, without an end or an error: any change makes an event.
             self.fd.drained.set(self.fd.kind == FdKind::ByteStream);
         }
         self.state = OpState::Done;
@@ -156,12 +154,12 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
         {
             return Poll::Ready(result);
         }
-        // Not after it has joined: a waker that nobody takes out again may own what is polled.
+        // Before it registers: a waker that is never taken out again may own the future that is polled.
         self.fd.netpoll().check()?;
         let pollers = self.fd.pollers(self.mode());
         pollers.parked.register(&mut None, cx.waker());
-        // It waits first, as one that is woken does. What it may displace is the same waker: whoever parks with another
-        // keeps the lock while he does.
+        // It waits first, as an operation that was woken. A waker that it displaces is the same one: an operation that parks
+        // another waker keeps the lock meanwhile.
         self.state = OpState::Parked;
         let polled = self.attempt(&mut Context::from_waker(pollers.parked.waker()), false);
         // The parking stays when the lock goes.

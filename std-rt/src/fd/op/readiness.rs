@@ -1,36 +1,44 @@
-//! Waiting until a direction is worth a try, without a buffer.
+//! Waiting until a call may succeed, without a buffer.
 //!
-//! The kernel reports a change once. Bytes that lie there may have been reported long ago, and the report used up by an
-//! operation that left them, so nobody may park before he knows that none are there:
+//! The kernel reports a change once. Bytes in the queue may have been reported long ago, and the event consumed by an operation
+//! that left them. So a task may sleep only after it has checked that the queue is empty:
 //!
-//! | hint "drained" | bytes | what [`Readiness`] does |
+//! | short-read hint | bytes | [`Readiness`] |
 //! |---|---|---|
-//! | set, and nothing else is known of the peer | none at the last read | parks without asking; a readiness that came since ends the wait at once |
-//! | set, but the peer is gone or sent urgent data | unknown | looks, as without the hint |
-//! | clear | there | a look at the descriptor ([`is_ready_for`]) finds them, however old their report |
-//! | clear | none | the look finds none; it began after a reset, so what comes later makes a readiness: parks |
+//! | set, and no event says more of the peer | none at the last read | parks without a check; a readiness that came since ends the wait at once |
+//! | set, but the peer has closed or sent urgent data | unknown | checks, as without the hint |
+//! | clear | some | finds them with [`is_ready_for`], even if their event was consumed |
+//! | clear | none | finds none; it has parked before the check, so bytes that come later make an event that wakes it |
 //!
-//! It keeps no turn. It holds the direction's lock for as long as one poll runs, and leaves behind what a `poll_*` function
-//! does: a waker, parked in the semaphore or registered in the queue for the lock. So an operation that was woken by the same
-//! event, in this task or in another, finds the lock free, and whoever loses the race for the bytes looks again and parks.
+//! It holds the direction's lock only while it drops the remembered readiness and parks. The check is a system call, and comes
+//! after the unlock: an operation that comes meanwhile finds the lock free.
+//!
+//! | between the parking and the check | then |
+//! |---|---|
+//! | an event comes | it ends the parking and wakes the task; the check finds the bytes as well, unless an operation took them |
+//! | an operation reads all bytes, or some | the check finds none and the task sleeps, or it finds the rest |
+//! | an operation finds no bytes and parks | it takes the parking over and wakes the task, which checks again |
+//! | the check finds bytes | the parking ends when the future is dropped |
+//!
+//! What it leaves behind when it is pending is the same as of a `poll_*` function: a waker, parked in the semaphore or in the
+//! list of waiters.
 //!
 //! | its poll finds | it |
 //! |---|---|
-//! | an operation that waits, or runs, in this direction | waits until that has ended: what comes is for that one |
-//! | the lock free, a readiness that came since it parked | consumes it and returns, without a second look |
-//! | the lock free, none | looks as above: another waiter may have consumed it |
+//! | an operation that waits, or runs, in this direction | waits until that has ended: an event is for that one |
+//! | the lock free, a readiness that came since it parked | consumes it and returns, without a check |
+//! | the lock free, no readiness | parks and checks as above: another waiter may have consumed the event |
 //!
-//! The readiness that ends the wait is a hint, as everywhere; the bytes may have been those of an earlier read. It is
-//! consumed, and so is the hint "drained". That takes nothing from the read that follows: it makes its call before it
-//! waits. Dropped, it leaves a readiness that came, and takes its waker back.
+//! The readiness that ends the wait is a hint, as everywhere: its bytes may have been read. It is consumed, and so is the
+//! short-read hint. The read that follows loses nothing by that: it makes its call before it waits.
 //!
-//! For writing there is no hint. It drops the remembered readiness first, unlike a write: here the look that follows
-//! says the same and more.
+//! For writing there is no hint. The remembered readiness is dropped first, unlike by a write, because a check follows.
 
 use std::future::Future;
 use std::io;
+use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use netpoll_core::Mode;
 
@@ -42,13 +50,14 @@ use crate::fd::{Fd, FdKind};
 use crate::sys::{FdOwner, is_ready_for};
 
 impl<S: FdOwner> Fd<S> {
-    /// Waits until a call in this direction is worth a try. It has no turn between two polls: nobody waits for its future.
+    /// Waits until a call in this direction may succeed. No operation waits for its future.
     ///
     /// Dropped: a readiness that came stays for the next operation.
     ///
     /// # Errors
     ///
-    /// Closed, the deadline; `Unsupported` if the kernel reports an error alone on what is no socket.
+    /// Returns an error if the descriptor is closed, `TimedOut` if the deadline passes, and `Unsupported` if the kernel reports
+    /// an error alone on a descriptor that is no socket.
     pub fn readiness<W: Direction>(&self, direction: W) -> Readiness<'_, W, S> {
         Readiness { fd: self, direction, entry: None, lock_entry: None, parked: false, charge: Charge::First }
     }
@@ -59,20 +68,20 @@ impl<S: FdOwner> Fd<S> {
 pub struct Readiness<'a, W: Direction, S: FdOwner> {
     fd: &'a Fd<S>,
     direction: W,
-    /// Its entries among the parked tasks and among those that wait for the lock, once it has one.
+    /// The entries among the parked tasks and among those that wait for the lock, once it has one.
     entry: Option<EntryId>,
     lock_entry: Option<EntryId>,
-    /// It has left the shared waker in the semaphore.
+    /// Set once it has left the shared waker in the semaphore.
     parked: bool,
-    /// What its next poll costs.
+    /// The cost of its next poll.
     charge: Charge,
 }
 
-// Nothing of it is pinned.
+// No field is pinned.
 impl<W: Direction, S: FdOwner> Unpin for Readiness<'_, W, S> {}
 
-impl<W: Direction, S: FdOwner> Readiness<'_, W, S> {
-    fn op(&self) -> Op<'_, W, (), S> {
+impl<'a, W: Direction, S: FdOwner> Readiness<'a, W, S> {
+    fn op(&self) -> Op<'a, W, (), S> {
         let (fd, direction, state) = (self.fd, self.direction, OpState::Start);
         Op {
             fd,
@@ -86,73 +95,62 @@ impl<W: Direction, S: FdOwner> Readiness<'_, W, S> {
         }
     }
 
-    fn probe(&self) -> io::Result<bool> {
-        let news = self.fd.registration.reset(self.direction.mode()).map_err(error::refused)?;
-        // The kernel says some things once, whoever asks first: then it was the poller.
-        let is_news = matches!(self.fd.kind, FdKind::Special(_)) && news;
-        Ok(is_news || self.is_there()?)
+    /// Asks the kernel whether a call would succeed now.
+    fn is_ready_now(&self) -> io::Result<bool> {
+        self.fd.with(|fd| is_ready_for(fd, self.fd.kind.watch(), self.direction.mode()))
     }
 
-    fn is_there(&self) -> io::Result<bool> {
-        is_ready_for(self.fd.io.borrow(), self.fd.kind.watch(), self.direction.mode())
-    }
-
-    /// Under the lock, which `op` gives back.
-    fn wait(
-        &self,
+    /// Parks under the lock, unless a readiness has come, or this is a forked child, where no event comes. `skips_check` means
+    /// that the queue was empty at the last read.
+    fn park(
+        &mut self,
         op: &mut Op<'_, W, (), S>,
-        entry: &mut Option<EntryId>,
+        was_parked: bool,
+        skips_check: bool,
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
-        match self.look_and_park(op, entry, cx) {
-            // As a call does that was parked: what came in time is there, though the deadline has passed.
-            Poll::Ready(Err(late)) if self.parked && late.kind() == io::ErrorKind::TimedOut => {
-                Poll::Ready(if self.is_there()? { Ok(()) } else { Err(late) })
+        if was_parked || !skips_check {
+            let is_ready = self.fd.registration.reset(self.direction.mode()).map_err(error::refused)?;
+            // Some conditions the kernel reports once: then the event itself is the answer.
+            if is_ready && (was_parked || matches!(self.fd.kind, FdKind::Special(_))) {
+                return Poll::Ready(Ok(()));
             }
-            waited => waited,
         }
+        if !self.fd.netpoll().is_owner_process() {
+            return Poll::Pending;
+        }
+        let pollers = self.fd.pollers(self.direction.mode());
+        pollers.parked.register(&mut self.entry, cx.waker());
+        op.wait(self.fd.desc(), &mut Context::from_waker(pollers.parked.waker()))
     }
 
-    fn look_and_park(
-        &self,
-        op: &mut Op<'_, W, (), S>,
-        entry: &mut Option<EntryId>,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<()>> {
-        let (desc, mode) = (self.fd.desc(), self.direction.mode());
-        let skips = op.take_short_read_hint(desc);
-        if self.parked && self.fd.registration.reset(mode).map_err(error::refused)? {
-            return Poll::Ready(Ok(()));
-        }
-        if !skips && self.probe()? {
-            return Poll::Ready(Ok(()));
-        }
-        let pollers = self.fd.pollers(mode);
-        pollers.parked.register(entry, cx.waker());
-        op.wait(desc, &mut Context::from_waker(pollers.parked.waker()))
-    }
-
-    /// One poll, whose unit of the budget has been taken.
-    fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let (mut entry, mut lock_entry) = (self.entry, self.lock_entry);
+    /// Polls once, after a unit of the budget was taken.
+    fn poll_charged(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let was_parked = mem::take(&mut self.parked);
         let mut op = self.op();
-        let polled = match op.lock_or_register(&mut lock_entry, cx.waker()) {
-            Poll::Ready(Ok(())) => self.wait(&mut op, &mut entry, cx),
-            other => other,
-        };
-        // An error alone is no readiness to read, but for a socket, whose next call says what it is.
-        let polled = match polled {
+        ready!(op.lock_or_register(&mut self.lock_entry, cx.waker()))?;
+        let skips_check = op.take_short_read_hint(self.fd.desc());
+        let waited = match self.park(&mut op, was_parked, skips_check, cx) {
             Poll::Ready(Ok(())) => Poll::Ready(op.check_event_err(self.fd.desc())),
             other => other,
         };
-        let parked = op.state == OpState::Parked;
-        if parked {
+        self.parked = op.state == OpState::Parked;
+        if self.parked {
             // The parking stays when the lock goes.
             op.state = OpState::Locked;
         }
         drop(op);
-        (self.entry, self.lock_entry, self.parked) = (entry, lock_entry, parked);
-        polled
+        match waited {
+            Poll::Pending if !skips_check && self.is_ready_now()? => Poll::Ready(Ok(())),
+            Poll::Pending => {
+                self.fd.check_owner_process().map_or_else(|error| Poll::Ready(Err(error)), |()| Poll::Pending)
+            }
+            // Bytes that came in time may be there though the deadline has passed, as for a call that was parked.
+            Poll::Ready(Err(late)) if was_parked && late.kind() == io::ErrorKind::TimedOut => {
+                Poll::Ready(if self.is_ready_now()? { Ok(()) } else { Err(late) })
+            }
+            waited => waited,
+        }
     }
 }
 
@@ -162,11 +160,11 @@ impl<W: Direction, S: FdOwner> Future for Readiness<'_, W, S> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let charge = self.charge;
         if charge.poll_proceed(cx).is_pending() {
-            // It holds nothing until its task's next turn.
+            // It holds nothing until its task runs again.
             self.charge = Charge::Refused;
             return Poll::Pending;
         }
-        let polled = self.poll_taken(cx);
+        let polled = self.poll_charged(cx);
         if polled.is_pending() {
             if charge == Charge::First {
                 coop::refund();
@@ -191,14 +189,14 @@ impl<W: Direction, S: FdOwner> Drop for Readiness<'_, W, S> {
 }
 
 impl<S: FdOwner> Fd<S> {
-    /// The parking of those who poll is given up if none of them is left. Whoever parks holds the lock, and has joined the
-    /// list before. While another operation has the lock there is nothing to do: it has taken the parking over, or will.
+    /// Gives up the shared parking if no task is left behind it. A task that parks holds the lock, and has registered before.
+    /// While an operation holds the lock there is nothing to do: it has taken the parking over, or will.
     #[cold]
     fn retract_if_unused(&self, mode: Mode) {
         let never = |_: &Self| io::Result::Ok(None::<()>);
         let mut op = Op::new(self, mode, never);
         if matches!(op.try_lock(), Poll::Ready(Ok(()))) && self.pollers(mode).parked.is_empty() {
-            // The shared waker, which is ours.
+            // The shared waker belongs to this crate.
             drop(op.retract());
         }
     }
