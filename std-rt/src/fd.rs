@@ -29,7 +29,7 @@ mod op;
 
 use std::fmt;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex, OnceLock};
 
 use netpoll_core::Mode;
@@ -133,7 +133,7 @@ impl Fd {
         });
         self.mark_other_writers();
         assert!(made.is_ok() || self.is_borrowed(), "the descriptor was asked for after it was closed");
-        self.io.borrow()
+        self.io.as_fd()
     }
 }
 
@@ -172,6 +172,11 @@ impl<S: FdOwner> Fd<S> {
         self.registration.netpoll()
     }
 
+    /// Returns the number, for messages; make no system call with it.
+    fn number(&self) -> RawFd {
+        self.io.as_fd().as_raw_fd()
+    }
+
     /// Returns the descriptor's state words in the poller.
     #[inline]
     fn desc(&self) -> &PollDesc {
@@ -188,7 +193,7 @@ impl<S: FdOwner> Fd<S> {
             return Err(error::closed());
         }
         let reference = Reference(self);
-        call(reference.0.io.borrow())
+        call(reference.0.io.as_fd())
     }
 
     /// Gives a reference back.
@@ -255,7 +260,7 @@ impl<S: FdOwner> Fd<S> {
     /// Does the same as [`Fd::error`] with the peer's address, which the kernel forgets when the peer is gone.
     pub fn error_to(&self, op: &'static str, source: io::Error, peer: Option<Address>) -> io::Error {
         let local = self.with(address::local_address).ok();
-        OpError::new(op, source).on(self.io.raw()).between(local, peer).into()
+        OpError::new(op, source).on(self.number()).between(local, peer).into()
     }
 }
 
@@ -278,6 +283,6 @@ impl<S: FdOwner> Drop for Fd<S> {
 /// Omits the poller, which all descriptors share.
 impl<S: FdOwner> fmt::Debug for Fd<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Fd").field("number", &self.io.raw()).field("kind", &self.kind).finish_non_exhaustive()
+        f.debug_struct("Fd").field("number", &self.number()).field("kind", &self.kind).finish_non_exhaustive()
     }
 }

@@ -20,7 +20,7 @@
 //! | standby thread | the poll of `sysmon` | - |
 //! | `Fd` | `poll.FD` | `PollEvented`, `AsyncFd` |
 //! | `FdKind::ByteStream`, short-read hint | `FD.IsStream` | readiness cleared by a short read |
-//! | `FdOwner`; `OwnedBy` | `FD.Sysfd` | `AsyncFd<T>` |
+//! | `FdOwner`; `SharedFd`, `OwnedBy` | `FD.Sysfd` | `AsyncFd<T>` |
 //! | `pin_fd` | `RawConn.Control` | `AsFd` |
 //! | `Op` | `FD.Read`, `FD.Write` | `async_io` |
 //! | `Fd::waiters`, `end_hand_over` | `fdMutex` with its semaphores | `Semaphore` |

@@ -40,7 +40,7 @@ impl<S: FdOwner> Fd<S> {
             if empty {
                 return Ok(Some(0));
             }
-            let read = call(fd.io.borrow())?;
+            let read = call(fd.io.as_fd())?;
             coop::count_bytes(read.n);
             fd.drained.set(read.drained && fd.kind == FdKind::ByteStream && Poller::SHORT_IS_ALL);
             Ok(Some(read.n))
@@ -70,7 +70,7 @@ impl<S: FdOwner> Fd<S> {
         direction: impl Direction,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> impl Future<Output = io::Result<T>> + Unpin {
-        Op::new(self, direction, move |fd: &Self| call(fd.io.borrow()).map(Some))
+        Op::new(self, direction, move |fd: &Self| call(fd.io.as_fd()).map(Some))
     }
 
     /// Writes all of `bytes` under one lock, so that they do not mix with another task's bytes.
@@ -84,7 +84,7 @@ impl<S: FdOwner> Fd<S> {
     ) -> impl Future<Output = io::Result<()>> + Unpin {
         Op::new(self, WriteMode, move |fd: &Self| {
             if !bytes.is_empty() {
-                match call(fd.io.borrow(), bytes)? {
+                match call(fd.io.as_fd(), bytes)? {
                     0 => return Err(io::ErrorKind::WriteZero.into()),
                     n => {
                         coop::count_bytes(n);

@@ -18,6 +18,7 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::task::Poll;
 
 use netpoll_core::poll::fd_mutex::{Close, WaitList};
@@ -107,7 +108,7 @@ impl<S: FdOwner> Fd<S> {
 
     /// Deregisters the descriptor and closes its number, after the word was made final.
     pub(super) fn destroy(&self) -> io::Result<()> {
-        self.registration.deregister(self.io.borrow());
+        self.registration.deregister(self.io.as_fd());
         // SAFETY: INV-7: the caller made the word of a closed fdMutex final, so no call uses the number any more, and
         // none will. A number borrowed with `pin_fd` is not closed here: the borrow ends before `end` closes it.
         let result = if self.is_borrowed() { Ok(()) } else { unsafe { self.io.close() } };
@@ -145,13 +146,13 @@ impl Fd<SharedFd> {
     /// # Errors
     ///
     /// Returns an error if the descriptor is closed already.
-    pub fn into_owned(self) -> io::Result<std::os::fd::OwnedFd> {
+    pub fn into_owned(self) -> io::Result<OwnedFd> {
         self.mark_other_writers();
         self.close_and_evict().ok_or_else(error::closed)?;
         // As in `end`.
         self.mutex.decref();
         self.end_borrow();
-        self.registration.deregister(self.io.borrow());
+        self.registration.deregister(self.io.as_fd());
         // `end` has nothing left to close.
         self.closed.set();
         // SAFETY: INV-7: the word is closed and `self` is not shared, so no call uses the number any more. The drop of `self`

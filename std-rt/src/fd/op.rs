@@ -324,7 +324,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
     fn ask_for_events(&self, desc: &PollDesc) -> io::Result<()> {
         self.fd.netpoll().want_poll()?;
         if self.arm_on_park {
-            self.fd.registration.arm(self.fd.io.borrow(), self.mode())?;
+            self.fd.registration.arm(self.fd.io.as_fd(), self.mode())?;
             self.check_event_err(desc)?;
         }
         Ok(())
@@ -343,7 +343,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
 
     #[cold]
     fn check_is_socket(&self) -> io::Result<()> {
-        let has_reason = matches!(self.fd.kind, FdKind::Special(_)) || sys::is_socket(self.fd.io.borrow());
+        let has_reason = matches!(self.fd.kind, FdKind::Special(_)) || sys::is_socket(self.fd.io.as_fd());
         if has_reason { Ok(()) } else { Err(error::not_pollable()) }
     }
 }

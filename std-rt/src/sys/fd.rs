@@ -3,7 +3,7 @@
 #![expect(unsafe_code, reason = "several tasks use the number of a descriptor, and one closes it")]
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use netpoll_core::Mode;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -16,23 +16,18 @@ use crate::sys::call::retry;
 /// descriptor as readable.
 pub(super) const RDHUP: PollFlags = PollFlags::from_bits_retain(platform::POLLRDHUP as _);
 
-/// The owner of a descriptor under an fdMutex; it decides what closing means.
-pub trait FdOwner {
-    /// Borrows the descriptor for one system call, under a reference of its fdMutex (INV-7).
-    fn borrow(&self) -> BorrowedFd<'_>;
-
-    /// Returns the number, for messages and tables; make no system call with it.
-    fn raw(&self) -> RawFd;
-
-    /// Closes the descriptor, if that is this value's task; called after the poller has deregistered it.
+/// The owner of a descriptor under an fdMutex, which borrows it for one system call at a time under a reference (INV-7).
+pub trait FdOwner: AsFd {
+    /// Closes the descriptor, after the poller has deregistered it. An owner that closes it in its own drop does nothing.
     ///
     /// # Errors
     ///
-    /// As [`SharedFd::close`].
+    /// Returns the kernel's delayed errors of earlier writes, such as `EIO`, `ENOSPC` or `EDQUOT`.
     ///
     /// # Safety
     ///
-    /// INV-7, as for [`SharedFd::close`]. The caller calls it at most once.
+    /// INV-7: the caller made the word of this descriptor's fdMutex final. So no borrow is alive, and the descriptor is neither
+    /// borrowed nor closed again.
     unsafe fn close(&self) -> io::Result<()>;
 }
 
@@ -42,7 +37,7 @@ pub trait FdOwner {
 /// descriptor is used only under a reference of its fdMutex, and closed only by the task that released the
 /// last one.*
 ///
-/// It has no `Drop`: a value that is dropped before [`close`](SharedFd::close) or
+/// It has no `Drop`: a value that is dropped before [`close`](FdOwner::close) or
 /// [`into_owned`](SharedFd::into_owned) leaves its descriptor open until the process ends. A leak is
 /// preferred to closing a number that another thread still uses.
 #[derive(Debug)]
@@ -58,20 +53,6 @@ impl SharedFd {
         SharedFd { raw: fd.into_raw_fd() }
     }
 
-    /// Borrows the descriptor for one system call.
-    #[inline]
-    pub fn borrow(&self) -> BorrowedFd<'_> {
-        // SAFETY: `raw` is open and stays so while `self` is borrowed: the caller of `close` has promised
-        // that no use of `self` runs at the same time or comes after it (INV-7). It is not -1, the only
-        // invalid value, because an `OwnedFd` never is.
-        unsafe { BorrowedFd::borrow_raw(self.raw) }
-    }
-
-    /// Returns the number, for messages and tables; make no system call with it.
-    pub fn raw(&self) -> RawFd {
-        self.raw
-    }
-
     /// Returns the descriptor as one that closes itself.
     pub fn into_owned(self) -> OwnedFd {
         // SAFETY: `raw` is open, because `close` would have been the last use of `self` (INV-7). `self` is
@@ -80,33 +61,34 @@ impl SharedFd {
     }
 
     /// Returns the descriptor as one that closes itself, through a shared reference; replaces
-    /// [`close`](SharedFd::close).
+    /// [`close`](FdOwner::close).
     ///
     /// # Safety
     ///
-    /// INV-7, as for [`close`](SharedFd::close), which must not be called after this.
+    /// INV-7, as for [`close`](FdOwner::close), which must not be called after this.
     pub unsafe fn release(&self) -> OwnedFd {
         // SAFETY: `raw` is open, because the caller holds the last reference of the fdMutex (INV-7). No use
         // of `self` runs now or comes later, so the `OwnedFd` becomes the only owner.
         unsafe { OwnedFd::from_raw_fd(self.raw) }
     }
+}
 
-    /// Calls close(2) once. The number is free afterwards whatever is returned, and another thread may
-    /// already have it, so a close is never repeated. An interrupted one has closed the descriptor on Linux
-    /// and counts as success.
-    ///
-    /// # Errors
-    ///
-    /// Returns the kernel's delayed errors of earlier writes, such as `EIO`, `ENOSPC` or `EDQUOT`.
-    ///
-    /// # Safety
-    ///
-    /// INV-7: the caller released the last reference of this descriptor's fdMutex. So no
-    /// [`borrow`](SharedFd::borrow) is alive, and neither `borrow`, `into_owned` nor `close` is called on
-    /// this value again.
-    pub unsafe fn close(&self) -> io::Result<()> {
-        // SAFETY: `raw` is open and owned by `self`, and by the caller's promise no use of `self` runs now or
-        // comes later, so the number is closed once and under no other user (INV-7).
+impl AsFd for SharedFd {
+    #[inline]
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: `raw` is open and stays so while `self` is borrowed: the caller of `close` has promised that no use of
+        // `self` runs at the same time or comes after it (INV-7). It is not -1, the only invalid value, because an
+        // `OwnedFd` never is.
+        unsafe { BorrowedFd::borrow_raw(self.raw) }
+    }
+}
+
+impl FdOwner for SharedFd {
+    /// Calls close(2) once. The number is free afterwards whatever is returned, and another thread may already have it, so a
+    /// close is never repeated. An interrupted one has closed the descriptor on Linux and counts as success.
+    unsafe fn close(&self) -> io::Result<()> {
+        // SAFETY: `raw` is open and owned by `self`, and by the caller's promise no use of `self` runs now or comes later, so
+        // the number is closed once and under no other user (INV-7).
         let closed = match unsafe { libc::close(self.raw) } {
             0 => Ok(()),
             _ => Err(errno::last()),
@@ -115,27 +97,6 @@ impl SharedFd {
             Ok(()) | Err(Errno::INTR) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
-    }
-}
-
-impl FdOwner for SharedFd {
-    #[inline]
-    fn borrow(&self) -> BorrowedFd<'_> {
-        SharedFd::borrow(self)
-    }
-
-    fn raw(&self) -> RawFd {
-        self.raw
-    }
-
-    /// Closes the number.
-    ///
-    /// # Safety
-    ///
-    /// INV-7, as for the trait.
-    unsafe fn close(&self) -> io::Result<()> {
-        // SAFETY: the caller gives the same promise for this function as `SharedFd::close` requires (INV-7).
-        unsafe { SharedFd::close(self) }
     }
 }
 
@@ -195,21 +156,15 @@ impl<T> OwnedBy<T> {
     }
 }
 
-impl<T: AsFd> FdOwner for OwnedBy<T> {
+impl<T: AsFd> AsFd for OwnedBy<T> {
     #[inline]
-    fn borrow(&self) -> BorrowedFd<'_> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
         self.get().as_fd()
     }
+}
 
-    fn raw(&self) -> RawFd {
-        self.get().as_fd().as_raw_fd()
-    }
-
+impl<T: AsFd> FdOwner for OwnedBy<T> {
     /// Does nothing: the value closes the descriptor when it is dropped.
-    ///
-    /// # Safety
-    ///
-    /// INV-7, as for the trait; nothing here depends on it.
     unsafe fn close(&self) -> io::Result<()> {
         Ok(())
     }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::common::{alone, kernel};
 use netpoll_core::{Event, PollKey};
 use netpoll_rt::internal::sys::socket::{self, Connect, Domain, SocketKind};
-use netpoll_rt::internal::sys::{Events, Poller, SharedFd, Watch, sockopt};
+use netpoll_rt::internal::sys::{Events, FdOwner, Poller, SharedFd, Watch, sockopt};
 
 const KEY: PollKey = PollKey { slot: 0, fdseq: 1 };
 
@@ -284,8 +284,9 @@ fn a_shared_descriptor_is_closed_once_and_only_when_told() {
     // test may have taken meanwhile is looked at.
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     theirs.set_nonblocking(true).unwrap();
+    let number = ours.as_raw_fd();
     let shared = SharedFd::new(ours.into());
-    assert_eq!(shared.borrow().as_raw_fd(), shared.raw());
+    assert_eq!(shared.as_fd().as_raw_fd(), number);
     would_block(uninterrupted(|| theirs.read(&mut [0; 1])));
     let shared = SharedFd::new(shared.into_owned());
     would_block(uninterrupted(|| theirs.read(&mut [0; 1])));

@@ -60,7 +60,7 @@ impl<S: FdOwner> Fd<S> {
         direction: impl Direction,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
-        Op::new(self, direction, move |fd: &Self| call(fd.io.borrow()).map(Some)).try_once()
+        Op::new(self, direction, move |fd: &Self| call(fd.io.as_fd()).map(Some)).try_once()
     }
 
     /// Polls [`Fd::read`] once; the module's table says what is left behind when it is pending.
@@ -80,7 +80,7 @@ impl<S: FdOwner> Fd<S> {
         direction: impl Direction,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
-        Op::new(self, direction, move |fd: &Self| call(fd.io.borrow()).map(Some)).poll_once(cx)
+        Op::new(self, direction, move |fd: &Self| call(fd.io.as_fd()).map(Some)).poll_once(cx)
     }
 
     /// Polls [`Fd::write`] once, as [`Fd::poll_read`].
