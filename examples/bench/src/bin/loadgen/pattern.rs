@@ -31,7 +31,7 @@ impl Pattern {
 }
 
 /// Opens blocking connections, a few at a time, so that the server's backlog never overflows: each has had an answer of
-/// `probe` bytes before the next few begin, or none if `probe` is 0.
+/// `probe` bytes before the next few begin. A `probe` of 0 asks for no answer.
 pub fn connect_all(address: SocketAddr, count: usize, probe: usize) -> io::Result<Vec<TcpStream>> {
     let mut streams = Vec::with_capacity(count);
     while streams.len() < count {
