@@ -1,5 +1,5 @@
-//! Work that blocks, as the rest of the crate hands it to a runtime's pool: how the pool's threads are made and named, how
-//! much each kind of work may have, and how the kernel is asked again for a thread that it refused. The pool itself is
+//! The pool of a runtime for work that blocks, as the rest of the crate uses it: the names of its threads, the bound of each
+//! kind of work, and the repeated request for a thread that the kernel refused. The pool itself is
 //! [`protocol::pool`](crate::protocol::pool).
 
 use std::io;
@@ -13,23 +13,25 @@ use crate::protocol::job::{Failure, Job, Refusal};
 use crate::protocol::pool::{Class, Limits, Pool};
 use crate::sched::SchedHandle;
 use crate::sys;
-use crate::task::{self, JoinHandle};
+use crate::task::JoinHandle;
 use crate::time::sleep;
 
-/// For how long the pool asks the kernel for no more threads after it was refused one and while it has others; after
-/// which it does so although nothing happens; and how rarely at last.
+/// The time after a refused thread for which a pool with other threads asks the kernel for no more, and the first pause of
+/// [`keep_asking`].
 const RETRY: Duration = Duration::from_millis(10);
-const RETRY_AT_LAST: Duration = Duration::from_secs(1);
 
-/// The part of a pool that each class of work has beyond its bound, and the most threads that this is.
+/// The longest pause of [`keep_asking`].
+const MAX_RETRY: Duration = Duration::from_secs(1);
+
+/// The reserve of each class of work, as a part of the pool's bound, and its maximum in threads.
 const RESERVE_PART: usize = 8;
-const MOST_RESERVE: usize = 16;
+const MAX_RESERVE: usize = 16;
 
 /// Creates a pool whose threads are called `name-0` and so on.
 pub(crate) fn pool(name: String, threads: usize, keep_alive: Duration) -> Arc<Pool> {
-    let reserve = (threads / RESERVE_PART).clamp(1, MOST_RESERVE);
+    let reserve = (threads / RESERVE_PART).clamp(1, MAX_RESERVE);
     let limits = Limits { threads, reserve, keep_alive, retry: RETRY };
-    // The thread is not joined: it ends by itself, and what it runs may not end at all.
+    // The thread is not joined: it ends by itself, and its job may not end at all.
     Pool::new(limits, move |number, body| sys::start_thread(format!("{name}-{number}"), body).map(drop))
 }
 
@@ -42,7 +44,7 @@ pub(crate) fn submit(class: Class, job: Arc<dyn Job>) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a call of the library's on a thread of that pool. A panic goes on in the future that waits.
+/// Runs a call of this crate on a thread of that pool. A panic goes on in the future that waits.
 pub(crate) async fn run<T: Send + 'static>(
     class: Class,
     call: impl FnOnce() -> T + Send + 'static,
@@ -58,13 +60,13 @@ pub(crate) async fn run<T: Send + 'static>(
     drop(sched);
     match run.await {
         Ok(value) => Ok(value),
-        // A pool that refuses may do so at once, without a wait.
+        // The pool may have refused at once, without a wait.
         Err(Failure::Refused(why)) => coop::refuse(no_thread(why)).await,
         Err(failure) => unwind(failure),
     }
 }
 
-/// Makes a call of the user's on a thread of that runtime's pool; within it the thread runs for the runtime.
+/// Runs a closure of the user on a thread of that runtime's pool; within it the thread works for the runtime.
 #[track_caller]
 pub(crate) fn spawn<T: Send + 'static>(
     sched: &Arc<SchedHandle>,
@@ -79,7 +81,7 @@ pub(crate) fn spawn<T: Send + 'static>(
         keep_asking(sched);
     }
     let task = async move { run.await.unwrap_or_else(|failure| unwind(failure)) };
-    task::spawn(sched.clone(), Location::caller(), task)
+    sched.clone().spawn(Location::caller(), task)
 }
 
 fn current() -> io::Result<Arc<SchedHandle>> {
@@ -96,13 +98,13 @@ fn keep_asking(sched: &Arc<SchedHandle>) {
             if !pool.retry() {
                 return;
             }
-            pause = (pause * 2).min(RETRY_AT_LAST);
+            pause = (pause * 2).min(MAX_RETRY);
         }
     };
-    drop(task::spawn(sched.clone(), Location::caller(), asking));
+    drop(sched.clone().spawn(Location::caller(), asking));
 }
 
-/// Ends a task that waited for the pool in vain. A [`Refusal`] travels as the payload: the task's handle knows it.
+/// Ends a task without a result of the pool. A [`Refusal`] travels as the payload: the task's handle knows it.
 fn unwind(failure: Failure) -> ! {
     match failure {
         Failure::Panic(payload) => panic::resume_unwind(payload),

@@ -14,9 +14,9 @@ use std::sync::Arc;
 
 /// The variables of one thread.
 pub struct Context {
-    /// What is left of the budget of the turn; belongs to [`coop`](crate::coop).
+    /// The rest of the budget of the turn; belongs to [`coop`](crate::coop).
     pub budget: Cell<u64>,
-    /// How often the budget has made a future yield; belongs to [`coop`](crate::coop).
+    /// The number of times that the budget has made a future yield; belongs to [`coop`](crate::coop).
     pub refusals: Cell<u32>,
     /// The number of calls of `block_on` that the thread is in; belongs to `runtime::block_on`.
     pub block_on_depth: Cell<usize>,
@@ -35,7 +35,7 @@ pub struct WorkerWheel {
     pub netpoll: usize,
     /// The index of the worker's wheel.
     pub index: u32,
-    /// Whether the thread may have dropped timers that are still in the wheel.
+    /// Set if the thread may have dropped timers that are still in the wheel.
     pub has_pending_removals: bool,
 }
 

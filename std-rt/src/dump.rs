@@ -1,4 +1,4 @@
-//! What a runtime is doing now, for the one who looks at it when it hangs: [`Handle::dump`](crate::Handle::dump), or
+//! A description of the current state of a runtime, for the search for a hang: [`Handle::dump`](crate::Handle::dump), or
 //! `SIGQUIT` with [`Builder::dump_on_quit`](crate::Builder::dump_on_quit).
 //!
 //! ```text
@@ -10,7 +10,7 @@
 //! polls 812 (40 empty), events 1630 (0 stale), breaks 12 sent and 3 coalesced, ...
 //! ```
 //!
-//! Nothing is stopped for it: what it says of one thing is a little older or younger than what it says of another.
+//! No thread is stopped for it, so its parts are from slightly different times.
 
 use std::fmt;
 use std::os::fd::RawFd;
@@ -20,80 +20,82 @@ use std::time::Duration;
 
 use crate::metrics::Metrics;
 use crate::netpoll::DescriptorInfo;
-use crate::sched::{Sched, TaskName};
+use crate::sched::Sched;
 use crate::sys::Address;
+use crate::task::TaskName;
 
-/// A runtime as it was a moment ago. Its `Display` is one line for each worker and each descriptor, and one for the
-/// numbers.
+/// The state of a runtime at one time. Its `Display` is one line for each worker and each descriptor, and one for the
+/// metrics.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Dump {
     /// Every worker.
     pub workers: Vec<WorkerDump>,
-    /// Every descriptor that the runtime watches.
+    /// Every descriptor that is registered with the runtime's poller.
     pub descriptors: Vec<DescriptorDump>,
-    /// The numbers.
+    /// The metrics.
     pub metrics: Metrics,
 }
 
-/// One worker.
+/// The state of one worker.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WorkerDump {
-    /// Its number.
+    /// The worker's number.
     pub index: usize,
-    /// What it does.
+    /// The worker's activity.
     pub state: WorkerState,
     /// Tasks in its queue.
     pub queued: usize,
 }
 
-/// What a worker does.
+/// The activity of a worker.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum WorkerState {
-    /// It runs a task.
+    /// The worker runs a task.
     Runs {
         /// The task's name, if it was spawned with one.
         name: Option<Arc<str>>,
         /// The call of `spawn`.
         location: &'static Location<'static>,
     },
-    /// It sleeps in the kernel, until there are events.
+    /// The worker sleeps in the kernel, until there are events.
     WaitsForEvents,
-    /// It sleeps, until there is work.
+    /// The worker sleeps, until there is work.
     Sleeps,
-    /// It looks for work. A runtime of one worker: or its thread polls the future of `block_on`, or nobody is in there.
+    /// The worker looks for work. In a runtime of `workers(1)` it may also be that the thread polls the future of `block_on`,
+    /// or that no thread is in there.
     Awake,
 }
 
-/// One descriptor.
+/// The state of one descriptor.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct DescriptorDump {
-    /// Its number.
+    /// The descriptor's number.
     pub fd: RawFd,
-    /// Its own address, if it is a socket.
+    /// The local address, if it is a socket.
     pub local: Option<Address>,
-    /// Its peer's, if it is connected.
+    /// The address of the peer, if it is a connected socket.
     pub peer: Option<Address>,
-    /// Its reading direction.
+    /// The reading direction.
     pub read: DirectionDump,
-    /// Its writing direction.
+    /// The writing direction.
     pub write: DirectionDump,
 }
 
-/// One direction of a descriptor.
+/// The state of one direction of a descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 #[non_exhaustive]
 pub struct DirectionDump {
-    /// For how long a task has been waiting, if one is. By the clock of the last poll before it began: a little more than
-    /// it was.
+    /// The time for which a task has been waiting, if one is. It counts from the last poll before the wait began, so it is a
+    /// little too long.
     pub waiting: Option<Duration>,
-    /// A task is waiting although the kernel says that it need not. That is so between an event and the poll that takes it;
-    /// if it stays so while the runtime is at work, the wake-up was lost.
+    /// Whether a task is waiting although the kernel reports that the direction is ready. That is so between an event and the
+    /// poll that takes it. If it stays so while the runtime is at work, the wake-up was lost.
     pub ready: bool,
-    /// Until the deadline, if there is one; zero if it has passed.
+    /// The time until the deadline, if there is one; zero if it has passed.
     pub deadline: Option<Duration>,
 }
 

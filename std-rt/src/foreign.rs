@@ -2,11 +2,11 @@
 //!
 //! Two rules hold for all of this crate.
 //!
-//! 1. Such code runs under no lock and no borrow, and only once the state around it is consistent: it may use whatever it is
-//!    called from, and it may panic.
+//! 1. Such code runs under no lock and no borrow, and only while the state around it is consistent: it may call back into
+//!    its caller, and it may panic.
 //! 2. A panic belongs to the task whose code it is. If that task is the one that calls (its own waker is cloned or dropped,
-//!    its closure is called), the panic goes on up to it. If it is another one, the panic hook has reported it, and nothing
-//!    else of the caller suffers: neither its result nor the other tasks that it was about to wake.
+//!    its closure is called), the panic goes on up to it. If it is another task, the panic hook has reported it, and the
+//!    caller is not affected: neither its result nor the other tasks that it was about to wake.
 
 use std::any::Any;
 use std::mem;
@@ -19,7 +19,7 @@ pub fn catch_panic(call: impl FnOnce()) -> bool {
     panic::catch_unwind(AssertUnwindSafe(call)).map_err(discard).is_ok()
 }
 
-/// Drops the payload of a panic, whose own destructor may panic; what that panics with is leaked, so that this ends.
+/// Drops the payload of a panic. Its destructor may panic; the payload of that second panic is leaked, so that this ends.
 pub fn discard(payload: Box<dyn Any + Send>) {
     if let Err(again) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload))) {
         mem::forget(again);
@@ -44,11 +44,11 @@ pub struct WakerSlot(Mutex<Option<Waker>>);
 
 impl WakerSlot {
     fn lock(&self) -> MutexGuard<'_, Option<Waker>> {
-        // Nothing foreign runs under it.
+        // No foreign code runs under it.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Leaves a waker in the place of the one before. The caller looks afterwards whether what it waits for is there.
+    /// Replaces the waker. The caller checks afterwards whether its event has happened already.
     pub fn register(&self, waker: &Waker) {
         if self.lock().as_ref().is_some_and(|known| known.will_wake(waker)) {
             return;

@@ -36,11 +36,11 @@
 //! | `sysmon` | `sysmon` | - |
 //! | `prepare_park`, `unpark` | `stopm`, `startm` | `transition_to_parked`, `transition_from_parked` |
 //! | `Runnable` | `*g` | `Notified`; `Runnable` of async-task |
-//! | `Schedule`, `AnyWorker` | - | `Schedule` |
+//! | `Schedule`, `Locals` | - | `Schedule`, `LocalSet` |
 //! | `TaskShard` | `allgs` | `OwnedTasks` |
 //! | `TaskMeta`, `TaskName` | `g.gopc` | `TaskMeta`, task names of tokio-console |
 //! | `WorkerStats` | `p.schedtick`, `p.status` | `WorkerMetrics` |
-//! | `JoinCore` | - | `RawTask` in `JoinHandle` |
+//! | `TaskRef`, `JoinHandle` | - | `RawTask`, `JoinHandle` |
 //! | `Stage`, `TaskResult` | - | `Stage`, `Result` of a task |
 //! | `coop`, `proceed`, `BudgetGuard` | preemption | `coop`, `poll_proceed`, `ResetGuard` |
 //! | `drop_task`, `defer_drop` | - | shutdown of `OwnedTasks` |
@@ -48,8 +48,25 @@
 //!
 //! Where the field's word is not taken: the registration has a longer name because core's is a `Registration` already. The
 //! socket's kind is a `SocketKind`, since rustix has a `SocketType`. A task's result is a `TaskResult`, since `Output` is
-//! the associated type of every future. The schedule of a task is `AnyWorker` and not `MultiThread`, because a runtime with
-//! one worker has it too.
+//! the associated type of every future.
+//!
+//! # Where a spawned task goes
+//!
+//! From the call of [`spawn`] within a task to the first poll of the new task, file by file:
+//!
+//! 1. `lib.rs`: [`spawn`] asks for the scheduler that this thread works for.
+//! 2. `sched/context.rs`: `SchedHandle::current` reads it from the context of the thread; `schedule_local` of step 5 finds the
+//!    queue of the thread's worker there.
+//! 3. `sched/handle.rs`: `SchedHandle::spawn` counts the task, creates it and schedules it.
+//! 4. `task/meta.rs`: the spawn location becomes the word by which dumps name the task.
+//! 5. `task/cell.rs`: `new_task` allocates the cell, with the handle and the first `Runnable`; the function of its table
+//!    passes that to `schedule_local`.
+//! 6. `sched/remote.rs`: `Remote::put` puts the task into the slot of the worker, from where it displaces the previous one.
+//! 7. `core/src/sched/run_queue.rs`: the slot and the ring are words of core.
+//! 8. `worker.rs`: `Worker::run` takes the task when the current one has returned, and calls `Runnable::run`, which is in the
+//!    file of step 5 and polls the future.
+//!
+//! A thread that is no worker of the runtime puts the task into the global queue instead, and wakes a worker.
 
 mod blocking;
 mod context;
@@ -169,7 +186,11 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    task::spawn(current().into_sched(), Location::caller(), future)
+    let sched = match sched::SchedHandle::current() {
+        Some(sched) => sched,
+        None => started().handle().clone().into_sched(),
+    };
+    sched.spawn(Location::caller(), future)
 }
 
 /// Starts a task with a name; see [`Handle::spawn_named`].

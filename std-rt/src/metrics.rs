@@ -1,11 +1,11 @@
-//! What a runtime counts.
+//! The metrics of a runtime.
 
 use std::fmt;
 
 use crate::sched::Sched;
 
-/// The numbers of a runtime since it was made, read one after the other without stopping it: they may differ by what
-/// happened meanwhile.
+/// The metrics of a runtime since its creation. They are read one after the other while the runtime goes on, so they may
+/// differ by the events in between.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
 pub struct Metrics {
@@ -21,7 +21,7 @@ pub struct Metrics {
     pub timers: usize,
     /// Calls of the kernel's wait.
     pub polls: usize,
-    /// Of these, calls that made no task ready.
+    /// Calls of the kernel's wait that made no task ready.
     pub empty_polls: usize,
     /// Events that the kernel reported.
     pub events: usize,
@@ -41,21 +41,21 @@ pub struct Metrics {
     pub steals: usize,
     /// Times that a worker went to sleep while another one polled.
     pub parks: usize,
-    /// Times that a worker kept looking for a little while before it would sleep, and found something.
+    /// Times that a worker spun before it would sleep, and found work.
     pub spin_hits: usize,
-    /// Times that it found nothing, and slept.
+    /// Times that a worker spun in vain, and slept.
     pub spin_misses: usize,
     /// Turns in which a task held its worker for longer than [`Builder::stuck_after`](crate::Builder::stuck_after).
     pub stuck_tasks: usize,
     /// Threads for work that blocks now: see [`Builder::max_blocking_threads`](crate::Builder::max_blocking_threads).
     pub blocking_threads: usize,
-    /// Of these, threads that wait for work.
+    /// Threads for work that blocks that are idle now.
     pub idle_blocking_threads: usize,
     /// Closures, operations on files and name look-ups that wait for a thread now.
     pub blocking_queue_depth: usize,
-    /// Of those, how many a thread has taken.
+    /// Closures, operations on files and name look-ups that a thread has taken.
     pub blocking_jobs: usize,
-    /// Threads for them that the kernel refused to make.
+    /// Threads for work that blocks that the kernel refused to create.
     pub blocking_threads_refused: usize,
 }
 
@@ -92,7 +92,7 @@ impl Metrics {
     }
 }
 
-/// All of them in one line, for people; its form may change.
+/// Writes all metrics in one line, for people; its form may change.
 impl fmt::Display for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { polls, empty_polls, events, stale_events, breaks_sent, breaks_coalesced, .. } = self;

@@ -1,9 +1,8 @@
 //! Protocols between threads that use locks and park tokens, each a module that a model checker runs as it stands.
 //!
 //! They take their locks, tokens and threads from [`crate::sync`], call foreign code through `crate::foreign`, and use
-//! nothing else of this crate. The models are in
-//! `loom-tests/src/bin/protocols`; `cargo xtask protocols` runs them. A protocol over the words of core is a loom model of
-//! core instead, see `loom-tests/src/models`.
+//! nothing else of this crate. The models are in `loom-tests/src/bin/protocols`; `cargo xtask protocols` runs them. A
+//! protocol over the words of core is a loom model of core instead, see `loom-tests/src/models`.
 //!
 //! To add one: a file here with its table of states, whose `use` lines name `crate::sync` and std only; a file beside
 //! `driver.rs` in `loom-tests/src/bin/protocols` with its models and at least one control, a copy with the fault that the

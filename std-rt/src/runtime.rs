@@ -1,28 +1,28 @@
-//! A runtime: workers on a scheduler and a poller, the way in (`block_on`, `spawn`) and the way out (drop).
+//! A runtime: workers on a scheduler and a poller, and the handle by which tasks and other threads use it.
+//!
+//! [`block_on`] has the call that runs a future and, in a runtime without threads, the tasks; [`shutdown`] says what happens
+//! to a task when the runtime ends.
 
 mod block_on;
 mod builder;
-mod handle;
-mod sigquit;
-mod threads;
-mod worker_slot;
+mod shutdown;
 
 use std::future::Future;
 use std::io;
 use std::panic::Location;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
+use crate::blocking;
 use crate::dump::Dump;
 use crate::metrics::Metrics;
+use crate::netpoll::Netpoll;
 use crate::protocol::driver::WorkerSlot;
-use crate::sched::{SchedHandle, TaskMeta};
-use crate::task::{self, JoinHandle};
+use crate::sched::SchedHandle;
+use crate::task::{JoinHandle, TaskMeta};
 use crate::worker::{Worker, WorkerConfig};
 pub use builder::Builder;
-pub use handle::Handle;
-use sigquit::StopToken;
-use threads::ThreadSet;
+use builder::StopToken;
+use shutdown::ThreadSet;
 
 /// The runtime's threads wait to the nanosecond, not to the kernel's usual 50 us more.
 const TIMER_SLACK_NANOSECONDS: u64 = 1;
@@ -31,26 +31,26 @@ const TIMER_SLACK_NANOSECONDS: u64 = 1;
 ///
 /// Dropping it shuts it down, in this order:
 ///
-/// 1. No task begins another turn. A task that is spawned from now on is cancelled at once.
+/// 1. No task is polled again. A task that is spawned from now on is cancelled at once.
 /// 2. Every task that is parked or queued is cancelled: the thread that drops the runtime drops its future, and its
 ///    [`JoinHandle`] says so. A task that is woken meanwhile is dropped by that thread too, not by the code that wakes it.
-/// 3. The drop waits for the tasks that are being polled, and their workers end. Such a task may block on what a cancelled
-///    one holds. It is cancelled when its turn is over.
+/// 3. The drop waits for the tasks that are being polled, and their workers end. Such a task may block on a lock that a
+///    cancelled one held. It is cancelled when its poll is over.
 ///
 /// The drop does not wait for closures of [`spawn_blocking`](Runtime::spawn_blocking) and operations on files: one that a
-/// thread has begun runs to its end, and its value is dropped; one that waits for a thread is never run. [`Runtime::shutdown_timeout`] waits no longer than it is told to. A runtime may be in a
-/// `thread_local!`: it ends with its thread.
+/// thread has begun runs to its end, and its value is dropped; one that waits for a thread is never run.
+/// [`Runtime::shutdown_timeout`] has a limit of time. A runtime may be in a `thread_local!`: it ends with its thread.
 ///
-/// What it leaves behind does not wait for ever: an operation on one of its descriptors that waits in another runtime, or
-/// would have to, fails ([`runtime_ended`](crate::runtime_ended)), and a sleep goes on where it is polled.
+/// No wait of another runtime outlasts it: an operation on one of its descriptors that waits there, or would have to, fails
+/// ([`runtime_ended`](crate::runtime_ended)), and a sleep goes on where it is polled.
 ///
 /// # fork(2)
 ///
 /// A child of fork(2) has the runtime's memory and none of its threads. There `block_on`, `spawn` and `spawn_blocking` panic
 /// with a message, operations that have to wait fail ([`runtime_ended`](crate::runtime_ended)), handles of tasks say that
 /// they are cancelled, and a drop, of the runtime or of a socket, closes the child's copy and leaves the parent alone. A
-/// `Runtime` that the child makes works. A child that returns into a task's turn ends with a message. The default runtime is
-/// one like others: if it was started before the fork, the child needs one of its own.
+/// `Runtime` that the child creates works. A child that returns into the poll of a task ends with a message. All of this
+/// holds for the default runtime too: if it was started before the fork, the child needs a runtime of its own.
 pub struct Runtime {
     handle: Handle,
     worker_config: WorkerConfig,
@@ -68,16 +68,16 @@ impl std::fmt::Debug for Runtime {
 }
 
 impl Runtime {
-    /// A runtime with the defaults of [`Builder`].
+    /// Creates a runtime with the defaults of [`Builder`].
     ///
     /// # Errors
     ///
-    /// Those of [`Builder::build`].
+    /// Returns an error if [`Builder::build`] does.
     pub fn new() -> io::Result<Self> {
         Self::builder().build()
     }
 
-    /// A runtime with settings of your own.
+    /// Returns a [`Builder`] for a runtime with other settings.
     pub fn builder() -> Builder {
         Builder::new()
     }
@@ -112,59 +112,92 @@ impl Runtime {
         self.handle.spawn_blocking(closure)
     }
 
-    /// What can be given to other threads to spawn tasks here and to ask for numbers.
+    /// Returns the handle by which other threads spawn tasks here and read the metrics.
     pub fn handle(&self) -> &Handle {
         &self.handle
     }
 
-    /// The numbers of this runtime.
+    /// Returns the metrics of this runtime.
     pub fn metrics(&self) -> Metrics {
         self.handle.metrics()
     }
 
-    /// What this runtime is doing; see [`Handle::dump`].
+    /// Returns a description of the current state of this runtime; see [`Handle::dump`].
     pub fn dump(&self) -> Dump {
         self.handle.dump()
     }
+}
 
-    /// Shuts the runtime down as dropping it does, but waits no longer than `limit` for tasks that are being polled; true
-    /// if everything has ended.
-    ///
-    /// If not, a task keeps a worker's thread busy, and both are left to themselves: every other task is gone, and should
-    /// that one ever end its turn, it is cancelled and the thread ends. Until then the thread, and the runtime's own
-    /// descriptors, stay. What the futures of cancelled tasks do when they are dropped happens on this thread, and is not
-    /// bounded.
-    pub fn shutdown_timeout(mut self, limit: Duration) -> bool {
-        self.end(Instant::now().checked_add(limit))
+/// A handle of a runtime for other threads, cheap to clone. Once the runtime is dropped, tasks that are spawned through the
+/// handle are cancelled at once.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    sched: Arc<SchedHandle>,
+}
+
+impl Handle {
+    /// Returns the handle of the runtime that this thread runs for, if any.
+    pub fn try_current() -> Option<Self> {
+        SchedHandle::current().map(|sched| Self { sched })
     }
 
-    /// Ends the runtime, by the deadline or without a limit; false if a thread was left to itself.
-    fn end(&mut self, deadline: Option<Instant>) -> bool {
-        if !self.handle.sched.netpoll().is_owner_process() {
-            // The threads are the parent's and their locks in any state. What is shared with it is not dropped here.
-            std::mem::forget(self.handle.clone());
-            return true;
-        }
-        self.handle.sched.close();
-        self.handle.sched.pool().close();
-        if let Some(quit) = &self.quit {
-            quit.request();
-        }
-        let ended = self.threads.end(deadline);
-        self.handle.sched.netpoll().end();
-        ended
+    /// Starts a task.
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.sched.clone().spawn(Location::caller(), future)
+    }
+
+    /// Starts a task with a name, by which a [`Dump`] and a [`StuckTask`](crate::StuckTask) call it. A task without one
+    /// goes by its spawn location, which costs nothing; a name costs a lock when the task starts and when it ends.
+    #[track_caller]
+    pub fn spawn_named<F>(&self, name: impl Into<Arc<str>>, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.sched.clone().spawn_named(name.into(), Location::caller(), future)
+    }
+
+    /// Runs a closure that blocks on a thread of this runtime's pool; see [`spawn_blocking`](crate::spawn_blocking).
+    #[track_caller]
+    pub fn spawn_blocking<F, T>(&self, closure: F) -> JoinHandle<T>
+    where
+        F: FnOnce() -> T + Send + 'static,
+        T: Send + 'static,
+    {
+        blocking::spawn(&self.sched, closure)
+    }
+
+    /// Returns the number of tasks that are parked on a descriptor. Tasks that sleep are not among them.
+    pub fn waiters(&self) -> usize {
+        self.sched.netpoll().waiters()
+    }
+
+    /// Returns the metrics of the runtime.
+    pub fn metrics(&self) -> Metrics {
+        Metrics::of(&self.sched)
+    }
+
+    /// Returns a description of the current state of the runtime: every worker, every descriptor and the tasks that wait for
+    /// it, and the metrics. It stops no thread, and costs two system calls for each descriptor.
+    pub fn dump(&self) -> Dump {
+        Dump::of(&self.sched)
+    }
+
+    pub(crate) fn into_sched(self) -> Arc<SchedHandle> {
+        self.sched
+    }
+
+    pub(crate) fn netpoll(&self) -> Arc<Netpoll> {
+        self.sched.netpoll().clone()
     }
 }
 
-impl Drop for Runtime {
-    fn drop(&mut self) {
-        if !self.threads.have_ended() {
-            self.end(None);
-        }
-    }
-}
-
-/// See [`crate::spawn_local`].
+/// Starts a task on this thread, see [`crate::spawn_local`].
 #[track_caller]
 pub(crate) fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
 where
@@ -176,7 +209,7 @@ where
     let worker =
         sched.as_ref().filter(|sched| sched.is_threadless()).and_then(|sched| Worker::current(sched));
     match (sched, worker) {
-        (Some(sched), Some(worker)) => task::spawn_local(sched, worker.locals(), meta, future),
+        (Some(_), Some(worker)) => worker.locals().spawn(meta, future),
         (sched, _) => panic!("{}", no_place_for_local_tasks(sched.as_deref())),
     }
 }

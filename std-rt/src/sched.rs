@@ -1,18 +1,12 @@
-//! Where tasks wait for a worker: the global queue, each worker's ring, and who is woken for what (Go's `runqput`,
-//! `globrunqput`, `wakep`, `injectglist`).
+//! The run queues of a runtime, a global one and a ring for each worker, and the rule by which workers are woken (Go's
+//! `runqput`, `globrunqput`, `wakep`, `injectglist`).
 //!
-//! The path of a task: [`schedule_task`] → the ring of the worker that this thread is, else the global queue →
+//! The path of a task: [`Schedule::schedule`](crate::task::Schedule::schedule) → the ring of the worker that this thread is, else the global queue →
 //! [`Sched::wake_one`], if a worker sleeps that could run it.
 
-mod cell;
 mod context;
 mod handle;
 mod remote;
-mod stuck;
-mod task_meta;
-mod tasks;
-mod word;
-mod worker_stats;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -23,22 +17,17 @@ use crossbeam_utils::CachePadded;
 use netpoll_core::sched::idle::Idle;
 use netpoll_core::sync::Counter;
 use netpoll_core::sync::Flag;
-use slab::Slab;
 
 use crate::foreign;
 use crate::netpoll::Netpoll;
 use crate::protocol::ending::Ending;
 use crate::protocol::pool::Pool;
-pub use cell::{JoinCore, Runnable, Schedule, new_local_task, new_task};
+use crate::task::{Runnable, TaskNames};
 pub use context::{EnterGuard, is_worker_thread};
 use handle::TaskShard;
-pub use handle::{AnyWorker, SchedHandle, schedule_task};
-use remote::RING;
-pub use remote::Remote;
-pub use stuck::StealBuffer;
-pub use task_meta::{NameGuard, TaskMeta, TaskName};
-pub use tasks::drop_task;
-pub use worker_stats::WorkerStats;
+pub use handle::{SchedHandle, drop_task};
+use remote::{RING, to_task};
+pub use remote::{Remote, StealBuffer, WorkerStats};
 
 /// Words of 64 (32) workers each.
 const IDLE_WORDS: usize = 4;
@@ -53,7 +42,7 @@ struct Global {
     closed: bool,
 }
 
-/// Numbers of one scheduler since it was made.
+/// The counters of one scheduler, from its creation on.
 #[derive(Debug, Default)]
 pub struct Counts {
     /// Tasks taken from another worker's queue.
@@ -79,20 +68,20 @@ pub struct Sched {
     /// One for each worker, and one for all threads that are no workers.
     shards: Box<[TaskShard]>,
     /// The names of the tasks that have one.
-    names: Mutex<Slab<TaskName>>,
+    names: Arc<TaskNames>,
     sysmon: OnceLock<Thread>,
     sysmon_sleeps: Flag,
-    /// Set once, by `close`: what a worker looks at between two tasks.
+    /// Set once, by `close`. Workers look at it between two tasks.
     shutdown: Flag,
     counts: Counts,
     ending: Arc<Ending<Runnable>>,
-    /// There is one worker, and it is whichever thread is in `block_on`.
+    /// Set if there is one worker, which is the thread that is in `block_on`.
     threadless: bool,
 }
 
 impl Sched {
-    /// Queues for so many workers (1 to [`MAX_WORKERS`]), none of which runs yet. One that is `threadless` has one worker,
-    /// which is whichever thread is in `block_on`.
+    /// Creates the queues of a number of workers, 1 to [`MAX_WORKERS`], which do not run yet. A scheduler that is `threadless`
+    /// has one worker, which is the thread that is in `block_on`.
     pub fn new(netpoll: Arc<Netpoll>, workers: usize, threadless: bool, pool: Arc<Pool>) -> Arc<Self> {
         Arc::new(Self {
             netpoll,
@@ -101,7 +90,7 @@ impl Sched {
             workers: (0..workers).map(|_| Arc::new(Remote::new(threadless))).collect(),
             idle: CachePadded::default(),
             shards: (0..=workers).map(|_| TaskShard::default()).collect(),
-            names: Mutex::default(),
+            names: Arc::default(),
             sysmon: OnceLock::new(),
             sysmon_sleeps: Flag::new(),
             shutdown: Flag::new(),
@@ -111,27 +100,27 @@ impl Sched {
         })
     }
 
-    /// The poller that goes with it.
+    /// Returns the poller of the runtime.
     pub fn netpoll(&self) -> &Arc<Netpoll> {
         &self.netpoll
     }
 
-    /// The threads for work that blocks.
+    /// Returns the pool for work that blocks.
     pub fn pool(&self) -> &Arc<Pool> {
         &self.pool
     }
 
-    /// How many workers there are.
+    /// Returns the number of workers.
     pub fn workers(&self) -> usize {
         self.workers.len()
     }
 
-    /// True if the one worker is whichever thread is in `block_on`.
+    /// Returns true if the one worker is the thread that is in `block_on`.
     pub fn is_threadless(&self) -> bool {
         self.threadless
     }
 
-    /// The threads, and what remains of the tasks after [`Sched::close`].
+    /// Returns the state of the shutdown: the threads, and the tasks that are woken after [`Sched::close`].
     pub fn ending(&self) -> &Arc<Ending<Runnable>> {
         &self.ending
     }
@@ -141,7 +130,7 @@ impl Sched {
         &self.idle
     }
 
-    /// The numbers so far.
+    /// Returns the counters.
     pub fn counts(&self) -> &Counts {
         &self.counts
     }
@@ -153,7 +142,7 @@ impl Sched {
         if global.closed {
             drop(global);
             // Runs the futures' Drop, with no lock held.
-            let left = tasks.iter().filter_map(|&task| self.ending.defer_drop(word::to_task(task)));
+            let left = tasks.iter().filter_map(|&task| self.ending.defer_drop(to_task(task)));
             return left.for_each(drop_task);
         }
         global.tasks.extend(tasks);
@@ -161,13 +150,13 @@ impl Sched {
         self.wake_one();
     }
 
-    /// Worker whose ring has no room for a task: the older half of the ring and then the task go to the global queue,
-    /// where others may fetch them, under one lock for many tasks.
+    /// Worker: moves the older half of its full ring and then `task` to the global queue, where others may fetch them. One
+    /// lock serves many tasks.
     #[cold]
     fn overflow(&self, mine: &Remote, task: Runnable) {
         let mut tasks = [0; RING / 2 + 1];
         let n = mine.runq.take_half(RING / 2, |i, task| tasks[i] = task);
-        tasks[n] = word::from_task(task);
+        tasks[n] = task.into_word();
         self.put_global(&tasks[..=n]);
     }
 
@@ -178,12 +167,12 @@ impl Sched {
         InjectGuard { sched: self, tasks }
     }
 
-    /// A worker, as itself and others know it.
+    /// Returns the shared part of a worker.
     pub fn worker(&self, worker: usize) -> &Arc<Remote> {
         &self.workers[worker]
     }
 
-    /// Worker: sends the task in the slot to the end of the ring, so that the others get their turn.
+    /// Worker: moves the task in the slot to the end of the ring, so that the other tasks get a turn.
     pub fn rotate(&self, mine: &Remote) {
         if let Some(task) = mine.get_next()
             && let Err(task) = mine.put(task, true)
@@ -192,18 +181,18 @@ impl Sched {
         }
     }
 
-    /// Worker: how many tasks it could run now, its own and those of nobody.
+    /// Worker: returns the number of tasks that it could run now, its own and those in the global queue.
     pub fn runnable(&self, mine: &Remote) -> usize {
         mine.queued() + lock(&self.global).tasks.len()
     }
 
-    /// The first task of the global queue.
+    /// Takes the first task of the global queue.
     pub fn get_global(&self) -> Option<Runnable> {
         let task = lock(&self.global).tasks.pop_front();
-        task.map(word::to_task)
+        task.map(to_task)
     }
 
-    /// Worker whose ring is empty: the first task of the global queue, and into the ring its share of the others.
+    /// Worker with an empty ring: takes the first task of the global queue, and moves its share of the others to the ring.
     pub fn get_share(&self, mine: &Remote) -> Option<Runnable> {
         let mut global = lock(&self.global);
         let task = global.tasks.pop_front()?;
@@ -213,11 +202,11 @@ impl Sched {
         if more && self.workers.len() > 1 {
             self.wake_one();
         }
-        Some(word::to_task(task))
+        Some(to_task(task))
     }
 
-    /// Worker, before it looks at the kernel: its share of the global queue, up to half of the room in its ring. A busy
-    /// kernel fills the ring each time; without this, who is in the global queue would wait for one turn in 61.
+    /// Worker: moves its share of the global queue to its ring, up to half of the room there, before it polls. Events of a
+    /// busy poller fill the ring each time. Without this the tasks in the global queue would get one turn in 61.
     pub fn refill(&self, mine: &Remote) {
         self.move_share(&mut lock(&self.global), mine);
     }
@@ -233,7 +222,7 @@ impl Sched {
         }
     }
 
-    /// Worker: half of another worker's ring, or the task in its slot; `from` is the first to be asked.
+    /// Worker: takes half of another worker's ring, or the task in its slot; `from` is the first worker that is tried.
     pub fn steal(&self, worker: usize, from: usize) -> Option<Runnable> {
         let n = self.workers.len();
         let mine = &self.workers[worker].runq;
@@ -242,21 +231,21 @@ impl Sched {
             .find_map(|other| self.workers[other].runq.steal_into(mine))
             .or_else(|| others().find_map(|other| self.workers[other].runq.get_next()))?;
         self.counts.steals.inc();
-        Some(word::to_task(task))
+        Some(to_task(task))
     }
 
-    /// True while there is a task in any ring or in the global queue; asked by a worker that has announced that it
+    /// Returns true while there is a task in any ring or in the global queue. Called by a worker that has announced that it
     /// sleeps. (A task in a slot has an owner that is awake.)
     pub fn has_work(&self) -> bool {
         self.workers.iter().any(|worker| worker.runq.ring_len() > 0) || !lock(&self.global).tasks.is_empty()
     }
 
-    /// True while a task waits in the slot of some worker; asked by the backstop.
+    /// Returns true while a task waits in the slot of some worker. Called by the monitor.
     pub fn has_next(&self) -> bool {
         self.workers.iter().any(|worker| worker.runq.len() > worker.runq.ring_len())
     }
 
-    /// True once the runtime is shut down.
+    /// Returns true once the runtime is shut down.
     pub fn is_closed(&self) -> bool {
         self.shutdown.is_set()
     }
@@ -268,7 +257,7 @@ impl Sched {
         }
     }
 
-    /// Wakes a worker whose idle bit the caller has cleared, wherever it sleeps.
+    /// Wakes a worker whose idle bit the caller has cleared, in the poller or on its park token.
     fn wake(&self, worker: usize) {
         if self.netpoll.is_parked_in_poller(worker) {
             self.netpoll.wake();
@@ -277,14 +266,14 @@ impl Sched {
         }
     }
 
-    /// Ends the poll of a worker that is to look at what it was told to stop for, which the caller has set.
+    /// Ends the poll of a worker that is to look at its stop flag, which the caller has set.
     pub fn break_poll_of(&self, worker: usize) {
         if self.netpoll.is_parked_in_poller(worker) {
             self.netpoll.wake();
         }
     }
 
-    /// Worker: back from sleep; the backstop keeps watch again.
+    /// Worker: wakes the monitor if it sleeps, when the worker is back from its own sleep.
     pub fn wake_sysmon(&self) {
         if self.sysmon_sleeps.is_set()
             && self.sysmon_sleeps.clear()
@@ -294,12 +283,12 @@ impl Sched {
         }
     }
 
-    /// The backstop's thread introduces itself.
+    /// Sets the thread of the monitor.
     pub fn set_sysmon(&self, thread: Thread) {
         self.sysmon.get_or_init(|| thread);
     }
 
-    /// The backstop is about to sleep until a worker wakes up.
+    /// Records that the monitor is about to sleep until a worker wakes up.
     pub fn sysmon_sleeps(&self) {
         self.sysmon_sleeps.set();
     }
@@ -333,7 +322,7 @@ pub struct InjectGuard<'a> {
 impl InjectGuard<'_> {
     /// Wakes the tasks in order.
     pub fn wake(&self, mut wakers: impl Iterator<Item = Waker>) {
-        // A waker may be foreign. If it panics, the others are woken all the same.
+        // A waker may be foreign. If it panics, the others are still woken.
         while !foreign::catch_panic(|| context::inject_woken(self.sched, &mut wakers)) {}
     }
 }
@@ -347,7 +336,7 @@ impl Drop for InjectGuard<'_> {
     }
 }
 
-/// No lock of this file is held while foreign code runs, so a panic cannot leave one in the middle of something.
+/// Locks a mutex of this module. No foreign code runs under one, so a panic cannot leave its state inconsistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

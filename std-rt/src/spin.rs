@@ -1,51 +1,51 @@
-//! Whether a worker that has nothing to do keeps looking for a little while before it sleeps.
+//! The policy by which an idle worker spins for a while before it sleeps.
 //!
-//! To sleep and be woken takes tens of microseconds where the processor goes to rest meanwhile. Who is asked again after
-//! less than that answers sooner if it stays awake, and need not even pay more for it; everybody else only burns the
-//! processor. So it is decided by how long the last waits were:
+//! To sleep and be woken takes tens of microseconds where the processor enters a power state meanwhile. If work arrives
+//! sooner than that, a worker that spins is faster and not even more expensive. If work arrives later, spinning only burns
+//! the processor. So the last waits decide:
 //!
-//! | | event | what follows |
+//! | the worker | event | consequence |
 //! |---|---|---|
-//! | asleep | the wait was short | after `wanted` such waits in a row it keeps looking |
-//! | asleep | the wait was long, or more than 4 tasks came at once | they are counted anew |
-//! | looking | it finds something: a hit | it goes on so; `wanted` hits halve `wanted`, down to 8 |
-//! | looking | it finds more than 4 tasks at once | as after a miss: a wake-up costs each of many little |
-//! | looking | of late it took more than half as long as asleep | as after a miss: a wake-up costs less than to look |
-//! | looking | its time is over: a miss | it sleeps, and `wanted` doubles, up to 8,192 |
+//! | sleeps | the wait was short | after `wanted` such waits in a row it spins |
+//! | sleeps | the wait was long, or more than 4 tasks came at once | the count starts again |
+//! | spins | it finds work: a hit | it spins next time too; `wanted` hits halve `wanted`, down to 8 |
+//! | spins | it finds more than 4 tasks at once | as after a miss: the cost of a wake-up is shared by many tasks |
+//! | spins | the mean wait is more than half as long as the mean sleep | as after a miss: a wake-up costs less than spinning |
+//! | spins | its time is over: a miss | it sleeps, and `wanted` doubles, up to 8,192 |
 //!
-//! A wait that a timer ended counts for nothing: its end was known, and sleeping until then is exact.
+//! A wait that a timer ended is not counted: its end was known, and a sleep until then is exact.
 //!
-//! So a miss, which costs `limit`, is paid for by as many short waits as there have been misses; where looking is in vain
-//! (the others need this processor themselves) it comes to nothing soon.
+//! So a miss, which costs `limit`, is paid for by as many short waits as there have been misses. Where spinning never
+//! succeeds, because others need the processor, it soon stops.
 
-/// Short waits in a row that make a worker look, at first.
-const LEAST: u32 = 8;
+/// The number of short waits in a row that make a worker spin, at first and at least.
+const MIN_WANTED: u32 = 8;
 
-/// And at most.
-const MOST: u32 = 8192;
+/// The largest such number.
+const MAX_WANTED: u32 = 8192;
 
-/// More tasks at once are a crowd: in a busy runtime a wake-up costs each of them little, and who shares the processors
-/// has more of them if it sleeps.
+/// The most tasks of one poll for which spinning is worth it. In a busy runtime a wake-up costs each of more tasks little,
+/// and a thread that shares the processors gets more of their time if it sleeps.
 const FEW: usize = 4;
 
-/// Hits in a row before it is asked whether they are worth it.
+/// The number of hits in a row before their cost is compared.
 const TRIAL: u32 = 16;
 
-/// The policy of one worker. It knows no clock: it is told how long the waits were, in nanoseconds.
+/// The policy of one worker. It reads no clock: the caller passes the length of each wait, in nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Spin {
     limit: u64,
     wanted: u32,
     streak: u32,
-    /// Hits since it slept.
+    /// The number of hits since it slept.
     hits: u32,
-    /// How long a short wait takes of late, with the time to wake up.
+    /// The mean length of short waits while it sleeps, with the time to wake up.
     asleep: Mean,
-    /// And while it looks.
+    /// The mean length of waits while it spins.
     awake: Mean,
 }
 
-/// Of the last eight or so.
+/// A moving mean of about eight values.
 #[derive(Clone, Copy, Debug)]
 struct Mean(u64);
 
@@ -56,43 +56,43 @@ impl Mean {
 }
 
 impl Spin {
-    /// Looks for at most `limit` nanoseconds; 0 for never.
+    /// Creates the policy of a worker that spins for at most `limit` nanoseconds; 0 is never.
     pub const fn new(limit: u64) -> Self {
-        Self { limit, wanted: LEAST, streak: 0, hits: 0, asleep: Mean(0), awake: Mean(0) }
+        Self { limit, wanted: MIN_WANTED, streak: 0, hits: 0, asleep: Mean(0), awake: Mean(0) }
     }
 
-    /// For how long to look before the next sleep, if at all.
+    /// Returns how long to spin before the next sleep, if at all.
     #[inline]
     pub fn patience(&self) -> Option<u64> {
         (self.limit > 0 && self.streak >= self.wanted).then_some(self.limit)
     }
 
-    /// It looked, and found something after so long; a poll made so many tasks ready.
+    /// Records that the worker spun and found work after `nanoseconds`, when a poll made `ready` tasks ready.
     #[inline]
     pub fn hit(&mut self, nanoseconds: u64, ready: usize) {
         self.awake.add(nanoseconds);
         self.hits = self.hits.saturating_add(1);
-        // The difference is what a wake-up costs, and more than that is not to be spent.
+        // The difference is the cost of a wake-up, which is the most that spinning may cost.
         let dear = self.hits >= TRIAL && self.awake.0 > self.asleep.0 / 2;
         if dear || ready > FEW {
             return self.missed();
         }
         self.streak += 1;
         if self.streak >= 2 * self.wanted {
-            self.wanted = (self.wanted / 2).max(LEAST);
+            self.wanted = (self.wanted / 2).max(MIN_WANTED);
             self.streak = self.wanted;
         }
     }
 
-    /// It looked, and found nothing.
+    /// Records that the worker spun and found nothing.
     pub fn missed(&mut self) {
-        self.wanted = (self.wanted * 2).min(MOST);
+        self.wanted = (self.wanted * 2).min(MAX_WANTED);
         self.streak = 0;
         self.hits = 0;
     }
 
-    /// It did not look, and something came after so long; a poll made so many tasks ready. Twice the limit still counts as
-    /// short, since that wait holds the time to wake up, which is about the limit.
+    /// Records that the worker slept and got work after `nanoseconds`, when a poll made `ready` tasks ready. Twice the limit
+    /// still counts as short, since the wait includes the time to wake up, which is about the limit.
     #[inline]
     pub fn slept(&mut self, nanoseconds: u64, ready: usize) {
         let short = nanoseconds < self.limit.saturating_mul(2) && ready <= FEW;

@@ -5,9 +5,9 @@
 //! its bounds allow. A protocol takes every lock, token and thread from here; a lock that only guards data, and that
 //! no thread waits for while it holds another one, may be std's.
 //!
-//! What the checker sees: every lock, unlock, wait, notification, park, unpark, spawn and join is a point where another
+//! The checker sees every lock, unlock, wait, notification, park, unpark, spawn and join: each is a point where another
 //! thread may go on. A park may return without a token, foreign code may consume a token, and a wait with a time limit
-//! may time out at any point after it began. What it does not see: the words of core, which are plain atomics in that
+//! may time out at any point after it began. The checker does not see the words of core, which are plain atomics in that
 //! build. A protocol whose race is on such a word is a loom model instead.
 
 #[cfg(netpoll_shuttle)]

@@ -1,27 +1,29 @@
-//! The backstop: polls when no worker has for 10 ms, so that a task that holds its worker does not keep the network
-//! from the others (Go's `sysmon`); nor the task that it made ready last, nor those in its queue, which go to the others.
-//! And it tells of such tasks.
+//! The monitor of the workers, a thread of its own (Go's `sysmon`).
+//!
+//! A task that does not yield holds its worker. The monitor keeps that from harming other tasks: it polls when no worker has
+//! polled for 10 ms, and moves the tasks in the queue of such a worker to the others. It also reports such tasks: a worker
+//! counts its tasks, and while the count stands still it runs the same one. Only the monitor reads a clock for that.
 
-mod stuck;
-
+use std::fmt;
+use std::panic::Location;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use crate::foreign;
 use crate::netpoll::PollBuffer;
-use crate::sched::{SchedHandle, StealBuffer};
+use crate::sched::{Sched, SchedHandle, StealBuffer};
+use crate::task::TaskName;
 use crate::worker;
-use stuck::Watch;
-pub use stuck::{OnStuck, StuckTask};
 
-/// How long the network may go unpolled while a worker is busy.
+/// The time between two looks of the monitor while a worker is busy: the network is polled at least that often.
 const INTERVAL: Duration = Duration::from_millis(10);
 
-/// How long the backstop sleeps while every worker does; the first that wakes up wakes it as well, and this bounds the
-/// harm if the two miss each other.
+/// The longest sleep of the monitor while every worker sleeps. The first worker that wakes up wakes the monitor; this bounds
+/// the harm if the two miss each other.
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Watches over a scheduler until it is shut down; runs on a thread of its own.
+/// Watches the workers of a scheduler until it is shut down.
 pub fn run(sched: &Arc<SchedHandle>, stuck_after: Duration, on_stuck: OnStuck) {
     let _entered = sched.enter();
     sched.set_sysmon(thread::current());
@@ -38,7 +40,7 @@ pub fn run(sched: &Arc<SchedHandle>, stuck_after: Duration, on_stuck: OnStuck) {
         } else {
             thread::park_timeout(INTERVAL);
         }
-        // One alone has nobody to give anything to.
+        // The tasks of the only worker can go to no other.
         let alone = sched.workers() == 1;
         watch.look(sched, |worker| {
             if !alone {
@@ -49,7 +51,7 @@ pub fn run(sched: &Arc<SchedHandle>, stuck_after: Duration, on_stuck: OnStuck) {
             continue;
         }
         if sched.has_next() || sched.has_work() {
-            // In the slot or the ring of a worker that is perhaps busy with something else: nobody was woken for it.
+            // A task is in the slot or the ring of a worker that may be busy with another one: no worker was woken for it.
             sched.wake_one();
         }
         let seen = std::mem::replace(&mut polls, netpoll.counts().polls.get());
@@ -58,10 +60,115 @@ pub fn run(sched: &Arc<SchedHandle>, stuck_after: Duration, on_stuck: OnStuck) {
         }
         let Some(guard) = netpoll.try_lock(sched.workers()) else { continue };
         let woken = guard.poll(&mut buffer);
-        // An error here is the worker's to report: it polls the same descriptor.
+        // A worker reports an error: it polls the same descriptor.
         worker::inject(sched, &mut buffer, woken.unwrap_or(0));
-        // A worker that went to sleep while we held the turn sleeps on its own token, and nobody polls.
+        // A worker that went to sleep while this thread held the poller's lock sleeps on its park token, so no thread polls.
         sched.wake_one();
         polls = netpoll.counts().polls.get();
+    }
+}
+
+/// A task that has held its worker for longer than [`Builder::stuck_after`](crate::Builder::stuck_after) and may do so
+/// still.
+///
+/// Its worker cannot be taken away from it. Until it returns, the other workers do all the work.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct StuckTask {
+    /// Its name, if it was spawned with one.
+    pub name: Option<Arc<str>>,
+    /// The call of `spawn`.
+    pub location: &'static Location<'static>,
+    /// The worker's number.
+    pub worker: usize,
+    /// The time for which it has held the worker, which may be up to 10 ms more.
+    pub held_for: Duration,
+}
+
+impl fmt::Display for StuckTask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "task \"{name}\"")?,
+            None => f.write_str("a task")?,
+        }
+        let Self { location, worker, held_for, .. } = self;
+        write!(f, " spawned at {location} has held worker {worker} for {held_for:.1?}")
+    }
+}
+
+/// The callback of [`Builder::on_stuck`](crate::Builder::on_stuck), if there is one.
+#[derive(Clone, Default)]
+pub struct OnStuck {
+    report: Option<Arc<Callback>>,
+}
+
+type Callback = dyn Fn(&StuckTask) + Send + Sync;
+
+impl OnStuck {
+    /// Creates the value for a callback.
+    pub fn new(report: impl Fn(&StuckTask) + Send + Sync + 'static) -> Self {
+        Self { report: Some(Arc::new(report)) }
+    }
+
+    fn tell(&self, task: &StuckTask) {
+        if let Some(report) = &self.report {
+            // If the callback panics, the monitor goes on.
+            foreign::catch_panic(|| report(task));
+        }
+    }
+
+    /// Returns whether there is a callback.
+    pub fn is_set(&self) -> bool {
+        self.report.is_some()
+    }
+}
+
+impl fmt::Debug for OnStuck {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnStuck").field("set", &self.is_set()).finish()
+    }
+}
+
+/// The state of a worker at the last look at which it had changed.
+struct Seen {
+    tick: usize,
+    since: Instant,
+    told: bool,
+}
+
+/// The watch for stuck tasks.
+struct Watch {
+    seen: Vec<Seen>,
+    after: Duration,
+    report: OnStuck,
+}
+
+impl Watch {
+    fn new(sched: &Sched, after: Duration, report: OnStuck) -> Self {
+        let seen =
+            |worker| Seen { tick: sched.worker(worker).stats.tick(), since: Instant::now(), told: false };
+        Self { seen: (0..sched.workers()).map(seen).collect(), after, report }
+    }
+
+    /// Looks at every worker; calls `held` with those that have run the same task since the last look.
+    fn look(&mut self, sched: &Sched, mut held: impl FnMut(usize)) {
+        let now = Instant::now();
+        for (worker, seen) in self.seen.iter_mut().enumerate() {
+            let tick = sched.worker(worker).stats.tick();
+            let Some(TaskName { name, location }) = sched.running(worker).filter(|_| tick == seen.tick)
+            else {
+                *seen = Seen { tick, since: now, told: false };
+                continue;
+            };
+            held(worker);
+            let held_for = now.saturating_duration_since(seen.since);
+            // The name read above is that of the stuck task only if no other task began meanwhile.
+            if seen.told || held_for < self.after || sched.worker(worker).stats.tick() != tick {
+                continue;
+            }
+            seen.told = true;
+            sched.counts().stuck.inc();
+            self.report.tell(&StuckTask { name, location, worker, held_for });
+        }
     }
 }

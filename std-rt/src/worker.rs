@@ -11,18 +11,18 @@ use netpoll_core::sync::Flag;
 
 use crate::coop;
 use crate::netpoll::{Netpoll, PollBuffer, PollGuard, clock};
-use crate::sched::{EnterGuard, Remote, Runnable, Sched, SchedHandle, WorkerStats};
+use crate::sched::{EnterGuard, Remote, Sched, SchedHandle, WorkerStats};
 use crate::spin::Spin;
-use crate::task::Locals;
+use crate::task::{Locals, Runnable};
 
 /// The number of tasks after which the global queue comes first, so that a busy ring cannot starve it (Go's 61).
 const GLOBAL_INTERVAL: u32 = 61;
 
-/// So many tasks out of the slot in a row, then the ring has its turn: two tasks that wake each other do not keep the
-/// rest waiting.
+/// The number of tasks out of the slot in a row, after which the ring has its turn: two tasks that wake each other do not
+/// keep the rest waiting.
 const NEXT_IN_A_ROW: u32 = 3;
 
-/// Pauses of the processor between two looks at the queues, while somebody else polls: a microsecond or less.
+/// The number of processor pauses between two looks at the queues while another thread polls: a microsecond or less.
 const PAUSES: u32 = 16;
 
 /// One worker's private state. Methods take `&self`, since a task that calls `block_on` runs the worker from within.
@@ -39,7 +39,7 @@ pub struct Worker {
     random: Cell<u32>,
     spin: Cell<Spin>,
     /// The tasks that stay on this thread, once there is one.
-    locals: OnceCell<Arc<Locals>>,
+    locals: OnceCell<Arc<Locals<Arc<SchedHandle>>>>,
 }
 
 /// The outcome of a poll: when it returned, how many tasks are ready, and whether there were events or only timers.
@@ -111,7 +111,7 @@ impl Worker {
         self.run_some(self.mine.queued().min(GLOBAL_INTERVAL as usize));
     }
 
-    /// So many tasks have a turn, if there are as many.
+    /// Runs up to `n` tasks.
     fn run_some(&self, n: usize) {
         for _ in 0..n {
             let task = if self.sched.is_closed() { None } else { self.next_task() };
@@ -126,11 +126,11 @@ impl Worker {
     fn run_task(&self, task: Runnable) {
         self.stats().begin(task.meta());
         coop::set_budget(self.config.budget);
-        // It was woken in its turn and has run out of operations: those who wait for the kernel come before its next.
+        // The task was woken in its turn and has used up its budget: tasks that wait for events come before its next turn.
         if task.run() && coop::is_exhausted() {
             self.poll_in.set(1);
         }
-        // It may have forked: in the child the other tasks are the parent's, and so are the events.
+        // The task may have forked: in the child the other tasks are the parent's, and so are the events.
         self.check_alive(Ok(()));
     }
 
@@ -140,19 +140,19 @@ impl Worker {
         &self.mine.stats
     }
 
-    /// The tasks that stay on this thread.
-    pub fn locals(&self) -> &Arc<Locals> {
-        self.locals.get_or_init(Locals::new)
+    /// Returns the tasks that stay on this thread.
+    pub fn locals(&self) -> &Arc<Locals<Arc<SchedHandle>>> {
+        self.locals.get_or_init(|| Locals::new(self.sched.clone()))
     }
 
     /// Drops the tasks that stay on this thread, which is about to leave the runtime.
     pub fn drop_locals(&self) {
         if let Some(locals) = self.locals.get() {
-            locals.end(&self.sched);
+            locals.end();
         }
     }
 
-    /// Gives every task that is runnable now a turn; looks at the kernel if there is none. Does not sleep.
+    /// Gives every task that is runnable now a turn; polls the kernel if there is no such task. Does not sleep.
     pub fn run_ready(&self) {
         match self.sched.runnable(&self.mine) {
             0 => self.poll_now(),
@@ -160,7 +160,7 @@ impl Worker {
         }
     }
 
-    /// The next task; sleeps until there is one.
+    /// Returns the next task; sleeps until there is one.
     fn find_runnable(&self, stop: Option<&Flag>) -> Option<Runnable> {
         loop {
             if self.should_stop(stop) {
@@ -169,7 +169,7 @@ impl Worker {
             if let Some(task) = self.next_task() {
                 return Some(task);
             }
-            // What goes with dropped timers may make a task runnable.
+            // Dropping the waker of a timer may make a task runnable.
             if self.netpoll().flush_removed() {
                 continue;
             }
@@ -203,7 +203,7 @@ impl Worker {
         loop {
             let PollOutcome { at, ready, .. } = match self.netpoll().try_lock(self.index) {
                 Some(guard) => self.poll(|buffer| guard.poll(buffer)),
-                // Another one polls; what it finds comes by the queues.
+                // Another thread polls; the tasks that it finds come by the queues.
                 None => {
                     (0..PAUSES).for_each(|_| std::hint::spin_loop());
                     PollOutcome { at: clock::now(), ready: 0, by_event: false }
@@ -263,7 +263,8 @@ impl Worker {
         self.sched.get_share(&self.mine).or_else(|| self.steal())
     }
 
-    /// Every now and then the kernel is asked without waiting, and the global queue comes first.
+    /// Polls the kernel without waiting once in `event_interval` calls, and takes a task of the global queue once in
+    /// [`GLOBAL_INTERVAL`].
     #[inline(always)]
     fn global_in_turn(&self) -> Option<Runnable> {
         let tick = self.stats().next_tick();
@@ -275,7 +276,7 @@ impl Worker {
         if tick.is_multiple_of(GLOBAL_INTERVAL) { self.sched.get_global() } else { None }
     }
 
-    /// The task that was made ready last, unless that has had its share.
+    /// Takes the task that was made ready last, unless the slot has had its share.
     #[inline(always)]
     fn next(&self) -> Option<Runnable> {
         let n = self.next_in_a_row.get();
@@ -289,7 +290,7 @@ impl Worker {
         task
     }
 
-    /// Half of somebody else's ring. At most half of the workers search at a time.
+    /// Steals half of another worker's ring. At most half of the workers search at a time.
     fn steal(&self) -> Option<Runnable> {
         let n = self.sched.workers();
         if n == 1 || !self.sched.idle().start_searching(n.div_ceil(2)) {
@@ -298,7 +299,7 @@ impl Worker {
         let task = self.sched.steal(self.index, self.random() as usize % n);
         let last = self.sched.idle().stop_searching();
         if task.is_some() && last {
-            // Whoever put work while we searched woke nobody: there may be more than we can run.
+            // A thread that put work while this one searched woke no worker: there may be more than this one can run.
             self.sched.wake_one();
         }
         task
@@ -310,8 +311,8 @@ impl Worker {
         let idle = self.sched.idle();
         self.stats().take_running();
         idle.begin_park(self.index);
-        // 1. Work put before the announcement: seen here. 2. After it: whoever put it sees the announcement, clears
-        // our bit and wakes us (INV-8).
+        // 1. Work that was put before the announcement is seen here. 2. After it, the thread that puts it sees the
+        // announcement, clears the bit and wakes this worker (INV-8).
         if self.should_stop(stop) || self.sched.has_work() {
             return None;
         }
@@ -325,7 +326,7 @@ impl Worker {
         guard
     }
 
-    /// Withdraws the announcement that the worker sleeps, for whatever reason it is awake.
+    /// Withdraws the announcement that the worker sleeps.
     fn unpark(&self) {
         self.sched.idle().cancel_park(self.index);
         self.sched.wake_sysmon();
@@ -340,10 +341,10 @@ impl Worker {
         }
     }
 
-    /// Nothing can be served any more if the kernel refuses to wait for events (EBADF, EFAULT, EINVAL: the poller's own
-    /// descriptor is gone), or if this process is a child of the one that made the runtime. Who is in `block_on` of a runtime
-    /// without threads hears of it by a panic. The panic of a thread of our own would be heard by nobody, and all waits would
-    /// last for ever: it ends the process.
+    /// Ends the worker if it cannot serve its tasks any more: the kernel refuses to wait for events (EBADF, EFAULT, EINVAL: the
+    /// poller's own descriptor is gone), or this process is a child of the one that created the runtime. In a runtime without
+    /// threads that is a panic in `block_on`. A panic of the runtime's own thread would reach no caller, and all waits would
+    /// last forever, so there the process is aborted.
     #[inline]
     fn check_alive<T>(&self, polled: io::Result<T>) {
         if polled.is_err() || !self.netpoll().is_owner_process() {
@@ -369,7 +370,7 @@ impl Worker {
         self.sched.netpoll()
     }
 
-    /// xorshift32: where to begin stealing needs no better one.
+    /// Returns a random number (xorshift32). The choice of the first victim of a theft needs no better generator.
     fn random(&self) -> u32 {
         let x = self.random.get() ^ self.random.get() << 13;
         let x = x ^ x >> 17;

@@ -1,4 +1,4 @@
-//! Which thread drives a runtime that has no threads of its own.
+//! The choice of the thread that drives a runtime without threads of its own.
 //!
 //! Several threads may be in `block_on` of such a runtime at once. One of them holds the worker slot and runs the tasks; the
 //! others wait until either their own future has been woken or the slot is free.
@@ -107,7 +107,7 @@ impl SlotState {
         free
     }
 
-    /// The end of the wait, if it is over; else the thread is in the list.
+    /// Returns whether the slot was taken if the wait is over; else enters the thread into the list.
     fn look(&mut self, this: &Thread, is_woken: impl Fn() -> bool) -> Option<bool> {
         // Also if the future is woken: it may yield again and again until a task has had its turn.
         let taken = self.try_acquire(this.id());
@@ -142,7 +142,7 @@ impl WaitGraph {
         Self(Mutex::new(Vec::new()))
     }
 
-    /// Enters the thread, or returns none if it would close a circle.
+    /// Enters the thread, or returns `None` if it would close a circle.
     fn enter(&self, this: ThreadId, slot: &Arc<WorkerSlot>) -> Option<Entry<'_>> {
         let mut waits = lock(&self.0);
         let mut next = slot;
@@ -160,7 +160,7 @@ impl WaitGraph {
     }
 }
 
-/// A place in the list.
+/// An entry in the list.
 struct Entry<'a>(&'a WaitGraph, ThreadId);
 
 impl Drop for Entry<'_> {

@@ -1,4 +1,4 @@
-//! The end of a runtime: which thread drops which task, and which thread waits for which.
+//! The end of a runtime: the rules by which tasks are dropped and threads are awaited.
 //!
 //! A runtime is ended by one thread, the *ender*. From then on no task is polled. A task that is woken or spawned after the
 //! runtime was closed is *deferred*: its future is only dropped, by the ender.
@@ -6,8 +6,8 @@
 //! | state | a task is deferred | a thread of the runtime ends | the ender |
 //! |---|---|---|---|
 //! | open | - | - | - |
-//! | ending | queued here, the ender is told | the ender is told | cancels, drops what is queued, waits for the threads |
-//! | ended | given back, the caller drops it | it cancels what its last turn has left | has returned |
+//! | ending | queued here, the ender is told | the ender is told | cancels, drops the deferred tasks, waits for the threads |
+//! | ended | given back, the caller drops it | it cancels the tasks that its last turn has left | has returned |
 //!
 //! 1. The ender cancels parked and queued tasks *before* it waits. A task that is in its turn may block on what one of
 //!    them holds.
@@ -15,9 +15,9 @@
 //!    hold a lock that the dropped future takes, and a chain of tasks that await each other would be dropped in one stack.
 //! 3. When a thread has ended, the ender cancels once more: the last turn may have parked its task or queued others.
 //! 4. The ender returns when no other thread is left, or when its time is over. It declares the end under the lock under
-//!    which it has seen the queue empty, so no task is queued for nobody.
-//! 5. A thread that ends after that does the same for what its own last turn has left. Several threads may cancel at once;
-//!    what they take tasks from must allow that.
+//!    which it has seen the queue empty, so every task that is queued has a thread that drops it.
+//! 5. A thread that ends after that cancels the tasks that its own last turn has left. Several threads may cancel at once; the
+//!    queues that they take tasks from must allow that.
 
 use std::collections::VecDeque;
 use std::io;
@@ -50,7 +50,7 @@ impl<T> Default for Ending<T> {
 }
 
 impl<T> Ending<T> {
-    /// Leaves a task of a closed runtime to the ender. Returns it if there is none any more: the caller drops it.
+    /// Leaves a task of a closed runtime to the ender. Returns the task once the end is declared: then the caller drops it.
     pub fn defer_drop(&self, task: T) -> Option<T> {
         let mut state = lock(&self.state);
         if state.ended {
@@ -90,7 +90,7 @@ impl<T> Ending<T> {
             } else if let Some(task) = state.deferred.pop_front() {
                 drop(state);
                 drop_task(task);
-                // A task that wakes others without end does not put the deadline off.
+                // A task that wakes others endlessly does not postpone the deadline.
                 expired = deadline.is_some_and(|at| at <= Instant::now());
                 state = lock(&self.state);
             } else {

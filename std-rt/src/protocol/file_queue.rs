@@ -6,7 +6,7 @@
 //! | while it is in the queue | nothing: its turn is skipped |
 //! | while a thread is at it | it goes on to its end, and the next one waits for that; its result is dropped |
 //!
-//! # Who serves
+//! # The thread that serves
 //!
 //! | jobs wait | served | `put` | the thread that serves takes the next job |
 //! |---|---|---|---|
@@ -18,11 +18,11 @@
 //! [`Service::refuse`], and each job that waits is told; one that drops the [`Service`] drops these jobs, in one step with
 //! the mark that they are served, so that the next `put` asks for a thread again.
 //!
-//! # What the answer says
+//! # The result
 //!
-//! A job that panics, and one that is dropped undone, leave no value: their [`Receiver`] is `None`. It is one of these and
-//! never nothing, since the `Sender` says `None` when it is dropped. A task is told after the thread has given up its share
-//! of the file, so that a file which is dropped then is closed.
+//! A job that panics, and one that is dropped undone, leave no value: their [`Receiver`] gives `None`. A `Receiver` always
+//! gets a result, since a `Sender` that is dropped sends `None`. A task is woken after the thread has given up its share of
+//! the file, so that a file which is dropped then is closed.
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -35,11 +35,11 @@ use super::job::Refusal;
 use crate::foreign;
 use crate::sync::{Mutex, lock};
 
-/// A file and what is to be done with it.
+/// A file and the operations that are to be done with it.
 pub struct Queue<F> {
     file: F,
     jobs: Mutex<Jobs<F>>,
-    /// Gets the file itself once no operation uses it any more.
+    /// The task that gets the file itself once no operation uses it any more.
     into_std_waiter: Mutex<Option<Sender<F>>>,
 }
 
@@ -49,7 +49,7 @@ type Notify = Box<dyn FnOnce() + Send>;
 
 struct Jobs<F> {
     waiting: VecDeque<Job<F>>,
-    /// A thread is at them or has been asked for, and will look here again before it goes.
+    /// Set while a thread serves the jobs or has been asked for, and will look here again before it goes.
     served: bool,
 }
 
@@ -60,7 +60,7 @@ impl<F: Send + Sync + 'static> Queue<F> {
         Arc::new(Self { file, jobs: Mutex::new(jobs), into_std_waiter: Mutex::new(None) })
     }
 
-    /// The file.
+    /// Returns the file.
     pub fn file(&self) -> &F {
         &self.file
     }
@@ -84,8 +84,8 @@ impl<F: Send + Sync + 'static> Queue<F> {
         receiver
     }
 
-    /// Puts an operation at the end of the queue that happens in any case and that nobody waits for. It must not wait for the
-    /// disk: without a thread of the pool it is made by the one that finds this out.
+    /// Puts an operation at the end of the queue that happens in any case and that no task waits for. It must not wait for the
+    /// disk: without a thread of the pool it is made by the thread that finds this out.
     pub fn put_detached(
         self: &Arc<Self>,
         call: impl FnOnce(&F) + Send + 'static,
@@ -114,7 +114,7 @@ impl<F: Send + Sync + 'static> Queue<F> {
         FileRef(Some(self.clone()))
     }
 
-    /// The file itself, once what is under way has ended.
+    /// Gives up this reference. The result is the file itself, once every operation under way has ended.
     pub fn release(self: Arc<Self>) -> Receiver<F> {
         let (receiver, sender) = Receiver::new();
         *lock(&self.into_std_waiter) = Some(sender);
@@ -122,7 +122,7 @@ impl<F: Send + Sync + 'static> Queue<F> {
         receiver
     }
 
-    /// The next job; none, and nobody serves any more, if there is none.
+    /// Takes the next job. Without one it marks the queue as not served.
     fn next(&self) -> Option<Job<F>> {
         let mut jobs = lock(&self.jobs);
         let job = jobs.waiting.pop_front();
@@ -155,12 +155,12 @@ impl<F: Send + Sync + 'static> Drop for FileRef<F> {
     }
 }
 
-/// The duty to do what is in a queue, for a thread that may block. Dropped undone: what is in the queue is dropped too.
+/// The duty to do the jobs of a queue, for a thread that may block. If it is dropped undone, these jobs are dropped too.
 pub struct Service<F: Send + Sync + 'static>(Option<Arc<Queue<F>>>);
 
 impl<F: Send + Sync + 'static> Service<F> {
-    /// Does what is in the queue, `turns` operations at most; returns itself if there may be more. Neither a job that panics
-    /// nor a waker that does keeps the others from being done.
+    /// Does the jobs in the queue, at most `turns`; returns itself if there may be more. A panic of a job or of a waker does
+    /// not keep the other jobs from being done.
     pub fn run(mut self, turns: usize) -> Option<Self> {
         let share = FileRef(self.0.take());
         let mut notify: Notify = Box::new(|| ());
@@ -204,14 +204,14 @@ impl<F: Send + Sync + 'static> Drop for Service<F> {
     }
 }
 
-/// The place where a thread leaves the result of an operation.
+/// The sender of the result of an operation.
 struct Sender<T>(Arc<Mutex<OneshotState<T>>>);
 
 enum OneshotState<T> {
     Awaited(Option<Waker>),
-    /// The future is gone, or has the result.
+    /// The future is dropped, or has the result.
     Over,
-    /// The result; none if there will be none.
+    /// The result; `None` if the operation gives none.
     There(Option<T>),
 }
 
@@ -224,7 +224,7 @@ impl<T> Sender<T> {
         self.say(Some(value));
     }
 
-    /// Says the result unless it was said before.
+    /// Sends the result unless one was sent before.
     fn say(&self, value: Option<T>) {
         let before = {
             let mut state = lock(&self.0);
@@ -247,8 +247,9 @@ impl<T> Drop for Sender<T> {
     }
 }
 
-/// The result of an operation, when it comes. `None` says that there is none: the operation has panicked, or the pool has
-/// dropped it. Dropped: see the module.
+/// A future of the result of an operation. `None` means that the operation has panicked, or that the pool has dropped it.
+///
+/// Dropped: see the module.
 #[must_use = "an operation whose answer is dropped may be skipped"]
 pub struct Receiver<T>(Arc<Mutex<OneshotState<T>>>);
 

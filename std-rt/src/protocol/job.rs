@@ -1,4 +1,4 @@
-//! What a pool runs: jobs, and the one that is a call made for a future, with its result.
+//! The jobs of a pool, and the job that makes a call for a future.
 //!
 //! | stage | leaves it when | next stage | what happens |
 //! |---|---|---|---|
@@ -33,11 +33,11 @@ pub trait Job: Send + Sync {
     /// Ends the job without its work.
     fn refuse(self: Arc<Self>, why: Refusal);
 
-    /// Returns false if nobody waits for the work any more and it need not be done.
+    /// Returns false if no future waits for the work any more, so that it need not be done.
     fn is_wanted(&self) -> bool;
 }
 
-/// Why a job was not done.
+/// The reason for which a job was not done.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Refusal {
     /// The pool has no thread, and the kernel made none: its error number, if it gave one.
@@ -48,7 +48,7 @@ pub enum Refusal {
     Forked,
 }
 
-/// Why there is no result.
+/// The reason for which a call has no result.
 #[derive(Debug)]
 pub enum Failure {
     /// The call panicked with this.
@@ -57,7 +57,7 @@ pub enum Failure {
     Refused(Refusal),
 }
 
-/// What is shared by the future and the pool.
+/// The state that the future and the pool share.
 struct Shared<F, T> {
     stage: Mutex<Stage<F, T>>,
 }
@@ -70,7 +70,7 @@ enum Stage<F, T> {
 }
 
 impl<F, T> Shared<F, T> {
-    /// Leaves the result, if anybody waits for it.
+    /// Leaves the result, if the future still waits for it.
     fn finish(&self, result: Result<T, Failure>) {
         let before = {
             let mut stage = lock(&self.stage);
@@ -116,7 +116,9 @@ where
     }
 }
 
-/// The result of a call on the pool, when it comes. Dropped: see the module.
+/// A future of the result of a call on the pool.
+///
+/// Dropped: see the module.
 #[must_use = "a call whose future is dropped may not be made"]
 pub struct Run<F, T> {
     shared: Arc<Shared<F, T>>,

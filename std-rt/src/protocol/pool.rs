@@ -1,4 +1,4 @@
-//! The threads of a runtime for work that blocks: who starts one, who wakes one, which work it takes, when it ends.
+//! The threads of a runtime for work that blocks: when a thread is started, woken and ended, and which job it takes.
 //!
 //! # A thread
 //!
@@ -17,7 +17,7 @@
 //!
 //! Each [`Class`] has a queue of its own. A job may start while fewer than [`Limits::threads`] jobs run, or while fewer
 //! than [`Limits::reserve`] of its class run. So a class that fills the pool leaves to each of the others the reserve,
-//! and a pool has at most [`Limits::most`] threads. Among classes that may start a job the turn goes round.
+//! and a pool has at most `threads` and twice `reserve` threads. Among classes that may start a job the turn goes round.
 //!
 //! # No job is forgotten
 //!
@@ -31,7 +31,7 @@
 //!    is woken now. If the pool has no thread left, every queued job is refused: a job waits for one that runs, or ends
 //!    with an error.
 //! 5. The jobs that run may wait for one that is queued, while the kernel would make a thread by now. No other event
-//!    comes, so the one whom [`Pool::submit`] told calls [`Pool::retry`] from time to time.
+//!    comes, so the caller for which [`Pool::submit`] returned true calls [`Pool::retry`] from time to time.
 //! 6. The pool is closed: every queued job is refused, and so is each that comes later.
 //!
 //! No foreign code runs under the lock: a job is run, refused and dropped outside of it.
@@ -41,12 +41,12 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::mem;
-use std::panic::{self, AssertUnwindSafe};
 use std::process;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::job::{Job, Refusal};
+use crate::foreign;
 use crate::sync::{Condvar, Mutex, MutexGuard, lock};
 
 /// A kind of work. Work of one class does not wait for work of another.
@@ -60,26 +60,26 @@ pub enum Class {
     Closure,
 }
 
-/// How many classes there are.
+/// The number of classes.
 const CLASSES: usize = 3;
 
-/// Abandoned jobs that a queue may hold before they are looked for.
+/// The number of abandoned jobs that a queue may hold before they are removed.
 const SWEEP_ABOVE: usize = 32;
 
-/// What a pool may have.
+/// The limits of a pool.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
     /// Threads for all classes together, at least 1.
     pub threads: usize,
     /// Threads that a class may have in any case, at least 1 and at most `threads`.
     pub reserve: usize,
-    /// For how long an idle thread waits for work before it ends; [`Duration::MAX`] is for ever.
+    /// The time for which an idle thread waits for work before it ends; [`Duration::MAX`] is no limit.
     pub keep_alive: Duration,
-    /// For how long after a refusal of the kernel no thread is asked for while there are others.
+    /// The time after a refusal of the kernel in which a pool with other threads asks for no thread.
     pub retry: Duration,
 }
 
-/// The numbers of a pool.
+/// The counts of a pool.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Counts {
     /// Threads now, those included that are being made.
@@ -94,7 +94,7 @@ pub struct Counts {
     pub refused: usize,
 }
 
-/// Starts a thread with a number, whose body is given.
+/// A function that starts a thread with a number and a body.
 type Start = dyn Fn(usize, Box<dyn FnOnce() + Send>) -> io::Result<()> + Send + Sync;
 
 /// Threads for work that blocks.
@@ -109,23 +109,23 @@ pub struct Pool {
 #[derive(Default)]
 struct PoolState {
     queues: [VecDeque<Arc<dyn Job>>; CLASSES],
-    /// Jobs of each class that a thread is at.
+    /// Jobs of each class that a thread runs.
     running: [usize; CLASSES],
     /// Jobs of each class that were abandoned since the queue was swept.
     abandoned: [usize; CLASSES],
     /// The class whose turn it is.
     turn: usize,
-    /// Threads that wait, each by what wakes it. The last one that came is the first to go, so that the others' time runs
-    /// out. Only a thread that is on the list waits; taking it off is what wakes it.
+    /// The condition variables of the threads that wait. The last thread that came is the first to go, so that the time of the
+    /// others runs out. Only a thread that is on the list waits; a thread that takes it off wakes it.
     idle: Vec<Arc<Condvar>>,
     /// Threads that are starting, looking, running or idle.
     threads: usize,
-    /// Threads that were ever asked for; their numbers.
+    /// The number of threads that were ever asked for, from which each has its own.
     started: usize,
     jobs: usize,
     refused: usize,
     refused_at: Option<Instant>,
-    /// Somebody is to call [`Pool::retry`].
+    /// Set while a caller of [`Pool::submit`] is to call [`Pool::retry`].
     retrying: bool,
     closed: bool,
 }
@@ -149,8 +149,8 @@ impl PoolState {
         Some((class, job))
     }
 
-    /// The most jobs that could run if each that may start had a thread: the class with the most jobs beyond its reserve
-    /// takes the common room, and the others have their reserve.
+    /// Returns the most jobs that could run if each that may start had a thread: the class with the most jobs beyond its
+    /// reserve takes the threads in common, and the others have their reserve.
     fn wanted(&self, limits: &Limits) -> usize {
         let free = |class: usize| limits.reserve.saturating_sub(self.running[class]);
         let mut classes = [0, 1, 2];
@@ -161,7 +161,7 @@ impl PoolState {
         })
     }
 
-    /// True if a job that may start has no thread on its way.
+    /// Returns true if a job that may start has no thread on its way.
     fn lacks_thread(&self, limits: &Limits) -> bool {
         self.wanted(limits) > self.threads - self.idle.len()
     }
@@ -183,7 +183,7 @@ impl Pool {
     }
 
     /// Queues a job. If it cannot be done it is refused, here or on another thread. Returns true if the kernel refused a
-    /// thread for a job that waits and nobody calls [`Pool::retry`] yet: the caller is to see to that.
+    /// thread for a job that waits and no caller was told so before: then the caller must see to [`Pool::retry`].
     #[must_use = "a job may wait for a thread that nobody asks for again"]
     pub fn submit(self: &Arc<Self>, class: Class, job: Arc<dyn Job>) -> bool {
         // In a child process the lock may be held by a thread that is not there.
@@ -201,8 +201,8 @@ impl Pool {
         !self.ensure_thread(state) && !mem::replace(&mut lock(&self.state).retrying, true)
     }
 
-    /// Asks the kernel again for the threads that it refused. Returns false once no job lacks a thread: then the caller
-    /// is through.
+    /// Asks the kernel again for the threads that it refused. Returns false once no job lacks a thread: then the caller need
+    /// not call again.
     pub fn retry(self: &Arc<Self>) -> bool {
         loop {
             let mut state = lock(&self.state);
@@ -221,7 +221,7 @@ impl Pool {
         process::id() != self.process
     }
 
-    /// Sees to it that a job that may start has a thread on its way. Returns false if it waits for one that cannot be had.
+    /// Makes sure that a job that may start has a thread on its way. Returns false if the kernel refuses the thread.
     fn ensure_thread(self: &Arc<Self>, mut state: MutexGuard<'_, PoolState>) -> bool {
         if !state.lacks_thread(&self.limits) {
             return true;
@@ -246,7 +246,7 @@ impl Pool {
         }
     }
 
-    /// The thread that was counted does not come. Returns false if a job waits for it.
+    /// Takes back the count of a thread that could not be started. Returns false if a job waits for it.
     fn start_failed(&self, error: &io::Error) -> bool {
         let mut state = lock(&self.state);
         state.threads -= 1;
@@ -266,7 +266,7 @@ impl Pool {
         idle.inspect(|idle| idle.notify_one()).is_some()
     }
 
-    /// The life of a thread.
+    /// Runs jobs, on a thread of the pool, until the thread is to end.
     fn work(self: Arc<Self>) {
         let wake = Arc::new(Condvar::new());
         let mut state = lock(&self.state);
@@ -290,7 +290,7 @@ impl Pool {
         state.threads -= 1;
     }
 
-    /// A thread is through with a job, which may go to the end of its queue.
+    /// Ends the run of a job; `more` goes to the end of its queue.
     fn ended(&self, class: usize, more: Option<Arc<dyn Job>>) -> MutexGuard<'_, PoolState> {
         let mut state = lock(&self.state);
         state.running[class] -= 1;
@@ -340,7 +340,7 @@ impl Pool {
         (state, result.timed_out())
     }
 
-    /// Says that nobody waits for a job of that class any more. Once abandoned jobs are half of a queue they leave it.
+    /// Records that no future waits for a job of that class any more. Once abandoned jobs are half of a queue they leave it.
     pub fn abandoned(&self, class: Class) {
         if self.is_forked() {
             return;
@@ -374,7 +374,7 @@ impl Pool {
         refuse(jobs, Refusal::Closed);
     }
 
-    /// The numbers now.
+    /// Returns the current counts.
     pub fn counts(&self) -> Counts {
         if self.is_forked() {
             return Counts::default();
@@ -390,26 +390,16 @@ impl Pool {
     }
 }
 
-/// Runs a job. Returns what is left of it.
+/// Runs a job. Returns the rest of it.
 fn run(job: Arc<dyn Job>) -> Option<Arc<dyn Job>> {
     let mut left = None;
-    catch_panic(|| left = job.run());
+    foreign::catch_panic(|| left = job.run());
     left
 }
 
 fn refuse(jobs: Vec<Arc<dyn Job>>, why: Refusal) {
     for job in jobs {
-        catch_panic(|| job.refuse(why));
-    }
-}
-
-/// Keeps a panic from the thread, which has others to serve. The panic hook has reported it.
-fn catch_panic(work: impl FnOnce()) {
-    if let Err(payload) = panic::catch_unwind(AssertUnwindSafe(work))
-        && let Err(another) = panic::catch_unwind(AssertUnwindSafe(|| drop(payload)))
-    {
-        // The payload's own drop panicked; what that left is not dropped, for it may do so again.
-        mem::forget(another);
+        foreign::catch_panic(|| job.refuse(why));
     }
 }
 

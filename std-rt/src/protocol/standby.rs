@@ -1,8 +1,8 @@
-//! Who polls the kernel for a runtime without threads while no thread drives it.
+//! The standby thread, which polls the kernel for a runtime without threads while no thread drives it.
 //!
 //! The tasks of such a runtime wait until a thread is in its `block_on`. But its descriptors can be used by tasks of other
-//! runtimes and executors, and these must not wait for somebody to come. For them a *standby* thread polls, which is started
-//! when it is first needed, gives way to every thread that drives, and ends when no task is parked any more.
+//! runtimes and executors, and these must not wait for such a thread. For them a *standby* thread polls. It is started when it
+//! is first needed, makes room for every thread that drives, and ends when no task is parked any more.
 //!
 //! | drivers | standby | [`begin`](Standby::begin) | [`end`](Standby::end) | [`want`](Standby::want) | [`may_poll`](Standby::may_poll) |
 //! |---|---|---|---|---|---|
@@ -44,7 +44,7 @@ struct StandbyState {
 }
 
 impl StandbyState {
-    /// True if the caller must start the thread.
+    /// Returns true if the caller must start the thread.
     fn starts(&mut self) -> bool {
         let starts = self.wanted && self.drivers == 0 && !self.over && !self.exists;
         self.exists |= starts;
@@ -53,7 +53,8 @@ impl StandbyState {
 }
 
 impl Standby {
-    /// A thread begins to drive. `break_poll` ends the poll that the standby is in, or the next one.
+    /// Counts a thread that begins to drive, and waits until the standby is out of the poller. `break_poll` ends the poll that
+    /// the standby is in, or the next one.
     pub fn begin(&self, break_poll: impl Fn()) {
         let mut state = lock(&self.state);
         state.drivers += 1;
@@ -67,7 +68,7 @@ impl Standby {
         }
     }
 
-    /// A thread drives no more. True if the caller must start the standby.
+    /// Counts a thread that stops driving. Returns true if the caller must start the standby.
     #[must_use]
     pub fn end(&self) -> bool {
         let mut state = lock(&self.state);
@@ -78,7 +79,7 @@ impl Standby {
         starts
     }
 
-    /// A task that is not the runtime's own has parked. True if the caller must start the standby.
+    /// Records that a task which is not the runtime's own has parked. Returns true if the caller must start the standby.
     #[must_use]
     pub fn want(&self) -> bool {
         let mut state = lock(&self.state);
@@ -86,12 +87,12 @@ impl Standby {
         state.starts()
     }
 
-    /// The standby could not be started.
+    /// Records that the standby could not be started.
     pub fn not_started(&self) {
         lock(&self.state).exists = false;
     }
 
-    /// Standby: waits until it may poll; false if it is to end, because no task is parked or the runtime has ended.
+    /// Waits until the standby may poll. Returns false if it is to end, because no task is parked or the runtime has ended.
     pub fn may_poll(&self, any_parked: impl Fn() -> bool) -> bool {
         let mut state = lock(&self.state);
         loop {
@@ -108,13 +109,13 @@ impl Standby {
         }
     }
 
-    /// Standby: it is out of the poller.
+    /// Records that the standby is out of the poller.
     pub fn polled(&self) {
         lock(&self.state).polls = false;
         self.changed.notify_all();
     }
 
-    /// The runtime has ended: the standby ends too, and none is started any more. `break_poll` as in
+    /// Ends the standby with its runtime; it is not started any more. `break_poll` is as in
     /// [`begin`](Standby::begin).
     pub fn close(&self, break_poll: impl Fn()) {
         let mut state = lock(&self.state);

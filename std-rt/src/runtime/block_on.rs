@@ -2,16 +2,19 @@
 
 use std::future::Future;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 use netpoll_core::sync::Flag;
 
-use super::Runtime;
+use super::{Runtime, TIMER_SLACK_NANOSECONDS};
 use crate::context;
 use crate::coop;
-use crate::sched::SchedHandle;
+use crate::protocol::driver::{Deadlock, WaitGraph, WorkerSlot};
+use crate::sched::{EnterGuard, SchedHandle, is_worker_thread};
+use crate::sys;
 use crate::worker::Worker;
 
 /// Calls of `block_on` within each other on one thread, over all runtimes. Each keeps a part of the stack: 128 KiB for each
@@ -53,7 +56,7 @@ impl Runtime {
         sched.netpoll().assert_owner_process("block_on");
         let _nested = Nested::enter();
         let _entered = sched.enter();
-        // Of the task that called, if one did.
+        // The budget of the task that called, if one did, is restored afterwards.
         let _guard = coop::replace_budget(coop::UNLIMITED);
         let worker = match Worker::current(sched) {
             Some(worker) => Some(worker.index()),
@@ -67,17 +70,17 @@ impl Runtime {
         let mut worker_guard = self.try_acquire_worker();
         block_on_waker.woken.set();
         loop {
-            // A turn, also where the thread runs no tasks: what is around an operation that is always ready has its own.
+            // A turn begins, also where the thread runs no tasks.
             coop::set_budget(self.worker_config.budget);
             if block_on_waker.woken.clear()
                 && let Poll::Ready(value) = future.as_mut().poll(&mut cx)
             {
                 return value;
             }
-            // It may have forked: in the child the tasks are the parent's, so are the events, and the workers are not there.
+            // The future may have forked: in the child the tasks and the events are the parent's, and the workers are not there.
             self.handle.sched.netpoll().assert_owner_process("block_on");
             match &worker_guard {
-                // It yielded: who is runnable has a turn first.
+                // The future yielded: every task that is runnable has a turn first.
                 Some(worker_guard) if block_on_waker.woken.is_set() => worker_guard.worker.run_ready(),
                 Some(worker_guard) => {
                     worker_guard.worker.run(Some(&block_on_waker.woken));
@@ -139,9 +142,77 @@ impl Wake for BlockOnWaker {
         if self.woken.set() {
             self.thread.unpark();
             if let Some(worker) = self.worker {
-                // It may sleep in the kernel.
+                // The thread may sleep in the poller.
                 self.sched.break_poll_of(worker);
             }
+        }
+    }
+}
+
+/// The threads that drive one runtime and wait for another one.
+static WAIT_GRAPH: WaitGraph = WaitGraph::new();
+
+impl Runtime {
+    /// Returns a worker for this thread: the one that it is already, or the one of a runtime without threads if its slot is
+    /// free.
+    fn try_acquire_worker(&self) -> Option<WorkerGuard<'_>> {
+        if let Some(worker) = Worker::current(&self.handle.sched) {
+            return Some(WorkerGuard::new(worker, None));
+        }
+        let worker_slot = self.worker_slot.as_ref()?;
+        worker_slot.try_acquire().then(|| self.worker_guard(worker_slot))
+    }
+
+    /// Waits until this thread has the worker slot of a runtime without threads, or `is_woken` holds.
+    fn wait_for_worker(&self, is_woken: impl Fn() -> bool) -> Option<WorkerGuard<'_>> {
+        let worker_slot = self.worker_slot.as_ref()?;
+        match worker_slot.wait(is_worker_thread().then_some(&WAIT_GRAPH), is_woken) {
+            Ok(taken) => taken.then(|| self.worker_guard(worker_slot)),
+            Err(Deadlock) => panic!(
+                "netpoll: block_on would wait for ever: this thread runs the tasks of one runtime and calls block_on of \
+                 another one, whose thread waits in block_on for the first; await the future, or use \
+                 spawn_blocking for one of the two calls"
+            ),
+        }
+    }
+
+    fn worker_guard<'a>(&self, worker_slot: &'a WorkerSlot) -> WorkerGuard<'a> {
+        WorkerGuard::new(Rc::new(Worker::new(&self.handle.sched, 0, self.worker_config)), Some(worker_slot))
+    }
+}
+
+/// The guard of a thread that is a worker.
+struct WorkerGuard<'a> {
+    worker: Rc<Worker>,
+    /// The slot of a runtime without threads, to be released; `None` for a thread that was a worker before.
+    worker_slot: Option<&'a WorkerSlot>,
+    /// The task that called, if the thread was this worker before.
+    running: usize,
+    timer_slack: Option<u64>,
+    _entered: EnterGuard,
+}
+
+impl<'a> WorkerGuard<'a> {
+    fn new(worker: Rc<Worker>, worker_slot: Option<&'a WorkerSlot>) -> Self {
+        let timer_slack = worker_slot.and_then(|_| sys::set_timer_slack(TIMER_SLACK_NANOSECONDS).ok());
+        let entered = worker.enter();
+        let running = worker.stats().take_running();
+        Self { worker, worker_slot, running, timer_slack, _entered: entered }
+    }
+}
+
+impl Drop for WorkerGuard<'_> {
+    fn drop(&mut self) {
+        if self.worker_slot.is_some() {
+            self.worker.drop_locals();
+        }
+        self.worker.stats().restore_running(self.running);
+        if let Some(slack) = self.timer_slack {
+            // The value was in force before, so the kernel accepts it.
+            let _ = sys::set_timer_slack(slack);
+        }
+        if let Some(worker_slot) = self.worker_slot {
+            worker_slot.release();
         }
     }
 }

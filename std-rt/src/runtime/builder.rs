@@ -1,17 +1,25 @@
-//! What a runtime is made from.
+//! The builder of a runtime: its settings, and the start of its threads.
 
-use std::io;
+use std::future::poll_fn;
+use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::task::Poll;
 use std::thread;
 use std::time::Duration;
 
-use super::{Handle, Runtime, TIMER_SLACK_NANOSECONDS, ThreadSet, sigquit};
+use atomic_waker::AtomicWaker;
+use netpoll_core::sync::Flag;
+
+use super::shutdown::ThreadSet;
+use super::{Handle, Runtime, TIMER_SLACK_NANOSECONDS};
+use crate::dump::Dump;
 use crate::error::OpError;
 use crate::netpoll::{Config, Netpoll};
 use crate::protocol::pool::Pool;
 use crate::sched::{MAX_WORKERS, Sched, SchedHandle};
+use crate::signal::{Signal, SignalKind, signal};
 use crate::sysmon::{self, OnStuck, StuckTask};
 use crate::worker::{Worker, WorkerConfig};
 use crate::{blocking, sys, task};
@@ -19,18 +27,19 @@ use crate::{blocking, sys, task};
 /// The most events that one poll takes.
 const MAX_EVENTS: usize = 256;
 
-/// About what it takes to sleep and be woken: an idle virtual CPU needs 35 us for it.
+/// The default of [`Builder::spin_before_park`]: about the time to sleep and be woken, for which an idle virtual CPU needs
+/// 35 us.
 const SPIN: Duration = Duration::from_micros(50);
 
 /// The most threads of [`Builder::max_blocking_threads`], and what they are by default.
 const MAX_BLOCKING: usize = 10_000;
 const DEFAULT_BLOCKING: usize = 512;
 
-/// The name of the workers' threads without [`Builder::thread_name`], and that of the pool's.
+/// The names of the workers' threads and of the pool's, without [`Builder::thread_name`].
 const WORKER_NAME: &str = "netpoll-worker";
 const POOL_NAME: &str = "netpoll-pool";
 
-/// What a runtime is made from. Every setting has a default that suits a server.
+/// A builder of runtimes. Every setting has a default that suits a server.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Builder {
@@ -57,7 +66,7 @@ impl Default for Builder {
 }
 
 impl Builder {
-    /// As many workers as the process may use CPUs, named `netpoll-worker`.
+    /// Creates a builder with the defaults: as many workers as the process may use CPUs, named `netpoll-worker`.
     pub fn new() -> Self {
         Self {
             workers: None,
@@ -83,9 +92,9 @@ impl Builder {
     /// **`workers(1)` asks for a runtime without worker threads**: the thread that calls [`Runtime::block_on`] runs every
     /// task, and tasks wait while no thread is in there.
     ///
-    /// What belongs to such a runtime and is awaited elsewhere, in another runtime or executor, does not wait for a thread to
-    /// come: its descriptors are then polled by a thread (`netpoll-standby`) that is started for that and ends after it, and
-    /// its sleeps go on where they are polled. Its tasks, and so their handles, wait for the next `block_on`.
+    /// An operation on a descriptor of such a runtime that is awaited elsewhere, in another runtime or executor, does not wait
+    /// for such a thread: the descriptors are then polled by a thread (`netpoll-standby`) that is started for that and ends
+    /// after it. Sleeps go on where they are polled. Tasks, and so their handles, wait for the next `block_on`.
     pub fn workers(mut self, n: usize) -> Self {
         self.workers = Some(n);
         self
@@ -98,13 +107,13 @@ impl Builder {
         self
     }
 
-    /// After so many tasks a busy worker looks at the kernel without waiting; at least 1, by default 61.
+    /// Sets the number of tasks after which a busy worker polls the kernel without waiting; at least 1, by default 61.
     pub fn event_interval(mut self, tasks: u32) -> Self {
         self.event_interval = tasks;
         self
     }
 
-    /// How many events a worker takes from the kernel at a time, 1 to 256, by default 256; never more than there is room
+    /// Sets how many events a worker takes from the kernel at a time, 1 to 256, by default 256; never more than there is room
     /// for in its queue. Fewer leave more for the other workers, and cost more system calls.
     pub fn events_per_poll(mut self, n: usize) -> Self {
         self.events_per_poll = n;
@@ -116,8 +125,8 @@ impl Builder {
     ///
     /// Every future of this crate that is ready at once counts as one operation, whether it succeeds or fails: reads,
     /// writes, accepts, connects, timers, handles of tasks. 2 KiB that are moved count as one more, so that by default a
-    /// turn moves 256 KiB, plus at most what one call moves. What had to wait costs only its bytes. The calls that never
-    /// wait (`try_read`) cost their bytes, and the closure of `with_io` is one operation whatever it does.
+    /// turn moves 256 KiB, plus at most the bytes of one call. An operation that had to wait costs only its bytes. The calls
+    /// that never wait (`try_read`) cost their bytes, and the closure of `with_io` is always one operation.
     ///
     /// [`task::with_budget`](crate::task::with_budget) sets it for one future, and [`task`](crate::task) says how a future
     /// of another crate counts.
@@ -142,29 +151,29 @@ impl Builder {
     }
 
     /// Sets for how long a thread for work that blocks waits for more before it ends; by default 10 seconds, and
-    /// [`Duration::MAX`] for ever. Every thread of the pool ends so, the last one too. The thread that became idle last is the first to be given work, so a pool
-    /// shrinks to what its load needs.
+    /// [`Duration::MAX`] never. Every thread of the pool ends so, the last one too. The thread that became idle last is the
+    /// first to get work, so a pool shrinks to the size that its load needs.
     pub fn thread_keep_alive(mut self, limit: Duration) -> Self {
         self.thread_keep_alive = limit;
         self
     }
 
-    /// Whether a backstop thread polls when all workers have been busy for 10 ms, and has the others do the work of one
-    /// that is stuck; on by default. A runtime with one worker, which has no other to take over, has none, unless
+    /// Sets whether a monitor thread polls when all workers have been busy for 10 ms, and gives the work of a worker that is
+    /// stuck to the others; on by default. A runtime with one worker, which has no other to take over, has none, unless
     /// [`Builder::on_stuck`] asks for one.
     pub fn sysmon(mut self, on: bool) -> Self {
         self.sysmon = on;
         self
     }
 
-    /// For how long a task may hold its worker until it counts as stuck, by default 1 second. It is measured by the
-    /// backstop, to 10 ms. Stuck tasks are counted in [`Metrics::stuck_tasks`](crate::Metrics::stuck_tasks).
+    /// Sets for how long a task may hold its worker until it counts as stuck, by default 1 second. The monitor measures it,
+    /// to 10 ms. Stuck tasks are counted in [`Metrics::stuck_tasks`](crate::Metrics::stuck_tasks).
     pub fn stuck_after(mut self, limit: Duration) -> Self {
         self.stuck_after = limit;
         self
     }
 
-    /// Calls `report` once for each turn in which a task is stuck, on the backstop's thread: it must not block.
+    /// Sets a function that is called once for each turn in which a task is stuck, on the monitor's thread. It must not block.
     ///
     /// ```
     /// # use netpoll_rt::Runtime;
@@ -172,32 +181,32 @@ impl Builder {
     /// # std::io::Result::Ok(())
     /// ```
     ///
-    /// For this also a runtime of one worker has the backstop's thread, which does nothing else there. Without
-    /// [`Builder::sysmon`] nobody is there to call it.
+    /// With this setting a runtime of one worker has a monitor too, which does nothing else there. Without
+    /// [`Builder::sysmon`] the function is never called.
     pub fn on_stuck(mut self, report: impl Fn(&StuckTask) + Send + Sync + 'static) -> Self {
         self.on_stuck = OnStuck::new(report);
         self
     }
 
-    /// By how much a timer may be late so that one wake serves several; 50 us by default. It counts only while timers
+    /// Sets by how much a timer may be late so that one wake serves several; 50 us by default. It counts only while timers
     /// wake the runtime more than 2,000 times a second and the next one has neighbours: a lone timer has no slack.
     pub fn timer_slack(mut self, slack: Duration) -> Self {
         self.timer_slack = slack;
         self
     }
 
-    /// For how long at most a worker with nothing to do keeps looking before it sleeps, which spares who is asked again
-    /// soon the time to wake up; zero is never. By default 50 us, and never if the process may use only one CPU.
+    /// Sets how long an idle worker may spin before it parks, which saves the time to wake up if there is work soon.
+    /// `Duration::ZERO` disables spinning. By default 50 us, and disabled if the process may use only one CPU.
     ///
-    /// It does so only while its last waits were short, gives up at the first that is not, and not while the other workers
-    /// need the CPUs. Set it yourself where the process is tied to one CPU and those whom it serves run on others.
+    /// A worker spins only while its last waits were short and the other workers do not need the CPUs, and stops at the first
+    /// wait that is longer. Set it yourself where the process is tied to one CPU and its clients run on others.
     /// [`Metrics::spin_hits`](crate::Metrics::spin_hits) and `spin_misses` say how often it was worth it.
     pub fn spin_before_park(mut self, limit: Duration) -> Self {
         self.spin_before_park = Some(limit);
         self
     }
 
-    /// Whether `SIGQUIT` (Ctrl-\ on a terminal) makes the runtime write its [`Dump`](crate::dump::Dump) to the standard
+    /// Sets whether `SIGQUIT` (Ctrl-\ on a terminal) makes the runtime write its [`Dump`](crate::dump::Dump) to the standard
     /// error output instead of ending the process; off by default. It takes a thread of its own, and works when all
     /// workers are stuck. After the runtime's end the signal does nothing, see [`signal`](crate::signal).
     pub fn dump_on_quit(mut self, on: bool) -> Self {
@@ -205,7 +214,7 @@ impl Builder {
         self
     }
 
-    /// Whether the process runs under a filter (seccomp) that **kills** it for a system call that the filter does not know;
+    /// Sets whether the process runs under a filter (seccomp) that **kills** it for a system call that the filter does not know;
     /// off by default. A filter that answers with an error (`EPERM`, `ENOSYS`), as those of containers do, needs no setting.
     ///
     /// With it the runtime makes no call to find out whether the kernel has it. That concerns one call, `epoll_pwait2` of
@@ -222,7 +231,7 @@ impl Builder {
         self
     }
 
-    /// Makes the runtime and starts its threads.
+    /// Creates the runtime and starts its threads.
     ///
     /// # Errors
     ///
@@ -264,7 +273,7 @@ impl Builder {
         blocking::pool(name, self.max_blocking_threads, self.thread_keep_alive)
     }
 
-    /// Nanoseconds that a worker looks.
+    /// Returns the nanoseconds for which a worker may spin.
     fn spin(&self, cpus: usize) -> u64 {
         let limit = match self.spin_before_park {
             Some(limit) => limit,
@@ -300,26 +309,70 @@ impl Builder {
             started.map_err(failed("start the thread that watches the workers"))?;
         }
         if self.dump_on_quit {
-            let watch = sigquit::watch(&mut runtime.threads, sched);
+            let watch = watch_sigquit(&mut runtime.threads, sched);
             runtime.quit = Some(watch.map_err(failed("start the thread of dump_on_quit"))?);
         }
         Ok(())
     }
 }
 
-/// What a worker's thread does.
+/// Returns the body of a worker's thread.
 fn worker(
     sched: Arc<SchedHandle>,
     index: usize,
     worker_config: WorkerConfig,
 ) -> impl FnOnce() + Send + 'static {
     move || {
-        // Without it waits are up to 50 us longer; nothing else depends on it.
+        // If it fails, waits are up to 50 us longer.
         let _ = sys::set_timer_slack(TIMER_SLACK_NANOSECONDS);
         let worker = Rc::new(Worker::new(&sched, index, worker_config));
         let _entered = worker.enter();
         worker.run(None);
     }
+}
+
+/// The token that ends the thread of [`watch_sigquit`].
+#[derive(Default)]
+pub(super) struct StopToken {
+    requested: Flag,
+    waker: AtomicWaker,
+}
+
+impl StopToken {
+    pub(super) fn request(&self) {
+        self.requested.set();
+        self.waker.wake();
+    }
+}
+
+/// Starts the thread that writes a dump on `SIGQUIT` (Ctrl-\). It has a runtime of its own, so that it works when all workers
+/// are stuck.
+fn watch_sigquit(threads: &mut ThreadSet, sched: &Arc<SchedHandle>) -> io::Result<Arc<StopToken>> {
+    let stop = Arc::new(StopToken::default());
+    let own = Runtime::builder().workers(1).build()?;
+    let quit = own.block_on(async { signal(SignalKind::QUIT) })?;
+    let (sched, requested) = (sched.clone(), stop.clone());
+    let body = move || {
+        // Only a program that wants no dump any more clears the listeners of this signal.
+        while own.block_on(next_sigquit(&quit, &requested)).is_some_and(|signal| signal.is_ok()) {
+            // An error of the standard error output cannot be reported anywhere.
+            let _ = writeln!(io::stderr(), "{}", Dump::of(&sched));
+        }
+    };
+    threads.start("netpoll-dump".to_owned(), body)?;
+    Ok(stop)
+}
+
+/// Waits for the next signal; `None` if the runtime ends.
+async fn next_sigquit(quit: &Signal, stop: &StopToken) -> Option<io::Result<()>> {
+    poll_fn(|cx| {
+        stop.waker.register(cx.waker());
+        if stop.requested.is_set() {
+            return Poll::Ready(None);
+        }
+        quit.poll_recv(cx).map(Some)
+    })
+    .await
 }
 
 /// Names the part of a runtime that could not be made.

@@ -17,10 +17,10 @@ use std::{iter, thread};
 
 use netpoll_core::sync::Counter;
 
-use super::cell::wake_to_runnable;
-use super::{Remote, Runnable, Sched, SchedHandle, TaskShard, lock};
+use super::{Remote, Sched, SchedHandle, TaskShard, lock};
 use crate::context::{self, WorkerWheel};
 use crate::netpoll::Netpoll;
+use crate::task::{Runnable, Scheduled, wake_to_runnable};
 
 /// A scheduler that a thread works for.
 struct Entered {
@@ -109,24 +109,30 @@ fn with_worker<R>(sched: *const Sched, work: impl FnOnce(&Entered, &Remote) -> R
     })
 }
 
-/// Puts a task into the queue of this thread's worker. Returns the task if the thread is no worker of that scheduler, or if
-/// the scheduler is closed.
+/// Puts a task of that scheduler into the queue of this thread's worker. The scheduler is only compared by its address.
+///
+/// # Errors
+///
+/// Returns the task if the thread is no worker of that scheduler, or if the scheduler is closed.
 #[inline]
-pub(super) fn schedule_local(task: Runnable, yielded: bool) -> Option<Runnable> {
-    let sched: *const Sched = &***task.sched();
-    let mut task = Some(task);
-    with_worker(sched, |entered, mine| {
-        let sched: &Sched = &entered.sched;
-        if sched.is_closed() {
-            return;
+pub(super) fn schedule_local<T: Into<Runnable>>(
+    sched: *const Sched,
+    task: T,
+    yielded: bool,
+) -> Result<(), T> {
+    with_entered(|entered| {
+        let entered = entered.filter(|entered| ptr::eq::<Sched>(&**entered.sched, sched));
+        let worker = entered.and_then(|entered| Some((entered, entered.mine.as_deref()?)));
+        let Some((entered, mine)) = worker.filter(|(entered, _)| !entered.sched.is_closed()) else {
+            return Err(task);
+        };
+        match mine.put(task.into(), yielded || entered.injecting.get()) {
+            Ok(true) => entered.sched.wake_one(),
+            Err(task) => entered.sched.overflow(mine, task),
+            Ok(false) => {}
         }
-        match task.take().map(|task| mine.put(task, yielded || entered.injecting.get())) {
-            Some(Ok(true)) => sched.wake_one(),
-            Some(Err(task)) => sched.overflow(mine, task),
-            Some(Ok(false)) | None => {}
-        }
-    });
-    task
+        Ok(())
+    })
 }
 
 /// Wakes tasks. If this thread is a worker of that scheduler, its tasks go directly to the end of the worker's ring.
@@ -135,18 +141,28 @@ pub(super) fn inject_woken(sched: &Sched, wakers: &mut impl Iterator<Item = Wake
         let entered = entered.filter(|entered| ptr::eq::<Sched>(&**entered.sched, sched));
         let mine = entered.and_then(|entered| entered.mine.as_deref()).filter(|_| !sched.is_closed());
         for waker in wakers {
-            match (wake_to_runnable(waker), mine) {
-                (Ok(None), _) => {}
-                (Ok(Some(task)), Some(mine)) if task.is_for_any_worker_of(sched) => {
-                    if let Err(task) = mine.put(task, true) {
-                        sched.overflow(mine, task);
-                    }
-                }
-                (Ok(Some(task)), _) => task.schedule(),
-                (Err(foreign), _) => foreign.wake(),
+            match wake_to_runnable(waker) {
+                Ok(None) => {}
+                Ok(Some(task)) => inject_task(sched, mine, task),
+                Err(foreign) => foreign.wake(),
             }
         }
     });
+}
+
+/// Puts a task at the end of the ring of the worker, or into its own queue if no worker of `sched` may run it.
+#[inline]
+fn inject_task(sched: &Sched, mine: Option<&Remote>, task: Runnable) {
+    let is_ours = |task: &Scheduled<Arc<SchedHandle>>| ptr::eq::<Sched>(&***task.sched(), sched);
+    match (task.typed(), mine) {
+        (Ok(task), Some(mine)) if is_ours(&task) => {
+            if let Err(task) = mine.put(task.into(), true) {
+                sched.overflow(mine, task);
+            }
+        }
+        (Ok(task), _) => Runnable::from(task).schedule(),
+        (Err(task), _) => task.schedule(),
+    }
 }
 
 /// Sets whether this thread injects the tasks that a poll made ready.

@@ -1,13 +1,22 @@
-//! The handle by which a task knows its scheduler and the worker that spawned it.
+//! The handle by which a task knows its scheduler and the worker that spawned it, and the tasks of a scheduler as a whole:
+//! how they are spawned, counted and, at shutdown, cancelled.
 
+#![expect(unsafe_code, reason = "declares the scheduler whose tasks any worker may run")]
+
+use std::future::Future;
+use std::iter;
 use std::ops::Deref;
+use std::panic::Location;
 use std::sync::{Arc, Mutex};
 use std::task::Waker;
 
 use netpoll_core::sync::Counter;
 use slab::Slab;
 
-use super::{Runnable, Sched, Schedule, context, lock, word};
+use super::remote::to_task;
+use super::{Sched, StealBuffer, context, lock};
+use crate::foreign::catch_panic;
+use crate::task::{self, JoinHandle, Runnable, Schedule, Scheduled, SharedQueues, TaskMeta};
 
 /// A handle of the scheduler for the tasks of one worker, or for those that no worker has spawned. Each worker has an `Arc`
 /// of its own, so that workers which spawn and end tasks share no reference count.
@@ -25,6 +34,18 @@ impl Deref for SchedHandle {
     fn deref(&self) -> &Sched {
         &self.sched
     }
+}
+
+/// One shard of the list of tasks: those of one worker, or those of no worker. It has cache lines of its own.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+pub struct TaskShard {
+    /// Tasks spawned by the worker's thread.
+    spawned: Counter,
+    /// Tasks that have ended there: finished, panicked or cancelled.
+    ended: Counter,
+    /// Every task that has waited and not ended, so that shutdown can cancel it wherever it is.
+    waiting: Mutex<Slab<Waker>>,
 }
 
 impl SchedHandle {
@@ -54,57 +75,179 @@ impl SchedHandle {
         &self.shards[self.shard]
     }
 
-    /// Registers the waker of a task that waits, until the task has ended, so that shutdown finds it. Returns its key.
-    pub fn register_task(&self, waker: Waker) -> u32 {
-        let place = lock(&self.shard().waiting).insert(waker);
-        u32::try_from(place).expect("more tasks than memory has room for")
+    /// Starts a task. On a scheduler that is closed it is dropped at once, and its handle says that it was cancelled.
+    pub fn spawn<F>(self: Arc<Self>, location: &'static Location<'static>, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.start(TaskMeta::new(location), future)
     }
 
-    /// Counts a task that has ended, and unregisters it if it was registered.
-    pub fn task_ended(&self, place: Option<u32>) {
+    /// Starts a task that has a name.
+    pub fn spawn_named<F>(
+        self: Arc<Self>,
+        name: Arc<str>,
+        location: &'static Location<'static>,
+        future: F,
+    ) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        let (meta, future) = self.names.add(name, location, future);
+        self.start(meta, future)
+    }
+
+    fn start<F>(self: Arc<Self>, meta: TaskMeta, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.netpoll().assert_owner_process("spawn");
+        let closed = self.is_closed();
+        let (task, handle) = task::new_task(self, meta, future);
+        if closed {
+            drop_task(task)
+        } else {
+            task.schedule()
+        }
+        handle
+    }
+}
+
+/// Puts a task into the global queue.
+#[cold]
+fn schedule_remote(task: Scheduled<Arc<SchedHandle>>) {
+    // As soon as it is in a queue it may be run and gone, and its reference to the scheduler with it.
+    let sched = task.sched().clone();
+    sched.put_global(&[Runnable::from(task).into_word()]);
+}
+
+// SAFETY: this is the only type for which `for_any_worker` returns true: the other implementation, that of `Locals`, returns
+// false.
+unsafe impl Schedule for Arc<SchedHandle> {
+    #[inline]
+    fn for_any_worker() -> bool {
+        true
+    }
+
+    /// Puts the task into the queue of this thread's worker, or else into the global queue. One that `yielded` comes after
+    /// all others there. After [`Sched::close`] the task is dropped instead.
+    #[inline]
+    fn schedule(task: Scheduled<Self>, yielded: bool) {
+        let sched: *const Sched = &***task.sched();
+        if let Err(task) = context::schedule_local(sched, task, yielded) {
+            schedule_remote(task);
+        }
+    }
+
+    #[inline]
+    fn started(&self) {
+        self.count(|shard| &shard.spawned);
+    }
+
+    fn register(&self, waker: Waker) -> u32 {
+        let key = lock(&self.shard().waiting).insert(waker);
+        u32::try_from(key).expect("more tasks than memory has room for")
+    }
+
+    fn ended(&self, key: Option<u32>) {
         self.count(|shard| &shard.ended);
-        if let Some(place) = place {
-            let waker = lock(&self.shard().waiting).try_remove(place as usize);
+        if let Some(key) = key {
+            let waker = lock(&self.shard().waiting).try_remove(key as usize);
             drop(waker);
         }
     }
-}
 
-/// One shard of the list of tasks: those of one worker, or those of none. It has cache lines of its own.
-#[derive(Debug, Default)]
-#[repr(align(128))]
-pub struct TaskShard {
-    /// Tasks spawned by the worker's thread.
-    pub(super) spawned: Counter,
-    /// Tasks that have ended there: finished, panicked or cancelled.
-    pub(super) ended: Counter,
-    /// Every task that has waited and not ended, so that shutdown can cancel it wherever it is.
-    pub(super) waiting: Mutex<Slab<Waker>>,
-}
-
-/// Makes a task runnable: on this thread's worker, or else through the global queue. One that `yielded` comes after all
-/// others there. After [`Sched::close`] the task is dropped instead.
-#[inline]
-pub fn schedule_task(task: Runnable, yielded: bool) {
-    if let Some(task) = context::schedule_local(task, yielded) {
-        schedule_remote(task);
+    fn is_owner_process(&self) -> bool {
+        self.netpoll().is_owner_process()
     }
 }
 
-#[cold]
-fn schedule_remote(task: Runnable) {
-    // As soon as it is in a queue it may be run and gone, and its reference with it.
-    let sched = task.sched().clone();
-    sched.put_global(&[word::from_task(task)]);
+impl SharedQueues for Arc<SchedHandle> {
+    fn put(&self, task: Runnable, yielded: bool) {
+        if let Err(task) = context::schedule_local(&***self, task, yielded) {
+            self.put_global(&[task.into_word()]);
+        }
+    }
+
+    /// Takes the tasks out. The other tasks are in the global queue afterwards, in their order.
+    fn take_local_tasks(&self) -> Vec<Runnable> {
+        let all: Vec<_> = iter::from_fn(|| self.take_runnable()).collect();
+        let (local, others) = all.into_iter().partition(|task| task.meta().is_local());
+        for task in Vec::into_iter(others) {
+            self.put_global(&[task.into_word()]);
+        }
+        local
+    }
 }
 
-/// The schedule of a task that any worker may run.
-#[derive(Clone, Copy, Debug)]
-pub struct AnyWorker;
+/// Drops a task of a closed scheduler, which cancels it.
+pub fn drop_task(task: Runnable) {
+    catch_panic(|| drop(task));
+}
 
-impl Schedule for AnyWorker {
-    #[inline]
-    fn schedule(self, task: Runnable, yielded: bool) {
-        schedule_task(task, yielded);
+impl Sched {
+    /// Returns the number of tasks that have not ended.
+    pub fn living(&self) -> usize {
+        let sum = |which: fn(&TaskShard) -> &Counter| {
+            self.shards.iter().fold(0, |sum: usize, shard| sum.wrapping_add(which(shard).get()))
+        };
+        // Ended first: a task that ends in between must not count as minus one.
+        let ended = sum(|shard| &shard.ended);
+        sum(|shard| &shard.spawned).saturating_sub(ended)
     }
+
+    /// Drops every task that is in a queue, and wakes every task that waits, after [`Sched::close`]. Several threads may be
+    /// in here at once, beside workers that are in their last turn: tasks are stolen.
+    pub fn cancel_all(&self) {
+        let steal_buffer = StealBuffer::new();
+        while let Some(task) = self.steal_runnable(&steal_buffer) {
+            drop_task(task);
+        }
+        self.cancel_waiting();
+    }
+
+    /// Takes a task out of any queue, in no order. The one worker of a runtime without threads owns its ring as if it were
+    /// alone, but there is no such worker while a runtime ends: `block_on` borrows the runtime.
+    fn steal_runnable(&self, steal_buffer: &StealBuffer) -> Option<Runnable> {
+        let stolen = || {
+            let rings = self.workers.iter().map(|worker| &worker.runq);
+            rings.into_iter().find_map(|runq| runq.get_next().or_else(|| runq.steal_into(steal_buffer)))
+        };
+        steal_buffer.get().or_else(stolen).map(to_task).or_else(|| self.get_global())
+    }
+
+    /// Wakes every task that waits: since the scheduler is closed, it is then dropped.
+    fn cancel_waiting(&self) {
+        for shard in &self.shards {
+            let mut key = 0;
+            // Others may end or begin to wait meanwhile, so one at a time. A task leaves the list itself, by its key.
+            while let Some((found, waker)) = take_waker(shard, key) {
+                key = found + 1;
+                catch_panic(|| waker.wake());
+            }
+        }
+    }
+
+    /// Takes the next task of any queue, for the one worker of a runtime without threads.
+    fn take_runnable(&self) -> Option<Runnable> {
+        let mut workers = self.workers.iter();
+        workers
+            .find_map(|worker| worker.get_next().or_else(|| worker.get_local()))
+            .or_else(|| self.get_global())
+    }
+}
+
+/// Takes the first waker at that key or behind it. One that does nothing stays in its stead: an `Option` would make each
+/// entry half as large again.
+fn take_waker(shard: &TaskShard, from: usize) -> Option<(usize, Waker)> {
+    let mut waiting = lock(&shard.waiting);
+    (from..waiting.capacity()).find_map(|key| {
+        let waker = waiting.get_mut(key)?;
+        // A task's waker points to it, that which does nothing to nothing.
+        let taken = !waker.data().is_null();
+        taken.then(|| (key, std::mem::replace(waker, Waker::noop().clone())))
+    })
 }

@@ -1,53 +1,65 @@
-//! What a scheduler has of each worker: its queue, and what it shows of itself.
+//! One worker as other threads see it: its run queue, and the task that it runs.
 
+#![expect(unsafe_code, reason = "a task travels through the run queues as one word")]
+
+use std::iter;
 use std::sync::Mutex;
 use std::thread::Thread;
 
 use netpoll_core::sched::run_queue::Runq;
+use netpoll_core::sync::RelaxedUsize;
 
-use super::{Runnable, WorkerStats, word};
+use super::Sched;
+use crate::task::{Runnable, TaskMeta, TaskName};
 
 /// Tasks in a worker's ring (Go's 256).
 pub const RING: usize = 256;
 
-/// One worker, as itself and other threads know it. On cache lines of its own.
+/// A ring of the monitor's own, which receives stolen tasks.
+pub type StealBuffer = Runq<RING>;
+
+/// The shared part of a worker. It has cache lines of its own.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Remote {
     pub(super) runq: Runq<RING>,
-    /// No other thread takes tasks from here while the worker runs.
+    /// Set if no other thread takes tasks from here while the worker runs.
     alone: bool,
-    /// The worker's own, which it writes for each task.
+    /// Written by the worker for each task.
     pub stats: WorkerStats,
-    /// The thread that sits there; empty while nobody does (`block_on` of a one-worker runtime comes and goes).
+    /// The worker's thread; `None` while it has none (`block_on` of a one-worker runtime comes and goes).
     pub(super) thread: Mutex<Option<Thread>>,
 }
 
 impl Remote {
-    /// Of a worker that has no thread yet. `alone`: no other thread takes its tasks while it runs.
+    /// Creates a worker that has no thread yet. `alone`: no other thread takes its tasks while it runs.
     pub(super) fn new(alone: bool) -> Self {
         Self { runq: Runq::new(), alone, stats: WorkerStats::default(), thread: Mutex::default() }
     }
 
-    /// Worker: the task that was made ready last.
+    /// Takes the task that was made ready last out of the slot. Called by the worker.
     #[inline]
     pub fn get_next(&self) -> Option<Runnable> {
         let task = if self.alone { self.runq.get_next_alone() } else { self.runq.get_next() };
-        task.map(word::to_task)
+        task.map(to_task)
     }
 
-    /// Worker: the next task of its ring.
+    /// Takes the next task out of the ring. Called by the worker.
     #[inline]
     pub fn get_local(&self) -> Option<Runnable> {
         let task = if self.alone { self.runq.get_alone() } else { self.runq.get() };
-        task.map(word::to_task)
+        task.map(to_task)
     }
 
-    /// Worker: the task that was made ready by a running one goes into the slot; the one it displaces, or one that is to be
-    /// `last`, to the end of the ring. What has no room is given back. True if there is work for another worker.
+    /// Puts a task into the slot, and the one that this displaces at the end of the ring; a task that is to be `last` goes
+    /// directly to the end of the ring. Returns true if there is work for another worker. Called by the worker.
+    ///
+    /// # Errors
+    ///
+    /// Returns the task for which the ring has no room.
     #[inline]
     pub(super) fn put(&self, task: Runnable, last: bool) -> Result<bool, Runnable> {
-        let mut task = word::from_task(task);
+        let mut task = task.into_word();
         if !last {
             let displaced =
                 if self.alone { self.runq.put_next_alone(task) } else { self.runq.put_next(task) };
@@ -56,17 +68,90 @@ impl Remote {
         }
         match self.runq.put(task) {
             Ok(()) => Ok(!last && !self.alone),
-            Err(task) => Err(word::to_task(task)),
+            Err(task) => Err(to_task(task)),
         }
     }
 
-    /// How many tasks are in its ring and its slot.
+    /// Returns the number of tasks in its ring and its slot.
     pub fn queued(&self) -> usize {
         self.runq.len()
     }
 
-    /// Worker: how many tasks fit into its ring.
+    /// Returns the number of tasks that fit into the ring. Called by the worker.
     pub fn room(&self) -> usize {
         self.runq.room()
+    }
+}
+
+/// Turns a word that came out of a queue of this module into the task that was put in.
+#[inline]
+pub(super) fn to_task(word: usize) -> Runnable {
+    // SAFETY: only words of `Runnable::into_word` are put into the queues, which are private to this module, and each comes
+    // out once (INV-9): the caller just got it out.
+    unsafe { Runnable::from_word(word) }
+}
+
+/// The statistics of one worker: which task it runs, and how often it has looked for one. The worker alone writes them, with
+/// two stores for each task; the dump and the monitor read them.
+#[derive(Debug, Default)]
+pub struct WorkerStats {
+    /// Counts the times that it has looked for a task.
+    tick: RelaxedUsize,
+    /// The [`TaskMeta`] of the task that it runs, or has just run; 0 when it sleeps or has no thread.
+    running: RelaxedUsize,
+}
+
+impl WorkerStats {
+    /// Counts a look for the next task; returns the count.
+    #[inline]
+    pub fn next_tick(&self) -> u32 {
+        let tick = self.tick.get().wrapping_add(1);
+        self.tick.set(tick);
+        tick as u32
+    }
+
+    /// Records the task that the worker begins to run.
+    #[inline]
+    pub fn begin(&self, task: TaskMeta) {
+        self.running.set(task.to_word());
+    }
+
+    /// Records that the worker runs no task; returns the one that it ran, for [`WorkerStats::restore_running`].
+    pub fn take_running(&self) -> usize {
+        let running = self.running.get();
+        self.running.set(0);
+        running
+    }
+
+    /// Records that the worker goes on with the task that it ran before.
+    pub fn restore_running(&self, running: usize) {
+        self.running.set(running);
+    }
+
+    /// Returns how often the worker has looked for a task: while that does not change, it runs the same one.
+    pub fn tick(&self) -> usize {
+        self.tick.get()
+    }
+}
+
+impl Sched {
+    /// Returns the name of the task that a worker runs now.
+    pub fn running(&self, worker: usize) -> Option<TaskName> {
+        self.names.get(self.worker(worker).stats.running.get())
+    }
+
+    /// Moves the tasks in the ring and the slot of a worker that is held by its task to the global queue. The other workers
+    /// look there however busy they are; they steal only when they have nothing else. Called by the monitor.
+    pub fn take_over_queue(&self, worker: usize, steal_buffer: &StealBuffer) {
+        let runq = &self.workers[worker].runq;
+        let mut tasks = Vec::new();
+        while let Some(task) = runq.steal_into(steal_buffer) {
+            tasks.extend(iter::once(task).chain(iter::from_fn(|| steal_buffer.get())));
+        }
+        tasks.extend(runq.get_next());
+        if !tasks.is_empty() {
+            self.counts.steals.inc();
+            self.put_global(&tasks);
+        }
     }
 }

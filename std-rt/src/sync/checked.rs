@@ -1,4 +1,4 @@
-//! The checker's types, and what it lacks: time limits that expire.
+//! The checker's types, with time limits that expire, which the checker itself lacks.
 
 use std::sync::{Arc, LockResult, PoisonError};
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub mod thread {
 #[derive(Debug, Default)]
 pub struct Condvar(Arc<shuttle::sync::Condvar>);
 
-/// Whether a wait ended because its time was over.
+/// The outcome of a wait with a time limit.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct WaitTimeoutResult(bool);
 
@@ -39,7 +39,7 @@ impl WaitTimeoutResult {
 }
 
 impl Condvar {
-    /// Creates one that no thread waits for.
+    /// Creates a condition variable that no thread waits for.
     pub fn new() -> Self {
         Self::default()
     }
@@ -110,14 +110,14 @@ impl Timer {
         Self(state)
     }
 
-    /// The wait has ended; true if the time was over.
+    /// Ends the timer, after the wait. Returns true if the time was over.
     fn stop(self) -> bool {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut *state, TimerState::Stopped) == TimerState::Expired
     }
 }
 
-/// True unless the wait has ended. The lock is invisible to the checker and never contended: no point where another
+/// Returns true unless the wait has ended. The lock is invisible to the checker and never contended: no point where another
 /// thread may go on lies inside.
 fn expires(state: &std::sync::Mutex<TimerState>) -> bool {
     let mut state = state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,11 +1,11 @@
 //! Tasks that stay on their thread: they need not be `Send`.
 //!
 //! They are in the same queues as all others. That is sound because a runtime of one worker has one thread at a time that
-//! runs tasks, and because it leaves its place only after every task that stays on it is gone: [`Locals::end`] drops
-//! them, wherever they are. Should a mistake hand one to another thread all the same, the process ends there before
-//! anybody touches the future.
+//! runs tasks, and because that thread leaves the runtime only after every task that stays on it is gone: [`Locals::end`]
+//! drops them, wherever they are. Should a mistake hand one to another thread nevertheless, the process is aborted before
+//! the future is touched.
 //!
-//! - **INV-404** A task that stays on its thread is run and dropped by that thread: the table below.
+//! - **INV-404** A task that stays on its thread is polled and dropped by that thread: the table below.
 //!
 //! | where the task is when the thread leaves | how it is dropped |
 //! |---|---|
@@ -25,46 +25,65 @@ use std::thread::{self, Thread};
 use pin_project_lite::pin_project;
 use slab::Slab;
 
-use super::JoinHandle;
+use super::{JoinHandle, Runnable, Schedule, Scheduled, TaskMeta, new_local_task};
 use crate::foreign::catch_panic;
-use crate::sched::{self, Runnable, Sched, SchedHandle, Schedule, TaskMeta};
 
-/// The tasks that stay on the thread that made this, while it is the worker of a runtime.
+/// A scheduler whose queues tasks that stay on their thread share with all others.
+pub trait SharedQueues: Schedule {
+    /// Puts a task into a run queue. `yielded`: it was woken while it ran.
+    fn put(&self, task: Runnable, yielded: bool);
+
+    /// Takes every task that stays on this thread out of the queues. The thread is the one worker of the scheduler.
+    fn take_local_tasks(&self) -> Vec<Runnable>;
+}
+
+/// The tasks that stay on the thread that created this value, while the thread is the worker of a runtime.
 #[derive(Debug)]
-pub struct Locals {
+pub struct Locals<S> {
+    sched: S,
     thread: Thread,
     state: Mutex<LocalsState>,
 }
 
 #[derive(Debug, Default)]
 struct LocalsState {
-    /// The thread is leaving: nobody is to be put into a queue any more.
+    /// Set when the thread leaves: no task may be put into a queue any more.
     closed: bool,
-    /// Every task that has not ended; its waker once it has one.
+    /// Every task that has not ended, with its waker once it has one.
     tasks: Slab<Option<Waker>>,
     /// Runnable tasks that came too late, to be dropped by the thread.
     late: Vec<Runnable>,
 }
 
-impl Locals {
+impl<S: SharedQueues> Locals<S> {
     /// Creates an empty list for the calling thread.
-    pub fn new() -> Arc<Self> {
-        Arc::new(Self { thread: thread::current(), state: Mutex::default() })
+    pub fn new(sched: S) -> Arc<Self> {
+        Arc::new(Self { sched, thread: thread::current(), state: Mutex::default() })
     }
 
-    fn lock(&self) -> MutexGuard<'_, LocalsState> {
-        // No task's code runs under it.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Starts a task that stays on this thread, which is the runtime's worker.
+    pub fn spawn<F>(self: &Arc<Self>, meta: TaskMeta, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + 'static,
+        F::Output: 'static,
+    {
+        let index = self.lock().tasks.insert(None);
+        let future = LocalFuture { future, entry: Entry { locals: self.clone(), index } };
+        // SAFETY: INV-404: this scheduler keeps the task on this thread, and `LocalFuture` makes sure of it.
+        let (task, handle) = unsafe { new_local_task(self.clone(), meta, future) };
+        self.lock().tasks[index] = Some(task.waker());
+        task.schedule();
+        handle
     }
 
-    /// Makes a task runnable, from whatever thread.
+    /// Makes a task runnable, from any thread.
     fn put_task(&self, task: Runnable, yielded: bool) {
         let mut state = self.lock();
         if state.closed {
             state.late.push(task);
         } else {
             drop(state);
-            sched::schedule_task(task, yielded);
+            self.sched.put(task, yielded);
             // 1. The thread begins to leave after this look: it finds the task in the queue. 2. Before it: it may have looked
             // there already, and is told to look again.
             if !self.lock().closed {
@@ -74,12 +93,12 @@ impl Locals {
         self.thread.unpark();
     }
 
-    /// The thread leaves its place: drops every task of it, and returns when all are gone. Called on that thread, while it is
-    /// still the runtime's worker.
-    pub fn end(&self, sched: &Sched) {
+    /// Drops every task of this thread, which is about to leave the runtime, and returns when all are gone. Called on that
+    /// thread, while it is still the runtime's worker.
+    pub fn end(&self) {
         self.lock().closed = true;
         while !self.lock().tasks.is_empty() {
-            let mut found = sched.take_local_tasks();
+            let mut found = self.sched.take_local_tasks();
             found.append(&mut self.lock().late);
             if !found.is_empty() {
                 for task in found {
@@ -97,20 +116,49 @@ impl Locals {
     }
 }
 
-impl Schedule for Arc<Locals> {
-    fn schedule(self, task: Runnable, yielded: bool) {
-        self.put_task(task, yielded);
+impl<S> Locals<S> {
+    fn lock(&self) -> MutexGuard<'_, LocalsState> {
+        // No task's code runs under it.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// A task's place among those of its thread.
-struct Place {
-    locals: Arc<Locals>,
-    place: usize,
+// SAFETY: `for_any_worker` is false.
+unsafe impl<S: SharedQueues> Schedule for Arc<Locals<S>> {
+    fn for_any_worker() -> bool {
+        false
+    }
+
+    fn schedule(task: Scheduled<Self>, yielded: bool) {
+        let locals = task.sched().clone();
+        locals.put_task(task.into(), yielded);
+    }
+
+    fn started(&self) {
+        self.sched.started();
+    }
+
+    fn register(&self, waker: Waker) -> u32 {
+        self.sched.register(waker)
+    }
+
+    fn ended(&self, _key: Option<u32>) {
+        self.sched.ended(None);
+    }
+
+    fn is_owner_process(&self) -> bool {
+        self.sched.is_owner_process()
+    }
 }
 
-impl Place {
-    /// Nobody but its thread touches the future.
+/// The entry of a task among those of its thread.
+struct Entry<S> {
+    locals: Arc<Locals<S>>,
+    index: usize,
+}
+
+impl<S> Entry<S> {
+    /// Makes sure that only the thread of the task touches the future.
     fn check_thread(&self) {
         if thread::current().id() != self.locals.thread.id() {
             process::abort();
@@ -118,54 +166,33 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl<S> Drop for Entry<S> {
     fn drop(&mut self) {
-        let waker = self.locals.lock().tasks.try_remove(self.place);
+        let waker = self.locals.lock().tasks.try_remove(self.index);
         drop(waker);
     }
 }
 
 pin_project! {
-    struct LocalFuture<F> {
+    struct LocalFuture<F, S> {
         #[pin]
         future: F,
-        place: Place,
+        entry: Entry<S>,
     }
 
-    impl<F> PinnedDrop for LocalFuture<F> {
+    impl<F, S> PinnedDrop for LocalFuture<F, S> {
         fn drop(this: Pin<&mut Self>) {
-            this.place.check_thread();
+            this.entry.check_thread();
         }
     }
 }
 
-impl<F: Future> Future for LocalFuture<F> {
+impl<F: Future, S> Future for LocalFuture<F, S> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = self.project();
-        this.place.check_thread();
+        this.entry.check_thread();
         this.future.poll(cx)
     }
-}
-
-/// Starts a task that stays on this thread, which is the runtime's worker.
-pub fn spawn_local<F>(
-    sched: Arc<SchedHandle>,
-    locals: &Arc<Locals>,
-    meta: TaskMeta,
-    future: F,
-) -> JoinHandle<F::Output>
-where
-    F: Future + 'static,
-    F::Output: 'static,
-{
-    let place = locals.lock().tasks.insert(None);
-    let of = Place { locals: locals.clone(), place };
-    let future = LocalFuture { future, place: of };
-    // SAFETY: INV-404.
-    let (task, joiner) = unsafe { sched::new_local_task(sched, meta.local(), locals.clone(), future) };
-    locals.lock().tasks[place] = Some(task.waker());
-    task.schedule();
-    JoinHandle::new(joiner)
 }

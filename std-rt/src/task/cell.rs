@@ -1,0 +1,554 @@
+//! The task cell: the state word of a task, its metadata, its scheduler and its future or result, in one allocation.
+//!
+//! The state word, [`TaskState`], says which thread may touch which part of the cell, and when. A right that it grants is a
+//! value here. Its fields are private to this module, and each place that creates one says which transition granted it.
+//!
+//! | right | granted by | what it permits | ended by |
+//! |---|---|---|---|
+//! | [`Runnable`] | creation, [`Action::Schedule`], [`PollResult::Again`], [`PollResult::Orphan`] | to poll or drop the future | `finish_poll`, `complete` |
+//! | [`TaskRef`] | `add_ref`, [`Completion::JoinWaker`] | to wake the task | `wake_by_value`, `drop_ref` |
+//! | [`JoinHandle`] | creation | to leave a join waker, to cancel the task, to take the result once it is complete | `drop_handle`, `drop_complete_handle` |
+//! | [`Memory`] | [`Action::Free`], [`Completion::Free`] | to free the cell | its drop |
+//!
+//! While a thread has any of them, the cell is there (INV-11 of core).
+//!
+//! - **INV-403** A [`TaskPtr`] points to a [`Cell`], the [`Table`] in its header was made for the types of that cell, and the
+//!   pointer may be used for the whole cell. [`create`] makes both together, and neither changes.
+
+#![expect(
+    unsafe_code,
+    reason = "the state word of a task decides the owner of its future, its output and its memory"
+)]
+
+mod join;
+mod waker;
+
+use std::any::Any;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::mem::{ManuallyDrop, offset_of};
+use std::ops::Deref;
+use std::panic::{self, AssertUnwindSafe};
+use std::pin::Pin;
+use std::process;
+use std::ptr::{self, NonNull};
+use std::task::{Context, Poll, RawWaker, Waker};
+
+use netpoll_core::sched::task::{Action, Completion, PollResult, TaskState};
+use netpoll_core::sync::UnsafeCell;
+use pin_project_lite::pin_project;
+
+use super::TaskMeta;
+use crate::foreign::catch_panic;
+pub use join::{JoinError, JoinHandle};
+use waker::WAKER;
+pub use waker::wake_to_runnable;
+
+/// The result of a task: its value, or the payload of its panic.
+type TaskResult<T> = Result<T, Box<dyn Any + Send>>;
+
+/// The key of a task that has never waited: it is queued or running, and needs no entry in a list.
+const UNREGISTERED: u32 = u32::MAX;
+
+/// The scheduler of a task, as the task sees it. Calls go down, so a task knows its scheduler by this trait only.
+///
+/// # Safety
+///
+/// At most one type of the program returns true from [`Schedule::for_any_worker`]: it is how [`Runnable::typed`] knows a
+/// task's scheduler.
+pub unsafe trait Schedule: Send + Sync + 'static {
+    /// Returns whether any worker may run the tasks, and not only the thread that spawned them.
+    fn for_any_worker() -> bool
+    where
+        Self: Sized;
+
+    /// Puts a task of this scheduler into a run queue. `yielded`: it was woken while it ran.
+    fn schedule(task: Scheduled<Self>, yielded: bool)
+    where
+        Self: Sized;
+
+    /// Counts a task that is created.
+    fn started(&self);
+
+    /// Registers the waker of a task that waits for the first time, so that shutdown finds it. Returns the task's key.
+    /// Called only if [`Schedule::for_any_worker`].
+    fn register(&self, waker: Waker) -> u32;
+
+    /// Counts a task that has ended, and unregisters it if it has a key.
+    fn ended(&self, key: Option<u32>);
+
+    /// Returns whether this process is the one that runs the task, and not a fork of it.
+    fn is_owner_process(&self) -> bool;
+}
+
+/// The part of a cell that depends on no type.
+struct Header {
+    state: TaskState,
+    table: &'static Table,
+    meta: TaskMeta,
+    /// The waker of the handle, see `core::task`.
+    join_waker: UnsafeCell<Option<Waker>>,
+}
+
+/// The functions that depend on the types of a cell (a vtable). Those that return pointers compute them and do not use
+/// them.
+struct Table {
+    run: fn(Runnable) -> bool,
+    cell: fn(TaskPtr) -> *mut dyn Erased,
+    body: fn(TaskPtr) -> *mut dyn RawBody,
+    sched: fn(TaskPtr) -> *const dyn Schedule,
+    schedule: fn(Runnable, bool),
+}
+
+/// The beginning of a cell, which does not depend on the type of the future.
+#[repr(C)]
+struct Front<S> {
+    header: Header,
+    sched: S,
+}
+
+#[repr(C)]
+struct Cell<F: Future, S> {
+    front: Front<S>,
+    body: Body<F>,
+}
+
+trait Erased {}
+
+impl<F: Future, S> Erased for Cell<F, S> {}
+
+impl<F: Future + 'static, S: Schedule> Cell<F, S> {
+    const TABLE: &Table = &Table {
+        run: |task| task.run_with(Self::body),
+        cell: |task| task.0.as_ptr().cast::<Self>(),
+        body: |task| Self::body(task),
+        sched: |task| task.sched_ptr::<S>(),
+        schedule: |task, yielded| S::schedule(Scheduled { task, sched: PhantomData }, yielded),
+    };
+
+    #[inline(always)]
+    fn body(task: TaskPtr) -> *mut Body<F> {
+        task.0.as_ptr().wrapping_byte_add(offset_of!(Self, body)).cast()
+    }
+}
+
+/// The part of a cell that one thread at a time has for itself.
+struct Body<F: Future> {
+    /// The task's key in the list of its scheduler, or [`UNREGISTERED`]. (An `Option` would be twice as large.)
+    key: u32,
+    /// Pinned: see [`Body::stage`].
+    stage: Stage<F>,
+}
+
+pin_project! {
+    #[project = StageProjection]
+    enum Stage<F: Future> {
+        Running { #[pin] future: F },
+        // `None` once the result is taken, or if there is none since the task was cancelled.
+        Finished { result: Option<TaskResult<F::Output>> },
+    }
+}
+
+/// A [`Body`] of any type.
+trait RawBody {
+    /// Drops the future in place of a poll.
+    fn cancel(&mut self);
+
+    /// Drops the future or the result.
+    fn clear(&mut self);
+
+    /// Moves the result out of a task that has ended.
+    ///
+    /// # Safety
+    ///
+    /// `into` points to an `Option<TaskResult<T>>`, where `T` is the output of the task's future.
+    unsafe fn take(&mut self, into: *mut ());
+
+    /// Returns the task's key.
+    fn key(&self) -> u32;
+}
+
+impl<F: Future> Body<F> {
+    #[inline]
+    fn stage(&mut self) -> Pin<&mut Stage<F>> {
+        // SAFETY: this is called for bodies in a cell only, by `RawBody`. A cell is a box that stays where it is until it is
+        // dropped, and `stage` is borrowed nowhere else.
+        unsafe { Pin::new_unchecked(&mut self.stage) }
+    }
+
+    /// Polls the future. If that is ready or panics, it is dropped, and its result is left in its place.
+    #[inline]
+    fn poll(&mut self, waker: &Waker) -> Poll<()> {
+        let StageProjection::Running { future } = self.stage().project() else {
+            unreachable!("a task that has ended is not polled")
+        };
+        let mut cx = Context::from_waker(waker);
+        let result = match panic::catch_unwind(AssertUnwindSafe(|| future.poll(&mut cx))) {
+            Ok(Poll::Pending) => return Poll::Pending,
+            Ok(Poll::Ready(value)) => Ok(value),
+            Err(payload) => Err(payload),
+        };
+        // A panic of the future's drop is not the task's result.
+        catch_panic(|| self.stage().set(Stage::Finished { result: None }));
+        self.stage().set(Stage::Finished { result: Some(result) });
+        Poll::Ready(())
+    }
+}
+
+impl<F: Future> RawBody for Body<F> {
+    fn cancel(&mut self) {
+        let dropped =
+            panic::catch_unwind(AssertUnwindSafe(|| self.stage().set(Stage::Finished { result: None })));
+        // If the future panics while it is dropped, that panic is the result of the task.
+        if let Err(payload) = dropped {
+            self.stage().set(Stage::Finished { result: Some(Err(payload)) });
+        }
+    }
+
+    fn clear(&mut self) {
+        catch_panic(|| self.stage().set(Stage::Finished { result: None }));
+    }
+
+    unsafe fn take(&mut self, into: *mut ()) {
+        let StageProjection::Finished { result } = self.stage().project() else {
+            unreachable!("a task that is complete has no future")
+        };
+        let result = result.take();
+        // SAFETY: the caller passes a pointer to such a value. It holds `None`, so nothing is lost by not dropping it.
+        unsafe { into.cast::<Option<TaskResult<F::Output>>>().write(result) }
+    }
+
+    fn key(&self) -> u32 {
+        self.key
+    }
+}
+
+/// A pointer to a cell, which gives no right of its own: it is used by the rights, and not after they have ended.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct TaskPtr(NonNull<Header>);
+
+impl Deref for TaskPtr {
+    type Target = Header;
+
+    #[inline]
+    fn deref(&self) -> &Header {
+        // SAFETY: the caller has one of the rights, so the cell is there (INV-11), and it begins with its header (INV-403).
+        // No thread has exclusive access to a header: its changing parts are atomic or in an `UnsafeCell`.
+        unsafe { self.0.as_ref() }
+    }
+}
+
+impl TaskPtr {
+    /// Returns the address of the scheduler in a cell whose scheduler is an `S`.
+    #[inline]
+    fn sched_ptr<S>(self) -> *const S {
+        self.0.as_ptr().wrapping_byte_add(offset_of!(Front<S>, sched)).cast_const().cast()
+    }
+
+    /// Returns the scheduler.
+    fn sched(&self) -> &dyn Schedule {
+        // SAFETY: the table is that of the cell (INV-403), so the pointer is that of its scheduler; the cell is there
+        // because the caller has one of the rights (INV-11). A scheduler is only ever borrowed shared.
+        unsafe { &*(self.table.sched)(*self) }
+    }
+
+    /// Adds a reference, for a caller that has one or is the runner.
+    fn add_ref(self) -> TaskRef {
+        if !self.state.add_ref() {
+            // Only leaked wakers can be that many. As for `Arc`, going on would free what is in use.
+            process::abort();
+        }
+        TaskRef(self)
+    }
+
+    /// Carries out the action of a transition that the caller has just made. Returns the task if it is to be scheduled.
+    #[inline]
+    fn run_action(self, action: Action) -> Option<Runnable> {
+        match action {
+            Action::Nothing => None,
+            // The word has granted the right.
+            Action::Schedule => Some(Runnable(self)),
+            Action::Free => {
+                // The word has granted the right.
+                drop(Memory(self));
+                None
+            }
+        }
+    }
+
+    /// Wakes the task, for a caller with a reference.
+    #[inline]
+    fn wake(self) {
+        if let Some(task) = self.run_action(self.state.wake()) {
+            task.schedule();
+        }
+    }
+}
+
+/// The right to free a cell, which happens when it is dropped.
+struct Memory(TaskPtr);
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // SAFETY: the word grants this right once, when no other right is left (INV-11), so no thread uses the cell any more.
+        // `create` got the pointer from a box of the type that the table knows (INV-403).
+        let cell = unsafe { Box::from_raw((self.0.table.cell)(self.0)) };
+        // A waker that was left in the slot may be foreign, and panic.
+        catch_panic(|| drop(cell));
+    }
+}
+
+/// A counted reference to a task, which its wakers have.
+struct TaskRef(TaskPtr);
+
+impl TaskRef {
+    /// Wakes the task and gives up the reference. Returns the task if it is to be put into a queue.
+    #[inline]
+    fn wake_by_value(self) -> Option<Runnable> {
+        let task = ManuallyDrop::new(self).0;
+        task.run_action(task.state.wake_by_value())
+    }
+}
+
+impl Drop for TaskRef {
+    #[inline]
+    fn drop(&mut self) {
+        // The last reference to a task that waits has it scheduled, to be dropped.
+        if let Some(task) = self.0.run_action(self.0.state.drop_ref()) {
+            task.schedule();
+        }
+    }
+}
+
+/// A task that came out of a queue, or is on its way into one: the right to poll it once. Dropping it cancels the task.
+pub struct Runnable(TaskPtr);
+
+// SAFETY: a future whose type is not `Send` is only made a task by `new_local_task`, whose caller sees to it that only the
+// spawning thread polls and drops it. All else in a cell may be used by any thread.
+unsafe impl Send for Runnable {}
+
+impl fmt::Debug for Runnable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Runnable").field(&self.meta()).finish()
+    }
+}
+
+impl Runnable {
+    /// Returns the task's metadata.
+    #[inline]
+    pub fn meta(&self) -> TaskMeta {
+        self.0.meta
+    }
+
+    /// Returns the task with the type of its scheduler if any worker of that may run it.
+    #[inline]
+    pub fn typed<S: Schedule>(self) -> Result<Scheduled<S>, Self> {
+        // `S` is then the one type for which `for_any_worker` holds, as the trait requires, and the task is of that type.
+        if S::for_any_worker() && !self.meta().is_local() {
+            Ok(Scheduled { task: self, sched: PhantomData })
+        } else {
+            Err(self)
+        }
+    }
+
+    /// Returns a waker of the task.
+    pub fn waker(&self) -> Waker {
+        Waker::clone(&self.borrowed_waker())
+    }
+
+    /// Returns a waker without a reference of its own, for as long as this right lasts.
+    #[inline]
+    fn borrowed_waker(&self) -> ManuallyDrop<Waker> {
+        let data = self.0.0.as_ptr().cast_const().cast();
+        // SAFETY: the functions of `WAKER` expect a pointer to a cell and a reference. The right of the runner stands for the
+        // reference: the waker is used only while it lasts, and never dropped; its clones have references of their own.
+        ManuallyDrop::new(unsafe { Waker::from_raw(RawWaker::new(data, &WAKER)) })
+    }
+
+    /// Puts the task into its queue.
+    #[inline]
+    pub fn schedule(self) {
+        (self.0.table.schedule)(self, false);
+    }
+
+    /// Returns the part of the cell that the runner has for itself.
+    fn body(&mut self) -> &mut dyn RawBody {
+        self.body_by(self.0.table.body)
+    }
+
+    /// Does what [`Runnable::body`] says. `body` is a function of the table of the cell, or the same function with its type.
+    #[inline(always)]
+    fn body_by<B: ?Sized>(&mut self, body: impl Fn(TaskPtr) -> *mut B) -> &mut B {
+        let body = body(self.0);
+        // SAFETY: the table is that of the cell, so the pointer is that of the body (INV-403). This value is the right of the
+        // runner, of which there is one (INV-12), and it is borrowed exclusively.
+        unsafe { &mut *body }
+    }
+
+    /// Polls the task once. Returns true if it was woken meanwhile.
+    #[inline]
+    pub fn run(self) -> bool {
+        (self.0.table.run)(self)
+    }
+
+    /// Does what [`Runnable::run`] says, for the table of the cell. `body` has the type of the body, so that the poll is
+    /// inlined.
+    #[inline(always)]
+    fn run_with<F: Future>(self, body: impl Fn(TaskPtr) -> *mut Body<F>) -> bool {
+        // Each path ends the right by a transition of the word. Nothing that can panic is on them, as `poll` catches panics.
+        let mut runner = ManuallyDrop::new(self);
+        let task = runner.0;
+        let Some(seen) = task.state.start_poll() else {
+            runner.cancel();
+            return false;
+        };
+        let waker = runner.borrowed_waker();
+        match runner.body_by(&body).poll(&waker) {
+            Poll::Ready(()) => {
+                runner.complete();
+                return false;
+            }
+            Poll::Pending if runner.body_by(&body).key == UNREGISTERED => {
+                let key = task.sched().register(Waker::clone(&waker));
+                runner.body_by(&body).key = key;
+            }
+            Poll::Pending => {}
+        }
+        match task.state.finish_poll(seen) {
+            PollResult::Idle => false,
+            // The word has left the right to this thread.
+            PollResult::Again => {
+                (task.table.schedule)(Runnable(task), true);
+                true
+            }
+            PollResult::Orphan => {
+                runner.cancel();
+                false
+            }
+        }
+    }
+
+    /// Drops the future in place of a poll, which ends the task.
+    fn cancel(&mut self) {
+        self.body().cancel();
+        self.complete();
+    }
+
+    /// Ends the task, whose future is gone, and with it this right, which is not used any more. The result stays for the handle, if there is one, and the
+    /// handle is woken.
+    fn complete(&mut self) {
+        let task = self.0;
+        let key = self.body().key();
+        task.sched().ended((key != UNREGISTERED).then_some(key));
+        let has_handle = task.state.has_handle();
+        if !has_handle {
+            self.body().clear();
+        }
+        let mut end = task.state.complete(has_handle);
+        if end == Completion::HandleGone {
+            self.body().clear();
+            end = task.state.complete(false);
+        }
+        match end {
+            Completion::Kept | Completion::HandleGone => {}
+            // The word has granted the right.
+            Completion::Free => drop(Memory(task)),
+            Completion::JoinWaker => {
+                // SAFETY: JOIN_WAKER was set when this thread completed the task. From then on the handle does not touch the
+                // slot, and this thread alone does until it drops the reference below.
+                let waker = task.join_waker.with_mut(|slot| unsafe { (*slot).take() });
+                // The word has granted the reference.
+                let reference = TaskRef(task);
+                // The waker may be foreign, and panic.
+                catch_panic(|| waker.into_iter().for_each(Waker::wake));
+                drop(reference);
+            }
+        }
+    }
+
+    /// Turns the right into a word, for a run queue.
+    #[inline]
+    pub fn into_word(self) -> usize {
+        ManuallyDrop::new(self).0.0.as_ptr().expose_provenance()
+    }
+
+    /// Turns a word into the right that it came from.
+    ///
+    /// # Safety
+    ///
+    /// The word came from [`Runnable::into_word`], and no other call gets the same one.
+    #[inline]
+    pub unsafe fn from_word(word: usize) -> Self {
+        let task = NonNull::new(ptr::with_exposed_provenance_mut(word));
+        Self(TaskPtr(task.expect("only words of tasks are put into a run queue")))
+    }
+}
+
+impl Drop for Runnable {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+/// A task on its way into a queue of its scheduler, an `S`.
+pub struct Scheduled<S> {
+    task: Runnable,
+    sched: PhantomData<fn() -> S>,
+}
+
+impl<S: Schedule> Scheduled<S> {
+    /// Returns the task's scheduler.
+    #[inline]
+    pub fn sched(&self) -> &S {
+        // SAFETY: the scheduler of this cell is an `S`: the table of the cell said so, or `Runnable::typed`. The cell is there
+        // while this value has the right of the runner (INV-11).
+        unsafe { &*self.task.0.sched_ptr::<S>() }
+    }
+}
+
+impl<S> From<Scheduled<S>> for Runnable {
+    #[inline]
+    fn from(scheduled: Scheduled<S>) -> Self {
+        scheduled.task
+    }
+}
+
+/// Creates a task, to be scheduled.
+pub fn new_task<F, S>(sched: S, meta: TaskMeta, future: F) -> (Runnable, JoinHandle<F::Output>)
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+    S: Schedule,
+{
+    create(sched, meta, future)
+}
+
+/// Creates a task of a future that need not be `Send`.
+///
+/// # Safety
+///
+/// Only the thread that calls polls the future and drops it: the scheduler sees to that.
+pub unsafe fn new_local_task<F, S>(sched: S, meta: TaskMeta, future: F) -> (Runnable, JoinHandle<F::Output>)
+where
+    F: Future + 'static,
+    F::Output: 'static,
+    S: Schedule,
+{
+    create(sched, meta, future)
+}
+
+fn create<F, S>(sched: S, meta: TaskMeta, future: F) -> (Runnable, JoinHandle<F::Output>)
+where
+    F: Future + 'static,
+    S: Schedule,
+{
+    sched.started();
+    let (meta, key) = if S::for_any_worker() { (meta, UNREGISTERED) } else { (meta.local(), 0) };
+    let state = TaskState::new();
+    let header = Header { state, table: Cell::<F, S>::TABLE, meta, join_waker: UnsafeCell::new(None) };
+    let body = Body { key, stage: Stage::Running { future } };
+    let cell = Box::new(Cell { front: Front { header, sched }, body });
+    let task = TaskPtr(NonNull::from(Box::leak(cell)).cast());
+    (Runnable(task), JoinHandle::new(task))
+}

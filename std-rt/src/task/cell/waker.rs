@@ -1,0 +1,76 @@
+//! The waker of a task: a pointer to the cell, with a counted reference.
+
+use std::mem::{self, ManuallyDrop};
+use std::ptr::{self, NonNull};
+use std::task::{RawWaker, RawWakerVTable, Waker};
+
+use super::{Runnable, TaskPtr, TaskRef};
+
+/// The functions of a task's waker.
+pub(super) static WAKER: RawWakerVTable = RawWakerVTable::new(clone_waker, wake, wake_by_ref, drop_waker);
+
+/// Wakes a task and returns it, to be put into a queue; `None` if it is in one already, or has ended.
+///
+/// # Errors
+///
+/// Returns a waker that is not a task's.
+#[inline]
+pub fn wake_to_runnable(waker: Waker) -> Result<Option<Runnable>, Waker> {
+    if !ptr::eq(waker.vtable(), &WAKER) {
+        return Err(waker);
+    }
+    let waker = ManuallyDrop::new(waker);
+    // SAFETY: only this module makes wakers with this table, which is a static, so the pointer is that of a task.
+    let task = unsafe { task_of_waker(waker.data()) };
+    // The waker is not used any more, and its reference goes to this value.
+    Ok(TaskRef(task).wake_by_value())
+}
+
+/// # Safety
+///
+/// The pointer is that of a waker with the table [`WAKER`] which has not been dropped.
+#[inline]
+unsafe fn task_of_waker(data: *const ()) -> TaskPtr {
+    // SAFETY: the caller's duty; `borrowed_waker` made the pointer from one that is not null.
+    TaskPtr(unsafe { NonNull::new_unchecked(data.cast_mut().cast()) })
+}
+
+/// # Safety
+///
+/// As [`task_of_waker`].
+unsafe fn clone_waker(data: *const ()) -> RawWaker {
+    // SAFETY: the caller's duty.
+    let task = unsafe { task_of_waker(data) };
+    // The reference goes to the new waker.
+    mem::forget(task.add_ref());
+    RawWaker::new(data, &WAKER)
+}
+
+/// # Safety
+///
+/// As [`task_of_waker`]; the waker ends here.
+unsafe fn wake(data: *const ()) {
+    // SAFETY: the caller's duty.
+    let task = unsafe { task_of_waker(data) };
+    if let Some(task) = TaskRef(task).wake_by_value() {
+        task.schedule();
+    }
+}
+
+/// # Safety
+///
+/// As [`task_of_waker`].
+unsafe fn wake_by_ref(data: *const ()) {
+    // SAFETY: the caller's duty.
+    let task = unsafe { task_of_waker(data) };
+    task.wake();
+}
+
+/// # Safety
+///
+/// As [`task_of_waker`]; the waker ends here.
+unsafe fn drop_waker(data: *const ()) {
+    // SAFETY: the caller's duty.
+    let task = unsafe { task_of_waker(data) };
+    drop(TaskRef(task));
+}

@@ -1,0 +1,129 @@
+//! The metadata of a task: its spawn location or its name, in one word that a worker publishes while it runs the task.
+//!
+//! - **INV-401** The word of a spawn location is the address of a `&'static Location`, its low bits clear. A `Location` is
+//!   never written and never freed, so a thread that reads the word at any time may look there.
+
+#![expect(unsafe_code, reason = "a spawn location is published as one word")]
+
+use std::future::Future;
+use std::panic::Location;
+use std::pin::Pin;
+use std::ptr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use pin_project_lite::pin_project;
+use slab::Slab;
+
+/// Set if the rest of the word is an index into the list of names, and not a location.
+const NAMED: usize = 1;
+
+/// Set if the task stays on the thread that spawned it.
+const LOCAL: usize = 2;
+
+const BITS: u32 = 2;
+
+const _: () = assert!(align_of::<Location<'static>>() >= 1 << BITS, "the low bits of a location are free");
+
+/// The spawn location of a task, or its index in the list of names; never 0.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TaskMeta(usize);
+
+impl TaskMeta {
+    /// Creates the metadata of a task without a name.
+    #[inline]
+    pub fn new(location: &'static Location<'static>) -> Self {
+        Self(ptr::from_ref(location).expose_provenance())
+    }
+
+    /// Returns the metadata of the same task, marked as one that stays on its thread.
+    pub fn local(self) -> Self {
+        Self(self.0 | LOCAL)
+    }
+
+    /// Returns true if the task stays on its thread.
+    #[inline]
+    pub fn is_local(self) -> bool {
+        self.0 & LOCAL != 0
+    }
+
+    /// Returns the word that a worker publishes.
+    #[inline]
+    pub fn to_word(self) -> usize {
+        self.0
+    }
+}
+
+/// The name of a task, and the location that spawned it.
+#[derive(Clone, Debug)]
+pub struct TaskName {
+    /// The name, if the task was given one.
+    pub name: Option<Arc<str>>,
+    /// The call of `spawn`.
+    pub location: &'static Location<'static>,
+}
+
+/// The names of the tasks of one runtime that have one.
+#[derive(Debug, Default)]
+pub struct TaskNames(Mutex<Slab<TaskName>>);
+
+impl TaskNames {
+    fn lock(&self) -> MutexGuard<'_, Slab<TaskName>> {
+        // No foreign code runs under it.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Enters the name of a future that is to be a task. The name leaves the list when the future is dropped.
+    pub fn add<F>(
+        self: &Arc<Self>,
+        name: Arc<str>,
+        location: &'static Location<'static>,
+        future: F,
+    ) -> (TaskMeta, NamedFuture<F>) {
+        let index = self.lock().insert(TaskName { name: Some(name), location });
+        let entry = NameEntry { names: self.clone(), index };
+        (TaskMeta(index << BITS | NAMED), NamedFuture { future, entry })
+    }
+
+    /// Returns the name for a word of [`TaskMeta::to_word`]; `None` for 0, or if the task has ended meanwhile.
+    pub fn get(&self, word: usize) -> Option<TaskName> {
+        if word & NAMED != 0 {
+            return self.lock().get(word >> BITS).cloned();
+        }
+        let location = ptr::with_exposed_provenance::<Location<'static>>(word & !LOCAL);
+        // SAFETY: INV-401: a word that is neither a name nor 0 came from a `&'static Location`, in `TaskMeta::new`.
+        let location = unsafe { location.as_ref() }?;
+        Some(TaskName { name: None, location })
+    }
+}
+
+/// An entry in the list of names.
+#[derive(Debug)]
+struct NameEntry {
+    names: Arc<TaskNames>,
+    index: usize,
+}
+
+impl Drop for NameEntry {
+    fn drop(&mut self) {
+        let name = self.names.lock().try_remove(self.index);
+        drop(name);
+    }
+}
+
+pin_project! {
+    /// A future with a name.
+    pub struct NamedFuture<F> {
+        #[pin]
+        future: F,
+        entry: NameEntry,
+    }
+}
+
+impl<F: Future> Future for NamedFuture<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        self.project().future.poll(cx)
+    }
+}
