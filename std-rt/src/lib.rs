@@ -50,6 +50,42 @@
 //! socket's kind is a `SocketKind`, since rustix has a `SocketType`. A task's result is a `TaskResult`, since `Output` is
 //! the associated type of every future.
 //!
+//! # Where a read goes
+//!
+//! The files through which [`TcpStream::read`](net::TcpStream::read) goes when there is nothing to read, in this order: down
+//! to the task's parking, and from the event back to the task. Words that answer a question and call nothing further (the
+//! locks of core, the budget, the short-read hint, the lookup of a key) have files named after them and are not listed.
+//!
+//! 1. `net/bytes.rs`: `read` passes recv(2) to the descriptor.
+//! 2. `net/methods.rs`: `MapErr`, the future that the task polls, describes an error.
+//! 3. `fd/calls.rs`: `Fd::read` makes an operation of the call.
+//! 4. `fd/op.rs`: `Op` takes the lock of the direction, drops an old readiness, makes the call, and parks after it.
+//! 5. `sys/socket.rs`: recv(2) returns `EAGAIN`.
+//! 6. `netpoll/registration.rs`: `PollRegistration` parks the task and requests the event from a level-triggered backend.
+//! 7. `core/src/poll/registration.rs`: `Registration::park` arms, looks at the state of the descriptor once more, and commits.
+//! 8. `core/src/poll/sema.rs`: the state word of the direction takes the waker.
+//! 9. `worker.rs`: a worker without tasks locks the poller, blocks in it, and wakes the tasks that it returns.
+//! 10. `netpoll/poll.rs`: `PollGuard::block` publishes until when it sleeps, waits, and delivers the events.
+//! 11. `sys/backend/epoll.rs`: epoll_pwait2(2) returns the event.
+//! 12. `core/src/poll/desc.rs`: `PollDesc::ready` checks the generation and takes the waker out of the word of step 8.
+//! 13. `sched/context.rs`: `inject_woken` puts the task into the ring of the worker.
+//! 14. `task/cell.rs`: the waker becomes a `Runnable`, and `Runnable::run` polls the future of step 2 again.
+//!
+//! # Where a deadline goes
+//!
+//! The files through which [`set_read_deadline`](net::TcpStream::set_read_deadline) goes while a read waits, until the
+//! deadline wakes the reader; from there it goes on as a read does after step 12. The clock and the deadline's own word answer
+//! a question, and the lock of the wheel calls nothing further.
+//!
+//! 1. `net/methods.rs`: `set_read_deadline` describes an error.
+//! 2. `fd/deadline.rs`: `Fd::set_deadline` lets the tasks that wait for a lock of the descriptor look at it.
+//! 3. `netpoll/deadlines.rs`: `PollRegistration::set_deadline` converts the instant and puts the entry into the wheel.
+//! 4. `core/src/poll/registration.rs`: `Registration::set_deadline` publishes it; `postpone` is enough for a later one.
+//! 5. `timer.rs`: `Wheel` keeps the entry until it is due.
+//! 6. `netpoll/poll.rs`: a break ends a sleep that would be too long; the poll sleeps until the entry is due and fires it.
+//! 7. `core/src/poll/desc.rs`: `PollDesc::expire` makes the deadline expired, unless it was moved.
+//! 8. `core/src/poll/sema.rs`: the state word of the direction returns the waker.
+//!
 //! # Where a spawned task goes
 //!
 //! From the call of [`spawn`] within a task to the first poll of the new task, file by file:

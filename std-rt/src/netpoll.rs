@@ -64,7 +64,7 @@ pub struct Netpoll {
     epoch: ForkEpoch,
     /// Set once, by `end`: no thread polls any more.
     ended: Flag,
-    /// Whether its owner polls it, instead of a runtime.
+    /// True if its owner polls it, instead of a runtime.
     manual: bool,
     /// The thread that polls for a runtime without threads while no thread drives it; `None` for any other runtime.
     standby: Option<standby::StandbyThread>,
@@ -77,7 +77,7 @@ pub struct Config {
     pub workers: usize,
     /// The time by which a timer may be late where timers crowd, so that one wake serves its neighbors too.
     pub slack: Duration,
-    /// Whether system calls may be tried that the kernel, or a filter, may not know.
+    /// True if system calls may be tried that the kernel, or a filter, may not know.
     pub probe: bool,
 }
 
@@ -86,7 +86,7 @@ pub struct Config {
 pub struct Counts {
     /// Calls of the kernel's wait.
     pub polls: Counter,
-    /// Of these, calls that made no task ready: no event, no timer.
+    /// Calls among them that made no task ready: no event, no timer.
     pub empty_polls: Counter,
     /// Events that the kernel reported.
     pub events: Counter,

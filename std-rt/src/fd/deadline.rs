@@ -39,9 +39,9 @@ impl<S: FdOwner> Fd<S> {
     /// Returns an error if the descriptor is closed; nothing is armed then.
     #[inline(always)]
     pub fn set_deadline(&self, modes: Modes, deadline: Option<Instant>) -> io::Result<()> {
-        match self.registration.set_deadline(modes, deadline) {
-            Ok(false) => Ok(()),
-            set => self.deadline_set(modes, set),
+        match self.registration.postpone(modes, deadline) {
+            true => Ok(()),
+            false => self.change_deadline(modes, deadline),
         }
     }
 
@@ -52,17 +52,25 @@ impl<S: FdOwner> Fd<S> {
     /// Returns an error if the descriptor is closed; nothing is armed then.
     #[inline(always)]
     pub fn set_deadline_after(&self, modes: Modes, duration: Duration) -> io::Result<()> {
-        match self.registration.set_deadline_after(modes, duration) {
-            Ok(false) => Ok(()),
-            set => self.deadline_set(modes, set),
+        match self.registration.postpone_after(modes, duration) {
+            true => Ok(()),
+            false => self.change_deadline_after(modes, duration),
         }
     }
 
-    /// Wakes the tasks that wait for a lock, unless the deadline only moved later.
     #[inline(never)]
-    fn deadline_set(&self, modes: Modes, set: Result<bool, PollErr>) -> io::Result<()> {
-        set.map_err(error::refused)?;
-        self.alert(modes);
+    fn change_deadline(&self, modes: Modes, deadline: Option<Instant>) -> io::Result<()> {
+        if self.registration.set_deadline(modes, deadline).map_err(error::refused)? {
+            self.alert(modes);
+        }
+        Ok(())
+    }
+
+    #[inline(never)]
+    fn change_deadline_after(&self, modes: Modes, duration: Duration) -> io::Result<()> {
+        if self.registration.set_deadline_after(modes, duration).map_err(error::refused)? {
+            self.alert(modes);
+        }
         Ok(())
     }
 

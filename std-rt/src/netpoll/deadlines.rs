@@ -19,13 +19,34 @@ use super::timers::{Entry, Timers};
 use super::{Netpoll, PollRegistration, clock};
 
 impl PollRegistration {
-    /// Puts a deadline in force for these directions, or clears it; one that has passed fires at once. Returns whether it did
-    /// more than move a deadline later: then tasks that queue for a lock of the descriptor must look at it again.
+    /// Moves the deadlines of these directions to a later instant, as most calls do. Returns false if more is to be done: then
+    /// [`set_deadline`](Self::set_deadline) does it.
+    #[inline(always)]
+    pub fn postpone(&self, modes: Modes, deadline: Option<Instant>) -> bool {
+        let Some(at) = deadline.map(clock::tick) else { return false };
+        !self.netpoll.clock.is_over(at) && self.postpone_to(modes, at)
+    }
+
+    /// Moves the deadlines as [`postpone`](Self::postpone) does, to `duration` from now or up to a few milliseconds later. It
+    /// reads no exact clock, and returns false for less than a second.
+    #[inline(always)]
+    pub fn postpone_after(&self, modes: Modes, duration: Duration) -> bool {
+        let at = self.netpoll.clock.coarse_after(duration);
+        at.is_some_and(|at| self.postpone_to(modes, at))
+    }
+
+    #[inline(always)]
+    fn postpone_to(&self, modes: Modes, at: u64) -> bool {
+        let when = self.netpoll.clock.deadline(at);
+        matches!(when, When::At(at) if self.registration.postpone(modes, at))
+    }
+
+    /// Puts a deadline in force for these directions, or clears it; one that has passed fires at once. Returns whether the
+    /// tasks that wait for a lock of the descriptor must look at it: not if it only moved later.
     ///
     /// # Errors
     ///
     /// Returns [`PollErr::Closing`] if the descriptor is being closed; nothing is armed then.
-    #[inline(always)]
     pub fn set_deadline(&self, modes: Modes, deadline: Option<Instant>) -> Result<bool, PollErr> {
         let clock = &self.netpoll.clock;
         let when = match deadline.map(clock::tick) {
@@ -33,44 +54,28 @@ impl PollRegistration {
             Some(at) if clock.is_over(at) => When::Expired,
             Some(at) => clock.deadline(at),
         };
-        self.move_deadline(modes, when)
+        self.put_deadline(modes, when)
     }
 
-    /// Puts a deadline in force that is `duration` from now, or up to a few milliseconds later for a second or more: then no
-    /// exact clock is read. Otherwise as [`set_deadline`](Self::set_deadline).
+    /// Puts a deadline in force that is `duration` from now, or up to a few milliseconds later for a second or more. Otherwise
+    /// as [`set_deadline`](Self::set_deadline).
     ///
     /// # Errors
     ///
     /// As [`set_deadline`](Self::set_deadline).
-    #[inline(always)]
     pub fn set_deadline_after(&self, modes: Modes, duration: Duration) -> Result<bool, PollErr> {
-        match self.netpoll.clock.coarse_after(duration) {
-            Some(at) => self.move_deadline(modes, self.netpoll.clock.deadline(at)),
-            None => self.set_deadline_exactly_after(modes, duration),
+        let clock = &self.netpoll.clock;
+        let at = || clock.coarse_after(duration).unwrap_or_else(|| clock::after(duration));
+        let when = if duration.is_zero() { When::Expired } else { clock.deadline(at()) };
+        self.put_deadline(modes, when)
+    }
+
+    fn put_deadline(&self, modes: Modes, when: When) -> Result<bool, PollErr> {
+        if let When::At(at) = when
+            && self.registration.postpone(modes, at)
+        {
+            return Ok(false);
         }
-    }
-
-    #[inline(never)]
-    fn set_deadline_exactly_after(&self, modes: Modes, duration: Duration) -> Result<bool, PollErr> {
-        let when = if duration.is_zero() {
-            When::Expired
-        } else {
-            self.netpoll.clock.deadline(clock::after(duration))
-        };
-        self.move_deadline(modes, when)
-    }
-
-    /// Most deadlines that are set only move one later.
-    #[inline(always)]
-    fn move_deadline(&self, modes: Modes, when: When) -> Result<bool, PollErr> {
-        match when {
-            When::At(at) if self.registration.postpone(modes, at) => Ok(false),
-            when => self.change_deadline(modes, when).map(|()| true),
-        }
-    }
-
-    #[inline(never)]
-    fn change_deadline(&self, modes: Modes, when: When) -> Result<(), PollErr> {
         let (list, arm) = self.registration.set_deadline(modes, when)?;
         if let Some(at) = arm {
             let mut timers = self.netpoll.wheels.of(self.key().slot);
@@ -84,7 +89,7 @@ impl PollRegistration {
             }
         }
         self.netpoll.wake_all(list);
-        Ok(())
+        Ok(true)
     }
 }
 

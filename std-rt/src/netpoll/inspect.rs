@@ -20,9 +20,9 @@ pub struct DescriptorInfo {
     pub local: Option<Address>,
     /// The address of its peer, if it has one.
     pub peer: Option<Address>,
-    /// How long a task has been parked, if one is.
+    /// The time for which a task has been parked, if one is.
     pub parked: [Option<Duration>; 2],
-    /// Whether a task is parked although the kernel reports readiness.
+    /// True if a task is parked although the kernel reports readiness.
     pub ready: [bool; 2],
     /// The time until the deadline, if there is one; zero if it has passed.
     pub deadline: [Option<Duration>; 2],
