@@ -21,10 +21,6 @@
     unsafe_code,
     reason = "kevent(2) takes descriptors that the caller keeps open, and integers as pointers"
 )]
-#![expect(
-    unsafe_code,
-    reason = "kevent(2) takes descriptors that the caller keeps open, and integers as pointers"
-)]
 
 use std::collections::HashSet;
 use std::io;
