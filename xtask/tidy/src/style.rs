@@ -9,8 +9,8 @@ use crate::rules::Tree;
 use tidy::source::Source;
 use xtask::{Outcome, cmd};
 
-/// The packages that are counted.
-const PACKAGES: &[&str] = &["core", "std-rt", "loom-tests", "examples", "xtask"];
+/// The folders that have a row of their own.
+const PACKAGES: &[&str] = &["core", "std-rt/src", "std-rt/tests", "loom-tests", "examples", "xtask"];
 
 /// The documents that say which files an event, a read, a deadline and a task cross.
 const TOURS: &[&str] = &["std-rt/README.md", "std-rt/src/lib.rs", "core/src/lib.rs", "README.md"];
@@ -36,7 +36,7 @@ pub fn run(args: &[String]) -> Outcome {
     }
     english(sources);
     modules(sources);
-    lines(sources);
+    sizes(sources);
     println!("{:<58} {:>7}", "test programs of the workspace", test_programs(&root)?);
     for (what, title) in SECTIONS {
         println!("{:<58} {:>7}", format!("files that {what} crosses"), crossed(&root, title)?);
@@ -75,7 +75,7 @@ fn english(sources: &[Source]) {
         "no verb"
     );
     for package in PACKAGES.iter().chain(&[""]) {
-        let of: Vec<&Source> = sources.iter().filter(|source| source.path.starts_with(package)).collect();
+        let of: Vec<&Source> = under(sources, package).collect();
         let sum = |count: &dyn Fn(&Source) -> usize| of.iter().map(|source| count(source)).sum::<usize>();
         let lines = sum(&prose::comment_lines);
         let persons = sum(&prose::persons);
@@ -98,41 +98,48 @@ fn english(sources: &[Source]) {
 }
 
 fn modules(sources: &[Source]) {
-    let sys = |source: &&Source| source.path.starts_with("std-rt/src/sys");
-    let mut lines: Vec<usize> =
-        sources.iter().filter(sys).map(|source| source.text.lines().count()).collect();
-    lines.sort_unstable();
-    row("std-rt/src/sys: files", lines.len());
-    row("std-rt/src/sys: lines of the median file", lines.get(lines.len() / 2).copied().unwrap_or(0));
-    row("std-rt/src/sys: lines", lines.iter().sum());
-    let in_src = |source: &&Source| source.path.contains("/src/");
-    let total = |count: fn(&Source) -> usize| sources.iter().filter(in_src).map(count).sum::<usize>();
-    row("#[path] attributes in src", total(|source| count(source, "path", "=")));
-    row("macro_rules! in std-rt/src", macros(sources, "std-rt/src/"));
-    row("macro_rules! in all packages", macros(sources, ""));
+    let mut sizes: Vec<usize> = under(sources, "std-rt/src/sys").map(lines).collect();
+    sizes.sort_unstable();
+    row("std-rt/src/sys: files", sizes.len());
+    row("std-rt/src/sys: lines of the median file", sizes.get(sizes.len() / 2).copied().unwrap_or(0));
+    row("std-rt/src/sys: lines", sizes.iter().sum());
+    for folder in ["std-rt/src/", ""] {
+        let total = |word, next| under(sources, folder).map(|source| count(source, word, next)).sum();
+        let place = if folder.is_empty() { "all packages" } else { folder };
+        row(&format!("#[path] attributes in {place}"), total("path", "="));
+        row(&format!("macro_rules! in {place}"), total("macro_rules", "!"));
+    }
     let mut folders: BTreeMap<&str, usize> = BTreeMap::new();
     for source in sources {
-        let blocks = count(source, "unsafe", "{");
-        *folders.entry(folder(&source.path)).or_default() += blocks;
+        *folders.entry(folder(&source.path)).or_default() += count(source, "unsafe", "{");
     }
-    row("unsafe blocks in core/src and std-rt/src", of_crates(&folders));
+    let crates = folders.iter().filter(|(folder, _)| is_crate(folder)).map(|(_, blocks)| blocks).sum();
+    row("unsafe blocks in core/src and std-rt/src", crates);
     for (folder, blocks) in folders.iter().filter(|(_, blocks)| **blocks > 0) {
         row(&format!("unsafe blocks in {folder}"), *blocks);
     }
 }
 
-fn macros(sources: &[Source], under: &str) -> usize {
-    sources
-        .iter()
-        .filter(|source| source.path.starts_with(under))
-        .map(|source| count(source, "macro_rules", "!"))
-        .sum()
+fn sizes(sources: &[Source]) {
+    for folder in
+        ["std-rt/src/", "core/src/", "loom-tests/", "examples/", "xtask/src/", "xtask/tidy/src/", "xtask/"]
+    {
+        row(&format!("lines of {folder}"), under(sources, folder).map(lines).sum());
+    }
+    if let Some(source) = sources.iter().max_by_key(|source| lines(source)) {
+        row(&format!("lines of the longest file, {}", source.path), lines(source));
+    }
+    let crates = || sources.iter().filter(|source| is_crate(&source.path));
+    row("files of core/src and std-rt/src", crates().count());
+    row("functions of core/src and std-rt/src", crates().map(|source| source.functions.len()).sum());
 }
 
-fn of_crates(folders: &BTreeMap<&str, usize>) -> usize {
-    let of =
-        |(folder, _): &(&&str, &usize)| folder.starts_with("core/src") || folder.starts_with("std-rt/src");
-    folders.iter().filter(of).map(|(_, blocks)| blocks).sum()
+fn under<'s>(sources: &'s [Source], folder: &'s str) -> impl Iterator<Item = &'s Source> {
+    sources.iter().filter(move |source| source.path.starts_with(folder))
+}
+
+fn is_crate(path: &str) -> bool {
+    path.starts_with("core/src/") || path.starts_with("std-rt/src/")
 }
 
 /// Returns the module of the first level: `std-rt/src/sched` for `std-rt/src/sched/cell.rs` and for `std-rt/src/sched.rs`.
@@ -141,20 +148,8 @@ fn folder(path: &str) -> &str {
     path[..end].trim_end_matches(".rs")
 }
 
-fn lines(sources: &[Source]) {
-    for under in ["std-rt/src/", "core/src/", "loom-tests/", "examples/", "xtask/src/", "xtask/"] {
-        let of = sources.iter().filter(|source| source.path.starts_with(under));
-        row(&format!("lines of {under}"), of.map(|source| source.text.lines().count()).sum());
-    }
-    let longest = sources.iter().max_by_key(|source| source.text.lines().count());
-    if let Some(source) = longest {
-        row(&format!("lines of the longest file, {}", source.path), source.text.lines().count());
-    }
-    let src =
-        |source: &&Source| source.path.starts_with("std-rt/src/") || source.path.starts_with("core/src/");
-    row("files of core/src and std-rt/src", sources.iter().filter(src).count());
-    let functions = |source: &Source| source.functions.len();
-    row("functions of core/src and std-rt/src", sources.iter().filter(src).map(functions).sum());
+fn lines(source: &Source) -> usize {
+    source.text.lines().count()
 }
 
 /// Counts the places where one word or sign follows a word.
