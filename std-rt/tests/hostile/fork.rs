@@ -92,7 +92,7 @@ fn a_child_does_not_take_the_events_of_its_parent() {
             parked(1).await;
             forked(|| {
                 std::io::Write::write_all(&mut peer, b"event").unwrap();
-                refused(|| runtime.block_on(sleep(Duration::from_millis(20)))); // time is what is tested
+                refused(|| runtime.block_on(sleep(Duration::from_millis(20)))); // time is tested
             })
             .well();
             assert_eq!(task.await.unwrap().unwrap(), b"event");
@@ -128,7 +128,7 @@ fn a_wait_in_a_child_for_what_is_the_parents_fails() {
 #[test]
 fn a_sleep_of_the_parent_ends_in_a_runtime_of_the_child() {
     with_each(|runtime| {
-        let mut nap = Box::pin(sleep(Duration::from_millis(100))); // time is what is tested
+        let mut nap = Box::pin(sleep(Duration::from_millis(100))); // time is tested
         runtime.block_on(async {
             assert!(Probe::new().poll(nap.as_mut()).is_pending());
         });
@@ -174,7 +174,7 @@ fn a_child_works_with_a_runtime_of_its_own() {
                     parked(1).await;
                     b.write_all(b"child").await.unwrap();
                     assert_eq!(task.await.unwrap().unwrap(), b"child");
-                    sleep(Duration::from_millis(1)).await; // time is what is tested
+                    sleep(Duration::from_millis(1)).await; // time is tested
                     let late = timeout(Duration::from_millis(1), pending::<()>()).await;
                     assert_timed_out(late);
                 });

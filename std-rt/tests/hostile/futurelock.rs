@@ -297,7 +297,7 @@ fn many_that_poll_one_direction_sleep() {
             // times where system calls are slow and workers run side by side.
             let mut before = 0;
             while mem::replace(&mut before, polls.get()) != polls.get() || before < tasks {
-                // time is what is tested
+                // time is tested
                 sleep(Duration::from_millis(20)).await;
                 assert!(polls.get() < 20 * tasks * tasks, "{} polls of {tasks} tasks", polls.get());
             }

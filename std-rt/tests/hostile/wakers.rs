@@ -87,7 +87,7 @@ impl Stage {
         // The receiver is gone if no closure has begun to wait.
         let _ = self.unblock.send(());
         // Every event so far has been handed over when a later one has: those of this timer.
-        // time is what is tested
+        // time is tested
         sleep(Duration::from_millis(3)).await;
     }
 
@@ -103,7 +103,7 @@ impl Stage {
         let _ = pin!(self.udp.recv_from(&mut [0; 1])).poll(&mut noop);
         let _ = pin!(self.pipe.readable()).poll(&mut noop);
         let _ = pin!(self.file.metadata()).poll(&mut noop);
-        // time is what is tested
+        // time is tested
         let _ = pin!(sleep(Duration::from_secs(1))).poll(&mut noop);
     }
 
@@ -179,7 +179,7 @@ const OPERATIONS: &[(&str, Begin)] = operations! {
         let blocked = stage.blocked.lock().unwrap().take();
         spawn_blocking(move || blocked.map(|blocked| blocked.recv())).await
     };
-    // time is what is tested
+    // time is tested
     "sleep": |stage| { drop(stage); sleep(Duration::from_millis(1)).await };
     "timeout": |stage| timeout(Duration::from_millis(1), stage.stream.read(&mut [0; 1])).await;
     "interval": |stage| {

@@ -137,7 +137,7 @@ fn a_deadline_is_exact_while_events_are_late() {
             // The event of the open is late as well; it must not be the one that ends the read.
             let reader = reader(&a);
             parked(1).await;
-            // time is what is tested
+            // time is tested
             let start = Instant::now();
             a.set_read_deadline(Some(start + LATER)).unwrap();
             // What came in time is read by the last attempt at the deadline, though its event is late.
@@ -168,9 +168,9 @@ fn timers_are_exact_while_events_are_late() {
         let reader = reader(&a);
         b.write_all(b"x").await.unwrap();
         for ms in [1, 3, 7, 12] {
-            // time is what is tested
+            // time is tested
             let (start, asked) = (Instant::now(), Duration::from_millis(ms));
-            time::sleep(asked).await; // time is what is tested
+            time::sleep(asked).await; // time is tested
             let slept = start.elapsed();
             assert!(slept >= asked && slept < asked + SLACK, "{slept:?} for {asked:?}");
         }
@@ -193,7 +193,7 @@ fn stale_events_are_refused() {
             let (a, b) = pair().await;
             let reader = reader(&a);
             parked(1).await;
-            time::sleep(Duration::from_millis(3)).await; // time is what is tested
+            time::sleep(Duration::from_millis(3)).await; // time is tested
             assert_eq!(handle.waiters(), 1, "woken by an event of another");
             b.write_all(b"mine").await.unwrap();
             assert_eq!(reader.await.unwrap().unwrap(), b"mine");
@@ -302,9 +302,9 @@ fn interrupted_waits_do_not_add_up() {
         let installed =
             Table::new(0).rule(Rule::error(Call::PollerWait, Errno::INTR).before_each()).install();
         for ms in [1, 5, 20] {
-            // time is what is tested
+            // time is tested
             let (start, asked) = (Instant::now(), Duration::from_millis(ms));
-            time::sleep(asked).await; // time is what is tested
+            time::sleep(asked).await; // time is tested
             let slept = start.elapsed();
             assert!(slept >= asked && slept < asked + SLACK, "{slept:?} for {asked:?}");
         }

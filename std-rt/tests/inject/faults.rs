@@ -60,7 +60,7 @@ fn a_fault_for_a_while_ends_by_itself() {
         let time = Duration::from_millis(30);
         let rule = Rule::error(Call::Recv, Errno::NOMEM).on(number(&*stream)).during(time);
         let installed = Table::new(0).rule(rule).install();
-        // time is what is tested
+        // time is tested
         let start = Instant::now();
         while let Err(error) = stream.read(&mut [0; 8]).await {
             assert_eq!(errno(&error), Some(Errno::NOMEM.raw_os_error()));
@@ -266,7 +266,7 @@ fn every_call_is_interrupted_once() {
     each(async || {
         let installed = parse("eintr-once").unwrap().log().install();
         life().await.unwrap();
-        time::sleep(Duration::from_millis(2)).await; // time is what is tested
+        time::sleep(Duration::from_millis(2)).await; // time is tested
         let log = installed.log();
         let ways = [
             Call::Socket,

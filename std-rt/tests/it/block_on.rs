@@ -37,7 +37,7 @@ fn the_driver_leaves_during(foreign: impl FnOnce(mpsc::Receiver<()>)) {
             drives.wait().await;
             leave.open();
             foreign(has_left);
-            sleep(Duration::from_millis(1)).await; // time is what is tested
+            sleep(Duration::from_millis(1)).await; // time is tested
             let (a, b) = pair().await;
             let task = reader(&a);
             b.write_all(b"x").await.unwrap();
@@ -101,7 +101,7 @@ fn a_future_that_only_yields_drives_the_runtime_when_its_driver_has_left() {
         runtime.block_on(async {
             drives.wait().await;
             leave.open();
-            let slept = spawn(sleep(Duration::from_millis(5))); // time is what is tested
+            let slept = spawn(sleep(Duration::from_millis(5))); // time is tested
             while !slept.is_finished() {
                 yield_now().await;
             }
@@ -193,7 +193,7 @@ fn block_on_of_a_runtime_works_below_that_of_another_one() {
             let task = spawn(async { 1 });
             second.block_on(async {
                 first.block_on(async {
-                    sleep(Duration::from_millis(1)).await; // time is what is tested
+                    sleep(Duration::from_millis(1)).await; // time is tested
                     task.await.unwrap() + spawn(async { 1 }).await.unwrap()
                 })
             })

@@ -117,7 +117,7 @@ fn a_timer_and_an_echo_are_served_beside_a_socket_that_is_never_empty() {
             }
         });
         for _ in 0..20 {
-            sleep(Duration::from_millis(1)).await; // time is what is tested
+            sleep(Duration::from_millis(1)).await; // time is tested
             client.write_all(b"x").await.unwrap();
             assert_eq!(client.read(&mut [0]).await.unwrap(), 1);
         }
@@ -274,8 +274,8 @@ fn what_stands_behind_a_future_that_is_always_ready_has_its_turn() {
         let (other, _c) = full(1).await;
         let ended = spawn(async {});
         until("it has ended", || ended.is_finished()).await;
-        or(peek_for_ever(&a), sleep(SOON)).await; // time is what is tested
-        or(peek_for_ever(&a), sleep(Duration::ZERO)).await; // time is what is tested
+        or(peek_for_ever(&a), sleep(SOON)).await; // time is tested
+        or(peek_for_ever(&a), sleep(Duration::ZERO)).await; // time is tested
         or(peek_for_ever(&a), async { drop(other.peek(&mut [0]).await) }).await;
         or(peek_for_ever(&a), async { other.readable().await.unwrap() }).await;
         or(peek_for_ever(&a), async { ended.await.unwrap() }).await;

@@ -143,7 +143,7 @@ fn rows() -> Vec<Row> {
 #[rustfmt::skip]
 fn of_time_and_tasks() -> Vec<Row> {
     rows! {
-        "sleep": |_| sleep(Duration::ZERO), // time is what is tested
+        "sleep": |_| sleep(Duration::ZERO), // time is tested
         "sleep_until": |_| sleep_until(Instant::now()),
         "timeout": |_| timeout(HOUR, ready(())),
         "timeout of nothing": |_| timeout(Duration::ZERO, pending::<()>()),

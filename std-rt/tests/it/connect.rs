@@ -60,7 +60,7 @@ fn the_second_address_is_used_at_once_when_the_first_is_refused() {
     each(async || {
         let listener = listener().await;
         let address = listener.local_addr().unwrap();
-        // time is what is tested
+        // time is tested
         takes_less_than(DELAY, async || {
             let stream = TcpStream::connect(&[closed_port(), address]).await.unwrap();
             assert_eq!(stream.peer_addr().unwrap(), address);
@@ -77,7 +77,7 @@ fn the_second_address_is_used_after_250_ms_when_the_first_hangs() {
         let before = open_descriptors().len();
         let start = Instant::now();
         let stream = TcpStream::connect([hanging.address, address]).await.unwrap();
-        // time is what is tested
+        // time is tested
         assert!(start.elapsed() >= DELAY && start.elapsed() < LIMIT / 4, "{:?}", start.elapsed());
         assert_eq!(stream.peer_addr().unwrap(), address);
         assert_eq!(open_descriptors().len(), before + 1, "the loser's socket is closed");
@@ -119,7 +119,7 @@ fn a_deadline_names_the_operation_and_the_addresses() {
         let before = open_descriptors();
         let start = Instant::now();
         let error = TcpStream::connect_timeout(hanging.address, ms(30)).await.unwrap_err();
-        // time is what is tested
+        // time is tested
         assert!(start.elapsed() >= ms(30) && start.elapsed() < LIMIT / 4, "{:?}", start.elapsed());
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         assert_eq!(error.to_string(), format!("connect {}: the deadline has passed", hanging.address));
@@ -162,7 +162,7 @@ fn the_stream_of_a_connect_with_a_deadline_has_none() {
         let address = listener.local_addr().unwrap();
         let stream = TcpStream::connect_timeout([address, address], ms(1000)).await.unwrap();
         let (peer, _) = listener.accept().await.unwrap();
-        // time is what is tested
+        // time is tested
         netpoll_rt::time::sleep(ms(1050)).await;
         stream.write_all(b"late").await.unwrap();
         assert_eq!(read_once(&peer).await.unwrap(), b"late");
@@ -173,7 +173,7 @@ fn the_stream_of_a_connect_with_a_deadline_has_none() {
 #[test]
 fn closed_ports_fail_fast() {
     each(async || {
-        // time is what is tested
+        // time is tested
         takes_less_than(DELAY, async || {
             for _ in 0..5 {
                 let closed = [closed_port(), closed_port()];

@@ -33,7 +33,7 @@ fn deadlines_that_pass_all_the_time() {
         });
         for _ in 0..ROUNDS {
             a.set_deadline(in_us(2)).unwrap();
-            sleep(Duration::from_micros(2)).await; // time is what is tested
+            sleep(Duration::from_micros(2)).await; // time is tested
         }
         a.set_deadline(past()).unwrap();
         done.inc();
@@ -98,7 +98,7 @@ fn a_deadline_that_was_cleared_does_not_fire() {
                 assert_timed_out(read.await.unwrap());
                 continue;
             }
-            sleep(Duration::from_millis(1)).await; // time is what is tested
+            sleep(Duration::from_millis(1)).await; // time is tested
             io::Write::write_all(&mut peer, b"x").unwrap();
             match read.await.unwrap() {
                 Ok(bytes) => assert_eq!(bytes, b"x"),

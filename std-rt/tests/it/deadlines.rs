@@ -18,7 +18,7 @@ fn ms(n: u64) -> Duration {
 
 /// Lets the time pass in which something must not happen.
 async fn pass(n: u64) {
-    sleep(ms(n)).await; // time is what is tested
+    sleep(ms(n)).await; // time is tested
 }
 
 // Case B01.

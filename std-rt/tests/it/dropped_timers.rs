@@ -16,7 +16,7 @@ const HOUR: Duration = Duration::from_secs(3600);
 
 /// So many timers, armed for a task that is not there.
 fn armed(probe: &Arc<Probe>, n: usize, duration: Duration) -> Vec<Pin<Box<Sleep>>> {
-    let mut sleeps: Vec<_> = (0..n).map(|_| Box::pin(sleep(duration))).collect(); // time is what is tested
+    let mut sleeps: Vec<_> = (0..n).map(|_| Box::pin(sleep(duration))).collect(); // time is tested
     for sleep in &mut sleeps {
         assert_eq!(probe.poll(sleep.as_mut()), Poll::Pending);
     }
@@ -119,7 +119,7 @@ fn what_goes_with_one_may_be_the_only_work_there_is() {
                     return Poll::Ready(());
                 }
                 let last = Waker::from(Arc::new(Last { told: told.clone(), waker: cx.waker().clone() }));
-                let mut sleep = Box::pin(sleep(HOUR)); // time is what is tested
+                let mut sleep = Box::pin(sleep(HOUR)); // time is tested
                 let armed = sleep.as_mut().poll(&mut std::task::Context::from_waker(&last));
                 assert_eq!(armed, Poll::Pending);
                 Poll::Pending
@@ -151,7 +151,7 @@ fn a_waker_that_panics_when_it_is_dropped_takes_nobody_along() {
         let armed_by_bombs = |n: usize| -> Vec<_> {
             let arm = |_| {
                 let bomb = Waker::from(Arc::new(Bomb(probe.clone())));
-                let mut sleep = Box::pin(sleep(HOUR)); // time is what is tested
+                let mut sleep = Box::pin(sleep(HOUR)); // time is tested
                 assert!(sleep.as_mut().poll(&mut std::task::Context::from_waker(&bomb)).is_pending());
                 sleep
             };

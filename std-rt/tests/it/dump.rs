@@ -56,7 +56,7 @@ fn a_descriptor_has_its_addresses_who_waits_and_its_deadlines() {
             "{text}"
         );
 
-        sleep(Duration::from_millis(60)).await; // time is what is tested
+        sleep(Duration::from_millis(60)).await; // time is tested
         let dump = dump();
         let of_a = |d: &&netpoll_rt::dump::DescriptorDump| d.fd == a.as_fd().as_raw_fd();
         let dumped = dump.descriptors.iter().find(of_a).unwrap();

@@ -136,7 +136,7 @@ fn a_second_handle_outlives_the_first_and_its_number() {
         assert_eq!(read_once(&two).await.unwrap(), b"for the second handle");
         assert_eq!(read_once(&fresh).await.unwrap(), b"for the new one");
         peer.write_all(b"unread").unwrap();
-        time::sleep(Duration::from_millis(20)).await; // time is what is tested
+        time::sleep(Duration::from_millis(20)).await; // time is tested
         let after = metrics();
         assert!(after.events - before.events < 10, "a busy loop: {before:?} {after:?}");
         assert_eq!(after.stale_events, before.stale_events, "an interest was left behind");

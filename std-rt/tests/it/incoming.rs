@@ -78,7 +78,7 @@ fn a_connection_that_is_closed_is_room_for_the_next() {
         let start = Instant::now();
         // Two at once, since something may have been freed before it was entered in the list; then the timer's.
         starve(&mut incoming, &probe, 10).await;
-        // time is what is tested
+        // time is tested
         assert!(start.elapsed() >= Duration::from_millis(5 + 10 + 20 + 40 + 80 + 160 + 320 + 640));
         // The next attempt is a second away. A connection that comes is no reason for one.
         let woken = probe.wakes.get();

@@ -20,7 +20,7 @@ const SOON: Duration = Duration::from_millis(300);
 
 /// Nobody polls meanwhile, on a runtime of one worker.
 fn stop_for(time: Duration) {
-    thread::sleep(time); // time is what is tested
+    thread::sleep(time); // time is tested
 }
 
 #[test]

@@ -33,7 +33,7 @@ fn each_counts_what_it_says() {
         assert!(after.events > before.events && after.polls > before.polls, "{after:?}");
         assert!(after.polls >= after.empty_polls);
         assert_eq!((after.stale_events, after.stuck_tasks, after.waiters), (0, 0, 0));
-        sleep(Duration::from_millis(1)).await; // time is what is tested
+        sleep(Duration::from_millis(1)).await; // time is tested
         assert!(metrics().timers_fired > fired);
     });
 }

@@ -74,7 +74,7 @@ fn a_duplicate_that_lives_on_does_no_harm() {
         peer.write_all(b"for the duplicate").unwrap();
         let fd = Fd::new(netpoll.clone(), OwnedFd::from(duplicate), FdKind::ByteStream).unwrap();
         assert_eq!(read_fd(&fd).await, b"for the duplicate");
-        sleep(Duration::from_millis(20)).await; // time is what is tested
+        sleep(Duration::from_millis(20)).await; // time is tested
         assert!(netpoll.counts().events.get() - events < 10, "no busy loop");
         assert_eq!(netpoll.counts().stale_events.get(), 0, "nothing is watched under the old key");
     });
@@ -297,7 +297,7 @@ fn a_break_an_edge_and_a_timer_at_the_same_time() {
         for _ in 0..50 {
             let (stream, mut peer) = pair_with_std().await;
             let read = reader(&stream);
-            let slept = spawn(sleep(Duration::from_millis(2))); // time is what is tested
+            let slept = spawn(sleep(Duration::from_millis(2))); // time is tested
             parked(1).await;
             let handle = Handle::try_current().unwrap();
             let thread = std::thread::spawn(move || {

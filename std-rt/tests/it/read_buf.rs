@@ -74,7 +74,7 @@ fn an_error_or_a_drop_leaves_the_vector_as_it_was() {
         stream.set_read_deadline(past()).unwrap();
         assert_timed_out(stream.read_buf(&mut buffer).await);
         stream.set_read_deadline(None).unwrap();
-        assert_timed_out(timeout(Duration::from_millis(5), stream.read_buf(&mut buffer)).await); // time is what is tested
+        assert_timed_out(timeout(Duration::from_millis(5), stream.read_buf(&mut buffer)).await); // time is tested
         assert_eq!(buffer, b"kept");
         peer.write_all(b" and more").unwrap();
         assert_eq!(stream.read_buf(&mut buffer).await.unwrap(), 9);

@@ -84,7 +84,7 @@ fn a_task_may_call_block_on_of_its_own_runtime() {
                 let echo = reader(&a);
                 parked(1).await;
                 b.write_all(b"nested").await.unwrap();
-                sleep(Duration::from_millis(1)).await; // time is what is tested
+                sleep(Duration::from_millis(1)).await; // time is tested
                 echo.await.unwrap().unwrap()
             })
         });
@@ -163,7 +163,7 @@ fn what_is_spawned_while_nobody_is_inside_waits_for_the_next_block_on() {
     let _alone = alone();
     let runtime = runtime(1);
     let _watch = Watch::over(runtime.handle().clone());
-    let task = runtime.spawn(async { sleep(Duration::from_millis(1)).await }); // time is what is tested
+    let task = runtime.spawn(async { sleep(Duration::from_millis(1)).await }); // time is tested
     assert!(!task.is_finished());
     runtime.block_on(task).unwrap();
 }
@@ -214,7 +214,7 @@ fn the_future_of_block_on_yields_to_tasks_sockets_and_timers() {
         let (a, b) = pair().await;
         let read = reader(&a);
         parked(1).await;
-        let slept = spawn(sleep(Duration::from_millis(1))); // time is what is tested
+        let slept = spawn(sleep(Duration::from_millis(1))); // time is tested
         b.write_all(b"x").await.unwrap();
         while !(read.is_finished() && slept.is_finished()) {
             yield_now().await;
@@ -241,7 +241,7 @@ fn a_task_that_yields_for_ever_starves_nobody() {
             let task = reader(&a);
             b.write_all(b"x").await.unwrap();
             assert_eq!(task.await.unwrap().unwrap(), b"x");
-            sleep(Duration::from_millis(1)).await; // time is what is tested
+            sleep(Duration::from_millis(1)).await; // time is tested
         }
         stop.inc();
         for spinner in spinners {
@@ -256,7 +256,7 @@ fn sleep_is_never_early() {
         for nanos in [0, 1, 999, 50_000, 999_999, 1_000_000, 1_000_001, 20_000_000] {
             let asked = Duration::from_nanos(nanos);
             let start = Instant::now();
-            sleep(asked).await; // time is what is tested
+            sleep(asked).await; // time is tested
             assert!(start.elapsed() >= asked, "{asked:?} took {:?}", start.elapsed());
             let at = Instant::now() + asked;
             sleep_until(at).await;
@@ -274,7 +274,7 @@ fn a_thousand_tasks_sleep_at_a_time() {
                 spawn(async move {
                     let asked = Duration::from_micros(i * 37 % 20_000);
                     let start = Instant::now();
-                    sleep(asked).await; // time is what is tested
+                    sleep(asked).await; // time is tested
                     assert!(start.elapsed() >= asked);
                 })
             })
@@ -307,7 +307,7 @@ fn a_dropped_sleep_disarms_its_timer() {
     each(async || {
         let handle = Handle::try_current().unwrap();
         let probe = Probe::new();
-        let mut sleeps: Vec<_> = (0..100).map(|_| Box::pin(sleep(HOUR))).collect(); // time is what is tested
+        let mut sleeps: Vec<_> = (0..100).map(|_| Box::pin(sleep(HOUR))).collect(); // time is tested
         for sleep in &mut sleeps {
             assert_eq!(probe.poll(sleep.as_mut()), Poll::Pending);
         }
@@ -325,10 +325,10 @@ fn a_sleep_beyond_what_the_clock_counts_is_for_ever() {
     each(async || {
         let probe = Probe::new();
         for duration in [Duration::MAX, Duration::from_secs(1 << 40)] {
-            let mut sleep = pin!(sleep(duration)); // time is what is tested
+            let mut sleep = pin!(sleep(duration)); // time is tested
             assert_eq!(probe.poll(sleep.as_mut()), Poll::Pending);
         }
-        assert_timed_out(timeout(Duration::from_millis(2), sleep(Duration::MAX)).await); // time is what is tested
+        assert_timed_out(timeout(Duration::from_millis(2), sleep(Duration::MAX)).await); // time is tested
     });
 }
 

@@ -54,7 +54,7 @@ fn tasks_sleep_wait_for_each_other_and_are_queued() {
         let dropped = Gate::new();
         let flag = OpensOnDrop(dropped.clone());
         drop(spawn(async move {
-            sleep(HOUR).await; // time is what is tested
+            sleep(HOUR).await; // time is tested
             drop(flag);
         }));
         drop(spawn(std::future::pending::<()>()));

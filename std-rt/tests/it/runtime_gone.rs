@@ -264,11 +264,11 @@ fn descriptors_opened_beside_the_end_wait_for_nothing() {
 fn sleeps_timeouts_and_intervals_go_on_in_another_runtime() {
     with_each(|runtime, other| {
         let start = Instant::now();
-        let asked = Duration::from_millis(100); // time is what is tested
-        let mut nap = Box::pin(sleep(asked)); // time is what is tested
+        let asked = Duration::from_millis(100); // time is tested
+        let mut nap = Box::pin(sleep(asked)); // time is tested
         let mut late = Box::pin(timeout(asked, std::future::pending::<()>()));
         let mut ticks = interval(asked);
-        let mut elsewhere = Box::pin(sleep(asked)); // time is what is tested
+        let mut elsewhere = Box::pin(sleep(asked)); // time is tested
         runtime.block_on(async {
             let probe = Probe::new();
             assert!(probe.poll(nap.as_mut()).is_pending());
@@ -296,7 +296,7 @@ fn a_sleep_armed_in_an_undriven_runtime_ends_where_it_is_polled() {
     let _alone = alone();
     let (undriven, other) = (runtime(1), runtime(2));
     let _watch = Watch::over(other.handle().clone());
-    let mut nap = Box::pin(sleep(Duration::from_millis(100))); // time is what is tested
+    let mut nap = Box::pin(sleep(Duration::from_millis(100))); // time is tested
     undriven.block_on(async { assert!(Probe::new().poll(nap.as_mut()).is_pending()) });
     other.block_on(nap);
     assert_eq!(undriven.metrics().timers, 0, "it was taken along");
@@ -352,7 +352,7 @@ fn a_runtime_that_is_driven_now_and_then_serves_others_all_the_time() {
     while !pings.is_finished() {
         // Its own waits are served as ever.
         let done = sometimes.block_on(async {
-            sleep(Duration::from_micros(20)).await; // time is what is tested
+            sleep(Duration::from_micros(20)).await; // time is tested
             spawn(async { 1 }).await.unwrap()
         });
         driven += done;

@@ -71,7 +71,7 @@ fn a_task_that_blocks_its_worker_is_left_to_itself() {
         let parked = runtime.spawn(std::future::pending::<()>());
         let begun = Instant::now();
         assert!(!runtime.shutdown_timeout(SOON));
-        assert!(begun.elapsed() >= SOON && begun.elapsed() < LIMIT / 2); // time is what is tested
+        assert!(begun.elapsed() >= SOON && begun.elapsed() < LIMIT / 2); // time is tested
         until_blocking("all others have ended", || parked.is_finished());
         assert!(handle.spawn(async {}).is_finished(), "and none can be started");
         assert!(handle.metrics().tasks >= 1, "but that one has not");

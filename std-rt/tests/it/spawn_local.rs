@@ -57,7 +57,7 @@ fn it_spawns_others_sleeps_panics_and_is_aborted() {
                 let inner = spawn_local({
                     let seen = seen.clone();
                     async move {
-                        sleep(Duration::from_millis(1)).await; // time is what is tested
+                        sleep(Duration::from_millis(1)).await; // time is tested
                         seen.borrow_mut().push("inner");
                     }
                 });
@@ -172,7 +172,7 @@ async fn waiting(waking: &Waking, tell: &mpsc::Sender<thread::ThreadId>) {
     }));
     let flag = Tells::new(tell);
     drop(spawn_local(async move {
-        sleep(Duration::from_secs(3600)).await; // time is what is tested
+        sleep(Duration::from_secs(3600)).await; // time is tested
         drop(flag);
     }));
     let (flag, waker) = (Tells::new(tell), waking.waker.clone());

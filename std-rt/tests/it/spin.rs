@@ -180,11 +180,11 @@ fn it_looks_when_answers_come_soon_and_sleeps_when_none_comes() {
             }
             // Nothing comes any more: each worker gives up at its first miss.
             let before = handle.metrics();
-            sleep(10 * limit).await; // time is what is tested
+            sleep(10 * limit).await; // time is tested
             let after = handle.metrics();
             assert!(after.spin_misses - before.spin_misses <= workers, "{before}\n{after}");
             let polls = after.polls;
-            sleep(2 * limit).await; // time is what is tested
+            sleep(2 * limit).await; // time is tested
             // The backstop of several workers may look once in a while.
             assert!(handle.metrics().polls - polls <= 25, "{after}\n{}", handle.metrics());
         });
@@ -213,7 +213,7 @@ fn timers_however_short_are_no_reason_to_look() {
         let handle = netpoll_rt::Handle::try_current().unwrap();
         let before = handle.metrics();
         for _ in 0..300 {
-            sleep(Duration::from_micros(10)).await; // time is what is tested
+            sleep(Duration::from_micros(10)).await; // time is tested
         }
         let after = handle.metrics();
         assert_eq!(spins(after), spins(before), "{after}");
@@ -226,7 +226,7 @@ fn who_sleeps_all_day_never_looks() {
     on(&[1, 4], async || {
         let handle = netpoll_rt::Handle::try_current().unwrap();
         for _ in 0..50 {
-            sleep(Duration::from_millis(2)).await; // time is what is tested
+            sleep(Duration::from_millis(2)).await; // time is tested
         }
         assert_eq!(spins(handle.metrics()), 0, "{}", handle.metrics());
     });

@@ -58,7 +58,7 @@ fn it_is_told_of_once_with_its_name_and_the_place_that_spawned_it() {
             let task = spawn_named("the culprit", async move {
                 let first = reports.next(is_it, LIMIT).unwrap();
                 // Two looks more.
-                let again = reports.next(is_it, AFTER); // time is what is tested
+                let again = reports.next(is_it, AFTER); // time is tested
                 assert!(again.is_none(), "once for a turn: {again:?}");
                 (first, reports)
             });
@@ -94,7 +94,7 @@ async fn many_turns() -> Duration {
     let begun = Instant::now();
     let (mut last, mut longest) = (begun, Duration::ZERO);
     while begun.elapsed() < 4 * AFTER {
-        yield_now().await; // time is what is tested
+        yield_now().await; // time is tested
         let now = Instant::now();
         longest = longest.max(now - last);
         last = now;

@@ -86,7 +86,7 @@ async fn answers_while_blocked() -> Vec<Duration> {
     let (ended, end) = mpsc::channel();
     let bad = spawn(async move {
         blocker.read(&mut [0]).await.unwrap();
-        std::thread::sleep(Duration::from_secs(1)); // time is what is tested
+        std::thread::sleep(Duration::from_secs(1)); // time is tested
         ended.send(()).unwrap();
     });
     let (mut clients, mut echoes) = (Vec::new(), Vec::new());
@@ -174,7 +174,7 @@ fn timers_fire_while_a_worker_is_blocked() {
         let busy = spawn(async move { blocked.recv_timeout(LIMIT).unwrap() });
         let timer = spawn(async move {
             for _ in 0..20 {
-                sleep(Duration::from_millis(1)).await; // time is what is tested
+                sleep(Duration::from_millis(1)).await; // time is tested
             }
             unblock.send(()).unwrap();
         });

@@ -247,7 +247,7 @@ fn the_user_timeout_ends_a_connection_whose_peer_takes_nothing() {
         let start = Instant::now();
         // The peer's kernel answers that its buffer is full, for longer than that.
         let (_, error) = writer(&stream).await.unwrap();
-        assert!(start.elapsed() >= Duration::from_millis(290)); // time is what is tested
+        assert!(start.elapsed() >= Duration::from_millis(290)); // time is tested
         assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}");
         // No deadline: the kernel's own.
         assert!(

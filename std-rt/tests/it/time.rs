@@ -165,7 +165,7 @@ fn ten_thousand_far_deadlines_wake_nobody() {
         let mut attempts = 0;
         loop {
             let (machine, before) = (Lateness::watch(), handle.metrics().polls);
-            // time is what is tested
+            // time is tested
             sleep(Duration::from_secs(2)).await;
             let (polls, late) = (handle.metrics().polls - before, machine.end());
             // Each may be interrupted once.

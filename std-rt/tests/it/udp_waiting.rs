@@ -74,7 +74,7 @@ fn datagrams_then_expiry() {
             }
         };
         assert_timed_out(Err::<(), _>(error));
-        // time is what is tested
+        // time is tested
         assert!(start.elapsed() >= LONG_ENOUGH);
         assert_eq!(came, 3);
         here.send_to(b"late", there.local_addr().unwrap()).await.unwrap();
@@ -127,7 +127,7 @@ fn sends_until_expiry() {
             yield_now().await;
         };
         assert_timed_out(Err::<(), _>(error));
-        // time is what is tested
+        // time is tested
         assert!(start.elapsed() >= LONG_ENOUGH);
         assert!(sent > 0);
         assert_timed_out(here.send_to(b"x", there.local_addr().unwrap()).await);

@@ -178,7 +178,7 @@ fn a_full_queue_is_not_asked_all_the_time() {
         let (_socket, name) = bound();
         let _other = fill(&name);
         let sender = UnixDatagram::unbound().unwrap();
-        sender.set_write_deadline(in_ms(100)).unwrap(); // time is what is tested
+        sender.set_write_deadline(in_ms(100)).unwrap(); // time is tested
         let before = Handle::try_current().unwrap().metrics().events;
         assert_timed_out(sender.send_to_addr(b"late", &name).await);
         // Each attempt brings an edge, and there are seven pauses up to 10 ms and then ten of 10 ms.

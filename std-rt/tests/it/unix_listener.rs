@@ -233,10 +233,10 @@ fn connecting_to_a_full_queue_with_a_limit_or_given_up() {
     each(async || {
         let (listener, _waiting) = full();
         let to = listener.local_addr().unwrap();
-        let start = Instant::now(); // time is what is tested
+        let start = Instant::now(); // time is tested
         let late = UnixStream::connect_timeout(&to, Duration::from_millis(50)).await;
         assert_says(late, ErrorKind::TimedOut, &["connect", "@netpoll-unix-", "full"]);
-        let took = start.elapsed(); // time is what is tested
+        let took = start.elapsed(); // time is tested
         assert!(took >= Duration::from_millis(50) && took < LIMIT / 4, "{took:?}");
 
         let before = open_descriptors();

@@ -118,9 +118,9 @@ fn deadlines_and_timers_are_on_time() {
         let (stream, _peer) = pair().await;
         for ms in [1, 5, 20, 50] {
             let asked = Duration::from_millis(ms);
-            // time is what is tested
+            // time is tested
             let start = Instant::now();
-            time::sleep(asked).await; // time is what is tested
+            time::sleep(asked).await; // time is tested
             assert_on_time(start, asked);
             let start = Instant::now();
             stream.set_read_deadline(Some(start + asked)).unwrap();

@@ -28,7 +28,7 @@ fn without(workers: usize, which: Option<usize>, waits: impl Fn(&Runtime)) {
         let before = open_descriptors();
         let runtime = runtime(workers);
         // Its threads have begun to sleep, or do so with what is there.
-        runtime.block_on(async { sleep(Duration::from_millis(2)).await }); // time is what is tested
+        runtime.block_on(async { sleep(Duration::from_millis(2)).await }); // time is tested
         let numbers = numbers_of(&before);
         match which {
             Some(n) => close_number(numbers[n]),
@@ -48,9 +48,9 @@ fn without(workers: usize, which: Option<usize>, waits: impl Fn(&Runtime)) {
 fn a_sleep_without_the_poller_ends_with_a_message() {
     for workers in [1, 2, 4] {
         without(workers, Some(0), |runtime| {
-            runtime.block_on(async { sleep(Duration::from_millis(50)).await }); // time is what is tested
+            runtime.block_on(async { sleep(Duration::from_millis(50)).await }); // time is tested
             // A worker that slept for longer still has the open file; the next wait has not.
-            runtime.block_on(async { sleep(Duration::from_millis(50)).await }); // time is what is tested
+            runtime.block_on(async { sleep(Duration::from_millis(50)).await }); // time is tested
         });
     }
 }
@@ -68,7 +68,7 @@ fn a_task_spawned_without_descriptors_ends_with_a_message_or_runs() {
         without(workers, None, |runtime| {
             runtime.block_on(async {
                 let _ = spawn(async {}).await;
-                let _ = timeout(Duration::from_secs(3), pending::<()>()).await; // time is what is tested
+                let _ = timeout(Duration::from_secs(3), pending::<()>()).await; // time is tested
                 pending::<()>().await;
             });
         });

@@ -30,7 +30,7 @@ fn tasks_run_outside_of_block_on_on_a_machine_with_one_cpu() {
             let task = reader(&a);
             parked(1).await;
             b.write_all(b"x").await.unwrap();
-            sleep(Duration::from_millis(1)).await; // time is what is tested
+            sleep(Duration::from_millis(1)).await; // time is tested
             task.await.unwrap().unwrap()
         });
         assert_eq!(ended(task, &runtime), b"x");

@@ -53,7 +53,7 @@ fn work_for_which_there_is_no_thread_at_all_ends_with_an_error() {
             assert!(error.is_refused() && !error.is_panic() && !error.is_cancelled(), "{error}");
             assert!(error.to_string().contains("RLIMIT_NPROC"), "{error}");
             assert_eq!(io::Error::from(error).kind(), ErrorKind::ResourceBusy);
-            // time is what is tested: timers go on
+            // time is tested: timers go on
             sleep(Duration::from_millis(1)).await;
         }
         limit.raise();
@@ -97,7 +97,7 @@ fn work_is_done_by_the_threads_that_there_are_when_the_kernel_makes_no_more() {
         until("all wait", || metrics().blocking_queue_depth == 60).await;
         // Neither timers nor others wait for a caller that tries again and again.
         for _ in 0..20 {
-            // time is what is tested: timers go on
+            // time is tested: timers go on
             sleep(Duration::from_millis(1)).await;
         }
         assert_eq!((done.get(), metrics().blocking_threads), (0, 2), "{}", metrics());

@@ -14,7 +14,7 @@ fn works(runtime: &Runtime) {
     runtime.block_on(async {
         // So long that it is waited for with a timeout, and not over before the first wait.
         let (start, asked) = (Instant::now(), Duration::from_millis(200));
-        time::sleep(asked).await; // time is what is tested
+        time::sleep(asked).await; // time is tested
         assert!(start.elapsed() >= asked);
         let (a, b) = pair().await;
         let task = reader(&a);

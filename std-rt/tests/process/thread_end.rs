@@ -41,7 +41,7 @@ fn use_runtime(workers: usize) -> Handle {
             let (a, b) = pair().await;
             drop(reader(&a));
             parked(1).await;
-            let mut slept = Box::pin(sleep(HOUR)); // time is what is tested
+            let mut slept = Box::pin(sleep(HOUR)); // time is tested
             assert!(probe.poll(slept.as_mut()).is_pending());
             KEPT.with_borrow_mut(|kept| {
                 kept.streams.extend([a, b]);
@@ -107,7 +107,7 @@ thread_local! {
 /// Sleeps, copies, waits and spawns, as one who does so for the first time.
 fn use_all(runtime: &Runtime) {
     runtime.block_on(async {
-        sleep(Duration::from_millis(1)).await; // time is what is tested
+        sleep(Duration::from_millis(1)).await; // time is tested
         assert!(timeout(Duration::from_millis(1), std::future::pending::<()>()).await.is_err());
         let (from, source) = pair().await;
         let (sink, to) = pair().await;
@@ -116,7 +116,7 @@ fn use_all(runtime: &Runtime) {
         assert_eq!(copy(&from, &sink).await.unwrap(), 5);
         drop(sink);
         assert_eq!(read_once(&to).await.unwrap(), b"bytes");
-        spawn(sleep(Duration::from_millis(1))).await.unwrap(); // time is what is tested
+        spawn(sleep(Duration::from_millis(1))).await.unwrap(); // time is tested
     });
 }
 
@@ -137,7 +137,7 @@ fn the_destructor_of_a_variable_of_a_thread_may_use_a_runtime() {
                     use_all(&runtime);
                     if workers == 1 {
                         runtime.block_on(async {
-                            spawn_local(sleep(Duration::from_millis(1))).await.unwrap(); // time is what is tested
+                            spawn_local(sleep(Duration::from_millis(1))).await.unwrap(); // time is tested
                             assert_eq!(runtime.block_on(async { 7 }), 7);
                         });
                     }

@@ -187,7 +187,7 @@ impl Lateness {
         let (stop, stopped) = mpsc::channel();
         let measure = move || {
             let (mut worst, mut start) = (Duration::ZERO, Instant::now());
-            // time is what is tested
+            // time is tested
             while stopped.recv_timeout(NAP) == Err(mpsc::RecvTimeoutError::Timeout) {
                 worst = worst.max(start.elapsed().saturating_sub(NAP));
                 start = Instant::now();

@@ -57,7 +57,7 @@ fn short_timeouts_are_never_early() {
         let mut events = Events::with_capacity(4);
         for timeout in SHORT {
             for _ in 0..5 {
-                // time is what is tested
+                // time is tested
                 let start = Instant::now();
                 let mut left = timeout;
                 // A signal may end a wait early; the caller looks at the clock, as here.
@@ -78,7 +78,7 @@ fn no_time_at_all_does_not_sleep() {
     let _alone = alone();
     for poller in [true, false].map(|probe| Poller::init(probe).unwrap()) {
         let mut events = Events::with_capacity(4);
-        // time is what is tested
+        // time is tested
         let start = Instant::now();
         for _ in 0..1000 {
             assert!(!poller.wait(&mut events, Some(Duration::ZERO)).unwrap());
@@ -107,7 +107,7 @@ fn long_timeouts_sleep_until_the_break() {
                     }
                     tell.send(broken).unwrap();
                 });
-                // time is what is tested
+                // time is tested
                 let early = told.recv_timeout(LOOK);
                 assert!(early.is_err(), "{timeout:?} ended by itself: {early:?}");
                 poller.wake().unwrap();

@@ -269,11 +269,11 @@ fn a_comment_cites_no_unknown_invariant() {
 #[test]
 fn the_moulds_of_prose_stay_out() {
     let lines = |line: &str, of: usize| format!("// {line}\n").repeat(of) + "fn f() {}\n";
-    red("xtask/src/a.rs", &lines("Wakes whoever it was.", 60), &[".:1: english"]);
-    red("xtask/src/a.rs", &lines("A turn of so many operations.", 60), &[".:1: english"]);
+    red("xtask/src/a.rs", &lines("Wakes whoever it was.", 60), &["xtask/:1: english"]);
+    red("xtask/src/a.rs", &lines("A turn of so many operations.", 60), &["xtask/:1: english"]);
     let docs = |doc: &str| format!("/// {doc}\npub fn f() {{}}\n").repeat(60);
-    red("xtask/src/a.rs", &docs("As on Linux."), &[".:1: english"]);
-    red("xtask/src/a.rs", &docs("The number of tasks."), &[".:1: english"]);
+    red("xtask/src/a.rs", &docs("As on Linux."), &["xtask/:1: english"]);
+    red("xtask/src/a.rs", &docs("The number of tasks."), &["xtask/:1: english"]);
     let (green, output) =
         Tree::with("prose", &[("xtask/src/a.rs", &docs("Returns the number of tasks."))]).tidy();
     assert!(green, "{output}");

@@ -27,7 +27,7 @@ fn four(deadline: Option<Instant>) -> Plan {
 #[test]
 fn attempts_that_fail_are_followed_at_once() {
     each(async || {
-        // time is what is tested
+        // time is tested
         takes_less_than(DELAY, async || {
             let won = race(four(None), None, |address| match address.port() {
                 4 => Box::pin(async { Ok(4) }) as Try,
@@ -122,7 +122,7 @@ fn the_deadline_ends_the_race_and_tells_of_each_address() {
             }
         });
         let error = raced.await.unwrap_err();
-        // time is what is tested
+        // time is tested
         assert!(start.elapsed() >= ms(300) && start.elapsed() < LIMIT / 4, "{:?}", start.elapsed());
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         let kinds: Vec<_> = AddressErrors::of(&error).unwrap().iter().map(|(_, e)| e.kind()).collect();
@@ -157,7 +157,7 @@ fn a_share_that_is_used_up_leaves_time_for_the_others() {
             }
         });
         assert_eq!(won.await.unwrap(), 2);
-        // time is what is tested
+        // time is tested
         assert!(start.elapsed() >= SHARE && start.elapsed() < ms(4000), "{:?}", start.elapsed());
     });
 }

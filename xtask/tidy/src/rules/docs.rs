@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tidy::source::{Item, Marker, Source};
 
-use super::tables::{FRAGMENTS, MOULDS, RELATIVES, VERBLESS};
+use super::tables::ENGLISH;
 use super::{Findings, Looked, Tree};
 use crate::prose::{self, Opening};
 
@@ -61,35 +61,40 @@ pub fn cancel(tree: &Tree, out: &mut Findings) -> Looked {
     Looked(count, format!("{count} public async functions"))
 }
 
-/// Keeps the moulds of prose out: each may have a share that is not exceeded.
+/// Keeps the moulds of prose out: in each folder they have a share that is not exceeded.
 pub fn english(tree: &Tree, out: &mut Findings) -> Looked {
     let (mut lines, mut docs) = (0, 0);
-    let (mut moulds, mut relatives, mut fragments, mut verbless) = (0, 0, 0, 0);
-    for source in tree.sources() {
-        lines += prose::comment_lines(source);
-        docs += source.docs.len();
-        moulds += prose::moulds(source).len();
-        relatives += prose::free_relatives(source).len();
-        for (_, opening, _) in prose::openings(source) {
-            *(if opening == Opening::Fragment { &mut fragments } else { &mut verbless }) += 1;
-        }
+    for (folder, relatives, fragments, verbless, moulds) in ENGLISH {
+        let sources: Vec<&Source> = tree.under(folder).collect();
+        let sum =
+            |count: &dyn Fn(&Source) -> usize| sources.iter().map(|source| count(source)).sum::<usize>();
+        let opens =
+            |opening| sum(&|source| prose::openings(source).filter(|found| found.1 == opening).count());
+        let (of_lines, of_docs) = (sum(&prose::comment_lines), sum(&|source| source.docs.len()));
+        lines += of_lines;
+        docs += of_docs;
+        let mut cap = |count: usize, of: usize, limit: usize, what: &str| {
+            if count * 1000 > limit * of {
+                let message = format!(
+                    "{count} {what} in {of}, at most {limit} in 1,000; `cargo xtask style --list {folder}` names them"
+                );
+                out.add(folder, 1, message);
+            }
+        };
+        cap(
+            sum(&|source| prose::free_relatives(source).len()),
+            of_lines,
+            *relatives,
+            "free relatives in lines of comment",
+        );
+        cap(
+            sum(&|source| prose::moulds(source).len()),
+            of_lines,
+            *moulds,
+            "moulds (`so many`, `Closed.`) in lines of comment",
+        );
+        cap(opens(Opening::Fragment), of_docs, *fragments, "fragments that open a doc comment");
+        cap(opens(Opening::NoVerb), of_docs, *verbless, "doc comments of functions that open without a verb");
     }
-    let mut cap = |count: usize, of: usize, limit: usize, what: &str| {
-        if count * 1000 > limit * of {
-            let message = format!(
-                "{count} {what} in {of}, at most {limit} in 1,000; `cargo xtask style --list` names them"
-            );
-            out.add(".", 1, message);
-        }
-    };
-    cap(
-        moulds,
-        lines,
-        MOULDS,
-        "moulds (`so many`, `none if`, `all the same`, `Closed.`) in lines of comment",
-    );
-    cap(relatives, lines, RELATIVES, "free relatives in lines of comment");
-    cap(fragments, docs, FRAGMENTS, "fragments that open a doc comment");
-    cap(verbless, docs, VERBLESS, "doc comments of functions that open without a verb");
     Looked(lines, format!("{lines} lines of comment, {docs} doc comments"))
 }

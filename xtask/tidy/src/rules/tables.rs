@@ -126,12 +126,17 @@ pub const KERNEL_FILES: &[Place] = &[
 /// The longest file, in lines.
 pub const FILE_LINES: usize = 600;
 
-/// Moulds and free relatives in 1,000 lines of comment, and of 1,000 doc comments those that open with a fragment, and
-/// those of functions that open without a verb.
-pub const MOULDS: usize = 13;
-pub const RELATIVES: usize = 117;
-pub const FRAGMENTS: usize = 150;
-pub const VERBLESS: usize = 170;
+/// The English of each folder: free relatives in 1,000 lines of comment; of 1,000 doc comments those that open with a
+/// fragment, and those of functions that open without a verb; moulds in 1,000 lines of comment. A share only shrinks.
+pub const ENGLISH: &[(&str, usize, usize, usize, usize)] = &[
+    ("core/", 1, 30, 30, 0),
+    ("std-rt/src/", 5, 30, 30, 0),
+    ("std-rt/tests/", 190, 203, 187, 20),
+    // A model is described by its race, like a test.
+    ("loom-tests/", 2, 30, 162, 0),
+    ("examples/", 1, 30, 30, 0),
+    ("xtask/", 1, 30, 30, 0),
+];
 
 /// The entries of the root beside those that `.gitignore` names.
 pub const ROOT: &str = "core std-rt loom-tests examples xtask README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE \
