@@ -1,6 +1,6 @@
-//! What is allocated: nothing by reads, writes and deadlines once a connection stands.
+//! Allocations: reads, writes and deadlines of an established connection make none.
 //!
-//! One test only: the count is the whole process's.
+//! This program has one test, because it counts the allocations of the whole process.
 //!
 //! INV-201: what [`GlobalAlloc`] asks of a caller holds for a call that is passed on unchanged.
 

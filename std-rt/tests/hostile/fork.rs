@@ -1,4 +1,4 @@
-//! fork(2): the child is told that the runtime is its parent's, and the parent goes on undisturbed.
+//! fork(2): the child is refused by the runtime of its parent, and the parent goes on undisturbed.
 
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -58,7 +58,7 @@ fn block_on_that_forks_does_not_hang_in_the_child() {
             std::io::Write::write_all(&mut peer, b"alive").unwrap();
             assert_eq!(read_once(&stream).await.unwrap(), b"alive");
         });
-        // Nested: the future is pending, and so is nobody's any more.
+        // Nested: the future is pending, and no thread will ever complete it.
         forked(|| runtime.block_on(pending())).told(WHY);
         forked(|| {
             runtime.block_on(poll_fn(|_| Poll::<()>::Pending));
@@ -205,7 +205,7 @@ fn a_task_that_forks_and_returns_ends_the_child_with_a_message() {
     for workers in [1, 4] {
         let runtime = runtime(workers);
         let forks = || runtime.block_on(async { spawn(async { fork() }).await.unwrap() });
-        // Who is in `block_on` of a runtime without threads hears of it by a panic; a worker has nobody to tell.
+        // A thread in `block_on` of a runtime without threads panics; a worker ends the process.
         let forked = catch_unwind(AssertUnwindSafe(forks)).unwrap_or_else(|payload| exit(Err(payload)));
         forked.expect("the child does not come to the end of the task").end().told(WHY);
         assert_eq!(runtime.block_on(async { spawn(async { 1 }).await.unwrap() }), 1);

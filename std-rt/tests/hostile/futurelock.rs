@@ -1,4 +1,4 @@
-//! Futures that are alive and not polled: what they may hold up, and what not.
+//! Futures that are alive and not polled: which operations they may delay, and which they may not.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -34,7 +34,7 @@ macro_rules! begun {
 }
 
 #[test]
-fn close_returns_beside_an_operation_that_nobody_polls() {
+fn close_returns_beside_an_operation_that_is_not_polled() {
     each(async || {
         let (stream, mut peer) = pair_with_std().await;
         let (mut byte, mut other) = ([0], [0]);
@@ -69,7 +69,7 @@ fn close_returns_beside_an_operation_that_has_been_given_its_turn() {
 }
 
 #[test]
-fn close_returns_whatever_it_is_that_nobody_polls() {
+fn close_returns_beside_every_kind_of_operation_that_is_not_polled() {
     each(async || {
         let listener = listener().await;
         let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
@@ -236,7 +236,7 @@ fn writable_and_try_write_by_two_tasks_get_on() {
 }
 
 #[test]
-fn a_readable_that_nobody_polls_is_in_nobodys_way() {
+fn a_readable_that_is_not_polled_blocks_no_other_task() {
     each(async || {
         let (stream, mut peer) = pair_with_std().await;
         let (probe, readable) = begun!(stream.readable());

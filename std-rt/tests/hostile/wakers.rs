@@ -1,7 +1,7 @@
-//! Wakers whose clone, wake or drop calls back or panics, in every operation that takes a context: nobody else suffers.
+//! Wakers whose clone, wake or drop calls back or panics, in every operation that takes a context: no other task is affected.
 //!
-//! Each operation is polled with such wakers until it waits, what it waits for comes, and it is dropped. A panic may come up
-//! to who polls or drops, since it is its own waker that panics. Afterwards, and meanwhile in other tasks, everything that it
+//! Each operation is polled with such wakers until it waits, the awaited event comes, and it is dropped. A panic may reach
+//! the caller that polls or drops, since its own waker panics. Afterwards, and meanwhile in other tasks, everything that it
 //! has used works, and all descriptors are closed.
 
 mod hostile;
@@ -234,7 +234,7 @@ async fn scene(name: &str, begin: Begin, called: Called, panics: bool) -> usize 
     stage.go_on().await;
     poll(&mut op, &hostile);
     let _ = catch_unwind(AssertUnwindSafe(|| drop(op)));
-    // Enough for all of them, whoever has taken some before.
+    // Enough for all of them, even if some were taken before.
     stage.send();
     for other in others {
         let ended = timeout(Duration::from_secs(10), other).await;
@@ -275,7 +275,7 @@ fn every_operation(called: Called, panics: bool) {
                 met.push(*name);
             }
         }
-        // What is woken or dropped with a waker depends on who was faster; nearly all clone one.
+        // Which wakers are woken or dropped depends on a race; nearly all operations clone one.
         assert!(met.len() * 2 > OPERATIONS.len(), "{called:?} was met by {met:?} alone");
     });
 }
@@ -296,17 +296,17 @@ fn a_drop_that_calls_back_finds_no_lock_held() {
 }
 
 #[test]
-fn a_clone_that_panics_harms_nobody_else() {
+fn a_clone_that_panics_harms_no_other_task() {
     every_operation(Called::Clone, true);
 }
 
 #[test]
-fn a_wake_that_panics_harms_nobody_else() {
+fn a_wake_that_panics_harms_no_other_task() {
     every_operation(Called::Wake, true);
 }
 
 #[test]
-fn a_drop_that_panics_harms_nobody_else() {
+fn a_drop_that_panics_harms_no_other_task() {
     every_operation(Called::Drop, true);
 }
 

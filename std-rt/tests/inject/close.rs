@@ -1,4 +1,4 @@
-//! The end of a descriptor: in which order, and never twice.
+//! The end of a descriptor: the order of its calls, each made once.
 
 use std::os::fd::AsRawFd;
 use std::sync::{Arc, Mutex};
@@ -105,7 +105,7 @@ fn a_close_that_fails_under_readers_is_made_once() {
             .collect();
         let mut closed = 0;
         for closer in closers {
-            // Whoever was last made the call, reader or closer; only one closer does not find it closed.
+            // The last owner made the call, reader or closer; only one closer does not find it closed.
             let result = closer.await.unwrap();
             closed += usize::from(!result.is_err_and(|error| netpoll_rt::is_closed(&error)));
         }

@@ -1,4 +1,4 @@
-//! Copies whose kernel refuses, stutters or runs out of descriptors on the way: each byte still arrives, once.
+//! Copies while the kernel refuses calls, moves less than asked or runs out of descriptors: each byte arrives once.
 
 use std::io::SeekFrom;
 use std::os::fd::{AsFd, AsRawFd};

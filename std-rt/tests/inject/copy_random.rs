@@ -1,5 +1,5 @@
-//! Copies drawn from seeds while the kernel refuses, stutters and is interrupted: each byte arrives, and `Ok(n)` is what
-//! arrived.
+//! Copies drawn from seeds while the kernel refuses, shortens and interrupts calls: each byte arrives, and `Ok(n)` is the
+//! number of bytes that arrived.
 
 use crate::common::*;
 use fastrand::Rng;

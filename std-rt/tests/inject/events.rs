@@ -1,4 +1,4 @@
-//! Events that lie: more than there are, less, later, for descriptors that are gone, and breaks that fail.
+//! False events: more than there are, fewer, later, for descriptors that are closed, and breaks that fail.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -110,12 +110,12 @@ async fn burst(rule: Rule) {
 }
 
 #[test]
-fn a_reordered_batch_serves_everybody() {
+fn a_reordered_batch_serves_every_connection() {
     each(async || burst(Rule::events(EventFault::Reorder)).await);
 }
 
 #[test]
-fn one_event_at_a_time_serves_everybody() {
+fn one_event_at_a_time_serves_every_connection() {
     each(async || burst(Rule::events(EventFault::One)).await);
 }
 
@@ -199,7 +199,7 @@ fn stale_events_are_refused() {
             assert_eq!(reader.await.unwrap().unwrap(), b"mine");
         }
         let hits = installed.hits(0);
-        // One that comes between close(2) and the return of the slot is of the same generation still, and finds nobody.
+        // One that comes between close(2) and the return of the slot still has the same generation, and finds no waiter.
         let refused = hits - hits / 10;
         until("late events were refused", || handle.metrics().stale_events >= before + refused).await;
         drop(installed);

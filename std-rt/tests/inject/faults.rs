@@ -1,4 +1,4 @@
-//! The faults of single calls: what the user sees of each, how many system calls it costs, what is left.
+//! The faults of single calls: the result of each for the user, the number of system calls, and the state afterwards.
 
 use std::io::{IoSlice, IoSliceMut, Write};
 use std::os::fd::AsFd;

@@ -1,4 +1,4 @@
-//! Threads that the kernel does not make: what the pool says.
+//! Threads that the kernel refuses: the error of the pool.
 
 use crate::common::*;
 use crate::support::*;

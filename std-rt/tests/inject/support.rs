@@ -1,4 +1,4 @@
-//! What the tests of the door share.
+//! The support of the tests that inject faults.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -14,7 +14,7 @@ use netpoll_rt::{Handle, OpError};
 
 use crate::common::*;
 
-/// The error number of an error, whoever has wrapped it.
+/// Returns the error number of an error, also of a wrapped one.
 pub fn errno(error: &io::Error) -> Option<i32> {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<OpError>());
     inner.map_or(error.raw_os_error(), OpError::raw_os_error)
@@ -69,7 +69,7 @@ impl Held {
 /// A whole life: listen, connect, accept, a message each way, close.
 pub async fn life() -> io::Result<()> {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-    // Who waits comes first, so that it really waits.
+    // The accept starts first, so that it really waits.
     let connecting = TcpStream::connect(listener.local_addr()?);
     let ((server, _), client) = future::try_zip(listener.accept(), connecting).await?;
     for (from, to) in [(&client, &server), (&server, &client)] {

@@ -1,5 +1,5 @@
-//! Every system call on the way of listen, connect, accept and close fails at its first, second, third... time, until the
-//! way no longer reaches the fault. After each all is as before, and the way is open again.
+//! Every system call on the path of listen, connect, accept and close fails at its first, second, third... time, until the
+//! path no longer reaches the fault. After each fault everything is as before, and the path works again.
 
 use std::io;
 
@@ -57,7 +57,7 @@ fn every_call_fails_once_at_each_place() {
             for errno in *errnos {
                 let what = format!("{call:?} with {errno:?}");
                 let found = sweep(|n| Rule::error(*call, *errno).nth(n), &what, *told, life).await;
-                // Who asks and who breaks a wait is the scheduler's business: on one worker there may be no break.
+                // The scheduler decides which thread breaks a wait: on one worker there may be no break.
                 let must = !matches!(call, Call::Break | Call::GetOption | Call::SocketError);
                 assert!(found > 0 || !must, "the way never makes {call:?}");
                 reached.add(usize::from(found > 0));

@@ -1,4 +1,4 @@
-//! The sweep of `door_sweep.rs` for local sockets, datagrams and pipes.
+//! The sweep of `sweep.rs` for local sockets, datagrams and pipes.
 
 use std::io;
 use std::net::SocketAddr;

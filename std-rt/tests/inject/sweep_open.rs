@@ -1,5 +1,5 @@
-//! The sweep of `door_sweep.rs` for the other ways to come by a descriptor: pipes and FIFOs, duplicates, a socket's file, a
-//! signal, a descriptor of somebody else's, a connect with addresses to choose from.
+//! The sweep of `sweep.rs` for the other sources of a descriptor: pipes and FIFOs, duplicates, a socket's file, a signal, a
+//! foreign descriptor, a connect with several addresses.
 
 use std::io::{self, Read, Write};
 use std::net::SocketAddr;
@@ -140,7 +140,7 @@ fn a_signal() {
 }
 
 #[test]
-fn somebody_elses_descriptor() {
+fn a_foreign_descriptor() {
     let rows: &[Row] = &[(Call::SetNonblocking, &[Errno::NOMEM, Errno::BADF], Told::Error)];
     let way = async || {
         let (ours, mut theirs) = StdStream::pair()?;
@@ -170,7 +170,7 @@ fn a_connect_with_two_addresses() {
         (Call::PollerOpen, &[Errno::NOSPC], Told::Error),
     ];
     each(async || {
-        // Somebody else's, so that all faults are the client's.
+        // Accepted by std, so that all faults are the client's.
         let listeners = [0, 1].map(|_| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
         let addresses = listeners.each_ref().map(|listener| {
             listener.set_nonblocking(true).unwrap();

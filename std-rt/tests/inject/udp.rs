@@ -1,5 +1,4 @@
-//! The faults of datagrams: what the user sees of each, how many calls a batch costs, what happens to pieces that cannot
-//! be cut.
+//! The faults of datagrams: the result of each for the user, the number of calls of a batch, and pieces that cannot be cut.
 
 use std::io;
 use std::net::SocketAddr;
@@ -56,7 +55,7 @@ fn is_made(call: Call) -> bool {
 }
 
 #[test]
-fn who_finds_no_room_waits_and_then_sends() {
+fn a_send_to_a_full_buffer_waits_and_then_sends() {
     each(async || {
         let (here, there, to) = sockets().await;
         for k in [1, 3] {

@@ -1,4 +1,4 @@
-//! Accept and connect when the machine says no, when futures are dropped, and what the errors tell.
+//! Accept and connect: refusals of the machine, futures that are dropped, and the texts of errors.
 
 use std::collections::BTreeSet;
 use std::error::Error;
@@ -96,7 +96,7 @@ fn one_connection_wakes_one_of_ten_acceptors() {
 
 // Case E09.
 #[test]
-fn a_port_where_nobody_listens_fails_fast() {
+fn a_port_without_a_listener_fails_fast() {
     each(async || {
         let address = closed_port();
         let start = Instant::now();

@@ -276,7 +276,7 @@ fn watched(number: &str) -> usize {
     numbers.by_ref().filter(|line| line.split_whitespace().next() == Some(number)).count()
 }
 
-/// What an epoll watches is told by `/proc`; with another backend there is nobody to ask.
+/// `/proc` shows what an epoll watches; other backends have no such file.
 #[test]
 fn the_poller_forgets_it_before_the_value_is_dropped() {
     if Poller::NAME != "epoll" {

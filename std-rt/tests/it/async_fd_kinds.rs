@@ -1,4 +1,4 @@
-//! What Linux lets one wait for besides sockets and pipes, each inside an [`AsyncFd`].
+//! The descriptors other than sockets and pipes that Linux can poll, each inside an [`AsyncFd`].
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -113,7 +113,7 @@ fn a_pidfd_is_readable_when_the_process_has_ended() {
 #[test]
 fn a_terminal() {
     each(async || {
-        // The master's side. Nobody has the other open: its line discipline answers all the same, with an echo.
+        // The master's side. The other side is not open: its line discipline still answers with an echo.
         let master = OpenOptions::new().read(true).write(true).open("/dev/ptmx").unwrap();
         let terminal = AsyncFd::new(master).unwrap();
         for line in ["one", "two"] {
@@ -195,7 +195,7 @@ fn a_change_of_the_mounts_is_waited_for() {
         let mounts = AsyncFd::with_interest(open(), Interest::Priority).unwrap();
         let mut changed = Box::pin(mounts.ready(Interest::Priority));
         assert!(Probe::new().poll(changed.as_mut()).is_pending());
-        // To change them is not for everybody; that there was no change is told by the deadline.
+        // Changing them needs a privilege. The deadline shows that there was no change.
         mounts.set_read_deadline(in_ms(5)).unwrap();
         assert_timed_out(changed.await);
     });

@@ -1,4 +1,4 @@
-//! A task whose socket always has something to give leaves the others their turns.
+//! The budget of a task: a socket that is always ready does not keep the other tasks from their turns.
 
 use std::io::ErrorKind;
 use std::os::fd::BorrowedFd;
@@ -216,7 +216,7 @@ fn an_operation_that_was_sent_away_has_lost_nothing() {
     });
 }
 
-/// An executor within a task polls again and again, and nobody begins a new turn for it.
+/// An executor within a task polls again and again, and no new turn begins for it.
 #[test]
 fn a_foreign_block_on_within_a_task_gets_on() {
     each(async || {

@@ -1,5 +1,5 @@
 //! Every future and stream of the crate that can be ready without a wait, each in a loop beside a task that must get its
-//! turns: a table of one line each, and a test that no function of the sources is missing in it.
+//! turns. It is a table of one line each, and a test finds functions of the sources that the table lacks.
 
 use std::collections::BTreeSet;
 use std::fs;

@@ -1,4 +1,4 @@
-//! Close: everybody is thrown out, the number is free when it returns, and what the peer's closing looks like.
+//! Close: every waiting task is woken with an error, the number is free when close returns, and the peer's close is seen.
 
 use std::io::{ErrorKind, Read};
 use std::net::{Shutdown, TcpListener as StdListener};

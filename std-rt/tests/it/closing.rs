@@ -1,4 +1,4 @@
-//! What becomes of bytes that were written before a close, and what a close of what is gone already says.
+//! Bytes that were written before a close, and the results of a close on connections that are already gone.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream as StdStream};
@@ -26,7 +26,7 @@ fn read_all(peer: &mut StdStream) -> (usize, Option<io::Error>) {
     }
 }
 
-/// A connection whose peer has sent a request that nobody reads, and is answered at length.
+/// A connection whose peer has sent a request that is never read, and gets a long answer.
 async fn answered() -> (TcpStream, StdStream) {
     let listener = listener().await;
     let mut peer = StdStream::connect(listener.local_addr().unwrap()).unwrap();

@@ -1,5 +1,5 @@
-//! Connecting to one of several addresses: the plan in virtual time, the race with attempts of our own, and the whole
-//! with sockets.
+//! Connecting to one of several addresses: the plan in virtual time, the race with simulated attempts, and the whole with
+//! sockets.
 
 mod plan;
 mod race;

@@ -1,4 +1,4 @@
-//! Copies between every two kinds of ends: each byte arrives, by the way that the kinds call for, and nothing is left.
+//! Copies between every two kinds of ends: each byte arrives, by the path that the kinds call for, and nothing is left.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
@@ -139,7 +139,7 @@ async fn all(
     let went: Vec<_> = after.iter().zip(before).map(|(after, before)| after - before).collect();
     assert_eq!(went.iter().sum::<usize>(), LENGTH, "each byte is counted once: {went:?}");
     match way {
-        // How much of it depends on who runs when; with little at a time there is nothing to be gained.
+        // The amount depends on the order of turns; with few bytes at a time there is no gain.
         Way::Splice => assert!(went[0] > LENGTH / 10 && went[1] == 0, "spliced, sent, buffered: {went:?}"),
         Way::Send => assert_eq!(went, [0, LENGTH, 0], "spliced, sent, buffered"),
     }

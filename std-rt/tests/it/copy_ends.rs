@@ -1,4 +1,4 @@
-//! How a copy ends before its source does, and what it says then: deadlines, closing, resets, a future that is dropped.
+//! Copies that end before their source does, and their results: deadlines, closing, resets, a future that is dropped.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream as StdStream};
@@ -140,7 +140,7 @@ fn the_source_is_reset_which_is_no_end() {
 }
 
 #[test]
-fn a_pipe_that_nobody_reads_any_more() {
+fn a_pipe_whose_reader_is_dropped() {
     each(async || {
         let ((from, feeder), (reader, to)) = (pair().await, pipe().unwrap());
         feeder.write_all(b"bytes").await.unwrap();

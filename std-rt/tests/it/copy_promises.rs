@@ -1,5 +1,5 @@
-//! What a copy promises beside its bytes: where it ends, what it never comes between, what it leaves when it is dropped,
-//! whom its errors name, and that it raises no signal.
+//! The promises of a copy beside its bytes: where it ends, which calls of other tasks it never splits, what it leaves when
+//! it is dropped, which side its errors name, and that it raises no signal.
 
 use std::io::{ErrorKind, SeekFrom, Write};
 use std::net::Shutdown;

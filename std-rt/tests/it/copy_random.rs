@@ -1,5 +1,5 @@
-//! Copies drawn from seeds, over every kind of source and sink and both directions: each byte arrives, and `Ok(n)` is what
-//! arrived. `door_copy_random.rs` does the same with faults injected.
+//! Copies drawn from seeds, over every kind of source and sink and both directions: each byte arrives, and `Ok(n)` is the
+//! number of bytes that arrived. `inject/copy_random.rs` does the same with faults injected.
 
 use crate::common::*;
 

@@ -1,4 +1,4 @@
-//! Deadlines against everything else at the same time: setters, data, close, the next owner of a slot.
+//! Deadlines that race with setters, data, close, and the next owner of a slot.
 
 use std::io;
 use std::sync::Arc;

@@ -114,7 +114,7 @@ fn so_does_one_that_has_passed_by_itself() {
     });
 }
 
-/// Neither has fired when the second is set, as nobody has polled.
+/// Neither has fired when the second is set, because no thread has polled.
 // Case B05.
 #[test]
 fn and_one_that_is_moved_from_the_past_to_the_past() {

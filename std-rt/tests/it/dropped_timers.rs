@@ -1,4 +1,5 @@
-//! Timers that are dropped before they fire: nothing of them is left, whoever drops them and whatever goes with them.
+//! Timers that are dropped before they fire leave nothing, on whichever thread and together with whichever object they are
+//! dropped.
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
@@ -69,7 +70,7 @@ fn a_task_drops_them_on_whichever_worker_it_is() {
 }
 
 #[test]
-fn a_thread_of_nobody_drops_them_at_once() {
+fn a_thread_without_a_runtime_drops_them_at_once() {
     each(async || {
         let probe = Probe::new();
         let sleeps = armed(&probe, 5, HOUR);
@@ -145,7 +146,7 @@ impl Drop for Bomb {
 }
 
 #[test]
-fn a_waker_that_panics_when_it_is_dropped_takes_nobody_along() {
+fn a_waker_that_panics_when_it_is_dropped_affects_no_other_timer() {
     each(async || {
         let probe = Probe::new();
         let armed_by_bombs = |n: usize| -> Vec<_> {

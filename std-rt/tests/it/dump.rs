@@ -1,4 +1,4 @@
-//! What a dump says, and when it says it.
+//! The contents of a dump, and when one is written.
 
 use std::io::{BufRead, BufReader};
 use std::os::fd::{AsFd, AsRawFd};
@@ -30,7 +30,7 @@ fn line(dump: &Dump, fd: impl AsFd) -> String {
 }
 
 #[test]
-fn a_descriptor_has_its_addresses_who_waits_and_its_deadlines() {
+fn a_descriptor_has_its_addresses_waiters_and_deadlines() {
     each(async || {
         let listener = listener().await;
         let (a, b) = pair().await;
@@ -72,7 +72,7 @@ fn a_descriptor_has_its_addresses_who_waits_and_its_deadlines() {
     });
 }
 
-/// Nobody watches the descriptor any more, as if a wake-up had been lost.
+/// Removes the descriptor from the poller, as if a wake-up had been lost.
 #[test]
 fn a_wait_that_need_not_be_is_told_of() {
     if !Poller::EDGES {

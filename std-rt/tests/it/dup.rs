@@ -44,7 +44,7 @@ fn bytes_come_to_one_of_two_that_wait() {
             assert!(probe.poll(read.as_mut()).is_pending());
         }
         parked(2).await;
-        // Each is told, through whichever handle it waits: the bytes are for who comes first.
+        // Each task is woken, through whichever handle it waits: the bytes go to the first that reads.
         peer.write_all(b"first").unwrap();
         for probe in &probes {
             probe.woken(1).await;

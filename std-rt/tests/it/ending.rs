@@ -1,4 +1,4 @@
-//! Which thread drops which task when a runtime ends, and what it waits for.
+//! The end of a runtime: which thread drops which task, and which events the end waits for.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::task::{Poll, Waker};
@@ -60,7 +60,7 @@ fn shutdown_frees_a_turn_that_blocks_on_what_a_queued_task_holds() {
             let (told, (tell, inside)) = (told.clone(), mpsc::channel());
             drop(runtime.spawn(async move {
                 tell.send(()).unwrap();
-                // Whoever holds the sender may be gone.
+                // The thread with the sender may be gone.
                 let _ = told.lock().unwrap().recv_timeout(LIMIT);
             }));
             inside.recv_timeout(LIMIT).unwrap();
@@ -121,7 +121,7 @@ fn a_task_that_is_woken_during_shutdown_is_not_dropped_by_the_code_that_wakes_it
         let (tell, inside) = mpsc::channel();
         drop(runtime.spawn(async move {
             tell.send(()).unwrap();
-            // Whoever holds the sender may be gone.
+            // The thread with the sender may be gone.
             let _ = told.recv_timeout(LIMIT);
         }));
         inside.recv_timeout(LIMIT).unwrap();

@@ -1,5 +1,5 @@
-//! D08: what a receive of 0 means. Go decides by the kind of socket whether a count of 0 without an error is the end; the
-//! same twelve rows, as far as they can come to a user here.
+//! The meaning of a receive of 0 bytes. Go decides by the kind of socket whether a count of 0 without an error is the end;
+//! these are the same twelve rows, as far as they can reach a user here.
 
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
@@ -144,7 +144,7 @@ fn twelve_rows_of_what_zero_means() {
     });
 }
 
-/// Whoever asks for more than comes before the end is told; a reader of messages is not.
+/// `read_exact` fails if the stream ends before the buffer is full; a reader of messages does not.
 // Case D08.
 #[test]
 fn the_end_in_the_middle_is_an_error_of_its_own() {

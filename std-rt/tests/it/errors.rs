@@ -1,4 +1,4 @@
-//! What an error says: what happened, on which address or descriptor, and what to do.
+//! The text of an error: what happened, on which address or descriptor, and what to do.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};

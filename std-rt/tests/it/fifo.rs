@@ -1,4 +1,4 @@
-//! A named pipe: writers come and go, and its end is not for ever.
+//! Named pipes: writers come and go, and the end of the stream is not final.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, ErrorKind, Read, Write};

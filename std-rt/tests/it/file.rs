@@ -1,4 +1,4 @@
-//! Files on the blocking pool: one operation after another, and what is left of one that was given up.
+//! Files on the blocking pool: one operation after another, and the effect of one that was dropped.
 
 use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
@@ -169,7 +169,7 @@ fn operations_are_done_in_the_order_of_their_first_polls() {
 #[test]
 fn given_up_before_its_turn_it_does_not_happen() {
     each(async || {
-        // A pipe stands for a slow disk: a read of it takes until somebody writes.
+        // A pipe stands for a slow disk: a read of it takes until the test writes.
         let (reader, mut writer) = std::io::pipe().unwrap();
         let file = File::from_std(std::fs::File::from(std::os::fd::OwnedFd::from(reader)));
         let probe = Probe::new();
@@ -235,7 +235,7 @@ fn to_std_and_back() {
         let number = std.as_raw_fd();
         let file = File::from_std(std);
         assert_eq!(file.as_fd().as_raw_fd(), number);
-        // A write that nobody waits for any more is still done before the file is given away.
+        // A write whose future was dropped still completes before the file is given away.
         let _ = Probe::new().poll(pin!(file.write_all(b" and back")));
         file.seek(SeekFrom::Start(0)).await.unwrap();
         let mut std = file.into_std().await;

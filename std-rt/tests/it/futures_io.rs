@@ -1,5 +1,5 @@
-//! The traits of futures-io. Nothing is held between two polls: who polls, forgets or is dropped stands in nobody's way,
-//! and nobody who waits is left out.
+//! The traits of futures-io. Nothing is held between two polls: a task that polls, forgets or drops an operation blocks no
+//! other one, and every waiting task is woken.
 
 use std::future::poll_fn;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
@@ -155,7 +155,7 @@ fn while_a_read_waits_it_is_told_when_that_has_ended() {
         peer.write_all(b"second").unwrap();
         poller.woken(2).await;
         assert_eq!(ready(poll_read(&stream, &poller)), b"second");
-        // Nobody is counted who is not there: nothing is left to wait for.
+        // A dropped operation is not counted any more: nothing is left to wait for.
         stream.close().await.unwrap();
     });
 }

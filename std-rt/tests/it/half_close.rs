@@ -1,4 +1,4 @@
-//! Half a connection: shutdown on either side, and the reads of no bytes that must not be taken for an end.
+//! Half-closed connections: shutdown on either side, and reads of no bytes, which are not the end of the stream.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
@@ -23,7 +23,7 @@ fn after_shutdown_of_reading_a_read_does_not_park() {
 
 // Case D01.
 #[test]
-fn shutdown_of_reading_wakes_who_is_parked() {
+fn shutdown_of_reading_wakes_the_parked_reader() {
     each(async || {
         let (stream, _peer) = pair_with_std().await;
         let read = reader(&stream);

@@ -1,5 +1,5 @@
-//! F22: more bytes than one call may pass to the kernel. Nothing of this size is ever touched: it is written to where
-//! nobody looks at it.
+//! Writes of more bytes than one call may pass to the kernel. No page of that size is ever touched: the target discards the
+//! bytes.
 
 use std::fs::File;
 use std::io::IoSlice;
@@ -15,7 +15,7 @@ use netpoll_rt::internal::sys::socket::{self, MAX_RW};
 /// More than 2 GiB, and no multiple of anything; less than that where no allocation is that large.
 const HUGE: usize = if usize::BITS >= 64 { 2 * MAX_RW + 4097 } else { MAX_RW + 4097 };
 
-/// Zeroes that no page stands for, since nobody reads them.
+/// Zeroes without a page of memory behind them, since they are never read.
 fn zeroes() -> Vec<u8> {
     vec![0; HUGE]
 }

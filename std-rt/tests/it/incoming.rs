@@ -1,4 +1,4 @@
-//! The loop that accepts for ever: as a loop and as a stream, with and without descriptors left.
+//! The endless loop of accepts: as a loop and as a stream, with and without free descriptors.
 
 use std::collections::BTreeSet;
 use std::fs::File;

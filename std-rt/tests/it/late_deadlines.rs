@@ -1,4 +1,4 @@
-//! Deadlines of a process that is late itself: a task computes, or the whole process was stopped, so that nobody polls.
+//! Deadlines of a late process: a task computes, or the whole process was stopped, so that no thread polls.
 
 use std::any::Any;
 use std::future::Future;
@@ -18,7 +18,7 @@ const MS: Duration = Duration::from_millis(1);
 /// Later than any machine takes to let the operations begin.
 const SOON: Duration = Duration::from_millis(300);
 
-/// Nobody polls meanwhile, on a runtime of one worker.
+/// No thread polls meanwhile, on a runtime of one worker.
 fn stop_for(time: Duration) {
     thread::sleep(time); // time is tested
 }
@@ -104,7 +104,7 @@ async fn read_as(name: &str, stream: &TcpStream) -> io::Result<()> {
 }
 
 #[test]
-fn what_came_in_time_is_not_lost_to_a_deadline_that_passed_while_nobody_polled() {
+fn bytes_in_time_are_not_lost_to_a_deadline_that_passed_between_polls() {
     each(async || {
         let mut tasks = Vec::new();
         let mut wakes = Vec::new();

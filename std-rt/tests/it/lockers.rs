@@ -1,4 +1,4 @@
-//! Several tasks on one direction of one stream: served in order, whoever gives up in between, and thrown out by close.
+//! Several tasks on one direction of one stream: served in order, also if one gives up, and woken with an error by close.
 
 use std::cell::Cell;
 use std::future::Future;
@@ -351,7 +351,7 @@ impl Wake for Panics {
 
 /// Queued tasks are told of a new deadline by their wakers, which leave the queue for that.
 #[test]
-fn a_waker_that_panics_at_a_new_deadline_holds_up_nobody_behind_it() {
+fn a_waker_that_panics_at_a_new_deadline_delays_no_other_waiter() {
     each(async || {
         let (stream, mut peer) = pair_with_std().await;
         let (probes, mut reads) = queue(&stream, 1);

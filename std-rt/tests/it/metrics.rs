@@ -1,4 +1,4 @@
-//! The numbers add up, and a builder's settings do what they say.
+//! Metrics add up, and the settings of a builder take effect.
 
 use std::io::ErrorKind;
 use std::time::Duration;

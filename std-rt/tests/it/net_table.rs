@@ -45,7 +45,7 @@ struct Cell<'a>(&'a str, &'a str);
 impl Drop for Cell<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            // Where the panic itself is told; there is nobody else to tell of an error.
+            // The panic itself was printed there, and no other place reports an error.
             let _ = writeln!(std::io::stderr(), "it was in {}, {}", self.0, self.1);
         }
     }

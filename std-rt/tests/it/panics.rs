@@ -1,4 +1,4 @@
-//! Code that panics where the runtime calls it: the runtime goes on.
+//! Foreign code that panics in a call of the runtime: the runtime goes on.
 
 use std::future::Future;
 use std::os::fd::{AsFd, AsRawFd};
@@ -13,7 +13,7 @@ use netpoll_core::sync::Counter;
 use netpoll_rt::time::{interval, interval_at};
 use netpoll_rt::{spawn, spawn_local};
 
-/// A waker of somebody else's that panics.
+/// A foreign waker that panics.
 #[derive(Default)]
 struct Panics {
     wakes: Counter,
@@ -27,7 +27,7 @@ impl Wake for Panics {
 }
 
 #[test]
-fn a_waker_that_panics_takes_nobody_with_it() {
+fn a_waker_that_panics_affects_no_other_task() {
     each(async || {
         let panics = Arc::new(Panics::default());
         let waker = Waker::from(panics.clone());

@@ -1,4 +1,4 @@
-//! `peer_closed` says what the peer did, whatever this side has shut down itself.
+//! `peer_closed` reports the end of the peer, no matter which half this side has shut down.
 
 use std::net::Shutdown;
 use std::os::fd::AsFd;

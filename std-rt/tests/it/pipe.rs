@@ -1,4 +1,4 @@
-//! Pipes: bytes one way, an end, and what becomes of either side when the other is gone.
+//! Pipes: bytes in one direction, the end of the stream, and each side when the other is gone.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
@@ -109,7 +109,7 @@ fn lines_and_then_the_end() {
 
 // Case F07.
 #[test]
-fn a_pipe_that_nobody_reads() {
+fn a_pipe_without_a_reader() {
     each(async || {
         let (reader, writer) = shared();
         fill(&writer);
@@ -176,7 +176,7 @@ fn a_short_read_is_followed_by_an_edge_whatever_comes() {
             assert_eq!(reading.await, 5);
         }
         let calls = reader.calls.get() - calls;
-        // The hint: who finds nothing has not asked for it. Without it he has.
+        // With the short-read hint an empty pipe costs no read; without it there is one.
         let in_vain = if sys::Poller::SHORT_IS_ALL { 0 } else { 250 };
         // The event of what was read already may come late, from another worker's poll, and have him ask once more.
         let late = if Handle::try_current().unwrap().metrics().workers == 1 { 0 } else { 250 };

@@ -1,4 +1,4 @@
-//! The poller behind real sockets: edges, generations, breaks, batches, and nobody forgotten.
+//! The poller behind real sockets: edges, generations, breaks and batches, and no task is forgotten.
 
 use std::cell::Cell;
 use std::fs::File;
@@ -69,7 +69,7 @@ fn a_duplicate_that_lives_on_does_no_harm() {
         until("it is watched", || netpoll.counts().events.get() > 0).await;
         fd.close().await.unwrap();
         drop(fd);
-        // The open file lives: an interest left behind would report this to nobody, again and again.
+        // The open file lives: an interest left behind would report this again and again, and no task would take it.
         let events = netpoll.counts().events.get();
         peer.write_all(b"for the duplicate").unwrap();
         let fd = Fd::new(netpoll.clone(), OwnedFd::from(duplicate), FdKind::ByteStream).unwrap();
@@ -164,7 +164,7 @@ fn two_waiters_in_one_direction_are_served_one_after_the_other() {
         peer.write_all(b"one").unwrap();
         probes[0].woken(1).await;
         assert_eq!(probes[0].poll(reads[0].as_mut()), Poll::Ready(b"one".to_vec()));
-        // With its end the lock goes to the next, who finds nothing and parks.
+        // With its end the lock goes to the next task, which finds nothing and parks.
         assert_eq!(probes[1].wakes.get(), 1);
         assert!(probes[1].poll(reads[1].as_mut()).is_pending());
         peer.write_all(b"two").unwrap();

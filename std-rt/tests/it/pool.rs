@@ -1,4 +1,4 @@
-//! The pool for work that blocks: how many threads it has and for how long, and whom it serves.
+//! The pool for blocking work: the number of its threads, their lifetime, and the users that it serves.
 
 use std::fs::OpenOptions;
 use std::path::PathBuf;
@@ -267,7 +267,7 @@ fn a_panic_in_a_closure_is_its_handles_error_and_the_thread_goes_on() {
     );
 }
 
-/// A value that nobody waits for any more is dropped on the pool's thread; so is the payload of the panic that comes of it.
+/// A value that is no longer awaited is dropped on the pool's thread, and so is the payload of a panic in that drop.
 #[test]
 fn a_drop_that_panics_on_a_thread_of_the_pool_does_not_end_it() {
     struct Bomb;

@@ -1,4 +1,4 @@
-//! Reads that append to a vector: they fill the room it has, make some where there is none, and touch nothing else of it.
+//! Reads that append to a vector: they fill its spare capacity, reserve some if there is none, and change nothing else.
 
 use std::io::Write;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Waiting for readiness without a buffer, and attempts that do not wait. Readiness may have been reported long ago and
-//! its report used up: nobody may park over bytes that are there.
+//! Waiting for readiness without a buffer, and attempts that do not wait. Readiness may have been reported long ago and its
+//! report used up: no task may park while there are bytes.
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};

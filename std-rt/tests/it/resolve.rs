@@ -1,4 +1,4 @@
-//! What users write for an address, and what they are told when it is none.
+//! Addresses in all forms that users write, and the errors for texts that are not addresses.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};
@@ -9,7 +9,7 @@ use netpoll_rt::net::{TcpListener, TcpStream, ToSocketAddrs};
 use netpoll_rt::{OpError, spawn};
 
 /// As [`each`], for look-ups: a thread of the pool lets go of the task that it woke a moment after that has gone on, and
-/// its runtime's descriptors go with the last who holds on to a task.
+/// its runtime's descriptors are closed with the last reference to a task.
 fn each_with_pool(body: impl AsyncFn()) {
     let _alone = alone();
     for workers in [1, 4] {
@@ -130,7 +130,7 @@ fn a_text_that_is_no_address_is_told_what_is_missing() {
         for text in ["::1:80", "fe80::1%lo:80"] {
             assert!(refused(text).await.ends_with("the host has colons: write [address]:port"));
         }
-        // Whoever needs an address says the same.
+        // Every function that takes an address returns the same error.
         let error = TcpStream::connect("example.org").await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::InvalidInput);
         let error = TcpListener::bind("example.org").await.unwrap_err();

@@ -1,4 +1,4 @@
-//! The runtime as its users see it: tasks, their handles, `block_on` in every position, time, and who gets a turn.
+//! The runtime as its users see it: tasks, their handles, `block_on` in every position, time, and the order of turns.
 
 use std::pin::pin;
 use std::sync::{Arc, mpsc};
@@ -53,7 +53,7 @@ fn aborting_a_finished_task_keeps_its_value() {
 }
 
 #[test]
-fn a_panic_reaches_the_handle_and_nobody_else() {
+fn a_panic_reaches_only_the_handle() {
     each(async || {
         let why = String::from("on purpose");
         let error = spawn(async move { panic!("{why}") }).await.map(|(): ()| ()).unwrap_err();
@@ -112,7 +112,7 @@ fn a_plain_thread_wakes_a_nested_block_on() {
             });
             let handle = runtime.handle().clone();
             let waker = thread::spawn(move || {
-                // Somebody sleeps in the kernel: with several workers it may well be the one that is nested.
+                // A thread sleeps in the kernel: with several workers it may be the one with the nested call.
                 until_blocking("a worker polls", || handle.metrics().polls > 0);
                 gate.open();
             });
@@ -147,7 +147,7 @@ fn two_threads_block_on_a_runtime_of_one_worker() {
             runtime.block_on(async {
                 first.wait().await;
                 second.open();
-                // Whoever has the seat when the other leaves, the socket is served.
+                // Whichever thread has the worker slot when the other leaves, the socket is served.
                 let (a, b) = pair().await;
                 let task = reader(&a);
                 b.write_all(b"x").await.unwrap();
@@ -159,7 +159,7 @@ fn two_threads_block_on_a_runtime_of_one_worker() {
 }
 
 #[test]
-fn what_is_spawned_while_nobody_is_inside_waits_for_the_next_block_on() {
+fn a_task_spawned_outside_of_block_on_waits_for_the_next_one() {
     let _alone = alone();
     let runtime = runtime(1);
     let _watch = Watch::over(runtime.handle().clone());
@@ -223,7 +223,7 @@ fn the_future_of_block_on_yields_to_tasks_sockets_and_timers() {
 }
 
 #[test]
-fn a_task_that_yields_for_ever_starves_nobody() {
+fn a_task_that_yields_for_ever_starves_no_other_task() {
     each(async || {
         let stop = Arc::new(Counter::new());
         let spinners: Vec<_> = (0..5)
@@ -359,7 +359,7 @@ fn a_stream_of_one_runtime_is_read_in_another() {
         let (send, receive) = mpsc::channel();
         let done = Gate::new();
         thread::scope(|scope| {
-            // A runtime of one worker polls only while somebody is inside.
+            // A runtime of one worker polls only while a thread is in its `block_on`.
             scope.spawn(|| {
                 home.block_on(async {
                     send.send(pair().await).unwrap();

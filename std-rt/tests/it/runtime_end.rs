@@ -1,4 +1,4 @@
-//! The end of a runtime: whatever its tasks do, the drop returns, and everything is given back.
+//! The end of a runtime: whatever its tasks do, the drop returns, and every resource is released.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -61,7 +61,7 @@ fn tasks_sleep_wait_for_each_other_and_are_queued() {
         let (send, receive) = mpsc::channel::<JoinHandle<()>>();
         let first = spawn(async move {
             yield_now().await;
-            // Waits for who waits for it.
+            // Waits for a task that waits for it.
             let Ok(second) = receive.recv_timeout(LIMIT) else { return };
             drop(second.await);
         });
@@ -227,7 +227,7 @@ fn a_stream_outlives_its_runtime() {
     let (a, b) = runtime.block_on(pair());
     drop(runtime);
     netpoll_rt::block_on(async {
-        // Nobody polls any more; what is there can still be had, and close works.
+        // No thread polls any more. Bytes that are there can still be read, and close works.
         a.write_all(b"there").await.unwrap();
         assert_eq!(read_once(&b).await.unwrap(), b"there");
         a.close().await.unwrap();

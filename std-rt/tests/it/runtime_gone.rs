@@ -1,5 +1,5 @@
-//! What belongs to a runtime that was dropped, or that no thread drives, in another runtime or executor: it works, or fails
-//! with an error that says why; nothing waits for ever.
+//! Objects of a runtime that was dropped, or that no thread drives, in another runtime or executor: they work, or fail with
+//! an error that gives the reason. No operation waits for ever.
 
 use std::io;
 use std::pin::Pin;

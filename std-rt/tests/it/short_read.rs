@@ -1,5 +1,5 @@
-//! The short read: fewer bytes than asked for mean that there are no more, so the next read waits without asking the
-//! kernel. And everything behind the bytes for which that is wrong.
+//! Short reads: fewer bytes than requested mean that there are no more, so the next read waits without a system call. The
+//! tests also cover every condition behind the bytes for which that is wrong.
 
 use std::cell::Cell;
 use std::io::{self, Write};

@@ -1,4 +1,4 @@
-//! A shutdown that waits no longer than it is told to.
+//! A shutdown with a time limit waits no longer than the limit.
 
 use std::collections::BTreeMap;
 use std::sync::{MutexGuard, OnceLock, mpsc};
@@ -51,7 +51,7 @@ fn blocks(runtime: &Runtime) -> (mpsc::Sender<()>, mpsc::Receiver<Handle>) {
         // In the slot and in the ring of a worker that does not come to them.
         (0..10).for_each(|_| drop(spawn(async {})));
         tell.send(Handle::try_current().unwrap()).unwrap();
-        // Whoever started it may be gone.
+        // The thread that started it may be gone.
         let _ = told.recv_timeout(LIMIT);
         drop(spawn(std::future::pending::<()>()));
         yield_now().await;
@@ -160,9 +160,9 @@ impl Drop for PanicsOnDrop {
     }
 }
 
-/// In a task that is aborted, in the value of one that nobody awaits, at the end of one, and at the runtime's end.
+/// In a task that is aborted, in the value of one that is not awaited, at the end of one, and at the runtime's end.
 #[test]
-fn a_drop_that_panics_takes_nobody_along() {
+fn a_drop_that_panics_affects_no_other_task() {
     let (_alone, _) = by_itself();
     for workers in [1, 4] {
         let runtime = runtime(workers);

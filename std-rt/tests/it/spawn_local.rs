@@ -133,7 +133,7 @@ impl Drop for Tells {
     }
 }
 
-/// A thread that wakes whoever leaves a waker, again and again.
+/// A thread that wakes every waker it is sent.
 struct Waking {
     waker: Arc<Mutex<Option<Waker>>>,
     stop: Arc<Flag>,
@@ -236,7 +236,7 @@ impl Drop for SpawnsOnDrop {
 }
 
 #[test]
-fn a_drop_that_panics_takes_nobody_along() {
+fn a_drop_that_panics_affects_no_other_task() {
     let _alone = alone();
     let runtime = runtime(1);
     let (tell, told) = mpsc::channel();

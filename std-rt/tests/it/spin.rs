@@ -1,4 +1,4 @@
-//! When a worker keeps looking before it sleeps: the policy without a clock, then what the runtime makes of it.
+//! Spinning before parking: the policy without a clock, then its effect in the runtime.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -222,7 +222,7 @@ fn timers_however_short_are_no_reason_to_look() {
 }
 
 #[test]
-fn who_sleeps_all_day_never_looks() {
+fn a_runtime_that_mostly_sleeps_never_spins() {
     on(&[1, 4], async || {
         let handle = netpoll_rt::Handle::try_current().unwrap();
         for _ in 0..50 {

@@ -1,4 +1,4 @@
-//! A task that holds its worker for too long is counted, and told of by name and place.
+//! A task that blocks its worker for too long is counted, and reported with its name and place.
 
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
@@ -103,7 +103,7 @@ async fn many_turns() -> Duration {
 }
 
 #[test]
-fn nobody_is_stuck_who_waits_or_has_many_turns() {
+fn a_task_that_waits_or_has_many_turns_is_not_stuck() {
     let _alone = alone();
     for workers in [1, 4] {
         // On a machine so busy that a turn did last for long, of whatever task, the report is right; then it is tried again.

@@ -1,4 +1,4 @@
-//! How many system calls an echoed message costs: one read, one write, and a share of a poll.
+//! The number of system calls per echoed message: one read, one write, and a share of a poll.
 
 use std::cell::Cell;
 use std::io::{Read, Write};
@@ -20,7 +20,7 @@ const CONNECTIONS: usize = 64;
 const ROUNDS: usize = 50;
 const LENGTH: usize = 64;
 
-/// What the server has done, and who waits for it.
+/// The calls and messages of the server, and the waker of the task that waits for them.
 #[derive(Default)]
 struct Served {
     reads: Counter,

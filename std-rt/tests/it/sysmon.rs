@@ -1,4 +1,4 @@
-//! A task that keeps its worker busy keeps nobody else waiting.
+//! A task that keeps its worker busy does not delay the other tasks.
 
 use std::io::{Read, Write};
 use std::sync::{Arc, mpsc};

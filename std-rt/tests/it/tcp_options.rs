@@ -1,4 +1,4 @@
-//! The options of TCP: set and read back, handed on to what is accepted, refused with a reason, and what they do.
+//! The options of TCP: set and read back, inherited by accepted connections, refused with a reason, and their effects.
 
 use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};

@@ -1,4 +1,4 @@
-//! Ticks, slack, and what timers cost a runtime that has nothing to do.
+//! Ticks, slack, and the cost of timers for an idle runtime.
 
 use std::pin::pin;
 use std::task::Poll;
@@ -83,7 +83,7 @@ fn missed_ticks_are_skipped_and_the_phase_is_kept() {
 }
 
 #[test]
-fn a_tick_that_nobody_waited_for_to_its_end_is_not_lost() {
+fn a_tick_whose_wait_was_dropped_is_not_lost() {
     each(async || {
         // Later than any machine takes to come to the first poll.
         let start = Instant::now() + 50 * PERIOD;
@@ -143,9 +143,9 @@ fn crowded_timers_share_wakes_and_are_not_early() {
     });
 }
 
-/// A deadline that is far away costs nothing: nobody wakes up for it, and nobody looks at it.
+/// A deadline that is far away costs nothing: no thread wakes up for it or looks at it.
 #[test]
-fn ten_thousand_far_deadlines_wake_nobody() {
+fn ten_thousand_far_deadlines_wake_no_thread() {
     // poll(2) looks at every descriptor whenever one is ready.
     let wanted = if Poller::EDGES { 10_000 } else { 1_000 };
     let pairs = wanted.min(kernel::most_descriptors().saturating_sub(100) / 2);

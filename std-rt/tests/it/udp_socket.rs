@@ -77,7 +77,7 @@ fn an_address_in_every_form() {
 }
 
 /// Not [`each`]: a thread of the pool lets go of the task that it woke a moment after that has gone on, and a runtime's
-/// descriptors go with the last who holds on to a task.
+/// descriptors are closed with the last reference to a task.
 #[test]
 fn a_name_is_looked_up() {
     let _alone = alone();
@@ -233,7 +233,7 @@ fn inner(error: &std::io::Error) -> &OpError {
 }
 
 #[test]
-fn nobody_at_the_port_is_told_once() {
+fn an_unbound_port_is_reported_once() {
     each(async || {
         let a = Arc::new(UdpSocket::bind(own_address()).await.unwrap());
         let gone = UdpSocket::bind(own_address()).await.unwrap();

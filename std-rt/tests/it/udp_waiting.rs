@@ -265,7 +265,7 @@ fn each_datagram_goes_to_one_of_many_receivers() {
 }
 
 #[test]
-fn who_receives_without_waiting_passes_by_those_who_wait() {
+fn a_receive_that_need_not_wait_overtakes_waiters() {
     each(async || {
         let (here, there) = (socket().await, socket().await);
         let to = there.local_addr().unwrap();

@@ -152,7 +152,7 @@ fn writing_to_a_dead_peer() {
         parked(1).await;
         drop(other);
         let (_, error) = blocked.await.unwrap();
-        // Linux says the one to whoever comes first and the other from then on.
+        // Linux returns the one to the first caller and the other from then on.
         assert!(matches!(error.kind(), ErrorKind::ConnectionReset | ErrorKind::BrokenPipe), "{error}");
         assert_eq!(one.write(b"x").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
     });

@@ -123,7 +123,7 @@ fn several_receive_each_message_once() {
 }
 
 #[test]
-fn a_full_queue_wakes_who_is_connected() {
+fn a_full_queue_wakes_the_connected_sender() {
     each(async || {
         let (socket, name) = bound();
         let sender = Arc::new(UnixDatagram::unbound().unwrap());
@@ -141,14 +141,14 @@ fn a_full_queue_wakes_who_is_connected() {
     });
 }
 
-/// Who sends to a full queue that it is not connected to waits for timers.
+/// A send to a full queue on an unconnected socket waits for timers.
 async fn pausing(n: usize) {
     let handle = Handle::try_current().unwrap();
     until(&format!("{n} senders pause"), || handle.metrics().timers == n).await;
 }
 
 #[test]
-fn a_full_queue_and_nobody_who_tells() {
+fn a_full_queue_of_an_unconnected_sender_is_polled_by_timers() {
     each(async || {
         let (socket, name) = bound();
         let sender = Arc::new(UnixDatagram::unbound().unwrap());

@@ -1,4 +1,4 @@
-//! Listening at a name and connecting to one: who removes the file, full queues, and what errors say.
+//! Listening at a name and connecting to one: the removal of the file, full queues, and the texts of errors.
 
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::symlink;
@@ -85,7 +85,7 @@ fn the_longest_names() {
 
 // Case E09.
 #[test]
-fn nobody_listens() {
+fn connect_without_a_listener_fails() {
     each(async || {
         let scratch = Scratch::new();
         let path = scratch.path("socket");
@@ -129,7 +129,7 @@ fn the_file_goes_with_its_socket_if_that_is_asked_for() {
 }
 
 #[test]
-fn a_file_of_somebody_else_stays() {
+fn a_foreign_file_stays() {
     each(async || {
         let scratch = Scratch::new();
         let path = scratch.path("mine");
@@ -193,7 +193,7 @@ fn a_file_that_another_has_bound_since_stays() {
     });
 }
 
-/// A listener that nobody accepts from, and the connections that fill its queue.
+/// A listener from which no task accepts, and the connections that fill its queue.
 fn full() -> (UnixListener, Vec<StdStream>) {
     let listener = UnixListener::bind_with_backlog(&own_name(), 2).unwrap();
     let to = listener.local_addr().unwrap();

@@ -205,7 +205,7 @@ fn every_way_to_read_gives_the_end_and_no_error() {
 }
 
 #[test]
-fn who_is_there() {
+fn peer_credentials_name_the_process_and_the_user() {
     each(async || {
         let listener = UnixListener::bind_addr(&own_name()).unwrap();
         let (client, server) = through(&listener).await;

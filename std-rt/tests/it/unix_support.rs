@@ -1,4 +1,4 @@
-//! What the tests of Unix sockets share: names that nobody else has, and pairs.
+//! The support of the tests of Unix sockets: unique names, and pairs.
 
 use std::fs;
 use std::io;

@@ -1,5 +1,4 @@
-//! E02: a signal every millisecond, whose handler is ours, while everything that can be interrupted goes on. A program
-//! of its own, since signals are the process's.
+//! A signal every millisecond, with a handler of the test, while every interruptible call goes on.
 //!
 //! The handler is installed with `SA_RESTART`, as every handler of a Rust program is that goes through the registry. The
 //! waits for events are interrupted all the same (signal(7): they are never restarted), and they are the only calls here

@@ -1,4 +1,4 @@
-//! The process as it was before: descriptors, threads, and what a child inherits.
+//! The process is as it was before a runtime: descriptors, threads, and what a child inherits.
 
 use std::process::Command;
 

@@ -1,5 +1,4 @@
-//! A descriptor of the poller is closed by its number, as programs do that make themselves a daemon: nothing waits in
-//! silence.
+//! A descriptor of the poller is closed by its number, as programs do that become a daemon: no task waits without an error.
 
 use std::collections::BTreeMap;
 use std::future::pending;

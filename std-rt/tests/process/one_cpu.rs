@@ -1,4 +1,4 @@
-//! A machine with one CPU has not asked for a runtime without threads.
+//! A machine with one CPU still gets a default runtime with a thread.
 
 use std::sync::mpsc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The pool for work that blocks, where the kernel makes no more threads.
+//! The pool for blocking work when the kernel creates no more threads.
 
 use std::io::{self, ErrorKind};
 use std::sync::{Arc, Barrier, mpsc};

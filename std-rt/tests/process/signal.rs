@@ -1,4 +1,4 @@
-//! Signals: every listener sees every signal, none is lost, nothing is left; whichever thread is interrupted.
+//! Signals: every listener sees every signal, none is lost, nothing is left, whichever thread is interrupted.
 
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
@@ -21,8 +21,8 @@ fn shell(line: &str) {
     assert!(status.unwrap().success(), "{line}");
 }
 
-/// Sends a signal to this process, and returns when all who listened before have been told: the handler tells them in the
-/// order in which they came.
+/// Sends a signal to this process, and returns when every earlier listener has received it: the handler notifies them in the
+/// order of their creation.
 async fn send(kind: SignalKind) {
     let last = signal(kind).unwrap();
     shell(&format!("kill -s {} $PID", kind.to_string().trim_start_matches("SIG")));
@@ -36,7 +36,7 @@ fn receiver(kind: SignalKind) -> JoinHandle<io::Result<()>> {
 }
 
 #[test]
-fn a_signal_wakes_who_waits_for_it() {
+fn a_signal_wakes_the_task_that_waits_for_it() {
     each(async || {
         let received = receiver(SignalKind::USER1);
         parked(1).await;
@@ -125,7 +125,7 @@ fn a_dropped_future_loses_no_signal() {
 }
 
 #[test]
-fn signals_that_nobody_received_count_as_one() {
+fn signals_that_were_not_received_count_as_one() {
     each(async || {
         let listener = signal(SignalKind::USER1).unwrap();
         for _ in 0..5 {
@@ -218,7 +218,7 @@ fn several_runtimes_of_one_process() {
 #[test]
 fn the_end_of_a_runtime() {
     each(async || {
-        // A task that will wait for ever, and a listener that nobody uses.
+        // A task that will wait for ever, and a listener that no task uses.
         let _detached = receiver(SignalKind::USER1);
         parked(1).await;
         let _unused = signal(SignalKind::USER2).unwrap();

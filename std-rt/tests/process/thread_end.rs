@@ -1,4 +1,4 @@
-//! What a thread holds of a runtime in its variables goes when the thread ends.
+//! Objects of a runtime in thread-local variables are released when the thread ends.
 
 use std::cell::{OnceCell, RefCell};
 use std::env;
@@ -104,7 +104,7 @@ thread_local! {
     static LAST: RefCell<Option<AtTheEnd>> = const { RefCell::new(None) };
 }
 
-/// Sleeps, copies, waits and spawns, as one who does so for the first time.
+/// Sleeps, copies, waits and spawns, each for the first time on this thread.
 fn use_all(runtime: &Runtime) {
     runtime.block_on(async {
         sleep(Duration::from_millis(1)).await; // time is tested

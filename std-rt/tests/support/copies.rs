@@ -1,5 +1,5 @@
-//! Copies that are drawn from a seed: which ends, how the bytes come, where an urgent mark stands, how the stream ends, how
-//! fast the sink is read. Every byte is compared, and `Ok(n)` must be what arrived.
+//! Copies drawn from a seed: the ends, the steps in which the bytes come, the place of an urgent mark, the end of the
+//! stream, and the speed of the reader. Every byte is compared, and `Ok(n)` must be the number of bytes that arrived.
 
 use std::os::fd::AsFd;
 use std::path::PathBuf;

@@ -221,7 +221,7 @@ pub async fn takes_less_than(limit: Duration, mut body: impl AsyncFnMut()) {
 }
 
 /// An address of the loopback network that no other process uses, so that a port which was given back stays free. Only
-/// Linux answers to all of that network; elsewhere it is the one address that everybody has.
+/// Linux answers on all of that network; other systems have only the one usual address.
 pub fn own_address() -> SocketAddr {
     let [_, a, b, c] = std::process::id().to_be_bytes();
     let own = [127, 64 + a % 64, b, c.max(2)];
@@ -254,7 +254,7 @@ pub async fn pair_with_std() -> (Arc<TcpStream>, std::net::TcpStream) {
     (Arc::new(stream), peer)
 }
 
-/// A call of std, made again when a signal has interrupted it: std leaves that to who calls.
+/// Makes a call of std, and repeats it after a signal has interrupted it, which std leaves to the caller.
 pub fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {

@@ -1,4 +1,4 @@
-//! The break of whichever backend was built: none is lost, and few are written.
+//! The break of the backend that was built: none is lost, and few are written.
 //!
 //! No worker: the poller is driven by hand.
 

@@ -1,5 +1,5 @@
-//! The epoll backend against the real kernel: timeouts, the break, events, errors, descriptors. With another backend
-//! there is nothing to test here; `poll.rs` and `kqueue.rs` ask the same of theirs.
+//! The epoll backend against the real kernel: timeouts, the break, events, errors, descriptors. Other builds do not have
+//! this module; `poll.rs` and `kqueue.rs` test the same of theirs.
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Write};

@@ -1,5 +1,5 @@
-//! The kqueue backend against a real kqueue: timeouts, the break, events, errors. With another backend there is nothing
-//! to test here; `epoll.rs` and `poll.rs` ask the same of theirs.
+//! The kqueue backend against a real kqueue: timeouts, the break, events, errors. Other builds do not have this module;
+//! `epoll.rs` and `poll.rs` test the same of theirs.
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, Write};

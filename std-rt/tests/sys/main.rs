@@ -1,4 +1,4 @@
-//! The system's calls and the pollers, without a runtime.
+//! The system calls and the pollers, without a runtime.
 
 mod break_flag;
 #[cfg(all(

@@ -1,5 +1,5 @@
-//! The poll(2) backend against the real kernel: what is armed, what an event says, what is refused. With another
-//! backend there is nothing to test here; `sys_epoll.rs` and `sys_kqueue.rs` ask the same of theirs.
+//! The poll(2) backend against the real kernel: what is armed, what an event says, what is refused. Other builds do not have
+//! this module; `epoll.rs` and `kqueue.rs` test the same of theirs.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -36,7 +36,7 @@ fn an_event_disarms_and_arming_asks_again() {
 }
 
 #[test]
-fn an_arm_that_nobody_waits_for_any_more_is_one_event() {
+fn an_arm_without_a_waiter_is_one_event() {
     let _turn = alone();
     let poller = Poller::init(true).unwrap();
     let (ours, mut theirs) = watched(&poller);
@@ -66,7 +66,7 @@ fn a_number_that_is_used_again_is_reported_under_its_new_key() {
 }
 
 #[test]
-fn what_the_peer_does_shows_in_the_flags_though_nobody_waits() {
+fn actions_of_the_peer_show_in_the_flags_without_a_waiter() {
     let _turn = alone();
     let poller = Poller::init(true).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -146,7 +146,7 @@ fn refusals_are_returned_and_change_nothing() {
 }
 
 #[test]
-fn a_limited_wait_leaves_the_rest_and_nobody_starves() {
+fn a_limited_wait_leaves_the_rest_and_starves_no_descriptor() {
     let _turn = alone();
     let poller = Poller::init(true).unwrap();
     let pairs: Vec<_> = (0..10).map(|_| UnixStream::pair().unwrap()).collect();

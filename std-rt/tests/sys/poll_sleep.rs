@@ -1,5 +1,5 @@
-//! The poll(2) backend against the real kernel: what wakes a sleeper, what a close waits for. With another
-//! backend there is nothing to test here; `sys_epoll.rs` and `sys_kqueue.rs` ask the same of theirs.
+//! The poll(2) backend against the real kernel: what wakes a sleeper, what a close waits for. Other builds do not have this
+//! module.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -90,7 +90,7 @@ fn a_sleeper_takes_new_interests_in() {
 }
 
 #[test]
-fn a_close_is_seen_by_the_peer_and_frees_the_port_while_somebody_sleeps() {
+fn a_close_is_seen_by_the_peer_and_frees_the_port_while_a_thread_sleeps() {
     let _turn = alone();
     let poller = Poller::init(true).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

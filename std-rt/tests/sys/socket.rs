@@ -107,7 +107,7 @@ fn connect_accept_and_the_names_of_both_ends() {
 fn a_refused_connect_is_in_the_socket_error() {
     let _alone = alone();
     for address in loopback() {
-        // Bound and not listening: nobody else can take the port and accept.
+        // Bound and not listening: no other socket can take the port and accept.
         let closed = socket::socket(Domain::of(&address), SocketKind::Stream).unwrap();
         socket::bind(closed.as_fd(), &address).unwrap();
         let address = socket::sock_name(closed.as_fd()).unwrap();

@@ -1,4 +1,4 @@
-//! What the tests of the poll(2) backend share.
+//! The support of the tests of the poll(2) backend.
 
 use std::fs;
 use std::os::fd::AsFd;

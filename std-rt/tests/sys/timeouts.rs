@@ -1,4 +1,4 @@
-//! F14: what becomes of a timeout on its way to the kernel. Never early, never negative, never refused, however long.
+//! Timeouts on their path to the kernel: never early, never negative, never refused, however long.
 //!
 //! No worker: the poller is driven by hand.
 

@@ -1,5 +1,5 @@
-//! How large the futures are of which a program has many, in bytes on a 64-bit machine. The limits are what they are now:
-//! who makes one larger says why.
+//! The sizes of the futures of which a program has many, in bytes on a 64-bit machine. The limits are the present sizes: a
+//! change that enlarges a future must give a reason.
 
 use std::future::Ready;
 use std::net::{Ipv4Addr, SocketAddr};

@@ -1,4 +1,4 @@
-//! What each kernel's bits mean, on any host: one row for each combination that the kernels document.
+//! The meaning of each kernel's bits, on any host: one row for each combination that the kernels document.
 
 use netpoll_core::{Event, EventFlags, Modes, PollKey};
 use netpoll_rt::internal::sys::translate::kqueue::{half, whole};

@@ -1,4 +1,4 @@
-//! A waker all of whose functions are foreign code: they call back into what they were called from, or panic.
+//! A waker whose functions are foreign code: they call back into their caller, or panic.
 
 #![expect(unsafe_code, reason = "implements a waker whose clone and drop run code of the test")]
 

@@ -1,4 +1,4 @@
-//! The plan, in virtual time.
+//! The plan in virtual time.
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! The race, with attempts that are no sockets.
+//! The race with attempts that are not sockets.
 
 use std::cell::{Cell, RefCell};
 use std::future::pending;

@@ -1,4 +1,4 @@
-//! Objects and their peers that bytes go through.
+//! The objects and peers that bytes pass through.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! The rows of what carries bytes: streams, pipes, and descriptors that this crate has no type for.
+//! The rows of byte streams: sockets, pipes, and descriptors for which this crate has no type.
 
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};

@@ -1,4 +1,4 @@
-//! The rows of connecting, where there is nothing to be closed yet.
+//! The rows of connecting, when there is no descriptor to close yet.
 
 use std::any::Any;
 use std::io;

@@ -128,7 +128,7 @@ impl<K: Kind> Kind for BothWays<K> {
     }
 }
 
-/// One that stays full: who copies must wait here, not for the next bytes.
+/// A sink that stays full: the copy must wait for it, not for the next bytes.
 struct Full;
 
 impl Kind for Full {
@@ -139,7 +139,7 @@ impl Kind for Full {
         Tcp::stage()
     }
 
-    /// What is acknowledged up to 40 ms later makes room, of which nobody is told unless it is much: it is full when
+    /// What is acknowledged up to 40 ms later makes room, which wakes no task unless it is much: it is full when
     /// there is none at the end of a long wait.
     fn fill(here: &TcpStream) -> Later<'_, usize> {
         Box::pin(async {

@@ -23,7 +23,7 @@ use crate::unix_support::own_name;
 
 const ACCEPT: How = How::takes(Dropped::Again(Got::Connection, "no connection is lost"));
 
-/// Those who connect.
+/// The clients.
 #[derive(Default)]
 pub struct Clients(RefCell<Vec<Rest>>);
 

@@ -1,4 +1,4 @@
-//! Objects and their peers that messages go through.
+//! The objects and peers that messages pass through.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -34,7 +34,7 @@ impl Kind for Udp {
 
     fn reset_peer(here: &UdpSocket, peer: UdpSocket) -> Rest {
         drop(peer);
-        // The answer is that nobody is there.
+        // The answer is that no socket is bound there.
         assert_eq!(here.give(UNREAD).unwrap(), UNREAD.len());
         Box::new(())
     }
@@ -86,7 +86,7 @@ impl Kind for Gram {
     }
 }
 
-/// The same; who sends is told that the peer is closed.
+/// The same; a send fails because the peer is closed.
 pub struct GramOut;
 
 impl Kind for GramOut {

@@ -1,4 +1,4 @@
-//! The rows of what carries messages.
+//! The rows of message sockets.
 
 use std::net::SocketAddr;
 use std::rc::Rc;

@@ -1,4 +1,4 @@
-//! Futures polled by hand: between the wake and the next poll nothing happens that a scene has not asked for.
+//! Futures polled by hand: between the wake and the next poll nothing happens that a scene has not requested.
 
 use std::io;
 use std::sync::Arc;
@@ -39,7 +39,7 @@ impl Running {
     /// Pending, and committed to it.
     pub async fn waits<K: Kind>(self) -> Self {
         let handle = Handle::try_current().unwrap();
-        // The number falls later than those whom it counted go on. Room that came meanwhile has woken this one.
+        // The number falls later than the counted tasks go on. Space that was freed meanwhile has woken this one.
         let waits = || if K::PARKS == 0 { timers() > 0 } else { handle.waiters() == K::PARKS };
         until("it is parked", || waits() || self.probe.wakes.get() > 0).await;
         self

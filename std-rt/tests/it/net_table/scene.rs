@@ -1,5 +1,5 @@
-//! One operation and everything that can happen to it: it is started on fresh objects, made to wait, and then closed,
-//! timed out, left alone by its peer or dropped. What it gave is told in the words of the table.
+//! One operation and every event that can happen to it: it is started on fresh objects, made to wait, and then closed, timed
+//! out, abandoned by its peer or dropped. The result is written in the words of the table.
 
 use std::any::Any;
 use std::future::Future;

@@ -196,7 +196,7 @@ impl<'a> World<'a> {
         self.write(handle, 1000);
     }
 
-    /// Reads all that there is to be read, if nobody else does.
+    /// Reads all available bytes, unless another task reads.
     async fn drain(&mut self, handle: usize) {
         let Handled { name, pair, end, late, .. } = self.handles[handle];
         let stream = self.handles[handle].stream.clone();
@@ -249,7 +249,7 @@ impl<'a> World<'a> {
         }
     }
 
-    /// Everybody on the handle is thrown out; if it was the last of its end, the other end will see that.
+    /// Closes the handle: its operations fail. If it was the last handle of its end, the other end sees that.
     async fn close(&mut self, handle: usize, wait: bool) {
         let handle = self.handles.remove(handle);
         self.closed.push(handle.name);

@@ -1,4 +1,4 @@
-//! What is known of a connection, and what its operations may therefore say.
+//! The known facts of a connection, and the results of its operations that they allow.
 
 use std::io::{self, ErrorKind};
 
