@@ -89,7 +89,7 @@ fn what_is_allocated() {
     }
 }
 
-/// What is counted for one box: the fewest of some attempts, since workers that start allocate too.
+/// Returns the count for one box: the fewest of some attempts, since workers that start allocate too.
 fn counted_for_a_box() -> usize {
     let attempt = |_| {
         let before = count();

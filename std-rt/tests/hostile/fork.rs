@@ -13,7 +13,7 @@ use netpoll_rt::signal::{SignalKind, signal};
 use netpoll_rt::time::{sleep, timeout};
 use netpoll_rt::{Runtime, runtime_ended, spawn};
 
-/// What every refusal says.
+/// A part of the message of every refusal.
 const WHY: &str = "forked";
 
 /// Runs `body` with a runtime of one worker and one of four.

@@ -1,4 +1,5 @@
-//! Wakers whose clone, wake or drop calls back or panics, in every operation that takes a context: no other task is affected.
+//! Wakers whose clone, wake or drop calls back or panics, in every operation that takes a context: no other task is
+//! affected.
 //!
 //! Each operation is polled with such wakers until it waits, the awaited event comes, and it is dropped. A panic may reach
 //! the caller that polls or drops, since its own waker panics. Afterwards, and meanwhile in other tasks, everything that it
@@ -28,7 +29,7 @@ use netpoll_rt::{JoinHandle, spawn, spawn_blocking};
 
 const MESSAGE: [u8; 256] = [7; 256];
 
-/// What the operations use.
+/// The objects of the operations.
 struct Stage {
     stream: Arc<TcpStream>,
     peer: std::net::TcpStream,
@@ -77,7 +78,7 @@ impl Stage {
         let _ = (&self.peer).write_all(&MESSAGE);
     }
 
-    /// What all of them wait for.
+    /// Sends what all of them wait for.
     async fn go_on(&self) {
         self.send();
         drop(std::net::TcpStream::connect(self.address).unwrap());
@@ -91,7 +92,7 @@ impl Stage {
         sleep(Duration::from_millis(3)).await;
     }
 
-    /// What a waker may do where it is called: anything but wait.
+    /// The actions that a waker may take: any but waiting.
     fn touch(&self) {
         let mut noop = Context::from_waker(Waker::noop());
         let _ = self.stream.try_read(&mut [0; 1]);
@@ -107,7 +108,7 @@ impl Stage {
         let _ = pin!(sleep(Duration::from_secs(1))).poll(&mut noop);
     }
 
-    /// Everything works for others.
+    /// Asserts that everything works for other tasks.
     async fn works(&self) {
         let long = Duration::from_secs(10);
         // Closed is said below.
@@ -248,8 +249,8 @@ async fn scene(name: &str, begin: Begin, called: Called, panics: bool) -> usize 
     hostile.acts.get()
 }
 
-/// Panics on purpose are not printed. The default runtime, which a waker begins that sleeps on a thread of the pool, is there
-/// before anything is counted.
+/// Panics on purpose are not printed. The default runtime, which a waker begins that sleeps on a thread of the pool, is
+/// there before anything is counted.
 fn be_quiet() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {

@@ -18,7 +18,7 @@ use netpoll_rt::spawn;
 
 const LENGTH: usize = 3_000_000;
 
-/// How a kernel refuses, and `EPERM`, as a filter of system calls does before it.
+/// The refusals of a kernel, and `EPERM`, the refusal of a filter of system calls.
 const REFUSALS: [Errno; 4] = [Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP, Errno::PERM];
 
 fn noise() -> &'static [u8] {
@@ -43,7 +43,7 @@ async fn arrives(from: &impl CopyFrom) {
     checking.await.unwrap();
 }
 
-/// From one connection to another under the rules, each of which must have been hit.
+/// Copies from one connection to another under the rules, each of which must have been hit.
 async fn spliced(rules: impl IntoIterator<Item = Rule>) {
     let (from, feeder) = pair().await;
     let feeding = spawn(async move { feeder.write_all(noise()).await.unwrap() });
@@ -298,8 +298,8 @@ impl Wake for PollsOnWake {
     }
 }
 
-/// While the copy makes its write, another task queues for the same direction; the waker of that task polls a second copy when
-/// it is given the turn, which is within the first copy's call.
+/// While the copy makes its write, another task queues for the same direction; the waker of that task polls a second copy
+/// when it is given the turn, which is within the first copy's call.
 #[test]
 fn a_waker_may_poll_a_copy_while_another_copy_writes() {
     each(async || {

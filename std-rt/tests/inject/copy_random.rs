@@ -9,11 +9,11 @@ use netpoll_rt::internal::sys::{Call, socket};
 
 const ROUNDS: u64 = 150;
 
-/// What moves bytes within the kernel.
+/// The calls that move bytes within the kernel.
 const MOVES: [Call; 3] = [Call::SpliceIn, Call::SpliceOut, Call::SendFile];
-/// What moves bytes to and from this process.
+/// The calls that move bytes to and from this process.
 const CALLS: [Call; 4] = [Call::Recv, Call::Send, Call::Read, Call::Write];
-/// How a kernel, or a filter before it, refuses.
+/// The refusals of a kernel, or of a filter before it.
 const REFUSALS: [Errno; 4] = [Errno::PERM, Errno::INVAL, Errno::NOSYS, Errno::OPNOTSUPP];
 
 /// Kinds of faults, in the order of [`rules`].
@@ -23,7 +23,7 @@ fn one<T: Copy>(random: &mut Rng, of: &[T]) -> T {
     of[random.usize(..of.len())]
 }
 
-/// One rule of a kind.
+/// Draws a rule of a kind.
 fn rule(kind: usize, random: &mut Rng, source: Option<i32>) -> Rule {
     let any = [MOVES.as_slice(), CALLS.as_slice()].concat();
     match kind {

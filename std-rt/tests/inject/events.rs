@@ -13,7 +13,7 @@ use netpoll_rt::internal::sys::{Call, Events, Poller};
 use netpoll_rt::net::TcpStream;
 use netpoll_rt::{Handle, spawn, time};
 
-/// How late an event is; how late a deadline may be on a busy machine, which is less.
+/// The delay of an event, and the smaller one that a deadline may have on a busy machine.
 const DELAY: Duration = Duration::from_millis(1000);
 const SLACK: Duration = Duration::from_millis(900);
 

@@ -38,7 +38,7 @@ fn a_connection_that_cannot_be_watched_yet_is_kept() {
     });
 }
 
-/// What does not pass by itself is told, and the loop may go on.
+/// A permanent error is returned, and the loop may go on.
 #[test]
 fn a_connection_that_cannot_be_watched_at_all_is_an_error() {
     each(async || {

@@ -32,12 +32,12 @@ pub fn number(stream: &impl AsFd) -> RawFd {
     stream.as_fd().as_raw_fd()
 }
 
-/// How many calls of a kind on a descriptor the log has.
+/// Returns the number of calls of a kind on a descriptor in the log.
 pub fn count(log: &[Entry], call: Call, fd: RawFd) -> usize {
     log.iter().filter(|entry| entry.call == call && entry.fd == fd).count()
 }
 
-/// What must be after a fault as it was before.
+/// The resources that must be the same before and after a fault.
 #[derive(PartialEq, Eq, Debug)]
 pub struct Held {
     table: BTreeMap<String, String>,
@@ -48,7 +48,7 @@ pub struct Held {
 }
 
 impl Held {
-    /// What this thread's runtime and the process hold now.
+    /// Returns what this thread's runtime and the process hold now.
     pub fn now() -> Held {
         let metrics = Handle::try_current().unwrap().metrics();
         Held {
@@ -82,7 +82,7 @@ pub async fn life() -> io::Result<()> {
     listener.close().await
 }
 
-/// One byte there and one back, so many times.
+/// Sends one byte there and one back, this many times.
 pub async fn ping_pong(a: &Arc<TcpStream>, b: &Arc<TcpStream>, rounds: usize) {
     let echo = {
         let b = b.clone();
@@ -103,14 +103,14 @@ pub async fn ping_pong(a: &Arc<TcpStream>, b: &Arc<TcpStream>, rounds: usize) {
 /// More calls of one kind than any way makes.
 pub const MANY: usize = 64;
 
-/// What the user is told of a fault.
+/// The result that the user gets after a fault.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Told {
     /// The error itself.
     Error,
     /// Nothing: the library knows better.
     Nothing,
-    /// One or the other, by which of several calls of the kind it was.
+    /// One or the other, depending on which of several calls of the kind failed.
     Either,
 }
 

@@ -16,7 +16,7 @@ use netpoll_rt::net::pipe::{self, PipeReader, PipeWriter};
 use netpoll_rt::net::{AsyncFd, Interest, TcpListener, TcpStream, UnixListener, UnixStream};
 use netpoll_rt::signal::{SignalKind, signal};
 
-/// What every way has: it is watched, and then no longer.
+/// The rows of every path: the descriptor is registered and deregistered.
 const WATCHED: &[Row] = &[
     (Call::PollerOpen, &[Errno::NOSPC, Errno::NOMEM], Told::Error),
     (Call::PollerOpen, &[Errno::INTR], Told::Nothing),
@@ -154,7 +154,7 @@ fn a_foreign_descriptor() {
     each(async || all(&[rows, WATCHED], way).await);
 }
 
-/// One address that fails is no failure while there is another.
+/// An address that fails is no error while there is another.
 #[test]
 fn a_connect_with_two_addresses() {
     const ROWS: &[Row] = &[

@@ -19,7 +19,7 @@ async fn sockets() -> (Arc<UdpSocket>, Arc<UdpSocket>, SocketAddr) {
     (Arc::new(here), Arc::new(there), to)
 }
 
-/// What comes until it is so many datagrams, and how many of the places had several.
+/// Receives this many datagrams. Returns them, and the number of places that had several.
 async fn collect(there: &UdpSocket, count: usize) -> (Vec<Vec<u8>>, usize) {
     let (mut batch, mut came, mut joined) = (RecvBatch::new(RecvBatch::MAX, 65_535), Vec::new(), 0);
     while came.len() < count {
@@ -49,7 +49,7 @@ fn no_buffers_is_told_each_time() {
     });
 }
 
-/// With poll(2) come the calls that every system has: one for each message.
+/// Returns whether a call is one for each message, as with poll(2), whose build uses the calls that every system has.
 fn is_made(call: Call) -> bool {
     Poller::NAME == "epoll" || !matches!(call, Call::SendBatch | Call::RecvBatch)
 }
@@ -139,7 +139,7 @@ fn the_rest_of_the_pieces_waits_for_room() {
     });
 }
 
-/// Everything that a socket does with the kernel, in one life.
+/// Uses a socket from its creation to its close, with every system call of it.
 async fn life() -> io::Result<()> {
     let config = UdpConfig::new().reuseaddr(true).reuseport(true).recv_buffer_size(1 << 16);
     let there = config.bind("127.0.0.1:0").await?;

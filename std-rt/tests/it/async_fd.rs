@@ -265,7 +265,7 @@ impl Drop for DescriptorInfo {
     }
 }
 
-/// How many pollers of the process watch the number, from the kernel's own tables.
+/// Returns the number of pollers of the process that watch the descriptor, from the kernel's own tables.
 fn watched(number: &str) -> usize {
     let pollers = open_descriptors().into_iter().filter(|(_, target)| target.contains("[eventpoll]"));
     let tables =

@@ -10,7 +10,7 @@ use netpoll_core::sync::Counter;
 use netpoll_rt::time::sleep;
 use netpoll_rt::{JoinError, Runtime, spawn, yield_now};
 
-/// What a panic said.
+/// Returns the message of a panic.
 fn message(payload: Box<dyn std::any::Any + Send>) -> String {
     let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default()

@@ -19,7 +19,7 @@ use netpoll_rt::task::{cooperative, take_turn, unconstrained, with_budget};
 use netpoll_rt::time::{sleep, timeout};
 use netpoll_rt::{Runtime, spawn, yield_now};
 
-/// So many reads, of a byte each, find something at once.
+/// The number of reads of one byte that find a byte at once.
 const READS: usize = 10_000;
 
 /// Runs on one worker with that budget.
@@ -46,7 +46,7 @@ async fn read_bytes(stream: &TcpStream, n: usize) {
     }
 }
 
-/// How many turns another task has had when `busy` ends.
+/// Returns the number of turns that another task has had when `busy` ends.
 async fn turns_beside(busy: impl Future<Output = ()> + Send + 'static) -> usize {
     let turns = Arc::new(Counter::new());
     let counted = turns.clone();
@@ -329,7 +329,7 @@ fn a_turn_is_bounded_in_bytes() {
     });
 }
 
-/// One `write_all` that the kernel takes in many parts.
+/// The kernel takes one `write_all` in many parts.
 #[test]
 fn a_long_write_gives_way_between_its_parts_and_keeps_its_lock() {
     with(100, async {

@@ -25,22 +25,22 @@ use netpoll_rt::task::{cooperative, poll_take_turn, take_turn, unconstrained};
 use netpoll_rt::time::{interval_at, sleep, sleep_until, timeout};
 use netpoll_rt::{JoinHandle, Runtime, fs as files, spawn, yield_now};
 
-/// So many times each is awaited; the budget is a tenth of it.
+/// The number of times that each is awaited, ten times the budget.
 const TIMES: usize = 100;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
 type Later = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// What they are done to.
+/// The objects of the operations.
 struct Scene {
     /// Bytes lie in it.
     full: Arc<TcpStream>,
     _writer: Arc<TcpStream>,
-    /// One that is closed.
+    /// A closed stream.
     closed: UnixStream,
     gone: Arc<TcpStream>,
-    /// At its end.
+    /// A stream at its end.
     ended: (PipeReader, UnixStream),
     sink: PipeWriter,
     _source: PipeReader,
@@ -134,7 +134,7 @@ macro_rules! rows {
     };
 }
 
-/// One line for each, in groups.
+/// The rows, in groups.
 fn rows() -> Vec<Row> {
     let groups = [of_time_and_tasks(), of_sockets(), of_bytes(), of_messages(), of_copies_and_files()];
     groups.into_iter().flatten().collect()
@@ -262,7 +262,7 @@ fn file() -> files::File {
     files::File::from_std(fs::File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).unwrap())
 }
 
-/// How many turns another task of the one worker has while the row is awaited again and again.
+/// Returns the number of turns of another task of the one worker while the row is awaited again and again.
 async fn turns_beside(busy: impl Future<Output = ()> + Send + 'static) -> usize {
     let turns = Arc::new(Counter::new());
     let counted = turns.clone();

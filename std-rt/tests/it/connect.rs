@@ -260,7 +260,7 @@ async fn self_connected(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// What comes of dials, which are numbered from 1, and how many were made.
+/// The results of the dials, which are numbered from 1, and the number of dials.
 async fn redials<F: Future<Output = io::Result<TcpStream>>>(
     address: SocketAddr,
     dial: impl Fn(usize) -> F,

@@ -16,8 +16,8 @@ use netpoll_rt::{JoinHandle, spawn};
 
 const LENGTH: usize = 64 * 1024 * 1024;
 
-/// What is copied: noise that repeats itself after a prime number of bytes, so that a piece that is lost, doubled or moved
-/// is seen.
+/// The bytes that are copied: noise that repeats itself after a prime number of bytes, so that a piece that is lost, doubled
+/// or moved is seen.
 fn noise() -> &'static [u8] {
     const PRIME: usize = 1_048_583;
     static NOISE: OnceLock<Vec<u8>> = OnceLock::new();
@@ -27,7 +27,7 @@ fn noise() -> &'static [u8] {
     })
 }
 
-/// What stands at a place, as far as it is in one piece, and at most so long.
+/// Returns the bytes at a place, as far as they are contiguous, and at most this many.
 fn piece(at: usize, length: usize) -> &'static [u8] {
     let rest = &noise()[at % noise().len()..];
     &rest[..length.min(rest.len())]
@@ -115,7 +115,7 @@ fn unix() -> (Arc<UnixStream>, Peer) {
     (Arc::new(one), Peer::Unix(Arc::new(other)))
 }
 
-/// How many bytes went by splice, by sendfile and through a buffer.
+/// The numbers of bytes that went by splice, by sendfile and through a buffer.
 fn ways() -> [usize; 3] {
     let netpoll = Netpoll::current().unwrap();
     let pipes = netpoll.pipes();
@@ -146,7 +146,7 @@ async fn all(
     assert!(Netpoll::current().unwrap().pipes().idle() <= MOST_IDLE);
 }
 
-/// How the kernel is asked for it.
+/// The system call that moves the bytes.
 enum Way {
     Splice,
     Send,

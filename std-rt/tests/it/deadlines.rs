@@ -9,7 +9,7 @@ use netpoll_rt::net::TcpStream;
 use netpoll_rt::spawn;
 use netpoll_rt::time::sleep;
 
-/// How late a deadline may be on a machine that is busy with other things.
+/// The largest delay of a deadline on a busy machine.
 const LATE: Duration = Duration::from_secs(5);
 
 fn ms(n: u64) -> Duration {

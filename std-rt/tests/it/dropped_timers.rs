@@ -15,7 +15,7 @@ use netpoll_rt::{Handle, spawn};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// So many timers, armed for a task that is not there.
+/// Creates this many timers, armed for a probe.
 fn armed(probe: &Arc<Probe>, n: usize, duration: Duration) -> Vec<Pin<Box<Sleep>>> {
     let mut sleeps: Vec<_> = (0..n).map(|_| Box::pin(sleep(duration))).collect(); // time is tested
     for sleep in &mut sleeps {

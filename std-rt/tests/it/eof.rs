@@ -11,7 +11,7 @@ use crate::common::*;
 use netpoll_rt::is_closed;
 use netpoll_rt::net::{TcpStream, UdpSocket};
 
-/// What comes after the first receive, or instead of it.
+/// The event after the first receive, or in its place.
 #[derive(Clone, Copy, Debug)]
 enum Then {
     Nothing,
@@ -21,7 +21,7 @@ enum Then {
     Closed,
 }
 
-/// What a receive gives.
+/// The result of a receive.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Gives {
     Bytes(usize),
@@ -35,8 +35,8 @@ enum Gives {
 
 use Gives::{Bytes, Closed, Empty, Waits};
 
-/// Whether 0 is an end, what is sent, what comes then, what two receives give. A stream cannot send 0 bytes: that is the
-/// end, as the kernel has it.
+/// A row: whether 0 is an end, the bytes that are sent, the event after them, the results of two receives. A stream cannot
+/// send 0 bytes: that is the end, as the kernel has it.
 type Row = (bool, usize, Then, [Gives; 2]);
 
 const ROWS: [Row; 12] = [
@@ -74,7 +74,7 @@ impl Socket {
         (Socket::Datagram(Arc::new(here)), Socket::Datagram(Arc::new(peer)))
     }
 
-    /// So many bytes, or as little as the kind has.
+    /// Sends this many bytes, or as few as the kind can.
     async fn send(&self, length: usize) {
         match self {
             Socket::Stream(stream) if length == 0 => stream.shutdown(Shutdown::Write).unwrap(),
@@ -105,7 +105,7 @@ impl Socket {
         }
     }
 
-    /// What one receive gives, and whether it had to be waited for.
+    /// Returns the result of one receive, and whether it waited.
     async fn gives(&self) -> Gives {
         let mut receive = pin!(self.receive());
         match Probe::new().poll(receive.as_mut()) {

@@ -211,7 +211,7 @@ fn the_peer_of_an_unspecified_address_is_this_host() {
     });
 }
 
-/// What `main` prints of an error that it returns is the same sentence, and no more.
+/// An error that `main` returns is printed as the same sentence, and no more.
 #[test]
 fn the_sentence_is_what_people_see() {
     each(async || {

@@ -216,7 +216,8 @@ fn given_up_in_its_turn_it_is_done_and_the_next_one_waits() {
     });
 }
 
-/// Whether a thread of this process sleeps in a call on the file: the kernel shows the call's number, then its arguments.
+/// Returns whether a thread of this process sleeps in a call on the file: the kernel shows the call's number, then its
+/// arguments.
 fn a_thread_sleeps_on(file: &File) -> bool {
     let number = format!("{:#x}", file.as_fd().as_raw_fd());
     let threads = std::fs::read_dir("/proc/self/task").unwrap();

@@ -12,7 +12,7 @@ use futures_io::{AsyncRead, AsyncWrite};
 use netpoll_rt::net::TcpStream;
 use netpoll_rt::{Handle, JoinHandle, spawn};
 
-/// One poll with the waker of `probe`.
+/// Polls once with the waker of `probe`.
 fn poll_read(stream: &TcpStream, probe: &Arc<Probe>) -> Poll<io::Result<Vec<u8>>> {
     let waker = Waker::from(probe.clone());
     poll_once(stream, &mut Context::from_waker(&waker), 64)

@@ -35,14 +35,14 @@ fn fill() -> Vec<File> {
     }
 }
 
-/// One poll of the stream.
+/// Polls the stream once.
 fn poll(incoming: &mut Incoming<'_, TcpListener>, probe: &Arc<Probe>) -> Poll<Option<Accepted>> {
     probe.poll(pin!(poll_fn(|cx| incoming.poll_next(cx))))
 }
 
 type Accepted = io::Result<(TcpStream, SocketAddr)>;
 
-/// What one poll gives.
+/// Returns the connection of one poll.
 #[track_caller]
 fn now(incoming: &mut Incoming<'_, TcpListener>, probe: &Arc<Probe>) -> Accepted {
     match poll(incoming, probe) {

@@ -20,7 +20,7 @@ use netpoll_rt::{spawn, yield_now};
 
 type Read<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<u8>>> + 'a>>;
 
-/// So many reads of one byte, each polled once, so that they are parked or queued in this order.
+/// Creates this many reads of one byte, each polled once, so that they are parked or queued in this order.
 fn queue(stream: &TcpStream, n: usize) -> (Vec<Arc<Probe>>, Vec<Read<'_>>) {
     let probes: Vec<_> = (0..n).map(|_| Probe::new()).collect();
     let mut reads: Vec<Read<'_>> = (0..n).map(|_| Box::pin(one_byte(stream)) as Read<'_>).collect();
@@ -122,7 +122,7 @@ fn one_that_is_dropped_after_it_was_handed_the_lock_passes_it_on() {
     });
 }
 
-/// What a read gets at its first poll.
+/// Returns the byte of a read that is ready at its first poll.
 fn one_byte_now(stream: &TcpStream) -> Option<u8> {
     let mut read = Box::pin(one_byte(stream));
     match Probe::new().poll(read.as_mut()) {

@@ -1,8 +1,8 @@
 //! The behavior of the runtime, one module per subject.
 //!
 //! Most tests count the descriptors of the whole process, and many measure time. So each test holds the lock of
-//! [`common::alone`] while it runs: it starts with `alone`, or it runs its body with `each` or `on`, which take the lock. A test
-//! that changes the process for the tests after it, or that cannot bear what they leave behind, stands in `process`.
+//! [`common::alone`] while it runs: it starts with `alone`, or it runs its body with `each` or `on`, which take the lock. A
+//! test that changes the process for the tests after it, or that cannot bear what they leave behind, stands in `process`.
 
 mod accept;
 mod async_fd;

@@ -39,7 +39,7 @@ const GROUPS: [fn() -> Vec<Operation>; 11] = [
     copies::all,
 ];
 
-/// What is played now; a panic in it tells.
+/// The scene that is played now, for the message of a panic.
 struct Cell<'a>(&'a str, &'a str);
 
 impl Drop for Cell<'_> {
@@ -56,7 +56,7 @@ fn play(rows: fn() -> Vec<Operation>) {
     play_together(rows, None);
 }
 
-/// The same; the cells of one column, which take long, all at once.
+/// Plays the cells of one slow column, all at once.
 fn play_together(rows: fn() -> Vec<Operation>, together: Option<Column>) {
     let cells = cells();
     each(async || {
@@ -83,7 +83,7 @@ async fn play_cell(row: &Operation, column: Column, heading: &str) -> String {
     played
 }
 
-/// One scene after the other, with nothing left of each.
+/// Plays one scene after the other, and asserts that each leaves nothing.
 async fn in_turn(scenes: Vec<impl Future<Output = String>>) -> Vec<String> {
     let mut all = Vec::new();
     for scene in scenes {

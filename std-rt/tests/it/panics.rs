@@ -84,7 +84,7 @@ fn a_panic_in_the_drop_of_a_task_that_is_aborted_is_told() {
     });
 }
 
-/// Where a panic is said to have come from.
+/// Returns the file that a panic names as its location.
 fn place_of(panics: impl FnOnce()) -> String {
     let place = Arc::new(Mutex::new(String::new()));
     let told = place.clone();

@@ -13,7 +13,7 @@ fn events() -> usize {
     Handle::try_current().unwrap().metrics().events
 }
 
-/// What a backend reports only to a task that waits is not seen here.
+/// A backend may report the end only to a task that waits; then this does not see it.
 async fn seen(peer_closed: impl Fn() -> bool) {
     until("the peer's end is seen", || !Poller::EDGES || peer_closed()).await;
 }

@@ -71,7 +71,7 @@ fn metrics() -> netpoll_rt::Metrics {
     Handle::try_current().unwrap().metrics()
 }
 
-/// How many threads of the process are called so.
+/// Returns the number of threads of the process with this name.
 fn threads_called(name: &str) -> usize {
     let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return 0 };
     let comm = |task: std::io::Result<std::fs::DirEntry>| {
@@ -110,7 +110,7 @@ fn closures_have_as_many_threads_as_max_blocking_threads_says() {
     );
 }
 
-/// With the default bound, which 600 files that hang exceed.
+/// The pool has the default bound, which 600 files that hang exceed.
 #[test]
 fn names_and_closures_are_served_while_every_thread_hangs_in_a_file() {
     each_built(

@@ -28,7 +28,7 @@ fn assert_would_block<T: std::fmt::Debug>(result: io::Result<T>) {
     assert_eq!(result.expect_err("nothing can be done").kind(), ErrorKind::WouldBlock);
 }
 
-/// What waits for readiness, polled once with its probe.
+/// A wait for readiness that was polled once, and its probe.
 macro_rules! parked_on {
     ($future:expr) => {{
         let (probe, mut future) = (Probe::new(), Box::pin($future));

@@ -53,7 +53,7 @@ impl Waits {
         self.tasks.push(spawn(wait));
     }
 
-    /// All are parked.
+    /// Waits until all are parked.
     async fn parked(&self) {
         let n = self.tasks.len();
         until(&format!("{n} tasks are parked"), || self.of.waiters() == n).await;

@@ -15,7 +15,7 @@ use netpoll_rt::internal::fd::{Fd, FdKind};
 use netpoll_rt::internal::netpoll::Netpoll;
 use netpoll_rt::internal::sys::{Poller, socket, sockopt};
 
-/// One end of a connection as the layer below `TcpStream` has it, with its system calls counted.
+/// An end of a connection in the layer below `TcpStream`, which counts its system calls.
 struct Counted {
     fd: Fd,
     calls: Cell<usize>,
@@ -46,7 +46,7 @@ impl Counted {
         Ok(buffer)
     }
 
-    /// What a read brings that has parked before `act` sends it: no event of it is on its way when it has been read.
+    /// Returns the bytes of a read that has parked before `act` sends them, so that no event of them is still to come.
     async fn read_parked(&self, room: usize, act: impl FnOnce()) -> Vec<u8> {
         let probe = Probe::new();
         let mut read = Box::pin(self.read(room));

@@ -160,7 +160,8 @@ impl Drop for PanicsOnDrop {
     }
 }
 
-/// In a task that is aborted, in the value of one that is not awaited, at the end of one, and at the runtime's end.
+/// The panic occurs in a task that is aborted, in the value of one that is not awaited, at the end of one, and at the
+/// runtime's end.
 #[test]
 fn a_drop_that_panics_affects_no_other_task() {
     let (_alone, _) = by_itself();

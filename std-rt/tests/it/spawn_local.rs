@@ -14,7 +14,7 @@ use netpoll_core::sync::Flag;
 use netpoll_rt::time::sleep;
 use netpoll_rt::{Runtime, spawn, spawn_local, yield_now};
 
-/// What the panic of a closure says.
+/// Returns the message of the panic of a closure.
 fn message(closure: impl FnOnce()) -> String {
     let payload = catch_unwind(AssertUnwindSafe(closure)).unwrap_err();
     payload.downcast_ref::<String>().unwrap().clone()

@@ -12,7 +12,7 @@ use netpoll_core::sync::Counter;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 
-/// What happens next. Indices are taken modulo what there is.
+/// The next operation. Indices are taken modulo the number of objects.
 #[derive(Clone, Copy, Debug)]
 enum Step {
     /// A new pair; the oldest goes when there are too many.
@@ -66,7 +66,7 @@ fn payload(direction: usize, place: usize, length: usize) -> &'static [u8] {
 
 /// Half of them on one worker, half on four.
 const OPERATIONS: usize = 100_000;
-/// Of 1 to 200 operations each.
+/// Sequences of 1 to 200 operations.
 const CASES: u32 = 550;
 const LONGEST: usize = 200;
 

@@ -15,7 +15,7 @@ fn std_pair() -> (StdStream, StdStream) {
     (one, listener.accept().unwrap().0)
 }
 
-/// Whether the number is open in this process, with the same socket behind it.
+/// Returns whether the number is open in this process and refers to the same socket.
 fn is_open(number: &str, target: &str) -> bool {
     open_descriptors().get(number).is_some_and(|now| now == target)
 }

@@ -16,7 +16,7 @@ fn reporting(workers: usize) -> (Runtime, mpsc::Receiver<StuckTask>) {
     (runtime, told)
 }
 
-/// What came, of whatever task: a machine that is busy stops others as well.
+/// The reports of all tasks, because a busy machine stops other tasks as well.
 struct Reports {
     told: mpsc::Receiver<StuckTask>,
     all: Vec<StuckTask>,
@@ -34,7 +34,7 @@ impl Reports {
         }
     }
 
-    /// All that were counted have been told of, and so many of them are of the kind.
+    /// Asserts that every counted task was reported, and returns how many reports are of the kind.
     fn are(mut self, runtime: &Runtime, n: usize, is_it: impl Fn(&StuckTask) -> bool) {
         let limit = Instant::now() + LIMIT / 2;
         while runtime.metrics().stuck_tasks != self.all.len() {

@@ -79,7 +79,7 @@ fn latency_while_blocked(workers: &[usize]) {
     });
 }
 
-/// What each answer took, ascending.
+/// Returns the time of each answer, in ascending order.
 async fn answers_while_blocked() -> Vec<Duration> {
     const CONNECTIONS: usize = 32;
     let (blocker, mut wakes_blocker) = pair_with_std().await;

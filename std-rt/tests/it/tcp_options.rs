@@ -332,13 +332,13 @@ fn an_adopted_socket_with_another_peer_is_not_connected_to_the_one_that_is_asked
     });
 }
 
-/// What `net.ipv4.tcp_fastopen` allows here: 1 to connect so, 2 to be connected to.
+/// Returns the value of `net.ipv4.tcp_fastopen`: 1 allows the client's side, 2 the server's.
 fn fastopen_allowed() -> u32 {
     std::fs::read_to_string("/proc/sys/net/ipv4/tcp_fastopen").unwrap().trim().parse().unwrap()
 }
 
-/// How many connections have come with data in the first packet: a field of TcpExt, whose names are one line and whose
-/// numbers the next.
+/// Returns the number of connections that came with data in the first packet: a field of TcpExt, whose names are one line
+/// and whose numbers the next.
 fn fast_opened() -> u64 {
     let text = std::fs::read_to_string("/proc/net/netstat").unwrap();
     let lines: Vec<_> = text.lines().filter(|line| line.starts_with("TcpExt:")).collect();

@@ -117,7 +117,7 @@ fn an_interval_beyond_the_clock_never_ticks_again() {
     });
 }
 
-/// Whether the runtime has slack or not, no sleep is early, and each is served.
+/// No sleep is early and each ends, with and without slack.
 #[test]
 fn crowded_timers_share_wakes_and_are_not_early() {
     const TIMERS: usize = 400;

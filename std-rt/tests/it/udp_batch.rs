@@ -14,7 +14,7 @@ async fn socket() -> UdpSocket {
     UdpSocket::bind("127.0.0.1:0").await.unwrap()
 }
 
-/// One that has room for some hundred datagrams, and its address.
+/// Returns a socket with room for some hundred datagrams, and its address.
 async fn sink() -> (UdpSocket, SocketAddr) {
     let sink = UdpConfig::new().recv_buffer_size(1 << 20).bind("127.0.0.1:0").await.unwrap();
     let address = sink.local_addr().unwrap();
@@ -169,12 +169,12 @@ fn a_batch_waits_and_says_what_waits_on_the_socket() {
     });
 }
 
-/// So many bytes, none of them like its neighbour.
+/// Returns this many bytes, each different from its neighbors.
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|place| (place % 251) as u8).collect()
 }
 
-/// What comes until it is `length` bytes, by datagram.
+/// Receives datagrams until they have `length` bytes together.
 async fn collect(there: &UdpSocket, length: usize) -> Vec<Vec<u8>> {
     let (mut batch, mut came) = (RecvBatch::new(RecvBatch::MAX, 65_535), Vec::new());
     while came.iter().map(Vec::len).sum::<usize>() < length {

@@ -63,7 +63,7 @@ pub async fn through(listener: &UnixListener) -> (UnixStream, UnixStream) {
     (client, server)
 }
 
-/// One read of at most 64 bytes.
+/// Reads once, at most 64 bytes.
 pub async fn read(stream: &UnixStream) -> io::Result<Vec<u8>> {
     let mut buffer = [0; 64];
     let n = stream.read(&mut buffer).await?;

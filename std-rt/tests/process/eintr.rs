@@ -2,7 +2,7 @@
 //!
 //! The handler is installed with `SA_RESTART`, as every handler of a Rust program is that goes through the registry. The
 //! waits for events are interrupted all the same (signal(7): they are never restarted), and they are the only calls here
-//! that sleep. The others are interrupted by the door (`NETPOLL_DOOR=eintr-once`) and by strace.
+//! that sleep. The others are interrupted by fault injection (`NETPOLL_DOOR=eintr-once`) and by strace.
 
 use std::io;
 use std::process::{Child, Command, Stdio};
@@ -130,7 +130,8 @@ fn deadlines_and_timers_are_on_time() {
     });
 }
 
-/// Not early; late by less than a busy machine may be. A wait that begins anew with every signal has no end.
+/// Asserts that the wait ended neither early nor later than a busy machine may be. A wait that begins anew with every signal
+/// has no end.
 fn assert_on_time(start: Instant, asked: Duration) {
     let took = start.elapsed();
     assert!(took >= asked && took < asked + LIMIT / 8, "{took:?} for {asked:?}");

@@ -11,7 +11,7 @@ use crate::common::*;
 use netpoll_rt::time::{sleep, timeout};
 use netpoll_rt::{Runtime, spawn};
 
-/// What every message says.
+/// A part of every message.
 const WHY: &str = "was a descriptor closed";
 
 fn numbers_of(before: &BTreeMap<String, String>) -> Vec<i32> {
@@ -19,7 +19,7 @@ fn numbers_of(before: &BTreeMap<String, String>) -> Vec<i32> {
     now.keys().filter(|number| !before.contains_key(*number)).map(|number| number.parse().unwrap()).collect()
 }
 
-/// In a child with a runtime of its own: closes the `n`th descriptor of the poller, or all, and waits.
+/// Closes the `n`th descriptor of the poller, or all, in a child with a runtime of its own, and waits.
 fn without(workers: usize, which: Option<usize>, waits: impl Fn(&Runtime)) {
     let _alone = alone();
     let why = if workers == 1 { "netpoll: " } else { WHY };

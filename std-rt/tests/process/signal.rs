@@ -301,7 +301,7 @@ fn a_thread_that_was_there_before_does_no_harm() {
     assert!(child.status.success() && told.contains("received 4 signals"), "{child:?}");
 }
 
-/// In a process of its own, which the default action would end.
+/// Runs in a process of its own, which the default action would end.
 fn interrupted_elsewhere() {
     let (tell, told) = mpsc::channel();
     let (leave, left) = mpsc::channel::<()>();

@@ -76,7 +76,7 @@ fn the_default_of_what_cannot_be_listened_to_is_not_to_be_had() {
     }
 }
 
-/// As under a supervisor that blocks the signal and does not take that back for its children.
+/// The parent is like a supervisor that blocks the signal and does not unblock it for its children.
 #[test]
 fn a_signal_that_every_thread_has_inherited_as_blocked_is_told() {
     let can_block = || {

@@ -91,7 +91,7 @@ fn a_runtime_in_a_variable_of_the_main_thread_ends_with_the_process() {
     }
 }
 
-/// What it holds is called by the destructor of the variable that it is in.
+/// A closure that the destructor of its thread-local variable calls.
 struct AtTheEnd(Box<dyn FnOnce()>);
 
 impl Drop for AtTheEnd {

@@ -14,10 +14,11 @@ use netpoll_rt::{JoinHandle, spawn, yield_now};
 
 use crate::*;
 
-/// Where a step of the feeder goes over from the small pieces of a copy to the large ones, or from one pipe to the next.
+/// The lengths at which a step of the feeder goes over from the small pieces of a copy to the large ones, or from one pipe
+/// to the next.
 const LENGTHS: [usize; 8] = [1, 4096, 16 * 1024 - 1, 16 * 1024, 16 * 1024 + 1, 65_536, 100_000, 262_144];
 
-/// What the source says, and how.
+/// The bytes of the source, and the steps in which they come.
 #[derive(Clone, Debug)]
 struct Script {
     /// Tells the bytes of this script from those of another one.
@@ -27,7 +28,7 @@ struct Script {
     drops: bool,
     /// Everything is written before the copy begins, if there is room for it.
     before: bool,
-    /// How the sink is read: the longest read, and turns of others between two reads.
+    /// The manner in which the sink is read: the longest read, and turns of others between two reads.
     longest: usize,
     yields: usize,
 }
@@ -72,7 +73,7 @@ impl Script {
         script
     }
 
-    /// How many bytes it has, without the urgent one.
+    /// Returns the number of bytes, without the urgent one.
     fn length(&self) -> usize {
         self.steps.iter().map(|step| if let Step::Bytes(n) = step { *n } else { 0 }).sum()
     }
@@ -263,7 +264,7 @@ fn feeding(script: Script, peer: Peer) -> JoinHandle<Option<Peer>> {
     })
 }
 
-/// One copy. `around` is called with the number of the source, if it is a descriptor, once the ends are there; what it
+/// Makes one copy. `around` is called with the number of the source, if it is a descriptor, once the ends are there; what it
 /// returns lives until every byte has been compared.
 pub async fn one_way<T>(seed: u64, around: impl FnOnce(&mut Rng, Option<i32>) -> T) -> T {
     let random = &mut Rng::with_seed(seed);

@@ -244,7 +244,7 @@ pub async fn pair() -> (Arc<TcpStream>, Arc<TcpStream>) {
     (Arc::new(client), Arc::new(server))
 }
 
-/// One end of this runtime, the other a blocking socket of std.
+/// Returns a connection: one end of this runtime, the other a blocking socket of std.
 pub async fn pair_with_std() -> (Arc<TcpStream>, std::net::TcpStream) {
     let listener = listener().await;
     let peer = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
@@ -270,7 +270,7 @@ pub fn reader(stream: &Arc<TcpStream>) -> JoinHandle<io::Result<Vec<u8>>> {
     spawn(async move { read_once(&stream).await })
 }
 
-/// One read of at most 64 bytes.
+/// Reads once, at most 64 bytes.
 pub async fn read_once(stream: &TcpStream) -> io::Result<Vec<u8>> {
     let mut buffer = [0; 64];
     let n = stream.read(&mut buffer).await?;

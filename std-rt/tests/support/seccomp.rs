@@ -4,7 +4,7 @@
 
 #![expect(unsafe_code, reason = "filters the system calls of a child")]
 
-/// From now on the kernel kills this process for a system call, as a filter does that does not know it. Linux on x86-64 and
+/// Lets the kernel kill this process for a system call, as a filter does that does not know it. Linux on x86-64 and
 /// AArch64.
 pub fn forbid(call: libc::c_long) {
     let [load, equal, ret] =

@@ -48,7 +48,7 @@ fn ten_threads_send_a_hundred_thousand_breaks_each() {
     println!("{sent} writes for {blocking} blocking polls and {} breaks", THREADS * BREAKS);
 }
 
-/// One break for each poll, sent while it is about to sleep, asleep, or not yet there.
+/// A break is sent for each poll while it is about to sleep, asleep, or not yet there.
 // Case F10.
 #[test]
 fn a_break_ends_the_poll_that_runs_or_the_next() {
@@ -74,7 +74,7 @@ fn a_break_ends_the_poll_that_runs_or_the_next() {
     assert_eq!(netpoll.counts().breaks_sent.get(), ROUNDS);
 }
 
-/// Those that do not sleep run all the time and leave every break to the one that does.
+/// The polls that do not sleep run all the time and leave every break to the one that does.
 // Case F11.
 #[test]
 fn polls_that_do_not_sleep_take_no_break_from_the_one_that_does() {

@@ -33,7 +33,7 @@ fn pollers() -> [Poller; 2] {
     [true, false].map(|probe| Poller::init(probe).unwrap())
 }
 
-/// As [`Poller::wait`], made again with what is left of the time when a signal has ended it.
+/// Waits as [`Poller::wait`] does, again with the remaining time after a signal.
 fn wait(poller: &Poller, events: &mut Events, timeout: Option<Duration>) -> io::Result<bool> {
     let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
     let mut left = timeout;

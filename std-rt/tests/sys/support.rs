@@ -15,7 +15,7 @@ pub const KEY: PollKey = PollKey { slot: 7, fdseq: 41 };
 /// Longer than any test may take: a wait that runs into it has failed.
 pub const LONG: Duration = Duration::from_secs(30);
 
-/// What is there now.
+/// Returns the events of a poll that does not wait.
 pub fn now(poller: &Poller) -> Vec<Event> {
     let mut events = Events::with_capacity(64);
     assert!(!poller.wait(&mut events, Some(Duration::ZERO)).unwrap());

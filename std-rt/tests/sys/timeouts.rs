@@ -11,7 +11,7 @@ use netpoll_rt::internal::sys::{Events, Poller, set_timer_slack};
 
 const DAY: f64 = 24.0 * 3600.0;
 
-/// Those that end by themselves.
+/// Timeouts that end by themselves.
 const SHORT: [Duration; 9] = [
     Duration::from_nanos(1),
     Duration::from_nanos(999),
@@ -24,7 +24,8 @@ const SHORT: [Duration; 9] = [
     Duration::from_millis(12),
 ];
 
-/// Where others have gone wrong: `i32` and `u32` milliseconds, Go's clamp, `i32` seconds, the largest of all.
+/// Timeouts at the limits that other pollers got wrong: `i32` and `u32` milliseconds, Go's clamp, `i32` seconds, the largest
+/// of all.
 fn long() -> Vec<Duration> {
     let mut all = vec![
         Duration::from_secs(1_000_000),

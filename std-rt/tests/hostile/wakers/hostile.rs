@@ -18,7 +18,7 @@ pub enum Called {
     Drop,
 }
 
-/// What such a waker does, and how often it has done it.
+/// The action of such a waker, and the number of times it has acted.
 pub struct Hostile {
     on: Called,
     act: Box<dyn Fn() + Send + Sync>,
@@ -70,7 +70,7 @@ impl Hostile {
     }
 }
 
-/// What a waker points to.
+/// The target of a waker's pointer.
 struct Own(Arc<Hostile>);
 
 static TABLE: RawWakerVTable = RawWakerVTable::new(clone, wake, wake_by_ref, drop_waker);

@@ -10,7 +10,7 @@ use super::ends::Foreign;
 use super::scene::{Effect, End, Kind, Later, Rest};
 use crate::common::pair;
 
-/// What the peer does not read.
+/// Bytes that the peer does not read.
 pub const UNREAD: &[u8] = b"unread";
 
 pub struct Tcp;

@@ -27,7 +27,7 @@ pub const LARGE: usize = 32 * 1024 * 1024;
 
 pub const BYTES: &[u8] = &[MARK; 16];
 
-/// For calls that this crate does not have.
+/// Reads without this crate, for a type that has no such call.
 pub fn read_from(fd: BorrowedFd<'_>) -> io::Result<Got> {
     File::from(fd.try_clone_to_owned()?).read(&mut [0; 64]).map(Got::Bytes)
 }

@@ -40,14 +40,14 @@ macro_rules! ends_as {
     };
 }
 
-/// From an object to a pipe that has room.
+/// A copy from an object to a pipe with free space.
 struct Source<K: Kind> {
     object: K::Here,
     to: PipeWriter,
     _reader: PipeReader,
 }
 
-/// From a pipe with something in it to an object.
+/// A copy from a pipe with bytes in it to an object.
 struct Sink<K: Kind> {
     object: K::Here,
     from: PipeReader,

@@ -10,7 +10,7 @@ use netpoll_rt::net::{UnixDatagram, UnixListener, UnixSeqpacket, UnixSeqpacketLi
 
 use super::scene::{End, Later};
 
-/// For an end that does not do it.
+/// Fails, for an end that cannot do this.
 pub fn never<T>(_: T) -> io::Result<usize> {
     Err(ErrorKind::Unsupported.into())
 }

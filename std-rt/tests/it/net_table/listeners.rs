@@ -110,7 +110,7 @@ macro_rules! unix {
 unix!(Unix, UnixListener, UnixStream);
 unix!(Packet, UnixSeqpacketListener, UnixSeqpacket);
 
-/// What a future gives that does not wait.
+/// Returns the output of a future that does not wait.
 fn now<T>(future: impl Future<Output = io::Result<T>>) -> T {
     match Probe::new().poll(pin!(future)) {
         Poll::Ready(result) => result.unwrap(),
@@ -118,7 +118,7 @@ fn now<T>(future: impl Future<Output = io::Result<T>>) -> T {
     }
 }
 
-/// With a call of std, which looks at the family only.
+/// Checks with a call of std, which looks at the family only.
 macro_rules! accept_with {
     ($listener:ty) => {
         |fd: BorrowedFd<'_>| <$listener>::from(fd.try_clone_to_owned()?).accept().map(|_| Got::Connection)

@@ -40,7 +40,8 @@ impl Kind for Udp {
     }
 }
 
-/// One that has no room: loopback always has, so the socket below is one of TCP, to which sendto(2) is the same.
+/// A socket without buffer space: UDP on loopback always has some, so the socket below is one of TCP, to which sendto(2) is
+/// the same.
 pub struct UdpFull;
 
 impl Kind for UdpFull {
@@ -86,7 +87,7 @@ impl Kind for Gram {
     }
 }
 
-/// The same; a send fails because the peer is closed.
+/// The same objects; a send fails because the peer is closed.
 pub struct GramOut;
 
 impl Kind for GramOut {
@@ -104,7 +105,7 @@ impl Kind for GramOut {
     }
 }
 
-/// One that is not connected to where it sends.
+/// A socket that is not connected to its target.
 pub struct GramTo;
 
 pub struct Untold {
@@ -136,7 +137,7 @@ impl End for Untold {
     }
 }
 
-/// One that has a path.
+/// A socket with a path.
 pub struct Named {
     socket: UnixDatagram,
     _folder: Scratch,

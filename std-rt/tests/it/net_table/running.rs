@@ -27,7 +27,7 @@ impl Running {
         self.probe.poll(self.future.as_mut())
     }
 
-    /// What it gives without waiting.
+    /// Returns the result of an operation that need not wait.
     #[track_caller]
     pub fn now(mut self) -> io::Result<Got> {
         match self.poll() {
@@ -73,7 +73,7 @@ pub async fn settled() {
     assert_eq!(read.await.unwrap().unwrap(), 1);
 }
 
-/// What an operation gave, as the table says it.
+/// Returns the word of the table for a result.
 pub fn word(result: io::Result<Got>) -> String {
     match result {
         Ok(Got::Bytes(0)) => "Ok(0)".to_owned(),

@@ -18,7 +18,7 @@ use crate::common::*;
 /// A future that one task makes and polls.
 pub type Later<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
-/// What an operation that succeeded gave.
+/// The value of a successful operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Got {
     Bytes(usize),
@@ -26,13 +26,13 @@ pub enum Got {
     Connection,
 }
 
-/// What of a peer makes an operation end that waits.
+/// The action of a peer that ends a waiting operation.
 pub const DATA: &[u8] = b"data";
 
-/// What comes before, for one that must wait for more.
+/// The bytes that come first, for an operation that must wait for more.
 const PART: &[u8] = b"da";
 
-/// What is not in the bytes that fill a queue.
+/// A byte that is not among those that fill a queue.
 pub const MARK: u8 = b'x';
 
 /// The object of an operation, or its peer.
@@ -45,7 +45,7 @@ pub trait End: 'static {
     fn take(&self, buffer: &mut [u8]) -> io::Result<usize>;
 }
 
-/// What a peer's end does to an operation.
+/// The effect of the peer's end on an operation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Effect {
     Ends,
@@ -54,14 +54,14 @@ pub enum Effect {
     None,
 }
 
-/// What must be there until the operation has ended.
+/// The objects that must exist until the operation has ended.
 pub type Rest = Box<dyn Any>;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Waits {
-    /// For the peer to give.
+    /// The operation waits for bytes of the peer.
     ToTake,
-    /// For room.
+    /// The operation waits for buffer space.
     ToGive,
 }
 
@@ -71,16 +71,16 @@ pub trait Kind: Sized + 'static {
     type Peer: End;
     const CLOSES: Effect = Effect::Ends;
     const RESETS: Effect = Effect::Ends;
-    /// How many descriptors the operation is parked on; 0 if it waits for a timer.
+    /// The number of descriptors on which the operation is parked; 0 if it waits for a timer.
     const PARKS: usize = 1;
-    /// So many bytes are given at once to fill a queue.
+    /// The number of bytes that are written at once to fill a queue.
     const CHUNK: usize = 64 * 1024;
     /// There is an end of what the peer reads.
     const ENDS: bool = true;
 
     fn stage() -> Later<'static, (Self::Here, Self::Peer)>;
 
-    /// Until there is no room; how many bytes that took.
+    /// Writes until the buffers are full; returns the number of bytes.
     fn fill(here: &Self::Here) -> Later<'_, usize> {
         Box::pin(async {
             let chunk = vec![0; Self::CHUNK];
@@ -106,12 +106,12 @@ pub trait Kind: Sized + 'static {
     }
 }
 
-/// What is left of an operation that is dropped, and how the table says that.
+/// The effect of dropping an operation, as the table names it.
 #[derive(Clone, Copy, Debug)]
 pub enum Dropped {
-    /// What came for it is there for the next one, which gives this.
+    /// The bytes that came for it remain for the next operation, which gives this.
     Again(Got, &'static str),
-    /// What comes for it can be taken by others, as can all that came before.
+    /// Other operations can take the bytes that come for it, and all that came before.
     Kept(&'static str),
     /// It had taken what came before.
     Lost(&'static str),
@@ -125,7 +125,7 @@ pub enum Dropped {
 pub struct How {
     pub waits: Waits,
     pub dropped: Dropped,
-    /// Nothing is held between two polls: what was parked stays so until it is woken, or another takes the parking over.
+    /// Nothing is held between two polls: a parked task stays parked until it is woken, or another takes its place.
     pub polled: bool,
 }
 
@@ -304,7 +304,7 @@ impl<K: Kind> Scene<K> {
         }
     }
 
-    /// What comes now can be taken; what came before is gone.
+    /// Bytes that come now can be taken; earlier ones are gone.
     async fn left(self, word: &str) -> String {
         if self.how.waits == Waits::ToGive {
             assert!(!self.received().await.contains(&MARK));
@@ -322,7 +322,7 @@ impl<K: Kind> Scene<K> {
         word.to_owned()
     }
 
-    /// All that the peer gets.
+    /// Reads everything that the peer gets.
     async fn received(self) -> Vec<u8> {
         let Self { here, peer, .. } = self;
         drop(Rc::into_inner(here).expect("nobody else has it"));

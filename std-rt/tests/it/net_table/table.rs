@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 const SOURCE: &str = include_str!("../../../src/net.rs");
 
-/// What happens to an operation.
+/// An event that happens to an operation.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Column {
     ClosedBefore,
@@ -18,7 +18,7 @@ pub enum Column {
     Dropped,
 }
 
-/// In the order of the table, with their headings.
+/// The columns in the order of the table, with their headings.
 pub const COLUMNS: [(Column, &str); 7] = [
     (Column::ClosedBefore, "closed before"),
     (Column::ClosedMeanwhile, "closed meanwhile"),
@@ -29,7 +29,7 @@ pub const COLUMNS: [(Column, &str); 7] = [
     (Column::Dropped, "dropped"),
 ];
 
-/// What the cells of each operation say, without the marks of code, by names such as `TcpStream::read`.
+/// Returns the text of the cells of each operation, without the marks of code, by names such as `TcpStream::read`.
 pub fn cells() -> BTreeMap<(String, Column), String> {
     let mut lines = SOURCE.lines().map_while(|line| line.strip_prefix("//!").map(str::trim));
     let heading = lines.find(|line| line.starts_with("| operation |")).expect("the docs have the table");
@@ -64,7 +64,7 @@ fn operations(cell: &str) -> Vec<String> {
     all
 }
 
-/// What stands between marks of code.
+/// Returns the texts between marks of code.
 fn in_code(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }

@@ -27,7 +27,7 @@ use crate::common::*;
 const PAIRS: usize = 3;
 const HANDLES: usize = 12;
 
-/// One descriptor; there may be several of one end.
+/// A descriptor; one end may have several.
 struct Handled {
     name: usize,
     pair: usize,

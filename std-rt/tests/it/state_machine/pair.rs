@@ -7,7 +7,7 @@ use netpoll_rt::is_closed;
 use super::payload;
 use crate::common::*;
 
-/// What one end sends and the other reads.
+/// The bytes that one end sends and the other reads.
 #[derive(Default, Debug)]
 pub struct Direction {
     pub name: usize,

@@ -20,7 +20,7 @@ pub struct Pair {
     pub timers: Vec<Timer>,
     /// (deadline, serial) of each.
     pub order: BTreeSet<(u64, u64)>,
-    /// Where in `timers` each serial stands.
+    /// The index in `timers` of each serial.
     positions: Vec<usize>,
     /// The last deadline handed out in time; `None` once the clock has stepped back and order is no longer asked for.
     last: Option<u64>,
@@ -82,7 +82,7 @@ impl Pair {
         self.order.first().map(|(at, _)| *at)
     }
 
-    /// One `pop` at the present time; false if it gave nothing.
+    /// Pops one timer at the present time; returns false if none is due.
     pub fn pop(&mut self) -> bool {
         let Some((id, serial)) = self.wheel.pop(self.now) else { return false };
         let timer = self.forget(self.positions[serial as usize]);
@@ -125,7 +125,7 @@ impl Pair {
         assert!(self.wheel.is_empty());
     }
 
-    /// One random operation. Deadlines lie up to `span` ahead; the larger `pace`, the shorter the turns, and so the
+    /// Performs one random operation. Deadlines lie up to `span` ahead; the larger `pace`, the shorter the turns, and so the
     /// more timers are outstanding.
     pub fn step(&mut self, random: &mut fastrand::Rng, span: u64, pace: u32) {
         let at = self.now.saturating_add(any_scale(random, span)).saturating_sub(random.u64(0..3));
