@@ -28,7 +28,7 @@ fn with_each(body: impl Fn(&Runtime)) {
     }
 }
 
-/// The panic of `body` in this process says why.
+/// Asserts that `body` panics in this process with the reason.
 #[track_caller]
 fn refused<T>(body: impl FnOnce() -> T) {
     let Err(payload) = catch_unwind(AssertUnwindSafe(body)) else { panic!("it was not refused") };

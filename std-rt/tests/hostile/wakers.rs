@@ -92,7 +92,7 @@ impl Stage {
         sleep(Duration::from_millis(3)).await;
     }
 
-    /// The actions that a waker may take: any but waiting.
+    /// Does everything that a waker may do in a call, which excludes only waiting.
     fn touch(&self) {
         let mut noop = Context::from_waker(Waker::noop());
         let _ = self.stream.try_read(&mut [0; 1]);
@@ -206,7 +206,7 @@ fn poll(op: &mut Option<Op>, hostile: &Arc<Hostile>) {
     let _ = catch_unwind(AssertUnwindSafe(|| drop(waker)));
 }
 
-/// Other tasks, that wait for the same.
+/// Starts other tasks that wait for the same events.
 fn innocents(stage: &Arc<Stage>) -> Vec<JoinHandle<()>> {
     let wait = async |stage: &Stage, which: usize| match which {
         0 => drop(stage.stream.read(&mut [0; 1]).await),

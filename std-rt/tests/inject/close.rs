@@ -10,7 +10,7 @@ use netpoll_rt::internal::sys::inject::{Entry, Errno, Rule, Table};
 use netpoll_rt::net::TcpStream;
 use netpoll_rt::{Handle, spawn};
 
-/// A connection whose numbers have not been lent, and the number of this end, found by its address.
+/// Returns a connection whose numbers have not been lent, and the number of this end, found by its address.
 async fn end() -> (TcpStream, TcpStream, i32) {
     let listener = listener().await;
     let installed = Table::new(0).log().install();

@@ -89,7 +89,7 @@ fn duplicates_and_both_directions_cost_at_most_one_call_each() {
     }
 }
 
-/// Many connections become ready at once; each is served once.
+/// Makes many connections ready at once and asserts that each is served once.
 async fn burst(rule: Rule) {
     let mut pairs = Vec::new();
     for _ in 0..40 {

@@ -83,8 +83,8 @@ fn a_storm_of_eagain_costs_no_more_than_itself() {
         let installed = table.install();
         ping_pong(&a, &b, ROUNDS).await;
         let log = installed.log();
-        // Who has read what there was asks again unless it takes the hint, and goes through the storm for nothing; and so
-        // does who is told, by a poller without edges that is late, of what it has read already.
+        // A reader that has read everything asks again unless it takes the hint, and meets the storm in vain; and so
+        // does a reader that a late poller without edges wakes for bytes that it has read already.
         let asked = if Poller::SHORT_IS_ALL && Poller::EDGES { 1 } else { 2 };
         for fd in [number(&*a), number(&*b)] {
             // An edge for each message.
@@ -191,7 +191,7 @@ fn a_cut_read_goes_on_without_an_edge() {
     });
 }
 
-/// Bytes that are each other than their neighbours and than those one page on.
+/// Returns bytes that differ from their neighbors and from those one page on.
 fn pattern(length: usize, seed: u8) -> Vec<u8> {
     (0..length).map(|at| (at % 251) as u8 ^ (at / 251 % 239) as u8 ^ seed).collect()
 }

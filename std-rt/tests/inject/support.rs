@@ -20,14 +20,14 @@ pub fn errno(error: &io::Error) -> Option<i32> {
     inner.map_or(error.raw_os_error(), OpError::raw_os_error)
 }
 
-/// The result is this error.
+/// Asserts that the result is this error.
 #[track_caller]
 pub fn assert_errno<T: std::fmt::Debug>(result: io::Result<T>, expected: Errno) {
     let error = result.unwrap_err();
     assert_eq!(errno(&error), Some(expected.raw_os_error()), "{error}");
 }
 
-/// The number of a stream, for a rule.
+/// Returns the number of a stream, for a rule.
 pub fn number(stream: &impl AsFd) -> RawFd {
     stream.as_fd().as_raw_fd()
 }
@@ -66,7 +66,7 @@ impl Held {
     }
 }
 
-/// A whole life: listen, connect, accept, a message each way, close.
+/// Listens, connects, accepts, sends a message each way, and closes.
 pub async fn life() -> io::Result<()> {
     let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
     // The accept starts first, so that it really waits.

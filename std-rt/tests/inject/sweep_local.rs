@@ -57,7 +57,7 @@ const STREAMS: &[Row] = &[
     (Call::Accept, &[Errno::CONNABORTED, Errno::INTR, Errno::AGAIN], Told::Nothing),
 ];
 
-/// Each fault once at each place; and those that do not pass by themselves from each place on.
+/// Injects each fault once at each place, and each lasting fault from each place on.
 async fn all(rows: impl Iterator<Item = &Row>, way: impl AsyncFn() -> io::Result<()>) {
     for (call, errnos, told) in rows {
         for errno in *errnos {

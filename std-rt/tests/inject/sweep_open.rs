@@ -23,7 +23,7 @@ const WATCHED: &[Row] = &[
     (Call::PollerClose, &[Errno::NOENT, Errno::BADF], Told::Nothing),
 ];
 
-/// Each fault at each place, once and from there on unless it passes by itself.
+/// Injects each fault at each place once, and each lasting fault from there on.
 async fn all(rows: &[&[Row]], way: impl AsyncFn() -> io::Result<()>) {
     for (call, errnos, told) in rows.iter().copied().flatten() {
         for errno in *errnos {
@@ -37,7 +37,7 @@ async fn all(rows: &[&[Row]], way: impl AsyncFn() -> io::Result<()>) {
     }
 }
 
-/// A name in the folder for files that do not last.
+/// Returns a name in the folder for files that do not last.
 fn path(name: &str) -> PathBuf {
     std::env::temp_dir().join(format!("netpoll-door-{}-{name}", std::process::id()))
 }

@@ -108,7 +108,7 @@ fn a_port_without_a_listener_fails_fast() {
     });
 }
 
-/// A port of this machine that was free a moment ago.
+/// Returns a port of this machine that was free a moment ago.
 fn closed_port() -> SocketAddr {
     StdListener::bind(own_address()).unwrap().local_addr().unwrap()
 }
@@ -167,7 +167,7 @@ fn a_connect_that_cannot_end_is_given_up() {
     });
 }
 
-/// The operation's name, whether each address is told, the kind.
+/// Returns the operation's name, and whether the error names each address.
 fn told(error: &io::Error) -> (&'static str, bool, bool) {
     let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<OpError>());
     let inner = inner.unwrap_or_else(|| panic!("no OpError in {error:?}"));

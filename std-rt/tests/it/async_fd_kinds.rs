@@ -15,7 +15,7 @@ use rustix::process::{Pid, PidfdFlags, WaitIdOptions, pidfd_open};
 use rustix::time::{Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec};
 use rustix::time::{timerfd_create, timerfd_settime};
 
-/// Eight bytes: how often it has happened.
+/// Reads eight bytes: the number of times that the event has happened.
 async fn count<T: AsFd>(fd: &AsyncFd<T>) -> io::Result<u64> {
     let mut count = [0; 8];
     let read = |fd: &T| Ok(rustix::io::read(fd, &mut count)?);
@@ -135,7 +135,7 @@ fn a_terminal() {
     });
 }
 
-/// A TCP stream that another thread has, and what watches it for something out of the ordinary.
+/// Returns a TCP stream and a descriptor that watches it for an exceptional condition.
 async fn watched_for(interest: Interest) -> (AsyncFd<std::net::TcpStream>, std::net::TcpStream) {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let ours = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();

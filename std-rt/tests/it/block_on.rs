@@ -16,7 +16,7 @@ fn message(payload: Box<dyn std::any::Any + Send>) -> String {
     text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default()
 }
 
-/// The first thread runs the tasks and leaves, while the future of the second one is in code of others that uses the
+/// Lets the first thread run the tasks and leave, while the future of the second one is in code of others that uses the
 /// thread's park token: it must run the tasks from then on.
 fn the_driver_leaves_during(foreign: impl FnOnce(mpsc::Receiver<()>)) {
     let _alone = alone();

@@ -30,7 +30,7 @@ fn with<T>(budget: u32, body: impl Future<Output = T>) -> T {
     runtime.block_on(body)
 }
 
-/// A socket in which so many bytes lie, and the writing end.
+/// Returns a socket with this many unread bytes, and the writing end.
 async fn full(bytes: usize) -> (Arc<TcpStream>, Arc<TcpStream>) {
     let (a, b) = pair().await;
     b.write_all(&vec![0; bytes]).await.unwrap();
@@ -284,7 +284,7 @@ fn what_stands_behind_a_future_that_is_always_ready_has_its_turn() {
     });
 }
 
-/// A pipe that holds a mebibyte, and is full or empty.
+/// Returns a pipe that holds a mebibyte, and is full or empty.
 async fn wide_pipe(is_full: bool) -> (PipeReader, PipeWriter) {
     let (reader, writer) = pipe().unwrap();
     assert_eq!(writer.set_capacity(MIB).unwrap(), MIB);

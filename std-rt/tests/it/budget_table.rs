@@ -95,7 +95,7 @@ impl Scene {
         })
     }
 
-    /// A datagram lies in each socket.
+    /// Puts a datagram into each socket.
     fn fed(&self) -> &Self {
         self.udp.try_send(b"x").unwrap();
         // The queue may be full, of peeks.
@@ -134,7 +134,7 @@ macro_rules! rows {
     };
 }
 
-/// The rows, in groups.
+/// Returns the rows, in groups.
 fn rows() -> Vec<Row> {
     let groups = [of_time_and_tasks(), of_sockets(), of_bytes(), of_messages(), of_copies_and_files()];
     groups.into_iter().flatten().collect()
@@ -378,7 +378,7 @@ fn every_future_of_the_sources_is_in_the_table() {
     assert!(missing.is_empty(), "without a row: {missing:?}");
 }
 
-/// The types of a source that are futures or streams.
+/// Returns the types of a source that are futures or streams.
 fn future_types(source: &str) -> impl Iterator<Item = String> {
     let name = |rest: &str| {
         let rest = rest.trim_start_matches("&mut ");

@@ -253,7 +253,7 @@ fn a_dropped_future_takes_its_waker_along() {
     });
 }
 
-/// A connection whose peer resets it.
+/// Returns a connection whose peer resets it.
 async fn reset() -> Arc<TcpStream> {
     let (stream, peer) = pair_with_std().await;
     let read = reader(&stream);

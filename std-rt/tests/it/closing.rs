@@ -26,7 +26,7 @@ fn read_all(peer: &mut StdStream) -> (usize, Option<io::Error>) {
     }
 }
 
-/// A connection whose peer has sent a request that is never read, and gets a long answer.
+/// Returns a connection whose peer has sent a request that is never read, and gets a long answer.
 async fn answered() -> (TcpStream, StdStream) {
     let listener = listener().await;
     let mut peer = StdStream::connect(listener.local_addr().unwrap()).unwrap();

@@ -50,7 +50,7 @@ impl Hanging {
     }
 }
 
-/// A port of this machine that was free a moment ago.
+/// Returns a port of this machine that was free a moment ago.
 fn closed_port() -> SocketAddr {
     StdListener::bind(own_address()).unwrap().local_addr().unwrap()
 }
@@ -250,7 +250,7 @@ fn bind_takes_the_first_address_that_works_and_tells_of_all_that_do_not() {
     });
 }
 
-/// A socket that connects to the very port that it has: both ends are the same.
+/// Returns a socket that connects to the very port that it has: both ends are the same.
 async fn self_connected(address: SocketAddr) -> io::Result<TcpStream> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
@@ -260,7 +260,7 @@ async fn self_connected(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-/// The results of the dials, which are numbered from 1, and the number of dials.
+/// Returns the results of the dials, which are numbered from 1, and the number of dials.
 async fn redials<F: Future<Output = io::Result<TcpStream>>>(
     address: SocketAddr,
     dial: impl Fn(usize) -> F,

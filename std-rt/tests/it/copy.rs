@@ -16,8 +16,8 @@ use netpoll_rt::{JoinHandle, spawn};
 
 const LENGTH: usize = 64 * 1024 * 1024;
 
-/// The bytes that are copied: noise that repeats itself after a prime number of bytes, so that a piece that is lost, doubled
-/// or moved is seen.
+/// Returns the bytes that are copied: noise that repeats itself after a prime number of bytes, so that a piece that is lost,
+/// doubled or moved is seen.
 fn noise() -> &'static [u8] {
     const PRIME: usize = 1_048_583;
     static NOISE: OnceLock<Vec<u8>> = OnceLock::new();
@@ -72,7 +72,7 @@ impl Peer {
     }
 }
 
-/// A task that writes so many bytes, in pieces of changing length, and drops its end.
+/// Returns a task that writes this many bytes, in pieces of changing length, and drops its end.
 fn feed(peer: Peer, length: usize) -> JoinHandle<()> {
     spawn(async move {
         let (mut at, mut longest) = (0, 1);
@@ -85,8 +85,8 @@ fn feed(peer: Peer, length: usize) -> JoinHandle<()> {
     })
 }
 
-/// A task that reads to the end and compares each byte with what it must be; returns how many there were. `yields`: it lets
-/// others run between two reads, so that the sink fills.
+/// Returns a task that reads to the end and compares each byte with the expected one; it returns how many there were.
+/// `yields`: it lets others run between two reads, so that the sink fills.
 fn check(peer: Peer, yields: usize) -> JoinHandle<usize> {
     spawn(async move {
         let mut buffer = vec![0; 100_000];
@@ -115,7 +115,7 @@ fn unix() -> (Arc<UnixStream>, Peer) {
     (Arc::new(one), Peer::Unix(Arc::new(other)))
 }
 
-/// The numbers of bytes that went by splice, by sendfile and through a buffer.
+/// Returns the numbers of bytes that went by splice, by sendfile and through a buffer.
 fn ways() -> [usize; 3] {
     let netpoll = Netpoll::current().unwrap();
     let pipes = netpoll.pipes();

@@ -37,7 +37,7 @@ impl Drop for Temporary {
     }
 }
 
-/// A task that reads to the end, and lets others run between two reads so that the sink is full now and then.
+/// Returns a task that reads to the end, and lets others run between two reads so that the sink is full now and then.
 fn collecting(stream: Arc<TcpStream>) -> JoinHandle<Vec<u8>> {
     spawn(async move {
         let (mut all, mut buffer) = (Vec::new(), vec![0; 30_000]);

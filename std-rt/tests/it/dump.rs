@@ -19,7 +19,7 @@ fn dump() -> Dump {
     Handle::try_current().unwrap().dump()
 }
 
-/// The line of a descriptor.
+/// Returns the line of a descriptor.
 fn line(dump: &Dump, fd: impl AsFd) -> String {
     let start = format!("fd {}:", fd.as_fd().as_raw_fd());
     let text = dump.to_string();

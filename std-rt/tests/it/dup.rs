@@ -10,7 +10,7 @@ use crate::common::*;
 use netpoll_rt::net::TcpStream;
 use netpoll_rt::{Handle, OpError, is_closed, spawn, time};
 
-/// Two handles on our end, and the other end.
+/// Returns two handles on our end, and the other end.
 async fn twins() -> (Arc<TcpStream>, Arc<TcpStream>, StdStream) {
     let (one, peer) = pair_with_std().await;
     let two = Arc::new(one.dup().unwrap());

@@ -9,7 +9,7 @@ use crate::common::*;
 use netpoll_core::sync::Counter;
 use netpoll_rt::{JoinHandle, Runtime, spawn};
 
-/// A task in its turn, which blocks its worker until the sender that another task holds is gone.
+/// Starts a task that blocks its worker until the sender that another task holds is gone.
 fn blocks_on_another(runtime: &Runtime) -> (mpsc::Sender<()>, JoinHandle<bool>) {
     let (held, told) = mpsc::channel::<()>();
     let (tell, inside) = mpsc::channel();

@@ -21,7 +21,7 @@ fn ip(address: Option<&Address>) -> Option<SocketAddr> {
     address.and_then(Address::ip)
 }
 
-/// The error is one of `op`, and names the peer, in its fields and in its text.
+/// Asserts that the error is one of `op` and names the peer, in its fields and in its text.
 #[track_caller]
 fn assert_names<T: std::fmt::Debug>(result: io::Result<T>, op: &str, peer: SocketAddr) -> io::Error {
     let error = result.unwrap_err();
@@ -38,7 +38,7 @@ fn loopback() -> [SocketAddr; 2] {
     ["127.0.0.1:0", "[::1]:0"].map(|address| address.parse().unwrap())
 }
 
-/// Two ends of a connection, of either family.
+/// Returns two ends of a connection, of either family.
 async fn pair_on(address: SocketAddr) -> (TcpStream, TcpStream) {
     let listener = TcpListener::bind(address).await.unwrap();
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();

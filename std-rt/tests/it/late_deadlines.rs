@@ -18,7 +18,7 @@ const MS: Duration = Duration::from_millis(1);
 /// Later than any machine takes to let the operations begin.
 const SOON: Duration = Duration::from_millis(300);
 
-/// No thread polls meanwhile, on a runtime of one worker.
+/// Blocks the worker, so that on a runtime of one worker no thread polls meanwhile.
 fn stop_for(time: Duration) {
     thread::sleep(time); // time is tested
 }

@@ -13,7 +13,7 @@ fn events() -> usize {
     Handle::try_current().unwrap().metrics().events
 }
 
-/// A backend may report the end only to a task that waits; then this does not see it.
+/// Returns once the end of the peer is seen; at once with a backend that reports it only to a task that waits.
 async fn seen(peer_closed: impl Fn() -> bool) {
     until("the peer's end is seen", || !Poller::EDGES || peer_closed()).await;
 }
@@ -89,7 +89,7 @@ fn peer_closed_is_not_said_of_an_own_shutdown_of_both_halves() {
     });
 }
 
-/// A read that a peer's end or an own shutdown ends.
+/// Starts a read that the peer's end or a shutdown of this end completes.
 fn read_end(stream: &std::sync::Arc<netpoll_rt::net::TcpStream>) -> JoinHandle<()> {
     let stream = stream.clone();
     spawn(async move { assert_eq!(stream.read(&mut [0]).await.unwrap(), 0) })

@@ -19,7 +19,7 @@ use netpoll_rt::net::TcpStream;
 use netpoll_rt::time::{sleep, timeout};
 use netpoll_rt::{Handle, spawn};
 
-/// A socket pair, one end of it watched and known to be writable.
+/// Returns a socket pair, one end of it watched and known to be writable.
 async fn watched() -> (Fd, UnixStream) {
     let events = Handle::try_current().unwrap().metrics().events;
     let (ours, peer) = UnixStream::pair().unwrap();

@@ -24,7 +24,7 @@ impl Fifo {
         Self(path)
     }
 
-    /// A task that opens it.
+    /// Returns a task that opens it.
     fn open(&self) -> JoinHandle<std::io::Result<File>> {
         let path = self.0.clone();
         spawn(async move { File::open(path).await })
@@ -42,7 +42,7 @@ impl Drop for Fifo {
     }
 }
 
-/// A closure that blocks until the sender is dropped. Returns once a thread runs it.
+/// Returns a closure that blocks until the sender is dropped. Returns once a thread runs it.
 async fn blocked() -> (mpsc::Sender<()>, JoinHandle<()>) {
     let (go_on, told) = mpsc::channel::<()>();
     let begun = Arc::new(Counter::new());

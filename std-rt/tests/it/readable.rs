@@ -256,7 +256,7 @@ fn an_attempt_that_fails_forgets_that_nothing_was_there() {
     });
 }
 
-/// The server of many idle connections, with one buffer for all of them.
+/// Serves one of many idle connections, with one buffer for all of them.
 async fn echo(stream: Arc<TcpStream>, buffer: Arc<std::sync::Mutex<Vec<u8>>>) -> io::Result<()> {
     loop {
         stream.readable().await?;

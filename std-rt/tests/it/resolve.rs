@@ -106,7 +106,7 @@ fn the_scope_of_a_link_local_address_is_kept() {
     });
 }
 
-/// The message of a text that is no address.
+/// Returns the message for a text that is no address.
 async fn refused(text: &str) -> String {
     let error = text.to_socket_addrs().await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
@@ -139,7 +139,7 @@ fn a_text_that_is_no_address_is_told_what_is_missing() {
     });
 }
 
-/// The operation of an error, and whether the resolver's own words are its cause.
+/// Returns the operation of an error, and whether the resolver's own words are its cause.
 fn told(error: &io::Error) -> &'static str {
     let op = error.get_ref().and_then(|inner| inner.downcast_ref::<OpError>()).unwrap();
     assert!(op.source().is_some());

@@ -57,7 +57,7 @@ impl Counted {
         read.await.unwrap()
     }
 
-    /// System calls since the last time it was asked.
+    /// Returns the number of system calls since the last call of this.
     fn calls(&self) -> usize {
         self.calls.take()
     }

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use crate::common::*;
 use netpoll_rt::{Handle, Runtime, spawn, yield_now};
 
-/// One test at a time, and the descriptors of the process before it: those of the first one, once the detached threads of
-/// the test before have let go of their runtime.
+/// Lets one test at a time run, and returns the descriptors of the process before it: those of the first one, once the
+/// detached threads of the test before have let go of their runtime.
 fn by_itself() -> (MutexGuard<'static, ()>, Descriptors) {
     static FIRST: OnceLock<Descriptors> = OnceLock::new();
     let alone = alone();
@@ -43,7 +43,7 @@ fn parked_and_queued_tasks_end_at_once() {
     }
 }
 
-/// A task that blocks its worker until it is told to go on.
+/// Returns a task that blocks its worker until it is told to go on.
 fn blocks(runtime: &Runtime) -> (mpsc::Sender<()>, mpsc::Receiver<Handle>) {
     let (go_on, told) = mpsc::channel::<()>();
     let (tell, inside) = mpsc::channel();

@@ -161,8 +161,8 @@ impl Waking {
     }
 }
 
-/// One waits for a socket, one sleeps, one is woken by another thread again and again, one spawns another when it is
-/// dropped; all are polled once.
+/// Starts waiting tasks: one waits for a socket, one sleeps, one is woken by another thread again and again, one spawns
+/// another when it is dropped; all are polled once.
 async fn waiting(waking: &Waking, tell: &mpsc::Sender<thread::ThreadId>) {
     let (a, b) = pair().await;
     let flag = Tells::new(tell);

@@ -122,7 +122,7 @@ fn a_limit_of_zero_is_never_and_the_largest_is_no_overflow() {
     assert_eq!(always.patience(), Some(u64::MAX));
 }
 
-/// A byte to and fro, so many times.
+/// Sends a byte back and forth, this many times.
 async fn exchange(a: &TcpStream, b: &TcpStream, times: usize) {
     for _ in 0..times {
         a.write_all(b"x").await.unwrap();
@@ -132,7 +132,7 @@ async fn exchange(a: &TcpStream, b: &TcpStream, times: usize) {
     }
 }
 
-/// The peer of the first connection, in a runtime of its own on a thread of its own, echoes until the end.
+/// Runs `body` with a connection whose peer echoes on another thread until the end.
 fn with_echo(runtime: &Runtime, body: impl AsyncFn(&TcpStream)) {
     let (address, listener) = runtime.block_on(async {
         let listener = listener().await;

@@ -51,7 +51,7 @@ enum When {
     Never,
 }
 
-/// The bytes of a direction from a place on; at most 64 KiB at once.
+/// Returns the bytes of a direction from a place on; at most 64 KiB at once.
 fn payload(direction: usize, place: usize, length: usize) -> &'static [u8] {
     const PERIOD: usize = 65_521;
     static BYTES: OnceLock<Vec<u8>> = OnceLock::new();

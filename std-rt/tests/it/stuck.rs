@@ -8,7 +8,7 @@ use netpoll_rt::{Builder, Runtime, StuckTask, spawn, spawn_named, yield_now};
 
 const AFTER: Duration = Duration::from_millis(50);
 
-/// A runtime that sends its reports here.
+/// Returns a runtime that sends its reports here.
 fn reporting(workers: usize) -> (Runtime, mpsc::Receiver<StuckTask>) {
     let (tell, told) = mpsc::channel();
     let report = move |task: &StuckTask| drop(tell.send(task.clone()));
@@ -23,7 +23,7 @@ struct Reports {
 }
 
 impl Reports {
-    /// The next one of the kind, if it comes in time.
+    /// Returns the next one of the kind, if it comes in time.
     fn next(&mut self, is_it: impl Fn(&StuckTask) -> bool, time: Duration) -> Option<StuckTask> {
         loop {
             let report = self.told.recv_timeout(time).ok()?;

@@ -16,7 +16,7 @@ const DEFAULT: Keepalive =
 const OTHER: Keepalive =
     Keepalive { idle: Duration::from_secs(60), interval: Duration::from_secs(7), count: 3 };
 
-/// A port of its own in each family.
+/// Returns a port of its own in each family.
 fn loopback() -> [SocketAddr; 2] {
     ["127.0.0.1:0", "[::1]:0"].map(|address| address.parse().unwrap())
 }
@@ -25,7 +25,7 @@ fn socket(family: &SocketAddr) -> TcpSocket {
     if family.is_ipv4() { TcpSocket::new_v4().unwrap() } else { TcpSocket::new_v6().unwrap() }
 }
 
-/// The peer accepted and the stream connected, through a listener.
+/// Returns the accepted and the connected stream of a connection through a listener.
 async fn through(listener: &TcpListener) -> (TcpStream, TcpStream) {
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     (listener.accept().await.unwrap().0, client)

@@ -33,7 +33,7 @@ fn the_first_tick_is_at_once_and_none_is_early() {
     });
 }
 
-/// An interval and its start, whose first tick was given within its period, as on any machine that is not too busy.
+/// Returns a start and an interval from it whose first tick came within its period, as on any machine that is not too busy.
 async fn begun(on_missed: MissedTicks) -> (Instant, Interval) {
     loop {
         let start = Instant::now();

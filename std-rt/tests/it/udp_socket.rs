@@ -13,7 +13,7 @@ async fn socket() -> UdpSocket {
     UdpSocket::bind("127.0.0.1:0").await.unwrap()
 }
 
-/// Two sockets, each the other's peer.
+/// Returns two sockets, each the other's peer.
 async fn connected() -> (Arc<UdpSocket>, Arc<UdpSocket>) {
     let (a, b) = (socket().await, socket().await);
     a.connect(b.local_addr().unwrap()).await.unwrap();

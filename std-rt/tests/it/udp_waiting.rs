@@ -21,7 +21,7 @@ async fn socket() -> Arc<UdpSocket> {
     Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap())
 }
 
-/// A task that receives one datagram of at most 64 bytes.
+/// Returns a task that receives one datagram of at most 64 bytes.
 fn receiver(socket: &Arc<UdpSocket>) -> JoinHandle<io::Result<Vec<u8>>> {
     let socket = socket.clone();
     spawn(async move { received(&socket).await })

@@ -141,7 +141,7 @@ fn a_full_queue_wakes_the_connected_sender() {
     });
 }
 
-/// A send to a full queue on an unconnected socket waits for timers.
+/// Returns once `n` timers are armed, for which sends to a full queue on an unconnected socket wait.
 async fn pausing(n: usize) {
     let handle = Handle::try_current().unwrap();
     until(&format!("{n} senders pause"), || handle.metrics().timers == n).await;

@@ -17,7 +17,7 @@ fn assert_cloexec(fd: impl AsFd) {
     assert!(kernel::is_cloexec(fd), "close-on-exec");
 }
 
-/// A pipe with this text in it, to be passed on and read there.
+/// Returns a pipe with this text in it, to be passed on and read there.
 fn letter(text: &str) -> PipeReader {
     let (reader, mut writer) = io::pipe().unwrap();
     writer.write_all(text.as_bytes()).unwrap();

@@ -13,7 +13,7 @@ use netpoll_rt::net::unix::abstract_address;
 use netpoll_rt::net::{UnixDatagram, UnixListener, UnixSeqpacketListener, UnixStream};
 use netpoll_rt::{Handle, OpError, spawn};
 
-/// A failure whose text has all of these in it.
+/// Asserts that the text of the error has all of these in it.
 #[track_caller]
 fn assert_says<T: std::fmt::Debug>(result: io::Result<T>, kind: ErrorKind, words: &[&str]) -> io::Error {
     let error = result.expect_err("an error was expected");
@@ -193,7 +193,7 @@ fn a_file_that_another_has_bound_since_stays() {
     });
 }
 
-/// A listener from which no task accepts, and the connections that fill its queue.
+/// Returns a listener from which no task accepts, and the connections that fill its queue.
 fn full() -> (UnixListener, Vec<StdStream>) {
     let listener = UnixListener::bind_with_backlog(&own_name(), 2).unwrap();
     let to = listener.local_addr().unwrap();

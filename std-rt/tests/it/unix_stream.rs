@@ -12,13 +12,13 @@ use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use netpoll_rt::net::{UnixListener, UnixStream};
 use netpoll_rt::{Handle, JoinHandle, spawn};
 
-/// A task that makes one read.
+/// Returns a task that makes one read.
 fn reading(stream: &Arc<UnixStream>) -> JoinHandle<std::io::Result<Vec<u8>>> {
     let stream = stream.clone();
     spawn(async move { read(&stream).await })
 }
 
-/// A megabyte there and back, both directions at once.
+/// Sends a megabyte there and back, both directions at once.
 async fn echo(client: UnixStream, server: UnixStream) {
     let (client, server) = (Arc::new(client), Arc::new(server));
     let echoing = spawn(async move {

@@ -40,7 +40,7 @@ impl Drop for Scratch {
     }
 }
 
-/// A name of this process's own: an abstract one, where there are such.
+/// Returns a name of this process's own: an abstract one, where there are such.
 pub fn own_name() -> SocketAddr {
     let name = format!("netpoll-unix-{}-{}", std::process::id(), number());
     abstract_address(&name).unwrap_or_else(|_| address(&std::env::temp_dir().join(name)))
@@ -50,13 +50,13 @@ pub fn address(path: &Path) -> SocketAddr {
     SocketAddr::from_pathname(path).unwrap()
 }
 
-/// Two ends, to be shared by tasks.
+/// Returns two ends, to be shared by tasks.
 pub fn ends() -> (Arc<UnixStream>, Arc<UnixStream>) {
     let (one, other) = UnixStream::pair().unwrap();
     (Arc::new(one), Arc::new(other))
 }
 
-/// A connection through a listener: the client, the server.
+/// Returns a connection through a listener: the client, the server.
 pub async fn through(listener: &UnixListener) -> (UnixStream, UnixStream) {
     let client = UnixStream::connect_addr(&listener.local_addr().unwrap()).await.unwrap();
     let (server, _) = listener.accept().await.unwrap();

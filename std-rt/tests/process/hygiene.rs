@@ -6,12 +6,12 @@ use crate::common::*;
 use netpoll_rt::net::TcpStream;
 use netpoll_rt::{Runtime, spawn};
 
-/// No runtime of an earlier test has a thread left: one that was joined is listed for a moment still.
+/// Waits until no runtime of an earlier test has a thread: the kernel lists one that was joined for a moment.
 fn without_threads() {
     until_blocking("the threads of earlier runtimes are gone", || threads() == 0);
 }
 
-/// Threads of runtimes, by their names.
+/// Returns the number of threads of runtimes, by their names.
 fn threads() -> usize {
     let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return 0 };
     let name = |task: std::io::Result<std::fs::DirEntry>| {

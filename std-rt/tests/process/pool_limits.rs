@@ -28,7 +28,7 @@ fn each_limited(body: impl AsyncFn(&ThreadLimit)) {
     }
 }
 
-/// The error of an operation for which there was no thread.
+/// Asserts that the operation failed because there was no thread for it.
 #[track_caller]
 fn assert_no_thread<T: std::fmt::Debug>(result: io::Result<T>) {
     let error = result.unwrap_err();
@@ -64,7 +64,7 @@ fn work_for_which_there_is_no_thread_at_all_ends_with_an_error() {
     });
 }
 
-/// Twenty operations on files, look-ups and closures each, and how many are done.
+/// Starts twenty operations on files, look-ups and closures each. Returns the number of those done, and all tasks.
 fn sixty() -> (Arc<Counter>, Vec<JoinHandle<()>>) {
     let done = Arc::new(Counter::new());
     let one = |i| {

@@ -29,7 +29,7 @@ async fn send(kind: SignalKind) {
     last.recv().await.unwrap();
 }
 
-/// A task that receives one signal through a listener of its own, which is there when this returns.
+/// Returns a task that receives one signal through a listener of its own, which is there when this returns.
 fn receiver(kind: SignalKind) -> JoinHandle<io::Result<()>> {
     let listener = signal(kind).unwrap();
     spawn(async move { listener.recv().await })

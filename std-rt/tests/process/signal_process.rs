@@ -10,7 +10,7 @@ use crate::common::own_process::output_of;
 use crate::common::*;
 use netpoll_rt::signal::{SignalKind, ctrl_c, restore_default, signal, terminate};
 
-/// The process sends itself a signal, which has been taken or is pending when this returns.
+/// Sends this process a signal, which was taken or is pending when this returns.
 fn raise(name: &str) {
     let line = format!("kill -s {name} $PID");
     let status = Command::new("sh").args(["-c", &line]).env("PID", std::process::id().to_string()).status();

@@ -9,7 +9,7 @@ use crate::common::*;
 use netpoll_rt::internal::sys::Poller;
 use netpoll_rt::{Runtime, time};
 
-/// A runtime works: it sleeps for as long as it should, and is told of bytes.
+/// Asserts that a runtime works: it sleeps for as long as it should, and sees bytes.
 fn works(runtime: &Runtime) {
     runtime.block_on(async {
         // So long that it is waited for with a timeout, and not over before the first wait.

@@ -78,7 +78,7 @@ impl Script {
         self.steps.iter().map(|step| if let Step::Bytes(n) = step { *n } else { 0 }).sum()
     }
 
-    /// Bytes of the stream, from `at` on.
+    /// Returns bytes of the stream, from `at` on.
     fn bytes(&self, at: usize, length: usize) -> Vec<u8> {
         // Not periodic in any length that a copy knows.
         let byte = |at: usize| (at.wrapping_mul(0x9e37_79b9) >> 13) as u8;
@@ -201,7 +201,7 @@ async fn stream(random: &mut Rng) -> (End, Peer) {
     (End::Unix(Arc::new(one)), Peer::Unix(Arc::new(other)))
 }
 
-/// A source and the end that feeds it; a file feeds itself.
+/// Returns a source and the end that feeds it, if it is not a file.
 async fn source(random: &mut Rng, script: &Script, file: &Temporary) -> (End, Option<Peer>) {
     match random.usize(..4) {
         0 | 1 => {
@@ -219,7 +219,7 @@ async fn source(random: &mut Rng, script: &Script, file: &Temporary) -> (End, Op
     }
 }
 
-/// A sink and the end that reads it; a file is looked at afterwards.
+/// Returns a sink and the end that reads it, if it is not a file.
 async fn sink(random: &mut Rng, file: &Temporary) -> (End, Option<Peer>) {
     match random.usize(..4) {
         0 | 1 => {
@@ -234,7 +234,7 @@ async fn sink(random: &mut Rng, file: &Temporary) -> (End, Option<Peer>) {
     }
 }
 
-/// Every kind of source to every kind of sink.
+/// Copies from any kind of source to any kind of sink.
 async fn copy_ends(from: &End, to: &End) -> u64 {
     macro_rules! to {
         ($from:expr) => {
@@ -302,7 +302,7 @@ pub async fn one_way<T>(seed: u64, around: impl FnOnce(&mut Rng, Option<i32>) ->
     guard
 }
 
-/// Both directions of two connections.
+/// Copies both directions of two connections.
 pub async fn both_ways<T>(seed: u64, around: impl FnOnce(&mut Rng, Option<i32>) -> T) -> T {
     let random = &mut Rng::with_seed(seed);
     let (there, back) = (Script::draw(random), Script::draw(random));

@@ -220,8 +220,8 @@ pub async fn takes_less_than(limit: Duration, mut body: impl AsyncFnMut()) {
     panic!("never less than {limit:?} in {ATTEMPTS} attempts on a busy machine");
 }
 
-/// An address of the loopback network that no other process uses, so that a port which was given back stays free. Only
-/// Linux answers on all of that network; other systems have only the one usual address.
+/// Returns an address of the loopback network that no other process uses, so that a port which was given back stays free.
+/// Only Linux answers on all of that network; other systems have only the one usual address.
 pub fn own_address() -> SocketAddr {
     let [_, a, b, c] = std::process::id().to_be_bytes();
     let own = [127, 64 + a % 64, b, c.max(2)];
@@ -231,12 +231,12 @@ pub fn own_address() -> SocketAddr {
     ))
 }
 
-/// A listener on a port of its own.
+/// Returns a listener on a port of its own.
 pub async fn listener() -> TcpListener {
     TcpListener::bind("127.0.0.1:0").await.unwrap()
 }
 
-/// Two ends of one connection, both of this runtime.
+/// Returns two ends of one connection, both of this runtime.
 pub async fn pair() -> (Arc<TcpStream>, Arc<TcpStream>) {
     let listener = listener().await;
     let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
@@ -264,7 +264,7 @@ pub fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T
     }
 }
 
-/// A task that makes one read of at most 64 bytes.
+/// Returns a task that makes one read of at most 64 bytes.
 pub fn reader(stream: &Arc<TcpStream>) -> JoinHandle<io::Result<Vec<u8>>> {
     let stream = stream.clone();
     spawn(async move { read_once(&stream).await })
@@ -277,7 +277,7 @@ pub async fn read_once(stream: &TcpStream) -> io::Result<Vec<u8>> {
     Ok(buffer[..n].to_vec())
 }
 
-/// A task that writes zeroes until a write fails; gives the bytes written and the error.
+/// Returns a task that writes zeroes until a write fails; it returns the number of bytes and the error.
 pub fn writer(stream: &Arc<TcpStream>) -> JoinHandle<(usize, io::Error)> {
     let stream = stream.clone();
     spawn(async move {

@@ -28,7 +28,7 @@ const SHORT: [Duration; 5] = [
     Duration::from_millis(1),
 ];
 
-/// Both ways to wait: through `epoll_pwait2` and without it.
+/// Returns two pollers, one that waits with `epoll_pwait2` and one without it.
 fn pollers() -> [Poller; 2] {
     [true, false].map(|probe| Poller::init(probe).unwrap())
 }

@@ -19,7 +19,7 @@ const KEY: PollKey = PollKey { slot: 0, fdseq: 1 };
 /// Longer than any test may take: a wait that runs into it has failed.
 const LONG: Duration = Duration::from_secs(30);
 
-/// A call of std, made again when a signal has interrupted it.
+/// Makes a call of std, and repeats it after a signal.
 fn uninterrupted<T>(mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
     loop {
         match call() {
@@ -33,7 +33,7 @@ fn loopback() -> [SocketAddr; 2] {
     ["127.0.0.1:0", "[::1]:0"].map(|address| address.parse().unwrap())
 }
 
-/// A non-blocking TCP socket, listening on `address`.
+/// Returns a non-blocking TCP socket, listening on `address`.
 fn listen(address: &SocketAddr) -> OwnedFd {
     let fd = socket::socket(Domain::of(address), SocketKind::Stream).unwrap();
     sockopt::set_reuseaddr(fd.as_fd(), true).unwrap();
@@ -55,7 +55,7 @@ fn wait_ready(fd: BorrowedFd<'_>, ready: impl Fn(&Event) -> bool) {
     }
 }
 
-/// Both ends of a TCP connection: ours through `sys`, the other from std.
+/// Returns both ends of a TCP connection: ours through `sys`, the other from std.
 fn connection() -> (OwnedFd, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

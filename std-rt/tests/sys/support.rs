@@ -22,7 +22,7 @@ pub fn now(poller: &Poller) -> Vec<Event> {
     events.iter().collect()
 }
 
-/// The one event that comes.
+/// Waits for exactly one event and returns it.
 pub fn next(poller: &Poller) -> Event {
     let mut events = Events::with_capacity(64);
     assert!(!poller.wait(&mut events, Some(LONG)).unwrap(), "nobody has sent a break");
@@ -30,7 +30,7 @@ pub fn next(poller: &Poller) -> Event {
     events.get(0)
 }
 
-/// A pair, one end of it watched and found writable.
+/// Returns a pair, one end of it watched and found writable.
 pub fn watched(poller: &Poller) -> (UnixStream, UnixStream) {
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();

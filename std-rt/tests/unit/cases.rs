@@ -96,7 +96,7 @@ struct Test {
     workers: bool,
 }
 
-/// The Rust files of a folder and of its subfolders.
+/// Returns the Rust files of a folder and of its subfolders.
 fn sources(folder: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
     for entry in fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
@@ -110,7 +110,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// The functions of a file that are not indented: name and text.
+/// Returns the functions of a file that are not indented: name and text.
 fn functions(text: &str) -> Vec<(&str, &str)> {
     let starts = text.match_indices("\nfn ").map(|(at, _)| at + 1);
     let function = |start: usize| {
@@ -167,7 +167,7 @@ fn tests_of(path: &Path) -> Vec<Test> {
     cases(&text).into_iter().map(test).collect()
 }
 
-/// The tests of the runtime, and those of core.
+/// Returns the tests of the runtime, and those of core.
 fn tests() -> [Vec<Test>; 2] {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     [here.join("tests"), here.join("../core/tests")]

@@ -13,12 +13,12 @@ const YEAR: u64 = 31_557_600 * SECOND;
 /// Digits of a deadline in base 64, which are the levels of the wheel.
 const LEVELS: u32 = 11;
 
-/// 64^level, or the end of time.
+/// Returns 64^level, or the end of time.
 fn span_of(level: u32) -> u64 {
     1u64.checked_shl(6 * level).unwrap_or(u64::MAX)
 }
 
-/// The moments just before and just after each level begins to count its next slot.
+/// Returns the times just before and just after each level begins to count its next slot.
 fn edges() -> impl Iterator<Item = u64> {
     (0..LEVELS).flat_map(|level| [1, 2, 63, 64].map(|k| span_of(level).saturating_mul(k) - 1))
 }

@@ -45,7 +45,7 @@ impl Hostile {
         Arc::new(Self { on, act: Box::new(act), acts: Counter::new(), disarmed: Flag::new() })
     }
 
-    /// A waker of its own for each poll, so that none is taken for the one before: it wraps an `Arc` of its own.
+    /// Returns a new waker for each poll, so that no poll mistakes it for the last one: it wraps an `Arc` of its own.
     pub fn waker(self: &Arc<Self>) -> Waker {
         let own = Arc::new(Own(self.clone()));
         // SAFETY: INV-11: the pointer is that of an `Arc` whose reference the waker owns, as each function of the table
@@ -53,7 +53,7 @@ impl Hostile {
         unsafe { Waker::from_raw(raw(own)) }
     }
 
-    /// It does nothing any more.
+    /// Makes the waker do nothing from now on.
     pub fn disarm(&self) {
         self.disarmed.set();
     }

@@ -191,7 +191,7 @@ pub fn unix() -> Vec<Operation> {
     streams().into_iter().chain(packets()).collect()
 }
 
-/// `free` makes a listener with room, `full` one without.
+/// Plays a cell of Unix sockets. `free` makes a listener with room, `full` one without.
 async fn unix_cell(
     way: &Way<PathBuf>,
     column: Column,

@@ -19,7 +19,7 @@ const SEND_MANY: How = How::gives(Dropped::Part(LARGE, "some may be sent"));
 
 const UDP: &str = "UdpSocket";
 
-/// It waits for room on a socket that can be full; what a peer does to it, it learns on one of UDP.
+/// Plays a send. It waits on a socket that can be full, and is ended by its peer on one of UDP.
 fn udp_send(method: &str, how: How, start: Start<UdpSocket>, small: Start<UdpSocket>) -> Operation {
     let run = move |column| -> Later<'static, String> {
         match column {
@@ -42,7 +42,7 @@ async fn after_the_peer(start: Start<UdpSocket>, column: Column) -> String {
     word(Running::new(start(Rc::new(here))).now())
 }
 
-/// The peer, if it can be asked for.
+/// Returns the peer, if it can be asked for.
 fn peer_of(socket: &UdpSocket) -> SocketAddr {
     socket.peer_addr().unwrap_or(([127, 0, 0, 1], 9).into())
 }

@@ -36,7 +36,7 @@ impl Running {
         }
     }
 
-    /// Pending, and committed to it.
+    /// Asserts that the operation is pending and parked.
     pub async fn waits<K: Kind>(self) -> Self {
         let handle = Handle::try_current().unwrap();
         // The number falls later than the counted tasks go on. Space that was freed meanwhile has woken this one.

@@ -88,7 +88,7 @@ pub trait Kind: Sized + 'static {
         })
     }
 
-    /// The peer does what the operation waits for.
+    /// Lets the peer do the thing for which the operation waits.
     fn help(_here: &Self::Here, peer: &Self::Peer, waits: Waits) {
         match waits {
             Waits::ToTake => assert_eq!(peer.give(DATA).unwrap(), DATA.len()),
@@ -151,7 +151,7 @@ pub struct Operation {
     pub run: Box<dyn Fn(Column) -> Later<'static, String>>,
 }
 
-/// The operation of a kind.
+/// Returns the operation of a kind.
 pub fn operation<K: Kind>(of: &str, method: &str, how: How, start: Start<K::Here>) -> Operation {
     let run = move |column| -> Later<'static, String> { Box::pin(act::<K>(how, start, column)) };
     Operation { name: format!("{of}::{method}"), run: Box::new(run) }
@@ -186,7 +186,7 @@ impl<K: Kind> Scene<K> {
         Running::new((self.start)(self.here.clone()))
     }
 
-    /// The operation, once it waits.
+    /// Returns the operation once it waits.
     async fn waiting(&mut self) -> Running {
         loop {
             match self.how.dropped {
@@ -210,7 +210,7 @@ impl<K: Kind> Scene<K> {
         }
     }
 
-    /// It took what it was to give, and would wait for more.
+    /// Returns whether the operation took everything and would wait for more.
     fn is_used_up(&self) -> bool {
         self.how.waits == Waits::ToGive && matches!(self.how.dropped, Dropped::Lost(_))
     }
@@ -304,7 +304,7 @@ impl<K: Kind> Scene<K> {
         }
     }
 
-    /// Bytes that come now can be taken; earlier ones are gone.
+    /// Asserts that bytes that come now can be taken and that earlier ones are gone.
     async fn left(self, word: &str) -> String {
         if self.how.waits == Waits::ToGive {
             assert!(!self.received().await.contains(&MARK));

@@ -52,7 +52,7 @@ fn split(row: &str) -> Vec<String> {
     row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()
 }
 
-/// Each method of each type of a row: "`A`, `B`: `x` `y`; `C`: `z`".
+/// Returns each method of each type of a row: "`A`, `B`: `x` `y`; `C`: `z`".
 fn operations(cell: &str) -> Vec<String> {
     let mut all = Vec::new();
     for group in cell.split(';') {
@@ -78,7 +78,7 @@ const NO_ROW: [(&str, &str); 5] = [
     ("retry_self_connect", "the floor below connect"),
 ];
 
-/// The names of all others, from the sources.
+/// Returns the names of all others, from the sources.
 pub fn waiting_functions() -> BTreeSet<String> {
     let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
     let mut files = vec![src.join("io.rs")];

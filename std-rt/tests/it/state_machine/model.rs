@@ -153,7 +153,7 @@ impl<'a> World<'a> {
         });
     }
 
-    /// A direction has one writer at a time, or its bytes would not be known.
+    /// Returns whether the direction has a writer. It may have one at a time, or its bytes would be unknown.
     fn is_written(&self, handle: usize) -> bool {
         let Handled { pair, end, .. } = self.handles[handle];
         self.parked.iter().any(|parked| parked.writes && (parked.pair, parked.end) == (pair, end))
@@ -303,7 +303,7 @@ impl<'a> World<'a> {
         true
     }
 
-    /// An operation that must end by itself is still waiting.
+    /// Returns whether an operation that must end by itself is still waiting.
     fn is_due(&self, parked: &Parked) -> bool {
         let Some(handle) = self.handles.iter().find(|handle| handle.name == parked.handle) else {
             return true;

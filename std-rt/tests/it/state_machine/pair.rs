@@ -34,14 +34,14 @@ impl Direction {
 }
 
 impl Pair {
-    /// The last handle of an end was closed.
+    /// Records that the last handle of an end was closed.
     pub fn goes(&mut self, end: usize) {
         self.gone[end] = true;
         self.directions[end].ended = true;
         self.broken |= self.directions[1 - end].unread() > 0;
     }
 
-    /// A read of this end has ended.
+    /// Records that a read of this end has ended.
     pub fn has_read(&mut self, end: usize, late: bool, result: io::Result<Vec<u8>>) {
         let broken = self.broken;
         let incoming = &mut self.directions[1 - end];
@@ -66,7 +66,7 @@ impl Pair {
         }
     }
 
-    /// A write of this end has ended.
+    /// Records that a write of this end has ended.
     pub fn wrote(&mut self, end: usize, late: bool, result: io::Result<usize>) {
         let gone = self.gone[1 - end];
         let outgoing = &mut self.directions[end];

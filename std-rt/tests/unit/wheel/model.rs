@@ -161,7 +161,7 @@ impl Pair {
     }
 }
 
-/// A number below 2^n where n is random: every order of magnitude is as likely.
+/// Returns a number below 2^n where n is random: every order of magnitude is as likely.
 pub fn any_scale(random: &mut fastrand::Rng, limit: u64) -> u64 {
     let scale = u64::MAX >> random.u32(0..64);
     random.u64(0..=limit.min(scale))
