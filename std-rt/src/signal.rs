@@ -177,7 +177,7 @@ impl Signal {
     ///
     /// Returns the errors of [`recv`](Signal::recv).
     pub fn poll_recv(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let polled = self.fd.poll_run(cx, Mode::Read, sys::drain);
+        let polled = self.fd.run(Mode::Read, sys::drain).poll_once(cx);
         polled.map_err(|error| self.fd.error("signal", error))
     }
 

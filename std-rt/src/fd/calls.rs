@@ -1,7 +1,6 @@
 //! The operations that wait, each a system call in the skeleton of [`Op`]; and [`Fd::shared`] for calls without an order among
 //! themselves, which send or receive a whole datagram.
 
-use std::future::Future;
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 
@@ -19,16 +18,7 @@ impl<S: FdOwner> Fd<S> {
     ///
     /// Dropped: nothing has been read, and a readiness that came stays for the next read.
     #[inline]
-    pub fn read(
-        &self,
-        empty: bool,
-        call: impl FnMut(BorrowedFd<'_>) -> io::Result<socket::Read>,
-    ) -> impl Future<Output = io::Result<usize>> + Unpin {
-        self.read_op(empty, call)
-    }
-
-    #[inline]
-    pub(super) fn read_op<F>(
+    pub fn read<F>(
         &self,
         empty: bool,
         mut call: F,
@@ -56,7 +46,7 @@ impl<S: FdOwner> Fd<S> {
     pub fn write(
         &self,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
-    ) -> impl Future<Output = io::Result<usize>> + Unpin {
+    ) -> Op<'_, WriteMode, impl FnMut(&Self) -> io::Result<Option<usize>>, S> {
         self.run(WriteMode, move |fd| coop::counted(call(fd)))
     }
 
@@ -65,11 +55,11 @@ impl<S: FdOwner> Fd<S> {
     ///
     /// Dropped: the call has not succeeded, and a readiness that came stays for the next one.
     #[inline]
-    pub fn run<T>(
+    pub fn run<W: Direction, T>(
         &self,
-        direction: impl Direction,
+        direction: W,
         mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
-    ) -> impl Future<Output = io::Result<T>> + Unpin {
+    ) -> Op<'_, W, impl FnMut(&Self) -> io::Result<Option<T>>, S> {
         Op::new(self, direction, move |fd: &Self| call(fd.io.as_fd()).map(Some))
     }
 
@@ -81,7 +71,7 @@ impl<S: FdOwner> Fd<S> {
         &self,
         mut bytes: &[u8],
         mut call: impl FnMut(BorrowedFd<'_>, &[u8]) -> io::Result<usize>,
-    ) -> impl Future<Output = io::Result<()>> + Unpin {
+    ) -> Op<'_, WriteMode, impl FnMut(&Self) -> io::Result<Option<()>>, S> {
         Op::new(self, WriteMode, move |fd: &Self| {
             if !bytes.is_empty() {
                 match call(fd.io.as_fd(), bytes)? {

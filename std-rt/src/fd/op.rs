@@ -101,7 +101,7 @@ enum OpState {
 /// An operation on one direction. `call` makes the system call. `Ok(None)` means that it made progress and is to be called
 /// again, `WouldBlock` that it found nothing to do.
 #[must_use = "an operation does nothing until it is awaited"]
-pub(super) struct Op<'a, W: Direction, F, S: FdOwner = SharedFd> {
+pub struct Op<'a, W: Direction, F, S: FdOwner = SharedFd> {
     fd: &'a Fd<S>,
     direction: W,
     state: OpState,

@@ -102,7 +102,7 @@ fn pass_on(to: Stream<'_>, bytes: &[u8]) -> (usize, io::Result<Vec<u8>>) {
     if bytes.is_empty() {
         return (0, Ok(Vec::new()));
     }
-    match to.fd.try_run(Mode::Write, |fd| to.kind.write(fd, bytes)) {
+    match to.fd.run(Mode::Write, |fd| to.kind.write(fd, bytes)).try_once() {
         Ok(n) => (n, Ok(bytes[n..].to_vec())),
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => (0, Ok(bytes.to_vec())),
         Err(error) => (0, Err(error)),
@@ -120,7 +120,7 @@ async fn splice_large(
     // If no descriptor is free for a pipe, the copy continues without one.
     let Ok(mut pipe) = pipes.take() else { return Ok(SpliceEnd::Refused) };
     loop {
-        let moved = from.fd.try_run(Mode::Read, |fd| fill(&mut pipe, fd));
+        let moved = from.fd.run(Mode::Read, |fd| fill(&mut pipe, fd)).try_once();
         let moved = match moved {
             // 0 is no end: splice(2) also returns it at the mark of an urgent byte.
             Ok(None | Some(0)) => return Ok(SpliceEnd::Small),

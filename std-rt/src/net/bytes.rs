@@ -98,7 +98,7 @@ macro_rules! byte_methods {
             /// Returns `WouldBlock` if there is no input, or if another task reads or waits in a read (see
             /// [`readable`](Self::readable)); the other errors of [`read`](Self::read).
             pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-                self.attempted("read", self.fd.try_read(buffer.is_empty(), |fd| $read(fd, buffer)))
+                self.attempted("read", self.fd.read(buffer.is_empty(), |fd| $read(fd, buffer)).try_once())
             }
         }
 
@@ -164,7 +164,7 @@ macro_rules! byte_methods {
             /// Returns `WouldBlock` if the kernel takes nothing, or if another task writes or waits in a
             /// write (see [`writable`](Self::writable)); the other errors of [`write`](Self::write).
             pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-                let written = self.fd.try_run(WriteMode, |fd| coop::counted($write(fd, bytes)));
+                let written = self.fd.write(|fd| $write(fd, bytes)).try_once();
                 self.attempted("write", written)
             }
         }
@@ -264,7 +264,7 @@ macro_rules! byte_methods {
                 cx: &mut Context<'_>,
                 buffer: &mut [u8],
             ) -> Poll<io::Result<usize>> {
-                let read = self.fd.poll_read(cx, buffer.is_empty(), |fd| $read(fd, buffer));
+                let read = self.fd.read(buffer.is_empty(), |fd| $read(fd, buffer)).poll_once(cx);
                 read.map_err(|error| self.error("read", error))
             }
 
@@ -274,7 +274,7 @@ macro_rules! byte_methods {
                 buffers: &mut [IoSliceMut<'_>],
             ) -> Poll<io::Result<usize>> {
                 let full = $crate::net::bytes::are_full(buffers);
-                let read = self.fd.poll_read(cx, full, |fd| $readv(fd, buffers));
+                let read = self.fd.read(full, |fd| $readv(fd, buffers)).poll_once(cx);
                 read.map_err(|error| self.error("readv", error))
             }
         }
@@ -293,7 +293,7 @@ macro_rules! byte_methods {
                 cx: &mut Context<'_>,
                 bytes: &[u8],
             ) -> Poll<io::Result<usize>> {
-                let written = self.fd.poll_write(cx, |fd| $write(fd, bytes));
+                let written = self.fd.write(|fd| $write(fd, bytes)).poll_once(cx);
                 written.map_err(|error| self.error("write", error))
             }
 
@@ -302,7 +302,7 @@ macro_rules! byte_methods {
                 cx: &mut Context<'_>,
                 buffers: &[IoSlice<'_>],
             ) -> Poll<io::Result<usize>> {
-                let written = self.fd.poll_write(cx, |fd| $writev(fd, buffers));
+                let written = self.fd.write(|fd| $writev(fd, buffers)).poll_once(cx);
                 written.map_err(|error| self.error("writev", error))
             }
 

@@ -229,7 +229,7 @@ impl<'a, L: Accept> Incoming<'a, L> {
             ready!(self.poll_retry(cx))?;
             let taken = match self.taken.take() {
                 Some(taken) => Ok(taken),
-                None => ready!(self.listener.fd().poll_run(cx, Mode::Read, take_sound::<L>)),
+                None => ready!(self.listener.fd().run(Mode::Read, take_sound::<L>).poll_once(cx)),
             };
             if let Some(result) = self.finish(taken) {
                 return Poll::Ready(result);

@@ -215,10 +215,13 @@ impl Counted {
 
     fn try_read(&self) -> io::Result<Vec<u8>> {
         let mut buffer = vec![0; 64];
-        let n = self.fd.try_read(false, |fd| {
-            self.calls.set(self.calls.get() + 1);
-            socket::recv(fd, &mut buffer)
-        })?;
+        let n = self
+            .fd
+            .read(false, |fd| {
+                self.calls.set(self.calls.get() + 1);
+                socket::recv(fd, &mut buffer)
+            })
+            .try_once()?;
         buffer.truncate(n);
         Ok(buffer)
     }
@@ -249,7 +252,7 @@ fn an_attempt_that_fails_forgets_that_nothing_was_there() {
         assert_eq!(stream.try_read().unwrap(), b"first");
         event(|| peer.write_all(b"second").unwrap()).await;
         // It uses the report up and reads nothing.
-        let failed = stream.fd.try_read(false, |_| Err(ErrorKind::OutOfMemory.into()));
+        let failed = stream.fd.read(false, |_| Err(ErrorKind::OutOfMemory.into())).try_once();
         assert_eq!(failed.unwrap_err().kind(), ErrorKind::OutOfMemory);
         stream.fd.readiness(Mode::Read).await.unwrap();
         assert_eq!(stream.try_read().unwrap(), b"second");
@@ -384,10 +387,11 @@ struct Intruder {
 impl AsFd for Intruder {
     fn as_fd(&self) -> BorrowedFd<'_> {
         if let Some(fd) = self.around.get().and_then(Weak::upgrade).filter(|_| self.inside.set()) {
-            let _ = fd.try_run(Mode::Read, |_| {
+            let attempt = fd.run(Mode::Read, |_| {
                 self.found_free.inc();
                 Ok(())
             });
+            let _ = attempt.try_once();
             self.inside.clear();
         }
         self.stream.as_fd()

@@ -24,76 +24,20 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::task::{Context, Poll, Waker, ready};
 
 use netpoll_core::Mode;
 use netpoll_core::poll::fd_mutex::{Lock, LockOrWait};
 
-use super::{Direction, Op, OpState, WriteMode};
+use super::{Direction, Op, OpState};
 use crate::coop;
 use crate::fd::op::poll_wakers::EntryId;
 use crate::fd::{Fd, FdKind};
-use crate::sys::{FdOwner, socket};
+use crate::sys::FdOwner;
 
 impl<S: FdOwner> Fd<S> {
-    /// Makes one attempt of [`Fd::read`].
-    ///
-    /// # Errors
-    ///
-    /// Returns `WouldBlock` if there is nothing to read, or another task reads or waits to read; and the errors of `read`.
-    pub fn try_read(
-        &self,
-        zero_len: bool,
-        call: impl FnMut(BorrowedFd<'_>) -> io::Result<socket::Read>,
-    ) -> io::Result<usize> {
-        self.read_op(zero_len, call).try_once()
-    }
-
-    /// Makes one attempt of [`Fd::run`].
-    ///
-    /// # Errors
-    ///
-    /// Returns the same errors as [`Fd::try_read`].
-    pub fn try_run<T>(
-        &self,
-        direction: impl Direction,
-        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
-    ) -> io::Result<T> {
-        Op::new(self, direction, move |fd: &Self| call(fd.io.as_fd()).map(Some)).try_once()
-    }
-
-    /// Polls [`Fd::read`] once; the module's table says what is left behind when it is pending.
-    pub fn poll_read(
-        &self,
-        cx: &mut Context<'_>,
-        zero_len: bool,
-        call: impl FnMut(BorrowedFd<'_>) -> io::Result<socket::Read>,
-    ) -> Poll<io::Result<usize>> {
-        self.read_op(zero_len, call).poll_once(cx)
-    }
-
-    /// Polls [`Fd::run`] once, as [`Fd::poll_read`].
-    pub fn poll_run<T>(
-        &self,
-        cx: &mut Context<'_>,
-        direction: impl Direction,
-        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
-    ) -> Poll<io::Result<T>> {
-        Op::new(self, direction, move |fd: &Self| call(fd.io.as_fd()).map(Some)).poll_once(cx)
-    }
-
-    /// Polls [`Fd::write`] once, as [`Fd::poll_read`].
-    pub fn poll_write(
-        &self,
-        cx: &mut Context<'_>,
-        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        self.poll_run(cx, WriteMode, move |fd| coop::counted(call(fd)))
-    }
-
     /// Returns the reason once no operation in this direction can succeed any more: closed, or past the deadline. It makes no
-    /// call, and leaves the same behind as [`Fd::poll_run`] when it is pending. It does not request events, but one may wake it.
+    /// call, and leaves the same behind as [`Op::poll_once`] when it is pending. It does not request events, but one may wake it.
     pub fn poll_over(&self, cx: &mut Context<'_>, mode: Mode) -> Poll<io::Result<Infallible>> {
         let never = |_: &Self| Err(io::ErrorKind::WouldBlock.into());
         let mut over = Op::new(self, mode, never);
@@ -118,7 +62,12 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
         }
     }
 
-    fn try_once(mut self) -> io::Result<T> {
+    /// Makes one attempt, and does not wait.
+    ///
+    /// # Errors
+    ///
+    /// Returns `WouldBlock` if the call does, or another operation of the direction runs or waits; and the operation's errors.
+    pub fn try_once(mut self) -> io::Result<T> {
         match self.try_lock() {
             Poll::Ready(locked) => locked?,
             Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
@@ -138,7 +87,8 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
         result.unwrap_or_else(|| Err(io::ErrorKind::WouldBlock.into()))
     }
 
-    fn poll_once(self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+    /// Polls once and forgets the operation; the module's table says what it leaves behind when it is pending.
+    pub fn poll_once(self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         ready!(coop::poll_proceed(cx));
         let polled = self.poll_taken(cx);
         if polled.is_pending() {
