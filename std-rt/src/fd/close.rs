@@ -55,8 +55,8 @@ impl<S: FdOwner> Drop for Closing<'_, S> {
 impl<S: FdOwner> Fd<S> {
     /// Closes the descriptor: every operation on it fails from now on. Returns once the number is closed.
     ///
-    /// It waits for calls that run on other threads, but not for an operation that waits and whose future is neither polled
-    /// nor dropped.
+    /// It waits for calls that run on other threads, but not for an operation that waits if its future is neither polled nor
+    /// dropped.
     ///
     /// Dropped: the descriptor is closed nevertheless.
     ///

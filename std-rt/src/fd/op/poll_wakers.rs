@@ -14,7 +14,7 @@
 //! it registers again, and the next oldest has to go. After [`TURNOVERS`] times the bound such wakes without an event, all are
 //! woken, and the bound doubles.
 //!
-//! | the list is full of | what follows |
+//! | the list is full of | result |
 //! |---|---|
 //! | as many tasks as wakers | they fit after a few doublings, and sleep |
 //! | wakers for which no task waits | they are gone, and the task that made them causes no wake for as many polls as the bound |
@@ -155,7 +155,7 @@ struct List(Mutex<Waiting>);
 
 #[derive(Debug)]
 struct Waiting {
-    /// Sorted by number.
+    /// The tasks with their numbers, which ascend.
     tasks: Vec<(u64, Waker)>,
     /// The number of the next one.
     next: u64,

@@ -13,7 +13,7 @@
 //! | lock held, at rest or granted | registers for a notification | when the lock is free and no operation waits for it, by the deadline, or by close |
 //! | closed | fails | - |
 //!
-//! | it left behind | what comes next | then |
+//! | it left behind | next comes | then |
 //! |---|---|---|
 //! | a parking, and its task lost interest | a `read` that finds bytes | it reads; the parking stays, for one wake in vain |
 //! | | a `read` that finds none | it parks in its place (PARKED to WAIT), the `poll_*` tasks are woken, and register again if they still wait |

@@ -20,8 +20,8 @@
 //! | an operation finds no bytes and parks | it takes the parking over and wakes the task, which checks again |
 //! | the check finds bytes | the parking ends when the future is dropped |
 //!
-//! What it leaves behind when it is pending is the same as of a `poll_*` function: a waker, parked in the semaphore or in the
-//! list of waiters.
+//! When it is pending it leaves the same behind as a `poll_*` function: a waker, parked in the semaphore or in the list of
+//! waiters.
 //!
 //! | its poll finds | it |
 //! |---|---|
