@@ -66,7 +66,7 @@ pub fn send(
     let to = to.map(unix_to_kernel).transpose()?;
     let mut space = [MaybeUninit::uninit(); CONTROL_SPACE];
     let mut control = SendAncillaryBuffer::new(&mut space);
-    // `push` refuses only what does not fit, and the buffer has space for `MAX_FDS`.
+    // `push` refuses only descriptors that do not fit, and the buffer has space for `MAX_FDS`.
     let _pushed = fds.is_empty() || control.push(SendAncillaryMessage::ScmRights(fds));
     let bytes = [IoSlice::new(bytes)];
     retry(Call::Send, fd, || match &to {

@@ -33,7 +33,7 @@ pub trait FdOwner: AsFd {
 
 /// A descriptor that tasks share through `&self`, closed exactly once by the last user.
 ///
-/// It keeps no count of its own. The descriptor's fdMutex decides who is last, and guarantees **INV-7**: *a
+/// It keeps no count of its own. The descriptor's fdMutex decides which user is the last, and guarantees **INV-7**: *a
 /// descriptor is used only under a reference of its fdMutex, and closed only by the task that released the
 /// last one.*
 ///
@@ -185,7 +185,7 @@ pub enum Watch {
 /// Returns whether a call in this direction would complete now: with bytes, a connection, buffer space, the
 /// end of the stream, or an error. Calls poll(2) with a zero timeout, which reads nothing and never waits.
 ///
-/// A kernel that returns false here sends an edge for what comes later: this check is equivalent to the call
+/// A kernel that returns false here sends an edge for each later change: this check is equivalent to the call
 /// that returns `EAGAIN` (for a full TCP socket it even requests the edge in the same way).
 ///
 /// # Errors

@@ -13,9 +13,9 @@ use crate::sys::call::retry_new;
 /// The directions that a descriptor may be used in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Access {
-    /// Whether it can be read.
+    /// True if it can be read.
     pub read: bool,
-    /// Whether it can be written.
+    /// True if it can be written.
     pub write: bool,
 }
 

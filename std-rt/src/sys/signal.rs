@@ -23,7 +23,7 @@
 //! [`restore_default`] gives the default action of a signal back to a program that has listened to it.
 //!
 //! The handler itself stays installed, because it belongs to the registry and other parts of the program may
-//! use it. Restoring adds an action to its list that does what the kernel would have done.
+//! use it. Restoring adds an action to its list that has the effect of the default action.
 //!
 //! | default action | signals | effect |
 //! |---|---|---|
@@ -223,7 +223,7 @@ fn suspend_default(kind: SignalKind) {
     }
 }
 
-/// Does what the kernel would do; runs in the handler.
+/// Performs the default action; runs in the handler.
 fn act(number: c_int) {
     match number {
         libc::SIGCHLD | libc::SIGCONT | libc::SIGURG | libc::SIGWINCH => {}

@@ -55,7 +55,7 @@ pub enum NotCut {
     Way,
 }
 
-/// The description of what was received into one slot of a batch.
+/// The description of a message that was received into one slot of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct Arrival {
     /// Number of bytes in the buffer.

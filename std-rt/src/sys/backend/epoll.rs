@@ -56,16 +56,16 @@ pub struct Poller {
     inject: inject::PollerHook,
 }
 
-/// What the tests know of a backend.
+/// The constants and functions of a backend that only tests use.
 #[allow(dead_code, reason = "the crate itself does not depend on it")]
 impl Poller {
     /// The backend's name.
     pub const NAME: &'static str = "epoll";
 
-    /// True if each change is reported, with or without a preceding [`arm`](Poller::arm).
+    /// Says whether each change is reported, with or without a preceding [`arm`](Poller::arm).
     pub const EDGES: bool = true;
 
-    /// True if an error without any other condition is told apart from others.
+    /// Says whether an error without any other condition is told apart from others.
     pub const ERROR_ALONE: bool = true;
 
     /// Returns the waker's descriptor, whose counter a test fills.
@@ -75,7 +75,7 @@ impl Poller {
 }
 
 impl Poller {
-    /// True if a short read of a byte stream proves that whatever arrives next is reported. It does: an
+    /// Says whether a short read of a byte stream proves that the next bytes are reported. It does: an
     /// urgent mark, at which reads stop, has an event of its own.
     pub const SHORT_IS_ALL: bool = true;
 
@@ -96,7 +96,7 @@ impl Poller {
         Ok(Poller { epoll, waker, without_pwait2, inject })
     }
 
-    /// Registers `fd` under `key` for what `watch` names. The next wait reports the readiness that it has
+    /// Registers `fd` under `key` for the conditions of `watch`. The next wait reports the readiness that it has
     /// already.
     ///
     /// # Errors

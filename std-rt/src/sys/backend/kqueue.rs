@@ -46,7 +46,7 @@ const _: () =
 /// Number of bits of a key's generation that come back with an event.
 pub const FDSEQ_BITS: u32 = if WHOLE { netpoll_core::poll::key::FDSEQ_BITS } else { half::FDSEQ_BITS };
 
-/// True if the kernel keeps a whole key.
+/// Says whether the kernel keeps a whole key.
 const WHOLE: bool = usize::BITS >= 64;
 
 /// The longest wait that is requested from the kernel: eleven days.
@@ -66,22 +66,22 @@ pub struct Poller {
     inject: inject::PollerHook,
 }
 
-/// What the tests know of a backend.
+/// The constants and functions of a backend that only tests use.
 #[allow(dead_code, reason = "the crate itself does not depend on it")]
 impl Poller {
     /// The backend's name.
     pub const NAME: &'static str = "kqueue";
 
-    /// True if each change is reported, with or without a preceding [`arm`](Poller::arm).
+    /// Says whether each change is reported, with or without a preceding [`arm`](Poller::arm).
     pub const EDGES: bool = true;
 
-    /// True if an error without any other condition is told apart from others. Not here: an error ends a
+    /// Says whether an error without any other condition is told apart from others. Not here: an error ends a
     /// direction like EOF.
     pub const ERROR_ALONE: bool = false;
 }
 
 impl Poller {
-    /// True if a short read of a byte stream proves that whatever arrives next is reported. Not here: the
+    /// Says whether a short read of a byte stream proves that the next bytes are reported. Not here: the
     /// read may have stopped at an urgent mark with bytes behind it, the filters do not report marks, and
     /// nothing that was there before is reported again. So the next read must make its call.
     pub const SHORT_IS_ALL: bool = false;

@@ -66,29 +66,29 @@ pub const FDSEQ_BITS: u32 = netpoll_core::poll::key::FDSEQ_BITS;
 #[derive(Debug)]
 pub struct Poller {
     table: Mutex<Table>,
-    /// Notified when the pipe has been drained.
+    /// The condition that the pipe has been drained.
     drained: Condvar,
     waker: Waker,
     /// The part that fault injection owns; empty in an ordinary build.
     inject: inject::PollerHook,
 }
 
-/// What the tests know of a backend.
+/// The constants and functions of a backend that only tests use.
 #[allow(dead_code, reason = "the crate itself does not depend on it")]
 impl Poller {
     /// The backend's name.
     pub const NAME: &'static str = "poll";
 
-    /// True if each change is reported, with or without a preceding [`arm`](Poller::arm). Here only armed
+    /// Says whether each change is reported, with or without a preceding [`arm`](Poller::arm). Here only armed
     /// conditions are, once.
     pub const EDGES: bool = false;
 
-    /// True if an error without any other condition is told apart from others.
+    /// Says whether an error without any other condition is told apart from others.
     pub const ERROR_ALONE: bool = true;
 }
 
 impl Poller {
-    /// True if a short read of a byte stream proves that whatever arrives next is reported. It does: an armed
+    /// Says whether a short read of a byte stream proves that the next bytes are reported. It does: an armed
     /// condition is reported for as long as it lasts.
     pub const SHORT_IS_ALL: bool = true;
 
@@ -103,7 +103,7 @@ impl Poller {
         Ok(Poller { table: Mutex::default(), drained: Condvar::new(), waker, inject })
     }
 
-    /// Registers `fd` under `key` for what `watch` names. The next wait reports the readiness that it has
+    /// Registers `fd` under `key` for the conditions of `watch`. The next wait reports the readiness that it has
     /// already. For conditions other than reads and writes files are not refused, because those of `/proc` and
     /// sysfs report changes; a file on a disk never does.
     ///
@@ -301,9 +301,9 @@ impl Poller {
 /// The way in which one poll(2) ended.
 #[derive(PartialEq, Eq)]
 enum Polled {
-    /// By events or the timeout.
+    /// It ended by events or the timeout.
     Whole,
-    /// By a signal.
+    /// It ended by a signal.
     Interrupted,
 }
 

@@ -1,4 +1,4 @@
-//! Rules, tables of rules, and the guard of the table in force: what a test writes down.
+//! Rules, tables of rules, and the guard of the table in force: the part of fault injection that tests use.
 
 use std::os::fd::RawFd;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use rustix::io::Errno;
 use super::super::Call;
 use super::state::TableState;
 
-/// A fault: what happens to a call, or to the events of a wait.
+/// A fault of a call, or of the events of a wait.
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub(super) enum Fault {
     Error(Errno),

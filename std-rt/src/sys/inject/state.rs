@@ -42,7 +42,7 @@ struct RuleState {
     seen: usize,
     hits: usize,
     since: Option<Instant>,
-    /// How often the rule has failed each call that it has not let through since.
+    /// Number of times that the rule has failed each call since it last let that call through.
     repeats: BTreeMap<(RawFd, Call), usize>,
 }
 

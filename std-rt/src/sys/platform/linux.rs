@@ -1,4 +1,4 @@
-//! Linux and Android: what other systems lack, or have in another form.
+//! Linux and Android: the calls that other systems lack, or have in another form.
 
 #![expect(unsafe_code, reason = "rustix lacks some socket options")]
 
@@ -190,7 +190,7 @@ pub fn abstract_name_from_kernel(address: &SocketAddrUnix) -> Option<&[u8]> {
 /// The flags of a receive with descriptors: they are close-on-exec from the start.
 pub const RECV_FLAGS: RecvFlags = RecvFlags::CMSG_CLOEXEC;
 
-/// The space of what the kernel adds to received descriptors if the socket has `SO_PASSCRED`.
+/// The space for the credentials that the kernel adds to received descriptors if the socket has `SO_PASSCRED`.
 pub const SCM_CREDENTIALS_SPACE: usize = rustix::cmsg_space!(ScmCredentials(1));
 
 /// Does nothing: [`RECV_FLAGS`] has made the received descriptors close-on-exec.
