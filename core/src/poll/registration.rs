@@ -57,7 +57,7 @@ use crate::sync::{Ordering, fence};
 /// ```
 ///
 /// ```compile_fail,E0505
-/// use netpoll_core::{poll_cache::PollCache, poll_key::Mode, registration::Registration};
+/// use netpoll_core::{Mode, PollCache, Registration};
 /// let cache = PollCache::<1>::new();
 /// let registration = cache.alloc().expect("a slot is free");
 /// let waits: &Registration<'_> = &registration;
