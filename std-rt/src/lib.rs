@@ -41,7 +41,7 @@
 //! | `TaskMeta`, `TaskName` | `g.gopc` | `TaskMeta`, task names of tokio-console |
 //! | `WorkerStats` | `p.schedtick`, `p.status` | `WorkerMetrics` |
 //! | `TaskRef`, `JoinHandle` | - | `RawTask`, `JoinHandle` |
-//! | `Stage`, `TaskResult` | - | `Stage`, `Result` of a task |
+//! | `Body`, `TaskResult` | - | `Stage`, `Result` of a task |
 //! | `coop`, `proceed`, `BudgetGuard` | preemption | `coop`, `poll_proceed`, `ResetGuard` |
 //! | `drop_task`, `defer_drop` | - | shutdown of `OwnedTasks` |
 //! | `CopyFault`, an error of one side | - | `io::copy`'s error |

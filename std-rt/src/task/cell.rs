@@ -133,20 +133,14 @@ impl<F: Future + 'static, S: Schedule> Cell<F, S> {
     }
 }
 
-/// The part of a cell that one thread at a time has for itself.
-struct Body<F: Future> {
-    /// The task's key in the list of its scheduler, or [`UNREGISTERED`]. (An `Option` would be twice as large.)
-    key: u32,
-    /// Pinned: see [`Body::stage`].
-    stage: Stage<F>,
-}
-
 pin_project! {
-    #[project = StageProjection]
-    enum Stage<F: Future> {
-        Running { #[pin] future: F },
-        // `None` once the result is taken, or if there is none since the task was cancelled.
-        Finished { result: Option<TaskResult<F::Output>> },
+    /// The part of a cell that one thread at a time has for itself. `key` is the task's key in the list of its scheduler, or
+    /// `UNREGISTERED`. (An `Option` would be twice as large, and beside the tag it needs no room of its own.)
+    #[project = BodyProjection]
+    enum Body<F: Future> {
+        Running { key: u32, #[pin] future: F },
+        // `None` once the result is taken, or if the task was cancelled.
+        Finished { key: u32, result: Option<TaskResult<F::Output>> },
     }
 }
 
@@ -171,16 +165,22 @@ trait RawBody {
 
 impl<F: Future> Body<F> {
     #[inline]
-    fn stage(&mut self) -> Pin<&mut Stage<F>> {
-        // SAFETY: this is called for bodies in a cell only, by `RawBody`. A cell is a box that stays where it is until it is
-        // dropped, and `stage` is borrowed nowhere else.
-        unsafe { Pin::new_unchecked(&mut self.stage) }
+    fn pinned(&mut self) -> Pin<&mut Self> {
+        // SAFETY: this is called for the body of a cell only. A cell is a box that stays where it is until it is dropped, and
+        // the body is changed by way of this function alone.
+        unsafe { Pin::new_unchecked(self) }
+    }
+
+    /// Drops the future or the result, and leaves `result` in its place.
+    fn finish(&mut self, result: Option<TaskResult<F::Output>>) {
+        let key = self.key();
+        self.pinned().set(Body::Finished { key, result });
     }
 
     /// Polls the future. If that is ready or panics, it is dropped, and its result is left in its place.
     #[inline]
     fn poll(&mut self, waker: &Waker) -> Poll<()> {
-        let StageProjection::Running { future } = self.stage().project() else {
+        let BodyProjection::Running { future, .. } = self.pinned().project() else {
             unreachable!("a task that has ended is not polled")
         };
         let mut cx = Context::from_waker(waker);
@@ -190,28 +190,33 @@ impl<F: Future> Body<F> {
             Err(payload) => Err(payload),
         };
         // A panic of the future's drop is not the task's result.
-        catch_panic(|| self.stage().set(Stage::Finished { result: None }));
-        self.stage().set(Stage::Finished { result: Some(result) });
+        self.clear();
+        self.finish(Some(result));
         Poll::Ready(())
+    }
+
+    fn set_key(&mut self, new: u32) {
+        match self.pinned().project() {
+            BodyProjection::Running { key, .. } | BodyProjection::Finished { key, .. } => *key = new,
+        }
     }
 }
 
 impl<F: Future> RawBody for Body<F> {
     fn cancel(&mut self) {
-        let dropped =
-            panic::catch_unwind(AssertUnwindSafe(|| self.stage().set(Stage::Finished { result: None })));
-        // If the future panics while it is dropped, that panic is the result of the task.
+        let dropped = panic::catch_unwind(AssertUnwindSafe(|| self.finish(None)));
+        // A future that panics while it is dropped makes that panic the result of the task.
         if let Err(payload) = dropped {
-            self.stage().set(Stage::Finished { result: Some(Err(payload)) });
+            self.finish(Some(Err(payload)));
         }
     }
 
     fn clear(&mut self) {
-        catch_panic(|| self.stage().set(Stage::Finished { result: None }));
+        catch_panic(|| self.finish(None));
     }
 
     unsafe fn take(&mut self, into: *mut ()) {
-        let StageProjection::Finished { result } = self.stage().project() else {
+        let BodyProjection::Finished { result, .. } = self.pinned().project() else {
             unreachable!("a task that is complete has no future")
         };
         let result = result.take();
@@ -219,8 +224,11 @@ impl<F: Future> RawBody for Body<F> {
         unsafe { into.cast::<Option<TaskResult<F::Output>>>().write(result) }
     }
 
+    #[inline]
     fn key(&self) -> u32 {
-        self.key
+        match self {
+            Body::Running { key, .. } | Body::Finished { key, .. } => *key,
+        }
     }
 }
 
@@ -409,9 +417,9 @@ impl Runnable {
                 runner.complete();
                 return false;
             }
-            Poll::Pending if runner.body_by(&body).key == UNREGISTERED => {
+            Poll::Pending if runner.body_by(&body).key() == UNREGISTERED => {
                 let key = task.sched().register(Waker::clone(&waker));
-                runner.body_by(&body).key = key;
+                runner.body_by(&body).set_key(key);
             }
             Poll::Pending => {}
         }
@@ -547,7 +555,7 @@ where
     let (meta, key) = if S::for_any_worker() { (meta, UNREGISTERED) } else { (meta.local(), 0) };
     let state = TaskState::new();
     let header = Header { state, table: Cell::<F, S>::TABLE, meta, join_waker: UnsafeCell::new(None) };
-    let body = Body { key, stage: Stage::Running { future } };
+    let body = Body::Running { key, future };
     let cell = Box::new(Cell { front: Front { header, sched }, body });
     let task = TaskPtr(NonNull::from(Box::leak(cell)).cast());
     (Runnable(task), JoinHandle::new(task))
