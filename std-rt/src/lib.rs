@@ -50,6 +50,19 @@
 //! socket's kind is a `SocketKind`, since rustix has a `SocketType`. A task's result is a `TaskResult`, since `Output` is
 //! the associated type of every future.
 //!
+//! # Where an event goes
+//!
+//! The files through which an event of the kernel goes until the task that waits for it runs. They are steps of a read as well,
+//! which is listed below.
+//!
+//! 1. `worker.rs`: a worker without tasks locks the poller.
+//! 2. `netpoll/poll.rs`: `PollGuard::block` waits, and delivers each event to the descriptor that its key names.
+//! 3. `sys/backend/epoll.rs`: epoll_pwait2(2) returns the events.
+//! 4. `core/src/poll/desc.rs`: `PollDesc::ready` records the event, if the generation is that of the key.
+//! 5. `core/src/poll/sema.rs`: the state word of the direction returns the waker.
+//! 6. `sched/context.rs`: `inject_woken` puts the task into the ring of the worker.
+//! 7. `task/cell.rs`: the waker becomes a `Runnable`, which polls the future.
+//!
 //! # Where a read goes
 //!
 //! The files through which [`TcpStream::read`](net::TcpStream::read) goes when there is nothing to read, in this order: down
