@@ -10,6 +10,7 @@ use super::inject;
 
 /// A system call, as the functions of [`sys`](super) make it. A variant may stand for several calls, as
 /// `Send` does for sendto and sendmsg.
+#[allow(dead_code, reason = "each system makes some of the calls")]
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Call {
     /// socket(2), and socketpair(2).

@@ -83,7 +83,7 @@ pub fn why_not_cut(error: &io::Error) -> Option<NotCut> {
         // A segment exceeds the path's MTU; `EINVAL` before Linux 6.14.
         libc::EINVAL | libc::EMSGSIZE => Some(NotCut::Sizes),
         // The network card computes no checksums.
-        libc::EIO | libc::EOPNOTSUPP => Some(NotCut::Way),
+        libc::EIO | libc::EOPNOTSUPP => Some(NotCut::Route),
         _ => None,
     }
 }

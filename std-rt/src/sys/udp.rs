@@ -48,11 +48,12 @@ impl<'a> Datagram<'a> {
 
 /// The reason why the kernel could not split a buffer into datagrams.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[allow(dead_code, reason = "only Linux cuts")]
 pub enum NotCut {
     /// These sizes are the reason, or something unrelated to segmentation.
     Sizes,
     /// The route to the address, or the kernel, does not support segmentation.
-    Way,
+    Route,
 }
 
 /// The description of a message that was received into one slot of a batch.

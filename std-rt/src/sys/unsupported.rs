@@ -135,7 +135,7 @@ pub mod mmsg {
 
     /// Returns the only reason why [`send_cut`] fails.
     pub fn why_not_cut(error: &io::Error) -> Option<NotCut> {
-        (error.kind() == io::ErrorKind::Unsupported).then_some(NotCut::Way)
+        (error.kind() == io::ErrorKind::Unsupported).then_some(NotCut::Route)
     }
 
     /// Fails.

@@ -274,7 +274,7 @@ impl UdpSocket {
                         *cut = false;
                         // A size concerns this message alone. A route that cannot cut concerns the next ones
                         // too.
-                        if why == NotCut::Way {
+                        if why == NotCut::Route {
                             self.cannot_cut.get_or_init(|| ());
                         }
                     }
