@@ -88,7 +88,7 @@ impl Tree {
 
 impl Drop for Tree {
     fn drop(&mut self) {
-        // What cannot be removed is in the system's folder for such things.
+        // A folder that cannot be removed lies among the temporary files.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }

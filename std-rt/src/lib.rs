@@ -259,7 +259,7 @@ where
 /// Starts a task that need not be `Send`: it stays on this thread, which is in [`Runtime::block_on`] of a runtime of
 /// [`workers(1)`](Builder::workers) and runs its tasks.
 ///
-/// The task lives no longer than that `block_on` (the outermost one of this thread): what has not ended by then is
+/// The task lives no longer than that `block_on` (the outermost one of this thread): a task that has not ended by then is
 /// cancelled there. So await its handle, or let the future of `block_on` go on for as long as the task is wanted.
 ///
 /// A handle's [`abort`](JoinHandle::abort) wants a value that is `Send`, as everywhere.

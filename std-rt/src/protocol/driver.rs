@@ -44,8 +44,8 @@ struct SlotState {
     waiting: Vec<Thread>,
 }
 
-/// The wait would be for this thread itself: the thread that holds the slot waits, over others perhaps, for what this one
-/// holds.
+/// The wait would be for this thread itself: the thread that holds the slot waits, over others perhaps, for the slot that
+/// this one holds.
 #[derive(Debug)]
 pub struct Deadlock;
 

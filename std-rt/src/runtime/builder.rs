@@ -31,7 +31,7 @@ const MAX_EVENTS: usize = 256;
 /// 35 us.
 const SPIN: Duration = Duration::from_micros(50);
 
-/// The most threads of [`Builder::max_blocking_threads`], and what they are by default.
+/// The maximum of [`Builder::max_blocking_threads`], which is the default too.
 const MAX_BLOCKING: usize = 10_000;
 const DEFAULT_BLOCKING: usize = 512;
 

@@ -4,7 +4,6 @@ use std::sync::{Arc, LockResult, PoisonError};
 use std::time::Duration;
 
 pub use shuttle::sync::{Mutex, MutexGuard};
-pub use shuttle::thread_local;
 
 /// Threads of the checker. `park_timeout` may time out, which shuttle's own never does.
 pub mod thread {

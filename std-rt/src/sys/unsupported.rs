@@ -121,7 +121,7 @@ pub mod mmsg {
             match call(one) {
                 Ok(()) => done += 1,
                 Err(error) if done == 0 => return Err(error),
-                // The count of what succeeded is returned, as by sendmmsg and recvmmsg.
+                // The count of the messages that succeeded is returned, as by sendmmsg and recvmmsg.
                 Err(_) => break,
             }
         }
@@ -277,10 +277,10 @@ pub mod linux {
         None
     }
 
-    /// The flags of a receive with descriptors; [`set_cloexec`] does what they cannot.
+    /// The flags of a receive with descriptors; [`set_cloexec`] makes up for the flag that is missing.
     pub const RECV_FLAGS: RecvFlags = RecvFlags::empty();
 
-    /// The space of what the kernel adds to received descriptors: nothing.
+    /// The space for the data that the kernel adds to received descriptors, which is none.
     pub const SCM_CREDENTIALS_SPACE: usize = 0;
 
     /// Makes received descriptors close-on-exec. A child that another thread has spawned before inherits

@@ -63,7 +63,9 @@ pub fn free_relatives(source: &Source) -> Vec<(usize, String)> {
             let free = match word.text.as_str() {
                 text if is_one_of(text, PERSONS) => !is_one_of(before, PEOPLE),
                 text if is_one_of(text, BODIES) => true,
-                "whose" => word.mark.is_none() && (at == 0 || is_one_of(before, BEFORE_FREE)),
+                "whose" => {
+                    word.mark.is_none() && (at == 0 || before != "and" && is_one_of(before, BEFORE_FREE))
+                }
                 "what" => (starts && !question(&words[at..])) || is_one_of(before, BEFORE_FREE),
                 _ => false,
             };
