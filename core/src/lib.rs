@@ -102,7 +102,7 @@
 //! | to end | to publish that the poller has ended, and unblock all waiters |
 //! | to retract | to give a wait up, because its future is dropped |
 //! | to take over | to park in a direction where a waker is left of an earlier poll; that waker is *displaced* |
-//! //! | break | a wakeup of the thread that is blocked in the poller |
+//! | break | a wakeup of the thread that is blocked in the poller |
 //! | tick | a point in time in the caller's unit; opaque here |
 //! | firing | a call of [`expire`](PollDesc::expire) because the descriptor's timer is due |
 //! | runner | the thread that took a task out of its queue, and polls it |

@@ -443,8 +443,8 @@ impl Runnable {
         self.complete();
     }
 
-    /// Ends the task, whose future is gone, and with it this right, which is not used any more. The result stays for the handle, if there is one, and the
-    /// handle is woken.
+    /// Ends the task, whose future is gone, and with it this right, which is not used any more. The result stays for the handle,
+    /// if there is one, and the handle is woken.
     fn complete(&mut self) {
         let task = self.0;
         let key = self.body().key();

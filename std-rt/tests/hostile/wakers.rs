@@ -311,6 +311,42 @@ fn a_drop_that_panics_harms_no_other_task() {
     every_operation(Called::Drop, true);
 }
 
+/// The lock becomes free while an operation that found it held clones its waker, and then the drop of the clone panics.
+#[test]
+fn a_drop_that_panics_after_the_lock_became_free_holds_up_no_close() {
+    be_quiet();
+    each(async || {
+        for closes in [true, false] {
+            let (stream, mut peer) = pair_with_std().await;
+            let (holder, probe) = (stream.clone(), Probe::new());
+            let mut first: Pin<Box<dyn Future<Output = ()> + Send>> =
+                Box::pin(async move { drop(holder.read(&mut [0]).await) });
+            assert!(probe.poll(first.as_mut()).is_pending());
+            let first = Mutex::new(Some(first));
+            let hostile = Hostile::on_each(move |called| match called {
+                Called::Clone => drop(first.lock().unwrap().take()),
+                Called::Drop => panic!("a waker panics, on purpose"),
+                Called::Wake => {}
+            });
+            let mut byte = [0];
+            let mut second = pin!(stream.read(&mut byte));
+            let waker = hostile.waker();
+            let polled = catch_unwind(AssertUnwindSafe(|| {
+                let _ = second.as_mut().poll(&mut Context::from_waker(&waker));
+            }));
+            hostile.disarm();
+            assert!(polled.is_err(), "the drop of the clone panics");
+            if closes {
+                // It is not polled again, and not dropped.
+                timeout(Duration::from_secs(10), stream.close()).await.expect("it closes").unwrap();
+            } else {
+                peer.write_all(b"x").unwrap();
+                assert_eq!(timeout(Duration::from_secs(10), second).await.unwrap().unwrap(), 1);
+            }
+        }
+    });
+}
+
 /// A payload of a panic whose own destructor panics.
 struct Bomb;
 

@@ -143,7 +143,9 @@ fn what_need_not_wait_goes_on_after_the_end() {
         });
         drop(runtime);
         other.block_on(async {
+            b.writable().await.unwrap();
             b.write_all(b"there").await.unwrap();
+            a.readable().await.unwrap();
             assert_eq!(read_once(&a).await.unwrap(), b"there");
             assert_gone(read_once(&a).await);
             assert_gone(a.readable().await);

@@ -25,7 +25,13 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
         let waker = cx.waker().clone();
         let waits = self.fd.mutex.lock_or_wait(self.mode(), &mut self.fd.waiters(), waker);
         match waits {
-            LockOrWait::Locked(_) => self.locked(),
+            LockOrWait::Locked(waker) => {
+                // The lock rests while the waker is dropped, which is foreign code and may panic.
+                self.state = OpState::LockedAtRest;
+                self.fd.decref();
+                drop(waker);
+                self.lock_at_rest(OpState::Locked)
+            }
             LockOrWait::Closed(_) => self.closed(),
             LockOrWait::Waits(id) => {
                 self.state = OpState::Queued;

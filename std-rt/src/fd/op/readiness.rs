@@ -145,12 +145,23 @@ impl<'a, W: Direction, S: FdOwner> Readiness<'a, W, S> {
             Poll::Pending => {
                 self.fd.check_owner_process().map_or_else(|error| Poll::Ready(Err(error)), |()| Poll::Pending)
             }
-            // Bytes that came in time may be there though the deadline has passed, as for a call that was parked.
-            Poll::Ready(Err(late)) if was_parked && late.kind() == io::ErrorKind::TimedOut => {
-                Poll::Ready(if self.is_ready_now()? { Ok(()) } else { Err(late) })
+            Poll::Ready(Err(refused)) if may_be_ready(&refused, was_parked) => {
+                Poll::Ready(if self.is_ready_now()? { Ok(()) } else { Err(refused) })
             }
             waited => waited,
         }
+    }
+}
+
+/// Returns whether a call may succeed although the task must not wait for it.
+fn may_be_ready(refused: &io::Error, was_parked: bool) -> bool {
+    match refused.kind() {
+        // Bytes that came in time may be there though the deadline has passed, as for a call that was parked.
+        io::ErrorKind::TimedOut => was_parked,
+        // The kernel reports the error alone as a readiness too.
+        io::ErrorKind::Unsupported => false,
+        // No thread polls, which a call that need not wait does not miss.
+        _ => true,
     }
 }
 

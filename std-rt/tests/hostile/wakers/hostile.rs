@@ -20,8 +20,9 @@ pub enum Called {
 
 /// The action of such a waker, and the number of times it has acted.
 pub struct Hostile {
-    on: Called,
-    act: Box<dyn Fn() + Send + Sync>,
+    /// The function that acts; `None` for each of them.
+    on: Option<Called>,
+    act: Box<dyn Fn(Called) + Send + Sync>,
     pub acts: Counter,
     disarmed: Flag,
 }
@@ -42,6 +43,15 @@ impl Drop for Acting {
 
 impl Hostile {
     pub fn new(on: Called, act: impl Fn() + Send + Sync + 'static) -> Arc<Self> {
+        Self::with(Some(on), move |_| act())
+    }
+
+    /// Returns one of which each function acts.
+    pub fn on_each(act: impl Fn(Called) + Send + Sync + 'static) -> Arc<Self> {
+        Self::with(None, act)
+    }
+
+    fn with(on: Option<Called>, act: impl Fn(Called) + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self { on, act: Box::new(act), acts: Counter::new(), disarmed: Flag::new() })
     }
 
@@ -60,13 +70,14 @@ impl Hostile {
 
     fn called(&self, called: Called) {
         // A second panic while one is on its way up would end the process, as it would anywhere.
-        if called != self.on || self.disarmed.is_set() || ACTING.get() || std::thread::panicking() {
+        let acts = self.on.is_none_or(|on| on == called);
+        if !acts || self.disarmed.is_set() || ACTING.get() || std::thread::panicking() {
             return;
         }
         ACTING.set(true);
         let _acting = Acting;
         self.acts.inc();
-        (self.act)();
+        (self.act)(called);
     }
 }
 
