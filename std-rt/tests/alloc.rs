@@ -2,7 +2,7 @@
 //!
 //! This program has one test, because it counts the allocations of the whole process.
 //!
-//! INV-201: what [`GlobalAlloc`] asks of a caller holds for a call that is passed on unchanged.
+//! INV-201: the duties that [`GlobalAlloc`] puts on a caller hold for a call that is passed on unchanged.
 
 #![expect(unsafe_code, reason = "implements a global allocator that counts")]
 

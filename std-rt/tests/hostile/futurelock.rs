@@ -167,7 +167,7 @@ fn a_queued_operation_ends_at_its_deadline() {
         stream.set_read_deadline(in_ms(5)).unwrap();
         assert_timed_out(timeout(LONG, polled).await.expect("it ends").unwrap());
         assert_timed_out(timeout(LONG, readable).await.expect("it ends").unwrap());
-        // The one in front was told at the first of them, and finds its bytes all the same.
+        // The first event woke the reader in front, and it still finds its bytes.
         stream.set_read_deadline(None).unwrap();
         peer.write_all(b"x").unwrap();
         assert!(first.wakes.get() > 0);
@@ -324,7 +324,7 @@ fn with_io_calls_its_closure_after_a_short_read() {
             Ok(calls)
         });
         assert_eq!(timeout(LONG, called).await.expect("nothing is waited for").unwrap(), 1);
-        // It may have taken part of what has come since, so the next read looks.
+        // It may have taken some of the bytes that came since, so the next read makes its call.
         peer.write_all(b"more").unwrap();
         let part = stream.with_io(Interest::Read, |fd| socket::recv(fd, &mut [0; 2]));
         assert_eq!(timeout(LONG, part).await.unwrap().unwrap().n, 2);

@@ -128,7 +128,7 @@ impl Stage {
         timeout(long, spawn(async {})).await.expect("a task runs").unwrap();
         let closed = timeout(long, self.stream.close()).await.expect("close ends");
         assert!(closed.as_ref().err().is_none_or(netpoll_rt::is_closed), "{closed:?}");
-        // What is unread makes the kernel reset it; either says that the number is closed.
+        // Unread bytes make the kernel reset it; either result says that the number is closed.
         let end = uninterrupted(|| (&self.peer).read(&mut [0; 1]));
         assert!(!matches!(end, Ok(1..)), "{end:?}");
     }

@@ -82,7 +82,7 @@ fn a_close_that_fails_is_never_made_again() {
             assert_eq!(count(&installed.log(), Call::Close, fd), 1, "close(2) of {fd}");
             let made = |entry: &&Entry| (entry.call, entry.fd, entry.error) == (Call::PollerClose, fd, None);
             assert_eq!(installed.log().iter().filter(made).count(), 1);
-            // Gone all the same: the other side sees the end.
+            // It is gone nevertheless: the other side sees the end.
             assert_eq!(peer.read(&mut [0; 8]).await.unwrap(), 0);
             assert!(!open_descriptors().contains_key(&fd.to_string()), "{fd} is still there");
         }

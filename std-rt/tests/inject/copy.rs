@@ -196,7 +196,7 @@ fn a_source_whose_read_fails_is_named() {
 #[test]
 fn a_handshake_on_its_way_is_waited_for() {
     each(async || {
-        // What the first write of a fast open says whose cookie was forgotten: nothing was written, and the socket becomes
+        // The result of the first write of a fast open with a forgotten cookie: nothing was written, and the socket becomes
         // writable when the connection stands.
         let file = Temporary::new();
         for call in [Call::Send, Call::SpliceOut] {
@@ -298,7 +298,7 @@ impl Wake for PollsOnWake {
     }
 }
 
-/// While the copy makes its write, another task queues for the same direction; the waker of that task polls a second copy
+/// Another task queues for the same direction while the copy makes its write; the waker of that task polls a second copy
 /// when it is given the turn, which is within the first copy's call.
 #[test]
 fn a_waker_may_poll_a_copy_while_another_copy_writes() {

@@ -1,4 +1,4 @@
-//! False events: more than there are, fewer, later, for descriptors that are closed, and breaks that fail.
+//! Events that are false: too many, too few, late, for descriptors that are closed, and breaks that fail.
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -140,7 +140,7 @@ fn a_deadline_is_exact_while_events_are_late() {
             // time is tested
             let start = Instant::now();
             a.set_read_deadline(Some(start + LATER)).unwrap();
-            // What came in time is read by the last attempt at the deadline, though its event is late.
+            // The last attempt at the deadline reads the bytes that came in time, though their event is late.
             if round % 2 == 0 {
                 b.write_all(b"x").await.unwrap();
             }

@@ -108,13 +108,13 @@ pub const MANY: usize = 64;
 pub enum Told {
     /// The error itself.
     Error,
-    /// Nothing: the library knows better.
+    /// The error has no effect: the library knows better.
     Nothing,
     /// One or the other, depending on which of several calls of the kind failed.
     Either,
 }
 
-/// A call, its errors one after the other, what is told of them.
+/// A call, its errors in turn, and the effect that they must have.
 pub type Row = (Call, &'static [Errno], Told);
 
 /// No room.

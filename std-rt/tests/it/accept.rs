@@ -130,7 +130,7 @@ fn connects_that_are_dropped_leave_nothing() {
                 netpoll_rt::yield_now().await;
             }
             drop(connect);
-            // What did reach the backlog is taken out, so that it does not fill.
+            // The connections that reached the backlog are taken out, so that it does not fill.
             listener.set_deadline(Some(Instant::now() + Duration::from_micros(50))).unwrap();
             let accepted = listener.accept().await;
             assert!(accepted.is_ok() || accepted.is_err_and(|error| error.kind() == ErrorKind::TimedOut));
@@ -210,7 +210,7 @@ fn a_port_in_use_is_named() {
     each(async || {
         let first = listener().await;
         let address = first.local_addr().unwrap();
-        // Two listeners with SO_REUSEADDR on one port are refused all the same.
+        // Two listeners with SO_REUSEADDR on one port are still refused.
         let error = TcpListener::bind(address).await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::AddrInUse);
         let (op, ..) = told(&error);

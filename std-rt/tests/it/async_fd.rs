@@ -333,7 +333,7 @@ fn the_value_comes_back() {
 fn what_cannot_be_polled_is_refused_by_name() {
     each(async || {
         let program = std::env::current_exe().unwrap();
-        // What kernels say of /dev/null depends on the backend.
+        // The kernel's answer for /dev/null depends on the backend.
         let null = (Poller::NAME == "epoll").then_some(Path::new("/dev/null"));
         for path in null.into_iter().chain([Path::new("/"), &program]) {
             let file = File::open(path).unwrap();

@@ -91,7 +91,7 @@ fn a_budget_of_its_own_counts_before_the_runtimes() {
         let stream = a.clone();
         let small = turns_beside(with_budget(10, async move { read_bytes(&stream, READS).await })).await;
         assert!((READS / 10 - 2..=READS / 10 + 2).contains(&small), "{small}");
-        // What is around it has its own again.
+        // The code around it has its own budget again.
         let stream = a.clone();
         let around = turns_beside(async move {
             unconstrained(read_bytes(&stream, READS / 2)).await;
@@ -180,7 +180,7 @@ fn every_way_to_read_counts() {
     });
 }
 
-/// They are no futures, and cannot give way. What counts is what they move, and the future between them.
+/// They are no futures, and cannot yield. The bytes that they move count, and so does the future between them.
 #[test]
 fn attempts_cost_nothing() {
     with(10, async {
@@ -234,7 +234,7 @@ fn another_runtime_within_a_task_gets_on() {
     });
 }
 
-/// Always ready: the byte stays where it is.
+/// A future that is always ready, as the byte stays where it is.
 async fn peek_for_ever(stream: &TcpStream) {
     while stream.peek(&mut [0]).await.is_ok() {}
 }
@@ -296,7 +296,7 @@ async fn wide_pipe(is_full: bool) -> (PipeReader, PipeWriter) {
 
 const MIB: usize = 1 << 20;
 
-/// By default a turn moves 256 KiB, and what one call moves: a mebibyte in four turns at least.
+/// A turn moves 256 KiB by default, and the bytes of one more call: a mebibyte takes at least four turns.
 #[test]
 fn a_turn_is_bounded_in_bytes() {
     if !cfg!(any(target_os = "linux", target_os = "android")) {

@@ -127,7 +127,7 @@ macro_rules! rows {
             name: $name,
             run: |scene| Box::pin(async move {
                 let $scene = &*scene;
-                // What it gives is for other tests; that it is ready is what counts.
+                // Other tests judge its result; here it only has to be ready.
                 let _ = $future.await;
             }),
         }),*]

@@ -56,7 +56,7 @@ fn a_lingering_close_delivers_every_byte() {
 
 #[test]
 fn a_close_with_unread_input_resets() {
-    // What the documentation of the type says, and what a lingering close is for.
+    // The documentation of the type says so, and a lingering close is the remedy.
     each(async || {
         for dropped in [false, true] {
             let (stream, mut peer) = answered().await;

@@ -204,7 +204,7 @@ fn races_that_are_dropped_leave_nothing() {
                 yield_now().await;
             }
             drop(connect);
-            // What did reach the backlog is taken out, so that it does not fill.
+            // The connections that reached the backlog are taken out, so that it does not fill.
             while Probe::new().poll(Box::pin(listener.accept()).as_mut()).is_ready() {}
         }
         assert_eq!(open_descriptors(), before);

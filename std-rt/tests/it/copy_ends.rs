@@ -67,7 +67,7 @@ fn write_deadline_of_the_sink() {
         assert_eq!((side, error.kind()), (Side::Second, ErrorKind::TimedOut));
         assert_eq!(op_of(&error).op(), "copy to");
         feeding.await.unwrap();
-        // The count is what the sink has taken, exactly.
+        // The count is exactly the number of bytes that the sink has taken.
         to.shutdown(Shutdown::Write).unwrap();
         let (mut got, mut buffer) = (0, vec![0; 1 << 16]);
         loop {

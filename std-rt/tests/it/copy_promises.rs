@@ -1,4 +1,4 @@
-//! The promises of a copy beside its bytes: where it ends, which calls of other tasks it never splits, what it leaves when
+//! The promises of a copy beside its bytes: where it ends, which calls of other tasks it never splits, the state that it leaves when
 //! it is dropped, which side its errors name, and that it raises no signal.
 
 use std::io::{ErrorKind, SeekFrom, Write};

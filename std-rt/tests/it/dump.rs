@@ -238,7 +238,7 @@ fn the_thread_for_sigquit_ends_with_its_runtime() {
         assert!(open_descriptors().len() > before.len());
         assert!(runtime.shutdown_timeout(LIMIT));
         let left: Vec<_> = open_descriptors().into_iter().filter(|fd| !before.contains_key(&fd.0)).collect();
-        // What the signal's registry keeps is its own.
+        // The signal's registry keeps descriptors of its own.
         assert!(left.len() <= 1, "{left:?}");
     }
 }

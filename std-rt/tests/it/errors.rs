@@ -1,4 +1,4 @@
-//! The text of an error: what happened, on which address or descriptor, and what to do.
+//! The text of an error: the event, the address or descriptor, and the remedy.
 
 use std::error::Error;
 use std::io::{self, ErrorKind};

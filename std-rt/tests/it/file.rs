@@ -46,7 +46,7 @@ fn pattern(length: usize) -> Vec<u8> {
 #[test]
 fn no_deadline_on_a_regular_file() {
     each(async || {
-        // There is no way to one: what cannot be polled is refused when it is to be watched, by its number.
+        // A file that cannot be polled is refused when it is registered, and the error names its number.
         let file = std::fs::File::open(std::env::current_exe().unwrap()).unwrap();
         let number = file.as_raw_fd();
         let error = AsyncFd::new(file).map(|file| file.set_deadline(past())).unwrap_err();
@@ -77,7 +77,7 @@ fn special_files_read_by_many_at_once() {
                 assert_eq!(read.await.unwrap() > 0, some, "{path}");
             }
         }
-        // What kernels say of /dev/null depends on the backend.
+        // The kernel's answer for /dev/null depends on the backend.
         for path in ["/etc/passwd", "/"] {
             let error = AsyncFd::new(std::fs::File::open(path).unwrap()).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{path}");
@@ -208,7 +208,7 @@ fn given_up_in_its_turn_it_is_done_and_the_next_one_waits() {
         let (probe, mut next) = (Probe::new(), Box::pin(file.read(&mut buffer)));
         assert!(probe.poll(next.as_mut()).is_pending());
         writer.write_all(b"first").unwrap();
-        // What the first has taken is lost.
+        // The bytes that the first has taken are lost.
         until("the first has taken it", || !kernel::is_readable(&file)).await;
         writer.write_all(b"next").unwrap();
         assert_eq!(next.await.unwrap(), 4);

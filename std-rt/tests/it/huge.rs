@@ -69,7 +69,7 @@ fn a_call_that_takes_little_is_asked_for_the_rest() {
         ours.set_nonblocking(true).unwrap();
         let fd = Fd::new(Netpoll::current().unwrap(), OwnedFd::from(ours), FdKind::Other).unwrap();
         let bytes = zeroes();
-        // A third of what is left at a time, then byte by byte: every offset is above 1 GiB at some point.
+        // A third of the remaining bytes at a time, then byte by byte: every offset is above 1 GiB at some point.
         let mut total = 0;
         let all = fd.write_all(&bytes, |_, rest| {
             assert_eq!(rest.len(), HUGE - total);

@@ -52,7 +52,7 @@ fn now(incoming: &mut Incoming<'_, TcpListener>, probe: &Arc<Probe>) -> Accepted
     }
 }
 
-/// Polls whenever it is woken, until so many attempts more have been in vain.
+/// Polls whenever it is woken, until the given number of further attempts has failed.
 async fn starve(incoming: &mut Incoming<'_, TcpListener>, probe: &Arc<Probe>, attempts: usize) {
     let reached = incoming.exhausted_count() + attempts;
     loop {
@@ -93,7 +93,7 @@ fn a_connection_that_is_closed_is_room_for_the_next() {
         assert_eq!(timers_fired(), fired, "it was the close, and not the timer a second later");
         let first = now(&mut incoming, &probe).unwrap();
         assert_eq!(incoming.exhausted_count(), 10, "the first attempt after it");
-        // What is not ours to close is found by the timer.
+        // The timer finds a descriptor that other code has closed.
         starve(&mut incoming, &probe, 2).await;
         files.truncate(files.len() - 2);
         let second = loop {

@@ -48,14 +48,14 @@ fn a_deadline_that_is_set_in_the_past_counts_at_once_however_late_the_poller_is(
 
 type Waits = Pin<Box<dyn Future<Output = io::Result<()>> + Send>>;
 
-/// Lets an operation go on; what it gives is to be kept.
+/// Lets an operation continue; the caller keeps its result.
 type Wake = Box<dyn FnOnce() -> Box<dyn Any>>;
 
 fn wake<T: Any>(by: impl FnOnce() -> T + 'static) -> Wake {
     Box::new(move || Box::new(by()))
 }
 
-/// Operations that will wait, with a deadline that is over soon, and what each is woken by.
+/// Operations that will wait, with a deadline that passes soon, and the event that wakes each.
 async fn operations() -> Vec<(&'static str, Waits, Wake)> {
     let mut all: Vec<(&str, Waits, Wake)> = Vec::new();
     let soon = Some(Instant::now() + SOON);

@@ -255,7 +255,7 @@ fn readers_that_come_and_go_lose_neither_lock_nor_byte() {
     });
 }
 
-/// Polls a future a few times, with a turn for the others in between; none if that was not enough.
+/// Polls a future a few times, with a turn for the other tasks in between; returns `None` if it is still pending.
 async fn give_up_after<F: Future>(polls: u32, future: &mut Pin<Box<F>>) -> Option<F::Output> {
     for _ in 0..=polls {
         if let Poll::Ready(value) = std::future::poll_fn(|cx| Poll::Ready(future.as_mut().poll(cx))).await {
@@ -368,7 +368,7 @@ fn a_waker_that_panics_at_a_new_deadline_delays_no_other_waiter() {
         assert_eq!(ready(probes[0].poll(reads[0].as_mut())), b'a');
         behind[0].woken(2).await;
         assert_eq!(ready(behind[0].poll(others[0].as_mut())), b'b');
-        // It comes all the same, and queues anew.
+        // It still comes, and queues again.
         assert_eq!(ready(Probe::new().poll(silent)), b'c');
     });
 }

@@ -1,5 +1,5 @@
 //! The table in the docs of `net`, cell by cell: each operation of each type is made to wait and then closed, timed out,
-//! left by its peer or dropped, with one worker and with four. What it gives must be what the docs say, and the docs must
+//! left by its peer or dropped, with one worker and with four. Its result must be that of the docs, and the docs must
 //! have no cell that is not played here.
 
 mod byte_kinds;

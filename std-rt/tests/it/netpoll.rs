@@ -15,7 +15,7 @@ use netpoll_core::sync::Flag;
 use netpoll_core::{Mode, Modes, PollKey, Wait};
 use netpoll_rt::internal::netpoll::{Netpoll, PollBuffer, PollRegistration, clock};
 
-/// A descriptor of a poller, and what makes it readable.
+/// A descriptor of a poller, and the end that makes it readable.
 struct DescriptorInfo {
     socket: UnixStream,
     peer: UnixStream,

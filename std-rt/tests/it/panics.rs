@@ -42,7 +42,7 @@ fn a_waker_that_panics_affects_no_other_task() {
         other_peer.write_all(b"other").await.unwrap();
         assert_eq!(neighbour.await.unwrap().unwrap(), b"other");
         until("the waker has panicked", || panics.wakes.get() == 1).await;
-        // What it was woken for is still there, and the next one is told.
+        // The bytes that it was woken for are still there, and the next reader is woken.
         assert_eq!(read.await.unwrap(), 5);
         let again = reader(&victim);
         parked(1).await;

@@ -33,7 +33,7 @@ macro_rules! own_shutdown {
     };
 }
 
-/// The kinds of connections, by what this test does with them.
+/// The kinds of connections, with the operations that this test needs.
 trait Talks {
     async fn write_all_of(&self, bytes: &[u8]);
     async fn read_all_of(&self, n: usize);

@@ -178,7 +178,7 @@ fn a_short_read_is_followed_by_an_edge_whatever_comes() {
         let calls = reader.calls.get() - calls;
         // With the short-read hint an empty pipe costs no read; without it there is one.
         let in_vain = if sys::Poller::SHORT_IS_ALL { 0 } else { 250 };
-        // The event of what was read already may come late, from another worker's poll, and cause one more read.
+        // The event of bytes that were already read may come late, from another worker's poll, and cause one more read.
         let late = if Handle::try_current().unwrap().metrics().workers == 1 { 0 } else { 250 };
         let expected = 500 + in_vain..=500 + in_vain + late;
         assert!(expected.contains(&calls), "one call for each message: {calls}");

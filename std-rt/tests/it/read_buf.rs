@@ -32,7 +32,7 @@ fn it_appends_what_came_and_no_more_than_there_is_room_for() {
     });
 }
 
-/// Whatever the sizes, the bytes come in order, none twice.
+/// The bytes come in order and once each, for all sizes.
 async fn stream_of(read: impl AsyncFn(&mut Vec<u8>) -> usize, mut write: impl FnMut(&[u8])) {
     let mut sent = 0_u32;
     for (capacity, size) in [(0, 1), (1, 3000), (7, 8), (4096, 5000), (16, 16)] {

@@ -8,7 +8,7 @@ use crate::common::*;
 use netpoll_rt::net::{TcpListener, TcpStream, ToSocketAddrs};
 use netpoll_rt::{OpError, spawn};
 
-/// As [`each`], for look-ups: a thread of the pool lets go of the task that it woke a moment after that has gone on, and
+/// Runs a test as [`each`] does, for look-ups: a thread of the pool lets go of the task that it woke a moment after that has gone on, and
 /// its runtime's descriptors are closed with the last reference to a task.
 fn each_with_pool(body: impl AsyncFn()) {
     let _alone = alone();

@@ -13,7 +13,7 @@ use netpoll_rt::{Handle, JoinHandle, Runtime, spawn, yield_now};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
-/// Starts a runtime, lets `fill` put things into it, drops it, and looks at what is left.
+/// Starts a runtime, lets `fill` put things into it, drops it, and looks for leftovers.
 fn ended(fill: impl AsyncFn(&Runtime)) {
     let _alone = alone();
     for workers in [1, 4] {

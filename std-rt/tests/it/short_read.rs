@@ -30,7 +30,7 @@ impl Counted {
         let (stream, _) = listener.accept().unwrap();
         stream.set_nonblocking(true).unwrap();
         let fd = Fd::new(Netpoll::current().unwrap(), OwnedFd::from(stream), kind).unwrap();
-        // The first event says that it is writable; what comes later is what a test asks for.
+        // The first event says that it is writable; the test counts the later ones.
         until("it is watched", || Handle::try_current().unwrap().metrics().events > events).await;
         (Self { fd, calls: Cell::new(0) }, peer)
     }
@@ -142,7 +142,7 @@ fn an_end_of_stream_that_comes_between_event_and_read() {
 fn a_reset_behind_the_bytes() {
     each(async || {
         let (stream, mut peer) = Counted::pair(FdKind::ByteStream).await;
-        // The peer has unread bytes of ours, so its close is a reset, behind what it wrote.
+        // The peer has unread bytes of ours, so its close is a reset, behind the bytes that it wrote.
         stream.fd.run(Mode::Write, |fd| socket::send(fd, b"unread")).await.unwrap();
         event(|| peer.write_all(b"bytes").unwrap()).await;
         let mut half = [0; 5];

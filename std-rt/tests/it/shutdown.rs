@@ -121,7 +121,7 @@ fn a_task_shuts_its_own_runtime_down() {
     let (tell, told) = mpsc::channel();
     drop(handle.spawn(async move {
         tell.send(given.recv_timeout(LIMIT).unwrap().shutdown_timeout(LIMIT)).unwrap();
-        // It waits for what never comes, on a runtime that has ended.
+        // It waits for an event that never comes, on a runtime that has ended.
         std::future::pending::<()>().await;
     }));
     give.send(runtime).unwrap();

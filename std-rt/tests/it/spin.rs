@@ -99,7 +99,7 @@ fn what_takes_longer_than_a_wake_up_costs_is_not_worth_it() {
         while spin.patience().is_none() {
             spin.slept(asleep, 1);
         }
-        // What came before is forgotten.
+        // The earlier spins are forgotten.
         (0..64).for_each(|_| spin.slept(asleep, 1));
         let hits = (1..1000).find(|_| {
             spin.hit(awake, 1);

@@ -17,9 +17,9 @@ use proptest::test_runner::{Config, TestRunner};
 enum Step {
     /// A new pair; the oldest goes when there are too many.
     Open,
-    /// A read of so many bytes; it stays parked when there is nothing.
+    /// A read of this number of bytes; it stays parked when there is nothing.
     Read { handle: usize, length: usize },
-    /// A write of so many bytes.
+    /// A write of this number of bytes.
     Write { handle: usize, length: usize },
     /// Writes until the kernel takes no more, and one write that waits.
     Fill { handle: usize },

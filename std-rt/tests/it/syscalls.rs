@@ -55,7 +55,7 @@ impl Served {
         }
     }
 
-    /// Waits without a system call of its own until so many messages have been sent back.
+    /// Waits without a system call of its own until this number of messages has been sent back.
     async fn messages(&self, n: usize) {
         std::future::poll_fn(|cx| {
             *self.waiting.lock().unwrap() = Some(cx.waker().clone());

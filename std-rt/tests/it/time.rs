@@ -11,7 +11,7 @@ use netpoll_rt::{Handle, spawn};
 
 const PERIOD: Duration = Duration::from_millis(4);
 
-/// Lets the time of so many periods pass, and a half, without giving way to anybody.
+/// Lets the time of this number of periods pass, and a half, without yielding to another task.
 fn busy(since: Instant, periods: u32) {
     while since.elapsed() < PERIOD * periods + PERIOD / 2 {
         std::hint::spin_loop();

@@ -76,7 +76,7 @@ fn an_address_in_every_form() {
     });
 }
 
-/// Not [`each`]: a thread of the pool lets go of the task that it woke a moment after that has gone on, and a runtime's
+/// Stands in for [`each`]: a thread of the pool lets go of the task that it woke a moment after that has gone on, and a runtime's
 /// descriptors are closed with the last reference to a task.
 #[test]
 fn a_name_is_looked_up() {
@@ -200,7 +200,7 @@ fn empty_buffer() {
             let b = b.clone();
             async move { b.recv(&mut []).await }
         });
-        // Unlike a stream it waits: a datagram is what it takes.
+        // Unlike a stream it waits: it takes one datagram.
         parked(1).await;
         a.send(b"taken").await.unwrap();
         assert_eq!(waits.await.unwrap().unwrap(), 0);

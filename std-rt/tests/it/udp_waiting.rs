@@ -147,7 +147,7 @@ fn no_buffers_is_told_and_not_tried_again() {
         let calls = Counter::new();
         let sent = fd.shared(Mode::Write, |_| {
             calls.inc();
-            // What a full interface says twice.
+            // A full interface says so twice.
             if calls.get() <= 2 { Err(io::Error::from_raw_os_error(ENOBUFS)) } else { Ok(()) }
         });
         assert_eq!(sent.await.unwrap_err().raw_os_error(), Some(ENOBUFS));
@@ -293,7 +293,7 @@ fn senders_do_not_wait_for_one_that_is_parked() {
     each(async || {
         let (here, there) = (socket().await, socket().await);
         let to = there.local_addr().unwrap();
-        // As one for whose datagram the kernel has no room.
+        // It is as if the kernel had no room for its datagram.
         let stuck = spawn({
             let here = here.clone();
             async move { here.with_io(Interest::Write, |_| Err::<(), _>(ErrorKind::WouldBlock.into())).await }

@@ -200,7 +200,7 @@ fn a_sender_that_waits_for_one_does_not_hold_up_others() {
         pausing(1).await;
         sender.send_to_addr(b"at once", &free_name).await.unwrap();
         assert_eq!(receive(&free).await.unwrap(), b"at once");
-        // One that must wait is woken by its edge, though another waits for what has none.
+        // One that must wait is woken by its edge, though another waits for room that has none.
         sender.connect_addr(&free_name).unwrap();
         let _another = fill(&free_name);
         let connected = spawn({

@@ -185,7 +185,7 @@ fn a_file_that_another_has_bound_since_stays() {
         drop(old);
         assert!(path.exists(), "the other's");
         drop(another);
-        // One that was closed goes all the same.
+        // A closed listener is removed as well.
         let old = UnixListener::bind(scratch.path("closed")).unwrap().unlink_on_drop(true);
         old.close().await.unwrap();
         drop(old);

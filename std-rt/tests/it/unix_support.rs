@@ -17,7 +17,7 @@ fn number() -> usize {
     *next
 }
 
-/// A folder of its own, removed in the end with what is in it.
+/// A folder of its own, removed in the end with its content.
 pub struct Scratch {
     folder: PathBuf,
 }

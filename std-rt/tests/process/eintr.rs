@@ -1,7 +1,7 @@
 //! A signal every millisecond, with a handler of the test, while every interruptible call goes on.
 //!
 //! The handler is installed with `SA_RESTART`, as every handler of a Rust program is that goes through the registry. The
-//! waits for events are interrupted all the same (signal(7): they are never restarted), and they are the only calls here
+//! waits for events are interrupted nevertheless (signal(7): they are never restarted), and they are the only calls here
 //! that sleep. The others are interrupted by fault injection (`NETPOLL_DOOR=eintr-once`) and by strace.
 
 use std::io;

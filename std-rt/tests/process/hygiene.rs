@@ -1,4 +1,4 @@
-//! The process is as it was before a runtime: descriptors, threads, and what a child inherits.
+//! The process after a runtime is as it was before: descriptors, threads, and the inheritance of a child.
 
 use std::process::Command;
 

@@ -26,7 +26,7 @@ fn without(workers: usize, which: Option<usize>, waits: impl Fn(&Runtime)) {
     forked(|| {
         let before = open_descriptors();
         let runtime = runtime(workers);
-        // Its threads have begun to sleep, or do so with what is there.
+        // Its threads have begun to sleep, or do so with the descriptors that are left.
         runtime.block_on(async { sleep(Duration::from_millis(2)).await }); // time is tested
         let numbers = numbers_of(&before);
         match which {

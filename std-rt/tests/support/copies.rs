@@ -264,7 +264,7 @@ fn feeding(script: Script, peer: Peer) -> JoinHandle<Option<Peer>> {
     })
 }
 
-/// Makes one copy. `around` is called with the number of the source, if it is a descriptor, once the ends are there; what it
+/// Makes one copy. `around` is called with the number of the source, if it is a descriptor, once the ends are there; the value that it
 /// returns lives until every byte has been compared.
 pub async fn one_way<T>(seed: u64, around: impl FnOnce(&mut Rng, Option<i32>) -> T) -> T {
     let random = &mut Rng::with_seed(seed);

@@ -1,4 +1,4 @@
-//! A child of the test's process, for what fork(2) does to a runtime, and for what ends a process.
+//! A child of the test's process, to test the effect of fork(2) on a runtime and the events that end a process.
 //!
 //! - **INV-501** A call of this file concerns the test's process, or the child that it has forked, as a whole, and no memory
 //!   of it but places of its own. The child runs this program's code as a program that forks does: the allocator is the C
@@ -23,7 +23,7 @@ const LIMIT: u32 = 20;
 pub struct Ended {
     /// The exit status.
     pub status: ExitStatus,
-    /// What the child wrote to its standard error output.
+    /// The child's standard error output.
     pub told: String,
 }
 
@@ -74,7 +74,7 @@ pub fn exit(ended: thread::Result<()>) -> ! {
         let mut stderr = std::io::stderr();
         writeln!(stderr, "{}", message(&**payload)).unwrap();
     }
-    // SAFETY: INV-501: it ends the process without what the parent has registered for its own end.
+    // SAFETY: INV-501: it ends the process without running the handlers that the parent has registered for its own end.
     unsafe { libc::_exit(if ended.is_ok() { 0 } else { 101 }) }
 }
 

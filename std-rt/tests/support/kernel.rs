@@ -25,7 +25,7 @@ pub fn is_readable(fd: impl AsFd) -> bool {
     rustix::io::retry_on_intr(|| poll(&mut fds, Some(&Timespec::default()))).unwrap() == 1
 }
 
-/// Sends one urgent byte (`MSG_OOB`), at whose mark the peer's reads stop.
+/// Sends one urgent byte (`MSG_OOB`); the peer's reads stop at its mark.
 pub fn send_urgent(fd: impl AsFd, byte: u8) -> std::io::Result<()> {
     let sent = rustix::io::retry_on_intr(|| send(&fd, &[byte], SendFlags::OOB))?;
     assert_eq!(sent, 1);

@@ -206,7 +206,7 @@ impl Lateness {
 }
 
 /// Asserts that `body` takes less than `limit`. A measurement says nothing if the machine was late meanwhile by more than
-/// a tenth of the limit, and is then made again: a busy machine does not fail it, and what waits for `limit` always does.
+/// a tenth of the limit, and is then made again: a busy machine does not fail it, and code that waits for `limit` always does.
 pub async fn takes_less_than(limit: Duration, mut body: impl AsyncFnMut()) {
     const ATTEMPTS: usize = 20;
     for _ in 0..ATTEMPTS {

@@ -1,4 +1,4 @@
-//! The poll(2) backend against the real kernel: what is armed, what an event says, what is refused. Other builds do not have
+//! The poll(2) backend against the real kernel: arming, events, refusals. Other builds do not have
 //! this module; `epoll.rs` and `kqueue.rs` test the same of theirs.
 
 use std::collections::BTreeSet;

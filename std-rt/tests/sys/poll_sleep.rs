@@ -1,4 +1,4 @@
-//! The poll(2) backend against the real kernel: what wakes a sleeper, what a close waits for. Other builds do not have this
+//! The poll(2) backend against the real kernel: the wakeups of a sleeper, and the wait of a close. Other builds do not have this
 //! module.
 
 use std::io::{Read, Write};

@@ -39,7 +39,7 @@ pub fn watched(poller: &Poller) -> (UnixStream, UnixStream) {
     (ours, theirs)
 }
 
-/// Runs `meanwhile` while another thread sleeps in a wait; what that one returned.
+/// Runs `meanwhile` while another thread sleeps in a wait; returns that thread's result.
 pub fn asleep(poller: &Poller, meanwhile: impl FnOnce()) -> (bool, Vec<Event>) {
     let (tell, told) = mpsc::channel();
     thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! A tick as a machine word: what a short word may lose, and what it may not.
+//! A tick as a machine word: the losses that a short word may have.
 
 use netpoll_rt::internal::netpoll::clock::{
     SHIFT, is_representable, round_down, round_up, sleep_until, to_nanos,

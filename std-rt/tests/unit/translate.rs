@@ -51,7 +51,7 @@ fn epoll_has_a_row_for_each_combination() {
 }
 
 /// poll(2) of POSIX.1-2024 ("POLLIN" to "POLLNVAL"), of the Linux man-pages (`POLLRDHUP`) and of FreeBSD and macOS, which
-/// report `POLLHUP` with `POLLIN` at the end of what can be read.
+/// report `POLLHUP` with `POLLIN` at the end of the stream.
 #[test]
 fn poll_has_a_row_for_each_combination() {
     use poll::{ERR, HUP, IN, NVAL, OUT, PRI, RDHUP};
@@ -95,7 +95,7 @@ fn poll_has_a_row_for_each_combination() {
 }
 
 /// kqueue(2) of FreeBSD 14 ("EVFILT_READ", "EVFILT_WRITE", "EV_EOF", "EV_ERROR"), and the same pages of macOS, NetBSD and
-/// OpenBSD. `ADD | CLEAR` is what the filters were added with; FreeBSD and macOS give it back.
+/// OpenBSD. The filters were added with `ADD | CLEAR`; FreeBSD and macOS give it back.
 #[test]
 fn kqueue_has_a_row_for_each_combination() {
     use kqueue::{EOF, ERROR, READ, WRITE};

@@ -28,7 +28,7 @@ pub struct Hostile {
 }
 
 thread_local! {
-    /// The thread is in an act: what the act calls is met with a waker that does nothing.
+    /// The thread is in an act, whose calls meet a waker that does nothing.
     static ACTING: Cell<bool> = const { Cell::new(false) };
 }
 

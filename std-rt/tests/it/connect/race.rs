@@ -142,7 +142,7 @@ fn a_share_that_is_used_up_leaves_time_for_the_others() {
     each(async || {
         let start = Instant::now();
         let (two, hung) = (addresses(&FOUR[..2]), Gate::new());
-        // Each has 2 s: the first one's end is what the second waits for.
+        // Each has 2 s: the second waits for the end of the first.
         let won = race(Plan::new(two, start, Some(start + ms(4000))), None, |address| {
             let gate = hung.clone();
             match address.port() {

@@ -36,7 +36,7 @@ pub fn write_to(fd: BorrowedFd<'_>) -> io::Result<Got> {
     File::from(fd.try_clone_to_owned()?).write(BYTES).map(Got::Bytes)
 }
 
-/// A row of one type; the last argument is what is awaited, as a result of `Got`.
+/// A row of one type; the last argument is the awaited future, with a result of `Got`.
 macro_rules! row {
     ($kind:ty, $of:expr, $method:literal, $how:expr, |$here:ident| $does:expr) => {
         operation::<$kind>($of, $method, $how, |$here| Box::pin(async move { $does }))

@@ -64,7 +64,7 @@ impl<A> Way<A> {
         Running::new((self.connect)(to, time))
     }
 
-    /// Once it waits.
+    /// The close comes once it waits.
     fn waiting(&self, to: A, time: Duration) -> Running {
         let mut running = self.start(to, time);
         assert!(running.poll().is_pending(), "{} does not wait", self.name);

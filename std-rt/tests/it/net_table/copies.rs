@@ -16,7 +16,7 @@ const FROM: How = How::takes(Dropped::Kept("nothing is lost"));
 
 const TO: How = How::gives(Dropped::Lost("what it had read is lost"));
 
-/// An end of which a copy is made, as far as cells are concerned: `main` is what makes it wait.
+/// An end of which a copy is made, as far as cells are concerned: `main` makes it wait.
 macro_rules! ends_as {
     ($type:ident, $main:ident $(, $also:ident)?) => {
         impl<K: Kind> End for $type<K> {
@@ -54,7 +54,7 @@ struct Sink<K: Kind> {
     _writer: PipeWriter,
 }
 
-/// Between two objects.
+/// A copy between two objects.
 struct Both<K: Kind> {
     one: K::Here,
     other: K::Here,
@@ -139,7 +139,7 @@ impl Kind for Full {
         Tcp::stage()
     }
 
-    /// What is acknowledged up to 40 ms later makes room, which wakes no task unless it is much: it is full when
+    /// Acknowledgements up to 40 ms later make room, and only much room wakes a task: it is full when
     /// there is none at the end of a long wait.
     fn fill(here: &TcpStream) -> Later<'_, usize> {
         Box::pin(async {

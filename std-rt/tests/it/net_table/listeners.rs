@@ -79,7 +79,7 @@ macro_rules! unix {
         pub struct $kind;
 
         impl $kind {
-            /// There is room in the queue, so it is connected at once.
+            /// The queue has room, so it is connected at once.
             fn client(here: &$listener) -> $stream {
                 let to = here.local_addr().unwrap();
                 now(async move { $stream::connect_addr(&to).await })

@@ -60,7 +60,7 @@ impl Kind for UdpFull {
 /// Two that are connected to each other.
 pub struct Gram;
 
-/// To be connected to another is the only way to turn away from a peer, which is told if it is not read.
+/// Connecting to another peer is the only way to turn away from one, which notices if it is not read.
 fn turn_away(peer: &UnixDatagram) -> UnixDatagram {
     let name = own_name();
     let other = UnixDatagram::bind_addr(&name).unwrap();

@@ -50,7 +50,7 @@ pub trait End: 'static {
 pub enum Effect {
     Ends,
     WaitsOn,
-    /// There is no such thing.
+    /// The case does not exist.
     None,
 }
 
@@ -75,7 +75,7 @@ pub trait Kind: Sized + 'static {
     const PARKS: usize = 1;
     /// The number of bytes that are written at once to fill a queue.
     const CHUNK: usize = 64 * 1024;
-    /// There is an end of what the peer reads.
+    /// The stream that the peer reads has an end.
     const ENDS: bool = true;
 
     fn stage() -> Later<'static, (Self::Here, Self::Peer)>;
@@ -117,7 +117,7 @@ pub enum Dropped {
     Lost(&'static str),
     /// The peer gets nothing of it.
     Unsent(&'static str),
-    /// The peer gets some bytes of it, of so many.
+    /// The peer gets some of its bytes; the number is their total.
     Part(usize, &'static str),
 }
 
@@ -125,7 +125,7 @@ pub enum Dropped {
 pub struct How {
     pub waits: Waits,
     pub dropped: Dropped,
-    /// Nothing is held between two polls: a parked task stays parked until it is woken, or another takes its place.
+    /// The operation holds nothing between two polls: a parked task stays parked until it is woken, or another takes its place.
     pub polled: bool,
 }
 

@@ -1,8 +1,8 @@
 //! The model of pairs of streams, with the streams themselves beside it.
 //!
 //! A direction is a row of bytes that are known by their place, so a byte lost, doubled or swapped is seen at once. The
-//! model knows how many were written and how many were read. What TCP leaves open after a connection was broken off (which
-//! error comes, and when) it leaves open too. What there may never be is a wrong byte, a hang, or an operation that ends
+//! model knows how many were written and how many were read. TCP leaves open some results after a connection was broken off (which
+//! error comes, and when), and so does the model. It never allows a wrong byte, a hang, or an operation that ends
 //! for no reason.
 //!
 //! Operations are polled by hand, and again only when their waker was woken: an operation that should go on and is not
