@@ -34,10 +34,27 @@ use netpoll_rt::{Handle, JoinHandle, Runtime, is_closed, spawn, yield_now};
 pub const LIMIT: Duration = Duration::from_secs(40);
 
 /// Lets one test at a time run, because tests count the descriptors of the whole process and measure deadlines.
+///
+/// A thread of the test before may close its last descriptors a moment after that test has ended. So this waits until
+/// the process has the descriptors that it had at the last turn, or for [`SETTLE`] if that test leaves some open, such
+/// as those of the default runtime.
 pub fn alone() -> MutexGuard<'static, ()> {
     static TURN: Mutex<()> = Mutex::new(());
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+    static LAST: Mutex<Option<BTreeMap<String, String>>> = Mutex::new(None);
+    let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut last = LAST.lock().unwrap_or_else(PoisonError::into_inner);
+    let start = Instant::now();
+    let mut now = open_descriptors();
+    while last.as_ref().is_some_and(|last| *last != now) && start.elapsed() < SETTLE {
+        thread::yield_now();
+        now = open_descriptors();
+    }
+    *last = Some(now);
+    turn
 }
+
+/// The time that [`alone`] gives the test before to close its descriptors.
+const SETTLE: Duration = Duration::from_millis(300);
 
 /// Creates a runtime with this number of workers.
 pub fn runtime(workers: usize) -> Runtime {
