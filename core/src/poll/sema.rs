@@ -283,8 +283,21 @@ impl<const BITS: u32> Sema<BITS> {
     /// Ends a wait of generation `fdseq` (Go's `netpollunblock`). With `ready` it leaves a readiness for the
     /// waiter; without it the waiter checks for the reason.
     ///
-    /// Neither clones nor drops nor wakes a waker: it returns the one that it takes out. May run in an
-    /// interrupt handler.
+    /// Neither clones nor drops nor wakes a waker: it returns the one that it takes out, and the caller wakes
+    /// that after it has released its own locks.
+    ///
+    /// # Callers
+    ///
+    /// Any thread and any interrupt handler may call it, at any time and beside every other function of this
+    /// type: the compare-exchange decides between them, and a stale `fdseq` changes nothing.
+    ///
+    /// | caller | `ready` | it has done before |
+    /// |---|---|---|
+    /// | the deliverer of an event, by [`PollDesc::ready`](super::desc::PollDesc::ready) | true | received the event from the kernel |
+    /// | a close | false | published the closing bit, then the fence of INV-3 |
+    /// | a deadline that expires or is set in the past | false | published the expired deadline, then the fence of INV-3 |
+    ///
+    /// With `ready == false` and nothing published the waiter finds no reason to end and may sleep again.
     #[inline]
     pub fn unblock(&self, fdseq: u32, ready: bool) -> Unblock {
         // alone: a first guess; every change is decided below
