@@ -21,4 +21,4 @@ pub use budget::{Budgeted, TurnTaken, poll_take_turn, take_turn, unconstrained, 
 pub use cell::{JoinError, JoinHandle};
 pub(crate) use cell::{Runnable, Schedule, Scheduled, new_local_task, new_task, wake_to_runnable};
 pub(crate) use local::{Locals, SharedQueues};
-pub(crate) use meta::{TaskMeta, TaskName, TaskNames};
+pub(crate) use meta::{RunningTask, TaskMeta, TaskName, TaskNames};

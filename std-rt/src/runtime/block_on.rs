@@ -15,6 +15,7 @@ use crate::coop;
 use crate::protocol::driver::{Deadlock, WaitGraph, WorkerSlot};
 use crate::sched::{EnterGuard, SchedHandle, is_worker_thread};
 use crate::sys;
+use crate::task::TaskMeta;
 use crate::worker::Worker;
 
 /// Calls of `block_on` within each other on one thread, over all runtimes. Each keeps a part of the stack: 128 KiB for each
@@ -187,7 +188,7 @@ struct WorkerGuard<'a> {
     /// The slot of a runtime without threads, to be released; `None` for a thread that was a worker before.
     worker_slot: Option<&'a WorkerSlot>,
     /// The task that called, if the thread was this worker before.
-    running: usize,
+    running: Option<TaskMeta>,
     timer_slack: Option<u64>,
     _entered: EnterGuard,
 }

@@ -10,7 +10,7 @@ use netpoll_core::sched::run_queue::Runq;
 use netpoll_core::sync::RelaxedUsize;
 
 use super::Sched;
-use crate::task::{Runnable, TaskMeta, TaskName};
+use crate::task::{Runnable, RunningTask, TaskMeta, TaskName};
 
 /// Tasks in a worker's ring (Go's 256).
 pub const RING: usize = 256;
@@ -97,8 +97,8 @@ pub(super) fn to_task(word: usize) -> Runnable {
 pub struct WorkerStats {
     /// Counts the times that it has looked for a task.
     tick: RelaxedUsize,
-    /// The [`TaskMeta`] of the task that it runs, or has just run; 0 when it sleeps or has no thread.
-    running: RelaxedUsize,
+    /// The task that it runs, or has just run; none when it sleeps or has no thread.
+    running: RunningTask,
 }
 
 impl WorkerStats {
@@ -113,18 +113,18 @@ impl WorkerStats {
     /// Records the task that the worker begins to run.
     #[inline]
     pub fn begin(&self, task: TaskMeta) {
-        self.running.set(task.to_word());
+        self.running.set(Some(task));
     }
 
     /// Records that the worker runs no task; returns the one that it ran, for [`WorkerStats::restore_running`].
-    pub fn take_running(&self) -> usize {
+    pub fn take_running(&self) -> Option<TaskMeta> {
         let running = self.running.get();
-        self.running.set(0);
+        self.running.set(None);
         running
     }
 
     /// Records that the worker goes on with the task that it ran before.
-    pub fn restore_running(&self, running: usize) {
+    pub fn restore_running(&self, running: Option<TaskMeta>) {
         self.running.set(running);
     }
 
@@ -137,7 +137,7 @@ impl WorkerStats {
 impl Sched {
     /// Returns the name of the task that a worker runs now.
     pub fn running(&self, worker: usize) -> Option<TaskName> {
-        self.names.get(self.worker(worker).stats.running.get())
+        self.names.get(self.worker(worker).stats.running.get()?)
     }
 
     /// Moves the tasks in the ring and the slot of a worker that is held by its task to the global queue. The other workers

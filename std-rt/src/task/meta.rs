@@ -1,7 +1,7 @@
 //! The metadata of a task: its spawn location or its name, in one word that a worker publishes while it runs the task.
 //!
-//! - **INV-401** The word of a spawn location is the address of a `&'static Location`, its low bits clear. A `Location` is
-//!   never written and never freed, so a thread that reads the word at any time may look there.
+//! - **INV-401** The word of a spawn location is the address of a `&'static Location`, its low bits clear. Only this file makes
+//!   a word. A `Location` is never written and never freed, so a thread that reads the word at any time may look there.
 
 #![expect(unsafe_code, reason = "a spawn location is published as one word")]
 
@@ -12,6 +12,7 @@ use std::ptr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
+use netpoll_core::sync::RelaxedUsize;
 use pin_project_lite::pin_project;
 use slab::Slab;
 
@@ -46,11 +47,23 @@ impl TaskMeta {
     pub fn is_local(self) -> bool {
         self.0 & LOCAL != 0
     }
+}
 
-    /// Returns the word that a worker publishes.
+/// The word by which a worker publishes the task that it runs; 0 if it runs none.
+#[derive(Debug, Default)]
+pub struct RunningTask(RelaxedUsize);
+
+impl RunningTask {
+    /// Publishes a task, or that there is none.
     #[inline]
-    pub fn to_word(self) -> usize {
-        self.0
+    pub fn set(&self, task: Option<TaskMeta>) {
+        self.0.set(task.map_or(0, |task| task.0));
+    }
+
+    /// Returns the task that was published last, or one published shortly before.
+    pub fn get(&self) -> Option<TaskMeta> {
+        let word = self.0.get();
+        (word != 0).then_some(TaskMeta(word))
     }
 }
 
@@ -85,13 +98,13 @@ impl TaskNames {
         (TaskMeta(index << BITS | NAMED), NamedFuture { future, entry })
     }
 
-    /// Returns the name for a word of [`TaskMeta::to_word`]; `None` for 0, or if the task has ended meanwhile.
-    pub fn get(&self, word: usize) -> Option<TaskName> {
+    /// Returns the name of a task; `None` if it had one and has ended meanwhile.
+    pub fn get(&self, TaskMeta(word): TaskMeta) -> Option<TaskName> {
         if word & NAMED != 0 {
             return self.lock().get(word >> BITS).cloned();
         }
         let location = ptr::with_exposed_provenance::<Location<'static>>(word & !LOCAL);
-        // SAFETY: INV-401: a word that is neither a name nor 0 came from a `&'static Location`, in `TaskMeta::new`.
+        // SAFETY: INV-401: a word that is no name came from a `&'static Location`, in `TaskMeta::new`.
         let location = unsafe { location.as_ref() }?;
         Some(TaskName { name: None, location })
     }

@@ -30,7 +30,8 @@ pub struct JoinHandle<T> {
 // SAFETY: a handle can take a `T` or the payload of a panic out of the cell, and both are `Send`, as is the join waker.
 unsafe impl<T: Send> Send for JoinHandle<T> {}
 
-// SAFETY: a shared reference to a handle uses only the state word.
+// SAFETY: a shared reference to a handle changes only the state word, and schedules the task if that grants the right; any
+// thread may do both.
 unsafe impl<T: Send> Sync for JoinHandle<T> {}
 
 impl<T> Unpin for JoinHandle<T> {}
