@@ -95,7 +95,7 @@ struct Header {
 /// them.
 struct Table {
     run: fn(Runnable) -> bool,
-    cell: fn(TaskPtr) -> *mut dyn Erased,
+    free: fn(Memory),
     body: fn(TaskPtr) -> *mut dyn RawBody,
     sched: fn(TaskPtr) -> *const dyn Schedule,
     schedule: fn(Runnable, bool),
@@ -114,14 +114,10 @@ struct Cell<F: Future, S> {
     body: Body<F>,
 }
 
-trait Erased {}
-
-impl<F: Future, S> Erased for Cell<F, S> {}
-
 impl<F: Future + 'static, S: Schedule> Cell<F, S> {
     const TABLE: &Table = &Table {
         run: |task| task.run_with(Self::body),
-        cell: |task| task.0.as_ptr().cast::<Self>(),
+        free: |memory| memory.free_with(|task| task.0.as_ptr().cast::<Self>()),
         body: |task| Self::body(task),
         sched: |task| task.sched_ptr::<S>(),
         schedule: |task, yielded| S::schedule(Scheduled { task, sched: PhantomData }, yielded),
@@ -177,27 +173,22 @@ impl<F: Future> Body<F> {
         self.pinned().set(Body::Finished { key, result });
     }
 
-    /// Polls the future. If that is ready or panics, it is dropped, and its result is left in its place.
+    /// Polls the future. If that waits for the first time, `register` returns the task's key.
     #[inline]
-    fn poll(&mut self, waker: &Waker) -> Poll<()> {
-        let BodyProjection::Running { future, .. } = self.pinned().project() else {
+    fn poll(&mut self, waker: &Waker, register: impl FnOnce() -> u32) -> Poll<TaskResult<F::Output>> {
+        let BodyProjection::Running { key, future } = self.pinned().project() else {
             unreachable!("a task that has ended is not polled")
         };
         let mut cx = Context::from_waker(waker);
-        let result = match panic::catch_unwind(AssertUnwindSafe(|| future.poll(&mut cx))) {
-            Ok(Poll::Pending) => return Poll::Pending,
-            Ok(Poll::Ready(value)) => Ok(value),
-            Err(payload) => Err(payload),
-        };
-        // A panic of the future's drop is not the task's result.
-        self.clear();
-        self.finish(Some(result));
-        Poll::Ready(())
-    }
-
-    fn set_key(&mut self, new: u32) {
-        match self.pinned().project() {
-            BodyProjection::Running { key, .. } | BodyProjection::Finished { key, .. } => *key = new,
+        match panic::catch_unwind(AssertUnwindSafe(|| future.poll(&mut cx))) {
+            Ok(Poll::Pending) => {
+                if *key == UNREGISTERED {
+                    *key = register();
+                }
+                Poll::Pending
+            }
+            Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
+            Err(payload) => Poll::Ready(Err(payload)),
         }
     }
 }
@@ -261,6 +252,12 @@ impl TaskPtr {
         unsafe { &*(self.table.sched)(*self) }
     }
 
+    /// Registers a waker of the task with the scheduler, and returns the task's key. Out of line: a task does it once.
+    #[inline(never)]
+    fn register(self, waker: Waker) -> u32 {
+        self.sched().register(waker)
+    }
+
     /// Adds a reference, for a caller that has one or is the runner.
     fn add_ref(self) -> TaskRef {
         if !self.state.add_ref() {
@@ -298,10 +295,21 @@ impl TaskPtr {
 struct Memory(TaskPtr);
 
 impl Drop for Memory {
+    #[inline]
     fn drop(&mut self) {
+        // The right goes on in this value.
+        (self.0.table.free)(Memory(self.0));
+    }
+}
+
+impl Memory {
+    /// Frees the cell, for its table. `cell` returns a pointer of the type of the cell.
+    #[inline(always)]
+    fn free_with<C>(self, cell: impl Fn(TaskPtr) -> *mut C) {
+        let task = ManuallyDrop::new(self).0;
         // SAFETY: the word grants this right once, when no other right is left (INV-11), so no thread uses the cell any more.
-        // `create` got the pointer from a box of the type that the table knows (INV-403).
-        let cell = unsafe { Box::from_raw((self.0.table.cell)(self.0)) };
+        // `create` got the pointer from a box, and the table, which passes `cell`, is that of its type (INV-403).
+        let cell = unsafe { Box::from_raw(cell(task)) };
         // A waker that was left in the slot may be foreign, and panic.
         catch_panic(|| drop(cell));
     }
@@ -408,20 +416,14 @@ impl Runnable {
         let mut runner = ManuallyDrop::new(self);
         let task = runner.0;
         let Some(seen) = task.state.start_poll() else {
-            runner.cancel();
+            ManuallyDrop::into_inner(runner).cancel();
             return false;
         };
         let waker = runner.borrowed_waker();
-        match runner.body_by(&body).poll(&waker) {
-            Poll::Ready(()) => {
-                runner.complete();
-                return false;
-            }
-            Poll::Pending if runner.body_by(&body).key() == UNREGISTERED => {
-                let key = task.sched().register(Waker::clone(&waker));
-                runner.body_by(&body).set_key(key);
-            }
-            Poll::Pending => {}
+        let register = || task.register(Waker::clone(&waker));
+        if let Poll::Ready(result) = runner.body_by(&body).poll(&waker, register) {
+            ManuallyDrop::into_inner(runner).resolve(body, result);
+            return false;
         }
         match task.state.finish_poll(seen) {
             PollResult::Idle => false,
@@ -431,23 +433,40 @@ impl Runnable {
                 true
             }
             PollResult::Orphan => {
-                runner.cancel();
+                ManuallyDrop::into_inner(runner).cancel();
                 false
             }
         }
     }
 
-    /// Drops the future in place of a poll, which ends the task.
-    fn cancel(&mut self) {
-        self.body().cancel();
-        self.complete();
+    /// Drops the future in place of a poll, which ends the task. Takes the right by value: a reference would keep every
+    /// `Runnable` that may be dropped in memory, and not in a register.
+    #[inline(never)]
+    fn cancel(self) {
+        let mut runner = ManuallyDrop::new(self);
+        runner.body().cancel();
+        let key = runner.body().key();
+        runner.complete(key);
     }
 
-    /// Ends the task, whose future is gone, and with it this right, which is not used any more. The result stays for the handle,
-    /// if there is one, and the handle is woken.
-    fn complete(&mut self) {
+    /// Drops the future, leaves its result in its place and ends the task. Out of line, so that a poll which does not end the
+    /// task saves fewer registers.
+    #[inline(never)]
+    fn resolve<F: Future>(self, body: impl Fn(TaskPtr) -> *mut Body<F>, result: TaskResult<F::Output>) {
+        let mut runner = ManuallyDrop::new(self);
+        let body = runner.body_by(body);
+        // A panic of the future's drop is not the task's result.
+        body.clear();
+        body.finish(Some(result));
+        let key = body.key();
+        runner.complete(key);
+    }
+
+    /// Ends the task, whose future is gone and whose key is `key`, and with it this right, which is not used any more. The
+    /// result stays for the handle, if there is one, and the handle is woken.
+    #[inline]
+    fn complete(&mut self, key: u32) {
         let task = self.0;
-        let key = self.body().key();
         task.sched().ended((key != UNREGISTERED).then_some(key));
         let has_handle = task.state.has_handle();
         if !has_handle {
@@ -494,8 +513,10 @@ impl Runnable {
 }
 
 impl Drop for Runnable {
+    #[inline]
     fn drop(&mut self) {
-        self.cancel();
+        // The right goes on in this value.
+        Runnable(self.0).cancel();
     }
 }
 
