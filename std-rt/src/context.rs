@@ -4,13 +4,15 @@
 //! thread-local variables, and costs no more than the address of the variable. Guards put values in and take them out
 //! again, so nothing that needs to be dropped is in it when a thread ends.
 //!
-//! Each field belongs to one module, which alone reads and writes it. Types of higher layers are erased here.
+//! Each field belongs to one module, which alone reads and writes it. Types of higher layers are erased here, except
+//! [`Netpoll`]: each sleep looks it up, and a downcast would double the cost of that.
 
-use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
 use std::sync::Arc;
+
+use crate::netpoll::Netpoll;
 
 /// The variables of one thread.
 pub struct Context {
@@ -20,8 +22,8 @@ pub struct Context {
     pub refusals: Cell<u32>,
     /// The number of calls of `block_on` that the thread is in; belongs to `runtime::block_on`.
     pub block_on_depth: Cell<usize>,
-    /// The `Netpoll` that new descriptors and timers of this thread go to; belongs to [`netpoll`](crate::netpoll).
-    pub netpoll: RefCell<Option<Arc<dyn Any + Send + Sync>>>,
+    /// The poller that new descriptors and timers of this thread go to; belongs to [`netpoll`](crate::netpoll).
+    pub netpoll: RefCell<Option<Arc<Netpoll>>>,
     /// The timer wheel of the worker that this thread is; belongs to `netpoll::timers`.
     pub wheel: Cell<WorkerWheel>,
     /// The scheduler that the thread works for, an `Entered` of `sched::context`, to which alone it belongs.

@@ -19,7 +19,6 @@ mod shutdown;
 mod standby;
 mod timers;
 
-use std::any::Any;
 use std::io;
 use std::ptr;
 use std::sync::Arc;
@@ -170,19 +169,18 @@ impl Netpoll {
 
     /// Returns the poller of the runtime that this thread works for, if any.
     fn entered() -> Option<Arc<Netpoll>> {
-        context::with(|context| context.netpoll.borrow().clone())?.downcast().ok()
+        context::with(|context| context.netpoll.borrow().clone())
     }
 
     /// Makes `netpoll` the poller that this thread works for, and returns the previous one.
     pub fn enter(netpoll: Option<Arc<Netpoll>>) -> Option<Arc<Netpoll>> {
-        let netpoll = netpoll.map(|netpoll| netpoll as _);
-        context::with(|context| context.netpoll.replace(netpoll))?.downcast().ok()
+        context::with(|context| context.netpoll.replace(netpoll))
     }
 
     /// Returns whether this thread works for the runtime of this poller.
     #[inline]
     fn is_current(&self) -> bool {
-        let is_self = |current: &Arc<dyn Any + Send + Sync>| ptr::addr_eq(Arc::as_ptr(current), self);
+        let is_self = |current: &Arc<Self>| ptr::eq(&**current, self);
         context::with(|context| context.netpoll.borrow().as_ref().is_some_and(is_self))
     }
 

@@ -63,6 +63,11 @@ pub const LAYER_EXCEPTIONS: &[(&str, &str, &str)] = &[
         "default_sched",
         "work that blocks outside of any runtime starts the default one",
     ),
+    (
+        "std-rt/src/context.rs",
+        "netpoll",
+        "the type of a field that only netpoll uses; each sleep reads it, and a downcast is not free",
+    ),
 ];
 
 /// Folders whose modules may use each other, and the reason.
