@@ -46,28 +46,6 @@ async fn read_bytes(stream: &TcpStream, n: usize) {
     }
 }
 
-/// Returns the number of turns that another task has had when `busy` ends.
-async fn turns_beside(busy: impl Future<Output = ()> + Send + 'static) -> usize {
-    let turns = Arc::new(Counter::new());
-    let counted = turns.clone();
-    let busy = spawn(async move {
-        busy.await;
-        counted.get()
-    });
-    let other = spawn({
-        let turns = turns.clone();
-        async move {
-            loop {
-                turns.inc();
-                yield_now().await;
-            }
-        }
-    });
-    let turns = busy.await.unwrap();
-    other.abort();
-    turns
-}
-
 #[test]
 fn a_reader_gives_way_after_its_budget() {
     let turns = |budget| {

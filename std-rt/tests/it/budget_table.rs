@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use crate::common::*;
 use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt};
-use netpoll_core::sync::Counter;
 use netpoll_rt::io::{copy, copy_bidirectional};
 use netpoll_rt::net::pipe::{PipeReader, PipeWriter, pipe};
 
@@ -260,28 +259,6 @@ fn of_copies_and_files() -> Vec<Row> {
 
 fn file() -> files::File {
     files::File::from_std(fs::File::open(concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")).unwrap())
-}
-
-/// Returns the number of turns of another task of the one worker while the row is awaited again and again.
-async fn turns_beside(busy: impl Future<Output = ()> + Send + 'static) -> usize {
-    let turns = Arc::new(Counter::new());
-    let counted = turns.clone();
-    let busy = spawn(async move {
-        busy.await;
-        counted.get()
-    });
-    let other = spawn({
-        let turns = turns.clone();
-        async move {
-            loop {
-                turns.inc();
-                yield_now().await;
-            }
-        }
-    });
-    let turns = busy.await.unwrap();
-    other.abort();
-    turns
 }
 
 fn again_and_again(row: &Row, scene: Arc<Scene>) -> Later {

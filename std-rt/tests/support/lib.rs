@@ -309,6 +309,28 @@ pub fn writer(stream: &Arc<TcpStream>) -> JoinHandle<(usize, io::Error)> {
     })
 }
 
+/// Returns the number of turns that another task has had when `busy` ends.
+pub async fn turns_beside(busy: impl Future<Output = ()> + Send + 'static) -> usize {
+    let turns = Arc::new(Counter::new());
+    let counted = turns.clone();
+    let busy = spawn(async move {
+        busy.await;
+        counted.get()
+    });
+    let other = spawn({
+        let turns = turns.clone();
+        async move {
+            loop {
+                turns.inc();
+                yield_now().await;
+            }
+        }
+    });
+    let turns = busy.await.unwrap();
+    other.abort();
+    turns
+}
+
 /// Writes until the kernel has no room left, here and at a peer that does not read. Its limits grow while they are
 /// being reached, and acknowledgements come up to 40 ms later: it is full when nothing fits for longer than that,
 /// twice in a row, because a busy machine delays acknowledgements further.
