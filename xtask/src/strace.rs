@@ -61,7 +61,7 @@ const WITHOUT: &[(&str, &str, &str)] = &[
     ),
     (
         "sys::break_flag",
-        "ten_threads_send",
+        "a_break_ends_the_poll",
         "counts each wait with an end as ended by a break, which an interruption may be as well",
     ),
     (
@@ -96,6 +96,11 @@ pub fn run(args: &[String]) -> Outcome {
     println!("{}", version.lines().next().unwrap_or_default());
     let start = Instant::now();
     let modules = modules(&root, &words)?;
+    if let Some((module, part, _)) = WITHOUT.iter().find(|row| words.is_empty() && is_vain(row, &modules)) {
+        return Err(format!(
+            "no test of `{module}` has `{part}` in its name: correct the list of exceptions"
+        ));
+    }
     let logs = cmd::target_dir(&root)?.join("strace");
     std::fs::create_dir_all(&logs).map_err(|e| format!("{}: {e}", logs.display()))?;
     let (mut passed, mut interrupted, mut red) = (0, 0, Vec::new());
@@ -131,6 +136,11 @@ pub fn run(args: &[String]) -> Outcome {
         _ if red.is_empty() => Ok(()),
         _ => Err(format!("red: {}", red.join(", "))),
     }
+}
+
+/// Returns whether a row of exceptions matches no test, because a test or its module was renamed.
+fn is_vain((name, part, _): &(&str, &str, &str), modules: &[Module]) -> bool {
+    !modules.iter().any(|module| module.name == *name && module.tests.iter().any(|test| test.contains(part)))
 }
 
 /// The tests of one module of a test program.
