@@ -13,6 +13,7 @@ mod negative_controls;
 mod poller_lock;
 mod run_queue;
 mod sema;
+mod shared_parking;
 pub mod support;
 mod take_over;
 pub mod task;
@@ -24,6 +25,7 @@ pub fn all() -> Vec<Model> {
         sema::MODELS,
         desc::MODELS,
         take_over::MODELS,
+        shared_parking::MODELS,
         deadline::MODELS,
         info::MODELS,
         cache::MODELS,

@@ -248,6 +248,11 @@ impl<S: FdOwner> Fd<S> {
         self.extra.get_or_init(Box::default)
     }
 
+    /// Returns the tasks that have polled this direction, if any has waited.
+    fn known_pollers(&self, mode: Mode) -> Option<&PollWakers> {
+        self.extra.get()?.pollers[mode as usize].get()
+    }
+
     fn pollers(&self, mode: Mode) -> &PollWakers {
         self.extra().pollers[mode as usize].get_or_init(PollWakers::default)
     }

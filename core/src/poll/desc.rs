@@ -155,8 +155,8 @@ impl<const BITS: u32> PollDesc<BITS> {
         self.deadline_of(mode).get()
     }
 
-    /// Returns whether a task is parked in that direction. For reports: the answer may be out of date
-    /// already.
+    /// Returns whether a task is parked in that direction; see [`Sema::is_parked`].
+    #[inline]
     pub fn is_parked(&self, mode: Mode) -> bool {
         self.sema(mode).is_parked()
     }

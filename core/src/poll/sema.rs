@@ -373,9 +373,13 @@ impl<const BITS: u32> Sema<BITS> {
         }
     }
 
-    /// Returns whether a task is parked. For dumps and tests: the answer may be out of date already.
+    /// Returns whether a task is parked. The answer may be out of date already.
+    ///
+    /// Orders no memory. A task that decides by it, because it shares the parked waker with others, first
+    /// registers in the list that this waker wakes: the lock of that list orders both.
+    #[inline]
     pub fn is_parked(&self) -> bool {
-        // alone: a report, not a decision
+        // alone: a report, or ordered by the lock of a list
         self.word.load(Ordering::Relaxed) & STATE == PARKED
     }
 

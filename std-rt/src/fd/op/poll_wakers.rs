@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Wake, Waker};
 
 use netpoll_core::Mode;
+use netpoll_core::sync::Flag;
 
 use crate::fd::Fd;
 use crate::fd::deadline::DeadlineTimer;
@@ -48,6 +49,9 @@ const TURNOVERS: usize = 3;
 pub(in crate::fd) struct PollWakers {
     /// The tasks whose shared waker is in the semaphore.
     pub(super) parked: WakerSet,
+    /// Set while the parking in the semaphore, if there is one, comes after a call that found nothing. Changed under the
+    /// direction's lock.
+    pub(super) found_nothing: Flag,
     /// The tasks whose shared waker is in the list of waiters.
     pub(in crate::fd) awaiting_lock: WakerSet,
     /// The timer that ends the wait for the lock at the direction's deadline.

@@ -9,7 +9,8 @@
 //! |---|---|---|
 //! | lock free, call succeeds | returns the result | - |
 //! | lock free, `EAGAIN` | registers, parks, unlocks | by an event, a deadline, close; or by an operation that takes the parking over |
-//! | lock free, another task is parked through `poll_*` | registers; the parking is renewed with the same waker | as above, both |
+//! | lock free, a task is parked through `poll_*` behind an `EAGAIN` | registers, and makes no call: no event has come since | as above, both |
+//! | lock free, a task is parked that made no call | calls; after an `EAGAIN` it registers, and the parking is renewed with the same waker | as above, both |
 //! | lock held, at rest or granted | registers for a notification | when the lock is free and no operation waits for it, by the deadline, or by close |
 //! | closed | fails | - |
 //!
@@ -99,6 +100,9 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
 
     fn poll_taken(mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         ready!(self.lock_or_register(&mut None, cx.waker()))?;
+        if self.joins_parking(cx.waker()) {
+            return Poll::Pending;
+        }
         if !self.take_short_read_hint(self.fd.desc())
             && let Some(result) = self.call_now()
         {
@@ -108,6 +112,12 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
         self.fd.netpoll().check()?;
         let pollers = self.fd.pollers(self.mode());
         pollers.parked.register(&mut None, cx.waker());
+        // `poll_over` parks without a call.
+        if self.arm_on_park {
+            pollers.found_nothing.set()
+        } else {
+            pollers.found_nothing.clear()
+        };
         // It waits first, as an operation that was woken. A waker that it displaces is the same one: an operation that parks
         // another waker keeps the lock meanwhile.
         self.state = OpState::Parked;
@@ -123,6 +133,27 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
 }
 
 impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
+    /// Registers behind the parking of other polls, if a call found nothing before it: a call now would find nothing either.
+    /// Returns false if there is no such parking, and then nothing or a registration that may wake in vain is left.
+    ///
+    /// It looks twice. The event that ends the parking after the second look wakes this task, which has registered before.
+    /// An event that has woken the list before that registration is seen by the second look, as the list's mutex orders both.
+    #[inline]
+    fn joins_parking(&self, waker: &Waker) -> bool {
+        let (fd, mode) = (self.fd, self.mode());
+        let Some(pollers) = fd.known_pollers(mode) else { return false };
+        let may_join = || pollers.found_nothing.is_set() && fd.desc().is_parked(mode);
+        if self.zero_len || !self.arm_on_park || !may_join() {
+            return false;
+        }
+        // An error is that of the attempt that follows.
+        if fd.netpoll().check().is_err() || fd.netpoll().want_poll().is_err() {
+            return false;
+        }
+        pollers.parked.register(&mut None, waker);
+        may_join()
+    }
+
     /// Takes the lock; pending if another operation holds it.
     pub(super) fn try_lock(&mut self) -> Poll<io::Result<()>> {
         match self.fd.mutex.lock(self.mode()) {

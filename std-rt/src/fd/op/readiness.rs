@@ -121,6 +121,8 @@ impl<'a, W: Direction, S: FdOwner> Readiness<'a, W, S> {
         }
         let pollers = self.fd.pollers(self.direction.mode());
         pollers.parked.register(&mut self.entry, cx.waker());
+        // Its check comes after the parking, and may find bytes whose event was consumed.
+        pollers.found_nothing.clear();
         op.wait(self.fd.desc(), &mut Context::from_waker(pollers.parked.waker()))
     }
 
