@@ -188,6 +188,71 @@ pub use sys::Address;
 pub use sysmon::StuckTask;
 pub use task::{JoinError, JoinHandle};
 
+/// Runs an `async fn main` on a runtime. Needs the feature `macros`.
+///
+/// ```
+/// #[netpoll_rt::main]
+/// async fn main() -> std::io::Result<()> {
+///     let listener = netpoll_rt::net::TcpListener::bind("127.0.0.1:0").await?;
+///     println!("listens on {}", listener.local_addr()?);
+///     Ok(())
+/// }
+/// ```
+///
+/// The program above is the same as a `main` that passes its body to [`block_on`]: it runs on the default runtime, which
+/// has a worker for each CPU and also serves the threads that call [`spawn`] outside of any runtime. Tasks that still run when
+/// `main` returns end with the process.
+///
+/// | argument | effect |
+/// |---|---|
+/// | `workers = 4` | [`Builder::workers`], 1 to 256; with 1 all tasks run on the thread of `main` |
+/// | `name = "web"` | [`Builder::thread_name`] |
+/// | `crate = "path"` | the path of this crate, where it is not `::netpoll_rt` |
+///
+/// With `workers` or `name` the function creates a [`Runtime`] of its own and drops it at its end, which cancels the tasks
+/// that still run:
+///
+/// ```
+/// #[netpoll_rt::main(workers = 4, name = "web")]
+/// async fn main() {
+///     let answer = netpoll_rt::spawn(async { 6 * 7 }).await.expect("the task does not panic");
+///     assert_eq!(answer, 42);
+/// }
+/// ```
+///
+/// The function may have any name, visibility, attributes and return type, but neither arguments nor generic parameters.
+///
+/// # Panics
+///
+/// If the runtime cannot be started.
+#[cfg(feature = "macros")]
+pub use netpoll_macros::main;
+
+/// Runs an `async fn` as a test, on a runtime of its own. Needs the feature `macros`.
+///
+/// ```
+/// # mod tests {
+/// use netpoll_rt::net::{TcpListener, TcpStream};
+///
+/// #[netpoll_rt::test]
+/// async fn connects() -> std::io::Result<()> {
+///     let listener = TcpListener::bind("127.0.0.1:0").await?;
+///     TcpStream::connect(listener.local_addr()?).await?;
+///     Ok(())
+/// }
+/// # }
+/// ```
+///
+/// The arguments are those of [`main`](macro@main). Without `workers` the runtime has one worker, and all tasks run on the
+/// thread of the test. The runtime ends with the test, and its tasks are cancelled. `#[should_panic]`, `#[ignore]` and
+/// tests that return a `Result` work as they do with `#[test]`.
+///
+/// # Panics
+///
+/// If the runtime cannot be started.
+#[cfg(feature = "macros")]
+pub use netpoll_macros::test;
+
 /// The process-wide default runtime: started on first use, never shut down.
 static DEFAULT: OnceLock<Runtime> = OnceLock::new();
 

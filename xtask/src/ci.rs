@@ -22,6 +22,7 @@ const STEPS: &[(&str, Step)] = &[
     ("clippy", |root| workspace(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     ("clippy-user", clippy_user),
     ("tidy", |root| own(root, &["tidy"])),
+    ("macros", macros),
     ("doc", doc),
     ("tree", tree),
     ("loom", |root| own(root, &["loom"])),
@@ -123,6 +124,18 @@ fn clippy_user(root: &Path) -> Result<String, String> {
     Ok("netpoll-rt without the cfg of its tests".to_owned())
 }
 
+/// Runs the tests of the attributes, and the examples of their documentation.
+fn macros(root: &Path) -> Result<String, String> {
+    let mut count = 0;
+    for pick in [&["--test", "macros"][..], &["--doc", "--", "src/lib.rs"]] {
+        let mut command = cmd::cargo(root, &["test", "-p", "netpoll-rt", "--features", "macros"]);
+        let (status, output) = cmd::stream(command.args(pick))?;
+        cmd::checked(&command, status)?;
+        count += count_passed(&output);
+    }
+    Ok(format!("{count} tests of the attributes"))
+}
+
 fn doc(root: &Path) -> Result<String, String> {
     let mut command = cmd::cargo(root, &["doc", "--no-deps", "-p", "netpoll-core", "-p", "netpoll-rt"]);
     cmd::run(command.env("RUSTDOCFLAGS", "-Dwarnings"))?;
@@ -171,15 +184,25 @@ fn examples(root: &Path) -> Result<String, String> {
     }
 }
 
-/// Packs both crates and builds each from its package, as a user of the registry would. In one call cargo takes the
-/// one from the package of the other, so nothing has to be published first (cargo 1.90 or later). The target folder is
+/// Packs the crates and builds each from its package, as a user of the registry would. In one call cargo takes each
+/// from the package of the others, so nothing has to be published first (cargo 1.90 or later). The target folder is
 /// fresh, since cargo would take core from an older package of the same version.
 fn package(root: &Path) -> Result<String, String> {
     let target = cmd::target_dir(root)?.join("packing");
     if target.exists() {
         fs::remove_dir_all(&target).map_err(|e| format!("{}: {e}", target.display()))?;
     }
-    let args = ["package", "-p", "netpoll-core", "-p", "netpoll-rt", "--allow-dirty", "--target-dir"];
+    let args = [
+        "package",
+        "-p",
+        "netpoll-core",
+        "-p",
+        "netpoll-macros",
+        "-p",
+        "netpoll-rt",
+        "--allow-dirty",
+        "--target-dir",
+    ];
     cmd::run(cmd::cargo(root, &args).arg(&target).env("RUSTFLAGS", ""))?;
     let mut files = Vec::new();
     cmd::files_under(&target.join("package"), &|path| path.is_dir(), &mut files)?;

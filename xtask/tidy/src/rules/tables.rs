@@ -87,7 +87,7 @@ pub const CFG_FILES: &[Place] = &[
     ("core/src/sync.rs", "loom, std or bare metal"),
     ("core/src/lib.rs", "no_std"),
     ("core/src/poll.rs", "the lock of a descriptor needs 64-bit atomics"),
-    ("std-rt/src/lib.rs", "re-exports the internals for the tests"),
+    ("std-rt/src/lib.rs", "re-exports the internals for the tests, and the attributes of a feature"),
     ("std-rt/src/sys.rs", "selects the modules of the platform"),
     ("std-rt/src/sync.rs", "std or the checker of the protocols"),
     ("loom-tests/src/bin/protocols/main.rs", "without the checker there is nothing to run"),
@@ -136,6 +136,7 @@ pub const FILE_LINES: usize = 600;
 pub const ENGLISH: &[(&str, usize, usize, usize, usize)] = &[
     ("core/", 1, 30, 30, 0),
     ("std-rt/src/", 1, 30, 30, 0),
+    ("std-rt/macros/", 1, 30, 30, 0),
     ("std-rt/tests/", 50, 30, 30, 9),
     // A model is described by its race, like a test.
     ("loom-tests/", 1, 30, 162, 0),

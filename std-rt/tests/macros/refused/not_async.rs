@@ -1,0 +1,3 @@
+// 3:1: error: the `async` keyword is missing before `fn`
+#[netpoll_macros::main]
+fn main() {}
