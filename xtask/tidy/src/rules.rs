@@ -58,6 +58,7 @@ const RULES: &[(&str, Rule)] = &[
     ("sizes", text::sizes),
     ("leftovers", text::leftovers),
     ("changelog", text::changelog),
+    ("licenses", text::licenses),
 ];
 
 /// Applies every rule. A rule that had nothing to look at is red too.

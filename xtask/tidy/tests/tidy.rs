@@ -6,6 +6,11 @@ use std::process::Command;
 /// A tree in which every rule has something to look at and nothing to object to.
 const CLEAN: &[(&str, &str)] = &[
     ("Cargo.toml", "[workspace.package]\nversion = \"0.1.0\"\n"),
+    ("LICENSE-MIT", "MIT\n"),
+    ("LICENSE-APACHE", "Apache\n"),
+    ("core/Cargo.toml", "[package]\nname = \"core\"\n"),
+    ("core/LICENSE-MIT", "MIT\n"),
+    ("core/LICENSE-APACHE", "Apache\n"),
     ("CHANGELOG.md", "# Changelog\n\n## [Unreleased]\n\n- Connections have deadlines.\n"),
     (
         "core/src/lib.rs",
@@ -123,7 +128,7 @@ fn the_clean_tree_is_green() {
     assert!(green, "{output}");
     assert!(output.contains("6 lines with an ordering, 2 pairs"), "{output}");
     assert!(output.contains("2 citations of 1 invariants"), "{output}");
-    assert!(output.ends_with("tidy: 11 rules, 10 Rust files, 0 findings\n"), "{output}");
+    assert!(output.ends_with("tidy: 12 rules, 10 Rust files, 0 findings\n"), "{output}");
 }
 
 #[test]
@@ -326,6 +331,16 @@ fn the_changelog_tells_this_version() {
     red("CHANGELOG.md", "## [0.0.9]\n\n- Old.\n", &["CHANGELOG.md:1: changelog"]);
     red("CHANGELOG.md", "## [Unreleased]\n\n## [0.0.9]\n\n- Old.\n", &["CHANGELOG.md:1: changelog"]);
     let (green, output) = Tree::with("version", &[("CHANGELOG.md", "## [0.1.0] - today\n\n- New.\n")]).tidy();
+    assert!(green, "{output}");
+}
+
+#[test]
+fn a_published_package_holds_the_licenses() {
+    red("core/LICENSE-MIT", "mit\n", &["core/Cargo.toml:1: licenses"]);
+    let package = "[package]\nname = \"macros\"\n";
+    red("std-rt/Cargo.toml", package, &["std-rt/Cargo.toml:1: licenses", "std-rt/Cargo.toml:1: licenses"]);
+    let own = format!("{package}publish = false\n");
+    let (green, output) = Tree::with("unpublished", &[("std-rt/Cargo.toml", &own)]).tidy();
     assert!(green, "{output}");
 }
 

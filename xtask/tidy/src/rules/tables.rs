@@ -145,7 +145,7 @@ pub const ENGLISH: &[(&str, usize, usize, usize, usize)] = &[
 ];
 
 /// The entries of the root beside those that `.gitignore` names.
-pub const ROOT: &str = "core std-rt loom-tests examples xtask README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE \
+pub const ROOT: &str = "core std-rt loom-tests examples xtask README.md CHANGELOG.md CONTRIBUTING.md SECURITY.md LICENSE-MIT LICENSE-APACHE \
     Cargo.toml Cargo.lock clippy.toml rustfmt.toml .cargo .github .ci .gitignore .git";
 
 /// Returns whether a path is one of the places or lies in one.

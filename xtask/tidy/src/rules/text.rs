@@ -95,3 +95,25 @@ pub fn changelog(tree: &Tree, out: &mut Findings) -> Looked {
     }
     Looked(1, format!("{bullets} bullets of this version"))
 }
+
+/// Demands that each published package holds the licenses of the root, word for word: a package of the registry has no root.
+pub fn licenses(tree: &Tree, out: &mut Findings) -> Looked {
+    let text = |path: &str| tree.texts.iter().find(|(name, _)| name == path).map(|(_, text)| text);
+    let mut packages = 0;
+    for (path, manifest) in &tree.texts {
+        let Some(folder) = path.strip_suffix("Cargo.toml").filter(|_| manifest.contains("[package]")) else {
+            continue;
+        };
+        if manifest.lines().any(|line| line == "publish = false") {
+            continue;
+        }
+        packages += 1;
+        for license in ["LICENSE-MIT", "LICENSE-APACHE"] {
+            let copy = format!("{folder}{license}");
+            if text(&copy).is_none() || text(&copy) != text(license) {
+                out.add(path, 1, format!("{copy} is not a copy of {license}"));
+            }
+        }
+    }
+    Looked(packages, format!("{packages} published packages"))
+}
