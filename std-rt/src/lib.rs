@@ -1,4 +1,7 @@
 #![doc = include_str!("../README.md")]
+// The examples need more of hyper and tokio than the features bring; `tests/features` compiles and runs them.
+#![cfg_attr(not(doctest), doc = include_str!("features.md"))]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 //!
 //! # Glossary
 //!
@@ -118,6 +121,7 @@
 //! A thread that is no worker of the runtime puts the task into the global queue instead, and wakes a worker.
 
 mod blocking;
+mod compat;
 mod context;
 mod coop;
 pub mod dump;

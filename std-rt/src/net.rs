@@ -126,6 +126,7 @@ mod incoming;
 pub(crate) mod methods;
 pub(crate) mod options;
 pub mod pipe;
+pub(crate) mod stream;
 mod tcp;
 mod udp;
 pub mod unix;

@@ -25,6 +25,7 @@ const STEPS: &[(&str, Step)] = &[
     ("macros", macros),
     ("doc", doc),
     ("tree", tree),
+    ("features", features),
     ("loom", |root| own(root, &["loom"])),
     ("protocols", |root| own(root, &["protocols"])),
     ("mutants", |root| own(root, &["mutants", "--check"])),
@@ -146,6 +147,33 @@ fn doc(root: &Path) -> Result<String, String> {
     Ok(format!("{} pages", pages.len()))
 }
 
+/// Checks the runtime with its features, documents it as docs.rs does, and tests them under the crates that they are for, in
+/// a package outside the workspace. Fault injection counts the system calls there.
+fn features(root: &Path) -> Result<String, String> {
+    let package = root.join("std-rt/tests/features");
+    let target = cmd::target_dir(root)?.join("features");
+    let cargo = |dir: &Path, args: &[&str]| {
+        let mut command = cmd::cargo(dir, args);
+        command.env("CARGO_TARGET_DIR", &target).env("RUSTDOCFLAGS", "-Dwarnings");
+        command.env("RUSTFLAGS", format!("{} --cfg netpoll_door", cmd::INTERNAL));
+        command
+    };
+    for feature in ["hyper", "tokio"] {
+        cmd::run(&mut cargo(root, &["check", "-p", "netpoll-rt", "--features", feature]))?;
+    }
+    cmd::run(&mut cargo(root, &["clippy", "-p", "netpoll-rt", "--all-features", "--", "-D", "warnings"]))?;
+    cmd::run(&mut cargo(root, &["doc", "--no-deps", "-p", "netpoll-rt", "--all-features"]))?;
+    cmd::run(&mut cargo(&package, &["fmt", "--check"]))?;
+    cmd::run(&mut cargo(&package, &["clippy", "--all-targets", "--", "-D", "warnings"]))?;
+    let mut command = cargo(&package, &["test"]);
+    let (status, output) = cmd::stream(&mut command)?;
+    cmd::checked(&command, status)?;
+    match count_passed(&output) {
+        0 => Err("no test of a feature ran".to_owned()),
+        count => Ok(format!("{count} tests of the features")),
+    }
+}
+
 /// Checks that the default build compiles neither another runtime nor a model checker.
 fn tree(root: &Path) -> Result<String, String> {
     let args = ["tree", "--workspace", "--edges", "normal", "--prefix", "none", "--format", "{p}"];
@@ -154,10 +182,10 @@ fn tree(root: &Path) -> Result<String, String> {
     names.retain(|name| !name.is_empty());
     names.sort_unstable();
     names.dedup();
-    match names.iter().find(|name| ["tokio", "loom", "shuttle"].contains(name)) {
+    match names.iter().find(|name| ["tokio", "hyper", "loom", "shuttle"].contains(name)) {
         _ if names.is_empty() => Err("cargo tree shows no package".to_owned()),
         Some(name) => Err(format!("the default build compiles {name}")),
-        None => Ok(format!("{} crates, neither tokio nor a model checker", names.len())),
+        None => Ok(format!("{} crates, neither tokio, hyper nor a model checker", names.len())),
     }
 }
 

@@ -11,6 +11,7 @@ use crate::fd::Fd;
 use crate::fs::File;
 use crate::net::methods::Descriptor;
 use crate::net::pipe::{PipeReader, PipeWriter};
+use crate::net::stream::end_writing;
 use crate::net::{TcpStream, UnixStream};
 use crate::sys::socket::{self, Read};
 use crate::sys::{SharedFd, splice};
@@ -138,7 +139,7 @@ impl Endpoint for TcpStream {
     }
 
     fn end_writing(&self) -> io::Result<()> {
-        Descriptor::end_writing(self)
+        end_writing(self)
     }
 }
 
@@ -148,7 +149,7 @@ impl Endpoint for UnixStream {
     }
 
     fn end_writing(&self) -> io::Result<()> {
-        Descriptor::end_writing(self)
+        end_writing(self)
     }
 }
 

@@ -103,8 +103,6 @@ macro_rules! byte_methods {
         }
 
         $crate::net::methods::methods!($type: readable("try_read"), read_deadline);
-        $crate::net::bytes::byte_methods!(@async_read $type, $type, $read, $readv);
-        $crate::net::bytes::byte_methods!(@async_read &$type, $type, $read, $readv);
     };
 
     (@write $type:ident, $write:path, $writev:path) => {
@@ -250,68 +248,6 @@ macro_rules! byte_methods {
             /// bytes in the pipe would not fit; `Unsupported` on systems other than Linux.
             pub fn set_capacity(&self, bytes: usize) -> io::Result<usize> {
                 self.call("set_capacity", |fd| sys::set_capacity(fd, bytes))
-            }
-        }
-    };
-
-    // The traits of futures-io, for a type and for a reference to it. `$end` is the work of `poll_close`.
-    (@async_read $for:ty, $type:ty, $read:path, $readv:path) => {
-        /// The deadline applies as for `read`. Nothing is held between two polls: a task that loses interest
-        /// after `Pending` delays no other, and tasks that await `read` go before those that poll.
-        impl futures_io::AsyncRead for $for {
-            fn poll_read(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buffer: &mut [u8],
-            ) -> Poll<io::Result<usize>> {
-                let read = self.fd.read(buffer.is_empty(), |fd| $read(fd, buffer)).poll_once(cx);
-                read.map_err(|error| self.error("read", error))
-            }
-
-            fn poll_read_vectored(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buffers: &mut [IoSliceMut<'_>],
-            ) -> Poll<io::Result<usize>> {
-                let full = $crate::net::bytes::are_full(buffers);
-                let read = self.fd.read(full, |fd| $readv(fd, buffers)).poll_once(cx);
-                read.map_err(|error| self.error("readv", error))
-            }
-        }
-    };
-    (@async_write $type:ident, $write:path, $writev:path, $end:expr, $says:literal) => {
-        $crate::net::bytes::byte_methods!(@async_write_for $type, $write, $writev, $end, $says);
-        $crate::net::bytes::byte_methods!(@async_write_for &$type, $write, $writev, $end, $says);
-    };
-    (@async_write_for $for:ty, $write:path, $writev:path, $end:expr, $says:literal) => {
-        /// The deadline applies as for `write`, and nothing is held between two polls. Bytes go to the kernel
-        /// at once, so there is nothing to flush.
-        #[doc = $says]
-        impl futures_io::AsyncWrite for $for {
-            fn poll_write(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                bytes: &[u8],
-            ) -> Poll<io::Result<usize>> {
-                let written = self.fd.write(|fd| $write(fd, bytes)).poll_once(cx);
-                written.map_err(|error| self.error("write", error))
-            }
-
-            fn poll_write_vectored(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buffers: &[IoSlice<'_>],
-            ) -> Poll<io::Result<usize>> {
-                let written = self.fd.write(|fd| $writev(fd, buffers)).poll_once(cx);
-                written.map_err(|error| self.error("writev", error))
-            }
-
-            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                coop::poll_proceed(cx).map(Ok)
-            }
-
-            fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                coop::poll_proceed(cx).map(|()| $end(&self))
             }
         }
     };

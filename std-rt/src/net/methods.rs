@@ -22,7 +22,6 @@ pub(crate) use super::async_fd::Interest;
 pub(crate) use super::incoming::{Accept, Incoming};
 pub(crate) use crate::coop;
 pub(crate) use crate::error::OpError;
-use crate::error::is_closed;
 pub(crate) use crate::fd::{Fd, FdKind, ReadMode, WriteMode};
 use crate::netpoll::Netpoll;
 use crate::sys::{FdOwner, SharedFd, socket};
@@ -63,15 +62,6 @@ pub trait Descriptor {
             of.error(op, error)
         }
         set.map_err(|error| refused(self, op, error))
-    }
-
-    /// Shuts down the writing half for a trait whose users close a stream that may have ended already, which
-    /// is no error.
-    fn end_writing(&self) -> io::Result<()> {
-        match self.fd().shutdown(std::net::Shutdown::Write) {
-            Err(error) if error.kind() == io::ErrorKind::NotConnected && !is_closed(&error) => Ok(()),
-            ended => ended.map_err(|error| self.error("shutdown", error)),
-        }
     }
 }
 

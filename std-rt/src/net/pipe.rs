@@ -18,14 +18,15 @@
 //! ```
 
 use std::path::Path;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
 use super::bytes::byte_methods;
 use super::methods::*;
+use super::stream::{ByteRead, ByteWrite, ReadBuffer};
 use crate::error::{at_path, is_closed};
 use crate::sys::pipe::{self as sys, Access};
-use crate::sys::socket::{read, read_buf, recvv as readv, set_nonblocking, write, writev};
+use crate::sys::socket::{Read, read, read_buf, recvv as readv, set_nonblocking, write, writev};
 
 /// Creates a pipe: the end that reads, and the end that writes. Bytes come out in the order of the writes. It
 /// holds 64 KiB on Linux unless [`PipeWriter::set_capacity`] changes that.
@@ -131,15 +132,6 @@ impl PipeWriter {
     pub fn peer_closed(&self) -> bool {
         self.fd.peer_closed()
     }
-
-    /// Closes it without a wait, for a trait whose users may close it again.
-    fn close_now(&self) -> io::Result<()> {
-        // After its first poll the close continues although its future is dropped.
-        match pin!(self.fd.close()).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Err(error)) if !is_closed(&error) => Err(self.error("close", error)),
-            _ => Ok(()),
-        }
-    }
 }
 
 methods!(PipeReader: fd, descriptor);
@@ -148,13 +140,35 @@ methods!(PipeWriter: fd, descriptor);
 byte_methods!(
     PipeWriter: write(write, writev),
     pipe_end(write, "written"),
-    async_write(
-        write,
-        writev,
-        PipeWriter::close_now,
-        "`poll_close` closes this end, as `close` does: the reader reads the end once no other writer is left."
-    ),
 );
+
+impl ByteRead for PipeReader {
+    #[inline]
+    fn fill<B: ReadBuffer + ?Sized>(fd: BorrowedFd<'_>, buffer: &mut B) -> io::Result<Read> {
+        buffer.read(fd)
+    }
+}
+
+impl ByteWrite for PipeWriter {
+    #[inline]
+    fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+        write(fd, bytes)
+    }
+
+    #[inline]
+    fn sendv(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        writev(fd, buffers)
+    }
+
+    /// Closes it without a wait.
+    fn end(&self) -> io::Result<()> {
+        // After its first poll the close continues although its future is dropped.
+        match pin!(self.fd.close()).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Err(error)) if !is_closed(&error) => Err(self.error("close", error)),
+            _ => Ok(()),
+        }
+    }
+}
 
 /// Returns an error unless the descriptor is a pipe or a FIFO.
 fn check(fd: &OwnedFd) -> io::Result<()> {

@@ -6,14 +6,13 @@ mod socket;
 
 use std::net::{Shutdown, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::net::{TcpListener as StdListener, TcpStream as StdStream};
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use super::addr::ToSocketAddrs;
 use super::bytes::byte_methods;
 use super::connect;
 use super::methods::*;
 use super::options::option_methods;
+use super::stream::{ByteRead, ByteWrite, ReadBuffer, end_writing};
 use crate::error::is_closed;
 use crate::sys::socket as sys;
 use crate::time::timeout;
@@ -345,14 +344,30 @@ byte_methods!(
     TcpStream: read(sys::recv, sys::recv_buf, sys::recvv),
     write(sys::send_tcp, sys::sendv_tcp),
     peek(sys::peek),
-    async_write(
-        sys::send_tcp,
-        sys::sendv_tcp,
-        TcpStream::end_writing,
-        "`poll_close` shuts down the writing half: the peer reads the end of the stream, and this side may still read. \
-         A connection that has ended already is no error."
-    ),
 );
+impl ByteRead for TcpStream {
+    #[inline]
+    fn fill<B: ReadBuffer + ?Sized>(fd: BorrowedFd<'_>, buffer: &mut B) -> io::Result<sys::Read> {
+        buffer.recv(fd)
+    }
+}
+
+impl ByteWrite for TcpStream {
+    #[inline]
+    fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+        sys::send_tcp(fd, bytes)
+    }
+
+    #[inline]
+    fn sendv(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        sys::sendv_tcp(fd, buffers)
+    }
+
+    fn end(&self) -> io::Result<()> {
+        end_writing(self)
+    }
+}
+
 methods!(TcpStream: deadline, connected, descriptor, std(StdStream));
 option_methods!(TcpStream: buffers, ip, tcp, quickack);
 

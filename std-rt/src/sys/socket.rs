@@ -6,6 +6,7 @@
 //! of the call is not enough.
 
 use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
 use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
@@ -215,6 +216,15 @@ fn recv_with(fd: BorrowedFd<'_>, buffer: &mut [u8], flags: RecvFlags) -> io::Res
     Ok(Read::of(n, asked))
 }
 
+/// Reads as [`recv`] does, into a buffer that need not be initialized: the bytes that the result counts are, afterwards.
+#[inline]
+pub fn recv_uninit(fd: BorrowedFd<'_>, buffer: &mut [MaybeUninit<u8>]) -> io::Result<Read> {
+    let asked = inject::truncate(Call::Recv, fd, buffer.len().min(MAX_RW));
+    let buffer = &mut buffer[..asked];
+    let recv = || net::recv(fd, &mut *buffer, RecvFlags::empty()).map(|((read, _), _)| read.len());
+    Ok(Read::of(retry(Call::Recv, fd, recv)?, asked))
+}
+
 /// Writes to a socket, at most [`MAX_RW`] bytes; returns how many were written. Raises no `SIGPIPE`: if the
 /// peer is gone, the error is `EPIPE`.
 #[inline]
@@ -229,6 +239,15 @@ pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Read> {
     let buffer = &mut buffer[..asked];
     let n = retry(Call::Read, fd, || rustix::io::read(fd, &mut *buffer))?;
     Ok(Read::of(n, asked))
+}
+
+/// Reads as [`read`] does, into a buffer that need not be initialized: the bytes that the result counts are, afterwards.
+#[inline]
+pub fn read_uninit(fd: BorrowedFd<'_>, buffer: &mut [MaybeUninit<u8>]) -> io::Result<Read> {
+    let asked = inject::truncate(Call::Read, fd, buffer.len().min(MAX_RW));
+    let buffer = &mut buffer[..asked];
+    let read = || rustix::io::read(fd, &mut *buffer).map(|(read, _)| read.len());
+    Ok(Read::of(retry(Call::Read, fd, read)?, asked))
 }
 
 /// Writes to any descriptor, at most [`MAX_RW`] bytes; returns how many were written. On a pipe without a

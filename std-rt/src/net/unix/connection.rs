@@ -2,13 +2,12 @@
 
 use std::os::unix::net::{SocketAddr, UnixListener as StdListener, UnixStream as StdStream};
 use std::path::Path;
-use std::pin::Pin;
-use std::task::{Context, Poll};
 
 use super::methods::{EofCheck, recv_as_is, unix_methods};
 use super::{UnlinkOnDrop, bound, connect, pair_of, path_address};
 use crate::net::bytes::byte_methods;
 use crate::net::methods::*;
+use crate::net::stream::{ByteRead, ByteWrite, ReadBuffer, end_writing};
 use crate::sys::{ancillary, socket, unix};
 
 /// A listener for connections of bytes, at a path or an abstract name.
@@ -107,15 +106,31 @@ byte_methods!(
     UnixStream: read(socket::recv, socket::recv_buf, socket::recvv),
     write(socket::send, socket::sendv),
     peek(socket::peek),
-    async_write(
-        socket::send,
-        socket::sendv,
-        UnixStream::end_writing,
-        "`poll_close` shuts down the writing half: the peer reads the end of the stream, and this side may still read. \
-         A connection that has ended already is no error."
-    ),
 );
 methods!(UnixStream: std(StdStream));
+
+impl ByteRead for UnixStream {
+    #[inline]
+    fn fill<B: ReadBuffer + ?Sized>(fd: BorrowedFd<'_>, buffer: &mut B) -> io::Result<socket::Read> {
+        buffer.recv(fd)
+    }
+}
+
+impl ByteWrite for UnixStream {
+    #[inline]
+    fn send(fd: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+        socket::send(fd, bytes)
+    }
+
+    #[inline]
+    fn sendv(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        socket::sendv(fd, buffers)
+    }
+
+    fn end(&self) -> io::Result<()> {
+        end_writing(self)
+    }
+}
 
 /// A listener for connections of messages, at a path or an abstract name. macOS does not support it.
 ///

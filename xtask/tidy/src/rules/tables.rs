@@ -47,6 +47,7 @@ pub const LAYERS: &[Layers] = &[
             "worker",
             "sysmon",
             "runtime",
+            "compat",
         ],
     },
 ];
@@ -88,6 +89,7 @@ pub const CFG_FILES: &[Place] = &[
     ("core/src/lib.rs", "no_std"),
     ("core/src/poll.rs", "the lock of a descriptor needs 64-bit atomics"),
     ("std-rt/src/lib.rs", "re-exports the internals for the tests, and the attributes of a feature"),
+    ("std-rt/src/compat.rs", "each feature is a module with the traits of a crate"),
     ("std-rt/src/sys.rs", "selects the modules of the platform"),
     ("std-rt/src/sync.rs", "std or the checker of the protocols"),
     ("loom-tests/src/bin/protocols/main.rs", "without the checker there is nothing to run"),

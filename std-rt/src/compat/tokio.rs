@@ -1,0 +1,89 @@
+//! The traits of tokio 1: `AsyncRead` and `AsyncWrite`.
+
+#![expect(unsafe_code, reason = "reads into the uninitialized part of tokio's buffers")]
+
+use std::io::{self, IoSlice};
+use std::mem::MaybeUninit;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::net::stream::{ByteRead, ByteWrite};
+use crate::net::{PipeReader, PipeWriter, TcpStream, UnixStream};
+
+/// Reads into the uninitialized part of a buffer. `fill` is [`ByteRead::poll_fill`]: it returns the number of bytes at the
+/// front of its argument that it has initialized.
+#[inline]
+fn read_into(
+    buffer: &mut ReadBuf<'_>,
+    fill: impl FnOnce(&mut [MaybeUninit<u8>]) -> Poll<io::Result<usize>>,
+) -> Poll<io::Result<()>> {
+    // SAFETY: `poll_fill` writes nothing but initialized bytes, so no byte that was initialized becomes uninitialized.
+    let n = ready!(fill(unsafe { buffer.unfilled_mut() }))?;
+    // SAFETY: `poll_fill` has initialized the first `n` bytes of the slice above, as the kernel has counted them.
+    unsafe { buffer.assume_init(n) };
+    buffer.advance(n);
+    Poll::Ready(Ok(()))
+}
+
+macro_rules! read {
+    ($($for:ty),+) => {$(
+        /// The bytes go into the uninitialized part of the buffer. The deadline applies as for `read`, and nothing is
+        /// held between two polls.
+        impl AsyncRead for $for {
+            #[inline]
+            fn poll_read(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buffer: &mut ReadBuf<'_>,
+            ) -> Poll<io::Result<()>> {
+                read_into(buffer, |room| self.poll_fill(cx, room))
+            }
+        }
+    )+};
+}
+
+macro_rules! write {
+    ($says:literal: $($for:ty),+) => {$(
+        /// The deadline applies as for `write`, and nothing is held between two polls. Several buffers are written by
+        /// one system call. Bytes go to the kernel at once, so there is nothing to flush.
+        #[doc = $says]
+        impl AsyncWrite for $for {
+            #[inline]
+            fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+                self.poll_send(cx, bytes)
+            }
+
+            #[inline]
+            fn poll_write_vectored(
+                self: Pin<&mut Self>,
+                cx: &mut Context<'_>,
+                buffers: &[IoSlice<'_>],
+            ) -> Poll<io::Result<usize>> {
+                self.poll_sendv(cx, buffers)
+            }
+
+            #[inline]
+            fn is_write_vectored(&self) -> bool {
+                true
+            }
+
+            #[inline]
+            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.poll_flushed(cx)
+            }
+
+            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.poll_end(cx)
+            }
+        }
+    )+};
+}
+
+read!(TcpStream, &TcpStream, UnixStream, &UnixStream, PipeReader, &PipeReader);
+write!(
+    "`poll_shutdown` shuts down the writing half. A connection that has ended already is no error.":
+    TcpStream, &TcpStream, UnixStream, &UnixStream
+);
+write!("`poll_shutdown` closes this end.": PipeWriter, &PipeWriter);
