@@ -248,6 +248,23 @@ pin_project! {
     }
 }
 
+impl<F> Cooperative<F> {
+    /// Returns the future.
+    pub(crate) fn get_ref(&self) -> &F {
+        &self.future
+    }
+
+    /// Returns the future, to be changed.
+    pub(crate) fn get_mut(&mut self) -> &mut F {
+        &mut self.future
+    }
+
+    /// Returns the future alone.
+    pub(crate) fn into_inner(self) -> F {
+        self.future
+    }
+}
+
 impl<F> fmt::Debug for Cooperative<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cooperative").field("charge", &self.charge).finish_non_exhaustive()

@@ -10,151 +10,32 @@
 //! thread is in its `block_on`.
 
 mod interval;
+mod sleep;
 
-use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 
-use crate::coop::{self, Charge, Cooperative, cooperative};
-use crate::netpoll::{Netpoll, Renewed, TimerId, clock};
+use crate::coop::{self, Cooperative, cooperative};
+use crate::netpoll::clock;
+#[doc(inline)]
+pub use interval::MissedTicks as MissedTickBehavior;
 pub use interval::{Interval, MissedTicks, interval, interval_at};
-
-/// Waits for `duration`, and not less. A sleep of zero is ready at once, and counts against the budget of its
-/// task's turn as every operation does. A duration that is too long for the clock never ends.
-///
-/// # Cancel safety
-///
-/// Dropped before it is ready: the timer is disarmed.
-///
-/// # Panics
-///
-/// Panics when it is polled outside of a runtime, if the default one cannot be started, or was started before
-/// this process was forked.
-pub fn sleep(duration: Duration) -> Sleep {
-    Sleep { state: SleepState::New(clock::after(duration)) }
-}
-
-/// Waits until `at`, and not less. It is ready at once if that has passed.
-///
-/// # Cancel safety
-///
-/// Dropped before it is ready: the timer is disarmed.
-///
-/// # Panics
-///
-/// Panics as [`sleep`] does.
-pub fn sleep_until(at: Instant) -> Sleep {
-    Sleep { state: SleepState::New(clock::tick(at)) }
-}
-
-/// The future of [`sleep`] and [`sleep_until`].
-#[must_use = "a sleep does nothing until it is awaited"]
-pub struct Sleep {
-    state: SleepState,
-}
-
-/// The state of a sleep, in 24 bytes: with many timers, the memory traffic takes most of the time.
-enum SleepState {
-    /// It was not polled yet. [`LATEST`](clock::LATEST) never comes.
-    New(u64),
-    Armed {
-        netpoll: Arc<Netpoll>,
-        id: TimerId,
-    },
-    /// The time is over, but the turn's budget was spent: the next poll is ready.
-    Refused,
-    /// The time is over.
-    Over,
-}
-
-impl fmt::Debug for Sleep {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut f = f.debug_struct("Sleep");
-        match &self.state {
-            SleepState::New(at) => f.field("at_ns", at),
-            SleepState::Armed { id, .. } => f.field("armed", id),
-            SleepState::Refused | SleepState::Over => f.field("over", &true),
-        };
-        f.finish_non_exhaustive()
-    }
-}
-
-impl Drop for Sleep {
-    fn drop(&mut self) {
-        if let SleepState::Armed { netpoll, id } = &self.state {
-            netpoll.drop_timer(*id);
-        }
-    }
-}
-
-impl Future for Sleep {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        // After a wait it costs nothing, because the other tasks have had their turns.
-        let mut charge = Charge::First;
-        loop {
-            match &self.state {
-                SleepState::Refused => return self.over(cx, Charge::Refused),
-                SleepState::Over => return self.over(cx, charge),
-                SleepState::New(clock::LATEST) => return Poll::Pending,
-                // The timer moves to this thread's runtime: the one before may have no thread that polls.
-                SleepState::Armed { netpoll, id } if netpoll.prefers_current_poller() => {
-                    charge = Charge::Waited;
-                    self.state = netpoll.take_timer(*id).map_or(SleepState::Over, SleepState::New);
-                }
-                // The waker may be another one this time. A timer that is gone has fired, so the clock need
-                // not be read.
-                SleepState::Armed { netpoll, id } => {
-                    charge = Charge::Waited;
-                    match netpoll.renew_timer(*id, cx.waker()) {
-                        Renewed::Armed => return Poll::Pending,
-                        Renewed::Fired => self.state = SleepState::Over,
-                        Renewed::Gone(at) => self.state = SleepState::New(at),
-                    }
-                }
-                SleepState::New(at) => {
-                    let at = *at;
-                    let netpoll = Netpoll::for_sleep();
-                    let netpoll =
-                        netpoll.unwrap_or_else(|error| panic!("sleep: no runtime can be started: {error}"));
-                    if netpoll.is_over(at) {
-                        return self.over(cx, charge);
-                    } else if let Some(id) = netpoll.add_timer(at, cx.waker().clone()) {
-                        self.state = SleepState::Armed { netpoll, id };
-                        return Poll::Pending;
-                    }
-                    // Its runtime has ended just now: the loop tries another.
-                }
-            }
-        }
-    }
-}
-
-impl Sleep {
-    /// Completes the sleep. If it has not waited in this poll, it counts against the turn's budget.
-    fn over(&mut self, cx: &Context<'_>, charge: Charge) -> Poll<()> {
-        let taken = charge.poll_proceed(cx);
-        self.state = if taken.is_ready() { SleepState::Over } else { SleepState::Refused };
-        taken
-    }
-}
+pub(crate) use sleep::Timer;
+pub use sleep::{Sleep, sleep, sleep_until};
 
 pin_project! {
-    /// The future of [`timeout`].
+    /// The future of [`timeout`] and [`timeout_at`].
     #[must_use = "a timeout does nothing until it is awaited"]
     #[derive(Debug)]
     pub struct Timeout<F> {
         #[pin]
         future: Cooperative<F>,
-        #[pin]
-        sleep: Sleep,
+        timer: Timer,
     }
 }
 
@@ -175,7 +56,47 @@ pin_project! {
 ///
 /// Panics as [`sleep`] does.
 pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
-    Timeout { future: cooperative(future), sleep: sleep(duration) }
+    Timeout { future: cooperative(future), timer: Timer::new(clock::after(duration)) }
+}
+
+/// Runs `future` until `deadline` at most; otherwise as [`timeout`].
+///
+/// ```
+/// # use std::time::{Duration, Instant};
+/// use netpoll_rt::time::{sleep, timeout_at};
+///
+/// # netpoll_rt::block_on(async {
+/// let deadline = Instant::now() + Duration::from_millis(5);
+/// assert!(timeout_at(deadline, sleep(Duration::MAX)).await.is_err());
+/// # });
+/// ```
+///
+/// # Cancel safety
+///
+/// Dropped before it is ready: `future` is dropped with it.
+///
+/// # Panics
+///
+/// Panics as [`sleep`] does.
+pub fn timeout_at<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
+    Timeout { future: cooperative(future), timer: Timer::new(clock::tick(deadline)) }
+}
+
+impl<F> Timeout<F> {
+    /// Returns the future whose time is limited.
+    pub fn get_ref(&self) -> &F {
+        self.future.get_ref()
+    }
+
+    /// Returns the future whose time is limited, to be changed.
+    pub fn get_mut(&mut self) -> &mut F {
+        self.future.get_mut()
+    }
+
+    /// Returns the future without its limit.
+    pub fn into_inner(self) -> F {
+        self.future.into_inner()
+    }
 }
 
 impl<F: Future> Future for Timeout<F> {
@@ -190,6 +111,6 @@ impl<F: Future> Future for Timeout<F> {
             return Poll::Ready(Ok(value));
         }
         drop(bound);
-        this.sleep.poll(cx).map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the timeout is over")))
+        this.timer.poll(cx).map(|()| Err(io::Error::new(io::ErrorKind::TimedOut, "the timeout is over")))
     }
 }

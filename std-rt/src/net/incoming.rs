@@ -28,9 +28,9 @@ use super::methods::Descriptor;
 use crate::coop;
 use crate::error::is_closed;
 use crate::fd::{Fd, FdKind};
-use crate::netpoll::fd_limit;
+use crate::netpoll::{clock, fd_limit};
 use crate::sys::{Exhausted, SharedFd, socket};
-use crate::time::{Sleep, sleep};
+use crate::time::Timer;
 
 /// A listener. [`accept`] and [`Incoming`] are written for any.
 pub trait Accept: Descriptor<Owner = SharedFd> {
@@ -127,7 +127,7 @@ struct AcceptBackoff {
     fd_waiter: fd_limit::FdWaiter,
     /// The number of times that the timer ran out.
     rounds: u32,
-    timer: Option<Sleep>,
+    timer: Option<Timer>,
 }
 
 impl AcceptBackoff {
@@ -141,7 +141,7 @@ impl AcceptBackoff {
             return Poll::Ready(());
         }
         let delay = Self::SHORTEST.saturating_mul(1 << self.rounds).min(Self::LONGEST);
-        ready!(Pin::new(self.timer.get_or_insert_with(|| sleep(delay))).poll(cx));
+        ready!(self.timer.get_or_insert_with(|| Timer::new(clock::after(delay))).poll(cx));
         self.timer = None;
         // Beyond a second it makes no difference, and the shift stays in range.
         self.rounds = (self.rounds + 1).min(8);

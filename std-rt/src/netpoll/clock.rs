@@ -61,6 +61,17 @@ pub fn tick(at: Instant) -> u64 {
     }
 }
 
+/// Returns the instant of a tick, from which [`tick`] makes the same tick again.
+pub fn instant(at: u64) -> Instant {
+    let (known, tick) = sys::anchor();
+    let instant = match at.checked_sub(tick) {
+        Some(since) => known.checked_add(Duration::from_nanos(since)),
+        None => known.checked_sub(Duration::from_nanos(tick - at)),
+    };
+    // Only a clock whose range ends within 292 years has no such instant.
+    instant.unwrap_or(known)
+}
+
 /// Returns whether a word can represent `at` as still to come. On a 32-bit machine that ends 13 days ahead.
 #[inline]
 pub fn is_representable(at: u64, now: impl FnOnce() -> u64) -> bool {

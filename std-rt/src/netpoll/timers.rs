@@ -173,6 +173,30 @@ impl Netpoll {
         }
     }
 
+    /// Moves a timer to another tick, earlier or later; its waker stays. Returns false if it has fired or no thread polls any
+    /// more: then the timer is gone.
+    pub fn move_timer(&self, id: TimerId, at: u64) -> bool {
+        if !self.is_owner_process() {
+            return false;
+        }
+        let mut timers = self.wheels.lock(id.wheel as usize);
+        if timers.ended {
+            let entry = timers.wheel.remove(id.id);
+            drop(timers);
+            drop_all(entry);
+            return false;
+        }
+        let earliest = timers.is_earliest(at);
+        let earlier = timers.wheel.deadline(id.id).is_some_and(|before| at < before);
+        let moved = timers.wheel.edit(id.id, at);
+        timers.armed += usize::from(earlier);
+        drop(timers);
+        if moved && earliest {
+            self.break_before(at);
+        }
+        moved
+    }
+
     /// Removes a timer that no thread will fire any more.
     fn take_dead_timer(&self, id: TimerId) -> Renewed {
         self.take_timer(id).map_or(Renewed::Fired, Renewed::Gone)

@@ -1,11 +1,11 @@
 //! Ticks at a fixed interval.
 
-use std::future::{Future, poll_fn};
-use std::pin::Pin;
+use std::future::poll_fn;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
-use super::{Sleep, sleep_until};
+use super::Timer;
+use crate::netpoll::clock;
 
 /// The treatment of ticks whose time passed while no task waited for them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -37,7 +37,7 @@ pub fn interval(period: Duration) -> Interval {
 #[track_caller]
 pub fn interval_at(start: Instant, period: Duration) -> Interval {
     assert!(period > Duration::ZERO, "interval: the period must be longer than zero");
-    Interval { next: Some(start), period, missed: MissedTicks::Burst, sleep: sleep_until(start) }
+    Interval { next: Some(start), period, missed: MissedTicks::Burst, timer: Timer::new(clock::tick(start)) }
 }
 
 /// The ticks of [`interval`]. They are as exact as the kernel's nanoseconds, never early, and without drift:
@@ -62,7 +62,7 @@ pub struct Interval {
     next: Option<Instant>,
     period: Duration,
     missed: MissedTicks,
-    sleep: Sleep,
+    timer: Timer,
 }
 
 impl Interval {
@@ -78,6 +78,16 @@ impl Interval {
         self.period
     }
 
+    /// Returns the treatment of missed ticks.
+    pub fn missed_tick_behavior(&self) -> MissedTicks {
+        self.missed
+    }
+
+    /// Sets the treatment of missed ticks, as [`on_missed`](Self::on_missed) does.
+    pub fn set_missed_tick_behavior(&mut self, missed: MissedTicks) {
+        self.missed = missed;
+    }
+
     /// Waits for the next tick, and returns the time for which it was set, which may be in the past.
     ///
     /// # Cancel safety
@@ -90,20 +100,50 @@ impl Interval {
     /// Polls for the next tick as [`tick`](Self::tick) does, for a hand-written future.
     pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
         let Some(tick) = self.next else { return Poll::Pending };
-        ready!(Pin::new(&mut self.sleep).poll(cx));
+        ready!(self.timer.poll(cx));
         self.set(self.after(tick, Instant::now()));
         Poll::Ready(tick)
     }
 
     /// Sets the next tick to a period from now.
+    ///
+    /// ```
+    /// # use std::time::{Duration, Instant};
+    /// use netpoll_rt::time::interval;
+    ///
+    /// # netpoll_rt::block_on(async {
+    /// let mut ticks = interval(Duration::from_secs(3600));
+    /// ticks.tick().await; // The first one comes at once.
+    /// ticks.reset_after(Duration::from_millis(2));
+    /// let begin = Instant::now();
+    /// ticks.tick().await; // The ones after it come an hour apart again.
+    /// assert!(begin.elapsed() < Duration::from_secs(60));
+    /// # });
+    /// ```
     pub fn reset(&mut self) {
         self.set(Instant::now().checked_add(self.period));
     }
 
+    /// Sets the next tick to now.
+    pub fn reset_immediately(&mut self) {
+        self.set(Some(Instant::now()));
+    }
+
+    /// Sets the next tick to `after` from now; the period stays.
+    pub fn reset_after(&mut self, after: Duration) {
+        self.set(Instant::now().checked_add(after));
+    }
+
+    /// Sets the next tick to `at`; the period stays. An instant that has passed is due at once.
+    pub fn reset_at(&mut self, at: Instant) {
+        self.set(Some(at));
+    }
+
+    /// A task that waits for the tick already is woken at the new time, unless the previous one was beyond the clock.
     fn set(&mut self, next: Option<Instant>) {
         self.next = next;
         if let Some(at) = next {
-            self.sleep = sleep_until(at);
+            self.timer.reset(clock::tick(at));
         }
     }
 

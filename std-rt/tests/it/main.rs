@@ -50,6 +50,7 @@ mod runtime_end;
 mod runtime_gone;
 mod short_read;
 mod shutdown;
+mod sleep_reset;
 mod spawn_local;
 mod spin;
 mod state_machine;

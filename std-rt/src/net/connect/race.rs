@@ -12,7 +12,8 @@ use std::time::Instant;
 
 use super::errors::{AddressErrors, timed_out};
 use super::plan::{Attempt, Plan};
-use crate::time::{Sleep, sleep_until};
+use crate::netpoll::clock;
+use crate::time::Timer;
 
 /// Executes a plan. `name` is the name of the addresses, if they were looked up.
 ///
@@ -45,7 +46,7 @@ struct Race<A, F> {
     /// The errors, by position in the order.
     failed: Vec<Option<io::Error>>,
     /// The timer of the next start, or of the next end of a share.
-    timer: Option<Sleep>,
+    timer: Option<Timer>,
 }
 
 impl<T, A, F> Race<A, F>
@@ -109,7 +110,7 @@ where
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let untils = self.running.iter().filter_map(|(attempt, _)| attempt.until);
         match self.plan.next_start().into_iter().chain(untils).min() {
-            Some(at) => Pin::new(self.timer.insert(sleep_until(at))).poll(cx),
+            Some(at) => self.timer.insert(Timer::new(clock::tick(at))).poll(cx),
             None => {
                 self.timer = None;
                 Poll::Pending
