@@ -231,6 +231,11 @@ impl<S: FdOwner> Fd<S> {
         self.other_writers().is_some_and(Flag::is_set)
     }
 
+    /// Returns whether a short read of this byte stream still means that its queue is empty.
+    fn short_is_all(&self) -> bool {
+        !self.is_borrowed() && !self.has_other_writers()
+    }
+
     fn other_writers(&self) -> Option<&Flag> {
         self.extra.get()?.other_writers.get().map(|other_writers| &**other_writers)
     }

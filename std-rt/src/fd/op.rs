@@ -119,12 +119,24 @@ pub struct Op<'a, W: Direction, F, S: FdOwner = SharedFd> {
 // The call is not pinned: it is called by reference only.
 impl<W: Direction, F, S: FdOwner> Unpin for Op<'_, W, F, S> {}
 
+impl<'a, W: Direction, S: FdOwner> Op<'a, W, (), S> {
+    /// Creates what takes the lock of a direction, and makes no call of its own.
+    fn without_call(fd: &'a Fd<S>, direction: W) -> Self {
+        Self::with_call(fd, direction, ())
+    }
+}
+
 impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
     #[inline]
     pub(super) fn new<T>(fd: &'a Fd<S>, direction: W, call: F) -> Self
     where
         F: FnMut(&Fd<S>) -> io::Result<Option<T>>,
     {
+        Self::with_call(fd, direction, call)
+    }
+
+    #[inline]
+    fn with_call(fd: &'a Fd<S>, direction: W, call: F) -> Self {
         Self {
             fd,
             direction,
@@ -254,13 +266,17 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
 
     /// Takes the short-read hint. Returns true if the last read emptied the queue and no event says that more was queued behind
     /// it. The operation then skips the call and the reset, which would drop an edge that came since. The hint does not hold
-    /// for a pinned number, which may have been used outside this type, nor for a pipe with other writers.
+    /// for a pinned number, which may have been used outside this type, nor for a pipe with other writers: there a read may be
+    /// short for another reason. Only a byte stream has hints of short reads; any other kind has only those of `EAGAIN`, which
+    /// always hold.
     #[inline]
     fn take_short_read_hint(&self, desc: &PollDesc) -> bool {
         let reads = self.mode() == Mode::Read && !self.zero_len;
         // The hint is taken in any case: it says nothing about the queue after the call that comes next.
         let drained = reads && self.fd.drained.take() && self.trusts_hint;
-        drained && !desc.info().may_have_more() && !self.fd.is_borrowed() && !self.fd.has_other_writers()
+        drained
+            && !desc.info().may_have_more()
+            && (self.fd.kind != FdKind::ByteStream || self.fd.short_is_all())
     }
 
     /// Checks before a call that the direction is neither closed nor past its deadline. A read drops the remembered readiness,

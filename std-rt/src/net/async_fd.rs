@@ -1,5 +1,7 @@
 //! Any other descriptor that the kernel can poll.
 
+use std::task::ready;
+
 use super::methods::*;
 use crate::error::uninterrupted;
 use crate::netpoll::Netpoll;
@@ -178,6 +180,46 @@ impl<T: AsFd> AsyncFd<T> {
     /// for.
     pub async fn ready(&self, interest: Interest) -> io::Result<()> {
         self.wait_for("ready", interest).await
+    }
+
+    /// Polls once for [`readable`](AsyncFd::readable), or for the one interest that this was created for (tokio's
+    /// `poll_read_ready`). The poll consumes the event that makes it ready. Nothing is held between two polls.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`readable`](AsyncFd::readable).
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.fd.poll_ready(ReadMode, cx).map_err(|error| self.error("readable", error))
+    }
+
+    /// Polls once for [`writable`](AsyncFd::writable) (tokio's `poll_write_ready`). The poll consumes the event that
+    /// makes it ready. Nothing is held between two polls.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`writable`](AsyncFd::writable); `InvalidInput` if it was created for another interest.
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.special.is_some() {
+            ready!(coop::poll_proceed(cx));
+            return Poll::Ready(Err(self.error("writable", Interest::refusal())));
+        }
+        self.fd.poll_ready(WriteMode, cx).map_err(|error| self.error("writable", error))
+    }
+
+    /// Calls `io` once, and never waits: after [`poll_readable`](AsyncFd::poll_readable) or [`readable`](AsyncFd::readable), or
+    /// their counterparts for writes. `WouldBlock` clears the remembered readiness, so `io` must return it only if the kernel
+    /// did, for a call of this direction. `io` is called whether or not an event was reported.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `io` as it is, also `WouldBlock` and `Interrupted`. Returns an error if it is closed; `TimedOut` if
+    /// the deadline of the direction has passed; `WouldBlock` if another task runs or waits in an operation of the direction;
+    /// `InvalidInput` for an interest that it is not watched for.
+    pub fn try_io<R>(&self, interest: Interest, io: impl FnOnce(&T) -> io::Result<R>) -> io::Result<R> {
+        let Some(mode) = self.mode(interest) else {
+            return Err(self.error("try_io", Interest::refusal()));
+        };
+        self.attempted("try_io", self.fd.try_io(mode, false, |_| io(self.fd.get_ref())))
     }
 
     async fn wait_for(&self, op: &'static str, interest: Interest) -> io::Result<()> {

@@ -58,11 +58,22 @@ type Taken<L> = (OwnedFd, <L as Accept>::Peer);
 /// Accepts one connection. If the future is dropped, no connection is lost.
 pub(super) async fn accept<L: Accept>(listener: &L) -> io::Result<L::Connection> {
     let taken = listener.fd().run(Mode::Read, take_sound::<L>).await;
-    let accepted = taken.and_then(|(fd, peer)| {
+    accepted(listener, taken)
+}
+
+/// Polls for one connection.
+pub(super) fn poll_accept<L: Accept>(listener: &L, cx: &mut Context<'_>) -> Poll<io::Result<L::Connection>> {
+    let taken = listener.fd().run(Mode::Read, take_sound::<L>).poll_once(cx);
+    taken.map(|taken| accepted(listener, taken))
+}
+
+/// Registers a connection with the listener's poller.
+fn accepted<L: Accept>(listener: &L, taken: io::Result<Taken<L>>) -> io::Result<L::Connection> {
+    let connection = taken.and_then(|(fd, peer)| {
         let fd = Fd::new(listener.fd().netpoll().clone(), fd, L::KIND)?;
         Ok(L::connection(fd, peer))
     });
-    accepted.map_err(|error| listener.error("accept", error))
+    connection.map_err(|error| listener.error("accept", error))
 }
 
 /// Takes a connection, and skips those that were aborted while they waited.

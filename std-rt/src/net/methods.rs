@@ -10,10 +10,10 @@
 //! A file that uses one of them imports this module by glob. That brings the names that the methods mention.
 
 use std::pin::Pin;
-use std::task::{Context, Poll};
 
 pub(crate) use std::io::{self, IoSlice, IoSliceMut};
 pub(crate) use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+pub(crate) use std::task::{Context, Poll};
 pub(crate) use std::time::{Duration, Instant};
 
 pub(crate) use netpoll_core::{Mode, Modes};
@@ -214,6 +214,37 @@ macro_rules! methods {
         }
     };
 
+    // One call of the user. `$is_shared` is true for sockets of whole messages.
+    (@try_io [] $type:ty, $is_shared:literal) => {
+        impl $type {
+            /// Calls `io` with the descriptor once, and never waits: for system calls that this crate does not offer, after
+            /// [`poll_readable`](Self::poll_readable) or [`readable`](Self::readable), or their counterparts for writes.
+            ///
+            /// As with tokio's `try_io`, `io` must not block, and must return `WouldBlock` only if the kernel did, for a call
+            /// of this direction: `WouldBlock` clears the remembered readiness, and the next wait is for an event that comes
+            /// after it. Three things differ. `io` gets the descriptor, which `close` cannot free meanwhile. `io` is called
+            /// whether or not an event was reported, so a first call needs no wait. And waits do not depend on `io` being
+            /// called through this method: without it they cost one system call more.
+            ///
+            /// # Errors
+            ///
+            /// Returns the error of `io` as it is, also `WouldBlock` and `Interrupted`. Returns an error if it is closed;
+            /// `TimedOut` if the deadline of the direction has passed; `WouldBlock` if another task runs or waits in an operation
+            /// of the direction, unless the socket has messages; `InvalidInput` for an interest other than reads and writes.
+            pub fn try_io<R>(
+                &self,
+                interest: Interest,
+                io: impl FnOnce(BorrowedFd<'_>) -> io::Result<R>,
+            ) -> io::Result<R> {
+                let Some(mode) = interest.mode() else {
+                    return Err(self.error("try_io", Interest::refusal()));
+                };
+                self.fd.mark_other_writers();
+                self.attempted("try_io", self.fd.try_io(mode, $is_shared, io))
+            }
+        }
+    };
+
     // The wait without a buffer, in each direction. `$try` is the method for the attempt that follows.
     (@readable [] $type:ty, $try:literal) => {
         impl $type {
@@ -237,6 +268,17 @@ macro_rules! methods {
             pub async fn readable(&self) -> io::Result<()> {
                 self.fd.readiness(ReadMode).await.map_err(|error| self.error("readable", error))
             }
+
+            /// Polls once for [`readable`](Self::readable) (tokio's `poll_read_ready`). The poll consumes the
+            /// event that makes it ready: the next one asks the kernel anew, so no call is needed to clear it.
+            /// Nothing is held between two polls.
+            ///
+            /// # Errors
+            ///
+            /// Returns the errors of [`readable`](Self::readable).
+            pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.fd.poll_ready(ReadMode, cx).map_err(|error| self.error("readable", error))
+            }
         }
     };
     (@writable [] $type:ty, $try:literal) => {
@@ -257,6 +299,17 @@ macro_rules! methods {
             /// follows returns any other error.
             pub async fn writable(&self) -> io::Result<()> {
                 self.fd.readiness(WriteMode).await.map_err(|error| self.error("writable", error))
+            }
+
+            /// Polls once for [`writable`](Self::writable) (tokio's `poll_write_ready`). The poll consumes the
+            /// event that makes it ready: the next one asks the kernel anew, so no call is needed to clear it.
+            /// Nothing is held between two polls.
+            ///
+            /// # Errors
+            ///
+            /// Returns the errors of [`writable`](Self::writable).
+            pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+                self.fd.poll_ready(WriteMode, cx).map_err(|error| self.error("writable", error))
             }
         }
     };
@@ -406,6 +459,16 @@ macro_rules! methods {
                 $crate::net::incoming::accept(self).await
             }
 
+            /// Polls for the next connection, as [`accept`](Self::accept) does. Nothing is held between two polls. Tasks that
+            /// await `accept` go before those that poll, and one connection wakes all tasks that poll.
+            ///
+            /// # Errors
+            ///
+            /// Returns the errors of [`accept`](Self::accept).
+            pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<($connection, $peer)>> {
+                $crate::net::incoming::poll_accept(self, cx)
+            }
+
             /// Returns the connections one after the other, without end. This is a loop, or a `Stream`, that
             /// waits while no descriptor is free and continues as soon as one is.
             pub fn incoming(&self) -> Incoming<'_, Self> {
@@ -423,6 +486,8 @@ macro_rules! methods {
                 self.deadline_set("set_deadline", self.fd.set_deadline(Modes::BOTH, deadline))
             }
         }
+
+        $crate::net::methods::methods!(@try_io [] $type, false);
     };
 
     // Duplicates and conversions, for a type with the functions `wrap(fd: Fd) -> Self` and

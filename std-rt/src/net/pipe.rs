@@ -134,9 +134,9 @@ impl PipeWriter {
     }
 }
 
-methods!(PipeReader: fd, descriptor);
+methods!(PipeReader: fd, descriptor, try_io(false));
 byte_methods!(PipeReader: read(read, read_buf, readv), pipe_end(read, "read"));
-methods!(PipeWriter: fd, descriptor);
+methods!(PipeWriter: fd, descriptor, try_io(false));
 byte_methods!(
     PipeWriter: write(write, writev),
     pipe_end(write, "written"),

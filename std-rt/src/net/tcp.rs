@@ -368,7 +368,7 @@ impl ByteWrite for TcpStream {
     }
 }
 
-methods!(TcpStream: deadline, connected, descriptor, std(StdStream));
+methods!(TcpStream: deadline, connected, descriptor, try_io(false), std(StdStream));
 option_methods!(TcpStream: buffers, ip, tcp, quickack);
 
 /// The address of the peer, stored when the connection is made, because the kernel forgets it when the peer

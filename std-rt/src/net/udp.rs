@@ -14,6 +14,7 @@ use super::addr::ToSocketAddrs;
 use super::connect::errors::AddressErrors;
 use super::connect::first_of;
 use super::methods::*;
+use crate::coop::Moved;
 use crate::sys::{socket, udp as sys};
 pub use batch::{Received, ReceivedIter, RecvBatch};
 pub use options::UdpConfig;
@@ -236,6 +237,77 @@ impl UdpSocket {
         self.attempted("recv_from", self.fd.try_shared(Mode::Read, |fd| sys::recv_from(fd, buffer)))
     }
 
+    /// Polls to receive a datagram, as [`recv`](Self::recv) does. Nothing is held between two polls, as by every `poll_*`
+    /// function; tasks that await go before those that poll.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`recv`](Self::recv).
+    pub fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.poll("recv", Mode::Read, cx, |fd| sys::recv(fd, buffer))
+    }
+
+    /// Polls to receive a datagram with the sender's address, as [`recv_from`](Self::recv_from) does.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`recv`](Self::recv).
+    pub fn poll_recv_from(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<(usize, SocketAddr)>> {
+        self.poll("recv_from", Mode::Read, cx, |fd| sys::recv_from(fd, buffer))
+    }
+
+    /// Polls to receive a datagram with the sender's address and leave it in the queue, as [`peek_from`](Self::peek_from) does.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`recv`](Self::recv).
+    pub fn poll_peek_from(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<(usize, SocketAddr)>> {
+        self.poll("peek_from", Mode::Read, cx, |fd| sys::peek_from(fd, buffer))
+    }
+
+    /// Polls to send a datagram to the peer, as [`send`](Self::send) does.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`send`](Self::send).
+    pub fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll("send", Mode::Write, cx, |fd| sys::send(fd, bytes))
+    }
+
+    /// Polls to send a datagram to an address, as [`send_to`](Self::send_to) does.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`send_to`](Self::send_to).
+    pub fn poll_send_to(
+        &self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        to: SocketAddr,
+    ) -> Poll<io::Result<usize>> {
+        let sent = self.fd.run(Mode::Write, |fd| coop::counted(sys::send_to(fd, bytes, &to))).poll_once(cx);
+        sent.map_err(|error| self.error_to("send_to", error, to))
+    }
+
+    fn poll<T: Moved>(
+        &self,
+        op: &'static str,
+        mode: Mode,
+        cx: &mut Context<'_>,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        let polled = self.fd.run(mode, |fd| coop::counted(call(fd))).poll_once(cx);
+        polled.map_err(|error| self.error(op, error))
+    }
+
     /// Returns the address on this side.
     ///
     /// # Errors
@@ -268,6 +340,6 @@ impl UdpSocket {
 }
 
 methods!(
-    UdpSocket: fd, descriptor, readable("try_recv"), writable("try_send"), deadlines, dup,
+    UdpSocket: fd, descriptor, readable("try_recv"), writable("try_send"), try_io(true), deadlines, dup,
     std(StdSocket)
 );

@@ -40,6 +40,7 @@ mod netpoll;
 mod panics;
 mod peer_closed;
 mod pipe;
+mod poll_ready;
 mod poller;
 mod pool;
 mod read_buf;

@@ -52,6 +52,8 @@ pub(in crate::fd) struct PollWakers {
     /// Set while the parking in the semaphore, if there is one, comes after a call that found nothing. Changed under the
     /// direction's lock.
     pub(super) found_nothing: Flag,
+    /// Set by [`Fd::try_io`] after a call that succeeded: the next [`Fd::poll_ready`] is ready without asking the kernel.
+    pub(super) may_have_more: Flag,
     /// The tasks whose shared waker is in the list of waiters.
     pub(in crate::fd) awaiting_lock: WakerSet,
     /// The timer that ends the wait for the lock at the direction's deadline.

@@ -25,6 +25,7 @@
 
 use std::convert::Infallible;
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::task::{Context, Poll, Waker, ready};
 
 use netpoll_core::Mode;
@@ -32,9 +33,10 @@ use netpoll_core::poll::fd_mutex::{Lock, LockOrWait};
 
 use super::{Direction, Op, OpState};
 use crate::coop;
-use crate::fd::op::poll_wakers::EntryId;
+use crate::error;
+use crate::fd::op::poll_wakers::{EntryId, PollWakers};
 use crate::fd::{Fd, FdKind};
-use crate::sys::FdOwner;
+use crate::sys::{FdOwner, is_ready_for};
 
 impl<S: FdOwner> Fd<S> {
     /// Returns the reason once no operation in this direction can succeed any more: closed, or past the deadline. It makes no
@@ -44,6 +46,60 @@ impl<S: FdOwner> Fd<S> {
         let mut over = Op::new(self, mode, never);
         over.arm_on_park = false;
         over.poll_once(cx)
+    }
+}
+
+impl<S: FdOwner> Fd<S> {
+    /// Polls for the readiness of a direction, without a buffer. It is ready at once, and consumes the
+    /// reason, if a readiness is remembered or the last [`Fd::try_io`] has succeeded. Otherwise it asks the kernel by poll(2),
+    /// and parks if that finds nothing.
+    pub fn poll_ready<W: Direction>(&self, direction: W, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(coop::poll_proceed(cx));
+        let polled = Op::without_call(self, direction).trusting_hint().poll_ready_taken(cx);
+        if polled.is_pending() {
+            coop::refund();
+        }
+        polled
+    }
+
+    /// Makes a call of the user once, and does not wait. `is_shared` means that it is made even while another operation of the
+    /// direction waits, as for a whole datagram.
+    ///
+    /// The readiness is dropped before the call, so that an event that comes during the call is kept. A call that finds nothing
+    /// leaves the hint that the queue is empty, whatever the kind of the descriptor: `EAGAIN` is exact. After a call that
+    /// succeeds there may be more, so the next [`Fd::poll_ready`] need not ask the kernel.
+    ///
+    /// # Errors
+    ///
+    /// Returns `WouldBlock` if the call does, or if another operation has the lock; an error if the descriptor is closed,
+    /// `TimedOut` if the deadline has passed, and the errors of the call.
+    pub fn try_io<T>(
+        &self,
+        mode: Mode,
+        is_shared: bool,
+        call: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> io::Result<T> {
+        let mut op = Op::without_call(self, mode);
+        match op.try_lock() {
+            Poll::Ready(locked) => locked?,
+            Poll::Pending if is_shared => {
+                return self.with(|fd| {
+                    self.desc().check_err(mode).map_err(error::refused)?;
+                    call(fd)
+                });
+            }
+            Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
+        }
+        self.registration.reset(mode).map_err(error::refused)?;
+        let result = call(self.io.as_fd());
+        let found_nothing = result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
+        if mode == Mode::Read {
+            self.drained.set(found_nothing);
+        }
+        if let Some(pollers) = self.known_pollers(mode).filter(|_| result.is_ok()) {
+            pollers.may_have_more.set();
+        }
+        result
     }
 }
 
@@ -103,11 +159,50 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
         if self.joins_parking(cx.waker()) {
             return Poll::Pending;
         }
+        self.poll_locked(cx)
+    }
+
+    /// Calls, and parks if that finds nothing.
+    fn poll_locked(mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if !self.take_short_read_hint(self.fd.desc())
             && let Some(result) = self.call_now()
         {
             return Poll::Ready(result);
         }
+        self.park_shared(cx, |op, cx| op.attempt(cx, false))
+    }
+}
+
+impl<W: Direction, S: FdOwner> Op<'_, W, (), S> {
+    /// Polls [`Fd::poll_ready`]. An event is the answer, without a check: some conditions the kernel reports once.
+    fn poll_ready_taken(mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.lock_or_register(&mut None, cx.waker()))?;
+        if self.joins_parking(cx.waker()) {
+            return Poll::Pending;
+        }
+        let (fd, mode, desc) = (self.fd, self.mode(), self.fd.desc());
+        let has_event = fd.registration.reset(mode).map_err(error::refused)?;
+        let may_have_more =
+            |pollers: &PollWakers| pollers.may_have_more.is_set() && pollers.may_have_more.clear();
+        let knows_empty = self.take_short_read_hint(desc);
+        if has_event || fd.known_pollers(mode).is_some_and(may_have_more) {
+            return Poll::Ready(self.check_event_err(desc));
+        }
+        if !knows_empty && is_ready_for(fd.io.as_fd(), fd.kind.watch(), mode)? {
+            return Poll::Ready(Ok(()));
+        }
+        let waited = self.park_shared(cx, |op, cx| op.wait(desc, cx));
+        waited.map(|waited| waited.and_then(|()| self.check_event_err(desc)))
+    }
+}
+
+impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
+    /// Registers the task, and waits by `wait` with the waker of all tasks that poll, which stays parked.
+    fn park_shared<T>(
+        &mut self,
+        cx: &Context<'_>,
+        wait: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
         // Before it registers: a waker that is never taken out again may own the future that is polled.
         self.fd.netpoll().check()?;
         let pollers = self.fd.pollers(self.mode());
@@ -121,7 +216,7 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
         // It waits first, as an operation that was woken. A waker that it displaces is the same one: an operation that parks
         // another waker keeps the lock meanwhile.
         self.state = OpState::Parked;
-        let polled = self.attempt(&mut Context::from_waker(pollers.parked.waker()), false);
+        let polled = wait(self, &mut Context::from_waker(pollers.parked.waker()));
         // The parking stays when the lock goes.
         self.state = OpState::Locked;
         if polled.is_ready() && self.fd.netpoll().check().is_err() {
@@ -130,9 +225,7 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
         }
         polled
     }
-}
 
-impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
     /// Registers behind the parking of other polls, if a call found nothing before it: a call now would find nothing either.
     /// Returns false if there is no such parking, and then nothing or a registration that may wake in vain is left.
     ///

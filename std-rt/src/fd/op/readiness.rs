@@ -82,17 +82,7 @@ impl<W: Direction, S: FdOwner> Unpin for Readiness<'_, W, S> {}
 
 impl<'a, W: Direction, S: FdOwner> Readiness<'a, W, S> {
     fn op(&self) -> Op<'a, W, (), S> {
-        let (fd, direction, state) = (self.fd, self.direction, OpState::Start);
-        Op {
-            fd,
-            direction,
-            state,
-            queued: None,
-            zero_len: false,
-            arm_on_park: true,
-            trusts_hint: true,
-            call: (),
-        }
+        Op::without_call(self.fd, self.direction).trusting_hint()
     }
 
     /// Asks the kernel whether a call would succeed now.

@@ -107,7 +107,7 @@ byte_methods!(
     write(socket::send, socket::sendv),
     peek(socket::peek),
 );
-methods!(UnixStream: std(StdStream));
+methods!(UnixStream: try_io(false), std(StdStream));
 
 impl ByteRead for UnixStream {
     #[inline]

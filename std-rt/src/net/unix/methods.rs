@@ -395,7 +395,7 @@ macro_rules! unix_methods {
         }
 
         $crate::net::methods::methods!(
-            $type: readable("try_recv"), writable("try_send"), read_deadline, write_deadline
+            $type: readable("try_recv"), writable("try_send"), try_io(true), read_deadline, write_deadline
         );
     };
 }
