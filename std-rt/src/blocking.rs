@@ -15,6 +15,7 @@ use crate::sched::SchedHandle;
 use crate::sys;
 use crate::task::JoinHandle;
 use crate::time::sleep;
+use crate::trace::{self, TaskSpan};
 
 /// The time after a refused thread for which a pool with other threads asks the kernel for no more, and the first pause of
 /// [`keep_asking`].
@@ -72,16 +73,17 @@ pub(crate) fn spawn<T: Send + 'static>(
     sched: &Arc<SchedHandle>,
     closure: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {
-    let of_pool = sched.for_no_worker();
+    let (of_pool, location) = (sched.for_no_worker(), Location::caller());
+    let span = TaskSpan::new(trace::BLOCKING, None, location);
     let (run, refused) = sched.pool().run(Class::Closure, move || {
         let _entered = of_pool.enter();
-        closure()
+        span.call(closure)
     });
     if refused {
         keep_asking(sched);
     }
     let task = async move { run.await.unwrap_or_else(|failure| unwind(failure)) };
-    sched.clone().spawn(Location::caller(), task)
+    sched.clone().spawn_waiter(location, task)
 }
 
 fn current() -> io::Result<Arc<SchedHandle>> {

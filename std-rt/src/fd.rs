@@ -41,6 +41,7 @@ use crate::error::{self, OpError, Unavailable};
 use crate::foreign::WakerSlot;
 use crate::netpoll::{Netpoll, PollDesc, PollRegistration};
 use crate::sys::{Address, FdOwner, OwnedBy, SharedFd, Watch, address};
+use crate::trace::Resource;
 use hang_up::OwnShutdown;
 use lock::WakerMap;
 use op::PollWakers;
@@ -95,6 +96,7 @@ pub struct Fd<S: FdOwner = SharedFd> {
     /// has kept the number open.
     closed: Flag,
     extra: OnceLock<Box<Extra>>,
+    trace: Resource,
 }
 
 impl Fd {
@@ -164,7 +166,8 @@ impl<S: FdOwner> Fd<S> {
     /// Wraps a descriptor that is registered.
     fn new_registered(registration: PollRegistration, io: S, kind: FdKind) -> Self {
         let (mutex, drained, extra) = (FdMutex::new(), ShortReadHint::new(), OnceLock::new());
-        Self { registration, io, kind, mutex, drained, closed: Flag::new(), extra }
+        let trace = Resource::descriptor(io.as_fd());
+        Self { registration, io, kind, mutex, drained, closed: Flag::new(), extra, trace }
     }
 
     /// Returns the poller that the descriptor is registered with.

@@ -144,6 +144,11 @@ mod sysmon;
 pub mod task;
 pub mod time;
 mod timer;
+#[cfg(feature = "tracing")]
+mod trace;
+#[cfg(not(feature = "tracing"))]
+#[path = "trace_off.rs"]
+mod trace;
 mod worker;
 
 /// The modules that the tests and tools of this repository use beyond the public API. A build without

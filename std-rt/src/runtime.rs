@@ -19,6 +19,7 @@ use crate::netpoll::Netpoll;
 use crate::protocol::driver::WorkerSlot;
 use crate::sched::SchedHandle;
 use crate::task::{JoinHandle, TaskMeta};
+use crate::trace::{self, TaskSpan};
 use crate::worker::{Worker, WorkerConfig};
 pub use builder::Builder;
 use builder::StopToken;
@@ -204,12 +205,13 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let meta = TaskMeta::new(Location::caller());
+    let location = Location::caller();
+    let (meta, span) = (TaskMeta::new(location), TaskSpan::new(trace::LOCAL, None, location));
     let sched = SchedHandle::current();
     let worker =
         sched.as_ref().filter(|sched| sched.is_threadless()).and_then(|sched| Worker::current(sched));
     match (sched, worker) {
-        (Some(_), Some(worker)) => worker.locals().spawn(meta, future),
+        (Some(_), Some(worker)) => worker.locals().spawn(meta, span, future),
         (sched, _) => panic!("{}", no_place_for_local_tasks(sched.as_deref())),
     }
 }

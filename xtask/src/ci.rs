@@ -22,7 +22,6 @@ const STEPS: &[(&str, Step)] = &[
     ("clippy", |root| workspace(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     ("clippy-user", clippy_user),
     ("tidy", |root| own(root, &["tidy"])),
-    ("macros", macros),
     ("doc", doc),
     ("tree", tree),
     ("features", features),
@@ -125,18 +124,6 @@ fn clippy_user(root: &Path) -> Result<String, String> {
     Ok("netpoll-rt without the cfg of its tests".to_owned())
 }
 
-/// Runs the tests of the attributes, and the examples of their documentation.
-fn macros(root: &Path) -> Result<String, String> {
-    let mut count = 0;
-    for pick in [&["--test", "macros"][..], &["--doc", "--", "src/lib.rs"]] {
-        let mut command = cmd::cargo(root, &["test", "-p", "netpoll-rt", "--features", "macros"]);
-        let (status, output) = cmd::stream(command.args(pick))?;
-        cmd::checked(&command, status)?;
-        count += count_passed(&output);
-    }
-    Ok(format!("{count} tests of the attributes"))
-}
-
 fn doc(root: &Path) -> Result<String, String> {
     let mut command = cmd::cargo(root, &["doc", "--no-deps", "-p", "netpoll-core", "-p", "netpoll-rt"]);
     cmd::run(command.env("RUSTDOCFLAGS", "-Dwarnings"))?;
@@ -158,20 +145,27 @@ fn features(root: &Path) -> Result<String, String> {
         command.env("RUSTFLAGS", format!("{} --cfg netpoll_door", cmd::INTERNAL));
         command
     };
-    for feature in ["hyper", "tokio"] {
+    for feature in ["hyper", "macros", "tokio", "tracing"] {
         cmd::run(&mut cargo(root, &["check", "-p", "netpoll-rt", "--features", feature]))?;
     }
     cmd::run(&mut cargo(root, &["clippy", "-p", "netpoll-rt", "--all-features", "--", "-D", "warnings"]))?;
     cmd::run(&mut cargo(root, &["doc", "--no-deps", "-p", "netpoll-rt", "--all-features"]))?;
     cmd::run(&mut cargo(&package, &["fmt", "--check"]))?;
     cmd::run(&mut cargo(&package, &["clippy", "--all-targets", "--", "-D", "warnings"]))?;
-    let mut command = cargo(&package, &["test"]);
-    let (status, output) = cmd::stream(&mut command)?;
-    cmd::checked(&command, status)?;
-    match count_passed(&output) {
-        0 => Err("no test of a feature ran".to_owned()),
-        count => Ok(format!("{count} tests of the features")),
+    let programs =
+        ["test", "-p", "netpoll-rt", "--features", "macros,tracing", "--test", "macros", "--test", "tracing"];
+    let examples = ["test", "-p", "netpoll-rt", "--features", "macros", "--doc", "--", "src/lib.rs"];
+    let mut count = 0;
+    for (dir, args) in [(&*package, &["test"][..]), (root, &programs), (root, &examples)] {
+        let mut command = cargo(dir, args);
+        let (status, output) = cmd::stream(&mut command)?;
+        cmd::checked(&command, status)?;
+        match count_passed(&output) {
+            0 => return Err(format!("no test ran: cargo {}", args.join(" "))),
+            passed => count += passed,
+        }
     }
+    Ok(format!("{count} tests of the features"))
 }
 
 /// Checks that the default build compiles neither another runtime nor a model checker.

@@ -46,6 +46,7 @@ use crate::coop;
 use crate::error;
 use crate::netpoll::PollDesc;
 use crate::sys::{self, FdOwner, SharedFd};
+use crate::trace::OpTrace;
 pub(super) use poll_wakers::PollWakers;
 use queued::Queued;
 
@@ -113,6 +114,7 @@ pub struct Op<'a, W: Direction, F, S: FdOwner = SharedFd> {
     arm_on_park: bool,
     /// Set for a read of bytes, which may wait at once after a short read. Any other operation calls before it waits.
     trusts_hint: bool,
+    trace: OpTrace,
     call: F,
 }
 
@@ -145,6 +147,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
             zero_len: false,
             arm_on_park: true,
             trusts_hint: false,
+            trace: OpTrace::new(),
             call,
         }
     }
@@ -365,6 +368,17 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
 }
 
 impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<'_, W, F, S> {
+    /// Does what a poll does, within its span.
+    #[inline(always)]
+    fn poll_within(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let fresh = self.state == OpState::Start;
+        ready!(self.lock(cx))?;
+        let releasing = ReleaseOnDrop(self);
+        let result = ready!(releasing.0.attempt(cx, fresh));
+        releasing.end();
+        Poll::Ready(result)
+    }
+
     /// Calls and waits alternately, under the lock. `fresh` marks the first poll, which costs a unit of the budget if it is
     /// ready without a wait.
     #[inline]
@@ -428,12 +442,8 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Fut
     #[inline]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let this = &mut *self;
-        let fresh = this.state == OpState::Start;
-        ready!(this.lock(cx))?;
-        let releasing = ReleaseOnDrop(this);
-        let result = ready!(releasing.0.attempt(cx, fresh));
-        releasing.end();
-        Poll::Ready(result)
+        let polling = this.trace.begin(&this.fd.trace, this.direction.mode());
+        polling.end(this.poll_within(cx))
     }
 }
 

@@ -1,6 +1,7 @@
 //! `block_on`: a thread that runs a future to its end, and tasks meanwhile.
 
 use std::future::Future;
+use std::panic::Location;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,6 +17,7 @@ use crate::protocol::driver::{Deadlock, WaitGraph, WorkerSlot};
 use crate::sched::{EnterGuard, SchedHandle, is_worker_thread};
 use crate::sys;
 use crate::task::TaskMeta;
+use crate::trace::{self, TaskSpan};
 use crate::worker::Worker;
 
 /// Calls of `block_on` within each other on one thread, over all runtimes. Each keeps a part of the stack: 128 KiB for each
@@ -52,7 +54,9 @@ impl Runtime {
     /// - If the kernel refuses to wait for events, since a descriptor of the runtime was closed by its number. With
     ///   `workers(1)` it panics; otherwise a message on the standard error output says so and the process is aborted, as every
     ///   task would wait for ever.
+    #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        let (_, future) = TaskSpan::new(trace::BLOCK_ON, None, Location::caller()).around(future);
         let sched = &self.handle.sched;
         sched.netpoll().assert_owner_process("block_on");
         let _nested = Nested::enter();

@@ -17,6 +17,7 @@ use super::remote::to_task;
 use super::{Sched, StealBuffer, context, lock};
 use crate::foreign::catch_panic;
 use crate::task::{self, JoinHandle, Runnable, Schedule, Scheduled, SharedQueues, TaskMeta};
+use crate::trace::{self, TaskSpan};
 
 /// A handle of the scheduler for the tasks of one worker, or for those that no worker has spawned. Each worker has an `Arc`
 /// of its own, so that workers which spawn and end tasks share no reference count.
@@ -81,7 +82,20 @@ impl SchedHandle {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
-        self.start(TaskMeta::new(location), future)
+        self.start(TaskMeta::new(location), TaskSpan::new(trace::TASK, None, location), future)
+    }
+
+    /// Starts a task that waits for a closure, which has the span of both.
+    pub fn spawn_waiter<F>(
+        self: Arc<Self>,
+        location: &'static Location<'static>,
+        future: F,
+    ) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        self.start(TaskMeta::new(location), TaskSpan::none(), future)
     }
 
     /// Starts a task that has a name.
@@ -95,18 +109,19 @@ impl SchedHandle {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
+        let span = TaskSpan::new(trace::TASK, Some(&name), location);
         let (meta, future) = self.names.add(name, location, future);
-        self.start(meta, future)
+        self.start(meta, span, future)
     }
 
-    fn start<F>(self: Arc<Self>, meta: TaskMeta, future: F) -> JoinHandle<F::Output>
+    fn start<F>(self: Arc<Self>, meta: TaskMeta, span: TaskSpan, future: F) -> JoinHandle<F::Output>
     where
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
         self.netpoll().assert_owner_process("spawn");
         let closed = self.is_closed();
-        let (task, handle) = task::new_task(self, meta, future);
+        let (task, handle) = task::new_task(self, meta, span, future);
         if closed {
             drop_task(task)
         } else {

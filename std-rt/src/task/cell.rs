@@ -41,6 +41,7 @@ use pin_project_lite::pin_project;
 
 use super::TaskMeta;
 use crate::foreign::catch_panic;
+use crate::trace::{TaskSpan, TaskTrace, Traced};
 pub use join::{JoinError, JoinHandle};
 use waker::WAKER;
 pub use waker::wake_to_runnable;
@@ -89,6 +90,7 @@ struct Header {
     meta: TaskMeta,
     /// The waker of the handle, see `core::task`.
     join_waker: UnsafeCell<Option<Waker>>,
+    trace: TaskTrace,
 }
 
 /// The functions that depend on the types of a cell (a vtable). Those that return pointers compute them and do not use
@@ -368,9 +370,9 @@ impl Runnable {
         }
     }
 
-    /// Returns a waker of the task.
+    /// Returns a waker of the task, for its scheduler.
     pub fn waker(&self) -> Waker {
-        Waker::clone(&self.borrowed_waker())
+        self.0.new_waker()
     }
 
     /// Returns a waker without a reference of its own, for as long as this right lasts.
@@ -420,7 +422,7 @@ impl Runnable {
             return false;
         };
         let waker = runner.borrowed_waker();
-        let register = || task.register(Waker::clone(&waker));
+        let register = || task.register(task.new_waker());
         if let Poll::Ready(result) = runner.body_by(&body).poll(&waker, register) {
             ManuallyDrop::into_inner(runner).resolve(body, result);
             return false;
@@ -544,13 +546,18 @@ impl<S> From<Scheduled<S>> for Runnable {
 }
 
 /// Creates a task, to be scheduled.
-pub fn new_task<F, S>(sched: S, meta: TaskMeta, future: F) -> (Runnable, JoinHandle<F::Output>)
+pub fn new_task<F, S>(
+    sched: S,
+    meta: TaskMeta,
+    span: TaskSpan,
+    future: F,
+) -> (Runnable, JoinHandle<F::Output>)
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
     S: Schedule,
 {
-    create(sched, meta, future)
+    create(sched, meta, span, future)
 }
 
 /// Creates a task of a future that need not be `Send`.
@@ -558,24 +565,30 @@ where
 /// # Safety
 ///
 /// Only the thread that calls polls the future and drops it: the scheduler sees to that.
-pub unsafe fn new_local_task<F, S>(sched: S, meta: TaskMeta, future: F) -> (Runnable, JoinHandle<F::Output>)
+pub unsafe fn new_local_task<F, S>(
+    sched: S,
+    meta: TaskMeta,
+    span: TaskSpan,
+    future: F,
+) -> (Runnable, JoinHandle<F::Output>)
 where
     F: Future + 'static,
     F::Output: 'static,
     S: Schedule,
 {
-    create(sched, meta, future)
+    create(sched, meta, span, future)
 }
 
-fn create<F, S>(sched: S, meta: TaskMeta, future: F) -> (Runnable, JoinHandle<F::Output>)
+fn create<F, S>(sched: S, meta: TaskMeta, span: TaskSpan, future: F) -> (Runnable, JoinHandle<F::Output>)
 where
     F: Future + 'static,
     S: Schedule,
 {
     sched.started();
     let (meta, key) = if S::for_any_worker() { (meta, UNREGISTERED) } else { (meta.local(), 0) };
-    let state = TaskState::new();
-    let header = Header { state, table: Cell::<F, S>::TABLE, meta, join_waker: UnsafeCell::new(None) };
+    let (trace, future) = span.around(future);
+    let (state, table, join_waker) = (TaskState::new(), Cell::<Traced<F>, S>::TABLE, UnsafeCell::new(None));
+    let header = Header { state, table, meta, join_waker, trace };
     let body = Body::Running { key, future };
     let cell = Box::new(Cell { front: Front { header, sched }, body });
     let task = TaskPtr(NonNull::from(Box::leak(cell)).cast());

@@ -27,6 +27,7 @@ use slab::Slab;
 
 use super::{JoinHandle, Runnable, Schedule, Scheduled, TaskMeta, new_local_task};
 use crate::foreign::catch_panic;
+use crate::trace::TaskSpan;
 
 /// A scheduler whose queues tasks that stay on their thread share with all others.
 pub trait SharedQueues: Schedule {
@@ -62,7 +63,7 @@ impl<S: SharedQueues> Locals<S> {
     }
 
     /// Starts a task that stays on this thread, which is the runtime's worker.
-    pub fn spawn<F>(self: &Arc<Self>, meta: TaskMeta, future: F) -> JoinHandle<F::Output>
+    pub fn spawn<F>(self: &Arc<Self>, meta: TaskMeta, span: TaskSpan, future: F) -> JoinHandle<F::Output>
     where
         F: Future + 'static,
         F::Output: 'static,
@@ -70,7 +71,7 @@ impl<S: SharedQueues> Locals<S> {
         let index = self.lock().tasks.insert(None);
         let future = LocalFuture { future, entry: Entry { locals: self.clone(), index } };
         // SAFETY: INV-404: this scheduler keeps the task on this thread, and `LocalFuture` makes sure of it.
-        let (task, handle) = unsafe { new_local_task(self.clone(), meta, future) };
+        let (task, handle) = unsafe { new_local_task(self.clone(), meta, span, future) };
         self.lock().tasks[index] = Some(task.waker());
         task.schedule();
         handle

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::panic::Location;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -9,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::coop::Charge;
 use crate::netpoll::{Netpoll, Renewed, TimerId, clock};
+use crate::trace::{Awaited, OpTrace, Resource};
 
 /// The latest deadline of a [`Sleep`], which is armed like any other so that a reset finds its waker.
 const FAR: u64 = clock::LATEST - 1;
@@ -24,8 +26,9 @@ const FAR: u64 = clock::LATEST - 1;
 ///
 /// Panics when it is polled outside of a runtime, if the default one cannot be started, or was started before
 /// this process was forked.
+#[track_caller]
 pub fn sleep(duration: Duration) -> Sleep {
-    Sleep::new(clock::after(duration))
+    Sleep::new(clock::after(duration), Location::caller())
 }
 
 /// Waits until `at`, and not less. It is ready at once if that has passed.
@@ -37,8 +40,9 @@ pub fn sleep(duration: Duration) -> Sleep {
 /// # Panics
 ///
 /// Panics as [`sleep`] does.
+#[track_caller]
 pub fn sleep_until(at: Instant) -> Sleep {
-    Sleep::new(clock::tick(at))
+    Sleep::new(clock::tick(at), Location::caller())
 }
 
 /// The future of [`sleep`] and [`sleep_until`].
@@ -67,12 +71,14 @@ pub struct Sleep {
     timer: Timer,
     /// The tick of the deadline. The timer loses it when it fires.
     at: u64,
+    resource: Resource,
+    trace: OpTrace,
 }
 
 impl Sleep {
-    fn new(at: u64) -> Self {
+    fn new(at: u64, location: &'static Location<'static>) -> Self {
         let at = at.min(FAR);
-        Self { timer: Timer::new(at), at }
+        Self { timer: Timer::new(at), at, resource: Resource::sleep(location), trace: OpTrace::new() }
     }
 
     /// Returns the instant at which it ends. If that is beyond the range of the clock, it returns one some 292 years
@@ -108,7 +114,9 @@ impl Future for Sleep {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        self.timer.poll(cx)
+        let this = &mut *self;
+        let polling = this.trace.begin(&this.resource, Awaited::Elapsed);
+        polling.end(this.timer.poll(cx))
     }
 }
 

@@ -145,7 +145,12 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
     }
 
     /// Polls once and forgets the operation; the module's table says what it leaves behind when it is pending.
-    pub fn poll_once(self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+    pub fn poll_once(mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        let polling = self.trace.begin(&self.fd.trace, self.direction.mode());
+        polling.end(self.poll_once_within(cx))
+    }
+
+    fn poll_once_within(self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         ready!(coop::poll_proceed(cx));
         let polled = self.poll_taken(cx);
         if polled.is_pending() {

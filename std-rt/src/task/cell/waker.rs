@@ -22,8 +22,24 @@ pub fn wake_to_runnable(waker: Waker) -> Result<Option<Runnable>, Waker> {
     let waker = ManuallyDrop::new(waker);
     // SAFETY: only this module makes wakers with this table, which is a static, so the pointer is that of a task.
     let task = unsafe { task_of_waker(waker.data()) };
+    task.trace.waker("waker.wake");
     // The waker is not used any more, and its reference goes to this value.
     Ok(TaskRef(task).wake_by_value())
+}
+
+impl TaskPtr {
+    /// Returns a waker that is not reported to a subscriber, for a caller that has one of the rights.
+    pub(super) fn new_waker(self) -> Waker {
+        // SAFETY: the functions of `WAKER` expect a pointer to a cell and a reference, which this has just added.
+        unsafe { Waker::from_raw(self.new_raw_waker()) }
+    }
+
+    /// Adds a reference, which goes to the new waker.
+    #[inline]
+    fn new_raw_waker(self) -> RawWaker {
+        mem::forget(self.add_ref());
+        RawWaker::new(self.0.as_ptr().cast_const().cast(), &WAKER)
+    }
 }
 
 /// # Safety
@@ -41,9 +57,8 @@ unsafe fn task_of_waker(data: *const ()) -> TaskPtr {
 unsafe fn clone_waker(data: *const ()) -> RawWaker {
     // SAFETY: the caller's duty.
     let task = unsafe { task_of_waker(data) };
-    // The reference goes to the new waker.
-    mem::forget(task.add_ref());
-    RawWaker::new(data, &WAKER)
+    task.trace.waker("waker.clone");
+    task.new_raw_waker()
 }
 
 /// # Safety
@@ -52,6 +67,7 @@ unsafe fn clone_waker(data: *const ()) -> RawWaker {
 unsafe fn wake(data: *const ()) {
     // SAFETY: the caller's duty.
     let task = unsafe { task_of_waker(data) };
+    task.trace.waker("waker.wake");
     if let Some(task) = TaskRef(task).wake_by_value() {
         task.schedule();
     }
@@ -63,6 +79,7 @@ unsafe fn wake(data: *const ()) {
 unsafe fn wake_by_ref(data: *const ()) {
     // SAFETY: the caller's duty.
     let task = unsafe { task_of_waker(data) };
+    task.trace.waker("waker.wake_by_ref");
     task.wake();
 }
 
@@ -72,5 +89,6 @@ unsafe fn wake_by_ref(data: *const ()) {
 unsafe fn drop_waker(data: *const ()) {
     // SAFETY: the caller's duty.
     let task = unsafe { task_of_waker(data) };
+    task.trace.waker("waker.drop");
     drop(TaskRef(task));
 }

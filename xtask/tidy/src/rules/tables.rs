@@ -34,7 +34,7 @@ pub const LAYERS: &[Layers] = &[
         folder: "std-rt/src/",
         names: &[
             "context sys timer spin sync foreign",
-            "coop",
+            "coop trace trace_off",
             "protocol",
             "error",
             "netpoll",
@@ -88,7 +88,7 @@ pub const CFG_FILES: &[Place] = &[
     ("core/src/sync.rs", "loom, std or bare metal"),
     ("core/src/lib.rs", "no_std"),
     ("core/src/poll.rs", "the lock of a descriptor needs 64-bit atomics"),
-    ("std-rt/src/lib.rs", "re-exports the internals for the tests, and the attributes of a feature"),
+    ("std-rt/src/lib.rs", "re-exports the internals for the tests, and selects what the features add"),
     ("std-rt/src/compat.rs", "each feature is a module with the traits of a crate"),
     ("std-rt/src/sys.rs", "selects the modules of the platform"),
     ("std-rt/src/sync.rs", "std or the checker of the protocols"),
