@@ -7,13 +7,16 @@ use std::task::{Context, Poll};
 use futures_io::{AsyncRead, AsyncWrite};
 
 use crate::net::stream::{ByteRead, ByteWrite};
-use crate::net::{PipeReader, PipeWriter, TcpStream, UnixStream};
+use crate::net::{OwnedReadHalf, OwnedWriteHalf, PipeReader, PipeWriter, Split, TcpStream, UnixStream};
 
 macro_rules! read {
-    ($($for:ty),+) => {$(
+    ($([$($generics:tt)*] $type:ty),+ $(,)?) => {
+        $(read!(@ [$($generics)*] $type); read!(@ [$($generics)*] &$type);)+
+    };
+    (@ [$($generics:tt)*] $for:ty) => {
         /// The deadline applies as for `read`. Nothing is held between two polls: a task that loses interest
         /// after `Pending` delays no other, and tasks that await `read` go before those that poll.
-        impl AsyncRead for $for {
+        impl<$($generics)*> AsyncRead for $for {
             fn poll_read(
                 self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
@@ -30,15 +33,18 @@ macro_rules! read {
                 self.poll_fill(cx, buffers)
             }
         }
-    )+};
+    };
 }
 
 macro_rules! write {
-    ($says:literal: $($for:ty),+) => {$(
+    ($says:literal: $([$($generics:tt)*] $type:ty),+ $(,)?) => {
+        $(write!(@ $says [$($generics)*] $type); write!(@ $says [$($generics)*] &$type);)+
+    };
+    (@ $says:literal [$($generics:tt)*] $for:ty) => {
         /// The deadline applies as for `write`, and nothing is held between two polls. Bytes go to the kernel
         /// at once, so there is nothing to flush.
         #[doc = $says]
-        impl AsyncWrite for $for {
+        impl<$($generics)*> AsyncWrite for $for {
             fn poll_write(
                 self: Pin<&mut Self>,
                 cx: &mut Context<'_>,
@@ -63,16 +69,16 @@ macro_rules! write {
                 self.poll_end(cx)
             }
         }
-    )+};
+    };
 }
 
-read!(TcpStream, &TcpStream, UnixStream, &UnixStream, PipeReader, &PipeReader);
+read!([] TcpStream, [] UnixStream, [S: Split] OwnedReadHalf<S>, [] PipeReader);
 write!(
     "`poll_close` shuts down the writing half: the peer reads the end of the stream, and this side may still read. \
      A connection that has ended already is no error.":
-    TcpStream, &TcpStream, UnixStream, &UnixStream
+    [] TcpStream, [] UnixStream, [S: Split] OwnedWriteHalf<S>
 );
 write!(
     "`poll_close` closes this end, as `close` does: the reader reads the end once no other writer is left.":
-    PipeWriter, &PipeWriter
+    [] PipeWriter
 );

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use hyper::rt::{Executor, Read, ReadBufCursor, Sleep, Timer, Write};
 
 use crate::net::stream::{ByteRead, ByteWrite};
-use crate::net::{PipeReader, PipeWriter, TcpStream, UnixStream};
+use crate::net::{OwnedReadHalf, OwnedWriteHalf, PipeReader, PipeWriter, Split, TcpStream, UnixStream};
 use crate::runtime::Handle;
 use crate::time;
 
@@ -31,10 +31,13 @@ fn read_into(
 }
 
 macro_rules! read {
-    ($($for:ty),+) => {$(
+    ($([$($generics:tt)*] $type:ty),+ $(,)?) => {
+        $(read!(@ [$($generics)*] $type); read!(@ [$($generics)*] &$type);)+
+    };
+    (@ [$($generics:tt)*] $for:ty) => {
         /// The bytes go into hyper's uninitialized buffer. The deadline applies as for `read`, and nothing is held
         /// between two polls.
-        impl Read for $for {
+        impl<$($generics)*> Read for $for {
             #[inline]
             fn poll_read(
                 self: Pin<&mut Self>,
@@ -44,15 +47,18 @@ macro_rules! read {
                 read_into(buffer, |room| self.poll_fill(cx, room))
             }
         }
-    )+};
+    };
 }
 
 macro_rules! write {
-    ($says:literal: $($for:ty),+) => {$(
+    ($says:literal: $([$($generics:tt)*] $type:ty),+ $(,)?) => {
+        $(write!(@ $says [$($generics)*] $type); write!(@ $says [$($generics)*] &$type);)+
+    };
+    (@ $says:literal [$($generics:tt)*] $for:ty) => {
         /// The deadline applies as for `write`, and nothing is held between two polls. Several buffers are written by
         /// one system call. Bytes go to the kernel at once, so there is nothing to flush.
         #[doc = $says]
-        impl Write for $for {
+        impl<$($generics)*> Write for $for {
             #[inline]
             fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
                 self.poll_send(cx, bytes)
@@ -81,15 +87,15 @@ macro_rules! write {
                 self.poll_end(cx)
             }
         }
-    )+};
+    };
 }
 
-read!(TcpStream, &TcpStream, UnixStream, &UnixStream, PipeReader, &PipeReader);
+read!([] TcpStream, [] UnixStream, [S: Split] OwnedReadHalf<S>, [] PipeReader);
 write!(
     "`poll_shutdown` shuts down the writing half. A connection that has ended already is no error.":
-    TcpStream, &TcpStream, UnixStream, &UnixStream
+    [] TcpStream, [] UnixStream, [S: Split] OwnedWriteHalf<S>
 );
-write!("`poll_shutdown` closes this end.": PipeWriter, &PipeWriter);
+write!("`poll_shutdown` closes this end.": [] PipeWriter);
 
 /// Starts a task for each future, as [`Handle::spawn`] does. It runs without a handle, until it ends or the runtime does.
 impl<F> Executor<F> for Handle

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::net::stream::{ByteRead, ByteWrite};
-use crate::net::{PipeReader, PipeWriter, TcpStream, UnixStream};
+use crate::net::{OwnedReadHalf, OwnedWriteHalf, PipeReader, PipeWriter, Split, TcpStream, UnixStream};
 
 /// Reads into the uninitialized part of a buffer. `fill` is [`ByteRead::poll_fill`]: it returns the number of bytes at the
 /// front of its argument that it has initialized.
@@ -28,10 +28,13 @@ fn read_into(
 }
 
 macro_rules! read {
-    ($($for:ty),+) => {$(
+    ($([$($generics:tt)*] $type:ty),+ $(,)?) => {
+        $(read!(@ [$($generics)*] $type); read!(@ [$($generics)*] &$type);)+
+    };
+    (@ [$($generics:tt)*] $for:ty) => {
         /// The bytes go into the uninitialized part of the buffer. The deadline applies as for `read`, and nothing is
         /// held between two polls.
-        impl AsyncRead for $for {
+        impl<$($generics)*> AsyncRead for $for {
             #[inline]
             fn poll_read(
                 self: Pin<&mut Self>,
@@ -41,15 +44,18 @@ macro_rules! read {
                 read_into(buffer, |room| self.poll_fill(cx, room))
             }
         }
-    )+};
+    };
 }
 
 macro_rules! write {
-    ($says:literal: $($for:ty),+) => {$(
+    ($says:literal: $([$($generics:tt)*] $type:ty),+ $(,)?) => {
+        $(write!(@ $says [$($generics)*] $type); write!(@ $says [$($generics)*] &$type);)+
+    };
+    (@ $says:literal [$($generics:tt)*] $for:ty) => {
         /// The deadline applies as for `write`, and nothing is held between two polls. Several buffers are written by
         /// one system call. Bytes go to the kernel at once, so there is nothing to flush.
         #[doc = $says]
-        impl AsyncWrite for $for {
+        impl<$($generics)*> AsyncWrite for $for {
             #[inline]
             fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
                 self.poll_send(cx, bytes)
@@ -78,12 +84,12 @@ macro_rules! write {
                 self.poll_end(cx)
             }
         }
-    )+};
+    };
 }
 
-read!(TcpStream, &TcpStream, UnixStream, &UnixStream, PipeReader, &PipeReader);
+read!([] TcpStream, [] UnixStream, [S: Split] OwnedReadHalf<S>, [] PipeReader);
 write!(
     "`poll_shutdown` shuts down the writing half. A connection that has ended already is no error.":
-    TcpStream, &TcpStream, UnixStream, &UnixStream
+    [] TcpStream, [] UnixStream, [S: Split] OwnedWriteHalf<S>
 );
-write!("`poll_shutdown` closes this end.": PipeWriter, &PipeWriter);
+write!("`poll_shutdown` closes this end.": [] PipeWriter);

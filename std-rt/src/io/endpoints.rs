@@ -12,15 +12,15 @@ use crate::fs::File;
 use crate::net::methods::Descriptor;
 use crate::net::pipe::{PipeReader, PipeWriter};
 use crate::net::stream::end_writing;
-use crate::net::{TcpStream, UnixStream};
+use crate::net::{OwnedReadHalf, OwnedWriteHalf, Split, TcpStream, UnixStream};
 use crate::sys::socket::{self, Read};
 use crate::sys::{SharedFd, splice};
 
-/// A value that [`copy`](super::copy) can read: `TcpStream`, `UnixStream`, `PipeReader`, `File`, and a
+/// A value that [`copy`](super::copy) can read: `TcpStream`, `UnixStream`, `OwnedReadHalf`, `PipeReader`, `File`, and a
 /// reference or an `Arc` of one. Sealed.
 pub trait CopyFrom: Endpoint {}
 
-/// A value that [`copy`](super::copy) can write: `TcpStream`, `UnixStream`, `PipeWriter`, `File`, and a
+/// A value that [`copy`](super::copy) can write: `TcpStream`, `UnixStream`, `OwnedWriteHalf`, `PipeWriter`, `File`, and a
 /// reference or an `Arc` of one. Sealed.
 pub trait CopyTo: Endpoint {}
 
@@ -153,6 +153,18 @@ impl Endpoint for UnixStream {
     }
 }
 
+impl<S: Split + Send + Sync> Endpoint for OwnedReadHalf<S> {
+    fn end(&self) -> CopyEnd<'_> {
+        stream(self, StreamKind::Socket)
+    }
+}
+
+impl<S: Split + Send + Sync> Endpoint for OwnedWriteHalf<S> {
+    fn end(&self) -> CopyEnd<'_> {
+        stream(self, StreamKind::Socket)
+    }
+}
+
 impl Endpoint for PipeReader {
     fn end(&self) -> CopyEnd<'_> {
         stream(self, StreamKind::Pipe)
@@ -193,6 +205,7 @@ impl<T: Endpoint + Send + ?Sized> Endpoint for Arc<T> {
 
 impl CopyFrom for TcpStream {}
 impl CopyFrom for UnixStream {}
+impl<S: Split + Send + Sync> CopyFrom for OwnedReadHalf<S> {}
 impl CopyFrom for PipeReader {}
 impl CopyFrom for File {}
 impl<T: CopyFrom + ?Sized> CopyFrom for &T {}
@@ -200,6 +213,7 @@ impl<T: CopyFrom + Send + ?Sized> CopyFrom for Arc<T> {}
 
 impl CopyTo for TcpStream {}
 impl CopyTo for UnixStream {}
+impl<S: Split + Send + Sync> CopyTo for OwnedWriteHalf<S> {}
 impl CopyTo for PipeWriter {}
 impl CopyTo for File {}
 impl<T: CopyTo + ?Sized> CopyTo for &T {}

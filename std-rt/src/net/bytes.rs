@@ -1,23 +1,19 @@
 //! The methods of streams of bytes: connections and pipes.
 //!
-//! See [`methods`](super::methods) for why this is a macro. The system calls are arguments: `recv` and `send`
-//! for a socket, `read` and `write` for a pipe.
+//! See [`methods`](super::methods) for why this is a macro. The system calls are those of the type's
+//! [`ByteRead`](super::stream::ByteRead) and [`ByteWrite`](super::stream::ByteWrite).
 
-use std::io::IoSliceMut;
-
-/// Returns whether no byte fits into the buffers.
-pub(crate) fn are_full(buffers: &[IoSliceMut<'_>]) -> bool {
-    buffers.iter().all(|buffer| buffer.is_empty())
-}
-
-/// Writes groups of methods into a type that has a field `fd` and is a `Descriptor`.
+/// Writes groups of methods into a type that is a `ByteRead`, for `read` and `peek`, or a `ByteWrite`, for `write`.
 macro_rules! byte_methods {
-    ($type:ident: $($group:ident($($argument:tt)*)),+ $(,)?) => {
-        $($crate::net::bytes::byte_methods!(@$group $type, $($argument)*);)+
+    ($type:ident: $($groups:tt)*) => {
+        $crate::net::bytes::byte_methods!([] $type: $($groups)*);
+    };
+    ($generics:tt $type:ty: $($group:ident $(($($argument:tt)*))?),+) => {
+        $($crate::net::bytes::byte_methods!(@$group $generics $type, $($($argument)*)?);)+
     };
 
-    (@read $type:ident, $read:path, $read_buf:path, $readv:path) => {
-        impl $type {
+    (@read [$($generics:tt)*] $type:ty,) => {
+        impl<$($generics)*> $type {
             /// Reads the input that is there, up to the length of `buffer`; waits if there is none. Returns 0
             /// at the end of the stream, and at once for an empty buffer.
             ///
@@ -31,7 +27,7 @@ macro_rules! byte_methods {
             /// such as `ConnectionReset`.
             #[inline]
             pub fn read(&self, buffer: &mut [u8]) -> impl Future<Output = io::Result<usize>> {
-                let read = self.fd.read(buffer.is_empty(), |fd| $read(fd, buffer));
+                let read = self.fd().read(buffer.is_full(), |fd| Self::fill(fd, buffer));
                 map_err(read, |error| self.error("read", error))
             }
 
@@ -48,7 +44,7 @@ macro_rules! byte_methods {
             /// Returns the errors of [`read`](Self::read).
             #[inline]
             pub fn read_buf(&self, buffer: &mut Vec<u8>) -> impl Future<Output = io::Result<usize>> {
-                let read = self.fd.read(false, |fd| $read_buf(fd, buffer));
+                let read = self.fd().read(buffer.is_full(), |fd| Self::fill(fd, buffer));
                 map_err(read, |error| self.error("read_buf", error))
             }
 
@@ -86,7 +82,7 @@ macro_rules! byte_methods {
             ///
             /// Returns the errors of [`read`](Self::read).
             pub fn readv(&self, buffers: &mut [IoSliceMut<'_>]) -> impl Future<Output = io::Result<usize>> {
-                let read = self.fd.read($crate::net::bytes::are_full(buffers), |fd| $readv(fd, buffers));
+                let read = self.fd().read(buffers.is_full(), |fd| Self::fill(fd, buffers));
                 map_err(read, |error| self.error("readv", error))
             }
 
@@ -98,15 +94,15 @@ macro_rules! byte_methods {
             /// Returns `WouldBlock` if there is no input, or if another task reads or waits in a read (see
             /// [`readable`](Self::readable)); the other errors of [`read`](Self::read).
             pub fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
-                self.attempted("read", self.fd.read(buffer.is_empty(), |fd| $read(fd, buffer)).try_once())
+                self.attempted("read", self.fd().read(buffer.is_full(), |fd| Self::fill(fd, buffer)).try_once())
             }
         }
 
-        $crate::net::methods::methods!($type: readable("try_read"), read_deadline);
+        $crate::net::methods::methods!([$($generics)*] $type: readable("try_read"), read_deadline);
     };
 
-    (@write $type:ident, $write:path, $writev:path) => {
-        impl $type {
+    (@write [$($generics:tt)*] $type:ty,) => {
+        impl<$($generics)*> $type {
             /// Writes what the kernel takes, at least one byte unless `bytes` is empty; waits while it takes
             /// nothing.
             ///
@@ -120,7 +116,7 @@ macro_rules! byte_methods {
             /// `ConnectionReset` if the other end is gone.
             #[inline]
             pub fn write(&self, bytes: &[u8]) -> impl Future<Output = io::Result<usize>> {
-                let written = self.fd.write(|fd| $write(fd, bytes));
+                let written = self.fd().write(|fd| Self::send(fd, bytes));
                 map_err(written, |error| self.error("write", error))
             }
 
@@ -136,7 +132,7 @@ macro_rules! byte_methods {
             /// Returns the errors of [`write`](Self::write); any part may have been written.
             #[inline]
             pub fn write_all(&self, bytes: &[u8]) -> impl Future<Output = io::Result<()>> {
-                let written = self.fd.write_all(bytes, $write);
+                let written = self.fd().write_all(bytes, Self::send);
                 map_err(written, |error| self.error("write", error))
             }
 
@@ -151,7 +147,7 @@ macro_rules! byte_methods {
             ///
             /// Returns the errors of [`write`](Self::write).
             pub fn writev(&self, buffers: &[IoSlice<'_>]) -> impl Future<Output = io::Result<usize>> {
-                let written = self.fd.write(|fd| $writev(fd, buffers));
+                let written = self.fd().write(|fd| Self::sendv(fd, buffers));
                 map_err(written, |error| self.error("writev", error))
             }
 
@@ -162,16 +158,16 @@ macro_rules! byte_methods {
             /// Returns `WouldBlock` if the kernel takes nothing, or if another task writes or waits in a
             /// write (see [`writable`](Self::writable)); the other errors of [`write`](Self::write).
             pub fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
-                let written = self.fd.write(|fd| $write(fd, bytes)).try_once();
+                let written = self.fd().write(|fd| Self::send(fd, bytes)).try_once();
                 self.attempted("write", written)
             }
         }
 
-        $crate::net::methods::methods!($type: writable("try_write"), write_deadline);
+        $crate::net::methods::methods!([$($generics)*] $type: writable("try_write"), write_deadline);
     };
 
-    (@peek $type:ident, $peek:path) => {
-        impl $type {
+    (@peek [$($generics:tt)*] $type:ty,) => {
+        impl<$($generics)*> $type {
             /// Reads as [`read`](Self::read) does, but leaves the bytes in the queue.
             ///
             /// # Cancel safety
@@ -182,9 +178,9 @@ macro_rules! byte_methods {
             ///
             /// Returns the errors of [`read`](Self::read).
             pub async fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
-                let peeked = self.fd.read(buffer.is_empty(), |fd| {
+                let peeked = self.fd().read(buffer.is_full(), |fd| {
                     // The bytes remain, however few they are.
-                    let read = $peek(fd, buffer)?;
+                    let read = $crate::sys::socket::peek(fd, buffer)?;
                     Ok($crate::sys::socket::Read { drained: false, ..read })
                 });
                 peeked.await.map_err(|error| self.error("peek", error))
@@ -193,7 +189,7 @@ macro_rules! byte_methods {
     };
 
     // An end of a pipe. `$access` is the field of `Access` that it needs.
-    (@pipe_end $type:ident, $access:ident, $does:literal) => {
+    (@pipe_end [] $type:ty, $access:ident, $does:literal) => {
         impl $type {
             /// Takes over a descriptor that is this end of a pipe or a FIFO, and makes it non-blocking, with
             /// all its duplicates. A read may cost one system call more than on a pipe of this crate.

@@ -20,6 +20,7 @@ pub(crate) use netpoll_core::{Mode, Modes};
 
 pub(crate) use super::async_fd::Interest;
 pub(crate) use super::incoming::{Accept, Incoming};
+pub(crate) use super::stream::{ByteRead, ByteWrite, ReadBuffer};
 pub(crate) use crate::coop;
 pub(crate) use crate::error::OpError;
 pub(crate) use crate::fd::{Fd, FdKind, ReadMode, WriteMode};
@@ -135,6 +136,7 @@ macro_rules! methods {
         impl Descriptor for $type {
             type Owner = $crate::sys::SharedFd;
 
+            #[inline]
             fn fd(&self) -> &Fd {
                 &self.fd
             }
@@ -246,8 +248,8 @@ macro_rules! methods {
     };
 
     // The wait without a buffer, in each direction. `$try` is the method for the attempt that follows.
-    (@readable [] $type:ty, $try:literal) => {
-        impl $type {
+    (@readable [$($generics:tt)*] $type:ty, $try:literal) => {
+        impl<$($generics)*> $type {
             /// Waits until a read is worth a try: input, the end or an error is there.
             ///
             #[doc = concat!("With [`", $try, "`](Self::", $try, ") one buffer serves many idle sockets, as the")]
@@ -266,7 +268,7 @@ macro_rules! methods {
             /// Returns an error if it is closed; `TimedOut` if the read deadline passes. The attempt that
             /// follows returns any other error.
             pub async fn readable(&self) -> io::Result<()> {
-                self.fd.readiness(ReadMode).await.map_err(|error| self.error("readable", error))
+                self.fd().readiness(ReadMode).await.map_err(|error| self.error("readable", error))
             }
 
             /// Polls once for [`readable`](Self::readable) (tokio's `poll_read_ready`). The poll consumes the
@@ -281,8 +283,8 @@ macro_rules! methods {
             }
         }
     };
-    (@writable [] $type:ty, $try:literal) => {
-        impl $type {
+    (@writable [$($generics:tt)*] $type:ty, $try:literal) => {
+        impl<$($generics)*> $type {
             /// Waits until a write is worth a try: there is space, or an error.
             ///
             #[doc = concat!("It is a hint: [`", $try, "`](Self::", $try, ") may still find no space. While another")]
@@ -298,7 +300,7 @@ macro_rules! methods {
             /// Returns an error if it is closed; `TimedOut` if the write deadline passes. The attempt that
             /// follows returns any other error.
             pub async fn writable(&self) -> io::Result<()> {
-                self.fd.readiness(WriteMode).await.map_err(|error| self.error("writable", error))
+                self.fd().readiness(WriteMode).await.map_err(|error| self.error("writable", error))
             }
 
             /// Polls once for [`writable`](Self::writable) (tokio's `poll_write_ready`). The poll consumes the
@@ -330,7 +332,7 @@ macro_rules! methods {
             /// Returns an error if it is closed.
             #[inline]
             pub fn set_read_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
-                self.deadline_set("set_read_deadline", self.fd.set_deadline(Modes::READ, deadline))
+                self.deadline_set("set_read_deadline", self.fd().set_deadline(Modes::READ, deadline))
             }
 
             /// Sets the read deadline to `duration` from now. It costs less than
@@ -344,7 +346,7 @@ macro_rules! methods {
             /// Returns an error if it is closed.
             #[inline]
             pub fn set_read_deadline_after(&self, duration: Duration) -> io::Result<()> {
-                self.deadline_set("set_read_deadline", self.fd.set_deadline_after(Modes::READ, duration))
+                self.deadline_set("set_read_deadline", self.fd().set_deadline_after(Modes::READ, duration))
             }
         }
     };
@@ -360,7 +362,7 @@ macro_rules! methods {
             /// Returns an error if it is closed.
             #[inline]
             pub fn set_write_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
-                self.deadline_set("set_write_deadline", self.fd.set_deadline(Modes::WRITE, deadline))
+                self.deadline_set("set_write_deadline", self.fd().set_deadline(Modes::WRITE, deadline))
             }
 
             /// Sets the write deadline to `duration` from now. It costs less than
@@ -374,7 +376,7 @@ macro_rules! methods {
             /// Returns an error if it is closed.
             #[inline]
             pub fn set_write_deadline_after(&self, duration: Duration) -> io::Result<()> {
-                self.deadline_set("set_write_deadline", self.fd.set_deadline_after(Modes::WRITE, duration))
+                self.deadline_set("set_write_deadline", self.fd().set_deadline_after(Modes::WRITE, duration))
             }
         }
     };
@@ -391,7 +393,7 @@ macro_rules! methods {
             ///
             /// Returns an error if it is closed.
             pub fn set_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
-                self.deadline_set("set_deadline", self.fd.set_deadline(Modes::BOTH, deadline))
+                self.deadline_set("set_deadline", self.fd().set_deadline(Modes::BOTH, deadline))
             }
         }
     };
@@ -483,7 +485,7 @@ macro_rules! methods {
             ///
             /// Returns an error if it is closed.
             pub fn set_deadline(&self, deadline: Option<Instant>) -> io::Result<()> {
-                self.deadline_set("set_deadline", self.fd.set_deadline(Modes::BOTH, deadline))
+                self.deadline_set("set_deadline", self.fd().set_deadline(Modes::BOTH, deadline))
             }
         }
 

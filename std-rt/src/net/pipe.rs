@@ -23,10 +23,9 @@ use std::task::{Context, Poll, Waker};
 
 use super::bytes::byte_methods;
 use super::methods::*;
-use super::stream::{ByteRead, ByteWrite, ReadBuffer};
 use crate::error::{at_path, is_closed};
 use crate::sys::pipe::{self as sys, Access};
-use crate::sys::socket::{Read, read, read_buf, recvv as readv, set_nonblocking, write, writev};
+use crate::sys::socket::{Read, set_nonblocking, write, writev};
 
 /// Creates a pipe: the end that reads, and the end that writes. Bytes come out in the order of the writes. It
 /// holds 64 KiB on Linux unless [`PipeWriter::set_capacity`] changes that.
@@ -135,12 +134,9 @@ impl PipeWriter {
 }
 
 methods!(PipeReader: fd, descriptor, try_io(false));
-byte_methods!(PipeReader: read(read, read_buf, readv), pipe_end(read, "read"));
+byte_methods!(PipeReader: read, pipe_end(read, "read"));
 methods!(PipeWriter: fd, descriptor, try_io(false));
-byte_methods!(
-    PipeWriter: write(write, writev),
-    pipe_end(write, "written"),
-);
+byte_methods!(PipeWriter: write, pipe_end(write, "written"));
 
 impl ByteRead for PipeReader {
     #[inline]

@@ -5,7 +5,6 @@ use std::mem::MaybeUninit;
 use std::net::Shutdown;
 use std::task::{Context, Poll};
 
-use super::bytes::are_full;
 use super::methods::*;
 use crate::error::is_closed;
 use crate::sys::socket::{self, Read};
@@ -61,7 +60,7 @@ impl ReadBuffer for [IoSliceMut<'_>] {
     const OP: &'static str = "readv";
 
     fn is_full(&self) -> bool {
-        are_full(self)
+        self.iter().all(|buffer| buffer.is_empty())
     }
 
     fn recv(&mut self, fd: BorrowedFd<'_>) -> io::Result<Read> {
@@ -70,6 +69,23 @@ impl ReadBuffer for [IoSliceMut<'_>] {
 
     fn read(&mut self, fd: BorrowedFd<'_>) -> io::Result<Read> {
         socket::recvv(fd, self)
+    }
+}
+
+/// Appends to the vector; a full one grows first.
+impl ReadBuffer for Vec<u8> {
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    #[inline]
+    fn recv(&mut self, fd: BorrowedFd<'_>) -> io::Result<Read> {
+        socket::recv_buf(fd, self)
+    }
+
+    #[inline]
+    fn read(&mut self, fd: BorrowedFd<'_>) -> io::Result<Read> {
+        socket::read_buf(fd, self)
     }
 }
 

@@ -12,7 +12,7 @@ use super::bytes::byte_methods;
 use super::connect;
 use super::methods::*;
 use super::options::option_methods;
-use super::stream::{ByteRead, ByteWrite, ReadBuffer, end_writing};
+use super::stream::end_writing;
 use crate::error::is_closed;
 use crate::sys::socket as sys;
 use crate::time::timeout;
@@ -330,6 +330,7 @@ impl TcpStream {
 impl Descriptor for TcpStream {
     type Owner = crate::sys::SharedFd;
 
+    #[inline]
     fn fd(&self) -> &Fd {
         &self.fd
     }
@@ -340,11 +341,8 @@ impl Descriptor for TcpStream {
     }
 }
 
-byte_methods!(
-    TcpStream: read(sys::recv, sys::recv_buf, sys::recvv),
-    write(sys::send_tcp, sys::sendv_tcp),
-    peek(sys::peek),
-);
+byte_methods!(TcpStream: read, write, peek);
+
 impl ByteRead for TcpStream {
     #[inline]
     fn fill<B: ReadBuffer + ?Sized>(fd: BorrowedFd<'_>, buffer: &mut B) -> io::Result<sys::Read> {

@@ -2,6 +2,7 @@
 
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -42,6 +43,24 @@ fn block_on_and_spawn_in_a_child_panic_with_the_reason() {
         forked(|| drop(runtime.spawn(async {}))).told(WHY);
         forked(|| drop(runtime.spawn_blocking(|| ()))).told(WHY);
         assert_eq!(runtime.block_on(async { spawn(async { 1 }).await.unwrap() }), 1);
+    });
+}
+
+#[test]
+fn a_writing_half_that_a_child_drops_ends_nothing() {
+    with_each(|runtime| {
+        runtime.block_on(async {
+            let (stream, mut peer) = pair_with_std().await;
+            let (_reader, writer) = Arc::into_inner(stream).unwrap().into_split();
+            let mut writer = Some(writer);
+            forked(|| drop(writer.take())).well();
+            let writer = writer.expect("only the child has taken it");
+            writer.write_all(b"alive").await.unwrap();
+            drop(writer);
+            let mut got = Vec::new();
+            std::io::Read::read_to_end(&mut peer, &mut got).unwrap();
+            assert_eq!(got, b"alive");
+        });
     });
 }
 

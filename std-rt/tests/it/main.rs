@@ -54,6 +54,7 @@ mod shutdown;
 mod sleep_reset;
 mod spawn_local;
 mod spin;
+mod split;
 mod state_machine;
 mod std_conversion;
 mod stuck;

@@ -7,7 +7,7 @@ use super::methods::{EofCheck, recv_as_is, unix_methods};
 use super::{UnlinkOnDrop, bound, connect, pair_of, path_address};
 use crate::net::bytes::byte_methods;
 use crate::net::methods::*;
-use crate::net::stream::{ByteRead, ByteWrite, ReadBuffer, end_writing};
+use crate::net::stream::end_writing;
 use crate::sys::{ancillary, socket, unix};
 
 /// A listener for connections of bytes, at a path or an abstract name.
@@ -102,11 +102,7 @@ impl UnixStream {
 }
 
 unix_methods!(UnixStream: connection(socket::SocketKind::Stream));
-byte_methods!(
-    UnixStream: read(socket::recv, socket::recv_buf, socket::recvv),
-    write(socket::send, socket::sendv),
-    peek(socket::peek),
-);
+byte_methods!(UnixStream: read, write, peek);
 methods!(UnixStream: try_io(false), std(StdStream));
 
 impl ByteRead for UnixStream {

@@ -70,12 +70,13 @@ fn in_code(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Asynchronous functions of `net` and `io` that have no row, and why.
-const NO_ROW: [(&str, &str); 5] = [
+const NO_ROW: [(&str, &str); 6] = [
     ("bind", "it waits for the resolver at most"),
     ("close", "it waits for the operations that it ends"),
     ("close_lingering", "its limits are its own, and closing.rs plays what ends it"),
     ("race", "the floor below connect"),
     ("retry_self_connect", "the floor below connect"),
+    ("shutdown", "it yields for the budget at most"),
 ];
 
 /// Returns the names of all others, from the sources.
