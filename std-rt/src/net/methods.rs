@@ -217,8 +217,8 @@ macro_rules! methods {
     };
 
     // One call of the user. `$is_shared` is true for sockets of whole messages.
-    (@try_io [] $type:ty, $is_shared:literal) => {
-        impl $type {
+    (@try_io [$($generics:tt)*] $type:ty, $is_shared:literal) => {
+        impl<$($generics)*> $type {
             /// Calls `io` with the descriptor once, and never waits: for system calls that this crate does not offer, after
             /// [`poll_readable`](Self::poll_readable) or [`readable`](Self::readable), or their counterparts for writes.
             ///
@@ -241,8 +241,8 @@ macro_rules! methods {
                 let Some(mode) = interest.mode() else {
                     return Err(self.error("try_io", Interest::refusal()));
                 };
-                self.fd.mark_other_writers();
-                self.attempted("try_io", self.fd.try_io(mode, $is_shared, io))
+                self.fd().mark_other_writers();
+                self.attempted("try_io", self.fd().try_io(mode, $is_shared, io))
             }
         }
     };
@@ -279,7 +279,7 @@ macro_rules! methods {
             ///
             /// Returns the errors of [`readable`](Self::readable).
             pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                self.fd.poll_ready(ReadMode, cx).map_err(|error| self.error("readable", error))
+                self.fd().poll_ready(ReadMode, cx).map_err(|error| self.error("readable", error))
             }
         }
     };
@@ -311,7 +311,7 @@ macro_rules! methods {
             ///
             /// Returns the errors of [`writable`](Self::writable).
             pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                self.fd.poll_ready(WriteMode, cx).map_err(|error| self.error("writable", error))
+                self.fd().poll_ready(WriteMode, cx).map_err(|error| self.error("writable", error))
             }
         }
     };

@@ -222,6 +222,8 @@ macro_rules! half {
 
 half!(OwnedReadHalf);
 half!(OwnedWriteHalf);
+methods!([S: Split] OwnedReadHalf<S>: try_io(false));
+methods!([S: Split] OwnedWriteHalf<S>: try_io(false));
 byte_methods!([S: Split] OwnedReadHalf<S>: read, peek);
 byte_methods!([S: Split] OwnedWriteHalf<S>: write);
 
