@@ -19,6 +19,7 @@ const STEPS: &[(&str, Step)] = &[
     ("fmt-bare", |root| workspace(&root.join("examples/bare"), &["fmt", "--check"])),
     ("fmt-bench", |root| workspace(&root.join("examples/bench"), &["fmt", "--check"])),
     ("test-bench", |root| workspace(&root.join("examples/bench"), &["test", "--quiet", "--test", "bench"])),
+    ("web", web),
     ("clippy", |root| workspace(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     ("clippy-user", clippy_user),
     ("tidy", |root| own(root, &["tidy"])),
@@ -180,6 +181,21 @@ fn tree(root: &Path) -> Result<String, String> {
         _ if names.is_empty() => Err("cargo tree shows no package".to_owned()),
         Some(name) => Err(format!("the default build compiles {name}")),
         None => Ok(format!("{} crates, neither tokio, hyper nor a model checker", names.len())),
+    }
+}
+
+/// Checks and tests the package of the ecosystem's libraries.
+fn web(root: &Path) -> Result<String, String> {
+    let package = root.join("examples/web");
+    cmd::run(&mut cmd::cargo(&package, &["fmt", "--check"]))?;
+    cmd::run(&mut cmd::cargo(&package, &["clippy", "--all-targets", "--", "-D", "warnings"]))?;
+    // A test whose program is not installed says so, which is only seen without capture.
+    let mut command = cmd::cargo(&package, &["test", "--test", "it", "--", "--nocapture"]);
+    let (status, output) = cmd::stream(&mut command)?;
+    cmd::checked(&command, status)?;
+    match count_passed(&output) {
+        0 => Err("no test of the libraries ran".to_owned()),
+        count => Ok(format!("{count} tests, {} skipped", output.matches("skipped: ").count())),
     }
 }
 

@@ -124,6 +124,7 @@ pub const KERNEL_FILES: &[Place] = &[
     ("std-rt/src/sys/", "the same module"),
     ("examples/load/src/", "limits of a process, which the soak lowers and raises"),
     ("examples/bench/src/", "limits of a process, and the processors that a thread may use"),
+    ("examples/web/tests/it/", "signals to the servers that a test starts, and the user that it runs as"),
     ("std-rt/tests/it/async_fd_kinds.rs", "makes the descriptors that std does not make"),
     ("std-rt/tests/support/kernel.rs", "asks what only the kernel knows"),
     ("std-rt/tests/support/fork.rs", "forks, and ends the child"),
