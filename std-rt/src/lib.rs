@@ -1,5 +1,5 @@
-#![doc = include_str!("../README.md")]
-// The examples need more of hyper and tokio than the features bring; `tests/features` compiles and runs them.
+// The examples of these files need more of hyper and tokio than the features bring; `tests/features` compiles and runs them.
+#![cfg_attr(not(doctest), doc = include_str!("../README.md"))]
 #![cfg_attr(not(doctest), doc = include_str!("features.md"))]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 //!
@@ -129,6 +129,8 @@ mod error;
 mod fd;
 mod foreign;
 pub mod fs;
+#[cfg(all(doc, not(doctest)))]
+pub mod guide;
 pub mod io;
 mod metrics;
 pub mod net;
