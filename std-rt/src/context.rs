@@ -22,6 +22,8 @@ pub struct Context {
     pub refusals: Cell<u32>,
     /// The number of calls of `block_on` that the thread is in; belongs to `runtime::block_on`.
     pub block_on_depth: Cell<usize>,
+    /// The id of the task that the thread polls, 0 if it polls none; belongs to `task::id`.
+    pub task: Cell<usize>,
     /// The poller that new descriptors and timers of this thread go to; belongs to [`netpoll`](crate::netpoll).
     pub netpoll: RefCell<Option<Arc<Netpoll>>>,
     /// The timer wheel of the worker that this thread is; belongs to `netpoll::timers`.
@@ -47,6 +49,7 @@ thread_local! {
             budget: Cell::new(u64::MAX),
             refusals: Cell::new(0),
             block_on_depth: Cell::new(0),
+            task: Cell::new(0),
             netpoll: RefCell::new(None),
             wheel: Cell::new(WorkerWheel { netpoll: 0, index: 0, has_pending_removals: false }),
             entered: Cell::new(None),

@@ -329,7 +329,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    current().spawn_named(name, future)
+    Handle::current().spawn_named(name, future)
 }
 
 /// Starts a task that need not be `Send`: it stays on this thread, which is in [`Runtime::block_on`] of a runtime of
@@ -338,7 +338,8 @@ where
 /// The task lives no longer than that `block_on` (the outermost one of this thread): a task that has not ended by then is
 /// cancelled there. So await its handle, or let the future of `block_on` go on for as long as the task is wanted.
 ///
-/// A handle's [`abort`](JoinHandle::abort) wants a value that is `Send`, as everywhere.
+/// [`abort`](JoinHandle::abort), also by an [`AbortHandle`](task::AbortHandle) on another thread, has its future dropped on
+/// this one.
 ///
 /// # Panics
 ///
@@ -358,7 +359,7 @@ where
 ///
 /// The pool is the runtime's own. It starts threads when they are needed, as many as [`Builder::max_blocking_threads`]
 /// says, and ends them when they have been idle for [`Builder::thread_keep_alive`]. The closure is queued at once; within
-/// it [`spawn`] and [`Handle::current`](Handle::try_current) mean the same runtime.
+/// it [`spawn`] and [`Handle::current`] mean the same runtime.
 ///
 /// | when | what becomes of the closure | the handle gives |
 /// |---|---|---|
@@ -377,7 +378,7 @@ where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    current().spawn_blocking(closure)
+    Handle::current().spawn_blocking(closure)
 }
 
 /// Lets every other task that is runnable have its turn.
@@ -403,11 +404,16 @@ impl Future for Yield {
     }
 }
 
-#[track_caller]
-fn current() -> Handle {
-    match Handle::try_current() {
-        Some(handle) => handle,
-        None => started().handle().clone(),
+impl Handle {
+    /// Returns the handle of the runtime that this thread runs for, or of the default one: the runtime that [`spawn`] uses.
+    /// [`Handle::try_current`] starts no default one.
+    ///
+    /// # Panics
+    ///
+    /// If the default runtime is needed and cannot be started.
+    #[track_caller]
+    pub fn current() -> Self {
+        Self::try_current().unwrap_or_else(|| started().handle().clone())
     }
 }
 

@@ -6,6 +6,7 @@
 mod block_on;
 mod builder;
 mod shutdown;
+mod spawn_set;
 
 use std::future::Future;
 use std::io;

@@ -12,13 +12,18 @@
 
 mod budget;
 mod cell;
+mod id;
+mod join_set;
 mod local;
 mod meta;
 
 pub use crate::coop::{Cooperative, TakeTurn, cooperative};
 pub(crate) use budget::units;
 pub use budget::{Budgeted, TurnTaken, poll_take_turn, take_turn, unconstrained, with_budget};
-pub use cell::{JoinError, JoinHandle};
+pub use cell::{AbortHandle, JoinError, JoinHandle};
 pub(crate) use cell::{Runnable, Schedule, Scheduled, new_local_task, new_task, wake_to_runnable};
+pub(crate) use id::enter;
+pub use id::{Id, id, try_id};
+pub use join_set::JoinSet;
 pub(crate) use local::{Locals, SharedQueues};
 pub(crate) use meta::{RunningTask, TaskMeta, TaskName, TaskNames};

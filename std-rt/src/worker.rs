@@ -13,7 +13,7 @@ use crate::coop;
 use crate::netpoll::{Netpoll, PollBuffer, PollGuard, clock};
 use crate::sched::{EnterGuard, Remote, Sched, SchedHandle, WorkerStats};
 use crate::spin::Spin;
-use crate::task::{Locals, Runnable};
+use crate::task::{self, Locals, Runnable};
 
 /// The number of tasks after which the global queue comes first, so that a busy ring cannot starve it (Go's 61).
 const GLOBAL_INTERVAL: u32 = 61;
@@ -126,10 +126,12 @@ impl Worker {
     fn run_task(&self, task: Runnable) {
         self.stats().begin(task.meta());
         coop::set_budget(self.config.budget);
+        let current = task::enter(task.id());
         // The task was woken in its turn and has used up its budget: tasks that wait for events come before its next turn.
         if task.run() && coop::is_exhausted() {
             self.poll_in.set(1);
         }
+        drop(current);
         // The task may have forked: in the child the other tasks are the parent's, and so are the events.
         self.check_alive(Ok(()));
     }

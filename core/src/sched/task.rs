@@ -220,11 +220,11 @@ impl<const BITS: u32> TaskState<BITS> {
         self.wake_with(CANCEL)
     }
 
-    /// Adds a reference. The caller has one or is the runner. Returns false if half of the count is used: the
-    /// caller must not go on then, since the count might overflow.
+    /// Adds a reference. The caller has one, has the handle or is the runner. Returns false if half of the
+    /// count is used: the caller must not go on then, since the count might overflow.
     #[inline]
     pub fn add_ref(&self) -> bool {
-        // alone: a thread that has a reference may pass on another, and orders that
+        // alone: a thread that has a reference or the handle may pass on another, and orders that
         self.word.fetch_add(Self::REF, Ordering::Relaxed) <= usize::MAX / 2
     }
 

@@ -6,7 +6,7 @@
 //! | right | granted by | what it permits | ended by |
 //! |---|---|---|---|
 //! | [`Runnable`] | creation, [`Action::Schedule`], [`PollResult::Again`], [`PollResult::Orphan`] | to poll or drop the future | `finish_poll`, `complete` |
-//! | [`TaskRef`] | `add_ref`, [`Completion::JoinWaker`] | to wake the task | `wake_by_value`, `drop_ref` |
+//! | [`TaskRef`] | `add_ref`, [`Completion::JoinWaker`] | to wake the task, and to cancel it ([`AbortHandle`]) | `wake_by_value`, `drop_ref` |
 //! | [`JoinHandle`] | creation | to leave a join waker, to cancel the task, to take the result once it is complete | `drop_handle`, `drop_complete_handle` |
 //! | [`Memory`] | [`Action::Free`], [`Completion::Free`] | to free the cell | its drop |
 //!
@@ -20,7 +20,9 @@
     reason = "the state word of a task decides the owner of its future, its output and its memory"
 )]
 
+mod abort;
 mod join;
+mod refs;
 mod waker;
 
 use std::any::Any;
@@ -40,9 +42,12 @@ use netpoll_core::sync::UnsafeCell;
 use pin_project_lite::pin_project;
 
 use super::TaskMeta;
+use super::id::{self, Id};
 use crate::foreign::catch_panic;
 use crate::trace::{TaskSpan, TaskTrace, Traced};
+pub use abort::AbortHandle;
 pub use join::{JoinError, JoinHandle};
+use refs::{Memory, TaskRef};
 use waker::WAKER;
 pub use waker::wake_to_runnable;
 
@@ -260,13 +265,26 @@ impl TaskPtr {
         self.sched().register(waker)
     }
 
-    /// Adds a reference, for a caller that has one or is the runner.
+    /// Returns the task's id, which is the address of its cell.
+    #[inline]
+    fn id(self) -> Id {
+        Id::of_cell(self.0.cast())
+    }
+
+    /// Cancels the task, for a caller with a reference or the handle.
+    fn cancel(self) {
+        if let Some(task) = self.run_action(self.state.cancel()) {
+            task.schedule();
+        }
+    }
+
+    /// Adds a reference, for a caller that has one, has the handle or is the runner.
     fn add_ref(self) -> TaskRef {
         if !self.state.add_ref() {
             // Only leaked wakers can be that many. As for `Arc`, going on would free what is in use.
             process::abort();
         }
-        TaskRef(self)
+        TaskRef::new(self)
     }
 
     /// Carries out the action of a transition that the caller has just made. Returns the task if it is to be scheduled.
@@ -278,7 +296,7 @@ impl TaskPtr {
             Action::Schedule => Some(Runnable(self)),
             Action::Free => {
                 // The word has granted the right.
-                drop(Memory(self));
+                drop(Memory::new(self));
                 None
             }
         }
@@ -288,52 +306,6 @@ impl TaskPtr {
     #[inline]
     fn wake(self) {
         if let Some(task) = self.run_action(self.state.wake()) {
-            task.schedule();
-        }
-    }
-}
-
-/// The right to free a cell, which happens when it is dropped.
-struct Memory(TaskPtr);
-
-impl Drop for Memory {
-    #[inline]
-    fn drop(&mut self) {
-        // The right goes on in this value.
-        (self.0.table.free)(Memory(self.0));
-    }
-}
-
-impl Memory {
-    /// Frees the cell, for its table. `cell` returns a pointer of the type of the cell.
-    #[inline(always)]
-    fn free_with<C>(self, cell: impl Fn(TaskPtr) -> *mut C) {
-        let task = ManuallyDrop::new(self).0;
-        // SAFETY: the word grants this right once, when no other right is left (INV-11), so no thread uses the cell any more.
-        // `create` got the pointer from a box, and the table, which passes `cell`, is that of its type (INV-403).
-        let cell = unsafe { Box::from_raw(cell(task)) };
-        // A waker that was left in the slot may be foreign, and panic.
-        catch_panic(|| drop(cell));
-    }
-}
-
-/// A counted reference to a task, which its wakers have.
-struct TaskRef(TaskPtr);
-
-impl TaskRef {
-    /// Wakes the task and gives up the reference. Returns the task if it is to be put into a queue.
-    #[inline]
-    fn wake_by_value(self) -> Option<Runnable> {
-        let task = ManuallyDrop::new(self).0;
-        task.run_action(task.state.wake_by_value())
-    }
-}
-
-impl Drop for TaskRef {
-    #[inline]
-    fn drop(&mut self) {
-        // The last reference to a task that waits has it scheduled, to be dropped.
-        if let Some(task) = self.0.run_action(self.0.state.drop_ref()) {
             task.schedule();
         }
     }
@@ -353,6 +325,12 @@ impl fmt::Debug for Runnable {
 }
 
 impl Runnable {
+    /// Returns the task's id.
+    #[inline]
+    pub fn id(&self) -> Id {
+        self.0.id()
+    }
+
     /// Returns the task's metadata.
     #[inline]
     pub fn meta(&self) -> TaskMeta {
@@ -446,6 +424,7 @@ impl Runnable {
     #[inline(never)]
     fn cancel(self) {
         let mut runner = ManuallyDrop::new(self);
+        let _current = id::enter(runner.id());
         runner.body().cancel();
         let key = runner.body().key();
         runner.complete(key);
@@ -482,13 +461,13 @@ impl Runnable {
         match end {
             Completion::Kept | Completion::HandleGone => {}
             // The word has granted the right.
-            Completion::Free => drop(Memory(task)),
+            Completion::Free => drop(Memory::new(task)),
             Completion::JoinWaker => {
                 // SAFETY: JOIN_WAKER was set when this thread completed the task. From then on the handle does not touch the
                 // slot, and this thread alone does until it drops the reference below.
                 let waker = task.join_waker.with_mut(|slot| unsafe { (*slot).take() });
                 // The word has granted the reference.
-                let reference = TaskRef(task);
+                let reference = TaskRef::new(task);
                 // The waker may be foreign, and panic.
                 catch_panic(|| waker.into_iter().for_each(Waker::wake));
                 drop(reference);

@@ -32,6 +32,7 @@ mod futures_io;
 mod half_close;
 mod huge;
 mod incoming;
+mod join_set;
 mod late_deadlines;
 mod lockers;
 mod metrics;

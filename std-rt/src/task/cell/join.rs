@@ -8,9 +8,9 @@ use std::marker::PhantomData;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
-use super::{RawBody, Runnable, TaskPtr, TaskResult};
+use super::{AbortHandle, Id, RawBody, Runnable, TaskPtr, TaskResult};
 use crate::coop::Charge;
 use crate::error::no_thread;
 use crate::protocol::job::Refusal;
@@ -21,8 +21,9 @@ use crate::protocol::job::Refusal;
 ///
 /// Dropped: the task goes on, detached.
 pub struct JoinHandle<T> {
-    /// `None` once the handle has given the result.
-    task: Option<TaskPtr>,
+    task: TaskPtr,
+    /// Set once the handle has given the result: the cell may be gone then, and `task` is only its id.
+    given: bool,
     charge: Charge,
     result: PhantomData<T>,
 }
@@ -42,26 +43,66 @@ impl<T> RefUnwindSafe for JoinHandle<T> {}
 
 impl<T> fmt::Debug for JoinHandle<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("JoinHandle").field("finished", &self.is_finished()).finish()
+        let mut f = f.debug_struct("JoinHandle");
+        f.field("id", &self.id()).field("finished", &self.is_finished()).finish()
     }
 }
 
 impl<T> JoinHandle<T> {
     /// Creates the handle of a new task, whose future has the output `T`.
     pub(super) fn new(task: TaskPtr) -> Self {
-        Self { task: Some(task), charge: Charge::First, result: PhantomData }
+        Self { task, given: false, charge: Charge::First, result: PhantomData }
+    }
+
+    /// Returns the task, unless the handle has given its result.
+    fn task(&self) -> Option<TaskPtr> {
+        (!self.given).then_some(self.task)
     }
 
     /// Returns true once the task has ended, in whatever way.
     pub fn is_finished(&self) -> bool {
-        self.task.is_none_or(|task| task.state.is_complete())
+        self.task().is_none_or(|task| task.state.is_complete())
+    }
+
+    /// Returns the id of the task.
+    pub fn id(&self) -> Id {
+        self.task.id()
+    }
+
+    /// Cancels the task: its future is dropped where it waits, or after the poll that it is in. Awaiting the handle
+    /// then gives a [`JoinError`] for which [`JoinError::is_cancelled`] is true, or the value if the task was faster. If the
+    /// future panics while it is dropped, [`JoinError::is_panic`] is true instead.
+    pub fn abort(&self) {
+        if let Some(task) = self.task() {
+            task.cancel();
+        }
+    }
+
+    /// Returns a handle that aborts the task, for code that does not wait for its value.
+    ///
+    /// # Panics
+    ///
+    /// Panics if this handle has given its result already.
+    #[track_caller]
+    pub fn abort_handle(&self) -> AbortHandle {
+        AbortHandle::new(self.task().expect("abort_handle of a JoinHandle that has given its result"))
+    }
+
+    /// Leaves a waker for the end of the task. Returns false if it has ended already, and the waker is not used.
+    pub(in crate::task) fn set_waker(&mut self, waker: &Waker) -> bool {
+        self.task().is_some_and(|task| Self::register(task, waker))
+    }
+
+    /// Returns the result of a task that has ended, which the handle gives once.
+    pub(in crate::task) fn into_result(mut self) -> Result<T, JoinError> {
+        self.give()
     }
 
     /// Leaves a waker for the end of a task. Returns false if the task is complete.
-    fn register(task: TaskPtr, cx: &Context<'_>) -> bool {
+    fn register(task: TaskPtr, waker: &Waker) -> bool {
         // Foreign code, which may panic: the clone before the slot is taken back, and the drop of the previous waker after
         // the new one is registered.
-        let waker = cx.waker().clone();
+        let waker = waker.clone();
         if !task.state.unregister_join_waker() {
             return false;
         }
@@ -80,30 +121,29 @@ impl<T> JoinHandle<T> {
             // SAFETY: `T` is the output of the task's future, see `new`, so `result` has the type that the body writes.
             unsafe { body.take((&raw mut result).cast()) };
         }
-        let task = self.task.take()?;
+        let task = self.task()?;
+        self.given = true;
         let scheduled = task.run_action(task.state.drop_complete_handle());
         debug_assert!(scheduled.is_none(), "a task that is complete is not scheduled");
         result
     }
 
+    /// Takes the result of a task that is complete, as the handle gives it.
+    fn give(&mut self) -> Result<T, JoinError> {
+        let id = self.id();
+        match self.take_result() {
+            Some(result) => result.map_err(|payload| JoinError::of_payload(id, payload)),
+            None => Err(JoinError::cancelled(id)),
+        }
+    }
+
     /// Returns the part of the cell with the result, once the task is complete.
     fn complete_body(&mut self) -> Option<&mut dyn RawBody> {
-        let task = self.task.filter(|task| task.state.is_complete())?;
+        let task = self.task().filter(|task| task.state.is_complete())?;
         let body = (task.table.body)(task);
         // SAFETY: the table is that of the cell, so the pointer is that of the body. The task is complete, so the runner does
         // not touch the body any more (INV-12). Of the handle there is one, and it is borrowed exclusively.
         Some(unsafe { &mut *body })
-    }
-}
-
-impl<T: Send + 'static> JoinHandle<T> {
-    /// Cancels the task: its future is dropped where it waits, or after the poll that it is in. Awaiting the handle
-    /// then gives a [`JoinError`] for which [`JoinError::is_cancelled`] is true, or the value if the task was faster. If the
-    /// future panics while it is dropped, [`JoinError::is_panic`] is true instead.
-    pub fn abort(&self) {
-        if let Some(task) = self.task {
-            task.run_action(task.state.cancel()).into_iter().for_each(Runnable::schedule);
-        }
     }
 }
 
@@ -115,31 +155,24 @@ impl<T> Future for JoinHandle<T> {
     /// Panics if it is polled again after it has given its result.
     #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let task = self.task.expect("a JoinHandle was polled after it had given its result");
+        let task = self.task().expect("a JoinHandle was polled after it had given its result");
         if task.state.is_complete() {
             ready!(std::mem::replace(&mut self.charge, Charge::Refused).poll_proceed(cx));
         } else {
             self.charge = Charge::Waited;
-            if Self::register(task, cx) {
+            if Self::register(task, cx.waker()) {
                 // In a child of the process that spawned it the task is a copy that no thread runs.
                 let runs = task.sched().is_owner_process();
-                return if runs {
-                    Poll::Pending
-                } else {
-                    Poll::Ready(Err(JoinError { why: Why::Cancelled }))
-                };
+                return if runs { Poll::Pending } else { Poll::Ready(Err(JoinError::cancelled(task.id()))) };
             }
         }
-        Poll::Ready(match self.take_result() {
-            Some(result) => result.map_err(JoinError::of_payload),
-            None => Err(JoinError { why: Why::Cancelled }),
-        })
+        Poll::Ready(self.give())
     }
 }
 
 impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
-        let Some(task) = self.task else { return };
+        let Some(task) = self.task() else { return };
         let action = task.state.drop_handle().unwrap_or_else(|| {
             self.complete_body().into_iter().for_each(RawBody::clear);
             task.state.drop_complete_handle()
@@ -151,6 +184,7 @@ impl<T> Drop for JoinHandle<T> {
 /// The error of a task without a value: it panicked, it was cancelled, or it is a closure of
 /// [`spawn_blocking`](crate::spawn_blocking) for which the kernel made no thread.
 pub struct JoinError {
+    id: Id,
     why: Why,
 }
 
@@ -164,13 +198,23 @@ enum Why {
 
 impl JoinError {
     /// Creates the error for a payload, which is a panic's or stands for a refusal of the pool.
-    fn of_payload(payload: Box<dyn Any + Send>) -> Self {
+    fn of_payload(id: Id, payload: Box<dyn Any + Send>) -> Self {
         let why = match payload.downcast::<Refusal>() {
             Ok(refusal) if *refusal == Refusal::Closed => Why::Cancelled,
             Ok(refusal) => Why::Refused(no_thread(*refusal)),
             Err(payload) => Why::Panic(Mutex::new(payload)),
         };
-        Self { why }
+        Self { id, why }
+    }
+
+    /// Creates the error of a task that was cancelled.
+    pub(in crate::task) fn cancelled(id: Id) -> Self {
+        Self { id, why: Why::Cancelled }
+    }
+
+    /// Returns the id of the task.
+    pub fn id(&self) -> Id {
+        self.id
     }
 
     /// Returns true if the task was aborted, or its runtime shut down; or if it belongs to the process that this one was
@@ -193,9 +237,20 @@ impl JoinError {
 
     /// Returns the payload of the task's panic, for [`std::panic::resume_unwind`]; `None` if it did not panic.
     pub fn into_panic(self) -> Option<Box<dyn Any + Send>> {
-        match self.why {
-            Why::Panic(payload) => Some(payload.into_inner().unwrap_or_else(PoisonError::into_inner)),
-            Why::Cancelled | Why::Refused(_) => None,
+        self.try_into_panic().ok()
+    }
+
+    /// Returns the payload of the task's panic, for [`std::panic::resume_unwind`].
+    ///
+    /// # Errors
+    ///
+    /// Returns the error itself if the task did not panic.
+    pub fn try_into_panic(self) -> Result<Box<dyn Any + Send>, Self> {
+        match self {
+            Self { why: Why::Panic(payload), .. } => {
+                Ok(payload.into_inner().unwrap_or_else(PoisonError::into_inner))
+            }
+            other => Err(other),
         }
     }
 

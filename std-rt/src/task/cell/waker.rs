@@ -24,7 +24,7 @@ pub fn wake_to_runnable(waker: Waker) -> Result<Option<Runnable>, Waker> {
     let task = unsafe { task_of_waker(waker.data()) };
     task.trace.waker("waker.wake");
     // The waker is not used any more, and its reference goes to this value.
-    Ok(TaskRef(task).wake_by_value())
+    Ok(TaskRef::new(task).wake_by_value())
 }
 
 impl TaskPtr {
@@ -68,7 +68,7 @@ unsafe fn wake(data: *const ()) {
     // SAFETY: the caller's duty.
     let task = unsafe { task_of_waker(data) };
     task.trace.waker("waker.wake");
-    if let Some(task) = TaskRef(task).wake_by_value() {
+    if let Some(task) = TaskRef::new(task).wake_by_value() {
         task.schedule();
     }
 }
@@ -90,5 +90,5 @@ unsafe fn drop_waker(data: *const ()) {
     // SAFETY: the caller's duty.
     let task = unsafe { task_of_waker(data) };
     task.trace.waker("waker.drop");
-    drop(TaskRef(task));
+    drop(TaskRef::new(task));
 }

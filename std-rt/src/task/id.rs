@@ -1,0 +1,69 @@
+//! The ids of tasks, and the one that this thread polls.
+//!
+//! An id is the address of the task's cell: it takes no memory, and is that task's alone while anything refers to it.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::ptr::NonNull;
+
+use crate::context;
+
+/// The id of a task.
+///
+/// No two tasks have the same id at the same time. It may be that of another task later, once the task has ended and its
+/// [`JoinHandle`](super::JoinHandle), its [`AbortHandle`](super::AbortHandle)s and its wakers are gone.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Id(NonZeroUsize);
+
+impl Id {
+    /// Returns the id of the task whose cell is there.
+    #[inline]
+    pub(super) fn of_cell(cell: NonNull<()>) -> Self {
+        Self(cell.addr())
+    }
+}
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Id({self})")
+    }
+}
+
+/// Returns the id of the task that calls.
+///
+/// # Panics
+///
+/// Panics outside of a task: in the future of `block_on`, in a closure of [`spawn_blocking`](crate::spawn_blocking) and on
+/// any other thread. [`try_id`] returns `None` there.
+#[track_caller]
+pub fn id() -> Id {
+    try_id().expect("task::id() was called outside of a task")
+}
+
+/// Returns the id of the task that calls, or `None` outside of a task.
+pub fn try_id() -> Option<Id> {
+    NonZeroUsize::new(context::with(|context| context.task.get())).map(Id)
+}
+
+/// A guard that restores the thread's previous task when it is dropped.
+#[must_use]
+pub(crate) struct CurrentGuard(usize);
+
+/// Makes `id` the task of this thread until the guard is dropped.
+#[inline]
+pub(crate) fn enter(id: Id) -> CurrentGuard {
+    CurrentGuard(context::with(|context| context.task.replace(id.0.get())))
+}
+
+impl Drop for CurrentGuard {
+    #[inline]
+    fn drop(&mut self) {
+        context::with(|context| context.task.set(self.0));
+    }
+}
