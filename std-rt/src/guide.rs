@@ -1,8 +1,8 @@
-//! Guides: how to move a program here, what runs here as it is, and recipes.
+//! Guides for programs that come from tokio or Go, and recipes.
 //!
 //! This is documentation only; `tests/features` compiles and runs its examples.
 
-/// Coming from tokio: their name, ours, and what differs.
+/// Coming from tokio: the names of tokio beside those of this crate, and the differences.
 #[doc = include_str!("guide/from_tokio.md")]
 pub mod from_tokio {}
 
@@ -10,7 +10,7 @@ pub mod from_tokio {}
 #[doc = include_str!("guide/from_go.md")]
 pub mod from_go {}
 
-/// What works from tokio and its ecosystem as it is.
+/// Parts of tokio and crates of its ecosystem that work here as they are.
 #[doc = include_str!("guide/with_tokio.md")]
 pub mod with_tokio {}
 
@@ -22,6 +22,6 @@ pub mod runtimes {}
 #[doc = include_str!("guide/cookbook.md")]
 pub mod cookbook {}
 
-/// Limits: what this crate does not do, and its bounds.
+/// Limits, bounds, and the promises of a version.
 #[doc = include_str!("guide/limits.md")]
 pub mod limits {}

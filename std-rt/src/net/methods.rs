@@ -220,7 +220,7 @@ macro_rules! methods {
     (@try_io [$($generics:tt)*] $type:ty, $is_shared:literal) => {
         impl<$($generics)*> $type {
             /// Calls `io` with the descriptor once, and never waits: for system calls that this crate does not offer, after
-            /// [`poll_readable`](Self::poll_readable) or [`readable`](Self::readable), or their counterparts for writes.
+            /// `poll_readable` or `readable`, or their counterparts for writes.
             ///
             /// As with tokio's `try_io`, `io` must not block, and must return `WouldBlock` only if the kernel did, for a call
             /// of this direction: `WouldBlock` clears the remembered readiness, and the next wait is for an event that comes
