@@ -135,6 +135,7 @@ pub mod io;
 mod metrics;
 pub mod net;
 mod netpoll;
+pub mod process;
 mod protocol;
 mod runtime;
 mod sched;

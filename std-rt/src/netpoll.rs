@@ -65,6 +65,8 @@ pub struct Netpoll {
     ended: Flag,
     /// True if its owner polls it, instead of a runtime.
     manual: bool,
+    /// [`Config::probe`].
+    probe: bool,
     /// The thread that polls for a runtime without threads while no thread drives it; `None` for any other runtime.
     standby: Option<standby::StandbyThread>,
 }
@@ -136,6 +138,7 @@ impl Netpoll {
             epoch,
             ended: Flag::new(),
             manual,
+            probe: config.probe,
             standby: (config.workers == 1 && !manual).then(standby::StandbyThread::default),
         }))
     }
@@ -192,6 +195,11 @@ impl Netpoll {
     /// Returns the pipes of copies within the kernel.
     pub fn pipes(&self) -> &Arc<pipes::Pipes> {
         &self.pipes
+    }
+
+    /// Returns whether system calls may be tried that the kernel, or a filter, may not know.
+    pub fn may_probe(&self) -> bool {
+        self.probe
     }
 
     /// Returns the number of tasks that are parked on descriptors.

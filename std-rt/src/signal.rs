@@ -60,6 +60,7 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_core::Stream;
@@ -84,13 +85,8 @@ pub use crate::sys::signal::SignalKind;
 /// signal. Returns an error if no descriptor is free (`EMFILE`, `ENFILE`); a listener takes two, or one with
 /// kqueue.
 pub fn signal(kind: SignalKind) -> io::Result<Signal> {
-    let listen = || {
-        let (source, writer) = sys::new_source()?;
-        let fd = Fd::new(Netpoll::current()?, source, FdKind::Other)?;
-        let registration = fd.with(|source| sys::listen(kind, source, writer))?;
-        Ok(Signal { _registration: registration, fd, kind })
-    };
-    listen().map_err(|error| OpError::new("signal", error).into())
+    let listening = Netpoll::current().and_then(|netpoll| Signal::listen(netpoll, kind));
+    listening.map_err(|error| OpError::new("signal", error).into())
 }
 
 /// Restores the default action of a signal: the next one ends the process, if that is its default action.
@@ -154,6 +150,19 @@ pub struct Signal {
 }
 
 impl Signal {
+    /// Listens to a signal in the runtime of a poller.
+    pub(crate) fn listen(netpoll: Arc<Netpoll>, kind: SignalKind) -> io::Result<Self> {
+        let (source, writer) = sys::new_source()?;
+        let fd = Fd::new(netpoll, source, FdKind::Other)?;
+        let registration = fd.with(|source| sys::listen(kind, source, writer))?;
+        Ok(Self { _registration: registration, fd, kind })
+    }
+
+    /// Returns the descriptor that becomes readable when a signal arrives.
+    pub(crate) fn fd(&self) -> &Fd {
+        &self.fd
+    }
+
     /// Waits for the next signal. After a signal since the last call, or since the creation of the listener,
     /// it returns at once; several signals count as one.
     ///

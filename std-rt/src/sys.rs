@@ -210,6 +210,7 @@ cfg_if! {
 pub mod address;
 pub mod ancillary;
 mod call;
+pub mod child;
 mod errno;
 mod fd;
 pub mod pipe;

@@ -47,6 +47,9 @@ const WITHOUT: &[(&str, &str, &str)] = &[
         "",
         "starts sh for every signal, whose loader gives up on an interrupted read",
     ),
+    ("process::child", "", "starts programs, whose loader gives up on an interrupted read"),
+    ("process::child_end", "", "starts programs, whose loader gives up on an interrupted read"),
+    ("process::child_races", "", "starts programs, whose loader gives up on an interrupted read"),
     ("process::eintr", "", "starts sh for its signals, whose loader gives up on an interrupted read"),
     ("it::resolve", "", "the C library's resolver gives up on an interrupted read of its files"),
     (

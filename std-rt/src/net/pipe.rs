@@ -131,6 +131,15 @@ impl PipeWriter {
     pub fn peer_closed(&self) -> bool {
         self.fd.peer_closed()
     }
+
+    /// Closes it without a wait.
+    pub(crate) fn close_now(&self) -> io::Result<()> {
+        // After its first poll the close continues although its future is dropped.
+        match pin!(self.fd.close()).poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(Err(error)) if !is_closed(&error) => Err(self.error("close", error)),
+            _ => Ok(()),
+        }
+    }
 }
 
 methods!(PipeReader: fd, descriptor, try_io(false));
@@ -156,13 +165,8 @@ impl ByteWrite for PipeWriter {
         writev(fd, buffers)
     }
 
-    /// Closes it without a wait.
     fn end(&self) -> io::Result<()> {
-        // After its first poll the close continues although its future is dropped.
-        match pin!(self.fd.close()).poll(&mut Context::from_waker(Waker::noop())) {
-            Poll::Ready(Err(error)) if !is_closed(&error) => Err(self.error("close", error)),
-            _ => Ok(()),
-        }
+        self.close_now()
     }
 }
 

@@ -85,6 +85,14 @@ pub enum Call {
     Look,
     /// pthread_create(3), made by std.
     StartThread,
+    /// fork(2) and execve(2), or posix_spawn(3), made by std.
+    StartChild,
+    /// pidfd_open(2).
+    OpenChild,
+    /// waitpid(2) and waitid(2), without a wait.
+    ReapChild,
+    /// kill(2) and pidfd_send_signal(2).
+    SignalChild,
 }
 
 /// Makes a system call on `fd`, and repeats it while a signal interrupts it.

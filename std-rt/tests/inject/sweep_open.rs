@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::SocketAddr;
 use std::os::unix::net::UnixStream as StdStream;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::Command as StdCommand;
 
 use crate::common::*;
 use crate::support::*;
@@ -14,6 +14,7 @@ use netpoll_rt::internal::sys::inject::{Errno, Rule};
 use netpoll_rt::internal::sys::{Call, Poller};
 use netpoll_rt::net::pipe::{self, PipeReader, PipeWriter};
 use netpoll_rt::net::{AsyncFd, Interest, TcpListener, TcpStream, UnixListener, UnixStream};
+use netpoll_rt::process::{Command, Stdio};
 use netpoll_rt::signal::{SignalKind, signal};
 
 /// The rows of every path: the descriptor is registered and deregistered.
@@ -76,7 +77,7 @@ fn fifos() {
         (Call::OpenFile, &[Errno::INTR], Told::Nothing),
     ];
     let fifo = path("fifo");
-    assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    assert!(StdCommand::new("mkfifo").arg(&fifo).status().unwrap().success());
     let way = async || through(PipeReader::open_fifo_for_ever(&fifo)?, PipeWriter::open_fifo(&fifo)?).await;
     each(async || all(&[ROWS, WATCHED, THROUGH], way).await);
     std::fs::remove_file(&fifo).unwrap();
@@ -137,6 +138,31 @@ fn a_signal() {
     // With kqueue the kernel says it, elsewhere a handler by a pipe.
     let made = if Poller::NAME == "kqueue" { Call::PollerInit } else { Call::Pipe };
     each(async || all(&[&[(made, FULL, Told::Error)], WATCHED], way).await);
+}
+
+#[test]
+fn a_child() {
+    const ROWS: &[Row] = &[
+        (Call::StartChild, &[Errno::AGAIN, Errno::NOMEM], Told::Error),
+        (Call::StartChild, &[Errno::INTR], Told::Nothing),
+        (Call::ReapChild, &[Errno::INTR], Told::Nothing),
+        (Call::SignalChild, &[Errno::PERM], Told::Error),
+        (Call::SignalChild, &[Errno::INTR], Told::Nothing),
+        (Call::OpenChild, &[Errno::MFILE, Errno::NFILE, Errno::NOMEM], Told::Error),
+        // Without a descriptor of its own a signal tells its end.
+        (Call::OpenChild, &[Errno::NOSYS, Errno::PERM, Errno::INTR], Told::Nothing),
+    ];
+    let way = async || {
+        let mut command = Command::new("cat");
+        let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true).spawn()?;
+        let mut buffer = [0; 5];
+        child.stdin.as_ref().unwrap().write_all(b"hello").await?;
+        child.stdout.as_ref().unwrap().read_exact(&mut buffer).await?;
+        assert_eq!(&buffer, b"hello");
+        child.start_kill()?;
+        child.wait().await.map(drop)
+    };
+    each(async || all(&[ROWS, WATCHED], way).await);
 }
 
 #[test]

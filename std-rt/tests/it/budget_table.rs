@@ -20,6 +20,7 @@ use netpoll_rt::net::{
     AsyncFd, Datagram, Interest, RecvBatch, TcpListener, TcpSocket, TcpStream, ToSocketAddrs, UdpConfig,
     UdpSocket, UnixDatagram, UnixListener, UnixStream,
 };
+use netpoll_rt::process::{Child, Command};
 use netpoll_rt::task::{cooperative, poll_take_turn, take_turn, unconstrained};
 use netpoll_rt::time::{interval_at, sleep, sleep_until, timeout};
 use netpoll_rt::{JoinHandle, Runtime, fs as files, spawn, yield_now};
@@ -50,6 +51,8 @@ struct Scene {
     room: AsyncFd<std::os::unix::net::UnixStream>,
     _peer: std::os::unix::net::UnixStream,
     tasks: Mutex<Vec<JoinHandle<()>>>,
+    /// It has ended.
+    child: Child,
 }
 
 impl Scene {
@@ -77,6 +80,8 @@ impl Scene {
         let tasks: Vec<_> = (0..2 * TIMES).map(|_| spawn(async {})).collect();
         until("they have ended", || tasks.iter().all(JoinHandle::is_finished)).await;
         let tasks = Mutex::new(tasks);
+        let child = Command::new("true").spawn().unwrap();
+        child.wait().await.unwrap();
         Arc::new(Scene {
             full,
             _writer: writer,
@@ -91,6 +96,7 @@ impl Scene {
             room,
             _peer: peer,
             tasks,
+            child,
         })
     }
 
@@ -254,6 +260,10 @@ fn of_copies_and_files() -> Vec<Row> {
         "copy_bidirectional": |s| copy_bidirectional(&s.ended.1, &s.ended.1),
         "File::read_exact of nothing": |_| async { file().read_exact(&mut []).await },
         "File::write_all of nothing": |_| async { file().write_all(&[]).await },
+        "wait": |s| s.child.wait(),
+        "kill": |s| s.child.kill(),
+        "status": |_| Command::new("/nowhere").status(),
+        "output": |_| Command::new("/nowhere").output(),
     }
 }
 
@@ -320,7 +330,17 @@ const NO_ROW: [(&str, &[&str]); 4] = [
     ),
     (
         "it costs what the future in it does",
-        &["Budgeted", "LocalFuture", "NamedFuture", "Next", "Signal", "MapErr"],
+        &[
+            "both",
+            "reap",
+            "wait_with_output",
+            "Budgeted",
+            "LocalFuture",
+            "NamedFuture",
+            "Next",
+            "Signal",
+            "MapErr",
+        ],
     ),
 ];
 

@@ -2,6 +2,10 @@
 //!
 //! No test here may start the default runtime, whose threads never end.
 
+mod child;
+mod child_end;
+#[cfg(target_os = "linux")]
+mod child_races;
 mod eintr;
 mod hygiene;
 mod lost_poller;

@@ -53,7 +53,8 @@ impl Running {
     pub fn end(mut self) -> Ended {
         let mut told = Vec::new();
         self.told.read_to_end(&mut told).unwrap();
-        Ended { status: wait(self.pid), told: String::from_utf8_lossy(&told).into_owned() }
+        let status = wait(self.pid).expect("no other thread waits for it");
+        Ended { status, told: String::from_utf8_lossy(&told).into_owned() }
     }
 }
 
@@ -108,13 +109,30 @@ pub fn message(payload: &(dyn Any + Send)) -> &str {
     text.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("a panic without a text")
 }
 
-fn wait(pid: libc::pid_t) -> ExitStatus {
+/// Returns `None` if there is no such child.
+fn wait(pid: libc::pid_t) -> Option<ExitStatus> {
     let mut status = 0;
-    // SAFETY: INV-501: the place of a status, and a child of this process that no other thread waits for.
+    // SAFETY: INV-501: the place of a status, and a child of this process.
     while unsafe { libc::waitpid(pid, &raw mut status, 0) } == -1 {
-        assert_eq!(std::io::Error::last_os_error().kind(), std::io::ErrorKind::Interrupted);
+        let error = std::io::Error::last_os_error();
+        if error.raw_os_error() == Some(libc::ECHILD) {
+            return None;
+        }
+        assert_eq!(error.kind(), std::io::ErrorKind::Interrupted);
     }
-    ExitStatus::from_raw(status)
+    Some(ExitStatus::from_raw(status))
+}
+
+/// Waits for a child by its number, as code does that knows nothing of the child's owner. Returns `None` if the owner has
+/// reaped it.
+pub fn wait_for_number(number: u32) -> Option<ExitStatus> {
+    wait(number.cast_signed())
+}
+
+/// Lets this process ignore a signal, or gives it its default action again.
+pub fn ignore(signal: i32, ignored: bool) {
+    // SAFETY: INV-501: neither action is a function.
+    unsafe { libc::signal(signal, if ignored { libc::SIG_IGN } else { libc::SIG_DFL }) };
 }
 
 /// Sends a signal to this process.

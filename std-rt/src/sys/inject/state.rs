@@ -185,8 +185,8 @@ fn is_for(rule: &Rule, call: Call, fd: RawFd) -> bool {
 /// Returns whether a rule may inject this error. A rule for any call injects `EAGAIN` only where readiness
 /// can follow.
 fn suits(errno: Errno, rule: &Rule, call: Call) -> bool {
-    // `EAGAIN` of pthread_create(3) is about a limit, not about readiness.
-    let is_limit = rule.call == Some(Call::StartThread);
+    // `EAGAIN` of pthread_create(3) and fork(2) is about a limit, not about readiness.
+    let is_limit = matches!(rule.call, Some(Call::StartThread | Call::StartChild));
     errno != Errno::AGAIN || mode_of(call).is_some() || call == Call::Break || is_limit
 }
 

@@ -43,7 +43,7 @@ pub const LAYERS: &[Layers] = &[
             "time metrics",
             "blocking",
             "net fs signal dump",
-            "io",
+            "io process",
             "worker",
             "sysmon",
             "runtime",
@@ -63,6 +63,11 @@ pub const LAYER_EXCEPTIONS: &[(&str, &str, &str)] = &[
         "std-rt/src/blocking.rs",
         "default_sched",
         "work that blocks outside of any runtime starts the default one",
+    ),
+    (
+        "std-rt/src/process.rs",
+        "default_sched",
+        "a child that is started outside of any runtime starts the default one",
     ),
     (
         "std-rt/src/context.rs",
