@@ -26,6 +26,7 @@ mod deadline;
 mod hang_up;
 mod lock;
 mod op;
+mod timeout;
 
 use std::fmt;
 use std::io;
@@ -46,6 +47,7 @@ use hang_up::OwnShutdown;
 use lock::WakerMap;
 use op::PollWakers;
 pub use op::{Direction, ReadMode, WriteMode};
+use timeout::Timeouts;
 
 /// The kind of a descriptor, which decides what a short read means.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -79,6 +81,8 @@ struct Extra {
     close_waker: WakerSlot,
     /// The halves that this side has shut down.
     own_shutdown: OnceLock<Arc<OwnShutdown>>,
+    /// The timeouts of both directions, once one was set.
+    timeouts: OnceLock<Box<Timeouts>>,
 }
 
 /// A descriptor, its registration with the poller, and the lock of each direction.

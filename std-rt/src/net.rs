@@ -129,6 +129,7 @@ pub mod pipe;
 mod split;
 pub(crate) mod stream;
 mod tcp;
+mod timeouts;
 mod udp;
 pub mod unix;
 

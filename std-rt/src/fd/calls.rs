@@ -9,7 +9,6 @@ use netpoll_core::Mode;
 use super::op::{Direction, Op, ReadMode, WriteMode};
 use super::{Fd, FdKind};
 use crate::coop::{self, Moved};
-use crate::error;
 use crate::sys::{FdOwner, Poller, SharedFd, socket};
 
 impl<S: FdOwner> Fd<S> {
@@ -119,7 +118,7 @@ impl<S: FdOwner> Fd<S> {
         call: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>,
     ) -> io::Result<T> {
         self.with(|fd| {
-            self.desc().check_err(mode).map_err(error::refused)?;
+            self.check_unlocked(mode)?;
             coop::counted(call(fd))
         })
     }

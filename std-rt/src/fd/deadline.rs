@@ -26,10 +26,19 @@ use crate::foreign;
 use crate::netpoll::{Renewed, TimerId, clock};
 use crate::sys::FdOwner;
 
-/// The timer of a task that waits for a lock, and the deadline for which it is armed. It is boxed because it is in the future of
-/// every operation, and few of them ever wait under a deadline.
+/// The timer of a task that waits for a lock. It is boxed because it is in the future of every operation, and few of them ever
+/// wait under a deadline.
 #[derive(Debug, Default)]
-pub(super) struct DeadlineTimer(Option<Box<(TimerId, usize)>>);
+pub(super) struct DeadlineTimer(Option<Box<Armed>>);
+
+#[derive(Clone, Copy, Debug)]
+struct Armed {
+    timer: TimerId,
+    /// The deadline for which it is armed.
+    at: usize,
+    /// The end of the task's own wait, if the direction has a timeout.
+    limit: Option<u64>,
+}
 
 impl<S: FdOwner> Fd<S> {
     /// Puts a deadline in force for these directions; `None` clears it.
@@ -39,10 +48,11 @@ impl<S: FdOwner> Fd<S> {
     /// Returns an error if the descriptor is closed; nothing is armed then.
     #[inline(always)]
     pub fn set_deadline(&self, modes: Modes, deadline: Option<Instant>) -> io::Result<()> {
-        match self.registration.postpone(modes, deadline) {
-            true => Ok(()),
-            false => self.change_deadline(modes, deadline),
+        if !self.registration.postpone(modes, deadline) {
+            self.change_deadline(modes, deadline)?;
         }
+        self.keep_timeouts(modes, || deadline.map(clock::tick));
+        Ok(())
     }
 
     /// Puts a deadline in force that is `duration` from now, or a few milliseconds later if that is a second or more.
@@ -52,10 +62,11 @@ impl<S: FdOwner> Fd<S> {
     /// Returns an error if the descriptor is closed; nothing is armed then.
     #[inline(always)]
     pub fn set_deadline_after(&self, modes: Modes, duration: Duration) -> io::Result<()> {
-        match self.registration.postpone_after(modes, duration) {
-            true => Ok(()),
-            false => self.change_deadline_after(modes, duration),
+        if !self.registration.postpone_after(modes, duration) {
+            self.change_deadline_after(modes, duration)?;
         }
+        self.keep_timeouts(modes, || Some(self.registration.tick_after(duration)));
+        Ok(())
     }
 
     #[inline(never)]
@@ -74,7 +85,8 @@ impl<S: FdOwner> Fd<S> {
         Ok(())
     }
 
-    /// Arms `timer` for the deadline in force in a direction, if there is one.
+    /// Arms `timer` for the deadline in force in a direction, if there is one. `limit` is the end of the task's own wait; without
+    /// it the wait ends by the direction's timeout, counted from the first call.
     ///
     /// # Errors
     ///
@@ -83,19 +95,21 @@ impl<S: FdOwner> Fd<S> {
         &self,
         mode: Mode,
         timer: &mut DeadlineTimer,
+        limit: Option<u64>,
         waker: &Waker,
     ) -> io::Result<()> {
-        let deadline = self.desc().deadline(mode);
+        let armed = timer.0.as_deref().copied();
+        let limit = limit.or(armed.and_then(|armed| armed.limit)).or_else(|| self.lock_limit(mode));
+        let deadline = self.lock_deadline(mode, limit);
         let now = clock::now();
         match deadline {
             When::Never => self.drop_deadline(timer),
             When::At(at) if !deadline.is_due(clock::round_down(now)) => {
-                let armed = timer.0.as_deref().copied();
                 let renew = |id| self.netpoll().renew_timer(id, waker) == Renewed::Armed;
-                if !armed.is_some_and(|(id, armed)| armed == at && renew(id)) {
+                if !armed.is_some_and(|armed| armed.at == at && renew(armed.timer)) {
                     self.drop_deadline(timer);
                     match self.netpoll().add_timer(clock::to_nanos(at, || now), waker.clone()) {
-                        Some(id) => timer.0 = Some(Box::new((id, at))),
+                        Some(id) => timer.0 = Some(Box::new(Armed { timer: id, at, limit })),
                         // No thread polls any more: the operation that holds the lock fails, and then this one.
                         None => self.netpoll().check()?,
                     }
@@ -108,13 +122,13 @@ impl<S: FdOwner> Fd<S> {
 
     /// Disarms a timer.
     pub(super) fn drop_deadline(&self, timer: &mut DeadlineTimer) {
-        if let Some(timer) = timer.0.take() {
-            self.netpoll().drop_timer(timer.0);
+        if let Some(armed) = timer.0.take() {
+            self.netpoll().drop_timer(armed.timer);
         }
     }
 
     /// Wakes the tasks that wait for the locks, after a deadline was set.
-    fn alert(&self, modes: Modes) {
+    pub(super) fn alert(&self, modes: Modes) {
         if self.extra.get().is_none() {
             return;
         }

@@ -286,15 +286,14 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
     /// since the call sees the bytes that it stands for. A write leaves it: every event of a socket sets it, and it costs at
     /// most one more call after the next `EAGAIN`.
     #[inline]
-    fn prepare(&self, desc: &PollDesc) -> io::Result<()> {
+    fn prepare(&self) -> io::Result<()> {
         if self.zero_len {
             return Ok(());
         }
-        let ready = match self.mode() {
-            Mode::Read => self.fd.registration.reset(Mode::Read).map(|_| ()),
-            Mode::Write => desc.check_err(Mode::Write),
-        };
-        ready.map_err(error::refused)
+        match self.mode() {
+            Mode::Read => self.fd.reset_locked(Mode::Read).map(|_| ()),
+            Mode::Write => self.fd.check_locked(Mode::Write),
+        }
     }
 
     /// Waits until a call may succeed; the operation is parked when this is pending. When it is ready with `Ok`, the
@@ -391,8 +390,13 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
             return self.refused();
         }
         let mut late = false;
+        // A wait in vain does not begin anew.
+        let mut waited_in_vain = parked;
         loop {
             if wait {
+                if !waited_in_vain {
+                    self.fd.start_timeout(self.mode());
+                }
                 match self.wait(desc, cx) {
                     Poll::Pending if taken => return self.pending(),
                     // It was parked until its deadline had passed. Bytes may have arrived in time and be unread, because
@@ -407,7 +411,7 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
                     return self.refused();
                 }
             } else {
-                self.prepare(desc)?
+                self.prepare()?
             }
             match (self.call)(self.fd) {
                 Ok(Some(value)) => return Poll::Ready(Ok(value)),
@@ -415,7 +419,7 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
                 _ if late => return Poll::Ready(Err(error::refused(PollErr::Timeout))),
                 // One more call costs one more unit. The operation keeps the lock between its parts.
                 Ok(None) if coop::spend(1) => return self.yield_with_lock(cx),
-                Ok(None) => wait = false,
+                Ok(None) => (wait, waited_in_vain) = (false, false),
                 Err(_) => wait = true,
             }
         }

@@ -349,6 +349,8 @@ macro_rules! methods {
                 self.deadline_set("set_read_deadline", self.fd().set_deadline_after(Modes::READ, duration))
             }
         }
+
+        $crate::net::timeouts::timeout_methods!([$($generics)*] $type: read);
     };
     (@write_deadline [$($generics:tt)*] $type:ty,) => {
         impl<$($generics)*> $type {
@@ -379,6 +381,8 @@ macro_rules! methods {
                 self.deadline_set("set_write_deadline", self.fd().set_deadline_after(Modes::WRITE, duration))
             }
         }
+
+        $crate::net::timeouts::timeout_methods!([$($generics)*] $type: write);
     };
     (@deadlines $generics:tt $type:ty,) => {
         $crate::net::methods::methods!(@read_deadline $generics $type,);
@@ -489,6 +493,7 @@ macro_rules! methods {
             }
         }
 
+        $crate::net::timeouts::timeout_methods!([] $type: accept);
         $crate::net::methods::methods!(@try_io [] $type, false);
     };
 

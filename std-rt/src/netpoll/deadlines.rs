@@ -64,10 +64,37 @@ impl PollRegistration {
     ///
     /// As [`set_deadline`](Self::set_deadline).
     pub fn set_deadline_after(&self, modes: Modes, duration: Duration) -> Result<bool, PollErr> {
-        let clock = &self.netpoll.clock;
-        let at = || clock.coarse_after(duration).unwrap_or_else(|| clock::after(duration));
-        let when = if duration.is_zero() { When::Expired } else { clock.deadline(at()) };
+        let when = if duration.is_zero() { When::Expired } else { self.deadline(self.tick_after(duration)) };
         self.put_deadline(modes, when)
+    }
+
+    /// Puts the deadline of a tick in force, or clears it. A tick that has passed takes effect when the timer fires, so that no
+    /// task is woken here.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_deadline`](Self::set_deadline).
+    pub fn put_tick(&self, modes: Modes, at: Option<u64>) -> Result<(), PollErr> {
+        self.put_deadline(modes, at.map_or(When::Never, |at| self.deadline(at))).map(|_| ())
+    }
+
+    /// Lets the deadlines of these directions pass now.
+    ///
+    /// # Errors
+    ///
+    /// As [`set_deadline`](Self::set_deadline).
+    pub fn expire_now(&self, modes: Modes) -> Result<(), PollErr> {
+        self.put_deadline(modes, When::Expired).map(|_| ())
+    }
+
+    /// Returns the word of a tick.
+    pub fn deadline(&self, at: u64) -> When {
+        self.netpoll.clock.deadline(at)
+    }
+
+    /// Returns the tick that is `duration` from now, or up to a few milliseconds later for a second or more.
+    pub fn tick_after(&self, duration: Duration) -> u64 {
+        self.netpoll.clock.coarse_after(duration).unwrap_or_else(|| clock::after(duration))
     }
 
     fn put_deadline(&self, modes: Modes, when: When) -> Result<bool, PollErr> {

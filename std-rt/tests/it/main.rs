@@ -63,6 +63,7 @@ mod syscalls;
 mod sysmon;
 mod tcp_options;
 mod time;
+mod timeouts;
 mod udp_batch;
 mod udp_options;
 mod udp_socket;

@@ -123,6 +123,11 @@ impl WakerSet {
 }
 
 impl PollWakers {
+    /// Returns whether no task waits.
+    pub(in crate::fd) fn is_empty(&self) -> bool {
+        self.parked.is_empty() && self.awaiting_lock.is_empty()
+    }
+
     fn replace_timer(&self, timer: DeadlineTimer) -> DeadlineTimer {
         mem::replace(&mut *self.timer.lock().unwrap_or_else(PoisonError::into_inner), timer)
     }
@@ -136,9 +141,10 @@ impl<S: FdOwner> Fd<S> {
     /// Returns `TimedOut` if it has passed.
     pub(super) fn arm_poll_timer(&self, mode: Mode) -> io::Result<()> {
         let pollers = self.pollers(mode);
+        let limit = self.poll_lock_limit(mode)?;
         // Outside the lock: dropping a timer may drop others, whose wakers are foreign code.
         let mut timer = pollers.replace_timer(DeadlineTimer::default());
-        let watched = self.watch_deadline(mode, &mut timer, &pollers.awaiting_lock.waker);
+        let watched = self.watch_deadline(mode, &mut timer, limit, &pollers.awaiting_lock.waker);
         // The timer of another task that came here meanwhile.
         let mut other = pollers.replace_timer(timer);
         self.drop_deadline(&mut other);

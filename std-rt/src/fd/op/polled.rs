@@ -33,7 +33,6 @@ use netpoll_core::poll::fd_mutex::{Lock, LockOrWait};
 
 use super::{Direction, Op, OpState};
 use crate::coop;
-use crate::error;
 use crate::fd::op::poll_wakers::{EntryId, PollWakers};
 use crate::fd::{Fd, FdKind};
 use crate::sys::{FdOwner, is_ready_for};
@@ -84,13 +83,13 @@ impl<S: FdOwner> Fd<S> {
             Poll::Ready(locked) => locked?,
             Poll::Pending if is_shared => {
                 return self.with(|fd| {
-                    self.desc().check_err(mode).map_err(error::refused)?;
+                    self.check_unlocked(mode)?;
                     call(fd)
                 });
             }
             Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
         }
-        self.registration.reset(mode).map_err(error::refused)?;
+        self.reset_locked(mode)?;
         let result = call(self.io.as_fd());
         let found_nothing = result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
         if mode == Mode::Read {
@@ -106,9 +105,8 @@ impl<S: FdOwner> Fd<S> {
 impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<'_, W, F, S> {
     /// Calls until the operation is complete, under the lock. Returns `None` if it would have to wait.
     fn call_now(&mut self) -> Option<io::Result<T>> {
-        let desc = self.fd.desc();
         loop {
-            if let Err(error) = self.prepare(desc) {
+            if let Err(error) = self.prepare() {
                 return Some(Err(error));
             }
             match (self.call)(self.fd) {
@@ -169,9 +167,11 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
 
     /// Calls, and parks if that finds nothing.
     fn poll_locked(mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        if !self.take_short_read_hint(self.fd.desc())
+        let knows_empty = self.take_short_read_hint(self.fd.desc());
+        if (!knows_empty || self.fd.is_poll_time_over(self.mode()))
             && let Some(result) = self.call_now()
         {
+            self.fd.end_polls(self.mode());
             return Poll::Ready(result);
         }
         self.park_shared(cx, |op, cx| op.attempt(cx, false))
@@ -186,14 +186,17 @@ impl<W: Direction, S: FdOwner> Op<'_, W, (), S> {
             return Poll::Pending;
         }
         let (fd, mode, desc) = (self.fd, self.mode(), self.fd.desc());
-        let has_event = fd.registration.reset(mode).map_err(error::refused)?;
+        let has_event = fd.reset_locked(mode)?;
         let may_have_more =
             |pollers: &PollWakers| pollers.may_have_more.is_set() && pollers.may_have_more.clear();
         let knows_empty = self.take_short_read_hint(desc);
         if has_event || fd.known_pollers(mode).is_some_and(may_have_more) {
+            fd.end_polls(mode);
             return Poll::Ready(self.check_event_err(desc));
         }
-        if !knows_empty && is_ready_for(fd.io.as_fd(), fd.kind.watch(), mode)? {
+        let asks = !knows_empty || fd.is_poll_time_over(mode);
+        if asks && is_ready_for(fd.io.as_fd(), fd.kind.watch(), mode)? {
+            fd.end_polls(mode);
             return Poll::Ready(Ok(()));
         }
         let waited = self.park_shared(cx, |op, cx| op.wait(desc, cx));
@@ -210,9 +213,12 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
     ) -> Poll<io::Result<T>> {
         // Before it registers: a waker that is never taken out again may own the future that is polled.
         self.fd.netpoll().check()?;
+        // `poll_over` parks without a call, and no time limits its wait.
+        if self.arm_on_park {
+            self.fd.start_polls(self.mode())?;
+        }
         let pollers = self.fd.pollers(self.mode());
         pollers.parked.register(&mut None, cx.waker());
-        // `poll_over` parks without a call.
         if self.arm_on_park {
             pollers.found_nothing.set()
         } else {
@@ -224,6 +230,9 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
         let polled = wait(self, &mut Context::from_waker(pollers.parked.waker()));
         // The parking stays when the lock goes.
         self.state = OpState::Locked;
+        if polled.is_ready() {
+            self.fd.end_polls(self.mode());
+        }
         if polled.is_ready() && self.fd.netpoll().check().is_err() {
             // The runtime has ended just now.
             pollers.parked.waker().wake_by_ref();

@@ -46,7 +46,7 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
         let Some(queued) = &mut self.queued else {
             unreachable!("an operation waits for the lock without a place")
         };
-        match self.fd.watch_deadline(self.direction.mode(), &mut queued.timer, cx.waker()) {
+        match self.fd.watch_deadline(self.direction.mode(), &mut queued.timer, None, cx.waker()) {
             Ok(()) => Poll::Pending,
             Err(error) => {
                 self.give_up();

@@ -45,7 +45,6 @@ use netpoll_core::Mode;
 use super::poll_wakers::EntryId;
 use super::{Direction, Op, OpState};
 use crate::coop::{self, Charge};
-use crate::error;
 use crate::fd::{Fd, FdKind};
 use crate::sys::{FdOwner, is_ready_for};
 
@@ -100,7 +99,7 @@ impl<'a, W: Direction, S: FdOwner> Readiness<'a, W, S> {
         cx: &mut Context<'_>,
     ) -> Poll<io::Result<()>> {
         if was_parked || !skips_check {
-            let is_ready = self.fd.registration.reset(self.direction.mode()).map_err(error::refused)?;
+            let is_ready = self.fd.reset_locked(self.direction.mode())?;
             // Some conditions the kernel reports once: then the event itself is the answer.
             if is_ready && (was_parked || matches!(self.fd.kind, FdKind::Special(_))) {
                 return Poll::Ready(Ok(()));
@@ -109,6 +108,7 @@ impl<'a, W: Direction, S: FdOwner> Readiness<'a, W, S> {
         if !self.fd.netpoll().is_owner_process() {
             return Poll::Pending;
         }
+        self.fd.start_polls(self.direction.mode())?;
         let pollers = self.fd.pollers(self.direction.mode());
         pollers.parked.register(&mut self.entry, cx.waker());
         // Its check comes after the parking, and may find bytes whose event was consumed.
@@ -137,23 +137,24 @@ impl<'a, W: Direction, S: FdOwner> Readiness<'a, W, S> {
             Poll::Pending => {
                 self.fd.check_owner_process().map_or_else(|error| Poll::Ready(Err(error)), |()| Poll::Pending)
             }
-            Poll::Ready(Err(refused)) if may_be_ready(&refused, was_parked) => {
+            Poll::Ready(Err(refused)) if self.may_be_ready(&refused, was_parked) => {
                 Poll::Ready(if self.is_ready_now()? { Ok(()) } else { Err(refused) })
             }
             waited => waited,
         }
     }
-}
 
-/// Returns whether a call may succeed although the task must not wait for it.
-fn may_be_ready(refused: &io::Error, was_parked: bool) -> bool {
-    match refused.kind() {
-        // Bytes that came in time may be there though the deadline has passed, as for a call that was parked.
-        io::ErrorKind::TimedOut => was_parked,
-        // The kernel reports the error alone as a readiness too.
-        io::ErrorKind::Unsupported => false,
-        // No thread polls, which a call that need not wait does not miss.
-        _ => true,
+    /// Returns whether a call may succeed although the task must not wait for it.
+    fn may_be_ready(&self, refused: &io::Error, was_parked: bool) -> bool {
+        match refused.kind() {
+            // Bytes that came in time may be there though the deadline has passed, as for a call that was parked. A timeout
+            // that is over does not hold for a call either.
+            io::ErrorKind::TimedOut => was_parked || self.fd.desc().check_err(self.direction.mode()).is_ok(),
+            // The kernel reports the error alone as a readiness too.
+            io::ErrorKind::Unsupported => false,
+            // No thread polls, which a call that need not wait does not miss.
+            _ => true,
+        }
     }
 }
 
@@ -173,6 +174,8 @@ impl<W: Direction, S: FdOwner> Future for Readiness<'_, W, S> {
                 coop::refund();
             }
             self.charge = Charge::Waited;
+        } else {
+            self.fd.end_polls(self.direction.mode());
         }
         polled
     }
@@ -185,8 +188,11 @@ impl<W: Direction, S: FdOwner> Drop for Readiness<'_, W, S> {
             self.fd.pollers(mode).awaiting_lock.leave(lock_entry);
         }
         let Some(entry) = self.entry.take() else { return };
-        if self.fd.pollers(mode).parked.leave(entry) && self.parked {
-            self.fd.retract_if_unused(mode);
+        if self.fd.pollers(mode).parked.leave(entry) {
+            self.fd.end_polls(mode);
+            if self.parked {
+                self.fd.retract_if_unused(mode);
+            }
         }
     }
 }
