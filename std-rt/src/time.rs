@@ -16,7 +16,6 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
 
 use pin_project_lite::pin_project;
 
@@ -27,6 +26,8 @@ pub use interval::MissedTicks as MissedTickBehavior;
 pub use interval::{Interval, MissedTicks, interval, interval_at};
 pub(crate) use sleep::Timer;
 pub use sleep::{Sleep, sleep, sleep_until};
+#[doc(no_inline)]
+pub use std::time::{Duration, Instant};
 
 pin_project! {
     /// The future of [`timeout`] and [`timeout_at`].
