@@ -11,7 +11,7 @@ use crate::coop;
 use crate::error::no_thread;
 use crate::protocol::job::{Failure, Job, Refusal};
 use crate::protocol::pool::{Class, Limits, Pool};
-use crate::sched::SchedHandle;
+use crate::sched::{Hooks, SchedHandle};
 use crate::sys;
 use crate::task::JoinHandle;
 use crate::time::sleep;
@@ -28,12 +28,32 @@ const MAX_RETRY: Duration = Duration::from_secs(1);
 const RESERVE_PART: usize = 8;
 const MAX_RESERVE: usize = 16;
 
-/// Creates a pool whose threads are called `name-0` and so on.
-pub(crate) fn pool(name: String, threads: usize, keep_alive: Duration) -> Arc<Pool> {
+/// The settings of a pool's threads.
+pub(crate) struct Threads {
+    /// The threads are called `name-0` and so on.
+    pub name: String,
+    /// The bytes of their stacks.
+    pub stack_size: Option<usize>,
+    pub hooks: Hooks,
+}
+
+impl Threads {
+    /// Starts a thread. It is not joined: it ends by itself, and its job may not end at all.
+    fn start(&self, number: usize, body: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+        let (name, hooks) = (format!("{}-{number}", self.name), self.hooks.clone());
+        let body = move || {
+            let _hooks = hooks.enter_thread();
+            body();
+        };
+        sys::start_thread(name, self.stack_size, body).map(drop)
+    }
+}
+
+/// Creates a pool.
+pub(crate) fn pool(start: Threads, threads: usize, keep_alive: Duration) -> Arc<Pool> {
     let reserve = (threads / RESERVE_PART).clamp(1, MAX_RESERVE);
     let limits = Limits { threads, reserve, keep_alive, retry: RETRY };
-    // The thread is not joined: it ends by itself, and its job may not end at all.
-    Pool::new(limits, move |number, body| sys::start_thread(format!("{name}-{number}"), body).map(drop))
+    Pool::new(limits, move |number, body| start.start(number, body))
 }
 
 /// Hands a job to the pool of the runtime that this thread runs for, or else of the default one.

@@ -26,10 +26,14 @@ pub struct Context {
     pub task: Cell<usize>,
     /// The poller that new descriptors and timers of this thread go to; belongs to [`netpoll`](crate::netpoll).
     pub netpoll: RefCell<Option<Arc<Netpoll>>>,
+    /// Whether threads poll that one, so that timers may be left there; belongs to [`netpoll`](crate::netpoll).
+    pub is_polled: Cell<bool>,
     /// The timer wheel of the worker that this thread is; belongs to `netpoll::timers`.
     pub wheel: Cell<WorkerWheel>,
     /// The scheduler that the thread works for, an `Entered` of `sched::context`, to which alone it belongs.
     pub entered: Cell<Option<NonNull<()>>>,
+    /// The runtime of new tasks, a `Current` of `sched::context`, to which alone it belongs.
+    pub current: Cell<Option<NonNull<()>>>,
 }
 
 /// The timer wheel of a worker.
@@ -51,8 +55,10 @@ thread_local! {
             block_on_depth: Cell::new(0),
             task: Cell::new(0),
             netpoll: RefCell::new(None),
+            is_polled: Cell::new(false),
             wheel: Cell::new(WorkerWheel { netpoll: 0, index: 0, has_pending_removals: false }),
             entered: Cell::new(None),
+            current: Cell::new(None),
         })
     };
 }

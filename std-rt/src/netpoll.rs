@@ -80,6 +80,8 @@ pub struct Config {
     pub slack: Duration,
     /// True if system calls may be tried that the kernel, or a filter, may not know.
     pub probe: bool,
+    /// The bytes of the stack of the standby thread.
+    pub stack_size: Option<usize>,
 }
 
 /// The counters of one [`Netpoll`] since it was made.
@@ -110,7 +112,7 @@ impl Netpoll {
     ///
     /// Returns the kernel's error if it has no descriptors or memory left.
     pub fn new() -> io::Result<Arc<Self>> {
-        Self::create(Config { workers: 1, slack: Duration::ZERO, probe: true }, true)
+        Self::create(Config { workers: 1, slack: Duration::ZERO, probe: true, stack_size: None }, true)
     }
 
     /// Creates the poller of a runtime, whose threads poll it for as long as the runtime lives.
@@ -139,7 +141,7 @@ impl Netpoll {
             ended: Flag::new(),
             manual,
             probe: config.probe,
-            standby: (config.workers == 1 && !manual).then(standby::StandbyThread::default),
+            standby: (config.workers == 1 && !manual).then(|| standby::StandbyThread::new(config.stack_size)),
         }))
     }
 
@@ -155,14 +157,14 @@ impl Netpoll {
     }
 
     /// Returns the poller that a sleep of this thread belongs to: [`Netpoll::current`], or that of the default runtime if the
-    /// current one polls no more.
+    /// current one polls no more, or only while some thread drives its runtime, which this one has merely entered.
     ///
     /// # Errors
     ///
     /// As [`Netpoll::current`]. Returns [`runtime_ended`](crate::runtime_ended) in a process that was forked after the
     /// default runtime had been started.
     pub fn for_sleep() -> io::Result<Arc<Netpoll>> {
-        if let Some(netpoll) = Self::entered().filter(|netpoll| netpoll.check().is_ok()) {
+        if let Some(netpoll) = Self::polled().filter(|netpoll| netpoll.check().is_ok()) {
             return Ok(netpoll);
         }
         let netpoll = crate::default_netpoll()?;
@@ -175,16 +177,30 @@ impl Netpoll {
         context::with(|context| context.netpoll.borrow().clone())
     }
 
-    /// Makes `netpoll` the poller that this thread works for, and returns the previous one.
-    pub fn enter(netpoll: Option<Arc<Netpoll>>) -> Option<Arc<Netpoll>> {
-        context::with(|context| context.netpoll.replace(netpoll))
+    /// Returns that poller if threads poll it.
+    fn polled() -> Option<Arc<Netpoll>> {
+        if context::with(|context| context.is_polled.get()) { Self::entered() } else { None }
     }
 
-    /// Returns whether this thread works for the runtime of this poller.
-    #[inline]
-    fn is_current(&self) -> bool {
+    /// Makes `netpoll` the poller that this thread works for, and returns the previous one. `is_polled`: threads poll it.
+    pub fn enter(netpoll: Option<Arc<Netpoll>>, is_polled: bool) -> Option<Arc<Netpoll>> {
+        context::with(|context| {
+            context.is_polled.set(is_polled);
+            context.netpoll.replace(netpoll)
+        })
+    }
+
+    /// Returns whether a timer should move from this poller to the one of [`Netpoll::for_sleep`], because no thread may poll
+    /// this one.
+    pub fn prefers_current_poller(&self) -> bool {
         let is_self = |current: &Arc<Self>| ptr::eq(&**current, self);
-        context::with(|context| context.netpoll.borrow().as_ref().is_some_and(is_self))
+        context::with(|context| {
+            let current = context.netpoll.borrow();
+            match current.as_ref().filter(|_| context.is_polled.get()) {
+                Some(current) => !is_self(current),
+                None => self.standby.is_some(),
+            }
+        })
     }
 
     /// Returns the counters.

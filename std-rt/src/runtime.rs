@@ -5,6 +5,7 @@
 
 mod block_on;
 mod builder;
+mod enter;
 mod shutdown;
 mod spawn_set;
 
@@ -21,9 +22,10 @@ use crate::protocol::driver::WorkerSlot;
 use crate::sched::SchedHandle;
 use crate::task::{JoinHandle, TaskMeta};
 use crate::trace::{self, TaskSpan};
-use crate::worker::{Worker, WorkerConfig};
+use crate::worker::Worker;
 pub use builder::Builder;
 use builder::StopToken;
+pub use enter::{EnterGuard, Wrapped};
 use shutdown::ThreadSet;
 
 /// The runtime's threads wait to the nanosecond, not to the kernel's usual 50 us more.
@@ -55,7 +57,6 @@ const TIMER_SLACK_NANOSECONDS: u64 = 1;
 /// holds for the default runtime too: if it was started before the fork, the child needs a runtime of its own.
 pub struct Runtime {
     handle: Handle,
-    worker_config: WorkerConfig,
     /// The slot of the one worker, if the runtime has no threads.
     worker_slot: Option<Arc<WorkerSlot>>,
     threads: ThreadSet,
@@ -132,6 +133,23 @@ impl Runtime {
 
 /// A handle of a runtime for other threads, cheap to clone. Once the runtime is dropped, tasks that are spawned through the
 /// handle are cancelled at once.
+///
+/// # Which runtime something belongs to
+///
+/// A thread has a *current* runtime: that of the youngest [`enter`](Handle::enter) guard or `block_on` that it is in, else
+/// that of the task or the closure that it runs, else none. Without one, the process-wide default runtime takes its place.
+///
+/// | what | belongs to | for how long |
+/// |---|---|---|
+/// | a task of [`spawn`](crate::spawn), [`spawn_blocking`](crate::spawn_blocking) or a [`JoinSet`](crate::task::JoinSet) | the current runtime of the thread that spawns it | always |
+/// | a socket, a pipe, an [`AsyncFd`](crate::net::AsyncFd) | the current runtime of the thread that makes it; of a future, that polls it | until it is closed |
+/// | an accepted connection, a clone of a socket | the runtime of its listener, of the first one | until it is closed |
+/// | a sleep, a timeout, an interval | the current runtime of the thread that polls it; see [`time`](crate::time) | until the next poll |
+/// | an operation on a file, a name look-up | the pool of the current runtime of the thread that polls it first | until it is done |
+/// | a task of [`spawn_local`](crate::spawn_local) | the thread that is in the current runtime's `block_on` | until that ends |
+///
+/// A socket may be awaited anywhere, under any executor: the threads of its own runtime poll it and wake the task.
+/// [`Handle::wrap`] binds what a future makes to a runtime.
 #[derive(Clone, Debug)]
 pub struct Handle {
     sched: Arc<SchedHandle>,

@@ -4,6 +4,7 @@
 //! The path of a task: [`Schedule::schedule`](crate::task::Schedule::schedule) → the ring of the worker that this thread is, else the global queue →
 //! [`Sched::wake_one`], if a worker sleeps that could run it.
 
+mod config;
 mod context;
 mod handle;
 mod remote;
@@ -23,7 +24,8 @@ use crate::netpoll::Netpoll;
 use crate::protocol::ending::Ending;
 use crate::protocol::pool::Pool;
 use crate::task::{Runnable, TaskNames};
-pub use context::{EnterGuard, is_worker_thread};
+pub use config::{Hook, Hooks, WorkerConfig};
+pub use context::{CurrentGuard, EnterGuard, is_worker_thread};
 use handle::TaskShard;
 pub use handle::{SchedHandle, drop_task};
 use remote::{RING, to_task};
@@ -77,12 +79,21 @@ pub struct Sched {
     ending: Arc<Ending<Runnable>>,
     /// Set if there is one worker, which is the thread that is in `block_on`.
     threadless: bool,
+    config: WorkerConfig,
+    hooks: Hooks,
 }
 
 impl Sched {
     /// Creates the queues of a number of workers, 1 to [`MAX_WORKERS`], which do not run yet. A scheduler that is `threadless`
     /// has one worker, which is the thread that is in `block_on`.
-    pub fn new(netpoll: Arc<Netpoll>, workers: usize, threadless: bool, pool: Arc<Pool>) -> Arc<Self> {
+    pub fn new(
+        netpoll: Arc<Netpoll>,
+        workers: usize,
+        threadless: bool,
+        pool: Arc<Pool>,
+        config: WorkerConfig,
+        hooks: Hooks,
+    ) -> Arc<Self> {
         Arc::new(Self {
             netpoll,
             pool,
@@ -97,7 +108,20 @@ impl Sched {
             counts: Counts::default(),
             ending: Arc::default(),
             threadless,
+            config,
+            hooks,
         })
+    }
+
+    /// Returns the settings of the workers.
+    pub fn config(&self) -> WorkerConfig {
+        self.config
+    }
+
+    /// Returns the hooks of the threads.
+    #[inline]
+    pub fn hooks(&self) -> &Hooks {
+        &self.hooks
     }
 
     /// Returns the poller of the runtime.

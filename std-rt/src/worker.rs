@@ -11,7 +11,7 @@ use netpoll_core::sync::Flag;
 
 use crate::coop;
 use crate::netpoll::{Netpoll, PollBuffer, PollGuard, clock};
-use crate::sched::{EnterGuard, Remote, Sched, SchedHandle, WorkerStats};
+use crate::sched::{EnterGuard, Remote, Sched, SchedHandle, WorkerConfig, WorkerStats};
 use crate::spin::Spin;
 use crate::task::{self, Locals, Runnable};
 
@@ -49,24 +49,10 @@ struct PollOutcome {
     by_event: bool,
 }
 
-/// The settings by which a worker divides its time.
-#[derive(Clone, Copy, Debug)]
-pub struct WorkerConfig {
-    /// Tasks between two looks at the kernel.
-    pub event_interval: u32,
-    /// Events taken from the kernel at a time, at most.
-    pub events_per_poll: usize,
-    /// Operations on descriptors that a task makes in one turn, at most.
-    pub budget: u64,
-    /// Nanoseconds that a worker keeps looking before it sleeps, at most.
-    pub spin: u64,
-    /// Workers that may be awake while one of them only looks: the others need a processor too.
-    pub crowd: usize,
-}
-
 impl Worker {
     /// Creates worker number `index` of a scheduler.
-    pub fn new(sched: &SchedHandle, index: usize, config: WorkerConfig) -> Self {
+    pub fn new(sched: &SchedHandle, index: usize) -> Self {
+        let config = sched.config();
         Self {
             mine: sched.worker(index).clone(),
             sched: sched.for_worker(index),
@@ -179,6 +165,11 @@ impl Worker {
             if self.spin_before_park(began, stop) {
                 continue;
             }
+            // The hook may have made tasks runnable, or dropped timers.
+            if self.sched.hooks().park.call() && (self.netpoll().flush_removed() || self.mine.queued() > 0) {
+                self.sched.hooks().unpark.call();
+                continue;
+            }
             // Looking would end neither a sleep on the token (others share what they have) nor one until a timer sooner.
             if let Some(guard) = self.prepare_park(stop) {
                 let idle = self.sched.idle();
@@ -190,6 +181,7 @@ impl Worker {
                 }
             }
             self.unpark();
+            self.sched.hooks().unpark.call();
         }
     }
 

@@ -73,7 +73,7 @@ impl Netpoll {
     #[inline]
     pub fn want_poll(self: &Arc<Self>) -> io::Result<()> {
         match &self.standby {
-            Some(standby) if !self.is_current() => self.want_standby(standby),
+            Some(standby) if !self.is_own_worker() => self.want_standby(standby),
             _ => Ok(()),
         }
     }

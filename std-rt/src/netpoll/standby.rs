@@ -14,18 +14,20 @@ use crate::sync::{Mutex, lock};
 const STANDBY: usize = 1;
 
 /// The standby thread of a poller whose runtime has no threads.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct StandbyThread {
+    stack_size: Option<usize>,
     protocol: Standby,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl Netpoll {
-    /// Returns whether a timer should move to this thread's own poller, because no thread may poll this one.
-    pub fn prefers_current_poller(&self) -> bool {
-        !self.is_current() && (self.standby.is_some() || Self::entered().is_some())
+impl StandbyThread {
+    pub(super) fn new(stack_size: Option<usize>) -> Self {
+        Self { stack_size, protocol: Standby::default(), thread: Mutex::default() }
     }
+}
 
+impl Netpoll {
     /// Starts the standby thread for a task that has parked, if no thread may poll.
     ///
     /// # Errors
@@ -39,7 +41,8 @@ impl Netpoll {
     fn start_standby(self: &Arc<Self>, standby: &StandbyThread) -> io::Result<()> {
         let netpoll = self.clone();
         let body = move || netpoll.run_standby();
-        match thread::Builder::new().name("netpoll-standby".to_owned()).spawn(body) {
+        let named = thread::Builder::new().name("netpoll-standby".to_owned());
+        match standby.stack_size.into_iter().fold(named, thread::Builder::stack_size).spawn(body) {
             Ok(handle) => {
                 let before = lock(&standby.thread).replace(handle);
                 // The previous thread has found that it is not wanted, and is about to end. The panic hook has printed its

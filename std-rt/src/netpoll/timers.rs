@@ -120,6 +120,12 @@ impl Netpoll {
         (wheel.netpoll == self.address()).then_some(wheel.index)
     }
 
+    /// Returns whether this thread is a worker of this poller's runtime.
+    #[inline]
+    pub(super) fn is_own_worker(&self) -> bool {
+        self.own_wheel().is_some()
+    }
+
     /// Returns whether a tick has passed.
     #[inline]
     pub fn is_over(&self, tick: u64) -> bool {

@@ -122,14 +122,14 @@ impl<T: Send + 'static> Ending<T> {
     /// Returns the error of the kernel if it has no thread to give.
     pub fn start(
         self: &Arc<Self>,
-        name: String,
+        builder: thread::Builder,
         body: impl FnOnce() + Send + 'static,
         cancel: impl Fn() + Send + 'static,
     ) -> io::Result<JoinHandle<()>> {
         let ending = self.clone();
         // A thread that ends at once waits here for its entry.
         let mut state = lock(&self.state);
-        let handle = thread::Builder::new().name(name).spawn(move || {
+        let handle = builder.spawn(move || {
             let _exit = Exit { ending, cancel };
             body();
         })?;

@@ -10,11 +10,11 @@ use std::thread::{self, Thread};
 
 use netpoll_core::sync::Flag;
 
-use super::{Runtime, TIMER_SLACK_NANOSECONDS};
+use super::{Handle, Runtime, TIMER_SLACK_NANOSECONDS};
 use crate::context;
 use crate::coop;
 use crate::protocol::driver::{Deadlock, WaitGraph, WorkerSlot};
-use crate::sched::{EnterGuard, SchedHandle, is_worker_thread};
+use crate::sched::{CurrentGuard, EnterGuard, SchedHandle, is_worker_thread};
 use crate::sys;
 use crate::task::TaskMeta;
 use crate::trace::{self, TaskSpan};
@@ -56,47 +56,103 @@ impl Runtime {
     ///   task would wait for ever.
     #[track_caller]
     pub fn block_on<F: Future>(&self, future: F) -> F::Output {
-        let (_, future) = TaskSpan::new(trace::BLOCK_ON, None, Location::caller()).around(future);
-        let sched = &self.handle.sched;
+        block_on(&self.handle.sched, self.worker_slot.as_ref(), future)
+    }
+}
+
+impl Handle {
+    /// Runs a future to its end on this thread and returns its value, as [`Runtime::block_on`] does, with which it shares
+    /// the limits within a task and the panics. The runtime's workers run its tasks meanwhile.
+    ///
+    /// A runtime of [`workers(1)`](crate::Builder::workers) has no workers, and **a handle does not drive it**: its tasks run
+    /// while a thread is in [`Runtime::block_on`], as with tokio's `current_thread`. The future itself does not depend on
+    /// that: its sockets are polled by the standby thread, and its sleeps are left with the default runtime. Within
+    /// `Runtime::block_on`, on the thread that runs the tasks, the call runs them.
+    ///
+    /// The runtime may end meanwhile. The future goes on then: its tasks are cancelled, its operations on the runtime's
+    /// descriptors fail ([`runtime_ended`](crate::runtime_ended)), and its sleeps end in time.
+    ///
+    /// # Panics
+    ///
+    /// As [`Runtime::block_on`].
+    #[track_caller]
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        block_on(&self.sched, None, future)
+    }
+}
+
+/// Runs a future on this thread. With the slot of a runtime without threads it runs the tasks, too, when the slot is free.
+#[track_caller]
+fn block_on<F: Future>(
+    sched: &Arc<SchedHandle>,
+    worker_slot: Option<&Arc<WorkerSlot>>,
+    future: F,
+) -> F::Output {
+    let (_, future) = TaskSpan::new(trace::BLOCK_ON, None, Location::caller()).around(future);
+    sched.netpoll().assert_owner_process("block_on");
+    let _nested = Nested::enter();
+    let _entered = Entered::new(sched, worker_slot.is_some());
+    // The budget of the task that called, if one did, is restored afterwards.
+    let _guard = coop::replace_budget(coop::UNLIMITED);
+    let worker = match Worker::current(sched) {
+        Some(worker) => Some(worker.index()),
+        None => worker_slot.map(|_| 0),
+    };
+    let (woken, thread) = (Flag::new(), thread::current());
+    let block_on_waker = Arc::new(BlockOnWaker { woken, thread, sched: sched.clone(), worker });
+    let waker = Waker::from(block_on_waker.clone());
+    let mut cx = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    let mut worker_guard = try_acquire_worker(sched, worker_slot);
+    block_on_waker.woken.set();
+    loop {
+        // A turn begins, also where the thread runs no tasks.
+        coop::set_budget(sched.config().budget);
+        if block_on_waker.woken.clear()
+            && let Poll::Ready(value) = future.as_mut().poll(&mut cx)
+        {
+            return value;
+        }
+        // The future may have forked: in the child the tasks and the events are the parent's, and the workers are not there.
         sched.netpoll().assert_owner_process("block_on");
-        let _nested = Nested::enter();
-        let _entered = sched.enter();
-        // The budget of the task that called, if one did, is restored afterwards.
-        let _guard = coop::replace_budget(coop::UNLIMITED);
-        let worker = match Worker::current(sched) {
-            Some(worker) => Some(worker.index()),
-            None => sched.is_threadless().then_some(0),
-        };
-        let (woken, thread, sched) = (Flag::new(), thread::current(), sched.clone());
-        let block_on_waker = Arc::new(BlockOnWaker { woken, thread, sched, worker });
-        let waker = Waker::from(block_on_waker.clone());
-        let mut cx = Context::from_waker(&waker);
-        let mut future = pin!(future);
-        let mut worker_guard = self.try_acquire_worker();
-        block_on_waker.woken.set();
-        loop {
-            // A turn begins, also where the thread runs no tasks.
-            coop::set_budget(self.worker_config.budget);
-            if block_on_waker.woken.clear()
-                && let Poll::Ready(value) = future.as_mut().poll(&mut cx)
-            {
-                return value;
+        match (&worker_guard, worker_slot) {
+            // The runtime has ended: no worker runs a task any more.
+            (Some(_), _) if sched.is_closed() => park_until(&block_on_waker.woken),
+            // The future yielded: every task that is runnable has a turn first.
+            (Some(worker_guard), _) if block_on_waker.woken.is_set() => worker_guard.worker.run_ready(),
+            (Some(worker_guard), _) => {
+                worker_guard.worker.run(Some(&block_on_waker.woken));
+                worker_guard.worker.run_queued();
             }
-            // The future may have forked: in the child the tasks and the events are the parent's, and the workers are not there.
-            self.handle.sched.netpoll().assert_owner_process("block_on");
-            match &worker_guard {
-                // The future yielded: every task that is runnable has a turn first.
-                Some(worker_guard) if block_on_waker.woken.is_set() => worker_guard.worker.run_ready(),
-                Some(worker_guard) => {
-                    worker_guard.worker.run(Some(&block_on_waker.woken));
-                    worker_guard.worker.run_queued();
-                }
-                None if self.worker_slot.is_some() => {
-                    worker_guard = self.wait_for_worker(|| block_on_waker.woken.is_set())
-                }
-                None if !block_on_waker.woken.is_set() => thread::park(),
-                None => {}
+            (None, Some(worker_slot)) => {
+                worker_guard = wait_for_worker(sched, worker_slot, || block_on_waker.woken.is_set())
             }
+            (None, None) => park_until(&block_on_waker.woken),
+        }
+    }
+}
+
+/// Parks the thread unless the future is woken.
+fn park_until(woken: &Flag) {
+    if !woken.is_set() {
+        thread::park();
+    }
+}
+
+/// The guard of a thread in `block_on`.
+enum Entered {
+    /// The scheduler, which has threads, or the thread may become its worker.
+    Sched(#[expect(dead_code, reason = "a guard")] EnterGuard),
+    /// Only the place of new tasks and descriptors: the thread does not drive the runtime, which has no threads.
+    Current(#[expect(dead_code, reason = "a guard")] CurrentGuard),
+}
+
+impl Entered {
+    fn new(sched: &Arc<SchedHandle>, may_drive: bool) -> Self {
+        if may_drive || !sched.is_threadless() {
+            Self::Sched(sched.enter())
+        } else {
+            Self::Current(sched.enter_current())
         }
     }
 }
@@ -157,32 +213,31 @@ impl Wake for BlockOnWaker {
 /// The threads that drive one runtime and wait for another one.
 static WAIT_GRAPH: WaitGraph = WaitGraph::new();
 
-impl Runtime {
-    /// Returns a worker for this thread: the one that it is already, or the one of a runtime without threads if its slot is
-    /// free.
-    fn try_acquire_worker(&self) -> Option<WorkerGuard<'_>> {
-        if let Some(worker) = Worker::current(&self.handle.sched) {
-            return Some(WorkerGuard::new(worker, None));
-        }
-        let worker_slot = self.worker_slot.as_ref()?;
-        worker_slot.try_acquire().then(|| self.worker_guard(worker_slot))
+/// Returns a worker for this thread: the one that it is already, or the one of a runtime without threads if its slot is free.
+fn try_acquire_worker<'a>(
+    sched: &Arc<SchedHandle>,
+    worker_slot: Option<&'a Arc<WorkerSlot>>,
+) -> Option<WorkerGuard<'a>> {
+    if let Some(worker) = Worker::current(sched) {
+        return Some(WorkerGuard::new(worker, None));
     }
+    let worker_slot = worker_slot?;
+    worker_slot.try_acquire().then(|| WorkerGuard::acquired(sched, worker_slot))
+}
 
-    /// Waits until this thread has the worker slot of a runtime without threads, or `is_woken` holds.
-    fn wait_for_worker(&self, is_woken: impl Fn() -> bool) -> Option<WorkerGuard<'_>> {
-        let worker_slot = self.worker_slot.as_ref()?;
-        match worker_slot.wait(is_worker_thread().then_some(&WAIT_GRAPH), is_woken) {
-            Ok(taken) => taken.then(|| self.worker_guard(worker_slot)),
-            Err(Deadlock) => panic!(
-                "netpoll: block_on would wait for ever: this thread runs the tasks of one runtime and calls block_on of \
-                 another one, whose thread waits in block_on for the first; await the future, or use \
-                 spawn_blocking for one of the two calls"
-            ),
-        }
-    }
-
-    fn worker_guard<'a>(&self, worker_slot: &'a WorkerSlot) -> WorkerGuard<'a> {
-        WorkerGuard::new(Rc::new(Worker::new(&self.handle.sched, 0, self.worker_config)), Some(worker_slot))
+/// Waits until this thread has the worker slot of a runtime without threads, or `is_woken` holds.
+fn wait_for_worker<'a>(
+    sched: &Arc<SchedHandle>,
+    worker_slot: &'a Arc<WorkerSlot>,
+    is_woken: impl Fn() -> bool,
+) -> Option<WorkerGuard<'a>> {
+    match worker_slot.wait(is_worker_thread().then_some(&WAIT_GRAPH), is_woken) {
+        Ok(taken) => taken.then(|| WorkerGuard::acquired(sched, worker_slot)),
+        Err(Deadlock) => panic!(
+            "netpoll: block_on would wait for ever: this thread runs the tasks of one runtime and calls block_on of \
+             another one, whose thread waits in block_on for the first; await the future, or use \
+             spawn_blocking for one of the two calls"
+        ),
     }
 }
 
@@ -198,6 +253,11 @@ struct WorkerGuard<'a> {
 }
 
 impl<'a> WorkerGuard<'a> {
+    /// Creates the guard of a thread that has the slot of the one worker.
+    fn acquired(sched: &Arc<SchedHandle>, worker_slot: &'a WorkerSlot) -> Self {
+        Self::new(Rc::new(Worker::new(sched, 0)), Some(worker_slot))
+    }
+
     fn new(worker: Rc<Worker>, worker_slot: Option<&'a WorkerSlot>) -> Self {
         let timer_slack = worker_slot.and_then(|_| sys::set_timer_slack(TIMER_SLACK_NANOSECONDS).ok());
         let entered = worker.enter();

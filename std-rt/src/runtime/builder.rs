@@ -14,15 +14,16 @@ use netpoll_core::sync::Flag;
 
 use super::shutdown::ThreadSet;
 use super::{Handle, Runtime, TIMER_SLACK_NANOSECONDS};
+use crate::blocking::{self, Threads};
 use crate::dump::Dump;
 use crate::error::OpError;
 use crate::netpoll::{Config, Netpoll};
 use crate::protocol::pool::Pool;
-use crate::sched::{MAX_WORKERS, Sched, SchedHandle};
+use crate::sched::{Hook, Hooks, MAX_WORKERS, Sched, SchedHandle, WorkerConfig};
 use crate::signal::{Signal, SignalKind, signal};
 use crate::sysmon::{self, OnStuck, StuckTask};
-use crate::worker::{Worker, WorkerConfig};
-use crate::{blocking, sys, task};
+use crate::worker::Worker;
+use crate::{sys, task};
 
 /// The most events that one poll takes.
 const MAX_EVENTS: usize = 256;
@@ -35,6 +36,9 @@ const SPIN: Duration = Duration::from_micros(50);
 const MAX_BLOCKING: usize = 10_000;
 const DEFAULT_BLOCKING: usize = 512;
 
+/// The maximum of [`Builder::thread_stack_size`].
+const MAX_STACK: usize = 1 << 30;
+
 /// The names of the workers' threads and of the pool's, without [`Builder::thread_name`].
 const WORKER_NAME: &str = "netpoll-worker";
 const POOL_NAME: &str = "netpoll-pool";
@@ -45,6 +49,8 @@ const POOL_NAME: &str = "netpoll-pool";
 pub struct Builder {
     workers: Option<usize>,
     thread_name: Option<String>,
+    thread_stack_size: Option<usize>,
+    hooks: Hooks,
     event_interval: u32,
     events_per_poll: usize,
     budget: u32,
@@ -71,6 +77,8 @@ impl Builder {
         Self {
             workers: None,
             thread_name: None,
+            thread_stack_size: None,
+            hooks: Hooks::default(),
             event_interval: 61,
             events_per_poll: MAX_EVENTS,
             budget: crate::coop::DEFAULT as u32,
@@ -104,6 +112,55 @@ impl Builder {
     /// default `netpoll-worker-0`; the threads for work that blocks `NAME-pool-0`. Linux shows 15 bytes of it.
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {
         self.thread_name = Some(name.into());
+        self
+    }
+
+    /// Sets the size of the stack of each thread that the runtime starts, in bytes, at least 1 and at most 1 GiB; by default
+    /// that of [`std::thread`], 2 MiB. The system rounds it up. It concerns the workers, the threads for work that blocks
+    /// and the runtime's helpers; the stack of a thread in `block_on` is that thread's own.
+    pub fn thread_stack_size(mut self, bytes: usize) -> Self {
+        self.thread_stack_size = Some(bytes);
+        self
+    }
+
+    /// Sets a function that each thread of the runtime calls when it has started: the workers and the threads for work that
+    /// blocks, which are those that run code of the user. A thread in [`Runtime::block_on`] was started by the user, and the
+    /// runtime's helpers (monitor, standby, dump) run no tasks, so these do not call it.
+    ///
+    /// A worker calls it as a part of the runtime ([`Handle::current`]), a thread for work that blocks before it is one. If
+    /// it panics the thread goes on. The same is true of the other hooks.
+    ///
+    /// ```
+    /// # use netpoll_rt::Runtime;
+    /// let runtime = Runtime::builder()
+    ///     .on_thread_start(|| eprintln!("{:?} starts", std::thread::current().name()))
+    ///     .on_thread_stop(|| eprintln!("{:?} ends", std::thread::current().name()))
+    ///     .build()?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn on_thread_start(mut self, call: impl Fn() + Send + Sync + 'static) -> Self {
+        self.hooks.start = Hook::new(call);
+        self
+    }
+
+    /// Sets a function that each thread which has called that of [`Builder::on_thread_start`] calls when it is about to end.
+    /// The runtime's end waits for it on a worker, and does not on a thread for work that blocks.
+    pub fn on_thread_stop(mut self, call: impl Fn() + Send + Sync + 'static) -> Self {
+        self.hooks.stop = Hook::new(call);
+        self
+    }
+
+    /// Sets a function that a worker calls before it sleeps because it has no task; with
+    /// [`workers(1)`](Builder::workers), the thread that is in `block_on` and runs the tasks. Tasks that it spawns or wakes run
+    /// at once. It is called often, and should be short.
+    pub fn on_thread_park(mut self, call: impl Fn() + Send + Sync + 'static) -> Self {
+        self.hooks.park = Hook::new(call);
+        self
+    }
+
+    /// Sets a function that a worker calls after it has slept: once after each call of that of [`Builder::on_thread_park`].
+    pub fn on_thread_unpark(mut self, call: impl Fn() + Send + Sync + 'static) -> Self {
+        self.hooks.unpark = Hook::new(call);
         self
     }
 
@@ -245,17 +302,12 @@ impl Builder {
         let threadless = self.workers == Some(1);
         self.check(workers)?;
         let netpoll = Netpoll::with(self.netpoll(workers)).map_err(failed("make the poller of a runtime"))?;
-        let sched = SchedHandle::new(Sched::new(netpoll, workers, threadless, self.pool()));
+        let (config, hooks) = (self.worker_config(cpus), self.hooks.clone());
+        let sched = Sched::new(netpoll, workers, threadless, self.pool(), config, hooks);
+        let sched = SchedHandle::new(sched);
         let mut runtime = Runtime {
-            threads: ThreadSet::new(sched.clone()),
+            threads: ThreadSet::new(sched.clone(), self.thread_stack_size),
             handle: Handle { sched },
-            worker_config: WorkerConfig {
-                event_interval: self.event_interval,
-                events_per_poll: self.events_per_poll,
-                budget: task::units(self.budget),
-                spin: self.spin(cpus),
-                crowd: (cpus - 1).max(1),
-            },
             worker_slot: threadless.then(Arc::default),
             quit: None,
         };
@@ -265,12 +317,24 @@ impl Builder {
     }
 
     fn netpoll(&self, workers: usize) -> Config {
-        Config { workers, slack: self.timer_slack, probe: !self.system_call_filter }
+        let (slack, stack_size) = (self.timer_slack, self.thread_stack_size);
+        Config { workers, slack, probe: !self.system_call_filter, stack_size }
+    }
+
+    fn worker_config(&self, cpus: usize) -> WorkerConfig {
+        WorkerConfig {
+            event_interval: self.event_interval,
+            events_per_poll: self.events_per_poll,
+            budget: task::units(self.budget),
+            spin: self.spin(cpus),
+            crowd: (cpus - 1).max(1),
+        }
     }
 
     fn pool(&self) -> Arc<Pool> {
         let name = self.thread_name.as_ref().map_or(POOL_NAME.to_owned(), |name| format!("{name}-pool"));
-        blocking::pool(name, self.max_blocking_threads, self.thread_keep_alive)
+        let threads = Threads { name, stack_size: self.thread_stack_size, hooks: self.hooks.clone() };
+        blocking::pool(threads, self.max_blocking_threads, self.thread_keep_alive)
     }
 
     /// Returns the nanoseconds for which a worker may spin.
@@ -288,6 +352,7 @@ impl Builder {
         check_range("event_interval", self.event_interval as usize, u32::MAX as usize)?;
         check_range("events_per_poll", self.events_per_poll, MAX_EVENTS)?;
         check_range("max_blocking_threads", self.max_blocking_threads, MAX_BLOCKING)?;
+        check_range("thread_stack_size", self.thread_stack_size.unwrap_or(1), MAX_STACK)?;
         if let Some(name) = self.thread_name.as_ref().filter(|name| name.contains('\0')) {
             let message = format!("Builder::thread_name({name:?}): must not contain a null");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
@@ -299,7 +364,7 @@ impl Builder {
         let sched = &runtime.handle.sched;
         for index in (0..workers).filter(|_| !sched.is_threadless()) {
             let name = format!("{}-{index}", self.thread_name.as_deref().unwrap_or(WORKER_NAME));
-            let started = runtime.threads.start(name, worker(sched.clone(), index, runtime.worker_config));
+            let started = runtime.threads.start(name, worker(sched.clone(), index));
             started.map_err(failed("start a worker's thread"))?;
         }
         if self.sysmon && (workers > 1 || self.on_stuck.is_set()) {
@@ -317,16 +382,13 @@ impl Builder {
 }
 
 /// Returns the body of a worker's thread.
-fn worker(
-    sched: Arc<SchedHandle>,
-    index: usize,
-    worker_config: WorkerConfig,
-) -> impl FnOnce() + Send + 'static {
+fn worker(sched: Arc<SchedHandle>, index: usize) -> impl FnOnce() + Send + 'static {
     move || {
         // If it fails, waits are up to 50 us longer.
         let _ = sys::set_timer_slack(TIMER_SLACK_NANOSECONDS);
-        let worker = Rc::new(Worker::new(&sched, index, worker_config));
+        let worker = Rc::new(Worker::new(&sched, index));
         let _entered = worker.enter();
+        let _hooks = sched.hooks().enter_thread();
         worker.run(None);
     }
 }

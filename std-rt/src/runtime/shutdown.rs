@@ -82,19 +82,22 @@ impl Drop for Runtime {
 /// The threads of one runtime.
 pub(super) struct ThreadSet {
     sched: Arc<SchedHandle>,
+    stack_size: Option<usize>,
     handles: Vec<JoinHandle<()>>,
 }
 
 impl ThreadSet {
     /// Creates the set of a runtime that has no threads yet.
-    pub(super) fn new(sched: Arc<SchedHandle>) -> Self {
-        Self { sched, handles: Vec::new() }
+    pub(super) fn new(sched: Arc<SchedHandle>, stack_size: Option<usize>) -> Self {
+        Self { sched, stack_size, handles: Vec::new() }
     }
 
     /// Starts a thread.
     pub(super) fn start(&mut self, name: String, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
         let sched = self.sched.clone();
-        self.handles.push(self.sched.ending().start(name, body, move || cancel(&sched))?);
+        let named = thread::Builder::new().name(name);
+        let builder = self.stack_size.into_iter().fold(named, thread::Builder::stack_size);
+        self.handles.push(self.sched.ending().start(builder, body, move || cancel(&sched))?);
         Ok(())
     }
 

@@ -4,6 +4,12 @@
 //!   [`Entered`] in the `Rc` of an [`EnterGuard`] of this thread; only this file writes it. The value outlives the pointer:
 //!   an `EnterGuard` cannot leave its thread, its drop restores the previous pointer before it releases the `Rc`, and a
 //!   guard that is forgotten leaks the `Rc`. Guards of one thread are dropped in the reverse order of their creation.
+//! - **INV-405** The field `current` is `None`, or points to the youngest [`Current`] of this thread; each points to the next
+//!   older one. Each is in an `Rc` of a guard of this thread, which unlinks it before it releases the `Rc`, in any order. Only
+//!   this file follows these pointers, and runs no foreign code meanwhile.
+//!
+//! The scheduler that a thread works for, and that of its new tasks, differ while the user has entered another runtime
+//! ([`Handle::enter`](crate::Handle::enter)): a worker stays one.
 
 #![expect(unsafe_code, reason = "the context of a thread is read each time a task is made ready")]
 
@@ -24,7 +30,7 @@ use crate::task::{Runnable, Scheduled, wake_to_runnable};
 
 /// A scheduler that a thread works for.
 struct Entered {
-    sched: Arc<SchedHandle>,
+    current: Current,
     /// The queue of the worker that the thread is; `None` if it is not a worker.
     mine: Option<Arc<Remote>>,
     /// The worker itself, a `Worker`.
@@ -36,31 +42,110 @@ struct Entered {
     before: Option<NonNull<Entered>>,
 }
 
+impl Entered {
+    fn sched(&self) -> &Arc<SchedHandle> {
+        &self.current.sched
+    }
+}
+
+/// A runtime whose scheduler gets the new tasks of a thread, and whose poller its new descriptors and timers.
+struct Current {
+    sched: Arc<SchedHandle>,
+    /// The one in force before, while that is left.
+    before: Cell<Option<NonNull<Current>>>,
+}
+
+impl Current {
+    fn new(sched: Arc<SchedHandle>) -> Self {
+        Self { sched, before: Cell::new(None) }
+    }
+
+    /// Puts it in force.
+    fn push(&self) {
+        self.before.set(youngest());
+        context::with(|context| context.current.set(Some(NonNull::from(self).cast())));
+        select_netpoll();
+    }
+
+    /// Takes it out of the list. The youngest that is left is in force then.
+    fn remove(&self) {
+        let this = Some(NonNull::from(self));
+        if youngest() == this {
+            context::with(|context| context.current.set(self.before.get().map(NonNull::cast)));
+        } else {
+            // SAFETY: INV-405: each pointer of the list is that of a value in the `Rc` of a guard that has not unlinked it.
+            let older = |current: &NonNull<Current>| unsafe { current.as_ref() }.before.get();
+            let above = iter::successors(youngest(), older).find(|current| older(current) == this);
+            if let Some(above) = above {
+                // SAFETY: see above.
+                unsafe { above.as_ref() }.before.set(self.before.get());
+            }
+        }
+        select_netpoll();
+    }
+}
+
+/// Returns the youngest [`Current`] of this thread.
+#[inline]
+fn youngest() -> Option<NonNull<Current>> {
+    context::with(|context| context.current.get()).map(NonNull::cast)
+}
+
+/// Selects the poller of new descriptors and timers: that of the current scheduler. A runtime without threads is polled if
+/// this thread is in `block_on` of it, and not if the thread has merely entered it.
+fn select_netpoll() {
+    let sched = SchedHandle::current();
+    let is_polled = sched.as_ref().is_some_and(|sched| {
+        let is_same = |entered: &Entered| ptr::eq::<Sched>(&***entered.sched(), &***sched).then_some(());
+        !sched.is_threadless() || find_entered(is_same).is_some()
+    });
+    let before = Netpoll::enter(sched.map(|sched| sched.netpoll().clone()), is_polled);
+    drop(before);
+}
+
 /// The guard of a thread that works for a scheduler. Dropping it restores the previous one.
 #[must_use]
 pub struct EnterGuard {
     /// The value that the thread's context points to.
     entered: Rc<Entered>,
-    netpoll: Option<Arc<Netpoll>>,
+    /// The poller that the thread worked for before.
+    around: Option<Arc<Netpoll>>,
     wheel: WorkerWheel,
 }
 
 impl Drop for EnterGuard {
     fn drop(&mut self) {
-        let around = self.netpoll.take();
-        let netpoll = Netpoll::enter(around.clone());
         context::with(|context| context.entered.set(self.entered.before.map(NonNull::cast)));
-        if let Some(netpoll) = netpoll {
-            netpoll.leave_worker(self.wheel, around.as_ref());
-        }
+        self.entered.current.remove();
+        self.entered.sched().netpoll().leave_worker(self.wheel, self.around.as_ref());
+    }
+}
+
+/// The guard of a thread whose new tasks, descriptors and timers go to a runtime. The thread does not work for it.
+#[must_use]
+pub struct CurrentGuard(Rc<Current>);
+
+impl Drop for CurrentGuard {
+    fn drop(&mut self) {
+        self.0.remove();
     }
 }
 
 impl SchedHandle {
-    /// Returns the handle for tasks that this thread spawns, if it works for a scheduler.
+    /// Returns the handle for tasks that this thread spawns, if it has entered a scheduler or works for one.
     #[inline]
     pub fn current() -> Option<Arc<SchedHandle>> {
-        with_entered(|entered| entered.map(|entered| entered.sched.clone()))
+        // SAFETY: INV-405: the pointer is that of a value in the `Rc` of a guard that has not unlinked it, and it is used to
+        // clone an `Arc` only.
+        youngest().map(|current| unsafe { current.as_ref() }.sched.clone())
+    }
+
+    /// Makes the scheduler that of the tasks which this thread spawns. Guards may be dropped in any order: the youngest that
+    /// is left is in force.
+    pub fn enter_current(self: &Arc<Self>) -> CurrentGuard {
+        let current = Rc::new(Current::new(self.clone()));
+        current.push();
+        CurrentGuard(current)
     }
 
     /// Makes this thread work for the scheduler without being one of its workers.
@@ -80,13 +165,14 @@ impl SchedHandle {
         if let Some(mine) = &mine {
             *lock(&mine.thread) = Some(thread::current());
         }
+        let around = with_entered(|entered| entered.map(|entered| entered.sched().netpoll().clone()));
         let before = context::with(|context| context.entered.get()).map(NonNull::cast);
-        let entered =
-            Rc::new(Entered { sched: self.clone(), mine, worker, injecting: Cell::new(false), before });
-        let around = Netpoll::enter(Some(self.netpoll().clone()));
+        let (current, injecting) = (Current::new(self.clone()), Cell::new(false));
+        let entered = Rc::new(Entered { current, mine, worker, injecting, before });
         let wheel = self.netpoll().enter_worker(index, around.as_ref());
         context::with(|context| context.entered.set(Some(NonNull::from(&*entered).cast())));
-        EnterGuard { entered, netpoll: around, wheel }
+        entered.current.push();
+        EnterGuard { entered, around, wheel }
     }
 }
 
@@ -104,7 +190,7 @@ fn with_entered<R>(work: impl FnOnce(Option<&Entered>) -> R) -> R {
 #[inline]
 fn with_worker<R>(sched: *const Sched, work: impl FnOnce(&Entered, &Remote) -> R) -> Option<R> {
     with_entered(|entered| {
-        let entered = entered.filter(|entered| ptr::eq::<Sched>(&**entered.sched, sched))?;
+        let entered = entered.filter(|entered| ptr::eq::<Sched>(&***entered.sched(), sched))?;
         Some(work(entered, entered.mine.as_ref()?))
     })
 }
@@ -121,14 +207,14 @@ pub(super) fn schedule_local<T: Into<Runnable>>(
     yielded: bool,
 ) -> Result<(), T> {
     with_entered(|entered| {
-        let entered = entered.filter(|entered| ptr::eq::<Sched>(&**entered.sched, sched));
+        let entered = entered.filter(|entered| ptr::eq::<Sched>(&***entered.sched(), sched));
         let worker = entered.and_then(|entered| Some((entered, entered.mine.as_deref()?)));
-        let Some((entered, mine)) = worker.filter(|(entered, _)| !entered.sched.is_closed()) else {
+        let Some((entered, mine)) = worker.filter(|(entered, _)| !entered.sched().is_closed()) else {
             return Err(task);
         };
         match mine.put(task.into(), yielded || entered.injecting.get()) {
-            Ok(true) => entered.sched.wake_one(),
-            Err(task) => entered.sched.overflow(mine, task),
+            Ok(true) => entered.sched().wake_one(),
+            Err(task) => entered.sched().overflow(mine, task),
             Ok(false) => {}
         }
         Ok(())
@@ -138,7 +224,7 @@ pub(super) fn schedule_local<T: Into<Runnable>>(
 /// Wakes tasks. If this thread is a worker of that scheduler, its tasks go directly to the end of the worker's ring.
 pub(super) fn inject_woken(sched: &Sched, wakers: &mut impl Iterator<Item = Waker>) {
     with_entered(|entered| {
-        let entered = entered.filter(|entered| ptr::eq::<Sched>(&**entered.sched, sched));
+        let entered = entered.filter(|entered| ptr::eq::<Sched>(&***entered.sched(), sched));
         let mine = entered.and_then(|entered| entered.mine.as_deref()).filter(|_| !sched.is_closed());
         for waker in wakers {
             match wake_to_runnable(waker) {
@@ -193,13 +279,13 @@ impl Sched {
     /// Returns the worker of this scheduler that this thread is, if it is one, also beneath calls of `block_on` of other
     /// runtimes.
     pub fn current_worker(&self) -> Option<Rc<dyn Any>> {
-        find_entered(|entered| entered.worker.clone().filter(|_| ptr::eq::<Sched>(&**entered.sched, self)))
+        find_entered(|entered| entered.worker.clone().filter(|_| ptr::eq::<Sched>(&***entered.sched(), self)))
     }
 
     /// Increments a counter in the shard of this thread's worker, or in that of all other threads.
     #[inline]
     pub(super) fn count(&self, which: impl Fn(&TaskShard) -> &Counter) {
-        if with_worker(self, |entered, _| which(entered.sched.shard()).inc_alone()).is_none() {
+        if with_worker(self, |entered, _| which(entered.sched().shard()).inc_alone()).is_none() {
             which(&self.shards[self.workers()]).inc();
         }
     }

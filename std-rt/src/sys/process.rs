@@ -81,12 +81,16 @@ impl ForkEpoch {
 ///
 /// Returns `EAGAIN` if the user (`RLIMIT_NPROC`), the cgroup (`pids.max`) or the system has reached its limit
 /// of threads, or there is no memory for a stack.
-pub fn start_thread(name: String, body: impl FnOnce() + Send + 'static) -> io::Result<JoinHandle<()>> {
+pub fn start_thread(
+    name: String,
+    stack_size: Option<usize>,
+    body: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
     // No signal interrupts pthread_create(3), so an injected `EINTR` is ignored.
     while let Err(errno) = inject::before_new(Call::StartThread) {
         if errno != Errno::INTR {
             return Err(errno.into());
         }
     }
-    Builder::new().name(name).spawn(body)
+    stack_size.into_iter().fold(Builder::new().name(name), Builder::stack_size).spawn(body)
 }

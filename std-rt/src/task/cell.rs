@@ -373,7 +373,7 @@ impl Runnable {
         self.body_by(self.0.table.body)
     }
 
-    /// Does what [`Runnable::body`] says. `body` is a function of the table of the cell, or the same function with its type.
+    /// Returns the same as [`Runnable::body`]. `body` is a function of the table of the cell, or the same function with its type.
     #[inline(always)]
     fn body_by<B: ?Sized>(&mut self, body: impl Fn(TaskPtr) -> *mut B) -> &mut B {
         let body = body(self.0);

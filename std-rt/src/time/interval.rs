@@ -139,7 +139,7 @@ impl Interval {
         self.set(Some(at));
     }
 
-    /// A task that waits for the tick already is woken at the new time, unless the previous one was beyond the clock.
+    /// Sets the time of the next tick. A task that waits for it already is woken then, unless the previous one was beyond the clock.
     fn set(&mut self, next: Option<Instant>) {
         self.next = next;
         if let Some(at) = next {

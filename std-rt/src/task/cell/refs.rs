@@ -28,7 +28,7 @@ impl Memory {
     pub(super) fn free_with<C>(self, cell: impl Fn(TaskPtr) -> *mut C) {
         let task = ManuallyDrop::new(self).0;
         // SAFETY: the word grants this right once, when no other right is left (INV-11), so no thread uses the cell any more.
-        // `create` got the pointer from a box, and the table, which passes `cell`, is that of its type (INV-403).
+        // `create` got the pointer from a box, and the table, which passes `cell`, was made for the type of that box.
         let cell = unsafe { Box::from_raw(cell(task)) };
         // A waker that was left in the slot may be foreign, and panic.
         catch_panic(|| drop(cell));

@@ -1,0 +1,77 @@
+//! The settings of a runtime's workers, and the functions of the user that its threads call.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::foreign;
+
+/// The settings by which a worker divides its time.
+#[derive(Clone, Copy, Debug)]
+pub struct WorkerConfig {
+    /// Tasks between two looks at the kernel.
+    pub event_interval: u32,
+    /// Events taken from the kernel at a time, at most.
+    pub events_per_poll: usize,
+    /// Operations on descriptors that a task makes in one turn, at most.
+    pub budget: u64,
+    /// Nanoseconds that a worker keeps looking before it sleeps, at most.
+    pub spin: u64,
+    /// Workers that may be awake while one of them only looks: the others need a processor too.
+    pub crowd: usize,
+}
+
+/// A function of the user that a thread calls. A panic is caught: the panic hook has reported it.
+#[derive(Clone, Default)]
+pub struct Hook(Option<Arc<dyn Fn() + Send + Sync>>);
+
+impl Hook {
+    /// Creates the hook of a function.
+    pub fn new(call: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(call)))
+    }
+
+    /// Calls the function; returns whether there is one.
+    #[inline]
+    pub fn call(&self) -> bool {
+        let Some(call) = &self.0 else { return false };
+        foreign::catch_panic(|| call());
+        true
+    }
+}
+
+impl fmt::Debug for Hook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Hook").field(&self.0.is_some()).finish()
+    }
+}
+
+/// The hooks of a runtime's threads.
+#[derive(Clone, Debug, Default)]
+pub struct Hooks {
+    /// Called by a thread that has started.
+    pub start: Hook,
+    /// Called by a thread that is about to end.
+    pub stop: Hook,
+    /// Called by a worker before it sleeps.
+    pub park: Hook,
+    /// Called by a worker after it has slept.
+    pub unpark: Hook,
+}
+
+impl Hooks {
+    /// Calls the hook of a thread that has started, and that of its end when the guard is dropped.
+    pub fn enter_thread(&self) -> ThreadGuard<'_> {
+        self.start.call();
+        ThreadGuard(self)
+    }
+}
+
+/// The guard of a thread that has called the hook of its start.
+#[must_use]
+pub struct ThreadGuard<'a>(&'a Hooks);
+
+impl Drop for ThreadGuard<'_> {
+    fn drop(&mut self) {
+        self.0.stop.call();
+    }
+}

@@ -1,0 +1,165 @@
+//! The functions that the threads of a runtime call, and the size of their stacks.
+
+use std::hint::black_box;
+use std::io::ErrorKind;
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::common::*;
+use netpoll_core::sync::Counter;
+use netpoll_rt::time::sleep;
+use netpoll_rt::{Builder, Handle, Runtime, spawn, spawn_blocking, yield_now};
+
+/// The number of calls of each hook.
+#[derive(Default)]
+struct Calls {
+    start: Counter,
+    stop: Counter,
+    park: Counter,
+    unpark: Counter,
+}
+
+impl Calls {
+    fn builder(self: &Arc<Self>, workers: usize) -> Builder {
+        let [start, stop, park, unpark] = std::array::from_fn(|_| self.clone());
+        Runtime::builder()
+            .workers(workers)
+            .on_thread_start(move || start.start.inc())
+            .on_thread_stop(move || stop.stop.inc())
+            .on_thread_park(move || park.park.inc())
+            .on_thread_unpark(move || unpark.unpark.inc())
+    }
+}
+
+#[test]
+fn workers_and_threads_of_the_pool_call_their_hooks() {
+    let _alone = alone();
+    for workers in [1, 2, 4] {
+        let calls = Arc::<Calls>::default();
+        let runtime = calls.builder(workers).build().unwrap();
+        // A thread in `block_on` is the user's.
+        let own = if workers == 1 { 0 } else { workers };
+        until_blocking("the workers have started", || calls.start.get() == own);
+        runtime.block_on(async {
+            spawn_blocking(|| ()).await.unwrap();
+            sleep(Duration::from_millis(2)).await; // time is tested
+        });
+        assert_eq!((calls.start.get(), calls.stop.get()), (own + 1, 0));
+        assert!(calls.park.get() > 0);
+        drop(runtime);
+        until_blocking("the threads have ended", || calls.stop.get() == own + 1);
+        assert_eq!(calls.park.get(), calls.unpark.get());
+    }
+}
+
+#[test]
+fn a_hook_that_panics_harms_nothing() {
+    let _alone = alone();
+    for workers in [1, 2] {
+        let (stopped, told) = (Arc::new(Counter::new()), Arc::new(Counter::new()));
+        let (stops, parks) = (stopped.clone(), told.clone());
+        let runtime = Runtime::builder()
+            .workers(workers)
+            .on_thread_start(|| panic!("on purpose"))
+            .on_thread_park(move || {
+                parks.inc();
+                assert!(parks.get() > 1, "on purpose");
+            })
+            .on_thread_stop(move || {
+                stops.inc();
+                panic!("on purpose")
+            })
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            assert_eq!(spawn_blocking(|| 1).await.unwrap(), 1);
+            sleep(Duration::from_millis(2)).await; // time is tested
+            assert_eq!(spawn(async { 2 }).await.unwrap(), 2);
+        });
+        drop(runtime);
+        let threads = if workers == 1 { 1 } else { workers + 1 };
+        until_blocking("the threads have ended", || stopped.get() == threads);
+        assert!(told.get() > 0);
+    }
+}
+
+/// A task that the hook spawns is in the slot of a worker that is about to sleep.
+#[test]
+fn what_the_hook_of_a_park_makes_ready_runs_at_once() {
+    let _alone = alone();
+    for workers in [1, 2, 4] {
+        let (parked, ran) = (Arc::new(Counter::new()), Arc::new(Counter::new()));
+        let (hook, in_task) = (parked.clone(), ran.clone());
+        let runtime = Runtime::builder()
+            .workers(workers)
+            .sysmon(false)
+            .on_thread_park(move || {
+                hook.inc();
+                if hook.get() <= 100 {
+                    let ran = in_task.clone();
+                    drop(spawn(async move {
+                        yield_now().await;
+                        ran.inc();
+                    }));
+                }
+            })
+            .build()
+            .unwrap();
+        let watch = Watch::over(runtime.handle().clone());
+        let gate = Gate::new();
+        let opens = gate.clone();
+        let all = ran.clone();
+        // The future only waits, so that the workers go to sleep.
+        let waiter = thread::spawn(move || {
+            until_blocking("the tasks have run", || all.get() >= 90);
+            opens.open();
+        });
+        runtime.block_on(gate.wait());
+        waiter.join().unwrap();
+        drop((runtime, watch));
+        assert!(parked.get() >= 90);
+    }
+}
+
+#[test]
+fn a_worker_is_in_its_runtime_when_it_starts_and_ends() {
+    let _alone = alone();
+    let (send, receive) = std::sync::mpsc::channel();
+    let at_end = send.clone();
+    let workers = || Handle::try_current().map(|handle| handle.metrics().workers);
+    let runtime = Runtime::builder()
+        .workers(2)
+        .on_thread_start(move || send.send(workers()).unwrap())
+        .on_thread_stop(move || at_end.send(workers()).unwrap())
+        .build()
+        .unwrap();
+    drop(runtime);
+    assert_eq!(receive.iter().take(4).collect::<Vec<_>>(), [Some(2); 4]);
+}
+
+/// Uses at least this number of KiB of the stack.
+fn use_stack(kib: usize) -> usize {
+    let block = black_box([1_u8; 1024]);
+    if kib == 0 { 0 } else { usize::from(block[kib % 1024]) + use_stack(kib - 1) }
+}
+
+#[test]
+fn threads_have_the_stack_that_was_asked_for() {
+    let _alone = alone();
+    const KIB: usize = 6 * 1024;
+    // Unoptimized code may need twice the bytes of its variables.
+    let runtime = Runtime::builder().workers(2).thread_stack_size(32 << 20).build().unwrap();
+    runtime.block_on(async {
+        assert_eq!(spawn(async { use_stack(KIB) }).await.unwrap(), KIB);
+        assert_eq!(spawn_blocking(|| use_stack(KIB)).await.unwrap(), KIB);
+    });
+    // The system raises what is too small for a thread.
+    let small = Runtime::builder().workers(2).thread_stack_size(1 << 16).build().unwrap();
+    assert_eq!(small.block_on(async { spawn(async { 1 }).await.unwrap() }), 1);
+    for size in [0, usize::MAX] {
+        let error = Runtime::builder().thread_stack_size(size).build().unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput, "{error}");
+        assert!(error.to_string().contains("thread_stack_size"), "{error}");
+    }
+}
