@@ -3,7 +3,7 @@
 //! The state word, [`TaskState`], says which thread may touch which part of the cell, and when. A right that it grants is a
 //! value here. Its fields are private to this module, and each place that creates one says which transition granted it.
 //!
-//! | right | granted by | what it permits | ended by |
+//! | right | granted by | permits | ended by |
 //! |---|---|---|---|
 //! | [`Runnable`] | creation, [`Action::Schedule`], [`PollResult::Again`], [`PollResult::Orphan`] | to poll or drop the future | `finish_poll`, `complete` |
 //! | [`TaskRef`] | `add_ref`, [`Completion::JoinWaker`] | to wake the task, and to cancel it ([`AbortHandle`]) | `wake_by_value`, `drop_ref` |
@@ -388,7 +388,7 @@ impl Runnable {
         (self.0.table.run)(self)
     }
 
-    /// Does what [`Runnable::run`] says, for the table of the cell. `body` has the type of the body, so that the poll is
+    /// Polls the task as [`Runnable::run`] does, for the table of the cell. `body` has the type of the body, so that the poll is
     /// inlined.
     #[inline(always)]
     fn run_with<F: Future>(self, body: impl Fn(TaskPtr) -> *mut Body<F>) -> bool {
