@@ -47,7 +47,8 @@
 //!
 //! | `platform` | modules |
 //! |---|---|
-//! | Linux, Android | `linux`, `flags`, `keepalive` |
+//! | Linux | `linux`, `flags`, `keepalive`, `pidfd` |
+//! | Android | `linux`, `flags`, `keepalive`, the rest of `unsupported` |
 //! | Apple systems | `apple`, `bsd`, `keepalive`, the rest of `unsupported` |
 //! | FreeBSD, DragonFly, NetBSD | `bsd`, `flags`, `keepalive`, the rest of `unsupported` |
 //! | OpenBSD | `bsd`, `flags`, the rest of `unsupported` |
@@ -179,6 +180,15 @@ mod platform {
             mod keepalive;
             pub use self::{flags::*, keepalive::*};
             pub use crate::sys::unsupported::{POLLRDHUP, linux::*, peer_credentials};
+        }
+    }
+
+    cfg_if! {
+        if #[cfg(target_os = "linux")] {
+            mod pidfd;
+            pub use self::pidfd::*;
+        } else {
+            pub use crate::sys::unsupported::pidfd::*;
         }
     }
 

@@ -162,6 +162,43 @@ pub mod mmsg {
     }
 }
 
+/// Descriptors of processes.
+pub mod pidfd {
+    use std::ffi::c_int;
+    use std::os::fd::OwnedFd;
+
+    use rustix::process::{Pid, Signal};
+
+    use super::{BorrowedFd, Errno};
+
+    /// Fails.
+    ///
+    /// # Errors
+    ///
+    /// Returns `ENOSYS`: this system has no descriptors of processes.
+    pub fn open_process(_pid: Pid) -> Result<OwnedFd, Errno> {
+        Err(Errno::NOSYS)
+    }
+
+    /// Fails.
+    ///
+    /// # Errors
+    ///
+    /// Returns `ENOSYS`.
+    pub fn reap_process(_fd: BorrowedFd<'_>) -> Result<Option<c_int>, Errno> {
+        Err(Errno::NOSYS)
+    }
+
+    /// Fails.
+    ///
+    /// # Errors
+    ///
+    /// Returns `ENOSYS`.
+    pub fn signal_process(_fd: BorrowedFd<'_>, _signal: Signal) -> Result<(), Errno> {
+        Err(Errno::NOSYS)
+    }
+}
+
 /// Everything else that Linux has and the other systems lack.
 pub mod linux {
     use std::io::IoSlice;
@@ -170,11 +207,9 @@ pub mod linux {
     use std::sync::OnceLock;
     use std::time::Instant;
 
-    use libc::c_int;
     use rustix::event::PollFlags;
     use rustix::io::{FdFlags, fcntl_setfd};
     use rustix::net::{RecvFlags, SocketAddrUnix};
-    use rustix::process::{Pid, Signal};
 
     use super::{BorrowedFd, Errno, io};
     use crate::sys::{fd, socket};
@@ -294,33 +329,6 @@ pub mod linux {
     /// Returns whether both halves of a socket have ended. poll(2) does not report one half alone.
     pub fn is_read_ended(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
         Ok(fd::poll_now(fd, PollFlags::IN)?.contains(PollFlags::HUP))
-    }
-
-    /// Fails.
-    ///
-    /// # Errors
-    ///
-    /// Returns `ENOSYS`: this system has no descriptors of processes.
-    pub fn open_process(_pid: Pid) -> Result<OwnedFd, Errno> {
-        Err(Errno::NOSYS)
-    }
-
-    /// Fails.
-    ///
-    /// # Errors
-    ///
-    /// Returns `ENOSYS`.
-    pub fn reap_process(_fd: BorrowedFd<'_>) -> Result<Option<c_int>, Errno> {
-        Err(Errno::NOSYS)
-    }
-
-    /// Fails.
-    ///
-    /// # Errors
-    ///
-    /// Returns `ENOSYS`.
-    pub fn signal_process(_fd: BorrowedFd<'_>, _signal: Signal) -> Result<(), Errno> {
-        Err(Errno::NOSYS)
     }
 
     /// Fails with `Unsupported`.

@@ -7,6 +7,7 @@ use std::process::Command as StdCommand;
 use std::sync::Arc;
 use std::task::Poll;
 
+use crate::common::fork::fail_before_exec;
 use crate::common::*;
 use netpoll_rt::net::pipe;
 use netpoll_rt::process::{Child, Command, Stdio};
@@ -249,6 +250,23 @@ fn what_cannot_be_started_is_an_error_that_names_it() {
         assert_eq!(Command::new("/").status().await.unwrap_err().kind(), ErrorKind::PermissionDenied);
         let error = Command::new("true").current_dir("/nonexistent").output().await.unwrap_err();
         assert_eq!(error.kind(), ErrorKind::NotFound);
+    });
+}
+
+#[test]
+fn a_child_of_another_user_and_one_that_fails_before_it_executes() {
+    let is_root = kernel::user_and_group().0 == 0;
+    each_path(async || {
+        let mut command = shell("id -u; id -g");
+        let result = command.uid(12345).gid(54321).output().await;
+        match is_root {
+            true => assert_eq!(result.unwrap().stdout, b"12345\n54321\n"),
+            false => assert_eq!(result.unwrap_err().kind(), ErrorKind::PermissionDenied),
+        }
+        const ENOENT: i32 = 2;
+        let mut command = Command::new("true");
+        fail_before_exec(&mut command, ENOENT);
+        assert_eq!(command.status().await.unwrap_err().kind(), ErrorKind::NotFound);
     });
 }
 

@@ -129,6 +129,12 @@ pub fn wait_for_number(number: u32) -> Option<ExitStatus> {
     wait(number.cast_signed())
 }
 
+/// Lets the child that a command starts fail between fork(2) and execve(2).
+pub fn fail_before_exec(command: &mut netpoll_rt::process::Command, errno: i32) {
+    // SAFETY: the closure calls nothing and allocates nothing.
+    unsafe { command.pre_exec(move || Err(std::io::Error::from_raw_os_error(errno))) };
+}
+
 /// Lets this process ignore a signal, or gives it its default action again.
 pub fn ignore(signal: i32, ignored: bool) {
     // SAFETY: INV-501: neither action is a function.

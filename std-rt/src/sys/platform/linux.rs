@@ -1,13 +1,12 @@
 //! Linux and Android: the calls that other systems lack, or have in another form.
 
-#![expect(unsafe_code, reason = "rustix lacks some socket options, and waitid for a descriptor on Android")]
+#![expect(unsafe_code, reason = "rustix lacks some socket options")]
 
 pub mod splice;
 
 use std::io::{self, IoSlice};
-use std::mem::MaybeUninit;
 use std::num::NonZeroU64;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::SocketAddr;
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -18,7 +17,6 @@ use rustix::event::PollFlags;
 use rustix::io::Errno;
 use rustix::net::{RecvFlags, SocketAddrUnix, sockopt};
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use rustix::thread::{current_timer_slack, set_current_timer_slack};
 use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 
@@ -224,66 +222,6 @@ pub fn peer_credentials(fd: BorrowedFd<'_>) -> io::Result<Credentials> {
         return Err(Errno::NOTCONN.into());
     }
     Ok(Credentials { pid: (pid != 0).then_some(pid), uid, gid })
-}
-
-/// Opens a descriptor of a child that is readable once the child has ended (pidfd_open(2), Linux 5.3). It is
-/// close-on-exec.
-///
-/// # Errors
-///
-/// Returns `ENOSYS` or `EINVAL` on a kernel before 5.4, and `EPERM` or `ENOSYS` under a filter of system
-/// calls; `ESRCH` or `ECHILD` if there is no such child; `EMFILE`, `ENFILE`.
-pub fn open_process(pid: Pid) -> Result<OwnedFd, Errno> {
-    let fd = pidfd_open(pid, PidfdFlags::empty())?;
-    // If other code has reaped the child, the number may be another process's. This call fails then, and also if
-    // the kernel cannot wait for a descriptor.
-    wait_by(fd.as_fd(), libc::WNOWAIT)?;
-    Ok(fd)
-}
-
-/// Reaps the child of a descriptor if it has ended, and returns its status in the form of wait(2).
-///
-/// # Errors
-///
-/// Returns `ECHILD` if it was reaped already.
-pub fn reap_process(fd: BorrowedFd<'_>) -> Result<Option<c_int>, Errno> {
-    wait_by(fd, 0)
-}
-
-/// Calls waitid(2) for a descriptor, without a wait; rustix has it on Linux and not on Android.
-fn wait_by(fd: BorrowedFd<'_>, options: c_int) -> Result<Option<c_int>, Errno> {
-    let mut info = MaybeUninit::<libc::siginfo_t>::zeroed();
-    let id = fd.as_raw_fd().unsigned_abs();
-    let options = libc::WEXITED | libc::WNOHANG | options;
-    // SAFETY: `fd` is open for as long as it is borrowed. The kernel writes to `info` alone, a live local that is
-    // borrowed exclusively.
-    if unsafe { libc::waitid(libc::P_PIDFD, id, info.as_mut_ptr(), options) } != 0 {
-        return Err(errno::last());
-    }
-    // SAFETY: a `siginfo_t` consists of integers and pointers, for which zero is a value, so it was initialized
-    // before the kernel wrote to it.
-    let info = unsafe { info.assume_init() };
-    // SAFETY: waitid(2) sets the field, or leaves it zero if no child has ended.
-    if unsafe { info.si_pid() } == 0 {
-        return Ok(None);
-    }
-    // SAFETY: waitid(2) sets the field for a child that has ended.
-    let status = unsafe { info.si_status() };
-    Ok(Some(match info.si_code {
-        libc::CLD_EXITED => (status & 0xff) << 8,
-        // The bit of a core dump.
-        libc::CLD_DUMPED => status | 0x80,
-        _ => status,
-    }))
-}
-
-/// Sends a signal to the process of a descriptor (pidfd_send_signal(2)).
-///
-/// # Errors
-///
-/// Returns `ESRCH` if the process was reaped; `EPERM` if it runs as another user.
-pub fn signal_process(fd: BorrowedFd<'_>, signal: Signal) -> Result<(), Errno> {
-    pidfd_send_signal(fd, signal)
 }
 
 /// Returns the capacity of a pipe in bytes.
