@@ -11,13 +11,16 @@
 //! | | yes, before that | yes |
 //! | | yes, since then | as the kernel says when it is asked ([`has_peer_ended`]) |
 
+use std::future::poll_fn;
 use std::io;
 use std::net::Shutdown;
 use std::sync::Arc;
+use std::task::Poll;
 
 use netpoll_core::sync::Flag;
 
 use super::Fd;
+use crate::coop::{self, Charge};
 use crate::sys::{FdOwner, has_peer_ended, socket};
 
 /// The halves that this side has shut down, through any handle on the same open file.
@@ -40,6 +43,32 @@ impl<S: FdOwner> Fd<S> {
     /// one load unless this side has shut down its reading half. Unread bytes may still be there.
     pub fn peer_closed(&self) -> bool {
         self.has_hung_up() && !self.is_own_hang_up()
+    }
+
+    /// Waits until [`Fd::peer_closed`] is true.
+    ///
+    /// Dropped: nothing has happened.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Fd::poll_peer_gone`].
+    pub async fn peer_gone(&self) -> io::Result<()> {
+        let mut charge = Charge::First;
+        poll_fn(|cx| {
+            if charge.poll_proceed(cx).is_pending() {
+                charge = Charge::Refused;
+                return Poll::Pending;
+            }
+            let polled = self.poll_peer_gone(cx);
+            if polled.is_pending() {
+                if charge == Charge::First {
+                    coop::refund();
+                }
+                charge = Charge::Waited;
+            }
+            polled
+        })
+        .await
     }
 
     /// Returns whether the hang-up is this side's own shutdown, as far as the kernel tells.

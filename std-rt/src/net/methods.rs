@@ -426,6 +426,25 @@ macro_rules! methods {
             pub fn peer_closed(&self) -> bool {
                 self.fd.peer_closed()
             }
+
+            /// Waits until the peer is gone: it has closed or shut down its writing half, or has reset the connection. It
+            /// reads nothing, and input that came before may still be unread. For a server that works on a request whose
+            /// client may give up.
+            ///
+            /// It takes no event from a read. While another task waits in a read, this waits for the end of that read, which
+            /// the peer's end causes as well. Beside a task that reads it is woken once more for each wait of that task.
+            ///
+            /// # Cancel safety
+            ///
+            /// Dropped early, the future did nothing. It has no [turn](crate::net#turns) to keep.
+            ///
+            /// # Errors
+            ///
+            /// Returns an error if it is closed; `TimedOut` if the read deadline passes, but no read timeout counts;
+            /// `Unsupported` with poll(2) as the backend, which cannot wait for that behind unread bytes.
+            pub async fn peer_gone(&self) -> io::Result<()> {
+                self.fd.peer_gone().await.map_err(|error| self.error("peer_gone", error))
+            }
         }
     };
 

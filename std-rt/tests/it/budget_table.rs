@@ -206,6 +206,7 @@ fn of_bytes() -> Vec<Row> {
         "read_exact of nothing": |s| s.full.read_exact(&mut []),
         "peek": |s| async { s.full.peek(&mut [0]).await },
         "readable": |s| s.full.readable(),
+        "peer_gone": |s| s.ended.1.peer_gone(),
         "readable of a datagram": |s| s.fed().udp.readable(),
         "writable": |s| s.full.writable(),
         "write": |s| s.full.write(b"x"),

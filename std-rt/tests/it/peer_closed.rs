@@ -1,12 +1,15 @@
-//! `peer_closed` reports the end of the peer, no matter which half this side has shut down.
+//! `peer_closed` reports the end of the peer, no matter which half this side has shut down, and `peer_gone` waits for it.
 
+use std::io::{ErrorKind, Write};
 use std::net::Shutdown;
 use std::os::fd::AsFd;
+use std::pin::{Pin, pin};
 use std::time::Duration;
 
 use crate::common::*;
+use futures_io::AsyncRead;
 use netpoll_rt::internal::sys::{Poller, sockopt};
-use netpoll_rt::net::{UnixSeqpacket, UnixStream};
+use netpoll_rt::net::{TcpListener, TcpStream, UnixSeqpacket, UnixStream};
 use netpoll_rt::{Handle, JoinHandle, spawn};
 
 fn events() -> usize {
@@ -140,5 +143,144 @@ fn peer_closed_is_not_said_of_an_own_shutdown_through_another_handle() {
             drop(other);
             seen(|| asks.peer_closed() && shuts.peer_closed()).await;
         }
+    });
+}
+
+macro_rules! assert_gone {
+    ($future:expr) => {
+        match $future.await {
+            Err(error) if !Poller::EDGES => assert_eq!(error.kind(), ErrorKind::Unsupported),
+            gone => gone.unwrap(),
+        }
+    };
+}
+
+#[test]
+fn peer_gone_waits_for_the_end_behind_unread_bytes() {
+    each(async || {
+        for address in ["127.0.0.1:0", "[::1]:0"] {
+            let listener = TcpListener::bind(address).await.unwrap();
+            let client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            let (probe, mut gone) = (Probe::new(), pin!(stream.peer_gone()));
+            if Poller::EDGES {
+                assert!(probe.poll(gone.as_mut()).is_pending());
+            }
+            for _ in 0..3 {
+                let before = events();
+                client.write_all(b"bytes").await.unwrap();
+                if Poller::EDGES {
+                    reported(before).await;
+                    assert!(probe.poll(gone.as_mut()).is_pending(), "bytes are no end");
+                }
+            }
+            client.shutdown(Shutdown::Write).unwrap();
+            assert_gone!(gone);
+            let mut all = [0; 15];
+            stream.read_exact(&mut all).await.unwrap();
+            assert_eq!(stream.read(&mut all).await.unwrap(), 0);
+            assert_gone!(stream.peer_gone());
+        }
+        let (one, other) = UnixStream::pair().unwrap();
+        other.write_all(b"bytes").await.unwrap();
+        drop(other);
+        assert_gone!(one.peer_gone());
+        let (one, other) = UnixSeqpacket::pair().unwrap();
+        other.send(b"bytes").await.unwrap();
+        drop(other);
+        assert_gone!(one.peer_gone());
+        let (stream, peer) = pair_with_std().await;
+        sockopt::set_linger(peer.as_fd(), Some(Duration::ZERO)).unwrap();
+        drop(peer);
+        assert_gone!(stream.peer_gone());
+    });
+}
+
+#[test]
+fn peer_gone_takes_no_event_from_reads() {
+    each(async || {
+        for polled in [false, true] {
+            let (stream, mut peer) = pair_with_std().await;
+            let watched = {
+                let stream = stream.clone();
+                spawn(async move { stream.peer_gone().await })
+            };
+            let reader = {
+                let stream = stream.clone();
+                spawn(async move {
+                    let mut count = 0;
+                    loop {
+                        let n = if polled {
+                            std::future::poll_fn(|cx| Pin::new(&mut &*stream).poll_read(cx, &mut [0; 7]))
+                                .await
+                        } else {
+                            stream.read(&mut [0; 7]).await
+                        };
+                        match n.unwrap() {
+                            0 => return count,
+                            n => count += n,
+                        }
+                    }
+                })
+            };
+            for _ in 0..300 {
+                peer.write_all(&[1; 10]).unwrap();
+                netpoll_rt::yield_now().await;
+            }
+            drop(peer);
+            assert_eq!(reader.await.unwrap(), 3000);
+            assert_gone!(async { watched.await.unwrap() });
+        }
+    });
+}
+
+#[test]
+fn peer_gone_beside_a_read_is_told_by_its_end() {
+    each(async || {
+        let (stream, peer) = pair_with_std().await;
+        let (probe, mut read) = (Probe::new(), pin!(stream.read(&mut [])));
+        assert!(probe.poll(read.as_mut()).is_ready(), "an empty read does not wait");
+        let reading = read_end(&stream);
+        parked(1).await;
+        let (probe, mut gone) = (Probe::new(), pin!(stream.peer_gone()));
+        if Poller::EDGES {
+            assert!(probe.poll(gone.as_mut()).is_pending());
+        }
+        drop(peer);
+        reading.await.unwrap();
+        assert_gone!(gone);
+        // Dropped while it waits, it leaves nothing that a read misses.
+        let (stream, mut peer) = pair_with_std().await;
+        drop(Probe::new().poll(pin!(stream.peer_gone()).as_mut()));
+        peer.write_all(b"x").unwrap();
+        assert_eq!(read_once(&stream).await.unwrap(), b"x");
+    });
+}
+
+#[test]
+fn the_errors_of_peer_gone() {
+    each(async || {
+        if !Poller::EDGES {
+            return;
+        }
+        let (stream, _peer) = pair_with_std().await;
+        stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        assert_timed_out(stream.read(&mut [0]).await);
+        let (probe, mut gone) = (Probe::new(), Box::pin(stream.peer_gone()));
+        assert!(probe.poll(gone.as_mut()).is_pending());
+        assert_timed_out(stream.read(&mut [0]).await);
+        assert!(probe.poll(gone.as_mut()).is_pending(), "a timeout is of reads");
+        stream.set_read_deadline(past()).unwrap();
+        assert_timed_out(gone.await);
+        stream.set_read_deadline(None).unwrap();
+        // A shutdown of this side is not the peer's.
+        stream.shutdown(Shutdown::Write).unwrap();
+        let gone = {
+            let stream = stream.clone();
+            spawn(async move { stream.peer_gone().await })
+        };
+        parked(1).await;
+        stream.close().await.unwrap();
+        assert_closed(gone.await.unwrap());
     });
 }

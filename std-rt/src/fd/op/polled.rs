@@ -31,11 +31,11 @@ use std::task::{Context, Poll, Waker, ready};
 use netpoll_core::Mode;
 use netpoll_core::poll::fd_mutex::{Lock, LockOrWait};
 
-use super::{Direction, Op, OpState};
+use super::{Direction, Op, OpState, ReadMode};
 use crate::coop;
 use crate::fd::op::poll_wakers::{EntryId, PollWakers};
 use crate::fd::{Fd, FdKind};
-use crate::sys::{FdOwner, is_ready_for};
+use crate::sys::{FdOwner, Poller, is_ready_for};
 
 impl<S: FdOwner> Fd<S> {
     /// Returns the reason once no operation in this direction can succeed any more: closed, or past the deadline. It makes no
@@ -59,6 +59,43 @@ impl<S: FdOwner> Fd<S> {
             coop::refund();
         }
         polled
+    }
+
+    /// Polls for the end of the peer ([`Fd::peer_closed`]), whether or not bytes are unread. It parks in the read direction and
+    /// makes no call, so it takes no bytes. It may consume a readiness, and then drops the short-read hint as well: the next
+    /// operation makes its call before it waits, as after any other poll.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Unsupported` with a level-triggered backend, which would report unread bytes again and again.
+    pub fn poll_peer_gone(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.peer_closed() {
+            return Poll::Ready(Ok(()));
+        }
+        if !Poller::EDGES {
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                "poll(2) cannot wait for the end of the peer behind unread bytes: read, or ask `peer_closed`",
+            )));
+        }
+        let mut op = Op::without_call(self, ReadMode);
+        ready!(op.lock_or_register(&mut None, cx.waker()))?;
+        let joined = op.joins_parking(cx.waker());
+        op.arm_on_park = false;
+        loop {
+            // An event is published before it ends a parking, so an event that is missed here ends the parking below.
+            if self.reset_locked(Mode::Read)? {
+                self.drained.set(false);
+            }
+            if self.peer_closed() {
+                return Poll::Ready(Ok(()));
+            }
+            if joined && self.desc().is_parked(Mode::Read) {
+                return Poll::Pending;
+            }
+            ready!(op.park_shared(cx, |op, cx| op.wait(self.desc(), cx)))?;
+            self.drained.set(false);
+        }
     }
 
     /// Makes a call of the user once, and does not wait. `is_shared` means that it is made even while another operation of the
@@ -213,7 +250,7 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
     ) -> Poll<io::Result<T>> {
         // Before it registers: a waker that is never taken out again may own the future that is polled.
         self.fd.netpoll().check()?;
-        // `poll_over` parks without a call, and no time limits its wait.
+        // `poll_over` and `poll_peer_gone` park without a call, and no timeout limits their wait.
         if self.arm_on_park {
             self.fd.start_polls(self.mode())?;
         }
@@ -230,7 +267,7 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
         let polled = wait(self, &mut Context::from_waker(pollers.parked.waker()));
         // The parking stays when the lock goes.
         self.state = OpState::Locked;
-        if polled.is_ready() {
+        if polled.is_ready() && self.arm_on_park {
             self.fd.end_polls(self.mode());
         }
         if polled.is_ready() && self.fd.netpoll().check().is_err() {

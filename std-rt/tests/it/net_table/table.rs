@@ -70,10 +70,11 @@ fn in_code(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Asynchronous functions of `net` and `io` that have no row, and why.
-const NO_ROW: [(&str, &str); 6] = [
+const NO_ROW: [(&str, &str); 7] = [
     ("bind", "it waits for the resolver at most"),
     ("close", "it waits for the operations that it ends"),
     ("close_lingering", "its limits are its own, and closing.rs plays what ends it"),
+    ("peer_gone", "only the peer's end ends it, and peer_closed.rs plays that"),
     ("race", "the floor below connect"),
     ("retry_self_connect", "the floor below connect"),
     ("shutdown", "it yields for the budget at most"),
