@@ -135,6 +135,7 @@ pub mod unix;
 
 pub use addr::ToSocketAddrs;
 pub use async_fd::{AsyncFd, Interest};
+pub use connect::config::ConnectConfig;
 pub use connect::errors::AddressErrors;
 pub use incoming::Incoming;
 pub use options::Keepalive;

@@ -8,7 +8,9 @@
 //! | `race` | runs attempts concurrently, for two addresses or more |
 //! | `plan` | the order, the next start, the shares of the time |
 //! | `errors` | the errors of all addresses in one |
+//! | `config` | the sockets of the attempts, as a user wants them |
 
+pub mod config;
 pub mod errors;
 pub mod plan;
 pub mod race;
@@ -35,23 +37,46 @@ const REDIALS: u8 = 2;
 ///
 /// The future is small if the address is numeric, as in most programs that connect often. The state of a
 /// look-up or a race is in a box: the allocation costs little beside the look-up.
-pub(super) fn connect(
+pub(super) fn connect<C: Connector>(
     target: impl ToSocketAddrs,
     deadline: Option<Instant>,
+    connector: C,
 ) -> impl Future<Output = io::Result<TcpStream>> {
     let target = match target.number() {
         Some(address) => Target::Number(address),
-        None => Target::Name(Box::pin(connect_by_name(target, deadline))),
+        None => Target::Name(Box::pin(connect_by_name(target, deadline, connector))),
     };
     async move {
         coop::proceed().await;
         match target {
             Target::Number(address) if is_late(deadline) => Err(timed_out(address)),
             Target::Number(address) => {
-                connect_to(&address, deadline).await.unwrap_or_else(|_| Err(timed_out(address)))
+                connect_to(&address, deadline, connector).await.unwrap_or_else(|_| Err(timed_out(address)))
             }
             Target::Name(named) => named.await,
         }
+    }
+}
+
+/// The sockets with which a connect makes its attempts.
+pub(super) trait Connector: Copy {
+    /// Creates a socket that is ready to connect to an address.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the attempt at this address.
+    fn socket(&self, address: &SocketAddr) -> io::Result<TcpSocket>;
+
+    /// Returns the time from the start of one attempt to that of the next.
+    fn delay(&self) -> Duration {
+        plan::DELAY
+    }
+}
+
+/// A connect without a configuration.
+impl Connector for () {
+    fn socket(&self, address: &SocketAddr) -> io::Result<TcpSocket> {
+        TcpSocket::of(address)
     }
 }
 
@@ -66,14 +91,19 @@ fn is_late(deadline: Option<Instant>) -> bool {
 }
 
 /// Connects to one address, unless the deadline comes first.
-fn connect_to(
+fn connect_to<C: Connector>(
     address: &SocketAddr,
     deadline: Option<Instant>,
+    connector: C,
 ) -> time::Timeout<impl Future<Output = io::Result<TcpStream>>> {
-    by(deadline, retry_self_connect(address, move || dial_once(address)))
+    by(deadline, retry_self_connect(address, move || dial_once(address, connector)))
 }
 
-async fn connect_by_name(target: impl ToSocketAddrs, deadline: Option<Instant>) -> io::Result<TcpStream> {
+async fn connect_by_name(
+    target: impl ToSocketAddrs,
+    deadline: Option<Instant>,
+    connector: impl Connector,
+) -> io::Result<TcpStream> {
     let name = target.name();
     if name.is_some() && is_late(deadline) {
         return Err(unresolved(name));
@@ -86,10 +116,11 @@ async fn connect_by_name(target: impl ToSocketAddrs, deadline: Option<Instant>) 
         if is_late(deadline) {
             return Err(timed_out(address));
         }
-        return connect_to(&address, deadline).await.unwrap_or_else(|_| Err(timed_out(address)));
+        return connect_to(&address, deadline, connector).await.unwrap_or_else(|_| Err(timed_out(address)));
     }
-    let dial = async |address| retry_self_connect(&address, || dial_once(&address)).await;
-    race::race(Plan::new(addresses, Instant::now(), deadline), name, dial).await
+    let dial = async |address| retry_self_connect(&address, || dial_once(&address, connector)).await;
+    let plan = Plan::new(addresses, Instant::now(), deadline).with_delay(connector.delay());
+    race::race(plan, name, dial).await
 }
 
 /// Runs the future until the deadline.
@@ -98,8 +129,8 @@ fn by<F: Future>(deadline: Option<Instant>, future: F) -> time::Timeout<F> {
     time::timeout(left.unwrap_or(Duration::MAX), future)
 }
 
-async fn dial_once(address: &SocketAddr) -> io::Result<TcpStream> {
-    TcpSocket::of(address)?.connect_to(address).await
+async fn dial_once(address: &SocketAddr, connector: impl Connector) -> io::Result<TcpStream> {
+    connector.socket(address)?.connect_to(address).await
 }
 
 /// Dials again if the result says nothing about the address:

@@ -158,7 +158,7 @@ impl TcpStream {
     /// ([`AddressErrors`](super::AddressErrors)), with the kind of the first. Returns the errors of
     /// [`ToSocketAddrs`].
     pub fn connect(addr: impl ToSocketAddrs) -> impl Future<Output = io::Result<Self>> {
-        connect::connect(addr, None)
+        connect::connect(addr, None, ())
     }
 
     /// Connects as [`connect`](TcpStream::connect) does, until `deadline`, the look-up of a name included.
@@ -179,7 +179,7 @@ impl TcpStream {
         addr: impl ToSocketAddrs,
         deadline: Instant,
     ) -> impl Future<Output = io::Result<Self>> {
-        connect::connect(addr, Some(deadline))
+        connect::connect(addr, Some(deadline), ())
     }
 
     /// Connects as [`connect_deadline`](TcpStream::connect_deadline) does, with a deadline of `timeout` from
@@ -196,7 +196,7 @@ impl TcpStream {
         addr: impl ToSocketAddrs,
         timeout: Duration,
     ) -> impl Future<Output = io::Result<Self>> {
-        connect::connect(addr, Instant::now().checked_add(timeout))
+        connect::connect(addr, Instant::now().checked_add(timeout), ())
     }
 
     /// Returns a second handle on the same connection, with deadlines and queues of tasks of its own. Options
@@ -212,6 +212,17 @@ impl TcpStream {
     pub fn dup(&self) -> io::Result<Self> {
         let fd = self.fd.dup().map_err(|error| self.error("dup", error))?;
         Ok(Self { fd, peer: self.peer.clone() })
+    }
+
+    /// Returns whether both sides use Multipath TCP: the socket is one of
+    /// [`TcpSocket::new_v4_mptcp`] or comes from a listener of it, and has not fallen back to TCP. A kernel before 5.16 always
+    /// returns false, and so does any system but Linux.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it is closed.
+    pub fn is_mptcp(&self) -> io::Result<bool> {
+        self.call("is_mptcp", crate::sys::sockopt::is_mptcp)
     }
 
     /// Returns the address on this side.

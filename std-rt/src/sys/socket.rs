@@ -42,6 +42,14 @@ impl Domain {
     pub fn of(address: &SocketAddr) -> Self {
         if address.is_ipv4() { Domain::V4 } else { Domain::V6 }
     }
+
+    fn family(self) -> AddressFamily {
+        match self {
+            Domain::V4 => AddressFamily::INET,
+            Domain::V6 => AddressFamily::INET6,
+            Domain::Unix => AddressFamily::UNIX,
+        }
+    }
 }
 
 /// The type of a socket.
@@ -83,17 +91,18 @@ impl Read {
 
 /// Creates a socket.
 pub fn socket(domain: Domain, kind: SocketKind) -> io::Result<OwnedFd> {
-    let family = match domain {
-        Domain::V4 => AddressFamily::INET,
-        Domain::V6 => AddressFamily::INET6,
-        Domain::Unix => AddressFamily::UNIX,
-    };
+    let family = domain.family();
     let kind = match kind {
         SocketKind::Stream => SocketType::STREAM,
         SocketKind::Datagram => SocketType::DGRAM,
         SocketKind::Seqpacket => SocketType::SEQPACKET,
     };
     retry_new(Call::Socket, || platform::socket(family, kind))
+}
+
+/// Creates a socket of Multipath TCP, or returns `None` where the kernel has none.
+pub fn mptcp_socket(domain: Domain) -> io::Result<Option<OwnedFd>> {
+    retry_new(Call::Socket, || platform::mptcp_socket(domain.family()))
 }
 
 /// Sets the socket's local address. Port 0 makes the kernel choose one.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use rustix::net::{AddressFamily, getsockname, sockopt};
 
 pub use super::platform::{
-    device, fastopen, fastopen_connect, quickack, set_device, set_fastopen, set_fastopen_connect,
-    set_quickack, set_user_timeout, user_timeout,
+    bind_address_no_port, device, fastopen, fastopen_connect, is_mptcp, quickack, set_bind_address_no_port,
+    set_device, set_fastopen, set_fastopen_connect, set_quickack, set_user_timeout, user_timeout,
 };
 use super::{Call, platform};
 use crate::sys::call::retry;

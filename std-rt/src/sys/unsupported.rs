@@ -209,7 +209,7 @@ pub mod linux {
 
     use rustix::event::PollFlags;
     use rustix::io::{FdFlags, fcntl_setfd};
-    use rustix::net::{RecvFlags, SocketAddrUnix};
+    use rustix::net::{AddressFamily, RecvFlags, SocketAddrUnix};
 
     use super::{BorrowedFd, Errno, io};
     use crate::sys::{fd, socket};
@@ -260,6 +260,26 @@ pub mod linux {
     }
 
     /// Fails with `Unsupported`.
+    pub fn set_bind_address_no_port(_fd: BorrowedFd<'_>, _on: bool) -> io::Result<()> {
+        unsupported("IP_BIND_ADDRESS_NO_PORT")
+    }
+
+    /// As on Linux.
+    pub fn bind_address_no_port(_fd: BorrowedFd<'_>) -> io::Result<bool> {
+        unsupported("IP_BIND_ADDRESS_NO_PORT")
+    }
+
+    /// Returns `None`: there is no Multipath TCP.
+    pub fn mptcp_socket(_family: AddressFamily) -> Result<Option<OwnedFd>, Errno> {
+        Ok(None)
+    }
+
+    /// Returns false.
+    pub fn is_mptcp(_fd: BorrowedFd<'_>) -> io::Result<bool> {
+        Ok(false)
+    }
+
+    /// As on Linux.
     pub fn set_device(_fd: BorrowedFd<'_>, _name: &[u8]) -> io::Result<()> {
         unsupported("SO_BINDTODEVICE")
     }

@@ -1,6 +1,7 @@
 //! Connecting to one of several addresses: the plan in virtual time, the race with simulated attempts, and the whole with
 //! sockets.
 
+mod config;
 mod plan;
 mod race;
 

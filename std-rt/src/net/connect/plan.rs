@@ -19,6 +19,9 @@ pub const DELAY: Duration = Duration::from_millis(250);
 /// The smallest share of an attempt, as long as that much is left.
 pub const SHARE: Duration = Duration::from_secs(2);
 
+/// A delay that no program lives to see.
+const FAR: Duration = Duration::from_secs(1 << 32);
+
 /// The attempts and their times.
 #[derive(Debug)]
 pub struct Plan {
@@ -28,6 +31,8 @@ pub struct Plan {
     /// The start of the next attempt.
     next: Instant,
     deadline: Option<Instant>,
+    /// The time from the start of one attempt to that of the next.
+    delay: Duration,
 }
 
 /// An attempt to be started now.
@@ -45,7 +50,13 @@ impl Plan {
     /// Creates a plan for the addresses, in the resolver's order, that begins `now` and is over at
     /// `deadline`.
     pub fn new(addresses: Vec<SocketAddr>, now: Instant, deadline: Option<Instant>) -> Self {
-        Self { order: interleaved(addresses), started: 0, next: now, deadline }
+        Self { order: interleaved(addresses), started: 0, next: now, deadline, delay: DELAY }
+    }
+
+    /// Sets the time from the start of one attempt to that of the next, instead of [`DELAY`].
+    #[must_use]
+    pub fn with_delay(self, delay: Duration) -> Self {
+        Self { delay, ..self }
     }
 
     /// Returns the addresses in the order of the attempts.
@@ -61,7 +72,8 @@ impl Plan {
         let place = self.started;
         let until = self.deadline.map(|deadline| self.share(now, deadline));
         self.started += 1;
-        self.next = now + DELAY;
+        // A delay beyond the clock is as good as none of the attempts after it.
+        self.next = now.checked_add(self.delay).unwrap_or_else(|| now + FAR);
         Some(Attempt { place, address: self.order[place], until })
     }
 

@@ -53,6 +53,8 @@ pub struct TcpSocket {
     fd: OwnedFd,
     /// Decides what a short read of the stream will mean.
     kind: FdKind,
+    /// Set if this crate has created it, so that it was not connected before.
+    is_own: bool,
 }
 
 impl TcpSocket {
@@ -74,6 +76,36 @@ impl TcpSocket {
         Self::new(Domain::V6)
     }
 
+    /// Creates a socket for IPv4 that uses Multipath TCP (RFC 8684) if the kernel and the peer have it, and TCP otherwise. Its
+    /// stream and its listener behave as those of TCP; [`TcpStream::is_mptcp`] tells which it became. Linux has it, since
+    /// 5.6; elsewhere the socket is one of TCP. Some options of TCP are not available on it, depending on the kernel.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`TcpSocket::new_v4`].
+    pub fn new_v4_mptcp() -> io::Result<Self> {
+        Self::new_mptcp(Domain::V4)
+    }
+
+    /// Creates a socket for IPv6, and for IPv4 as well unless [`v6only`](TcpSocket::set_v6only), that uses Multipath TCP as
+    /// [`TcpSocket::new_v4_mptcp`] does.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`TcpSocket::new_v6`].
+    pub fn new_v6_mptcp() -> io::Result<Self> {
+        Self::new_mptcp(Domain::V6)
+    }
+
+    fn new_mptcp(domain: Domain) -> io::Result<Self> {
+        let fd = socket::mptcp_socket(domain).map_err(|error| OpError::new("socket", error))?;
+        // A short read of it says nothing: the bytes come through several queues.
+        fd.map_or_else(
+            || Self::new(domain),
+            |fd| Self::with_defaults(Self { fd, kind: FdKind::Other, is_own: true }),
+        )
+    }
+
     /// Takes over a socket that was created elsewhere, for instance of another protocol that behaves as TCP
     /// does, and makes it non-blocking. Its options do not change.
     ///
@@ -81,7 +113,7 @@ impl TcpSocket {
     ///
     /// Returns the kernel's error, which a correct process does not meet; the socket is closed then.
     pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
-        let socket = Self { fd, kind: FdKind::Other };
+        let socket = Self { fd, kind: FdKind::Other, is_own: false };
         socket.call("from_fd", |fd| socket::set_nonblocking(fd, true))?;
         Ok(socket)
     }
@@ -89,7 +121,10 @@ impl TcpSocket {
     fn new(domain: Domain) -> io::Result<Self> {
         let fd = socket::socket(domain, socket::SocketKind::Stream)
             .map_err(|error| OpError::new("socket", error))?;
-        let socket = Self { fd, kind: FdKind::ByteStream };
+        Self::with_defaults(Self { fd, kind: FdKind::ByteStream, is_own: true })
+    }
+
+    fn with_defaults(socket: Self) -> io::Result<Self> {
         // The kernel copies both from a listener to its connections.
         socket.set_nodelay(true)?;
         match socket.set_keepalive(Some(Keepalive::default())) {
@@ -101,6 +136,10 @@ impl TcpSocket {
 
     pub(in crate::net) fn of(address: &SocketAddr) -> io::Result<Self> {
         Self::new(Domain::of(address))
+    }
+
+    pub(in crate::net) fn of_mptcp(address: &SocketAddr) -> io::Result<Self> {
+        Self::new_mptcp(Domain::of(address))
     }
 
     fn call<T>(&self, op: &'static str, call: impl FnOnce(BorrowedFd<'_>) -> io::Result<T>) -> io::Result<T> {
@@ -166,7 +205,7 @@ impl TcpSocket {
     }
 
     pub(in crate::net) async fn connect_to(self, address: &SocketAddr) -> io::Result<TcpStream> {
-        let (number, adopted) = (self.fd.as_raw_fd(), self.kind == FdKind::Other);
+        let (number, adopted) = (self.fd.as_raw_fd(), !self.is_own);
         let failed = |error| OpError::new("connect", error).on(number).between(None, Some((*address).into()));
         let (fd, peer) = self.start(address)?;
         let peer = match peer {
@@ -184,7 +223,7 @@ impl TcpSocket {
         // The call comes before the registration: a socket that does not connect yet would report a hang-up.
         let connect = socket::connect(self.fd.as_fd(), address)
             .map_err(|error| self.error("connect", error).between(None, Some((*address).into())))?;
-        let adopted = self.kind == FdKind::Other;
+        let adopted = !self.is_own;
         let fd = watch("connect", self.fd, self.kind)
             .map_err(|error| error.between(None, Some((*address).into())))?;
         let peer = match connect {
@@ -206,6 +245,26 @@ impl TcpSocket {
     /// Returns `InvalidInput` if it is bound; the kernel's error on an IPv4 socket.
     pub fn set_v6only(&self, on: bool) -> io::Result<()> {
         self.call("set_v6only", |fd| sockopt::set_v6only(fd, on))
+    }
+
+    /// Lets [`bind`](TcpSocket::bind) to port 0 choose no port (`IP_BIND_ADDRESS_NO_PORT`): connect chooses it then, by the
+    /// addresses of both sides. So one local address has all its ports for each peer, instead of once. Set it before bind. On
+    /// Linux only; `Unsupported` elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of a kernel before 4.2.
+    pub fn set_bind_address_no_port(&self, on: bool) -> io::Result<()> {
+        self.call("set_bind_address_no_port", |fd| sockopt::set_bind_address_no_port(fd, on))
+    }
+
+    /// Returns whether bind to port 0 chooses no port. On Linux only.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Unsupported` elsewhere.
+    pub fn bind_address_no_port(&self) -> io::Result<bool> {
+        self.call("bind_address_no_port", sockopt::bind_address_no_port)
     }
 
     /// Sends the first write along with the handshake (`TCP_FASTOPEN_CONNECT`), if the peer has allowed that

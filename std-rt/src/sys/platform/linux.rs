@@ -15,13 +15,15 @@ pub use libc::POLLRDHUP;
 use libc::c_int;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SocketAddrUnix, sockopt};
+use rustix::net::{
+    AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, ipproto, socket_with, sockopt,
+};
 use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 use rustix::thread::{current_timer_slack, set_current_timer_slack};
 use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 
 use super::SocketAddrExt;
-use crate::sys::call::retry;
+use crate::sys::call::{retry, retry_errno};
 use crate::sys::unix::Credentials;
 use crate::sys::{Call, errno, fd, socket};
 
@@ -80,6 +82,51 @@ pub fn set_fastopen_connect(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
 /// Returns the value of [`set_fastopen_connect`].
 pub fn fastopen_connect(fd: BorrowedFd<'_>) -> io::Result<bool> {
     int(fd, libc::IPPROTO_TCP, libc::TCP_FASTOPEN_CONNECT).map(|on| on != 0)
+}
+
+/// Lets bind choose no port for port 0, so that connect chooses it by both addresses (`IP_BIND_ADDRESS_NO_PORT`).
+pub fn set_bind_address_no_port(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+    set_int(fd, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT, on.into())
+}
+
+/// Returns the value of [`set_bind_address_no_port`].
+pub fn bind_address_no_port(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    int(fd, libc::IPPROTO_IP, libc::IP_BIND_ADDRESS_NO_PORT).map(|on| on != 0)
+}
+
+/// Creates a socket of Multipath TCP, or returns `None` where the kernel has none, or has it disabled.
+///
+/// # Errors
+///
+/// Returns the errors of socket(2) that TCP would have as well.
+pub fn mptcp_socket(family: AddressFamily) -> Result<Option<OwnedFd>, Errno> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    match socket_with(family, SocketType::STREAM, flags, Some(ipproto::MPTCP)) {
+        Ok(fd) => Ok(Some(fd)),
+        // In order: no such protocol, disabled by `net.mptcp.enabled`, kernels before 5.6, a filter of system calls.
+        Err(Errno::PROTONOSUPPORT | Errno::NOPROTOOPT | Errno::INVAL | Errno::PERM | Errno::ACCESS) => {
+            Ok(None)
+        }
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Returns whether a socket is of Multipath TCP and has not fallen back to TCP (`MPTCP_INFO`).
+///
+/// # Errors
+///
+/// Returns the errors of getsockopt(2), but for those by which a kernel says no.
+pub fn is_mptcp(fd: BorrowedFd<'_>) -> io::Result<bool> {
+    const SOL_MPTCP: c_int = 284;
+    const MPTCP_INFO: c_int = 1;
+    // Any part of `struct mptcp_info` will do.
+    let mut info = [0; 8];
+    match retry_errno(Call::GetOption, fd, || getsockopt(fd, SOL_MPTCP, MPTCP_INFO, &mut info)) {
+        Ok(_) => Ok(true),
+        // A socket of TCP, one that has fallen back, a kernel without it.
+        Err(Errno::OPNOTSUPP | Errno::NOPROTOOPT | Errno::PROTONOSUPPORT) => Ok(false),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// Binds the socket to a network interface by name; an empty name removes the binding (`SO_BINDTODEVICE`).
