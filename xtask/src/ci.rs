@@ -155,7 +155,7 @@ fn features(root: &Path) -> Result<String, String> {
     cmd::run(&mut cargo(&package, &["clippy", "--all-targets", "--", "-D", "warnings"]))?;
     let programs =
         ["test", "-p", "netpoll-rt", "--features", "macros,tracing", "--test", "macros", "--test", "tracing"];
-    let examples = ["test", "-p", "netpoll-rt", "--features", "macros", "--doc", "--", "src/lib.rs"];
+    let examples = ["test", "-p", "netpoll-rt", "--features", "macros,tracing", "--doc", "--", "src/lib.rs"];
     let mut count = 0;
     for (dir, args) in [(&*package, &["test"][..]), (root, &programs), (root, &examples)] {
         let mut command = cargo(dir, args);
