@@ -1,0 +1,221 @@
+//! The table: starts the programs, loads them, and reads what they took.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Ipv4Addr, TcpStream};
+use std::process::{Child, ChildStdin, Command, Stdio};
+
+use netpoll_web::BoxError;
+
+use crate::{Options, Peer};
+
+/// The sizes of a response, in bytes.
+const SIZES: [usize; 2] = [13, 100 << 10];
+
+/// The numbers of connections.
+const CONNECTIONS: [usize; 2] = [64, 1000];
+
+/// The number of idle connections whose memory is measured.
+const IDLE: usize = 2000;
+
+/// The kernel's ticks in a second, which are fixed in what it tells programs.
+const TICKS: f64 = 100.0;
+
+/// The number of requests of the client in one round, by the size of the response.
+const REQUESTS: [usize; 2] = [100_000, 20_000];
+
+/// Measures every case and prints a line for each.
+pub fn table(options: &Options) -> Result<(), BoxError> {
+    println!("{} rounds of {} s, {} workers", options.rounds, options.secs, options.workers);
+    println!("| what | TLS | connections | bytes | netpoll | tokio | ratio |\n|---|---|---|---|---|---|---|");
+    for tls in [false, true] {
+        for connections in CONNECTIONS {
+            for (size, requests) in SIZES.into_iter().zip(REQUESTS) {
+                let case = format!("{} | {connections} | {size}", if tls { "yes" } else { "no" });
+                let server = |peer| of_server(peer, tls, connections, size, options);
+                row(&format!("server, µs a request | {case}"), options.rounds, server)?;
+                let target = Server::start(Peer::Tokio, tls, options)?;
+                let client = |peer| of_client(peer, &target, connections, size, requests, options);
+                row(&format!("client, µs a request | {case}"), options.rounds, client)?;
+            }
+        }
+        let case = format!("{} | {IDLE} | 13", if tls { "yes" } else { "no" });
+        row(&format!("server, KB an idle connection | {case}"), 1, |peer| of_memory(peer, tls, options))?;
+    }
+    Ok(())
+}
+
+/// Measures both in turn, and prints the medians and their ratio.
+fn row(
+    case: &str,
+    rounds: usize,
+    mut measure: impl FnMut(Peer) -> Result<f64, BoxError>,
+) -> Result<(), BoxError> {
+    let mut figures = [Vec::new(), Vec::new()];
+    for round in 0..rounds {
+        for turn in 0..2 {
+            // Each is first in every second round.
+            let at = (round + turn) % 2;
+            figures[at].push(measure(Peer::ALL[at])?);
+        }
+    }
+    let [ours, theirs] = figures.map(|mut figures| {
+        figures.sort_by(f64::total_cmp);
+        figures[figures.len() / 2]
+    });
+    println!("| {case} | {ours:.2} | {theirs:.2} | {:.3} |", ours / theirs);
+    Ok(())
+}
+
+/// A server in a program of its own. It ends when its standard input does.
+struct Server {
+    child: Child,
+    _input: Option<ChildStdin>,
+    port: u16,
+    tls: bool,
+    trust: String,
+}
+
+impl Server {
+    fn start(peer: Peer, tls: bool, options: &Options) -> Result<Self, BoxError> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["serve", peer.name(), "--workers", &options.workers.to_string()]);
+        command.args(tls.then_some("--tls")).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().ok_or("no output")?).read_line(&mut line)?;
+        let (port, trust) = line.trim().split_once(' ').ok_or("the server told no port")?;
+        let (port, trust) = (port.parse()?, trust.to_owned());
+        Ok(Self { _input: child.stdin.take(), child, port, tls, trust })
+    }
+
+    /// Returns the CPU time of the server so far, in seconds.
+    fn seconds(&self) -> Result<f64, BoxError> {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
+        // The name of the program may have spaces; the fields are counted behind it.
+        let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+        let ticks =
+            |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).ok_or("no CPU time");
+        Ok((ticks(11)? + ticks(12)?) / TICKS)
+    }
+
+    /// Returns the resident memory of the server, in KB.
+    fn memory(&self) -> Result<f64, BoxError> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).ok_or("no resident memory")?;
+        Ok(line.split_whitespace().nth(1).ok_or("no resident memory")?.parse()?)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self._input.take());
+        if let Err(error) = self.child.wait() {
+            eprintln!("{error}");
+        }
+    }
+}
+
+/// Returns the server's CPU time for a request, in microseconds.
+fn of_server(
+    peer: Peer,
+    tls: bool,
+    connections: usize,
+    size: usize,
+    options: &Options,
+) -> Result<f64, BoxError> {
+    let server = Server::start(peer, tls, options)?;
+    let (scheme, page) = (if tls { "https" } else { "http" }, if size == 13 { "" } else { "large" });
+    let url = format!("{scheme}://127.0.0.1:{}/{page}", server.port);
+    let load = |seconds: u64| -> Result<f64, BoxError> {
+        let mut command = Command::new("wrk");
+        command.args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), &url]);
+        let output = String::from_utf8(command.output()?.stdout)?;
+        if output.contains("Socket errors") || output.contains("Non-2xx") {
+            return Err(output.into());
+        }
+        let line = output.lines().find(|line| line.contains(" requests in ")).ok_or("wrk sent nothing")?;
+        let requests: f64 = line.split_whitespace().next().ok_or("wrk sent nothing")?.parse()?;
+        // Handshakes take time: with TLS and many connections a short load may end before the first request.
+        if requests < connections as f64 {
+            Err("more connections than requests; use --secs".into())
+        } else {
+            Ok(requests)
+        }
+    };
+    // The first load opens the pages of the program and fills its caches.
+    load(options.secs)?;
+    let before = server.seconds()?;
+    let requests = load(options.secs)?;
+    Ok((server.seconds()? - before) * 1e6 / requests)
+}
+
+/// Returns the client's CPU time for a request, in microseconds.
+fn of_client(
+    peer: Peer,
+    server: &Server,
+    connections: usize,
+    size: usize,
+    requests: usize,
+    options: &Options,
+) -> Result<f64, BoxError> {
+    let before = children()?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["ask", peer.name(), "--workers", &options.workers.to_string()]);
+    command.args(["--port", &server.port.to_string(), "--connections", &connections.to_string()]);
+    command.args(["--size", &size.to_string(), "--requests", &requests.to_string()]);
+    if server.tls {
+        command.args(["--trust", &server.trust]);
+    }
+    let status = command.status()?;
+    if !status.success() {
+        return Err(format!("the client failed: {status}").into());
+    }
+    let asked = requests / connections * connections;
+    Ok((children()? - before) * 1e6 / asked as f64)
+}
+
+/// Returns the CPU time of the programs that have ended and were waited for, in seconds.
+fn children() -> Result<f64, BoxError> {
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
+    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).ok_or("no CPU time");
+    Ok((ticks(13)? + ticks(14)?) / TICKS)
+}
+
+/// Returns the memory of an idle connection, in KB.
+fn of_memory(peer: Peer, tls: bool, options: &Options) -> Result<f64, BoxError> {
+    let server = Server::start(peer, tls, options)?;
+    let before = server.memory()?;
+    if tls {
+        let mut held = Vec::new();
+        let config = crate::client::config(&server.trust)?;
+        for _ in 0..IDLE {
+            let name = tokio_rustls::rustls::pki_types::ServerName::try_from("localhost")?;
+            let session = tokio_rustls::rustls::ClientConnection::new(config.clone(), name)?;
+            let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port))?;
+            held.push(asked(tokio_rustls::rustls::StreamOwned::new(session, stream))?);
+        }
+        return Ok((server.memory()? - before) / IDLE as f64);
+    }
+    let mut held = Vec::new();
+    for _ in 0..IDLE {
+        held.push(asked(TcpStream::connect((Ipv4Addr::LOCALHOST, server.port))?)?);
+    }
+    Ok((server.memory()? - before) / IDLE as f64)
+}
+
+/// Sends one request over a connection, reads the answer, and returns the connection.
+fn asked<S: Read + Write>(mut stream: S) -> Result<S, BoxError> {
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+    let mut answer = Vec::new();
+    let mut buffer = [0; 1024];
+    while !answer.ends_with(b"Hello, world!") {
+        let n = stream.read(&mut buffer)?;
+        if n == 0 {
+            return Err("the server closed a connection".into());
+        }
+        answer.extend_from_slice(&buffer[..n]);
+    }
+    Ok(stream)
+}

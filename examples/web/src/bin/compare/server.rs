@@ -1,0 +1,109 @@
+//! The server that is measured: hyper's HTTP/1 on the sockets of either runtime.
+
+use std::convert::Infallible;
+use std::io::{self, Read, Write};
+use std::net::Ipv4Addr;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use netpoll_web::tls::Identity;
+use netpoll_web::{BoxError, app};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{Options, Peer};
+
+/// Serves until the standard input ends. Prints the port, and the certificate in hexadecimal digits.
+pub fn run(peer: Peer, options: &Options) -> Result<(), BoxError> {
+    let identity = Identity::generate()?;
+    let tls = if options.tls { Some(TlsAcceptor::from(identity.server(&["http/1.1"])?)) } else { None };
+    // The socket is the same for both, with the same backlog.
+    let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+    listener.set_nonblocking(true)?;
+    let trust: String = identity.certificate.iter().map(|byte| format!("{byte:02x}")).collect();
+    println!("{} {trust}", listener.local_addr()?.port());
+    io::stdout().flush()?;
+    std::thread::spawn(|| {
+        let ended = io::stdin().read_to_end(&mut Vec::new());
+        std::process::exit(i32::from(ended.is_err()));
+    });
+    match peer {
+        Peer::Netpoll => {
+            let runtime = netpoll_rt::Runtime::builder().workers(options.workers).build()?;
+            runtime.block_on(serve_netpoll(listener, tls))
+        }
+        Peer::Tokio => {
+            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            let runtime = builder.worker_threads(options.workers).enable_all().build()?;
+            runtime.block_on(serve_tokio(listener, tls))
+        }
+    }
+}
+
+async fn serve_netpoll(listener: std::net::TcpListener, tls: Option<TlsAcceptor>) -> Result<(), BoxError> {
+    let pages = Pages::new();
+    let listener = netpoll_rt::net::TcpListener::from_std(listener)?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let (tls, pages) = (tls.clone(), pages.clone());
+        netpoll_rt::spawn(async move {
+            match tls {
+                None => drop(http(stream, pages).await),
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        drop(http(TokioIo::new(stream), pages).await);
+                    }
+                }
+            }
+        });
+    }
+}
+
+async fn serve_tokio(listener: std::net::TcpListener, tls: Option<TlsAcceptor>) -> Result<(), BoxError> {
+    let pages = Pages::new();
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    loop {
+        let (stream, _) = listener.accept().await?;
+        stream.set_nodelay(true)?;
+        let (tls, pages) = (tls.clone(), pages.clone());
+        tokio::spawn(async move {
+            match tls {
+                None => drop(http(TokioIo::new(stream), pages).await),
+                Some(tls) => {
+                    if let Ok(stream) = tls.accept(stream).await {
+                        drop(http(TokioIo::new(stream), pages).await);
+                    }
+                }
+            }
+        });
+    }
+}
+
+/// The pages, made once, so that a request copies none of them.
+#[derive(Clone)]
+struct Pages {
+    small: Bytes,
+    large: Bytes,
+}
+
+impl Pages {
+    fn new() -> Self {
+        Self { small: Bytes::from_static(b"Hello, world!"), large: app::pattern(100 << 10) }
+    }
+}
+
+async fn http<I>(stream: I, pages: Pages) -> hyper::Result<()>
+where
+    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+{
+    let service = service_fn(move |request: Request<Incoming>| {
+        let page = if request.uri().path() == "/" { &pages.small } else { &pages.large };
+        std::future::ready(Ok::<_, Infallible>(Response::new(Full::new(page.clone()))))
+    });
+    http1::Builder::new().serve_connection(stream, service).await
+}
