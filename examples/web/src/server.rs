@@ -4,10 +4,12 @@
 //!
 //! | the client | is cut off by | after |
 //! |---|---|---|
-//! | sends nothing, or its TLS handshake in pieces | `timeout` around the handshake | `Limits::head` |
+//! | sends its TLS handshake in pieces | `timeout` around the handshake | `Limits::head` |
 //! | sends the head of a request in pieces | hyper's `header_read_timeout` | `Limits::head` |
 //! | sends the body of a request in pieces | the time limit of the handler, see [`app`](crate::app) | `Limits::handler` |
 //! | does not send a next request | hyper's `header_read_timeout` | `Limits::head` |
+//! | sends nothing at all | the read timeout of the socket | `Limits::idle` |
+//! | does not read the response | the write timeout of the socket | `Limits::idle` |
 
 use std::convert::Infallible;
 use std::io;
@@ -60,6 +62,9 @@ impl Default for Limits {
     }
 }
 
+/// A function that is told of a connection that has failed: the address of the peer, and the error.
+pub type OnError = Arc<dyn Fn(SocketAddr, BoxError) + Send + Sync>;
+
 /// A server: its socket, its certificate and its limits.
 pub struct Server {
     /// The socket.
@@ -68,8 +73,8 @@ pub struct Server {
     pub tls: Option<TlsAcceptor>,
     /// The limits.
     pub limits: Limits,
-    /// The function that is told of each connection that fails, with the address of its peer.
-    pub on_error: fn(SocketAddr, BoxError),
+    /// The function that is told of each connection that fails.
+    pub on_error: OnError,
 }
 
 impl Server {
@@ -107,7 +112,7 @@ impl Server {
             let (stream, peer) = incoming.next().await?;
             let connection =
                 connection(stream, self.tls.clone(), self.limits, service.clone(), graceful.watcher());
-            let on_error = self.on_error;
+            let on_error = self.on_error.clone();
             netpoll_rt::spawn(async move {
                 if let Err(error) = connection.await {
                     on_error(peer, error);
@@ -132,6 +137,9 @@ where
     S::Future: Send,
 {
     stream.set_nodelay(true)?;
+    // Each operation that waits may wait that long.
+    stream.set_read_timeout(Some(limits.idle))?;
+    stream.set_write_timeout(Some(limits.idle))?;
     let runtime = Handle::try_current().expect("a task of the runtime");
     let mut builder = auto::Builder::new(runtime.clone());
     builder.http1().timer(runtime.clone()).header_read_timeout(limits.head);

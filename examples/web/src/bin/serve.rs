@@ -4,6 +4,7 @@
 //! `curl --insecure https://127.0.0.1:8080/`.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use futures_util::future::select;
 use lexopt::ValueExt;
@@ -38,7 +39,8 @@ fn main() -> Result<ExitCode, BoxError> {
     runtime.build()?.block_on(async {
         let listener = TcpListener::bind(&address).await?;
         println!("listening on {}", listener.local_addr()?);
-        let server = Server { listener, tls, limits, on_error: |peer, error| eprintln!("{peer}: {error}") };
+        let server =
+            Server { listener, tls, limits, on_error: Arc::new(|peer, error| eprintln!("{peer}: {error}")) };
         let stop = async {
             let (interrupt, terminate) = (signal::ctrl_c(), signal::terminate());
             select(std::pin::pin!(interrupt), std::pin::pin!(terminate)).await;

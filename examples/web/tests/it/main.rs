@@ -4,16 +4,17 @@ mod client;
 mod database;
 mod grpc;
 mod http;
+mod slow;
 mod tools;
 
 use std::net::SocketAddr;
 use std::process::Child;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use netpoll_rt::time::timeout;
 use netpoll_rt::{JoinHandle, Runtime, net::TcpListener};
-use netpoll_web::server::{Limits, Server};
+use netpoll_web::server::{Limits, OnError, Server};
 use netpoll_web::tls::Identity;
 use netpoll_web::{BoxError, app};
 use rustix::process::{Pid, Signal, kill_process};
@@ -50,6 +51,8 @@ fn stop(child: &mut Child) {
 struct Site {
     address: SocketAddr,
     identity: Identity,
+    /// The number of connections that failed.
+    failed: Arc<Mutex<usize>>,
     stop: oneshot::Sender<()>,
     task: JoinHandle<std::io::Result<bool>>,
 }
@@ -60,13 +63,19 @@ impl Site {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let (address, identity) = (listener.local_addr()?, Identity::generate()?);
         let tls = if tls { Some(identity.server(&["h2", "http/1.1"])?.into()) } else { None };
-        let server = Server { listener, tls, limits, on_error: |peer, error| println!("{peer}: {error}") };
+        let failed = Arc::new(Mutex::new(0));
+        let count = failed.clone();
+        let on_error: OnError = Arc::new(move |peer, error| {
+            println!("{peer}: {error}");
+            *count.lock().unwrap() += 1;
+        });
+        let server = Server { listener, tls, limits, on_error };
         let (stop, stopped) = oneshot::channel();
         let task = netpoll_rt::spawn(server.serve(app::router(limits.handler), async {
             // A sender that was dropped stops it too.
             stopped.await.unwrap_or_default();
         }));
-        Ok(Self { address, identity, stop, task })
+        Ok(Self { address, identity, failed, stop, task })
     }
 
     /// Returns the address of a page.
