@@ -67,7 +67,7 @@ async fn run(mut command: Command) -> Result<Output, BoxError> {
     if output.status.success() { Ok(output) } else { Err(format!("{output:?}").into()) }
 }
 
-/// Runs a program, and fails unless what it prints has all of `wanted` and none of `unwanted`.
+/// Runs a program, and fails unless its output has all of `wanted` and none of `unwanted`.
 async fn check(command: Command, wanted: &[&str], unwanted: &[&str]) -> Result<(), BoxError> {
     let output = String::from_utf8_lossy(&run(command).await?.stdout).into_owned();
     // Colors: an escape, then numbers up to a letter.

@@ -15,7 +15,7 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use crate::{Options, Peer};
 
-/// What each connection does.
+/// The work of each connection.
 #[derive(Clone)]
 struct Plan {
     address: SocketAddr,

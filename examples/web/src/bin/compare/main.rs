@@ -2,7 +2,7 @@
 //!
 //! `cargo run --release --bin compare` starts a server of each runtime in turn, as a program of its own, loads it with wrk, and
 //! reads its CPU time from the kernel. The client is measured in the same way against one server. The rounds are interleaved,
-//! so that whatever else the machine does meets both. The last column is the ratio of the medians.
+//! so that other work of the machine affects both alike. The last column is the ratio of the medians.
 
 mod client;
 mod measure;
