@@ -4,6 +4,7 @@
 //! A trip to the pool costs about ten microseconds, so read and write in large pieces. For the rest of
 //! [`std::fs`] use [`spawn_blocking`](crate::spawn_blocking).
 
+mod polled;
 mod queue;
 
 use std::fs::{Metadata, OpenOptions};
@@ -16,6 +17,7 @@ use crate::blocking;
 use crate::coop;
 use crate::error::{OpError, at_path, uninterrupted};
 use crate::protocol::pool::Class;
+use polled::Polled;
 use queue::Queue;
 
 /// The largest number of bytes that one trip to the pool reads or writes: 2 MiB. The trip owns a buffer of
@@ -87,9 +89,20 @@ async fn with_path<T: Send + 'static>(
 /// others continue.
 ///
 /// Dropping the file closes it after the operation that runs now.
+///
+/// # The traits of other crates
+///
+/// It is a reader, a writer and seekable by the traits of futures-io and, with the feature `tokio`, of tokio. As with
+/// tokio's `File`, a write is complete when it has copied the bytes, at most [`MAX_PIECE`]: a flush waits until they are
+/// written, and an error of a write is that of the next write or flush. The bytes are written also if the file is dropped,
+/// unless the runtime ends first, so flush before that. A read that is given up keeps the bytes that it finds for the next
+/// one; a write or a seek moves the cursor back behind the bytes that were taken. The methods of this type do not, so do not
+/// mix the two without a seek in between.
 #[derive(Debug)]
 pub struct File {
     queue: Queue,
+    /// The state of the traits of other crates.
+    polled: Polled,
 }
 
 impl File {
@@ -135,7 +148,7 @@ impl File {
 
     /// Takes over a file of std.
     pub fn from_std(file: std::fs::File) -> File {
-        File { queue: Queue::new(file) }
+        File { queue: Queue::new(file), polled: Polled::default() }
     }
 
     /// Returns the file as one of std, once the operation that runs now has ended.

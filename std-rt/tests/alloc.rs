@@ -1,75 +1,18 @@
 //! Allocations: reads, writes and deadlines of an established connection make none.
 //!
 //! This program has one test, because it counts the allocations of the whole process.
-//!
-//! INV-201: the duties that [`GlobalAlloc`] puts on a caller hold for a call that is passed on unchanged.
 
-#![expect(unsafe_code, reason = "implements a global allocator that counts")]
-
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::io::{Read, Write};
-use std::sync::OnceLock;
+use std::sync::Arc;
 use std::time::Duration;
 
-use netpoll_core::sync::Counter;
 use netpoll_rt::net::{Datagram, RecvBatch, TcpStream, UdpSocket};
 use netpoll_rt::spawn;
+use test_support::counting::{Counting, ROUNDS, allocations, count};
 use test_support::*;
-
-/// The system's allocator, counted once [`COUNT`] is there.
-struct Counting;
-
-static COUNT: OnceLock<Counter> = OnceLock::new();
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
-
-// SAFETY: INV-201, every call goes to the system's allocator, and counting allocates nothing.
-unsafe impl GlobalAlloc for Counting {
-    // SAFETY: INV-201, asked of the caller.
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if let Some(count) = COUNT.get() {
-            count.inc();
-        }
-        // SAFETY: INV-201.
-        unsafe { System.alloc(layout) }
-    }
-
-    // SAFETY: INV-201, asked of the caller.
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: INV-201.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    // SAFETY: INV-201, asked of the caller.
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        if let Some(count) = COUNT.get() {
-            count.inc();
-        }
-        // SAFETY: INV-201.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-fn count() -> usize {
-    COUNT.get_or_init(Counter::new).get()
-}
-
-const ROUNDS: usize = 200;
-
-/// Allocations of `ROUNDS` repetitions in the steady state: the fewest of some attempts, since a worker allocates what it
-/// needs when it polls first, whenever that is.
-async fn allocations(mut act: impl AsyncFnMut()) -> usize {
-    let mut fewest = usize::MAX;
-    for _ in 0..10 {
-        let before = count();
-        for _ in 0..ROUNDS {
-            act().await;
-        }
-        fewest = fewest.min(count() - before);
-    }
-    fewest
-}
 
 // Case F20.
 #[test]
@@ -80,6 +23,7 @@ fn what_is_allocated() {
             assert_eq!(counted_for_a_box(), 1, "the counter counts");
             read_and_write().await;
             read_that_parks().await;
+            polls_that_park().await;
             deadlines().await;
             deadlines_that_fire().await;
             accepts().await;
@@ -126,6 +70,27 @@ async fn read_that_parks() {
     });
     assert_eq!(n.await, 0, "a task that parks, is polled for and woken");
     a.close().await.unwrap();
+    echo.await.unwrap();
+}
+
+/// Reads and writes by the traits, each read after a poll that was pending.
+async fn polls_that_park() {
+    use futures_lite::{AsyncReadExt, AsyncWriteExt};
+    let (one, other) = pair().await;
+    let (mut reader, mut writer) = Arc::into_inner(other).unwrap().into_split();
+    let echo = spawn(async move {
+        let mut buffer = [0; 64];
+        while let Ok(n @ 1..) = AsyncReadExt::read(&mut reader, &mut buffer).await {
+            AsyncWriteExt::write_all(&mut writer, &buffer[..n]).await.unwrap();
+        }
+    });
+    let (mut one, mut buffer) = (&*one, [0; 4]);
+    let n = allocations(async || {
+        AsyncWriteExt::write_all(&mut one, b"ping").await.unwrap();
+        AsyncReadExt::read_exact(&mut one, &mut buffer).await.unwrap();
+    });
+    assert_eq!(n.await, 0, "a task that polls, is polled for and woken");
+    TcpStream::close(one).await.unwrap();
     echo.await.unwrap();
 }
 

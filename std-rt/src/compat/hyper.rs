@@ -124,7 +124,7 @@ impl Timer for Handle {
     /// Moves the sleep in its place.
     fn reset(&self, sleep: &mut Pin<Box<dyn Sleep>>, deadline: Instant) {
         match sleep.as_mut().downcast_mut_pin::<time::Sleep>() {
-            Some(mut sleep) => sleep.set(time::sleep_until(deadline)),
+            Some(sleep) => sleep.reset(deadline),
             None => *sleep = self.sleep_until(deadline),
         }
     }

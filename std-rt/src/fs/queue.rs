@@ -8,7 +8,7 @@ use crate::blocking;
 use crate::coop;
 use crate::error::no_thread;
 use crate::foreign;
-use crate::protocol::file_queue::{self, Service};
+use crate::protocol::file_queue::{self, Receiver, Service};
 use crate::protocol::job::{Job, Refusal};
 use crate::protocol::pool::Class;
 
@@ -38,16 +38,26 @@ impl Queue {
         &self,
         call: impl FnOnce(&File) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
-        let call = |file: &File, thread: Result<(), Refusal>| {
-            thread.map_err(no_thread)?;
-            call(file)
-        };
-        let made = self.0.put(call, serve).await.unwrap_or_else(undone);
+        let made = self.start(false, call).await.unwrap_or_else(undone);
         if made.is_err() {
             // A pool may refuse at once, without a wait.
             coop::proceed().await;
         }
         made
+    }
+
+    /// Puts an operation at the end of the queue. One that is `kept` runs also if its future is dropped. The result is
+    /// `None`, see [`undone`], if it was not made.
+    pub(super) fn start<T: Send + 'static>(
+        &self,
+        kept: bool,
+        call: impl FnOnce(&File) -> io::Result<T> + Send + 'static,
+    ) -> Receiver<io::Result<T>> {
+        let call = |file: &File, thread: Result<(), Refusal>| {
+            thread.map_err(no_thread)?;
+            call(file)
+        };
+        if kept { self.0.put_kept(call, serve) } else { self.0.put(call, serve) }
     }
 
     /// Puts an operation at the end of the queue that runs in any case, without a task that waits for it. It
@@ -117,7 +127,7 @@ fn serve(service: Service<File>) {
 }
 
 /// Returns the error of an operation that was dropped.
-fn undone<T>() -> io::Result<T> {
+pub(super) fn undone<T>() -> io::Result<T> {
     Err(io::Error::other(
         "the operation was not made: it panicked, or there is no runtime with a thread for it",
     ))

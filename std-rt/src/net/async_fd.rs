@@ -68,6 +68,9 @@ impl Interest {
 /// # }).unwrap();
 /// ```
 ///
+/// It is a reader and a writer of futures-io, and with the feature `tokio` of tokio, if `&T` is a [`Read`](io::Read) or a
+/// [`Write`](io::Write) of std, as those of files, pipes and sockets are. The bytes are read and written by `T`.
+///
 /// Operations of one direction follow each other in the order of their first polls. Two `AsyncFd` of one
 /// descriptor, even of duplicates, are not ordered among each other.
 ///
@@ -258,6 +261,21 @@ impl<T: AsFd> AsyncFd<T> {
             Some(mode) => self.fd.run(mode, |_| uninterrupted(|| io(self.fd.get_ref()))).await,
             None => coop::refuse(self.error("with_io", Interest::refusal())).await,
         }
+    }
+
+    /// Polls once as [`with_io`](AsyncFd::with_io) does, for the traits of other crates.
+    pub(crate) fn poll_with_io(
+        &self,
+        cx: &mut Context<'_>,
+        op: &'static str,
+        interest: Interest,
+        mut io: impl FnMut(&T) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        let Some(mode) = self.mode(interest) else {
+            return coop::poll_proceed(cx).map(|()| Err(self.error(op, Interest::refusal())));
+        };
+        let call = |_: BorrowedFd<'_>| coop::counted(uninterrupted(|| io(self.fd.get_ref())));
+        self.fd.run(mode, call).poll_once(cx)
     }
 
     /// Ends all operations: those that wait now and those that come later fail, and the poller forgets the

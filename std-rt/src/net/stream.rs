@@ -1,5 +1,5 @@
-//! The system calls of a stream of bytes, as two traits: what the traits of other crates
-//! ([`compat`](crate::compat)) are written on, once for every type and every kind of buffer.
+//! The system calls of a stream of bytes, as two traits. The traits of other crates ([`compat`](crate::compat)) are written
+//! on them, once for every type and every kind of buffer.
 
 use std::mem::MaybeUninit;
 use std::net::Shutdown;

@@ -3,7 +3,7 @@
 //! | the future of an operation is dropped | what happens |
 //! |---|---|
 //! | before its first poll | nothing: it is not in the queue yet |
-//! | while it is in the queue | nothing: its turn is skipped |
+//! | while it is in the queue | nothing: its turn is skipped, unless it is kept |
 //! | while a thread is at it | it goes on to its end, and the next one waits for that; its result is dropped |
 //!
 //! # The thread that serves
@@ -72,9 +72,27 @@ impl<F: Send + Sync + 'static> Queue<F> {
         call: impl FnOnce(&F, Result<(), Refusal>) -> T + Send + 'static,
         start: impl FnOnce(Service<F>),
     ) -> Receiver<T> {
+        self.put_job(false, call, start)
+    }
+
+    /// Does the same as [`Queue::put`], for an operation that is not skipped if its future is dropped.
+    pub fn put_kept<T: Send + 'static>(
+        self: &Arc<Self>,
+        call: impl FnOnce(&F, Result<(), Refusal>) -> T + Send + 'static,
+        start: impl FnOnce(Service<F>),
+    ) -> Receiver<T> {
+        self.put_job(true, call, start)
+    }
+
+    fn put_job<T: Send + 'static>(
+        self: &Arc<Self>,
+        kept: bool,
+        call: impl FnOnce(&F, Result<(), Refusal>) -> T + Send + 'static,
+        start: impl FnOnce(Service<F>),
+    ) -> Receiver<T> {
         let (receiver, sender) = Receiver::new();
         let job = Box::new(move |file: &F, thread: Result<(), Refusal>| -> Notify {
-            if !sender.is_awaited() {
+            if !kept && !sender.is_awaited() {
                 return Box::new(|| ());
             }
             let value = call(file, thread);

@@ -395,3 +395,50 @@ fn one_descriptor_twice() {
         AsyncFd::new(reader.as_fd()).unwrap();
     });
 }
+
+#[test]
+fn the_traits_of_futures_io() {
+    use futures_lite::{AsyncReadExt, AsyncWriteExt};
+    each(async || {
+        let (reader, writer) = pipe();
+        // By a reference, for the value is shared.
+        let (mut from, mut to) = (&*reader, &*writer);
+        AsyncWriteExt::write_all(&mut to, b"one, two").await.unwrap();
+        AsyncWriteExt::flush(&mut to).await.unwrap();
+        let mut buffer = [0; 4];
+        AsyncReadExt::read_exact(&mut from, &mut buffer).await.unwrap();
+        assert_eq!(&buffer, b"one,");
+        drop(writer);
+        // By the value itself.
+        let mut reader = Arc::into_inner(reader).unwrap();
+        let mut rest = Vec::new();
+        AsyncReadExt::read_to_end(&mut reader, &mut rest).await.unwrap();
+        assert_eq!(rest, b" two");
+    });
+}
+
+#[test]
+fn a_poll_of_the_traits_waits_and_ends_by_deadline_and_interest() {
+    use futures_lite::{AsyncReadExt, AsyncWriteExt};
+    each(async || {
+        let (reader, writer) = pipe();
+        let read = spawn({
+            let reader = reader.clone();
+            async move {
+                let mut buffer = [0; 8];
+                let n = AsyncReadExt::read(&mut &*reader, &mut buffer).await.unwrap();
+                buffer[..n].to_vec()
+            }
+        });
+        parked(1).await;
+        AsyncWriteExt::write_all(&mut &*writer, b"woken").await.unwrap();
+        assert_eq!(read.await.unwrap(), b"woken");
+        reader.set_read_deadline(past()).unwrap();
+        assert_timed_out(AsyncReadExt::read(&mut &*reader, &mut [0]).await);
+        fill_pipe(&writer);
+        writer.set_write_deadline(in_ms(5)).unwrap();
+        assert_timed_out(AsyncWriteExt::write_all(&mut &*writer, &[0; 8192]).await);
+        writer.close().await.unwrap();
+        assert_closed(AsyncWriteExt::write(&mut &*writer, b"late").await);
+    });
+}

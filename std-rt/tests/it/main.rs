@@ -29,6 +29,7 @@ mod eof;
 mod errors;
 mod fifo;
 mod file;
+mod file_traits;
 mod futures_io;
 mod half_close;
 mod hooks;

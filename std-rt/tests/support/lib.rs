@@ -8,6 +8,7 @@ compile_error!(
 );
 
 pub mod copies;
+pub mod counting;
 pub mod fork;
 pub mod kernel;
 pub mod own_process;

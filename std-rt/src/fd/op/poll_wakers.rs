@@ -115,8 +115,8 @@ impl WakerSet {
 
     /// Drops all wakers, when no task can poll any more.
     fn end(&self) {
-        let forgotten = self.list.lock().take();
-        for waker in forgotten {
+        let (one, rest) = self.list.lock().take();
+        for waker in one.into_iter().chain(rest) {
             foreign::catch_panic(|| drop(waker));
         }
     }
@@ -210,6 +210,10 @@ impl Waiting {
         let early = if self.tasks.len() < self.bound { Vec::new() } else { self.make_room() };
         let number = self.next;
         self.next += 1;
+        if self.tasks.capacity() == 0 {
+            // Most connections have one task.
+            self.tasks.reserve_exact(1);
+        }
         self.tasks.push((number, waker));
         *entry = Some(EntryId(number));
         if early.is_empty() { Registered::Replaced(None) } else { Registered::Evicted(early) }
@@ -222,7 +226,7 @@ impl Waiting {
             return vec![self.tasks.remove(0).1];
         }
         self.bound = (2 * self.bound).min(MAX_WAKERS);
-        self.take()
+        self.take().1
     }
 
     fn leave(&mut self, entry: EntryId) -> Option<Waker> {
@@ -230,9 +234,14 @@ impl Waiting {
         Some(self.tasks.remove(at).1)
     }
 
-    fn take(&mut self) -> Vec<Waker> {
+    /// Takes all tasks out. Most often there is one, which leaves the memory of the list for the next one: a task that
+    /// polls for each message allocates nothing.
+    fn take(&mut self) -> (Option<Waker>, Vec<Waker>) {
         self.early = 0;
-        mem::take(&mut self.tasks).into_iter().map(|(_, waker)| waker).collect()
+        if self.tasks.len() <= 1 {
+            return (self.tasks.pop().map(|(_, waker)| waker), Vec::new());
+        }
+        (None, mem::take(&mut self.tasks).into_iter().map(|(_, waker)| waker).collect())
     }
 }
 
@@ -249,13 +258,14 @@ impl Wake for List {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let all = {
+        let (one, rest) = {
             let mut waiting = self.lock();
             if waiting.tasks.len() < waiting.bound / 4 {
                 waiting.bound = (waiting.bound / 2).max(MIN_WAKERS);
             }
             waiting.take()
         };
-        foreign::wake_all(all);
+        foreign::wake_all(one);
+        foreign::wake_all(rest);
     }
 }

@@ -196,14 +196,19 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
 
     fn poll_taken(mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         ready!(self.lock_or_register(&mut None, cx.waker()))?;
-        if self.joins_parking(cx.waker()) {
-            return Poll::Pending;
-        }
-        self.poll_locked(cx)
+        let polled = self.poll_locked(cx);
+        // Not left to the drop, which is for an operation that is given up.
+        self.state = OpState::Done;
+        self.fd.unlock(self.mode());
+        polled
     }
 
     /// Calls, and parks if that finds nothing.
-    fn poll_locked(mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+    #[inline]
+    fn poll_locked(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if self.joins_parking(cx.waker()) {
+            return Poll::Pending;
+        }
         let knows_empty = self.take_short_read_hint(self.fd.desc());
         if (!knows_empty || self.fd.is_poll_time_over(self.mode()))
             && let Some(result) = self.call_now()
