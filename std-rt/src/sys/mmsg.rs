@@ -8,6 +8,8 @@
 
 #![expect(unsafe_code, reason = "rustix lacks batches of messages")]
 
+mod control;
+
 use std::io;
 use std::mem::offset_of;
 use std::net::{Ipv6Addr, SocketAddr, SocketAddrV6};
@@ -19,8 +21,9 @@ use libc::{c_int, c_uint, iovec, mmsghdr, sockaddr_in, sockaddr_in6};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::udp::{Arrival, Datagram, MAX_BATCH, NotCut};
-use super::{Call, errno, inject};
+use super::{Call, errno, inject, socket, sockopt};
 use crate::sys::call::retry;
+use control::Control;
 
 /// Sends messages, at most [`MAX_BATCH`], in order; returns how many were sent, at least one unless there was
 /// none.
@@ -39,7 +42,30 @@ pub fn send_batch(fd: BorrowedFd<'_>, datagrams: &[Datagram<'_>]) -> io::Result<
         to_send(header, slice, name, datagram.bytes, datagram.to.as_ref());
         count += 1;
     }
-    send(fd, &mut headers[..count])
+    let headers = &mut headers[..count];
+    match datagrams.iter().any(|datagram| !datagram.source.is_default()) {
+        true => send_from(fd, headers, datagrams),
+        false => send(fd, headers),
+    }
+}
+
+/// Sends messages with the sources of the datagrams.
+fn send_from(fd: BorrowedFd<'_>, headers: &mut [mmsghdr], datagrams: &[Datagram<'_>]) -> io::Result<usize> {
+    let mut controls = [Control::NONE; MAX_BATCH];
+    for ((header, control), datagram) in headers.iter_mut().zip(&mut controls).zip(datagrams) {
+        if datagram.source.is_default() {
+            continue;
+        }
+        let is_v4 = match (datagram.to, datagram.source.address) {
+            (Some(to), _) => to.ip().to_canonical().is_ipv4(),
+            (None, Some(address)) => address.to_canonical().is_ipv4(),
+            (None, None) => socket::peer_name(fd)?.ip().to_canonical().is_ipv4(),
+        };
+        control.push_source(&datagram.source, is_v4);
+        header.msg_hdr.msg_control = control.as_mut_ptr();
+        header.msg_hdr.msg_controllen = control.len() as _;
+    }
+    send(fd, headers)
 }
 
 /// Sends `bytes` as datagrams of `segment` bytes, the last one possibly shorter, which the kernel or the
@@ -58,8 +84,9 @@ pub fn send_cut(
     let mut header = EMPTY;
     let (mut slice, mut name, mut control) = (NO_BYTES, Name::NONE, Control::NONE);
     to_send(&mut header, &mut slice, &mut name, bytes, to);
-    header.msg_hdr.msg_control = control.ask_for_segments(segment).cast();
-    header.msg_hdr.msg_controllen = SEGMENT_SPACE as _;
+    control.push_segment(segment);
+    header.msg_hdr.msg_control = control.as_mut_ptr();
+    header.msg_hdr.msg_controllen = control.len() as _;
     send(fd, std::slice::from_mut(&mut header))?;
     Ok(bytes.len())
 }
@@ -90,14 +117,37 @@ pub fn why_not_cut(error: &io::Error) -> Option<NotCut> {
 
 /// Makes the kernel join consecutive datagrams of one sender (`UDP_GRO`, Linux 5.0).
 pub fn set_gro(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+    set_flag(fd, libc::SOL_UDP, libc::UDP_GRO, on)
+}
+
+/// Makes the kernel report to which address of this host, and through which interface, a message came (`IP_PKTINFO`,
+/// `IPV6_RECVPKTINFO`). An IPv6 socket reports IPv4 addresses in their mapped form.
+pub fn set_recv_packet_info(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+    match sockopt::is_v6(fd)? {
+        true => set_flag(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, on),
+        false => set_flag(fd, libc::IPPROTO_IP, libc::IP_PKTINFO, on),
+    }
+}
+
+/// Makes the kernel report the traffic class of a message (`IP_RECVTOS`, `IPV6_RECVTCLASS`).
+pub fn set_recv_traffic_class(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+    let v4 = || set_flag(fd, libc::IPPROTO_IP, libc::IP_RECVTOS, on);
+    if !sockopt::is_v6(fd)? {
+        return v4();
+    }
+    set_flag(fd, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, on)?;
+    // This is for messages of IPv4. A socket that refuses it has none.
+    let _ = v4();
+    Ok(())
+}
+
+fn set_flag(fd: BorrowedFd<'_>, level: c_int, name: c_int, on: bool) -> io::Result<()> {
     let value = c_int::from(on);
     retry(Call::SetOption, fd, || {
         let length = size_of::<c_int>() as libc::socklen_t;
         // SAFETY: `fd` is open for as long as it is borrowed (INV-7). The kernel reads `length` bytes of
         // `value`, a live local of that size.
-        checked(unsafe {
-            libc::setsockopt(fd.as_raw_fd(), libc::SOL_UDP, libc::UDP_GRO, (&raw const value).cast(), length)
-        })
+        checked(unsafe { libc::setsockopt(fd.as_raw_fd(), level, name, (&raw const value).cast(), length) })
     })?;
     Ok(())
 }
@@ -129,8 +179,8 @@ pub fn recv_batch(
         header.msg_hdr.msg_iovlen = 1;
         header.msg_hdr.msg_name = name.0.as_mut_ptr().cast();
         header.msg_hdr.msg_namelen = size_of::<Name>() as c_uint;
-        header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
-        header.msg_hdr.msg_controllen = size_of::<Control>() as _;
+        header.msg_hdr.msg_control = control.as_mut_ptr();
+        header.msg_hdr.msg_controllen = Control::space() as _;
         count += 1;
     }
     let received = retry(Call::RecvBatch, fd, || {
@@ -154,8 +204,9 @@ pub fn recv_batch(
             length: header.msg_len as usize,
             from: name.address().ok_or(Errno::AFNOSUPPORT)?,
             truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
-            segment: control.segment(),
+            ..Arrival::NONE
         };
+        control.describe(header.msg_hdr.msg_controllen as usize, arrival);
     }
     Ok(received)
 }
@@ -265,45 +316,5 @@ impl Name {
 
     fn at<const N: usize>(&self, from: usize) -> [u8; N] {
         std::array::from_fn(|place| self.0[from + place])
-    }
-}
-
-/// The control data of a message: a timestamp that other code may have requested, and the length of segments.
-/// An item is the item's length including this header (one word), level and type (32 bits each), and the
-/// data. The next item begins at a multiple of a word.
-#[derive(Clone, Copy)]
-#[repr(C, align(8))]
-struct Control([u8; 64]);
-
-const WORD: usize = size_of::<usize>();
-const HEAD: usize = WORD + 8;
-/// The space of a header and two bytes of data.
-const SEGMENT_SPACE: usize = HEAD + WORD;
-
-impl Control {
-    const NONE: Control = Control([0; 64]);
-
-    /// Writes a request to segment and returns a pointer to it.
-    fn ask_for_segments(&mut self, segment: u16) -> *mut u8 {
-        self.0[..WORD].copy_from_slice(&(HEAD + 2).to_ne_bytes());
-        self.0[WORD..WORD + 4].copy_from_slice(&libc::SOL_UDP.to_ne_bytes());
-        self.0[WORD + 4..HEAD].copy_from_slice(&libc::UDP_SEGMENT.to_ne_bytes());
-        self.0[HEAD..HEAD + 2].copy_from_slice(&segment.to_ne_bytes());
-        self.0.as_mut_ptr()
-    }
-
-    /// Returns the length of the segments that the kernel joined. An item length of zero ends the list.
-    fn segment(&self) -> Option<usize> {
-        let mut rest = &self.0[..];
-        loop {
-            let (size, after) = rest.split_first_chunk()?;
-            let (level, after) = after.split_first_chunk()?;
-            let (kind, data) = after.split_first_chunk()?;
-            if (c_int::from_ne_bytes(*level), c_int::from_ne_bytes(*kind)) == (libc::SOL_UDP, libc::UDP_GRO) {
-                return usize::try_from(c_int::from_ne_bytes(*data.first_chunk()?)).ok();
-            }
-            let size = Some(usize::from_ne_bytes(*size)).filter(|size| *size >= HEAD)?;
-            rest = rest.get(size.checked_next_multiple_of(WORD)?..)?;
-        }
     }
 }

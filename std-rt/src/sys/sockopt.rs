@@ -120,7 +120,7 @@ pub fn v6only(fd: BorrowedFd<'_>) -> io::Result<bool> {
 
 /// Returns whether the socket is of IPv6, by its local name, which every system returns for bound and unbound
 /// sockets.
-fn is_v6(fd: BorrowedFd<'_>) -> io::Result<bool> {
+pub fn is_v6(fd: BorrowedFd<'_>) -> io::Result<bool> {
     let name = retry(Call::SockName, fd, || getsockname(fd))?;
     Ok(name.address_family() == AddressFamily::INET6)
 }

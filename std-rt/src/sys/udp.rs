@@ -4,7 +4,7 @@
 //! is shortened here, neither by a cap nor by fault injection.
 
 use std::io::{self, IoSliceMut};
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
@@ -22,17 +22,58 @@ pub const MAX_BATCH: usize = 64;
 pub struct Datagram<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) to: Option<SocketAddr>,
+    pub(super) source: Source,
+}
+
+/// The values of a packet's header that one message may have instead of the socket's.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct Source {
+    /// The address of this host from which it is sent.
+    pub address: Option<IpAddr>,
+    /// The index of the interface through which it leaves; 0 for the kernel's choice.
+    pub interface: u32,
+    /// The traffic class.
+    pub class: Option<u8>,
+}
+
+impl Source {
+    /// Returns whether it is the socket's.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl<'a> Datagram<'a> {
     /// Creates a datagram for the connected peer.
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { bytes, to: None }
+        Self { bytes, to: None, source: Source::default() }
     }
 
     /// Creates a datagram for an address.
     pub fn to(bytes: &'a [u8], to: SocketAddr) -> Self {
-        Self { bytes, to: Some(to) }
+        Self { to: Some(to), ..Self::new(bytes) }
+    }
+
+    /// Sends it from this address of the host (`IP_PKTINFO`, `IPV6_PKTINFO`), instead of the one that the socket is bound to
+    /// or that the route chooses: for an answer, the [`destination`](crate::net::Received::destination) of the request. On Linux
+    /// only; the send fails with `Unsupported` elsewhere.
+    #[must_use]
+    pub fn from_address(self, address: IpAddr) -> Self {
+        Self { source: Source { address: Some(address), ..self.source }, ..self }
+    }
+
+    /// Sends it through the interface with this index; 0 is the kernel's choice. On Linux only; the send fails with
+    /// `Unsupported` elsewhere.
+    #[must_use]
+    pub fn from_interface(self, index: u32) -> Self {
+        Self { source: Source { interface: index, ..self.source }, ..self }
+    }
+
+    /// Sends it with this traffic class (`IP_TOS`, `IPV6_TCLASS`), instead of the socket's. Its lower two bits are ECN, the
+    /// upper six the DSCP. On Linux only; the send fails with `Unsupported` elsewhere.
+    #[must_use]
+    pub fn traffic_class(self, class: u8) -> Self {
+        Self { source: Source { class: Some(class), ..self.source }, ..self }
     }
 
     /// Returns the payload.
@@ -67,15 +108,24 @@ pub struct Arrival {
     pub truncated: bool,
     /// The length of each datagram if the kernel joined several; the last may be shorter.
     pub segment: Option<usize>,
+    /// The address of this host to which it was sent, if that was requested.
+    pub destination: Option<IpAddr>,
+    /// The index of the interface through which it came, if that was requested.
+    pub interface: Option<u32>,
+    /// The traffic class, if that was requested.
+    pub class: Option<u8>,
 }
 
 impl Arrival {
     /// The value of a slot before anything was received into it.
     pub const NONE: Arrival = Arrival {
         length: 0,
-        from: SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+        from: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
         truncated: false,
         segment: None,
+        destination: None,
+        interface: None,
+        class: None,
     };
 }
 
@@ -147,7 +197,7 @@ pub fn recv_whole(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Arrival> 
         length: message.bytes,
         from: sender(message.address)?,
         truncated: message.flags.contains(ReturnFlags::TRUNC),
-        segment: None,
+        ..Arrival::NONE
     })
 }
 

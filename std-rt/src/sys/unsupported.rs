@@ -86,6 +86,7 @@ pub mod mmsg {
     /// it again, unless it was an error queued on the socket, which is returned only once.
     pub fn send_batch(fd: BorrowedFd<'_>, datagrams: &[Datagram<'_>]) -> io::Result<usize> {
         one_by_one(datagrams.iter(), |one| match one.to {
+            _ if !one.source.is_default() => Err(io::ErrorKind::Unsupported.into()),
             Some(to) => udp::send_to(fd, one.bytes, &to).map(drop),
             None => udp::send(fd, one.bytes).map(drop),
         })
@@ -159,6 +160,24 @@ pub mod mmsg {
     /// Returns `Unsupported`.
     pub fn set_gro(_fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
         if on { Err(io::ErrorKind::Unsupported.into()) } else { Ok(()) }
+    }
+
+    /// Fails, unless `on` is false.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Unsupported`.
+    pub fn set_recv_packet_info(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+        set_gro(fd, on)
+    }
+
+    /// Fails, unless `on` is false.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Unsupported`.
+    pub fn set_recv_traffic_class(fd: BorrowedFd<'_>, on: bool) -> io::Result<()> {
+        set_gro(fd, on)
     }
 }
 

@@ -2,7 +2,7 @@
 //! cuts and joins.
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use super::{Datagram, UdpSocket};
 use crate::net::methods::*;
@@ -165,6 +165,25 @@ impl<'a> Received<'a> {
         self.arrival.segment
     }
 
+    /// Returns the address of this host that it was sent to, after
+    /// [`set_recv_packet_info`](UdpSocket::set_recv_packet_info). An IPv6 socket gives an IPv4 address in its mapped form. For a
+    /// group or a broadcast it is that address.
+    pub fn destination(&self) -> Option<IpAddr> {
+        self.arrival.destination
+    }
+
+    /// Returns the index of the interface through which it came, after
+    /// [`set_recv_packet_info`](UdpSocket::set_recv_packet_info).
+    pub fn interface(&self) -> Option<u32> {
+        self.arrival.interface
+    }
+
+    /// Returns its traffic class, after [`set_recv_traffic_class`](UdpSocket::set_recv_traffic_class). Its lower two bits are ECN
+    /// (3 is "congestion experienced"), the upper six the DSCP. Datagrams that the kernel joined have the same one.
+    pub fn traffic_class(&self) -> Option<u8> {
+        self.arrival.class
+    }
+
     /// Returns the datagrams that these bytes were: one, or the ones that the kernel joined.
     pub fn segments(&self) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let whole = self.bytes.is_empty().then_some(self.bytes);
@@ -217,6 +236,58 @@ impl UdpSocket {
             self.fd.shared(Mode::Read, |fd| charged(sys::recv_batch(fd, buffer, *length, arrivals)));
         *filled = received.await.map_err(|error| self.error("recv_batch", error))?;
         Ok(*filled)
+    }
+
+    /// Polls to send datagrams, as [`send_batch`](Self::send_batch) does. Nothing is held between two polls.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`send_batch`](Self::send_batch).
+    pub fn poll_send_batch(
+        &self,
+        cx: &mut Context<'_>,
+        datagrams: &[Datagram<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let sent = self.fd.run(Mode::Write, |fd| charged(sys::send_batch(fd, datagrams))).poll_once(cx);
+        let first = datagrams.first().and_then(Datagram::destination);
+        sent.map_err(|error| self.error_of_send("send_batch", error, first))
+    }
+
+    /// Polls to receive datagrams, as [`recv_batch`](Self::recv_batch) does. Nothing is held between two polls.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`recv_batch`](Self::recv_batch).
+    pub fn poll_recv_batch(&self, cx: &mut Context<'_>, batch: &mut RecvBatch) -> Poll<io::Result<usize>> {
+        batch.filled = 0;
+        let RecvBatch { buffer, length, arrivals, filled } = batch;
+        let receive = |fd: BorrowedFd<'_>| charged(sys::recv_batch(fd, buffer, *length, arrivals));
+        let received = self.fd.run(Mode::Read, receive).poll_once(cx);
+        received
+            .map_ok(|n| *filled = n)
+            .map_err(|error| self.error("recv_batch", error))
+            .map_ok(|()| batch.filled)
+    }
+
+    /// Reports to which address of this host, and through which interface, each datagram of
+    /// [`recv_batch`](Self::recv_batch) came (`IP_PKTINFO`, `IPV6_RECVPKTINFO`; off by default): for a socket that is bound to all
+    /// addresses.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it is closed; `Unsupported` on systems other than Linux.
+    pub fn set_recv_packet_info(&self, on: bool) -> io::Result<()> {
+        self.call("set_recv_packet_info", |fd| sys::set_recv_packet_info(fd, on))
+    }
+
+    /// Reports the traffic class of each datagram of [`recv_batch`](Self::recv_batch), and so its ECN (`IP_RECVTOS`,
+    /// `IPV6_RECVTCLASS`; off by default).
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if it is closed; `Unsupported` on systems other than Linux.
+    pub fn set_recv_traffic_class(&self, on: bool) -> io::Result<()> {
+        self.call("set_recv_traffic_class", |fd| sys::set_recv_traffic_class(fd, on))
     }
 
     /// Sends `bytes` as datagrams of `segment_size` bytes, 1 to 65507, of which the last may be shorter, to
