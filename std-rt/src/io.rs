@@ -25,6 +25,7 @@ mod buffered;
 mod endpoints;
 mod error;
 mod file;
+mod options;
 mod splice;
 
 use std::future::poll_fn;
@@ -37,6 +38,8 @@ use endpoints::CopyEnd;
 pub use endpoints::{CopyBoth, CopyFrom, CopyTo};
 use error::CopyFault;
 pub use error::{CopyError, Side};
+use options::Copied;
+pub use options::CopyOptions;
 
 /// Copies from `reader` to `writer` until the end of `reader`, and returns the number of bytes. A file is
 /// read from its cursor on, and written at its cursor.
@@ -73,10 +76,10 @@ where
     R: CopyFrom + ?Sized,
     W: CopyTo + ?Sized,
 {
-    let mut copied = 0;
+    let mut copied = Copied::unlimited();
     match one_way(reader.end(), writer.end(), &mut copied).await {
-        Ok(()) => Ok(copied),
-        Err(fault) => Err(CopyError::new(fault, copied, None).into()),
+        Ok(()) => Ok(copied.count()),
+        Err(fault) => Err(CopyError::new(fault, copied.count(), None).into()),
     }
 }
 
@@ -97,17 +100,17 @@ where
     A: CopyBoth + ?Sized,
     B: CopyBoth + ?Sized,
 {
-    let (mut there, mut back) = (0, 0);
+    let (mut there, mut back) = (Copied::unlimited(), Copied::unlimited());
     let both =
         both(half(a, b, &mut there), async { half(b, a, &mut back).await.map_err(CopyFault::swap_sides) });
     match both.await {
-        Ok(()) => Ok((there, back)),
-        Err(fault) => Err(CopyError::new(fault, there, Some(back)).into()),
+        Ok(()) => Ok((there.count(), back.count())),
+        Err(fault) => Err(CopyError::new(fault, there.count(), Some(back.count())).into()),
     }
 }
 
 /// Copies in one direction, and passes on the end.
-async fn half<A, B>(from: &A, to: &B, copied: &mut u64) -> Result<(), CopyFault>
+async fn half<A, B>(from: &A, to: &B, copied: &mut Copied<'_>) -> Result<(), CopyFault>
 where
     A: CopyBoth + ?Sized,
     B: CopyBoth + ?Sized,
@@ -116,7 +119,7 @@ where
     to.end_writing().map_err(CopyFault::second)
 }
 
-async fn one_way(from: CopyEnd<'_>, to: CopyEnd<'_>, copied: &mut u64) -> Result<(), CopyFault> {
+async fn one_way(from: CopyEnd<'_>, to: CopyEnd<'_>, copied: &mut Copied<'_>) -> Result<(), CopyFault> {
     match (from, to) {
         (CopyEnd::Stream(from), CopyEnd::Stream(to)) => splice::copy(from, to, copied).await,
         (CopyEnd::File(from), CopyEnd::Stream(to)) => file::copy(from, to, copied).await,

@@ -4,6 +4,7 @@ use super::Coop;
 use super::endpoints::{CopyEnd, Stream};
 use super::error::CopyFault;
 use super::file::Unsent;
+use super::options::Copied;
 
 /// The size of the buffer. It is larger for a file, whose pieces each cost a trip to the pool.
 const STREAM_BUFFER: usize = 64 * 1024;
@@ -14,8 +15,12 @@ enum Source<'a> {
     File(Unsent<'a>),
 }
 
-/// Copies until the end.
-pub(super) async fn copy(from: CopyEnd<'_>, to: CopyEnd<'_>, copied: &mut u64) -> Result<(), CopyFault> {
+/// Copies until the end, or the limit.
+pub(super) async fn copy(
+    from: CopyEnd<'_>,
+    to: CopyEnd<'_>,
+    copied: &mut Copied<'_>,
+) -> Result<(), CopyFault> {
     let mut buffer = match (from, to) {
         (CopyEnd::Stream(_), CopyEnd::Stream(_)) => vec![0; STREAM_BUFFER],
         _ => vec![0; FILE_BUFFER],
@@ -26,8 +31,12 @@ pub(super) async fn copy(from: CopyEnd<'_>, to: CopyEnd<'_>, copied: &mut u64) -
     };
     let mut coop = Coop::new();
     loop {
+        let most = copied.left(buffer.len());
+        if most == 0 {
+            return Ok(());
+        }
         let n;
-        (n, buffer) = read(&from, buffer).await?;
+        (n, buffer) = read(&from, buffer, most).await?;
         if n == 0 {
             return Ok(());
         }
@@ -41,11 +50,11 @@ pub(super) async fn copy(from: CopyEnd<'_>, to: CopyEnd<'_>, copied: &mut u64) -
     }
 }
 
-/// Reads one piece; 0 is the end of the source. A thread that reads takes the buffer and returns it.
-async fn read(from: &Source<'_>, mut buffer: Vec<u8>) -> Result<(usize, Vec<u8>), CopyFault> {
+/// Reads one piece of at most `most` bytes; 0 is the end of the source. A thread that reads takes the buffer and returns it.
+async fn read(from: &Source<'_>, mut buffer: Vec<u8>, most: usize) -> Result<(usize, Vec<u8>), CopyFault> {
     match from {
-        Source::Stream(from) => Ok((from.read(&mut buffer).await?, buffer)),
-        Source::File(unsent) => unsent.read(buffer).await.map_err(CopyFault::first),
+        Source::Stream(from) => Ok((from.read(&mut buffer[..most]).await?, buffer)),
+        Source::File(unsent) => unsent.read(buffer, most).await.map_err(CopyFault::first),
     }
 }
 
@@ -54,7 +63,7 @@ async fn write(
     to: CopyEnd<'_>,
     buffer: Vec<u8>,
     n: usize,
-    copied: &mut u64,
+    copied: &mut Copied<'_>,
     mut taken: impl FnMut(usize),
 ) -> Result<Vec<u8>, CopyFault> {
     match to {
@@ -71,7 +80,7 @@ async fn write(
             // again.
             taken(n);
             let buffer = to.write_owned(buffer, n).await.map_err(CopyFault::second)?;
-            *copied += n as u64;
+            copied.add(n);
             Ok(buffer)
         }
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use netpoll_core::Mode;
 
 use super::error::CopyFault;
+use super::options::Copied;
 use crate::fd::Fd;
 use crate::fs::File;
 use crate::net::methods::Descriptor;
@@ -109,13 +110,13 @@ impl Stream<'_> {
     pub(super) async fn write_all(
         &self,
         mut bytes: &[u8],
-        copied: &mut u64,
+        copied: &mut Copied<'_>,
         mut on_taken: impl FnMut(usize),
     ) -> Result<(), CopyFault> {
         while !bytes.is_empty() {
             let written = self.fd.run(Mode::Write, |fd| self.kind.write(fd, bytes)).await;
             let n = nonzero(written).map_err(|error| self.write_error(error))?;
-            *copied += n as u64;
+            copied.add(n);
             on_taken(n);
             bytes = &bytes[n..];
         }

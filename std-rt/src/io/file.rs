@@ -19,6 +19,7 @@ use netpoll_core::Mode;
 
 use super::endpoints::{CopyEnd, Stream};
 use super::error::CopyFault;
+use super::options::Copied;
 use super::splice::{drain, drain_pipe};
 use super::{Coop, buffered};
 use crate::error::uninterrupted;
@@ -46,11 +47,11 @@ impl<'a> Unsent<'a> {
         move |n| *locked(&count) += n
     }
 
-    /// Reads a piece at the cursor into a buffer.
-    pub(super) async fn read(&self, mut buffer: Vec<u8>) -> io::Result<(usize, Vec<u8>)> {
+    /// Reads a piece of at most `most` bytes at the cursor into a buffer.
+    pub(super) async fn read(&self, mut buffer: Vec<u8>, most: usize) -> io::Result<(usize, Vec<u8>)> {
         let read = self.counter();
         let trip = self.file.run_ordered("read", move |mut file| {
-            let n = uninterrupted(|| file.read(&mut buffer))?;
+            let n = uninterrupted(|| file.read(&mut buffer[..most]))?;
             read(n);
             Ok((n, buffer))
         });
@@ -100,8 +101,8 @@ enum Then {
     Refused,
 }
 
-/// Copies until the end of the file.
-pub(super) async fn copy(from: &File, to: Stream<'_>, copied: &mut u64) -> Result<(), CopyFault> {
+/// Copies until the end of the file, or the limit.
+pub(super) async fn copy(from: &File, to: Stream<'_>, copied: &mut Copied<'_>) -> Result<(), CopyFault> {
     // Without descriptors left for a pipe, or where there is no sendfile(2), the copy goes through a buffer.
     if let Ok(mut pipe) = to.fd.netpoll().pipes().take() {
         let unsent = Unsent::new(from);
@@ -111,8 +112,12 @@ pub(super) async fn copy(from: &File, to: Stream<'_>, copied: &mut u64) -> Resul
             coop.tick().await;
             // A deadline that has passed, or a close, ends the copy before a read in vain.
             to.fd.try_shared(Mode::Write, |_| Ok(())).map_err(|error| to.write_error(error))?;
+            let most = copied.left(usize::MAX);
+            if most == 0 {
+                return Ok(());
+            }
             let read = unsent.counter();
-            let trip = from.run_ordered("copy from", move |file| Ok(fill(file, pipe, read)));
+            let trip = from.run_ordered("copy from", move |file| Ok(fill(file, pipe, most, read)));
             let trip = trip.await.map_err(CopyFault::first)?;
             pipe = trip.pipe;
             let all_spliced = send(&mut pipe, to, copied, &unsent).await?;
@@ -131,7 +136,7 @@ pub(super) async fn copy(from: &File, to: Stream<'_>, copied: &mut u64) -> Resul
 async fn send(
     pipe: &mut Pipe,
     to: Stream<'_>,
-    copied: &mut u64,
+    copied: &mut Copied<'_>,
     unsent: &Unsent<'_>,
 ) -> Result<bool, CopyFault> {
     let pipes = to.fd.netpoll().pipes();
@@ -150,10 +155,14 @@ async fn send(
     Ok(false)
 }
 
-/// Moves bytes of the file into the pipe until it is full, on a thread that may wait for the disk.
-fn fill(file: &std::fs::File, mut pipe: Pipe, read: impl Fn(usize)) -> Trip {
+/// Moves bytes of the file into the pipe until it is full or has `most` bytes, on a thread that may wait for the disk.
+fn fill(file: &std::fs::File, mut pipe: Pipe, most: usize, read: impl Fn(usize)) -> Trip {
     let then = loop {
-        match pipe.fill(|pipe, room| send_file(file.as_fd(), pipe, room)) {
+        let left = most - pipe.held();
+        if left == 0 {
+            break Ok(Then::More);
+        }
+        match pipe.fill(|pipe, room| send_file(file.as_fd(), pipe, room.min(left))) {
             Ok(0) => break at_end(file).map(|end| if end { Then::End } else { Then::Refused }),
             Ok(n) => read(n),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && pipe.held() > 0 => {

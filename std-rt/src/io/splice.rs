@@ -24,6 +24,7 @@ use netpoll_core::Mode;
 
 use super::endpoints::{CopyEnd, Stream, nonzero};
 use super::error::CopyFault;
+use super::options::Copied;
 use super::{Coop, buffered};
 use crate::coop;
 use crate::netpoll::pipes::Pipe;
@@ -58,11 +59,14 @@ enum SpliceEnd {
     Refused,
 }
 
-/// Copies until the end.
-pub(super) async fn copy(from: Stream<'_>, to: Stream<'_>, copied: &mut u64) -> Result<(), CopyFault> {
+/// Copies until the end, or the limit.
+pub(super) async fn copy(from: Stream<'_>, to: Stream<'_>, copied: &mut Copied<'_>) -> Result<(), CopyFault> {
     let mut coop = Coop::new();
     loop {
         coop.tick().await;
+        if copied.left(SPLICE_THRESHOLD) == 0 {
+            return Ok(());
+        }
         match copy_small(from, to, copied).await? {
             0 => return Ok(()),
             SPLICE_THRESHOLD => {}
@@ -78,11 +82,12 @@ pub(super) async fn copy(from: Stream<'_>, to: Stream<'_>, copied: &mut u64) -> 
 }
 
 /// Waits for input and copies up to [`SPLICE_THRESHOLD`] bytes. Returns how many, 0 at the end.
-async fn copy_small(from: Stream<'_>, to: Stream<'_>, copied: &mut u64) -> Result<usize, CopyFault> {
+async fn copy_small(from: Stream<'_>, to: Stream<'_>, copied: &mut Copied<'_>) -> Result<usize, CopyFault> {
     let mut passed = (0, Ok(Vec::new()));
+    let most = copied.left(SPLICE_THRESHOLD);
     let read = from.fd.read(false, |fd| {
         with_buffer(|buffer| {
-            let read = from.kind.read(fd, buffer)?;
+            let read = from.kind.read(fd, &mut buffer[..most])?;
             passed = pass_on(to, &buffer[..read.n]);
             Ok(read)
         })
@@ -90,7 +95,7 @@ async fn copy_small(from: Stream<'_>, to: Stream<'_>, copied: &mut u64) -> Resul
     let n = read.await.map_err(|error| from.read_error(error))?;
     let (at_once, rest) = passed;
     let pipes = from.fd.netpoll().pipes();
-    *copied += at_once as u64;
+    copied.add(at_once);
     pipes.buffered.add(at_once);
     let rest = rest.map_err(|error| to.write_error(error))?;
     to.write_all(&rest, copied, |n| pipes.buffered.add(n)).await?;
@@ -113,14 +118,18 @@ fn pass_on(to: Stream<'_>, bytes: &[u8]) -> (usize, io::Result<Vec<u8>>) {
 async fn splice_large(
     from: Stream<'_>,
     to: Stream<'_>,
-    copied: &mut u64,
+    copied: &mut Copied<'_>,
     coop: &mut Coop,
 ) -> Result<SpliceEnd, CopyFault> {
     let pipes = from.fd.netpoll().pipes();
     // If no descriptor is free for a pipe, the copy continues without one.
     let Ok(mut pipe) = pipes.take() else { return Ok(SpliceEnd::Refused) };
     loop {
-        let moved = from.fd.run(Mode::Read, |fd| fill(&mut pipe, fd)).try_once();
+        let most = copied.left(usize::MAX);
+        if most == 0 {
+            return Ok(SpliceEnd::Small);
+        }
+        let moved = from.fd.run(Mode::Read, |fd| fill(&mut pipe, fd, most)).try_once();
         let moved = match moved {
             // 0 is no end: splice(2) also returns it at the mark of an urgent byte.
             Ok(None | Some(0)) => return Ok(SpliceEnd::Small),
@@ -142,10 +151,10 @@ async fn splice_large(
     }
 }
 
-/// Moves bytes into the pipe. Returns `None` if splice(2) finds no input, which must not set the short-read
+/// Moves at most `most` bytes into the pipe. Returns `None` if splice(2) finds no input, which must not set the short-read
 /// hint.
-fn fill(pipe: &mut Pipe, fd: BorrowedFd<'_>) -> io::Result<Option<usize>> {
-    match pipe.fill(|pipe, room| splice_in(fd, pipe, room)) {
+fn fill(pipe: &mut Pipe, fd: BorrowedFd<'_>, most: usize) -> io::Result<Option<usize>> {
+    match pipe.fill(|pipe, room| splice_in(fd, pipe, room.min(most))) {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
         result => result.map(Some),
     }
@@ -156,7 +165,7 @@ fn fill(pipe: &mut Pipe, fd: BorrowedFd<'_>) -> io::Result<Option<usize>> {
 pub(super) async fn drain(
     pipe: &mut Pipe,
     to: Stream<'_>,
-    copied: &mut u64,
+    copied: &mut Copied<'_>,
     mut on_moved: impl FnMut(usize),
 ) -> Result<bool, CopyFault> {
     while pipe.held() > 0 {
@@ -164,7 +173,7 @@ pub(super) async fn drain(
             to.fd.run(Mode::Write, |fd| pipe.empty(|pipe, length| to.kind.splice(pipe, fd, length))).await;
         match nonzero(moved) {
             Ok(n) => {
-                *copied += n as u64;
+                copied.add(n);
                 on_moved(n);
             }
             Err(error) if is_refused(&error) => return Ok(false),
@@ -178,7 +187,7 @@ pub(super) async fn drain(
 pub(super) async fn drain_pipe(
     pipe: &mut Pipe,
     to: Stream<'_>,
-    copied: &mut u64,
+    copied: &mut Copied<'_>,
     mut on_written: impl FnMut(usize),
 ) -> Result<(), CopyFault> {
     let mut buffer = vec![0; pipe.held()];
