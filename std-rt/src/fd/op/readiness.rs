@@ -47,6 +47,7 @@ use super::{Direction, Op, OpState};
 use crate::coop::{self, Charge};
 use crate::fd::{Fd, FdKind};
 use crate::sys::{FdOwner, is_ready_for};
+use crate::trace::OpTrace;
 
 impl<S: FdOwner> Fd<S> {
     /// Waits until a call in this direction may succeed. No operation waits for its future.
@@ -58,7 +59,8 @@ impl<S: FdOwner> Fd<S> {
     /// Returns an error if the descriptor is closed, `TimedOut` if the deadline passes, and `Unsupported` if the kernel reports
     /// an error alone on a descriptor that is no socket.
     pub fn readiness<W: Direction>(&self, direction: W) -> Readiness<'_, W, S> {
-        Readiness { fd: self, direction, entry: None, lock_entry: None, parked: false, charge: Charge::First }
+        let (charge, trace) = (Charge::First, OpTrace::new());
+        Readiness { fd: self, direction, entry: None, lock_entry: None, parked: false, charge, trace }
     }
 }
 
@@ -74,6 +76,7 @@ pub struct Readiness<'a, W: Direction, S: FdOwner> {
     parked: bool,
     /// The cost of its next poll.
     charge: Charge,
+    trace: OpTrace,
 }
 
 // No field is pinned.
@@ -162,6 +165,15 @@ impl<W: Direction, S: FdOwner> Future for Readiness<'_, W, S> {
     type Output = io::Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let polling = this.trace.begin(&this.fd.trace, this.direction.mode());
+        polling.end(this.poll_within(cx))
+    }
+}
+
+impl<W: Direction, S: FdOwner> Readiness<'_, W, S> {
+    /// Does what a poll does, within its span.
+    fn poll_within(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let charge = self.charge;
         if charge.poll_proceed(cx).is_pending() {
             // It holds nothing until its task runs again.
