@@ -15,9 +15,12 @@ mod cell;
 mod id;
 mod join_set;
 mod local;
+mod local_key;
 mod meta;
 
 pub use crate::coop::{Cooperative, TakeTurn, cooperative};
+#[doc(no_inline)]
+pub use crate::{spawn, spawn_blocking, spawn_local, yield_now};
 pub(crate) use budget::units;
 pub use budget::{Budgeted, TurnTaken, poll_take_turn, take_turn, unconstrained, with_budget};
 pub use cell::{AbortHandle, JoinError, JoinHandle};
@@ -26,4 +29,5 @@ pub(crate) use id::enter;
 pub use id::{Id, id, try_id};
 pub use join_set::JoinSet;
 pub(crate) use local::{Locals, SharedQueues};
+pub use local_key::{AccessError, LocalKey, TaskLocalFuture};
 pub(crate) use meta::{RunningTask, TaskMeta, TaskName, TaskNames};

@@ -53,6 +53,12 @@ impl Runtime {
         self.end(Instant::now().checked_add(limit))
     }
 
+    /// Shuts the runtime down as [`shutdown_timeout`](Self::shutdown_timeout) does with no time at all: it waits for no task
+    /// that is being polled. So it may be called where waiting is not possible, within a task for instance.
+    pub fn shutdown_background(self) {
+        self.shutdown_timeout(Duration::ZERO);
+    }
+
     /// Ends the runtime, by the deadline or without a limit. Returns false if a thread was left to itself.
     fn end(&mut self, deadline: Option<Instant>) -> bool {
         if !self.handle.sched.netpoll().is_owner_process() {

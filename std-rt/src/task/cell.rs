@@ -271,9 +271,12 @@ impl TaskPtr {
         Id::of_cell(self.0.cast())
     }
 
-    /// Cancels the task, for a caller with a reference or the handle.
+    /// Cancels the task, for a caller with a reference or the handle. In a child of fork(2) the task is a copy that no thread
+    /// runs, and its queues may be locked for ever.
     fn cancel(self) {
-        if let Some(task) = self.run_action(self.state.cancel()) {
+        if self.sched().is_owner_process()
+            && let Some(task) = self.run_action(self.state.cancel())
+        {
             task.schedule();
         }
     }

@@ -11,6 +11,7 @@ use crate::common::*;
 use netpoll_rt::internal::netpoll::Netpoll;
 use netpoll_rt::net::{TcpStream, UnixListener};
 use netpoll_rt::signal::{SignalKind, signal};
+use netpoll_rt::task::JoinSet;
 use netpoll_rt::time::{sleep, timeout};
 use netpoll_rt::{Runtime, runtime_ended, spawn};
 
@@ -153,6 +154,47 @@ fn a_sleep_of_the_parent_ends_in_a_runtime_of_the_child() {
         });
         forked(|| crate::common::runtime(1).block_on(nap.as_mut())).well();
         runtime.block_on(nap.as_mut());
+    });
+}
+
+#[test]
+fn a_set_of_tasks_in_a_child_is_cancelled_and_the_parents_goes_on() {
+    with_each(|runtime| {
+        let gate = Gate::new();
+        let mut set = Some(JoinSet::new());
+        let aborts: Vec<_> = (0..10)
+            .map(|n| {
+                let gate = gate.clone();
+                let waits = async move {
+                    gate.wait().await;
+                    n
+                };
+                set.as_mut().unwrap().spawn_on(waits, runtime.handle())
+            })
+            .collect();
+        forked(|| {
+            aborts[0].abort();
+            let own = crate::common::runtime(1);
+            own.block_on(async {
+                let mut set = set.take().unwrap();
+                assert!(set.join_next().await.unwrap().unwrap_err().is_cancelled());
+                assert!(set.try_join_next().unwrap().unwrap_err().is_cancelled());
+                assert_eq!(set.len(), 8);
+                set.shutdown().await;
+                assert!(set.is_empty());
+            });
+        })
+        .well();
+        forked(|| drop(set.take())).well();
+        // Whether it was entered or not, the runtime refuses.
+        let guard = runtime.enter();
+        forked(|| refused(|| spawn(async {}))).well();
+        forked(|| drop(runtime.enter())).well();
+        drop(guard);
+        gate.open();
+        let mut values = runtime.block_on(set.expect("only the children have taken it").join_all());
+        values.sort_unstable();
+        assert_eq!(values, Vec::from_iter(0..10));
     });
 }
 

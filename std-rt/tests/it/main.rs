@@ -65,6 +65,7 @@ mod std_conversion;
 mod stuck;
 mod syscalls;
 mod sysmon;
+mod task_local;
 mod tcp_options;
 mod time;
 mod timeouts;

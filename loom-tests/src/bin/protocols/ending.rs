@@ -154,7 +154,8 @@ impl End for Ending<Task> {
         body: impl FnOnce() + Send + 'static,
         cancel: impl Fn() + Send + 'static,
     ) -> thread::JoinHandle<()> {
-        self.start("worker".to_owned(), body, cancel).expect("the checker has a thread")
+        self.start(thread::Builder::new().name("worker".to_owned()), body, cancel)
+            .expect("the checker has a thread")
     }
 }
 
