@@ -1,7 +1,7 @@
 //! Tasks: their handles, and how many operations they may make in one turn.
 //!
-//! A task is spawned with [`spawn`](crate::spawn), with a name by [`spawn_named`](crate::spawn_named), and by
-//! [`spawn_local`](crate::spawn_local) if it is not `Send`.
+//! A task is spawned with [`spawn`], with a name by [`spawn_named`](crate::spawn_named), and by [`spawn_local`] if it is not
+//! `Send`.
 //!
 //! # The budget of a turn
 //!
