@@ -25,7 +25,7 @@ pub(crate) use budget::units;
 pub use budget::{Budgeted, TurnTaken, poll_take_turn, take_turn, unconstrained, with_budget};
 pub use cell::{AbortHandle, JoinError, JoinHandle};
 pub(crate) use cell::{Runnable, Schedule, Scheduled, new_local_task, new_task, wake_to_runnable};
-pub(crate) use id::enter;
+pub(crate) use id::{CurrentTask, set_current};
 pub use id::{Id, id, try_id};
 pub use join_set::JoinSet;
 pub(crate) use local::{Locals, SharedQueues};

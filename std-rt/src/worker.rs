@@ -89,6 +89,7 @@ impl Worker {
             self.run_task(task);
         }
         self.stats().take_running();
+        task::set_current(None);
     }
 
     /// Runs the tasks that are in this worker's queue now, 61 at most. `block_on` calls it before it polls its own future
@@ -105,6 +106,7 @@ impl Worker {
             self.run_task(task);
         }
         self.stats().take_running();
+        task::set_current(None);
     }
 
     /// Polls a task once.
@@ -112,12 +114,11 @@ impl Worker {
     fn run_task(&self, task: Runnable) {
         self.stats().begin(task.meta());
         coop::set_budget(self.config.budget);
-        let current = task::enter(task.id());
+        task::set_current(Some(task.id()));
         // The task was woken in its turn and has used up its budget: tasks that wait for events come before its next turn.
         if task.run() && coop::is_exhausted() {
             self.poll_in.set(1);
         }
-        drop(current);
         // The task may have forked: in the child the other tasks are the parent's, and so are the events.
         self.check_alive(Ok(()));
     }
@@ -157,6 +158,7 @@ impl Worker {
             if let Some(task) = self.next_task() {
                 return Some(task);
             }
+            task::set_current(None);
             // Dropping the waker of a timer may make a task runnable.
             if self.netpoll().flush_removed() {
                 continue;
@@ -224,6 +226,7 @@ impl Worker {
 
     /// Makes a poll, which unlocks the poller, and injects the tasks that it made ready.
     fn poll(&self, poll: impl FnOnce(&mut PollBuffer) -> io::Result<usize>) -> PollOutcome {
+        task::set_current(None);
         let mut buffer = self.buffer.take().unwrap_or_default();
         // No more than fit into the ring.
         buffer.limit(self.mine.room().min(self.config.events_per_poll));

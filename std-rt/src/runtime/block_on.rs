@@ -16,7 +16,7 @@ use crate::coop;
 use crate::protocol::driver::{Deadlock, WaitGraph, WorkerSlot};
 use crate::sched::{CurrentGuard, EnterGuard, SchedHandle, is_worker_thread};
 use crate::sys;
-use crate::task::TaskMeta;
+use crate::task::{CurrentTask, TaskMeta};
 use crate::trace::{self, TaskSpan};
 use crate::worker::Worker;
 
@@ -102,12 +102,15 @@ fn block_on<F: Future>(
     let block_on_waker = Arc::new(BlockOnWaker { woken, thread, sched: sched.clone(), worker });
     let waker = Waker::from(block_on_waker.clone());
     let mut cx = Context::from_waker(&waker);
+    // Tasks that run meanwhile are not the one that called, if one did.
+    let caller = CurrentTask::keep();
     let mut future = pin!(future);
     let mut worker_guard = try_acquire_worker(sched, worker_slot);
     block_on_waker.woken.set();
     loop {
         // A turn begins, also where the thread runs no tasks.
         coop::set_budget(sched.config().budget);
+        caller.restore();
         if block_on_waker.woken.clear()
             && let Poll::Ready(value) = future.as_mut().poll(&mut cx)
         {

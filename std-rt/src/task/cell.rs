@@ -42,7 +42,7 @@ use netpoll_core::sync::UnsafeCell;
 use pin_project_lite::pin_project;
 
 use super::TaskMeta;
-use super::id::{self, Id};
+use super::id::{self, CurrentTask, Id};
 use crate::foreign::catch_panic;
 use crate::trace::{TaskSpan, TaskTrace, Traced};
 pub use abort::AbortHandle;
@@ -427,7 +427,8 @@ impl Runnable {
     #[inline(never)]
     fn cancel(self) {
         let mut runner = ManuallyDrop::new(self);
-        let _current = id::enter(runner.id());
+        let _before = CurrentTask::keep();
+        id::set_current(Some(runner.id()));
         runner.body().cancel();
         let key = runner.body().key();
         runner.complete(key);

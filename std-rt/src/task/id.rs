@@ -51,19 +51,30 @@ pub fn try_id() -> Option<Id> {
     NonZeroUsize::new(context::with(|context| context.task.get())).map(Id)
 }
 
-/// A guard that restores the thread's previous task when it is dropped.
-#[must_use]
-pub(crate) struct CurrentGuard(usize);
-
-/// Makes `id` the task of this thread until the guard is dropped.
+/// Sets the task of this thread. A worker sets it before each poll, and sets none before it runs code that is no task's.
 #[inline]
-pub(crate) fn enter(id: Id) -> CurrentGuard {
-    CurrentGuard(context::with(|context| context.task.replace(id.0.get())))
+pub(crate) fn set_current(id: Option<Id>) {
+    context::with(|context| context.task.set(id.map_or(0, |id| id.0.get())));
 }
 
-impl Drop for CurrentGuard {
-    #[inline]
+/// A guard that restores the thread's task when it is dropped.
+#[must_use]
+pub(crate) struct CurrentTask(Option<Id>);
+
+impl CurrentTask {
+    /// Creates the guard that restores the present task.
+    pub(crate) fn keep() -> Self {
+        Self(try_id())
+    }
+
+    /// Restores the task, after other tasks have run.
+    pub(crate) fn restore(&self) {
+        set_current(self.0);
+    }
+}
+
+impl Drop for CurrentTask {
     fn drop(&mut self) {
-        context::with(|context| context.task.set(self.0));
+        self.restore();
     }
 }
