@@ -32,7 +32,7 @@ where
     B: Body + Send,
     B::Data: Send,
 {
-    let runtime = Handle::try_current().expect("a task of the runtime");
+    let runtime = Handle::current();
     Client::builder(runtime.clone())
         .timer(runtime.clone())
         .pool_timer(runtime)

@@ -140,7 +140,7 @@ where
     // Each operation that waits may wait that long.
     stream.set_read_timeout(Some(limits.idle))?;
     stream.set_write_timeout(Some(limits.idle))?;
-    let runtime = Handle::try_current().expect("a task of the runtime");
+    let runtime = Handle::current();
     let mut builder = auto::Builder::new(runtime.clone());
     builder.http1().timer(runtime.clone()).header_read_timeout(limits.head);
     builder.http2().timer(runtime).keep_alive_interval(limits.idle / 2).keep_alive_timeout(limits.head);

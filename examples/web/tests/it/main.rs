@@ -4,6 +4,7 @@ mod client;
 mod database;
 mod grpc;
 mod http;
+mod quic;
 mod slow;
 mod tools;
 
