@@ -8,6 +8,7 @@
 //! | `client.rs` | hyper-util's client with its pool of connections |
 //! | `grpc.rs` | a service of tonic and its client, without tonic's transport |
 //! | `database.rs` | Postgres and Redis |
+//! | `dns.rs` | hickory's resolver by its trait of a runtime |
 //! | `quic.rs` | the runtime of quinn |
 //!
 //! `cargo run --release --bin serve` starts the server. It is short because of the features `hyper` and `tokio` of `netpoll_rt`:
@@ -16,6 +17,7 @@
 pub mod app;
 pub mod client;
 pub mod database;
+pub mod dns;
 pub mod grpc;
 pub mod quic;
 pub mod server;

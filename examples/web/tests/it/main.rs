@@ -2,6 +2,7 @@
 
 mod client;
 mod database;
+mod dns;
 mod grpc;
 mod http;
 mod quic;
