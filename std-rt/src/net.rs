@@ -49,7 +49,8 @@
 //! * **closed**: this program called `close`, before the operation began or while it waited. The result is an
 //!   error that [`is_closed`](crate::is_closed) knows.
 //! * **deadline**: it had passed before the operation began, whether or not there was input or space; or it
-//!   passes while the operation waits. A connect has no object yet, so its deadline is an argument.
+//!   passes while the operation waits. A connect has no object yet, so its deadline is an argument. A timeout
+//!   (`set_read_timeout`) ends a wait in the same way, and never an operation that need not wait.
 //! * **peer closes**, in order. For a connect: no socket listens any more. For an accept: the client has
 //!   closed already, and the connection will report that. An operation that waits for space has a peer that
 //!   has not read everything; with TCP its close is a reset.

@@ -40,6 +40,13 @@ struct Armed {
     limit: Option<u64>,
 }
 
+impl DeadlineTimer {
+    /// Returns the end of the task's own wait, if it is armed for that or earlier.
+    pub(super) fn limit(&self) -> Option<u64> {
+        self.0.as_ref()?.limit
+    }
+}
+
 impl<S: FdOwner> Fd<S> {
     /// Puts a deadline in force for these directions; `None` clears it.
     ///
@@ -85,8 +92,8 @@ impl<S: FdOwner> Fd<S> {
         Ok(())
     }
 
-    /// Arms `timer` for the deadline in force in a direction, if there is one. `limit` is the end of the task's own wait; without
-    /// it the wait ends by the direction's timeout, counted from the first call.
+    /// Arms `timer` for the deadline in force in a direction, if there is one. `limit` is the end of the task's own wait,
+    /// if that has one.
     ///
     /// # Errors
     ///
@@ -99,7 +106,6 @@ impl<S: FdOwner> Fd<S> {
         waker: &Waker,
     ) -> io::Result<()> {
         let armed = timer.0.as_deref().copied();
-        let limit = limit.or(armed.and_then(|armed| armed.limit)).or_else(|| self.lock_limit(mode));
         let deadline = self.lock_deadline(mode, limit);
         let now = clock::now();
         match deadline {

@@ -206,7 +206,7 @@ pub fn recv_batch(
             truncated: header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0,
             ..Arrival::NONE
         };
-        control.describe(header.msg_hdr.msg_controllen as usize, arrival);
+        control.describe(header.msg_hdr.msg_controllen as _, arrival);
     }
     Ok(received)
 }

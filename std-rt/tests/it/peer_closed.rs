@@ -284,3 +284,40 @@ fn the_errors_of_peer_gone() {
         assert_closed(gone.await.unwrap());
     });
 }
+
+#[test]
+fn no_timeout_of_reads_ends_peer_gone() {
+    const TIMEOUT: Duration = Duration::from_millis(20);
+    each(async || {
+        if !Poller::EDGES {
+            return;
+        }
+        let (stream, mut peer) = pair_with_std().await;
+        stream.set_read_timeout(Some(TIMEOUT)).unwrap();
+        let reader = {
+            let stream = stream.clone();
+            spawn(async move {
+                loop {
+                    match stream.read(&mut [0; 8]).await {
+                        Ok(0) => return,
+                        Ok(_) => {}
+                        Err(error) => assert_eq!(error.kind(), ErrorKind::TimedOut, "{error}"),
+                    }
+                }
+            })
+        };
+        parked(1).await;
+        let gone = {
+            let stream = stream.clone();
+            spawn(async move { stream.peer_gone().await })
+        };
+        for _ in 0..12 {
+            netpoll_rt::time::sleep(TIMEOUT / 4).await; // time is tested
+            peer.write_all(b"x").unwrap();
+        }
+        assert!(!gone.is_finished(), "the peer is there");
+        drop(peer);
+        gone.await.unwrap().unwrap();
+        reader.await.unwrap();
+    });
+}

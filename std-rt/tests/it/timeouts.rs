@@ -4,6 +4,7 @@ use std::fmt::Debug;
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream as StdStream};
+use std::os::fd::AsFd;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::*;
 use futures_io::{AsyncRead, AsyncWrite};
+use netpoll_rt::internal::sys::sockopt;
 use netpoll_rt::net::{AsyncFd, Interest, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixStream, pipe};
 use netpoll_rt::time::sleep;
 use netpoll_rt::{spawn, yield_now};
@@ -196,6 +198,9 @@ fn writes_time_out_without_space_and_progress_gives_them_the_time_anew() {
         const TIMEOUT: Duration = Duration::from_millis(200);
         let writes = async || {
             let (stream, mut peer) = pair_with_std().await;
+            // With small buffers each read of the peer makes space.
+            stream.set_send_buffer_size(64 << 10)?;
+            sockopt::set_recv_buffer_size(peer.as_fd(), 64 << 10)?;
             stream.set_write_timeout(Some(TIMEOUT))?;
             let reader = std::thread::spawn(move || read_slowly(&mut peer, TIMEOUT * 3 / 2));
             let start = Instant::now();

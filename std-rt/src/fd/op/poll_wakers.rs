@@ -134,14 +134,15 @@ impl PollWakers {
 }
 
 impl<S: FdOwner> Fd<S> {
-    /// Arms a timer that wakes the tasks waiting for the lock at the direction's deadline.
+    /// Arms a timer that wakes the tasks waiting for the lock at the direction's deadline. `is_timed` means that the time of the
+    /// polls ends the wait of this one.
     ///
     /// # Errors
     ///
     /// Returns `TimedOut` if it has passed.
-    pub(super) fn arm_poll_timer(&self, mode: Mode) -> io::Result<()> {
+    pub(super) fn arm_poll_timer(&self, mode: Mode, is_timed: bool) -> io::Result<()> {
         let pollers = self.pollers(mode);
-        let limit = self.poll_lock_limit(mode)?;
+        let limit = if is_timed { self.poll_lock_limit(mode)? } else { None };
         // Outside the lock: dropping a timer may drop others, whose wakers are foreign code.
         let mut timer = pollers.replace_timer(DeadlineTimer::default());
         let watched = self.watch_deadline(mode, &mut timer, limit, &pollers.awaiting_lock.waker);

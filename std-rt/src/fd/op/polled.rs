@@ -79,9 +79,9 @@ impl<S: FdOwner> Fd<S> {
             )));
         }
         let mut op = Op::without_call(self, ReadMode);
-        ready!(op.lock_or_register(&mut None, cx.waker()))?;
-        let joined = op.joins_parking(cx.waker());
         op.arm_on_park = false;
+        ready!(op.lock_or_register(&mut None, cx.waker()))?;
+        let joined = op.joins_parking_of_polls(cx.waker());
         loop {
             // An event is published before it ends a parking, so an event that is missed here ends the parking below.
             if self.reset_locked(Mode::Read)? {
@@ -289,10 +289,16 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
     /// An event that has woken the list before that registration is seen by the second look, as the list's mutex orders both.
     #[inline]
     fn joins_parking(&self, waker: &Waker) -> bool {
+        self.arm_on_park && self.joins_parking_of_polls(waker)
+    }
+
+    /// Does the same for a task that makes no call.
+    #[inline]
+    fn joins_parking_of_polls(&self, waker: &Waker) -> bool {
         let (fd, mode) = (self.fd, self.mode());
         let Some(pollers) = fd.known_pollers(mode) else { return false };
         let may_join = || pollers.found_nothing.is_set() && fd.desc().is_parked(mode);
-        if self.zero_len || !self.arm_on_park || !may_join() {
+        if self.zero_len || !may_join() {
             return false;
         }
         // An error is that of the attempt that follows.
@@ -336,7 +342,7 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
         let registered = fd.mutex.lock_or_notify(mode, &mut fd.waiters(), shared);
         let locked = match registered {
             LockOrWait::Waits(_) => {
-                fd.arm_poll_timer(mode)?;
+                fd.arm_poll_timer(mode, self.arm_on_park)?;
                 return Poll::Pending;
             }
             LockOrWait::Locked(_) => self.locked(),

@@ -46,7 +46,9 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
         let Some(queued) = &mut self.queued else {
             unreachable!("an operation waits for the lock without a place")
         };
-        match self.fd.watch_deadline(self.direction.mode(), &mut queued.timer, None, cx.waker()) {
+        let (fd, mode) = (self.fd, self.direction.mode());
+        let limit = queued.timer.limit().or_else(|| fd.lock_limit(mode));
+        match fd.watch_deadline(mode, &mut queued.timer, limit, cx.waker()) {
             Ok(()) => Poll::Pending,
             Err(error) => {
                 self.give_up();

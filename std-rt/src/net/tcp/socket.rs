@@ -47,6 +47,7 @@ use crate::sys::{Address, sockopt};
 /// | `traffic_class` | 0 | - | yes |
 /// | `bind_device` (Linux) | `None` | - | yes |
 /// | `fastopen`, `fastopen_connect` (Linux) | off | - | - |
+/// | `bind_address_no_port` (Linux) | off for [`TcpSocket`], on for [`ConnectConfig`](crate::net::ConnectConfig) | - | - |
 /// | `quickack` (Linux) | the kernel's choice | - | - |
 #[derive(Debug)]
 pub struct TcpSocket {
