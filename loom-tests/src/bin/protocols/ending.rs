@@ -154,8 +154,7 @@ impl End for Ending<Task> {
         body: impl FnOnce() + Send + 'static,
         cancel: impl Fn() + Send + 'static,
     ) -> thread::JoinHandle<()> {
-        self.start(thread::Builder::new().name("worker".to_owned()), body, cancel)
-            .expect("the checker has a thread")
+        self.start(worker(), body, cancel).expect("the checker has a thread")
     }
 }
 
@@ -205,6 +204,11 @@ impl<E: End> Rig<E> {
     fn end(&self, deadline: Option<Instant>) -> bool {
         self.ending.end(deadline, &|| self.cancel())
     }
+}
+
+/// Returns the builder of a worker's thread.
+fn worker() -> thread::Builder {
+    thread::Builder::new().name("worker".to_owned())
 }
 
 fn join(threads: impl IntoIterator<Item = thread::JoinHandle<()>>) {
@@ -296,7 +300,7 @@ macro_rules! twin {
                 body: impl FnOnce() + Send + 'static,
                 cancel: impl Fn() + Send + 'static,
             ) -> thread::JoinHandle<()> {
-                self.inner.start("worker".to_owned(), body, cancel).expect("the checker has a thread")
+                self.inner.start(worker(), body, cancel).expect("the checker has a thread")
             }
         }
     };
@@ -356,7 +360,7 @@ impl End for LateLeaves {
         body: impl FnOnce() + Send + 'static,
         _cancel: impl Fn() + Send + 'static,
     ) -> thread::JoinHandle<()> {
-        self.0.start("worker".to_owned(), body, || {}).expect("the checker has a thread")
+        self.0.start(worker(), body, || {}).expect("the checker has a thread")
     }
 }
 
@@ -375,7 +379,7 @@ fn two_threads_take_the_same_task() {
         }
     };
     let start = |body: Box<dyn FnOnce() + Send>| {
-        ending.start("worker".to_owned(), body, cancel.clone()).expect("the checker has a thread")
+        ending.start(worker(), body, cancel.clone()).expect("the checker has a thread")
     };
     let workers = [start(Box::new(move || lock(&ring).push(0))), start(Box::new(|| {}))];
     ending.end(Some(Instant::now() + std::time::Duration::from_secs(3600)), &cancel, drop);
