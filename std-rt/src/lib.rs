@@ -48,6 +48,8 @@
 //! | `coop`, `proceed`, `BudgetGuard` | preemption | `coop`, `poll_proceed`, `ResetGuard` |
 //! | `drop_task`, `defer_drop` | - | shutdown of `OwnedTasks` |
 //! | `CopyFault`, an error of one side | - | `io::copy`'s error |
+//! | `Process`, `ExitEvent` | `os.Process` with its pidfd | `PidfdReaper`, `Reaper` |
+//! | `Orphan` | - | `OrphanQueue` |
 //!
 //! Where the field's word is not taken: the registration has a longer name because core's is a `Registration` already. The
 //! socket's kind is a `SocketKind`, since rustix has a `SocketType`. A task's result is a `TaskResult`, since `Output` is
