@@ -21,7 +21,7 @@ use netpoll_rt::net::{
     UdpSocket, UnixDatagram, UnixListener, UnixStream,
 };
 use netpoll_rt::process::{Child, Command};
-use netpoll_rt::task::{cooperative, poll_take_turn, take_turn, unconstrained};
+use netpoll_rt::task::{JoinSet, cooperative, poll_take_turn, take_turn, unconstrained};
 use netpoll_rt::time::{interval_at, sleep, sleep_until, timeout};
 use netpoll_rt::{JoinHandle, Runtime, fs as files, spawn, yield_now};
 
@@ -227,6 +227,7 @@ fn of_bytes() -> Vec<Row> {
         "close": |_| async { UnixStream::pair().unwrap().0.close().await },
         "close of closed": |s| s.closed.close(),
         "close_lingering of closed": |s| s.gone.close_lingering(HOUR, 1),
+        "OwnedWriteHalf::shutdown": |_| async { UnixStream::pair().unwrap().0.into_split().1.shutdown().await },
     }
 }
 
@@ -265,6 +266,10 @@ fn of_copies_and_files() -> Vec<Row> {
         "kill": |s| s.child.kill(),
         "status": |_| Command::new("/nowhere").status(),
         "output": |_| Command::new("/nowhere").output(),
+        "JoinSet::join_next of nothing": |_| async { JoinSet::<()>::new().join_next().await },
+        "JoinSet::join_next_with_id of nothing": |_| async { JoinSet::<()>::new().join_next_with_id().await },
+        "JoinSet::join_all of nothing": |_| JoinSet::<()>::new().join_all(),
+        "JoinSet::shutdown of nothing": |_| async { JoinSet::<()>::new().shutdown().await },
     }
 }
 
@@ -341,6 +346,9 @@ const NO_ROW: [(&str, &[&str]); 4] = [
             "Next",
             "Signal",
             "MapErr",
+            "Traced",
+            "TaskLocalFuture",
+            "Wrapped",
         ],
     ),
 ];

@@ -261,11 +261,10 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
         }
         let pollers = self.fd.pollers(self.mode());
         pollers.parked.register(&mut None, cx.waker());
-        if self.arm_on_park {
-            pollers.found_nothing.set()
-        } else {
-            pollers.found_nothing.clear()
-        };
+        // Most polls find it as it is, and need no read-modify-write.
+        if pollers.found_nothing.is_set() != self.arm_on_park {
+            _ = if self.arm_on_park { pollers.found_nothing.set() } else { pollers.found_nothing.clear() };
+        }
         // It waits first, as an operation that was woken. A waker that it displaces is the same one: an operation that parks
         // another waker keeps the lock meanwhile.
         self.state = OpState::Parked;
