@@ -102,7 +102,8 @@ impl ConnectConfig {
     }
 
     /// Calls `hook` with each socket and the address that it is to connect to, before it is bound and connected: for options that
-    /// this configuration does not have. An error of it is that of the attempt, and the next address is tried.
+    /// this configuration does not have. An address that is dialed again, after it lost its port to another socket, gets another
+    /// socket. An error of it is that of the attempt, and the next address is tried.
     ///
     /// `hook` runs within the poll of the connect, so it must not block. It may panic; then the connect does.
     pub fn on_socket(

@@ -127,10 +127,15 @@ impl TcpSocket {
 
     fn with_defaults(socket: Self) -> io::Result<Self> {
         // The kernel copies both from a listener to its connections.
-        socket.set_nodelay(true)?;
-        match socket.set_keepalive(Some(Keepalive::default())) {
-            // On such a system a connection cannot have times of its own, and is without keepalive.
-            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(socket),
+        let set =
+            socket.set_nodelay(true).and_then(|()| match socket.set_keepalive(Some(Keepalive::default())) {
+                // On such a system a connection cannot have times of its own, and is without keepalive.
+                Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+                set => set,
+            });
+        match set {
+            // Older kernels do not have these options for Multipath TCP.
+            Err(_) if socket.kind == FdKind::Other => Ok(socket),
             set => set.map(|()| socket),
         }
     }
