@@ -380,3 +380,36 @@ fn an_urgent_byte_is_an_answer_once() {
         urgent.try_io(Interest::Priority, |_| Ok(())).unwrap();
     });
 }
+
+#[test]
+fn a_datagram_costs_one_call_that_finds_it_and_one_that_finds_none() {
+    const ROUNDS: usize = 200;
+    each(async || {
+        let (here, there) =
+            (UdpSocket::bind(LOOPBACKS[0]).await.unwrap(), UdpSocket::bind(LOOPBACKS[0]).await.unwrap());
+        let to = there.local_addr().unwrap();
+        let calls = Counter::new();
+        let receive = |cx: &mut Context<'_>| loop {
+            std::task::ready!(there.poll_readable(cx)).unwrap();
+            calls.inc();
+            match there.try_io(Interest::Read, |fd| udp::recv(fd, &mut [0; 8])) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                received => return Poll::Ready(received.unwrap()),
+            }
+        };
+        let probe = Probe::new();
+        for _ in 0..ROUNDS {
+            assert!(once(&probe, receive).is_pending());
+            here.send_to(b"x", to).await.unwrap();
+            assert_eq!(poll_fn(receive).await, 1);
+            // A task that is woken for something else polls again and again.
+            for _ in 0..10 {
+                assert!(once(&probe, receive).is_pending());
+            }
+        }
+        println!("{} calls for {ROUNDS} datagrams", calls.get());
+        // A level-triggered backend may report an event late, and once more.
+        let bound = if Poller::EDGES { 2 * ROUNDS + 2 } else { 4 * ROUNDS };
+        assert!(calls.get() <= bound, "{} calls for {ROUNDS} datagrams", calls.get());
+    });
+}

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::*;
 use futures_io::{AsyncRead, AsyncWrite};
+use netpoll_core::sync::Flag;
 use netpoll_rt::internal::sys::sockopt;
 use netpoll_rt::net::{AsyncFd, Interest, TcpListener, TcpStream, UdpSocket, UnixDatagram, UnixStream, pipe};
 use netpoll_rt::time::sleep;
@@ -435,7 +436,7 @@ fn the_errors_of_setters() {
 fn timeouts_and_deadlines_set_by_other_threads_lose_no_wait() {
     each(async || {
         let (stream, _peer) = pair_with_std().await;
-        let done = Arc::new(netpoll_core::sync::Flag::new());
+        let done = Arc::new(Flag::new());
         let setters: Vec<_> = (0..2)
             .map(|n| {
                 let (stream, done) = (stream.clone(), done.clone());
@@ -458,5 +459,105 @@ fn timeouts_and_deadlines_set_by_other_threads_lose_no_wait() {
         }
         done.set();
         setters.into_iter().for_each(|setter| setter.join().unwrap());
+    });
+}
+
+/// The ways in which a task of the test below takes bytes.
+#[derive(Clone, Copy, Debug)]
+enum Way {
+    Read,
+    PollRead,
+    Readable,
+    PollReadable,
+    PeerGone,
+}
+
+/// Takes bytes until the end; returns how many, and how often it timed out.
+async fn take_all(stream: Arc<TcpStream>, way: Way) -> (usize, usize) {
+    let (mut count, mut late) = (0, 0);
+    loop {
+        let waited = match way {
+            Way::Read => stream.read(&mut [0; 3]).await,
+            Way::PollRead => poll_read(&stream).await,
+            Way::Readable => match stream.readable().await {
+                Ok(()) => stream.try_read(&mut [0; 5]),
+                Err(error) => Err(error),
+            },
+            Way::PollReadable => match poll_fn(|cx| stream.poll_readable(cx)).await {
+                Ok(()) => stream.try_read(&mut [0; 5]),
+                Err(error) => Err(error),
+            },
+            Way::PeerGone => match stream.peer_gone().await {
+                Err(error) if error.kind() == ErrorKind::Unsupported => return (0, 0),
+                gone => gone.map(|()| 0),
+            },
+        };
+        match waited {
+            Ok(0) => return (count, late),
+            Ok(n) => count += n,
+            Err(error) if error.kind() == ErrorKind::TimedOut => late += 1,
+            Err(error) => {
+                assert_eq!(error.kind(), ErrorKind::WouldBlock, "{way:?}: {error}");
+                yield_now().await;
+            }
+        }
+    }
+}
+
+/// Changes the deadline and the timeout of reads until all is done.
+async fn change_limits(stream: Arc<TcpStream>, done: Arc<Flag>) {
+    let mut random = fastrand::Rng::with_seed(16);
+    while !done.is_set() {
+        match random.usize(..4) {
+            0 => stream.set_read_deadline(None).unwrap(),
+            1 => stream.set_read_deadline(Some(Instant::now() + LONG)).unwrap(),
+            2 => stream.set_read_timeout(Some(Duration::from_micros(random.u64(1..3000)))).unwrap(),
+            _ => pass(Duration::from_micros(500)).await,
+        }
+        yield_now().await;
+    }
+}
+
+#[test]
+fn tasks_that_wait_in_every_way_under_short_timeouts_lose_no_byte_and_no_wake() {
+    const PIECES: usize = 400;
+    each(async || {
+        let (stream, mut peer) = pair_with_std().await;
+        stream.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+        let ways = [
+            Way::Read,
+            Way::PollRead,
+            Way::Readable,
+            Way::PollReadable,
+            Way::PeerGone,
+            Way::Read,
+            Way::PollRead,
+        ];
+        let takers: Vec<_> = ways.into_iter().map(|way| spawn(take_all(stream.clone(), way))).collect();
+        let sender = std::thread::spawn(move || {
+            let mut random = fastrand::Rng::with_seed(15);
+            let mut sent = 0;
+            for _ in 0..PIECES {
+                let piece = vec![1; random.usize(1..30)];
+                peer.write_all(&piece).unwrap();
+                sent += piece.len();
+                if random.usize(..4) == 0 {
+                    std::thread::sleep(Duration::from_micros(random.u64(..3000))); // time is tested
+                }
+            }
+            sent
+        });
+        let done = Arc::new(Flag::new());
+        let setter = spawn(change_limits(stream.clone(), done.clone()));
+        let (mut count, mut late) = (0, 0);
+        for taker in takers {
+            let (taken, timed_out) = taker.await.unwrap();
+            count += taken;
+            late += timed_out;
+        }
+        assert_eq!(count, sender.join().unwrap());
+        assert!(late > 0, "no wait timed out");
+        done.set();
+        setter.await.unwrap();
     });
 }
