@@ -186,11 +186,16 @@ fn tree(root: &Path) -> Result<String, String> {
 
 /// Checks and tests the package of the ecosystem's libraries.
 fn web(root: &Path) -> Result<String, String> {
-    let package = root.join("examples/web");
-    cmd::run(&mut cmd::cargo(&package, &["fmt", "--check"]))?;
-    cmd::run(&mut cmd::cargo(&package, &["clippy", "--all-targets", "--", "-D", "warnings"]))?;
+    let (package, target) = (root.join("examples/web"), cmd::target_dir(root)?.join("web"));
+    let cargo = |args: &[&str]| {
+        let mut command = cmd::cargo(&package, args);
+        command.env("CARGO_TARGET_DIR", &target);
+        command
+    };
+    cmd::run(&mut cargo(&["fmt", "--check"]))?;
+    cmd::run(&mut cargo(&["clippy", "--all-targets", "--", "-D", "warnings"]))?;
     // A test whose program is not installed says so, which is only seen without capture.
-    let mut command = cmd::cargo(&package, &["test", "--test", "it", "--", "--nocapture"]);
+    let mut command = cargo(&["test", "--test", "it", "--", "--nocapture"]);
     let (status, output) = cmd::stream(&mut command)?;
     cmd::checked(&command, status)?;
     match count_passed(&output) {

@@ -129,7 +129,7 @@ fn of_server(
     let url = format!("{scheme}://127.0.0.1:{}/{page}", server.port);
     let load = |seconds: u64| -> Result<f64, BoxError> {
         let mut command = Command::new("wrk");
-        command.args(["-t1", &format!("-c{connections}"), &format!("-d{seconds}s"), &url]);
+        command.args(["-t1", "--timeout=60s", &format!("-c{connections}"), &format!("-d{seconds}s"), &url]);
         let output = String::from_utf8(command.output()?.stdout)?;
         if output.contains("Socket errors") || output.contains("Non-2xx") {
             return Err(output.into());
