@@ -141,8 +141,8 @@ macro_rules! rows {
 
 /// Returns the rows, in groups.
 fn rows() -> Vec<Row> {
-    let operations = [of_sockets(), of_bytes(), of_messages(), of_copies_and_files()];
-    [of_time_and_tasks()].into_iter().chain(operations).chain([of_sets_and_halves()]).flatten().collect()
+    let groups = [of_time_and_tasks(), of_sockets(), of_bytes(), of_messages(), of_copies_and_files()];
+    groups.into_iter().flatten().collect()
 }
 
 #[rustfmt::skip]
@@ -163,17 +163,6 @@ fn of_time_and_tasks() -> Vec<Row> {
         "cooperative": |_| cooperative(ready(())),
         "cooperative of what counts": |s| cooperative(s.full.peek(&mut [0])),
         "JoinHandle": |s| s.task(),
-    }
-}
-
-#[rustfmt::skip]
-fn of_sets_and_halves() -> Vec<Row> {
-    rows! {
-        "join_next": |_| async { JoinSet::<()>::new().join_next().await },
-        "join_next_with_id": |_| async { JoinSet::<()>::new().join_next_with_id().await },
-        "join_all": |_| JoinSet::<()>::new().join_all(),
-        "JoinSet::shutdown": |_| async { JoinSet::<()>::new().shutdown().await },
-        "OwnedWriteHalf::shutdown": |_| async { UnixStream::pair().unwrap().0.into_split().1.shutdown().await },
     }
 }
 
@@ -355,9 +344,6 @@ const NO_ROW: [(&str, &[&str]); 4] = [
             "LocalFuture",
             "NamedFuture",
             "Next",
-            "TaskLocalFuture",
-            "Traced",
-            "Wrapped",
             "Signal",
             "MapErr",
             "Traced",
