@@ -346,9 +346,6 @@ const NO_ROW: [(&str, &[&str]); 4] = [
             "Next",
             "Signal",
             "MapErr",
-            "Traced",
-            "TaskLocalFuture",
-            "Wrapped",
         ],
     ),
 ];
