@@ -47,6 +47,7 @@ const NIGHT: &[(&str, Step)] = &[
     ("loom", |root| own(root, &["loom", "--deep"])),
     ("mutants", |root| own(root, &["mutants", "--check", "--deep"])),
     ("strace", |root| own(root, &["strace"])),
+    ("conform", |root| own(root, &["conform"])),
     ("cross", |root| own(root, &["cross", "--run"])),
     ("asan", asan),
     ("soak", |root| own(root, &["soak", "--minutes", "10", "--limits"])),

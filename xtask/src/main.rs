@@ -4,6 +4,7 @@
 
 mod bare;
 mod ci;
+mod conform;
 mod cross;
 mod programs;
 mod strace;
@@ -51,6 +52,7 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ("backend", "NAME: the suite of std-rt, the faults and the demo with poll(2) for epoll", suites::backend),
     ("bare", "core on a Cortex-M3 in QEMU: a fed serial line, a sweep of interrupts", bare::run),
     ("door", "the suite of std-rt with a table of faults before every system call", suites::door),
+    ("conform", "the test suites of other projects on this runtime: quinn", conform::run),
     ("strace", "the suite of std-rt while the kernel interrupts every third call", strace::run),
     (
         "bench",

@@ -1,0 +1,167 @@
+//! `conform`: the test suites of other projects, on this runtime.
+//!
+//! A suite is the source of a crate as the registry has it, copied to `target/conform`. There its runtime is replaced by
+//! this one, by edits that fail if their text is not found. Nothing of it is part of this project.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use xtask::{Outcome, cmd};
+
+use crate::test::{Suite, minimum};
+
+/// A crate whose tests run here.
+struct Conformance {
+    /// Name and version, as the folder of the registry's source is called.
+    package: &'static str,
+    /// The manifest, from the root, of a package that depends on exactly this version.
+    manifest: &'static str,
+    /// The dependencies that are added, with the root in place of `{root}`.
+    dependencies: &'static str,
+    /// Files of this project that are added, with the place of each.
+    files: &'static [(&'static str, &'static str)],
+    /// Edits: a file, a text in it, and the text instead.
+    edits: &'static [(&'static str, &'static str, &'static str)],
+    /// The arguments of `cargo test`.
+    args: &'static [&'static str],
+}
+
+const SUITES: &[(&str, Conformance)] = &[("quinn", QUINN)];
+
+/// quinn, whose endpoints, timers and tasks are those of `examples/web`. Its two tests that build a runtime of tokio keep
+/// that for the futures that they drive themselves.
+const QUINN: Conformance = Conformance {
+    package: "quinn-0.11.12",
+    manifest: "examples/web/Cargo.toml",
+    dependencies: "[dependencies.netpoll-rt]\npath = \"{root}/std-rt\"\nfeatures = [\"macros\"]\n",
+    files: &[("examples/web/src/quic.rs", "src/runtime/netpoll.rs")],
+    edits: &[
+        // Its edition has no `Future` in the prelude.
+        ("src/runtime/netpoll.rs", "use std::io::", "use std::future::Future;\nuse std::io::"),
+        ("src/lib.rs", "mod runtime;", "extern crate self as quinn;\nmod runtime;"),
+        (
+            "src/runtime.rs",
+            "pub fn default_runtime() -> Option<Arc<dyn Runtime>> {",
+            "pub fn default_runtime() -> Option<Arc<dyn Runtime>> {\n    return Some(Arc::new(NetpollRuntime::new(netpoll_rt::Handle::current())));",
+        ),
+        (
+            "src/runtime.rs",
+            "mod async_io;",
+            "mod async_io;\n#[path = \"runtime/netpoll.rs\"]\nmod netpoll;\npub use self::netpoll::NetpollRuntime;",
+        ),
+        ("src/tests.rs", "use crate::runtime::TokioRuntime;", "use crate::runtime::NetpollRuntime;"),
+        (
+            "src/tests.rs",
+            "Arc::new(TokioRuntime)",
+            "Arc::new(NetpollRuntime::new(netpoll_rt::Handle::current()))",
+        ),
+        ("src/tests.rs", "#[tokio::test]", "#[netpoll_rt::test]"),
+        ("src/tests.rs", "tokio::spawn(", "netpoll_rt::spawn("),
+        ("src/tests.rs", "use tokio::time::{sleep, timeout};", "use netpoll_rt::time::{sleep, timeout};"),
+        // Our timeout's error is an `io::Error`, which cannot be compared.
+        ("src/tests.rs", "assert_eq!(res, Ok(Ok(None)))", "assert_eq!(res.unwrap(), Ok(None))"),
+        ("src/tests.rs", "tokio::task::spawn(", "netpoll_rt::spawn("),
+        ("tests/many_connections.rs", "tokio::spawn(", "netpoll_rt::spawn("),
+    ],
+    args: &[
+        "--no-default-features",
+        "--features",
+        "rustls-ring,runtime-tokio,log",
+        "--tests",
+        "--no-fail-fast",
+        "--",
+        "--include-ignored",
+    ],
+};
+
+/// Runs all suites, or the one that is named.
+pub fn run(args: &[String]) -> Outcome {
+    let (bless, args) = cmd::take_flag(args, "--bless");
+    let (root, names) = cmd::take_root(&args)?;
+    if let Some(unknown) = names.iter().find(|name| !SUITES.iter().any(|(suite, _)| suite == name)) {
+        let known: Vec<&str> = SUITES.iter().map(|(suite, _)| *suite).collect();
+        return Err(format!("no suite `{unknown}`; the suites are {}", known.join(", ")));
+    }
+    let mut counts = Vec::new();
+    for (name, conformance) in
+        SUITES.iter().filter(|(name, _)| names.is_empty() || names.iter().any(|n| n == name))
+    {
+        println!("-- {name}");
+        let start = Instant::now();
+        let source = conformance.prepare(&root)?;
+        let target = cmd::target_dir(&root)?.join("conform/build");
+        let mut command = cmd::cargo(&source, &["test"]);
+        // Its own warnings are not ours.
+        command.args(conformance.args).env("CARGO_TARGET_DIR", target).env("RUSTFLAGS", "--cap-lints=allow");
+        // Tests of cryptography with limits in seconds.
+        command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "2");
+        let suite = Suite::run(&mut command)?;
+        suite.print(start.elapsed());
+        suite.red.clone().map_or(Ok(()), Err)?;
+        minimum(&root, &format!("conform-{name}"), suite.passed(), bless)?;
+        counts.push(format!("{} tests of {}", suite.passed(), conformance.package));
+    }
+    println!("conform: {}", counts.join(", "));
+    Ok(())
+}
+
+impl Conformance {
+    /// Copies the source and edits it; returns its folder.
+    fn prepare(&self, root: &Path) -> Result<PathBuf, String> {
+        let copy = cmd::target_dir(root)?.join("conform").join(self.package);
+        if copy.exists() {
+            fs::remove_dir_all(&copy).map_err(|e| format!("{}: {e}", copy.display()))?;
+        }
+        copy_files(&self.source(root)?, &copy)?;
+        for (file, place) in self.files {
+            write(&copy.join(place), &read(&root.join(file))?)?;
+        }
+        for (file, old, new) in self.edits {
+            let (path, text) = (copy.join(file), read(&copy.join(file))?);
+            if !text.contains(old) {
+                return Err(format!("{} of {} does not contain `{old}`", file, self.package));
+            }
+            write(&path, &text.replace(old, new))?;
+        }
+        let manifest = copy.join("Cargo.toml");
+        let dependencies = self.dependencies.replace("{root}", &root.display().to_string());
+        // The tests of a copy are its own workspace, wherever it stands.
+        write(&manifest, &format!("{}\n[workspace]\n\n{dependencies}", read(&manifest)?))?;
+        Ok(copy)
+    }
+
+    /// Returns the folder to which cargo has unpacked the crate.
+    fn source(&self, root: &Path) -> Result<PathBuf, String> {
+        let manifest = root.join(self.manifest);
+        let mut command =
+            cmd::cargo(root, &["metadata", "--format-version", "1", "--locked", "--manifest-path"]);
+        let metadata = cmd::capture(command.arg(manifest))?;
+        let end = format!("/{}/Cargo.toml", self.package);
+        let (before, _) = metadata
+            .split_once(&end)
+            .ok_or(format!("{} does not depend on {}", self.manifest, self.package))?;
+        let folder = before.rsplit('"').next().unwrap_or_default();
+        Ok(Path::new(folder).join(self.package))
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) -> Outcome {
+    let mut files = Vec::new();
+    cmd::files_under(from, &|_| false, &mut files)?;
+    for file in files {
+        let place = to.join(file.strip_prefix(from).map_err(|e| e.to_string())?);
+        let folder = place.parent().unwrap_or(to);
+        fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
+        fs::copy(&file, &place).map_err(|e| format!("{}: {e}", file.display()))?;
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))
+}
+
+fn write(path: &Path, text: &str) -> Outcome {
+    fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
+}
