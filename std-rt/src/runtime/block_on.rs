@@ -119,8 +119,14 @@ fn block_on<F: Future>(
         // The future may have forked: in the child the tasks and the events are the parent's, and the workers are not there.
         sched.netpoll().assert_owner_process("block_on");
         match (&worker_guard, worker_slot) {
-            // The runtime has ended: no worker runs a task any more.
-            (Some(_), _) if sched.is_closed() => park_until(&block_on_waker.woken),
+            // The runtime ends: no worker runs a task or polls any more. Its end waits for this call, if that is in a task, so
+            // what the future waits for ends here.
+            (Some(_), _) if sched.is_closed() => {
+                if sched.netpoll().check().is_ok() {
+                    sched.netpoll().end();
+                }
+                park_until(&block_on_waker.woken);
+            }
             // The future yielded: every task that is runnable has a turn first.
             (Some(worker_guard), _) if block_on_waker.woken.is_set() => worker_guard.worker.run_ready(),
             (Some(worker_guard), _) => {

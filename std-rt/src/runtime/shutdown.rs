@@ -28,7 +28,8 @@
 //! 3. It waits until every thread of the runtime has ended, and drops tasks that are woken meanwhile. After each thread that
 //!    ends it cancels once more.
 //! 4. The poller ends: operations on the runtime's descriptors that are polled elsewhere fail from then on
-//!    ([`runtime_ended`](crate::runtime_ended)), and sleeps move to another poller.
+//!    ([`runtime_ended`](crate::runtime_ended)), and sleeps move to another poller. It ends before step 3 has, if a worker is in
+//!    `block_on`: that call is within a poll, and no thread polls for it any more.
 //!
 //! Steps 2 and 3, and why no task is forgotten in them, are the protocol of [`crate::protocol::ending`], which a checker
 //! runs. In a child of fork(2) none of this happens: the threads are the parent's, and their locks in any state.

@@ -349,3 +349,30 @@ fn the_current_runtime_outside_of_any_is_the_default_one() {
     let _entered = runtime.enter();
     assert_eq!(Handle::current().metrics().workers, 3);
 }
+
+/// A worker in the call, which no longer runs tasks, waits for events of the runtime that ends.
+#[test]
+fn waits_within_block_on_of_a_handle_end_while_the_runtime_ends() {
+    let _alone = alone();
+    for workers in [2, 4] {
+        let runtime = runtime(workers);
+        let handle = runtime.handle().clone();
+        let watch = Watch::over(handle.clone());
+        let (send, receive) = mpsc::channel();
+        let within = {
+            let handle = handle.clone();
+            runtime.spawn(async move {
+                handle.clone().block_on(async {
+                    send.send(()).unwrap();
+                    until("the runtime is ending", || handle.spawn(async {}).is_finished()).await;
+                    sleep(SOON).await; // time is tested
+                });
+            })
+        };
+        receive.recv().unwrap();
+        drop(runtime);
+        block_on(within).unwrap();
+        drop(watch);
+        assert_nothing_left(&handle);
+    }
+}
