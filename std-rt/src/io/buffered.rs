@@ -31,6 +31,7 @@ pub(super) async fn copy(
     };
     let mut coop = Coop::new();
     loop {
+        coop.tick().await;
         let most = copied.left(buffer.len());
         if most == 0 {
             return Ok(());
@@ -46,7 +47,6 @@ pub(super) async fn copy(
             }
         })
         .await?;
-        coop.tick().await;
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::*;
 use futures_lite::{AsyncReadExt, AsyncWriteExt, StreamExt};
-use netpoll_rt::io::{copy, copy_bidirectional};
+use netpoll_rt::io::{CopyOptions, copy, copy_bidirectional};
 use netpoll_rt::net::pipe::{PipeReader, PipeWriter, pipe};
 
 use netpoll_rt::net::unix::abstract_address;
@@ -260,6 +260,13 @@ fn of_copies_and_files() -> Vec<Row> {
     rows! {
         "copy": |s| copy(&s.ended.0, &s.sink),
         "copy_bidirectional": |s| copy_bidirectional(&s.ended.1, &s.ended.1),
+        "CopyOptions::copy of nothing": |s| async { CopyOptions::new().limit(0).copy(&s.ended.0, &s.sink).await },
+        "CopyOptions::copy of nothing to a file": |s| async {
+            CopyOptions::new().limit(0).copy(&s.ended.0, &file()).await
+        },
+        "CopyOptions::copy_bidirectional of nothing": |s| async {
+            CopyOptions::new().limit(0).copy_bidirectional(&s.ended.1, &s.ended.1).await
+        },
         "File::read_exact of nothing": |_| async { file().read_exact(&mut []).await },
         "File::write_all of nothing": |_| async { file().write_all(&[]).await },
         "wait": |s| s.child.wait(),
