@@ -59,7 +59,12 @@ fn send_from(fd: BorrowedFd<'_>, headers: &mut [mmsghdr], datagrams: &[Datagram<
         let is_v4 = match (datagram.to, datagram.source.address) {
             (Some(to), _) => to.ip().to_canonical().is_ipv4(),
             (None, Some(address)) => address.to_canonical().is_ipv4(),
-            (None, None) => socket::peer_name(fd)?.ip().to_canonical().is_ipv4(),
+            (None, None) => match socket::peer_name(fd) {
+                Ok(peer) => peer.ip().to_canonical().is_ipv4(),
+                // The kernel sends those before it, and refuses this one by itself.
+                Err(error) if error.kind() == io::ErrorKind::NotConnected => !sockopt::is_v6(fd)?,
+                Err(error) => return Err(error),
+            },
         };
         control.push_source(&datagram.source, is_v4);
         header.msg_hdr.msg_control = control.as_mut_ptr();

@@ -166,3 +166,21 @@ fn a_device() {
         assert!(here.bind_device(Some("no-such-device0")).is_err());
     });
 }
+
+/// A datagram that cannot be sent is the next call's, whatever its header has.
+#[test]
+fn a_batch_ends_before_a_datagram_without_a_destination() {
+    each(async || {
+        let (here, there) =
+            (UdpSocket::bind("127.0.0.1:0").await.unwrap(), UdpSocket::bind("127.0.0.1:0").await.unwrap());
+        if here.set_recv_packet_info(true).is_err() {
+            return;
+        }
+        let to = there.local_addr().unwrap();
+        let batch = [Datagram::to(b"sent", to), Datagram::new(b"lost").traffic_class(CLASS)];
+        assert_eq!(here.send_batch(&batch).await.unwrap(), 1);
+        let mut buffer = [0; 8];
+        assert_eq!(there.recv(&mut buffer).await.unwrap(), 4);
+        assert!(here.send_batch(&batch[1..]).await.is_err());
+    });
+}
