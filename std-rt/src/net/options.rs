@@ -273,6 +273,13 @@ pub(crate) fn bind_device(fd: BorrowedFd<'_>, name: Option<&str>) -> io::Result<
     if name.is_some_and(|name| name.is_empty() || name.len() > 15) {
         return Err(out_of_range("the length of an interface's name", "1 to 15 bytes"));
     }
+    // The kernel would read the name up to there: that of another interface, or none, which ends the restriction.
+    if name.is_some_and(|name| name.contains('\0')) {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "an interface's name must not contain a null",
+        ));
+    }
     sockopt::set_device(fd, name.unwrap_or_default().as_bytes())
 }
 

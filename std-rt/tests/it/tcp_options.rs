@@ -214,7 +214,7 @@ fn values_out_of_range_are_refused_with_the_range_and_change_nothing() {
 fn an_interface_that_is_not_there() {
     each(async || {
         let socket = TcpSocket::new_v4().unwrap();
-        for name in ["", "a-name-of-16-byte"] {
+        for name in ["", "a-name-of-16-byte", "lo\0", "\0"] {
             assert_eq!(socket.bind_device(Some(name)).unwrap_err().kind(), ErrorKind::InvalidInput);
         }
         let error = socket.bind_device(Some("no-such-device")).unwrap_err();
