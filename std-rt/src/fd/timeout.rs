@@ -19,7 +19,7 @@
 //! |---|---|
 //! | one of them finds nothing, and none has begun | begins |
 //! | one of them is ready, or fails | is cleared |
-//! | a future of `readiness` is dropped, and no other task waits | is cleared |
+//! | a future of `readiness` is dropped, and no other of these tasks waits | is cleared |
 //!
 //! | a wait | gets a new time |
 //! |---|---|
@@ -38,6 +38,7 @@ use std::time::Duration;
 use netpoll_core::{Mode, Modes, PollErr, When};
 
 use super::Fd;
+use super::op::PollWakers;
 use crate::error;
 use crate::netpoll::clock;
 use crate::sys::FdOwner;
@@ -122,9 +123,9 @@ impl<S: FdOwner> Fd<S> {
         self.timeouts()?.lock(mode).duration
     }
 
-    /// Returns whether a task waits through a poll.
+    /// Returns whether a task waits through a poll whose time is limited.
     fn has_polls(&self, mode: Mode) -> bool {
-        self.known_pollers(mode).is_some_and(|pollers| !pollers.is_empty())
+        self.known_pollers(mode).is_some_and(PollWakers::has_timed)
     }
 
     /// Puts the earlier deadline of the two in force. An absolute one that has passed is in force already.

@@ -561,3 +561,24 @@ fn tasks_that_wait_in_every_way_under_short_timeouts_lose_no_byte_and_no_wake() 
         setter.await.unwrap();
     });
 }
+
+/// A wait for the end of the peer has no timeout, so it does not begin the time of the polls.
+#[test]
+fn a_timeout_that_is_set_beside_peer_gone_begins_with_the_next_poll() {
+    each(async || {
+        let (stream, _peer) = pair_with_std().await;
+        let probe = Probe::new();
+        let mut gone = pin!(stream.peer_gone());
+        if probe.poll(gone.as_mut()).is_ready() {
+            return; // Not with this backend.
+        }
+        stream.set_read_timeout(Some(SHORT)).unwrap();
+        pass(2 * SHORT).await;
+        assert_times_out("a poll", poll_read(&stream)).await;
+        assert!(probe.poll(gone.as_mut()).is_pending());
+        // Nor does it keep the time of a future that is given up.
+        assert!(Probe::new().poll(pin!(stream.readable())).is_pending());
+        pass(2 * SHORT).await;
+        assert_times_out("another poll", poll_read(&stream)).await;
+    });
+}

@@ -24,7 +24,7 @@
 use std::io;
 use std::mem;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::{Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 
 use netpoll_core::Mode;
 use netpoll_core::sync::Flag;
@@ -56,6 +56,8 @@ pub(in crate::fd) struct PollWakers {
     pub(super) may_have_more: Flag,
     /// The tasks whose shared waker is in the list of waiters.
     pub(in crate::fd) awaiting_lock: WakerSet,
+    /// The tasks whose wait no timeout limits, once there was one. They are in the two sets above by their shared waker.
+    untimed: OnceLock<WakerSet>,
     /// The timer that ends the wait for the lock at the direction's deadline.
     timer: Mutex<DeadlineTimer>,
 }
@@ -113,6 +115,12 @@ impl WakerSet {
         self.list.lock().tasks.is_empty()
     }
 
+    /// Returns whether another waker than this one is in the list.
+    fn has_other_than(&self, waker: Option<&Waker>) -> bool {
+        let is_other = |known: &Waker| !waker.is_some_and(|waker| waker.will_wake(known));
+        self.list.lock().tasks.iter().any(|(_, known)| is_other(known))
+    }
+
     /// Drops all wakers, when no task can poll any more.
     fn end(&self) {
         let (one, rest) = self.list.lock().take();
@@ -123,9 +131,10 @@ impl WakerSet {
 }
 
 impl PollWakers {
-    /// Returns whether no task waits.
-    pub(in crate::fd) fn is_empty(&self) -> bool {
-        self.parked.is_empty() && self.awaiting_lock.is_empty()
+    /// Returns whether a task waits within the time of the polls.
+    pub(in crate::fd) fn has_timed(&self) -> bool {
+        let untimed = self.untimed.get().map(WakerSet::waker);
+        self.parked.has_other_than(untimed) || self.awaiting_lock.has_other_than(untimed)
     }
 
     fn replace_timer(&self, timer: DeadlineTimer) -> DeadlineTimer {
@@ -134,6 +143,27 @@ impl PollWakers {
 }
 
 impl<S: FdOwner> Fd<S> {
+    /// Polls for what no timeout limits, with the waker of all tasks that do so in this direction.
+    pub(super) fn poll_untimed<T>(
+        &self,
+        mode: Mode,
+        cx: &mut Context<'_>,
+        poll: impl FnOnce(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        if self.netpoll().check().is_err() {
+            // It fails, and in a forked child a thread of the parent may have had the list.
+            return poll(cx);
+        }
+        let untimed = self.pollers(mode).untimed.get_or_init(WakerSet::default);
+        untimed.register(&mut None, cx.waker());
+        let polled = poll(&mut Context::from_waker(untimed.waker()));
+        if polled.is_ready() {
+            // A waker that stays may own the future that was polled. The other tasks look as well.
+            untimed.waker().wake_by_ref();
+        }
+        polled
+    }
+
     /// Arms a timer that wakes the tasks waiting for the lock at the direction's deadline. `is_timed` means that the time of the
     /// polls ends the wait of this one.
     ///
@@ -159,6 +189,7 @@ impl<S: FdOwner> Fd<S> {
             self.drop_deadline(&mut pollers.replace_timer(DeadlineTimer::default()));
             pollers.parked.end();
             pollers.awaiting_lock.end();
+            pollers.untimed.get().into_iter().for_each(WakerSet::end);
         }
     }
 }

@@ -44,7 +44,7 @@ impl<S: FdOwner> Fd<S> {
         let never = |_: &Self| Err(io::ErrorKind::WouldBlock.into());
         let mut over = Op::new(self, mode, never);
         over.arm_on_park = false;
-        over.poll_once(cx)
+        self.poll_untimed(mode, cx, |cx| over.poll_once(cx))
     }
 }
 
@@ -78,6 +78,10 @@ impl<S: FdOwner> Fd<S> {
                 "poll(2) cannot wait for the end of the peer behind unread bytes: read, or ask `peer_closed`",
             )));
         }
+        self.poll_untimed(Mode::Read, cx, |cx| self.poll_peer_gone_untimed(cx))
+    }
+
+    fn poll_peer_gone_untimed(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut op = Op::without_call(self, ReadMode);
         op.arm_on_park = false;
         ready!(op.lock_or_register(&mut None, cx.waker()))?;

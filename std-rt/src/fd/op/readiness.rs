@@ -200,11 +200,13 @@ impl<W: Direction, S: FdOwner> Drop for Readiness<'_, W, S> {
             self.fd.pollers(mode).awaiting_lock.leave(lock_entry);
         }
         let Some(entry) = self.entry.take() else { return };
-        if self.fd.pollers(mode).parked.leave(entry) {
+        let pollers = self.fd.pollers(mode);
+        let is_last = pollers.parked.leave(entry);
+        if is_last || !pollers.has_timed() {
             self.fd.end_polls(mode);
-            if self.parked {
-                self.fd.retract_if_unused(mode);
-            }
+        }
+        if is_last && self.parked {
+            self.fd.retract_if_unused(mode);
         }
     }
 }
