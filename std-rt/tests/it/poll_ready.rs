@@ -183,6 +183,22 @@ fn a_panic_in_an_attempt_gives_the_turn_back() {
     });
 }
 
+/// The event is dropped before the call, so the hint of the read before it must not outlast it.
+#[test]
+fn a_panic_in_an_attempt_hides_no_bytes() {
+    each(async || {
+        let (stream, mut peer) = pair_with_std().await;
+        peer.write_all(b"a").unwrap();
+        assert_eq!(read_once(&stream).await.unwrap(), b"a");
+        let before = Handle::current().metrics().events;
+        peer.write_all(b"b").unwrap();
+        reported(before).await;
+        let attempt = || stream.try_io(Interest::Read, |_| -> io::Result<()> { panic!("by intent") });
+        assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(attempt)).is_err());
+        assert!(Probe::new().poll(pin!(read_once(&stream))).is_ready());
+    });
+}
+
 #[test]
 fn the_errors_of_polls_and_attempts() {
     each(async || {

@@ -131,10 +131,14 @@ impl<S: FdOwner> Fd<S> {
             Poll::Pending => return Err(io::ErrorKind::WouldBlock.into()),
         }
         self.reset_locked(mode)?;
+        if mode == Mode::Read {
+            // Dropped together with the readiness, and first: the call may panic.
+            self.drained.set(false);
+        }
         let result = call(self.io.as_fd());
         let found_nothing = result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock);
-        if mode == Mode::Read {
-            self.drained.set(found_nothing);
+        if mode == Mode::Read && found_nothing {
+            self.drained.set(true);
         }
         if let Some(pollers) = self.known_pollers(mode).filter(|_| result.is_ok()) {
             pollers.may_have_more.set();
