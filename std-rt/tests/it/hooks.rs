@@ -163,3 +163,18 @@ fn threads_have_the_stack_that_was_asked_for() {
         assert!(error.to_string().contains("thread_stack_size"), "{error}");
     }
 }
+
+/// A worker that ends polls no more, and neither does any other.
+#[test]
+fn a_hook_at_the_end_of_a_thread_may_sleep() {
+    let _alone = alone();
+    let stopped = Arc::new(Counter::new());
+    let counted = stopped.clone();
+    let stop = move || {
+        Handle::current().block_on(sleep(Duration::from_millis(2))); // time is tested
+        counted.inc();
+    };
+    let runtime = Runtime::builder().workers(2).on_thread_stop(stop).build().unwrap();
+    drop(runtime);
+    assert_eq!(stopped.get(), 2);
+}
