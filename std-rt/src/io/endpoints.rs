@@ -116,8 +116,9 @@ impl Stream<'_> {
         while !bytes.is_empty() {
             let written = self.fd.run(Mode::Write, |fd| self.kind.write(fd, bytes)).await;
             let n = nonzero(written).map_err(|error| self.write_error(error))?;
-            copied.add(n);
+            // First: the hook of `copied` may panic.
             on_taken(n);
+            copied.add(n);
             bytes = &bytes[n..];
         }
         Ok(())

@@ -173,8 +173,9 @@ pub(super) async fn drain(
             to.fd.run(Mode::Write, |fd| pipe.empty(|pipe, length| to.kind.splice(pipe, fd, length))).await;
         match nonzero(moved) {
             Ok(n) => {
-                copied.add(n);
+                // First: the hook of `copied` may panic.
                 on_moved(n);
+                copied.add(n);
             }
             Err(error) if is_refused(&error) => return Ok(false),
             Err(error) => return Err(to.write_error(error)),

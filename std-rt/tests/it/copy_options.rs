@@ -245,3 +245,21 @@ fn a_copy_with_bytes_in_one_direction_is_not_idle() {
         assert_eq!(read_once(&reader).await.unwrap(), b"bytes");
     });
 }
+
+/// The bytes that the hook was told of have gone.
+#[test]
+fn a_hook_that_panics_leaves_the_cursor_behind_the_bytes_that_were_taken() {
+    each(async || {
+        let from = Temporary::new("panics", &bytes());
+        let source = Arc::new(File::open(&from.0).await.unwrap());
+        let (reader, writer) = pipe().unwrap();
+        let options = CopyOptions::new().on_progress(|_| panic!("on purpose"));
+        let file = source.clone();
+        let copied = spawn(async move { options.copy(&*file, &writer).await });
+        let mut taken = Vec::new();
+        while reader.read_buf(&mut taken).await.unwrap() > 0 {}
+        assert!(copied.await.unwrap_err().is_panic());
+        assert!(!taken.is_empty() && bytes().starts_with(&taken));
+        assert_eq!(source.seek(SeekFrom::Current(0)).await.unwrap(), taken.len() as u64);
+    });
+}
