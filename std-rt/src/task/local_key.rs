@@ -65,7 +65,8 @@ impl<T> LocalKey<T> {
         Self { slot }
     }
 
-    /// Sets the value for a future. Scopes of one key may be within each other: the inner value is in force.
+    /// Sets the value for a future. Scopes of one key may be within each other: the inner value is in force. Tasks that a worker
+    /// runs on top of the future, because that calls [`block_on`](crate::Runtime::block_on), see the value too.
     ///
     /// # Cancel safety
     ///
