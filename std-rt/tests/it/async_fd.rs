@@ -118,13 +118,15 @@ fn a_pipe_whose_reader_has_gone() {
         drop(reader);
         assert_eq!(writing.await.unwrap().unwrap_err().kind(), ErrorKind::BrokenPipe);
         assert_eq!(write(&writer, b"bytes").await.unwrap_err().kind(), ErrorKind::BrokenPipe);
-        writer.writable().await.unwrap();
-        if !Poller::ERROR_ALONE {
-            return;
+        if Poller::ERROR_ALONE {
+            // The kernel reports an error and nothing else: that is no readiness to read. With a level-triggered backend the last
+            // event may be one that only the writer has requested: it says nothing of reads, and the wait ends as a hint.
+            match writer.readable().await {
+                Err(error) => assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}"),
+                Ok(()) => assert!(!Poller::EDGES, "there is nothing to read"),
+            }
         }
-        // The kernel reports an error and nothing else: that is no readiness to read.
-        let error = writer.readable().await.unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
+        writer.writable().await.unwrap();
     });
 }
 

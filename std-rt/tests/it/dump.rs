@@ -189,13 +189,20 @@ fn child() {
     let Ok(workers) = std::env::var("NETPOLL_DUMP_CHILD") else { return };
     let workers = workers.parse().unwrap();
     let runtime = Runtime::builder().workers(workers).dump_on_quit(true).build().unwrap();
+    // Not one call: the thread may have been unparked before.
+    let hold = || {
+        let start = Instant::now();
+        while start.elapsed() < LIMIT {
+            std::thread::park_timeout(LIMIT);
+        }
+    };
     for i in 1..workers {
-        drop(runtime.spawn_named(format!("stuck {i}"), async { std::thread::park_timeout(LIMIT) }));
+        drop(runtime.spawn_named(format!("stuck {i}"), async move { hold() }));
     }
     runtime.block_on(async {
-        let task = spawn_named("stuck 0", async {
+        let task = spawn_named("stuck 0", async move {
             println!("\nready");
-            std::thread::park_timeout(LIMIT);
+            hold();
         });
         task.await.unwrap();
     });
