@@ -123,7 +123,8 @@ fn a_pipe_whose_reader_has_gone() {
             // event may be one that only the writer has requested: it says nothing of reads, and the wait ends as a hint.
             match writer.readable().await {
                 Err(error) => assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}"),
-                Ok(()) => assert!(!Poller::EDGES, "there is nothing to read"),
+                Ok(()) if Poller::EDGES => panic!("there is nothing to read"),
+                Ok(()) => {}
             }
         }
         writer.writable().await.unwrap();
