@@ -14,7 +14,7 @@
 //! The scheduler's own waker of a task that waits is not reported, so that a task without a waker can be told. Its drop is, once
 //! the task's span is closed.
 //!
-//! A subscriber is foreign code. Nothing here is called under a lock or a borrow. What a task's waker calls catches its panics,
+//! A subscriber is foreign code. Nothing here is called under a lock or a borrow. A call by a task's waker catches its panics,
 //! because the task that wakes is another one; all else runs for the task whose span it is.
 
 use std::future::Future;

@@ -367,7 +367,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
 }
 
 impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<'_, W, F, S> {
-    /// Does what a poll does, within its span.
+    /// Polls within the span of the poll.
     #[inline(always)]
     fn poll_within(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let fresh = self.state == OpState::Start;

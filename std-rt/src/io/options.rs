@@ -201,7 +201,7 @@ impl Activity {
     }
 }
 
-/// The count of one direction of a copy, with its limit and those who follow it.
+/// The count of one direction of a copy, with its limit, its hook and its idle timeout.
 pub(super) struct Copied<'a> {
     count: u64,
     limit: u64,

@@ -33,7 +33,7 @@ macro_rules! timeout_methods {
             /// functions and the traits alike, so it also limits a library that this value was given to.
             #[doc = $anew]
             ///
-            /// The time begins when the operation waits, and what need not wait costs nothing. Polls and futures that wait for
+            /// The time begins when the operation waits; one that need not wait costs nothing more. Polls and futures that wait for
             /// readiness share one time: it begins when the first of them finds nothing, and ends when one of them finds
             /// something; one that comes after the time has passed makes its call first. An operation that waits for its
             /// [turn](crate::net#turns) has the same time for that.

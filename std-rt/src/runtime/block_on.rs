@@ -120,7 +120,7 @@ fn block_on<F: Future>(
         sched.netpoll().assert_owner_process("block_on");
         match (&worker_guard, worker_slot) {
             // The runtime ends: no worker runs a task or polls any more. Its end waits for this call, if that is in a task, so
-            // what the future waits for ends here.
+            // the waits of the future end here.
             (Some(_), _) if sched.is_closed() => {
                 if sched.netpoll().check().is_ok() {
                     sched.netpoll().end();

@@ -264,7 +264,7 @@ fn block_on_of_a_handle_leaves_a_runtime_without_threads_to_its_driver() {
     let _alone = alone();
     let runtime = runtime(1);
     let (handle, watch) = (runtime.handle().clone(), Watch::over(runtime.handle().clone()));
-    // Not driven: what is no task works.
+    // Not driven: a future that is no task works.
     handle.block_on(async {
         echo().await;
         sleep(SOON).await; // time is tested

@@ -1,4 +1,4 @@
-//! A file by the traits of futures-io: what a poll keeps, and where the cursor is afterwards.
+//! A file by the traits of futures-io: the state that a poll keeps, and the position of the cursor afterwards.
 
 use std::future::poll_fn;
 use std::io::{ErrorKind, SeekFrom};

@@ -127,7 +127,7 @@ fn timeout_at_ends_at_its_instant_and_gives_its_future_back() {
         let at = Instant::now() + SOON;
         assert_timed_out(timeout_at(at, std::future::pending::<()>()).await);
         assert!(Instant::now() >= at, "early");
-        // What is ready comes before a deadline that has passed.
+        // A future that is ready comes before a deadline that has passed.
         assert_eq!(timeout_at(at, ready(7)).await.unwrap(), 7);
         let mut limited = timeout(HOUR, ready(8));
         assert_eq!(format!("{:?}", limited.get_ref()), format!("{:?}", ready(8)));

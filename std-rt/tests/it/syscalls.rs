@@ -126,7 +126,7 @@ fn a_thousand_polls_without_bytes_make_one_call() {
     each(async || {
         let (fd, mut client) = connection();
         let (calls, mut buffer) = (Counter::new(), [0; 64]);
-        // The budget is spent by what is ready only, so all of them run in one turn.
+        // Only a poll that is ready spends the budget, so all of them run in one turn.
         poll_fn(|cx| {
             for _ in 0..1000 {
                 assert!(poll_read(&fd, &calls, &mut buffer, cx).is_pending());

@@ -1,4 +1,4 @@
-//! Relative timeouts: they limit each wait, whoever polls it, and end one operation at a time.
+//! Relative timeouts: they limit each wait, awaited or polled, and end one operation at a time.
 
 use std::fmt::Debug;
 use std::future::poll_fn;

@@ -1,4 +1,4 @@
-//! Child processes: how they end, their pipes, and what is refused. Each test runs with pidfds and with `SIGCHLD`.
+//! Child processes: their ends, their pipes, and the errors. Each test runs with pidfds and with `SIGCHLD`.
 
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;

@@ -1,4 +1,4 @@
-//! Children whose handle, or whose runtime, ends before they do: none stays a zombie, and none costs a thread.
+//! Children that outlive their handle or their runtime: none stays a zombie, and none costs a thread.
 
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;

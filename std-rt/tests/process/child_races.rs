@@ -63,7 +63,7 @@ fn next_number(number: u32) -> bool {
 }
 
 /// Starts children and reaps them behind this crate's back until `impostor` has made a process with the same number.
-/// Returns the child and what `impostor` has made.
+/// Returns the child and the value of `impostor`.
 fn replaced<T>(impostor: impl Fn(u32) -> Result<T, StdChild>) -> (Child, T) {
     for _ in 0..200 {
         let child = shell("exit 0").spawn().unwrap();

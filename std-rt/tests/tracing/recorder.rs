@@ -56,7 +56,7 @@ pub struct Happened {
 struct State {
     spans: Vec<Recorded>,
     events: Vec<Happened>,
-    /// The name of the task for whose waker the subscriber panics.
+    /// The id of the task for which the subscriber panics, at each use of its waker.
     panics_for: Option<u64>,
 }
 

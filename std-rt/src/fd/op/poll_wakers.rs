@@ -143,7 +143,7 @@ impl PollWakers {
 }
 
 impl<S: FdOwner> Fd<S> {
-    /// Polls for what no timeout limits, with the waker of all tasks that do so in this direction.
+    /// Polls for an end that no timeout limits, with the waker of all tasks that do so in this direction.
     pub(super) fn poll_untimed<T>(
         &self,
         mode: Mode,

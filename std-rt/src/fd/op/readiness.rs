@@ -172,7 +172,7 @@ impl<W: Direction, S: FdOwner> Future for Readiness<'_, W, S> {
 }
 
 impl<W: Direction, S: FdOwner> Readiness<'_, W, S> {
-    /// Does what a poll does, within its span.
+    /// Polls within the span of the poll.
     fn poll_within(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let charge = self.charge;
         if charge.poll_proceed(cx).is_pending() {
