@@ -26,7 +26,7 @@ pub struct Context {
     pub task: Cell<usize>,
     /// The poller that new descriptors and timers of this thread go to; belongs to [`netpoll`](crate::netpoll).
     pub netpoll: RefCell<Option<Arc<Netpoll>>>,
-    /// Whether threads poll that one, so that timers may be left there; belongs to [`netpoll`](crate::netpoll).
+    /// True if threads poll that one, so that timers may be left there; belongs to [`netpoll`](crate::netpoll).
     pub is_polled: Cell<bool>,
     /// The timer wheel of the worker that this thread is; belongs to `netpoll::timers`.
     pub wheel: Cell<WorkerWheel>,

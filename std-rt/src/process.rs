@@ -154,7 +154,7 @@ impl Child {
     /// [`try_wait`](Child::try_wait) works on.
     pub async fn wait(&self) -> io::Result<ExitStatus> {
         if let Some(stdin) = &self.stdin {
-            // The number is free whatever close(2) says.
+            // The number is free even if close(2) fails.
             let _ = stdin.close_now();
         }
         self.process.wait().await.map_err(|error| OpError::new("wait", error).into())

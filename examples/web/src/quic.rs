@@ -13,7 +13,7 @@ use netpoll_rt::time::{Sleep, sleep_until};
 use quinn::udp::{RecvMeta, Transmit, UdpSocketState};
 use quinn::{AsyncTimer, AsyncUdpSocket, Runtime, UdpPoller};
 
-/// A runtime for [`Endpoint::new`](quinn::Endpoint::new), which puts its tasks on one runtime of netpoll, whatever thread calls.
+/// A runtime for [`Endpoint::new`](quinn::Endpoint::new), which puts its tasks on one runtime of netpoll, from any thread.
 #[derive(Clone, Debug)]
 pub struct NetpollRuntime(Handle);
 

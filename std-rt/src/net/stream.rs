@@ -94,7 +94,7 @@ pub trait ByteRead: Descriptor {
     /// Makes the system call of a read.
     fn fill<B: ReadBuffer + ?Sized>(fd: BorrowedFd<'_>, buffer: &mut B) -> io::Result<Read>;
 
-    /// Reads what is there, or registers the task of `cx`. Returns the number of bytes at the front of `buffer` that
+    /// Reads the bytes that are there, or registers the task of `cx`. Returns the number of bytes at the front of `buffer` that
     /// the kernel has initialized; 0 is the end, unless the buffer is full.
     #[inline]
     fn poll_fill<B: ReadBuffer + ?Sized>(
@@ -119,7 +119,7 @@ pub trait ByteWrite: Descriptor {
     /// users close such streams too.
     fn end(&self) -> io::Result<()>;
 
-    /// Writes what the kernel takes, or registers the task of `cx`.
+    /// Writes as many bytes as the kernel takes, or registers the task of `cx`.
     #[inline]
     fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let written = self.fd().write(|fd| Self::send(fd, bytes)).poll_once(cx);

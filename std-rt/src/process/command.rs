@@ -20,7 +20,7 @@ use crate::error::{OpError, at_path};
 pub struct Command {
     std: std_process::Command,
     kill_on_drop: bool,
-    /// Whether the standard input was chosen: [`output`](Command::output) leaves it alone then. So also for the other two.
+    /// True if the standard input was chosen: [`output`](Command::output) leaves it alone then. So also for the other two.
     has_stdin: bool,
     has_stdout: bool,
     has_stderr: bool,

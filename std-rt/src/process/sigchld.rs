@@ -2,7 +2,7 @@
 //! all children that were started there.
 //!
 //! The tasks that wait for a child poll the listener. An event wakes them all; the first that is polled takes the signal, and
-//! each looks whether its own child has ended. No end is lost, whatever the order:
+//! each looks whether its own child has ended. No end is lost, in any order:
 //!
 //! 1. A task registers for the signal before it looks for its child. So a child that ends after the look sends a signal that
 //!    comes after the registration.

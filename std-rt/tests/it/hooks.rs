@@ -154,7 +154,7 @@ fn threads_have_the_stack_that_was_asked_for() {
         assert_eq!(spawn(async { use_stack(KIB) }).await.unwrap(), KIB);
         assert_eq!(spawn_blocking(|| use_stack(KIB)).await.unwrap(), KIB);
     });
-    // The system raises what is too small for a thread.
+    // The system raises a size that is too small for a thread.
     let small = Runtime::builder().workers(2).thread_stack_size(1 << 16).build().unwrap();
     assert_eq!(small.block_on(async { spawn(async { 1 }).await.unwrap() }), 1);
     for size in [0, usize::MAX] {

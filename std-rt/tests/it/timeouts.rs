@@ -247,7 +247,7 @@ fn the_earlier_of_timeout_and_deadline_ends_a_wait() {
 
             set_both(LONG, Some(Instant::now() + SHORT));
             assert_times_out("read", read_once(&stream)).await;
-            // The deadline has passed, so that every operation fails, whatever there is to read.
+            // The deadline has passed, so that every operation fails, even if there is something to read.
             peer.write_all(b"x").unwrap();
             for _ in 0..2 {
                 assert_timed_out(read_once(&stream).await);

@@ -167,7 +167,7 @@ fn a_device() {
     });
 }
 
-/// A datagram that cannot be sent is the next call's, whatever its header has.
+/// A datagram that cannot be sent is the next call's, also if its header is at fault.
 #[test]
 fn a_batch_ends_before_a_datagram_without_a_destination() {
     each(async || {

@@ -41,6 +41,7 @@ impl Service {
                 Ok(client) => return Ok((service, client)),
                 Err(error) if Instant::now() > end => return Err(error),
                 // Neither server tells its parent when it is ready.
+                // A foreign server makes no event for this process when it listens.
                 Err(_) => sleep(Duration::from_millis(20)).await,
             }
         }

@@ -56,6 +56,7 @@ impl Dnsmasq {
                 Ok(_) => return Ok(server),
                 Err(error) if Instant::now() > end => return Err(error.into()),
                 // It does not tell its parent when it is ready.
+                // A foreign server makes no event for this process when it listens.
                 Err(_) => sleep(Duration::from_millis(20)).await,
             }
         }

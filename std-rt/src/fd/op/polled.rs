@@ -106,7 +106,7 @@ impl<S: FdOwner> Fd<S> {
     /// direction waits, as for a whole datagram.
     ///
     /// The readiness is dropped before the call, so that an event that comes during the call is kept. A call that finds nothing
-    /// leaves the hint that the queue is empty, whatever the kind of the descriptor: `EAGAIN` is exact. After a call that
+    /// leaves the hint that the queue is empty, for every kind of descriptor: `EAGAIN` is exact. After a call that
     /// succeeds there may be more, so the next [`Fd::poll_ready`] need not ask the kernel.
     ///
     /// # Errors

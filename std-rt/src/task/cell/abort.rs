@@ -35,7 +35,7 @@ impl AbortHandle {
         self.0.task().cancel();
     }
 
-    /// Returns true once the task has ended, in whatever way.
+    /// Returns true once the task has ended, also by a panic or an abort.
     pub fn is_finished(&self) -> bool {
         self.0.task().state.is_complete()
     }

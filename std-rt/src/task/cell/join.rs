@@ -59,7 +59,7 @@ impl<T> JoinHandle<T> {
         (!self.given).then_some(self.task)
     }
 
-    /// Returns true once the task has ended, in whatever way.
+    /// Returns true once the task has ended, also by a panic or an abort.
     pub fn is_finished(&self) -> bool {
         self.task().is_none_or(|task| task.state.is_complete())
     }

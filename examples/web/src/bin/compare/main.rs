@@ -48,7 +48,7 @@ pub struct Options {
     pub secs: u64,
     /// The number of workers.
     pub workers: usize,
-    /// Whether the server has TLS.
+    /// True if the server has TLS.
     pub tls: bool,
     /// The port of the server, on the loopback.
     pub port: u16,
