@@ -10,6 +10,7 @@ use std::time::Instant;
 use xtask::{Outcome, cmd};
 
 use crate::test::{Suite, minimum};
+use crate::upstream::{copy_files, read, registry_source, write};
 
 /// A crate whose tests run here.
 struct Conformance {
@@ -113,7 +114,7 @@ impl Conformance {
         if copy.exists() {
             fs::remove_dir_all(&copy).map_err(|e| format!("{}: {e}", copy.display()))?;
         }
-        copy_files(&self.source(root)?, &copy)?;
+        copy_files(&registry_source(root, self.manifest, self.package)?, &copy)?;
         for (file, place) in self.files {
             write(&copy.join(place), &read(&root.join(file))?)?;
         }
@@ -130,38 +131,4 @@ impl Conformance {
         write(&manifest, &format!("{}\n[workspace]\n\n{dependencies}", read(&manifest)?))?;
         Ok(copy)
     }
-
-    /// Returns the folder to which cargo has unpacked the crate.
-    fn source(&self, root: &Path) -> Result<PathBuf, String> {
-        let manifest = root.join(self.manifest);
-        let mut command =
-            cmd::cargo(root, &["metadata", "--format-version", "1", "--locked", "--manifest-path"]);
-        let metadata = cmd::capture(command.arg(manifest))?;
-        let end = format!("/{}/Cargo.toml", self.package);
-        let (before, _) = metadata
-            .split_once(&end)
-            .ok_or(format!("{} does not depend on {}", self.manifest, self.package))?;
-        let folder = before.rsplit('"').next().unwrap_or_default();
-        Ok(Path::new(folder).join(self.package))
-    }
-}
-
-fn copy_files(from: &Path, to: &Path) -> Outcome {
-    let mut files = Vec::new();
-    cmd::files_under(from, &|_| false, &mut files)?;
-    for file in files {
-        let place = to.join(file.strip_prefix(from).map_err(|e| e.to_string())?);
-        let folder = place.parent().unwrap_or(to);
-        fs::create_dir_all(folder).map_err(|e| format!("{}: {e}", folder.display()))?;
-        fs::copy(&file, &place).map_err(|e| format!("{}: {e}", file.display()))?;
-    }
-    Ok(())
-}
-
-fn read(path: &Path) -> Result<String, String> {
-    fs::read_to_string(path).map_err(|e| format!("{}: {e}", path.display()))
-}
-
-fn write(path: &Path, text: &str) -> Outcome {
-    fs::write(path, text).map_err(|e| format!("{}: {e}", path.display()))
 }

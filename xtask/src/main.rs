@@ -11,6 +11,7 @@ mod strace;
 mod suites;
 mod test;
 mod toolchain;
+mod upstream;
 
 use std::process::ExitCode;
 
@@ -53,6 +54,11 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ("bare", "core on a Cortex-M3 in QEMU: a fed serial line, a sweep of interrupts", bare::run),
     ("door", "the suite of std-rt with a table of faults before every system call", suites::door),
     ("conform", "the test suites of other projects on this runtime: quinn", conform::run),
+    (
+        "upstream",
+        "[cargo's arguments]: cargo in std-rt/tokio, with tokio's source from the registry",
+        upstream::run,
+    ),
     ("strace", "the suite of std-rt while the kernel interrupts every third call", strace::run),
     (
         "bench",

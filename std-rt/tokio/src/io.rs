@@ -1,0 +1,3 @@
+//! Traits, adapters and descriptors of I/O.
+
+pub use upstream::io::*;

@@ -1,0 +1,17 @@
+#![doc = include_str!("../README.md")]
+
+#[cfg(feature = "macros")]
+pub use upstream::{join, main, select, test, try_join};
+pub use upstream::{pin, task_local};
+
+pub mod fs;
+pub mod io;
+pub mod net;
+pub mod process;
+pub mod runtime;
+pub mod signal;
+pub mod sync;
+pub mod task;
+pub mod time;
+
+pub use task::spawn;

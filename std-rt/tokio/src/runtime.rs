@@ -1,0 +1,1 @@
+//! The runtime, its builder and its handle.

@@ -1,0 +1,3 @@
+//! Channels and locks: tokio's own.
+
+pub use upstream::sync::*;

@@ -1,0 +1,1 @@
+//! Sleeps, intervals, timeouts and the clock.
