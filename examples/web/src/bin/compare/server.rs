@@ -1,11 +1,10 @@
 //! The server that is measured: hyper's HTTP/1 on the sockets of either runtime.
 
-use std::convert::Infallible;
 use std::io::{self, Read, Write};
 use std::net::Ipv4Addr;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -102,8 +101,15 @@ where
     I: hyper::rt::Read + hyper::rt::Write + Unpin,
 {
     let service = service_fn(move |request: Request<Incoming>| {
-        let page = if request.uri().path() == "/" { &pages.small } else { &pages.large };
-        std::future::ready(Ok::<_, Infallible>(Response::new(Full::new(page.clone()))))
+        let page = if request.uri().path() == "/" { pages.small.clone() } else { pages.large.clone() };
+        async move {
+            // An upload is read to its end; a request without a body has nothing to read.
+            let mut body = request.into_body();
+            while let Some(frame) = body.frame().await {
+                drop(frame?);
+            }
+            Ok::<_, hyper::Error>(Response::new(Full::new(page)))
+        }
     });
     http1::Builder::new().serve_connection(stream, service).await
 }
