@@ -109,6 +109,7 @@ pub const CFG_FILES: &[Place] = &[
     ("std-rt/src/compat.rs", "each feature is a module with the traits of a crate"),
     ("std-rt/src/sys.rs", "selects the modules of the platform"),
     ("std-rt/src/sync.rs", "std or the checker of the protocols"),
+    ("std-rt/tokio/src/lib.rs", "tokio's macros and attributes cost a build, so that a feature selects them"),
     ("loom-tests/src/bin/protocols/main.rs", "without the checker there is nothing to run"),
     ("loom-tests/src/main.rs", "without the model checker there is nothing to run"),
 ];

@@ -1,0 +1,1 @@
+//! Tests of the runtime, its builder and its handles.

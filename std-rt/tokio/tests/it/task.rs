@@ -1,0 +1,1 @@
+//! Tests of tasks, sets of them and local ones.
