@@ -1,7 +1,7 @@
 //! The same hyper on netpoll and on tokio: CPU time of a request, and memory of an idle connection.
 //!
-//! `cargo run --release --bin compare` starts a server of each runtime in turn, as a program of its own, loads it with wrk, and
-//! reads its CPU time from the kernel. The client is measured in the same way against one server. The rounds are interleaved,
+//! `cargo run --release --bin compare` starts a server of each runtime in turn, as a program of its own, loads it with wrk
+//! or h2load, and reads its CPU time from the kernel. The client is measured in the same way against one server. The rounds are interleaved,
 //! so that other work of the machine affects both alike. The last column is the ratio of the medians.
 
 mod client;
@@ -14,7 +14,7 @@ use lexopt::{Arg, ValueExt};
 use netpoll_web::BoxError;
 
 const USAGE: &str = "compare [--rounds N] [--secs N] [--workers N]\n\
-    compare serve RUNTIME [--tls] [--workers N]\n\
+    compare serve RUNTIME [--tls] [--h2] [--workers N]\n\
     compare ask RUNTIME --port N --connections N --size N --requests N [--trust CERTIFICATE] [--workers N]";
 
 /// The runtime of a program that is measured.
@@ -50,6 +50,8 @@ pub struct Options {
     pub workers: usize,
     /// True if the server has TLS.
     pub tls: bool,
+    /// True if the server has HTTP/2.
+    pub h2: bool,
     /// The port of the server, on the loopback.
     pub port: u16,
     /// The number of connections of the client.
@@ -68,6 +70,7 @@ fn main() -> Result<ExitCode, BoxError> {
         secs: 2,
         workers: 2,
         tls: false,
+        h2: false,
         port: 0,
         connections: 64,
         size: 13,
@@ -83,6 +86,7 @@ fn main() -> Result<ExitCode, BoxError> {
             Arg::Long("secs") => options.secs = parser.value()?.parse()?,
             Arg::Long("workers") => options.workers = parser.value()?.parse()?,
             Arg::Long("tls") => options.tls = true,
+            Arg::Long("h2") => options.h2 = true,
             Arg::Long("port") => options.port = parser.value()?.parse()?,
             Arg::Long("connections") => options.connections = parser.value()?.parse()?,
             Arg::Long("size") => options.size = parser.value()?.parse()?,

@@ -15,6 +15,9 @@ const SIZES: [usize; 2] = [13, 100 << 10];
 /// The numbers of connections.
 const CONNECTIONS: [usize; 2] = [64, 1000];
 
+/// The number of requests that a client of HTTP/2 has under way on one connection.
+const STREAMS: usize = 10;
+
 /// The number of idle connections whose memory is measured.
 const IDLE: usize = 2000;
 
@@ -32,9 +35,11 @@ pub fn table(options: &Options) -> Result<(), BoxError> {
         for connections in CONNECTIONS {
             for (size, requests) in SIZES.into_iter().zip(REQUESTS) {
                 let case = format!("{} | {connections} | {size}", if tls { "yes" } else { "no" });
-                let server = |peer| of_server(peer, tls, connections, size, options);
-                row(&format!("server, µs a request | {case}"), options.rounds, server)?;
-                let target = Server::start(Peer::Tokio, tls, options)?;
+                for (name, h2) in [("server", false), ("server of HTTP/2", true)] {
+                    let server = |peer| of_server(peer, (tls, h2), connections, size, options);
+                    row(&format!("{name}, µs a request | {case}"), options.rounds, server)?;
+                }
+                let target = Server::start(Peer::Tokio, (tls, false), options)?;
                 let client = |peer| of_client(peer, &target, connections, size, requests, options);
                 row(&format!("client, µs a request | {case}"), options.rounds, client)?;
             }
@@ -77,10 +82,14 @@ struct Server {
 }
 
 impl Server {
-    fn start(peer: Peer, tls: bool, options: &Options) -> Result<Self, BoxError> {
+    fn start(peer: Peer, (tls, h2): (bool, bool), options: &Options) -> Result<Self, BoxError> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["serve", peer.name(), "--workers", &options.workers.to_string()]);
-        command.args(tls.then_some("--tls")).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .args(tls.then_some("--tls"))
+            .args(h2.then_some("--h2"))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let mut child = command.spawn()?;
         let mut line = String::new();
         BufReader::new(child.stdout.take().ok_or("no output")?).read_line(&mut line)?;
@@ -119,23 +128,17 @@ impl Drop for Server {
 /// Returns the server's CPU time for a request, in microseconds.
 fn of_server(
     peer: Peer,
-    tls: bool,
+    (tls, h2): (bool, bool),
     connections: usize,
     size: usize,
     options: &Options,
 ) -> Result<f64, BoxError> {
-    let server = Server::start(peer, tls, options)?;
+    let server = Server::start(peer, (tls, h2), options)?;
     let (scheme, page) = (if tls { "https" } else { "http" }, if size == 13 { "" } else { "large" });
     let url = format!("{scheme}://127.0.0.1:{}/{page}", server.port);
     let load = |seconds: u64| -> Result<f64, BoxError> {
-        let mut command = Command::new("wrk");
-        command.args(["-t1", "--timeout=60s", &format!("-c{connections}"), &format!("-d{seconds}s"), &url]);
-        let output = String::from_utf8(command.output()?.stdout)?;
-        if output.contains("Socket errors") || output.contains("Non-2xx") {
-            return Err(output.into());
-        }
-        let line = output.lines().find(|line| line.contains(" requests in ")).ok_or("wrk sent nothing")?;
-        let requests: f64 = line.split_whitespace().next().ok_or("wrk sent nothing")?.parse()?;
+        let requests =
+            if h2 { h2load(&url, connections, seconds)? } else { wrk(&url, connections, seconds)? };
         // Handshakes take time: with TLS and many connections a short load may end before the first request.
         if requests < connections as f64 {
             Err("more connections than requests; use --secs".into())
@@ -150,6 +153,35 @@ fn of_server(
     let before = server.seconds()?;
     let requests = load(secs)?;
     Ok((server.seconds()? - before) * 1e6 / requests)
+}
+
+/// Loads a server of HTTP/1 for some seconds; returns the number of requests. An error of any request is an error.
+fn wrk(url: &str, connections: usize, seconds: u64) -> Result<f64, BoxError> {
+    let mut command = Command::new("wrk");
+    command.args(["-t1", "--timeout=60s", &format!("-c{connections}"), &format!("-d{seconds}s"), url]);
+    let output = String::from_utf8(command.output()?.stdout)?;
+    if output.contains("Socket errors") || output.contains("Non-2xx") {
+        return Err(output.into());
+    }
+    let line = output.lines().find(|line| line.contains(" requests in ")).ok_or("wrk sent nothing")?;
+    Ok(line.split_whitespace().next().ok_or("wrk sent nothing")?.parse()?)
+}
+
+/// As [`wrk`], for a server of HTTP/2.
+fn h2load(url: &str, connections: usize, seconds: u64) -> Result<f64, BoxError> {
+    let mut command = Command::new("h2load");
+    command.args(["-t1", &format!("-c{connections}"), &format!("-m{STREAMS}"), &format!("-D{seconds}"), url]);
+    let output = String::from_utf8(command.output()?.stdout)?;
+    // `requests: 9 total, 9 started, 9 done, 9 succeeded, 0 failed, 0 errored, 0 timeout`
+    let line = output.lines().find(|line| line.starts_with("requests: ")).ok_or("h2load sent nothing")?;
+    let count = |word: &str| -> Result<f64, BoxError> {
+        let (before, _) = line.split_once(word).ok_or_else(|| format!("h2load printed `{line}`"))?;
+        Ok(before.trim_end().rsplit(' ').next().unwrap_or_default().parse()?)
+    };
+    if count(" failed")? + count(" errored")? + count(" timeout")? > 0.0 {
+        return Err(output.into());
+    }
+    count(" succeeded")
 }
 
 /// Returns the client's CPU time for a request, in microseconds.
@@ -187,7 +219,7 @@ fn children() -> Result<f64, BoxError> {
 
 /// Returns the memory of an idle connection, in KB.
 fn of_memory(peer: Peer, tls: bool, options: &Options) -> Result<f64, BoxError> {
-    let server = Server::start(peer, tls, options)?;
+    let server = Server::start(peer, (tls, false), options)?;
     let before = server.memory()?;
     if tls {
         let mut held = Vec::new();

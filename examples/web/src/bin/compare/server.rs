@@ -1,4 +1,4 @@
-//! The server that is measured: hyper's HTTP/1 on the sockets of either runtime.
+//! The server that is measured: hyper on the sockets of either runtime.
 
 use std::io::{self, Read, Write};
 use std::net::Ipv4Addr;
@@ -6,10 +6,11 @@ use std::net::Ipv4Addr;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use hyper::server::conn::http1;
+use hyper::rt::{Read as HttpRead, Write as HttpWrite, bounds::Http2ServerConnExec};
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper::{Request, Response};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use netpoll_web::tls::Identity;
 use netpoll_web::{BoxError, app};
 use tokio_rustls::TlsAcceptor;
@@ -19,7 +20,11 @@ use crate::{Options, Peer};
 /// Serves until the standard input ends. Prints the port, and the certificate in hexadecimal digits.
 pub fn run(peer: Peer, options: &Options) -> Result<(), BoxError> {
     let identity = Identity::generate()?;
-    let tls = if options.tls { Some(TlsAcceptor::from(identity.server(&["http/1.1"])?)) } else { None };
+    let tls = if options.tls {
+        Some(TlsAcceptor::from(identity.server(&[if options.h2 { "h2" } else { "http/1.1" }])?))
+    } else {
+        None
+    };
     // The socket is the same for both, with the same backlog.
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
     listener.set_nonblocking(true)?;
@@ -33,29 +38,35 @@ pub fn run(peer: Peer, options: &Options) -> Result<(), BoxError> {
     match peer {
         Peer::Netpoll => {
             let runtime = netpoll_rt::Runtime::builder().workers(options.workers).build()?;
-            runtime.block_on(serve_netpoll(listener, tls))
+            runtime.block_on(serve_netpoll(listener, tls, options.h2))
         }
         Peer::Tokio => {
             let mut builder = tokio::runtime::Builder::new_multi_thread();
             let runtime = builder.worker_threads(options.workers).enable_all().build()?;
-            runtime.block_on(serve_tokio(listener, tls))
+            runtime.block_on(serve_tokio(listener, tls, options.h2))
         }
     }
 }
 
-async fn serve_netpoll(listener: std::net::TcpListener, tls: Option<TlsAcceptor>) -> Result<(), BoxError> {
+async fn serve_netpoll(
+    listener: std::net::TcpListener,
+    tls: Option<TlsAcceptor>,
+    h2: bool,
+) -> Result<(), BoxError> {
     let pages = Pages::new();
+    let executor = h2.then(|| netpoll_rt::Handle::current());
     let listener = netpoll_rt::net::TcpListener::from_std(listener)?;
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        let (tls, pages) = (tls.clone(), pages.clone());
+        let (tls, pages, executor) = (tls.clone(), pages.clone(), executor.clone());
+        let answer = move |request| answer(request, pages.clone());
         netpoll_rt::spawn(async move {
             match tls {
-                None => drop(http(stream, pages).await),
+                None => drop(http(stream, answer, executor).await),
                 Some(tls) => {
                     if let Ok(stream) = tls.accept(stream).await {
-                        drop(http(TokioIo::new(stream), pages).await);
+                        drop(http(TokioIo::new(stream), answer, executor).await);
                     }
                 }
             }
@@ -63,19 +74,25 @@ async fn serve_netpoll(listener: std::net::TcpListener, tls: Option<TlsAcceptor>
     }
 }
 
-async fn serve_tokio(listener: std::net::TcpListener, tls: Option<TlsAcceptor>) -> Result<(), BoxError> {
+async fn serve_tokio(
+    listener: std::net::TcpListener,
+    tls: Option<TlsAcceptor>,
+    h2: bool,
+) -> Result<(), BoxError> {
     let pages = Pages::new();
+    let executor = h2.then(TokioExecutor::new);
     let listener = tokio::net::TcpListener::from_std(listener)?;
     loop {
         let (stream, _) = listener.accept().await?;
         stream.set_nodelay(true)?;
-        let (tls, pages) = (tls.clone(), pages.clone());
+        let (tls, pages, executor) = (tls.clone(), pages.clone(), executor.clone());
+        let answer = move |request| answer(request, pages.clone());
         tokio::spawn(async move {
             match tls {
-                None => drop(http(TokioIo::new(stream), pages).await),
+                None => drop(http(TokioIo::new(stream), answer, executor).await),
                 Some(tls) => {
                     if let Ok(stream) = tls.accept(stream).await {
-                        drop(http(TokioIo::new(stream), pages).await);
+                        drop(http(TokioIo::new(stream), answer, executor).await);
                     }
                 }
             }
@@ -96,20 +113,25 @@ impl Pages {
     }
 }
 
-async fn http<I>(stream: I, pages: Pages) -> hyper::Result<()>
+/// Serves one connection. The answer is a parameter, so that the executor can name its future.
+async fn http<I, E, F>(stream: I, answer: impl Fn(Request<Incoming>) -> F, h2: Option<E>) -> hyper::Result<()>
 where
-    I: hyper::rt::Read + hyper::rt::Write + Unpin,
+    I: HttpRead + HttpWrite + Unpin,
+    F: Future<Output = hyper::Result<Response<Full<Bytes>>>>,
+    E: Http2ServerConnExec<F, Full<Bytes>>,
 {
-    let service = service_fn(move |request: Request<Incoming>| {
-        let page = if request.uri().path() == "/" { pages.small.clone() } else { pages.large.clone() };
-        async move {
-            // An upload is read to its end; a request without a body has nothing to read.
-            let mut body = request.into_body();
-            while let Some(frame) = body.frame().await {
-                drop(frame?);
-            }
-            Ok::<_, hyper::Error>(Response::new(Full::new(page)))
-        }
-    });
-    http1::Builder::new().serve_connection(stream, service).await
+    match h2 {
+        None => http1::Builder::new().serve_connection(stream, service_fn(answer)).await,
+        Some(executor) => http2::Builder::new(executor).serve_connection(stream, service_fn(answer)).await,
+    }
+}
+
+/// Reads an upload to its end; a request without a body has nothing to read. Then answers with a page.
+async fn answer(request: Request<Incoming>, pages: Pages) -> hyper::Result<Response<Full<Bytes>>> {
+    let page = if request.uri().path() == "/" { pages.small } else { pages.large };
+    let mut body = request.into_body();
+    while let Some(frame) = body.frame().await {
+        drop(frame?);
+    }
+    Ok(Response::new(Full::new(page)))
 }
