@@ -40,42 +40,6 @@ macro_rules! read {
     };
 }
 
-macro_rules! write {
-    ($says:literal: $([$($generics:tt)*] $type:ty),+ $(,)?) => {
-        $(write!(@ $says [$($generics)*] $type); write!(@ $says [$($generics)*] &$type);)+
-    };
-    (@ $says:literal [$($generics:tt)*] $for:ty) => {
-        /// The deadline applies as for `write`, and nothing is held between two polls. Bytes go to the kernel
-        /// at once, so there is nothing to flush.
-        #[doc = $says]
-        impl<$($generics)*> AsyncWrite for $for {
-            fn poll_write(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                bytes: &[u8],
-            ) -> Poll<io::Result<usize>> {
-                self.poll_send(cx, bytes)
-            }
-
-            fn poll_write_vectored(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buffers: &[IoSlice<'_>],
-            ) -> Poll<io::Result<usize>> {
-                self.poll_sendv(cx, buffers)
-            }
-
-            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                self.poll_flushed(cx)
-            }
-
-            fn poll_close(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                self.poll_end(cx)
-            }
-        }
-    };
-}
-
 macro_rules! async_fd {
     ($($for:ty),+) => {$(
         /// Reads by the `Read` of `&T`. The deadline applies as for `with_io`, and nothing is held between two polls.
@@ -136,12 +100,14 @@ macro_rules! async_fd {
 
 async_fd!(AsyncFd<T>, &AsyncFd<T>);
 read!([] TcpStream, [] UnixStream, [S: Split] OwnedReadHalf<S>, [] PipeReader);
-write!(
+impl_write!(
+    AsyncWrite, poll_close, {},
     "`poll_close` shuts down the writing half: the peer reads the end of the stream, and this side may still read. \
      A connection that has ended already is no error.":
     [] TcpStream, [] UnixStream, [S: Split] OwnedWriteHalf<S>
 );
-write!(
+impl_write!(
+    AsyncWrite, poll_close, {},
     "`poll_close` closes this end, as `close` does: the reader reads the end once no other writer is left.":
     [] PipeWriter
 );

@@ -50,52 +50,16 @@ macro_rules! read {
     };
 }
 
-macro_rules! write {
-    ($says:literal: $([$($generics:tt)*] $type:ty),+ $(,)?) => {
-        $(write!(@ $says [$($generics)*] $type); write!(@ $says [$($generics)*] &$type);)+
-    };
-    (@ $says:literal [$($generics:tt)*] $for:ty) => {
-        /// The deadline applies as for `write`, and nothing is held between two polls. Several buffers are written by
-        /// one system call. Bytes go to the kernel at once, so there is nothing to flush.
-        #[doc = $says]
-        impl<$($generics)*> Write for $for {
-            #[inline]
-            fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-                self.poll_send(cx, bytes)
-            }
-
-            #[inline]
-            fn poll_write_vectored(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buffers: &[IoSlice<'_>],
-            ) -> Poll<io::Result<usize>> {
-                self.poll_sendv(cx, buffers)
-            }
-
-            #[inline]
-            fn is_write_vectored(&self) -> bool {
-                true
-            }
-
-            #[inline]
-            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                self.poll_flushed(cx)
-            }
-
-            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                self.poll_end(cx)
-            }
-        }
-    };
-}
-
 read!([] TcpStream, [] UnixStream, [S: Split] OwnedReadHalf<S>, [] PipeReader);
-write!(
+impl_write!(
+    Write, poll_shutdown, { fn is_write_vectored(&self) -> bool { true } },
     "`poll_shutdown` shuts down the writing half. A connection that has ended already is no error.":
     [] TcpStream, [] UnixStream, [S: Split] OwnedWriteHalf<S>
 );
-write!("`poll_shutdown` closes this end.": [] PipeWriter);
+impl_write!(
+    Write, poll_shutdown, { fn is_write_vectored(&self) -> bool { true } },
+    "`poll_shutdown` closes this end.": [] PipeWriter
+);
 
 /// Starts a task for each future, as [`Handle::spawn`] does. It runs without a handle, until it ends or the runtime does.
 impl<F> Executor<F> for Handle

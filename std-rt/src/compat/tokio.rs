@@ -51,46 +51,6 @@ macro_rules! read {
     };
 }
 
-macro_rules! write {
-    ($says:literal: $([$($generics:tt)*] $type:ty),+ $(,)?) => {
-        $(write!(@ $says [$($generics)*] $type); write!(@ $says [$($generics)*] &$type);)+
-    };
-    (@ $says:literal [$($generics:tt)*] $for:ty) => {
-        /// The deadline applies as for `write`, and nothing is held between two polls. Several buffers are written by
-        /// one system call. Bytes go to the kernel at once, so there is nothing to flush.
-        #[doc = $says]
-        impl<$($generics)*> AsyncWrite for $for {
-            #[inline]
-            fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-                self.poll_send(cx, bytes)
-            }
-
-            #[inline]
-            fn poll_write_vectored(
-                self: Pin<&mut Self>,
-                cx: &mut Context<'_>,
-                buffers: &[IoSlice<'_>],
-            ) -> Poll<io::Result<usize>> {
-                self.poll_sendv(cx, buffers)
-            }
-
-            #[inline]
-            fn is_write_vectored(&self) -> bool {
-                true
-            }
-
-            #[inline]
-            fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                self.poll_flushed(cx)
-            }
-
-            fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-                self.poll_end(cx)
-            }
-        }
-    };
-}
-
 macro_rules! async_fd {
     ($($for:ty),+) => {$(
         /// Reads by the `Read` of `&T`, which needs initialized memory: the part of the buffer that was never filled is
@@ -152,11 +112,15 @@ macro_rules! async_fd {
 
 async_fd!(AsyncFd<T>, &AsyncFd<T>);
 read!([] TcpStream, [] UnixStream, [S: Split] OwnedReadHalf<S>, [] PipeReader);
-write!(
+impl_write!(
+    AsyncWrite, poll_shutdown, { fn is_write_vectored(&self) -> bool { true } },
     "`poll_shutdown` shuts down the writing half. A connection that has ended already is no error.":
     [] TcpStream, [] UnixStream, [S: Split] OwnedWriteHalf<S>
 );
-write!("`poll_shutdown` closes this end.": [] PipeWriter);
+impl_write!(
+    AsyncWrite, poll_shutdown, { fn is_write_vectored(&self) -> bool { true } },
+    "`poll_shutdown` closes this end.": [] PipeWriter
+);
 
 /// Reads at the cursor; [the type](File#the-traits-of-other-crates) says more.
 impl AsyncRead for File {
