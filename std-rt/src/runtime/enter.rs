@@ -55,6 +55,23 @@ impl Handle {
         EnterGuard { _current: self.sched.enter_current(), handle: PhantomData }
     }
 
+    /// Returns whether this runtime is the current one of this thread, which [`Handle::try_current`] returns. It costs no
+    /// clone of the handle.
+    ///
+    /// ```
+    /// use netpoll_rt::Runtime;
+    ///
+    /// let runtime = Runtime::new()?;
+    /// assert!(!runtime.handle().is_current());
+    /// let handle = runtime.handle().clone();
+    /// assert!(runtime.block_on(async move { handle.is_current() }));
+    /// # std::io::Result::Ok(())
+    /// ```
+    #[inline]
+    pub fn is_current(&self) -> bool {
+        self.sched.is_current()
+    }
+
     /// Returns a future that is polled and dropped within this runtime, whichever executor polls it: the sockets that it
     /// opens, its tasks and its sleeps belong to this runtime.
     ///

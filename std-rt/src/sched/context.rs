@@ -140,6 +140,14 @@ impl SchedHandle {
         youngest().map(|current| unsafe { current.as_ref() }.sched.clone())
     }
 
+    /// Returns whether the tasks that this thread spawns go to this scheduler, whichever of its handles is the current one.
+    #[inline]
+    pub fn is_current(&self) -> bool {
+        // SAFETY: INV-405: the pointer is that of a value in the `Rc` of a guard that has not unlinked it, and only an address
+        // is read from it.
+        youngest().is_some_and(|current| ptr::eq::<Sched>(&***unsafe { &current.as_ref().sched }, &**self))
+    }
+
     /// Makes the scheduler that of the tasks which this thread spawns. Guards may be dropped in any order: the youngest that
     /// is left is in force.
     pub fn enter_current(self: &Arc<Self>) -> CurrentGuard {

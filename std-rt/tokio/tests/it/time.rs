@@ -1,1 +1,202 @@
-//! Tests of timers.
+//! Timers: the runtime that fires them, and the differences from tokio's that the module lists.
+
+use std::future::{Future, poll_fn};
+use std::panic::catch_unwind;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
+
+use netpoll_rt::{Runtime, block_on};
+use tokio::time::{self, Duration, Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout};
+
+const MS: Duration = Duration::from_millis(1);
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Polls a future on this thread, which is in no runtime, until it is ready.
+fn run_on_plain_thread<F: Future>(future: F) -> F::Output {
+    struct Unpark(thread::Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return value;
+        }
+        thread::park();
+    }
+}
+
+#[test]
+fn sleep_belongs_to_the_runtime_that_it_was_created_in() {
+    let runtime = Runtime::builder().workers(2).build().unwrap();
+    let (one, other) = (runtime.handle(), Runtime::builder().workers(2).build().unwrap());
+    let begin = Instant::now();
+    let mut sleep = {
+        let _entered = one.enter();
+        Box::pin(sleep(20 * MS))
+    };
+    {
+        let _entered = other.enter();
+        assert!(poll_once(sleep.as_mut()).is_pending());
+    }
+    assert_eq!((one.metrics().timers, other.metrics().timers), (1, 0));
+    run_on_plain_thread(sleep);
+    assert!(begin.elapsed() >= 20 * MS);
+}
+
+#[test]
+fn sleep_goes_on_where_it_is_polled_after_its_runtime_has_ended() {
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    let begin = Instant::now();
+    let mut sleep = runtime.block_on(async { Box::pin(sleep(5 * MS)) });
+    drop(runtime);
+    assert!(poll_once(sleep.as_mut()).is_pending());
+    block_on(sleep);
+    assert!(begin.elapsed() >= 5 * MS);
+}
+
+#[test]
+fn creating_a_timer_outside_of_a_runtime_panics() {
+    let message = |created: thread::Result<()>| *created.unwrap_err().downcast::<&str>().unwrap();
+    for create in [
+        || drop(sleep(MS)),
+        || drop(sleep_until(Instant::now())),
+        || drop(timeout(MS, async {})),
+        || drop(interval_at(Instant::now(), MS)),
+    ] {
+        assert!(message(catch_unwind(create)).starts_with("there is no reactor running"));
+    }
+}
+
+#[test]
+fn sleep_is_elapsed_once_it_was_polled_and_its_deadline_has_passed() {
+    block_on(async {
+        let mut sleep = pin!(sleep_until(Instant::now() - MS));
+        assert!(!sleep.is_elapsed());
+        sleep.as_mut().await;
+        assert!(sleep.is_elapsed());
+        sleep.as_mut().reset(Instant::now() + HOUR);
+        assert!(!sleep.is_elapsed());
+        assert!(poll_once(sleep.as_mut()).is_pending());
+    });
+}
+
+#[test]
+fn deadline_is_the_instant_that_was_given() {
+    block_on(async {
+        let far = Instant::now() + Duration::from_secs(1 << 40);
+        assert_eq!(sleep_until(far).deadline(), far);
+        let near = Instant::now() + Duration::from_nanos(12_345);
+        assert_eq!(sleep_until(near).deadline(), near);
+        assert!(poll_once(pin!(sleep(Duration::MAX))).is_pending());
+    });
+}
+
+#[test]
+fn reset_wakes_a_task_that_waits_already() {
+    block_on(async {
+        let begin = Instant::now();
+        let mut sleep = pin!(sleep(HOUR));
+        let mut was_reset = false;
+        poll_fn(|cx| {
+            let polled = sleep.as_mut().poll(cx);
+            if !std::mem::replace(&mut was_reset, true) {
+                sleep.as_mut().reset(begin + 5 * MS);
+            }
+            polled
+        })
+        .await;
+        assert!((5 * MS..HOUR).contains(&begin.elapsed()));
+    });
+}
+
+#[test]
+fn timeout_ends_a_future_that_spends_every_budget() {
+    block_on(async {
+        let busy = async {
+            loop {
+                netpoll_rt::task::take_turn().await;
+            }
+        };
+        let error = timeout(5 * MS, busy).await.unwrap_err();
+        assert_eq!(error.to_string(), "deadline has elapsed");
+        assert_eq!(std::io::Error::from(error).kind(), std::io::ErrorKind::TimedOut);
+    });
+}
+
+#[test]
+fn timeout_without_an_end_waits_for_its_future() {
+    block_on(async {
+        assert_eq!(timeout(Duration::MAX, sleep(MS)).await, Ok(()));
+        assert_eq!(timeout(Duration::ZERO, async { 1 }).await, Ok(1));
+    });
+}
+
+#[test]
+fn missed_ticks_come_as_the_behavior_says() {
+    block_on(async {
+        // 105 seconds late at a period of 10: the phase is 5 seconds off.
+        let period = Duration::from_secs(10);
+        let start = Instant::now() - Duration::from_secs(105);
+        // The second tick, if it is due already.
+        let second = |behavior| async move {
+            let mut ticks = interval_at(start, period);
+            ticks.set_missed_tick_behavior(behavior);
+            assert_eq!(ticks.tick().await, start);
+            poll_once(pin!(ticks.tick()))
+        };
+        assert_eq!(second(MissedTickBehavior::Burst).await, Poll::Ready(start + period));
+        assert_eq!(second(MissedTickBehavior::Delay).await, Poll::Pending);
+        assert_eq!(second(MissedTickBehavior::Skip).await, Poll::Pending);
+    });
+}
+
+#[test]
+fn skipped_ticks_keep_the_phase() {
+    block_on(async {
+        let period = 40 * MS;
+        let start = Instant::now() - 10 * period - 20 * MS;
+        let mut ticks = interval_at(start, period);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        assert_eq!(ticks.tick().await, start);
+        let second = ticks.tick().await;
+        assert_eq!((second - start).as_nanos() % period.as_nanos(), 0);
+        assert!(second - start >= 11 * period);
+    });
+}
+
+#[test]
+fn tick_that_was_not_awaited_to_its_end_is_not_lost() {
+    block_on(async {
+        let start = Instant::now() + 5 * MS;
+        let mut ticks = interval_at(start, HOUR);
+        assert!(poll_once(pin!(ticks.tick())).is_pending());
+        assert_eq!(ticks.tick().await, start);
+    });
+}
+
+#[test]
+fn instants_do_not_underflow() {
+    let early = Instant::now();
+    let late = early + HOUR;
+    assert_eq!((early - late, late - early), (Duration::ZERO, HOUR));
+    assert_eq!(early.checked_duration_since(late), None);
+    assert_eq!(late.elapsed(), Duration::ZERO);
+    assert_eq!(Instant::from_std(early.into_std()), early);
+    assert_eq!(early.checked_add(Duration::MAX), None);
+}
+
+#[test]
+fn pausing_the_clock_panics_with_the_reason() {
+    let panicked = catch_unwind(|| block_on(async { time::pause() })).unwrap_err();
+    assert!(panicked.downcast_ref::<String>().unwrap().contains("no clock that can be paused"));
+}
