@@ -3,6 +3,10 @@
 //! A suite is the source of a crate as the registry has it, copied to `target/conform`. There its runtime is replaced by
 //! this one, by edits that fail if their text is not found. Nothing of it is part of this project.
 
+mod list;
+mod programs;
+mod tokio;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -80,6 +84,9 @@ const QUINN: Conformance = Conformance {
 pub fn run(args: &[String]) -> Outcome {
     let (bless, args) = cmd::take_flag(args, "--bless");
     let (root, names) = cmd::take_root(&args)?;
+    if let Some(("tokio", options)) = names.split_first().map(|(name, rest)| (name.as_str(), rest)) {
+        return tokio::run(&root, options, bless);
+    }
     if let Some(unknown) = names.iter().find(|name| !SUITES.iter().any(|(suite, _)| suite == name)) {
         let known: Vec<&str> = SUITES.iter().map(|(suite, _)| *suite).collect();
         return Err(format!("no suite `{unknown}`; the suites are {}", known.join(", ")));

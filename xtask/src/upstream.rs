@@ -16,7 +16,7 @@ pub const TOKIO: &str = "tokio-1.54.1";
 const GIT: &str = "https://github.com/tokio-rs/tokio";
 
 /// The manifest of a package that depends on exactly this version from the registry.
-const PINNED: &str = "examples/web/Cargo.toml";
+pub const PINNED: &str = "examples/web/Cargo.toml";
 
 /// Runs cargo with the arguments in the package `std-rt/tokio`; without arguments, prepares the copy and prints the option.
 pub fn run(args: &[String]) -> Outcome {
