@@ -55,7 +55,11 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ("backend", "NAME: the suite of std-rt, the faults and the demo with poll(2) for epoll", suites::backend),
     ("bare", "core on a Cortex-M3 in QEMU: a fed serial line, a sweep of interrupts", bare::run),
     ("door", "the suite of std-rt with a table of faults before every system call", suites::door),
-    ("conform", "the test suites of other projects on this runtime: quinn", conform::run),
+    (
+        "conform",
+        "[SUITE [options]]: the test suites of other projects on this runtime: quinn, tokio",
+        conform::run,
+    ),
     (
         "upstream",
         "[cargo's arguments]: cargo in std-rt/tokio, with tokio's source from the registry",
