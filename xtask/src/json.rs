@@ -1,4 +1,4 @@
-//! A parser of JSON, for what cargo and rustdoc print. So this program depends on nothing, and builds in a moment.
+//! A parser of JSON, for the output of cargo and rustdoc. With it this program depends on nothing, and builds in a moment.
 
 use std::collections::BTreeMap;
 
@@ -102,7 +102,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Parses what stands between two brackets, with commas between.
+    /// Parses the items between two brackets.
     fn items(
         &mut self,
         open: u8,
@@ -148,7 +148,7 @@ impl Parser<'_> {
         }
     }
 
-    /// Parses what stands behind a backslash. Half of a pair of UTF-16 becomes the character for what is unknown.
+    /// Parses the rest of an escape, behind its backslash. Half of a pair of UTF-16 becomes the character for the unknown.
     fn escape(&mut self) -> Result<char, String> {
         let sign = self.text[self.at..].chars().next().ok_or_else(|| self.error("an escape"))?;
         self.at += sign.len_utf8();

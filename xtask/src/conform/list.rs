@@ -1,8 +1,8 @@
-//! The list of what passes: a line for each test, with the reason in words if it does not pass.
+//! The list of the tests: a line for each test, with the reason in words if it does not pass.
 //!
 //! `file::test` passes. `file::test - fails: reason` runs and does not pass. `file::test - cut: reason` is cut out of its
 //! file before that is built. `file - out: reason` is a file that is not built. `file` is one without tests, which passes if
-//! it compiles. A section begins with its name in brackets; what the first one cuts or has out is so in all of them.
+//! it compiles. A section begins with its name in brackets. The lines `cut` and `out` of the first one hold in all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ pub enum Line {
     Passes,
     /// It runs and does not pass.
     Fails(String),
-    /// It is no part of what is built.
+    /// It is cut out of its file.
     Cut(String),
     /// The whole file is not built.
     Out(String),
@@ -29,7 +29,7 @@ pub struct List {
     path: PathBuf,
     section: String,
     pub lines: BTreeMap<String, Line>,
-    /// What the first section cuts and has out.
+    /// The lines `cut` and `out` of the first section.
     inherited: BTreeMap<String, Line>,
 }
 

@@ -17,7 +17,7 @@ pub struct Built {
     pub errors: BTreeMap<String, String>,
 }
 
-/// The result of a test: what it said if it did not pass.
+/// The result of a test: its message if it did not pass.
 pub type Verdict = Result<(), String>;
 
 /// Runs a command of cargo that prints JSON, to its end: a file that does not compile stops no other.

@@ -24,7 +24,7 @@ const PLAIN: &str = "#[tokio::test]";
 /// The time that a test may take, in seconds.
 const LIMIT: u64 = 30;
 
-/// What the arguments ask for.
+/// The arguments.
 struct Options {
     root: PathBuf,
     /// The files to run; all of them if it is empty.
@@ -32,11 +32,11 @@ struct Options {
     /// The number of workers of the tests that leave the runtime open.
     workers: Option<u32>,
     limit: Duration,
-    /// Whether the tests run on tokio itself, for comparison.
+    /// True if the tests run on tokio itself, for comparison.
     peer: bool,
 }
 
-/// The files of a run, and what is wrong with it.
+/// The results of a run.
 #[derive(Default)]
 struct Report {
     /// The files that were run.
@@ -148,7 +148,7 @@ impl Options {
         Ok((package, files))
     }
 
-    /// Returns the text of a file with other attributes and without the tests that are cut, or none if it is out.
+    /// Returns the text of a file with other attributes and without the tests that are cut. A file that is out has none.
     fn edit(&self, name: &str, text: &str, list: &List) -> Result<Option<String>, String> {
         if matches!(list.get(name), Some(Line::Out(_))) {
             return Ok(None);
@@ -252,7 +252,7 @@ fn cut(text: &str, function: &str) -> Option<String> {
     Some([&lines[..first], &lines[last + 1..]].concat().join("\n") + "\n")
 }
 
-/// Writes a file if its text is another one, so that cargo builds only what has changed.
+/// Writes a file if its text is another one, so that cargo builds only the files that have changed.
 fn change(path: &Path, text: &str) -> Outcome {
     if fs::read_to_string(path).is_ok_and(|old| old == text) {
         return Ok(());
