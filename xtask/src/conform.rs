@@ -4,6 +4,7 @@
 //! this one, by edits that fail if their text is not found. Nothing of it is part of this project.
 
 mod list;
+mod names;
 mod programs;
 mod tokio;
 
@@ -84,6 +85,9 @@ const QUINN: Conformance = Conformance {
 pub fn run(args: &[String]) -> Outcome {
     let (bless, args) = cmd::take_flag(args, "--bless");
     let (root, names) = cmd::take_root(&args)?;
+    if names == ["tokio-names"] {
+        return names::run(&root);
+    }
     if let Some(("tokio", options)) = names.split_first().map(|(name, rest)| (name.as_str(), rest)) {
         return tokio::run(&root, options, bless);
     }

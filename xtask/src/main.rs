@@ -6,7 +6,6 @@ mod bare;
 mod ci;
 mod conform;
 mod cross;
-#[expect(dead_code, reason = "the check of the names comes next")]
 mod json;
 mod programs;
 mod strace;

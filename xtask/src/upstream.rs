@@ -13,7 +13,7 @@ use xtask::{Outcome, cmd};
 pub const TOKIO: &str = "tokio-1.54.1";
 
 /// The repository of that tag, as `std-rt/tokio/Cargo.toml` names it.
-const GIT: &str = "https://github.com/tokio-rs/tokio";
+pub const GIT: &str = "https://github.com/tokio-rs/tokio";
 
 /// The manifest of a package that depends on exactly this version from the registry.
 pub const PINNED: &str = "examples/web/Cargo.toml";

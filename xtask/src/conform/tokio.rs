@@ -25,14 +25,14 @@ const PLAIN: &str = "#[tokio::test]";
 const LIMIT: u64 = 30;
 
 /// The arguments.
-struct Options {
+pub struct Options {
     root: PathBuf,
     /// The files to run; all of them if it is empty.
     files: Vec<String>,
     /// The number of workers of the tests that leave the runtime open.
     workers: Option<u32>,
     limit: Duration,
-    /// True if the tests run on tokio itself, for comparison.
+    /// Runs the tests on tokio itself, for comparison.
     peer: bool,
 }
 
@@ -54,7 +54,8 @@ pub fn run(root: &Path, args: &[String], bless: bool) -> Outcome {
     let options = Options::parse(root, args)?;
     let (section, start) = (options.section(), Instant::now());
     let mut list = List::read(root.join(LIST), &section)?;
-    let (package, files) = options.prepare(&list)?;
+    let package = options.package()?;
+    let files = options.copy(&package, &list)?;
     let built = options.build(&package, &files)?;
     println!("{:<32} {:>6} {:>6} {:>6}", "file", "passed", "failed", "of");
     let mut report = Report::default();
@@ -80,15 +81,15 @@ pub fn run(root: &Path, args: &[String], bless: bool) -> Outcome {
 }
 
 impl Options {
+    /// Returns the options of a run of all files.
+    pub fn new(root: &Path, peer: bool) -> Self {
+        let limit = Duration::from_secs(LIMIT);
+        Self { peer, root: root.into(), files: Vec::new(), workers: None, limit }
+    }
+
     fn parse(root: &Path, args: &[String]) -> Result<Self, String> {
         let (peer, args) = cmd::take_flag(args, "--peer");
-        let mut options = Self {
-            peer,
-            root: root.into(),
-            files: Vec::new(),
-            workers: None,
-            limit: Duration::from_secs(LIMIT),
-        };
+        let mut options = Self::new(root, peer);
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             let value = args.next().ok_or(format!("{arg} needs a value"))?;
@@ -111,9 +112,8 @@ impl Options {
         self.workers.map_or(FIRST.to_owned(), |workers| format!("workers {workers}"))
     }
 
-    /// Copies and edits the files; returns the folder of their package and their names.
-    fn prepare(&self, list: &List) -> Result<(PathBuf, Vec<String>), String> {
-        let source = upstream::registry_source(&self.root, upstream::PINNED, upstream::TOKIO)?.join("tests");
+    /// Writes the package of the tests, still without the tests, and returns its folder.
+    pub fn package(&self) -> Result<PathBuf, String> {
         let peer = if self.peer { "peer" } else { "" };
         let folder = format!("conform/tokio{peer}-{}", self.workers.unwrap_or(1));
         let package = cmd::target_dir(&self.root)?.join(folder);
@@ -125,6 +125,12 @@ impl Options {
             change(&package.join(to), &text)?;
         }
         change(&package.join("src/lib.rs"), "")?;
+        Ok(package)
+    }
+
+    /// Copies the files into the package, edited, and returns their names.
+    fn copy(&self, package: &Path, list: &List) -> Result<Vec<String>, String> {
+        let source = upstream::registry_source(&self.root, upstream::PINNED, upstream::TOKIO)?.join("tests");
         let mut sources = Vec::new();
         cmd::files_under(&source, &|_| false, &mut sources)?;
         let mut files = Vec::new();
@@ -145,7 +151,7 @@ impl Options {
             return Err(format!("{unknown}: tokio has no such file of tests, or the list has it out"));
         }
         files.retain(|file| self.files.is_empty() || self.files.contains(file));
-        Ok((package, files))
+        Ok(files)
     }
 
     /// Returns the text of a file with other attributes and without the tests that are cut. A file that is out has none.
