@@ -149,9 +149,10 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// Returns an error if [other code](self#other-code-that-waits-for-children) has taken the status. Returns an error that
-    /// [`runtime_ended`](crate::runtime_ended) knows if the child has not ended and its runtime has;
-    /// [`try_wait`](Child::try_wait) works on.
+    /// Returns an error if [other code](self#other-code-that-waits-for-children) has taken the status. If the runtime in which
+    /// the child was started has ended, the runtime of the task that waits watches the child; outside of a runtime the wait
+    /// then fails with an error that [`runtime_ended`](crate::runtime_ended) knows, and [`try_wait`](Child::try_wait) works
+    /// on.
     pub async fn wait(&self) -> io::Result<ExitStatus> {
         if let Some(stdin) = &self.stdin {
             // The number is free even if close(2) fails.

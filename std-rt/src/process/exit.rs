@@ -13,8 +13,9 @@ use netpoll_core::Mode;
 
 use super::sigchld::Listener;
 use crate::coop;
-use crate::error::Unavailable;
+use crate::error::{Unavailable, runtime_ended};
 use crate::fd::{Fd, FdKind};
+use crate::netpoll::Netpoll;
 use crate::sched::SchedHandle;
 use crate::signal::SignalKind;
 use crate::sys::child::{self as sys, Pid};
@@ -64,12 +65,7 @@ impl Process {
     ///
     /// Returns an error if no descriptor is free (`EMFILE`, `ENFILE`); the error of the registration.
     pub fn watch(pid: Pid, sched: Arc<SchedHandle>) -> io::Result<Self> {
-        let netpoll = sched.netpoll();
-        let descriptor = if netpoll.may_probe() { sys::open(pid)? } else { None };
-        let event = match descriptor {
-            Some(fd) => ExitEvent::Descriptor(Fd::new(netpoll.clone(), fd, FdKind::Other)?),
-            None => ExitEvent::Signal(Listener::of(netpoll)?),
-        };
+        let event = ExitEvent::of(pid, sched.netpoll())?;
         Ok(Self { pid, state: Mutex::new(State::Running), event, sched })
     }
 
@@ -151,12 +147,36 @@ impl Process {
         }
     }
 
-    /// Waits until the child has ended, and reaps it.
+    /// Waits until the child has ended, and reaps it. If its runtime has ended, the runtime that this thread runs for watches
+    /// the child meanwhile.
     ///
     /// Dropped: nothing has happened.
     pub async fn wait(&self) -> io::Result<ExitStatus> {
-        let exit = || coop::cooperative(poll_fn(|cx| self.poll_exit(cx)));
-        match self.event {
+        match self.wait_for(&self.event).await {
+            Err(error) if runtime_ended(&error) => match self.event_here()? {
+                Some(event) => self.wait_for(&event).await,
+                None => self.try_wait()?.ok_or(error),
+            },
+            waited => waited,
+        }
+    }
+
+    /// Returns an event of the current runtime, if that is another one and the child has not been reaped.
+    fn event_here(&self) -> io::Result<Option<ExitEvent>> {
+        self.check_owner_process()?;
+        let current = SchedHandle::current();
+        let Some(other) = current.filter(|current| !Arc::ptr_eq(current.netpoll(), self.sched.netpoll()))
+        else {
+            return Ok(None);
+        };
+        // Under the lock the number stays the child's.
+        let state = self.lock();
+        (*state == State::Running).then(|| ExitEvent::of(self.pid, other.netpoll())).transpose()
+    }
+
+    async fn wait_for(&self, event: &ExitEvent) -> io::Result<ExitStatus> {
+        let exit = || coop::cooperative(poll_fn(|cx| self.poll_exit(event, cx)));
+        match event {
             ExitEvent::Descriptor(_) => exit().await,
             ExitEvent::Signal(_) => loop {
                 if let Ok(result) = timeout(NEXT_LOOK, exit()).await {
@@ -166,17 +186,28 @@ impl Process {
         }
     }
 
-    fn poll_exit(&self, cx: &mut Context<'_>) -> Poll<io::Result<ExitStatus>> {
+    fn poll_exit(&self, event: &ExitEvent, cx: &mut Context<'_>) -> Poll<io::Result<ExitStatus>> {
         self.check_owner_process()?;
         if let Some(known) = self.known(&self.lock()) {
             return Poll::Ready(known);
         }
-        match &self.event {
+        match event {
             ExitEvent::Descriptor(fd) => {
                 let look = || self.try_wait()?.ok_or_else(|| io::ErrorKind::WouldBlock.into());
                 fd.run(Mode::Read, |_| look()).poll_once(cx)
             }
             ExitEvent::Signal(listener) => listener.poll_exit(cx, || self.try_wait()),
+        }
+    }
+}
+
+impl ExitEvent {
+    /// Watches a child of this process, which has not been reaped, in the runtime of a poller.
+    fn of(pid: Pid, netpoll: &Arc<Netpoll>) -> io::Result<Self> {
+        let descriptor = if netpoll.may_probe() { sys::open(pid)? } else { None };
+        match descriptor {
+            Some(fd) => Fd::new(netpoll.clone(), fd, FdKind::Other).map(Self::Descriptor),
+            None => Listener::of(netpoll).map(Self::Signal),
         }
     }
 }

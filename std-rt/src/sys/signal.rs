@@ -72,6 +72,10 @@ impl SignalKind {
     pub const HANGUP: Self = Self(libc::SIGHUP);
     /// `SIGINT`: Ctrl-C.
     pub const INTERRUPT: Self = Self(libc::SIGINT);
+    /// `SIGIO`: a descriptor is ready that reports it by a signal.
+    pub const IO: Self = Self(libc::SIGIO);
+    /// `SIGPIPE`: a write to a pipe or a connection without a reader.
+    pub const PIPE: Self = Self(libc::SIGPIPE);
     /// `SIGQUIT`: Ctrl-\.
     pub const QUIT: Self = Self(libc::SIGQUIT);
     /// `SIGTERM`: a request to end the process.
@@ -101,6 +105,8 @@ impl SignalKind {
             (Self::CHILD, "SIGCHLD"),
             (Self::HANGUP, "SIGHUP"),
             (Self::INTERRUPT, "SIGINT"),
+            (Self::IO, "SIGIO"),
+            (Self::PIPE, "SIGPIPE"),
             (Self::QUIT, "SIGQUIT"),
             (Self::TERMINATE, "SIGTERM"),
             (Self::USER1, "SIGUSR1"),

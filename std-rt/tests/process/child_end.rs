@@ -3,6 +3,7 @@
 use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 
 use crate::child::{cat, children, each_path, shell};
@@ -112,7 +113,7 @@ fn builder(workers: usize, filtered: bool) -> Runtime {
 const PATHS: [(usize, bool); 4] = [(1, false), (4, false), (1, true), (4, true)];
 
 #[test]
-fn a_child_of_a_runtime_that_has_ended_can_be_looked_at_and_not_awaited() {
+fn a_child_of_a_runtime_that_has_ended_can_be_looked_at_and_awaited_in_another() {
     let _alone = alone();
     for (workers, filtered) in PATHS {
         let (first, other) = (builder(workers, filtered), runtime(2));
@@ -120,15 +121,18 @@ fn a_child_of_a_runtime_that_has_ended_can_be_looked_at_and_not_awaited() {
         let (mut child, ended) = first.block_on(async { (cat(), shell("exit 1").spawn().unwrap()) });
         let stdin = child.stdin.take().unwrap();
         // A task of another runtime waits when this one ends.
-        let task = other.spawn(async move { (child.wait().await, child) });
+        let child = Arc::new(child);
+        let waiting = child.clone();
+        let task = other.spawn(async move { waiting.wait().await });
         until_blocking("it waits", || first.handle().waiters() == 1);
         drop(first);
-        let (result, child) = other.block_on(task).unwrap();
-        assert!(runtime_ended(&result.unwrap_err()));
-        assert!(runtime_ended(&other.block_on(child.wait()).unwrap_err()));
+        until_blocking("the other runtime watches the child", || other.handle().waiters() == 1);
+        // Without a runtime nothing would end the wait.
+        let polled = Probe::new().poll(pin!(child.wait()));
+        assert!(matches!(polled, Poll::Ready(Err(error)) if runtime_ended(&error)));
         assert_eq!(child.try_wait().unwrap(), None);
         child.start_kill().unwrap();
-        until_blocking("it is gone", || child.try_wait().unwrap().is_some());
+        assert_eq!(other.block_on(task).unwrap().unwrap().signal(), Some(9));
         assert_eq!(other.block_on(child.wait()).unwrap().signal(), Some(9));
         // A child that has ended needs no runtime.
         until_blocking("it is a zombie", || children().contains(&(ended.id().unwrap(), 'Z')));

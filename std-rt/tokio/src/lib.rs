@@ -4,6 +4,7 @@
 pub use upstream::{join, main, select, test, try_join};
 pub use upstream::{pin, task_local};
 
+mod blocking;
 pub mod fs;
 pub mod io;
 pub mod net;

@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::catch_unwind;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
@@ -10,12 +10,10 @@ use std::thread;
 use netpoll_rt::{Runtime, block_on};
 use tokio::time::{self, Duration, Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout};
 
+use crate::poll_once;
+
 const MS: Duration = Duration::from_millis(1);
 const HOUR: Duration = Duration::from_secs(3600);
-
-fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
-    future.poll(&mut Context::from_waker(Waker::noop()))
-}
 
 /// Polls a future on this thread, which is in no runtime, until it is ready.
 fn run_on_plain_thread<F: Future>(future: F) -> F::Output {
@@ -57,7 +55,10 @@ fn sleep_belongs_to_the_runtime_that_it_was_created_in() {
 fn sleep_goes_on_where_it_is_polled_after_its_runtime_has_ended() {
     let runtime = Runtime::builder().workers(1).build().unwrap();
     let begin = Instant::now();
-    let mut sleep = runtime.block_on(async { Box::pin(sleep(5 * MS)) });
+    let mut sleep = {
+        let _entered = runtime.enter();
+        Box::pin(sleep(5 * MS))
+    };
     drop(runtime);
     assert!(poll_once(sleep.as_mut()).is_pending());
     block_on(sleep);
