@@ -1,4 +1,55 @@
 //! Tasks, sets of them, and what a task calls on itself.
 
-/// Spawns a task.
-pub fn spawn() {}
+pub mod coop;
+mod id;
+mod join;
+mod join_set;
+
+use std::future::Future;
+
+#[doc(hidden)]
+#[deprecated = "Moved to tokio::task::coop"]
+pub use coop::{Unconstrained, consume_budget, unconstrained};
+pub use id::{Id, id, try_id};
+pub use join::{AbortHandle, JoinError, JoinHandle};
+pub use join_set::JoinSet;
+pub use upstream::task::{LocalKey, futures};
+
+use crate::runtime::Handle;
+
+/// Starts a task on the runtime that this thread is in.
+///
+/// # Panics
+///
+/// Panics if the thread is in no runtime.
+#[track_caller]
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    Handle::current().spawn(future)
+}
+
+/// Runs a closure that blocks on a thread of the pool of the runtime that this thread is in.
+///
+/// # Panics
+///
+/// Panics if the thread is in no runtime.
+#[track_caller]
+pub fn spawn_blocking<F, R>(f: F) -> JoinHandle<R>
+where
+    F: FnOnce() -> R + Send + 'static,
+    R: Send + 'static,
+{
+    Handle::current().spawn_blocking(f)
+}
+
+/// Lets every other task that is runnable have its turn.
+///
+/// # Cancel safety
+///
+/// Dropped: nothing has happened.
+pub async fn yield_now() {
+    netpoll_rt::yield_now().await
+}

@@ -1,0 +1,182 @@
+//! The builder of a runtime.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use super::Runtime;
+
+/// The kinds of runtimes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Kind {
+    CurrentThread,
+    MultiThread,
+}
+
+/// The most workers of a runtime of netpoll-rt.
+const MAX_WORKERS: usize = 256;
+/// The most threads of its pool.
+const MAX_BLOCKING: usize = 10_000;
+/// The most events of one poll.
+const MAX_EVENTS: usize = 256;
+
+/// A builder of runtimes.
+pub struct Builder {
+    kind: Kind,
+    inner: netpoll_rt::Builder,
+    worker_threads: Option<usize>,
+}
+
+impl Builder {
+    /// Creates a builder of a runtime whose tasks run on the thread that is in [`Runtime::block_on`].
+    pub fn new_current_thread() -> Self {
+        Self::new(Kind::CurrentThread)
+    }
+
+    /// Creates a builder of a runtime with threads.
+    pub fn new_multi_thread() -> Self {
+        Self::new(Kind::MultiThread)
+    }
+
+    fn new(kind: Kind) -> Self {
+        let inner = netpoll_rt::Runtime::builder().budget(128).thread_name("tokio-rt-worker");
+        Self { kind, inner, worker_threads: None }
+    }
+
+    /// Changes a setting of netpoll-rt's builder.
+    fn set(&mut self, change: impl FnOnce(netpoll_rt::Builder) -> netpoll_rt::Builder) -> &mut Self {
+        self.inner = change(self.inner.clone());
+        self
+    }
+
+    /// Enables sockets and timers, which are always enabled here.
+    pub fn enable_all(&mut self) -> &mut Self {
+        self.enable_io().enable_time()
+    }
+
+    /// Enables sockets, which are always enabled here.
+    pub fn enable_io(&mut self) -> &mut Self {
+        self
+    }
+
+    /// Enables timers, which are always enabled here.
+    pub fn enable_time(&mut self) -> &mut Self {
+        self
+    }
+
+    /// Sets the number of worker threads; more than 256 are 256. It has no effect on a runtime of
+    /// [`new_current_thread`](Self::new_current_thread).
+    ///
+    /// # Panics
+    ///
+    /// Panics if the number is 0.
+    #[track_caller]
+    pub fn worker_threads(&mut self, val: usize) -> &mut Self {
+        assert!(val > 0, "Worker threads cannot be set to 0");
+        self.worker_threads = Some(val);
+        self
+    }
+
+    /// Sets how many threads may run closures of `spawn_blocking`; more than 10,000 are 10,000.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the number is 0.
+    #[track_caller]
+    pub fn max_blocking_threads(&mut self, val: usize) -> &mut Self {
+        assert!(val > 0, "Max blocking threads cannot be set to 0");
+        self.set(|inner| inner.max_blocking_threads(val.min(MAX_BLOCKING)))
+    }
+
+    /// Sets the name of the threads.
+    pub fn thread_name(&mut self, val: impl Into<String>) -> &mut Self {
+        self.set(|inner| inner.thread_name(val))
+    }
+
+    /// Sets the bytes of the threads' stacks.
+    pub fn thread_stack_size(&mut self, val: usize) -> &mut Self {
+        self.set(|inner| inner.thread_stack_size(val))
+    }
+
+    /// Sets a function that each thread of the runtime calls when it has started.
+    pub fn on_thread_start<F>(&mut self, f: F) -> &mut Self
+    where
+        F: Fn() + Send + Sync + 'static,
+    {
+        self.set(|inner| inner.on_thread_start(f))
+    }
+
+    /// Sets a function that each thread of the runtime calls when it ends.
+    pub fn on_thread_stop<F>(&mut self, f: F) -> &mut Self
+    where
+        F: Fn() + Send + Sync + 'static,
+    {
+        self.set(|inner| inner.on_thread_stop(f))
+    }
+
+    /// Sets a function that a worker calls before it sleeps.
+    pub fn on_thread_park<F>(&mut self, f: F) -> &mut Self
+    where
+        F: Fn() + Send + Sync + 'static,
+    {
+        self.set(|inner| inner.on_thread_park(f))
+    }
+
+    /// Sets a function that a worker calls after it has slept.
+    pub fn on_thread_unpark<F>(&mut self, f: F) -> &mut Self
+    where
+        F: Fn() + Send + Sync + 'static,
+    {
+        self.set(|inner| inner.on_thread_unpark(f))
+    }
+
+    /// Sets for how long an idle thread for closures waits before it ends.
+    pub fn thread_keep_alive(&mut self, duration: Duration) -> &mut Self {
+        self.set(|inner| inner.thread_keep_alive(duration))
+    }
+
+    /// Sets the number of tasks between two looks at the kernel.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the number is 0.
+    #[track_caller]
+    pub fn event_interval(&mut self, val: u32) -> &mut Self {
+        assert!(val > 0, "event_interval must be greater than 0");
+        self.set(|inner| inner.event_interval(val))
+    }
+
+    /// Sets how many events one poll takes; more than 256 are 256.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the number is 0.
+    #[track_caller]
+    pub fn max_io_events_per_tick(&mut self, capacity: usize) -> &mut Self {
+        assert!(capacity > 0, "max_io_events_per_tick must be greater than 0");
+        self.set(|inner| inner.events_per_poll(capacity.min(MAX_EVENTS)))
+    }
+
+    /// Creates the runtime.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the system has no descriptors or threads left, or a setting is out of range.
+    pub fn build(&mut self) -> io::Result<Runtime> {
+        let workers = match (self.kind, self.worker_threads) {
+            (Kind::CurrentThread, _) => Some(1),
+            (Kind::MultiThread, workers) => workers.map(|workers| workers.min(MAX_WORKERS)),
+        };
+        let builder = workers.into_iter().fold(self.inner.clone(), netpoll_rt::Builder::workers);
+        builder.build().map(Runtime::from_netpoll)
+    }
+}
+
+impl fmt::Debug for Builder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder")
+            .field("kind", &self.kind)
+            .field("inner", &self.inner)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,127 @@
+//! The handle of a runtime.
+
+use std::error;
+use std::fmt;
+use std::future::Future;
+
+use super::{EnterGuard, RuntimeMetrics, context};
+use crate::task::{JoinHandle, coop};
+
+/// A handle of a runtime, cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Handle {
+    inner: netpoll_rt::Handle,
+}
+
+impl Handle {
+    /// Wraps a handle of netpoll-rt, of whatever runtime.
+    pub(crate) fn from_netpoll(inner: netpoll_rt::Handle) -> Self {
+        Self { inner }
+    }
+
+    /// Returns the handle of netpoll-rt.
+    pub(crate) fn as_netpoll(&self) -> &netpoll_rt::Handle {
+        &self.inner
+    }
+
+    /// Returns the handle of the runtime that this thread is in.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the thread is in no runtime.
+    #[track_caller]
+    pub fn current() -> Self {
+        match Self::try_current() {
+            Ok(handle) => handle,
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Returns the handle of the runtime that this thread is in.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if the thread is in no runtime.
+    pub fn try_current() -> Result<Self, TryCurrentError> {
+        netpoll_rt::Handle::try_current().map(Self::from_netpoll).ok_or(TryCurrentError(()))
+    }
+
+    /// Makes this runtime that of the thread until the guard is dropped.
+    pub fn enter(&self) -> EnterGuard<'_> {
+        EnterGuard::new(self)
+    }
+
+    /// Starts a task on the runtime. If that is shut down, the task is cancelled at once.
+    #[track_caller]
+    pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future + Send + 'static,
+        F::Output: Send + 'static,
+    {
+        JoinHandle::from_netpoll(self.inner.spawn(coop::turns(future)))
+    }
+
+    /// Runs a closure that blocks on a thread of the runtime's pool.
+    #[track_caller]
+    pub fn spawn_blocking<F, R>(&self, func: F) -> JoinHandle<R>
+    where
+        F: FnOnce() -> R + Send + 'static,
+        R: Send + 'static,
+    {
+        JoinHandle::from_netpoll(self.inner.spawn_blocking(func))
+    }
+
+    /// Runs a future to its end on this thread, within the runtime. A runtime of
+    /// [`new_current_thread`](super::Builder::new_current_thread) is not driven by it.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the future does, or within a task or another `block_on`.
+    #[track_caller]
+    pub fn block_on<F: Future>(&self, future: F) -> F::Output {
+        context::enter(|| self.inner.block_on(coop::turns(future)))
+    }
+
+    /// Returns the metrics of the runtime.
+    pub fn metrics(&self) -> RuntimeMetrics {
+        RuntimeMetrics::new(self.clone())
+    }
+}
+
+impl std::panic::UnwindSafe for Handle {}
+
+impl std::panic::RefUnwindSafe for Handle {}
+
+/// The kind of a runtime's scheduler.
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RuntimeFlavor {
+    /// The thread in `block_on` runs all tasks.
+    CurrentThread,
+    /// Threads of the runtime run the tasks.
+    MultiThread,
+}
+
+/// The error of [`Handle::try_current`] on a thread that is in no runtime.
+#[derive(Debug)]
+pub struct TryCurrentError(());
+
+impl TryCurrentError {
+    /// Returns true: the thread is in no runtime.
+    pub fn is_missing_context(&self) -> bool {
+        true
+    }
+
+    /// Returns false: the state of the thread has no destructor, so it is there until the thread ends.
+    pub fn is_thread_local_destroyed(&self) -> bool {
+        false
+    }
+}
+
+impl fmt::Display for TryCurrentError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("there is no reactor running, must be called from the context of a Tokio 1.x runtime")
+    }
+}
+
+impl error::Error for TryCurrentError {}
