@@ -45,8 +45,8 @@ use crate::sys::{Address, FdOwner, OwnedBy, SharedFd, Watch, address};
 use crate::trace::Resource;
 use hang_up::OwnShutdown;
 use lock::WakerMap;
-use op::PollWakers;
 pub use op::{Direction, ReadMode, WriteMode};
+use op::{LastPoll, PollWakers};
 use timeout::Timeouts;
 
 /// The kind of a descriptor, which decides what a short read means.
@@ -71,7 +71,7 @@ impl FdKind {
 struct Extra {
     /// The tasks that wait for the read lock and for the write lock.
     waiters: Mutex<WaitList<WakerMap>>,
-    /// The tasks that wait through `poll_*`, for readiness or for the lock.
+    /// The tasks that wait for readiness or for the lock and have no place of their own.
     pollers: [OnceLock<PollWakers>; 2],
     /// Set once `pin_fd` has returned the number: it stays open as long as this value.
     borrowed: Flag,
@@ -96,6 +96,8 @@ pub struct Fd<S: FdOwner = SharedFd> {
     kind: FdKind,
     mutex: FdMutex,
     drained: ShortReadHint,
+    /// The parkings of both directions' last polls, by [`Mode`].
+    last_polls: [LastPoll; 2],
     /// Set once the number is closed or given away, by `destroy` or `into_owned`. It tells a drop that no leaked operation
     /// has kept the number open.
     closed: Flag,
@@ -170,8 +172,9 @@ impl<S: FdOwner> Fd<S> {
     /// Wraps a descriptor that is registered.
     fn new_registered(registration: PollRegistration, io: S, kind: FdKind) -> Self {
         let (mutex, drained, extra) = (FdMutex::new(), ShortReadHint::new(), OnceLock::new());
+        let (last_polls, closed) = (<[LastPoll; 2]>::default(), Flag::new());
         let trace = Resource::descriptor(io.as_fd());
-        Self { registration, io, kind, mutex, drained, closed: Flag::new(), extra, trace }
+        Self { registration, io, kind, mutex, drained, last_polls, closed, extra, trace }
     }
 
     /// Returns the poller that the descriptor is registered with.

@@ -2,8 +2,11 @@
 //!
 //! This program has one test, because it counts the allocations of the whole process.
 
+use std::future::poll_fn;
 use std::io::{Read, Write};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use netpoll_rt::net::{Datagram, RecvBatch, TcpStream, UdpSocket};
@@ -24,6 +27,7 @@ fn what_is_allocated() {
             read_and_write().await;
             read_that_parks().await;
             polls_that_park().await;
+            first_poll_that_parks().await;
             deadlines().await;
             deadlines_that_fire().await;
             accepts().await;
@@ -92,6 +96,24 @@ async fn polls_that_park() {
     assert_eq!(n.await, 0, "a task that polls, is polled for and woken");
     TcpStream::close(one).await.unwrap();
     echo.await.unwrap();
+}
+
+/// Polls a connection for the first time, by its only task.
+async fn first_poll_that_parks() {
+    let mut fewest = usize::MAX;
+    for _ in 0..20 {
+        let (stream, _peer) = pair_with_std().await;
+        let before = count();
+        poll_fn(|cx| {
+            let mut stream: &TcpStream = &stream;
+            let read = futures_io::AsyncRead::poll_read(Pin::new(&mut stream), cx, &mut [0; 64]);
+            assert!(read.is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        fewest = fewest.min(count() - before);
+    }
+    assert_eq!(fewest, 0, "a task that polls a connection alone");
 }
 
 async fn deadlines() {

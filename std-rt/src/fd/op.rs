@@ -27,6 +27,7 @@
 //! | the hint spares the call, and a readiness has come since | one unit, taken before the call that follows |
 //! | the call makes partial progress (`write_all`) | one unit for each further call; other tasks may run in between |
 
+mod poll_park;
 mod poll_wakers;
 mod polled;
 mod queued;
@@ -44,9 +45,11 @@ use netpoll_core::{Mode, PollErr, Wait};
 use super::{Fd, FdKind};
 use crate::coop;
 use crate::error;
+use crate::foreign;
 use crate::netpoll::PollDesc;
 use crate::sys::{self, FdOwner, SharedFd};
 use crate::trace::OpTrace;
+pub(super) use poll_park::LastPoll;
 pub(super) use poll_wakers::PollWakers;
 use queued::Queued;
 
@@ -114,6 +117,8 @@ pub struct Op<'a, W: Direction, F, S: FdOwner = SharedFd> {
     arm_on_park: bool,
     /// Set for a read of bytes, which may wait at once after a short read. Any other operation calls before it waits.
     trusts_hint: bool,
+    /// Set if it parks for a poll: a waker that it displaces waits on.
+    polls: bool,
     trace: OpTrace,
     call: F,
 }
@@ -147,6 +152,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
             zero_len: false,
             arm_on_park: true,
             trusts_hint: false,
+            polls: false,
             trace: OpTrace::new(),
             call,
         }
@@ -316,7 +322,10 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
         self.fd.check_owner_process()?;
         // Set first: if the waker that this displaces panics, the parking is still given back.
         self.state = OpState::Parked;
-        let wait = self.fd.registration.park(self.mode(), cx, again);
+        let (mut wait, displaced) = self.fd.registration.park(self.mode(), cx.waker());
+        if let Some(displaced) = displaced {
+            wait = self.end_displaced(displaced, wait, again);
+        }
         if matches!(wait, Wait::Ready | Wait::Failed(_)) {
             self.state = OpState::Locked;
         }
@@ -335,6 +344,22 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
             Wait::Ready => Poll::Ready(desc.check_err(self.mode()).map_err(error::refused)),
             Wait::Failed(why) => Poll::Ready(Err(error::refused(why))),
         }
+    }
+
+    /// Ends or moves the wait of a waker that this one has displaced. Returns the outcome of this wait.
+    #[cold]
+    fn end_displaced(&self, displaced: Waker, wait: Wait, again: bool) -> Wait {
+        if self.polls {
+            return self.share_parking(displaced, wait);
+        }
+        // A task that is parked anew has replaced its own waker: to wake itself would only make it come again. In any other
+        // case the waker may stand for others, whose waits are ended too.
+        if again && wait == Wait::Parked {
+            drop(displaced);
+        } else {
+            foreign::wake(displaced);
+        }
+        wait
     }
 
     /// Makes sure that an event ends the wait of a parked operation. If that fails, the caller gives the wait up.

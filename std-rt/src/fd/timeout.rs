@@ -64,6 +64,16 @@ impl Timeouts {
         // No foreign code runs under this lock, so a panic cannot leave the state half changed.
         self.0[mode as usize].lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    #[cold]
+    fn is_poll_time_over(&self, mode: Mode) -> bool {
+        self.lock(mode).polled.is_some_and(|until| until <= clock::now())
+    }
+
+    #[cold]
+    fn end_polls(&self, mode: Mode) {
+        self.lock(mode).polled = None;
+    }
 }
 
 impl Timeout {
@@ -86,7 +96,7 @@ fn modes(mode: Mode) -> Modes {
 }
 
 impl<S: FdOwner> Fd<S> {
-    #[inline]
+    #[inline(always)]
     fn timeouts(&self) -> Option<&Timeouts> {
         self.extra.get()?.timeouts.get().map(|timeouts| &**timeouts)
     }
@@ -111,9 +121,14 @@ impl<S: FdOwner> Fd<S> {
         let mut timeout = timeouts.lock(mode);
         timeout.duration = duration;
         timeout.relative = duration.map(|duration| self.registration.tick_after(duration));
-        timeout.polled = timeout.relative.filter(|_| self.has_polls(mode));
+        timeout.polled = None;
         let changed = self.put_earlier(mode, &mut timeout);
         drop(timeout);
+        // After the mutex, because it may unlock the direction. A poll that parks meanwhile begins its time itself.
+        if self.has_polls(mode) {
+            let mut timeout = timeouts.lock(mode);
+            timeout.polled = timeout.polled.or(timeout.relative);
+        }
         self.alert(modes(mode));
         changed.map_err(error::refused)
     }
@@ -124,8 +139,8 @@ impl<S: FdOwner> Fd<S> {
     }
 
     /// Returns whether a task waits through a poll whose time is limited.
-    fn has_polls(&self, mode: Mode) -> bool {
-        self.known_pollers(mode).is_some_and(PollWakers::has_timed)
+    pub(super) fn has_polls(&self, mode: Mode) -> bool {
+        self.known_pollers(mode).is_some_and(PollWakers::has_timed) || self.has_poll_alone(mode)
     }
 
     /// Puts the earlier deadline of the two in force. An absolute one that has passed is in force already.
@@ -249,9 +264,13 @@ impl<S: FdOwner> Fd<S> {
     /// # Errors
     ///
     /// Returns `TimedOut` if the time of the polls is over.
-    #[inline]
+    #[inline(always)]
     pub(super) fn start_polls(&self, mode: Mode) -> io::Result<()> {
-        let Some(timeouts) = self.timeouts() else { return Ok(()) };
+        self.timeouts().map_or(Ok(()), |timeouts| self.begin_polls(timeouts, mode))
+    }
+
+    #[cold]
+    fn begin_polls(&self, timeouts: &Timeouts, mode: Mode) -> io::Result<()> {
         let Some(until) = self.share_time(timeouts, mode)? else { return Ok(()) };
         let mut timeout = timeouts.lock(mode);
         timeout.relative = Some(until);
@@ -279,17 +298,16 @@ impl<S: FdOwner> Fd<S> {
     }
 
     /// Returns whether the time of the polls is over, so that the next one must make its call.
-    #[inline]
+    #[inline(always)]
     pub(super) fn is_poll_time_over(&self, mode: Mode) -> bool {
-        let Some(timeouts) = self.timeouts() else { return false };
-        timeouts.lock(mode).polled.is_some_and(|until| until <= clock::now())
+        self.timeouts().is_some_and(|timeouts| timeouts.is_poll_time_over(mode))
     }
 
     /// Clears the time of the polls, after one of them was ready.
-    #[inline]
+    #[inline(always)]
     pub(super) fn end_polls(&self, mode: Mode) {
         if let Some(timeouts) = self.timeouts() {
-            timeouts.lock(mode).polled = None;
+            timeouts.end_polls(mode);
         }
     }
 

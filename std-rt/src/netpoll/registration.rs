@@ -5,12 +5,11 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::Waker;
 
 use netpoll_core::{Mode, PollErr, PollKey, Registration, Wait};
 
 use super::{Netpoll, PollDesc, fd_limit};
-use crate::foreign;
 use crate::sys::{FDSEQ_BITS, Watch};
 
 /// An owned registration of a descriptor (mio's and tokio's `Registration`).
@@ -118,22 +117,15 @@ impl PollRegistration {
         self.registration.reset(mode)
     }
 
-    /// Parks the task of `cx` on a direction after a [`reset`](Self::reset) that found no readiness; see
-    /// [`Registration::park`]. `again` says that the parking is the task's own, polled once more.
+    /// Parks the task of `waker` on a direction after a [`reset`](Self::reset) that found no readiness; see
+    /// [`Registration::park`]. The second value is the waker of a parking that was taken over, if it stands for another task.
     #[inline(always)]
-    pub fn park(&self, mode: Mode, cx: &mut Context<'_>, again: bool) -> Wait {
-        let (wait, displaced) = self.registration.park(mode, cx.waker());
-        // A task that is parked anew has replaced its own waker: to wake itself would only make it come again. In any
-        // other case the waker may stand for others, whose waits are ended too.
-        match displaced.into_waker() {
-            None => {}
-            Some(own) if again && wait == Wait::Parked => drop(own),
-            Some(other) => _ = foreign::wake(other),
-        }
+    pub fn park(&self, mode: Mode, waker: &Waker) -> (Wait, Option<Waker>) {
+        let (wait, displaced) = self.registration.park(mode, waker);
         if wait == Wait::Again {
-            cx.waker().wake_by_ref();
+            waker.wake_by_ref();
         }
-        wait
+        (wait, displaced.into_waker())
     }
 
     /// Requests the next event of a direction from a level-triggered backend, after a task has parked there. Does nothing on

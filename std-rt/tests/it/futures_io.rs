@@ -374,3 +374,68 @@ fn writes_that_wait() {
         }
     });
 }
+
+#[test]
+fn the_second_task_that_polls_makes_no_call_and_wakes_nobody() {
+    each(async || {
+        let (stream, mut peer) = pair_with_std().await;
+        for round in 1..=20 {
+            let (one, two, three) = (Probe::new(), Probe::new(), Probe::new());
+            // The first parks its own waker, the second moves it into the list, the third joins them.
+            for probe in [&one, &two, &three, &one, &two] {
+                assert!(poll_read(&stream, probe).is_pending());
+            }
+            assert_eq!((one.wakes.get(), two.wakes.get(), three.wakes.get(), waiters()), (0, 0, 0, 1));
+            peer.write_all(b"bytes").unwrap();
+            for probe in [&one, &two, &three] {
+                probe.woken(1).await;
+            }
+            assert_eq!(ready(poll_read(&stream, &three)), b"bytes", "round {round}");
+        }
+    });
+}
+
+#[test]
+fn a_task_that_was_moved_is_woken_if_the_other_reads() {
+    each(async || {
+        let (stream, mut peer) = pair_with_std().await;
+        for _ in 0..200 {
+            let (one, two) = (Probe::new(), Probe::new());
+            assert!(poll_read(&stream, &one).is_pending());
+            // The event may come before, amid or after the poll of the second.
+            let writing = std::thread::spawn({
+                let mut peer = peer.try_clone().unwrap();
+                move || peer.write_all(b"bytes").unwrap()
+            });
+            let polled = poll_read(&stream, &two);
+            one.woken(1).await;
+            if polled.is_pending() {
+                two.woken(1).await;
+                assert_eq!(ready(poll_read(&stream, &two)), b"bytes");
+            }
+            writing.join().unwrap();
+        }
+        peer.write_all(b"the end").unwrap();
+    });
+}
+
+#[test]
+fn readiness_beside_a_task_that_polls_wakes_both() {
+    each(async || {
+        let (stream, mut peer) = pair_with_std().await;
+        for _ in 0..20 {
+            let (poller, waiter) = (Probe::new(), Probe::new());
+            assert!(poll_read(&stream, &poller).is_pending());
+            let mut readable = Box::pin(stream.readable());
+            assert!(waiter.poll(readable.as_mut()).is_pending());
+            // It takes the parking over, and the task registers behind it.
+            let woken = poller.wakes.get();
+            assert!(poll_read(&stream, &poller).is_pending());
+            peer.write_all(b"bytes").unwrap();
+            waiter.woken(1).await;
+            until("the task that polls is woken", || poller.wakes.get() > woken).await;
+            drop(readable);
+            assert_eq!(ready(poll_read(&stream, &poller)), b"bytes");
+        }
+    });
+}

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::Waker;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,11 @@ impl DescriptorInfo {
         match registration.reset(mode) {
             Err(why) => Wait::Failed(why),
             Ok(true) => Wait::Ready,
-            Ok(false) => registration.park(mode, &mut Context::from_waker(&waker), false),
+            Ok(false) => {
+                let (wait, displaced) = registration.park(mode, &waker);
+                displaced.into_iter().for_each(Waker::wake);
+                wait
+            }
         }
     }
 }

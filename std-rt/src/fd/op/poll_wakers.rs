@@ -1,5 +1,6 @@
 //! The tasks that wait in one direction without a place of their own: through `poll_*` functions, which keep nothing
-//! between two polls, and through [`Fd::readiness`](crate::fd::Fd::readiness).
+//! between two polls, if there are several ([`poll_park`](super::poll_park)), and through
+//! [`Fd::readiness`](crate::fd::Fd::readiness).
 //!
 //! They share one waker. It stands for them in the direction's semaphore and in the list of waiters, and wakes them all: a
 //! task that still waits tries again, and one that has lost interest blocks no other. So two tasks that poll the same
@@ -49,9 +50,6 @@ const TURNOVERS: usize = 3;
 pub(in crate::fd) struct PollWakers {
     /// The tasks whose shared waker is in the semaphore.
     pub(super) parked: WakerSet,
-    /// Set while the parking in the semaphore, if there is one, comes after a call that found nothing. Changed under the
-    /// direction's lock.
-    pub(super) found_nothing: Flag,
     /// Set by [`Fd::try_io`] after a call that succeeded: the next [`Fd::poll_ready`] is ready without asking the kernel.
     pub(super) may_have_more: Flag,
     /// The tasks whose shared waker is in the list of waiters.
@@ -93,6 +91,15 @@ impl WakerSet {
             return;
         }
         let waker = waker.clone();
+        self.enter(entry, waker);
+    }
+
+    /// Puts the task of a waker that is not needed elsewhere into the list.
+    pub(super) fn insert(&self, waker: Waker) {
+        self.enter(&mut None, waker);
+    }
+
+    fn enter(&self, entry: &mut Option<EntryId>, waker: Waker) {
         let joined = self.list.lock().register(entry, waker);
         match joined {
             Registered::Replaced(before) => drop(before),

@@ -2,15 +2,15 @@
 //!
 //! # A poll
 //!
-//! It holds the direction's lock only while it runs. If it is pending, it leaves a waker behind
-//! ([`PollWakers`](super::PollWakers)): parked in the semaphore, or in the list of waiters.
+//! It holds the direction's lock only while it runs. If it is pending, it leaves a waker behind: parked in the semaphore
+//! ([`poll_park`](super::poll_park)), or in the list of waiters.
 //!
 //! | when it comes | it | and is woken |
 //! |---|---|---|
 //! | lock free, call succeeds | returns the result | - |
-//! | lock free, `EAGAIN` | registers, parks, unlocks | by an event, a deadline, close; or by an operation that takes the parking over |
-//! | lock free, a task is parked through `poll_*` behind an `EAGAIN` | registers, and makes no call: no event has come since | as above, both |
-//! | lock free, a task is parked that made no call | calls; after an `EAGAIN` it registers, and the parking is renewed with the same waker | as above, both |
+//! | lock free, `EAGAIN` | parks, unlocks | by an event, a deadline, close; or by an operation that takes the parking over |
+//! | lock free, a task is parked through `poll_*` behind an `EAGAIN` | parks too, and makes no call: no event has come since | as above, both |
+//! | lock free, a task is parked that made no call | calls; after an `EAGAIN` it parks too | as above, both |
 //! | lock held, at rest or granted | registers for a notification | when the lock is free and no operation waits for it, by the deadline, or by close |
 //! | closed | fails | - |
 //!
@@ -97,9 +97,17 @@ impl<S: FdOwner> Fd<S> {
             if joined && self.desc().is_parked(Mode::Read) {
                 return Poll::Pending;
             }
-            ready!(op.park_shared(cx, |op, cx| op.wait(self.desc(), cx)))?;
+            ready!(op.park_poll(cx, |op, cx| op.wait(self.desc(), cx)))?;
             self.drained.set(false);
         }
+    }
+
+    /// Returns whether a single task is parked through a poll. It takes the lock of the direction, if that is free: a parking
+    /// under the lock is an operation's.
+    pub(in crate::fd) fn has_poll_alone(&self, mode: Mode) -> bool {
+        let is_parked = || self.last_polls[mode as usize].is_alone() && self.desc().is_parked(mode);
+        let mut op = Op::without_call(self, mode);
+        is_parked() && matches!(op.try_lock(), Poll::Ready(Ok(()))) && is_parked()
     }
 
     /// Makes a call of the user once, and does not wait. `is_shared` means that it is made even while another operation of the
@@ -188,11 +196,13 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
     }
 
     /// Polls once and forgets the operation; the module's table says what it leaves behind when it is pending.
+    #[inline]
     pub fn poll_once(mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         let polling = self.trace.begin(&self.fd.trace, self.direction.mode());
         polling.end(self.poll_once_within(cx))
     }
 
+    #[inline]
     fn poll_once_within(self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         ready!(coop::poll_proceed(cx));
         let polled = self.poll_taken(cx);
@@ -202,6 +212,7 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
         polled
     }
 
+    #[inline]
     fn poll_taken(mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         ready!(self.lock_or_register(&mut None, cx.waker()))?;
         let polled = self.poll_locked(cx);
@@ -217,14 +228,14 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
         if self.joins_parking(cx.waker()) {
             return Poll::Pending;
         }
-        let knows_empty = self.take_short_read_hint(self.fd.desc());
+        let knows_empty = self.take_short_read_hint(self.fd.desc()) || self.is_behind_call();
         if (!knows_empty || self.fd.is_poll_time_over(self.mode()))
             && let Some(result) = self.call_now()
         {
             self.fd.end_polls(self.mode());
             return Poll::Ready(result);
         }
-        self.park_shared(cx, |op, cx| op.attempt(cx, false))
+        self.park_poll(cx, |op, cx| op.attempt(cx, false))
     }
 }
 
@@ -239,7 +250,7 @@ impl<W: Direction, S: FdOwner> Op<'_, W, (), S> {
         let has_event = fd.reset_locked(mode)?;
         let may_have_more =
             |pollers: &PollWakers| pollers.may_have_more.is_set() && pollers.may_have_more.clear();
-        let knows_empty = self.take_short_read_hint(desc);
+        let knows_empty = self.take_short_read_hint(desc) || self.is_behind_call();
         if has_event || fd.known_pollers(mode).is_some_and(may_have_more) {
             fd.end_polls(mode);
             return Poll::Ready(self.check_event_err(desc));
@@ -249,73 +260,12 @@ impl<W: Direction, S: FdOwner> Op<'_, W, (), S> {
             fd.end_polls(mode);
             return Poll::Ready(Ok(()));
         }
-        let waited = self.park_shared(cx, |op, cx| op.wait(desc, cx));
+        let waited = self.park_poll(cx, |op, cx| op.wait(desc, cx));
         waited.map(|waited| waited.and_then(|()| self.check_event_err(desc)))
     }
 }
 
 impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
-    /// Registers the task, and waits by `wait` with the waker of all tasks that poll, which stays parked.
-    fn park_shared<T>(
-        &mut self,
-        cx: &Context<'_>,
-        wait: impl FnOnce(&mut Self, &mut Context<'_>) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        // Before it registers: a waker that is never taken out again may own the future that is polled.
-        self.fd.netpoll().check()?;
-        // `poll_over` and `poll_peer_gone` park without a call, and no timeout limits their wait.
-        if self.arm_on_park {
-            self.fd.start_polls(self.mode())?;
-        }
-        let pollers = self.fd.pollers(self.mode());
-        pollers.parked.register(&mut None, cx.waker());
-        // Most polls find it as it is, and need no read-modify-write.
-        if pollers.found_nothing.is_set() != self.arm_on_park {
-            _ = if self.arm_on_park { pollers.found_nothing.set() } else { pollers.found_nothing.clear() };
-        }
-        // It waits first, as an operation that was woken. A waker that it displaces is the same one: an operation that parks
-        // another waker keeps the lock meanwhile.
-        self.state = OpState::Parked;
-        let polled = wait(self, &mut Context::from_waker(pollers.parked.waker()));
-        // The parking stays when the lock goes.
-        self.state = OpState::Locked;
-        if polled.is_ready() && self.arm_on_park {
-            self.fd.end_polls(self.mode());
-        }
-        if polled.is_ready() && self.fd.netpoll().check().is_err() {
-            // The runtime has ended just now.
-            pollers.parked.waker().wake_by_ref();
-        }
-        polled
-    }
-
-    /// Registers behind the parking of other polls, if a call found nothing before it: a call now would find nothing either.
-    /// Returns false if there is no such parking, and then nothing or a registration that may wake in vain is left.
-    ///
-    /// It looks twice. The event that ends the parking after the second look wakes this task, which has registered before.
-    /// An event that has woken the list before that registration is seen by the second look, as the list's mutex orders both.
-    #[inline]
-    fn joins_parking(&self, waker: &Waker) -> bool {
-        self.arm_on_park && self.joins_parking_of_polls(waker)
-    }
-
-    /// Does the same for a task that makes no call.
-    #[inline]
-    fn joins_parking_of_polls(&self, waker: &Waker) -> bool {
-        let (fd, mode) = (self.fd, self.mode());
-        let Some(pollers) = fd.known_pollers(mode) else { return false };
-        let may_join = || pollers.found_nothing.is_set() && fd.desc().is_parked(mode);
-        if self.zero_len || !may_join() {
-            return false;
-        }
-        // An error is that of the attempt that follows.
-        if fd.netpoll().check().is_err() || fd.netpoll().want_poll().is_err() {
-            return false;
-        }
-        pollers.parked.register(&mut None, waker);
-        may_join()
-    }
-
     /// Takes the lock; pending if another operation holds it.
     pub(super) fn try_lock(&mut self) -> Poll<io::Result<()>> {
         match self.fd.mutex.lock(self.mode()) {

@@ -115,7 +115,8 @@ impl<'a, W: Direction, S: FdOwner> Readiness<'a, W, S> {
         let pollers = self.fd.pollers(self.direction.mode());
         pollers.parked.register(&mut self.entry, cx.waker());
         // Its check comes after the parking, and may find bytes whose event was consumed.
-        pollers.found_nothing.clear();
+        self.fd.last_polls[self.direction.mode() as usize].set_shared(false);
+        op.polls = true;
         op.wait(self.fd.desc(), &mut Context::from_waker(pollers.parked.waker()))
     }
 
@@ -200,9 +201,8 @@ impl<W: Direction, S: FdOwner> Drop for Readiness<'_, W, S> {
             self.fd.pollers(mode).awaiting_lock.leave(lock_entry);
         }
         let Some(entry) = self.entry.take() else { return };
-        let pollers = self.fd.pollers(mode);
-        let is_last = pollers.parked.leave(entry);
-        if is_last || !pollers.has_timed() {
+        let is_last = self.fd.pollers(mode).parked.leave(entry);
+        if !self.fd.has_polls(mode) {
             self.fd.end_polls(mode);
         }
         if is_last && self.parked {
@@ -218,7 +218,10 @@ impl<S: FdOwner> Fd<S> {
     fn retract_if_unused(&self, mode: Mode) {
         let never = |_: &Self| io::Result::Ok(None::<()>);
         let mut op = Op::new(self, mode, never);
-        if matches!(op.try_lock(), Poll::Ready(Ok(()))) && self.pollers(mode).parked.is_empty() {
+        if matches!(op.try_lock(), Poll::Ready(Ok(())))
+            && !self.last_polls[mode as usize].is_alone()
+            && self.pollers(mode).parked.is_empty()
+        {
             // The shared waker belongs to this crate.
             drop(op.retract());
         }
