@@ -10,16 +10,15 @@ mod handle;
 mod remote;
 
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::Waker;
 use std::thread::Thread;
 
 use crossbeam_utils::CachePadded;
 use netpoll_core::sched::idle::Idle;
-use netpoll_core::sync::Counter;
-use netpoll_core::sync::Flag;
+use netpoll_core::sync::{Counter, Flag, RelaxedUsize};
 
-use crate::foreign;
 use crate::netpoll::Netpoll;
 use crate::protocol::ending::Ending;
 use crate::protocol::pool::Pool;
@@ -39,9 +38,60 @@ pub const MAX_WORKERS: usize = Idle::<IDLE_WORDS>::MAX_WORKERS;
 
 /// Tasks that no worker has yet. Cold: workers look here when their own ring is empty, and every 61 turns.
 #[derive(Debug, Default)]
+struct GlobalQueue {
+    queue: Mutex<Global>,
+    /// The number of tasks, written under the mutex. A worker that reads 0 takes no lock: if that is out of date, the thread
+    /// that put the task reads the idle bits after it, and the worker reads the number again after it has set its bit (INV-8).
+    len: RelaxedUsize,
+}
+
+#[derive(Debug, Default)]
 struct Global {
     tasks: VecDeque<usize>,
     closed: bool,
+}
+
+/// The lock of the global queue. Its drop publishes the number of tasks.
+struct GlobalGuard<'a> {
+    global: MutexGuard<'a, Global>,
+    len: &'a RelaxedUsize,
+}
+
+impl Deref for GlobalGuard<'_> {
+    type Target = Global;
+
+    fn deref(&self) -> &Global {
+        &self.global
+    }
+}
+
+impl DerefMut for GlobalGuard<'_> {
+    fn deref_mut(&mut self) -> &mut Global {
+        &mut self.global
+    }
+}
+
+impl Drop for GlobalGuard<'_> {
+    fn drop(&mut self) {
+        self.len.set(self.global.tasks.len());
+    }
+}
+
+impl GlobalQueue {
+    fn lock(&self) -> GlobalGuard<'_> {
+        GlobalGuard { global: lock(&self.queue), len: &self.len }
+    }
+
+    /// Locks the queue if it has tasks.
+    #[inline]
+    fn lock_nonempty(&self) -> Option<GlobalGuard<'_>> {
+        (self.len() > 0).then(|| self.lock())
+    }
+
+    #[inline]
+    fn len(&self) -> usize {
+        self.len.get()
+    }
 }
 
 /// The counters of one scheduler, from its creation on.
@@ -64,7 +114,7 @@ pub struct Counts {
 pub struct Sched {
     netpoll: Arc<Netpoll>,
     pool: Arc<Pool>,
-    global: CachePadded<Mutex<Global>>,
+    global: CachePadded<GlobalQueue>,
     workers: Box<[Arc<Remote>]>,
     idle: CachePadded<Idle<IDLE_WORDS>>,
     /// One for each worker, and one for all threads that are no workers.
@@ -162,7 +212,7 @@ impl Sched {
     /// Puts tasks at the end of the global queue. After [`Sched::close`] they are not run but dropped: by the thread that
     /// ends the runtime, or here if that has ended.
     fn put_global(&self, tasks: &[usize]) {
-        let mut global = lock(&self.global);
+        let mut global = self.global.lock();
         if global.closed {
             drop(global);
             // Runs the futures' Drop, with no lock held.
@@ -184,11 +234,13 @@ impl Sched {
         self.put_global(&tasks[..=n]);
     }
 
-    /// Begins to inject the tasks that a poll made ready: they go to the end of this thread's ring, in order. When the guard
-    /// is dropped, another worker is woken if there was more than one task.
-    pub fn begin_inject(&self, tasks: usize) -> InjectGuard<'_> {
-        context::set_injecting(true);
-        InjectGuard { sched: self, tasks }
+    /// Wakes the `n` tasks that a poll made ready (Go's `injectglist`): in order, to the end of this thread's ring if it is a
+    /// worker. Then another worker is woken if there was more than one task.
+    pub fn inject(&self, n: usize, wakers: impl Iterator<Item = Waker>) {
+        context::inject_woken(self, wakers);
+        if n > 1 && self.workers.len() > 1 {
+            self.wake_one();
+        }
     }
 
     /// Returns the shared part of a worker.
@@ -207,18 +259,30 @@ impl Sched {
 
     /// Worker: returns the number of tasks that it could run now, its own and those in the global queue.
     pub fn runnable(&self, mine: &Remote) -> usize {
-        mine.queued() + lock(&self.global).tasks.len()
+        mine.queued() + self.global.len()
     }
 
-    /// Takes the first task of the global queue.
+    /// Worker: takes the first task of the global queue.
     pub fn get_global(&self) -> Option<Runnable> {
-        let task = lock(&self.global).tasks.pop_front();
+        let task = self.global.lock_nonempty()?.tasks.pop_front();
+        task.map(to_task)
+    }
+
+    /// Takes the first task of the global queue when the runtime ends, and every task counts.
+    fn take_global(&self) -> Option<Runnable> {
+        let task = self.global.lock().tasks.pop_front();
         task.map(to_task)
     }
 
     /// Worker with an empty ring: takes the first task of the global queue, and moves its share of the others to the ring.
+    #[inline]
     pub fn get_share(&self, mine: &Remote) -> Option<Runnable> {
-        let mut global = lock(&self.global);
+        if self.global.len() > 0 { self.take_share(mine) } else { None }
+    }
+
+    #[cold]
+    fn take_share(&self, mine: &Remote) -> Option<Runnable> {
+        let mut global = self.global.lock();
         let task = global.tasks.pop_front()?;
         self.move_share(&mut global, mine);
         let more = !global.tasks.is_empty();
@@ -232,7 +296,9 @@ impl Sched {
     /// Worker: moves its share of the global queue to its ring, up to half of the room there, before it polls. Events of a
     /// busy poller fill the ring each time. Without this the tasks in the global queue would get one turn in 61.
     pub fn refill(&self, mine: &Remote) {
-        self.move_share(&mut lock(&self.global), mine);
+        if let Some(mut global) = self.global.lock_nonempty() {
+            self.move_share(&mut global, mine);
+        }
     }
 
     fn move_share(&self, global: &mut Global, mine: &Remote) {
@@ -261,7 +327,7 @@ impl Sched {
     /// Returns true while there is a task in any ring or in the global queue. Called by a worker that has announced that it
     /// sleeps. (A task in a slot has an owner that is awake.)
     pub fn has_work(&self) -> bool {
-        self.workers.iter().any(|worker| worker.runq.ring_len() > 0) || !lock(&self.global).tasks.is_empty()
+        self.workers.iter().any(|worker| worker.runq.ring_len() > 0) || self.global.len() > 0
     }
 
     /// Returns true while a task waits in the slot of some worker. Called by the monitor.
@@ -319,7 +385,7 @@ impl Sched {
 
     /// Refuses tasks from now on and wakes every worker, to end.
     pub fn close(&self) {
-        lock(&self.global).closed = true;
+        self.global.lock().closed = true;
         self.shutdown.set();
         while let Some(worker) = self.idle.pop_idle() {
             self.wake(worker);
@@ -332,30 +398,6 @@ impl Sched {
         self.netpoll.wake();
         if let Some(thread) = self.sysmon.get() {
             thread.unpark();
-        }
-    }
-}
-
-/// The guard of a thread that injects the tasks which a poll made ready (Go's `injectglist`).
-#[must_use]
-pub struct InjectGuard<'a> {
-    sched: &'a Sched,
-    tasks: usize,
-}
-
-impl InjectGuard<'_> {
-    /// Wakes the tasks in order.
-    pub fn wake(&self, mut wakers: impl Iterator<Item = Waker>) {
-        // A waker may be foreign. If it panics, the others are still woken.
-        while !foreign::catch_panic(|| context::inject_woken(self.sched, &mut wakers)) {}
-    }
-}
-
-impl Drop for InjectGuard<'_> {
-    fn drop(&mut self) {
-        context::set_injecting(false);
-        if self.tasks > 1 && self.sched.workers.len() > 1 {
-            self.sched.wake_one();
         }
     }
 }

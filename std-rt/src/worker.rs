@@ -1,7 +1,7 @@
 //! A worker: takes the next task and runs it, polls when there is none, sleeps when there is nothing (Go's `schedule`
 //! and `findRunnable`).
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -27,7 +27,9 @@ const PAUSES: u32 = 16;
 
 /// One worker's private state. Methods take `&self`, since a task that calls `block_on` runs the worker from within.
 pub struct Worker {
-    sched: Arc<SchedHandle>,
+    /// What the handle of this worker refers to.
+    sched: Arc<Sched>,
+    handle: Arc<SchedHandle>,
     index: usize,
     mine: Arc<Remote>,
     /// Taken out while the worker polls.
@@ -37,7 +39,7 @@ pub struct Worker {
     config: WorkerConfig,
     next_in_a_row: Cell<u32>,
     random: Cell<u32>,
-    spin: Cell<Spin>,
+    spin: RefCell<Spin>,
     /// The tasks that stay on this thread, once there is one.
     locals: OnceCell<Arc<Locals<Arc<SchedHandle>>>>,
 }
@@ -55,14 +57,15 @@ impl Worker {
         let config = sched.config();
         Self {
             mine: sched.worker(index).clone(),
-            sched: sched.for_worker(index),
+            sched: sched.sched().clone(),
+            handle: sched.for_worker(index),
             index,
             buffer: Cell::new(None),
             poll_in: Cell::new(config.event_interval),
             config,
             next_in_a_row: Cell::new(0),
             random: Cell::new(0x9e37_79b9 ^ (index as u32 + 1)),
-            spin: Cell::new(Spin::new(config.spin)),
+            spin: RefCell::new(Spin::new(config.spin)),
             locals: OnceCell::new(),
         }
     }
@@ -79,7 +82,7 @@ impl Worker {
 
     /// Makes this thread work for the scheduler as this worker.
     pub fn enter(self: &Rc<Self>) -> EnterGuard {
-        self.sched.enter_worker(self.clone())
+        self.handle.enter_worker(self.clone())
     }
 
     /// Runs tasks on this thread until `stop` is set, which is looked at between two tasks, or the runtime is shut down;
@@ -131,7 +134,7 @@ impl Worker {
 
     /// Returns the tasks that stay on this thread.
     pub fn locals(&self) -> &Arc<Locals<Arc<SchedHandle>>> {
-        self.locals.get_or_init(|| Locals::new(self.sched.clone()))
+        self.locals.get_or_init(|| Locals::new(self.handle.clone()))
     }
 
     /// Drops the tasks that stay on this thread, which is about to leave the runtime.
@@ -191,7 +194,7 @@ impl Worker {
     /// something to do now. Nothing is announced yet, so a thread that puts work meanwhile wakes no worker: it is seen here, or in the second
     /// look of [`Worker::prepare_park`].
     fn spin_before_park(&self, began: u64, stop: Option<&Flag>) -> bool {
-        let Some(patience) = self.spin.get().patience() else { return false };
+        let Some(patience) = self.spin.borrow().patience() else { return false };
         if self.sched.workers() - self.sched.idle().num_parked() > self.config.crowd {
             return false;
         }
@@ -219,14 +222,11 @@ impl Worker {
     }
 
     fn with_spin(&self, told: impl FnOnce(&mut Spin)) {
-        let mut spin = self.spin.get();
-        told(&mut spin);
-        self.spin.set(spin);
+        told(&mut self.spin.borrow_mut());
     }
 
     /// Makes a poll, which unlocks the poller, and injects the tasks that it made ready.
     fn poll(&self, poll: impl FnOnce(&mut PollBuffer) -> io::Result<usize>) -> PollOutcome {
-        task::set_current(None);
         let mut buffer = self.buffer.take().unwrap_or_default();
         // No more than fit into the ring.
         buffer.limit(self.mine.room().min(self.config.events_per_poll));
@@ -255,9 +255,10 @@ impl Worker {
     }
 
     /// Takes a task from the global queue, or steals one from another worker (Go's `findRunnable`).
-    #[cold]
+    #[inline]
     fn find_remote(&self) -> Option<Runnable> {
-        self.sched.get_share(&self.mine).or_else(|| self.steal())
+        let task = self.sched.get_share(&self.mine);
+        if task.is_some() || self.sched.workers() == 1 { task } else { self.steal() }
     }
 
     /// Polls the kernel without waiting once in `event_interval` calls, and takes a task of the global queue once in
@@ -288,9 +289,10 @@ impl Worker {
     }
 
     /// Steals half of another worker's ring. At most half of the workers search at a time.
+    #[cold]
     fn steal(&self) -> Option<Runnable> {
         let n = self.sched.workers();
-        if n == 1 || !self.sched.idle().start_searching(n.div_ceil(2)) {
+        if !self.sched.idle().start_searching(n.div_ceil(2)) {
             return None;
         }
         let task = self.sched.steal(self.index, self.random() as usize % n);
@@ -332,6 +334,9 @@ impl Worker {
     /// Polls without waiting, if no other thread polls.
     fn poll_now(&self) {
         self.poll_in.set(self.config.event_interval);
+        task::set_current(None);
+        // A busy worker does not sleep, which would remove the timers that it has dropped.
+        self.netpoll().flush_removed();
         self.sched.refill(&self.mine);
         if let Some(guard) = self.netpoll().try_lock(self.index) {
             self.poll(|buffer| guard.poll(buffer));
@@ -376,10 +381,9 @@ impl Worker {
 }
 
 /// Wakes the tasks that a poll made ready; only then does the count of waiters fall by those that were parked.
+#[inline]
 pub fn inject(sched: &Sched, buffer: &mut PollBuffer, parked: usize) {
-    let batch = sched.begin_inject(buffer.len());
-    batch.wake(buffer.drain());
+    sched.inject(buffer.len(), buffer.drain());
     buffer.drop_removed();
-    drop(batch);
     sched.netpoll().sub_waiters(parked);
 }

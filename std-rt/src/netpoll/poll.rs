@@ -86,22 +86,22 @@ impl PollGuard<'_> {
     ///
     /// As [`Netpoll::netpoll`].
     pub fn block(self, buffer: &mut PollBuffer, may_sleep: impl FnOnce() -> bool) -> io::Result<usize> {
-        let until = self.set_poll_until();
+        let until = self.set_poll_until(&mut buffer.next_timer);
         self.0.netpoll(if may_sleep() { until } else { Some(0) }, buffer)
     }
 
-    /// Publishes the time of the next timer and returns the time until which to sleep.
-    fn set_poll_until(&self) -> Option<u64> {
+    /// Publishes the time of the next timer and returns the time until which to sleep. `next` is the time that the last call has
+    /// found, which most often is that of this one.
+    fn set_poll_until(&self, next: &mut Option<u64>) -> Option<u64> {
         let Netpoll { wheels, poller_lock, coalescer, .. } = self.0;
-        let mut next = wheels.next();
         loop {
-            poller_lock.set_poll_until(clock::sleep_until(next));
-            // Sees an earlier timer of a thread that armed it before it could see the published time.
-            let again = wheels.next();
-            if again.unwrap_or(u64::MAX) >= next.unwrap_or(u64::MAX) {
-                return next.map(|at| coalescer.deadline(at, || wheels.has_neighbors()));
+            poller_lock.set_poll_until(clock::sleep_until(*next));
+            // Sees a timer of a thread that armed it before it could see the published time.
+            let found = wheels.next();
+            if found == *next {
+                return found.map(|at| coalescer.deadline(at, || wheels.has_neighbors()));
             }
-            next = again;
+            *next = found;
         }
     }
 }
@@ -115,6 +115,8 @@ pub struct PollBuffer {
     polled_at: u64,
     /// Timers that were dropped before they were due.
     dropped: Vec<Entry>,
+    /// The time of the next timer at the last sleep.
+    next_timer: Option<u64>,
 }
 
 impl Default for PollBuffer {
@@ -127,7 +129,7 @@ impl PollBuffer {
     /// Creates the buffers for one poll.
     pub fn new() -> Self {
         let events = Events::with_capacity(EVENTS);
-        Self { events, room: EVENTS, list: GList::new(), polled_at: 0, dropped: Vec::new() }
+        Self { events, room: EVENTS, list: GList::new(), polled_at: 0, dropped: Vec::new(), next_timer: None }
     }
 
     /// Limits the next poll to `n` events (1 to 256), the free space in the caller's queue. Timers fill the space that is
@@ -144,8 +146,11 @@ impl PollBuffer {
 
     /// Drops the removed timers that the last poll has found. Call it after the poller is unlocked: one of their wakers may be
     /// the last reference to a task, and dropping that may make other tasks runnable.
+    #[inline]
     pub fn drop_removed(&mut self) {
-        drop_all(self.dropped.drain(..));
+        if !self.dropped.is_empty() {
+            drop_all(self.dropped.drain(..));
+        }
     }
 
     /// Returns the tick of [`clock`] at which the last poll came back from the kernel.
@@ -248,9 +253,10 @@ impl Netpoll {
     fn deliver(&self, buffer: &mut PollBuffer) -> usize {
         let (events, list) = (&buffer.events, &mut buffer.list);
         let mut woken = 0;
-        let mut ahead = (AHEAD..events.len()).map(|index| events.get(index).key);
-        for event in events.iter() {
-            if let Some(desc) = ahead.next().and_then(|key| self.cache.get_any_generation(key)) {
+        for (index, event) in events.iter().enumerate() {
+            if index + AHEAD < events.len()
+                && let Some(desc) = self.cache.get_any_generation(events.get(index + AHEAD).key)
+            {
                 sys::prefetch(desc, DESC_LINES);
             }
             let delivered = self.cache.get_any_generation(event.key).map(|desc| desc.ready(event, list));
@@ -272,11 +278,7 @@ impl Netpoll {
     fn fire(&self, buffer: &mut PollBuffer, now: u64) -> usize {
         let most = buffer.room.saturating_sub(buffer.list.len()).clamp(LEAST_EXPIRATIONS, EXPIRATIONS);
         let (mut fired, mut woken) = (0, 0);
-        for wheel in 0..self.wheels.count() {
-            let mut timers = self.wheels.lock(wheel);
-            if timers.has_nothing_at(now) {
-                continue;
-            }
+        for mut timers in self.wheels.each_due(now) {
             timers.drain_removed(&mut buffer.dropped);
             while fired < most && buffer.list.room() >= 2 {
                 let Some((_, entry)) = timers.wheel.pop(now) else { break };

@@ -8,18 +8,24 @@
 //! Most timers never fire. Where there are many, neither a dropped timer nor its two neighbors in the wheel are in a cache.
 //! So a worker collects the timers that it drops, up to [`REMOVE_BATCH`], and removes them together: the processor then
 //! fetches their cache lines at the same time. A collected timer does not fire and is not counted. It is removed when the
-//! worker goes to sleep, when a poll looks through the wheel, or when the thread leaves the runtime. A thread that is no
+//! worker polls or goes to sleep, when a poll fires a timer of the wheel, or when the thread leaves the runtime. A thread that is no
 //! worker, or drops a timer of another wheel, removes it at once.
 //!
 //! # When the poller is woken
 //!
 //! Only a timer that is the earliest of its wheel may have to end a sleep of the poller. Any other comes after one for which
 //! that was done, and the poller sleeps no longer than until that one.
+//!
+//! The time of the earliest is published in a word beside each wheel, so that a poll takes no lock of a wheel where nothing is
+//! due. The thread that arms a timer writes the word, fences and reads until when the poller sleeps; the poller publishes that,
+//! fences and reads the words ([`PollerLock`](netpoll_core::sched::poller_lock::PollerLock)). So one of them sees the other.
 
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::task::Waker;
 
 use netpoll_core::PollKey;
+use netpoll_core::sync::RelaxedUsize;
 
 use super::Netpoll;
 use crate::context::{self, WorkerWheel};
@@ -215,7 +221,7 @@ impl Netpoll {
     /// counts as fired.
     pub fn take_timer(&self, id: TimerId) -> Option<u64> {
         let wheel = &self.wheels.wheels[id.wheel as usize];
-        let mut timers = if self.is_owner_process() { lock(wheel) } else { wheel.try_lock().ok()? };
+        let mut timers = if self.is_owner_process() { wheel.lock() } else { wheel.try_lock()? };
         let at = timers.wheel.deadline(id.id);
         let entry = timers.wheel.remove(id.id);
         drop(timers);
@@ -299,33 +305,114 @@ pub(super) fn drop_all(entries: impl IntoIterator<Item = Entry>) {
 /// The wheels of one poller.
 #[derive(Debug)]
 pub(super) struct Wheels {
-    wheels: Box<[Mutex<Timers>]>,
+    wheels: Box<[SharedWheel]>,
+}
+
+/// A wheel with its lock.
+#[derive(Debug)]
+struct SharedWheel {
+    timers: Mutex<Timers>,
+    /// The word of the time at which the earliest entry may be due, written under the lock.
+    next: RelaxedUsize,
+}
+
+/// The word of a wheel without entries.
+const NEVER: usize = usize::MAX;
+
+impl SharedWheel {
+    fn new(timers: Timers) -> Self {
+        let next = RelaxedUsize::new();
+        next.set(NEVER);
+        Self { timers: Mutex::new(timers), next }
+    }
+
+    /// Locks the wheel. The only panic under this lock is that of a full wheel, which leaves it intact.
+    #[inline]
+    fn lock(&self) -> TimersGuard<'_> {
+        TimersGuard { timers: lock(&self.timers), next: &self.next }
+    }
+
+    fn try_lock(&self) -> Option<TimersGuard<'_>> {
+        Some(TimersGuard { timers: self.timers.try_lock().ok()?, next: &self.next })
+    }
+
+    /// Returns the earliest time at which an entry may be due.
+    #[inline]
+    fn next(&self) -> Option<u64> {
+        match self.next.get() {
+            NEVER => None,
+            // A word of 32 bits cannot hold a time that is far ahead.
+            _ if usize::BITS < u64::BITS => self.lock().wheel.next(),
+            at => Some(at as u64),
+        }
+    }
+}
+
+/// The lock of a wheel. Its drop publishes the time of the earliest entry.
+#[derive(Debug)]
+pub(super) struct TimersGuard<'a> {
+    timers: MutexGuard<'a, Timers>,
+    next: &'a RelaxedUsize,
+}
+
+impl Deref for TimersGuard<'_> {
+    type Target = Timers;
+
+    #[inline]
+    fn deref(&self) -> &Timers {
+        &self.timers
+    }
+}
+
+impl DerefMut for TimersGuard<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Timers {
+        &mut self.timers
+    }
+}
+
+impl Drop for TimersGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        let next = self.timers.wheel.next().map_or(NEVER, |at| at as usize);
+        // Most changes leave the earliest entry, and the line of the word to the threads that read it.
+        if self.next.get() != next {
+            self.next.set(next);
+        }
+    }
 }
 
 impl Wheels {
     /// Creates wheels whose time begins at `now`.
     pub(super) fn new(workers: usize, now: u64) -> Self {
         let wheels = workers.clamp(1, WHEELS);
-        Self { wheels: (0..wheels).map(|_| Mutex::new(Timers::new(wheels, now))).collect() }
+        Self { wheels: (0..wheels).map(|_| SharedWheel::new(Timers::new(wheels, now))).collect() }
     }
 
     pub(super) fn count(&self) -> usize {
         self.wheels.len()
     }
 
-    /// Locks a wheel. The only panic under this lock is that of a full wheel, which leaves it intact.
+    /// Locks a wheel.
     #[inline]
-    pub(super) fn lock(&self, wheel: usize) -> MutexGuard<'_, Timers> {
-        lock(&self.wheels[wheel])
+    pub(super) fn lock(&self, wheel: usize) -> TimersGuard<'_> {
+        self.wheels[wheel].lock()
     }
 
     /// Locks the wheel of a descriptor.
-    pub(super) fn of(&self, slot: u32) -> MutexGuard<'_, Timers> {
+    pub(super) fn of(&self, slot: u32) -> TimersGuard<'_> {
         self.lock(slot as usize % self.count())
     }
 
-    fn each(&self) -> impl Iterator<Item = MutexGuard<'_, Timers>> {
-        self.wheels.iter().map(lock)
+    /// Locks each wheel that may have an entry which is due at `now`, in turn.
+    #[inline]
+    pub(super) fn each_due(&self, now: u64) -> impl Iterator<Item = TimersGuard<'_>> {
+        let is_due = move |wheel: &&SharedWheel| wheel.next().is_some_and(|next| next <= now);
+        self.wheels.iter().filter(is_due).map(SharedWheel::lock)
+    }
+
+    fn each(&self) -> impl Iterator<Item = TimersGuard<'_>> {
+        self.wheels.iter().map(SharedWheel::lock)
     }
 
     fn sum(&self, number: impl Fn(&Timers) -> usize) -> usize {
@@ -348,8 +435,9 @@ impl Wheels {
     }
 
     /// Returns the earliest time at which an entry may be due.
+    #[inline]
     pub(super) fn next(&self) -> Option<u64> {
-        self.each().filter_map(|timers| timers.wheel.next()).min()
+        self.wheels.iter().filter_map(SharedWheel::next).min()
     }
 
     /// Returns whether another entry is close to the earliest one of a wheel.
@@ -378,12 +466,6 @@ impl Timers {
     fn new(stride: usize, now: u64) -> Self {
         let (dropped, by_slot) = (Vec::new(), Vec::new());
         Self { wheel: Wheel::new(now), dropped, armed: 0, ended: false, by_slot, stride }
-    }
-
-    /// Returns whether no entry is due at `now` or is to be removed.
-    #[inline]
-    pub(super) fn has_nothing_at(&self, now: u64) -> bool {
-        self.wheel.is_empty() || self.dropped.is_empty() && self.wheel.next().is_none_or(|next| next > now)
     }
 
     /// Removes the dropped timers and appends their entries to `entries`, to be dropped outside the lock.

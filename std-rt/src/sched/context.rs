@@ -25,6 +25,7 @@ use netpoll_core::sync::Counter;
 
 use super::{Remote, Sched, SchedHandle, TaskShard, lock};
 use crate::context::{self, WorkerWheel};
+use crate::foreign;
 use crate::netpoll::Netpoll;
 use crate::task::{Runnable, Scheduled, wake_to_runnable};
 
@@ -35,8 +36,8 @@ struct Entered {
     mine: Option<Arc<Remote>>,
     /// The worker itself, a `Worker`.
     worker: Option<Rc<dyn Any>>,
-    /// Set while the worker injects the tasks that a poll made ready: they go to the ring in order, and other workers are
-    /// woken after the last.
+    /// Set while the worker wakes a task that a poll made ready by its own waker: it goes to the ring in order, and other
+    /// workers are woken after the last.
     injecting: Cell<bool>,
     /// The scheduler that the thread worked for before, and works for again afterwards.
     before: Option<NonNull<Entered>>,
@@ -230,15 +231,16 @@ pub(super) fn schedule_local<T: Into<Runnable>>(
 }
 
 /// Wakes tasks. If this thread is a worker of that scheduler, its tasks go directly to the end of the worker's ring.
-pub(super) fn inject_woken(sched: &Sched, wakers: &mut impl Iterator<Item = Waker>) {
+pub(super) fn inject_woken(sched: &Sched, wakers: impl Iterator<Item = Waker>) {
     with_entered(|entered| {
-        let entered = entered.filter(|entered| ptr::eq::<Sched>(&***entered.sched(), sched));
-        let mine = entered.and_then(|entered| entered.mine.as_deref()).filter(|_| !sched.is_closed());
+        let ours = entered.filter(|entered| ptr::eq::<Sched>(&***entered.sched(), sched));
+        let mine = ours.and_then(|entered| entered.mine.as_deref()).filter(|_| !sched.is_closed());
         for waker in wakers {
             match wake_to_runnable(waker) {
                 Ok(None) => {}
-                Ok(Some(task)) => inject_task(sched, mine, task),
-                Err(foreign) => foreign.wake(),
+                Ok(Some(task)) => inject_task(sched, entered, mine, task),
+                // If it panics, the others are still woken.
+                Err(foreign) => inject_by(entered, || _ = foreign::wake(foreign)),
             }
         }
     });
@@ -246,7 +248,7 @@ pub(super) fn inject_woken(sched: &Sched, wakers: &mut impl Iterator<Item = Wake
 
 /// Puts a task at the end of the ring of the worker, or into its own queue if no worker of `sched` may run it.
 #[inline]
-fn inject_task(sched: &Sched, mine: Option<&Remote>, task: Runnable) {
+fn inject_task(sched: &Sched, entered: Option<&Entered>, mine: Option<&Remote>, task: Runnable) {
     let is_ours = |task: &Scheduled<Arc<SchedHandle>>| ptr::eq::<Sched>(&***task.sched(), sched);
     match (task.typed(), mine) {
         (Ok(task), Some(mine)) if is_ours(&task) => {
@@ -254,18 +256,18 @@ fn inject_task(sched: &Sched, mine: Option<&Remote>, task: Runnable) {
                 sched.overflow(mine, task);
             }
         }
-        (Ok(task), _) => Runnable::from(task).schedule(),
-        (Err(task), _) => task.schedule(),
+        (Ok(task), _) => inject_by(entered, || Runnable::from(task).schedule()),
+        (Err(task), _) => inject_by(entered, || task.schedule()),
     }
 }
 
-/// Sets whether this thread injects the tasks that a poll made ready.
-pub(super) fn set_injecting(on: bool) {
-    with_entered(|entered| {
-        if let Some(entered) = entered {
-            entered.injecting.set(on);
-        }
-    });
+/// Calls `wake`, which may schedule tasks: they go to the end of the ring.
+#[cold]
+fn inject_by(entered: Option<&Entered>, wake: impl FnOnce()) {
+    let injecting = |on| entered.into_iter().for_each(|entered| entered.injecting.set(on));
+    injecting(true);
+    wake();
+    injecting(false);
 }
 
 /// Calls `find` with each scheduler that this thread works for, the current one first, until it returns a value.

@@ -56,6 +56,11 @@ impl SchedHandle {
         Arc::new(Self { sched, shard })
     }
 
+    /// Returns the scheduler.
+    pub fn sched(&self) -> &Arc<Sched> {
+        &self.sched
+    }
+
     /// Returns a new handle for the tasks that a worker of the same scheduler spawns.
     pub fn for_worker(&self, worker: usize) -> Arc<Self> {
         Arc::new(Self { sched: self.sched.clone(), shard: worker })
@@ -231,7 +236,7 @@ impl Sched {
             let rings = self.workers.iter().map(|worker| &worker.runq);
             rings.into_iter().find_map(|runq| runq.get_next().or_else(|| runq.steal_into(steal_buffer)))
         };
-        steal_buffer.get().or_else(stolen).map(to_task).or_else(|| self.get_global())
+        steal_buffer.get().or_else(stolen).map(to_task).or_else(|| self.take_global())
     }
 
     /// Wakes every task that waits: since the scheduler is closed, it is then dropped.
@@ -251,7 +256,7 @@ impl Sched {
         let mut workers = self.workers.iter();
         workers
             .find_map(|worker| worker.get_next().or_else(|| worker.get_local()))
-            .or_else(|| self.get_global())
+            .or_else(|| self.take_global())
     }
 }
 
