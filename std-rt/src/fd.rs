@@ -26,6 +26,7 @@ mod deadline;
 mod hang_up;
 mod lock;
 mod op;
+mod ready_set;
 mod timeout;
 
 use std::fmt;
@@ -45,8 +46,9 @@ use crate::sys::{Address, FdOwner, OwnedBy, SharedFd, Watch, address};
 use crate::trace::Resource;
 use hang_up::OwnShutdown;
 use lock::WakerMap;
-pub use op::{Direction, ReadMode, WriteMode};
+pub use op::{Direction, Evented, ReadMode, Ready, ReadyEvent, WriteMode};
 use op::{LastPoll, PollWakers};
+pub use ready_set::ReadySet;
 use timeout::Timeouts;
 
 /// The kind of a descriptor, which decides what a short read means.
@@ -152,13 +154,29 @@ impl<T: AsFd> Fd<OwnedBy<T>> {
     ///
     /// Returns the errors of [`Netpoll::open`]; the value is dropped then.
     pub fn from_owner(netpoll: Arc<Netpoll>, value: T, kind: FdKind) -> io::Result<Self> {
-        let registration = netpoll.open_for(value.as_fd(), kind.watch())?;
-        Ok(Self::new_registered(registration, OwnedBy::new(value), kind))
+        Self::try_from_owner(&netpoll, value, kind).map_err(|(_, error)| error)
+    }
+
+    /// Does the same as [`Fd::from_owner`], but returns the value if its descriptor cannot be registered.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`Netpoll::open`].
+    pub fn try_from_owner(netpoll: &Arc<Netpoll>, value: T, kind: FdKind) -> Result<Self, (T, io::Error)> {
+        match netpoll.open_for(value.as_fd(), kind.watch()) {
+            Ok(registration) => Ok(Self::new_registered(registration, OwnedBy::new(value), kind)),
+            Err(error) => Err((value, error)),
+        }
     }
 
     /// Returns the value.
     pub fn get_ref(&self) -> &T {
         self.io.get()
+    }
+
+    /// Returns the value to be changed.
+    pub fn get_mut(&mut self) -> &mut T {
+        self.io.get_mut()
     }
 
     /// Deregisters the descriptor as a drop does, and returns the value.

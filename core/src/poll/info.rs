@@ -70,6 +70,32 @@ impl<const BITS: u32> Info<BITS> {
         self.0 & (READ_HUP | HUP | ERR) != 0
     }
 
+    /// Returns whether nothing will be read after the bytes that are queued: the peer has shut down its writing
+    /// half, or both halves are down.
+    #[inline]
+    pub fn read_closed(self) -> bool {
+        self.0 & (READ_HUP | HUP) != 0
+    }
+
+    /// Returns whether nothing can be written any more, as far as events tell: both halves are down, or an
+    /// error has been reported.
+    #[inline]
+    pub fn write_closed(self) -> bool {
+        self.0 & (HUP | ERR) != 0
+    }
+
+    /// Returns whether an error has been reported.
+    #[inline]
+    pub fn err(self) -> bool {
+        self.0 & ERR != 0
+    }
+
+    /// Returns whether urgent data have been reported.
+    #[inline]
+    pub fn urgent(self) -> bool {
+        self.0 & URGENT != 0
+    }
+
     /// Returns whether the socket may have more behind the bytes of a short read: the end of the stream, an
     /// error, an urgent mark. The next read must make the system call then. Also true once the poller has
     /// ended, since it no longer reports these.

@@ -27,6 +27,7 @@
 //! | the hint spares the call, and a readiness has come since | one unit, taken before the call that follows |
 //! | the call makes partial progress (`write_all`) | one unit for each further call; other tasks may run in between |
 
+mod evented;
 mod poll_park;
 mod poll_wakers;
 mod polled;
@@ -49,6 +50,7 @@ use crate::foreign;
 use crate::netpoll::PollDesc;
 use crate::sys::{self, FdOwner, SharedFd};
 use crate::trace::OpTrace;
+pub use evented::{Evented, Ready, ReadyEvent};
 pub(super) use poll_park::LastPoll;
 pub(super) use poll_wakers::PollWakers;
 use queued::Queued;
@@ -241,6 +243,13 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
             Lock::Closed => self.closed(),
             Lock::Contended => self.wait_for_lock(cx),
         }
+    }
+
+    /// Gives the lock back, since the operation has a result or keeps nothing between two polls.
+    #[inline]
+    fn finish(&mut self) {
+        self.state = OpState::Done;
+        self.fd.unlock(self.mode());
     }
 
     /// Gives the lock back until the next poll because the budget is spent: an operation that is not polled again must not

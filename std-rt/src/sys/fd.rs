@@ -146,6 +146,15 @@ impl<T> OwnedBy<T> {
         self.value.as_ref().expect("the value of a descriptor was taken out before its last use")
     }
 
+    /// Returns the value to be changed.
+    ///
+    /// # Panics
+    ///
+    /// Panics after [`OwnedBy::take`].
+    pub fn get_mut(&mut self) -> &mut T {
+        self.value.as_mut().expect("the value of a descriptor was taken out before its last use")
+    }
+
     /// Takes the value out, once.
     ///
     /// # Panics

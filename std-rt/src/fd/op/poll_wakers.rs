@@ -76,7 +76,7 @@ impl Default for WakerSet {
 
 /// The identity of a future's entry in the list.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(in crate::fd) struct EntryId(u64);
+pub(in crate::fd) struct EntryId(pub(super) u64);
 
 impl WakerSet {
     /// Returns the waker of all tasks that register before it is woken.
@@ -115,6 +115,11 @@ impl WakerSet {
         };
         drop(waker);
         empty
+    }
+
+    /// Returns true if the entry of a future is in the list: it has not been woken since it registered.
+    pub(super) fn has(&self, entry: EntryId) -> bool {
+        self.list.lock().at(entry).is_some()
     }
 
     /// Returns true if the list is empty.

@@ -215,7 +215,7 @@ impl<S: FdOwner> Fd<S> {
     /// Gives up the shared parking if no task is left behind it. A task that parks holds the lock, and has registered before.
     /// While an operation holds the lock there is nothing to do: it has taken the parking over, or will.
     #[cold]
-    fn retract_if_unused(&self, mode: Mode) {
+    pub(super) fn retract_if_unused(&self, mode: Mode) {
         let never = |_: &Self| io::Result::Ok(None::<()>);
         let mut op = Op::new(self, mode, never);
         if matches!(op.try_lock(), Poll::Ready(Ok(())))

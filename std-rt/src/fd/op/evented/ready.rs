@@ -1,0 +1,145 @@
+//! Waits for conditions, and calls after them.
+
+use std::future::Future;
+use std::io;
+use std::os::fd::AsFd;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use netpoll_core::Mode;
+
+use super::waiter::{Entries, Waiter};
+use super::{Evented, ReadyEvent, is_would_block};
+use crate::coop;
+use crate::fd::ReadySet;
+
+impl<T: AsFd> Evented<T> {
+    /// Waits until one of the conditions of `interest` holds, and returns those that do. The end of a direction ends a wait
+    /// for it. Nothing is cleared: the next wait is ready at once, unless a call has found nothing.
+    ///
+    /// It is a hint, and a call may still find nothing. The set is empty if another task has cleared it since the event.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, the future did nothing.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if its runtime has ended ([`runtime_ended`](crate::runtime_ended)); `Unsupported` if the kernel
+    /// reports an error and nothing else of a descriptor that is no socket, whose reads find nothing.
+    pub fn ready(&self, interest: ReadySet) -> Ready<'_, T> {
+        Ready { evented: self, interest: interest.with_ends(), entries: Entries::default() }
+    }
+
+    /// Polls for input, as [`ready`](Self::ready) waits. The last task that polls is woken.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`ready`](Self::ready).
+    pub fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<io::Result<ReadyEvent>> {
+        self.poll_direction(Mode::Read, ReadySet::READABLE, cx)
+    }
+
+    /// Polls for space to write, as [`ready`](Self::ready) waits. The last task that polls is woken.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`ready`](Self::ready).
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<io::Result<ReadyEvent>> {
+        self.poll_direction(Mode::Write, ReadySet::WRITABLE, cx)
+    }
+
+    fn poll_direction(
+        &self,
+        mode: Mode,
+        condition: ReadySet,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<ReadyEvent>> {
+        ready!(coop::poll_proceed(cx));
+        let interest = condition.with_ends();
+        let polled = self.poll_event(mode, interest, &mut Waiter::slot(), cx);
+        if polled.is_pending() {
+            coop::refund();
+        }
+        polled.map_ok(|()| self.seen(interest))
+    }
+
+    /// Calls `call` when one of the conditions of `interest` holds, until it returns something other than `WouldBlock`,
+    /// which clears the conditions.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, the future did nothing: `call` has returned nothing but `WouldBlock`.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of `call`, and the errors of [`ready`](Self::ready).
+    pub async fn async_io<R>(
+        &self,
+        interest: ReadySet,
+        mut call: impl FnMut() -> io::Result<R>,
+    ) -> io::Result<R> {
+        let mut asked = interest.with_ends();
+        loop {
+            let event = Ready { evented: self, interest: asked, entries: Entries::default() }.await?;
+            let called = call();
+            if !is_would_block(&called) {
+                return called;
+            }
+            self.clear(event);
+            // The end of a direction stays. A call that finds nothing nevertheless waits for an event.
+            asked = interest;
+        }
+    }
+}
+
+/// The future of [`Evented::ready`].
+#[must_use = "futures do nothing unless they are awaited"]
+#[derive(Debug)]
+pub struct Ready<'a, T: AsFd> {
+    evented: &'a Evented<T>,
+    interest: ReadySet,
+    entries: Entries,
+}
+
+// No field is pinned.
+impl<T: AsFd> Unpin for Ready<'_, T> {}
+
+impl<T: AsFd> Ready<'_, T> {
+    fn poll_counted(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<ReadyEvent>> {
+        let (evented, interest) = (self.evented, self.interest);
+        evented.check()?;
+        if interest.is_empty() {
+            return Poll::Ready(Ok(evented.seen(interest)));
+        }
+        let mut waiter = Waiter::Own(&mut self.entries);
+        for mode in evented.directions(interest) {
+            if let Poll::Ready(result) = evented.poll_event(mode, interest, &mut waiter, cx) {
+                return Poll::Ready(result.map(|()| evented.seen(interest)));
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl<T: AsFd> Future for Ready<'_, T> {
+    type Output = io::Result<ReadyEvent>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        ready!(coop::poll_proceed(cx));
+        let polled = self.poll_counted(cx);
+        if polled.is_pending() {
+            coop::refund();
+        } else {
+            let this = &mut *self;
+            this.entries.leave(&this.evented.fd);
+        }
+        polled
+    }
+}
+
+impl<T: AsFd> Drop for Ready<'_, T> {
+    fn drop(&mut self) {
+        self.entries.leave(&self.evented.fd);
+    }
+}
