@@ -134,9 +134,9 @@ mod timeouts;
 mod udp;
 pub mod unix;
 
+pub use crate::fd::{Evented, Ready, ReadyEvent, ReadySet};
 pub use addr::ToSocketAddrs;
 pub use async_fd::{AsyncFd, Interest};
-pub use crate::fd::{Evented, Ready, ReadyEvent, ReadySet};
 pub use connect::config::ConnectConfig;
 pub use connect::errors::AddressErrors;
 pub use incoming::Incoming;

@@ -90,11 +90,7 @@ pub(crate) fn recv<T: AsFd>(socket: &T, buffer: &mut ReadBuf<'_>, how: Receive) 
 }
 
 /// Receives once, with the sender.
-pub(crate) fn recv_from<T: AsFd>(
-    socket: &T,
-    buffer: &mut ReadBuf<'_>,
-    how: Receive,
-) -> io::Result<SockAddr> {
+pub(crate) fn recv_from<T: AsFd>(socket: &T, buffer: &mut ReadBuf<'_>, how: Receive) -> io::Result<SockAddr> {
     let socket = SockRef::from(socket);
     // SAFETY: recvfrom(2) writes nothing but initialized bytes into it.
     let room = unsafe { buffer.unfilled_mut() };

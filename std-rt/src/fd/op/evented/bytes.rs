@@ -12,8 +12,8 @@ use super::Evented;
 use super::waiter::Waiter;
 use crate::coop;
 use crate::fd::{FdKind, ReadySet};
-use crate::sys::socket::{self, Read};
 use crate::sys::Poller;
+use crate::sys::socket::{self, Read};
 
 impl<T: AsFd> Evented<T> {
     /// Polls a call of the read side until it returns something other than `WouldBlock`. It is made when the side is ready;
@@ -50,11 +50,7 @@ impl<T: AsFd> Evented<T> {
     ///
     /// Returns the kernel's error, and the errors of [`ready`](Self::ready).
     #[inline]
-    pub fn poll_recv(
-        &self,
-        cx: &mut Context<'_>,
-        buffer: &mut [MaybeUninit<u8>],
-    ) -> Poll<io::Result<usize>> {
+    pub fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [MaybeUninit<u8>]) -> Poll<io::Result<usize>> {
         self.poll_fill(cx, |fd| socket::recv_uninit(fd, buffer))
     }
 
@@ -63,11 +59,7 @@ impl<T: AsFd> Evented<T> {
     /// # Errors
     ///
     /// Returns the errors of [`poll_recv`](Self::poll_recv).
-    pub fn poll_read(
-        &self,
-        cx: &mut Context<'_>,
-        buffer: &mut [MaybeUninit<u8>],
-    ) -> Poll<io::Result<usize>> {
+    pub fn poll_read(&self, cx: &mut Context<'_>, buffer: &mut [MaybeUninit<u8>]) -> Poll<io::Result<usize>> {
         self.poll_fill(cx, |fd| socket::read_uninit(fd, buffer))
     }
 

@@ -104,7 +104,9 @@ impl<T: AsRawFd> AsyncFd<T> {
     ///
     /// Returns the kernel's error; the value is dropped then.
     #[track_caller]
-    #[deprecated(note = "the number may be closed by safe code; use `AsyncFd::register_with_interest` instead")]
+    #[deprecated(
+        note = "the number may be closed by safe code; use `AsyncFd::register_with_interest` instead"
+    )]
     pub fn with_interest(inner: T, interest: Interest) -> io::Result<Self> {
         Ok(Self::made(inner, interest)?)
     }
@@ -126,7 +128,9 @@ impl<T: AsRawFd> AsyncFd<T> {
     ///
     /// Returns the value and the kernel's error.
     #[track_caller]
-    #[deprecated(note = "the number may be closed by safe code; use `AsyncFd::register_with_interest` instead")]
+    #[deprecated(
+        note = "the number may be closed by safe code; use `AsyncFd::register_with_interest` instead"
+    )]
     pub fn try_with_interest(inner: T, interest: Interest) -> Result<Self, AsyncFdRegisterError<T>> {
         Self::made(inner, interest)
     }
@@ -153,10 +157,7 @@ impl<T: AsRawFd> AsyncFd<T> {
     /// # Errors
     ///
     /// Returns an error if the runtime has ended.
-    pub fn poll_read_ready<'a>(
-        &'a self,
-        cx: &mut Context<'_>,
-    ) -> Poll<io::Result<AsyncFdReadyGuard<'a, T>>> {
+    pub fn poll_read_ready<'a>(&'a self, cx: &mut Context<'_>) -> Poll<io::Result<AsyncFdReadyGuard<'a, T>>> {
         let event = ready!(self.io.poll_read_event(cx))?;
         Poll::Ready(Ok(AsyncFdReadyGuard::new(self, event)))
     }

@@ -185,7 +185,9 @@ impl TcpSocket {
     /// Returns the kernel's error.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         let address = self.inner.local_addr()?.as_socket();
-        address.ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "invalid address family (not IPv4 or IPv6)"))
+        address.ok_or_else(|| {
+            io::Error::new(io::ErrorKind::InvalidInput, "invalid address family (not IPv4 or IPv6)")
+        })
     }
 
     /// Takes the error that is queued on the socket (`SO_ERROR`).

@@ -35,9 +35,10 @@ impl<'a, Inner: AsRawFd> AsyncFdReadyGuard<'a, Inner> {
     /// Clears some of the conditions of this guard, unless others have been reported since.
     pub fn clear_ready_matching(&mut self, ready: Ready) {
         if let Some(mut event) = self.event.take() {
-            let ready = ready.to_netpoll();
-            self.async_fd.io.clear(ReadyEvent { ready: event.ready & ready, ..event });
-            event.ready = event.ready - ready;
+            let left = event.ready - ready.to_netpoll();
+            event.ready = event.ready & ready.to_netpoll();
+            self.async_fd.io.clear(event);
+            event.ready = left;
             if !event.ready.is_empty() {
                 self.event = Some(event);
             }
@@ -109,9 +110,10 @@ impl<'a, Inner: AsRawFd> AsyncFdReadyMutGuard<'a, Inner> {
     /// Clears some of the conditions of this guard, unless others have been reported since.
     pub fn clear_ready_matching(&mut self, ready: Ready) {
         if let Some(mut event) = self.event.take() {
-            let ready = ready.to_netpoll();
-            self.async_fd.io.clear(ReadyEvent { ready: event.ready & ready, ..event });
-            event.ready = event.ready - ready;
+            let left = event.ready - ready.to_netpoll();
+            event.ready = event.ready & ready.to_netpoll();
+            self.async_fd.io.clear(event);
+            event.ready = left;
             if !event.ready.is_empty() {
                 self.event = Some(event);
             }
