@@ -7,9 +7,11 @@
 //! Each field belongs to one module, which alone reads and writes it. Types of higher layers are erased here, except
 //! [`Netpoll`]: each sleep looks it up, and a downcast would double the cost of that.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::mem::ManuallyDrop;
 use std::ptr::NonNull;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::netpoll::Netpoll;
@@ -34,6 +36,8 @@ pub struct Context {
     pub entered: Cell<Option<NonNull<()>>>,
     /// The runtime of new tasks, a `Current` of `sched::context`, to which alone it belongs.
     pub current: Cell<Option<NonNull<()>>>,
+    /// The set of new tasks that stay on the thread; belongs to `runtime::local_set`.
+    pub local_set: RefCell<Option<Rc<dyn Any>>>,
 }
 
 /// The timer wheel of a worker.
@@ -59,6 +63,7 @@ thread_local! {
             wheel: Cell::new(WorkerWheel { netpoll: 0, index: 0, has_pending_removals: false }),
             entered: Cell::new(None),
             current: Cell::new(None),
+            local_set: RefCell::new(None),
         })
     };
 }

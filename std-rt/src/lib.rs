@@ -39,7 +39,7 @@
 //! | `sysmon` | `sysmon` | - |
 //! | `prepare_park`, `unpark` | `stopm`, `startm` | `transition_to_parked`, `transition_from_parked` |
 //! | `Runnable` | `*g` | `Notified`; `Runnable` of async-task |
-//! | `Schedule`, `Locals` | - | `Schedule`, `LocalSet` |
+//! | `Schedule`, `Locals` | - | `Schedule`, the context of `LocalSet` |
 //! | `TaskShard` | `allgs` | `OwnedTasks` |
 //! | `TaskMeta`, `TaskName` | `g.gopc` | `TaskMeta`, task names of tokio-console |
 //! | `WorkerStats` | `p.schedtick`, `p.status` | `WorkerMetrics` |
@@ -198,6 +198,8 @@ pub use dump::Dump;
 pub use error::{OpError, is_closed, runtime_ended};
 pub use metrics::Metrics;
 pub use runtime::{Builder, EnterGuard, Handle, Runtime, Wrapped};
+#[doc(hidden)]
+pub use runtime::{LocalEnterGuard, LocalSet};
 pub use sys::Address;
 pub use sysmon::StuckTask;
 pub use task::{JoinError, JoinHandle};
@@ -338,7 +340,10 @@ where
 /// Starts a task that need not be `Send`: it stays on this thread, which is in [`Runtime::block_on`] of a runtime of
 /// [`workers(1)`](Builder::workers) and runs its tasks.
 ///
-/// The task lives no longer than that `block_on` (the outermost one of this thread): a task that has not ended by then is
+/// In a [`LocalSet`](task::LocalSet), on any runtime and under any executor, it starts a task of that set instead. The set is
+/// the innermost one that this thread polls, or has entered.
+///
+/// Outside of one, the task lives no longer than that `block_on` (the outermost one of this thread): a task that has not ended by then is
 /// cancelled there. So await its handle, or let the future of `block_on` go on for as long as the task is wanted.
 ///
 /// [`abort`](JoinHandle::abort), also by an [`AbortHandle`](task::AbortHandle) on another thread, has its future dropped on
@@ -347,7 +352,8 @@ where
 /// # Panics
 ///
 /// On a thread that runs no tasks of a runtime of `workers(1)`: outside of its `block_on`, on a runtime with threads of its
-/// own, or in a second `block_on` while another thread runs the tasks. The message says how to get one.
+/// own, or in a second `block_on` while another thread runs the tasks; unless it is in a `LocalSet`. The message says how to
+/// get one.
 #[track_caller]
 pub fn spawn_local<F>(future: F) -> JoinHandle<F::Output>
 where

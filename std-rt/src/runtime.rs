@@ -6,6 +6,7 @@
 mod block_on;
 mod builder;
 mod enter;
+mod local_set;
 mod shutdown;
 mod spawn_set;
 
@@ -26,6 +27,7 @@ use crate::worker::Worker;
 pub use builder::Builder;
 use builder::StopToken;
 pub use enter::{EnterGuard, Wrapped};
+pub use local_set::{LocalEnterGuard, LocalSet};
 use shutdown::ThreadSet;
 
 /// The runtime's threads wait to the nanosecond, not to the kernel's usual 50 us more.
@@ -146,7 +148,7 @@ impl Runtime {
 /// | an accepted connection, a clone of a socket | the runtime of its listener, of the first one | until it is closed |
 /// | a sleep, a timeout, an interval | the current runtime of the thread that polls it; see [`time`](crate::time) | until the next poll |
 /// | an operation on a file, a name look-up | the pool of the current runtime of the thread that polls it first | until it is done |
-/// | a task of [`spawn_local`](crate::spawn_local) | the thread that is in the current runtime's `block_on` | until that ends |
+/// | a task of [`spawn_local`](crate::spawn_local) | the [`LocalSet`](crate::task::LocalSet) that the thread polls, else the thread that is in the current runtime's `block_on` | until that is dropped or ends |
 ///
 /// A socket may be awaited anywhere, under any executor: the threads of its own runtime poll it and wake the task.
 /// [`Handle::wrap`] binds what a future makes to a runtime.
@@ -224,6 +226,9 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
+    if let Some(set) = local_set::current() {
+        return local_set::spawn_into(&set, future);
+    }
     let location = Location::caller();
     let (meta, span) = (TaskMeta::new(location), TaskSpan::new(trace::LOCAL, None, location));
     let sched = SchedHandle::current();
@@ -251,6 +256,7 @@ fn no_place_for_local_tasks(sched: Option<&SchedHandle>) -> String {
     };
     format!(
         "netpoll: spawn_local needs a thread that runs all tasks of its runtime, and {why}; call it within \
-         `Runtime::builder().workers(1).build()?.block_on(...)`, or use `spawn` for a future that is Send"
+         `Runtime::builder().workers(1).build()?.block_on(...)` or `task::LocalSet::run_until`, or use `spawn` for a \
+         future that is Send"
     )
 }

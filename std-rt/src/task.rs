@@ -19,6 +19,8 @@ mod local_key;
 mod meta;
 
 pub use crate::coop::{Cooperative, TakeTurn, cooperative};
+#[doc(inline)]
+pub use crate::{LocalEnterGuard, LocalSet};
 #[doc(no_inline)]
 pub use crate::{spawn, spawn_blocking, spawn_local, yield_now};
 pub(crate) use budget::units;
@@ -28,6 +30,6 @@ pub(crate) use cell::{Runnable, Schedule, Scheduled, new_local_task, new_task, w
 pub(crate) use id::{CurrentTask, set_current};
 pub use id::{Id, id, try_id};
 pub use join_set::JoinSet;
-pub(crate) use local::{Locals, SharedQueues};
+pub(crate) use local::{LocalQueues, Locals};
 pub use local_key::{AccessError, LocalKey, TaskLocalFuture};
 pub(crate) use meta::{RunningTask, TaskMeta, TaskName, TaskNames};

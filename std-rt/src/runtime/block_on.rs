@@ -10,7 +10,7 @@ use std::thread::{self, Thread};
 
 use netpoll_core::sync::Flag;
 
-use super::{Handle, Runtime, TIMER_SLACK_NANOSECONDS};
+use super::{Handle, Runtime, TIMER_SLACK_NANOSECONDS, local_set};
 use crate::context;
 use crate::coop;
 use crate::protocol::driver::{Deadlock, WaitGraph, WorkerSlot};
@@ -92,6 +92,8 @@ fn block_on<F: Future>(
     sched.netpoll().assert_owner_process("block_on");
     let _nested = Nested::enter();
     let _entered = Entered::new(sched, worker_slot.is_some());
+    // A set of this thread runs no task until this call ends.
+    let _outside = local_set::leave();
     // The budget of the task that called, if one did, is restored afterwards.
     let _guard = coop::replace_budget(coop::UNLIMITED);
     let worker = match Worker::current(sched) {

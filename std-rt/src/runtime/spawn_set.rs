@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use super::{Handle, spawn_local};
+use super::{Handle, LocalSet, spawn_local};
 use crate::task::{AbortHandle, JoinSet};
 
 impl<T: 'static> JoinSet<T> {
@@ -41,6 +41,15 @@ impl<T: 'static> JoinSet<T> {
         F: Future<Output = T> + 'static,
     {
         self.insert(spawn_local(future))
+    }
+
+    /// Starts a task of a [`LocalSet`], and adds it to the set.
+    #[track_caller]
+    pub fn spawn_local_on<F>(&mut self, future: F, local_set: &LocalSet) -> AbortHandle
+    where
+        F: Future<Output = T> + 'static,
+    {
+        self.insert(local_set.spawn_local(future))
     }
 
     /// Runs a closure that blocks, as [`spawn_blocking`](crate::spawn_blocking) does, and adds its task to the set.

@@ -16,7 +16,7 @@ use slab::Slab;
 use super::remote::to_task;
 use super::{Sched, StealBuffer, context, lock};
 use crate::foreign::catch_panic;
-use crate::task::{self, JoinHandle, Runnable, Schedule, Scheduled, SharedQueues, TaskMeta};
+use crate::task::{self, JoinHandle, LocalQueues, Runnable, Schedule, Scheduled, TaskMeta};
 use crate::trace::{self, TaskSpan};
 
 /// A handle of the scheduler for the tasks of one worker, or for those that no worker has spawned. Each worker has an `Arc`
@@ -185,7 +185,7 @@ unsafe impl Schedule for Arc<SchedHandle> {
     }
 }
 
-impl SharedQueues for Arc<SchedHandle> {
+impl LocalQueues for Arc<SchedHandle> {
     fn put(&self, task: Runnable, yielded: bool) {
         if let Err(task) = context::schedule_local(&***self, task, yielded) {
             self.put_global(&[task.into_word()]);
@@ -200,6 +200,18 @@ impl SharedQueues for Arc<SchedHandle> {
             self.put_global(&[task.into_word()]);
         }
         local
+    }
+
+    fn started(&self) {
+        Schedule::started(self);
+    }
+
+    fn ended(&self) {
+        Schedule::ended(self, None);
+    }
+
+    fn is_owner_process(&self) -> bool {
+        self.netpoll().is_owner_process()
     }
 }
 

@@ -1,15 +1,16 @@
 //! Tasks that stay on their thread: they need not be `Send`.
 //!
-//! They are in the same queues as all others. That is sound because a runtime of one worker has one thread at a time that
-//! runs tasks, and because that thread leaves the runtime only after every task that stays on it is gone: [`Locals::end`]
-//! drops them, wherever they are. Should a mistake hand one to another thread nevertheless, the process is aborted before
-//! the future is touched.
+//! Those of a runtime of one worker are in the same queues as all others. That is sound because such a runtime has one
+//! thread at a time that runs tasks, and because that thread leaves the runtime only after every task that stays on it is
+//! gone: [`Locals::end`] drops them, wherever they are. Those of a [`LocalSet`](crate::task::LocalSet) have a queue of their
+//! own, from which only the thread of the set takes tasks, and which ends the same way. Should a mistake hand a task to
+//! another thread nevertheless, the process is aborted before the future is touched.
 //!
 //! - **INV-404** A task that stays on its thread is polled and dropped by that thread: the table below.
 //!
 //! | where the task is when the thread leaves | how it is dropped |
 //! |---|---|
-//! | in the ring, the slot or the global queue | taken out of there |
+//! | in the ring, the slot, the global queue or that of its set | taken out of there |
 //! | waiting | woken, and so put into the list of those that come too late |
 //! | just being woken by another thread | that thread puts it into the queue or the list; it is waited for |
 
@@ -29,19 +30,28 @@ use super::{JoinHandle, Runnable, Schedule, Scheduled, TaskMeta, new_local_task}
 use crate::foreign::catch_panic;
 use crate::trace::TaskSpan;
 
-/// A scheduler whose queues tasks that stay on their thread share with all others.
-pub trait SharedQueues: Schedule {
+/// The run queues of tasks that stay on their thread. Other threads put tasks in, under a lock.
+pub trait LocalQueues: Send + Sync + 'static {
     /// Puts a task into a run queue. `yielded`: it was woken while it ran.
     fn put(&self, task: Runnable, yielded: bool);
 
-    /// Takes every task that stays on this thread out of the queues. The thread is the one worker of the scheduler.
+    /// Takes every task that stays on this thread out of the queues. The thread is the one that runs the tasks of the queues.
     fn take_local_tasks(&self) -> Vec<Runnable>;
+
+    /// Counts a task that is created.
+    fn started(&self);
+
+    /// Counts a task that has ended.
+    fn ended(&self);
+
+    /// Returns whether this process is the one that runs the tasks, and not a fork of it.
+    fn is_owner_process(&self) -> bool;
 }
 
-/// The tasks that stay on the thread that created this value, while the thread is the worker of a runtime.
+/// The tasks that stay on the thread that created this value: while the thread is the worker of a runtime, or those of a set.
 #[derive(Debug)]
 pub struct Locals<S> {
-    sched: S,
+    queues: S,
     thread: Thread,
     state: Mutex<LocalsState>,
 }
@@ -56,13 +66,24 @@ struct LocalsState {
     late: Vec<Runnable>,
 }
 
-impl<S: SharedQueues> Locals<S> {
+impl<S: LocalQueues> Locals<S> {
     /// Creates an empty list for the calling thread.
-    pub fn new(sched: S) -> Arc<Self> {
-        Arc::new(Self { sched, thread: thread::current(), state: Mutex::default() })
+    pub fn new(queues: S) -> Arc<Self> {
+        Arc::new(Self { queues, thread: thread::current(), state: Mutex::default() })
     }
 
-    /// Starts a task that stays on this thread, which is the runtime's worker.
+    /// Returns the run queues.
+    pub fn queues(&self) -> &S {
+        &self.queues
+    }
+
+    /// Returns whether every task has ended.
+    pub fn is_empty(&self) -> bool {
+        self.lock().tasks.is_empty()
+    }
+
+    /// Starts a task that stays on this thread, which runs the tasks of the queues. After [`Locals::end`] has begun, it is
+    /// dropped at once.
     pub fn spawn<F>(self: &Arc<Self>, meta: TaskMeta, span: TaskSpan, future: F) -> JoinHandle<F::Output>
     where
         F: Future + 'static,
@@ -72,8 +93,16 @@ impl<S: SharedQueues> Locals<S> {
         let future = LocalFuture { future, entry: Entry { locals: self.clone(), index } };
         // SAFETY: INV-404: this scheduler keeps the task on this thread, and `LocalFuture` makes sure of it.
         let (task, handle) = unsafe { new_local_task(self.clone(), meta, span, future) };
-        self.lock().tasks[index] = Some(task.waker());
-        task.schedule();
+        let waker = task.waker();
+        let mut state = self.lock();
+        state.tasks[index] = Some(waker);
+        let closed = state.closed;
+        drop(state);
+        if closed {
+            catch_panic(|| drop(task));
+        } else {
+            task.schedule();
+        }
         handle
     }
 
@@ -84,7 +113,7 @@ impl<S: SharedQueues> Locals<S> {
             state.late.push(task);
         } else {
             drop(state);
-            self.sched.put(task, yielded);
+            self.queues.put(task, yielded);
             // 1. The thread begins to leave after this look: it finds the task in the queue. 2. Before it: it may have looked
             // there already, and is told to look again.
             if !self.lock().closed {
@@ -94,12 +123,12 @@ impl<S: SharedQueues> Locals<S> {
         self.thread.unpark();
     }
 
-    /// Drops every task of this thread, which is about to leave the runtime, and returns when all are gone. Called on that
-    /// thread, while it is still the runtime's worker.
+    /// Drops every task of this thread, and returns when all are gone. Called on that thread, while it is still the runtime's
+    /// worker, or the set exists.
     pub fn end(&self) {
         self.lock().closed = true;
         while !self.lock().tasks.is_empty() {
-            let mut found = self.sched.take_local_tasks();
+            let mut found = self.queues.take_local_tasks();
             found.append(&mut self.lock().late);
             if !found.is_empty() {
                 for task in found {
@@ -125,7 +154,7 @@ impl<S> Locals<S> {
 }
 
 // SAFETY: `for_any_worker` is false.
-unsafe impl<S: SharedQueues> Schedule for Arc<Locals<S>> {
+unsafe impl<S: LocalQueues> Schedule for Arc<Locals<S>> {
     fn for_any_worker() -> bool {
         false
     }
@@ -136,19 +165,19 @@ unsafe impl<S: SharedQueues> Schedule for Arc<Locals<S>> {
     }
 
     fn started(&self) {
-        self.sched.started();
+        self.queues.started();
     }
 
-    fn register(&self, waker: Waker) -> u32 {
-        self.sched.register(waker)
+    fn register(&self, _waker: Waker) -> u32 {
+        unreachable!("a task that stays on its thread is listed from the start")
     }
 
     fn ended(&self, _key: Option<u32>) {
-        self.sched.ended(None);
+        self.queues.ended();
     }
 
     fn is_owner_process(&self) -> bool {
-        self.sched.is_owner_process()
+        self.queues.is_owner_process()
     }
 }
 

@@ -38,6 +38,7 @@ mod huge;
 mod incoming;
 mod join_set;
 mod late_deadlines;
+mod local_set;
 mod lockers;
 mod metrics;
 mod net_table;
