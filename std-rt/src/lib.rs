@@ -198,8 +198,6 @@ pub use dump::Dump;
 pub use error::{OpError, is_closed, runtime_ended};
 pub use metrics::Metrics;
 pub use runtime::{Builder, EnterGuard, Handle, Runtime, Wrapped};
-#[doc(hidden)]
-pub use runtime::{LocalEnterGuard, LocalSet};
 pub use sys::Address;
 pub use sysmon::StuckTask;
 pub use task::{JoinError, JoinHandle};

@@ -19,8 +19,7 @@ mod local_key;
 mod meta;
 
 pub use crate::coop::{Cooperative, TakeTurn, cooperative};
-#[doc(inline)]
-pub use crate::{LocalEnterGuard, LocalSet};
+pub use crate::runtime::{LocalEnterGuard, LocalSet};
 #[doc(no_inline)]
 pub use crate::{spawn, spawn_blocking, spawn_local, yield_now};
 pub(crate) use budget::units;
