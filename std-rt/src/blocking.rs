@@ -11,7 +11,7 @@ use crate::coop;
 use crate::error::no_thread;
 use crate::protocol::job::{Failure, Job, Refusal};
 use crate::protocol::pool::{Class, Limits, Pool};
-use crate::sched::{Hooks, SchedHandle};
+use crate::sched::{Hooks, SchedHandle, ThreadNames};
 use crate::sys;
 use crate::task::JoinHandle;
 use crate::time::sleep;
@@ -28,10 +28,12 @@ const MAX_RETRY: Duration = Duration::from_secs(1);
 const RESERVE_PART: usize = 8;
 const MAX_RESERVE: usize = 16;
 
+/// The name of the pool's threads, without [`Builder::thread_name`](crate::Builder::thread_name).
+const POOL_NAME: &str = "netpoll-pool";
+
 /// The settings of a pool's threads.
 pub(crate) struct Threads {
-    /// The threads are called `name-0` and so on.
-    pub name: String,
+    pub names: ThreadNames,
     /// The bytes of their stacks.
     pub stack_size: Option<usize>,
     pub hooks: Hooks,
@@ -40,7 +42,7 @@ pub(crate) struct Threads {
 impl Threads {
     /// Starts a thread. It is not joined: it ends by itself, and its job may not end at all.
     fn start(&self, number: usize, body: Box<dyn FnOnce() + Send>) -> io::Result<()> {
-        let (name, hooks) = (format!("{}-{number}", self.name), self.hooks.clone());
+        let (name, hooks) = (self.names.get(POOL_NAME, "-pool", number), self.hooks.clone());
         let body = move || {
             let _hooks = hooks.enter_thread();
             body();

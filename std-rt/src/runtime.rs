@@ -10,6 +10,7 @@ mod local_set;
 mod shutdown;
 mod spawn_set;
 
+use std::any::Any;
 use std::future::Future;
 use std::io;
 use std::panic::Location;
@@ -43,8 +44,9 @@ const TIMER_SLACK_NANOSECONDS: u64 = 1;
 /// 3. The drop waits for the tasks that are being polled, and their workers end. Such a task may block on a lock that a
 ///    cancelled one held. It is cancelled when its poll is over.
 ///
-/// The drop does not wait for closures of [`spawn_blocking`](Runtime::spawn_blocking) and operations on files: one that a
-/// thread has begun runs to its end, and its value is dropped; one that waits for a thread is never run.
+/// The drop does not wait for closures of [`spawn_blocking`](Runtime::spawn_blocking) and operations on files, unless
+/// [`Builder::wait_for_blocking`] says so: one that a thread has begun runs to its end, and its value is dropped; one that
+/// waits for a thread is never run.
 /// [`Runtime::shutdown_timeout`] has a limit of time. A runtime may be in a `thread_local!`: it ends with its thread.
 ///
 /// No wait of another runtime outlasts it: an operation on one of its descriptors that waits there, or would have to, fails
@@ -64,6 +66,7 @@ pub struct Runtime {
     threads: ThreadSet,
     /// Ends the thread that waits for `SIGQUIT`, if there is one.
     quit: Option<Arc<StopToken>>,
+    wait_for_blocking: bool,
 }
 
 impl std::fmt::Debug for Runtime {
@@ -192,6 +195,16 @@ impl Handle {
         T: Send + 'static,
     {
         blocking::spawn(&self.sched, closure)
+    }
+
+    /// Returns a number that no other runtime of the process has at the same time.
+    pub fn id(&self) -> usize {
+        Arc::as_ptr(self.sched.ending()).addr()
+    }
+
+    /// Returns the value of [`Builder::extension`], if there is one of that type.
+    pub fn extension<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.sched.extension()?.downcast_ref()
     }
 
     /// Returns the number of tasks that are parked on a descriptor. Tasks that sleep are not among them.

@@ -9,6 +9,7 @@ mod context;
 mod handle;
 mod remote;
 
+use std::any::Any;
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -23,7 +24,7 @@ use crate::netpoll::Netpoll;
 use crate::protocol::ending::Ending;
 use crate::protocol::pool::Pool;
 use crate::task::{Runnable, TaskNames};
-pub use config::{Hook, Hooks, WorkerConfig};
+pub use config::{Around, Hook, Hooks, ThreadNames, WorkerConfig};
 pub use context::{CurrentGuard, EnterGuard, is_worker_thread};
 use handle::TaskShard;
 pub use handle::{SchedHandle, drop_task};
@@ -131,7 +132,11 @@ pub struct Sched {
     threadless: bool,
     config: WorkerConfig,
     hooks: Hooks,
+    extension: Option<Extension>,
 }
+
+/// A value that a library keeps with a runtime.
+pub type Extension = Arc<dyn Any + Send + Sync>;
 
 impl Sched {
     /// Creates the queues of a number of workers, 1 to [`MAX_WORKERS`], which do not run yet. A scheduler that is `threadless`
@@ -143,6 +148,7 @@ impl Sched {
         pool: Arc<Pool>,
         config: WorkerConfig,
         hooks: Hooks,
+        extension: Option<Extension>,
     ) -> Arc<Self> {
         Arc::new(Self {
             netpoll,
@@ -160,7 +166,13 @@ impl Sched {
             threadless,
             config,
             hooks,
+            extension,
         })
+    }
+
+    /// Returns the value that a library keeps with the runtime.
+    pub fn extension(&self) -> Option<&Extension> {
+        self.extension.as_ref()
     }
 
     /// Returns the settings of the workers.

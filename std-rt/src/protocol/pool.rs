@@ -47,6 +47,7 @@ use std::time::{Duration, Instant};
 
 use super::job::{Job, Refusal};
 use crate::foreign;
+use crate::sync::thread::{self, ThreadId};
 use crate::sync::{Condvar, Mutex, MutexGuard, lock};
 
 /// A kind of work. Work of one class does not wait for work of another.
@@ -104,6 +105,8 @@ pub struct Pool {
     /// The process that has the threads.
     process: u32,
     state: Mutex<PoolState>,
+    /// A thread of the closed pool has ended. [`Pool::wait_for_end`] alone waits for it.
+    ended: Condvar,
 }
 
 #[derive(Default)]
@@ -120,6 +123,8 @@ struct PoolState {
     idle: Vec<Arc<Condvar>>,
     /// Threads that are starting, looking, running or idle.
     threads: usize,
+    /// Those of them that are not starting.
+    ids: Vec<ThreadId>,
     /// The number of threads that were ever asked for, from which each has its own.
     started: usize,
     jobs: usize,
@@ -179,7 +184,13 @@ impl Pool {
         limits: Limits,
         start: impl Fn(usize, Box<dyn FnOnce() + Send>) -> io::Result<()> + Send + Sync + 'static,
     ) -> Arc<Self> {
-        Arc::new(Self { limits, start: Box::new(start), process: process::id(), state: Mutex::default() })
+        Arc::new(Self {
+            limits,
+            start: Box::new(start),
+            process: process::id(),
+            state: Mutex::default(),
+            ended: Condvar::new(),
+        })
     }
 
     /// Queues a job. If it cannot be done it is refused, here or on another thread. Returns true if the kernel refused a
@@ -250,6 +261,7 @@ impl Pool {
     fn start_failed(&self, error: &io::Error) -> bool {
         let mut state = lock(&self.state);
         state.threads -= 1;
+        self.ended.notify_all();
         state.refused += 1;
         state.refused_at = Some(Instant::now());
         if state.threads == 0 {
@@ -270,6 +282,7 @@ impl Pool {
     fn work(self: Arc<Self>) {
         let wake = Arc::new(Condvar::new());
         let mut state = lock(&self.state);
+        state.ids.push(thread::current().id());
         loop {
             if let Some((class, job)) = state.take(&self.limits) {
                 drop(state);
@@ -287,7 +300,33 @@ impl Pool {
                 }
             }
         }
+        let this = thread::current().id();
+        state.ids.retain(|&id| id != this);
         state.threads -= 1;
+        drop(state);
+        self.ended.notify_all();
+    }
+
+    /// Waits until every thread of the closed pool has ended, except the one that calls. Returns false if one is left at the
+    /// deadline.
+    pub fn wait_for_end(&self, deadline: Option<Instant>) -> bool {
+        if self.is_forked() {
+            return true;
+        }
+        let this = thread::current().id();
+        let mut state = lock(&self.state);
+        while state.threads > usize::from(state.ids.contains(&this)) {
+            let Some(deadline) = deadline else {
+                state = self.ended.wait(state).unwrap_or_else(PoisonError::into_inner);
+                continue;
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return false;
+            }
+            state = self.ended.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
     }
 
     /// Ends the run of a job; `more` goes to the end of its queue.

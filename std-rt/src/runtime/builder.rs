@@ -1,5 +1,6 @@
 //! The builder of a runtime: its settings, and the start of its threads.
 
+use std::any::Any;
 use std::future::poll_fn;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
@@ -19,7 +20,9 @@ use crate::dump::Dump;
 use crate::error::OpError;
 use crate::netpoll::{Config, Netpoll};
 use crate::protocol::pool::Pool;
-use crate::sched::{Hook, Hooks, MAX_WORKERS, Sched, SchedHandle, WorkerConfig};
+use crate::sched::{
+    Around, Extension, Hook, Hooks, MAX_WORKERS, Sched, SchedHandle, ThreadNames, WorkerConfig,
+};
 use crate::signal::{Signal, SignalKind, signal};
 use crate::sysmon::{self, OnStuck, StuckTask};
 use crate::worker::Worker;
@@ -39,16 +42,17 @@ const DEFAULT_BLOCKING: usize = 512;
 /// The maximum of [`Builder::thread_stack_size`].
 const MAX_STACK: usize = 1 << 30;
 
-/// The names of the workers' threads and of the pool's, without [`Builder::thread_name`].
+/// The name of the workers' threads, without [`Builder::thread_name`].
 const WORKER_NAME: &str = "netpoll-worker";
-const POOL_NAME: &str = "netpoll-pool";
 
 /// A builder of runtimes. Every setting has a default that suits a server.
 #[derive(Clone, Debug)]
 #[must_use]
 pub struct Builder {
     workers: Option<usize>,
-    thread_name: Option<String>,
+    /// Set if the only worker has a thread too.
+    has_threads: bool,
+    thread_names: ThreadNames,
     thread_stack_size: Option<usize>,
     hooks: Hooks,
     event_interval: u32,
@@ -63,6 +67,8 @@ pub struct Builder {
     spin_before_park: Option<Duration>,
     dump_on_quit: bool,
     system_call_filter: bool,
+    extension: Option<Extension>,
+    wait_for_blocking: bool,
 }
 
 impl Default for Builder {
@@ -76,7 +82,8 @@ impl Builder {
     pub fn new() -> Self {
         Self {
             workers: None,
-            thread_name: None,
+            has_threads: false,
+            thread_names: ThreadNames::Default,
             thread_stack_size: None,
             hooks: Hooks::default(),
             event_interval: 61,
@@ -91,6 +98,8 @@ impl Builder {
             spin_before_park: None,
             dump_on_quit: false,
             system_call_filter: false,
+            extension: None,
+            wait_for_blocking: false,
         }
     }
 
@@ -104,14 +113,28 @@ impl Builder {
     /// for such a thread: the descriptors are then polled by a thread (`netpoll-standby`) that is started for that and ends
     /// after it. Sleeps go on where they are polled. Tasks, and so their handles, wait for the next `block_on`.
     pub fn workers(mut self, n: usize) -> Self {
-        self.workers = Some(n);
+        (self.workers, self.has_threads) = (Some(n), false);
+        self
+    }
+
+    /// Sets how many workers run tasks, as [`workers`](Self::workers) does, each with a thread of its own, also if there is
+    /// only one.
+    pub fn worker_threads(mut self, n: usize) -> Self {
+        (self.workers, self.has_threads) = (Some(n), true);
         self
     }
 
     /// Sets the name of the runtime's threads, by default `netpoll`. The workers are called `NAME-0` and so on, with the
     /// default `netpoll-worker-0`; the threads for work that blocks `NAME-pool-0`. Linux shows 15 bytes of it.
     pub fn thread_name(mut self, name: impl Into<String>) -> Self {
-        self.thread_name = Some(name.into());
+        self.thread_names = ThreadNames::Numbered(name.into());
+        self
+    }
+
+    /// Sets a function that returns the whole name of each worker's thread and of each thread for work that blocks. Nulls in
+    /// it are left out.
+    pub fn thread_name_fn(mut self, name: impl Fn() -> String + Send + Sync + 'static) -> Self {
+        self.thread_names = ThreadNames::Each(Arc::new(name));
         self
     }
 
@@ -147,6 +170,24 @@ impl Builder {
     /// The runtime's end waits for it on a worker, and does not on a thread for work that blocks.
     pub fn on_thread_stop(mut self, call: impl Fn() + Send + Sync + 'static) -> Self {
         self.hooks.stop = Hook::new(call);
+        self
+    }
+
+    /// Sets a function in which each worker's thread runs: it is called when the thread has started, and calls its argument,
+    /// which returns when the worker ends. So a library on top of this crate has a scope around all tasks of the thread. The
+    /// hooks of [`on_thread_start`](Self::on_thread_start) and the others are called within it.
+    ///
+    /// If the function does not call its argument, the worker runs after it. A thread in [`Runtime::block_on`] does not call
+    /// it, nor does one for work that blocks.
+    ///
+    /// ```
+    /// # use netpoll_rt::Runtime;
+    /// # fn with_arena(run: &mut dyn FnMut()) { run() }
+    /// let runtime = Runtime::builder().around_worker(|run| with_arena(run)).build()?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn around_worker(mut self, call: impl Fn(&mut dyn FnMut()) + Send + Sync + 'static) -> Self {
+        self.hooks.around = Around::new(call);
         self
     }
 
@@ -288,6 +329,20 @@ impl Builder {
         self
     }
 
+    /// Sets whether the end of the runtime waits for closures of [`spawn_blocking`](crate::spawn_blocking) and operations on
+    /// files that a thread has begun, [`Runtime::shutdown_timeout`] as long as its limit allows; off by default. A closure
+    /// that ends its own runtime is not waited for.
+    pub fn wait_for_blocking(mut self, on: bool) -> Self {
+        self.wait_for_blocking = on;
+        self
+    }
+
+    /// Keeps a value with the runtime, for a library on top of this crate: [`Handle::extension`] returns it. There is one.
+    pub fn extension<T: Any + Send + Sync>(mut self, value: Arc<T>) -> Self {
+        self.extension = Some(value);
+        self
+    }
+
     /// Creates the runtime and starts its threads.
     ///
     /// # Errors
@@ -299,17 +354,19 @@ impl Builder {
         let cpus = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let workers = self.workers.unwrap_or(cpus.min(MAX_WORKERS));
         // A machine with one CPU has not asked for a runtime without threads.
-        let threadless = self.workers == Some(1);
+        let threadless = self.workers == Some(1) && !self.has_threads;
         self.check(workers)?;
         let netpoll = Netpoll::with(self.netpoll(workers)).map_err(failed("make the poller of a runtime"))?;
         let (config, hooks) = (self.worker_config(cpus), self.hooks.clone());
-        let sched = Sched::new(netpoll, workers, threadless, self.pool(), config, hooks);
+        let extension = self.extension.clone();
+        let sched = Sched::new(netpoll, workers, threadless, self.pool(), config, hooks, extension);
         let sched = SchedHandle::new(sched);
         let mut runtime = Runtime {
             threads: ThreadSet::new(sched.clone(), self.thread_stack_size),
             handle: Handle { sched },
             worker_slot: threadless.then(Arc::default),
             quit: None,
+            wait_for_blocking: self.wait_for_blocking,
         };
         // If a thread cannot be started, dropping the runtime ends those that were.
         self.start_threads(&mut runtime, workers)?;
@@ -332,8 +389,8 @@ impl Builder {
     }
 
     fn pool(&self) -> Arc<Pool> {
-        let name = self.thread_name.as_ref().map_or(POOL_NAME.to_owned(), |name| format!("{name}-pool"));
-        let threads = Threads { name, stack_size: self.thread_stack_size, hooks: self.hooks.clone() };
+        let (names, hooks) = (self.thread_names.clone(), self.hooks.clone());
+        let threads = Threads { names, stack_size: self.thread_stack_size, hooks };
         blocking::pool(threads, self.max_blocking_threads, self.thread_keep_alive)
     }
 
@@ -353,7 +410,9 @@ impl Builder {
         check_range("events_per_poll", self.events_per_poll, MAX_EVENTS)?;
         check_range("max_blocking_threads", self.max_blocking_threads, MAX_BLOCKING)?;
         check_range("thread_stack_size", self.thread_stack_size.unwrap_or(1), MAX_STACK)?;
-        if let Some(name) = self.thread_name.as_ref().filter(|name| name.contains('\0')) {
+        if let ThreadNames::Numbered(name) = &self.thread_names
+            && name.contains('\0')
+        {
             let message = format!("Builder::thread_name({name:?}): must not contain a null");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
@@ -363,7 +422,7 @@ impl Builder {
     fn start_threads(&self, runtime: &mut Runtime, workers: usize) -> io::Result<()> {
         let sched = &runtime.handle.sched;
         for index in (0..workers).filter(|_| !sched.is_threadless()) {
-            let name = format!("{}-{index}", self.thread_name.as_deref().unwrap_or(WORKER_NAME));
+            let name = self.thread_names.get(WORKER_NAME, "", index);
             let started = runtime.threads.start(name, worker(sched.clone(), index));
             started.map_err(failed("start a worker's thread"))?;
         }
@@ -383,14 +442,16 @@ impl Builder {
 
 /// Returns the body of a worker's thread.
 fn worker(sched: Arc<SchedHandle>, index: usize) -> impl FnOnce() + Send + 'static {
-    move || {
+    let around = sched.hooks().around.clone();
+    let run = move || {
         // If it fails, waits are up to 50 us longer.
         let _ = sys::set_timer_slack(TIMER_SLACK_NANOSECONDS);
         let worker = Rc::new(Worker::new(&sched, index));
         let _entered = worker.enter();
         let _hooks = sched.hooks().enter_thread();
         worker.run(None);
-    }
+    };
+    move || around.call(run)
 }
 
 /// The token that ends the thread of [`watch_sigquit`].

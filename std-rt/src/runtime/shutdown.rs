@@ -74,7 +74,8 @@ impl Runtime {
         }
         let ended = self.threads.end(deadline);
         self.handle.sched.netpoll().end();
-        ended
+        let pool_ended = !self.wait_for_blocking || self.handle.sched.pool().wait_for_end(deadline);
+        ended && pool_ended
     }
 }
 

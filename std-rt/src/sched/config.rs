@@ -45,9 +45,74 @@ impl fmt::Debug for Hook {
     }
 }
 
+/// A function that calls its argument.
+type Scope = dyn Fn(&mut dyn FnMut()) + Send + Sync;
+
+/// A function of the user in which a worker's thread runs.
+#[derive(Clone, Default)]
+pub struct Around(Option<Arc<Scope>>);
+
+impl Around {
+    /// Creates the hook of a function.
+    pub fn new(call: impl Fn(&mut dyn FnMut()) + Send + Sync + 'static) -> Self {
+        Self(Some(Arc::new(call)))
+    }
+
+    /// Calls the body once: within the function, or after it if the function has not called it.
+    pub fn call(&self, body: impl FnOnce()) {
+        let mut body = Some(body);
+        let mut once = || body.take().into_iter().for_each(|body| body());
+        if let Some(call) = &self.0 {
+            foreign::catch_panic(|| call(&mut once));
+        }
+        once();
+    }
+}
+
+impl fmt::Debug for Around {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Around").field(&self.0.is_some()).finish()
+    }
+}
+
+/// The names of the threads of a runtime.
+#[derive(Clone)]
+pub enum ThreadNames {
+    /// The defaults, which differ for workers and the pool.
+    Default,
+    /// A name that the threads are numbered after.
+    Numbered(String),
+    /// A function that returns the name of each thread.
+    Each(Arc<dyn Fn() -> String + Send + Sync>),
+}
+
+impl ThreadNames {
+    /// Returns the name of thread `number` of a kind: `default` is the name of that kind, and `suffix` follows the user's.
+    pub fn get(&self, default: &str, suffix: &str, number: usize) -> String {
+        match self {
+            Self::Default => format!("{default}-{number}"),
+            Self::Numbered(name) => format!("{name}{suffix}-{number}"),
+            // A thread cannot have a name with a null.
+            Self::Each(name) => name().replace('\0', ""),
+        }
+    }
+}
+
+impl fmt::Debug for ThreadNames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("Default"),
+            Self::Numbered(name) => f.debug_tuple("Numbered").field(name).finish(),
+            Self::Each(_) => f.write_str("Each"),
+        }
+    }
+}
+
 /// The hooks of a runtime's threads.
 #[derive(Clone, Debug, Default)]
 pub struct Hooks {
+    /// Runs a worker's thread.
+    pub around: Around,
     /// Called by a thread that has started.
     pub start: Hook,
     /// Called by a thread that is about to end.

@@ -178,3 +178,94 @@ fn a_hook_at_the_end_of_a_thread_may_sleep() {
     drop(runtime);
     assert_eq!(stopped.get(), 2);
 }
+
+#[test]
+fn a_worker_runs_within_the_function_around_it() {
+    let _alone = alone();
+    thread_local! {
+        static INSIDE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+    }
+    for workers in [1, 2] {
+        let around = |run: &mut dyn FnMut()| {
+            INSIDE.set(true);
+            run();
+            INSIDE.set(false);
+        };
+        let runtime = Runtime::builder().worker_threads(workers).around_worker(around).build().unwrap();
+        let inside = runtime.spawn(async { (INSIDE.get(), thread::current().id()) });
+        let (inside, thread) = runtime.block_on(inside).unwrap();
+        assert!(inside && thread != thread::current().id());
+        assert!(!runtime.block_on(runtime.spawn_blocking(|| INSIDE.get())).unwrap());
+        assert!(!INSIDE.get());
+    }
+}
+
+#[test]
+fn a_worker_runs_although_the_function_around_it_does_not_call_it() {
+    let _alone = alone();
+    for panics in [false, true] {
+        let around = move |_: &mut dyn FnMut()| assert!(!panics, "a panic in the function around a worker");
+        let runtime = Runtime::builder().worker_threads(1).around_worker(around).build().unwrap();
+        assert_eq!(runtime.block_on(runtime.spawn(async { 5 })).unwrap(), 5);
+    }
+}
+
+#[test]
+fn a_function_names_the_threads() {
+    let _alone = alone();
+    let runtime = Runtime::builder().worker_threads(1).thread_name_fn(|| "a\0b".to_owned()).build().unwrap();
+    let name = || thread::current().name().map(str::to_owned);
+    assert_eq!(runtime.block_on(runtime.spawn(async move { name() })).unwrap().as_deref(), Some("ab"));
+    assert_eq!(runtime.block_on(runtime.spawn_blocking(name)).unwrap().as_deref(), Some("ab"));
+}
+
+#[test]
+fn a_value_is_kept_with_the_runtime() {
+    let _alone = alone();
+    let runtime = Runtime::builder().workers(1).extension(Arc::new(7_u8)).build().unwrap();
+    let other = Runtime::builder().workers(1).build().unwrap();
+    assert_eq!(runtime.handle().extension::<u8>(), Some(&7));
+    assert_eq!(runtime.handle().extension::<u16>(), None);
+    assert_eq!(other.handle().extension::<u8>(), None);
+    assert_ne!(runtime.handle().id(), other.handle().id());
+    assert_eq!(runtime.block_on(async { Handle::current().id() }), runtime.handle().id());
+}
+
+#[test]
+fn the_end_waits_for_closures_if_it_is_told_to() {
+    let _alone = alone();
+    let build = || Runtime::builder().workers(1).wait_for_blocking(true).build().unwrap();
+    let ended = Arc::new(Counter::new());
+    let (begin, begun) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let runtime = build();
+    let closure = ended.clone();
+    drop(runtime.spawn_blocking(move || {
+        begin.send(()).unwrap();
+        released.recv().unwrap();
+        closure.inc();
+    }));
+    begun.recv().unwrap();
+    assert!(!runtime.shutdown_timeout(Duration::from_millis(5)));
+    release.send(()).unwrap();
+    until_blocking("the closure has ended", || ended.get() == 1);
+
+    let runtime = build();
+    let closure = ended.clone();
+    let (begin, begun) = std::sync::mpsc::channel();
+    drop(runtime.spawn_blocking(move || {
+        begin.send(()).unwrap();
+        // time is tested
+        thread::sleep(Duration::from_millis(5));
+        closure.inc();
+    }));
+    begun.recv().unwrap();
+    drop(runtime);
+    assert_eq!(ended.get(), 2);
+
+    // A closure that ends its own runtime does not wait for itself.
+    let runtime = build();
+    let handle = runtime.handle().clone();
+    drop(handle.spawn_blocking(move || drop(runtime)));
+    until_blocking("the closure has ended", || handle.metrics().blocking_threads == 0);
+}
