@@ -12,7 +12,7 @@ use std::time::Duration;
 
 pub use builder::Builder;
 pub use context::EnterGuard;
-pub use handle::{Handle, RuntimeFlavor, TryCurrentError};
+pub use handle::{Handle, Id, RuntimeFlavor, TryCurrentError};
 pub use metrics::RuntimeMetrics;
 
 use crate::task::{JoinHandle, coop};
@@ -116,6 +116,11 @@ impl Drop for Runtime {
             drop(runtime);
         }
     }
+}
+
+/// Returns whether an error of an operation says that its runtime was shut down.
+pub fn is_rt_shutdown_err(err: &io::Error) -> bool {
+    netpoll_rt::runtime_ended(err)
 }
 
 impl std::panic::UnwindSafe for Runtime {}

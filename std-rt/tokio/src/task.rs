@@ -15,7 +15,7 @@ pub use join::{AbortHandle, JoinError, JoinHandle};
 pub use join_set::JoinSet;
 pub use upstream::task::{LocalKey, futures};
 
-use crate::runtime::Handle;
+use crate::runtime::{Handle, RuntimeFlavor, context};
 
 /// Starts a task on the runtime that this thread is in.
 ///
@@ -43,6 +43,24 @@ where
     R: Send + 'static,
 {
     Handle::current().spawn_blocking(f)
+}
+
+/// Runs a closure that blocks on this thread, and lets it block: within it, `block_on` and the calls of channels that block
+/// are possible. The tasks that are queued on this worker go to the others, after 10 ms at the latest. A runtime with one
+/// worker has no others: its tasks wait for the closure, unless it calls `block_on`.
+///
+/// # Panics
+///
+/// Panics in a runtime of [`new_current_thread`](crate::runtime::Builder::new_current_thread).
+#[track_caller]
+pub fn block_in_place<F, R>(f: F) -> R
+where
+    F: FnOnce() -> R,
+{
+    if context::drives() && Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        panic!("can call blocking only when running on the multi-threaded runtime");
+    }
+    context::exit(f)
 }
 
 /// Lets every other task that is runnable have its turn.

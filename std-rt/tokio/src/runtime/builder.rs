@@ -1,17 +1,20 @@
 //! The builder of a runtime.
 
+use std::env::{self, VarError};
 use std::fmt;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Runtime;
+use super::context;
+use super::handle::Info;
 
-/// The kinds of runtimes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Kind {
-    CurrentThread,
-    MultiThread,
-}
+/// The variable of the environment with the number of workers of a runtime for which none is set.
+const WORKERS: &str = "TOKIO_WORKER_THREADS";
+
+/// The name of the threads.
+const THREAD_NAME: &str = "tokio-rt-worker";
 
 /// The most workers of a runtime of netpoll-rt.
 const MAX_WORKERS: usize = 256;
@@ -22,25 +25,29 @@ const MAX_EVENTS: usize = 256;
 
 /// A builder of runtimes.
 pub struct Builder {
-    kind: Kind,
     inner: netpoll_rt::Builder,
     worker_threads: Option<usize>,
+    info: Info,
 }
 
 impl Builder {
     /// Creates a builder of a runtime whose tasks run on the thread that is in [`Runtime::block_on`].
     pub fn new_current_thread() -> Self {
-        Self::new(Kind::CurrentThread)
+        Self::new(true)
     }
 
     /// Creates a builder of a runtime with threads.
     pub fn new_multi_thread() -> Self {
-        Self::new(Kind::MultiThread)
+        Self::new(false)
     }
 
-    fn new(kind: Kind) -> Self {
-        let inner = netpoll_rt::Runtime::builder().budget(128).thread_name("tokio-rt-worker");
-        Self { kind, inner, worker_threads: None }
+    fn new(current_thread: bool) -> Self {
+        let inner = netpoll_rt::Runtime::builder()
+            .budget(128)
+            .wait_for_blocking(true)
+            .thread_name_fn(|| THREAD_NAME.to_owned())
+            .around_worker(|run| context::enter(run));
+        Self { inner, worker_threads: None, info: Info { current_thread, name: None } }
     }
 
     /// Changes a setting of netpoll-rt's builder.
@@ -88,9 +95,24 @@ impl Builder {
         self.set(|inner| inner.max_blocking_threads(val.min(MAX_BLOCKING)))
     }
 
+    /// Sets the name of the runtime, which [`Handle::name`](super::Handle::name) returns.
+    pub fn name(&mut self, val: impl Into<String>) -> &mut Self {
+        self.info.name = Some(val.into());
+        self
+    }
+
     /// Sets the name of the threads.
     pub fn thread_name(&mut self, val: impl Into<String>) -> &mut Self {
-        self.set(|inner| inner.thread_name(val))
+        let name = val.into();
+        self.thread_name_fn(move || name.clone())
+    }
+
+    /// Sets a function that returns the name of each thread.
+    pub fn thread_name_fn<F>(&mut self, f: F) -> &mut Self
+    where
+        F: Fn() -> String + Send + Sync + 'static,
+    {
+        self.set(|inner| inner.thread_name_fn(f))
     }
 
     /// Sets the bytes of the threads' stacks.
@@ -157,25 +179,69 @@ impl Builder {
         self.set(|inner| inner.events_per_poll(capacity.min(MAX_EVENTS)))
     }
 
+    /// Checks the number of tasks between two looks at the global queue, which is 61 here whatever is set.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the number is 0.
+    #[track_caller]
+    pub fn global_queue_interval(&mut self, val: u32) -> &mut Self {
+        assert!(val > 0, "global_queue_interval must be greater than 0");
+        self
+    }
+
+    /// Sets whether the clock of the runtime stands still from the start.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it is to stand still, which is not possible here yet.
+    #[track_caller]
+    pub fn start_paused(&mut self, start_paused: bool) -> &mut Self {
+        assert!(!start_paused, "the clock cannot be paused: netpoll-rt has no such clock yet");
+        self
+    }
+
     /// Creates the runtime.
     ///
     /// # Errors
     ///
     /// Returns an error if the system has no descriptors or threads left, or a setting is out of range.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the number of workers is not set and the variable `TOKIO_WORKER_THREADS` is not a number above 0.
+    #[track_caller]
     pub fn build(&mut self) -> io::Result<Runtime> {
-        let workers = match (self.kind, self.worker_threads) {
-            (Kind::CurrentThread, _) => Some(1),
-            (Kind::MultiThread, workers) => workers.map(|workers| workers.min(MAX_WORKERS)),
+        let builder = self.inner.clone().extension(Arc::new(self.info.clone()));
+        let builder = if self.info.current_thread {
+            builder.workers(1)
+        } else {
+            let workers = self.worker_threads.or_else(workers_of_environment);
+            workers.into_iter().fold(builder, |builder, n| builder.worker_threads(n.min(MAX_WORKERS)))
         };
-        let builder = workers.into_iter().fold(self.inner.clone(), netpoll_rt::Builder::workers);
         builder.build().map(Runtime::from_netpoll)
+    }
+}
+
+/// Returns the number of workers that the environment asks for.
+#[track_caller]
+fn workers_of_environment() -> Option<usize> {
+    let value = match env::var(WORKERS) {
+        Ok(value) => value,
+        Err(VarError::NotPresent) => return None,
+        Err(VarError::NotUnicode(value)) => panic!("\"{WORKERS}\" must be valid unicode, value: {value:?}"),
+    };
+    match value.parse() {
+        Ok(0) => panic!("\"{WORKERS}\" cannot be set to 0"),
+        Ok(workers) => Some(workers),
+        Err(error) => panic!("\"{WORKERS}\" must be usize, error: {error}, value: {value}"),
     }
 }
 
 impl fmt::Debug for Builder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Builder")
-            .field("kind", &self.kind)
+            .field("info", &self.info)
             .field("inner", &self.inner)
             .finish_non_exhaustive()
     }

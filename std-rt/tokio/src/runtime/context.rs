@@ -50,12 +50,26 @@ pub(crate) fn enter<R>(run: impl FnOnce() -> R) -> R {
     }))
 }
 
+/// Calls a function on a thread that may block meanwhile, whatever it drives.
+pub(crate) fn exit<R>(run: impl FnOnce() -> R) -> R {
+    if !DRIVES.get() {
+        return run();
+    }
+    let _drives = Drives::set(false);
+    upstream::task::block_in_place(run)
+}
+
 /// Takes upstream's budget at its beginning, on a thread that drives nothing.
 pub(crate) fn with_full_budget(mut take: impl FnMut(&mut std::task::Context<'_>)) {
     UPSTREAM.handle().block_on(poll_fn(|cx| {
         take(cx);
         Poll::Ready(())
     }));
+}
+
+/// Returns whether the thread drives tasks, and so must not block.
+pub(crate) fn drives() -> bool {
+    DRIVES.get()
 }
 
 /// # Panics

@@ -82,6 +82,28 @@ impl Handle {
         context::enter(|| self.inner.block_on(coop::turns(future)))
     }
 
+    /// Returns the kind of the runtime. One that was not made by [`Builder`](super::Builder) has threads as far as this says.
+    pub fn runtime_flavor(&self) -> RuntimeFlavor {
+        match self.info() {
+            Some(info) if info.current_thread => RuntimeFlavor::CurrentThread,
+            _ => RuntimeFlavor::MultiThread,
+        }
+    }
+
+    /// Returns the id of the runtime.
+    pub fn id(&self) -> Id {
+        Id(self.inner.id())
+    }
+
+    /// Returns the name of the runtime; `None` if [`Builder::name`](super::Builder::name) gave it none.
+    pub fn name(&self) -> Option<&str> {
+        self.info()?.name.as_deref()
+    }
+
+    fn info(&self) -> Option<&Info> {
+        self.inner.extension()
+    }
+
     /// Returns the metrics of the runtime.
     pub fn metrics(&self) -> RuntimeMetrics {
         RuntimeMetrics::new(self.clone())
@@ -91,6 +113,24 @@ impl Handle {
 impl std::panic::UnwindSafe for Handle {}
 
 impl std::panic::RefUnwindSafe for Handle {}
+
+/// What the facade keeps with a runtime of netpoll-rt.
+#[derive(Clone, Debug)]
+pub(super) struct Info {
+    /// True if the thread in `block_on` runs the tasks.
+    pub current_thread: bool,
+    pub name: Option<String>,
+}
+
+/// The id of a runtime. No two runtimes have the same one at the same time.
+#[derive(Clone, Copy, Debug, Hash, Eq, PartialEq)]
+pub struct Id(usize);
+
+impl fmt::Display for Id {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
 
 /// The kind of a runtime's scheduler.
 #[derive(Debug, PartialEq, Eq)]
