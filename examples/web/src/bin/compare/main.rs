@@ -3,8 +3,11 @@
 //! `cargo run --release --bin compare` starts a server of each runtime in turn, as a program of its own, loads it with wrk
 //! or h2load, and reads its CPU time from the kernel. The client is measured in the same way against one server. The rounds are interleaved,
 //! so that other work of the machine affects both alike. The last column is the ratio of the medians.
+//!
+//! `--instructions` runs the servers on one thread under callgrind, and prints the user instructions of a request.
 
 mod client;
+mod instructions;
 mod measure;
 mod server;
 
@@ -14,6 +17,7 @@ use lexopt::{Arg, ValueExt};
 use netpoll_web::BoxError;
 
 const USAGE: &str = "compare [--rounds N] [--secs N] [--workers N]\n\
+    compare --instructions [--rounds N]\n\
     compare serve RUNTIME [--tls] [--h2] [--workers N]\n\
     compare ask RUNTIME --port N --connections N --size N --requests N [--trust CERTIFICATE] [--workers N]";
 
@@ -46,7 +50,9 @@ pub struct Options {
     pub rounds: usize,
     /// The time of one load, in seconds.
     pub secs: u64,
-    /// The number of workers.
+    /// True if instructions are counted instead of CPU time.
+    pub instructions: bool,
+    /// The number of workers; one is a runtime of one thread.
     pub workers: usize,
     /// True if the server has TLS.
     pub tls: bool,
@@ -68,6 +74,7 @@ fn main() -> Result<ExitCode, BoxError> {
     let mut options = Options {
         rounds: 5,
         secs: 2,
+        instructions: false,
         workers: 2,
         tls: false,
         h2: false,
@@ -84,6 +91,7 @@ fn main() -> Result<ExitCode, BoxError> {
             Arg::Value(word) => words.push(word.string()?),
             Arg::Long("rounds") => options.rounds = parser.value()?.parse()?,
             Arg::Long("secs") => options.secs = parser.value()?.parse()?,
+            Arg::Long("instructions") => options.instructions = true,
             Arg::Long("workers") => options.workers = parser.value()?.parse()?,
             Arg::Long("tls") => options.tls = true,
             Arg::Long("h2") => options.h2 = true,
@@ -97,6 +105,7 @@ fn main() -> Result<ExitCode, BoxError> {
     }
     let peer = |name: &str| Peer::ALL.into_iter().find(|peer| peer.name() == name).ok_or(USAGE);
     match &words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] if options.instructions => instructions::table(Options { workers: 1, ..options })?,
         [] => measure::table(&options)?,
         ["serve", name] => server::run(peer(name)?, &options)?,
         ["ask", name] => client::run(peer(name)?, &options)?,

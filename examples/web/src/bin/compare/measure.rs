@@ -10,7 +10,7 @@ use netpoll_web::BoxError;
 use crate::{Options, Peer};
 
 /// The sizes of a response, in bytes.
-const SIZES: [usize; 2] = [13, 100 << 10];
+pub const SIZES: [usize; 2] = [13, 100 << 10];
 
 /// The numbers of connections.
 const CONNECTIONS: [usize; 2] = [64, 1000];
@@ -51,7 +51,7 @@ pub fn table(options: &Options) -> Result<(), BoxError> {
 }
 
 /// Measures both in turn, and prints the medians and their ratio.
-fn row(
+pub fn row(
     case: &str,
     rounds: usize,
     mut measure: impl FnMut(Peer) -> Result<f64, BoxError>,
@@ -73,17 +73,27 @@ fn row(
 }
 
 /// A server in a program of its own. It ends when its standard input does.
-struct Server {
+pub struct Server {
     child: Child,
     _input: Option<ChildStdin>,
-    port: u16,
+    /// The port on the loopback.
+    pub port: u16,
     tls: bool,
     trust: String,
 }
 
 impl Server {
-    fn start(peer: Peer, (tls, h2): (bool, bool), options: &Options) -> Result<Self, BoxError> {
-        let mut command = Command::new(std::env::current_exe()?);
+    fn start(peer: Peer, kind: (bool, bool), options: &Options) -> Result<Self, BoxError> {
+        Self::start_by(Command::new(std::env::current_exe()?), peer, kind, options)
+    }
+
+    /// Starts a server by a command whose last argument so far is this program.
+    pub fn start_by(
+        mut command: Command,
+        peer: Peer,
+        (tls, h2): (bool, bool),
+        options: &Options,
+    ) -> Result<Self, BoxError> {
         command.args(["serve", peer.name(), "--workers", &options.workers.to_string()]);
         command
             .args(tls.then_some("--tls"))

@@ -41,7 +41,10 @@ pub fn run(peer: Peer, options: &Options) -> Result<(), BoxError> {
             runtime.block_on(serve_netpoll(listener, tls, options.h2))
         }
         Peer::Tokio => {
-            let mut builder = tokio::runtime::Builder::new_multi_thread();
+            let mut builder = match options.workers {
+                1 => tokio::runtime::Builder::new_current_thread(),
+                _ => tokio::runtime::Builder::new_multi_thread(),
+            };
             let runtime = builder.worker_threads(options.workers).enable_all().build()?;
             runtime.block_on(serve_tokio(listener, tls, options.h2))
         }
