@@ -24,7 +24,8 @@ use std::task::{Context, Poll, Waker};
 use super::bytes::byte_methods;
 use super::methods::*;
 use crate::error::{at_path, is_closed};
-use crate::sys::pipe::{self as sys, Access};
+use crate::sys::pipe as sys;
+pub use crate::sys::pipe::Access;
 use crate::sys::socket::{Read, set_nonblocking, write, writev};
 
 /// Creates a pipe: the end that reads, and the end that writes. Bytes come out in the order of the writes. It
@@ -41,6 +42,15 @@ pub fn pipe() -> io::Result<(PipeReader, PipeWriter)> {
         (watch("pipe", reader, FdKind::ByteStream)?, watch("pipe", writer, FdKind::Other)?);
     writer.pair_ends(&reader);
     Ok((PipeReader { fd: reader }, PipeWriter { fd: writer }))
+}
+
+/// Returns the directions in which the open file of a descriptor may be used.
+///
+/// # Errors
+///
+/// Returns the kernel's error, which a correct process does not meet.
+pub fn access(fd: impl AsFd) -> io::Result<Access> {
+    sys::access(fd.as_fd())
 }
 
 /// The reading end of a pipe or a FIFO.

@@ -40,10 +40,21 @@ use std::path::Path;
 use super::methods::*;
 pub use crate::sys::ancillary::MAX_FDS;
 pub use crate::sys::unix::Credentials as UCred;
+
 use crate::sys::{self, socket, unix};
 use crate::time;
 pub use connection::{UnixListener, UnixSeqpacket, UnixSeqpacketListener, UnixStream};
 pub use datagram::UnixDatagram;
+
+/// Returns the process and the user that created the other end of any connected Unix socket, as
+/// [`UnixStream::peer_cred`] does.
+///
+/// # Errors
+///
+/// Returns the kernel's error.
+pub fn peer_cred(socket: impl AsFd) -> io::Result<UCred> {
+    unix::peer_credentials(socket.as_fd())
+}
 
 /// Returns the address of an abstract name: any bytes, without the zero in front.
 ///
