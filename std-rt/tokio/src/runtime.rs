@@ -120,7 +120,7 @@ impl Drop for Runtime {
 
 /// Returns whether an error of an operation says that its runtime was shut down.
 pub fn is_rt_shutdown_err(err: &io::Error) -> bool {
-    netpoll_rt::runtime_ended(err)
+    crate::io::evented::is_shutdown(err)
 }
 
 impl std::panic::UnwindSafe for Runtime {}
@@ -135,6 +135,20 @@ impl std::panic::RefUnwindSafe for Runtime {}
 #[track_caller]
 pub(crate) fn current() -> netpoll_rt::Handle {
     Handle::current().as_netpoll().clone()
+}
+
+/// Does nothing on a thread that may make sockets.
+///
+/// # Panics
+///
+/// Panics outside of a runtime, and in one without sockets.
+#[track_caller]
+pub(crate) fn assert_has_io() {
+    if !Handle::current().has_io() {
+        panic!(
+            "A Tokio 1.x context was found, but IO is disabled. Call `enable_io` on the runtime builder to enable IO."
+        );
+    }
 }
 
 /// Returns the runtime of new timers.

@@ -94,6 +94,25 @@ impl WakerSet {
         self.enter(entry, waker);
     }
 
+    /// Puts a task into the list as [`register`](Self::register) does, whatever the bound is: the entry leaves with its owner.
+    pub(super) fn register_owned(&self, entry: &mut Option<EntryId>, waker: &Waker) {
+        if self.list.lock().contains(*entry, waker) {
+            return;
+        }
+        let waker = waker.clone();
+        let replaced = {
+            let mut waiting = self.list.lock();
+            match entry.and_then(|entry| waiting.at(entry)) {
+                Some(at) => Some(mem::replace(&mut waiting.tasks[at].1, waker)),
+                None => {
+                    *entry = Some(waiting.push(waker));
+                    None
+                }
+            }
+        };
+        drop(replaced);
+    }
+
     /// Puts the task of a waker that is not needed elsewhere into the list.
     pub(super) fn insert(&self, waker: Waker) {
         self.enter(&mut None, waker);
@@ -252,6 +271,11 @@ impl Waiting {
             return Registered::Replaced(Some(mem::replace(&mut self.tasks[at].1, waker)));
         }
         let early = if self.tasks.len() < self.bound { Vec::new() } else { self.make_room() };
+        *entry = Some(self.push(waker));
+        if early.is_empty() { Registered::Replaced(None) } else { Registered::Evicted(early) }
+    }
+
+    fn push(&mut self, waker: Waker) -> EntryId {
         let number = self.next;
         self.next += 1;
         if self.tasks.capacity() == 0 {
@@ -259,8 +283,7 @@ impl Waiting {
             self.tasks.reserve_exact(1);
         }
         self.tasks.push((number, waker));
-        *entry = Some(EntryId(number));
-        if early.is_empty() { Registered::Replaced(None) } else { Registered::Evicted(early) }
+        EntryId(number)
     }
 
     #[cold]

@@ -9,26 +9,35 @@ use std::task::{Context, Poll};
 use netpoll_rt::net::{Evented as Inner, ReadyEvent, ReadySet};
 
 use crate::io::{Interest, Ready};
+use crate::runtime::assert_has_io;
 
 /// A descriptor that is registered with the poller of its runtime.
 pub(crate) struct Evented<T: AsFd>(Inner<T>);
 
-/// Does nothing in a runtime.
-///
-/// # Panics
-///
-/// Panics outside of a runtime.
-#[track_caller]
-pub(crate) fn assert_in_runtime() {
-    crate::runtime::current();
+/// The error of a runtime that has ended, with tokio's text.
+#[derive(Debug)]
+struct Shutdown(io::Error);
+
+impl fmt::Display for Shutdown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("A Tokio 1.x context was found, but it is being shutdown.")
+    }
+}
+
+impl std::error::Error for Shutdown {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
 }
 
 /// Gives the error of a runtime that has ended tokio's text.
 fn described(error: io::Error) -> io::Error {
-    if netpoll_rt::runtime_ended(&error) {
-        return io::Error::other("A Tokio 1.x context was found, but it is being shutdown.");
-    }
-    error
+    if netpoll_rt::runtime_ended(&error) { io::Error::other(Shutdown(error)) } else { error }
+}
+
+/// Returns whether an error is that of a runtime that has ended.
+pub(crate) fn is_shutdown(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Shutdown>()) || netpoll_rt::runtime_ended(error)
 }
 
 impl<T: AsFd> Evented<T> {
@@ -41,14 +50,14 @@ impl<T: AsFd> Evented<T> {
     /// Registers a TCP stream that was made here.
     #[track_caller]
     pub(crate) fn tcp_stream(value: T) -> io::Result<Self> {
-        assert_in_runtime();
+        assert_has_io();
         Inner::tcp_stream(value).map(Self).map_err(|(_, error)| described(error))
     }
 
     /// Registers a value, and returns it with the error.
     #[track_caller]
     pub(crate) fn with_interest(value: T, interest: Interest) -> Result<Self, (T, io::Error)> {
-        assert_in_runtime();
+        assert_has_io();
         let made = Inner::with_interest(value, interest.to_netpoll());
         made.map(Self).map_err(|(value, error)| (value, described(error)))
     }

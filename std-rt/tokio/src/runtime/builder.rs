@@ -47,7 +47,7 @@ impl Builder {
             .wait_for_blocking(true)
             .thread_name_fn(|| THREAD_NAME.to_owned())
             .around_worker(|run| context::enter(run));
-        Self { inner, worker_threads: None, info: Info { current_thread, name: None } }
+        Self { inner, worker_threads: None, info: Info { current_thread, has_io: false, name: None } }
     }
 
     /// Changes a setting of netpoll-rt's builder.
@@ -61,8 +61,9 @@ impl Builder {
         self.enable_io().enable_time()
     }
 
-    /// Enables sockets, which are always enabled here.
+    /// Enables sockets. Without it they panic, as tokio's, though the runtime has a poller.
     pub fn enable_io(&mut self) -> &mut Self {
+        self.info.has_io = true;
         self
     }
 

@@ -100,6 +100,11 @@ impl Handle {
         self.info()?.name.as_deref()
     }
 
+    /// Returns whether sockets were enabled; they are on a runtime that was not made by this crate.
+    pub(super) fn has_io(&self) -> bool {
+        self.info().is_none_or(|info| info.has_io)
+    }
+
     fn info(&self) -> Option<&Info> {
         self.inner.extension()
     }
@@ -117,6 +122,8 @@ impl std::panic::RefUnwindSafe for Handle {}
 /// What the facade keeps with a runtime of netpoll-rt.
 #[derive(Clone, Debug)]
 pub(super) struct Info {
+    /// True if sockets were enabled.
+    pub(super) has_io: bool,
     /// True if the thread in `block_on` runs the tasks.
     pub current_thread: bool,
     pub name: Option<String>,

@@ -80,6 +80,7 @@ impl<T: AsFd> Evented<T> {
         mut call: impl FnMut() -> io::Result<R>,
     ) -> io::Result<R> {
         let mut asked = interest.with_ends();
+        coop::proceed().await;
         loop {
             let event = Ready { evented: self, interest: asked, entries: Entries::default() }.await?;
             let called = call();
@@ -89,6 +90,7 @@ impl<T: AsFd> Evented<T> {
             self.clear(event);
             // The end of a direction stays. A call that finds nothing nevertheless waits for an event.
             asked = interest;
+            coop::proceed().await;
         }
     }
 }
@@ -106,7 +108,7 @@ pub struct Ready<'a, T: AsFd> {
 impl<T: AsFd> Unpin for Ready<'_, T> {}
 
 impl<T: AsFd> Ready<'_, T> {
-    fn poll_counted(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<ReadyEvent>> {
+    fn poll_directions(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<ReadyEvent>> {
         let (evented, interest) = (self.evented, self.interest);
         evented.check()?;
         if interest.is_empty() {
@@ -115,7 +117,8 @@ impl<T: AsFd> Ready<'_, T> {
         let mut waiter = Waiter::Own(&mut self.entries);
         for mode in evented.directions(interest) {
             if let Poll::Ready(result) = evented.poll_event(mode, interest, &mut waiter, cx) {
-                return Poll::Ready(result.map(|()| evented.seen(interest)));
+                // The other direction may have an event too.
+                return Poll::Ready(result.map(|()| evented.now(interest)));
             }
         }
         Poll::Pending
@@ -126,11 +129,10 @@ impl<T: AsFd> Future for Ready<'_, T> {
     type Output = io::Result<ReadyEvent>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        ready!(coop::poll_proceed(cx));
-        let polled = self.poll_counted(cx);
-        if polled.is_pending() {
-            coop::refund();
-        } else {
+        let polled = self.poll_directions(cx);
+        if polled.is_ready() {
+            // It is counted, and not refused: between two calls a task may look at the readiness without a wait.
+            coop::spend(1);
             let this = &mut *self;
             this.entries.leave(&this.evented.fd);
         }

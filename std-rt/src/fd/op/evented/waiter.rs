@@ -48,10 +48,10 @@ impl Waiter<'_> {
         match self {
             Waiter::Slot { .. } => {
                 let mut entry = (side.slot.get() as u64).checked_sub(1).map(EntryId);
-                parked.register(&mut entry, waker);
+                parked.register_owned(&mut entry, waker);
                 side.slot.set(entry.map_or(0, |entry| entry.0 as usize + 1));
             }
-            Waiter::Own(entries) => parked.register(&mut entries.parked[mode as usize], waker),
+            Waiter::Own(entries) => parked.register_owned(&mut entries.parked[mode as usize], waker),
         }
     }
 

@@ -13,7 +13,8 @@ use std::task::{Context, Poll, ready};
 pub use guard::{AsyncFdReadyGuard, AsyncFdReadyMutGuard, TryIoError};
 
 use crate::io::Interest;
-use crate::io::evented::{Evented, assert_in_runtime};
+use crate::io::evented::Evented;
+use crate::runtime::assert_has_io;
 
 /// A value with a valid number, by the promise of [`AsyncFd::register`].
 struct Numbered<T>(T);
@@ -77,7 +78,7 @@ impl<T: AsRawFd> AsyncFd<T> {
 
     #[track_caller]
     fn made(inner: T, interest: Interest) -> Result<Self, AsyncFdRegisterError<T>> {
-        assert_in_runtime();
+        assert_has_io();
         if inner.as_raw_fd() < 0 {
             return Err(AsyncFdRegisterError { inner, cause: io::Error::from_raw_os_error(libc::EBADF) });
         }
