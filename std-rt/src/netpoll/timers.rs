@@ -374,7 +374,8 @@ impl DerefMut for TimersGuard<'_> {
 impl Drop for TimersGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        let next = self.timers.wheel.next().map_or(NEVER, |at| at as usize);
+        // The low bits of a time are enough for 32 bits, as long as they do not say `NEVER`.
+        let next = self.timers.wheel.next().map_or(NEVER, |at| (at as usize).min(NEVER - 1));
         // Most changes leave the earliest entry, and the line of the word to the threads that read it.
         if self.next.get() != next {
             self.next.set(next);
