@@ -112,6 +112,8 @@ struct Backoff {
 impl Backoff {
     const SHORTEST: Duration = Duration::from_micros(100);
     const LONGEST: Duration = Duration::from_millis(10);
+    /// The delay of a poll, which does not know how often it was tried.
+    const POLLED: Duration = Duration::from_millis(1);
 
     fn new() -> Self {
         Backoff { next: Self::SHORTEST }

@@ -28,6 +28,7 @@ mod ending;
 mod enter;
 mod eof;
 mod errors;
+mod evented;
 mod fifo;
 mod file;
 mod file_traits;

@@ -1,14 +1,16 @@
 //! Messages without a connection.
 
+use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
 use std::os::unix::net::{SocketAddr, UnixDatagram as StdDatagram};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 
 use crate::common::*;
 use crate::unix_support::*;
 use netpoll_rt::net::UnixDatagram;
-use netpoll_rt::{Handle, JoinHandle, spawn};
+use netpoll_rt::{Handle, JoinHandle, is_closed, spawn};
 
 fn bound() -> (Arc<UnixDatagram>, SocketAddr) {
     let name = own_name();
@@ -359,5 +361,47 @@ fn dropped_futures_leave_nothing() {
         while let Ok(n) = socket.try_recv(&mut buffer) {
             assert_eq!(&buffer[..n], b"filler");
         }
+    });
+}
+
+#[test]
+fn polls_send_and_receive_and_hold_nothing() {
+    each(async || {
+        let (one, other) = UnixDatagram::pair().unwrap();
+        let (mut buffer, probe) = ([0; 64], Probe::new());
+        let waker = Waker::from(probe.clone());
+        let mut cx = Context::from_waker(&waker);
+        assert!(other.poll_recv(&mut cx, &mut buffer).is_pending());
+        assert!(matches!(one.poll_send(&mut cx, b"one"), Poll::Ready(Ok(3))));
+        probe.woken(1).await;
+        assert!(matches!(other.poll_recv(&mut cx, &mut buffer), Poll::Ready(Ok(3))));
+        assert!(other.poll_recv_from(&mut cx, &mut buffer).is_pending());
+        one.send(b"two").await.unwrap();
+        probe.woken(2).await;
+        let Poll::Ready(Ok((3, from))) = other.poll_recv_from(&mut cx, &mut buffer) else {
+            panic!("the message is there")
+        };
+        assert!(from.is_unnamed());
+        other.close().await.unwrap();
+        assert!(
+            matches!(other.poll_recv(&mut cx, &mut buffer), Poll::Ready(Err(error)) if is_closed(&error))
+        );
+    });
+}
+
+#[test]
+fn a_poll_to_a_full_socket_tries_again() {
+    each(async || {
+        let (socket, name) = bound();
+        let filler = fill(&name);
+        let sender = UnixDatagram::unbound().unwrap();
+        let probe = Probe::new();
+        let waker = Waker::from(probe.clone());
+        assert!(sender.poll_send_to(&mut Context::from_waker(&waker), b"more", &name).is_pending());
+        probe.woken(1).await;
+        let sent = spawn(async move { poll_fn(|cx| sender.poll_send_to(cx, b"more", &name)).await });
+        while receive(&socket).await.unwrap() != b"more" {}
+        assert_eq!(sent.await.unwrap().unwrap(), 4);
+        drop(filler);
     });
 }

@@ -95,8 +95,9 @@ impl WakerSet {
     }
 
     /// Puts a task into the list as [`register`](Self::register) does, whatever the bound is: the entry leaves with its owner.
+    /// It is its owner's alone, also if the list has the same waker: another future of the task may leave before this one.
     pub(super) fn register_owned(&self, entry: &mut Option<EntryId>, waker: &Waker) {
-        if self.list.lock().contains(*entry, waker) {
+        if entry.is_some() && self.list.lock().contains(*entry, waker) {
             return;
         }
         let waker = waker.clone();

@@ -3,12 +3,14 @@
 use std::net::Shutdown;
 use std::os::unix::net::{SocketAddr, UnixDatagram as StdDatagram};
 use std::path::Path;
+use std::task::ready;
 
 use super::methods::{EofCheck, recv_or_eof, unix_methods};
 use super::{Backoff, UnlinkOnDrop, bound, pair_of, path_address, watch_unix};
 use crate::coop::Moved;
 use crate::net::methods::*;
 use crate::net::options::option_methods;
+use crate::netpoll::clock;
 use crate::sys::{ancillary, socket, unix};
 use crate::time;
 
@@ -124,6 +126,81 @@ impl UnixDatagram {
             recv_or_eof(&self.fd, EofCheck::AfterHangUp, || unix::peek_from(fd, buffer), no_sender)
         });
         peeked.await.map_err(|error| self.error("peek_from", error))
+    }
+
+    /// Polls to receive a message, as [`recv`](Self::recv) does. Nothing is held between two polls.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`recv`](Self::recv).
+    pub fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.poll("recv", Mode::Read, cx, |fd| {
+            recv_or_eof(&self.fd, EofCheck::AfterHangUp, || unix::recv(fd, buffer), || Ok(0))
+        })
+    }
+
+    /// Polls to receive a message with the sender's name, as [`recv_from`](Self::recv_from) does. Nothing is held between two
+    /// polls.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`recv`](Self::recv).
+    pub fn poll_recv_from(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<(usize, SocketAddr)>> {
+        self.poll("recv_from", Mode::Read, cx, |fd| {
+            recv_or_eof(&self.fd, EofCheck::AfterHangUp, || unix::recv_from(fd, buffer), no_sender)
+        })
+    }
+
+    /// Polls to send a message to the peer, as [`send`](Self::send) does. Nothing is held between two polls.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`send`](Self::send).
+    pub fn poll_send(&self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll("send", Mode::Write, cx, |fd| unix::send(fd, bytes))
+    }
+
+    /// Polls to send a message to an address, as [`send_to_addr`](Self::send_to_addr) does. The kernel does not report space
+    /// at a receiver that this socket is not connected to, so a poll that is pending wakes the task after a millisecond, and
+    /// the next one tries again.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`send_to`](Self::send_to).
+    pub fn poll_send_to(
+        &self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+        to: &SocketAddr,
+    ) -> Poll<io::Result<usize>> {
+        ready!(coop::poll_proceed(cx));
+        let sent = match self.fd.try_shared(Mode::Write, |fd| unix::send_to(fd, bytes, to)) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                coop::refund();
+                let at = clock::now() + Backoff::POLLED.as_nanos() as u64;
+                match self.fd.netpoll().add_timer(at, cx.waker().clone()) {
+                    Some(_fires_once) => return Poll::Pending,
+                    None => self.fd.netpoll().check().map_err(io::Error::from).and(Err(error)),
+                }
+            }
+            sent => sent,
+        };
+        Poll::Ready(sent.map_err(|error| self.error_to("send_to", error, to)))
+    }
+
+    fn poll<T: Moved>(
+        &self,
+        op: &'static str,
+        mode: Mode,
+        cx: &mut Context<'_>,
+        mut call: impl FnMut(BorrowedFd<'_>) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        let polled = self.fd.run(mode, |fd| coop::counted(call(fd))).poll_once(cx);
+        polled.map_err(|error| self.error(op, error))
     }
 
     /// Receives one message as [`recv_fds`](Self::recv_fds) does, with the sender's name.

@@ -63,12 +63,11 @@ impl Waiter<'_> {
 }
 
 impl Entries {
-    /// Removes the entries of a future that is dropped or has its result.
+    /// Removes the entries of a future that is dropped or has its result. One among the tasks that wait for the lock stays: it
+    /// may stand for another future of the task, and the unlock, which is near, removes it.
     pub(super) fn leave<T: AsFd>(&mut self, fd: &Fd<OwnedBy<T>>) {
+        self.lock = [None; 2];
         for mode in [Mode::Read, Mode::Write] {
-            if let Some(entry) = self.lock[mode as usize].take() {
-                fd.pollers(mode).awaiting_lock.leave(entry);
-            }
             if let Some(entry) = self.parked[mode as usize].take()
                 && fd.pollers(mode).parked.leave(entry)
             {
