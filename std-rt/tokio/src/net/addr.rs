@@ -63,7 +63,7 @@ impl ToSocketAddrs for &[SocketAddr] {}
 
 impl ToTarget for &[SocketAddr] {
     fn to_target(&self, _: Internal) -> Target {
-        Target::Known(self.to_vec().into_iter())
+        Target::Known(Vec::from(*self).into_iter())
     }
 }
 

@@ -115,6 +115,7 @@ pub const CFG_FILES: &[Place] = &[
     ("std-rt/src/sys.rs", "selects the modules of the platform"),
     ("std-rt/src/sync.rs", "std or the checker of the protocols"),
     ("std-rt/tokio/src/lib.rs", "tokio's macros and attributes cost a build, so that a feature selects them"),
+    ("std-rt/tokio/src/net/", "options and abstract names that one system has, as in tokio"),
     ("loom-tests/src/bin/protocols/main.rs", "without the checker there is nothing to run"),
     ("loom-tests/src/main.rs", "without the model checker there is nothing to run"),
 ];
@@ -148,6 +149,10 @@ pub const KERNEL_FILES: &[Place] = &[
     ("examples/load/src/", "limits of a process, which the soak lowers and raises"),
     ("examples/bench/src/", "limits of a process, and the processors that a thread may use"),
     ("examples/web/tests/it/", "signals to the servers that a test starts, and the user that it runs as"),
+    ("std-rt/tokio/src/net/", "numbers of errors and flags for which std has no name"),
+    ("std-rt/tokio/src/io/unix/async_fd.rs", "the number of an error for which std has no name"),
+    ("std-rt/tokio/tests/it/net.rs", "numbers of errors that must be the kernel's"),
+    ("std-rt/tests/it/evented.rs", "numbers of errors that must be the kernel's"),
     ("std-rt/tests/it/async_fd_kinds.rs", "makes the descriptors that std does not make"),
     ("std-rt/tests/support/kernel.rs", "asks what only the kernel knows"),
     ("std-rt/tests/support/fork.rs", "forks, and ends the child"),
