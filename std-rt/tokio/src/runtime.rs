@@ -3,6 +3,7 @@
 mod builder;
 pub(crate) mod context;
 mod handle;
+mod local;
 mod metrics;
 
 use std::fmt;
@@ -13,6 +14,7 @@ use std::time::Duration;
 pub use builder::Builder;
 pub use context::EnterGuard;
 pub use handle::{Handle, Id, RuntimeFlavor, TryCurrentError};
+pub use local::{LocalOptions, LocalRuntime};
 pub use metrics::RuntimeMetrics;
 
 use crate::task::{JoinHandle, coop};
@@ -87,6 +89,11 @@ impl Runtime {
 
     /// Shuts the runtime down, and waits no longer than `duration` for tasks and closures that are running.
     pub fn shutdown_timeout(mut self, duration: Duration) {
+        self.shut_down(duration);
+    }
+
+    /// Shuts the runtime down, for a value that is not used afterwards.
+    fn shut_down(&mut self, duration: Duration) {
         if let Some(runtime) = self.inner.take() {
             runtime.shutdown_timeout(duration);
         }

@@ -4,6 +4,7 @@ pub mod coop;
 mod id;
 mod join;
 mod join_set;
+mod local;
 
 use std::future::Future;
 
@@ -13,6 +14,7 @@ pub use coop::{Unconstrained, consume_budget, unconstrained};
 pub use id::{Id, id, try_id};
 pub use join::{AbortHandle, JoinError, JoinHandle};
 pub use join_set::JoinSet;
+pub use local::{LocalEnterGuard, LocalSet, spawn_local};
 pub use upstream::task::{LocalKey, futures};
 
 use crate::runtime::{Handle, RuntimeFlavor, context};

@@ -6,9 +6,9 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::Runtime;
 use super::context;
 use super::handle::Info;
+use super::{LocalOptions, LocalRuntime, Runtime};
 
 /// The variable of the environment with the number of workers of a runtime for which none is set.
 const WORKERS: &str = "TOKIO_WORKER_THREADS";
@@ -221,6 +221,21 @@ impl Builder {
             workers.into_iter().fold(builder, |builder, n| builder.worker_threads(n.min(MAX_WORKERS)))
         };
         builder.build().map(Runtime::from_netpoll)
+    }
+
+    /// Creates a runtime whose tasks need not be `Send`.
+    ///
+    /// # Errors
+    ///
+    /// Returns an error if [`build`](Self::build) does.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the builder is one of [`new_multi_thread`](Self::new_multi_thread).
+    #[track_caller]
+    pub fn build_local(&mut self, _options: LocalOptions) -> io::Result<LocalRuntime> {
+        assert!(self.info.current_thread, "multi_thread is not supported for LocalRuntime");
+        self.build().map(LocalRuntime::new_with)
     }
 }
 

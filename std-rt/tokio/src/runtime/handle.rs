@@ -133,6 +133,13 @@ pub(super) struct Info {
 #[derive(Clone, Copy, Debug, Hash, Eq, PartialEq)]
 pub struct Id(usize);
 
+impl Id {
+    /// Returns the id of what is at that address.
+    pub(crate) fn of_address(address: usize) -> Self {
+        Self(address)
+    }
+}
+
 impl fmt::Display for Id {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::panic;
 use std::task::{Context, Poll};
 
-use super::{AbortHandle, Id, JoinError, coop};
+use super::{AbortHandle, Id, JoinError, LocalSet, coop};
 use crate::runtime::Handle;
 
 /// A set of tasks, whose results are taken in the order in which they end.
@@ -56,6 +56,28 @@ impl<T: 'static> JoinSet<T> {
         T: Send,
     {
         AbortHandle::from_netpoll(self.inner.spawn_on(coop::turns(task), handle.as_netpoll()))
+    }
+
+    /// Starts a task that stays on this thread, as [`spawn_local`](super::spawn_local) does, and adds it to the set.
+    ///
+    /// # Panics
+    ///
+    /// As [`spawn_local`](super::spawn_local).
+    #[track_caller]
+    pub fn spawn_local<F>(&mut self, task: F) -> AbortHandle
+    where
+        F: Future<Output = T> + 'static,
+    {
+        AbortHandle::from_netpoll(self.inner.spawn_local(coop::turns(task)))
+    }
+
+    /// Starts a task of a [`LocalSet`], and adds it to the set.
+    #[track_caller]
+    pub fn spawn_local_on<F>(&mut self, task: F, local_set: &LocalSet) -> AbortHandle
+    where
+        F: Future<Output = T> + 'static,
+    {
+        AbortHandle::from_netpoll(self.inner.spawn_local_on(coop::turns(task), local_set.as_netpoll()))
     }
 
     /// Runs a closure that blocks on the pool of the runtime that this thread is in, and adds its task to the set.
