@@ -257,9 +257,12 @@ fn errors_are_the_kernels_own() {
         drop(peer);
         let written = std::future::poll_fn(|cx| stream.poll_send(cx, b"a")).await;
         assert_eq!(written.unwrap_err().raw_os_error(), Some(libc::EPIPE));
-        let (value, error) = Evented::new(std::fs::File::open("/dev/null").unwrap()).unwrap_err();
-        assert_eq!(error.raw_os_error(), Some(libc::EPERM));
-        drop(value);
+        // poll(2) takes any file.
+        if netpoll_rt::internal::sys::Poller::EDGES {
+            let (value, error) = Evented::new(std::fs::File::open("/dev/null").unwrap()).unwrap_err();
+            assert!(error.raw_os_error().is_some());
+            drop(value);
+        }
     });
 }
 

@@ -427,3 +427,19 @@ fn it_asks_the_kernel_without_the_lock() {
         parked(0).await;
     });
 }
+
+#[test]
+fn a_future_that_is_dropped_leaves_another_of_its_task_waiting() {
+    each(async || {
+        let (stream, mut peer) = pair_with_std().await;
+        let probe = Probe::new();
+        let mut dropped = Box::pin(stream.readable());
+        let mut kept = Box::pin(stream.readable());
+        assert!(probe.poll(dropped.as_mut()).is_pending());
+        assert!(probe.poll(kept.as_mut()).is_pending());
+        drop(dropped);
+        peer.write_all(b"a").unwrap();
+        until("the other one is woken", || probe.wakes.get() > 0).await;
+        kept.await.unwrap();
+    });
+}

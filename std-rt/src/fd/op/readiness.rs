@@ -113,7 +113,7 @@ impl<'a, W: Direction, S: FdOwner> Readiness<'a, W, S> {
         }
         self.fd.start_polls(self.direction.mode())?;
         let pollers = self.fd.pollers(self.direction.mode());
-        pollers.parked.register(&mut self.entry, cx.waker());
+        pollers.parked.register_owned(&mut self.entry, cx.waker());
         // Its check comes after the parking, and may find bytes whose event was consumed.
         self.fd.last_polls[self.direction.mode() as usize].set_shared(false);
         op.polls = true;
