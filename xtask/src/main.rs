@@ -56,7 +56,7 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ("door", "the suite of std-rt with a table of faults before every system call", suites::door),
     (
         "conform",
-        "[SUITE [options]]: the test suites of other projects on this runtime: quinn, tokio",
+        "[SUITE [options]]: the test suites of other projects on this runtime: quinn, async-io, tokio, tokio-names",
         conform::run,
     ),
     (
