@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use xtask::{Outcome, cmd};
 
+use crate::app;
 use crate::test::count_passed;
 
 /// A function that does its work in the root and returns what it did, in numbers.
@@ -20,6 +21,7 @@ const STEPS: &[(&str, Step)] = &[
     ("fmt-bench", |root| workspace(&root.join("examples/bench"), &["fmt", "--check"])),
     ("test-bench", |root| workspace(&root.join("examples/bench"), &["test", "--quiet", "--test", "bench"])),
     ("web", web),
+    ("app", app::ci),
     ("clippy", |root| workspace(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     ("clippy-user", clippy_user),
     ("tidy", |root| own(root, &["tidy"])),

@@ -2,6 +2,7 @@
 //!
 //! A command prints what it did in numbers and fails when it did nothing.
 
+mod app;
 mod bare;
 mod ci;
 mod conform;
@@ -63,6 +64,11 @@ const COMMANDS: &[(&str, &str, Run)] = &[
         "upstream",
         "[cargo's arguments]: cargo in std-rt/tokio, with tokio's source from the registry",
         upstream::run,
+    ),
+    (
+        "app",
+        "[options of compare]: examples/tokio-app with and without the patch lines: CPU a request",
+        app::compare,
     ),
     ("strace", "the suite of std-rt while the kernel interrupts every third call", strace::run),
     (
