@@ -12,7 +12,8 @@ use std::{env, fs};
 use lexopt::{Arg, ValueExt};
 use tokio_app::BoxError;
 
-const USAGE: &str = "compare NETPOLL TOKIO [--rounds N] [--secs N] [--workers N] [--database URL] [--only WORD]";
+const USAGE: &str =
+    "compare NETPOLL TOKIO [--rounds N] [--secs N] [--workers N] [--database URL] [--only WORD]";
 
 /// The ticks in a second of the times in `/proc`. Linux has fixed it.
 const TICKS: f64 = 100.0;
@@ -89,7 +90,14 @@ fn main() -> Result<(), BoxError> {
 /// Returns the CPU time of a new server for a request, in microseconds.
 fn measure(program: &PathBuf, (_, load, path): &Case, options: &Options) -> Result<f64, BoxError> {
     let mut command = Command::new(program);
-    command.args(["--http", "127.0.0.1:0", "--grpc", "127.0.0.1:0", "--workers", &options.workers.to_string()]);
+    command.args([
+        "--http",
+        "127.0.0.1:0",
+        "--grpc",
+        "127.0.0.1:0",
+        "--workers",
+        &options.workers.to_string(),
+    ]);
     command.args(options.database.iter().flat_map(|url| ["--database", url]));
     let mut server = Server(command.stdout(Stdio::piped()).spawn()?);
     let mut line = String::new();
