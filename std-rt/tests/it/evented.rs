@@ -173,10 +173,15 @@ fn space_is_reported_once_it_was_used_up() {
     each(async || {
         let (stream, mut peer) = pair();
         assert_eq!(stream.ready(WRITE).await.unwrap().ready, WRITE);
-        while stream.try_io(WRITE, || stream.get_ref().write(&[0; 4096])).is_ok() {}
+        let fill = || while stream.try_io(WRITE, || stream.get_ref().write(&[0; 4096])).is_ok() {};
+        fill();
         let probe = Probe::new();
-        let mut space = pin!(stream.ready(WRITE));
-        assert!(probe.poll(space.as_mut()).is_pending());
+        let mut space = Box::pin(stream.ready(WRITE));
+        // A level-triggered backend may report once more what was true before the last write.
+        while probe.poll(space.as_mut()).is_ready() {
+            fill();
+            space = Box::pin(stream.ready(WRITE));
+        }
         let mut buffer = vec![0; 1 << 16];
         while peer.read(&mut buffer).is_ok() {}
         assert_eq!(space.await.unwrap().ready, WRITE);
