@@ -17,8 +17,8 @@ use netpoll_rt::net::pipe::{PipeReader, PipeWriter, pipe};
 
 use netpoll_rt::net::unix::abstract_address;
 use netpoll_rt::net::{
-    AsyncFd, Datagram, Interest, RecvBatch, TcpListener, TcpSocket, TcpStream, ToSocketAddrs, UdpConfig,
-    UdpSocket, UnixDatagram, UnixListener, UnixStream,
+    AsyncFd, Datagram, Evented, Interest, ReadySet, RecvBatch, TcpListener, TcpSocket, TcpStream,
+    ToSocketAddrs, UdpConfig, UdpSocket, UnixDatagram, UnixListener, UnixStream,
 };
 use netpoll_rt::process::{Child, Command};
 use netpoll_rt::task::{JoinSet, cooperative, poll_take_turn, take_turn, unconstrained};
@@ -50,6 +50,7 @@ struct Scene {
     late: (TcpListener, UnixListener),
     room: AsyncFd<std::os::unix::net::UnixStream>,
     _peer: std::os::unix::net::UnixStream,
+    evented: Evented<std::os::unix::net::UnixStream>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
     /// It has ended.
     child: Child,
@@ -76,6 +77,9 @@ impl Scene {
         let datagram = UnixDatagram::bind_addr(&nameless("datagram")).unwrap();
         datagram.connect_addr(&nameless("datagram")).unwrap();
         let (room, peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        let evented = Evented::new(peer.try_clone().unwrap()).map_err(|(_, error)| error).unwrap();
+        // Later waits are ready at once.
+        evented.ready(ReadySet::WRITABLE).await.unwrap();
         let room = AsyncFd::new(room).unwrap();
         let tasks: Vec<_> = (0..2 * TIMES).map(|_| spawn(async {})).collect();
         until("they have ended", || tasks.iter().all(JoinHandle::is_finished)).await;
@@ -95,6 +99,7 @@ impl Scene {
             late,
             room,
             _peer: peer,
+            evented,
             tasks,
             child,
         })
@@ -218,6 +223,8 @@ fn of_bytes() -> Vec<Row> {
         "AsyncFd::with_io": |s| s.room.with_io(Interest::Write, |_| Ok(())),
         "AsyncFd::writable": |s| s.room.writable(),
         "ready": |s| s.room.ready(Interest::Write),
+        "async_io": |s| s.evented.async_io(ReadySet::WRITABLE, || Ok(())),
+        "poll_write_io": |s| async { std::future::poll_fn(|cx| s.evented.poll_write_io(cx, || Ok(()))).await },
         "ready of what is not watched for": |s| s.room.ready(Interest::Priority),
         "poll_read": |s| async { AsyncReadExt::read(&mut &*s.full, &mut [0]).await },
         "poll_read of closed": |s| async { AsyncReadExt::read(&mut &s.closed, &mut [0]).await },
@@ -315,7 +322,8 @@ fn what_is_always_ready_leaves_the_others_their_turns() {
 }
 
 /// Functions and types of the sources without a row, and why.
-const NO_ROW: [(&str, &[&str]); 4] = [
+const NO_ROW: [(&str, &[&str]); 5] = [
+    ("it is counted and never refused, as tokio's: a loop of it and of attempts keeps its turn", &["Ready"]),
     ("it always waits", &["yield_now", "Yield"]),
     (
         "it waits for a thread of the pool",

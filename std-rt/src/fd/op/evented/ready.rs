@@ -17,6 +17,9 @@ impl<T: AsFd> Evented<T> {
     /// Waits until one of the conditions of `interest` holds, and returns those that do. The end of a direction ends a wait
     /// for it. Nothing is cleared: the next wait is ready at once, unless a call has found nothing.
     ///
+    /// As tokio's it is counted against the task's budget and never refused, so a loop of it and of attempts that succeed keeps
+    /// its worker; [`take_turn`](crate::task::take_turn) in the loop gives others their turns.
+    ///
     /// It is a hint, and a call may still find nothing. The set is empty if another task has cleared it since the event.
     ///
     /// # Cancel safety
