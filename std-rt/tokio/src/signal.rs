@@ -1,8 +1,8 @@
 //! Signals that are sent to this process.
 //!
-//! The first listener of a signal replaces its default action for the rest of the process. A listener has a pipe of its own,
-//! so it receives the signals that come after its creation, and none that came while there was no listener.
+//! The first listener of a signal replaces its default action for the rest of the process.
 
+mod relay;
 pub mod unix;
 
 use std::io;

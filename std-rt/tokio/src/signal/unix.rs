@@ -1,12 +1,17 @@
 //! Signals of Unix systems.
 
-use std::future::poll_fn;
+use std::fmt;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::os::raw::c_int;
-use std::task::{Context, Poll};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 
 use netpoll_rt::Handle;
 use netpoll_rt::signal as netpoll;
+use upstream::sync::watch;
+
+use super::relay;
 
 /// The number of a signal.
 #[derive(Debug, Clone, Copy, Hash, PartialEq, Eq)]
@@ -96,22 +101,31 @@ impl From<SignalKind> for c_int {
 /// # Errors
 ///
 /// Returns an error of kind `Other` for a signal that no program can listen to, and the kernel's error if no descriptor is
-/// free; a listener takes two.
+/// free; the first listener of a signal in a runtime takes two.
 ///
 /// # Panics
 ///
 /// Panics outside of a runtime.
 #[track_caller]
 pub fn signal(kind: SignalKind) -> io::Result<Signal> {
-    // The listener belongs to the current runtime, which is looked up for its panic.
-    let _current = crate::runtime::current();
-    listen(kind).map(|inner| Signal { inner, kind })
+    let receiver = listen(crate::runtime::current(), kind)?;
+    Ok(Signal { kind, next: next(receiver) })
 }
 
-fn listen(kind: SignalKind) -> io::Result<netpoll::Signal> {
-    netpoll::signal(netpoll::SignalKind::from_raw(kind.0)).map_err(|error| match error.kind() {
+fn listen(runtime: Handle, kind: SignalKind) -> io::Result<watch::Receiver<()>> {
+    relay::subscribe(runtime, netpoll::SignalKind::from_raw(kind.0)).map_err(|error| match error.kind() {
         io::ErrorKind::InvalidInput => io::Error::other(error),
         _ => error,
+    })
+}
+
+/// The wait for the next signal, which returns whether there was one, or the relay has ended.
+type Next = Pin<Box<dyn Future<Output = (bool, watch::Receiver<()>)> + Send + Sync>>;
+
+fn next(mut receiver: watch::Receiver<()>) -> Next {
+    Box::pin(async {
+        let received = receiver.changed().await.is_ok();
+        (received, receiver)
     })
 }
 
@@ -120,10 +134,15 @@ fn listen(kind: SignalKind) -> io::Result<netpoll::Signal> {
 /// Signals that come faster than they are received count as one. A listener works on in another runtime when its own has
 /// ended.
 #[must_use = "streams do nothing unless polled"]
-#[derive(Debug)]
 pub struct Signal {
-    inner: netpoll::Signal,
     kind: SignalKind,
+    next: Next,
+}
+
+impl fmt::Debug for Signal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signal").field("kind", &self.kind).finish_non_exhaustive()
+    }
 }
 
 impl Signal {
@@ -139,23 +158,17 @@ impl Signal {
 
     /// Polls for the next signal, for a hand-written future; otherwise as [`recv`](Self::recv).
     pub fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        match self.inner.poll_recv(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Ok(())) => Poll::Ready(Some(())),
-            Poll::Ready(Err(_)) => self.poll_elsewhere(cx),
-        }
-    }
-
-    /// Listens in the current runtime instead of one that has ended.
-    fn poll_elsewhere(&mut self, cx: &mut Context<'_>) -> Poll<Option<()>> {
-        let fresh = Handle::try_current().and_then(|_| listen(self.kind).ok());
-        let Some(fresh) = fresh else { return Poll::Ready(None) };
-        let old = std::mem::replace(&mut self.inner, fresh);
-        let polled = self.inner.poll_recv(cx);
-        // A signal that came before there was a new listener.
-        match old.poll_recv(cx) {
-            Poll::Ready(Ok(())) => Poll::Ready(Some(())),
-            _ => polled.map(Result::ok),
+        loop {
+            let (received, receiver) = ready!(self.next.as_mut().poll(cx));
+            // After the end of its runtime the listener moves to the current one.
+            let moved = Handle::try_current().filter(|_| !received).map(|runtime| listen(runtime, self.kind));
+            match moved {
+                Some(Ok(moved)) => self.next = next(moved),
+                _ => {
+                    self.next = next(receiver);
+                    return Poll::Ready(received.then_some(()));
+                }
+            }
         }
     }
 }

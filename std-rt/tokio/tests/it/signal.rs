@@ -65,6 +65,18 @@ fn listener_works_on_in_another_runtime_after_its_own_has_ended() {
 }
 
 #[test]
+fn signal_between_two_listeners_of_one_task_is_not_lost() {
+    let kind = SignalKind::alarm();
+    runtime().block_on(async {
+        for _ in 0..20 {
+            drop(signal(kind).unwrap());
+            send(kind);
+            assert_eq!(signal(kind).unwrap().recv().await, Some(()));
+        }
+    });
+}
+
+#[test]
 fn listener_whose_runtime_has_ended_receives_nothing_outside_of_a_runtime() {
     let one = runtime();
     let mut listener = listen(&one, SignalKind::window_change());
