@@ -12,10 +12,19 @@ mod task;
 mod time;
 
 use std::future::Future;
+use std::panic::{UnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 /// Polls a future once, with a waker that does nothing.
 fn poll_once<F: Future + ?Sized>(future: Pin<&mut F>) -> Poll<F::Output> {
     future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// Asserts that a call panics as every one does that needs a runtime and is made outside of one.
+fn assert_needs_runtime<R>(call: impl FnOnce() -> R + UnwindSafe) {
+    let panicked = catch_unwind(call).err().expect("the call needs no runtime");
+    let text = panicked.downcast_ref::<String>().map(String::as_str);
+    let text = text.or_else(|| panicked.downcast_ref::<&str>().copied()).unwrap_or_default();
+    assert!(text.starts_with("there is no reactor running"), "{text}");
 }
