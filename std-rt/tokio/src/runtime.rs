@@ -162,8 +162,15 @@ pub(crate) fn assert_has_io() {
 ///
 /// # Panics
 ///
-/// Panics outside of a runtime.
+/// Panics outside of a runtime, and in one without timers.
 #[track_caller]
 pub(crate) fn timers() -> netpoll_rt::Handle {
-    current()
+    let handle = Handle::current();
+    if !handle.has_time() {
+        panic!(
+            "A Tokio 1.x context was found, but timers are disabled. Call `enable_time` on the runtime builder to enable \
+             timers."
+        );
+    }
+    handle.as_netpoll().clone()
 }

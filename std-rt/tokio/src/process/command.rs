@@ -171,11 +171,10 @@ impl Command {
     ///
     /// # Panics
     ///
-    /// Panics outside of a runtime.
+    /// Panics outside of a runtime, and in one without sockets, whose driver tokio's children need.
     #[track_caller]
     pub fn spawn(&mut self) -> io::Result<Child> {
-        // The child belongs to the current runtime, which is looked up for its panic.
-        let _current = crate::runtime::current();
+        crate::runtime::assert_has_io();
         self.inner.spawn().and_then(Child::new)
     }
 

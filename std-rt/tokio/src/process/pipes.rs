@@ -36,11 +36,10 @@ macro_rules! pipe {
             ///
             /// # Panics
             ///
-            /// Panics outside of a runtime.
+            /// Panics outside of a runtime, and in one without sockets, whose driver tokio's pipes need.
             #[track_caller]
             pub fn from_std(inner: std::process::$type) -> io::Result<Self> {
-                // The pipe belongs to the current runtime, which is looked up for its panic.
-                let _current = crate::runtime::current();
+                crate::runtime::assert_has_io();
                 $inner::from_owned(OwnedFd::from(inner)).map(Self::new)
             }
 

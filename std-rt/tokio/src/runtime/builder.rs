@@ -47,7 +47,11 @@ impl Builder {
             .wait_for_blocking(true)
             .thread_name_fn(|| THREAD_NAME.to_owned())
             .around_worker(|run| context::enter(run));
-        Self { inner, worker_threads: None, info: Info { current_thread, has_io: false, name: None } }
+        Self {
+            inner,
+            worker_threads: None,
+            info: Info { current_thread, has_io: false, has_time: false, name: None },
+        }
     }
 
     /// Changes a setting of netpoll-rt's builder.
@@ -67,8 +71,9 @@ impl Builder {
         self
     }
 
-    /// Enables timers, which are always enabled here.
+    /// Enables timers. Without it they panic, as tokio's, though the runtime has a wheel.
     pub fn enable_time(&mut self) -> &mut Self {
+        self.info.has_time = true;
         self
     }
 

@@ -105,6 +105,11 @@ impl Handle {
         self.info().is_none_or(|info| info.has_io)
     }
 
+    /// Returns whether timers were enabled; they are on a runtime that was not made by this crate.
+    pub(super) fn has_time(&self) -> bool {
+        self.info().is_none_or(|info| info.has_time)
+    }
+
     fn info(&self) -> Option<&Info> {
         self.inner.extension()
     }
@@ -124,6 +129,8 @@ impl std::panic::RefUnwindSafe for Handle {}
 pub(super) struct Info {
     /// True if sockets were enabled.
     pub(super) has_io: bool,
+    /// True if timers were enabled.
+    pub(super) has_time: bool,
     /// True if the thread in `block_on` runs the tasks.
     pub current_thread: bool,
     pub name: Option<String>,

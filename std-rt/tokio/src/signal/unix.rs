@@ -105,9 +105,10 @@ impl From<SignalKind> for c_int {
 ///
 /// # Panics
 ///
-/// Panics outside of a runtime.
+/// Panics outside of a runtime, and in one without sockets, whose driver tokio's signals need.
 #[track_caller]
 pub fn signal(kind: SignalKind) -> io::Result<Signal> {
+    crate::runtime::assert_has_io();
     let receiver = listen(crate::runtime::current(), kind)?;
     Ok(Signal { kind, next: next(receiver) })
 }
