@@ -354,9 +354,11 @@ const NO_ROW: [(&str, &[&str]); 5] = [
         &[
             "both",
             "reap",
+            "run_until",
             "wait_with_output",
             "Budgeted",
             "LocalFuture",
+            "LocalSet",
             "NamedFuture",
             "Next",
             "TaskLocalFuture",
