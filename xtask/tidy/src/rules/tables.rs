@@ -148,6 +148,10 @@ pub const KERNEL_FILES: &[Place] = &[
     ("std-rt/src/sys/", "the same module"),
     ("examples/load/src/", "limits of a process, which the soak lowers and raises"),
     ("examples/bench/src/", "limits of a process, and the processors that a thread may use"),
+    (
+        "examples/tokio-app/tests/it/",
+        "signals to the servers that a test starts, and the user that they run as",
+    ),
     ("examples/web/tests/it/", "signals to the servers that a test starts, and the user that it runs as"),
     ("std-rt/tokio/src/net/", "numbers of errors and flags for which std has no name"),
     ("std-rt/tokio/src/io/unix/async_fd.rs", "the number of an error for which std has no name"),
