@@ -20,7 +20,7 @@ pub fn compare(args: &[String]) -> Outcome {
     let (root, args) = cmd::take_root(args)?;
     let build = ["build", "--release", "--bins"];
     let patched = target(&root)?;
-    cmd::run(upstream::cargo(&root, &root.join(PACKAGE), &build)?.env("CARGO_TARGET_DIR", &patched))?;
+    cmd::run(&mut package(&root, &build)?)?;
     let plain = plain(&root)?;
     cmd::run(cmd::cargo(&plain, &build).env("CARGO_TARGET_DIR", plain.join("target")))?;
     let servers = [&patched, &plain.join("target")].map(|target| target.join("release/serve"));
@@ -28,26 +28,36 @@ pub fn compare(args: &[String]) -> Outcome {
     cmd::run(command.args(servers).args(args))
 }
 
-/// Checks and tests the package, whose tree has no mio.
+/// Tests the package, whose tree has no mio.
 pub fn ci(root: &Path) -> Result<String, String> {
-    let (package, target) = (root.join(PACKAGE), target(root)?);
-    let run = |args: &[&str]| {
-        let mut command = upstream::cargo(root, &package, args)?;
-        cmd::stream(command.env("CARGO_TARGET_DIR", &target))
-            .and_then(|(status, output)| cmd::checked(&command, status).map(|()| output))
-    };
-    run(&["fmt", "--check"])?;
-    let tree = run(&["tree", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}"])?;
+    let cargo = |args: &[&str]| package(root, args);
+    cmd::run(&mut cargo(&["fmt", "--check"])?)?;
+    let args = ["tree", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}"];
+    let tree = cmd::capture(&mut cargo(&args)?)?;
     if !tree.contains("tokio v1.54.1+netpoll") || tree.lines().any(|line| line.starts_with("mio ")) {
         return Err("the tree has mio, or tokio without the patch".to_owned());
     }
-    run(&["clippy", "--locked", "--all-targets", "--", "-D", "warnings"])?;
     // A test whose program is not installed says so, which is only seen without capture.
-    let output = run(&["test", "--locked", "--test", "it", "--", "--nocapture"])?;
+    let mut command = cargo(&["test", "--locked", "--test", "it", "--", "--nocapture"])?;
+    let (status, output) = cmd::stream(&mut command)?;
+    cmd::checked(&command, status)?;
     match count_passed(&output) {
         0 => Err("no test of the program ran".to_owned()),
         count => Ok(format!("{count} tests without mio, {} skipped", output.matches("skipped: ").count())),
     }
+}
+
+/// Lints the package, which compiles all libraries once more.
+pub fn lint(root: &Path) -> Result<String, String> {
+    cmd::run(&mut package(root, &["clippy", "--locked", "--all-targets", "--", "-D", "warnings"])?)?;
+    Ok("no warning".to_owned())
+}
+
+/// Returns a command of cargo in the package.
+fn package(root: &Path, args: &[&str]) -> Result<Command, String> {
+    let mut command = upstream::cargo(root, &root.join(PACKAGE), args)?;
+    command.env("CARGO_TARGET_DIR", target(root)?);
+    Ok(command)
 }
 
 fn target(root: &Path) -> Result<PathBuf, String> {

@@ -51,6 +51,7 @@ const NIGHT: &[(&str, Step)] = &[
     ("strace", |root| own(root, &["strace"])),
     ("conform", |root| own(root, &["conform"])),
     ("cross", |root| own(root, &["cross", "--run"])),
+    ("app", app::lint),
     ("asan", asan),
     ("soak", |root| own(root, &["soak", "--minutes", "10", "--limits"])),
     ("chaos", |root| own(root, &["chaos", "--minutes", "10"])),

@@ -32,8 +32,10 @@ pub fn run(args: &[String]) -> Outcome {
 /// Returns a command of cargo that runs in a folder and finds tokio's git tag in the copy.
 pub fn cargo(root: &Path, dir: &Path, args: &[&str]) -> Result<Command, String> {
     let config = prepare(root)?;
-    let mut command = cmd::cargo(dir, &["--config"]);
-    command.arg(config).args(args);
+    // `cargo clippy` hands on only the options behind its name. `cargo fmt` takes none there.
+    let (before, after) = args.split_at(usize::from(args.first() == Some(&"clippy")));
+    let mut command = cmd::cargo(dir, before);
+    command.arg("--config").arg(config).args(after);
     Ok(command)
 }
 
