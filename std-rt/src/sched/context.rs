@@ -169,7 +169,8 @@ impl SchedHandle {
     }
 
     fn enter_as(self: &Arc<Self>, worker: Option<Rc<dyn Any>>) -> EnterGuard {
-        let index = self.worker();
+        // A handle that was taken on a worker may be used on any thread.
+        let index = worker.as_ref().and(self.worker());
         let mine = index.map(|index| self.workers[index].clone());
         if let Some(mine) = &mine {
             *lock(&mine.thread) = Some(thread::current());

@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::common::*;
 use netpoll_core::sync::Counter;
 use netpoll_rt::time::sleep;
-use netpoll_rt::{JoinError, Runtime, spawn, yield_now};
+use netpoll_rt::{Handle, JoinError, Runtime, spawn, yield_now};
 
 /// Returns the message of a panic.
 fn message(payload: Box<dyn std::any::Any + Send>) -> String {
@@ -232,4 +232,21 @@ fn two_threads_that_wait_for_each_others_runtime_are_told() {
     assert_eq!(refused.len(), 1, "{results:?}");
     assert!(refused[0].contains("block_on would wait for ever"), "{}", refused[0]);
     drop(watch);
+}
+
+#[test]
+fn a_handle_from_a_worker_makes_no_other_thread_that_worker() {
+    let _alone = alone();
+    // A monitor would find a task in the queue of a worker that sleeps.
+    let runtime = Runtime::builder().workers(2).sysmon(false).build().unwrap();
+    let _watch = Watch::over(runtime.handle().clone());
+    let of_worker = runtime.spawn(async { Handle::current() });
+    let of_worker = futures_lite::future::block_on(of_worker).unwrap();
+    for n in 0..100 {
+        let value = thread::scope(|scope| {
+            let spawned = scope.spawn(|| of_worker.block_on(async { spawn(async move { n }).await }));
+            spawned.join().unwrap()
+        });
+        assert_eq!(value.unwrap(), n);
+    }
 }
