@@ -10,6 +10,7 @@ use xtask::{Outcome, cmd};
 
 use crate::app;
 use crate::test::count_passed;
+use crate::upstream;
 
 /// A function that does its work in the root and returns what it did, in numbers.
 type Step = fn(&Path) -> Result<String, String>;
@@ -50,6 +51,8 @@ const NIGHT: &[(&str, Step)] = &[
     ("mutants", |root| own(root, &["mutants", "--check", "--deep"])),
     ("strace", |root| own(root, &["strace"])),
     ("conform", |root| own(root, &["conform"])),
+    ("facade", facade),
+    ("conform-4", |root| own(root, &["conform", "tokio", "--workers", "4"])),
     ("cross", |root| own(root, &["cross", "--run"])),
     ("app", app::lint),
     ("asan", asan),
@@ -205,6 +208,21 @@ fn web(root: &Path) -> Result<String, String> {
     match count_passed(&output) {
         0 => Err("no test of the libraries ran".to_owned()),
         count => Ok(format!("{count} tests, {} skipped", output.matches("skipped: ").count())),
+    }
+}
+
+/// Checks the facade of tokio's API, tests it, and compares its names with tokio's.
+fn facade(root: &Path) -> Result<String, String> {
+    let package = root.join("std-rt/tokio");
+    cmd::run(&mut upstream::cargo(root, &package, &["fmt", "--check"])?)?;
+    let lint = ["clippy", "--all-targets", "--features", "full", "--", "-D", "warnings"];
+    cmd::run(&mut upstream::cargo(root, &package, &lint)?)?;
+    let tests = ["test", "--features", "full"];
+    let (status, output) = cmd::stream(&mut upstream::cargo(root, &package, &tests)?)?;
+    let names = own(root, &["conform", "tokio-names"])?;
+    match count_passed(&output) {
+        count if count > 0 && status.success() => Ok(format!("{count} tests; {names}")),
+        _ => Err("a test of the facade failed, or none ran".to_owned()),
     }
 }
 

@@ -1,5 +1,7 @@
 #![doc = include_str!("../README.md")]
 
+#[doc(hidden)]
+pub use upstream::macros;
 #[cfg(feature = "macros")]
 pub use upstream::{join, main, select, test, try_join};
 pub use upstream::{pin, task_local};

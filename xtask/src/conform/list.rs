@@ -1,8 +1,9 @@
 //! The list of the tests: a line for each test, with the reason in words if it does not pass.
 //!
 //! `file::test` passes. `file::test - fails: reason` runs and does not pass. `file::test - cut: reason` is cut out of its
-//! file before that is built. `file - out: reason` is a file that is not built. `file` is one without tests, which passes if
-//! it compiles. A section begins with its name in brackets. The lines `cut` and `out` of the first one hold in all of them.
+//! file before that is built; in a file without tests, `test` is a word, whose lines are cut out. `file - out: reason` is a
+//! file that is not built. `file` is one without tests, which passes if it compiles. A section begins with its name in
+//! brackets. The lines `cut` and `out` of the first one hold in all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

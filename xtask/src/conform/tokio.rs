@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use xtask::{Outcome, cmd};
@@ -36,6 +37,9 @@ pub struct Options {
     peer: bool,
 }
 
+/// The verdicts of a file's tests and the names of those that passed only alone, or the reason why it was not built.
+type Ran = Result<Result<(BTreeMap<String, Verdict>, Vec<String>), String>, String>;
+
 /// The results of a run.
 #[derive(Default)]
 struct Report {
@@ -59,8 +63,8 @@ pub fn run(root: &Path, args: &[String], bless: bool) -> Outcome {
     let built = options.build(&package, &files)?;
     println!("{:<32} {:>6} {:>6} {:>6}", "file", "passed", "failed", "of");
     let mut report = Report::default();
-    for file in &files {
-        report.file(&options, &package, file, &built, &list)?;
+    for (file, ran) in files.iter().zip(options.run(&package, &files, &built, &list)) {
+        report.file(file, ran, &list)?;
     }
     report.compare(&list);
     report.print();
@@ -167,9 +171,12 @@ impl Options {
             }
             text = text.replace(PLAIN, &attribute);
         }
-        for test in list.tests(name, |line| matches!(line, Line::Cut(_))) {
-            text = cut(&text, test.rsplit("::").next().unwrap_or(test))
-                .ok_or(format!("{name}.rs has no test {test} to be cut"))?;
+        let cuts = list.tests(name, |line| matches!(line, Line::Cut(_)));
+        // A macro may make several tests of one function.
+        let functions: BTreeSet<&str> =
+            cuts.into_iter().map(|test| test.rsplit("::").next().unwrap_or(test)).collect();
+        for function in functions {
+            text = cut(&text, function).ok_or(format!("{name}.rs has no {function} to be cut"))?;
         }
         Ok(Some(text))
     }
@@ -182,27 +189,53 @@ impl Options {
         command.env("CARGO_TARGET_DIR", target).env("RUSTFLAGS", "--cap-lints=allow");
         programs::build(command.args(files.iter().flat_map(|file| ["--test", file])))
     }
+
+    /// Runs the tests of the files, as many files at once as there are processors: most tests wait.
+    fn run(&self, package: &Path, files: &[String], built: &Built, list: &List) -> Vec<Ran> {
+        let todo = Mutex::new(files.iter().enumerate());
+        let work = || {
+            let mut done = Vec::new();
+            loop {
+                let next = todo.lock().unwrap_or_else(PoisonError::into_inner).next();
+                let Some((at, file)) = next else { return done };
+                let known = list.tests(file, |line| matches!(line, Line::Fails(_)));
+                let first = || built.errors.values().next().map_or("did not build", String::as_str);
+                done.push((
+                    at,
+                    match built.programs.get(file) {
+                        Some(path) => Ok(Program { path, dir: package, limit: self.limit }.run(file, &known)),
+                        None => Err(built.errors.get(file).map_or_else(first, String::as_str).to_owned()),
+                    },
+                ));
+            }
+        };
+        let count = std::thread::available_parallelism().map_or(1, usize::from);
+        let mut ran: Vec<(usize, Ran)> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..count).map(|_| scope.spawn(work)).collect();
+            threads.into_iter().flat_map(|thread| thread.join().unwrap_or_default()).collect()
+        });
+        ran.sort_by_key(|(at, _)| *at);
+        ran.into_iter().map(|(_, ran)| ran).collect()
+    }
 }
 
 impl Report {
-    /// Runs the tests of a file and prints its row.
-    fn file(&mut self, options: &Options, package: &Path, file: &str, built: &Built, list: &List) -> Outcome {
-        let Some(program) = built.programs.get(file) else {
-            let reason = built.errors.get(file).or_else(|| built.errors.values().next());
-            let reason = reason.map_or("did not build", String::as_str);
-            println!("{file:<32}  does not compile");
-            self.red.push(format!("{file} does not compile: {reason}"));
-            return Ok(());
+    /// Adds the results of a file and prints its row.
+    fn file(&mut self, file: &str, ran: Ran, list: &List) -> Outcome {
+        let (verdicts, second) = match ran {
+            Ok(result) => result?,
+            Err(reason) => {
+                println!("{file:<32}  does not compile");
+                self.red.push(format!("{file} does not compile: {reason}"));
+                return Ok(());
+            }
         };
-        let known = list.tests(file, |line| matches!(line, Line::Fails(_)));
-        let program = Program { path: program, dir: package, limit: options.limit };
-        let (verdicts, second) = program.run(&known)?;
         let cut = list.tests(file, |line| matches!(line, Line::Cut(_))).len();
         let passed = verdicts.values().filter(|verdict| verdict.is_ok()).count();
         println!("{file:<32} {passed:>6} {:>6} {:>6}", verdicts.len() - passed, verdicts.len() + cut);
         self.second.extend(second.iter().map(|test| format!("{file}::{test}")));
         self.files.insert(file.to_owned());
-        if verdicts.is_empty() && cut == 0 {
+        if verdicts.is_empty() && (cut == 0 || list.get(file).is_some()) {
             self.verdicts.insert(file.to_owned(), Ok(()));
         }
         let named = verdicts.into_iter().map(|(test, verdict)| (format!("{file}::{test}"), verdict));
@@ -245,11 +278,15 @@ impl Report {
     }
 }
 
-/// Returns the text without a function, its attributes and its comment.
+/// Returns the text without a function, its attributes and its comment; without such a function, without the lines that
+/// have this word.
 fn cut(text: &str, function: &str) -> Option<String> {
     let lines: Vec<&str> = text.lines().collect();
     let is_it = |line: &&str| line.contains(&format!("fn {function}("));
-    let at = lines.iter().position(is_it)?;
+    let Some(at) = lines.iter().position(is_it) else {
+        let rest: Vec<&str> = lines.iter().copied().filter(|line| !line.contains(function)).collect();
+        return (rest.len() < lines.len()).then(|| rest.join("\n") + "\n");
+    };
     let indent = lines[at].len() - lines[at].trim_start().len();
     let above = |line: &&&str| ["#", "//"].iter().any(|start| line.trim_start().starts_with(start));
     let first = at - lines[..at].iter().rev().take_while(above).count();

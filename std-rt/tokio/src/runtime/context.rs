@@ -107,23 +107,28 @@ impl Drop for Drives {
 /// Its drop panics unless the guards of a thread are dropped in the reverse order.
 #[must_use = "Creating and dropping a guard does nothing"]
 pub struct EnterGuard<'a> {
+    // Dropped first. It has the `Drop` in place of the guard, which borrows: as with tokio's guard, a runtime can be moved
+    // while an unused guard is still in scope.
+    _depth: Depth,
     _entered: netpoll_rt::EnterGuard<'a>,
-    depth: usize,
     handle: PhantomData<&'a Handle>,
 }
+
+/// The number of guards of this thread when a guard was made, itself included.
+struct Depth(usize);
 
 impl<'a> EnterGuard<'a> {
     pub(super) fn new(handle: &'a Handle) -> Self {
         let depth = DEPTH.get() + 1;
         DEPTH.set(depth);
-        Self { _entered: handle.as_netpoll().enter(), depth, handle: PhantomData }
+        Self { _depth: Depth(depth), _entered: handle.as_netpoll().enter(), handle: PhantomData }
     }
 }
 
-impl Drop for EnterGuard<'_> {
+impl Drop for Depth {
     fn drop(&mut self) {
-        if DEPTH.get() == self.depth {
-            DEPTH.set(self.depth - 1);
+        if DEPTH.get() == self.0 {
+            DEPTH.set(self.0 - 1);
         } else if !std::thread::panicking() {
             panic!(
                 "`EnterGuard` values dropped out of order. Guards returned by `tokio::runtime::Handle::enter()` must be \

@@ -6,9 +6,7 @@ mod fs;
 mod io;
 mod net;
 mod process;
-mod runtime;
 mod signal;
-mod task;
 mod time;
 
 use std::future::Future;

@@ -1,1 +1,0 @@
-//! Tests of the runtime, its builder and its handles.

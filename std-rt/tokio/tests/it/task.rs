@@ -1,1 +1,0 @@
-//! Tests of tasks, sets of them and local ones.
