@@ -161,9 +161,10 @@ fn a_peer_that_sends_in_time_is_never_timed_out() {
 #[test]
 fn bytes_that_came_in_time_are_read_although_the_poll_comes_late() {
     each(async || {
-        let (stream, mut peer) = pair_with_std().await;
-        stream.set_read_timeout(Some(SHORT)).unwrap();
         for round in 0..4 {
+            // With a level-triggered backend a late event of one wait for readiness may end the next one.
+            let (stream, mut peer) = pair_with_std().await;
+            stream.set_read_timeout(Some(SHORT)).unwrap();
             let probe = Probe::new();
             let mut read: Pin<Box<dyn Future<Output = io::Result<usize>>>> = match round {
                 0 => Box::pin(async { stream.read(&mut [0; 64]).await }),
@@ -176,7 +177,6 @@ fn bytes_that_came_in_time_are_read_although_the_poll_comes_late() {
             peer.write_all(b"x").unwrap();
             until("the byte is there", || kernel::is_readable(&*stream)).await;
             assert_eq!(read.await.unwrap(), 1, "round {round}");
-            drop(stream.try_read(&mut [0; 64]));
         }
     });
 }
