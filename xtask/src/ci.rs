@@ -52,6 +52,7 @@ const NIGHT: &[(&str, Step)] = &[
     ("strace", |root| own(root, &["strace"])),
     ("conform", |root| own(root, &["conform"])),
     ("facade", facade),
+    ("conform-1", |root| own(root, &["conform", "tokio"])),
     ("conform-4", |root| own(root, &["conform", "tokio", "--workers", "4"])),
     ("cross", |root| own(root, &["cross", "--run"])),
     ("app", app::lint),

@@ -1,8 +1,8 @@
 //! The list of the tests: a line for each test, with the reason in words if it does not pass.
 //!
-//! `file::test` passes. `file::test - fails: reason` runs and does not pass. `file::test - cut: reason` is cut out of its
-//! file before that is built; in a file without tests, `test` is a word, whose lines are cut out. `file - out: reason` is a
-//! file that is not built. `file` is one without tests, which passes if it compiles. A section begins with its name in
+//! `file::test` passes. `file::test - fails: reason` runs and does not pass, with `races` only at times. With `cut` it is cut
+//! out of its file before that is built; in a file without tests, `test` is a word, whose lines are cut out. `file - out: reason`
+//! is a file that is not built. `file` is one without tests, which passes if it compiles. A section begins with its name in
 //! brackets. The lines `cut` and `out` of the first one hold in all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +19,8 @@ pub enum Line {
     Passes,
     /// It runs and does not pass.
     Fails(String),
+    /// It runs and passes only at times.
+    Races(String),
     /// It is cut out of its file.
     Cut(String),
     /// The whole file is not built.
@@ -78,6 +80,7 @@ impl Line {
         match self {
             Self::Passes => format!("{name}\n"),
             Self::Fails(reason) => format!("{name} - fails: {reason}\n"),
+            Self::Races(reason) => format!("{name} - races: {reason}\n"),
             Self::Cut(reason) => format!("{name} - cut: {reason}\n"),
             Self::Out(reason) => format!("{name} - out: {reason}\n"),
         }
@@ -91,6 +94,7 @@ fn parse(body: &str) -> Result<BTreeMap<String, Line>, String> {
         let value = match rest.map(|rest| rest.split_once(": ")) {
             None => Line::Passes,
             Some(Some(("fails", reason))) => Line::Fails(reason.to_owned()),
+            Some(Some(("races", reason))) => Line::Races(reason.to_owned()),
             Some(Some(("cut", reason))) => Line::Cut(reason.to_owned()),
             Some(Some(("out", reason))) => Line::Out(reason.to_owned()),
             Some(_) => return Err(format!("not a line of the list: {line}")),

@@ -19,6 +19,9 @@ const LIST: &str = "xtask/conform/tokio.txt";
 const PACKAGE: [(&str, &str); 2] =
     [("xtask/conform/tokio.toml", "Cargo.toml"), ("xtask/conform/tokio.lock", "Cargo.lock")];
 
+/// The name of that package.
+const NAME: &str = "tokio-conform";
+
 /// The attribute of a test that leaves the runtime open, and the same with workers.
 const PLAIN: &str = "#[tokio::test]";
 
@@ -70,7 +73,7 @@ pub fn run(root: &Path, args: &[String], bless: bool) -> Outcome {
     report.print();
     if bless && !options.peer {
         list.bless(&report.new)?;
-        fs::copy(package.join("Cargo.lock"), root.join(PACKAGE[1].0)).map_err(|e| e.to_string())?;
+        write(&root.join(PACKAGE[1].0), &read(&package.join("Cargo.lock"))?.replace(&options.name(), NAME))?;
     }
     let passed = report.verdicts.values().filter(|verdict| verdict.is_ok()).count();
     println!(
@@ -116,13 +119,19 @@ impl Options {
         self.workers.map_or(FIRST.to_owned(), |workers| format!("workers {workers}"))
     }
 
+    /// Returns the name of the package. cargo builds in one folder, and tells apart only packages of different names.
+    fn name(&self) -> String {
+        self.workers.map_or(NAME.to_owned(), |workers| format!("{NAME}-{workers}"))
+    }
+
     /// Writes the package of the tests, still without the tests, and returns its folder.
     pub fn package(&self) -> Result<PathBuf, String> {
         let peer = if self.peer { "peer" } else { "" };
         let folder = format!("conform/tokio{peer}-{}", self.workers.unwrap_or(1));
         let package = cmd::target_dir(&self.root)?.join(folder);
         for (from, to) in PACKAGE {
-            let mut text = read(&self.root.join(from))?.replace("{root}", &self.root.display().to_string());
+            let text = read(&self.root.join(from))?.replace("{root}", &self.root.display().to_string());
+            let mut text = text.replace(NAME, &self.name());
             if self.peer {
                 text.truncate(text.find("[patch.").unwrap_or(text.len()));
             }
@@ -198,7 +207,7 @@ impl Options {
             loop {
                 let next = todo.lock().unwrap_or_else(PoisonError::into_inner).next();
                 let Some((at, file)) = next else { return done };
-                let known = list.tests(file, |line| matches!(line, Line::Fails(_)));
+                let known = list.tests(file, |line| matches!(line, Line::Fails(_) | Line::Races(_)));
                 let first = || built.errors.values().next().map_or("did not build", String::as_str);
                 done.push((
                     at,
@@ -247,7 +256,8 @@ impl Report {
     fn compare(&mut self, list: &List) {
         for (name, verdict) in &self.verdicts {
             match (list.get(name), verdict) {
-                (Some(Line::Passes), Ok(())) | (Some(Line::Fails(_)), Err(_)) => {}
+                (Some(Line::Passes), Ok(())) | (Some(Line::Fails(_)), Err(_)) | (Some(Line::Races(_)), _) => {
+                }
                 (None, Ok(())) if !name.contains("::") => {
                     self.red.push(format!("{name} has no test here, and no line says why"));
                 }
@@ -260,7 +270,7 @@ impl Report {
         }
         for (name, line) in &list.lines {
             let file = name.split_once("::").map_or(name.as_str(), |(file, _)| file);
-            let runs = matches!(line, Line::Passes | Line::Fails(_));
+            let runs = !matches!(line, Line::Cut(_) | Line::Out(_));
             if runs && self.files.contains(file) && !self.verdicts.contains_key(name) {
                 self.red.push(format!("{name} is listed and not among the tests"));
             }
