@@ -27,7 +27,7 @@ const PAUSES: u32 = 16;
 
 /// One worker's private state. Methods take `&self`, since a task that calls `block_on` runs the worker from within.
 pub struct Worker {
-    /// What the handle of this worker refers to.
+    /// The scheduler that the handle of this worker refers to.
     sched: Arc<Sched>,
     handle: Arc<SchedHandle>,
     index: usize,

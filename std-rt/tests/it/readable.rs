@@ -443,3 +443,23 @@ fn a_future_that_is_dropped_leaves_another_of_its_task_waiting() {
         kept.await.unwrap();
     });
 }
+
+#[test]
+fn a_future_that_is_dropped_leaves_another_of_its_task_waiting_for_the_lock() {
+    each(async || {
+        let (stream, mut peer) = pair_with_std().await;
+        let mut buffer = [0; 1];
+        let mut read = Box::pin(stream.read(&mut buffer));
+        assert!(Probe::new().poll(read.as_mut()).is_pending());
+        let probe = Probe::new();
+        let mut dropped = Box::pin(stream.readable());
+        let mut kept = Box::pin(stream.readable());
+        assert!(probe.poll(dropped.as_mut()).is_pending());
+        assert!(probe.poll(kept.as_mut()).is_pending());
+        drop(dropped);
+        drop(read);
+        until("the other one is woken", || probe.wakes.get() > 0).await;
+        peer.write_all(b"a").unwrap();
+        kept.await.unwrap();
+    });
+}

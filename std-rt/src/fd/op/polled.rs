@@ -84,7 +84,7 @@ impl<S: FdOwner> Fd<S> {
     fn poll_peer_gone_untimed(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut op = Op::without_call(self, ReadMode);
         op.arm_on_park = false;
-        ready!(op.lock_or_register(&mut None, cx.waker()))?;
+        ready!(op.lock_or_register(None, cx.waker()))?;
         let joined = op.joins_parking_of_polls(cx.waker());
         loop {
             // An event is published before it ends a parking, so an event that is missed here ends the parking below.
@@ -214,7 +214,7 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
 
     #[inline]
     fn poll_taken(mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
-        ready!(self.lock_or_register(&mut None, cx.waker()))?;
+        ready!(self.lock_or_register(None, cx.waker()))?;
         let polled = self.poll_locked(cx);
         // Not left to the drop, which is for an operation that is given up.
         self.state = OpState::Done;
@@ -242,7 +242,7 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
 impl<W: Direction, S: FdOwner> Op<'_, W, (), S> {
     /// Polls [`Fd::poll_ready`]. An event is the answer, without a check: some conditions the kernel reports once.
     fn poll_ready_taken(mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.lock_or_register(&mut None, cx.waker()))?;
+        ready!(self.lock_or_register(None, cx.waker()))?;
         if self.joins_parking(cx.waker()) {
             return Poll::Pending;
         }
@@ -275,10 +275,10 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
         }
     }
 
-    /// Takes the lock for this poll, or registers to be woken when it is free.
+    /// Takes the lock for this poll, or registers to be woken when it is free. A future has an entry of its own for that.
     pub(super) fn lock_or_register(
         &mut self,
-        entry: &mut Option<EntryId>,
+        entry: Option<&mut Option<EntryId>>,
         waker: &Waker,
     ) -> Poll<io::Result<()>> {
         match self.try_lock() {
@@ -289,12 +289,23 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
 
     /// Registers for a notification, since another task has the lock.
     #[cold]
-    fn register_notify(&mut self, entry: &mut Option<EntryId>, waker: &Waker) -> Poll<io::Result<()>> {
+    fn register_notify(
+        &mut self,
+        entry: Option<&mut Option<EntryId>>,
+        waker: &Waker,
+    ) -> Poll<io::Result<()>> {
         let (fd, mode) = (self.fd, self.mode());
         fd.check_owner_process()?;
         let pollers = &fd.pollers(mode).awaiting_lock;
         // This task's own waker comes first: the shared one may be woken as soon as it is in the list.
-        pollers.register(entry, waker);
+        let mut of_poll = None;
+        let entry = if let Some(entry) = entry {
+            pollers.register_owned(entry, waker);
+            entry
+        } else {
+            pollers.register(&mut of_poll, waker);
+            &mut of_poll
+        };
         let shared = pollers.waker().clone();
         let registered = fd.mutex.lock_or_notify(mode, &mut fd.waiters(), shared);
         let locked = match registered {

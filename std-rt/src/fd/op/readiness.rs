@@ -124,7 +124,7 @@ impl<'a, W: Direction, S: FdOwner> Readiness<'a, W, S> {
     fn poll_charged(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let was_parked = mem::take(&mut self.parked);
         let mut op = self.op();
-        ready!(op.lock_or_register(&mut self.lock_entry, cx.waker()))?;
+        ready!(op.lock_or_register(Some(&mut self.lock_entry), cx.waker()))?;
         let skips_check = op.take_short_read_hint(self.fd.desc());
         let waited = match self.park(&mut op, was_parked, skips_check, cx) {
             Poll::Ready(Ok(())) => Poll::Ready(op.check_event_err(self.fd.desc())),

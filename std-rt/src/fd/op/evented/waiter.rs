@@ -13,10 +13,7 @@ use crate::sys::OwnedBy;
 /// A task that waits.
 pub(super) enum Waiter<'a> {
     /// A `poll_*` function: the last task that polls a direction has its entry.
-    Slot {
-        /// The entry among the tasks that wait for the lock, for one poll.
-        lock: Option<EntryId>,
-    },
+    Slot,
     /// A future.
     Own(&'a mut Entries),
 }
@@ -32,21 +29,21 @@ impl Waiter<'_> {
     /// Creates the waiter of one call of a `poll_*` function.
     #[inline]
     pub(super) fn slot() -> Self {
-        Waiter::Slot { lock: None }
+        Waiter::Slot
     }
 
-    /// Returns the entry among the tasks that wait for the lock.
-    pub(super) fn lock_entry(&mut self, mode: Mode) -> &mut Option<EntryId> {
+    /// Returns a future's entry among the tasks that wait for the lock.
+    pub(super) fn lock_entry(&mut self, mode: Mode) -> Option<&mut Option<EntryId>> {
         match self {
-            Waiter::Slot { lock } => lock,
-            Waiter::Own(entries) => &mut entries.lock[mode as usize],
+            Waiter::Slot => None,
+            Waiter::Own(entries) => Some(&mut entries.lock[mode as usize]),
         }
     }
 
     /// Puts the task among those that are parked, under the lock of the direction.
     pub(super) fn register(&mut self, side: &Side, parked: &WakerSet, mode: Mode, waker: &Waker) {
         match self {
-            Waiter::Slot { .. } => {
+            Waiter::Slot => {
                 let mut entry = (side.slot.get() as u64).checked_sub(1).map(EntryId);
                 parked.register_owned(&mut entry, waker);
                 side.slot.set(entry.map_or(0, |entry| entry.0 as usize + 1));
@@ -63,11 +60,12 @@ impl Waiter<'_> {
 }
 
 impl Entries {
-    /// Removes the entries of a future that is dropped or has its result. One among the tasks that wait for the lock stays: it
-    /// may stand for another future of the task, and the unlock, which is near, removes it.
+    /// Removes the entries of a future that is dropped or has its result.
     pub(super) fn leave<T: AsFd>(&mut self, fd: &Fd<OwnedBy<T>>) {
-        self.lock = [None; 2];
         for mode in [Mode::Read, Mode::Write] {
+            if let Some(entry) = self.lock[mode as usize].take() {
+                fd.pollers(mode).awaiting_lock.leave(entry);
+            }
             if let Some(entry) = self.parked[mode as usize].take()
                 && fd.pollers(mode).parked.leave(entry)
             {
