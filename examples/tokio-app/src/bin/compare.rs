@@ -167,15 +167,19 @@ fn grpc(url: &str, seconds: u64) -> Result<f64, BoxError> {
 
 fn over_http2(command: &mut Command, seconds: u64) -> Result<f64, BoxError> {
     command.args(["-t1", "-c64", "-m10", &format!("-D{seconds}")]);
-    let output = String::from_utf8(command.output()?.stdout)?;
+    let output = command.output()?;
+    let text = String::from_utf8(output.stdout)?;
     // `requests: 9 total, 9 started, 9 done, 9 succeeded, 0 failed, 0 errored, 0 timeout`
-    let line = output.lines().find(|line| line.starts_with("requests: ")).ok_or("h2load sent nothing")?;
+    let Some(line) = text.lines().find(|line| line.starts_with("requests: ")) else {
+        let error = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("h2load counted nothing: {}\n{text}{error}", output.status).into());
+    };
     let count = |word: &str| -> Result<f64, BoxError> {
         let (before, _) = line.split_once(word).ok_or_else(|| format!("h2load printed `{line}`"))?;
         Ok(before.trim_end().rsplit(' ').next().unwrap_or_default().parse()?)
     };
     if count(" failed")? + count(" errored")? + count(" timeout")? > 0.0 {
-        return Err(output.into());
+        return Err(text.into());
     }
     count(" succeeded")
 }
