@@ -227,6 +227,28 @@ impl RelaxedUsize {
     }
 }
 
+/// A number below 256 shared by threads, for a type of which a program has many. Its accesses are those of [`RelaxedUsize`].
+#[derive(Debug, Default)]
+pub struct RelaxedU8 {
+    word: imp::AtomicU8,
+}
+
+impl RelaxedU8 {
+    /// Writes the number.
+    #[inline]
+    pub fn set(&self, n: u8) {
+        // alone: it orders nothing
+        self.word.store(n, Ordering::Relaxed);
+    }
+
+    /// Returns the number written last, or one written shortly before.
+    #[inline]
+    pub fn get(&self) -> u8 {
+        // alone: it orders nothing
+        self.word.load(Ordering::Relaxed)
+    }
+}
+
 /// A count of events for metrics. It wraps at the native width and orders no memory, so a reader may see an
 /// old value.
 #[derive(Debug, Default)]

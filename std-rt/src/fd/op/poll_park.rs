@@ -22,7 +22,7 @@ use std::io;
 use std::task::{Context, Poll, Waker};
 
 use netpoll_core::Wait;
-use netpoll_core::sync::RelaxedUsize;
+use netpoll_core::sync::RelaxedU8;
 
 use super::poll_wakers::WakerSet;
 use super::{Direction, Op, OpState};
@@ -32,14 +32,14 @@ use crate::sys::FdOwner;
 /// The kind of parking that the last poll of a direction has made. It tells the holder of the direction's lock whose waker is
 /// in the semaphore, if one is: an operation that parks keeps the lock meanwhile. Changed under that lock.
 #[derive(Debug, Default)]
-pub(in crate::fd) struct LastPoll(RelaxedUsize);
+pub(in crate::fd) struct LastPoll(RelaxedU8);
 
 /// The waker of a single task, parked after a call that found nothing; or none yet.
-const ALONE: usize = 0;
+const ALONE: u8 = 0;
 /// The shared waker, after a call that found nothing.
-const SHARED_BEHIND_CALL: usize = 1;
+const SHARED_BEHIND_CALL: u8 = 1;
 /// The shared waker, without a call before it.
-const SHARED: usize = 2;
+const SHARED: u8 = 2;
 
 impl LastPoll {
     /// Returns whether the last poll has parked the waker of its own task, or none has parked.
