@@ -1,10 +1,10 @@
 //! `ci`: everything that a push runs, except `test`, in order and timed. `nightly`: the steps that take too long for a
 //! push, or need a nightly toolchain.
 
-use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
+use std::{env, fs};
 
 use xtask::{Outcome, cmd};
 
@@ -252,12 +252,13 @@ fn examples(root: &Path) -> Result<String, String> {
 
 /// Packs the crates and builds each from its package, as a user of the registry would. In one call cargo takes each
 /// from the package of the others, so nothing has to be published first (cargo 1.90 or later). The target folder is
-/// fresh, since cargo would take core from an older package of the same version.
+/// fresh, and so are the unpacked sources: for the same target folder and version cargo would build rt on an older core.
 fn package(root: &Path) -> Result<String, String> {
     let target = cmd::target_dir(root)?.join("packing");
     if target.exists() {
         fs::remove_dir_all(&target).map_err(|e| format!("{}: {e}", target.display()))?;
     }
+    remove_unpacked(&["netpoll-core", "netpoll-macros", "netpoll-rt"])?;
     let args = [
         "package",
         "-p",
@@ -278,6 +279,32 @@ fn package(root: &Path) -> Result<String, String> {
         0 => Err("no package was written".to_owned()),
         count => Ok(format!("{count} packages, {bytes} bytes")),
     }
+}
+
+/// Removes the sources that cargo has unpacked for packages that are only packed, not published. Their folders lie in those
+/// of registries without a host, whose names begin with a hyphen.
+fn remove_unpacked(packages: &[&str]) -> Result<(), String> {
+    let Some(home) =
+        env::var_os("CARGO_HOME").map(PathBuf::from).or_else(|| Some(env::home_dir()?.join(".cargo")))
+    else {
+        return Ok(());
+    };
+    let Ok(registries) = fs::read_dir(home.join("registry/src")) else {
+        return Ok(());
+    };
+    for registry in registries.flatten().filter(|entry| entry.file_name().to_string_lossy().starts_with('-'))
+    {
+        for source in fs::read_dir(registry.path()).into_iter().flatten().flatten() {
+            let name = source.file_name().to_string_lossy().into_owned();
+            if packages
+                .iter()
+                .any(|package| name.strip_prefix(package).is_some_and(|rest| rest.starts_with('-')))
+            {
+                fs::remove_dir_all(source.path()).map_err(|e| format!("{}: {e}", source.path().display()))?;
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Runs the tests of core and std-rt with the address sanitizer.
