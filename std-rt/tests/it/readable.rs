@@ -5,10 +5,12 @@ use std::cell::Cell;
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut, Read, Write};
 use std::net::{Shutdown, TcpStream as StdStream};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, OnceLock, Weak};
+use std::task::{Context, Poll, Waker};
 
 use crate::common::*;
+use futures_io::AsyncRead;
 use netpoll_core::Mode;
 use netpoll_core::sync::{Counter, Flag};
 use netpoll_rt::internal::fd::{Fd, FdKind};
@@ -461,5 +463,49 @@ fn a_future_that_is_dropped_leaves_another_of_its_task_waiting_for_the_lock() {
         until("the other one is woken", || probe.wakes.get() > 0).await;
         peer.write_all(b"a").unwrap();
         kept.await.unwrap();
+    });
+}
+
+/// Polls to read, with the waker of a probe.
+fn poll_read(stream: &TcpStream, probe: &Arc<Probe>) -> Poll<io::Result<usize>> {
+    let waker = Waker::from(probe.clone());
+    Pin::new(&mut &*stream).poll_read(&mut Context::from_waker(&waker), &mut [0; 1])
+}
+
+#[test]
+fn a_future_that_is_dropped_leaves_a_poll_of_its_task_waiting() {
+    each(async || {
+        for polls_first in [false, true] {
+            let (stream, mut peer) = pair_with_std().await;
+            let probe = Probe::new();
+            assert!(!polls_first || poll_read(&stream, &probe).is_pending());
+            let mut dropped = Box::pin(stream.readable());
+            assert!(probe.poll(dropped.as_mut()).is_pending());
+            assert!(polls_first || poll_read(&stream, &probe).is_pending());
+            drop(dropped);
+            peer.write_all(b"a").unwrap();
+            until("the poll is woken", || probe.wakes.get() > 0).await;
+            assert!(matches!(poll_read(&stream, &probe), Poll::Ready(Ok(1))));
+        }
+    });
+}
+
+#[test]
+fn a_future_that_is_dropped_leaves_a_poll_of_its_task_waiting_for_the_lock() {
+    each(async || {
+        for polls_first in [false, true] {
+            let (stream, _peer) = pair_with_std().await;
+            let mut buffer = [0; 1];
+            let mut read = Box::pin(stream.read(&mut buffer));
+            assert!(Probe::new().poll(read.as_mut()).is_pending());
+            let probe = Probe::new();
+            assert!(!polls_first || poll_read(&stream, &probe).is_pending());
+            let mut dropped = Box::pin(stream.readable());
+            assert!(probe.poll(dropped.as_mut()).is_pending());
+            assert!(polls_first || poll_read(&stream, &probe).is_pending());
+            drop(dropped);
+            drop(read);
+            until("the poll is woken", || probe.wakes.get() > 0).await;
+        }
     });
 }

@@ -129,7 +129,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
         // Before it registers: a waker that is never taken out again may own the future that is polled.
         self.fd.netpoll().check()?;
         let shared = &self.fd.pollers(self.mode()).parked;
-        shared.register(&mut None, waker);
+        shared.register(waker);
         self.last_poll().set_shared(self.arm_on_park);
         Ok(shared)
     }
@@ -152,7 +152,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
         if self.last_poll().is_alone() {
             self.last_poll().set_shared(true);
             let (parked, own) = fd.registration.park(mode, shared.waker());
-            own.into_iter().for_each(|own| shared.insert(own));
+            own.into_iter().for_each(|own| _ = shared.insert(own));
             wait = parked;
         }
         if wait != Wait::Parked || !fd.desc().is_parked(mode) {
@@ -183,7 +183,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
         if fd.netpoll().check().is_err() || fd.netpoll().want_poll().is_err() {
             return false;
         }
-        fd.pollers(mode).parked.register(&mut None, waker);
+        fd.pollers(mode).parked.register(waker);
         may_join()
     }
 }

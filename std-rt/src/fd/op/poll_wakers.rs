@@ -9,11 +9,11 @@
 //!
 //! # The bound
 //!
-//! A future has an entry of its own, which it fills at each poll and removes when it is dropped. A `poll_*` function has
-//! none: it knows its task by its waker, and a task that makes a new waker for each poll looks like a new task each time. So
-//! there is a bound, [`MIN_WAKERS`] at first. Beyond it the oldest entry is woken early to make room; if its task still waits,
-//! it registers again, and the next oldest has to go. After [`TURNOVERS`] times the bound such wakes without an event, all are
-//! woken, and the bound doubles.
+//! A future has an entry of its own, which it fills at each poll and removes when it is dropped. The `poll_*` functions of a
+//! task share one, which they find by the task's waker among the entries that no future owns; and a task that makes a new waker
+//! for each poll looks like a new task each time. So there is a bound, [`MIN_WAKERS`] at first. Beyond it the oldest entry is
+//! woken early to make room; if its task still waits, it registers again, and the next oldest has to go. After [`TURNOVERS`]
+//! times the bound such wakes without an event, all are woken, and the bound doubles.
 //!
 //! | the list is full of | result |
 //! |---|---|
@@ -74,7 +74,7 @@ impl Default for WakerSet {
     }
 }
 
-/// The identity of a future's entry in the list.
+/// The identity of an entry in the list. Odd for an entry that a future owns.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(in crate::fd) struct EntryId(pub(super) u64);
 
@@ -84,20 +84,20 @@ impl WakerSet {
         &self.waker
     }
 
-    /// Puts a task into the list, and fills `entry` if the task was not there. Call it before the shared waker is left in the
-    /// semaphore or in the list of waiters: it may be woken at once.
-    pub(super) fn register(&self, entry: &mut Option<EntryId>, waker: &Waker) {
-        if self.list.lock().contains(*entry, waker) {
-            return;
+    /// Puts the task of a `poll_*` function into the list; returns its entry unless it had one. An entry of a future of the task
+    /// does not count: it leaves with the future. Call it before the shared waker is left in the semaphore or in the list of
+    /// waiters: it may be woken at once.
+    pub(super) fn register(&self, waker: &Waker) -> Option<EntryId> {
+        if self.list.lock().has_poll(waker) {
+            return None;
         }
-        let waker = waker.clone();
-        self.enter(entry, waker);
+        Some(self.insert(waker.clone()))
     }
 
     /// Puts a task into the list as [`register`](Self::register) does, whatever the bound is: the entry leaves with its owner.
     /// It is its owner's alone, also if the list has the same waker: another future of the task may leave before this one.
     pub(super) fn register_owned(&self, entry: &mut Option<EntryId>, waker: &Waker) {
-        if entry.is_some() && self.list.lock().contains(*entry, waker) {
+        if entry.is_some_and(|entry| self.list.lock().is_filled_with(entry, waker)) {
             return;
         }
         let waker = waker.clone();
@@ -106,7 +106,7 @@ impl WakerSet {
             match entry.and_then(|entry| waiting.at(entry)) {
                 Some(at) => Some(mem::replace(&mut waiting.tasks[at].1, waker)),
                 None => {
-                    *entry = Some(waiting.push(waker));
+                    *entry = Some(waiting.push(waker, true));
                     None
                 }
             }
@@ -115,16 +115,10 @@ impl WakerSet {
     }
 
     /// Puts the task of a waker that is not needed elsewhere into the list.
-    pub(super) fn insert(&self, waker: Waker) {
-        self.enter(&mut None, waker);
-    }
-
-    fn enter(&self, entry: &mut Option<EntryId>, waker: Waker) {
-        let joined = self.list.lock().register(entry, waker);
-        match joined {
-            Registered::Replaced(before) => drop(before),
-            Registered::Evicted(early) => foreign::wake_all(early),
-        }
+    pub(super) fn insert(&self, waker: Waker) -> EntryId {
+        let (entry, early) = self.list.lock().register(waker);
+        foreign::wake_all(early);
+        entry
     }
 
     /// Removes the entry of a future that is dropped. Returns whether the list is empty then.
@@ -187,7 +181,7 @@ impl<S: FdOwner> Fd<S> {
             return poll(cx);
         }
         let untimed = self.pollers(mode).untimed.get_or_init(WakerSet::default);
-        untimed.register(&mut None, cx.waker());
+        untimed.register(cx.waker());
         let polled = poll(&mut Context::from_waker(untimed.waker()));
         if polled.is_ready() {
             // A waker that stays may own the future that was polled. The other tasks look as well.
@@ -233,7 +227,7 @@ struct List(Mutex<Waiting>);
 struct Waiting {
     /// The tasks with their numbers, which ascend.
     tasks: Vec<(u64, Waker)>,
-    /// The number of the next one.
+    /// The number of the next one, if no future owns it.
     next: u64,
     bound: usize,
     /// The number of tasks that were woken early since the last event.
@@ -246,39 +240,31 @@ impl Default for Waiting {
     }
 }
 
-/// The work that is left for the caller, outside the lock, after a task was registered.
-enum Registered {
-    /// Drop a waker: the previous one of the entry, if there was one.
-    Replaced(Option<Waker>),
-    /// Wake the tasks that were removed because the list was full.
-    Evicted(Vec<Waker>),
-}
-
 impl Waiting {
     fn at(&self, entry: EntryId) -> Option<usize> {
         self.tasks.binary_search_by_key(&entry.0, |(number, _)| *number).ok()
     }
 
-    /// Returns true if the task is in the list with the same waker.
-    fn contains(&self, entry: Option<EntryId>, waker: &Waker) -> bool {
-        match entry {
-            Some(entry) => self.at(entry).is_some_and(|at| self.tasks[at].1.will_wake(waker)),
-            None => self.tasks.iter().any(|(_, known)| known.will_wake(waker)),
-        }
+    /// Returns true if the entry is in the list with the same waker.
+    fn is_filled_with(&self, entry: EntryId, waker: &Waker) -> bool {
+        self.at(entry).is_some_and(|at| self.tasks[at].1.will_wake(waker))
     }
 
-    fn register(&mut self, entry: &mut Option<EntryId>, waker: Waker) -> Registered {
-        if let Some(at) = entry.and_then(|entry| self.at(entry)) {
-            return Registered::Replaced(Some(mem::replace(&mut self.tasks[at].1, waker)));
-        }
+    /// Returns true if the list has an entry with the same waker that no future owns.
+    fn has_poll(&self, waker: &Waker) -> bool {
+        self.tasks.iter().any(|(number, known)| number % 2 == 0 && known.will_wake(waker))
+    }
+
+    /// Puts a task into the list. Returns the tasks that were removed because the list was full, which the caller wakes outside
+    /// the lock.
+    fn register(&mut self, waker: Waker) -> (EntryId, Vec<Waker>) {
         let early = if self.tasks.len() < self.bound { Vec::new() } else { self.make_room() };
-        *entry = Some(self.push(waker));
-        if early.is_empty() { Registered::Replaced(None) } else { Registered::Evicted(early) }
+        (self.push(waker, false), early)
     }
 
-    fn push(&mut self, waker: Waker) -> EntryId {
-        let number = self.next;
-        self.next += 1;
+    fn push(&mut self, waker: Waker, is_owned: bool) -> EntryId {
+        let number = self.next + u64::from(is_owned);
+        self.next += 2;
         if self.tasks.capacity() == 0 {
             // Most connections have one task.
             self.tasks.reserve_exact(1);

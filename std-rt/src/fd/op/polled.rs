@@ -298,12 +298,12 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
         fd.check_owner_process()?;
         let pollers = &fd.pollers(mode).awaiting_lock;
         // This task's own waker comes first: the shared one may be woken as soon as it is in the list.
-        let mut of_poll = None;
+        let mut of_poll;
         let entry = if let Some(entry) = entry {
             pollers.register_owned(entry, waker);
             entry
         } else {
-            pollers.register(&mut of_poll, waker);
+            of_poll = pollers.register(waker);
             &mut of_poll
         };
         let shared = pollers.waker().clone();
