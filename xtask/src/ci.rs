@@ -23,6 +23,7 @@ const STEPS: &[(&str, Step)] = &[
     ("test-bench", |root| workspace(&root.join("examples/bench"), &["test", "--quiet", "--test", "bench"])),
     ("web", web),
     ("app", app::ci),
+    ("conform", |root| own(root, &["conform", "tokio", "--listed"])),
     ("clippy", |root| workspace(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     ("clippy-user", clippy_user),
     ("tidy", |root| own(root, &["tidy"])),

@@ -56,14 +56,16 @@ pub struct Program<'a> {
 
 impl Program<'_> {
     /// Runs every test: all at once, then one by one those that had no result, that failed, or that are known to fail.
-    /// Returns also those that passed only alone.
+    /// Returns also those that passed only alone. `listed` leaves out those that are known to fail.
     pub fn run(
         &self,
         file: &str,
         known: &BTreeSet<&str>,
+        listed: bool,
     ) -> Result<(BTreeMap<String, Verdict>, Vec<String>), String> {
         let list = cmd::capture(Command::new(self.path).args(["--list", "--format=terse"]))?;
-        let names: Vec<&str> = list.lines().filter_map(|line| line.strip_suffix(": test")).collect();
+        let mut names: Vec<&str> = list.lines().filter_map(|line| line.strip_suffix(": test")).collect();
+        names.retain(|name| !listed || !known.contains(name));
         let log = self.dir.join(format!("{file}.log"));
         let skipped = known.iter().flat_map(|name| ["--skip", name]);
         self.watch(

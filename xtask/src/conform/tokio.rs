@@ -38,6 +38,8 @@ pub struct Options {
     limit: Duration,
     /// Runs the tests on tokio itself, for comparison.
     peer: bool,
+    /// Leaves out the tests that the list does not expect to pass.
+    listed: bool,
 }
 
 /// The verdicts of a file's tests and the names of those that passed only alone, or the reason why it was not built.
@@ -69,7 +71,7 @@ pub fn run(root: &Path, args: &[String], bless: bool) -> Outcome {
     for (file, ran) in files.iter().zip(options.run(&package, &files, &built, &list)) {
         report.file(file, ran, &list)?;
     }
-    report.compare(&list);
+    report.compare(&list, options.listed);
     report.print();
     if bless && !options.peer {
         list.bless(&report.new)?;
@@ -91,12 +93,13 @@ impl Options {
     /// Returns the options of a run of all files.
     pub fn new(root: &Path, peer: bool) -> Self {
         let limit = Duration::from_secs(LIMIT);
-        Self { peer, root: root.into(), files: Vec::new(), workers: None, limit }
+        Self { peer, listed: false, root: root.into(), files: Vec::new(), workers: None, limit }
     }
 
     fn parse(root: &Path, args: &[String]) -> Result<Self, String> {
         let (peer, args) = cmd::take_flag(args, "--peer");
-        let mut options = Self::new(root, peer);
+        let (listed, args) = cmd::take_flag(&args, "--listed");
+        let mut options = Self { listed, ..Self::new(root, peer) };
         let mut args = args.iter();
         while let Some(arg) = args.next() {
             let value = args.next().ok_or(format!("{arg} needs a value"))?;
@@ -107,7 +110,7 @@ impl Options {
                 "--limit" => options.limit = Duration::from_secs(number()?.into()),
                 _ => {
                     return Err(format!(
-                        "{arg}: the options are --file, --workers, --limit, --peer and --bless"
+                        "{arg}: the options are --file, --workers, --limit, --listed, --peer and --bless"
                     ));
                 }
             }
@@ -212,7 +215,10 @@ impl Options {
                 done.push((
                     at,
                     match built.programs.get(file) {
-                        Some(path) => Ok(Program { path, dir: package, limit: self.limit }.run(file, &known)),
+                        Some(path) => {
+                            let program = Program { path, dir: package, limit: self.limit };
+                            Ok(program.run(file, &known, self.listed))
+                        }
                         None => Err(built.errors.get(file).map_or_else(first, String::as_str).to_owned()),
                     },
                 ));
@@ -244,7 +250,8 @@ impl Report {
         println!("{file:<32} {passed:>6} {:>6} {:>6}", verdicts.len() - passed, verdicts.len() + cut);
         self.second.extend(second.iter().map(|test| format!("{file}::{test}")));
         self.files.insert(file.to_owned());
-        if verdicts.is_empty() && (cut == 0 || list.get(file).is_some()) {
+        let known = list.tests(file, |line| matches!(line, Line::Fails(_) | Line::Races(_))).len();
+        if verdicts.is_empty() && known == 0 && (cut == 0 || list.get(file).is_some()) {
             self.verdicts.insert(file.to_owned(), Ok(()));
         }
         let named = verdicts.into_iter().map(|(test, verdict)| (format!("{file}::{test}"), verdict));
@@ -252,8 +259,8 @@ impl Report {
         Ok(())
     }
 
-    /// Compares the verdicts with the list.
-    fn compare(&mut self, list: &List) {
+    /// Compares the verdicts with the list; `listed`: only tests that are listed as passing were run.
+    fn compare(&mut self, list: &List, listed: bool) {
         for (name, verdict) in &self.verdicts {
             match (list.get(name), verdict) {
                 (Some(Line::Passes), Ok(())) | (Some(Line::Fails(_)), Err(_)) | (Some(Line::Races(_)), _) => {
@@ -270,7 +277,11 @@ impl Report {
         }
         for (name, line) in &list.lines {
             let file = name.split_once("::").map_or(name.as_str(), |(file, _)| file);
-            let runs = !matches!(line, Line::Cut(_) | Line::Out(_));
+            let runs = match line {
+                Line::Passes => true,
+                Line::Fails(_) | Line::Races(_) => !listed,
+                Line::Cut(_) | Line::Out(_) => false,
+            };
             if runs && self.files.contains(file) && !self.verdicts.contains_key(name) {
                 self.red.push(format!("{name} is listed and not among the tests"));
             }
