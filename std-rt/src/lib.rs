@@ -137,6 +137,7 @@ pub mod io;
 mod metrics;
 pub mod net;
 mod netpoll;
+pub mod poll;
 pub mod process;
 mod protocol;
 mod runtime;

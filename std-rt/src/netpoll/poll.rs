@@ -12,6 +12,7 @@
 //! | more | has neighbors | the timer and the slack, which grows from wake to wake up to its limit |
 
 use std::io;
+use std::os::fd::BorrowedFd;
 use std::task::Waker;
 use std::time::Duration;
 
@@ -54,6 +55,9 @@ const WINDOW: u64 = 10_000_000;
 /// The number of steps from no slack to the largest.
 const SLACK_STEPS: usize = 8;
 
+/// The time in nanoseconds for which a poll that does not sleep waits for a break that was requested and is not written yet.
+const BREAK_LIMIT: u64 = 1_000_000;
+
 /// The lock of the poller, which the polling thread holds. Dropping it unlocks the poller.
 #[derive(Debug)]
 #[must_use]
@@ -86,14 +90,55 @@ impl PollGuard<'_> {
     ///
     /// As [`Netpoll::netpoll`].
     pub fn block(self, buffer: &mut PollBuffer, may_sleep: impl FnOnce() -> bool) -> io::Result<usize> {
-        let until = self.set_poll_until(&mut buffer.next_timer);
+        let until = self.0.set_poll_until(&mut buffer.next_timer);
         self.0.netpoll(if may_sleep() { until } else { Some(0) }, buffer)
+    }
+
+    /// Polls as [`block`](Self::block) does, and sleeps until `limit` at the latest. Also takes a pending break if it does not
+    /// sleep.
+    ///
+    /// # Errors
+    ///
+    /// As [`Netpoll::netpoll`].
+    pub fn block_until(
+        self,
+        limit: Option<u64>,
+        buffer: &mut PollBuffer,
+        may_sleep: impl FnOnce() -> bool,
+    ) -> io::Result<usize> {
+        let next = self.0.set_poll_until(&mut buffer.next_timer);
+        let until = [limit, next].into_iter().flatten().min();
+        let now = clock::now();
+        let until = match until {
+            until if until.is_none_or(|at| at > now) && may_sleep() => until,
+            // Only a poll with a timeout takes a break. This one ends it, at the latest when its thread has written it.
+            _ if self.0.break_flag.is_set() => Some(now.saturating_add(BREAK_LIMIT)),
+            _ => Some(0),
+        };
+        self.0.netpoll(until, buffer)
+    }
+}
+
+impl Netpoll {
+    /// Publishes that a loop other than ours sleeps on [`descriptor`](Self::descriptor) until the next poll. Returns the time
+    /// until which it may sleep.
+    pub fn announce_sleep(&self) -> Option<u64> {
+        self.set_poll_until(&mut None)
+    }
+
+    /// Returns a descriptor that is readable while there are events or a break.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Unsupported` on a backend that has none.
+    pub fn descriptor(&self) -> io::Result<BorrowedFd<'_>> {
+        self.poller.descriptor()
     }
 
     /// Publishes the time of the next timer and returns the time until which to sleep. `next` is the time that the last call has
     /// found, which most often is that of this one.
     fn set_poll_until(&self, next: &mut Option<u64>) -> Option<u64> {
-        let Netpoll { wheels, poller_lock, coalescer, .. } = self.0;
+        let Netpoll { wheels, poller_lock, coalescer, .. } = self;
         loop {
             poller_lock.set_poll_until(clock::sleep_until(*next));
             // Sees a timer of a thread that armed it before it could see the published time.

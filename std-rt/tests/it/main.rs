@@ -44,6 +44,7 @@ mod lockers;
 mod metrics;
 mod net_table;
 mod netpoll;
+mod own_poller;
 mod panics;
 mod peer_closed;
 mod pipe;

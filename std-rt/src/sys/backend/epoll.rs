@@ -189,6 +189,15 @@ impl Poller {
         self.waker.wake()
     }
 
+    /// Returns a descriptor that is readable while a [`wait`](Poller::wait) would return events or a break.
+    ///
+    /// # Errors
+    ///
+    /// Returns none here. The poll(2) backend has no such descriptor.
+    pub fn descriptor(&self) -> io::Result<BorrowedFd<'_>> {
+        Ok(self.epoll.as_fd())
+    }
+
     /// Checks that the descriptors are still open, without checking what they refer to.
     ///
     /// # Errors

@@ -134,6 +134,15 @@ impl Poller {
         Ok(())
     }
 
+    /// Returns a descriptor that is readable while a [`wait`](Poller::wait) would return events or a break.
+    ///
+    /// # Errors
+    ///
+    /// Returns none here. The poll(2) backend has no such descriptor.
+    pub fn descriptor(&self) -> io::Result<BorrowedFd<'_>> {
+        Ok(self.kqueue.as_fd())
+    }
+
     /// Checks that the descriptor is still open, without checking what it refers to.
     ///
     /// # Errors

@@ -194,6 +194,15 @@ impl Poller {
         Ok(self.notify_sleepers(&mut table)?)
     }
 
+    /// Returns a descriptor that is readable while a [`wait`](Poller::wait) would return events or a break.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Unsupported`: the descriptors are in a table of the process, not behind one of the kernel's.
+    pub fn descriptor(&self) -> io::Result<BorrowedFd<'_>> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "poll(2) has no descriptor that stands for others"))
+    }
+
     /// Checks that the descriptors are still open, without checking what they refer to.
     ///
     /// # Errors

@@ -38,7 +38,7 @@ pub const LAYERS: &[Layers] = &[
             "protocol",
             "error",
             "netpoll",
-            "fd task",
+            "fd task poll",
             "sched",
             "time metrics",
             "blocking",
