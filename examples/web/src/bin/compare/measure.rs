@@ -18,6 +18,9 @@ const CONNECTIONS: [usize; 2] = [64, 1000];
 /// The number of requests that a client of HTTP/2 has under way on one connection.
 const STREAMS: usize = 10;
 
+/// The time that h2load has to end after its load, in seconds.
+const H2LOAD_ENDS: u64 = 60;
+
 /// The number of idle connections whose memory is measured.
 const IDLE: usize = 2000;
 
@@ -177,11 +180,24 @@ fn wrk(url: &str, connections: usize, seconds: u64) -> Result<f64, BoxError> {
     Ok(line.split_whitespace().next().ok_or("wrk sent nothing")?.parse()?)
 }
 
-/// As [`wrk`], for a server of HTTP/2.
+/// As [`wrk`], for a server of HTTP/2. h2load never ends a connection whose handshake takes longer than the load, as it may
+/// on a busy machine.
 fn h2load(url: &str, connections: usize, seconds: u64) -> Result<f64, BoxError> {
-    let mut command = Command::new("h2load");
-    command.args(["-t1", &format!("-c{connections}"), &format!("-m{STREAMS}"), &format!("-D{seconds}"), url]);
-    let output = String::from_utf8(command.output()?.stdout)?;
+    let mut command = Command::new("timeout");
+    command.arg((seconds + H2LOAD_ENDS).to_string());
+    command.args([
+        "h2load",
+        "-t1",
+        &format!("-c{connections}"),
+        &format!("-m{STREAMS}"),
+        &format!("-D{seconds}"),
+        url,
+    ]);
+    let output = command.output()?;
+    if output.status.code() == Some(124) {
+        return Err(format!("h2load did not end within {H2LOAD_ENDS} s after its load; use --secs").into());
+    }
+    let output = String::from_utf8(output.stdout)?;
     // `requests: 9 total, 9 started, 9 done, 9 succeeded, 0 failed, 0 errored, 0 timeout`
     let line = output.lines().find(|line| line.starts_with("requests: ")).ok_or("h2load sent nothing")?;
     let count = |word: &str| -> Result<f64, BoxError> {
