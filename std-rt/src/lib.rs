@@ -222,9 +222,10 @@ pub use task::{JoinError, JoinHandle};
 /// |---|---|
 /// | `workers = 4` | [`Builder::workers`], 1 to 256; with 1 all tasks run on the thread of `main` |
 /// | `name = "web"` | [`Builder::thread_name`] |
+/// | `paused` | the clock is [paused](time#a-paused-clock) from the start; needs `workers = 1`, which [`test`](macro@test) has |
 /// | `crate = "path"` | the path of this crate, where it is not `::netpoll_rt` |
 ///
-/// With `workers` or `name` the function creates a [`Runtime`] of its own and drops it at its end, which cancels the tasks
+/// With `workers`, `name` or `paused` the function creates a [`Runtime`] of its own and drops it at its end, which cancels the tasks
 /// that still run:
 ///
 /// ```
@@ -254,6 +255,23 @@ pub use netpoll_macros::main;
 ///     let listener = TcpListener::bind("127.0.0.1:0").await?;
 ///     TcpStream::connect(listener.local_addr()?).await?;
 ///     Ok(())
+/// }
+/// # }
+/// ```
+///
+/// With `paused` the test does not wait for its timers: when it has nothing else to do, the [clock](time#a-paused-clock)
+/// moves to the next one.
+///
+/// ```
+/// # mod tests {
+/// # use std::time::Duration;
+/// use netpoll_rt::time;
+///
+/// #[netpoll_rt::test(paused)]
+/// async fn a_day_takes_no_time() {
+///     let start = time::now();
+///     time::sleep(Duration::from_secs(86_400)).await;
+///     assert_eq!(time::now() - start, Duration::from_secs(86_400));
 /// }
 /// # }
 /// ```

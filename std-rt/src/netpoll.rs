@@ -12,6 +12,7 @@ pub mod clock;
 mod deadlines;
 pub mod fd_limit;
 mod inspect;
+pub mod local_clock;
 pub mod pipes;
 mod poll;
 mod registration;
@@ -35,8 +36,8 @@ use crate::foreign;
 use crate::sys::{ForkEpoch, Poller};
 use cache::Cache;
 pub use cache::PollDesc;
-use clock::Clock;
 pub use inspect::DescriptorInfo;
+use local_clock::Clock;
 use poll::Coalescer;
 pub use poll::{PollBuffer, PollGuard};
 pub use registration::PollRegistration;
@@ -157,7 +158,8 @@ impl Netpoll {
     }
 
     /// Returns the poller that a sleep of this thread belongs to: [`Netpoll::current`], or that of the default runtime if the
-    /// current one polls no more, or only while some thread drives its runtime, which this one has merely entered.
+    /// current one polls no more, or only while some thread drives its runtime, which this one has merely entered. A clock that
+    /// was paused goes wrong in another poller, so there the sleep waits for such a thread.
     ///
     /// # Errors
     ///
@@ -177,9 +179,18 @@ impl Netpoll {
         context::with(|context| context.netpoll.borrow().clone())
     }
 
-    /// Returns that poller if threads poll it.
+    /// Returns that poller if it keeps timers.
     fn polled() -> Option<Arc<Netpoll>> {
-        if context::with(|context| context.is_polled.get()) { Self::entered() } else { None }
+        context::with(|context| {
+            let current = context.netpoll.borrow();
+            current.as_ref().filter(|current| current.keeps_timers(context.is_polled.get())).cloned()
+        })
+    }
+
+    /// Returns whether timers of a thread that has entered the runtime are left here. `is_polled`: threads poll it.
+    #[inline]
+    fn keeps_timers(&self, is_polled: bool) -> bool {
+        is_polled || !self.clock.pace.is_system()
     }
 
     /// Makes `netpoll` the poller that this thread works for, and returns the previous one. `is_polled`: threads poll it.
@@ -196,7 +207,7 @@ impl Netpoll {
         let is_self = |current: &Arc<Self>| ptr::eq(&**current, self);
         context::with(|context| {
             let current = context.netpoll.borrow();
-            match current.as_ref().filter(|_| context.is_polled.get()) {
+            match current.as_ref().filter(|current| current.keeps_timers(context.is_polled.get())) {
                 Some(current) => !is_self(current),
                 None => self.standby.is_some(),
             }

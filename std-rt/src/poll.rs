@@ -240,7 +240,7 @@ impl PollGuard<'_> {
     ) -> io::Result<usize> {
         if buffer.is_empty() {
             self.netpoll.check()?;
-            let until = timeout.map(clock::after);
+            let until = timeout.map(|timeout| clock::later(clock::now(), timeout));
             buffer.fill(self.netpoll, |inner| self.guard.block_until(until, inner, may_sleep))?;
         }
         Ok(buffer.len())

@@ -8,7 +8,48 @@
 //! When that runtime ends, the task is woken and its next poll moves the timer: a sleep that began in a
 //! runtime that has ended completes on time in another. A runtime with one worker fires its timers while a
 //! thread is in its `block_on`.
+//!
+//! # A paused clock
+//!
+//! A test need not wait for its timers. The clock of a runtime of [`workers(1)`](crate::Builder::workers) can be paused: by
+//! `#[netpoll_rt::test(paused)]`, by [`Builder::clock`](crate::Builder::clock) or by [`pause`]. It stands while there is a task
+//! to run. When there is none, it moves to the next timer at once, so that hours pass in no time, and exactly:
+//!
+//! ```
+//! use std::time::Duration;
+//! use netpoll_rt::Runtime;
+//! use netpoll_rt::time::{self, Clock, sleep, timeout};
+//!
+//! let runtime = Runtime::builder().workers(1).clock(Clock::paused()).build()?;
+//! runtime.block_on(async {
+//!     let start = time::now();
+//!     let hours = Duration::from_secs(3 * 3600);
+//!     assert!(timeout(hours, sleep(Duration::MAX)).await.is_err());
+//!     assert_eq!(time::now() - start, hours);
+//! });
+//! # std::io::Result::Ok(())
+//! ```
+//!
+//! **All times of the runtime go by its clock**: sleeps, timeouts and intervals, deadlines and timeouts of its sockets, limits
+//! of connects and copies. Take instants from [`now`], since [`Instant::now`] is the system's. The limit of
+//! [`Runtime::shutdown_timeout`](crate::Runtime::shutdown_timeout) is of the system's time, and so is what the monitor measures.
+//!
+//! The clock moves by itself if all of this is true:
+//!
+//! 1. No task is runnable, and the kernel has no event when it is asked without a wait.
+//! 2. No closure of [`spawn_blocking`](crate::spawn_blocking), operation on a file or name look-up is queued or runs.
+//! 3. A timer is armed. It moves to the earliest one; timers of the same time fire together.
+//!
+//! Otherwise the thread sleeps until an event of the kernel or of another thread, as with any clock. If no timer is armed
+//! and nothing can wake a task any more, it does so for ever: the runtime cannot know whether another thread has a waker.
+//!
+//! What other threads and processes do takes no time of a paused clock, so it moves on before they can answer. Let the peers of
+//! a test run in its own runtime, or wait for others in a closure of `spawn_blocking`, during which the clock stands.
+//!
+//! A timer that is polled in another runtime than before keeps its instant, and goes by the clock of that one. One that is
+//! polled where such a runtime is merely [entered](crate::Handle::enter) waits until a thread is in its `block_on`.
 
+mod clock;
 mod interval;
 mod sleep;
 
@@ -20,7 +61,8 @@ use std::task::{Context, Poll};
 use pin_project_lite::pin_project;
 
 use crate::coop::{self, Cooperative, cooperative};
-use crate::netpoll::clock;
+use crate::netpoll::{clock as ticks, local_clock};
+pub use clock::{Clock, advance, is_paused, now, pause, resume};
 #[doc(inline)]
 pub use interval::MissedTicks as MissedTickBehavior;
 pub use interval::{Interval, MissedTicks, interval, interval_at};
@@ -57,7 +99,7 @@ pin_project! {
 ///
 /// Panics as [`sleep`] does.
 pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
-    Timeout { future: cooperative(future), timer: Timer::new(clock::after(duration)) }
+    Timeout { future: cooperative(future), timer: Timer::new(local_clock::after(duration)) }
 }
 
 /// Runs `future` until `deadline` at most; otherwise as [`timeout`].
@@ -80,7 +122,7 @@ pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
 ///
 /// Panics as [`sleep`] does.
 pub fn timeout_at<F: Future>(deadline: Instant, future: F) -> Timeout<F> {
-    Timeout { future: cooperative(future), timer: Timer::new(clock::tick(deadline)) }
+    Timeout { future: cooperative(future), timer: Timer::new(ticks::tick(deadline)) }
 }
 
 impl<F> Timeout<F> {

@@ -179,7 +179,7 @@ impl Worker {
             if let Some(guard) = self.prepare_park(stop) {
                 let idle = self.sched.idle();
                 let may_sleep = || idle.is_parked(self.index) && !stop.is_some_and(Flag::is_set);
-                let outcome = self.poll(|buffer| guard.block(buffer, may_sleep));
+                let outcome = self.poll(|buffer| guard.block(buffer, may_sleep, || self.may_advance()));
                 if outcome.by_event || outcome.ready == 0 && (self.should_stop(stop) || self.sched.has_work())
                 {
                     self.with_spin(|spin| spin.slept(outcome.at.saturating_sub(began), outcome.ready));
@@ -194,7 +194,9 @@ impl Worker {
     /// something to do now. Nothing is announced yet, so a thread that puts work meanwhile wakes no worker: it is seen here, or in the second
     /// look of [`Worker::prepare_park`].
     fn spin_before_park(&self, began: u64, stop: Option<&Flag>) -> bool {
-        let Some(patience) = self.spin.borrow().patience() else { return false };
+        let Some(patience) = self.spin.borrow().patience().filter(|_| !self.netpoll().is_paused()) else {
+            return false;
+        };
         if self.sched.workers() - self.sched.idle().num_parked() > self.config.crowd {
             return false;
         }
@@ -219,6 +221,13 @@ impl Worker {
                 return false;
             }
         }
+    }
+
+    /// Returns whether a paused clock may move on to the next timer: no thread of the pool has work. If one has, the end of that
+    /// work sends a break.
+    fn may_advance(&self) -> bool {
+        let netpoll = self.sched.netpoll().clone();
+        self.sched.pool().is_idle_or(move || netpoll.wake())
     }
 
     fn with_spin(&self, told: impl FnOnce(&mut Spin)) {

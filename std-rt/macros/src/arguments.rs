@@ -1,4 +1,4 @@
-//! The arguments of an attribute: `workers = 4, name = "web", crate = "path"`.
+//! The arguments of an attribute: `workers = 4, name = "web", crate = "path", paused`.
 
 use proc_macro::{Literal, Span, TokenStream, TokenTree};
 
@@ -9,11 +9,12 @@ use crate::Refused;
 pub struct Arguments {
     pub workers: Option<Literal>,
     pub name: Option<Literal>,
+    pub paused: bool,
     krate: Option<TokenStream>,
 }
 
 /// The arguments, for the messages.
-const KNOWN: &str = "`workers`, `name` and `crate`";
+const KNOWN: &str = "`workers`, `name`, `paused` and `crate`";
 
 /// The most workers that a runtime may have; `Builder::workers` of netpoll-rt has the same bound.
 const MAX_WORKERS: usize = 256;
@@ -36,14 +37,23 @@ impl Arguments {
 
     /// Returns whether the attribute asks for a runtime with settings of its own.
     pub fn has_settings(&self) -> bool {
-        self.workers.is_some() || self.name.is_some()
+        self.workers.is_some() || self.name.is_some() || self.paused
     }
 
     fn take(&mut self, argument: &[TokenTree]) -> Result<(), Refused> {
         let key = argument[0].to_string();
         let at = argument[0].span();
-        if !["workers", "name", "crate"].contains(&&*key) {
+        if !["workers", "name", "paused", "crate"].contains(&&*key) {
             return Err(Refused::new(at, format!("unknown argument `{key}`; the arguments are {KNOWN}")));
+        }
+        let twice = || Refused::new(at, format!("`{key}` is given twice"));
+        if key == "paused" {
+            let taken = std::mem::replace(&mut self.paused, true);
+            return match argument.get(1) {
+                Some(more) => Err(Refused::new(more.span(), "`paused` takes no value")),
+                None if taken => Err(twice()),
+                None => Ok(()),
+            };
         }
         let value = match argument.get(1) {
             Some(sign) if is_punct(sign, '=') => &argument[2..],
@@ -57,7 +67,7 @@ impl Arguments {
             "name" => self.name.replace(name(value)?).is_some(),
             _ => self.krate.replace(krate(value, first.span())?).is_some(),
         };
-        if taken { Err(Refused::new(at, format!("`{key}` is given twice"))) } else { Ok(()) }
+        if taken { Err(twice()) } else { Ok(()) }
     }
 }
 

@@ -135,8 +135,13 @@ fn run(attribute: Attribute, arguments: &Arguments, name: &Ident) -> TokenStream
         output.extend([arguments.krate(), quote("::Runtime::builder()")]);
         let workers = arguments.workers.clone();
         let one = || (attribute == Attribute::Test).then(|| Literal::usize_unsuffixed(1));
-        output.extend(workers.or_else(one).map(|workers| call("workers", workers)));
-        output.extend(arguments.name.clone().map(|name| call("thread_name", name)));
+        output.extend(workers.or_else(one).map(|workers| call("workers", TokenTree::from(workers))));
+        output.extend(arguments.name.clone().map(|name| call("thread_name", TokenTree::from(name))));
+        if arguments.paused {
+            let mut paused = arguments.krate();
+            paused.extend(quote("::time::Clock::paused()"));
+            output.extend(call("clock", paused));
+        }
         output.extend(quote(".build().expect(\"the runtime of this function cannot be started\");"));
         output.extend(quote("runtime.block_on"));
     }
@@ -146,9 +151,9 @@ fn run(attribute: Attribute, arguments: &Arguments, name: &Ident) -> TokenStream
 }
 
 /// Returns `.method(value)`.
-fn call(method: &str, value: Literal) -> TokenStream {
+fn call(method: &str, value: impl Into<TokenStream>) -> TokenStream {
     let mut output = quote(&format!(".{method}"));
-    output.extend([TokenTree::from(Group::new(Delimiter::Parenthesis, TokenTree::from(value).into()))]);
+    output.extend([TokenTree::from(Group::new(Delimiter::Parenthesis, value.into()))]);
     output
 }
 

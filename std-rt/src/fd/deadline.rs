@@ -107,7 +107,7 @@ impl<S: FdOwner> Fd<S> {
     ) -> io::Result<()> {
         let armed = timer.0.as_deref().copied();
         let deadline = self.lock_deadline(mode, limit);
-        let now = clock::now();
+        let now = self.netpoll().now();
         match deadline {
             When::Never => self.drop_deadline(timer),
             When::At(at) if !deadline.is_due(clock::round_down(now)) => {

@@ -40,7 +40,7 @@ use netpoll_core::{Mode, Modes, PollErr, When};
 use super::Fd;
 use super::op::PollWakers;
 use crate::error;
-use crate::netpoll::clock;
+use crate::netpoll::{Netpoll, clock};
 use crate::sys::FdOwner;
 
 /// The timeouts of both directions, by [`Mode`].
@@ -66,8 +66,8 @@ impl Timeouts {
     }
 
     #[cold]
-    fn is_poll_time_over(&self, mode: Mode) -> bool {
-        self.lock(mode).polled.is_some_and(|until| until <= clock::now())
+    fn is_poll_time_over(&self, mode: Mode, netpoll: &Netpoll) -> bool {
+        self.lock(mode).polled.is_some_and(|until| until <= netpoll.now())
     }
 
     #[cold]
@@ -81,8 +81,8 @@ impl Timeout {
         self.absolute.flatten()
     }
 
-    fn has_absolute_passed(&self) -> bool {
-        self.absolute().is_some_and(|at| at <= clock::now())
+    fn has_absolute_passed(&self, netpoll: &Netpoll) -> bool {
+        self.absolute().is_some_and(|at| at <= netpoll.now())
     }
 }
 
@@ -146,14 +146,14 @@ impl<S: FdOwner> Fd<S> {
     /// Puts the earlier deadline of the two in force. An absolute one that has passed is in force already.
     fn put_earlier(&self, mode: Mode, timeout: &mut Timeout) -> Result<(), PollErr> {
         if timeout.absolute.is_none() {
-            let now = clock::now();
+            let now = self.netpoll().now();
             timeout.absolute = Some(match self.desc().deadline(mode) {
                 When::Never => None,
                 When::At(at) => Some(clock::to_nanos(at, || now)),
                 When::Expired => Some(0),
             });
         }
-        match timeout.has_absolute_passed() {
+        match timeout.has_absolute_passed(self.netpoll()) {
             true => Ok(()),
             false => self.registration.put_tick(modes(mode), earlier(timeout.absolute(), timeout.relative)),
         }
@@ -176,7 +176,7 @@ impl<S: FdOwner> Fd<S> {
             timeout.absolute = Some(absolute);
             // An error says that the descriptor is being closed, which every operation finds out.
             let _ = self.put_earlier(mode, &mut timeout);
-            let has_passed = timeout.has_absolute_passed();
+            let has_passed = timeout.has_absolute_passed(self.netpoll());
             drop(timeout);
             if has_passed && self.desc().deadline(mode) != When::Expired {
                 // Outside the mutex, because it wakes tasks. Another setter came between.
@@ -214,7 +214,7 @@ impl<S: FdOwner> Fd<S> {
             return false;
         };
         let timeout = timeouts.lock(mode);
-        timeout.absolute.is_some() && !timeout.has_absolute_passed()
+        timeout.absolute.is_some() && !timeout.has_absolute_passed(self.netpoll())
     }
 
     /// Puts the absolute deadline in force again if the word has expired for an earlier wait. The caller has the direction's
@@ -227,7 +227,7 @@ impl<S: FdOwner> Fd<S> {
         let Some(timeouts) = self.timeouts() else { return false };
         let mut timeout = timeouts.lock(mode);
         timeout.relative = None;
-        self.put_earlier(mode, &mut timeout).is_ok() && !timeout.has_absolute_passed()
+        self.put_earlier(mode, &mut timeout).is_ok() && !timeout.has_absolute_passed(self.netpoll())
     }
 
     /// Checks before a call under the direction's lock that the direction is neither closed nor past its deadline.
@@ -290,7 +290,7 @@ impl<S: FdOwner> Fd<S> {
         let mut timeout = timeouts.lock(mode);
         let Some(duration) = timeout.duration else { return Ok(None) };
         let until = *timeout.polled.get_or_insert_with(|| self.registration.tick_after(duration));
-        if until <= clock::now() {
+        if until <= self.netpoll().now() {
             timeout.polled = None;
             return Err(error::refused(PollErr::Timeout));
         }
@@ -300,7 +300,7 @@ impl<S: FdOwner> Fd<S> {
     /// Returns whether the time of the polls is over, so that the next one must make its call.
     #[inline(always)]
     pub(super) fn is_poll_time_over(&self, mode: Mode) -> bool {
-        self.timeouts().is_some_and(|timeouts| timeouts.is_poll_time_over(mode))
+        self.timeouts().is_some_and(|timeouts| timeouts.is_poll_time_over(mode, self.netpoll()))
     }
 
     /// Clears the time of the polls, after one of them was ready.

@@ -12,7 +12,7 @@ use super::endpoints::CopyEnd;
 use super::error::{CopyError, CopyFault};
 use super::{CopyBoth, CopyFrom, CopyTo, both, half, one_way};
 use crate::coop;
-use crate::time::sleep_until;
+use crate::time::{self, sleep_until};
 
 type Hook = dyn Fn(u64) + Send + Sync;
 
@@ -162,7 +162,7 @@ impl CopyOptions {
             loop {
                 ready!(timer.as_mut().poll(cx));
                 match end(activity.last()) {
-                    Some(end) if end <= Instant::now() => return Poll::Ready(Err(self.idle())),
+                    Some(end) if end <= time::now() => return Poll::Ready(Err(self.idle())),
                     // It was not idle all the time: the timer goes on from the last byte.
                     Some(end) => timer.set(sleep_until(end)),
                     None => return Poll::Pending,
@@ -193,7 +193,7 @@ struct Activity(Mutex<Instant>);
 
 impl Activity {
     fn new() -> Self {
-        Self(Mutex::new(Instant::now()))
+        Self(Mutex::new(time::now()))
     }
 
     fn last(&self) -> Instant {
@@ -232,7 +232,7 @@ impl Copied<'_> {
             return;
         }
         if let Some(activity) = self.activity {
-            *activity.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+            *activity.0.lock().unwrap_or_else(PoisonError::into_inner) = time::now();
         }
         if let Some(hook) = self.hook {
             hook(n as u64);

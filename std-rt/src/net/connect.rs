@@ -87,7 +87,7 @@ enum Target<F> {
 
 /// Returns whether the deadline has passed. Then there is neither an attempt nor a look-up.
 fn is_late(deadline: Option<Instant>) -> bool {
-    deadline.is_some_and(|deadline| deadline <= Instant::now())
+    deadline.is_some_and(|deadline| deadline <= time::now())
 }
 
 /// Connects to one address, unless the deadline comes first.
@@ -119,13 +119,13 @@ async fn connect_by_name(
         return connect_to(&address, deadline, connector).await.unwrap_or_else(|_| Err(timed_out(address)));
     }
     let dial = async |address| retry_self_connect(&address, || dial_once(&address, connector)).await;
-    let plan = Plan::new(addresses, Instant::now(), deadline).with_delay(connector.delay());
+    let plan = Plan::new(addresses, time::now(), deadline).with_delay(connector.delay());
     race::race(plan, name, dial).await
 }
 
 /// Runs the future until the deadline.
 fn by<F: Future>(deadline: Option<Instant>, future: F) -> time::Timeout<F> {
-    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+    let left = deadline.map(|deadline| deadline.saturating_duration_since(time::now()));
     time::timeout(left.unwrap_or(Duration::MAX), future)
 }
 

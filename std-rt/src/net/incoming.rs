@@ -28,7 +28,7 @@ use super::methods::Descriptor;
 use crate::coop;
 use crate::error::is_closed;
 use crate::fd::{Fd, FdKind};
-use crate::netpoll::{clock, fd_limit};
+use crate::netpoll::{fd_limit, local_clock};
 use crate::sys::{Exhausted, SharedFd, socket};
 use crate::time::Timer;
 
@@ -152,7 +152,7 @@ impl AcceptBackoff {
             return Poll::Ready(());
         }
         let delay = Self::SHORTEST.saturating_mul(1 << self.rounds).min(Self::LONGEST);
-        ready!(self.timer.get_or_insert_with(|| Timer::new(clock::after(delay))).poll(cx));
+        ready!(self.timer.get_or_insert_with(|| Timer::new(local_clock::after(delay))).poll(cx));
         self.timer = None;
         // Beyond a second it makes no difference, and the shift stays in range.
         self.rounds = (self.rounds + 1).min(8);

@@ -15,7 +15,7 @@ use super::options::option_methods;
 use super::stream::end_writing;
 use crate::error::is_closed;
 use crate::sys::socket as sys;
-use crate::time::timeout;
+use crate::time::{self, timeout};
 pub use socket::TcpSocket;
 
 /// A socket that listens for connections.
@@ -196,7 +196,7 @@ impl TcpStream {
         addr: impl ToSocketAddrs,
         timeout: Duration,
     ) -> impl Future<Output = io::Result<Self>> {
-        connect::connect(addr, Instant::now().checked_add(timeout), ())
+        connect::connect(addr, time::now().checked_add(timeout), ())
     }
 
     /// Returns a second handle on the same connection, with deadlines and queues of tasks of its own. Options

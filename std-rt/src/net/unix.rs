@@ -142,7 +142,7 @@ async fn connect(kind: socket::SocketKind, to: &SocketAddr, deadline: Option<Ins
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(failed(error)),
         }
-        let now = Instant::now();
+        let now = time::now();
         let again = now.checked_add(backoff.next()).unwrap_or(now);
         match deadline {
             Some(deadline) if deadline <= now => {

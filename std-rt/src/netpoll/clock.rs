@@ -1,13 +1,5 @@
-//! Time as ticks: nanoseconds of the exact clock, the same for every poller of the process.
-//!
-//! The exact clock takes some twenty nanoseconds to read, which is more than the rest of moving a deadline. The coarse clock
-//! takes four, and is behind by a tick of the kernel or two. It is used where that does not matter:
-//!
-//! | question | clock |
-//! |---|---|
-//! | has this instant passed? | the coarse one if it says that a tenth of a second is left, else the exact one |
-//! | when is a second from now, or later? | the coarse one, plus the time that it may be behind: never too early |
-//! | when is less than a second from now? | the exact one |
+//! Time as ticks: nanoseconds of the system's clock. [`local_clock`](super::local_clock) has the clock of a poller, which a
+//! test may pause.
 //!
 //! # Ticks as words
 //!
@@ -15,22 +7,15 @@
 //! nanoseconds, about a millisecond, and wraps after 52 days, so a tick is converted back relative to a time that is close
 //! to it. A deadline is rounded up and the current time is rounded down, so no deadline passes early.
 
-use std::ops::Range;
 use std::time::{Duration, Instant};
-
-use netpoll_core::When;
-use netpoll_core::sync::RelaxedUsize;
 
 use crate::sys;
 
 /// The latest tick: 292 years after the machine was started.
 pub const LATEST: u64 = i64::MAX as u64;
 
-/// The distance in nanoseconds beyond which the coarse clock is good enough to tell that an instant is ahead.
-const COARSE_HORIZON: u64 = 100_000_000;
-
-/// The durations, in seconds, that are added to the coarse clock. Shorter ones are exact; longer ones could exceed a tick.
-const COARSE_RANGE: Range<u64> = 1..1 << 32;
+/// The latest tick of a timer that is armed; it never fires.
+pub const FAR: u64 = LATEST - 1;
 
 /// The number of low bits of a tick that do not fit into a word.
 pub const SHIFT: u32 = if usize::BITS < u64::BITS { 20 } else { 0 };
@@ -39,16 +24,22 @@ pub const SHIFT: u32 = if usize::BITS < u64::BITS { 20 } else { 0 };
 /// that an old `now` is good enough.
 const MAX_DISTANCE: u64 = 1 << (usize::BITS - 2 + SHIFT);
 
-/// Returns the current tick.
+/// Returns the current tick of the system's clock.
 #[inline]
 pub fn now() -> u64 {
     sys::exact_now()
 }
 
-/// Returns the tick that is `duration` from now, at most [`LATEST`].
+/// Returns the tick that is `duration` after another one, at most [`LATEST`].
 #[inline]
-pub fn after(duration: Duration) -> u64 {
-    now().saturating_add(nanoseconds(duration)).min(LATEST)
+pub fn later(at: u64, duration: Duration) -> u64 {
+    at.saturating_add(nanoseconds(duration)).min(LATEST)
+}
+
+/// Returns the tick up to which a clock that is moved from `now` to `end` may be moved at once: a word that is compared with
+/// the new time must not wrap.
+pub fn step(now: u64, end: u64) -> u64 {
+    if SHIFT == 0 { end } else { end.min(now + MAX_DISTANCE) }
 }
 
 /// Returns the tick of an instant: 0 for one before the first tick, at most [`LATEST`].
@@ -112,66 +103,6 @@ pub fn sleep_until(at: Option<u64>) -> Option<usize> {
 #[inline]
 pub fn wake_before(at: u64) -> usize {
     if SHIFT == 0 { at as usize } else { 0 }
-}
-
-/// The coarse clock of a poller.
-#[derive(Debug)]
-pub(super) struct Clock {
-    /// The time in nanoseconds by which the coarse clock may be behind.
-    coarse_error: u64,
-    /// The word of the tick of the last poll.
-    polled: RelaxedUsize,
-}
-
-impl Clock {
-    pub(super) fn new() -> Self {
-        let clock = Self { coarse_error: sys::coarse_error(), polled: RelaxedUsize::new() };
-        clock.set_polled(now());
-        clock
-    }
-
-    /// Returns whether a tick has passed.
-    #[inline]
-    pub(super) fn is_over(&self, tick: u64) -> bool {
-        tick <= self.coarse() + COARSE_HORIZON && tick <= now()
-    }
-
-    /// Returns the tick that is `duration` from now, or up to a few milliseconds later, if `duration` is in
-    /// [`COARSE_RANGE`].
-    #[inline]
-    pub(super) fn coarse_after(&self, duration: Duration) -> Option<u64> {
-        let seconds = duration.as_secs();
-        if !COARSE_RANGE.contains(&seconds) {
-            return None;
-        }
-        let nanoseconds = seconds * 1_000_000_000 + u64::from(duration.subsec_nanos());
-        Some(self.coarse() + self.coarse_error + nanoseconds)
-    }
-
-    /// Returns the deadline of a tick that is still to come; never, if it is too far ahead for a word.
-    #[inline]
-    pub(super) fn deadline(&self, at: u64) -> When {
-        if is_representable(at, || self.coarse()) { When::At(round_up(at)) } else { When::Never }
-    }
-
-    /// Reads the coarse clock. A virtual machine may not have updated it for a while: the tick of the last poll, which was
-    /// exact, corrects it.
-    #[inline]
-    fn coarse(&self) -> u64 {
-        sys::coarse_now().max(to_nanos(self.polled(), sys::coarse_now))
-    }
-
-    /// Returns the word of the tick of the last poll.
-    #[inline]
-    pub(super) fn polled(&self) -> usize {
-        self.polled.get()
-    }
-
-    /// Records the tick of a poll.
-    #[inline]
-    pub(super) fn set_polled(&self, now: u64) {
-        self.polled.set(round_down(now));
-    }
 }
 
 /// Converts a duration, saturating, without the 128 bits of `as_nanos`.

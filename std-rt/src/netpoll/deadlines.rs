@@ -94,7 +94,7 @@ impl PollRegistration {
 
     /// Returns the tick that is `duration` from now, or up to a few milliseconds later for a second or more.
     pub fn tick_after(&self, duration: Duration) -> u64 {
-        self.netpoll.clock.coarse_after(duration).unwrap_or_else(|| clock::after(duration))
+        self.netpoll.clock.coarse_after(duration).unwrap_or_else(|| self.netpoll.clock.after(duration))
     }
 
     fn put_deadline(&self, modes: Modes, when: When) -> Result<bool, PollErr> {
@@ -108,7 +108,7 @@ impl PollRegistration {
             let mut timers = self.netpoll.wheels.of(self.key().slot);
             let wanted = self.registration.arm_timer(at);
             timers.armed += usize::from(wanted);
-            let at = clock::to_nanos(at, clock::now);
+            let at = clock::to_nanos(at, || self.netpoll.now());
             let earliest = wanted && timers.put(self.key(), at);
             drop(timers);
             if earliest {

@@ -32,7 +32,7 @@ impl Netpoll {
     /// Returns the state of every descriptor. One that is opened or closed meanwhile may be missing. Makes two system calls
     /// for each descriptor, and one for each task that is parked.
     pub fn inspect_descriptors(&self) -> Vec<DescriptorInfo> {
-        let now = clock::now();
+        let now = self.now();
         self.cache.iter().filter_map(|(key, desc)| inspect(key, desc, now)).collect()
     }
 }

@@ -86,12 +86,48 @@ impl PollGuard<'_> {
     /// does one that wakes this worker. A wake-up that came before is seen by `may_sleep`, which is called after that. If it
     /// returns false the poll does not sleep.
     ///
+    /// A paused clock does not reach the next timer while the thread sleeps. If `may_advance` returns true, the kernel reports
+    /// nothing, and `may_sleep` still returns true after that, then the clock is moved to the next timer, which fires. Otherwise
+    /// the thread sleeps until an event or a break; that whatever `may_advance` waits for sends one is the caller's duty.
+    ///
     /// # Errors
     ///
     /// As [`Netpoll::netpoll`].
-    pub fn block(self, buffer: &mut PollBuffer, may_sleep: impl FnOnce() -> bool) -> io::Result<usize> {
+    pub fn block(
+        self,
+        buffer: &mut PollBuffer,
+        may_sleep: impl Fn() -> bool,
+        may_advance: impl FnOnce() -> bool,
+    ) -> io::Result<usize> {
         let until = self.0.set_poll_until(&mut buffer.next_timer);
+        if self.0.is_paused() {
+            let next = buffer.next_timer.filter(|next| *next < clock::FAR);
+            return self.block_paused(next, buffer, may_sleep, may_advance);
+        }
         self.0.netpoll(if may_sleep() { until } else { Some(0) }, buffer)
+    }
+
+    /// Polls as [`block`](Self::block) does, with a paused clock whose next timer is at `next`.
+    #[cold]
+    fn block_paused(
+        self,
+        next: Option<u64>,
+        buffer: &mut PollBuffer,
+        may_sleep: impl Fn() -> bool,
+        may_advance: impl FnOnce() -> bool,
+    ) -> io::Result<usize> {
+        if !may_sleep() {
+            return self.0.netpoll(Some(0), buffer);
+        }
+        let Some(next) = next.filter(|_| may_advance()) else { return self.0.netpoll(None, buffer) };
+        let woken = self.0.netpoll(Some(0), buffer)?;
+        // Work that `may_advance` waited for has woken this worker before it was over.
+        let is_idle = buffer.is_empty() && !buffer.has_events() && !buffer.broken && may_sleep();
+        if !is_idle {
+            return Ok(woken);
+        }
+        self.0.advance_to(next);
+        Ok(woken + self.0.fire(buffer, next))
     }
 
     /// Polls as [`block`](Self::block) does, and sleeps until `limit` at the latest. Also takes a pending break if it does not
@@ -158,6 +194,8 @@ pub struct PollBuffer {
     room: usize,
     list: GList<READY>,
     polled_at: u64,
+    /// Set if a break ended the last poll.
+    broken: bool,
     /// Timers that were dropped before they were due.
     dropped: Vec<Entry>,
     /// The time of the next timer at the last sleep.
@@ -174,7 +212,8 @@ impl PollBuffer {
     /// Creates the buffers for one poll.
     pub fn new() -> Self {
         let events = Events::with_capacity(EVENTS);
-        Self { events, room: EVENTS, list: GList::new(), polled_at: 0, dropped: Vec::new(), next_timer: None }
+        let (list, dropped) = (GList::new(), Vec::new());
+        Self { events, room: EVENTS, list, polled_at: 0, broken: false, dropped, next_timer: None }
     }
 
     /// Limits the next poll to `n` events (1 to 256), the free space in the caller's queue. Timers fill the space that is
@@ -198,7 +237,7 @@ impl PollBuffer {
         }
     }
 
-    /// Returns the tick of [`clock`] at which the last poll came back from the kernel.
+    /// Returns the tick of the system's clock at which the last poll came back from the kernel.
     pub fn polled_at(&self) -> u64 {
         self.polled_at
     }
@@ -272,19 +311,19 @@ impl Netpoll {
     /// Returns the kernel's error, which a correct process never meets. Timers fire even then.
     pub fn netpoll(&self, until: Option<u64>, buffer: &mut PollBuffer) -> io::Result<usize> {
         // A time other than 0 may have passed: then it is a sleep that ends at once.
-        let timeout = until.map(|at| if at == 0 { 0 } else { at.saturating_sub(clock::now()) });
+        let timeout = until.map(|at| if at == 0 { 0 } else { at.saturating_sub(self.now()) });
         self.counts.polls.inc();
         let waited = self.poller.wait(&mut buffer.events, timeout.map(Duration::from_nanos));
-        let broken = matches!(waited, Ok(true));
-        if broken {
+        buffer.broken = matches!(waited, Ok(true));
+        if buffer.broken {
             // After the break descriptor is drained, and before the caller looks for work.
             self.break_flag.clear();
         }
-        let now = clock::now();
+        buffer.polled_at = clock::now();
+        let now = self.clock.pace.at(buffer.polled_at);
         self.clock.set_polled(now);
-        buffer.polled_at = now;
         let woken = self.deliver(buffer) + self.fire(buffer, now);
-        if timeout.is_some_and(|timeout| timeout > 0) && buffer.events.is_empty() && !broken {
+        if timeout.is_some_and(|timeout| timeout > 0) && buffer.events.is_empty() && !buffer.broken {
             self.coalescer.record_wake(now);
         }
         self.counts.events.add(buffer.events.len());
@@ -320,7 +359,7 @@ impl Netpoll {
     }
 
     /// Fires due timers, within the bound of a poll and the space in the list; returns how many parked tasks that made ready.
-    fn fire(&self, buffer: &mut PollBuffer, now: u64) -> usize {
+    pub(super) fn fire(&self, buffer: &mut PollBuffer, now: u64) -> usize {
         let most = buffer.room.saturating_sub(buffer.list.len()).clamp(LEAST_EXPIRATIONS, EXPIRATIONS);
         let (mut fired, mut woken) = (0, 0);
         for mut timers in self.wheels.each_due(now) {

@@ -66,7 +66,7 @@ impl Netpoll {
         while standby.protocol.may_poll(|| self.waiters() > 0) {
             let mut parked = 0;
             if let Some(guard) = self.try_lock(STANDBY) {
-                parked = guard.block(&mut buffer, || true).unwrap_or_else(|error| {
+                parked = guard.block(&mut buffer, || true, || false).unwrap_or_else(|error| {
                     self.poller_failed("the kernel refuses to wait for events", &error);
                 });
             }

@@ -132,6 +132,8 @@ struct PoolState {
     refused_at: Option<Instant>,
     /// Set while a caller of [`Pool::submit`] is to call [`Pool::retry`].
     retrying: bool,
+    /// The function that is called once when no job is queued or runs.
+    on_idle: Option<Box<dyn FnOnce() + Send>>,
     closed: bool,
 }
 
@@ -169,6 +171,16 @@ impl PoolState {
     /// Returns true if a job that may start has no thread on its way.
     fn lacks_thread(&self, limits: &Limits) -> bool {
         self.wanted(limits) > self.threads - self.idle.len()
+    }
+
+    /// Returns whether no job is queued or runs, except those that wait for [`Pool::retry`].
+    fn is_idle(&self) -> bool {
+        self.running() == 0 && (self.retrying || self.queues.iter().all(VecDeque::is_empty))
+    }
+
+    /// Takes the function that is to be called now.
+    fn take_on_idle(&mut self) -> Option<Box<dyn FnOnce() + Send>> {
+        if self.on_idle.is_some() && self.is_idle() { self.on_idle.take() } else { None }
     }
 
     /// Takes every queued job out.
@@ -265,9 +277,10 @@ impl Pool {
         state.refused += 1;
         state.refused_at = Some(Instant::now());
         if state.threads == 0 {
-            let jobs = state.drain();
+            let (jobs, on_idle) = (state.drain(), state.take_on_idle());
             drop(state);
             refuse(jobs, Refusal::NoThread(error.raw_os_error()));
+            on_idle.into_iter().for_each(|on_idle| on_idle());
             return true;
         }
         if !state.lacks_thread(&self.limits) {
@@ -337,14 +350,26 @@ impl Pool {
             Some(job) if state.closed => {
                 drop(state);
                 refuse(vec![job], Refusal::Closed);
-                lock(&self.state)
+                state = lock(&self.state);
             }
-            Some(job) => {
-                state.queues[class].push_back(job);
-                state
-            }
-            None => state,
+            Some(job) => state.queues[class].push_back(job),
+            None => {}
         }
+        let Some(on_idle) = state.take_on_idle() else { return state };
+        drop(state);
+        on_idle();
+        lock(&self.state)
+    }
+
+    /// Returns whether no job is queued or runs. If one is, `then` is called once when none is any more, in place of that of
+    /// an earlier call. Jobs that wait until the kernel makes a thread do not count, because a timer asks it again.
+    pub fn is_idle_or(&self, then: impl FnOnce() + Send + 'static) -> bool {
+        let mut state = lock(&self.state);
+        let is_idle = state.is_idle();
+        let before = mem::replace(&mut state.on_idle, (!is_idle).then(|| Box::new(then) as _));
+        drop(state);
+        drop(before);
+        is_idle
     }
 
     /// Waits until the thread is taken off the list; `Err` if the time is over and it has taken itself off.
@@ -395,8 +420,10 @@ impl Pool {
         let (wanted, unwanted): (VecDeque<_>, VecDeque<_>) =
             mem::take(&mut state.queues[class]).into_iter().partition(|job| job.is_wanted());
         state.queues[class] = wanted;
+        let on_idle = state.take_on_idle();
         drop(state);
         drop(unwanted);
+        on_idle.into_iter().for_each(|on_idle| on_idle());
     }
 
     /// Refuses all jobs that are queued or come later, and ends the threads that are idle. A job that runs goes on to its

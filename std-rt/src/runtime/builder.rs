@@ -25,6 +25,7 @@ use crate::sched::{
 };
 use crate::signal::{Signal, SignalKind, signal};
 use crate::sysmon::{self, OnStuck, StuckTask};
+use crate::time::Clock;
 use crate::worker::Worker;
 use crate::{sys, task};
 
@@ -69,6 +70,7 @@ pub struct Builder {
     system_call_filter: bool,
     extension: Option<Extension>,
     wait_for_blocking: bool,
+    clock: Clock,
 }
 
 impl Default for Builder {
@@ -100,6 +102,7 @@ impl Builder {
             system_call_filter: false,
             extension: None,
             wait_for_blocking: false,
+            clock: Clock::system(),
         }
     }
 
@@ -337,6 +340,23 @@ impl Builder {
         self
     }
 
+    /// Sets the clock of the runtime, which a test may have [paused](crate::time#a-paused-clock); by default that of the
+    /// system. A paused one needs [`workers(1)`](Builder::workers).
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use netpoll_rt::Runtime;
+    /// use netpoll_rt::time::{Clock, sleep};
+    ///
+    /// let runtime = Runtime::builder().workers(1).clock(Clock::paused()).build()?;
+    /// runtime.block_on(sleep(Duration::from_secs(3600))); // It takes no time.
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = clock;
+        self
+    }
+
     /// Keeps a value with the runtime, for a library on top of this crate: [`Handle::extension`] returns it. There is one.
     pub fn extension<T: Any + Send + Sync>(mut self, value: Arc<T>) -> Self {
         self.extension = Some(value);
@@ -355,8 +375,11 @@ impl Builder {
         let workers = self.workers.unwrap_or(cpus.min(MAX_WORKERS));
         // A machine with one CPU has not asked for a runtime without threads.
         let threadless = self.workers == Some(1) && !self.has_threads;
-        self.check(workers)?;
+        self.check(workers, threadless)?;
         let netpoll = Netpoll::with(self.netpoll(workers)).map_err(failed("make the poller of a runtime"))?;
+        if self.clock.is_paused {
+            netpoll.pause();
+        }
         let (config, hooks) = (self.worker_config(cpus), self.hooks.clone());
         let extension = self.extension.clone();
         let sched = Sched::new(netpoll, workers, threadless, self.pool(), config, hooks, extension);
@@ -404,7 +427,7 @@ impl Builder {
         u64::try_from(limit.as_nanos()).unwrap_or(u64::MAX)
     }
 
-    fn check(&self, workers: usize) -> io::Result<()> {
+    fn check(&self, workers: usize, threadless: bool) -> io::Result<()> {
         check_range("workers", workers, MAX_WORKERS)?;
         check_range("event_interval", self.event_interval as usize, u32::MAX as usize)?;
         check_range("events_per_poll", self.events_per_poll, MAX_EVENTS)?;
@@ -414,6 +437,10 @@ impl Builder {
             && name.contains('\0')
         {
             let message = format!("Builder::thread_name({name:?}): must not contain a null");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
+        }
+        if self.clock.is_paused && !threadless {
+            let message = "Builder::clock(Clock::paused()): needs a runtime of workers(1)";
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         Ok(())

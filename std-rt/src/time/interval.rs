@@ -5,7 +5,7 @@ use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use super::Timer;
-use crate::netpoll::clock;
+use crate::netpoll::{clock, local_clock};
 
 /// The treatment of ticks whose time passed while no task waited for them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -26,7 +26,7 @@ pub enum MissedTicks {
 /// Panics if `period` is zero.
 #[track_caller]
 pub fn interval(period: Duration) -> Interval {
-    interval_at(Instant::now(), period)
+    interval_at(local_clock::instant(), period)
 }
 
 /// Returns ticks every `period`, the first at `start`.
@@ -101,7 +101,7 @@ impl Interval {
     pub fn poll_tick(&mut self, cx: &mut Context<'_>) -> Poll<Instant> {
         let Some(tick) = self.next else { return Poll::Pending };
         ready!(self.timer.poll(cx));
-        self.set(self.after(tick, Instant::now()));
+        self.set(self.after(tick, local_clock::instant()));
         Poll::Ready(tick)
     }
 
@@ -121,17 +121,17 @@ impl Interval {
     /// # });
     /// ```
     pub fn reset(&mut self) {
-        self.set(Instant::now().checked_add(self.period));
+        self.set(local_clock::instant().checked_add(self.period));
     }
 
     /// Sets the next tick to now.
     pub fn reset_immediately(&mut self) {
-        self.set(Some(Instant::now()));
+        self.set(Some(local_clock::instant()));
     }
 
     /// Sets the next tick to `after` from now; the period stays.
     pub fn reset_after(&mut self, after: Duration) {
-        self.set(Instant::now().checked_add(after));
+        self.set(local_clock::instant().checked_add(after));
     }
 
     /// Sets the next tick to `at`; the period stays. An instant that has passed is due at once.

@@ -9,11 +9,9 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::coop::Charge;
-use crate::netpoll::{Netpoll, Renewed, TimerId, clock};
+use crate::netpoll::clock::FAR;
+use crate::netpoll::{Netpoll, Renewed, TimerId, clock, local_clock};
 use crate::trace::{Awaited, OpTrace, Resource};
-
-/// The latest deadline of a [`Sleep`], which is armed like any other so that a reset finds its waker.
-const FAR: u64 = clock::LATEST - 1;
 
 /// Waits for `duration`, and not less. A sleep of zero is ready at once, and counts against the budget of its
 /// task's turn as every operation does. A duration that is too long for the clock never ends.
@@ -28,7 +26,7 @@ const FAR: u64 = clock::LATEST - 1;
 /// this process was forked.
 #[track_caller]
 pub fn sleep(duration: Duration) -> Sleep {
-    Sleep::new(clock::after(duration), Location::caller())
+    Sleep::new(local_clock::after(duration), Location::caller())
 }
 
 /// Waits until `at`, and not less. It is ready at once if that has passed.
@@ -77,6 +75,7 @@ pub struct Sleep {
 
 impl Sleep {
     fn new(at: u64, location: &'static Location<'static>) -> Self {
+        // Armed like any other, so that a reset finds its waker.
         let at = at.min(FAR);
         Self { timer: Timer::new(at), at, resource: Resource::sleep(location), trace: OpTrace::new() }
     }
@@ -89,7 +88,7 @@ impl Sleep {
 
     /// Returns true once the deadline has passed, whether or not the sleep was polled.
     pub fn is_elapsed(&self) -> bool {
-        self.at <= clock::now()
+        self.at <= local_clock::now()
     }
 
     /// Sets another deadline, earlier or later, also after the sleep has completed.

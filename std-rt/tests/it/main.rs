@@ -46,6 +46,7 @@ mod net_table;
 mod netpoll;
 mod own_poller;
 mod panics;
+mod paused_clock;
 mod peer_closed;
 mod pipe;
 mod poll_ready;

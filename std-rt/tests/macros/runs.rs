@@ -3,9 +3,10 @@
 use std::io;
 use std::net::Ipv4Addr;
 use std::thread;
+use std::time::Duration;
 
-use netpoll_rt::Handle;
 use netpoll_rt::net::{TcpListener, TcpStream};
+use netpoll_rt::{Handle, time};
 
 /// Returns the name of the thread that runs a spawned task.
 async fn worker_name() -> Option<String> {
@@ -41,6 +42,17 @@ async fn test_may_return_a_result() -> io::Result<()> {
     assert_eq!(&buffer, b"hello");
     Ok(())
 }
+
+#[netpoll_rt::test(paused, name = "still")]
+async fn test_may_have_a_paused_clock() {
+    let start = time::now();
+    time::sleep(Duration::from_secs(3600)).await; // time is tested
+    assert_eq!((workers(), time::now() - start), (1, Duration::from_secs(3600)));
+}
+
+#[netpoll_rt::test(workers = 2, paused)]
+#[should_panic(expected = "needs a runtime of workers(1)")]
+async fn test_with_workers_has_no_paused_clock() {}
 
 #[netpoll_rt::test]
 #[should_panic(expected = "of the test")]

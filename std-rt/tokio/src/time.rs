@@ -17,6 +17,7 @@ mod interval;
 mod sleep;
 mod timeout;
 
+pub(crate) use clock::NEEDS_CURRENT_THREAD;
 pub use clock::{advance, pause, resume};
 pub use instant::Instant;
 pub use interval::{Interval, MissedTickBehavior, interval, interval_at};

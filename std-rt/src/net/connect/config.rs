@@ -5,12 +5,13 @@ use std::future::Future;
 use std::io;
 use std::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::{Connector, connect, plan};
 use crate::error::OpError;
 use crate::net::addr::ToSocketAddrs;
 use crate::net::{TcpSocket, TcpStream};
+use crate::time;
 
 type Hook = dyn Fn(&TcpSocket, SocketAddr) -> io::Result<()> + Send + Sync;
 
@@ -125,7 +126,7 @@ impl ConnectConfig {
     /// `PermissionDenied` for the local address; `InvalidInput` for a peer whose family has no local address while the other
     /// family has; the errors of the options and of the hook, for each address.
     pub fn connect(&self, addr: impl ToSocketAddrs) -> impl Future<Output = io::Result<TcpStream>> {
-        let deadline = self.timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let deadline = self.timeout.and_then(|timeout| time::now().checked_add(timeout));
         connect(addr, deadline, self)
     }
 

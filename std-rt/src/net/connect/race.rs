@@ -13,7 +13,7 @@ use std::time::Instant;
 use super::errors::{AddressErrors, timed_out};
 use super::plan::{Attempt, Plan};
 use crate::netpoll::clock;
-use crate::time::Timer;
+use crate::time::{self, Timer};
 
 /// Executes a plan. `name` is the name of the addresses, if they were looked up.
 ///
@@ -61,7 +61,7 @@ where
             if let Some(winner) = self.poll_running(cx, polled) {
                 return Poll::Ready(Some(winner));
             }
-            let now = Instant::now();
+            let now = time::now();
             self.give_up(now);
             if let Some(attempt) = self.plan.start(now) {
                 polled = self.running.len();
@@ -103,7 +103,7 @@ where
 
     fn failed(&mut self, place: usize, error: io::Error) {
         self.failed[place] = Some(error);
-        self.plan.failed(place, Instant::now());
+        self.plan.failed(place, time::now());
     }
 
     /// Is ready when an attempt starts or ends by its share.
@@ -120,7 +120,7 @@ where
 
     /// Returns the error after all attempts have failed.
     fn into_error(self, name: Option<String>) -> io::Error {
-        let passed = self.plan.is_over(Instant::now());
+        let passed = self.plan.is_over(time::now());
         let each = self.plan.order().iter().zip(self.failed);
         let each = each.map(|(address, error)| (*address, error.unwrap_or_else(|| timed_out(*address))));
         AddressErrors::error("connect", name, each.collect(), passed)

@@ -10,7 +10,6 @@ use super::{Backoff, UnlinkOnDrop, bound, pair_of, path_address, watch_unix};
 use crate::coop::Moved;
 use crate::net::methods::*;
 use crate::net::options::option_methods;
-use crate::netpoll::clock;
 use crate::sys::{ancillary, socket, unix};
 use crate::time;
 
@@ -181,7 +180,7 @@ impl UnixDatagram {
         let sent = match self.fd.try_shared(Mode::Write, |fd| unix::send_to(fd, bytes, to)) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                 coop::refund();
-                let at = clock::now() + Backoff::POLLED.as_nanos() as u64;
+                let at = self.fd.netpoll().now() + Backoff::POLLED.as_nanos() as u64;
                 match self.fd.netpoll().add_timer(at, cx.waker().clone()) {
                     Some(_fires_once) => return Poll::Pending,
                     None => self.fd.netpoll().check().map_err(io::Error::from).and(Err(error)),

@@ -223,7 +223,7 @@ macro_rules! unix_methods {
             pub async fn connect_timeout(address: &SocketAddr, timeout: Duration) -> io::Result<Self> {
                 coop::proceed().await;
                 // A deadline beyond the range of the clock never comes.
-                let deadline = Instant::now().checked_add(timeout);
+                let deadline = $crate::time::now().checked_add(timeout);
                 connect($kind, address, deadline).await.map(Self::wrap)
             }
 

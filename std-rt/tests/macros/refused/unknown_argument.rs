@@ -1,3 +1,3 @@
-// 2:24: error: unknown argument `flavor`; the arguments are `workers`, `name` and `crate`
+// 2:24: error: unknown argument `flavor`; the arguments are `workers`, `name`, `paused` and `crate`
 #[netpoll_macros::main(flavor = "current_thread")]
 async fn main() {}

@@ -6,9 +6,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use netpoll_rt::time::Clock;
+
 use super::context;
 use super::handle::Info;
 use super::{LocalOptions, LocalRuntime, Runtime};
+use crate::time::NEEDS_CURRENT_THREAD;
 
 /// The variable of the environment with the number of workers of a runtime for which none is set.
 const WORKERS: &str = "TOKIO_WORKER_THREADS";
@@ -27,6 +30,7 @@ const MAX_EVENTS: usize = 256;
 pub struct Builder {
     inner: netpoll_rt::Builder,
     worker_threads: Option<usize>,
+    start_paused: bool,
     info: Info,
 }
 
@@ -50,6 +54,7 @@ impl Builder {
         Self {
             inner,
             worker_threads: None,
+            start_paused: false,
             info: Info { current_thread, has_io: false, has_time: false, name: None },
         }
     }
@@ -196,14 +201,9 @@ impl Builder {
         self
     }
 
-    /// Sets whether the clock of the runtime stands still from the start.
-    ///
-    /// # Panics
-    ///
-    /// Panics if it is to stand still, which is not possible here yet.
-    #[track_caller]
+    /// Sets whether the clock of the runtime is [paused](crate::time::pause) from the start.
     pub fn start_paused(&mut self, start_paused: bool) -> &mut Self {
-        assert!(!start_paused, "the clock cannot be paused: netpoll-rt has no such clock yet");
+        self.start_paused = start_paused;
         self
     }
 
@@ -215,13 +215,15 @@ impl Builder {
     ///
     /// # Panics
     ///
-    /// Panics if the number of workers is not set and the variable `TOKIO_WORKER_THREADS` is not a number above 0.
+    /// - If the number of workers is not set and the variable `TOKIO_WORKER_THREADS` is not a number above 0.
+    /// - If the clock is to be paused and the runtime is not one of [`new_current_thread`](Self::new_current_thread).
     #[track_caller]
     pub fn build(&mut self) -> io::Result<Runtime> {
         let builder = self.inner.clone().extension(Arc::new(self.info.clone()));
         let builder = if self.info.current_thread {
-            builder.workers(1)
+            builder.workers(1).clock(if self.start_paused { Clock::paused() } else { Clock::system() })
         } else {
+            assert!(!self.start_paused, "{NEEDS_CURRENT_THREAD}");
             let workers = self.worker_threads.or_else(workers_of_environment);
             workers.into_iter().fold(builder, |builder, n| builder.worker_threads(n.min(MAX_WORKERS)))
         };

@@ -110,6 +110,11 @@ impl Handle {
         self.info().is_none_or(|info| info.has_time)
     }
 
+    /// Returns whether the clock may be paused. netpoll-rt knows it of a runtime that was not made by this crate.
+    pub(crate) fn may_pause(&self) -> bool {
+        self.info().is_none_or(|info| info.current_thread)
+    }
+
     fn info(&self) -> Option<&Info> {
         self.inner.extension()
     }

@@ -9,9 +9,9 @@ use std::time::Duration;
 pub struct Instant(std::time::Instant);
 
 impl Instant {
-    /// Returns the current time.
+    /// Returns the current time of the runtime's clock, which a test may have [paused](super::pause).
     pub fn now() -> Instant {
-        Instant(std::time::Instant::now())
+        Instant(netpoll_rt::time::now())
     }
 
     /// Converts std's instant.
