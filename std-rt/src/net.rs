@@ -143,6 +143,6 @@ pub use incoming::Incoming;
 pub use options::Keepalive;
 pub use pipe::{PipeReader, PipeWriter};
 pub use split::{OwnedReadHalf, OwnedWriteHalf, ReuniteError, Split};
-pub use tcp::{TcpListener, TcpSocket, TcpStream};
+pub use tcp::{TcpListener, TcpSocket, TcpStream, accept};
 pub use udp::{Datagram, Received, ReceivedIter, RecvBatch, UdpConfig, UdpSocket};
 pub use unix::{UnixDatagram, UnixListener, UnixSeqpacket, UnixSeqpacketListener, UnixStream};

@@ -86,6 +86,22 @@ macro_rules! byte_methods {
                 map_err(read, |error| self.error("readv", error))
             }
 
+            /// Polls to read, as `poll_read` of the traits does, into memory that need not be initialized. Returns the
+            /// number of bytes at the front of `buffer` that the kernel has filled; 0 is the end of the stream, unless
+            /// the buffer is empty. Nothing is held between two polls.
+            ///
+            /// # Errors
+            ///
+            /// Returns the errors of [`read`](Self::read).
+            #[inline]
+            pub fn poll_read_uninit(
+                &self,
+                cx: &mut Context<'_>,
+                buffer: &mut [MaybeUninit<u8>],
+            ) -> Poll<io::Result<usize>> {
+                self.poll_fill(cx, buffer)
+            }
+
             /// Reads the input that is there, up to the length of `buffer`, and never waits. Returns 0 at the
             /// end of the stream, and for an empty buffer.
             ///

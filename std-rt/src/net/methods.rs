@@ -12,6 +12,7 @@
 use std::pin::Pin;
 
 pub(crate) use std::io::{self, IoSlice, IoSliceMut};
+pub(crate) use std::mem::MaybeUninit;
 pub(crate) use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 pub(crate) use std::task::{Context, Poll};
 pub(crate) use std::time::{Duration, Instant};

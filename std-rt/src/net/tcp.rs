@@ -18,6 +18,19 @@ use crate::sys::socket as sys;
 use crate::time::{self, timeout};
 pub use socket::TcpSocket;
 
+/// Accepts a connection of any TCP listener by accept4(2), and returns it with the address of the peer. It belongs to no
+/// runtime yet, is non-blocking and closed in child processes. [`TcpListener::accept`] waits for one; this is for a listener
+/// that is watched in another way, as in an [`Evented`](super::Evented).
+///
+/// # Errors
+///
+/// Returns the kernel's error: `WouldBlock` if the listener is non-blocking and has no connection, `ConnectionAborted` if the
+/// peer has given it up.
+pub fn accept(listener: impl AsFd) -> io::Result<(StdStream, SocketAddr)> {
+    let (connection, peer) = sys::accept(listener.as_fd())?;
+    Ok((connection.into(), peer))
+}
+
 /// A socket that listens for connections.
 ///
 /// Dropping it closes it; connections that wait in the kernel's queue are reset.

@@ -34,7 +34,7 @@ mod connection;
 mod datagram;
 mod methods;
 
-use std::os::unix::net::SocketAddr;
+use std::os::unix::net::{SocketAddr, UnixStream as StdStream};
 use std::path::Path;
 
 use super::methods::*;
@@ -54,6 +54,16 @@ pub use datagram::UnixDatagram;
 /// Returns the kernel's error.
 pub fn peer_cred(socket: impl AsFd) -> io::Result<UCred> {
     unix::peer_credentials(socket.as_fd())
+}
+
+/// Accepts a connection of any Unix listener of bytes, as [`net::accept`](super::accept) does for TCP.
+///
+/// # Errors
+///
+/// Returns the kernel's error: `WouldBlock` if the listener is non-blocking and has no connection.
+pub fn accept(listener: impl AsFd) -> io::Result<(StdStream, SocketAddr)> {
+    let (connection, peer) = unix::accept(listener.as_fd())?;
+    Ok((connection.into(), peer))
 }
 
 /// Returns the address of an abstract name: any bytes, without the zero in front.

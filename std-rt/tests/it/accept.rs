@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs::File;
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::sync::Arc;
 use std::task::Poll;
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::common::own_process::with_few_descriptors;
 use crate::common::*;
-use netpoll_rt::net::{TcpListener, TcpSocket, TcpStream};
+use netpoll_rt::net::{TcpListener, TcpSocket, TcpStream, accept, unix};
 use netpoll_rt::{OpError, is_closed};
 
 const EMFILE: i32 = 24;
@@ -248,4 +248,25 @@ fn addresses_of_a_connection_agree_on_both_sides() {
         let ports: BTreeSet<_> = [&a, &b].map(|end| end.local_addr().unwrap().port()).into();
         assert_eq!(ports.len(), 2);
     });
+}
+
+#[test]
+fn a_listener_that_is_watched_elsewhere_accepts_connections_that_do_not_block() {
+    let listener = StdListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    assert_eq!(accept(&listener).unwrap_err().kind(), ErrorKind::WouldBlock);
+    let client = StdStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (mut connection, peer) = accept(&listener).unwrap();
+    assert_eq!(peer, client.local_addr().unwrap());
+    assert_eq!(connection.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+
+    let path = std::env::temp_dir().join(format!("netpoll-accept-{}", std::process::id()));
+    let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    listener.set_nonblocking(true).unwrap();
+    assert_eq!(unix::accept(&listener).unwrap_err().kind(), ErrorKind::WouldBlock);
+    let _client = std::os::unix::net::UnixStream::connect(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let (mut connection, peer) = unix::accept(&listener).unwrap();
+    assert!(peer.is_unnamed());
+    assert_eq!(connection.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
 }

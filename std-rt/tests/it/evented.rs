@@ -331,3 +331,26 @@ fn a_value_comes_back_and_can_be_watched_again() {
         assert_eq!(attempt(&stream, &mut [0]).unwrap(), 1);
     });
 }
+
+#[test]
+fn a_wait_of_a_value_that_cannot_be_shared_can_go_to_another_thread() {
+    /// A stream that is not `Sync`.
+    struct Single(StdStream, std::cell::Cell<()>);
+    impl std::os::fd::AsFd for Single {
+        fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+            self.0.as_fd()
+        }
+    }
+    each(async || {
+        let (stream, mut peer) = StdStream::pair().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let mut stream = watched(Single(stream, Default::default()));
+        // Dropped, a wait leaves nothing behind.
+        let probe = Probe::new();
+        assert!(probe.poll(pin!(stream.ready_mut(READ))).is_pending());
+        let waiting = spawn(async move { stream.ready_mut(READ).await.map(|event| event.ready) });
+        peer.write_all(b"a").unwrap();
+        assert_eq!(waiting.await.unwrap().unwrap(), READ);
+        assert_eq!(probe.wakes.get(), 0);
+    });
+}

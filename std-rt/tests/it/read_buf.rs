@@ -1,9 +1,13 @@
 //! Reads that append to a vector: they fill its spare capacity, reserve some if there is none, and change nothing else.
 
+use std::future::poll_fn;
 use std::io::Write;
+use std::mem::MaybeUninit;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use crate::common::*;
+use netpoll_rt::is_closed;
 use netpoll_rt::net::UnixStream;
 use netpoll_rt::net::pipe::pipe;
 use netpoll_rt::time::timeout;
@@ -82,5 +86,25 @@ fn an_error_or_a_drop_leaves_the_vector_as_it_was() {
         stream.close().await.unwrap();
         assert_closed(stream.read_buf(&mut buffer).await);
         assert_eq!(buffer, b"kept and more");
+    });
+}
+
+#[test]
+fn a_poll_fills_memory_that_is_not_initialized() {
+    each(async || {
+        let (reader, writer) = pipe().unwrap();
+        let mut buffer = [MaybeUninit::uninit(); 4];
+        let poll = |buffer: &mut [MaybeUninit<u8>]| {
+            reader.poll_read_uninit(&mut Context::from_waker(Waker::noop()), buffer)
+        };
+        assert!(poll(&mut buffer).is_pending());
+        writer.write_all(b"ab").await.unwrap();
+        assert_eq!(poll_fn(|cx| reader.poll_read_uninit(cx, &mut buffer)).await.unwrap(), 2);
+        assert!(matches!(poll(&mut []), Poll::Ready(Ok(0))));
+        drop(writer);
+        assert_eq!(poll_fn(|cx| reader.poll_read_uninit(cx, &mut buffer)).await.unwrap(), 0);
+        reader.close().await.unwrap();
+        let closed = poll_fn(|cx| reader.poll_read_uninit(cx, &mut buffer)).await.unwrap_err();
+        assert!(is_closed(&closed));
     });
 }

@@ -11,8 +11,17 @@ use upstream::io::ReadBuf;
 pub(crate) const MAX_BUFFER: usize = 2 * 1024 * 1024;
 
 thread_local! {
-    /// True while this thread submits a job that must run.
-    static SUBMITS: Cell<bool> = const { Cell::new(false) };
+    /// The job that must run and that this thread submits at the moment.
+    static SUBMISSION: Cell<Submission> = const { Cell::new(Submission::None) };
+}
+
+/// The submission of a job that must run.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Submission {
+    None,
+    Begun,
+    /// The runtime has dropped the job instead of taking it.
+    Refused,
 }
 
 /// Starts a job on a thread of the current runtime's pool.
@@ -30,23 +39,22 @@ where
 }
 
 /// Starts a job that also runs if its runtime ends before a thread has taken it: the thread that ends the runtime runs it
-/// then. A job that a runtime refuses because it has ended already does not run.
+/// then. Returns `None` if the runtime refuses the job because it has ended already; the job does not run then.
 ///
 /// # Panics
 ///
 /// Panics outside of a runtime.
 #[track_caller]
-pub(crate) fn spawn_mandatory<T, F>(job: F) -> JoinHandle<T>
+pub(crate) fn spawn_mandatory<T, F>(job: F) -> Option<JoinHandle<T>>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
 {
-    let mut job = Mandatory(Some(job));
-    let submits = SUBMITS.replace(true);
+    let (runtime, mut job) = (crate::runtime::current(), Mandatory(Some(job)));
+    SUBMISSION.set(Submission::Begun);
     // `run` is called in the closure and takes the job out.
-    let handle = spawn(move || job.run().expect("a job runs once"));
-    SUBMITS.set(submits);
-    handle
+    let handle = runtime.spawn_blocking(move || job.run().expect("a job runs once"));
+    (SUBMISSION.replace(Submission::None) == Submission::Begun).then_some(handle)
 }
 
 /// A job that runs at the latest when it is dropped.
@@ -61,8 +69,10 @@ impl<T, F: FnOnce() -> T> Mandatory<T, F> {
 impl<T, F: FnOnce() -> T> Drop for Mandatory<T, F> {
     fn drop(&mut self) {
         // A job that is refused is dropped by the thread that submits it.
-        if !SUBMITS.get() {
+        if SUBMISSION.get() == Submission::None {
             self.run();
+        } else {
+            SUBMISSION.set(Submission::Refused);
         }
     }
 }
@@ -80,6 +90,11 @@ where
 
 /// Converts the error of a job that panicked or that its runtime did not run.
 pub(crate) fn failed(_: JoinError) -> io::Error {
+    refused()
+}
+
+/// Returns the error of a job that its runtime refuses.
+pub(crate) fn refused() -> io::Error {
     io::Error::other("background task failed")
 }
 

@@ -144,6 +144,11 @@ pub(crate) fn current() -> netpoll_rt::Handle {
     Handle::current().as_netpoll().clone()
 }
 
+/// Returns whether this thread is in a runtime that has sockets.
+pub(crate) fn has_io() -> bool {
+    Handle::try_current().is_ok_and(|handle| handle.has_io())
+}
+
 /// Does nothing on a thread that may make sockets.
 ///
 /// # Panics

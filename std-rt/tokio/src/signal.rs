@@ -5,9 +5,14 @@
 mod relay;
 pub mod unix;
 
+use std::future::Future;
 use std::io;
 
-/// Waits for Ctrl-C (`SIGINT`), from the first poll on.
+/// Waits for Ctrl-C (`SIGINT`). It listens from the call on, or outside of a runtime from the first poll on.
+///
+/// # Cancel safety
+///
+/// Dropped before it is ready: a signal that has come since is lost, and a later one is kept for the next call.
 ///
 /// # Errors
 ///
@@ -15,9 +20,11 @@ use std::io;
 ///
 /// # Panics
 ///
-/// Panics outside of a runtime.
-pub async fn ctrl_c() -> io::Result<()> {
-    unix::signal(unix::SignalKind::interrupt())?.recv().await.ok_or_else(ended)
+/// The first poll panics outside of a runtime.
+pub fn ctrl_c() -> impl Future<Output = io::Result<()>> {
+    let listen = || unix::signal(unix::SignalKind::interrupt());
+    let listener = crate::runtime::has_io().then(listen);
+    async move { listener.unwrap_or_else(listen)?.recv().await.ok_or_else(ended) }
 }
 
 /// Returns the error of a wait that nothing can end any more.

@@ -25,7 +25,7 @@ use upstream::io::{AsyncRead, AsyncSeek, AsyncWrite, ReadBuf};
 use upstream::sync::Mutex;
 
 use super::{FileTimes, OpenOptions};
-use crate::blocking::{self, Buffer, MAX_BUFFER, failed};
+use crate::blocking::{self, Buffer, MAX_BUFFER, failed, refused};
 
 /// An open file.
 ///
@@ -249,7 +249,7 @@ impl File {
         let accepted = inner.buffer.copy_from(bytes, self.max_buf_size);
         inner.start_mandatory(&self.std, move |file, buffer| {
             Done::Written(move_back(file, unread).and_then(|()| buffer.write_to(&mut &*file)))
-        });
+        })?;
         Poll::Ready(Ok(accepted))
     }
 }
@@ -273,13 +273,14 @@ impl Inner {
         self.job = Some(blocking::spawn(self.job(file, job)));
     }
 
-    /// Starts a job that runs in any case.
+    /// Starts a job that runs in any case, unless the runtime has ended already.
     fn start_mandatory(
         &mut self,
         file: &Arc<StdFile>,
         job: impl FnOnce(&StdFile, &mut Buffer) -> Done + Send + 'static,
-    ) {
-        self.job = Some(blocking::spawn_mandatory(self.job(file, job)));
+    ) -> io::Result<()> {
+        self.job = Some(blocking::spawn_mandatory(self.job(file, job)).ok_or_else(refused)?);
+        Ok(())
     }
 
     fn job<J: FnOnce(&StdFile, &mut Buffer) -> Done + Send + 'static>(

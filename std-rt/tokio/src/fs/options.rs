@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use super::File;
 use crate::blocking;
 
-/// The options of opening a file: those of [`std::fs::OpenOptions`].
+/// The options of opening a file: those of [`std::fs::OpenOptions`]. By default none is set.
 #[derive(Clone, Debug)]
 pub struct OpenOptions {
     std: std::fs::OpenOptions,
@@ -16,8 +16,6 @@ pub struct OpenOptions {
 
 impl OpenOptions {
     /// Creates options of which none is set.
-    // As std's, it has no `Default`, and neither has tokio's.
-    #[expect(clippy::new_without_default, reason = "tokio's type has none either")]
     pub fn new() -> OpenOptions {
         Self { std: std::fs::OpenOptions::new() }
     }
@@ -78,6 +76,12 @@ impl OpenOptions {
     pub async fn open(&self, path: impl AsRef<Path>) -> io::Result<File> {
         let (options, path) = (self.std.clone(), path.as_ref().to_owned());
         blocking::run(move || options.open(path)).await.map(File::from_std)
+    }
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use std::task::{Context, Poll, ready};
 
 use bytes::BufMut;
+use netpoll_rt::net::pipe::PipeReader;
 use socket2::{SockAddr, SockRef};
 
 use super::evented::Evented;
@@ -56,6 +57,19 @@ pub(crate) fn poll_read<T: AsFd>(
     // SAFETY: `poll_read_fd` writes nothing but initialized bytes into it.
     let n = ready!(io.poll_read_fd(cx, unsafe { buffer.unfilled_mut() }))?;
     // SAFETY: `poll_read_fd` has initialized as many bytes at the front of that part as it has returned.
+    unsafe { filled(buffer, n) };
+    Poll::Ready(Ok(()))
+}
+
+/// Polls to read from a pipe of netpoll-rt.
+pub(crate) fn poll_pipe(
+    pipe: &PipeReader,
+    cx: &mut Context<'_>,
+    buffer: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    // SAFETY: `poll_read_uninit` writes nothing but initialized bytes into it.
+    let n = ready!(pipe.poll_read_uninit(cx, unsafe { buffer.unfilled_mut() }))?;
+    // SAFETY: `poll_read_uninit` has initialized as many bytes at the front of that part as it has returned.
     unsafe { filled(buffer, n) };
     Poll::Ready(Ok(()))
 }

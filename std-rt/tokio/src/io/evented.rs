@@ -14,9 +14,9 @@ use crate::runtime::assert_has_io;
 /// A descriptor that is registered with the poller of its runtime.
 pub(crate) struct Evented<T: AsFd>(Inner<T>);
 
-/// The error of a runtime that has ended, with tokio's text.
+/// The error of a runtime that has ended, with tokio's text, and that of netpoll-rt if there was one.
 #[derive(Debug)]
-struct Shutdown(io::Error);
+struct Shutdown(Option<io::Error>);
 
 impl fmt::Display for Shutdown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,13 +26,18 @@ impl fmt::Display for Shutdown {
 
 impl std::error::Error for Shutdown {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(&self.0)
+        Some(self.0.as_ref()?)
     }
 }
 
 /// Gives the error of a runtime that has ended tokio's text.
 fn described(error: io::Error) -> io::Error {
-    if netpoll_rt::runtime_ended(&error) { io::Error::other(Shutdown(error)) } else { error }
+    if netpoll_rt::runtime_ended(&error) { io::Error::other(Shutdown(Some(error))) } else { error }
+}
+
+/// Returns the error of an operation that a runtime which has ended refuses.
+pub(crate) fn shutdown() -> io::Error {
+    io::Error::other(Shutdown(None))
 }
 
 /// Returns whether an error is that of a runtime that has ended.
@@ -93,6 +98,10 @@ impl<T: AsFd> Evented<T> {
 
     pub(crate) async fn event(&self, interest: Interest) -> io::Result<ReadyEvent> {
         self.0.ready(interest.to_netpoll()).await.map_err(described)
+    }
+
+    pub(crate) async fn event_mut(&mut self, interest: Interest) -> io::Result<ReadyEvent> {
+        self.0.ready_mut(interest.to_netpoll()).await.map_err(described)
     }
 
     pub(crate) fn now(&self, interest: Interest) -> ReadyEvent {

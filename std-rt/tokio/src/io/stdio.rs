@@ -12,6 +12,7 @@ use std::task::{Context, Poll, ready};
 use netpoll_rt::JoinHandle;
 use upstream::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::evented::shutdown;
 use crate::blocking::{self, Buffer, MAX_BUFFER, failed};
 
 /// A stream of std that threads of the pool use.
@@ -65,7 +66,8 @@ impl Blocking {
         while ready!(self.poll_job(cx))? {}
         let mut buffer = std::mem::take(&mut self.buffer);
         let n = buffer.copy_from(&[IoSlice::new(from)], MAX_BUFFER);
-        self.job = Some(blocking::spawn_mandatory(move || (buffer.write_to(&mut sink()), buffer)));
+        let job = blocking::spawn_mandatory(move || (buffer.write_to(&mut sink()), buffer));
+        self.job = Some(job.ok_or_else(shutdown)?);
         self.needs_flush = true;
         Poll::Ready(Ok(n))
     }
@@ -81,7 +83,8 @@ impl Blocking {
                 return Poll::Ready(Ok(()));
             }
             let buffer = std::mem::take(&mut self.buffer);
-            self.job = Some(blocking::spawn_mandatory(move || (sink().flush(), buffer)));
+            let job = blocking::spawn_mandatory(move || (sink().flush(), buffer));
+            self.job = Some(job.ok_or_else(shutdown)?);
         }
     }
 }
@@ -129,8 +132,8 @@ macro_rules! output {
         #[doc = concat!("The ", $name, " of this process; made by [`", stringify!($function), "`].")]
         ///
         /// A write is ready once its bytes are copied; `flush` waits until they are written, and an error is that of the next
-        /// operation. The bytes are written also if the runtime ends before. Bytes of several values, or of `println!`, may
-        /// come in any order.
+        /// operation. The bytes are written also if the runtime ends before; a write after its end fails. Bytes of several
+        /// values, or of `println!`, may come in any order.
         #[derive(Debug)]
         pub struct $type {
             std: io::$type,

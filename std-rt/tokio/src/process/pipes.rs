@@ -4,10 +4,12 @@ use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::process::Stdio;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
 
 use netpoll_rt::net::pipe::{PipeReader, PipeWriter};
 use upstream::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::io::buffer::poll_pipe;
 
 macro_rules! pipe {
     ($type:ident, $inner:ident, $doc:literal) => {
@@ -108,27 +110,13 @@ impl AsyncWrite for ChildStdin {
 }
 
 impl AsyncRead for ChildStdout {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        poll_read(&mut self.inner, cx, buf)
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        poll_pipe(&self.inner, cx, buf)
     }
 }
 
 impl AsyncRead for ChildStderr {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        poll_read(&mut self.inner, cx, buf)
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        poll_pipe(&self.inner, cx, buf)
     }
-}
-
-fn poll_read(pipe: &mut PipeReader, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-    let n = ready!(futures_io::AsyncRead::poll_read(Pin::new(pipe), cx, buf.initialize_unfilled()))?;
-    buf.advance(n);
-    Poll::Ready(Ok(()))
 }

@@ -96,7 +96,7 @@ impl From<SignalKind> for c_int {
     }
 }
 
-/// Listens to a signal from now on.
+/// Listens to a signal from now on. A signal that came since the last listener of this runtime was dropped is received as well.
 ///
 /// # Errors
 ///

@@ -1,12 +1,14 @@
 //! Child processes: their pipes, their ends, and the runtime that watches them.
 
+use std::future::poll_fn;
 use std::io::ErrorKind;
+use std::mem::MaybeUninit;
 use std::os::unix::process::ExitStatusExt;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::process::Stdio;
 
 use netpoll_rt::{Runtime, block_on};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf};
 use tokio::process::{ChildStdin, Command};
 
 use crate::poll_once;
@@ -126,4 +128,18 @@ fn errors_and_panics_of_the_start() {
     let error = block_on(async { Command::new("/no such program").spawn().unwrap_err() });
     assert_eq!(error.kind(), ErrorKind::NotFound);
     crate::assert_needs_runtime(|| drop(Command::new("true").spawn()));
+}
+
+#[test]
+fn output_is_read_into_memory_that_is_not_initialized() {
+    block_on(async {
+        let mut child = shell("printf abc").stdout(Stdio::piped()).spawn().unwrap();
+        let mut stdout = child.stdout.take().unwrap();
+        let mut memory = [MaybeUninit::uninit(); 8];
+        let mut buffer = ReadBuf::uninit(&mut memory);
+        poll_fn(|cx| Pin::new(&mut stdout).poll_read(cx, &mut buffer)).await.unwrap();
+        assert_eq!(buffer.filled(), b"abc");
+        assert_eq!(buffer.initialized().len(), 3, "nothing is zeroed");
+        assert!(child.wait().await.unwrap().success());
+    });
 }

@@ -84,9 +84,33 @@ fn listener_whose_runtime_has_ended_receives_nothing_outside_of_a_runtime() {
 }
 
 #[test]
-fn ctrl_c_is_received_from_the_first_poll_on() {
+fn signal_that_a_worker_receives_between_two_listeners_is_not_lost() {
+    let (runtime, kind) = (Runtime::builder().workers(4).build().unwrap(), SignalKind::io());
+    runtime.block_on(async {
+        drop(signal(kind).unwrap());
+        // It belongs to the same runtime, so the relay's task has run when it has received the signal, or runs soon.
+        let witness = netpoll_rt::signal::signal(netpoll_rt::signal::SignalKind::IO).unwrap();
+        for _ in 0..20 {
+            send(kind);
+            witness.recv().await.unwrap();
+            netpoll_rt::task::yield_now().await;
+            assert_eq!(signal(kind).unwrap().recv().await, Some(()));
+            assert!(poll_once(pin!(signal(kind).unwrap().recv())).is_pending());
+        }
+    });
+}
+
+#[test]
+fn ctrl_c_is_received_from_the_call_on() {
     block_on(async {
-        let mut waiting = pin!(tokio::signal::ctrl_c());
+        let waiting = tokio::signal::ctrl_c();
+        send(SignalKind::interrupt());
+        waiting.await.unwrap();
+    });
+    // Outside of a runtime from the first poll on.
+    let waiting = tokio::signal::ctrl_c();
+    block_on(async {
+        let mut waiting = pin!(waiting);
         assert!(poll_once(waiting.as_mut()).is_pending());
         send(SignalKind::interrupt());
         waiting.await.unwrap();

@@ -1,7 +1,8 @@
 //! Waits for conditions, and calls after them.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::io;
+use std::mem;
 use std::os::fd::AsFd;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -32,6 +33,21 @@ impl<T: AsFd> Evented<T> {
     /// reports an error and nothing else of a descriptor that is no socket, whose reads find nothing.
     pub fn ready(&self, interest: ReadySet) -> Ready<'_, T> {
         Ready { evented: self, interest: interest.with_ends(), entries: Entries::default() }
+    }
+
+    /// Waits as [`ready`](Self::ready) does. The future can go to another thread also if the value cannot be shared.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped early, the future did nothing.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`ready`](Self::ready).
+    pub async fn ready_mut(&mut self, interest: ReadySet) -> io::Result<ReadyEvent> {
+        let mut ready =
+            ReadyMut { evented: self, interest: interest.with_ends(), entries: Entries::default() };
+        poll_fn(|cx| ready.poll(cx)).await
     }
 
     /// Polls for input, as [`ready`](Self::ready) waits. The last task that polls is woken.
@@ -140,6 +156,29 @@ impl<T: AsFd> Future for Ready<'_, T> {
             this.entries.leave(&this.evented.fd);
         }
         polled
+    }
+}
+
+/// The wait of [`Evented::ready_mut`]. Between two polls it has no shared borrow of the value.
+struct ReadyMut<'a, T: AsFd> {
+    evented: &'a mut Evented<T>,
+    interest: ReadySet,
+    entries: Entries,
+}
+
+impl<T: AsFd> ReadyMut<'_, T> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<ReadyEvent>> {
+        let (interest, entries) = (self.interest, mem::take(&mut self.entries));
+        let mut ready = Ready { evented: self.evented, interest, entries };
+        let polled = Pin::new(&mut ready).poll(cx);
+        self.entries = mem::take(&mut ready.entries);
+        polled
+    }
+}
+
+impl<T: AsFd> Drop for ReadyMut<'_, T> {
+    fn drop(&mut self) {
+        self.entries.leave(&self.evented.fd);
     }
 }
 

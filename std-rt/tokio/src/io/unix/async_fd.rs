@@ -217,7 +217,7 @@ impl<T: AsRawFd> AsyncFd<T> {
     ///
     /// Returns an error if the runtime has ended.
     pub async fn ready_mut(&mut self, interest: Interest) -> io::Result<AsyncFdReadyMutGuard<'_, T>> {
-        let event = self.io.event(interest).await?;
+        let event = self.io.event_mut(interest).await?;
         Ok(AsyncFdReadyMutGuard::new(self, event))
     }
 
@@ -281,7 +281,7 @@ impl<T: AsRawFd> AsyncFd<T> {
         mut f: impl FnMut(&mut T) -> io::Result<R>,
     ) -> io::Result<R> {
         loop {
-            let event = self.io.event(interest).await?;
+            let event = self.io.event_mut(interest).await?;
             match f(self.get_mut()) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.io.clear(event),
                 result => return result,

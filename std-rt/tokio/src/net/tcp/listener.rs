@@ -4,6 +4,8 @@ use std::io;
 use std::net::{self, SocketAddr};
 use std::task::{Context, Poll, ready};
 
+use netpoll_rt::net::accept;
+
 use super::{TcpSocket, TcpStream};
 use crate::io::Interest;
 use crate::io::evented::Evented;
@@ -57,7 +59,7 @@ impl TcpListener {
     ///
     /// Returns the kernel's error; an error if the runtime has ended.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let accepted = self.io.async_io(Interest::READABLE, || self.io.get_ref().accept()).await?;
+        let accepted = self.io.async_io(Interest::READABLE, || accept(self.io.get_ref())).await?;
         self.connection(accepted)
     }
 
@@ -67,7 +69,7 @@ impl TcpListener {
     ///
     /// Returns the errors of [`accept`](Self::accept).
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(TcpStream, SocketAddr)>> {
-        let accepted = ready!(self.io.poll_read_io(cx, || self.io.get_ref().accept()))?;
+        let accepted = ready!(self.io.poll_read_io(cx, || accept(self.io.get_ref())))?;
         Poll::Ready(self.connection(accepted))
     }
 
@@ -76,7 +78,6 @@ impl TcpListener {
         &self,
         (stream, peer): (net::TcpStream, SocketAddr),
     ) -> io::Result<(TcpStream, SocketAddr)> {
-        stream.set_nonblocking(true)?;
         Ok((TcpStream { io: self.io.accepted(stream, true)? }, peer))
     }
 

@@ -5,6 +5,8 @@ use std::os::unix::net;
 use std::path::Path;
 use std::task::{Context, Poll, ready};
 
+use netpoll_rt::net::unix::accept;
+
 use super::{SocketAddr, UnixStream};
 use crate::io::Interest;
 use crate::io::evented::Evented;
@@ -65,7 +67,7 @@ impl UnixListener {
     ///
     /// Returns the kernel's error; an error if the runtime has ended.
     pub async fn accept(&self) -> io::Result<(UnixStream, SocketAddr)> {
-        let accepted = self.io.async_io(Interest::READABLE, || self.io.get_ref().accept()).await?;
+        let accepted = self.io.async_io(Interest::READABLE, || accept(self.io.get_ref())).await?;
         self.connection(accepted)
     }
 
@@ -75,7 +77,7 @@ impl UnixListener {
     ///
     /// Returns the errors of [`accept`](Self::accept).
     pub fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(UnixStream, SocketAddr)>> {
-        let accepted = ready!(self.io.poll_read_io(cx, || self.io.get_ref().accept()))?;
+        let accepted = ready!(self.io.poll_read_io(cx, || accept(self.io.get_ref())))?;
         Poll::Ready(self.connection(accepted))
     }
 
@@ -84,7 +86,6 @@ impl UnixListener {
         &self,
         (stream, peer): (net::UnixStream, net::SocketAddr),
     ) -> io::Result<(UnixStream, SocketAddr)> {
-        stream.set_nonblocking(true)?;
         Ok((UnixStream { io: self.io.accepted(stream, false)? }, SocketAddr(peer)))
     }
 }
