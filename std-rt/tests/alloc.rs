@@ -4,12 +4,13 @@
 
 use std::future::poll_fn;
 use std::io::{Read, Write};
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use netpoll_rt::net::{Datagram, RecvBatch, TcpStream, UdpSocket};
+use netpoll_rt::net::{Datagram, Evented, RecvBatch, TcpStream, UdpSocket};
 use netpoll_rt::spawn;
 use test_support::counting::{Counting, ROUNDS, allocations, count};
 use test_support::*;
@@ -114,6 +115,21 @@ async fn first_poll_that_parks() {
         fewest = fewest.min(count() - before);
     }
     assert_eq!(fewest, 0, "a task that polls a connection alone");
+
+    let mut fewest = usize::MAX;
+    for _ in 0..20 {
+        let (stream, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
+        stream.set_nonblocking(true).unwrap();
+        let stream = Evented::new(stream).unwrap();
+        let before = count();
+        poll_fn(|cx| {
+            assert!(stream.poll_recv(cx, &mut [MaybeUninit::uninit(); 64]).is_pending());
+            Poll::Ready(())
+        })
+        .await;
+        fewest = fewest.min(count() - before);
+    }
+    assert_eq!(fewest, 0, "a task that polls a descriptor with remembered readiness alone");
 }
 
 async fn deadlines() {

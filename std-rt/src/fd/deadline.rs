@@ -154,7 +154,7 @@ impl<S: FdOwner> Fd<S> {
                 }
             }
             if has_notify {
-                self.pollers(mode).awaiting_lock.waker().wake_by_ref();
+                self.pollers(mode).awaiting_lock().waker().wake_by_ref();
             }
         }
     }

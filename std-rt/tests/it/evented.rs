@@ -171,6 +171,36 @@ fn dropped_futures_leave_no_waiter() {
 }
 
 #[test]
+fn a_poll_waits_on_beside_a_future_that_comes_and_goes() {
+    each(async || {
+        for polls_first in [false, true] {
+            let (stream, mut peer) = pair();
+            // Of one task, whose waker both have.
+            let probe = Probe::new();
+            let poll = || once(&probe, |cx| stream.poll_readable(cx));
+            assert!(!polls_first || poll().is_pending());
+            let mut dropped = Box::pin(stream.ready(READ));
+            assert!(probe.poll(dropped.as_mut()).is_pending());
+            assert!(polls_first || poll().is_pending());
+            drop(dropped);
+            peer.write_all(b"a").unwrap();
+            until("the poll is woken", || probe.wakes.get() > 0).await;
+            assert!(poll().is_ready());
+            // It waits alone again.
+            assert_eq!(attempt(&stream, &mut [0]).unwrap(), 1);
+            assert_eq!(attempt(&stream, &mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+            let alone = Probe::new();
+            while once(&alone, |cx| stream.poll_readable(cx)).is_ready() {
+                assert!(stream.try_io(READ, refuse).is_err());
+            }
+            let before = alone.wakes.get();
+            peer.write_all(b"b").unwrap();
+            until("it is woken", || alone.wakes.get() > before).await;
+        }
+    });
+}
+
+#[test]
 fn space_is_reported_once_it_was_used_up() {
     each(async || {
         let (stream, mut peer) = pair();

@@ -14,9 +14,18 @@
 //! under the lock of their direction (INV-2), which is held during a call if it is free. A task that finds it held makes its
 //! call beside the other one, as long as the side is ready.
 //!
-//! Tasks that poll share the waker of [`PollWakers`](super::PollWakers). A direction has one entry there for all `poll_*`
-//! functions, so the task that polls last is woken; each future has an entry of its own. A future of [`Evented::ready`] whose
-//! entry is gone has been woken by an event, and is ready whether or not another task has cleared the side since.
+//! Of the tasks that use the `poll_*` functions of a direction, the one that polls last is woken. It parks its own waker as
+//! long as no future waits ([`poll_park`](super::poll_park)), and allocates nothing. Beside futures, whose list and shared
+//! waker are those of [`PollWakers`](super::PollWakers), the `poll_*` functions have one entry; each future has its own.
+//!
+//! | in the semaphore | the list | a `poll_*` function | a future |
+//! |---|---|---|---|
+//! | nothing, or the waker of a task that polls | empty | parks its own waker, and drops the other one | moves the other one into the list, and parks the shared waker |
+//! | the shared waker, or nothing | has futures | fills its entry, and parks the shared waker | the same |
+//! | the shared waker, or nothing | empty, since an event has woken them | parks its own waker | fills its entry, and parks the shared waker |
+//!
+//! A future of [`Evented::ready`] whose entry is gone has been woken by an event, and is ready whether or not another task has
+//! cleared the side since.
 
 use std::fmt;
 use std::io;
@@ -26,6 +35,7 @@ use std::task::{Context, Poll, ready};
 use netpoll_core::Mode;
 use netpoll_core::sync::{Flag, RelaxedUsize};
 
+use super::poll_wakers::WakerSet;
 use super::{Op, OpState};
 use crate::coop;
 use crate::fd::{Fd, FdKind, ReadySet};
@@ -313,13 +323,18 @@ impl<T: AsFd> Evented<T> {
         let (fd, mode) = (&self.fd, op.mode());
         // Before it registers: a waker that is never taken out again may own the task.
         fd.netpoll().check()?;
-        let pollers = fd.pollers(mode);
-        waiter.register(self.side(mode), &pollers.parked, mode, cx.waker());
-        // A task that polls in another way makes its call before it joins this parking.
-        fd.last_polls[mode as usize].set_shared(false);
-        // As an operation that was woken: the waker that it displaces is the shared one.
-        op.state = OpState::Parked;
-        let waited = op.wait(fd.desc(), &mut Context::from_waker(pollers.parked.waker()));
+        let shared = if waiter.is_slot() && op.parks_alone() {
+            None
+        } else {
+            let shared = &fd.pollers(mode).parked;
+            waiter.register(self.side(mode), shared, mode, cx.waker());
+            fd.last_polls[mode as usize].set_shared(false);
+            Some(shared)
+        };
+        // As an operation that was woken: the waker that it displaces waits no more. Only a future moves it into the list.
+        (op.polls, op.state) = (shared.is_some(), OpState::Parked);
+        let waker = shared.map_or(cx.waker(), WakerSet::waker);
+        let waited = op.wait(fd.desc(), &mut Context::from_waker(waker));
         op.state = OpState::Locked;
         ready!(waited)?;
         self.side(mode).set();

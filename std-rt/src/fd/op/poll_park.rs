@@ -108,7 +108,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
 
     /// Returns whether this poll parks the waker of its own task.
     #[inline]
-    fn parks_alone(&self) -> bool {
+    pub(super) fn parks_alone(&self) -> bool {
         self.arm_on_park && (self.last_poll().is_alone() || self.is_alone_again())
     }
 

@@ -52,8 +52,8 @@ pub(in crate::fd) struct PollWakers {
     pub(super) parked: WakerSet,
     /// Set by [`Fd::try_io`] after a call that succeeded: the next [`Fd::poll_ready`] is ready without asking the kernel.
     pub(super) may_have_more: Flag,
-    /// The tasks whose shared waker is in the list of waiters.
-    pub(in crate::fd) awaiting_lock: WakerSet,
+    /// The tasks whose shared waker is in the list of waiters, once there was one.
+    awaiting_lock: OnceLock<WakerSet>,
     /// The tasks whose wait no timeout limits, once there was one. They are in the two sets above by their shared waker.
     untimed: OnceLock<WakerSet>,
     /// The timer that ends the wait for the lock at the direction's deadline.
@@ -157,10 +157,16 @@ impl WakerSet {
 }
 
 impl PollWakers {
+    /// Returns the tasks that wait for the lock.
+    pub(in crate::fd) fn awaiting_lock(&self) -> &WakerSet {
+        self.awaiting_lock.get_or_init(WakerSet::default)
+    }
+
     /// Returns whether a task waits within the time of the polls.
     pub(in crate::fd) fn has_timed(&self) -> bool {
         let untimed = self.untimed.get().map(WakerSet::waker);
-        self.parked.has_other_than(untimed) || self.awaiting_lock.has_other_than(untimed)
+        let has_timed = |tasks: &WakerSet| tasks.has_other_than(untimed);
+        has_timed(&self.parked) || self.awaiting_lock.get().is_some_and(has_timed)
     }
 
     fn replace_timer(&self, timer: DeadlineTimer) -> DeadlineTimer {
@@ -201,7 +207,7 @@ impl<S: FdOwner> Fd<S> {
         let limit = if is_timed { self.poll_lock_limit(mode)? } else { None };
         // Outside the lock: dropping a timer may drop others, whose wakers are foreign code.
         let mut timer = pollers.replace_timer(DeadlineTimer::default());
-        let watched = self.watch_deadline(mode, &mut timer, limit, &pollers.awaiting_lock.waker);
+        let watched = self.watch_deadline(mode, &mut timer, limit, pollers.awaiting_lock().waker());
         // The timer of another task that came here meanwhile.
         let mut other = pollers.replace_timer(timer);
         self.drop_deadline(&mut other);
@@ -214,8 +220,10 @@ impl<S: FdOwner> Fd<S> {
         for pollers in all.filter_map(OnceLock::get) {
             self.drop_deadline(&mut pollers.replace_timer(DeadlineTimer::default()));
             pollers.parked.end();
-            pollers.awaiting_lock.end();
-            pollers.untimed.get().into_iter().for_each(WakerSet::end);
+            [&pollers.awaiting_lock, &pollers.untimed]
+                .into_iter()
+                .filter_map(OnceLock::get)
+                .for_each(WakerSet::end);
         }
     }
 }

@@ -296,7 +296,7 @@ impl<W: Direction, F, S: FdOwner> Op<'_, W, F, S> {
     ) -> Poll<io::Result<()>> {
         let (fd, mode) = (self.fd, self.mode());
         fd.check_owner_process()?;
-        let pollers = &fd.pollers(mode).awaiting_lock;
+        let pollers = fd.pollers(mode).awaiting_lock();
         // This task's own waker comes first: the shared one may be woken as soon as it is in the list.
         let mut of_poll;
         let entry = if let Some(entry) = entry {

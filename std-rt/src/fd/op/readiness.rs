@@ -198,7 +198,7 @@ impl<W: Direction, S: FdOwner> Drop for Readiness<'_, W, S> {
     fn drop(&mut self) {
         let mode = self.direction.mode();
         if let Some(lock_entry) = self.lock_entry.take() {
-            self.fd.pollers(mode).awaiting_lock.leave(lock_entry);
+            self.fd.pollers(mode).awaiting_lock().leave(lock_entry);
         }
         let Some(entry) = self.entry.take() else { return };
         let is_last = self.fd.pollers(mode).parked.leave(entry);

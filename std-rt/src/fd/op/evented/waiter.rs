@@ -12,7 +12,7 @@ use crate::sys::OwnedBy;
 
 /// A task that waits.
 pub(super) enum Waiter<'a> {
-    /// A `poll_*` function: the last task that polls a direction has its entry.
+    /// A `poll_*` function: the last task that polls a direction waits alone, or has its entry beside futures.
     Slot,
     /// A future.
     Own(&'a mut Entries),
@@ -30,6 +30,11 @@ impl Waiter<'_> {
     #[inline]
     pub(super) fn slot() -> Self {
         Waiter::Slot
+    }
+
+    /// Returns whether this is a `poll_*` function.
+    pub(super) fn is_slot(&self) -> bool {
+        matches!(self, Waiter::Slot)
     }
 
     /// Returns a future's entry among the tasks that wait for the lock.
@@ -64,7 +69,7 @@ impl Entries {
     pub(super) fn leave<T: AsFd>(&mut self, fd: &Fd<OwnedBy<T>>) {
         for mode in [Mode::Read, Mode::Write] {
             if let Some(entry) = self.lock[mode as usize].take() {
-                fd.pollers(mode).awaiting_lock.leave(entry);
+                fd.pollers(mode).awaiting_lock().leave(entry);
             }
             if let Some(entry) = self.parked[mode as usize].take()
                 && fd.pollers(mode).parked.leave(entry)
