@@ -61,12 +61,13 @@
 //! | 3. locks the poller and calls [`PollGuard::poll`], whose `may_sleep` looks at the announcement; or parks | 3. wakes it by [`Poller::wake_thread`], or else unparks it |
 //!
 //! `netpoll-core` has both words: its `Idle` is the set of announced threads, and its `Runq` the queue of a thread. The example
-//! [`goroutines`](https://github.com/netpoll-rs/netpoll/tree/main/examples/goroutines) is such a pool.
+//! [`goroutines`](https://github.com/netpoll-rs/netpoll/tree/main/examples/runtimes/src/bin/goroutines) is such a pool.
 //!
 //! # Inside another loop
 //!
 //! The loop of a GUI or a game polls [`Poller::descriptor`] beside its own, sleeps no longer than [`Poller::prepare_wait`]
-//! says, and polls with a timeout of zero whenever it wakes up. The example `foreign_loop` does that.
+//! says, and polls with a timeout of zero whenever it wakes up. The example
+//! [`foreign_loop`](https://github.com/netpoll-rs/netpoll/tree/main/examples/runtimes/src/bin/foreign_loop.rs) does that.
 
 mod buffer;
 mod registration;

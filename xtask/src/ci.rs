@@ -9,6 +9,7 @@ use std::{env, fs};
 use xtask::{Outcome, cmd};
 
 use crate::app;
+use crate::runtimes;
 use crate::test::count_passed;
 use crate::upstream;
 
@@ -23,6 +24,7 @@ const STEPS: &[(&str, Step)] = &[
     ("test-bench", |root| workspace(&root.join("examples/bench"), &["test", "--quiet", "--test", "bench"])),
     ("web", web),
     ("app", app::ci),
+    ("runtimes", runtimes::ci),
     ("conform", |root| own(root, &["conform", "tokio", "--listed"])),
     ("clippy", |root| workspace(root, &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])),
     ("clippy-user", clippy_user),

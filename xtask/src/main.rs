@@ -9,6 +9,7 @@ mod conform;
 mod cross;
 mod json;
 mod programs;
+mod runtimes;
 mod strace;
 mod suites;
 mod test;
@@ -69,6 +70,11 @@ const COMMANDS: &[(&str, &str, Run)] = &[
         "app",
         "[options of compare]: examples/tokio-app with and without the patch lines: CPU a request",
         app::compare,
+    ),
+    (
+        "runtimes",
+        "[--secs N | compare]: goroutines on the poller, whose clients compare every byte; beside may and Go",
+        runtimes::run,
     ),
     ("strace", "the suite of std-rt while the kernel interrupts every third call", strace::run),
     (
