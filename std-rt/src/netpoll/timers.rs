@@ -186,7 +186,7 @@ impl Netpoll {
     }
 
     /// Moves a timer to another tick, earlier or later; its waker stays. Returns false if it has fired or no thread polls any
-    /// more: then the timer is gone.
+    /// more: then the timer is gone. It fires at once if it is moved to an earlier tick that has passed.
     pub fn move_timer(&self, id: TimerId, at: u64) -> bool {
         if !self.is_owner_process() {
             return false;
@@ -200,6 +200,14 @@ impl Netpoll {
         }
         let earliest = timers.is_earliest(at);
         let earlier = timers.wheel.deadline(id.id).is_some_and(|before| at < before);
+        if earlier && self.clock.is_over(at) {
+            let entry = timers.wheel.remove(id.id);
+            drop(timers);
+            if let Some(Entry::Task(waker)) = entry {
+                foreign::wake(waker);
+            }
+            return false;
+        }
         let moved = timers.wheel.edit(id.id, at);
         timers.armed += usize::from(earlier);
         drop(timers);

@@ -58,6 +58,7 @@ pub struct Builder {
     hooks: Hooks,
     event_interval: u32,
     events_per_poll: usize,
+    lifo_slot: bool,
     budget: u32,
     max_blocking_threads: usize,
     thread_keep_alive: Duration,
@@ -90,6 +91,7 @@ impl Builder {
             hooks: Hooks::default(),
             event_interval: 61,
             events_per_poll: MAX_EVENTS,
+            lifo_slot: true,
             budget: crate::coop::DEFAULT as u32,
             max_blocking_threads: DEFAULT_BLOCKING,
             thread_keep_alive: Duration::from_secs(10),
@@ -218,6 +220,21 @@ impl Builder {
     /// for in its queue. Fewer leave more for the other workers, and cost more system calls.
     pub fn events_per_poll(mut self, n: usize) -> Self {
         self.events_per_poll = n;
+        self
+    }
+
+    /// Sets whether a task that the running one spawns or wakes has the next turn, before those that are queued already; on by
+    /// default. Of several the last one has it, and after three such turns in a row the queue comes first. Off, the tasks of a
+    /// runtime of [`workers(1)`](Builder::workers), which it needs, run in the order in which they were spawned and woken, as
+    /// with tokio's `current_thread`.
+    ///
+    /// ```
+    /// # use netpoll_rt::Runtime;
+    /// let runtime = Runtime::builder().workers(1).lifo_slot(false).build()?;
+    /// # std::io::Result::Ok(())
+    /// ```
+    pub fn lifo_slot(mut self, on: bool) -> Self {
+        self.lifo_slot = on;
         self
     }
 
@@ -405,6 +422,7 @@ impl Builder {
         WorkerConfig {
             event_interval: self.event_interval,
             events_per_poll: self.events_per_poll,
+            lifo_slot: self.lifo_slot,
             budget: task::units(self.budget),
             spin: self.spin(cpus),
             crowd: (cpus - 1).max(1),
@@ -439,8 +457,10 @@ impl Builder {
             let message = format!("Builder::thread_name({name:?}): must not contain a null");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
-        if self.clock.is_paused && !threadless {
-            let message = "Builder::clock(Clock::paused()): needs a runtime of workers(1)";
+        let of_one_thread =
+            [("clock(Clock::paused())", self.clock.is_paused), ("lifo_slot(false)", !self.lifo_slot)];
+        for (setting, _) in of_one_thread.into_iter().filter(|(_, is_set)| *is_set && !threadless) {
+            let message = format!("Builder::{setting}: needs a runtime of workers(1)");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
         Ok(())

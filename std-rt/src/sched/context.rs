@@ -37,7 +37,7 @@ struct Entered {
     /// The worker itself, a `Worker`.
     worker: Option<Rc<dyn Any>>,
     /// Set while the worker wakes a task that a poll made ready by its own waker: it goes to the ring in order, and other
-    /// workers are woken after the last.
+    /// workers are woken after the last. Always set if the slot is not used, which a runtime with other workers does use.
     injecting: Cell<bool>,
     /// The scheduler that the thread worked for before, and works for again afterwards.
     before: Option<NonNull<Entered>>,
@@ -177,7 +177,7 @@ impl SchedHandle {
         }
         let around = with_entered(|entered| entered.map(|entered| entered.sched().netpoll().clone()));
         let before = context::with(|context| context.entered.get()).map(NonNull::cast);
-        let (current, injecting) = (Current::new(self.clone()), Cell::new(false));
+        let (current, injecting) = (Current::new(self.clone()), Cell::new(!self.config().lifo_slot));
         let entered = Rc::new(Entered { current, mine, worker, injecting, before });
         let wheel = self.netpoll().enter_worker(index, around.as_ref());
         context::with(|context| context.entered.set(Some(NonNull::from(&*entered).cast())));
@@ -265,10 +265,9 @@ fn inject_task(sched: &Sched, entered: Option<&Entered>, mine: Option<&Remote>, 
 /// Calls `wake`, which may schedule tasks: they go to the end of the ring.
 #[cold]
 fn inject_by(entered: Option<&Entered>, wake: impl FnOnce()) {
-    let injecting = |on| entered.into_iter().for_each(|entered| entered.injecting.set(on));
-    injecting(true);
+    let before = entered.map(|entered| entered.injecting.replace(true));
     wake();
-    injecting(false);
+    entered.zip(before).into_iter().for_each(|(entered, before)| entered.injecting.set(before));
 }
 
 /// Calls `find` with each scheduler that this thread works for, the current one first, until it returns a value.

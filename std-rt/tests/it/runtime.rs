@@ -1,7 +1,7 @@
 //! The runtime as its users see it: tasks, their handles, `block_on` in every position, time, and the order of turns.
 
 use std::pin::pin;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::Poll;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -380,6 +380,41 @@ fn a_stream_of_one_runtime_is_read_in_another() {
             });
             done.open();
         });
+    }
+}
+
+#[test]
+fn without_the_lifo_slot_tasks_run_in_the_order_in_which_they_became_runnable() {
+    let _alone = alone();
+    for (lifo_slot, expected) in [(true, [2, 0, 1, 12, 10, 11]), (false, [0, 1, 2, 10, 11, 12])] {
+        let runtime = Runtime::builder().workers(1).lifo_slot(lifo_slot).build().unwrap();
+        let _watch = Watch::over(runtime.handle().clone());
+        let order: Arc<Mutex<Vec<usize>>> = Arc::default();
+        runtime.block_on(async {
+            let tasks = [0, 1, 2].map(|n| {
+                let (order, gate) = (order.clone(), Gate::new());
+                let task = spawn({
+                    let gate = gate.clone();
+                    async move {
+                        order.lock().unwrap().push(n);
+                        gate.wait().await;
+                        order.lock().unwrap().push(10 + n);
+                    }
+                });
+                (gate, task)
+            });
+            until("all wait", || order.lock().unwrap().len() == 3).await;
+            tasks.iter().for_each(|(gate, _)| gate.open());
+            for (_, task) in tasks {
+                task.await.unwrap();
+            }
+        });
+        assert_eq!(*order.lock().unwrap(), expected, "lifo_slot({lifo_slot})");
+    }
+    for builder in [Runtime::builder().workers(2), Runtime::builder().worker_threads(1)] {
+        let error = builder.lifo_slot(false).build().unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+        assert!(error.to_string().contains("lifo_slot(false)"), "{error}");
     }
 }
 

@@ -37,6 +37,20 @@ fn a_reset_moves_the_timer_and_keeps_its_waker() {
 }
 
 #[test]
+fn a_reset_to_an_instant_that_has_passed_ends_it_at_once() {
+    each(async || {
+        for past in [Instant::now(), Instant::now() - SOON] {
+            let mut sleep = pin!(sleep(HOUR)); // time is tested
+            let probe = Probe::new();
+            assert!(probe.poll(sleep.as_mut()).is_pending());
+            sleep.as_mut().reset(past);
+            assert_eq!((probe.wakes.get(), metrics().timers), (1, 0));
+            assert!(probe.poll(sleep.as_mut()).is_ready());
+        }
+    });
+}
+
+#[test]
 fn a_reset_to_later_is_not_early() {
     each(async || {
         let mut sleep = pin!(sleep(SOON)); // time is tested
