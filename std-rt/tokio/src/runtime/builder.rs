@@ -221,7 +221,12 @@ impl Builder {
     pub fn build(&mut self) -> io::Result<Runtime> {
         let builder = self.inner.clone().extension(Arc::new(self.info.clone()));
         let builder = if self.info.current_thread {
-            builder.workers(1).clock(if self.start_paused { Clock::paused() } else { Clock::system() })
+            // tokio runs the tasks of one thread in order, and tests rely on it.
+            builder.workers(1).lifo_slot(false).clock(if self.start_paused {
+                Clock::paused()
+            } else {
+                Clock::system()
+            })
         } else {
             assert!(!self.start_paused, "{NEEDS_CURRENT_THREAD}");
             let workers = self.worker_threads.or_else(workers_of_environment);
