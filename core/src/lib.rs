@@ -74,6 +74,7 @@
 //! | INV-10 | `sys::prefetch` of `netpoll-rt` | a prefetch reads nothing |
 //! | INV-11 | [`sched::task`] | the thread that frees a task |
 //! | INV-12 | [`sched::task`] | the thread that touches a task's future and output |
+//! | INV-13 | [`sched::idle`] | the count of those that search, and of those woken to do so |
 //!
 //! # Reading order
 //!

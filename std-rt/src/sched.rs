@@ -6,6 +6,7 @@
 
 mod config;
 mod context;
+mod hand_over;
 mod handle;
 mod remote;
 
@@ -13,19 +14,19 @@ use std::any::Any;
 use std::collections::VecDeque;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-use std::task::Waker;
 use std::thread::Thread;
 
 use crossbeam_utils::CachePadded;
 use netpoll_core::sched::idle::Idle;
 use netpoll_core::sync::{Counter, Flag, RelaxedUsize};
 
-use crate::netpoll::Netpoll;
+use crate::netpoll::{Netpoll, PollBuffer};
 use crate::protocol::ending::Ending;
 use crate::protocol::pool::Pool;
 use crate::task::{Runnable, TaskNames};
 pub use config::{Around, Hook, Hooks, ThreadNames, WorkerConfig};
 pub use context::{CurrentGuard, EnterGuard, is_worker_thread};
+pub use hand_over::HandOver;
 use handle::TaskShard;
 pub use handle::{SchedHandle, drop_task};
 use remote::{RING, to_task};
@@ -131,6 +132,7 @@ pub struct Sched {
     /// Set if there is one worker, which is the thread that is in `block_on`.
     threadless: bool,
     config: WorkerConfig,
+    hand_over: HandOver,
     hooks: Hooks,
     extension: Option<Extension>,
 }
@@ -165,6 +167,7 @@ impl Sched {
             ending: Arc::default(),
             threadless,
             config,
+            hand_over: HandOver::new(config.monitored),
             hooks,
             extension,
         })
@@ -246,13 +249,31 @@ impl Sched {
         self.put_global(&tasks[..=n]);
     }
 
-    /// Wakes the `n` tasks that a poll made ready (Go's `injectglist`): in order, to the end of this thread's ring if it is a
-    /// worker. Then another worker is woken if there was more than one task.
-    pub fn inject(&self, n: usize, wakers: impl Iterator<Item = Waker>) {
-        context::inject_woken(self, wakers);
-        if n > 1 && self.workers.len() > 1 {
+    /// Wakes the tasks that a poll made ready (Go's `injectglist`): in order, to the end of this thread's ring if it is a
+    /// worker. Only then does the count of waiters fall, by the number of those that were `parked`. Another worker is woken if
+    /// the tasks are worth it.
+    #[inline]
+    pub fn inject(&self, buffer: &mut PollBuffer, parked: usize) {
+        let ready = buffer.len();
+        context::inject_woken(self, buffer.drain());
+        self.netpoll.sub_waiters(parked);
+        if self.workers.len() > 1 && self.hand_over.is_worth(ready) {
             self.wake_one();
         }
+        buffer.drop_removed();
+    }
+
+    /// Worker: wakes another one if there is work enough for it. (A task in a ring has an owner that is awake.)
+    pub fn share_work(&self) {
+        let in_rings = || self.workers.iter().map(|worker| worker.runq.ring_len()).sum();
+        if self.global.len() > 0 || self.hand_over.is_worth(in_rings()) {
+            self.wake_one();
+        }
+    }
+
+    /// Returns the rule by which the poller is handed over.
+    pub fn hand_over(&self) -> &HandOver {
+        &self.hand_over
     }
 
     /// Returns the shared part of a worker.
@@ -354,7 +375,8 @@ impl Sched {
 
     /// Wakes a worker for work that was just put, unless one is awake and searching (Go's `wakep`).
     pub fn wake_one(&self) {
-        if let Some(worker) = self.idle.worker_to_notify() {
+        // The poller goes on polling if another worker sleeps.
+        if let Some(worker) = self.idle.worker_to_notify(self.netpoll.polling_worker()) {
             self.wake(worker);
         }
     }

@@ -14,7 +14,6 @@ use crate::foreign;
 use crate::netpoll::PollBuffer;
 use crate::sched::{Sched, SchedHandle, StealBuffer};
 use crate::task::TaskName;
-use crate::worker;
 
 /// The time between two looks of the monitor while a worker is busy: the network is polled at least that often.
 const INTERVAL: Duration = Duration::from_millis(10);
@@ -61,7 +60,7 @@ pub fn run(sched: &Arc<SchedHandle>, stuck_after: Duration, on_stuck: OnStuck) {
         let Some(guard) = netpoll.try_lock(sched.workers()) else { continue };
         let woken = guard.poll(&mut buffer);
         // A worker reports an error: it polls the same descriptor.
-        worker::inject(sched, &mut buffer, woken.unwrap_or(0));
+        sched.inject(&mut buffer, woken.unwrap_or(0));
         // A worker that went to sleep while this thread held the poller's lock sleeps on its park token, so no thread polls.
         sched.wake_one();
         polls = netpoll.counts().polls.get();

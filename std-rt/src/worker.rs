@@ -40,6 +40,10 @@ pub struct Worker {
     next_in_a_row: Cell<u32>,
     random: Cell<u32>,
     spin: RefCell<Spin>,
+    /// Set while the worker counts as searching: since another thread has woken it, or since it began to steal.
+    searching: Cell<bool>,
+    /// The tick of [`clock`] at which the worker last polled or woke up, and the count of tasks then.
+    polled: Cell<(u64, usize)>,
     /// The tasks that stay on this thread, once there is one.
     locals: OnceCell<Arc<Locals<Arc<SchedHandle>>>>,
 }
@@ -66,6 +70,8 @@ impl Worker {
             next_in_a_row: Cell::new(0),
             random: Cell::new(0x9e37_79b9 ^ (index as u32 + 1)),
             spin: RefCell::new(Spin::new(config.spin)),
+            searching: Cell::new(false),
+            polled: Cell::new((clock::now(), 0)),
             locals: OnceCell::new(),
         }
     }
@@ -156,6 +162,7 @@ impl Worker {
     fn find_runnable(&self, stop: Option<&Flag>) -> Option<Runnable> {
         loop {
             if self.should_stop(stop) {
+                self.stop_searching();
                 return None;
             }
             if let Some(task) = self.next_task() {
@@ -167,6 +174,7 @@ impl Worker {
                 continue;
             }
             let began = clock::now();
+            self.record_run(began);
             if self.spin_before_park(began, stop) {
                 continue;
             }
@@ -179,20 +187,27 @@ impl Worker {
             if let Some(guard) = self.prepare_park(stop) {
                 let idle = self.sched.idle();
                 let may_sleep = || idle.is_parked(self.index) && !stop.is_some_and(Flag::is_set);
-                let outcome = self.poll(|buffer| guard.block(buffer, may_sleep, || self.may_advance()));
+                let outcome = self.poll(|buffer| {
+                    let woken = guard.block(buffer, may_sleep, || self.may_advance());
+                    // Before the tasks are put, or this worker would be woken for them.
+                    self.unpark();
+                    woken
+                });
                 if outcome.by_event || outcome.ready == 0 && (self.should_stop(stop) || self.sched.has_work())
                 {
                     self.with_spin(|spin| spin.slept(outcome.at.saturating_sub(began), outcome.ready));
                 }
+            } else {
+                self.unpark();
+                self.polled.set((clock::now(), self.stats().tick()));
             }
-            self.unpark();
             self.sched.hooks().unpark.call();
         }
     }
 
     /// Spins for a while before the worker parks, if waits have been short of late. Returns true if there is
-    /// something to do now. Nothing is announced yet, so a thread that puts work meanwhile wakes no worker: it is seen here, or in the second
-    /// look of [`Worker::prepare_park`].
+    /// something to do now. The worker counts as searching, so a thread that puts work meanwhile wakes no worker: it is seen
+    /// here, or in the second look of [`Worker::prepare_park`].
     fn spin_before_park(&self, began: u64, stop: Option<&Flag>) -> bool {
         let Some(patience) = self.spin.borrow().patience().filter(|_| !self.netpoll().is_paused()) else {
             return false;
@@ -201,6 +216,7 @@ impl Worker {
             return false;
         }
         self.stats().take_running();
+        self.start_searching();
         loop {
             let PollOutcome { at, ready, .. } = match self.netpoll().try_lock(self.index) {
                 Some(guard) => self.poll(|buffer| guard.poll(buffer)),
@@ -217,6 +233,7 @@ impl Worker {
             }
             if at.saturating_sub(began) >= patience {
                 self.sched.counts().spin_misses.inc();
+                self.stop_searching();
                 self.with_spin(Spin::missed);
                 return false;
             }
@@ -228,6 +245,13 @@ impl Worker {
     fn may_advance(&self) -> bool {
         let netpoll = self.sched.netpoll().clone();
         self.sched.pool().is_idle_or(move || netpoll.wake())
+    }
+
+    /// Records for how long the worker has not polled, until now.
+    fn record_run(&self, now: u64) {
+        let (since, tick) = self.polled.replace((now, self.stats().tick()));
+        let looks = self.stats().tick().wrapping_sub(tick);
+        self.sched.hand_over().ran(now.saturating_sub(since), looks as u64);
     }
 
     fn with_spin(&self, told: impl FnOnce(&mut Spin)) {
@@ -243,7 +267,8 @@ impl Worker {
         let outcome =
             PollOutcome { at: buffer.polled_at(), ready: buffer.len(), by_event: buffer.has_events() };
         self.poll_in.set(self.config.event_interval);
-        inject(&self.sched, &mut buffer, *woken.as_ref().unwrap_or(&0));
+        self.polled.set((outcome.at, self.stats().tick()));
+        self.sched.inject(&mut buffer, *woken.as_ref().unwrap_or(&0));
         self.buffer.set(Some(buffer));
         self.check_alive(woken);
         outcome
@@ -257,10 +282,16 @@ impl Worker {
     /// Returns the next task, if there is one, from the queues in this order.
     #[inline(always)]
     fn next_task(&self) -> Option<Runnable> {
-        self.global_in_turn()
+        let task = self
+            .global_in_turn()
             .or_else(|| self.next())
             .or_else(|| self.mine.get_local())
-            .or_else(|| self.find_remote())
+            .or_else(|| self.find_remote());
+        // Here, before foreign code runs: other threads rely on a searcher.
+        if self.searching.get() {
+            self.stop_searching();
+        }
+        task
     }
 
     /// Takes a task from the global queue, or steals one from another worker (Go's `findRunnable`).
@@ -297,20 +328,28 @@ impl Worker {
         task
     }
 
-    /// Steals half of another worker's ring. At most half of the workers search at a time.
+    /// Steals half of another worker's ring. At most half of the workers begin to search at a time.
     #[cold]
     fn steal(&self) -> Option<Runnable> {
-        let n = self.sched.workers();
-        if !self.sched.idle().start_searching(n.div_ceil(2)) {
-            return None;
+        let first = self.random() as usize % self.sched.workers();
+        if self.start_searching() { self.sched.steal(self.index, first) } else { None }
+    }
+
+    /// Ends the worker's search, if it searches. A thread that put work meanwhile woke no worker, so the last that ends its
+    /// search wakes one for it (INV-13).
+    #[cold]
+    fn stop_searching(&self) {
+        if self.searching.replace(false) && self.sched.idle().stop_searching() {
+            self.sched.share_work();
         }
-        let task = self.sched.steal(self.index, self.random() as usize % n);
-        let last = self.sched.idle().stop_searching();
-        if task.is_some() && last {
-            // A thread that put work while this one searched woke no worker: there may be more than this one can run.
-            self.sched.wake_one();
-        }
-        task
+    }
+
+    /// Begins a search, unless half of the workers search already. Returns whether the worker searches.
+    fn start_searching(&self) -> bool {
+        let half = self.sched.workers().div_ceil(2);
+        let searches = self.searching.get() || self.sched.idle().start_searching(half);
+        self.searching.set(searches);
+        searches
     }
 
     /// Announces that the worker sleeps and looks at every queue once more. If there is nothing, it returns the poller's lock,
@@ -334,9 +373,11 @@ impl Worker {
         guard
     }
 
-    /// Withdraws the announcement that the worker sleeps.
+    /// Withdraws the announcement that the worker sleeps. If another thread has done so, the worker counts as searching.
     fn unpark(&self) {
-        self.sched.idle().cancel_park(self.index);
+        if !self.sched.idle().cancel_park(self.index) {
+            self.searching.set(true);
+        }
         self.sched.wake_sysmon();
     }
 
@@ -347,6 +388,7 @@ impl Worker {
         // A busy worker does not sleep, which would remove the timers that it has dropped.
         self.netpoll().flush_removed();
         self.sched.refill(&self.mine);
+        self.record_run(clock::now());
         if let Some(guard) = self.netpoll().try_lock(self.index) {
             self.poll(|buffer| guard.poll(buffer));
         }
@@ -387,12 +429,4 @@ impl Worker {
         let x = x ^ x >> 17;
         self.random.replace(x ^ x << 5)
     }
-}
-
-/// Wakes the tasks that a poll made ready; only then does the count of waiters fall by those that were parked.
-#[inline]
-pub fn inject(sched: &Sched, buffer: &mut PollBuffer, parked: usize) {
-    sched.inject(buffer.len(), buffer.drain());
-    buffer.drop_removed();
-    sched.netpoll().sub_waiters(parked);
 }

@@ -17,6 +17,18 @@
 //! A bit is cleared by the thread that wakes the worker, or by the worker itself if it finds work in its
 //! second check. The thread that clears the bit owns the wakeup: a worker whose bit is clear has been woken,
 //! or is about to be.
+//!
+//! **INV-13** A worker whose bit another thread has cleared counts as searching from before that moment until
+//! it calls [`Idle::stop_searching`]. So of many threads that put work while it wakes up, none wakes another
+//! worker (Go's `wakep` raises `nmspinning` before it starts a thread).
+//!
+//! A thread that puts work and sees a searcher relies on it. Each way in which a search ends has an answer:
+//!
+//! | the searcher | what sees the work |
+//! |---|---|
+//! | has found other work | the last one checks every queue once more, and wakes a worker if there is some |
+//! | gives up and goes to sleep | its second check |
+//! | was to be a worker that another thread has woken, or that woke up by itself | [`Idle::worker_to_notify`] starts again: a worker that sleeps now is woken |
 
 use crate::sync::{AtomicUsize, Ordering, array, const_fn, fence};
 
@@ -77,36 +89,49 @@ impl<const WORDS: usize> Idle<WORDS> {
         self.sleeping[worker / BITS].load(Ordering::Acquire) & (1 << (worker % BITS)) != 0 // pair: idle::pop_idle, idle::worker_to_notify
     }
 
-    /// Clears the bit of a sleeping worker, which the caller must now wake. Returns `None` if all are awake.
+    /// Clears the bit of a sleeping worker that is to stop, and counts it as searching; the caller must now wake
+    /// it. Returns `None` if all are awake. What is to stop them has been published before.
     pub fn pop_idle(&self) -> Option<usize> {
+        // alone: the fence below orders it
+        self.searching.fetch_add(1, Ordering::Relaxed);
         fence(Ordering::SeqCst); // pair: idle::begin_park, idle::cancel_park, idle::is_parked
-        self.pop_any()
+        let worker = self.pop_any(None);
+        if worker.is_none() {
+            self.stop_searching();
+        }
+        worker
     }
 
-    /// Clears the bit of a sleeping worker for work that the caller has put into a queue; the caller must now
-    /// wake it. Returns `None` if all are awake, or if one of them searches, which then finds the work.
-    pub fn worker_to_notify(&self) -> Option<usize> {
+    /// Clears the bit of a sleeping worker for work that the caller has put into a queue, and counts it as
+    /// searching; the caller must now wake it. Returns `None` if all are awake, or if a worker searches, which
+    /// then finds the work. The worker `spared` is chosen only if no other sleeps.
+    pub fn worker_to_notify(&self, spared: Option<usize>) -> Option<usize> {
         fence(Ordering::SeqCst); // pair: idle::begin_park, idle::cancel_park, idle::is_parked, idle::stop_searching
         // alone: the fence made it fresh enough
-        if self.searching.load(Ordering::Relaxed) > 0 { None } else { self.pop_any() }
-    }
-
-    /// Clears the bit of a sleeping worker. The caller has fenced.
-    fn pop_any(&self) -> Option<usize> {
-        for (place, word) in self.sleeping.iter().enumerate() {
-            // alone: the fence made it fresh enough; the compare-exchange decides which thread wakes
-            let mut bits = word.load(Ordering::Relaxed);
-            while bits != 0 {
-                let worker = bits.trailing_zeros() as usize;
-                let left = bits & !(1 << worker);
-                // alone: the caller's fence releases the work to the worker that finds its bit gone
-                match word.compare_exchange(bits, left, Ordering::Relaxed, Ordering::Relaxed) {
-                    Ok(_) => return Some(place * BITS + worker),
-                    Err(found) => bits = found,
-                }
+        while self.searching.load(Ordering::Relaxed) == 0 && self.num_parked() > 0 {
+            // alone: the fence above; of several threads that put work one wakes a worker
+            if self.searching.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+                return None;
             }
+            if let Some(worker) = self.pop_any(spared) {
+                return Some(worker);
+            }
+            // The sleepers are awake by now. A thread that saw this count relies on a search: after the fence in
+            // here its task is seen by a worker that goes to sleep, or that worker's bit is seen above.
+            self.stop_searching();
         }
         None
+    }
+
+    /// Clears the bit of a sleeping worker, that of `spared` last. The caller has fenced.
+    fn pop_any(&self, spared: Option<usize>) -> Option<usize> {
+        let spares = |place: usize| {
+            spared.filter(|worker| worker / BITS == place).map_or(0, |worker| 1 << (worker % BITS))
+        };
+        let mut words = self.sleeping.iter().enumerate();
+        let popped = words.find_map(|(place, word)| pop(word, spares(place)).map(|bit| place * BITS + bit));
+        let spared = spared.filter(|worker| popped.is_none() && worker / BITS < WORDS);
+        popped.or_else(|| spared.and_then(|worker| self.cancel_park(worker).then_some(worker)))
     }
 
     /// Returns how many workers sleep. For reports: the answer may be out of date already.
@@ -148,5 +173,24 @@ impl<const WORDS: usize> Idle<WORDS> {
     fn was_not_searching(&self) {
         // alone: the count is wrong already, by a bug of the caller
         self.searching.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Clears one of a word's bits, none of those in `spared`.
+fn pop(word: &AtomicUsize, spared: usize) -> Option<usize> {
+    // alone: the fence made it fresh enough; the compare-exchange decides which thread wakes
+    let mut bits = word.load(Ordering::Relaxed);
+    loop {
+        let free = bits & !spared;
+        if free == 0 {
+            return None;
+        }
+        let worker = free.trailing_zeros() as usize;
+        let left = bits & !(1 << worker);
+        // alone: the caller's fence releases the work to the worker that finds its bit gone
+        match word.compare_exchange(bits, left, Ordering::Relaxed, Ordering::Relaxed) {
+            Ok(_) => return Some(worker),
+            Err(found) => bits = found,
+        }
     }
 }

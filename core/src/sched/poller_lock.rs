@@ -59,6 +59,12 @@ impl PollerLock {
         self.owner.load(Ordering::Relaxed) != UNLOCKED
     }
 
+    /// Returns the worker that polls, if one does.
+    pub fn polling_worker(&self) -> Option<usize> {
+        // alone: a hint; the worker may have returned from its poll already
+        self.owner.load(Ordering::Relaxed).checked_sub(1)
+    }
+
     /// Publishes that the owner is about to block until `tick`, or without limit. The owner checks the wheel
     /// once more before it blocks.
     pub fn set_poll_until(&self, tick: Option<usize>) {

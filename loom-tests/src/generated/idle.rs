@@ -97,6 +97,10 @@ impl Sched {
         if let Some(before) = &self.before_wake {
             assert!(before.get() == 1, "model: woken without the write before it");
         }
+        if !self.flawed("a woken worker ends no search") {
+            let found = self.take();
+            self.stop(worker, found);
+        }
     }
 
     fn sleep(&self, worker: usize) {
@@ -140,7 +144,7 @@ impl Sched {
         let last = self.idle.stop_searching();
         self.worker(worker, |it| it.busy |= found);
         if found && last && !self.flawed("the last searcher wakes no worker") && self.has_work() {
-            self.wake(self.idle.worker_to_notify());
+            self.wake(self.idle.worker_to_notify(None));
         }
     }
 
@@ -150,7 +154,7 @@ impl Sched {
         assert!(put == Some(Ok(())), "model: the ring has room for two");
         self.before_wake.iter().for_each(|before| before.set(1));
         if !self.flawed("wakes no worker") {
-            self.wake(self.idle.worker_to_notify());
+            self.wake(self.idle.worker_to_notify(None));
         }
     }
 
@@ -187,8 +191,12 @@ impl Word for Sched {
         Role { name: "bringer", ops: &[Put, Tell], threads: 2 },
     ];
     const STARTS: &'static [&'static str] = &["awake", "asleep", "searching"];
-    const FLAWS: &'static [&'static str] =
-        &["checks before it sets its bit", "the last searcher wakes no worker", "wakes no worker"];
+    const FLAWS: &'static [&'static str] = &[
+        "a woken worker ends no search",
+        "checks before it sets its bit",
+        "the last searcher wakes no worker",
+        "wakes no worker",
+    ];
 
     fn new(plan: &Plan<Op>) -> Self {
         let wakes = |op| matches!(op, Put | Tell | Found | Search);
@@ -223,12 +231,13 @@ impl Word for Sched {
             Some(ops) => !ops.iter().any(|op| matches!(op, Put | Tell)),
             None => i == OTHER && plan.start != "awake",
         };
-        let mut sleepers = 0;
+        let (mut sleepers, mut searchers) = (0, 0);
         for (i, worker) in workers.iter().enumerate() {
             let Worker { asleep, woken, noticed, .. } = *worker;
             let bit = self.idle.is_parked(i);
             sleepers += usize::from(bit);
             let pending = usize::from(asleep && !bit);
+            searchers += pending;
             assert!(asleep || !bit, "model: worker {i} is awake, and its bit is set");
             assert!(
                 woken == noticed + pending,
@@ -244,6 +253,7 @@ impl Word for Sched {
             !self.told.is_posted() || sleepers == 0,
             "model: {sleepers} workers sleep and were told to stop"
         );
+        (0..searchers).for_each(|_| _ = self.idle.stop_searching());
         assert!(self.idle.start_searching(1), "model: a searcher is counted, and none searches");
     }
 
@@ -252,12 +262,9 @@ impl Word for Sched {
         const WORK: u8 = 2;
         const SEARCHERS: u8 = 4;
         match op {
-            Sleep => Touch { reads: WORK, writes: BITS },
-            GetUp => Touch::changes(BITS),
-            Peek => Touch { reads: BITS, writes: 0 },
-            Search | Found | GiveUp => Touch::changes(BITS | WORK | SEARCHERS),
-            Put => Touch { reads: SEARCHERS, writes: BITS | WORK },
-            Tell => Touch::changes(BITS | WORK),
+            Sleep | GetUp | Peek | Search | Found | GiveUp | Put | Tell => {
+                Touch::changes(BITS | WORK | SEARCHERS)
+            }
         }
     }
 

@@ -12,10 +12,12 @@ use crate::harness::{Model, green};
 /// The models of this file.
 pub const MODELS: &[Model] = &[
     green("m13b_put_against_begin_park", 2, None, put_against_begin_park),
-    green("m13b_two_puts_against_two_begin_park", 3, Some(3), two_puts_against_two_begin_park),
+    green("m13b_two_puts_against_two_begin_park", 3, Some(2), two_puts_against_two_begin_park),
     green("m13b_put_against_last_searcher_that_gives_up", 2, None, put_against_last_searcher_that_gives_up),
     green("m13b_put_against_last_searcher_that_found", 3, Some(3), put_against_last_searcher_that_found),
     green("m13b_put_against_two_searchers", 3, Some(3), put_against_two_searchers),
+    green("m13b_put_against_wake_that_finds_no_sleeper", 3, Some(3), put_against_wake_that_finds_no_sleeper),
+    green("m13b_wake_against_wake", 2, None, wake_against_wake),
     green("m13b_search_against_search", 2, None, search_against_search),
     green("m13b_cancel_park_against_pop", 2, None, cancel_park_against_pop),
     green("m13b_sleep_against_pop", 2, None, sleep_against_pop),
@@ -64,42 +66,50 @@ impl Sched {
     /// Puts a task and wakes a worker for it if needed.
     fn put(&self, task: usize) {
         assert_eq!(self.queue.put(task), Ok(()));
-        self.wake(self.idle.worker_to_notify());
+        self.wake(self.idle.worker_to_notify(None));
     }
 
     fn steal(&self) -> Option<usize> {
         self.queue.steal_into(&Runq::new())
     }
 
-    /// Sets the worker's idle bit and sleeps until it is woken, unless there is `work`.
-    fn sleep(&self, worker: usize, work: impl Fn() -> bool) {
+    /// Sets the worker's idle bit and sleeps until it is woken, unless there is `work`. Returns whether another thread
+    /// has cleared the bit, so that the worker counts as searching.
+    fn sleep(&self, worker: usize, work: impl Fn() -> bool) -> bool {
         self.idle.begin_park(worker);
         if !work() {
             self.parker[worker].wait();
         }
-        self.idle.cancel_park(worker);
+        !self.idle.cancel_park(worker)
     }
 
     /// Runs one task, and sleeps until there is one.
     fn run_one(&self, worker: usize) -> usize {
+        let mut searches = false;
         loop {
-            if let Some(task) = self.steal() {
+            let task = self.steal();
+            if searches {
+                self.found();
+            }
+            if let Some(task) = task {
                 return task;
             }
-            self.sleep(worker, || self.queue.ring_len() > 0);
+            searches = self.sleep(worker, || self.queue.ring_len() > 0);
         }
     }
 
     /// Ends the search of a worker that has found work elsewhere and is busy with it.
     fn found(&self) {
         if self.idle.stop_searching() && self.queue.ring_len() > 0 {
-            self.wake(self.idle.worker_to_notify());
+            self.wake(self.idle.worker_to_notify(None));
         }
     }
 
     fn run_until_shutdown(&self, worker: usize) {
         while !self.flag.is_posted() {
-            self.sleep(worker, || self.flag.is_posted());
+            if self.sleep(worker, || self.flag.is_posted()) {
+                self.idle.stop_searching();
+            }
         }
     }
 }
@@ -151,6 +161,36 @@ fn put_against_two_searchers() {
     assert_eq!(sched.idle.num_parked(), 0, "no worker was woken for the task");
 }
 
+/// Puts a task in reliance on the search that another thread has counted for a worker, which has woken up by itself
+/// meanwhile and goes to sleep again.
+fn put_against_wake_that_finds_no_sleeper() {
+    let sched = Sched::new();
+    sched.idle.begin_park(0);
+    let wake = |sched: &Sched| {
+        sched.wake(sched.idle.worker_to_notify(None));
+    };
+    let get_up = |sched: &Sched| {
+        if !sched.idle.cancel_park(0) {
+            sched.found();
+        }
+        sched.run_one(0)
+    };
+    let ((), (), task) = race3(&sched, |sched| sched.put(1), wake, get_up);
+    assert_eq!(task, 1);
+}
+
+/// Wakes one of two sleepers from two threads with work: a worker that is woken counts as searching at once.
+fn wake_against_wake() {
+    let sched = Sched::new();
+    sched.idle.begin_park(0);
+    sched.idle.begin_park(1);
+    let wake = |sched: &Sched| sched.wake(sched.idle.worker_to_notify(None));
+    let (a, b) = race(&sched, wake, wake);
+    assert!(a != b, "one was to be woken");
+    assert_eq!(sched.idle.num_parked(), 1);
+    assert!(sched.idle.stop_searching(), "it was the only one that searched");
+}
+
 /// The number of searchers has a limit, and each is counted until it stops.
 fn search_against_search() {
     let sched = Sched::new();
@@ -159,7 +199,7 @@ fn search_against_search() {
     assert!(a != b, "one was to search");
     assert!(sched.idle.stop_searching(), "it was the last");
     sched.idle.begin_park(0);
-    assert_eq!(sched.idle.worker_to_notify(), Some(0), "no worker searches any more");
+    assert_eq!(sched.idle.worker_to_notify(None), Some(0), "no worker searches any more");
 }
 
 /// A worker whose bit is clear sees the writes before the wake.

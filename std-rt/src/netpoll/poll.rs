@@ -265,6 +265,12 @@ impl Netpoll {
         self.poller_lock.try_lock(index).then(|| PollGuard(self))
     }
 
+    /// Returns the worker that polls, if one does. It may have returned already.
+    #[inline]
+    pub fn polling_worker(&self) -> Option<usize> {
+        self.poller_lock.polling_worker()
+    }
+
     /// Returns whether worker `index` sleeps in the poller, so that a break wakes it. Call it after clearing the worker's idle
     /// bit, or setting what its `may_sleep` looks at.
     #[inline]

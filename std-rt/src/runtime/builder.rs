@@ -420,6 +420,7 @@ impl Builder {
 
     fn worker_config(&self, cpus: usize) -> WorkerConfig {
         WorkerConfig {
+            monitored: self.sysmon,
             event_interval: self.event_interval,
             events_per_poll: self.events_per_poll,
             lifo_slot: self.lifo_slot,

@@ -14,6 +14,8 @@ pub struct WorkerConfig {
     pub events_per_poll: usize,
     /// Set if a task that the running one makes ready comes before those that are queued already.
     pub lifo_slot: bool,
+    /// True if the runtime has a monitor.
+    pub monitored: bool,
     /// Operations on descriptors that a task makes in one turn, at most.
     pub budget: u64,
     /// Nanoseconds that a worker keeps looking before it sleeps, at most.

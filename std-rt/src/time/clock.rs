@@ -112,9 +112,7 @@ fn move_clock(sched: &SchedHandle, duration: Duration) {
         netpoll.advance_to(now);
         // The worker of the runtime is not asleep if it is this thread; otherwise the change of the clock has woken it.
         while let Some(woken) = netpoll.fire_due(&mut buffer) {
-            sched.inject(buffer.len(), buffer.drain());
-            buffer.drop_removed();
-            netpoll.sub_waiters(woken);
+            sched.inject(&mut buffer, woken);
         }
         if now == end {
             return;

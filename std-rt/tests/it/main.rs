@@ -34,6 +34,7 @@ mod file;
 mod file_traits;
 mod futures_io;
 mod half_close;
+mod hand_over;
 mod hooks;
 mod huge;
 mod incoming;

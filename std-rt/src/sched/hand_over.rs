@@ -1,0 +1,81 @@
+//! The rule by which a worker that has polled, or stolen, wakes another one: to run a part of its tasks, and to poll in its
+//! place while it runs them.
+//!
+//! To wake a worker costs some microseconds of both, and it arrives some tens of microseconds later. If the tasks that are
+//! ready have ended by then, the wake was in vain. If one of them takes long, those behind it wait although another worker
+//! sleeps, and so does every event that comes meanwhile, since the poller is free. A worker cannot know how long a task will
+//! take, so it learns from the past:
+//!
+//! | event | consequence |
+//! |---|---|
+//! | tasks are ready that would take 100 us at the mean time of the last ones | another worker is woken |
+//! | fewer are ready, and a wake is due | another worker is woken, and one wake less is due |
+//! | a run without a poll has taken 500 us or more, of 50 us or more for each task | one wake is due for each 500 us, 2,000 at most |
+//!
+//! So wakes that turn out to be in vain cost about a hundredth of the time for which tasks and events may have waited. A
+//! runtime begins with some wakes due.
+//!
+//! Where the guess is wrong, the monitor wakes a worker after 10 ms at most. **A runtime without the monitor does not guess**: it
+//! wakes a worker for every task that is ready. There no event waits for a task while a worker sleeps.
+
+use netpoll_core::sync::RelaxedUsize;
+
+/// The time that the ready tasks must take, in nanoseconds, to be worth a wake.
+const WORTH: u64 = 100_000;
+
+/// The time of one task, in nanoseconds, from which it is long.
+const LONG: u64 = 50_000;
+
+/// The time of a long run, in nanoseconds, that pays for one wake.
+const PRICE: u64 = 500_000;
+
+/// The most wakes that are due at a time.
+const MOST: usize = 2_000;
+
+/// The wakes that are due when a runtime begins.
+const FIRST: usize = 64;
+
+/// What the workers of one runtime have learned.
+#[derive(Debug)]
+pub struct HandOver {
+    /// False if no monitor corrects a wrong guess.
+    guesses: bool,
+    due: RelaxedUsize,
+    /// The mean time of a task in nanoseconds.
+    mean: RelaxedUsize,
+}
+
+impl HandOver {
+    /// Creates the state of a new runtime, which has a monitor or not.
+    pub(super) fn new(monitored: bool) -> Self {
+        let (due, mean) = (RelaxedUsize::new(), RelaxedUsize::new());
+        due.set(FIRST);
+        Self { guesses: monitored, due, mean }
+    }
+
+    /// Records that a worker has looked for tasks `n` times and run them for `nanoseconds` without a poll. Of two workers that
+    /// do so at once, one may be forgotten.
+    #[inline]
+    pub fn ran(&self, nanoseconds: u64, n: u64) {
+        let each = nanoseconds / n.max(1);
+        let mean = self.mean.get() as u64;
+        // A long task does not change the mean for long: it makes wakes due.
+        self.mean.set((mean - mean / 8 + each.min(LONG) / 8) as usize);
+        if each >= LONG && nanoseconds >= PRICE {
+            self.due.set((self.due.get() + (nanoseconds / PRICE) as usize).min(MOST));
+        }
+    }
+
+    /// Returns whether to wake a worker, if `ready` tasks are in the rings.
+    #[inline]
+    pub(super) fn is_worth(&self, ready: usize) -> bool {
+        if ready == 0 || !self.guesses || ready as u64 * self.mean.get() as u64 >= WORTH {
+            return ready > 0;
+        }
+        let due = self.due.get();
+        if due > 0 {
+            self.due.set(due - 1);
+        }
+        due > 0
+    }
+}

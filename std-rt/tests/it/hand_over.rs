@@ -1,0 +1,133 @@
+//! Which worker is woken for work, and which one polls while another runs a task.
+
+use std::io::{Read, Write};
+use std::sync::{Arc, Barrier, mpsc};
+
+use crate::common::*;
+use netpoll_core::sync::Counter;
+use netpoll_rt::net::TcpStream;
+use netpoll_rt::{Runtime, spawn};
+
+/// The runtimes under test. Without a monitor nothing but the workers themselves finds what waits.
+fn unmonitored(workers: usize) -> Runtime {
+    Runtime::builder().workers(workers).sysmon(false).build().unwrap()
+}
+
+/// Sends each byte back. Calls `on_byte` before.
+fn echo(stream: Arc<TcpStream>, on_byte: impl Fn(u8) + Send + 'static) {
+    drop(spawn(async move {
+        let mut byte = [0];
+        while stream.read(&mut byte).await.is_ok_and(|n| n == 1) {
+            on_byte(byte[0]);
+            stream.write_all(&byte).await.unwrap();
+        }
+    }));
+}
+
+fn ask(client: &mut std::net::TcpStream, byte: u8) {
+    client.write_all(&[byte]).unwrap();
+    let mut answer = [0];
+    client.read_exact(&mut answer).unwrap();
+    assert_eq!(answer, [byte]);
+}
+
+/// A task that was made ready by the network holds its worker until another connection has had an answer. Whatever
+/// the workers have learned before from short tasks, one of them polls.
+#[test]
+fn without_a_monitor_an_idle_worker_polls_while_another_runs_a_task() {
+    let _alone = alone();
+    for workers in [2, 4] {
+        let runtime = unmonitored(workers);
+        let ((held, mut holds), (served, mut client)) =
+            runtime.block_on(async { (pair_with_std().await, pair_with_std().await) });
+        client.set_read_timeout(Some(LIMIT)).unwrap();
+        let (entered, inside) = mpsc::channel();
+        let (release, released) = mpsc::channel();
+        let _guard = runtime.handle().enter();
+        echo(held, move |_| {
+            entered.send(()).unwrap();
+            released.recv_timeout(LIMIT).unwrap();
+        });
+        echo(served, |_| {});
+        for round in 0..50 {
+            (0..round).for_each(|byte| ask(&mut client, byte));
+            holds.write_all(b"h").unwrap();
+            inside.recv_timeout(LIMIT).unwrap();
+            (0..3).for_each(|byte| ask(&mut client, byte));
+            release.send(()).unwrap();
+            holds.read_exact(&mut [0]).unwrap();
+        }
+    }
+}
+
+/// The task that holds a worker was spawned by a thread that is none: a worker that sleeps elsewhere runs it, and the
+/// one that polls goes on polling.
+#[test]
+fn a_spawned_task_does_not_take_the_poller_away() {
+    let _alone = alone();
+    let runtime = unmonitored(2);
+    let (served, mut client) = runtime.block_on(pair_with_std());
+    client.set_read_timeout(Some(LIMIT)).unwrap();
+    let handle = runtime.handle();
+    let _guard = handle.enter();
+    echo(served, |_| {});
+    for _ in 0..50 {
+        let (entered, inside) = mpsc::channel();
+        let (release, released) = mpsc::channel::<()>();
+        let task = spawn(async move {
+            entered.send(()).unwrap();
+            released.recv_timeout(LIMIT).unwrap();
+        });
+        inside.recv_timeout(LIMIT).unwrap();
+        (0..3).for_each(|byte| ask(&mut client, byte));
+        release.send(()).unwrap();
+        runtime.block_on(task).unwrap();
+    }
+}
+
+/// Two tasks that are ready at once wait for each other in a way that blocks their workers.
+fn meets(runtime: &Runtime) {
+    let [a, b] = [(); 2].map(|()| runtime.block_on(pair_with_std()));
+    let meeting = Arc::new(Barrier::new(2));
+    let _guard = runtime.handle().enter();
+    let mut clients = [a, b].map(|(stream, client)| {
+        let meeting = meeting.clone();
+        echo(stream, move |_| _ = meeting.wait());
+        client.set_read_timeout(Some(LIMIT)).unwrap();
+        client
+    });
+    for _ in 0..100 {
+        clients.iter_mut().for_each(|client| client.write_all(b"m").unwrap());
+        clients.iter_mut().for_each(|client| client.read_exact(&mut [0]).unwrap());
+    }
+}
+
+#[test]
+fn two_ready_tasks_run_at_once_with_a_monitor_and_without() {
+    let _alone = alone();
+    for workers in [2, 4] {
+        meets(&unmonitored(workers));
+        meets(&runtime(workers));
+    }
+}
+
+/// A worker that wakes up counts as searching from the moment it is woken, so a thread that spawns many tasks wakes
+/// few workers.
+#[test]
+fn a_storm_of_tasks_wakes_few_workers() {
+    const TASKS: usize = 100_000;
+    let _alone = alone();
+    for workers in [2, 16] {
+        let runtime = runtime(workers);
+        let ended = Arc::new(Counter::default());
+        runtime.block_on(async {
+            for _ in 0..TASKS {
+                let ended = ended.clone();
+                drop(spawn(async move { ended.inc() }));
+            }
+            until("every task has ended", || ended.get() == TASKS).await;
+        });
+        let parks = runtime.handle().metrics().parks;
+        assert!(parks < TASKS / 10, "{parks} sleeps of {workers} workers for {TASKS} tasks");
+    }
+}
