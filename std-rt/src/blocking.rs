@@ -2,18 +2,27 @@
 //! kind of work, and the repeated request for a thread that the kernel refused. The pool itself is
 //! [`protocol::pool`](crate::protocol::pool).
 
+#![expect(unsafe_code, reason = "declares the scheduler of the tasks that a thread of the pool ends")]
+
+use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::{self, Location};
-use std::sync::Arc;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
+
+use netpoll_core::sync::Flag;
 
 use crate::coop;
 use crate::error::no_thread;
-use crate::protocol::job::{Failure, Job, Refusal};
+use crate::protocol::job::{Failure, Job, Refusal, Run};
 use crate::protocol::pool::{Class, Limits, Pool};
 use crate::sched::{Hooks, SchedHandle, ThreadNames};
 use crate::sys;
-use crate::task::JoinHandle;
+use crate::task::{
+    self, CurrentTask, JoinHandle, LocalQueues, Runnable, Schedule, Scheduled, TaskMeta, UNREGISTERED,
+};
 use crate::time::sleep;
 use crate::trace::{self, TaskSpan};
 
@@ -95,17 +104,140 @@ pub(crate) fn spawn<T: Send + 'static>(
     sched: &Arc<SchedHandle>,
     closure: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {
+    sched.netpoll().assert_owner_process("spawn_blocking");
     let (of_pool, location) = (sched.for_no_worker(), Location::caller());
     let span = TaskSpan::new(trace::BLOCKING, None, location);
-    let (run, refused) = sched.pool().run(Class::Closure, move || {
+    let (run, call) = sched.pool().new_call(Class::Closure);
+    let task = ended_by_waker(run, of_pool.clone());
+    let begun = Arc::new(Flag::new());
+    let on_pool = OnPool { sched: sched.clone(), begun: begun.clone() };
+    let (task, handle) = task::new_task(on_pool, TaskMeta::new(location), TaskSpan::none(), task);
+    // The id is this task's alone as long as the call has a reference.
+    let reference = handle.abort_handle();
+    // The task waits for the call from now on. No worker is needed for that, and none when the call returns.
+    task.run();
+    // A runtime that has begun to end meanwhile may not have seen the task.
+    if sched.is_closed() {
+        handle.abort();
+    }
+    let refused = call.submit(move || {
+        begun.set();
         let _entered = of_pool.enter();
+        let _current = CurrentTask::replace(reference.id());
         span.call(closure)
     });
     if refused {
         keep_asking(sched);
     }
-    let task = async move { run.await.unwrap_or_else(|failure| unwind(failure)) };
-    sched.clone().spawn_waiter(location, task)
+    handle
+}
+
+/// Waits for a call. The thread that ends the call ends the task of the future, too.
+async fn ended_by_waker<F, T>(run: Run<F, T>, sched: Arc<SchedHandle>) -> T {
+    let mut run = pin!(run);
+    let ended = poll_fn(|cx| {
+        let waker = Waker::from(Arc::new(EndsTask { task: cx.waker().clone(), sched: sched.clone() }));
+        run.as_mut().poll(&mut Context::from_waker(&waker))
+    });
+    ended.await.unwrap_or_else(|failure| unwind(failure))
+}
+
+/// The scheduler of a closure's task. The thread of the pool that ends the call ends the task as well, so that waiting for it
+/// does not depend on the workers, nor on a thread that drives a runtime without them.
+struct OnPool {
+    sched: Arc<SchedHandle>,
+    /// Set once a thread has begun the closure.
+    begun: Arc<Flag>,
+}
+
+// SAFETY: `for_any_worker` is false.
+unsafe impl Schedule for OnPool {
+    fn for_any_worker() -> bool {
+        false
+    }
+
+    fn registers() -> bool {
+        true
+    }
+
+    /// Drops a task that was aborted. If a thread has begun the closure, that runs no foreign code. Else the closure is dropped
+    /// too: on a worker, or, as a runtime without threads may never be driven, on the pool.
+    fn schedule(task: Scheduled<Self>, yielded: bool) {
+        let OnPool { sched, begun } = task.sched();
+        let (sched, begun) = (sched.clone(), begun.is_set());
+        let task = Runnable::from(task);
+        if begun {
+            return drop(task);
+        }
+        if !sched.is_threadless() || sched.is_closed() {
+            return sched.put(task, yielded);
+        }
+        let aborted = Aborted { task: Mutex::new(task), sched: sched.for_no_worker() };
+        if sched.pool().submit(Class::Drop, Arc::new(aborted)) {
+            keep_asking(&sched);
+        }
+    }
+
+    fn started(&self) {
+        Schedule::started(&self.sched);
+    }
+
+    fn register(&self, waker: Waker) -> u32 {
+        if self.sched.config().waits_for_blocking { UNREGISTERED } else { self.sched.register(waker) }
+    }
+
+    fn ended(&self, key: Option<u32>) {
+        Schedule::ended(&self.sched, key);
+    }
+
+    fn may_cancel(&self) -> bool {
+        !(self.sched.config().waits_for_blocking && self.begun.is_set())
+    }
+
+    fn is_owner_process(&self) -> bool {
+        self.sched.netpoll().is_owner_process()
+    }
+}
+
+/// A task that was aborted, and is still to be dropped.
+struct Aborted {
+    /// In a mutex only so that the job is `Sync`.
+    #[expect(dead_code, reason = "it is dropped")]
+    task: Mutex<Runnable>,
+    sched: Arc<SchedHandle>,
+}
+
+impl Job for Aborted {
+    fn run(self: Arc<Self>) -> Option<Arc<dyn Job>> {
+        let _entered = self.sched.clone().enter();
+        drop(self);
+        None
+    }
+
+    fn refuse(self: Arc<Self>, _why: Refusal) {
+        self.run();
+    }
+
+    fn is_wanted(&self) -> bool {
+        true
+    }
+}
+
+/// The waker of the call's future: the thread that wakes the task ends it, in place of a run queue.
+struct EndsTask {
+    task: Waker,
+    sched: Arc<SchedHandle>,
+}
+
+impl Wake for EndsTask {
+    fn wake(self: Arc<Self>) {
+        // `None`: the task was aborted.
+        if let Ok(Some(task)) = task::wake_to_runnable(self.task.clone()) {
+            let _entered = self.sched.enter();
+            let _current = CurrentTask::replace(task.id());
+            task.run();
+        }
+    }
 }
 
 fn current() -> io::Result<Arc<SchedHandle>> {

@@ -24,7 +24,7 @@ pub struct Context {
     pub refusals: Cell<u32>,
     /// The number of calls of `block_on` that the thread is in; belongs to `runtime::block_on`.
     pub block_on_depth: Cell<usize>,
-    /// The id of the task that the thread polls, 0 if it polls none; belongs to `task::id`.
+    /// The id of the task that the thread polls, 0 if it polls none, with a mark; belongs to `task::id`.
     pub task: Cell<usize>,
     /// The poller that new descriptors and timers of this thread go to; belongs to [`netpoll`](crate::netpoll).
     pub netpoll: RefCell<Option<Arc<Netpoll>>>,
@@ -51,6 +51,11 @@ pub struct WorkerWheel {
     pub has_pending_removals: bool,
 }
 
+impl WorkerWheel {
+    /// The wheel of a thread that is not a worker.
+    pub const NONE: Self = Self { netpoll: 0, index: 0, has_pending_removals: false };
+}
+
 thread_local! {
     static CONTEXT: ManuallyDrop<Context> = const {
         ManuallyDrop::new(Context {
@@ -60,7 +65,7 @@ thread_local! {
             task: Cell::new(0),
             netpoll: RefCell::new(None),
             is_polled: Cell::new(false),
-            wheel: Cell::new(WorkerWheel { netpoll: 0, index: 0, has_pending_removals: false }),
+            wheel: Cell::new(WorkerWheel::NONE),
             entered: Cell::new(None),
             current: Cell::new(None),
             local_set: RefCell::new(None),

@@ -11,6 +11,7 @@
 pub mod driver;
 pub mod ending;
 pub mod file_queue;
+pub mod hand_over;
 pub mod job;
 pub mod pool;
 pub mod standby;

@@ -3,6 +3,7 @@
 //! [`block_on`] has the call that runs a future and, in a runtime without threads, the tasks; [`shutdown`] says what happens
 //! to a task when the runtime ends.
 
+mod block_in_place;
 mod block_on;
 mod builder;
 mod enter;
@@ -25,6 +26,7 @@ use crate::sched::SchedHandle;
 use crate::task::{JoinHandle, TaskMeta};
 use crate::trace::{self, TaskSpan};
 use crate::worker::Worker;
+pub use block_in_place::block_in_place;
 pub use builder::Builder;
 use builder::StopToken;
 pub use enter::{EnterGuard, Wrapped};

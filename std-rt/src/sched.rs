@@ -22,10 +22,11 @@ use netpoll_core::sync::{Counter, Flag, RelaxedUsize};
 
 use crate::netpoll::{Netpoll, PollBuffer};
 use crate::protocol::ending::Ending;
+use crate::protocol::hand_over::Spares;
 use crate::protocol::pool::Pool;
 use crate::task::{Runnable, TaskNames};
 pub use config::{Around, Hook, Hooks, ThreadNames, WorkerConfig};
-pub use context::{CurrentGuard, EnterGuard, is_worker_thread};
+pub use context::{CurrentGuard, EnterGuard, LentWorker, is_worker_thread, sched_of_worker};
 pub use hand_over::HandOver;
 use handle::TaskShard;
 pub use handle::{SchedHandle, drop_task};
@@ -129,6 +130,7 @@ pub struct Sched {
     shutdown: Flag,
     counts: Counts,
     ending: Arc<Ending<Runnable>>,
+    spares: Spares,
     /// Set if there is one worker, which is the thread that is in `block_on`.
     threadless: bool,
     config: WorkerConfig,
@@ -165,6 +167,7 @@ impl Sched {
             shutdown: Flag::new(),
             counts: Counts::default(),
             ending: Arc::default(),
+            spares: Spares::default(),
             threadless,
             config,
             hand_over: HandOver::new(config.monitored),
@@ -212,6 +215,11 @@ impl Sched {
     /// Returns the state of the shutdown: the threads, and the tasks that are woken after [`Sched::close`].
     pub fn ending(&self) -> &Arc<Ending<Runnable>> {
         &self.ending
+    }
+
+    /// Returns the threads that wait to become a worker.
+    pub fn spares(&self) -> &Spares {
+        &self.spares
     }
 
     /// Returns the set of sleeping workers.
@@ -429,6 +437,7 @@ impl Sched {
                 thread.unpark();
             }
         }
+        self.spares.close();
         self.netpoll.wake();
         if let Some(thread) = self.sysmon.get() {
             thread.unpark();

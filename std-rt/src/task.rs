@@ -19,14 +19,16 @@ mod local_key;
 mod meta;
 
 pub use crate::coop::{Cooperative, TakeTurn, cooperative};
-pub use crate::runtime::{LocalEnterGuard, LocalSet};
+pub use crate::runtime::{LocalEnterGuard, LocalSet, block_in_place};
 #[doc(no_inline)]
 pub use crate::{spawn, spawn_blocking, spawn_local, yield_now};
 pub(crate) use budget::units;
 pub use budget::{Budgeted, TurnTaken, poll_take_turn, take_turn, unconstrained, with_budget};
 pub use cell::{AbortHandle, JoinError, JoinHandle};
-pub(crate) use cell::{Runnable, Schedule, Scheduled, new_local_task, new_task, wake_to_runnable};
-pub(crate) use id::{CurrentTask, set_current};
+pub(crate) use cell::{
+    Runnable, Schedule, Scheduled, UNREGISTERED, new_local_task, new_task, wake_to_runnable,
+};
+pub(crate) use id::{CurrentTask, begin_turn, end_turn, is_in_turn, set_current};
 pub use id::{Id, id, try_id};
 pub use join_set::JoinSet;
 pub(crate) use local::{LocalQueues, Locals};

@@ -46,6 +46,8 @@ pub struct Worker {
     polled: Cell<(u64, usize)>,
     /// The tasks that stay on this thread, once there is one.
     locals: OnceCell<Arc<Locals<Arc<SchedHandle>>>>,
+    /// Set while another thread is this worker, or has become it for good: see `runtime::block_in_place`.
+    handed_over: Cell<bool>,
 }
 
 /// The outcome of a poll: when it returned, how many tasks are ready, and whether there were events or only timers.
@@ -73,6 +75,7 @@ impl Worker {
             searching: Cell::new(false),
             polled: Cell::new((clock::now(), 0)),
             locals: OnceCell::new(),
+            handed_over: Cell::new(false),
         }
     }
 
@@ -97,8 +100,27 @@ impl Worker {
         while let Some(task) = self.find_runnable(stop) {
             self.run_task(task);
         }
-        self.stats().take_running();
-        task::set_current(None);
+        self.end_turns();
+    }
+
+    /// Returns whether another thread is this worker, so that this thread is not to run tasks.
+    pub fn is_handed_over(&self) -> bool {
+        self.handed_over.get()
+    }
+
+    /// Sets whether another thread is this worker.
+    pub fn set_handed_over(&self, on: bool) {
+        self.handed_over.set(on);
+        // `next_task` looks at the mark when it is about to poll.
+        self.poll_in.set(1);
+    }
+
+    /// Records that the worker runs no task.
+    fn end_turns(&self) {
+        if !self.handed_over.get() {
+            self.stats().take_running();
+        }
+        task::end_turn();
     }
 
     /// Runs the tasks that are in this worker's queue now, 61 at most. `block_on` calls it before it polls its own future
@@ -110,12 +132,11 @@ impl Worker {
     /// Runs up to `n` tasks.
     fn run_some(&self, n: usize) {
         for _ in 0..n {
-            let task = if self.sched.is_closed() { None } else { self.next_task() };
+            let task = if self.should_stop(None) { None } else { self.next_task() };
             let Some(task) = task else { break };
             self.run_task(task);
         }
-        self.stats().take_running();
-        task::set_current(None);
+        self.end_turns();
     }
 
     /// Polls a task once.
@@ -123,9 +144,10 @@ impl Worker {
     fn run_task(&self, task: Runnable) {
         self.stats().begin(task.meta());
         coop::set_budget(self.config.budget);
-        task::set_current(Some(task.id()));
+        task::begin_turn(task.id());
+        let woken = task.run();
         // The task was woken in its turn and has used up its budget: tasks that wait for events come before its next turn.
-        if task.run() && coop::is_exhausted() {
+        if woken && coop::is_exhausted() {
             self.poll_in.set(1);
         }
         // The task may have forked: in the child the other tasks are the parent's, and so are the events.
@@ -168,7 +190,10 @@ impl Worker {
             if let Some(task) = self.next_task() {
                 return Some(task);
             }
-            task::set_current(None);
+            if self.handed_over.get() {
+                return None;
+            }
+            task::end_turn();
             // Dropping the waker of a timer may make a task runnable.
             if self.netpoll().flush_removed() {
                 continue;
@@ -279,9 +304,15 @@ impl Worker {
         stop.is_some_and(Flag::is_set) || self.sched.is_closed()
     }
 
-    /// Returns the next task, if there is one, from the queues in this order.
+    /// Returns the next task, if there is one, from the queues in this order. Polls the kernel without waiting once in
+    /// `event_interval` calls.
     #[inline(always)]
     fn next_task(&self) -> Option<Runnable> {
+        let poll_in = self.poll_in.get() - 1;
+        self.poll_in.set(poll_in);
+        if poll_in == 0 && !self.poll_in_turn() {
+            return None;
+        }
         let task = self
             .global_in_turn()
             .or_else(|| self.next())
@@ -301,16 +332,20 @@ impl Worker {
         if task.is_some() || self.sched.workers() == 1 { task } else { self.steal() }
     }
 
-    /// Polls the kernel without waiting once in `event_interval` calls, and takes a task of the global queue once in
-    /// [`GLOBAL_INTERVAL`].
+    /// Polls the kernel without waiting. Returns false if another thread is this worker: this one takes no task then.
+    fn poll_in_turn(&self) -> bool {
+        if self.handed_over.get() {
+            self.poll_in.set(1);
+            return false;
+        }
+        self.poll_now();
+        true
+    }
+
+    /// Takes a task of the global queue once in [`GLOBAL_INTERVAL`] calls.
     #[inline(always)]
     fn global_in_turn(&self) -> Option<Runnable> {
         let tick = self.stats().next_tick();
-        let poll_in = self.poll_in.get() - 1;
-        self.poll_in.set(poll_in);
-        if poll_in == 0 {
-            self.poll_now();
-        }
         if tick.is_multiple_of(GLOBAL_INTERVAL) { self.sched.get_global() } else { None }
     }
 
@@ -384,7 +419,7 @@ impl Worker {
     /// Polls without waiting, if no other thread polls.
     fn poll_now(&self) {
         self.poll_in.set(self.config.event_interval);
-        task::set_current(None);
+        task::end_turn();
         // A busy worker does not sleep, which would remove the timers that it has dropped.
         self.netpoll().flush_removed();
         self.sched.refill(&self.mine);

@@ -62,6 +62,12 @@ impl<T> Ending<T> {
         None
     }
 
+    /// Returns whether this thread is one that the end waits for.
+    pub fn waits_for_this_thread(&self) -> bool {
+        let this = thread::current().id();
+        lock(&self.state).running.contains(&this)
+    }
+
     /// Returns true once [`Ending::end`] has declared the end.
     pub fn is_ended(&self) -> bool {
         lock(&self.state).ended

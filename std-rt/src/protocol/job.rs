@@ -2,6 +2,8 @@
 //!
 //! | stage | leaves it when | next stage | what happens |
 //! |---|---|---|---|
+//! | new | the call is submitted | queued | the pool has the job |
+//! | new | the future is dropped | over | the call is dropped when it is submitted |
 //! | queued | a thread takes it | running | the call is made |
 //! | queued | the pool refuses it | done | the future is woken |
 //! | queued | the future is dropped | over | the call is dropped, and never made |
@@ -63,6 +65,7 @@ struct Shared<F, T> {
 }
 
 enum Stage<F, T> {
+    New(Option<Waker>),
     Queued(F, Option<Waker>),
     Running(Option<Waker>),
     Done(Result<T, Failure>),
@@ -99,7 +102,7 @@ where
                     *stage = Stage::Running(waker);
                     call
                 }
-                // The future was dropped.
+                // The future was dropped, and dropped the call too.
                 _ => return None,
             }
         };
@@ -126,6 +129,14 @@ pub struct Run<F, T> {
     pool: Arc<Pool>,
 }
 
+/// A call that the pool does not have yet, while its future may wait already.
+#[must_use = "the future of a call that is not submitted waits for ever"]
+pub struct NewCall<F, T> {
+    shared: Arc<Shared<F, T>>,
+    class: Class,
+    pool: Arc<Pool>,
+}
+
 impl Pool {
     /// Makes a call on a thread of the pool. It is queued at once. The second value is that of [`Pool::submit`].
     #[must_use = "a job may wait for a thread that nobody asks for again"]
@@ -134,9 +145,35 @@ impl Pool {
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let shared = Arc::new(Shared { stage: Mutex::new(Stage::Queued(call, None)) });
-        let is_refused = self.submit(class, shared.clone());
-        (Run { shared, class, pool: self.clone() }, is_refused)
+        let (run, new) = self.new_call(class);
+        (run, new.submit(call))
+    }
+
+    /// Creates the future of a call that is submitted afterwards.
+    pub fn new_call<F, T>(self: &Arc<Self>, class: Class) -> (Run<F, T>, NewCall<F, T>) {
+        let shared = Arc::new(Shared { stage: Mutex::new(Stage::New(None)) });
+        let new = NewCall { shared: shared.clone(), class, pool: self.clone() };
+        (Run { shared, class, pool: self.clone() }, new)
+    }
+}
+
+impl<F, T> NewCall<F, T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    /// Queues the call, unless its future is gone. The value is that of [`Pool::submit`].
+    #[must_use = "a job may wait for a thread that nobody asks for again"]
+    pub fn submit(self, call: F) -> bool {
+        let mut stage = lock(&self.shared.stage);
+        let Stage::New(waker) = &mut *stage else {
+            drop(stage);
+            drop(call);
+            return false;
+        };
+        *stage = Stage::Queued(call, waker.take());
+        drop(stage);
+        self.pool.submit(self.class, self.shared)
     }
 }
 
@@ -147,7 +184,9 @@ impl<F, T> Future for Run<F, T> {
         let mut waker = Some(cx.waker().clone());
         let mut stage = lock(&self.shared.stage);
         let before = match &mut *stage {
-            Stage::Queued(_, known) | Stage::Running(known) => mem::replace(known, waker.take()),
+            Stage::New(known) | Stage::Queued(_, known) | Stage::Running(known) => {
+                mem::replace(known, waker.take())
+            }
             Stage::Done(_) => {
                 let Stage::Done(result) = mem::replace(&mut *stage, Stage::Over) else { unreachable!() };
                 drop(stage);

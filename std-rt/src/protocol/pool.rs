@@ -17,7 +17,7 @@
 //!
 //! Each [`Class`] has a queue of its own. A job may start while fewer than [`Limits::threads`] jobs run, or while fewer
 //! than [`Limits::reserve`] of its class run. So a class that fills the pool leaves to each of the others the reserve,
-//! and a pool has at most `threads` and twice `reserve` threads. Among classes that may start a job the turn goes round.
+//! and a pool has at most `threads` and three times `reserve` threads. Among classes that may start a job the turn goes round.
 //!
 //! # No job is forgotten
 //!
@@ -59,10 +59,12 @@ pub enum Class {
     File,
     /// Closures of the user.
     Closure,
+    /// Closures of the user that were given up, to be dropped.
+    Drop,
 }
 
 /// The number of classes.
-const CLASSES: usize = 3;
+const CLASSES: usize = 4;
 
 /// The number of abandoned jobs that a queue may hold before they are removed.
 const SWEEP_ABOVE: usize = 32;
@@ -160,7 +162,7 @@ impl PoolState {
     /// reserve takes the threads in common, and the others have their reserve.
     fn wanted(&self, limits: &Limits) -> usize {
         let free = |class: usize| limits.reserve.saturating_sub(self.running[class]);
-        let mut classes = [0, 1, 2];
+        let mut classes: [usize; CLASSES] = std::array::from_fn(|class| class);
         classes.sort_unstable_by_key(|&class| Reverse(self.queues[class].len().saturating_sub(free(class))));
         classes.iter().fold(self.running(), |total, &class| {
             let room = limits.threads.saturating_sub(total);

@@ -16,7 +16,7 @@ use crate::coop;
 use crate::protocol::driver::{Deadlock, WaitGraph, WorkerSlot};
 use crate::sched::{CurrentGuard, EnterGuard, SchedHandle, is_worker_thread};
 use crate::sys;
-use crate::task::{CurrentTask, TaskMeta};
+use crate::task::{CurrentTask, TaskMeta, end_turn};
 use crate::trace::{self, TaskSpan};
 use crate::worker::Worker;
 
@@ -66,7 +66,9 @@ impl Handle {
     ///
     /// A runtime of [`workers(1)`](crate::Builder::workers) has no workers, and **a handle does not drive it**: its tasks run
     /// while a thread is in [`Runtime::block_on`], as with tokio's `current_thread`. The future itself does not depend on
-    /// that: its sockets are polled by the standby thread, and its sleeps are left with the default runtime. Within
+    /// that: its sockets are polled by the standby thread, its sleeps are left with the default runtime, and closures of
+    /// [`spawn_blocking`](crate::spawn_blocking), files and names are served by the pool. A wait for a task of the runtime lasts
+    /// until a thread drives it, or it ends. Within
     /// `Runtime::block_on`, on the thread that runs the tasks, the call runs them.
     ///
     /// The runtime may end meanwhile. The future goes on then: its tasks are cancelled, its operations on the runtime's
@@ -118,17 +120,15 @@ fn block_on<F: Future>(
         {
             return value;
         }
+        end_turn();
         // The future may have forked: in the child the tasks and the events are the parent's, and the workers are not there.
         sched.netpoll().assert_owner_process("block_on");
+        // A task within has handed the worker over: this thread waits for the future alone.
+        worker_guard = worker_guard.filter(|guard| !guard.worker.is_handed_over());
         match (&worker_guard, worker_slot) {
             // The runtime ends: no worker runs a task or polls any more. Its end waits for this call, if that is in a task, so
             // the waits of the future end here.
-            (Some(_), _) if sched.is_closed() => {
-                if sched.netpoll().check().is_ok() {
-                    sched.netpoll().end();
-                }
-                park_until(&block_on_waker.woken);
-            }
+            (Some(_), _) if sched.is_closed() => end_waits(sched, &block_on_waker.woken),
             // The future yielded: every task that is runnable has a turn first.
             (Some(worker_guard), _) if block_on_waker.woken.is_set() => worker_guard.worker.run_ready(),
             (Some(worker_guard), _) => {
@@ -138,9 +138,22 @@ fn block_on<F: Future>(
             (None, Some(worker_slot)) => {
                 worker_guard = wait_for_worker(sched, worker_slot, || block_on_waker.woken.is_set())
             }
+            // The same for a thread of the runtime that has given its worker away.
+            (None, None) if sched.is_closed() && sched.ending().waits_for_this_thread() => {
+                end_waits(sched, &block_on_waker.woken)
+            }
             (None, None) => park_until(&block_on_waker.woken),
         }
     }
+}
+
+/// Ends the waits on the poller of a runtime that ends, and parks the thread until the future is woken.
+#[cold]
+fn end_waits(sched: &SchedHandle, woken: &Flag) {
+    if sched.netpoll().check().is_ok() {
+        sched.netpoll().end();
+    }
+    park_until(woken);
 }
 
 /// Parks the thread unless the future is woken.
@@ -282,7 +295,9 @@ impl Drop for WorkerGuard<'_> {
         if self.worker_slot.is_some() {
             self.worker.drop_locals();
         }
-        self.worker.stats().restore_running(self.running);
+        if !self.worker.is_handed_over() {
+            self.worker.stats().restore_running(self.running);
+        }
         if let Some(slack) = self.timer_slack {
             // The value was in force before, so the kernel accepts it.
             let _ = sys::set_timer_slack(slack);

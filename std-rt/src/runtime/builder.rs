@@ -19,6 +19,7 @@ use crate::blocking::{self, Threads};
 use crate::dump::Dump;
 use crate::error::OpError;
 use crate::netpoll::{Config, Netpoll};
+use crate::protocol::hand_over::Offer;
 use crate::protocol::pool::Pool;
 use crate::sched::{
     Around, Extension, Hook, Hooks, MAX_WORKERS, Sched, SchedHandle, ThreadNames, WorkerConfig,
@@ -258,7 +259,8 @@ impl Builder {
     ///
     /// Beyond the bound each of these three kinds may have an eighth of it, at least 1 and at most 16 threads, so that
     /// one kind that has taken every thread does not keep the others waiting: names are found while 512 files hang. So
-    /// closures alone never have more threads than `n`, and all kinds together at most `n` and twice that eighth.
+    /// closures alone never have more threads than `n`, and all kinds together at most `n` and three times that eighth. (The
+    /// fourth kind is the drop of closures that were aborted, in a runtime without workers of its own.)
     ///
     /// Work beyond that waits for a thread, in the order in which it came within its kind; kinds take turns. So does work
     /// for which the kernel makes no thread (`RLIMIT_NPROC`, `pids.max`): it is done by the threads that there are, and
@@ -352,6 +354,9 @@ impl Builder {
     /// Sets whether the end of the runtime waits for closures of [`spawn_blocking`](crate::spawn_blocking) and operations on
     /// files that a thread has begun, [`Runtime::shutdown_timeout`] as long as its limit allows; off by default. A closure
     /// that ends its own runtime is not waited for.
+    ///
+    /// With it a closure that a thread has begun is never given up: its handle gives its value even after the end of the
+    /// runtime, and [`abort`](crate::JoinHandle::abort) has no effect.
     pub fn wait_for_blocking(mut self, on: bool) -> Self {
         self.wait_for_blocking = on;
         self
@@ -427,6 +432,9 @@ impl Builder {
             budget: task::units(self.budget),
             spin: self.spin(cpus),
             crowd: (cpus - 1).max(1),
+            keep_alive: self.thread_keep_alive,
+            waits_for_blocking: self.wait_for_blocking,
+            stack_size: self.thread_stack_size,
         }
     }
 
@@ -471,7 +479,7 @@ impl Builder {
         let sched = &runtime.handle.sched;
         for index in (0..workers).filter(|_| !sched.is_threadless()) {
             let name = self.thread_names.get(WORKER_NAME, "", index);
-            let started = runtime.threads.start(name, worker(sched.clone(), index));
+            let started = runtime.threads.start(name, worker(sched.clone(), Offer::new(index)));
             started.map_err(failed("start a worker's thread"))?;
         }
         if self.sysmon && (workers > 1 || self.on_stuck.is_set()) {
@@ -488,16 +496,24 @@ impl Builder {
     }
 }
 
-/// Returns the body of a worker's thread.
-fn worker(sched: Arc<SchedHandle>, index: usize) -> impl FnOnce() + Send + 'static {
+/// Returns the body of a worker's thread. When another thread has become the worker, this one waits to become one again.
+pub(super) fn worker(sched: Arc<SchedHandle>, first: Offer) -> impl FnOnce() + Send + 'static {
     let around = sched.hooks().around.clone();
     let run = move || {
         // If it fails, waits are up to 50 us longer.
         let _ = sys::set_timer_slack(TIMER_SLACK_NANOSECONDS);
-        let worker = Rc::new(Worker::new(&sched, index));
-        let _entered = worker.enter();
-        let _hooks = sched.hooks().enter_thread();
-        worker.run(None);
+        let _entered = sched.enter();
+        let (mut next, mut hooks) = (Some(first), None);
+        while let Some(offer) = next {
+            if offer.claim.claim() {
+                let worker = Rc::new(Worker::new(&sched, offer.worker));
+                let _entered = worker.enter();
+                // The hook may call `block_on`, which works on the worker.
+                hooks.get_or_insert_with(|| sched.hooks().enter_thread());
+                worker.run(None);
+            }
+            next = sched.spares().wait(sched.config().keep_alive);
+        }
     };
     move || around.call(run)
 }

@@ -325,7 +325,7 @@ fn run_some(queue: &SetQueue) -> bool {
         // A task may have forked: in the child the others are the parent's.
         let Some(task) = queue.is_owner_process().then(|| queue.take()).flatten() else { return false };
         coop::set_budget(budget);
-        set_current(Some(task.id()));
+        set_current(task.id());
         task.run();
     }
     true

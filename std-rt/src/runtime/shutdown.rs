@@ -13,7 +13,7 @@
 //! | is spawned after the shutdown began | its future is dropped at once, in `spawn` | cancelled |
 //! | stays on the thread of `block_on` ([`spawn_local`](crate::spawn_local)) | it is gone by then: that thread drops it when it leaves `block_on` | cancelled |
 //! | is a closure of `spawn_blocking` that waits for a thread | it is dropped and never runs | cancelled |
-//! | is a closure of `spawn_blocking` that a thread runs | it runs to its end, and the ender does not wait for it; its value is dropped | cancelled |
+//! | is a closure of `spawn_blocking` that a thread runs | it runs to its end, and the ender does not wait for it; its value is dropped | cancelled; its value with [`wait_for_blocking`](crate::Builder::wait_for_blocking) |
 //! | is polled past the limit of `shutdown_timeout` | its thread is left to itself; if the poll ever ends, that thread drops the future and ends | as if the limit had been longer |
 //!
 //! A future that panics while it is dropped makes its handle say so ([`is_panic`](crate::JoinError::is_panic)) and harms no
@@ -102,10 +102,7 @@ impl ThreadSet {
 
     /// Starts a thread.
     pub(super) fn start(&mut self, name: String, body: impl FnOnce() + Send + 'static) -> io::Result<()> {
-        let sched = self.sched.clone();
-        let named = thread::Builder::new().name(name);
-        let builder = self.stack_size.into_iter().fold(named, thread::Builder::stack_size);
-        self.handles.push(self.sched.ending().start(builder, body, move || cancel(&sched))?);
+        self.handles.push(start_thread(&self.sched, name, self.stack_size, body)?);
         Ok(())
     }
 
@@ -127,6 +124,19 @@ impl ThreadSet {
         }
         ended
     }
+}
+
+/// Starts a thread that the end of the runtime waits for.
+pub(super) fn start_thread(
+    sched: &Arc<SchedHandle>,
+    name: String,
+    stack_size: Option<usize>,
+    body: impl FnOnce() + Send + 'static,
+) -> io::Result<JoinHandle<()>> {
+    let of_cancel = sched.clone();
+    let named = thread::Builder::new().name(name);
+    let builder = stack_size.into_iter().fold(named, thread::Builder::stack_size);
+    sched.ending().start(builder, body, move || cancel(&of_cancel))
 }
 
 /// Cancels every task of a closed scheduler, except those that are being polled.

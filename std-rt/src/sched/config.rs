@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::foreign;
 
@@ -22,6 +23,12 @@ pub struct WorkerConfig {
     pub spin: u64,
     /// Workers that may be awake while one of them only looks: the others need a processor too.
     pub crowd: usize,
+    /// Set if the end of the runtime waits for closures that block, and so leaves their tasks alone.
+    pub waits_for_blocking: bool,
+    /// The time for which a thread waits to become a worker.
+    pub keep_alive: Duration,
+    /// The bytes of the stack of a worker's thread.
+    pub stack_size: Option<usize>,
 }
 
 /// A function of the user that a thread calls. A panic is caught: the panic hook has reported it.

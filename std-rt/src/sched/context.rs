@@ -33,12 +33,16 @@ use crate::task::{Runnable, Scheduled, wake_to_runnable};
 struct Entered {
     current: Current,
     /// The queue of the worker that the thread is; `None` if it is not a worker.
-    mine: Option<Arc<Remote>>,
+    remote: Option<Arc<Remote>>,
+    /// A pointer to the same; `None` also while another thread is the worker.
+    mine: Cell<Option<NonNull<Remote>>>,
     /// The worker itself, a `Worker`.
     worker: Option<Rc<dyn Any>>,
     /// Set while the worker wakes a task that a poll made ready by its own waker: it goes to the ring in order, and other
     /// workers are woken after the last. Always set if the slot is not used, which a runtime with other workers does use.
     injecting: Cell<bool>,
+    /// Set while another thread is the worker, or once it has become that for good: the thread does not touch the queue.
+    handed_over: Cell<bool>,
     /// The scheduler that the thread worked for before, and works for again afterwards.
     before: Option<NonNull<Entered>>,
 }
@@ -46,6 +50,18 @@ struct Entered {
 impl Entered {
     fn sched(&self) -> &Arc<SchedHandle> {
         &self.current.sched
+    }
+
+    /// Returns the queue of the worker that the thread is.
+    #[inline]
+    fn mine(&self) -> Option<&Remote> {
+        // SAFETY: the pointer is `None`, or that of the value in the `Arc` beside it, which never changes.
+        self.mine.get().map(|mine| unsafe { mine.as_ref() })
+    }
+
+    /// Returns the worker that the thread is.
+    fn worker(&self) -> Option<&Rc<dyn Any>> {
+        self.worker.as_ref().filter(|_| !self.handed_over.get())
     }
 }
 
@@ -118,7 +134,9 @@ impl Drop for EnterGuard {
     fn drop(&mut self) {
         context::with(|context| context.entered.set(self.entered.before.map(NonNull::cast)));
         self.entered.current.remove();
-        self.entered.sched().netpoll().leave_worker(self.wheel, self.around.as_ref());
+        let handed_over = with_entered(|entered| entered.is_some_and(|entered| entered.handed_over.get()));
+        let wheel = if handed_over { WorkerWheel::NONE } else { self.wheel };
+        self.entered.sched().netpoll().leave_worker(wheel, self.around.as_ref());
     }
 }
 
@@ -171,14 +189,16 @@ impl SchedHandle {
     fn enter_as(self: &Arc<Self>, worker: Option<Rc<dyn Any>>) -> EnterGuard {
         // A handle that was taken on a worker may be used on any thread.
         let index = worker.as_ref().and(self.worker());
-        let mine = index.map(|index| self.workers[index].clone());
-        if let Some(mine) = &mine {
-            *lock(&mine.thread) = Some(thread::current());
+        let remote = index.map(|index| self.workers[index].clone());
+        if let Some(remote) = &remote {
+            *lock(&remote.thread) = Some(thread::current());
         }
         let around = with_entered(|entered| entered.map(|entered| entered.sched().netpoll().clone()));
         let before = context::with(|context| context.entered.get()).map(NonNull::cast);
         let (current, injecting) = (Current::new(self.clone()), Cell::new(!self.config().lifo_slot));
-        let entered = Rc::new(Entered { current, mine, worker, injecting, before });
+        let mine = Cell::new(remote.as_deref().map(NonNull::from));
+        let handed_over = Cell::new(false);
+        let entered = Rc::new(Entered { current, remote, mine, worker, injecting, handed_over, before });
         let wheel = self.netpoll().enter_worker(index, around.as_ref());
         context::with(|context| context.entered.set(Some(NonNull::from(&*entered).cast())));
         entered.current.push();
@@ -201,7 +221,7 @@ fn with_entered<R>(work: impl FnOnce(Option<&Entered>) -> R) -> R {
 fn with_worker<R>(sched: *const Sched, work: impl FnOnce(&Entered, &Remote) -> R) -> Option<R> {
     with_entered(|entered| {
         let entered = entered.filter(|entered| ptr::eq::<Sched>(&***entered.sched(), sched))?;
-        Some(work(entered, entered.mine.as_ref()?))
+        Some(work(entered, entered.mine()?))
     })
 }
 
@@ -218,7 +238,7 @@ pub(super) fn schedule_local<T: Into<Runnable>>(
 ) -> Result<(), T> {
     with_entered(|entered| {
         let entered = entered.filter(|entered| ptr::eq::<Sched>(&***entered.sched(), sched));
-        let worker = entered.and_then(|entered| Some((entered, entered.mine.as_deref()?)));
+        let worker = entered.and_then(|entered| Some((entered, entered.mine()?)));
         let Some((entered, mine)) = worker.filter(|(entered, _)| !entered.sched().is_closed()) else {
             return Err(task);
         };
@@ -235,7 +255,7 @@ pub(super) fn schedule_local<T: Into<Runnable>>(
 pub(super) fn inject_woken(sched: &Sched, wakers: impl Iterator<Item = Waker>) {
     with_entered(|entered| {
         let ours = entered.filter(|entered| ptr::eq::<Sched>(&***entered.sched(), sched));
-        let mine = ours.and_then(|entered| entered.mine.as_deref()).filter(|_| !sched.is_closed());
+        let mine = ours.and_then(|entered| entered.mine()).filter(|_| !sched.is_closed());
         for waker in wakers {
             match wake_to_runnable(waker) {
                 Ok(None) => {}
@@ -282,14 +302,59 @@ fn find_entered<R>(find: impl Fn(&Entered) -> Option<R>) -> Option<R> {
 
 /// Returns whether this thread is a worker of any scheduler.
 pub fn is_worker_thread() -> bool {
-    find_entered(|entered| entered.worker.is_some().then_some(())).is_some()
+    find_entered(|entered| entered.worker().map(drop)).is_some()
+}
+
+/// Returns the scheduler of which this thread is a worker, the innermost one.
+pub fn sched_of_worker() -> Option<Arc<SchedHandle>> {
+    find_entered(|entered| entered.worker().map(|_| entered.sched().clone()))
+}
+
+/// The worker that a thread has handed over, for the case that it takes it back. Dropped: it never does.
+#[must_use]
+pub struct LentWorker {
+    sched: Arc<SchedHandle>,
+    wheel: WorkerWheel,
+}
+
+impl SchedHandle {
+    /// Makes this thread, which is a worker of the scheduler, touch neither queue nor wheel of the worker any more. It works
+    /// for the scheduler as a thread that is no worker.
+    pub fn hand_over(self: &Arc<Self>) -> LentWorker {
+        // The timers that this thread has dropped are still in the wheel.
+        self.netpoll().flush_removed();
+        set_handed_over(self, true);
+        let wheel = context::with(|context| context.wheel.replace(WorkerWheel::NONE));
+        LentWorker { sched: self.clone(), wheel }
+    }
+}
+
+impl LentWorker {
+    /// Makes this thread the worker again.
+    pub fn take_back(self) {
+        set_handed_over(&self.sched, false);
+        context::with(|context| context.wheel.set(self.wheel));
+    }
+}
+
+/// Marks each entry of this thread as a worker of that scheduler.
+fn set_handed_over(sched: &Sched, on: bool) {
+    find_entered(|entered| {
+        if entered.worker.is_some() && ptr::eq::<Sched>(&***entered.sched(), sched) {
+            entered.handed_over.set(on);
+            entered.mine.set(entered.remote.as_deref().filter(|_| !on).map(NonNull::from));
+        }
+        None::<()>
+    });
 }
 
 impl Sched {
     /// Returns the worker of this scheduler that this thread is, if it is one, also beneath calls of `block_on` of other
     /// runtimes.
     pub fn current_worker(&self) -> Option<Rc<dyn Any>> {
-        find_entered(|entered| entered.worker.clone().filter(|_| ptr::eq::<Sched>(&***entered.sched(), self)))
+        find_entered(|entered| {
+            entered.worker().filter(|_| ptr::eq::<Sched>(&***entered.sched(), self)).cloned()
+        })
     }
 
     /// Increments a counter in the shard of this thread's worker, or in that of all other threads.

@@ -90,19 +90,6 @@ impl SchedHandle {
         self.start(TaskMeta::new(location), TaskSpan::new(trace::TASK, None, location), future)
     }
 
-    /// Starts a task that waits for a closure, which has the span of both.
-    pub fn spawn_waiter<F>(
-        self: Arc<Self>,
-        location: &'static Location<'static>,
-        future: F,
-    ) -> JoinHandle<F::Output>
-    where
-        F: Future + Send + 'static,
-        F::Output: Send + 'static,
-    {
-        self.start(TaskMeta::new(location), TaskSpan::none(), future)
-    }
-
     /// Starts a task that has a name.
     pub fn spawn_named<F>(
         self: Arc<Self>,
@@ -144,8 +131,8 @@ fn schedule_remote(task: Scheduled<Arc<SchedHandle>>) {
     sched.put_global(&[Runnable::from(task).into_word()]);
 }
 
-// SAFETY: this is the only type for which `for_any_worker` returns true: the other implementation, that of `Locals`, returns
-// false.
+// SAFETY: this is the only type for which `for_any_worker` returns true: the other implementations, of `Locals` and of the tasks
+// of closures, return false.
 unsafe impl Schedule for Arc<SchedHandle> {
     #[inline]
     fn for_any_worker() -> bool {

@@ -21,6 +21,7 @@
 )]
 
 mod abort;
+mod body;
 mod join;
 mod refs;
 mod waker;
@@ -31,21 +32,19 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, offset_of};
 use std::ops::Deref;
-use std::panic::{self, AssertUnwindSafe};
-use std::pin::Pin;
 use std::process;
 use std::ptr::{self, NonNull};
-use std::task::{Context, Poll, RawWaker, Waker};
+use std::task::{Poll, RawWaker, Waker};
 
 use netpoll_core::sched::task::{Action, Completion, PollResult, TaskState};
 use netpoll_core::sync::UnsafeCell;
-use pin_project_lite::pin_project;
 
 use super::TaskMeta;
-use super::id::{self, CurrentTask, Id};
+use super::id::{CurrentTask, Id};
 use crate::foreign::catch_panic;
 use crate::trace::{TaskSpan, TaskTrace, Traced};
 pub use abort::AbortHandle;
+use body::{Body, RawBody};
 pub use join::{JoinError, JoinHandle};
 use refs::{Memory, TaskRef};
 use waker::WAKER;
@@ -54,8 +53,8 @@ pub use waker::wake_to_runnable;
 /// The result of a task: its value, or the payload of its panic.
 type TaskResult<T> = Result<T, Box<dyn Any + Send>>;
 
-/// The key of a task that has never waited: it is queued or running, and needs no entry in a list.
-const UNREGISTERED: u32 = u32::MAX;
+/// The key of a task that is in no list: it has never waited, or shutdown leaves it alone.
+pub const UNREGISTERED: u32 = u32::MAX;
 
 /// The scheduler of a task, as the task sees it. Calls go down, so a task knows its scheduler by this trait only.
 ///
@@ -69,6 +68,14 @@ pub unsafe trait Schedule: Send + Sync + 'static {
     where
         Self: Sized;
 
+    /// Returns whether a task that waits for the first time is to be registered.
+    fn registers() -> bool
+    where
+        Self: Sized,
+    {
+        Self::for_any_worker()
+    }
+
     /// Puts a task of this scheduler into a run queue. `yielded`: it was woken while it ran.
     fn schedule(task: Scheduled<Self>, yielded: bool)
     where
@@ -77,12 +84,17 @@ pub unsafe trait Schedule: Send + Sync + 'static {
     /// Counts a task that is created.
     fn started(&self);
 
-    /// Registers the waker of a task that waits for the first time, so that shutdown finds it. Returns the task's key.
-    /// Called only if [`Schedule::for_any_worker`].
+    /// Registers the waker of a task that waits for the first time, so that shutdown finds it. Returns the task's key, or
+    /// [`UNREGISTERED`] if the task is in no list. Called only if [`Schedule::registers`].
     fn register(&self, waker: Waker) -> u32;
 
     /// Counts a task that has ended, and unregisters it if it has a key.
     fn ended(&self, key: Option<u32>);
+
+    /// Returns whether the task can still be cancelled.
+    fn may_cancel(&self) -> bool {
+        true
+    }
 
     /// Returns whether this process is the one that runs the task, and not a fork of it.
     fn is_owner_process(&self) -> bool;
@@ -136,100 +148,6 @@ impl<F: Future + 'static, S: Schedule> Cell<F, S> {
     }
 }
 
-pin_project! {
-    /// The part of a cell that one thread at a time has for itself. `key` is the task's key in the list of its scheduler, or
-    /// `UNREGISTERED`. (An `Option` would be twice as large, and beside the tag it needs no room of its own.)
-    #[project = BodyProjection]
-    enum Body<F: Future> {
-        Running { key: u32, #[pin] future: F },
-        // `None` once the result is taken, or if the task was cancelled.
-        Finished { key: u32, result: Option<TaskResult<F::Output>> },
-    }
-}
-
-/// A [`Body`] of any type.
-trait RawBody {
-    /// Drops the future in place of a poll.
-    fn cancel(&mut self);
-
-    /// Drops the future or the result.
-    fn clear(&mut self);
-
-    /// Moves the result out of a task that has ended.
-    ///
-    /// # Safety
-    ///
-    /// `into` points to an `Option<TaskResult<T>>`, where `T` is the output of the task's future.
-    unsafe fn take(&mut self, into: *mut ());
-
-    /// Returns the task's key.
-    fn key(&self) -> u32;
-}
-
-impl<F: Future> Body<F> {
-    #[inline]
-    fn pinned(&mut self) -> Pin<&mut Self> {
-        // SAFETY: this is called for the body of a cell only. A cell is a box that stays where it is until it is dropped, and
-        // the body is changed by way of this function alone.
-        unsafe { Pin::new_unchecked(self) }
-    }
-
-    /// Drops the future or the result, and leaves `result` in its place.
-    fn finish(&mut self, result: Option<TaskResult<F::Output>>) {
-        let key = self.key();
-        self.pinned().set(Body::Finished { key, result });
-    }
-
-    /// Polls the future. If that waits for the first time, `register` returns the task's key.
-    #[inline]
-    fn poll(&mut self, waker: &Waker, register: impl FnOnce() -> u32) -> Poll<TaskResult<F::Output>> {
-        let BodyProjection::Running { key, future } = self.pinned().project() else {
-            unreachable!("a task that has ended is not polled")
-        };
-        let mut cx = Context::from_waker(waker);
-        match panic::catch_unwind(AssertUnwindSafe(|| future.poll(&mut cx))) {
-            Ok(Poll::Pending) => {
-                if *key == UNREGISTERED {
-                    *key = register();
-                }
-                Poll::Pending
-            }
-            Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
-            Err(payload) => Poll::Ready(Err(payload)),
-        }
-    }
-}
-
-impl<F: Future> RawBody for Body<F> {
-    fn cancel(&mut self) {
-        let dropped = panic::catch_unwind(AssertUnwindSafe(|| self.finish(None)));
-        // A future that panics while it is dropped makes that panic the result of the task.
-        if let Err(payload) = dropped {
-            self.finish(Some(Err(payload)));
-        }
-    }
-
-    fn clear(&mut self) {
-        catch_panic(|| self.finish(None));
-    }
-
-    unsafe fn take(&mut self, into: *mut ()) {
-        let BodyProjection::Finished { result, .. } = self.pinned().project() else {
-            unreachable!("a task that is complete has no future")
-        };
-        let result = result.take();
-        // SAFETY: the caller passes a pointer to such a value. It holds `None`, so nothing is lost by not dropping it.
-        unsafe { into.cast::<Option<TaskResult<F::Output>>>().write(result) }
-    }
-
-    #[inline]
-    fn key(&self) -> u32 {
-        match self {
-            Body::Running { key, .. } | Body::Finished { key, .. } => *key,
-        }
-    }
-}
-
 /// A pointer to a cell, which gives no right of its own: it is used by the rights, and not after they have ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct TaskPtr(NonNull<Header>);
@@ -274,7 +192,9 @@ impl TaskPtr {
     /// Cancels the task, for a caller with a reference or the handle. In a child of fork(2) the task is a copy that no thread
     /// runs, and its queues may be locked for ever.
     fn cancel(self) {
-        if self.sched().is_owner_process()
+        let sched = self.sched();
+        if sched.is_owner_process()
+            && sched.may_cancel()
             && let Some(task) = self.run_action(self.state.cancel())
         {
             task.schedule();
@@ -427,8 +347,7 @@ impl Runnable {
     #[inline(never)]
     fn cancel(self) {
         let mut runner = ManuallyDrop::new(self);
-        let _before = CurrentTask::keep();
-        id::set_current(Some(runner.id()));
+        let _before = CurrentTask::replace(runner.id());
         runner.body().cancel();
         let key = runner.body().key();
         runner.complete(key);
@@ -568,7 +487,8 @@ where
     S: Schedule,
 {
     sched.started();
-    let (meta, key) = if S::for_any_worker() { (meta, UNREGISTERED) } else { (meta.local(), 0) };
+    let meta = if S::for_any_worker() { meta } else { meta.local() };
+    let key = if S::registers() { UNREGISTERED } else { 0 };
     let (trace, future) = span.around(future);
     let (state, table, join_waker) = (TaskState::new(), Cell::<Traced<F>, S>::TABLE, UnsafeCell::new(None));
     let header = Header { state, table, meta, join_waker, trace };

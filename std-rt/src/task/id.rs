@@ -1,12 +1,17 @@
 //! The ids of tasks, and the one that this thread polls.
 //!
-//! An id is the address of the task's cell: it takes no memory, and is that task's alone while anything refers to it.
+//! An id is the address of the task's cell: it takes no memory, and is that task's alone while anything refers to it. The
+//! thread keeps it in one word with the mark [`TURN`], so that the mark costs a turn nothing.
 
 use std::fmt;
 use std::num::NonZeroUsize;
 use std::ptr::NonNull;
 
 use crate::context;
+
+/// Set beside the id while a worker is in the code of a task, and not while it does its own work, also within a task. The low
+/// bits of an address are free.
+const TURN: usize = 1;
 
 /// The id of a task.
 ///
@@ -39,8 +44,8 @@ impl fmt::Debug for Id {
 ///
 /// # Panics
 ///
-/// Panics outside of a task: in the future of `block_on`, in a closure of [`spawn_blocking`](crate::spawn_blocking) and on
-/// any other thread. [`try_id`] returns `None` there.
+/// Panics outside of a task: in the future of `block_on`, and on a thread that runs neither a task nor a closure of
+/// [`spawn_blocking`](crate::spawn_blocking). [`try_id`] returns `None` there.
 #[track_caller]
 pub fn id() -> Id {
     try_id().expect("task::id() was called outside of a task")
@@ -48,28 +53,51 @@ pub fn id() -> Id {
 
 /// Returns the id of the task that calls, or `None` outside of a task.
 pub fn try_id() -> Option<Id> {
-    NonZeroUsize::new(context::with(|context| context.task.get())).map(Id)
+    NonZeroUsize::new(context::with(|context| context.task.get()) & !TURN).map(Id)
 }
 
-/// Sets the task of this thread. A worker sets it before each poll, and sets none before it runs code that is no task's.
+/// Sets the task of this thread, and that a worker begins its turn.
 #[inline]
-pub(crate) fn set_current(id: Option<Id>) {
-    context::with(|context| context.task.set(id.map_or(0, |id| id.0.get())));
+pub(crate) fn begin_turn(id: Id) {
+    context::with(|context| context.task.set(id.0.get() | TURN));
 }
 
-/// A guard that restores the thread's task when it is dropped.
+/// Sets that this thread runs code that is no task's. A worker does so before its own work that calls foreign code.
+#[inline]
+pub(crate) fn end_turn() {
+    context::with(|context| context.task.set(0));
+}
+
+/// Returns whether this thread is a worker's in the code of a task.
+pub(crate) fn is_in_turn() -> bool {
+    context::with(|context| context.task.get()) & TURN != 0
+}
+
+/// Sets the task of this thread. A turn goes on.
+pub(crate) fn set_current(id: Id) {
+    context::with(|context| context.task.set(id.0.get() | context.task.get() & TURN));
+}
+
+/// A guard that restores the thread's task when it is dropped, and the mark of a turn.
 #[must_use]
-pub(crate) struct CurrentTask(Option<Id>);
+pub(crate) struct CurrentTask(usize);
 
 impl CurrentTask {
     /// Creates the guard that restores the present task.
     pub(crate) fn keep() -> Self {
-        Self(try_id())
+        Self(context::with(|context| context.task.get()))
+    }
+
+    /// Makes that task the one of this thread until the guard is dropped.
+    pub(crate) fn replace(id: Id) -> Self {
+        let before = Self::keep();
+        set_current(id);
+        before
     }
 
     /// Restores the task, after other tasks have run.
     pub(crate) fn restore(&self) {
-        set_current(self.0);
+        context::with(|context| context.task.set(self.0));
     }
 }
 

@@ -8,6 +8,7 @@ mod accept;
 mod async_fd;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod async_fd_kinds;
+mod block_in_place;
 mod block_on;
 mod budget;
 mod budget_table;
@@ -79,6 +80,7 @@ mod udp_control;
 mod udp_options;
 mod udp_socket;
 mod udp_waiting;
+mod undriven;
 mod unix_close;
 mod unix_datagram;
 mod unix_fds;

@@ -1,11 +1,12 @@
 //! Foreign code that panics in a call of the runtime: the runtime goes on.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
 use std::os::fd::{AsFd, AsRawFd};
 use std::panic::{self, AssertUnwindSafe};
 use std::pin::{Pin, pin};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::common::*;
@@ -58,6 +59,34 @@ impl Drop for Grenade {
     fn drop(&mut self) {
         panic!("dropped, on purpose");
     }
+}
+
+/// Tells whether the thread is panicking when it is dropped.
+struct TellsPanic(mpsc::Sender<bool>);
+
+impl Drop for TellsPanic {
+    fn drop(&mut self) {
+        self.0.send(thread::panicking()).unwrap();
+    }
+}
+
+#[test]
+fn a_future_that_panics_is_dropped_while_the_thread_panics() {
+    each(async || {
+        let (tell, told) = mpsc::channel();
+        let tells = TellsPanic(tell);
+        // A field of the future, and not a value of its poll.
+        let mut held = Some((tells, Grenade));
+        let task = spawn(poll_fn(move |_| {
+            let _held = &mut held;
+            if true {
+                panic!("in a poll, on purpose");
+            }
+            Poll::Ready(())
+        }));
+        assert!(task.await.unwrap_err().is_panic());
+        assert!(told.recv().unwrap());
+    });
 }
 
 #[test]

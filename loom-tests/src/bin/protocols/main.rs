@@ -13,6 +13,8 @@ mod file_queue;
 #[cfg(netpoll_shuttle)]
 mod foreign;
 #[cfg(netpoll_shuttle)]
+mod hand_over;
+#[cfg(netpoll_shuttle)]
 mod harness;
 #[cfg(netpoll_shuttle)]
 mod pool;
@@ -25,8 +27,15 @@ mod sync;
 
 /// Every model, by protocol. A new protocol is a new line here.
 #[cfg(netpoll_shuttle)]
-const PROTOCOLS: &[&[harness::Model]] =
-    &[driver::MODELS, ending::MODELS, file_queue::MODELS, pool::MODELS, standby::MODELS, sync::MODELS];
+const PROTOCOLS: &[&[harness::Model]] = &[
+    driver::MODELS,
+    ending::MODELS,
+    file_queue::MODELS,
+    hand_over::MODELS,
+    pool::MODELS,
+    standby::MODELS,
+    sync::MODELS,
+];
 
 #[cfg(netpoll_shuttle)]
 fn main() -> std::process::ExitCode {

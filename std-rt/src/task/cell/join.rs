@@ -10,7 +10,7 @@ use std::pin::Pin;
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
 
-use super::{AbortHandle, Id, RawBody, Runnable, TaskPtr, TaskResult};
+use super::{AbortHandle, CurrentTask, Id, RawBody, Runnable, TaskPtr, TaskResult};
 use crate::coop::Charge;
 use crate::error::no_thread;
 use crate::protocol::job::Refusal;
@@ -174,6 +174,8 @@ impl<T> Drop for JoinHandle<T> {
     fn drop(&mut self) {
         let Some(task) = self.task() else { return };
         let action = task.state.drop_handle().unwrap_or_else(|| {
+            // The value is dropped as code of its task.
+            let _before = CurrentTask::replace(task.id());
             self.complete_body().into_iter().for_each(RawBody::clear);
             task.state.drop_complete_handle()
         });

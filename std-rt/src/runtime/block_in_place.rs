@@ -1,0 +1,124 @@
+//! Code that blocks within a task, while another thread becomes the worker.
+//!
+//! The protocol is [`hand_over`](crate::protocol::hand_over): which of the two threads is the worker, and where threads come
+//! from. In addition, a thread that has offered its worker is marked: it touches neither the ring nor the wheel nor the
+//! statistics of the worker until it has claimed it. The claim orders the accesses of the one thread before those of the
+//! other. The runtime's end waits for all of these threads.
+
+use std::io;
+use std::panic::panic_any;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+
+use super::{builder, local_set, shutdown};
+use crate::context;
+use crate::coop;
+use crate::protocol::hand_over::{Claim, Offer};
+use crate::sched::{LentWorker, SchedHandle, StealBuffer, sched_of_worker};
+use crate::task::{TaskMeta, is_in_turn};
+use crate::worker::Worker;
+
+/// Runs a closure that blocks on this thread, and returns its value. If the thread is a worker, another thread becomes the
+/// worker, so that all other tasks go on, also if every worker is in here.
+///
+/// ```
+/// use netpoll_rt::{Runtime, task};
+///
+/// let runtime = Runtime::builder().workers(2).build()?;
+/// let read = runtime.spawn(async {
+///     let text = String::from("on the stack of the task");
+///     // The closure may borrow what the task has.
+///     task::block_in_place(|| text.len())
+/// });
+/// assert_eq!(runtime.block_on(read)?, 24);
+/// # std::io::Result::Ok(())
+/// ```
+///
+/// [`spawn_blocking`](crate::spawn_blocking) takes a closure that owns what it uses, leaves the other futures of this task
+/// running, and costs less: this function wakes a thread each time, or starts one if none waits.
+/// The task itself waits: other futures that it has joined make no progress. In the closure,
+/// [`block_on`](crate::Handle::block_on) is possible and takes no worker.
+///
+/// On a thread that is no worker (outside of a runtime, in `block_on` of a runtime with threads, in `spawn_blocking`) it
+/// only calls the closure. If the system has no thread to give, it calls the closure, the other workers get the tasks that
+/// wait for this one, and if there is none they wait.
+///
+/// # Panics
+///
+/// - If the closure panics.
+/// - On a runtime of [`workers(1)`](crate::Builder::workers), within `block_on`: its tasks cannot go to another thread.
+/// - In a [`LocalSet`](crate::task::LocalSet), whose tasks cannot either.
+#[track_caller]
+pub fn block_in_place<T>(closure: impl FnOnce() -> T) -> T {
+    if local_set::is_polled() || drives_threadless() {
+        panic_any(
+            "netpoll: block_in_place: can call blocking only when running on the multi-threaded runtime; in a LocalSet \
+             and on a runtime of workers(1) the tasks stay on this thread, so use spawn_blocking",
+        );
+    }
+    // The closure is no turn of a task.
+    let _budget = coop::replace_budget(coop::UNLIMITED);
+    let _successor = Successor::start();
+    closure()
+}
+
+/// Returns whether this thread is in `block_on` of a runtime without threads.
+fn drives_threadless() -> bool {
+    context::with(|context| context.block_on_depth.get()) > 0
+        && SchedHandle::current().is_some_and(|sched| sched.is_threadless())
+}
+
+/// The thread that becomes the worker of this thread.
+struct Successor {
+    sched: Arc<SchedHandle>,
+    worker: Rc<Worker>,
+    /// `None` once it is decided which thread is the worker.
+    handed_over: Option<LentWorker>,
+    /// The task that calls.
+    running: Option<TaskMeta>,
+    claim: Arc<Claim>,
+}
+
+impl Successor {
+    /// Hands over the worker that this thread is. Returns `None` if it is none, or there is no thread. Code that is no task's
+    /// (a hook, a waker that the worker wakes) keeps the worker: it is called within the worker's own steps.
+    fn start() -> Option<Self> {
+        let sched = sched_of_worker()?;
+        let worker = Worker::current(&sched).filter(|_| is_in_turn() && sched.spares().leave())?;
+        let index = worker.index();
+        let handed_over = Some(sched.hand_over());
+        worker.set_handed_over(true);
+        let (running, offer) = (worker.stats().take_running(), Offer::new(index));
+        let claim = offer.claim.clone();
+        let started = sched.spares().give(offer).or_else(|offer| start_thread(&sched, offer));
+        // The runtime's end waits for the thread by its own list. Without a thread the drop of this value takes the worker back.
+        let successor = Self { sched, worker, handed_over, running, claim };
+        if started.is_err() {
+            let sched = successor.sched.clone();
+            drop(successor);
+            sched.take_over_queue(index, &StealBuffer::new());
+            return None;
+        }
+        Some(successor)
+    }
+}
+
+/// Starts a thread that becomes the worker.
+fn start_thread(sched: &Arc<SchedHandle>, offer: Offer) -> io::Result<()> {
+    let name = thread::current().name().unwrap_or_default().to_owned();
+    let body = builder::worker(sched.clone(), offer);
+    shutdown::start_thread(sched, name, sched.config().stack_size, body).map(drop)
+}
+
+impl Drop for Successor {
+    fn drop(&mut self) {
+        let Some(handed_over) = self.handed_over.take() else { return };
+        self.sched.spares().come_back();
+        if self.claim.claim() {
+            handed_over.take_back();
+            self.worker.set_handed_over(false);
+            self.worker.stats().restore_running(self.running);
+        }
+    }
+}

@@ -1,0 +1,331 @@
+//! Code that blocks within a task: the other tasks go on, also when every worker is in such code.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use crate::common::*;
+use netpoll_core::sync::Counter;
+use netpoll_rt::task::{self, LocalSet, block_in_place};
+use netpoll_rt::time::sleep;
+use netpoll_rt::{Handle, Runtime, spawn, spawn_blocking, yield_now};
+
+#[test]
+fn the_others_go_on_while_every_worker_blocks() {
+    on(&[2, 4], async || {
+        let (sender, receiver) = mpsc::channel::<u32>();
+        let receiver = Arc::new(Mutex::new(receiver));
+        let blocked: Vec<_> = (0..8)
+            .map(|_| {
+                let receiver = receiver.clone();
+                spawn(async move { block_in_place(|| receiver.lock().unwrap().recv().unwrap()) })
+            })
+            .collect();
+        // Sockets, timers and new tasks, all on the workers.
+        let sending = spawn(async move {
+            let (a, b) = pair().await;
+            let echo = spawn(async move {
+                let mut buffer = [0; 8];
+                let n = b.read(&mut buffer).await.unwrap();
+                b.write_all(&buffer[..n]).await.unwrap();
+            });
+            a.write_all(b"eight").await.unwrap();
+            assert_eq!(a.read(&mut [0; 8]).await.unwrap(), 5);
+            echo.await.unwrap();
+            sleep(Duration::from_millis(1)).await; // time is tested
+            (0..8).for_each(|n| sender.send(n).unwrap());
+        });
+        sending.await.unwrap();
+        let mut sum = 0;
+        for task in blocked {
+            sum += task.await.unwrap();
+        }
+        assert_eq!(sum, 28);
+    });
+}
+
+#[test]
+fn tasks_in_the_queue_of_the_worker_run_meanwhile() {
+    let _alone = alone();
+    // Without a monitor, which would move them as well.
+    let runtime = Runtime::builder().workers(2).sysmon(false).build().unwrap();
+    let _watch = Watch::over(runtime.handle().clone());
+    let both = Arc::new(Barrier::new(2));
+    let tasks: Vec<_> = (0..2)
+        .map(|_| {
+            let both = both.clone();
+            runtime.spawn(async move {
+                // Each worker has one of these two.
+                both.wait();
+                let (sender, receiver) = mpsc::channel();
+                let spawned = spawn(async move { sender.send(7).unwrap() });
+                let value = block_in_place(|| receiver.recv().unwrap());
+                spawned.await.unwrap();
+                value
+            })
+        })
+        .collect();
+    for task in tasks {
+        assert_eq!(runtime.block_on(task).unwrap(), 7);
+    }
+}
+
+#[test]
+fn it_borrows_returns_panics_and_nests() {
+    on(&[2, 4], async || {
+        let task = spawn(async {
+            let id = task::id();
+            let mut text = String::from("a");
+            let length = block_in_place(|| {
+                text.push('b');
+                assert_eq!(task::id(), id);
+                block_in_place(|| text.len())
+            });
+            yield_now().await;
+            let panicked = catch_unwind(AssertUnwindSafe(|| block_in_place(|| panic!("on purpose"))));
+            assert!(panicked.is_err());
+            sleep(Duration::from_millis(1)).await; // time is tested
+            (length, text)
+        });
+        assert_eq!(task.await.unwrap(), (2, "ab".to_owned()));
+    });
+}
+
+#[test]
+fn block_on_within_it_takes_no_worker() {
+    on(&[2, 4], async || {
+        let gate = Gate::new();
+        let waiting: Vec<_> = (0..6)
+            .map(|n| {
+                let gate = gate.clone();
+                spawn(async move {
+                    let handle = Handle::current();
+                    block_in_place(|| {
+                        handle.block_on(async {
+                            gate.wait().await;
+                            sleep(Duration::from_millis(1)).await; // time is tested
+                            spawn(async move { block_in_place(|| n) }).await.unwrap()
+                        })
+                    })
+                })
+            })
+            .collect();
+        let opener = spawn(async move {
+            yield_now().await;
+            gate.open();
+        });
+        opener.await.unwrap();
+        for (n, task) in waiting.into_iter().enumerate() {
+            assert_eq!(task.await.unwrap(), n);
+        }
+    });
+}
+
+#[test]
+fn a_call_beneath_goes_on_without_the_worker() {
+    let _alone = alone();
+    let runtime = Runtime::builder().workers(2).sysmon(false).build().unwrap();
+    let _watch = Watch::over(runtime.handle().clone());
+    // Each task waits in block_on on a worker, which runs another task on top that hands the worker over.
+    let entered = Arc::new(Barrier::new(5));
+    let calls: Vec<_> = (0..4)
+        .map(|n| {
+            let entered = entered.clone();
+            runtime.spawn(async move {
+                Handle::current().block_on(async move {
+                    let above = spawn(async move {
+                        block_in_place(|| entered.wait());
+                        yield_now().await;
+                        n
+                    });
+                    above.await.unwrap()
+                })
+            })
+        })
+        .collect();
+    entered.wait();
+    for (n, call) in calls.into_iter().enumerate() {
+        assert_eq!(runtime.block_on(call).unwrap(), n);
+    }
+}
+
+#[test]
+fn short_ones_race_with_the_start_of_the_thread() {
+    let _alone = alone();
+    let (started, stopped) = (Arc::new(Counter::new()), Arc::new(Counter::new()));
+    let (start, stop) = (started.clone(), stopped.clone());
+    let runtime = Runtime::builder()
+        .workers(4)
+        .on_thread_start(move || start.inc())
+        .on_thread_stop(move || stop.inc())
+        .build()
+        .unwrap();
+    let handle = runtime.handle().clone();
+    let watch = Watch::over(handle.clone());
+    let ran = Arc::new(Counter::new());
+    let tasks: Vec<_> = (0..8)
+        .map(|task| {
+            let ran = ran.clone();
+            runtime.spawn(async move {
+                for round in 0..40_u32 {
+                    let inner = ran.clone();
+                    let spawned = spawn(async move { inner.inc() });
+                    block_in_place(|| {
+                        (0..(task * round * 20)).for_each(|_| std::hint::spin_loop());
+                    });
+                    spawned.await.unwrap();
+                    if round % 8 == 0 {
+                        sleep(Duration::from_micros(100)).await; // time is tested
+                    }
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        runtime.block_on(task).unwrap();
+    }
+    assert_eq!(ran.get(), 320);
+    drop((runtime, watch));
+    assert!(started.get() >= 4);
+    assert_eq!(started.get(), stopped.get(), "every thread has ended");
+    assert_nothing_left(&handle);
+}
+
+#[test]
+fn a_thread_that_gave_its_worker_away_becomes_one_again() {
+    let _alone = alone();
+    let (started, stopped) = (Arc::new(Counter::new()), Arc::new(Counter::new()));
+    let (start, stop) = (started.clone(), stopped.clone());
+    let runtime = Runtime::builder()
+        .worker_threads(1)
+        .on_thread_start(move || start.inc())
+        .on_thread_stop(move || stop.inc())
+        .build()
+        .unwrap();
+    let _watch = Watch::over(runtime.handle().clone());
+    for round in 0..50 {
+        let task = runtime.spawn(async move {
+            let (sender, receiver) = mpsc::channel();
+            drop(spawn(async move { sender.send(round).unwrap() }));
+            block_in_place(|| receiver.recv().unwrap())
+        });
+        assert_eq!(runtime.block_on(task).unwrap(), round);
+    }
+    // The next round may begin before the thread of the last one waits.
+    assert!(started.get() <= 10, "{} threads", started.get());
+    drop(runtime);
+    assert_eq!(started.get(), stopped.get(), "every thread has ended");
+}
+
+#[test]
+fn a_thread_that_waits_for_a_worker_ends_after_its_time() {
+    let _alone = alone();
+    let stopped = Arc::new(Counter::new());
+    let stop = stopped.clone();
+    let runtime = Runtime::builder()
+        .worker_threads(1)
+        .thread_keep_alive(Duration::from_millis(1)) // time is tested
+        .on_thread_stop(move || stop.inc())
+        .build()
+        .unwrap();
+    let _watch = Watch::over(runtime.handle().clone());
+    let task = runtime.spawn(async {
+        let (sender, receiver) = mpsc::channel();
+        drop(spawn(async move { sender.send(1).unwrap() }));
+        block_in_place(|| receiver.recv().unwrap())
+    });
+    assert_eq!(runtime.block_on(task).unwrap(), 1);
+    until_blocking("one has ended", || stopped.get() == 1);
+    assert_eq!(runtime.block_on(runtime.spawn(async { 2 })).unwrap(), 2);
+}
+
+#[test]
+fn a_drop_of_the_runtime_waits_for_the_closure() {
+    let _alone = alone();
+    let runtime = runtime(2);
+    let (entered, is_in) = mpsc::channel();
+    let (leave, may_leave) = mpsc::channel::<()>();
+    let task = runtime.spawn(async move {
+        block_in_place(|| {
+            entered.send(()).unwrap();
+            may_leave.recv().unwrap();
+        });
+        5
+    });
+    is_in.recv().unwrap();
+    let dropping = thread::spawn(move || drop(runtime));
+    leave.send(()).unwrap();
+    dropping.join().unwrap();
+    assert_eq!(futures_lite::future::block_on(task).unwrap(), 5);
+}
+
+#[test]
+fn a_wait_within_it_ends_with_the_runtime() {
+    let _alone = alone();
+    let runtime = runtime(2);
+    let (tell, told) = mpsc::channel();
+    let task = runtime.spawn(async move {
+        let (a, _peer) = pair().await;
+        let (has_begun, begun) = mpsc::channel();
+        // Another thread is the worker for certain.
+        let tasks = [(); 2].map(|()| {
+            let has_begun = has_begun.clone();
+            spawn(async move {
+                has_begun.send(()).unwrap();
+                thread::yield_now();
+            })
+        });
+        let handle = Handle::current();
+        block_in_place(|| {
+            tasks.iter().for_each(|_| begun.recv().unwrap());
+            tell.send(()).unwrap();
+            handle.block_on(read_once(&a)).unwrap_err()
+        })
+    });
+    told.recv().unwrap();
+    drop(runtime);
+    let error = futures_lite::future::block_on(task).unwrap();
+    assert!(netpoll_rt::runtime_ended(&error), "{error}");
+}
+
+#[test]
+fn it_panics_where_tasks_cannot_go_elsewhere() {
+    let _alone = alone();
+    let refused = || {
+        let payload = catch_unwind(|| block_in_place(|| ())).unwrap_err();
+        let message = payload.downcast_ref::<&str>().unwrap();
+        assert!(message.contains("spawn_blocking"), "{message}");
+    };
+    let (one, many) = (runtime(1), runtime(4));
+    one.block_on(async { refused() });
+    one.block_on(async move { spawn(async move { refused() }).await.unwrap() });
+    let set = LocalSet::new();
+    set.block_on(&many, async move {
+        refused();
+        netpoll_rt::spawn_local(async move {
+            let _stays = Rc::new(());
+            refused();
+        })
+        .await
+        .unwrap();
+    });
+}
+
+#[test]
+fn on_a_thread_that_is_no_worker_it_only_calls() {
+    let _alone = alone();
+    let this = || thread::current().id();
+    assert_eq!(block_in_place(this), this());
+    let (one, many) = (runtime(1), runtime(4));
+    many.block_on(async { assert_eq!(block_in_place(this), this()) });
+    for runtime in [&one, &many] {
+        runtime.block_on(async {
+            let blocking = spawn_blocking(move || assert_eq!(block_in_place(this), this()));
+            blocking.await.unwrap();
+        });
+    }
+    let nested = many.spawn(async move { block_in_place(|| one.block_on(async { 3 })) });
+    assert_eq!(many.block_on(nested).unwrap(), 3);
+}
