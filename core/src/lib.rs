@@ -41,20 +41,10 @@
 //! task too early, drop wakers that were returned to it, leak a registration (its slot stays in use) or a
 //! [`poll::sema::Armed`] (its direction stays busy), lower a count that it did not raise.
 //!
-//! # Where each call is allowed
+//! # To build on it
 //!
-//! | call | a task | another thread | an interrupt handler |
-//! |---|---|---|---|
-//! | `PollCache::alloc`, `Registration::free`, drop | yes | yes | yes: no lock, and no loop but that of a compare-exchange; a drop wakes |
-//! | `PollDesc::ready`, `evict`, `expire` by key | yes | yes | yes: they neither clone nor drop nor wake a waker |
-//! | `Registration::wait`, `park` | one task per direction (INV-2); a second is refused | - | no: it clones a waker |
-//! | `Registration::retract` | the task that parked | the thread that drops its future | yes, if dropping its waker is |
-//! | `Registration::set_deadline`, `arm_timer` | yes | yes | yes; `arm_timer` and `expire` under the timer wheel's lock |
-//! | `GList::wake`, `Displaced::wake` | yes, with no lock held | yes | if waking is |
-//!
-//! A thread that is interrupted between taking a waker out and clearing BUSY keeps a task of higher priority
-//! from parking in that direction: the task gets [`Wait::Again`] until the thread goes on. Under strict
-//! priorities such a task yields for a while instead of asking again at once.
+//! [`embedding`] has the loop of a worker step by step, the translation of kernel events, the order of steps at the end of a
+//! descriptor, and one table of which call is allowed in a task, on another thread and in an interrupt handler.
 //!
 //! # Invariants
 //!
@@ -152,6 +142,7 @@
 #![cfg_attr(not(netpoll_loom), no_std)]
 #![warn(clippy::std_instead_of_core, clippy::std_instead_of_alloc)]
 
+pub mod embedding;
 pub mod poll;
 pub mod sched;
 pub mod sync;

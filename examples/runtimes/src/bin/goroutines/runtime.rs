@@ -10,6 +10,7 @@ use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::process::abort;
@@ -161,11 +162,14 @@ impl Runtime {
 
     /// Puts a goroutine into a queue, and wakes a thread that sleeps.
     fn schedule(&self, goroutine: Arc<Goroutine>) {
-        match self.threads.get(WORKER.get()) {
-            Some(mine) => lock(&mine.queue).push_back(goroutine),
-            None => lock(&self.global).push_back(goroutine),
-        }
-        if let Some(asleep) = self.idle.worker_to_notify()
+        let queue = self.threads.get(WORKER.get()).map_or(&self.global, |mine| &mine.queue);
+        lock(queue).push_back(goroutine);
+        self.wake_thread();
+    }
+
+    /// Wakes a thread, unless all are awake or one searches.
+    fn wake_thread(&self) {
+        if let Some(asleep) = self.idle.worker_to_notify(None)
             && !self.poller.wake_thread(asleep)
             && let Some(thread) = self.threads[asleep].thread.get()
         {
@@ -177,16 +181,25 @@ impl Runtime {
     fn work(&'static self, me: usize) {
         WORKER.set(me);
         self.threads[me].thread.get_or_init(thread::current);
-        let mut buffer = Buffer::new();
-        loop {
-            for turn in 1_u32.. {
-                let in_turn =
-                    if turn.is_multiple_of(FAIRNESS) { self.look_around(me, &mut buffer) } else { None };
-                let Some(goroutine) = in_turn.or_else(|| self.next(me)) else { break };
-                self.run(goroutine);
+        let (mut buffer, mut searches) = (Buffer::new(), false);
+        for turn in (0..FAIRNESS).cycle() {
+            // The kernel and the global queue have their turn, however busy this thread is.
+            let in_turn = (turn == 0).then(|| self.poll(me, &mut buffer, Some(Duration::ZERO)));
+            let next = in_turn.and_then(|_| lock(&self.global).pop_front()).or_else(|| self.next(me));
+            // A goroutine that was queued during the search of this thread has woken no other.
+            if mem::take(&mut searches) && self.idle.stop_searching() && self.has_work() {
+                self.wake_thread();
             }
-            self.sleep_thread(me, &mut buffer);
+            match next {
+                Some(goroutine) => self.run(goroutine),
+                None => searches = self.sleep_thread(me, &mut buffer),
+            }
         }
+    }
+
+    fn has_work(&self) -> bool {
+        let mut queues = self.threads.iter().map(|worker| &worker.queue).chain([&self.global]);
+        queues.any(|queue| !lock(queue).is_empty())
     }
 
     fn next(&self, me: usize) -> Option<Arc<Goroutine>> {
@@ -205,23 +218,17 @@ impl Runtime {
         })
     }
 
-    /// Polls the kernel without sleeping, if no other thread does, and looks at the global queue first.
-    fn look_around(&self, me: usize, buffer: &mut Buffer) -> Option<Arc<Goroutine>> {
-        self.poll(me, buffer, Some(Duration::ZERO));
-        lock(&self.global).pop_front()
-    }
-
-    /// Sleeps in the poller, or parked if another thread polls, until there is a goroutine to run.
-    fn sleep_thread(&self, me: usize, buffer: &mut Buffer) {
+    /// Sleeps in the poller, or parked if another thread polls, until there is a goroutine to run. Returns whether another
+    /// thread has woken this one, which then searches.
+    fn sleep_thread(&self, me: usize, buffer: &mut Buffer) -> bool {
         self.idle.begin_park(me);
         // A goroutine that was queued before the announcement is seen here; one that comes after it wakes this thread.
-        let mut queues = self.threads.iter().map(|worker| &worker.queue).chain([&self.global]);
-        if queues.all(|queue| lock(queue).is_empty()) && !self.poll(me, buffer, None) {
+        if !self.has_work() && !self.poll(me, buffer, None) {
             while self.idle.is_parked(me) {
                 thread::park();
             }
         }
-        self.idle.cancel_park(me);
+        !self.idle.cancel_park(me)
     }
 
     /// Polls; returns false if another thread does.
