@@ -24,6 +24,10 @@ const H2LOAD_ENDS: u64 = 60;
 /// The number of idle connections whose memory is measured.
 const IDLE: usize = 2000;
 
+/// The number of idle connections before those. They also fill what a server allocates once: its pages, the stacks of its
+/// threads, the arenas of the allocator.
+const FIRST: usize = 1000;
+
 /// The ticks in a second of the times in `/proc`. Linux has fixed it.
 const TICKS: f64 = 100.0;
 
@@ -246,21 +250,27 @@ fn children() -> Result<f64, BoxError> {
 /// Returns the memory of an idle connection, in KB.
 fn of_memory(peer: Peer, tls: bool, options: &Options) -> Result<f64, BoxError> {
     let server = Server::start(peer, (tls, false), options)?;
-    let before = server.memory()?;
-    if tls {
-        let mut held = Vec::new();
-        let config = crate::client::config(&server.trust)?;
-        for _ in 0..IDLE {
-            let name = tokio_rustls::rustls::pki_types::ServerName::try_from("localhost")?;
-            let session = tokio_rustls::rustls::ClientConnection::new(config.clone(), name)?;
-            let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, server.port))?;
-            held.push(asked(tokio_rustls::rustls::StreamOwned::new(session, stream))?);
-        }
-        return Ok((server.memory()? - before) / IDLE as f64);
+    let connect = || TcpStream::connect((Ipv4Addr::LOCALHOST, server.port));
+    if !tls {
+        return of_connections(&server, || asked(connect()?));
     }
-    let mut held = Vec::new();
+    let config = crate::client::config(&server.trust)?;
+    of_connections(&server, || {
+        let name = tokio_rustls::rustls::pki_types::ServerName::try_from("localhost")?;
+        let session = tokio_rustls::rustls::ClientConnection::new(config.clone(), name)?;
+        asked(tokio_rustls::rustls::StreamOwned::new(session, connect()?))
+    })
+}
+
+/// Returns by how much a connection that is opened and kept makes the server grow, in KB.
+fn of_connections<C>(
+    server: &Server,
+    mut open: impl FnMut() -> Result<C, BoxError>,
+) -> Result<f64, BoxError> {
+    let mut held = (0..FIRST).map(|_| open()).collect::<Result<Vec<_>, _>>()?;
+    let before = server.memory()?;
     for _ in 0..IDLE {
-        held.push(asked(TcpStream::connect((Ipv4Addr::LOCALHOST, server.port))?)?);
+        held.push(open()?);
     }
     Ok((server.memory()? - before) / IDLE as f64)
 }
