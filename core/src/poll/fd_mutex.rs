@@ -512,6 +512,10 @@ impl FdMutex {
 
     /// Grants a lock to the next task in the list, or makes it free if there is none, and gives `refs` back.
     fn pass_on<M: WaiterMap>(&self, mode: Mode, list: &mut WaitList<M>, refs: usize) -> HandOver<M::Waker> {
+        // Before the list is changed: a caller without the lock panics, and no task that waits is lost.
+        if !self.update(|_| None).is_err_and(|word| is_held(word, mode, refs)) {
+            not_held(mode);
+        }
         let side = &mut list.sides[mode as usize];
         let next = side.waiting.pop_first();
         let notify = if next.is_none() { side.notify.take() } else { None };

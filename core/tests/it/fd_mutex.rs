@@ -292,6 +292,22 @@ fn a_lock_of_one_side_is_not_the_other_s(mutex: &FdMutex) {
 }
 
 #[test]
+fn a_hand_over_without_a_reference_panics_and_loses_no_waiter() {
+    for mode in MODES {
+        let (mutex, mut list) = (FdMutex::new(), List::default());
+        assert_eq!(mutex.lock(mode), Lock::Locked);
+        let task = wait(&mutex, &mut list, mode, "waits");
+        let _ = register(&mutex, &mut list, mode, "registers");
+        assert!(!mutex.decref(), "the lock rests");
+        assert!(panics(|| mutex.hand_over(mode, &mut list)));
+        assert_eq!(granted(mutex.hand_over_at_rest(mode, &mut list)), ("waits", task));
+        assert!(mutex.incref());
+        let handed = mutex.hand_over(mode, &mut list);
+        assert!(matches!(handed, HandOver::Notify("registers")), "{handed:?}");
+    }
+}
+
+#[test]
 fn too_many_references_panic_and_change_nothing() {
     let mutex = FdMutex::new();
     assert_eq!(mutex.lock(Mode::Write), Lock::Locked);
