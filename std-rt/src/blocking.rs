@@ -6,10 +6,12 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::num::NonZeroUsize;
 use std::panic::{self, Location};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Wake, Waker};
+use std::thread;
 use std::time::Duration;
 
 use netpoll_core::sync::Flag;
@@ -63,7 +65,8 @@ impl Threads {
 /// Creates a pool.
 pub(crate) fn pool(start: Threads, threads: usize, keep_alive: Duration) -> Arc<Pool> {
     let reserve = (threads / RESERVE_PART).clamp(1, MAX_RESERVE);
-    let limits = Limits { threads, reserve, keep_alive, retry: RETRY };
+    let arrivals = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    let limits = Limits { threads, reserve, arrivals, keep_alive, retry: RETRY };
     Pool::new(limits, move |number, body| start.start(number, body))
 }
 

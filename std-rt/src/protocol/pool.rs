@@ -10,8 +10,9 @@
 //! | looking | there is none, the pool is open | idle |
 //! | looking | there is none, the pool is closed | ended |
 //! | running | the job returned or panicked | looking |
-//! | idle | it was taken off the list of idle threads, whatever else happened | looking |
-//! | idle | the keep-alive time is over and it is still on the list: it takes itself off | ended |
+//! | idle | it was taken off the list of idle threads, whatever else happened | woken |
+//! | idle | the keep-alive time is over and it is still on the list: it takes itself off | looking, and ended if there is no job |
+//! | woken | it has the lock | looking |
 //!
 //! # Which job may start
 //!
@@ -21,18 +22,26 @@
 //!
 //! # No job is forgotten
 //!
-//! *There are as many threads that run, look, start or were taken off the idle list as jobs could run*
-//! (`PoolState::wanted`). A job that starts or ends never raises that number, so these steps, under the lock, keep it true:
+//! The *lack* is the number of jobs that could run (`PoolState::wanted`) beyond the threads that run, look, start or are
+//! woken. The lock keeps this true: *there are as many idle threads as the lack, and if there is a lack, a thread is woken or
+//! starting.* A job that starts or ends never raises the number of jobs that could run. The steps:
 //!
-//! 1. A job is queued: [`Pool::submit`] wakes an idle thread, or else starts one.
-//! 2. A job ends: its thread looks before it is idle.
-//! 3. An idle thread's time is over: it ends only if it is still on the list; if not, it was woken for a job and looks.
-//! 4. The kernel refuses to make a thread: another one may have become idle meanwhile because that one was on its way. It
-//!    is woken now. If the pool has no thread left, every queued job is refused: a job waits for one that runs, or ends
-//!    with an error.
-//! 5. The jobs that run may wait for one that is queued, while the kernel would make a thread by now. No other event
+//! 1. A job is queued, which raises the lack by one: [`Pool::submit`] starts a thread if there are fewer idle ones than the
+//!    lack, and otherwise wakes one, unless [`Limits::arrivals`] are woken or starting already.
+//! 2. A woken or started thread looks: if there is still a lack, it wakes the next idle one before it runs its own job.
+//! 3. A job ends: its thread looks before it is idle.
+//! 4. An idle thread's time is over: it looks once more, because the lack may count on it.
+//! 5. The kernel refuses to make a thread: if there is a lack, an idle thread is woken now. If the pool has no thread left,
+//!    every queued job is refused: a job waits for one that runs, or ends with an error.
+//! 6. The jobs that run may wait for one that is queued, while the kernel would make a thread by now. No other event
 //!    comes, so the caller for which [`Pool::submit`] returned true calls [`Pool::retry`] from time to time.
-//! 6. The pool is closed: every queued job is refused, and so is each that comes later.
+//! 7. The pool is closed: every queued job is refused, and so is each that comes later.
+//!
+//! # Threads that wake one another
+//!
+//! A wake costs the caller more than a short job, and the woken thread may take the processor from the caller at once, find a
+//! single job, and be idle again before the next one is queued. So the caller wakes few, and those wake the others: meanwhile
+//! jobs gather in the queue, and a thread whose job has ended finds the next one there without a wake.
 //!
 //! No foreign code runs under the lock: a job is run, refused and dropped outside of it.
 
@@ -76,6 +85,9 @@ pub struct Limits {
     pub threads: usize,
     /// Threads that a class may have in any case, at least 1 and at most `threads`.
     pub reserve: usize,
+    /// Threads that may be woken or starting when a caller wakes one more, at least 1. More than there are processors do not
+    /// arrive sooner.
+    pub arrivals: usize,
     /// The time for which an idle thread waits for work before it ends; [`Duration::MAX`] is no limit.
     pub keep_alive: Duration,
     /// The time after a refusal of the kernel in which a pool with other threads asks for no thread.
@@ -123,8 +135,10 @@ struct PoolState {
     /// The condition variables of the threads that wait. The last thread that came is the first to go, so that the time of the
     /// others runs out. Only a thread that is on the list waits; a thread that takes it off wakes it.
     idle: Vec<Arc<Condvar>>,
-    /// Threads that are starting, looking, running or idle.
+    /// Threads that are starting, woken, looking, running or idle.
     threads: usize,
+    /// Those of them that are starting or woken.
+    arriving: usize,
     /// Those of them that are not starting.
     ids: Vec<ThreadId>,
     /// The number of threads that were ever asked for, from which each has its own.
@@ -170,9 +184,24 @@ impl PoolState {
         })
     }
 
-    /// Returns true if a job that may start has no thread on its way.
+    /// Returns the number of jobs that may start and have no thread on its way.
+    fn lack(&self, limits: &Limits) -> usize {
+        self.wanted(limits).saturating_sub(self.threads - self.idle.len())
+    }
+
+    /// Returns true if the idle threads are too few for those jobs.
     fn lacks_thread(&self, limits: &Limits) -> bool {
-        self.wanted(limits) > self.threads - self.idle.len()
+        self.lack(limits) > self.idle.len()
+    }
+
+    /// Takes the thread off the list that is to be woken now, outside of the lock.
+    fn next_to_wake(&mut self, limits: &Limits) -> Option<Arc<Condvar>> {
+        if self.arriving >= limits.arrivals || self.lack(limits) == 0 {
+            return None;
+        }
+        let idle = self.idle.pop()?;
+        self.arriving += 1;
+        Some(idle)
     }
 
     /// Returns whether no job is queued or runs, except those that wait for [`Pool::retry`].
@@ -249,11 +278,9 @@ impl Pool {
     /// Makes sure that a job that may start has a thread on its way. Returns false if the kernel refuses the thread.
     fn ensure_thread(self: &Arc<Self>, mut state: MutexGuard<'_, PoolState>) -> bool {
         if !state.lacks_thread(&self.limits) {
-            return true;
-        }
-        if let Some(idle) = state.idle.pop() {
+            let idle = state.next_to_wake(&self.limits);
             drop(state);
-            idle.notify_one();
+            idle.inspect(|idle| idle.notify_one());
             return true;
         }
         let was_refused = state.refused_at.is_some_and(|at| at.elapsed() < self.limits.retry);
@@ -261,6 +288,7 @@ impl Pool {
             return false;
         }
         state.threads += 1;
+        state.arriving += 1;
         state.started += 1;
         let number = state.started - 1;
         drop(state);
@@ -275,6 +303,7 @@ impl Pool {
     fn start_failed(&self, error: &io::Error) -> bool {
         let mut state = lock(&self.state);
         state.threads -= 1;
+        state.arriving -= 1;
         self.ended.notify_all();
         state.refused += 1;
         state.refused_at = Some(Instant::now());
@@ -285,12 +314,10 @@ impl Pool {
             on_idle.into_iter().for_each(|on_idle| on_idle());
             return true;
         }
-        if !state.lacks_thread(&self.limits) {
-            return true;
-        }
-        let idle = state.idle.pop();
+        let (idle, lacks_thread) = (state.next_to_wake(&self.limits), state.lacks_thread(&self.limits));
         drop(state);
-        idle.inspect(|idle| idle.notify_one()).is_some()
+        idle.inspect(|idle| idle.notify_one());
+        !lacks_thread
     }
 
     /// Runs jobs, on a thread of the pool, until the thread is to end.
@@ -298,21 +325,20 @@ impl Pool {
         let wake = Arc::new(Condvar::new());
         let mut state = lock(&self.state);
         state.ids.push(thread::current().id());
+        let (mut arrived, mut expired) = (true, false);
         loop {
+            state.arriving -= usize::from(mem::take(&mut arrived));
             if let Some((class, job)) = state.take(&self.limits) {
+                let next = state.next_to_wake(&self.limits);
                 drop(state);
+                next.inspect(|next| next.notify_one());
                 state = self.ended(class, run(job));
-            } else if state.closed {
+            } else if state.closed || expired {
                 break;
             } else {
                 state.idle.push(wake.clone());
-                match self.wait(state, &wake) {
-                    Ok(woken) => state = woken,
-                    Err(expired) => {
-                        state = expired;
-                        break;
-                    }
-                }
+                (state, expired) = self.wait(state, &wake);
+                arrived = !expired;
             }
         }
         let this = thread::current().id();
@@ -374,21 +400,21 @@ impl Pool {
         is_idle
     }
 
-    /// Waits until the thread is taken off the list; `Err` if the time is over and it has taken itself off.
+    /// Waits until the thread is taken off the list. Returns true if the time is over and it has taken itself off.
     fn wait<'a>(
         &self,
         mut state: MutexGuard<'a, PoolState>,
         wake: &Arc<Condvar>,
-    ) -> Result<MutexGuard<'a, PoolState>, MutexGuard<'a, PoolState>> {
+    ) -> (MutexGuard<'a, PoolState>, bool) {
         loop {
             let timed_out;
             (state, timed_out) = self.wait_once(state, wake);
             let Some(place) = state.idle.iter().rposition(|other| Arc::ptr_eq(other, wake)) else {
-                return Ok(state);
+                return (state, false);
             };
             if timed_out {
                 state.idle.remove(place);
-                return Err(state);
+                return (state, true);
             }
         }
     }
@@ -437,6 +463,7 @@ impl Pool {
         let mut state = lock(&self.state);
         state.closed = true;
         let (jobs, idle) = (state.drain(), mem::take(&mut state.idle));
+        state.arriving += idle.len();
         drop(state);
         idle.iter().for_each(|idle| idle.notify_one());
         refuse(jobs, Refusal::Closed);

@@ -39,6 +39,10 @@ pub const MODELS: &[Model] = &[
     model("pool::control_within_a_class_there_is_no_reserve", 2, Expect::Deadlock, || {
         one_waits_for_the_other(steady(1, 9), Class::Closure);
     }),
+    model("pool::woken_thread_wakes_the_next", 1, Expect::Green, || two_for_idle_threads(steady(2, 9))),
+    model("pool::control_woken_thread_wakes_no_other", 1, Expect::Deadlock, || {
+        two_for_idle_threads(Mini::new(Fault::WokenWakesNoOther, 9));
+    }),
     model("pool::retry_gets_the_thread_that_was_refused", 2, Expect::Green, || refused_once(true)),
     model("pool::control_nobody_retries", 2, Expect::Deadlock, || refused_once(false)),
     model("pool::future_dropped_beside_the_thread_that_begins", 2, Expect::Green, future_dropped),
@@ -94,7 +98,7 @@ fn steady(threads: usize, makes: usize) -> Arc<Pool> {
 }
 
 fn limits(threads: usize, keep_alive: Duration) -> Limits {
-    Limits { threads, reserve: 1, keep_alive, retry: Duration::ZERO }
+    Limits { threads, reserve: 1, arrivals: 1, keep_alive, retry: Duration::ZERO }
 }
 
 /// A job that says what became of it, and may wait for another one first.
@@ -201,6 +205,18 @@ fn close_beside_submit(pool: impl Threads) {
     assert!(late.wait(), "model: the pool is closed");
 }
 
+/// Queues two jobs, the first of which waits for the second, for threads that may both be idle: one is woken by the caller.
+fn two_for_idle_threads(pool: impl Threads) {
+    for _ in 0..2 {
+        let second = Probe::new();
+        let first = Arc::new(Probe { waits_for: Some(second.clone()), ..Probe::default() });
+        pool.submit(Class::File, first.clone());
+        pool.submit(Class::File, second);
+        assert!(!first.wait(), "model: the kernel makes threads");
+    }
+    pool.close();
+}
+
 /// Lets a closure have the only thread and wait for a job of another class, or of its own.
 fn one_waits_for_the_other(pool: Arc<Pool>, class: Class) {
     let second = Probe::new();
@@ -263,6 +279,7 @@ enum Fault {
     FailedStartIsForgotten,
     QueueIsLeft,
     CloseLeavesTheQueue,
+    WokenWakesNoOther,
 }
 
 /// The pool for one class and two threads, with a fault.
@@ -277,13 +294,24 @@ struct MiniState {
     queue: VecDeque<Arc<Probe>>,
     idle: Vec<Arc<Condvar>>,
     threads: usize,
+    arriving: usize,
     running: usize,
     closed: bool,
 }
 
 impl MiniState {
-    fn lacks_thread(&self) -> bool {
-        (self.running + self.queue.len()).min(2) > self.threads - self.idle.len()
+    fn lack(&self) -> usize {
+        (self.running + self.queue.len()).min(2).saturating_sub(self.threads - self.idle.len())
+    }
+
+    fn wake_next(&mut self) {
+        if self.arriving == 0
+            && self.lack() > 0
+            && let Some(idle) = self.idle.pop()
+        {
+            self.arriving += 1;
+            idle.notify_one();
+        }
     }
 }
 
@@ -295,9 +323,13 @@ impl Mini {
     fn work(&self) {
         let wake = Arc::new(Condvar::new());
         let mut state = lock(&self.state);
+        state.arriving -= 1;
         loop {
             if let Some(job) = state.queue.pop_front().filter(|_| !state.closed) {
                 state.running += 1;
+                if self.fault != Fault::WokenWakesNoOther {
+                    state.wake_next();
+                }
                 drop(state);
                 job.run();
                 state = lock(&self.state);
@@ -320,6 +352,7 @@ impl Mini {
             if timed_out {
                 break;
             }
+            state.arriving -= usize::from(!state.closed);
         }
         state.threads -= 1;
     }
@@ -327,12 +360,13 @@ impl Mini {
     fn start_failed(&self) {
         let mut state = lock(&self.state);
         state.threads -= 1;
+        state.arriving -= 1;
         if state.threads == 0 && self.fault != Fault::QueueIsLeft {
             let jobs = std::mem::take(&mut state.queue);
             drop(state);
             jobs.into_iter().for_each(|job| job.refuse(Refusal::NoThread(None)));
-        } else if state.threads > 0 && state.lacks_thread() && self.fault != Fault::FailedStartIsForgotten {
-            state.idle.pop().inspect(|idle| idle.notify_one());
+        } else if state.threads > 0 && self.fault != Fault::FailedStartIsForgotten {
+            state.wake_next();
         }
     }
 }
@@ -345,13 +379,11 @@ impl Threads for Arc<Mini> {
             return job.refuse(Refusal::Closed);
         }
         state.queue.push_back(job);
-        if !state.lacks_thread() {
-            return;
-        }
-        if let Some(idle) = state.idle.pop() {
-            return idle.notify_one();
+        if state.lack() <= state.idle.len() {
+            return state.wake_next();
         }
         state.threads += 1;
+        state.arriving += 1;
         drop(state);
         let mini = self.clone();
         if self.kernel.start(move || mini.work()).is_err() {
