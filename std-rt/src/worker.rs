@@ -22,6 +22,9 @@ const GLOBAL_INTERVAL: u32 = 61;
 /// keep the rest waiting.
 const NEXT_IN_A_ROW: u32 = 3;
 
+/// The nanoseconds after a poll after which the yield of a future that runs alone polls again, however few yields that were.
+const POLL_AFTER: u64 = 100_000;
+
 /// The number of processor pauses between two looks at the queues while another thread polls: a microsecond or less.
 const PAUSES: u32 = 16;
 
@@ -172,12 +175,22 @@ impl Worker {
         }
     }
 
-    /// Gives every task that is runnable now a turn; polls the kernel if there is no such task. Does not sleep.
+    /// Gives every task that is runnable now a turn. Without such a task it counts as a turn itself, and polls the kernel when
+    /// that is due. Does not sleep.
     pub fn run_ready(&self) {
         match self.sched.runnable(&self.mine) {
-            0 => self.poll_now(),
+            0 if self.is_poll_due() => self.poll_now(),
+            0 => {}
             n => self.run_some(n),
         }
+    }
+
+    /// Counts a turn and returns whether the next look at the kernel is due, by the number of turns or by the time: a future
+    /// that yields may work for long between two yields.
+    fn is_poll_due(&self) -> bool {
+        let poll_in = self.poll_in.get() - 1;
+        self.poll_in.set(poll_in);
+        poll_in == 0 || clock::now().saturating_sub(self.polled.get().0) >= POLL_AFTER
     }
 
     /// Returns the next task; sleeps until there is one.

@@ -250,3 +250,20 @@ fn a_handle_from_a_worker_makes_no_other_thread_that_worker() {
         assert_eq!(value.unwrap(), n);
     }
 }
+
+/// A future that yields and has nothing to wait for asks the kernel as often as tasks do, and no more.
+#[test]
+fn a_future_that_yields_does_not_poll_the_kernel_each_time() {
+    const YIELDS: usize = 10_000;
+    let runtime = Runtime::builder().workers(1).build().unwrap();
+    let polls = || runtime.handle().metrics().polls;
+    let before = polls();
+    runtime.block_on(async {
+        for _ in 0..YIELDS {
+            yield_now().await;
+        }
+    });
+    let polled = polls() - before;
+    assert!(polled >= YIELDS / 100, "{polled} polls: events wait for long");
+    assert!(polled <= YIELDS / 4, "{polled} polls");
+}
