@@ -9,6 +9,7 @@
 
 mod cache;
 pub mod clock;
+mod coalescer;
 mod deadlines;
 pub mod fd_limit;
 mod inspect;
@@ -36,9 +37,9 @@ use crate::foreign;
 use crate::sys::{ForkEpoch, Poller};
 use cache::Cache;
 pub use cache::PollDesc;
+pub use coalescer::{Coalescer, FEW};
 pub use inspect::DescriptorInfo;
 use local_clock::Clock;
-use poll::Coalescer;
 pub use poll::{PollBuffer, PollGuard};
 pub use registration::PollRegistration;
 use timers::Wheels;
@@ -77,7 +78,7 @@ pub struct Netpoll {
 pub struct Config {
     /// The number of workers, each with a timer wheel of its own.
     pub workers: usize,
-    /// The time by which a timer may be late where timers crowd, so that one wake serves its neighbors too.
+    /// The time by which a timer may be late where timers crowd, so that one wake serves several.
     pub slack: Duration,
     /// True if system calls may be tried that the kernel, or a filter, may not know.
     pub probe: bool,

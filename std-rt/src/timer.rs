@@ -33,8 +33,15 @@
 //! only when its slot is opened: at most ten times, since each move lowers its level, and never if it is removed before its
 //! slot's time. Those that fire had to move 2.4 times on average with 1,000 timers spread over ten seconds, 3.5 times with
 //! 100,000. One `pop` moves at most [`OPEN_AT_ONCE`] entries and opens a larger slot in installments, so a million timers in
-//! one slot do not stall a poll. Two operations are not constant: the growth of the array (doubling, amortized), and the
-//! first due entry after the caller's clock stepped back (see [`Wheel::pop`]).
+//! one slot do not stall a poll. Two operations are not constant: the growth of the array (doubling, amortized), of which most
+//! goes again a few places at a time, and the first due entry after the caller's clock stepped back (see [`Wheel::pop`]).
+
+mod slab;
+
+use std::iter;
+
+pub use slab::TimerId;
+use slab::{NIL, Slab};
 
 /// The number of bits of one digit.
 const BITS: u32 = 6;
@@ -42,8 +49,8 @@ const BITS: u32 = 6;
 const SLOTS: usize = 1 << BITS;
 /// The number of levels that cover 64 bits; the highest uses only sixteen of its slots.
 const LEVELS: usize = u64::BITS.div_ceil(BITS) as usize;
-/// The number of levels that reach a quarter of a millisecond ahead of the base.
-const NEAR_LEVELS: usize = 3;
+/// The number of levels whose slots are no longer than a quarter of a millisecond.
+const NEAR_LEVELS: usize = 4;
 /// The index of one more list, after all levels, for the entries that a step back of the clock displaces.
 const DISPLACED: usize = LEVELS * SLOTS;
 
@@ -125,8 +132,8 @@ impl<T: Default> Wheel<T> {
         self.len() == 0
     }
 
-    /// Returns the number of places of the array: the largest number of entries that were ever outstanding together.
-    #[allow(dead_code, reason = "the tests check that places are used again")]
+    /// Returns the number of places of the array.
+    #[allow(dead_code, reason = "the tests check that places are used again, and given back")]
     pub fn places(&self) -> usize {
         self.slab.entries.len()
     }
@@ -215,13 +222,27 @@ impl<T: Default> Wheel<T> {
         Some(self.opening.map_or(first, |list| first.min(self.lists[list].min)))
     }
 
-    /// Returns whether another entry is close to the earliest one: in its slot, or in the lower levels, within a quarter of a
-    /// millisecond.
-    pub fn has_neighbors(&self) -> bool {
-        let Some(first) = self.first() else { return false };
-        let List { head, tail, .. } = self.lists[first];
-        let near: u32 = self.occupied[..NEAR_LEVELS].iter().map(|slots| slots.count_ones()).sum();
-        head != tail || near > 1
+    /// Counts the entries that are due by a time, `most` at most. A slot of more than a quarter of a millisecond counts as one
+    /// entry, because the times of the others in it are not known.
+    pub fn count_due(&self, by: u64, most: usize) -> usize {
+        let mut count = 0;
+        for level in bits(self.levels.into()) {
+            for slot in bits(self.occupied[level]) {
+                let list = &self.lists[level * SLOTS + slot];
+                if list.min > by || count == most {
+                    return count;
+                }
+                let limit = if level < NEAR_LEVELS { most - count } else { 1 };
+                count += self.length(list, limit);
+            }
+        }
+        count
+    }
+
+    /// Returns the number of entries of a list, `most` at most.
+    fn length(&self, list: &List, most: usize) -> usize {
+        let next = |index: &u32| Some(self.slab.entry(*index).next).filter(|&next| next != NIL);
+        iter::successors(Some(list.head), next).take(most).count()
     }
 
     /// Removes and returns the earliest entry whose deadline is at or before `now`, in nanoseconds.
@@ -387,109 +408,15 @@ impl<T: Default> Wheel<T> {
     }
 }
 
+/// Returns the places of the bits that are set, in ascending order.
+fn bits(word: u64) -> impl Iterator<Item = usize> {
+    let rest = |word: &u64| Some(word & word.wrapping_sub(1));
+    iter::successors(Some(word), rest)
+        .take_while(|&word| word != 0)
+        .map(|word| word.trailing_zeros() as usize)
+}
+
 /// Returns the level of the highest digit in `difference`; 0 for none.
 fn level_of(difference: u64) -> usize {
     ((difference | 1).ilog2() / BITS) as usize
-}
-
-/// The end of a list; no entry has this index.
-const NIL: u32 = u32::MAX;
-
-/// The identity of one entry of one [`Wheel`], from its insertion until it fires or is removed.
-///
-/// A stale id (its entry fired or was removed) is refused for ever: the generation of an index is never used twice, and an
-/// index whose generations are used up is retired. An id has no meaning in another wheel.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct TimerId {
-    index: u32,
-    generation: u32,
-}
-
-/// One timer, or a free place: 24 bytes and the payload, which is the default of its type in a free place. An `Option` would
-/// cost eight bytes more where the type has no niche left, and with many timers the time goes into their memory.
-struct Entry<T> {
-    /// The deadline as given, to the nanosecond.
-    at: u64,
-    prev: u32,
-    /// The next entry of the list, or of the free list.
-    next: u32,
-    generation: u32,
-    /// The list that this entry is linked in; meaningless while free.
-    list: u16,
-    payload: T,
-}
-
-/// The entries of a wheel: one array, linked by index, with a free list inside it. It grows by doubling when no place is free
-/// (the only operation that moves entries and allocates), and never shrinks.
-struct Slab<T> {
-    entries: Vec<Entry<T>>,
-    /// The place that was freed last: its cache line is the likeliest to be in a cache.
-    free: u32,
-    len: usize,
-}
-
-impl<T: Default> Slab<T> {
-    fn new() -> Self {
-        Slab { entries: Vec::new(), free: NIL, len: 0 }
-    }
-
-    /// Puts an entry, which is in no list yet, into a free place.
-    fn insert(&mut self, at: u64, payload: T) -> u32 {
-        let index = if self.free == NIL { self.grow() } else { self.free };
-        let entry = self.entry_mut(index);
-        entry.at = at;
-        entry.payload = payload;
-        self.free = entry.next;
-        self.len += 1;
-        index
-    }
-
-    /// Appends a free place.
-    #[cold]
-    fn grow(&mut self) -> u32 {
-        assert!(self.entries.len() < NIL as usize, "a timer wheel holds at most 2^32 - 1 entries");
-        let index = self.entries.len() as u32;
-        self.entries.push(Entry {
-            at: 0,
-            prev: NIL,
-            next: NIL,
-            generation: 0,
-            list: 0,
-            payload: T::default(),
-        });
-        index
-    }
-
-    /// Frees the place of an unlinked entry, and makes every id of it stale.
-    fn remove(&mut self, index: u32) -> T {
-        let free = self.free;
-        let entry = self.entry_mut(index);
-        let payload = std::mem::take(&mut entry.payload);
-        entry.generation += 1;
-        if entry.generation < u32::MAX {
-            entry.next = free;
-            self.free = index;
-        }
-        self.len -= 1;
-        payload
-    }
-
-    /// Returns the index of the entry that `id` names, unless the id is stale.
-    fn find(&self, id: TimerId) -> Option<u32> {
-        let entry = self.entries.get(id.index as usize)?;
-        // A free place already has the generation of its next entry, which no id has yet.
-        (entry.generation == id.generation).then_some(id.index)
-    }
-
-    fn id(&self, index: u32) -> TimerId {
-        TimerId { index, generation: self.entry(index).generation }
-    }
-
-    fn entry(&self, index: u32) -> &Entry<T> {
-        &self.entries[index as usize]
-    }
-
-    fn entry_mut(&mut self, index: u32) -> &mut Entry<T> {
-        &mut self.entries[index as usize]
-    }
 }

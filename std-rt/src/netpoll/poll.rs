@@ -1,27 +1,14 @@
 //! One poll: the kernel is asked, its events go to their descriptors, due timers fire, and the tasks to be run are returned.
-//!
-//! # Coalescing of timers
-//!
-//! A wake of the poller costs microseconds, and many a timer less than one. Where timers crowd, the poller may wake up later
-//! than the earliest of them, so that one wake serves its neighbors too:
-//!
-//! | timer wakes a second | the next timer | the poller sleeps until |
-//! |---|---|---|
-//! | at most 2,000 | any | the timer |
-//! | more | is alone: no other within a quarter of a millisecond | the timer |
-//! | more | has neighbors | the timer and the slack, which grows from wake to wake up to its limit |
 
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::task::Waker;
 use std::time::Duration;
 
-use netpoll_core::sync::RelaxedUsize;
 use netpoll_core::{Delivered, GList};
 
 use super::timers::{Entry, Timers, drop_all};
 use super::{Netpoll, clock};
-use crate::sync::{Mutex, lock};
 use crate::sys::{self, Events};
 
 /// The number of events taken from the kernel at a time (Go: 128).
@@ -45,15 +32,6 @@ const DESC_LINES: usize = 1;
 
 /// The cache lines of a small task that its turn touches, after the whole batch of events has been delivered.
 const TASK_LINES: usize = 5;
-
-/// The rate of timer wakes, per second, up to which timers are not coalesced.
-const UNCOALESCED_RATE: u64 = 2_000;
-
-/// The window in nanoseconds over which the rate is measured.
-const WINDOW: u64 = 10_000_000;
-
-/// The number of steps from no slack to the largest.
-const SLACK_STEPS: usize = 8;
 
 /// The time in nanoseconds for which a poll that does not sleep waits for a break that was requested and is not written yet.
 const BREAK_LIMIT: u64 = 1_000_000;
@@ -180,7 +158,7 @@ impl Netpoll {
             // Sees a timer of a thread that armed it before it could see the published time.
             let found = wheels.next();
             if found == *next {
-                return found.map(|at| coalescer.deadline(at, || wheels.has_neighbors()));
+                return found.map(|at| coalescer.deadline(at, |by| wheels.is_crowded(by)));
             }
             *next = found;
         }
@@ -392,56 +370,5 @@ impl Netpoll {
             }
             Entry::Descriptor(key) => self.expire_deadline(timers, key, now, list),
         }
-    }
-}
-
-/// The coalescer of one poller's timers, used only under the poller's lock. Times are in nanoseconds.
-#[derive(Debug)]
-pub(super) struct Coalescer {
-    largest: usize,
-    slack: RelaxedUsize,
-    rate: Mutex<Rate>,
-}
-
-/// The number of wakes since a window has begun.
-#[derive(Debug, Default)]
-struct Rate {
-    window: u64,
-    wakes: u64,
-}
-
-impl Coalescer {
-    /// Creates a coalescer with a largest delay; zero disables it.
-    pub(super) fn new(largest: Duration) -> Self {
-        let largest = usize::try_from(largest.as_nanos()).unwrap_or(usize::MAX);
-        Self { largest, slack: RelaxedUsize::new(), rate: Mutex::default() }
-    }
-
-    /// Returns the time until which to sleep for a timer due at `at`.
-    fn deadline(&self, at: u64, has_neighbors: impl FnOnce() -> bool) -> u64 {
-        match self.slack.get() {
-            0 => at,
-            slack if has_neighbors() => at.saturating_add(slack as u64),
-            _ => at,
-        }
-    }
-
-    /// Records that a timer has ended a sleep at `now`.
-    fn record_wake(&self, now: u64) {
-        // The critical section is three additions, so a mutex is cheap enough.
-        let mut rate = lock(&self.rate);
-        rate.wakes += 1;
-        let elapsed = now.saturating_sub(rate.window);
-        if elapsed < WINDOW {
-            return;
-        }
-        // The first wake after a pause has a window as long as the pause, and so a low rate.
-        let crowded = rate.wakes.saturating_mul(1_000_000_000) / elapsed > UNCOALESCED_RATE;
-        let (slack, step) = (self.slack.get(), self.largest.div_ceil(SLACK_STEPS));
-        self.slack.set(match crowded {
-            true => slack.saturating_add(step).min(self.largest),
-            false => slack.saturating_sub(step),
-        });
-        *rate = Rate { window: now, wakes: 0 };
     }
 }

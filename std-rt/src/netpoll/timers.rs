@@ -27,7 +27,7 @@ use std::task::Waker;
 use netpoll_core::PollKey;
 use netpoll_core::sync::RelaxedUsize;
 
-use super::Netpoll;
+use super::{FEW, Netpoll};
 use crate::context::{self, WorkerWheel};
 use crate::foreign;
 use crate::sync::{Mutex, MutexGuard, lock};
@@ -449,9 +449,13 @@ impl Wheels {
         self.wheels.iter().filter_map(SharedWheel::next).min()
     }
 
-    /// Returns whether another entry is close to the earliest one of a wheel.
-    pub(super) fn has_neighbors(&self) -> bool {
-        self.each().any(|timers| timers.wheel.has_neighbors())
+    /// Returns whether more than [`FEW`] entries are due by a time.
+    pub(super) fn is_crowded(&self, by: u64) -> bool {
+        let mut few = FEW + 1;
+        self.each_due(by).any(|timers| {
+            few -= timers.wheel.count_due(by, few);
+            few == 0
+        })
     }
 }
 
@@ -473,7 +477,8 @@ pub(super) struct Timers {
 
 impl Timers {
     fn new(stride: usize, now: u64) -> Self {
-        let (dropped, by_slot) = (Vec::new(), Vec::new());
+        // Allocated now: later its place may be behind those of a million timers, whose memory the allocator then keeps.
+        let (dropped, by_slot) = (Vec::with_capacity(REMOVE_BATCH), Vec::new());
         Self { wheel: Wheel::new(now), dropped, armed: 0, ended: false, by_slot, stride }
     }
 

@@ -99,7 +99,7 @@ impl Builder {
             sysmon: true,
             stuck_after: Duration::from_secs(1),
             on_stuck: OnStuck::default(),
-            timer_slack: Duration::from_micros(50),
+            timer_slack: Duration::from_millis(1),
             spin_before_park: None,
             dump_on_quit: false,
             system_call_filter: false,
@@ -308,8 +308,9 @@ impl Builder {
         self
     }
 
-    /// Sets by how much a timer may be late so that one wake serves several; 50 us by default. It counts only while timers
-    /// wake the runtime more than 2,000 times a second and the next one has neighbours: a lone timer has no slack.
+    /// Sets by how much a timer may be late so that one wake serves several; 1 ms by default. It counts only while timers wake
+    /// the runtime more often than once in that time, on average, and a later wake serves more than three: few timers have
+    /// no slack. Zero makes every timer exact.
     pub fn timer_slack(mut self, slack: Duration) -> Self {
         self.timer_slack = slack;
         self

@@ -272,6 +272,78 @@ fn places_are_used_again() {
     assert_eq!(wheel.places(), 50);
 }
 
+/// The places that a wheel keeps in any case.
+const KEPT: usize = 1024;
+
+#[test]
+fn places_are_given_back() {
+    const MANY: u64 = 100_000;
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut wheel = Wheel::new(0);
+    let mut stale = Vec::new();
+    for round in 1..=3 {
+        let mut ids: Vec<_> = (0..MANY).map(|n| wheel.insert(n * SECOND, n)).collect();
+        assert!(stale.iter().all(|id| wheel.get(*id).is_none()), "round {round}: an id was used twice");
+        stale.clone_from(&ids);
+        random.shuffle(&mut ids);
+        // Half of them fire, in their order.
+        let (removed, fired) = ids.split_at(ids.len() / 2);
+        assert!(removed.iter().all(|id| wheel.remove(*id).is_some()));
+        let mut pops = 0;
+        while !wheel.is_empty() {
+            // A pop that opens a large slot may return nothing.
+            pops += usize::from(wheel.pop(u64::MAX).is_some());
+        }
+        assert_eq!(pops, fired.len());
+        assert!(wheel.places() <= KEPT, "round {round}: {} places", wheel.places());
+        assert!(stale.iter().all(|id| wheel.remove(*id).is_none()), "round {round}: an id lives on");
+    }
+}
+
+#[test]
+fn a_few_timers_that_stay_do_not_keep_the_places() {
+    for backward in [false, true] {
+        let mut wheel = Wheel::new(0);
+        let mut many: Vec<_> = (0..100_000).map(|n| wheel.insert(SECOND + n, n)).collect();
+        if backward {
+            many.reverse();
+        }
+        // Those that stay are all over the array.
+        let (mut few, others): (Vec<_>, Vec<_>) =
+            many.into_iter().partition(|id| wheel.get(*id).is_some_and(|n| n % 999 == 0));
+        others.into_iter().for_each(|id| assert!(wheel.remove(id).is_some()));
+        assert!(few.len() > 100);
+        // Each is replaced by one that comes later, again and again.
+        for round in 0..10_000 {
+            let position = round % few.len();
+            let later = wheel.insert(2 * SECOND, 0);
+            assert!(wheel.remove(std::mem::replace(&mut few[position], later)).is_some());
+        }
+        assert_eq!(wheel.len(), few.len());
+        assert!(wheel.places() <= 2 * KEPT, "{} places", wheel.places());
+    }
+}
+
+#[test]
+fn entries_that_are_due_by_a_time_are_counted() {
+    let mut wheel = Wheel::new(0);
+    assert_eq!(wheel.count_due(u64::MAX, 4), 0);
+    let start = 5 * SECOND;
+    for n in 0..10 {
+        wheel.insert(start + n * 100_000, n);
+    }
+    // The slots are wide before the first has fired.
+    assert_eq!(wheel.pop(start).map(|(_, payload)| payload), Some(0));
+    assert_eq!(wheel.count_due(start + 99_999, 4), 0);
+    assert_eq!(wheel.count_due(start + 100_000, 1), 1);
+    assert_eq!(wheel.count_due(start + 900_000, 4), 4);
+    assert_eq!(wheel.count_due(start + 900_000, 100), 9);
+    for last in 1..10 {
+        assert_eq!(wheel.pop(start + last * 100_000).map(|(_, payload)| payload), Some(last));
+        assert_eq!(wheel.count_due(u64::MAX, 100), 9 - last as usize);
+    }
+}
+
 #[test]
 fn a_stale_id_touches_nothing() {
     let mut wheel = Wheel::new(0);
