@@ -54,6 +54,17 @@ struct Global {
     closed: bool,
 }
 
+/// The number of tasks for which the empty global queue keeps its memory.
+const KEPT_CAPACITY: usize = 4096;
+
+impl Global {
+    /// Takes the memory of the queue if that is empty and was long, to be freed outside of the lock.
+    fn take_spare(&mut self) -> Option<VecDeque<usize>> {
+        let is_spare = self.tasks.is_empty() && self.tasks.capacity() > KEPT_CAPACITY;
+        is_spare.then(|| std::mem::take(&mut self.tasks))
+    }
+}
+
 /// The lock of the global queue. Its drop publishes the number of tasks.
 struct GlobalGuard<'a> {
     global: MutexGuard<'a, Global>,
@@ -325,9 +336,7 @@ impl Sched {
     fn take_share(&self, mine: &Remote) -> Option<Runnable> {
         let mut global = self.global.lock();
         let task = global.tasks.pop_front()?;
-        self.move_share(&mut global, mine);
-        let more = !global.tasks.is_empty();
-        drop(global);
+        let more = self.move_share(global, mine);
         if more && self.workers.len() > 1 {
             self.wake_one();
         }
@@ -337,20 +346,25 @@ impl Sched {
     /// Worker: moves its share of the global queue to its ring, up to half of the room there, before it polls. Events of a
     /// busy poller fill the ring each time. Without this the tasks in the global queue would get one turn in 61.
     pub fn refill(&self, mine: &Remote) {
-        if let Some(mut global) = self.global.lock_nonempty() {
-            self.move_share(&mut global, mine);
+        if let Some(global) = self.global.lock_nonempty() {
+            self.move_share(global, mine);
         }
     }
 
-    fn move_share(&self, global: &mut Global, mine: &Remote) {
+    /// Moves that share and unlocks the queue. Returns whether tasks are left.
+    fn move_share(&self, mut global: GlobalGuard<'_>, mine: &Remote) -> bool {
         let runq = &mine.runq;
         for _ in 0..runq.room().div_ceil(2).min(global.tasks.len().div_ceil(self.workers.len())) {
-            let Some(task) = global.tasks.pop_front() else { return };
+            let Some(task) = global.tasks.pop_front() else { break };
             if let Err(task) = runq.put(task) {
                 global.tasks.push_front(task);
-                return;
+                break;
             }
         }
+        let (more, spare) = (!global.tasks.is_empty(), global.take_spare());
+        drop(global);
+        drop(spare);
+        more
     }
 
     /// Worker: takes half of another worker's ring, or the task in its slot; `from` is the first worker that is tried.

@@ -46,7 +46,37 @@ pub struct TaskShard {
     /// Tasks that have ended there: finished, panicked or cancelled.
     ended: Counter,
     /// Every task that has waited and not ended, so that shutdown can cancel it wherever it is.
-    waiting: Mutex<Slab<Waker>>,
+    waiting: Mutex<Waiting>,
+}
+
+/// The wakers of the tasks of a shard that wait.
+#[derive(Debug, Default)]
+struct Waiting {
+    wakers: Slab<Waker>,
+    /// Removals since the slab was last shrunk.
+    removed: usize,
+}
+
+/// The number of wakers up to which a slab keeps its memory.
+const KEPT_WAKERS: usize = 1024;
+
+impl Waiting {
+    fn insert(&mut self, waker: Waker) -> usize {
+        self.wakers.insert(waker)
+    }
+
+    /// Removes a waker. The slab gives memory back when it is empty, and once in a number of removals where three quarters of
+    /// it are free: it looks at each free place then.
+    fn remove(&mut self, key: usize) -> Option<Waker> {
+        let waker = self.wakers.try_remove(key);
+        self.removed += 1;
+        let (len, capacity) = (self.wakers.len(), self.wakers.capacity());
+        if capacity > KEPT_WAKERS && (len == 0 || 4 * len < capacity && self.removed > capacity / 8) {
+            self.wakers.shrink_to_fit();
+            self.removed = 0;
+        }
+        waker
+    }
 }
 
 impl SchedHandle {
@@ -162,7 +192,7 @@ unsafe impl Schedule for Arc<SchedHandle> {
     fn ended(&self, key: Option<u32>) {
         self.count(|shard| &shard.ended);
         if let Some(key) = key {
-            let waker = lock(&self.shard().waiting).try_remove(key as usize);
+            let waker = lock(&self.shard().waiting).remove(key as usize);
             drop(waker);
         }
     }
@@ -263,8 +293,8 @@ impl Sched {
 /// entry half as large again.
 fn take_waker(shard: &TaskShard, from: usize) -> Option<(usize, Waker)> {
     let mut waiting = lock(&shard.waiting);
-    (from..waiting.capacity()).find_map(|key| {
-        let waker = waiting.get_mut(key)?;
+    (from..waiting.wakers.capacity()).find_map(|key| {
+        let waker = waiting.wakers.get_mut(key)?;
         // A task's waker points to it, that which does nothing to nothing.
         let taken = !waker.data().is_null();
         taken.then(|| (key, std::mem::replace(waker, Waker::noop().clone())))
