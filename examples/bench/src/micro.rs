@@ -39,7 +39,8 @@ impl Micro {
 fn usual_n(bench: &str) -> u64 {
     match bench {
         "mt_ping_pong" => 200_000,
-        "timer_fire" => 100_000,
+        "timer_fire" | "timer_spread" => 100_000,
+        "blocking" => 10_000,
         "cross_wake" => 20_000,
         "periodic" => 1000,
         "sleep" => 500,
@@ -72,6 +73,10 @@ pub fn run<P: Peer>(options: &Options) -> Result<(), String> {
         "timer_fire" => fire::fire::<P>(&micro),
         "sleep" => timers::lone_sleep::<P>(&micro),
         "periodic" => timers::periodic::<P>(&micro),
+        "timer_spread" => timers::spread::<P>(&micro),
+        "timer_memory" => timers::memory::<P>(&micro),
+        "block_on_yield" => micro.time::<P>(1, block_on_yield::<P>),
+        "blocking" => micro.time::<P>(1, async |n| blocking::<P>(n, Duration::from_micros(micro.us)).await),
         "deadline_at" => timers::move_deadline::<P>(&micro, Form::At),
         "deadline_after" => timers::move_deadline::<P>(&micro, Form::After),
         other => {
@@ -107,6 +112,21 @@ async fn yield_many<P: Peer>(n: u64) {
     });
     for task in tasks.collect::<Vec<_>>() {
         task.await;
+    }
+}
+
+/// Lets the future of `block_on` itself yield.
+async fn block_on_yield<P: Peer>(n: u64) {
+    for _ in 0..n {
+        P::yield_now().await;
+    }
+}
+
+/// Blocks a thread of the pool for a while in each of `n` closures, all queued at once.
+async fn blocking<P: Peer>(n: u64, pause: Duration) {
+    let closures = (0..n).map(|_| P::spawn_blocking(move || thread::sleep(pause)));
+    for closure in closures.collect::<Vec<_>>() {
+        closure.await;
     }
 }
 

@@ -52,6 +52,14 @@ pub trait Peer: 'static {
     where
         F: Future<Output: Send + 'static> + Send + 'static;
 
+    /// Runs a closure on a thread that may block, and returns its output.
+    fn spawn_blocking<T: Send + 'static>(
+        closure: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = T> + Send + 'static;
+
+    /// Spawns a task. The function that is returned cancels it.
+    fn launch_cancellable(future: impl Future<Output = ()> + Send + 'static) -> impl FnOnce();
+
     /// Spawns a task that is never awaited.
     fn launch(future: impl Future<Output = ()> + Send + 'static);
 

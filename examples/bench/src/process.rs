@@ -85,6 +85,12 @@ pub fn restrict_to(processors: &[usize]) -> io::Result<()> {
     Ok(sched_setaffinity(None, &allowed)?)
 }
 
+/// Returns the resident memory of this process in bytes, or zero if it is not known.
+pub fn resident_bytes() -> u64 {
+    let pages = Process::myself().and_then(|process| process.statm()).map_or(0, |memory| memory.resident);
+    pages * procfs::page_size()
+}
+
 /// The costs of a process so far, summed over its living threads.
 #[derive(Clone, Copy, Default)]
 pub struct Usage {

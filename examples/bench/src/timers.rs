@@ -2,12 +2,15 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use netpoll_core::sync::Counter;
+
 use crate::micro::Micro;
 use crate::peer::{Form, Peer};
-use crate::process::Usage;
+use crate::process::{Usage, resident_bytes};
 use crate::samples::{Samples, print_line, time_samples};
 
 /// Arms a timer and cancels a random older one, again and again.
@@ -108,6 +111,89 @@ async fn ticks<P: Peer>(mut due: Instant, period: Duration, end: Instant) -> Sam
         due += period;
     }
     late
+}
+
+/// Arms timers whose deadlines are spread over `length`, drops every second one, and awaits the others. The first is due
+/// after a tenth of a second.
+pub fn spread<P: Peer>(micro: &Micro) -> Result<(), String> {
+    let runtime = P::runtime(1).map_err(|error| error.to_string())?;
+    let before = Usage::of_this_process();
+    let (late, armed_by) = P::block_on(&runtime, async {
+        let first = Instant::now() + Duration::from_millis(100);
+        let due = |i| first + micro.length.mul_f64(i as f64 / micro.n as f64);
+        let (mut kept, mut dropped) = (Vec::new(), Vec::new());
+        for i in 0..micro.n {
+            let timer = armed(P::sleep_until(due(i))).await;
+            if i.is_multiple_of(2) { kept.push((due(i), timer)) } else { dropped.push(timer) }
+        }
+        drop(dropped);
+        let armed_by = Usage::of_this_process();
+        let tasks = kept.into_iter().map(|(due, timer)| {
+            P::spawn(async move {
+                timer.await;
+                Instant::now().saturating_duration_since(due)
+            })
+        });
+        let mut late = Samples::default();
+        for task in tasks.collect::<Vec<_>>() {
+            late.push(task.await.as_secs_f64() * 1e6);
+        }
+        (late, armed_by)
+    });
+    let spent = Usage::of_this_process().since(before);
+    let armed = armed_by.since(before).processor.as_secs_f64() * 1e3;
+    let [p50, p99] = late.quantiles([0.5, 0.99]);
+    let found = [
+        ("cpu_ms", spent.processor.as_secs_f64() * 1e3),
+        ("cpu_ms_arming", armed),
+        ("switches_per_s", spent.switches as f64 / micro.length.as_secs_f64()),
+        ("p50_us", p50),
+        ("p99_us", p99),
+    ];
+    print_line(&micro.bench, &found);
+    Ok(())
+}
+
+/// Cancels tasks that sleep, and prints the memory that the process keeps for each.
+pub fn memory<P: Peer>(micro: &Micro) -> Result<(), String> {
+    let runtime = P::runtime(1).map_err(|error| error.to_string())?;
+    let [began, ended] = [(); 2].map(|()| Arc::<Counter>::default());
+    let reaches = async |counter: &Counter| {
+        while counter.get() != micro.n as usize {
+            P::yield_now().await;
+        }
+    };
+    let (before, armed) = P::block_on(&runtime, async {
+        // What the runtime allocates for its first sleep is not counted, and is not behind the tasks in memory.
+        P::sleep(Duration::from_millis(1)).await;
+        let before = resident_bytes();
+        let tasks =
+            (0..micro.n).map(|_| P::launch_cancellable(sleeper::<P>(began.clone(), Ended(ended.clone()))));
+        let cancels: Vec<_> = tasks.collect();
+        reaches(&began).await;
+        let armed = resident_bytes();
+        cancels.into_iter().for_each(|cancel| cancel());
+        reaches(&ended).await;
+        (before, armed)
+    });
+    let each = |bytes: u64| bytes.saturating_sub(before) as f64 / micro.n as f64;
+    let found = [("armed_bytes", each(armed)), ("kept_bytes", each(resident_bytes()))];
+    print_line(&micro.bench, &found);
+    Ok(())
+}
+
+/// Counts the tasks that are dropped.
+struct Ended(Arc<Counter>);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        self.0.inc();
+    }
+}
+
+async fn sleeper<P: Peer>(began: Arc<Counter>, _ended: Ended) {
+    began.inc();
+    P::sleep(Duration::from_secs(3600)).await;
 }
 
 /// Replaces a deadline by a later one, again and again.

@@ -44,6 +44,18 @@ impl Peer for Ours {
         async { task.await.expect("a task of a measurement ended early") }
     }
 
+    fn spawn_blocking<T: Send + 'static>(
+        closure: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = T> + Send + 'static {
+        let task = netpoll_rt::spawn_blocking(closure);
+        async { task.await.expect("a closure of a measurement panicked") }
+    }
+
+    fn launch_cancellable(future: impl Future<Output = ()> + Send + 'static) -> impl FnOnce() {
+        let task = netpoll_rt::spawn(future);
+        move || task.abort()
+    }
+
     fn launch(future: impl Future<Output = ()> + Send + 'static) {
         drop(netpoll_rt::spawn(future));
     }

@@ -45,6 +45,17 @@ impl Peer for Smol {
         EXECUTOR.spawn(future)
     }
 
+    fn spawn_blocking<T: Send + 'static>(
+        closure: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = T> + Send + 'static {
+        smol::unblock(closure)
+    }
+
+    fn launch_cancellable(future: impl Future<Output = ()> + Send + 'static) -> impl FnOnce() {
+        let task = EXECUTOR.spawn(future);
+        move || drop(task)
+    }
+
     fn launch(future: impl Future<Output = ()> + Send + 'static) {
         EXECUTOR.spawn(future).detach();
     }

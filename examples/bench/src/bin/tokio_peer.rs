@@ -40,6 +40,18 @@ impl Peer for Tokio {
         async { task.await.expect("a task of a measurement ended early") }
     }
 
+    fn spawn_blocking<T: Send + 'static>(
+        closure: impl FnOnce() -> T + Send + 'static,
+    ) -> impl Future<Output = T> + Send + 'static {
+        let task = tokio::task::spawn_blocking(closure);
+        async { task.await.expect("a closure of a measurement panicked") }
+    }
+
+    fn launch_cancellable(future: impl Future<Output = ()> + Send + 'static) -> impl FnOnce() {
+        let task = tokio::spawn(future);
+        move || task.abort()
+    }
+
     fn launch(future: impl Future<Output = ()> + Send + 'static) {
         drop(tokio::spawn(future));
     }

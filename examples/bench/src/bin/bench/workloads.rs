@@ -136,6 +136,14 @@ const PERIODIC: &[Metric] = &[
     less("p50_us", "late p50, us"),
     less("min_us", "late at least, us (below 0: early)"),
 ];
+const SPREAD: &[Metric] = &[
+    less("cpu_ms", "CPU, ms"),
+    less("cpu_ms_arming", "of it until all are armed, ms"),
+    less("switches_per_s", "wakes/s"),
+    less("p50_us", "late p50, us"),
+];
+const KEPT: &[Metric] =
+    &[less("kept_bytes", "bytes/task kept afterwards"), less("armed_bytes", "bytes/task asleep")];
 
 /// Describes an echo server on this number of threads, and the options of its load.
 const fn echo(name: &'static str, what: &'static str, threads: usize, options: Args) -> Workload {
@@ -258,6 +266,10 @@ pub const WORKLOADS: &[Workload] = &[
     inside("chain-2w", "each task spawns the next, two workers", "mt_chained_spawn", 2),
     inside("cross-wake", "round trip of two runtimes on two processors", "cross_wake", 2)
         .times(N::Scaled(20_000)),
+    inside("block-on-yield", "the future of `block_on` yields", "block_on_yield", 1),
+    inside("blocking", "10,000 closures that block for 1 ms, queued at once", "blocking", 2)
+        .with(&["--us", "1000"])
+        .times(N::Fixed(10_000)),
     inside("spawn-one-instructions", "spawn and await", "spawn_seq", 1).counted(How::Instructions),
     inside("spawn-batch-instructions", "in batches of 1,000", "spawn_batch", 1).counted(How::Instructions),
     inside("yield-instructions", "200 tasks take turns", "yield_many", 1).counted(How::Instructions),
@@ -282,6 +294,13 @@ pub const WORKLOADS: &[Workload] = &[
         .with(&["--secs", "1", "--apart", "100"])
         .times(N::Fixed(1000))
         .timers(PERIODIC),
+    inside("timer-spread", "100,000 timers over 10 s, every second one dropped", "timer_spread", 1)
+        .with(&["--secs", "10"])
+        .times(N::Fixed(100_000))
+        .timers(SPREAD),
+    inside("timer-memory", "1,000,000 tasks that sleep are cancelled", "timer_memory", 1)
+        .times(N::Fixed(1_000_000))
+        .timers(KEPT),
     inside("deadline-moved-at", "a fresh read deadline, given as an instant", "deadline_at", 1).timers(EACH),
     inside("deadline-moved-after", "the same, given as a duration", "deadline_after", 1).timers(EACH),
     echo("deadline-none", "echo, 64 connections, no deadline", 1, C64).timers(ECHO),
