@@ -38,8 +38,8 @@
 //!
 //! A thread that sets a deadline has the other half of steps 4 and 5:
 //!
-//! 1. [`Registration::set_deadline`]. If it returns a tick, the thread locks the wheel, asks [`Registration::arm_timer`], and if
-//!    that returns true moves the descriptor's entry there.
+//! 1. [`Registration::set_deadline`]. If it returns a tick, the thread locks the wheel, calls [`Registration::arm_timer`], and if
+//!    that returns the tick of the entry that it replaces, moves the descriptor's entry.
 //! 2. It unlocks the wheel. If [`PollerLock::needs_wakeup`] returns true for the tick, it sends a break.
 //!
 //! A runtime with one thread needs neither [`Idle`] nor [`PollerLock`], unless other threads wake its tasks or set deadlines.

@@ -18,6 +18,12 @@ use loom::sync::atomic as imp;
 #[cfg(all(not(netpoll_loom), feature = "portable-atomic"))]
 use portable_atomic as imp;
 
+#[cfg(not(any(netpoll_loom, feature = "portable-atomic", target_has_atomic = "ptr")))]
+compile_error!(
+    "netpoll-core: this target has no compare-and-swap; enable the feature `portable-atomic`, and choose there how it is \
+     made safe: `--cfg portable_atomic_unsafe_assume_single_core`, or its feature `critical-section`"
+);
+
 /// Defines a `const fn`, which the model checker's build makes a plain one: loom's atomics cannot be
 /// constants.
 macro_rules! const_fn {

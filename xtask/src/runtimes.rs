@@ -17,7 +17,7 @@ const THREADS: &str = "2";
 pub fn run(args: &[String]) -> Outcome {
     let (root, args) = cmd::take_root(args)?;
     let (compares, args) = cmd::take_flag(&args, "compare");
-    cmd::run(&mut cargo(&root, &["build", "--release", "--features", "may"])?)?;
+    cmd::run(&mut cargo(&root, &["build", "--release", "--features", "peers"])?)?;
     let programs = target(&root)?.join("release");
     if compares {
         compare(&root, &programs)

@@ -86,6 +86,11 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> Default for PollCac
 }
 
 impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, LEN, BITS> {
+    const HAS_A_SIZE: () = {
+        assert!(BLOCKS > 0 && LEN > 0, "a cache holds at least one block of one descriptor");
+        assert!(BLOCKS <= MAX_SLOTS / LEN, "an index must fit into half a word, and into a key");
+    };
+
     const_fn! {
         /// Creates a cache without blocks: [`PollCache::alloc`] returns `None` until one is donated. A cache
         /// that could hold no descriptor does not compile:
@@ -98,8 +103,7 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         /// netpoll_core::PollCache::<0>::new();
         /// ```
         pub const fn new() -> Self {
-            const { assert!(BLOCKS > 0 && LEN > 0, "a cache holds at least one block of one descriptor") };
-            const { assert!(BLOCKS <= MAX_SLOTS / LEN, "an index must fit into half a word, and into a key") };
+            let () = Self::HAS_A_SIZE;
             Self {
                 shared: Shared::new(),
                 len: AtomicUsize::new(0),
@@ -107,6 +111,43 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
                 directory: array![AtomicPtr::new(core::ptr::null_mut()); BLOCKS],
             }
         }
+    }
+
+    /// Initializes a cache without blocks in place, an entry at a time, so that nothing as large as its
+    /// directory is on the stack.
+    ///
+    /// ```
+    /// # use netpoll_core::PollCache;
+    /// let mut cache = Box::<PollCache<32_768>>::new_uninit();
+    /// assert!(PollCache::init(&mut cache).alloc().is_none());
+    /// ```
+    pub fn init(place: &mut MaybeUninit<Self>) -> &mut Self {
+        let () = Self::HAS_A_SIZE;
+        let cache = place.as_mut_ptr();
+        // SAFETY: `cache` points to memory of this type, which the exclusive borrow of `place` keeps from all other
+        // code. So a pointer to a field is valid for a write; no reference to it is made.
+        let shared = unsafe { &raw mut (*cache).shared };
+        // SAFETY: as above, and the old bytes need no drop.
+        unsafe { shared.write(Shared::new()) };
+        // SAFETY: `cache` is valid, as above.
+        let len = unsafe { &raw mut (*cache).len };
+        // SAFETY: `len` is valid for a write, as above.
+        unsafe { len.write(AtomicUsize::new(0)) };
+        // SAFETY: `cache` is valid, as above.
+        let ended = unsafe { &raw mut (*cache).ended };
+        // SAFETY: `ended` is valid for a write, as above.
+        unsafe { ended.write(AtomicUsize::new(0)) };
+        // SAFETY: `cache` is valid, as above.
+        let directory = unsafe { &raw mut (*cache).directory };
+        let entries = directory.cast::<AtomicPtr<Block<LEN, BITS>>>();
+        for block in 0..BLOCKS {
+            // SAFETY: the directory is an array of `BLOCKS` entries, so `block` lies in it.
+            let entry = unsafe { entries.add(block) };
+            // SAFETY: the pointer is valid for a write, as above, and the old bytes need no drop.
+            unsafe { entry.write(AtomicPtr::new(core::ptr::null_mut())) };
+        }
+        // SAFETY: all four fields have been written, the directory entry by entry.
+        unsafe { place.assume_init_mut() }
     }
 
     /// Adds a block. Its descriptors can be allocated from now on. Any number of threads may donate at once.

@@ -222,8 +222,18 @@ impl<const BITS: u32> PollDesc<BITS> {
 
     /// Delivers an event (Go's `netpollready`), which puts at most two wakers into the list. May run in an
     /// interrupt handler: it takes no lock and neither clones nor drops nor wakes a waker.
+    ///
+    /// A list that could never have room does not compile:
+    ///
+    /// ```compile_fail,E0080
+    /// # use netpoll_core::{Event, EventFlags, GList, Modes, PollDesc, PollKey};
+    /// # let key = PollKey { slot: 0, fdseq: 0 };
+    /// let event = Event { key, modes: Modes::READ, flags: EventFlags::default() };
+    /// let _ = <PollDesc>::new().ready(event, &mut GList::<1>::new());
+    /// ```
     #[inline]
     pub fn ready<const N: usize>(&self, event: Event, list: &mut GList<N>) -> Delivered {
+        const { assert!(N >= 2, "an event may wake two tasks") };
         if list.room() < 2 {
             return Delivered::NoRoom;
         }

@@ -218,15 +218,19 @@ impl<'c, const BITS: u32> Registration<'c, BITS> {
         }
     }
 
-    /// Returns whether the caller, which holds the timer wheel's lock, must move the descriptor's entry to
-    /// `at`. False if the entry is due earlier already or the descriptor is closing.
-    pub fn arm_timer(&self, at: usize) -> bool {
+    /// Arms the descriptor's timer for `at`. The caller holds the timer wheel's lock. Returns the tick of the
+    /// entry that the caller replaces by one at `at`, or [`When::Never`] if the wheel has none. Returns `None`
+    /// if the caller leaves the wheel as it is, because the entry is due earlier already or the descriptor is
+    /// closing.
+    #[must_use = "the caller moves the entry in the wheel"]
+    pub fn arm_timer(&self, at: usize) -> Option<When> {
         let desc = self.desc();
-        let wanted = !desc.info.get().closing() && desc.armed.get().is_after(at);
-        if wanted {
-            desc.armed.set(When::At(at));
+        let replaced = desc.armed.get();
+        if desc.info.get().closing() || !replaced.is_after(at) {
+            return None;
         }
-        wanted
+        desc.armed.set(When::At(at));
+        Some(replaced)
     }
 
     /// Publishes that the descriptor is being closed, without freeing it. See [`PollDesc::evict`].

@@ -17,8 +17,8 @@ const UNLOCKED: usize = 0;
 const NOT_PARKED: usize = 0;
 const FOREVER: usize = usize::MAX;
 
-/// The lock that the polling thread holds. A tick is one of [`deadline`](crate::poll::deadline) that does not
-/// wrap, such as the nanoseconds of `netpoll-rt`.
+/// The lock that the polling thread holds. A tick is one of [`deadline`](crate::poll::deadline), and wraps as
+/// those do.
 #[derive(Debug, Default)]
 pub struct PollerLock {
     /// The index of the worker that polls, plus one, or `UNLOCKED`.
@@ -85,7 +85,11 @@ impl PollerLock {
     pub fn needs_wakeup(&self, tick: usize) -> bool {
         fence(Ordering::SeqCst); // pair: poller_lock::set_poll_until
         // alone: the fence made it fresh enough
-        self.poll_until.load(Ordering::Relaxed) > tick
+        match self.poll_until.load(Ordering::Relaxed) {
+            NOT_PARKED => false,
+            FOREVER => true,
+            until => (tick.wrapping_sub(until) as isize) < 0,
+        }
     }
 
     /// Returns whether worker `worker` is blocked in the poller, and so needs a break to wake up. Call it

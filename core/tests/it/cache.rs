@@ -174,7 +174,7 @@ fn the_next_owner_inherits_nothing() {
         old.set_deadline(Modes::BOTH, When::Expired)
             .is_ok_and(|(list, arm)| list.is_empty() && arm.is_none())
     );
-    assert!(old.arm_timer(5));
+    assert!(old.arm_timer(5).is_some());
     assert!(old.free().is_empty());
 
     let new = slots.alloc();
@@ -186,7 +186,7 @@ fn the_next_owner_inherits_nothing() {
     assert_eq!(new.wait(Mode::Read, &waker).0, Wait::Parked);
     assert_eq!(desc.ready(event, &mut list), Delivered::Stale, "copied out of the kernel before the close");
     assert!(desc.is_parked(Mode::Read) && desc.info() == info);
-    assert!(new.arm_timer(500), "no timer is armed");
+    assert!(new.arm_timer(500).is_some(), "no timer is armed");
 }
 
 /// A key is mistaken for another after exactly 2^BITS owners of its slot, and not before.

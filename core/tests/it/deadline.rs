@@ -57,7 +57,7 @@ fn the_ticks_0_and_1_stand_for_2() {
         let desc = slots.alloc();
         assert!(set(&desc, Modes::READ, When::At(tick)).is_some());
         assert_eq!(deadline(&desc, Mode::Read), When::At(2));
-        assert!(desc.arm_timer(tick));
+        assert!(desc.arm_timer(tick).is_some());
         assert_eq!(expire(&desc, 2), None);
         assert_eq!(deadline(&desc, Mode::Read), When::Expired);
     }
@@ -78,10 +78,10 @@ fn the_timer_is_armed_for_the_earlier_of_the_two() {
     let slots = Slots::new();
     let desc = slots.alloc();
     assert_eq!(set(&desc, Modes::READ, When::At(300)), Some(300));
-    assert!(desc.arm_timer(300));
+    assert!(desc.arm_timer(300).is_some());
     assert_eq!(set(&desc, Modes::WRITE, When::At(400)), None, "the timer fires earlier");
     assert_eq!(set(&desc, Modes::WRITE, When::At(200)), Some(200));
-    assert!(desc.arm_timer(200));
+    assert!(desc.arm_timer(200).is_some());
     assert_eq!(expire(&desc, 200), Some(300));
     assert_eq!(both(&desc), (When::At(300), When::Expired));
     assert_eq!(expire(&desc, 300), None);
@@ -108,7 +108,7 @@ fn a_firing_expires_only_due_deadlines() {
     let slots = Slots::new();
     let desc = slots.alloc();
     set(&desc, Modes::READ, When::At(100));
-    assert!(desc.arm_timer(100));
+    assert!(desc.arm_timer(100).is_some());
     assert_eq!(set(&desc, Modes::READ, When::At(500)), None, "moving it later costs no timer");
     assert_eq!(expire(&desc, 100), Some(500));
     assert_eq!(deadline(&desc, Mode::Read), When::At(500));

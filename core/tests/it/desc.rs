@@ -209,7 +209,7 @@ fn a_firing_wakes_due_tasks_and_returns_the_next_tick() {
     let mut fixture = Fixture::new(&slots);
     let ((reader, read), (writer, write)) = (Task::new(), Task::new());
     assert_eq!(fixture.set(Modes::BOTH, When::At(100)), Ok((0, Some(100))));
-    assert!(fixture.registration.arm_timer(100));
+    assert!(fixture.registration.arm_timer(100).is_some());
     assert_eq!(fixture.set(Modes::WRITE, When::At(200)), Ok((0, None)), "later: no timer");
     assert_eq!(fixture.wait(Mode::Read, &read), Wait::Parked);
     assert_eq!(fixture.wait(Mode::Write, &write), Wait::Parked);
@@ -240,14 +240,14 @@ fn a_timeout_is_over_once_another_deadline_is_set() {
 fn the_timer_is_armed_once_for_the_earliest() {
     let slots = Slots::new();
     let mut fixture = Fixture::new(&slots);
-    assert!(fixture.registration.arm_timer(100));
+    assert_eq!(fixture.registration.arm_timer(100), Some(When::Never), "the wheel has no entry");
     assert!(
-        !fixture.registration.arm_timer(100) && !fixture.registration.arm_timer(101),
+        fixture.registration.arm_timer(100).is_none() && fixture.registration.arm_timer(101).is_none(),
         "it fires early enough"
     );
-    assert!(fixture.registration.arm_timer(99));
+    assert_eq!(fixture.registration.arm_timer(99), Some(When::At(100)));
     assert_eq!(fixture.evict(), 0);
-    assert!(!fixture.registration.arm_timer(1), "no timer is armed for a closing descriptor");
+    assert!(fixture.registration.arm_timer(1).is_none(), "no timer is armed for a closing descriptor");
 }
 
 #[test]

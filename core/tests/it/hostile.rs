@@ -320,7 +320,7 @@ fn storm(slots: &Slots<4, 24>, held: &Mutex<Vec<PollKey>>, mut seed: usize, task
                 7 => match registration.set_deadline(Modes::from(mode), When::At(seed >> 50)) {
                     Ok((list, arm)) => {
                         slots.cache.waiters().sub(list.wake());
-                        arm.map(|at| registration.arm_timer(at));
+                        arm.and_then(|at| registration.arm_timer(at));
                     }
                     Err(why) => assert_eq!(why, PollErr::Closing),
                 },

@@ -43,6 +43,20 @@ fn only_an_earlier_tick_needs_a_break() {
     assert!(!poller.needs_wakeup(0));
 }
 
+#[test]
+fn ticks_wrap() {
+    let poller = PollerLock::new();
+    let wakes = |tick| poller.needs_wakeup(tick);
+    poller.set_poll_until(Some(5));
+    assert_eq!(
+        [usize::MAX - 9, 4, 5, 6].map(wakes),
+        [true, true, false, false],
+        "the sleep ends after the wrap"
+    );
+    poller.set_poll_until(Some(usize::MAX - 9));
+    assert_eq!([usize::MAX - 10, usize::MAX - 9, usize::MAX - 8, 5].map(wakes), [true, false, false, false]);
+}
+
 /// The tick has the value of a reserved word.
 #[test]
 fn a_reserved_tick_still_counts_as_blocked() {

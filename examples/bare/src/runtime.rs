@@ -171,7 +171,7 @@ impl Source {
         let (_, arm) = self.registration.set_deadline(Modes::READ, When::At(at))?;
         let Some(at) = arm else { return Ok(()) };
         self.runtime.timers.with(|timers| {
-            if self.registration.arm_timer(at) {
+            if self.registration.arm_timer(at).is_some() {
                 let key = self.registration.key();
                 timers[key.slot as usize] = Some((at, key));
             }

@@ -255,8 +255,10 @@ impl Runtime {
         if let Some(at) = arm {
             let key = descriptor.key().to_bits();
             let mut wheel = lock(&self.wheel);
-            if descriptor.arm_timer(at) {
-                wheel.retain(|(_, other)| *other != key);
+            if let Some(replaced) = descriptor.arm_timer(at) {
+                if let When::At(before) = replaced {
+                    wheel.remove(&(before, key));
+                }
                 wheel.insert((at, key));
             }
             drop(wheel);

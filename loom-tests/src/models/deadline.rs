@@ -177,7 +177,7 @@ impl Timed {
     fn set(&self, modes: Modes, when: When) {
         let Ok((_, Some(at))) = self.desc.set_deadline(modes, when) else { return };
         let mut entry = self.wheel.lock().expect("no model panics in the wheel");
-        if self.desc.arm_timer(at) {
+        if self.desc.arm_timer(at).is_some() {
             *entry = Some(at);
         }
     }

@@ -106,7 +106,7 @@ impl PollRegistration {
         let (list, arm) = self.registration.set_deadline(modes, when)?;
         if let Some(at) = arm {
             let mut timers = self.netpoll.wheels.of(self.key().slot);
-            let wanted = self.registration.arm_timer(at);
+            let wanted = self.registration.arm_timer(at).is_some();
             timers.armed += usize::from(wanted);
             let at = clock::to_nanos(at, || self.netpoll.now());
             let earliest = wanted && timers.put(self.key(), at);

@@ -155,7 +155,10 @@ impl World {
         if expire {
             let set = registration.set_deadline(Modes::READ, When::At(DUE));
             let armed = set.is_ok_and(|(list, arm)| list.is_empty() && arm == Some(DUE));
-            assert!(armed && registration.arm_timer(DUE), "a new descriptor has a deadline");
+            assert!(
+                armed && registration.arm_timer(DUE) == Some(When::Never),
+                "a new descriptor has a deadline"
+            );
         }
         self.order.with(|order| *order = Order { key: Some(key), expire, done: false });
         let parked = self.wait(&registration, expire) == Wait::Parked;

@@ -269,7 +269,7 @@ impl World {
         if let Ok((list, at)) = owner.set_deadline(Modes::BOTH, when) {
             if let Some(at) = at {
                 let mut entry = self.wheel.lock().expect("no model panics in the wheel");
-                if owner.arm_timer(at) {
+                if owner.arm_timer(at).is_some() {
                     *entry = Some(at);
                 }
             }
