@@ -198,7 +198,7 @@ use std::task::{Context, Poll};
 pub use dump::Dump;
 pub use error::{OpError, is_closed, runtime_ended};
 pub use metrics::Metrics;
-pub use runtime::{Builder, EnterGuard, Handle, Runtime, Wrapped};
+pub use runtime::{Builder, EnterGuard, Handle, Runtime, Wrapped, worker_index};
 pub use sys::Address;
 pub use sysmon::StuckTask;
 pub use task::{JoinError, JoinHandle};

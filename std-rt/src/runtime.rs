@@ -22,7 +22,7 @@ use crate::dump::Dump;
 use crate::metrics::Metrics;
 use crate::netpoll::Netpoll;
 use crate::protocol::driver::WorkerSlot;
-use crate::sched::SchedHandle;
+use crate::sched::{SchedHandle, sched_of_worker};
 use crate::task::{JoinHandle, TaskMeta};
 use crate::trace::{self, TaskSpan};
 use crate::worker::Worker;
@@ -232,6 +232,22 @@ impl Handle {
     pub(crate) fn netpoll(&self) -> Arc<Netpoll> {
         self.sched.netpoll().clone()
     }
+}
+
+/// Returns the number of the worker that this thread is, of whatever runtime, counted from 0. `None` on any other thread: in
+/// a closure of [`spawn_blocking`](crate::spawn_blocking) or [`task::block_in_place`](crate::task::block_in_place), or in
+/// `block_on` of a runtime that has threads.
+///
+/// ```
+/// use netpoll_rt::{Runtime, worker_index};
+///
+/// let runtime = Runtime::builder().workers(1).build()?;
+/// assert_eq!(runtime.block_on(async { worker_index() }), Some(0));
+/// assert_eq!(worker_index(), None);
+/// # std::io::Result::Ok(())
+/// ```
+pub fn worker_index() -> Option<usize> {
+    Some(Worker::current(&*sched_of_worker()?)?.index())
 }
 
 /// Starts a task on this thread, see [`crate::spawn_local`].

@@ -23,7 +23,9 @@ pub use crate::runtime::{LocalEnterGuard, LocalSet, block_in_place};
 #[doc(no_inline)]
 pub use crate::{spawn, spawn_blocking, spawn_local, yield_now};
 pub(crate) use budget::units;
-pub use budget::{Budgeted, TurnTaken, poll_take_turn, take_turn, unconstrained, with_budget};
+pub use budget::{
+    Budgeted, TurnTaken, has_budget_remaining, poll_take_turn, take_turn, unconstrained, with_budget,
+};
 pub use cell::{AbortHandle, JoinError, JoinHandle};
 pub(crate) use cell::{
     Runnable, Schedule, Scheduled, UNREGISTERED, new_local_task, new_task, wake_to_runnable,

@@ -12,7 +12,6 @@ use std::sync::Arc;
 use std::thread;
 
 use super::{builder, local_set, shutdown};
-use crate::context;
 use crate::coop;
 use crate::protocol::hand_over::{Claim, Offer};
 use crate::sched::{LentWorker, SchedHandle, StealBuffer, sched_of_worker};
@@ -63,10 +62,9 @@ pub fn block_in_place<T>(closure: impl FnOnce() -> T) -> T {
     closure()
 }
 
-/// Returns whether this thread is in `block_on` of a runtime without threads.
+/// Returns whether this thread runs the tasks of its current runtime, which has no threads.
 fn drives_threadless() -> bool {
-    context::with(|context| context.block_on_depth.get()) > 0
-        && SchedHandle::current().is_some_and(|sched| sched.is_threadless())
+    SchedHandle::current().is_some_and(|sched| sched.is_threadless() && sched.current_worker().is_some())
 }
 
 /// The thread that becomes the worker of this thread.

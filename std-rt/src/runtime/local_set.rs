@@ -120,6 +120,12 @@ impl LocalSet {
         runtime.block_on(self.run_until(future))
     }
 
+    /// Returns whether this thread polls a set or has entered one, of which [`spawn_local`](crate::spawn_local) starts tasks
+    /// then.
+    pub fn is_entered() -> bool {
+        current().is_some()
+    }
+
     /// Lets [`spawn_local`](crate::spawn_local) start tasks of this set on this thread until the guard is dropped. The tasks
     /// run when the set is awaited.
     ///

@@ -64,6 +64,20 @@ pub fn poll_take_turn(cx: &mut Context<'_>) -> Poll<TurnTaken> {
     coop::poll_proceed(cx).map(|()| TurnTaken { kept: false })
 }
 
+/// Returns whether the task's turn has operations left, for a future that has to tell why another one is pending. Always true
+/// on a thread that runs no tasks.
+///
+/// ```
+/// use netpoll_rt::task;
+///
+/// # netpoll_rt::block_on(async {
+/// assert!(task::has_budget_remaining());
+/// # });
+/// ```
+pub fn has_budget_remaining() -> bool {
+    !coop::is_exhausted()
+}
+
 /// One operation of a turn's budget; made by [`poll_take_turn`].
 ///
 /// Dropped: it is given back, unless [`made_progress`](Self::made_progress) was called.

@@ -14,6 +14,7 @@ use std::time::Duration;
 pub use builder::Builder;
 pub use context::EnterGuard;
 pub use handle::{Handle, Id, RuntimeFlavor, TryCurrentError};
+pub(crate) use local::local_set;
 pub use local::{LocalOptions, LocalRuntime};
 pub use metrics::RuntimeMetrics;
 
@@ -123,6 +124,11 @@ impl Drop for Runtime {
             drop(runtime);
         }
     }
+}
+
+/// Returns the number of the worker that this thread is, or `None` on any other thread.
+pub fn worker_index() -> Option<usize> {
+    netpoll_rt::worker_index()
 }
 
 /// Returns whether an error of an operation says that its runtime was shut down.

@@ -17,7 +17,7 @@ pub use join_set::JoinSet;
 pub use local::{LocalEnterGuard, LocalSet, spawn_local};
 pub use upstream::task::{LocalKey, futures};
 
-use crate::runtime::{Handle, RuntimeFlavor, context};
+use crate::runtime::{Handle, context};
 
 /// Starts a task on the runtime that this thread is in.
 ///
@@ -48,21 +48,18 @@ where
 }
 
 /// Runs a closure that blocks on this thread, and lets it block: within it, `block_on` and the calls of channels that block
-/// are possible. The tasks that are queued on this worker go to the others, after 10 ms at the latest. A runtime with one
-/// worker has no others: its tasks wait for the closure, unless it calls `block_on`.
+/// are possible. Another thread becomes the worker, so that all other tasks go on; see
+/// `netpoll_rt::task::block_in_place`.
 ///
 /// # Panics
 ///
-/// Panics in a runtime of [`new_current_thread`](crate::runtime::Builder::new_current_thread).
+/// Panics in a runtime of [`new_current_thread`](crate::runtime::Builder::new_current_thread), and in a [`LocalSet`].
 #[track_caller]
 pub fn block_in_place<F, R>(f: F) -> R
 where
     F: FnOnce() -> R,
 {
-    if context::drives() && Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
-        panic!("can call blocking only when running on the multi-threaded runtime");
-    }
-    context::exit(f)
+    netpoll_rt::task::block_in_place(|| context::exit(f))
 }
 
 /// Lets every other task that is runnable have its turn.

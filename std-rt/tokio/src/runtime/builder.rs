@@ -55,7 +55,7 @@ impl Builder {
             inner,
             worker_threads: None,
             start_paused: false,
-            info: Info { current_thread, has_io: false, has_time: false, name: None },
+            info: Info { current_thread, is_local: false, has_io: false, has_time: false, name: None },
         }
     }
 
@@ -107,8 +107,15 @@ impl Builder {
     }
 
     /// Sets the name of the runtime, which [`Handle::name`](super::Handle::name) returns.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the name is empty or all whitespace.
+    #[track_caller]
     pub fn name(&mut self, val: impl Into<String>) -> &mut Self {
-        self.info.name = Some(val.into());
+        let name = val.into();
+        assert!(!name.trim().is_empty(), "runtime name shouldn't be empty");
+        self.info.name = Some(name);
         self
     }
 
@@ -190,6 +197,18 @@ impl Builder {
         self.set(|inner| inner.events_per_poll(capacity.min(MAX_EVENTS)))
     }
 
+    /// Sets how many events one poll takes while the worker has tasks; more than 256 are 256. netpoll-rt has one bound for all
+    /// polls, so this one holds for those of an idle worker as well.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the number is 0.
+    #[track_caller]
+    pub fn max_io_events_per_busy_tick(&mut self, capacity: usize) -> &mut Self {
+        assert!(capacity > 0, "max_io_events_per_busy_tick must be non-zero");
+        self.set(|inner| inner.events_per_poll(capacity.min(MAX_EVENTS)))
+    }
+
     /// Checks the number of tasks between two looks at the global queue, which is 61 here whatever is set.
     ///
     /// # Panics
@@ -247,7 +266,10 @@ impl Builder {
     #[track_caller]
     pub fn build_local(&mut self, _options: LocalOptions) -> io::Result<LocalRuntime> {
         assert!(self.info.current_thread, "multi_thread is not supported for LocalRuntime");
-        self.build().map(LocalRuntime::new_with)
+        self.info.is_local = true;
+        let built = self.build();
+        self.info.is_local = false;
+        built.map(LocalRuntime::new_with)
     }
 }
 

@@ -7,7 +7,6 @@ use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
 use std::marker::PhantomData;
-use std::pin::pin;
 use std::sync::LazyLock;
 use std::task::Poll;
 
@@ -34,20 +33,13 @@ thread_local! {
 /// Panics if the thread drives tasks already.
 #[track_caller]
 pub(crate) fn enter<R>(run: impl FnOnce() -> R) -> R {
+    coop::prepare();
     let mut run = Some(run);
     // The handle's `block_on`, unlike the runtime's, makes no scheduler current to which wakers would be deferred.
-    UPSTREAM.handle().block_on(poll_fn(|cx| {
-        coop::take_first_token(cx);
-        let run = run.take().expect("a future is polled no more after it was ready");
-        let unlimited = pin!(upstream::task::coop::unconstrained(poll_fn({
-            let mut run = Some(run);
-            move |_| {
-                let _drives = Drives::set(true);
-                Poll::Ready(run.take().expect("a future is polled no more after it was ready")())
-            }
-        })));
-        unlimited.poll(cx)
-    }))
+    UPSTREAM.handle().block_on(upstream::task::coop::unconstrained(poll_fn(move |_| {
+        let _drives = Drives::set(true);
+        Poll::Ready(run.take().expect("a future is polled no more after it was ready")())
+    })))
 }
 
 /// Calls a function on a thread that may block meanwhile, whatever it drives.
@@ -56,7 +48,7 @@ pub(crate) fn exit<R>(run: impl FnOnce() -> R) -> R {
         return run();
     }
     let _drives = Drives::set(false);
-    upstream::task::block_in_place(run)
+    coop::without_budget(|| upstream::task::block_in_place(run))
 }
 
 /// Takes upstream's budget at its beginning, on a thread that drives nothing.
@@ -65,11 +57,6 @@ pub(crate) fn with_full_budget(mut take: impl FnMut(&mut std::task::Context<'_>)
         take(cx);
         Poll::Ready(())
     }));
-}
-
-/// Returns whether the thread drives tasks, and so must not block.
-pub(crate) fn drives() -> bool {
-    DRIVES.get()
 }
 
 /// # Panics

@@ -105,6 +105,11 @@ impl Handle {
         self.info().is_none_or(|info| info.has_io)
     }
 
+    /// Returns whether the runtime is a [`LocalRuntime`](super::LocalRuntime).
+    pub(super) fn is_local(&self) -> bool {
+        self.info().is_some_and(|info| info.is_local)
+    }
+
     /// Returns whether timers were enabled; they are on a runtime that was not made by this crate.
     pub(super) fn has_time(&self) -> bool {
         self.info().is_none_or(|info| info.has_time)
@@ -138,6 +143,8 @@ pub(super) struct Info {
     pub(super) has_time: bool,
     /// True if the thread in `block_on` runs the tasks.
     pub current_thread: bool,
+    /// True if it is a [`LocalRuntime`](super::LocalRuntime).
+    pub(super) is_local: bool,
     pub name: Option<String>,
 }
 

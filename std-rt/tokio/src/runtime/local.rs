@@ -1,13 +1,15 @@
 //! A runtime whose tasks need not be `Send`.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::future::Future;
 use std::io;
 use std::marker::PhantomData;
 use std::mem;
+use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use super::{Builder, EnterGuard, Handle, Runtime, RuntimeMetrics};
+use super::{Builder, EnterGuard, Handle, Id, Runtime, RuntimeMetrics};
 use crate::task::{JoinHandle, LocalSet};
 
 /// The settings of a [`LocalRuntime`], of which there are none yet.
@@ -21,13 +23,34 @@ pub struct LocalOptions {
 ///
 /// Dropped: it shuts down, as [`Runtime`] does.
 pub struct LocalRuntime {
-    set: LocalSet,
+    set: Rc<LocalSet>,
     runtime: Runtime,
+}
+
+thread_local! {
+    /// The sets of the runtimes that were created on this thread, by the ids of the runtimes.
+    static SETS: RefCell<Vec<(Id, Weak<LocalSet>)>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Returns the set of the runtime that this thread is in, if that is a [`LocalRuntime`]: `Some(None)` if it was created on
+/// another thread, or is being dropped.
+pub(crate) fn local_set() -> Option<Option<Rc<LocalSet>>> {
+    let handle = Handle::try_current().ok().filter(Handle::is_local)?;
+    let id = handle.id();
+    // It fails only while the thread ends.
+    let set = SETS
+        .try_with(|sets| sets.borrow().iter().find(|(of, _)| *of == id).and_then(|(_, set)| set.upgrade()));
+    Some(set.ok().flatten())
 }
 
 impl LocalRuntime {
     pub(super) fn new_with(runtime: Runtime) -> Self {
-        Self { set: LocalSet::new(), runtime }
+        let set = Rc::new(LocalSet::new());
+        SETS.with_borrow_mut(|sets| {
+            sets.retain(|(_, set)| set.strong_count() > 0);
+            sets.push((runtime.handle().id(), Rc::downgrade(&set)));
+        });
+        Self { set, runtime }
     }
 
     /// Creates a runtime with the defaults of [`Builder`].

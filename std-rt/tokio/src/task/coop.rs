@@ -4,17 +4,24 @@
 //! # How upstream's budget is set
 //!
 //! Its budget is a thread-local variable that only its own scheduler fills. But the guard of its public `poll_proceed`
-//! remembers the budget from before, and sets the variable to it when it is dropped without progress. So each thread that runs
-//! tasks keeps one guard, the token, that remembers the full budget. Before each turn the token is dropped, which fills the
-//! budget, and the next token is taken, for one operation. All of it happens within upstream's `unconstrained`, which
-//! restores what was before the turn: no bound, so that other code on the thread is never refused.
+//! remembers the budget from before, and sets the variable to it when it is dropped without progress. One such guard, which
+//! remembers the full budget, is kept for the whole process, and a copy of it is dropped before each turn. That happens
+//! within upstream's `unconstrained`, which restores what was before the turn: no bound, so that other code on the thread is
+//! never refused.
+
+#![expect(
+    unsafe_code,
+    reason = "the guard of upstream that remembers the full budget is copied for each turn"
+)]
 
 use std::cell::Cell;
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::mem::ManuallyDrop;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, ready};
+use std::ptr;
+use std::sync::LazyLock;
+use std::task::{Context, Poll, Waker, ready};
 
 use netpoll_rt::task::{Budgeted, TurnTaken};
 use pin_project_lite::pin_project;
@@ -22,45 +29,61 @@ use upstream::task::coop as upstream_coop;
 
 use crate::runtime::context;
 
-thread_local! {
-    /// The token. It is not dropped with the thread: the drop would only set a variable that ends, too.
-    static TOKEN: ManuallyDrop<Cell<Option<upstream_coop::RestoreOnPending>>> =
-        const { ManuallyDrop::new(Cell::new(None)) };
-}
-
-/// Takes a token that remembers upstream's budget, which must be full, unless the thread has one.
-pub(crate) fn take_first_token(cx: &mut Context<'_>) {
-    TOKEN.with(|token| {
-        let kept = token.take();
-        let taken = kept.or_else(|| match upstream_coop::poll_proceed(cx) {
-            Poll::Ready(first) => Some(first),
-            Poll::Pending => None,
-        });
-        token.set(taken);
+/// The guard that remembers the full budget.
+static FULL: LazyLock<Full> = LazyLock::new(|| {
+    let mut full = None;
+    context::with_full_budget(|cx| {
+        if let Poll::Ready(guard) = upstream_coop::poll_proceed(cx) {
+            full = Some(guard);
+        }
     });
+    Full(ManuallyDrop::new(full.expect("a budget that is full refuses no operation")))
+});
+
+struct Full(ManuallyDrop<upstream_coop::RestoreOnPending>);
+
+// SAFETY: the value is a number in a cell. It is not written once it is here: no thread calls `made_progress` on it, and its
+// drop, which reads it, is that of a copy. It refers to no thread: the drop sets the variable of the thread that drops.
+unsafe impl Send for Full {}
+
+// SAFETY: see above; a shared reference is only copied from.
+unsafe impl Sync for Full {}
+
+const _: () = assert!(
+    size_of::<upstream_coop::RestoreOnPending>() == size_of::<Option<u8>>(),
+    "upstream's guard is no longer a number, which may be copied"
+);
+
+/// Makes sure that the full budget is known, on a thread that drives nothing.
+pub(crate) fn prepare() {
+    LazyLock::force(&FULL);
 }
 
 /// Fills upstream's budget.
 #[inline]
-fn fill(cx: &mut Context<'_>) {
-    TOKEN.with(|token| {
-        let Some(full) = token.take() else { return fill_first(cx) };
-        drop(full);
-        if let Poll::Ready(next) = upstream_coop::poll_proceed(cx) {
-            token.set(Some(next));
-        }
-    });
+fn fill() {
+    // SAFETY: the guard is a number in a cell, as the assertion above holds it to, and owns nothing, so that a copy of it is as
+    // good as the original. The original is never dropped, and never written (see `Full`).
+    drop(unsafe { ptr::read(&*FULL.0) });
 }
 
-/// Takes the first token of a thread that polls tasks and is in no `block_on`, and fills the budget.
-#[cold]
-fn fill_first(cx: &mut Context<'_>) {
-    context::with_full_budget(take_first_token);
-    // There is one now, unless the thread is in a runtime of upstream's own, whose budget counts then.
-    if let Some(full) = TOKEN.with(|token| token.take()) {
-        drop(full);
-        if let Poll::Ready(next) = upstream_coop::poll_proceed(cx) {
-            TOKEN.with(|token| token.set(Some(next)));
+/// Calls a function without upstream's budget, and restores that afterwards.
+pub(crate) fn without_budget<R>(call: impl FnOnce() -> R) -> R {
+    let _kept = Kept(match upstream_coop::poll_proceed(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(kept) => Some(kept),
+        Poll::Pending => None,
+    });
+    call()
+}
+
+/// The budget of a turn that is interrupted, which the guard within restores if it was not spent.
+struct Kept(Option<upstream_coop::RestoreOnPending>);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if self.0.is_none() {
+            // The thread has blocked meanwhile, and a new turn begins.
+            fill();
         }
     }
 }
@@ -85,7 +108,7 @@ impl<F: Future> Future for Turns<F> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
         let mut future = self.project().future;
         let turn = pin!(upstream_coop::unconstrained(poll_fn(|cx| {
-            fill(cx);
+            fill();
             future.as_mut().poll(cx)
         })));
         turn.poll(cx)
@@ -166,9 +189,9 @@ pub async fn consume_budget() {
     .await
 }
 
-/// Returns whether the turn has operations left.
+/// Returns whether the turn has operations left, of channels and of sockets.
 pub fn has_budget_remaining() -> bool {
-    upstream_coop::has_budget_remaining()
+    upstream_coop::has_budget_remaining() && netpoll_rt::task::has_budget_remaining()
 }
 
 /// Takes one operation from the budget. Pending if the turn is over: the task has been woken for its next one.

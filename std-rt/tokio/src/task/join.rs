@@ -17,11 +17,13 @@ use super::Id;
 /// Dropped: the task goes on, detached.
 pub struct JoinHandle<T> {
     inner: netpoll_rt::JoinHandle<T>,
+    /// Set once it has given the result.
+    given: bool,
 }
 
 impl<T> JoinHandle<T> {
     pub(crate) fn from_netpoll(inner: netpoll_rt::JoinHandle<T>) -> Self {
-        Self { inner }
+        Self { inner, given: false }
     }
 
     /// Cancels the task.
@@ -37,6 +39,9 @@ impl<T> JoinHandle<T> {
     /// Returns a handle that cancels the task.
     #[must_use = "abort handles do nothing unless `.abort` is called"]
     pub fn abort_handle(&self) -> AbortHandle {
+        if self.given {
+            return AbortHandle { task: Err(self.inner.id()) };
+        }
         AbortHandle::from_netpoll(self.inner.abort_handle())
     }
 
@@ -60,7 +65,9 @@ impl<T> Future for JoinHandle<T> {
     /// Panics if it is polled again after it was ready.
     #[track_caller]
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.inner).poll(cx).map_err(JoinError::from_netpoll)
+        let polled = Pin::new(&mut self.inner).poll(cx);
+        self.given |= polled.is_ready();
+        polled.map_err(JoinError::from_netpoll)
     }
 }
 
@@ -75,27 +82,33 @@ impl<T: fmt::Debug> fmt::Debug for JoinHandle<T> {
 /// Dropped: the task goes on.
 #[derive(Clone)]
 pub struct AbortHandle {
-    inner: netpoll_rt::task::AbortHandle,
+    /// The id alone, if the task had ended and its result was taken when the handle was made.
+    task: Result<netpoll_rt::task::AbortHandle, netpoll_rt::task::Id>,
 }
 
 impl AbortHandle {
     pub(super) fn from_netpoll(inner: netpoll_rt::task::AbortHandle) -> Self {
-        Self { inner }
+        Self { task: Ok(inner) }
     }
 
     /// Cancels the task.
     pub fn abort(&self) {
-        self.inner.abort();
+        if let Ok(task) = &self.task {
+            task.abort();
+        }
     }
 
     /// Returns true once the task has ended.
     pub fn is_finished(&self) -> bool {
-        self.inner.is_finished()
+        self.task.as_ref().map_or(true, |task| task.is_finished())
     }
 
     /// Returns the id of the task.
     pub fn id(&self) -> Id {
-        Id(self.inner.id())
+        Id(match &self.task {
+            Ok(task) => task.id(),
+            Err(id) => *id,
+        })
     }
 }
 

@@ -5,7 +5,7 @@ use std::future::{Future, poll_fn};
 use std::panic;
 use std::task::{Context, Poll};
 
-use super::{AbortHandle, Id, JoinError, LocalSet, coop};
+use super::{AbortHandle, Id, JoinError, LocalSet, coop, local};
 use crate::runtime::Handle;
 
 /// A set of tasks, whose results are taken in the order in which they end.
@@ -68,7 +68,10 @@ impl<T: 'static> JoinSet<T> {
     where
         F: Future<Output = T> + 'static,
     {
-        AbortHandle::from_netpoll(self.inner.spawn_local(coop::turns(task)))
+        match local::set_of_runtime() {
+            Some(set) => self.spawn_local_on(task, &set),
+            None => AbortHandle::from_netpoll(self.inner.spawn_local(coop::turns(task))),
+        }
     }
 
     /// Starts a task of a [`LocalSet`], and adds it to the set.

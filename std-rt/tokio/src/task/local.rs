@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use super::{JoinHandle, coop};
-use crate::runtime::{Id, Runtime};
+use crate::runtime::{self, Id, Runtime};
 
 /// A set of tasks that stay on this thread, and so need not be `Send`. They run while the set is awaited.
 ///
@@ -107,8 +107,7 @@ impl fmt::Debug for LocalEnterGuard {
 }
 
 /// Starts a task that stays on this thread: of the [`LocalSet`] or the
-/// [`LocalRuntime`](crate::runtime::LocalRuntime) that the thread is in. It works in a runtime of
-/// [`new_current_thread`](crate::runtime::Builder::new_current_thread) too, where the task ends with `block_on`.
+/// [`LocalRuntime`](crate::runtime::LocalRuntime) that the thread is in.
 ///
 /// # Panics
 ///
@@ -119,5 +118,30 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    JoinHandle::from_netpoll(netpoll_rt::spawn_local(coop::turns(future)))
+    match set_of_runtime() {
+        Some(set) => set.spawn_local(future),
+        None => JoinHandle::from_netpoll(netpoll_rt::spawn_local(coop::turns(future))),
+    }
+}
+
+/// Returns the set of the [`LocalRuntime`](crate::runtime::LocalRuntime) that gets the tasks of this thread; `None` if a
+/// [`LocalSet`] gets them.
+///
+/// # Panics
+///
+/// Panics if none of the two gets them.
+#[track_caller]
+pub(super) fn set_of_runtime() -> Option<Rc<LocalSet>> {
+    if netpoll_rt::task::LocalSet::is_entered() {
+        return None;
+    }
+    match runtime::local_set() {
+        Some(Some(set)) => Some(set),
+        Some(None) => panic!(
+            "Local tasks can only be spawned on a LocalRuntime from the thread the runtime was created on"
+        ),
+        None => {
+            panic!("`spawn_local` called from outside of a `task::LocalSet` or `runtime::LocalRuntime`")
+        }
+    }
 }

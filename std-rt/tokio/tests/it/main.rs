@@ -7,6 +7,7 @@ mod io;
 mod net;
 mod process;
 mod signal;
+mod task;
 mod time;
 
 use std::future::Future;
