@@ -27,7 +27,8 @@ pub fn run(sched: &Arc<SchedHandle>, stuck_after: Duration, on_stuck: OnStuck) {
     let _entered = sched.enter();
     sched.set_sysmon(thread::current());
     let netpoll = sched.netpoll();
-    let (mut buffer, steal_buffer) = (PollBuffer::new(), StealBuffer::new());
+    // The stack may be of the smallest size that the system allows.
+    let (mut buffer, steal_buffer) = (Box::<PollBuffer>::default(), StealBuffer::new());
     let mut watch = Watch::new(sched, stuck_after, on_stuck);
     let mut polls = netpoll.counts().polls.get();
     while !sched.is_closed() {
