@@ -1,4 +1,5 @@
-//! The poller without the executor, for authors of runtimes: descriptors, deadlines and timers that wake a [`Waker`].
+//! The poller without the executor, for authors of runtimes: descriptors, deadlines and timers that wake a
+//! [`Waker`](std::task::Waker).
 //!
 //! A [`Poller`] knows no tasks. A thread of yours polls it, gets the wakers of the tasks that can go on, and wakes them where
 //! it chooses. The tasks may be futures, stacks or threads: a waker is all that a wait needs.

@@ -323,7 +323,10 @@ fn what_is_always_ready_leaves_the_others_their_turns() {
 
 /// Functions and types of the sources without a row, and why.
 const NO_ROW: [(&str, &[&str]); 5] = [
-    ("it is counted and never refused, as tokio's: a loop of it and of attempts keeps its turn", &["Ready"]),
+    (
+        "it is counted and never refused, as tokio's: a loop of it and of attempts keeps its turn",
+        &["Ready", "ready_mut"],
+    ),
     ("it always waits", &["yield_now", "Yield"]),
     (
         "it waits for a thread of the pool",
