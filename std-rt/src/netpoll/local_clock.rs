@@ -266,7 +266,7 @@ impl Netpoll {
     pub fn fire_due(&self, buffer: &mut PollBuffer) -> Option<usize> {
         let now = self.now();
         let is_due = self.wheels.next().is_some_and(|next| next <= now);
-        (is_due && self.is_own_worker()).then(|| self.fire(buffer, now))
+        (is_due && self.is_own_worker()).then(|| self.fire_alone(buffer, now))
     }
 
     /// Ends the sleep of the poller after a change of the clock, if another thread may sleep there.

@@ -105,7 +105,7 @@ impl PollGuard<'_> {
             return Ok(woken);
         }
         self.0.advance_to(next);
-        Ok(woken + self.0.fire(buffer, next))
+        Ok(woken + self.0.fire_alone(buffer, next))
     }
 
     /// Polls as [`block`](Self::block) does, and sleeps until `limit` at the latest. Also takes a pending break if it does not
@@ -343,7 +343,8 @@ impl Netpoll {
     }
 
     /// Fires due timers, within the bound of a poll and the space in the list; returns how many parked tasks that made ready.
-    pub(super) fn fire(&self, buffer: &mut PollBuffer, now: u64) -> usize {
+    #[inline(always)]
+    fn fire(&self, buffer: &mut PollBuffer, now: u64) -> usize {
         let most = buffer.room.saturating_sub(buffer.list.len()).clamp(LEAST_EXPIRATIONS, EXPIRATIONS);
         let (mut fired, mut woken) = (0, 0);
         for mut timers in self.wheels.each_due(now) {
@@ -358,6 +359,12 @@ impl Netpoll {
             self.counts.timers_fired.add(fired);
         }
         woken
+    }
+
+    /// Fires due timers as [`fire`](Self::fire) does, without a poll of the kernel.
+    #[cold]
+    pub(super) fn fire_alone(&self, buffer: &mut PollBuffer, now: u64) -> usize {
+        self.fire(buffer, now)
     }
 
     /// Fires one timer under the lock of its wheel; the list has space for two wakers.

@@ -46,6 +46,10 @@ pub const MODELS: &[Model] = &[
     model("pool::retry_gets_the_thread_that_was_refused", 2, Expect::Green, || refused_once(true)),
     model("pool::control_nobody_retries", 2, Expect::Deadlock, || refused_once(false)),
     model("pool::future_dropped_beside_the_thread_that_begins", 2, Expect::Green, future_dropped),
+    model("pool::a_clock_waits_for_the_end_of_all_work", 2, Expect::Green, || clock_waits(false)),
+    model("pool::control_the_clock_looks_before_it_asks_to_be_told", 2, Expect::Deadlock, || {
+        clock_waits(true)
+    }),
 ];
 
 const fn model(name: &'static str, bound: usize, expect: Expect, body: fn()) -> Model {
@@ -248,6 +252,43 @@ fn refused_once(retries: bool) {
         thread::yield_now();
     }
     first.wait();
+    Threads::close(&pool);
+}
+
+/// Lets a thread sleep, as a worker whose clock stands does, until the pool has no work. The fault: it looks first, and asks to
+/// be told in a second step, whose answer it ignores.
+fn clock_waits(asks_later: bool) {
+    let pool = steady(2, 9);
+    let jobs = [Probe::new(), Probe::new()];
+    for job in &jobs {
+        Threads::submit(&pool, Class::Closure, job.clone());
+    }
+    loop {
+        let told = Arc::new((Mutex::new(false), Condvar::new()));
+        let tell = {
+            let told = told.clone();
+            move || {
+                *lock(&told.0) = true;
+                told.1.notify_one();
+            }
+        };
+        let is_idle = if asks_later {
+            let is_idle = pool.is_idle_or(|| {});
+            pool.is_idle_or(tell);
+            is_idle
+        } else {
+            pool.is_idle_or(tell)
+        };
+        if is_idle {
+            break;
+        }
+        let mut is_told = lock(&told.0);
+        while !*is_told {
+            is_told = told.1.wait(is_told).expect("nothing panics under the lock");
+        }
+    }
+    let ended = jobs.iter().all(|job| lock(&job.ended).is_some());
+    assert!(ended, "model: the clock moves, and a job has not woken its task");
     Threads::close(&pool);
 }
 
