@@ -11,8 +11,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use netpoll_rt::net::{Datagram, Evented, RecvBatch, TcpStream, UdpSocket};
-use netpoll_rt::spawn;
-use test_support::counting::{Counting, ROUNDS, allocations, count};
+use netpoll_rt::time::sleep;
+use netpoll_rt::{Handle, spawn};
+use test_support::counting::{Counting, ROUNDS, allocations, bytes, count};
 use test_support::*;
 
 #[global_allocator]
@@ -34,6 +35,7 @@ fn what_is_allocated() {
             accepts().await;
             datagrams().await;
             batches_of_datagrams().await;
+            sleepers_that_are_cancelled().await;
         });
     }
 }
@@ -130,6 +132,24 @@ async fn first_poll_that_parks() {
         fewest = fewest.min(count() - before);
     }
     assert_eq!(fewest, 0, "a task that polls a descriptor with remembered readiness alone");
+}
+
+/// The memory of many tasks that have slept goes with them: their timers, and their places in queues and lists.
+async fn sleepers_that_are_cancelled() {
+    const TASKS: usize = 100_000;
+    let timers = || Handle::current().metrics().timers;
+    let before = bytes();
+    let tasks: Vec<_> = (0..TASKS).map(|_| spawn(sleep(Duration::from_secs(3600)))).collect(); // time is tested
+    until("all sleep", || timers() == TASKS).await;
+    let asleep = bytes() - before;
+    assert!(asleep > 100 * TASKS as isize, "the counter counts: {asleep} bytes");
+    tasks.iter().for_each(|task| task.abort());
+    for task in tasks {
+        assert!(task.await.is_err());
+    }
+    until("all timers are gone", || timers() == 0).await;
+    let kept = bytes() - before;
+    assert!(kept < 5 * TASKS as isize, "{kept} bytes are kept of {asleep}");
 }
 
 async fn deadlines() {

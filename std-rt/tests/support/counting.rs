@@ -15,6 +15,16 @@ pub struct Counting;
 
 static COUNT: OnceLock<Counter> = OnceLock::new();
 
+/// The bytes that were allocated and freed.
+static BYTES: OnceLock<[Counter; 2]> = OnceLock::new();
+
+fn moved(allocated: usize, freed: usize) {
+    if let Some([all, gone]) = BYTES.get() {
+        all.add(allocated);
+        gone.add(freed);
+    }
+}
+
 // SAFETY: INV-201, every call goes to the system's allocator, and counting allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     // SAFETY: INV-201, asked of the caller.
@@ -22,12 +32,14 @@ unsafe impl GlobalAlloc for Counting {
         if let Some(count) = COUNT.get() {
             count.inc();
         }
+        moved(layout.size(), 0);
         // SAFETY: INV-201.
         unsafe { System.alloc(layout) }
     }
 
     // SAFETY: INV-201, asked of the caller.
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        moved(0, layout.size());
         // SAFETY: INV-201.
         unsafe { System.dealloc(pointer, layout) }
     }
@@ -37,6 +49,7 @@ unsafe impl GlobalAlloc for Counting {
         if let Some(count) = COUNT.get() {
             count.inc();
         }
+        moved(size, layout.size());
         // SAFETY: INV-201.
         unsafe { System.realloc(pointer, layout, size) }
     }
@@ -45,6 +58,14 @@ unsafe impl GlobalAlloc for Counting {
 /// Returns the number of allocations of the process so far.
 pub fn count() -> usize {
     COUNT.get_or_init(Counter::new).get()
+}
+
+/// Returns the number of bytes that are allocated beyond those at the first call, or a negative number.
+pub fn bytes() -> isize {
+    let [allocated, freed] = BYTES.get_or_init(Default::default);
+    // A byte is counted first where it was allocated.
+    let freed = freed.get();
+    allocated.get().wrapping_sub(freed) as isize
 }
 
 /// The number of repetitions that [`allocations`] counts.
