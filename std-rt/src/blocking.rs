@@ -6,7 +6,6 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
-use std::num::NonZeroUsize;
 use std::panic::{self, Location};
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -65,7 +64,8 @@ impl Threads {
 /// Creates a pool.
 pub(crate) fn pool(start: Threads, threads: usize, keep_alive: Duration) -> Arc<Pool> {
     let reserve = (threads / RESERVE_PART).clamp(1, MAX_RESERVE);
-    let arrivals = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+    // The caller and the jobs that run need a processor, too.
+    let arrivals = thread::available_parallelism().map_or(1, |cpus| cpus.get().div_ceil(2));
     let limits = Limits { threads, reserve, arrivals, keep_alive, retry: RETRY };
     Pool::new(limits, move |number, body| start.start(number, body))
 }
