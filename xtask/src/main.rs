@@ -73,7 +73,7 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ),
     (
         "runtimes",
-        "[--secs N | compare]: goroutines on the poller, whose clients compare every byte; beside may and Go",
+        "[--secs N | compare | counts]: goroutines on the poller, bytes compared; beside may and Go; the poller beside mio",
         runtimes::run,
     ),
     ("strace", "the suite of std-rt while the kernel interrupts every third call", strace::run),

@@ -1,4 +1,5 @@
-//! `runtimes`: the package `examples/runtimes`, whose programs check themselves; and its goroutines beside `may` and Go.
+//! `runtimes`: the package `examples/runtimes`, whose programs check themselves; its goroutines beside `may` and Go; the
+//! poller beside mio and polling.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -13,16 +14,22 @@ const LOAD: &[&str] = &["--connections", "1000", "--size", "64", "--count", "100
 /// The threads of each server.
 const THREADS: &str = "2";
 
-/// Runs the goroutines, with arguments for them; or with `compare` measures them beside other servers.
+/// The numbers of rounds of `counts`, whose difference leaves the costs of the start out.
+const FEW: u64 = 1_000;
+const MANY: u64 = 3_000;
+
+/// Runs the goroutines, with arguments for them; with `compare` measures them beside other servers; with `counts` counts what
+/// the poller does for a descriptor beside other pollers.
 pub fn run(args: &[String]) -> Outcome {
     let (root, args) = cmd::take_root(args)?;
     let (compares, args) = cmd::take_flag(&args, "compare");
+    let (counts_calls, args) = cmd::take_flag(&args, "counts");
     cmd::run(&mut cargo(&root, &["build", "--release", "--features", "peers"])?)?;
     let programs = target(&root)?.join("release");
-    if compares {
-        compare(&root, &programs)
-    } else {
-        cmd::run(Command::new(programs.join("goroutines")).args(args))
+    match (compares, counts_calls) {
+        (true, _) => compare(&root, &programs),
+        (_, true) => counts(&programs.join("counts")),
+        _ => cmd::run(Command::new(programs.join("goroutines")).args(args)),
     }
 }
 
@@ -60,6 +67,46 @@ fn compare(root: &Path, programs: &Path) -> Outcome {
         println!("{name:<11} {:>7.0} ns, the median of {costs:.0?}", costs[costs.len() / 2]);
     }
     Ok(())
+}
+
+/// Prints the instructions in user space, by valgrind, and the system calls, by strace, for one descriptor that is registered,
+/// has one event and is deregistered. Two of the calls are the test's own: the write and the read of the byte.
+fn counts(program: &Path) -> Outcome {
+    for peer in ["ours", "mio", "polling"] {
+        let each = |count: fn(&Path, &str, u64) -> Result<u64, String>| -> Result<u64, String> {
+            Ok((count(program, peer, MANY)? - count(program, peer, FEW)?) / (MANY - FEW))
+        };
+        let (instructions, calls) = (each(instructions)?, each(system_calls)?);
+        println!("{peer:<8} {instructions:>6} instructions, {calls} system calls");
+    }
+    Ok(())
+}
+
+fn instructions(program: &Path, peer: &str, times: u64) -> Result<u64, String> {
+    let mut command = Command::new("valgrind");
+    command.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]).arg(program);
+    let report = report_of(command.args([peer, &times.to_string()]))?;
+    let collected = report.lines().find_map(|line| line.split_once("Collected :"));
+    let count = collected.and_then(|(_, count)| count.trim().parse().ok());
+    count.ok_or(format!("valgrind reports no count: {report}"))
+}
+
+fn system_calls(program: &Path, peer: &str, times: u64) -> Result<u64, String> {
+    let mut command = Command::new("strace");
+    let report = report_of(command.args(["-f", "-c"]).arg(program).args([peer, &times.to_string()]))?;
+    // The columns are the share of time, the time, the time of a call, the calls, and the errors if there are any.
+    let total = report.lines().find(|line| line.ends_with(" total"));
+    let count = total.and_then(|line| line.split_whitespace().nth(3)?.parse().ok());
+    count.ok_or(format!("strace reports no total: {report}"))
+}
+
+/// Runs a tool, which writes its report to its error output.
+fn report_of(command: &mut Command) -> Result<String, String> {
+    let output = command.stdout(Stdio::null()).output();
+    let output = output.map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+    let report = String::from_utf8_lossy(&output.stderr).into_owned();
+    cmd::checked(command, output.status).map_err(|reason| format!("{reason}: {report}"))?;
+    Ok(report)
 }
 
 /// A server, which ends with this value.

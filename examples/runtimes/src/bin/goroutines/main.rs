@@ -44,7 +44,7 @@ pub fn serve(
     listening: impl FnOnce(SocketAddr),
 ) -> io::Result<()> {
     let listener = Listener::bind(runtime, address)?;
-    listening(listener.get_ref().local_addr()?);
+    listening(listener.0.get_ref().local_addr()?);
     loop {
         let conn = listener.accept(runtime)?;
         // The client judges how a connection ends.

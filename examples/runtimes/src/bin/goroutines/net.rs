@@ -42,7 +42,7 @@ impl Write for &Conn {
 }
 
 /// A listening socket.
-pub struct Listener(Registration<TcpListener>);
+pub struct Listener(pub Registration<TcpListener>);
 
 impl Listener {
     /// Listens at an address.
@@ -50,11 +50,6 @@ impl Listener {
         let listener = TcpListener::bind(address)?;
         listener.set_nonblocking(true)?;
         Ok(Self(runtime.poller.register(listener)?))
-    }
-
-    /// Returns the listener of std.
-    pub fn get_ref(&self) -> &TcpListener {
-        self.0.get_ref()
     }
 
     /// Waits for a connection.

@@ -243,11 +243,11 @@ impl Runtime {
     fn run(&self, goroutine: Arc<Goroutine>) {
         let Some(answered) = goroutine.state.start_poll() else { return };
         let mut stack = lock(&goroutine.stack);
-        let ended = match &mut stack.0 {
-            Some(coroutine) => matches!(coroutine.resume(()), CoroutineResult::Return(())),
-            None => false,
+        let Some(coroutine) = &mut stack.0 else { return };
+        let ended = match coroutine.resume(()) {
+            CoroutineResult::Yield(()) => None,
+            CoroutineResult::Return(()) => stack.0.take(),
         };
-        let ended = if ended { stack.0.take() } else { None };
         drop(stack);
         if let Some(coroutine) = ended {
             let mut stacks = lock(&self.stacks);
