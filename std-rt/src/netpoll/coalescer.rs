@@ -9,8 +9,8 @@
 //! | more | up to [`FEW`] | the next timer |
 //! | more | more | a slack after the last wake for timers, but no later than a slack after the next timer |
 //!
-//! So many timers cause one wake in each slack, as if the slack were the tick of the clock. Timers that do not crowd are exact,
-//! and so are a few that come in quick succession because their tasks sleep only briefly.
+//! Timers that crowd cause one wake in each slack, as if the slack were the tick of the clock. Timers that do not crowd are
+//! exact, and so are a few that come in quick succession because their tasks sleep only briefly.
 //!
 //! The average is that of a leaky bucket, kept as one number (the generic cell rate algorithm): the time from which the wakes
 //! so far are paid for. Each wake moves it by a slack, and it is never more than [`BURST`] slacks in the past.
