@@ -469,7 +469,7 @@ impl Builder {
         }
         let of_one_thread =
             [("clock(Clock::paused())", self.clock.is_paused), ("lifo_slot(false)", !self.lifo_slot)];
-        for (setting, _) in of_one_thread.into_iter().filter(|(_, is_set)| *is_set && !threadless) {
+        if let Some((setting, _)) = of_one_thread.into_iter().find(|(_, is_set)| *is_set && !threadless) {
             let message = format!("Builder::{setting}: needs a runtime of workers(1)");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, message));
         }
