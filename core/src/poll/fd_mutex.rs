@@ -281,18 +281,12 @@ pub struct FdMutex {
 
 #[inline(always)]
 fn lock_bit(mode: Mode) -> usize {
-    match mode {
-        Mode::Read => 1 << 2,
-        Mode::Write => 1 << 3,
-    }
+    1 << (2 + mode as usize)
 }
 
 #[inline(always)]
 fn has_waiters(mode: Mode) -> usize {
-    match mode {
-        Mode::Read => 1 << 4,
-        Mode::Write => 1 << 5,
-    }
+    1 << (4 + mode as usize)
 }
 
 impl FdMutex {
