@@ -327,7 +327,7 @@ const NO_ROW: [(&str, &[&str]); 5] = [
         "it is counted and never refused, as tokio's: a loop of it and of attempts keeps its turn",
         &["Ready", "ready_mut"],
     ),
-    ("it always waits", &["yield_now", "Yield"]),
+    ("it always waits", &["advance", "yield_now", "Yield"]),
     (
         "it waits for a thread of the pool",
         &[
