@@ -1,13 +1,14 @@
 //! Timers: the runtime that fires them, and the differences from tokio's that the module lists.
 
 use std::future::{Future, poll_fn};
-use std::panic::catch_unwind;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
 use netpoll_rt::{Runtime, block_on};
+use tokio::runtime::Builder;
 use tokio::time::{self, Duration, Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout};
 
 use crate::poll_once;
@@ -195,8 +196,70 @@ fn instants_do_not_underflow() {
     assert_eq!(early.checked_add(Duration::MAX), None);
 }
 
+/// Creates a runtime of this crate's, on one thread.
+fn current_thread(paused: bool) -> tokio::runtime::Runtime {
+    Builder::new_current_thread().enable_all().start_paused(paused).build().unwrap()
+}
+
+/// Returns the message of a panic.
+fn panic_of<T>(body: impl FnOnce() -> T) -> String {
+    let payload = catch_unwind(AssertUnwindSafe(body)).err().expect("it panics");
+    let text = payload.downcast_ref::<String>().cloned();
+    text.or_else(|| payload.downcast_ref::<&str>().map(|text| (*text).to_owned())).expect("a text")
+}
+
 #[test]
-fn pausing_the_clock_panics_with_the_reason() {
-    let panicked = catch_unwind(|| block_on(async { time::pause() })).unwrap_err();
-    assert!(panicked.downcast_ref::<String>().unwrap().contains("no clock that can be paused"));
+fn a_paused_clock_moves_to_each_timer_and_takes_no_time() {
+    let begin = std::time::Instant::now();
+    current_thread(true).block_on(async {
+        let start = Instant::now();
+        let slept = tokio::spawn(async move {
+            sleep(2 * HOUR).await;
+            start.elapsed()
+        });
+        assert!(timeout(HOUR, std::future::pending::<()>()).await.is_err());
+        assert_eq!(start.elapsed(), HOUR);
+        assert_eq!(slept.await.unwrap(), 2 * HOUR);
+        let stands = tokio::task::spawn_blocking(move || start.elapsed());
+        assert_eq!(timeout(MS, stands).await.unwrap().unwrap(), 2 * HOUR, "on its threads, too");
+        time::advance(HOUR).await;
+        time::resume();
+        assert!(start.elapsed() >= 3 * HOUR);
+    });
+    assert!(begin.elapsed() < Duration::from_secs(60));
+}
+
+#[test]
+fn a_clock_that_cannot_be_paused_says_why_in_tokios_words() {
+    assert_eq!(panic_of(time::pause), "time cannot be frozen from outside the Tokio runtime");
+    assert_eq!(panic_of(time::resume), "time cannot be frozen from outside the Tokio runtime");
+    let threads =
+        || Builder::new_multi_thread().worker_threads(1).enable_all().start_paused(false).build().unwrap();
+    let with_threads = panic_of(|| threads().block_on(async { time::pause() }));
+    assert!(
+        with_threads.starts_with("`time::pause()` requires the `current_thread` Tokio runtime"),
+        "{with_threads}"
+    );
+    let built = panic_of(|| Builder::new_multi_thread().start_paused(true).build());
+    assert_eq!(built, with_threads);
+    let running = |body: fn()| panic_of(|| current_thread(false).block_on(async { body() }));
+    assert_eq!(running(time::resume), "time is not frozen");
+    let advanced = panic_of(|| current_thread(false).block_on(time::advance(MS)));
+    assert_eq!(advanced, "time is not frozen");
+    assert_eq!(panic_of(|| current_thread(true).block_on(async { time::pause() })), "time is already frozen");
+}
+
+#[test]
+fn tasks_of_one_thread_run_in_the_order_in_which_they_were_spawned() {
+    let (send, receive) = std::sync::mpsc::channel();
+    current_thread(false).block_on(async {
+        let tasks = [0, 1, 2].map(|n| {
+            let send = send.clone();
+            tokio::spawn(async move { send.send(n).unwrap() })
+        });
+        for task in tasks {
+            task.await.unwrap();
+        }
+    });
+    assert_eq!(receive.try_iter().collect::<Vec<i32>>(), [0, 1, 2]);
 }
