@@ -51,6 +51,8 @@ pub struct Worker {
     locals: OnceCell<Arc<Locals<Arc<SchedHandle>>>>,
     /// Set while another thread is this worker, or has become it for good: see `runtime::block_in_place`.
     handed_over: Cell<bool>,
+    /// Set while a call of `block_on` within the worker's own steps runs tasks: after it the thread goes on as this worker.
+    kept: Cell<bool>,
 }
 
 /// The outcome of a poll: when it returned, how many tasks are ready, and whether there were events or only timers.
@@ -79,6 +81,7 @@ impl Worker {
             polled: Cell::new((clock::now(), 0)),
             locals: OnceCell::new(),
             handed_over: Cell::new(false),
+            kept: Cell::new(false),
         }
     }
 
@@ -116,6 +119,16 @@ impl Worker {
         self.handed_over.set(on);
         // `next_task` looks at the mark when it is about to poll.
         self.poll_in.set(1);
+    }
+
+    /// Returns whether this thread is to stay this worker.
+    pub fn is_kept(&self) -> bool {
+        self.kept.get()
+    }
+
+    /// Sets whether this thread is to stay this worker; returns what was set before.
+    pub fn set_kept(&self, on: bool) -> bool {
+        self.kept.replace(on)
     }
 
     /// Records that the worker runs no task.

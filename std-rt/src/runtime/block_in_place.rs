@@ -62,9 +62,10 @@ pub fn block_in_place<T>(closure: impl FnOnce() -> T) -> T {
     closure()
 }
 
-/// Returns whether this thread runs the tasks of its current runtime, which has no threads.
+/// Returns whether this thread runs the tasks of a runtime without threads, whichever runtime is current: a task of it may wait
+/// in `block_on` of another one.
 fn drives_threadless() -> bool {
-    SchedHandle::current().is_some_and(|sched| sched.is_threadless() && sched.current_worker().is_some())
+    sched_of_worker().is_some_and(|sched| sched.is_threadless())
 }
 
 /// The thread that becomes the worker of this thread.
@@ -80,11 +81,22 @@ struct Successor {
 
 impl Successor {
     /// Hands over the worker that this thread is. Returns `None` if it is none, or there is no thread. Code that is no task's
-    /// (a hook, a waker that the worker wakes) keeps the worker: it is called within the worker's own steps.
+    /// (a hook, a waker that the worker wakes) keeps the worker: it is called within the worker's own steps. So do the tasks that
+    /// such code runs by `block_on`.
     fn start() -> Option<Self> {
-        let sched = sched_of_worker()?;
-        let worker = Worker::current(&sched).filter(|_| is_in_turn() && sched.spares().leave())?;
+        let sched = sched_of_worker().filter(|_| is_in_turn())?;
+        // The timers that this thread has dropped are still in the wheel. The drop of their wakers is foreign code, which may
+        // hand the worker over itself: from the next line on there is none.
+        sched.netpoll().flush_removed();
+        let worker = Worker::current(&sched)?;
         let index = worker.index();
+        if worker.is_kept() {
+            sched.take_over_queue(index, &StealBuffer::new());
+            return None;
+        }
+        if !sched.spares().leave() {
+            return None;
+        }
         let handed_over = Some(sched.hand_over());
         worker.set_handed_over(true);
         let (running, offer) = (worker.stats().take_running(), Offer::new(index));

@@ -16,7 +16,7 @@ use crate::coop;
 use crate::protocol::driver::{Deadlock, WaitGraph, WorkerSlot};
 use crate::sched::{CurrentGuard, EnterGuard, SchedHandle, is_worker_thread};
 use crate::sys;
-use crate::task::{CurrentTask, TaskMeta, end_turn};
+use crate::task::{CurrentTask, TaskMeta, end_turn, is_in_turn};
 use crate::trace::{self, TaskSpan};
 use crate::worker::Worker;
 
@@ -272,6 +272,8 @@ struct WorkerGuard<'a> {
     worker_slot: Option<&'a WorkerSlot>,
     /// The task that called, if the thread was this worker before.
     running: Option<TaskMeta>,
+    /// Whether the thread was to stay the worker before.
+    kept: bool,
     timer_slack: Option<u64>,
     _entered: EnterGuard,
 }
@@ -286,7 +288,9 @@ impl<'a> WorkerGuard<'a> {
         let timer_slack = worker_slot.and_then(|_| sys::set_timer_slack(TIMER_SLACK_NANOSECONDS).ok());
         let entered = worker.enter();
         let running = worker.stats().take_running();
-        Self { worker, worker_slot, running, timer_slack, _entered: entered }
+        // Called within the worker's own steps, as by a hook, which go on afterwards.
+        let kept = worker.set_kept(worker.is_kept() || worker_slot.is_none() && !is_in_turn());
+        Self { worker, worker_slot, running, kept, timer_slack, _entered: entered }
     }
 }
 
@@ -295,6 +299,7 @@ impl Drop for WorkerGuard<'_> {
         if self.worker_slot.is_some() {
             self.worker.drop_locals();
         }
+        self.worker.set_kept(self.kept);
         if !self.worker.is_handed_over() {
             self.worker.stats().restore_running(self.running);
         }

@@ -321,8 +321,6 @@ impl SchedHandle {
     /// Makes this thread, which is a worker of the scheduler, touch neither queue nor wheel of the worker any more. It works
     /// for the scheduler as a thread that is no worker.
     pub fn hand_over(self: &Arc<Self>) -> LentWorker {
-        // The timers that this thread has dropped are still in the wheel.
-        self.netpoll().flush_removed();
         set_handed_over(self, true);
         let wheel = context::with(|context| context.wheel.replace(WorkerWheel::NONE));
         LentWorker { sched: self.clone(), wheel }

@@ -1,16 +1,18 @@
 //! Code that blocks within a task: the other tasks go on, also when every worker is in such code.
 
+use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::{Arc, Barrier, Mutex, mpsc};
+use std::task::{Context, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
 use crate::common::*;
-use netpoll_core::sync::Counter;
+use netpoll_core::sync::{Counter, Flag};
 use netpoll_rt::task::{self, LocalSet, block_in_place};
 use netpoll_rt::time::sleep;
-use netpoll_rt::{Handle, Runtime, spawn, spawn_blocking, yield_now};
+use netpoll_rt::{Builder, Handle, Runtime, spawn, spawn_blocking, yield_now};
 
 #[test]
 fn the_others_go_on_while_every_worker_blocks() {
@@ -290,14 +292,15 @@ fn a_wait_within_it_ends_with_the_runtime() {
     assert!(netpoll_rt::runtime_ended(&error), "{error}");
 }
 
+fn refused() {
+    let payload = catch_unwind(|| block_in_place(|| ())).unwrap_err();
+    let message = payload.downcast_ref::<&str>().unwrap();
+    assert!(message.contains("spawn_blocking"), "{message}");
+}
+
 #[test]
 fn it_panics_where_tasks_cannot_go_elsewhere() {
     let _alone = alone();
-    let refused = || {
-        let payload = catch_unwind(|| block_in_place(|| ())).unwrap_err();
-        let message = payload.downcast_ref::<&str>().unwrap();
-        assert!(message.contains("spawn_blocking"), "{message}");
-    };
     let (one, many) = (runtime(1), runtime(4));
     one.block_on(async { refused() });
     one.block_on(async move { spawn(async move { refused() }).await.unwrap() });
@@ -328,4 +331,119 @@ fn on_a_thread_that_is_no_worker_it_only_calls() {
     }
     let nested = many.spawn(async move { block_in_place(|| one.block_on(async { 3 })) });
     assert_eq!(many.block_on(nested).unwrap(), 3);
+}
+
+#[test]
+fn a_closure_that_drops_the_runtime_does_not_wait_for_itself() {
+    let _alone = alone();
+    for workers in [2, 4] {
+        let runtime = runtime(workers);
+        let handle = runtime.handle().clone();
+        let watch = Watch::over(handle.clone());
+        let other = handle.spawn(std::future::pending::<()>());
+        let task = handle.spawn(async move { block_in_place(|| drop(runtime)) });
+        futures_lite::future::block_on(task).unwrap();
+        assert!(futures_lite::future::block_on(other).unwrap_err().is_cancelled());
+        drop(watch);
+        assert_nothing_left(&handle);
+    }
+}
+
+/// The worker that this thread is belongs to the runtime without threads, whichever one new tasks go to.
+#[test]
+fn a_worker_without_a_thread_of_its_own_is_not_handed_over_by_another_runtime() {
+    let _alone = alone();
+    let (one, many) = (runtime(1), runtime(2));
+    let handle = many.handle().clone();
+    one.block_on(async move {
+        let task = spawn(async move {
+            handle.block_on(async { refused() });
+            let _entered = handle.enter();
+            refused();
+        });
+        task.await.unwrap();
+    });
+}
+
+/// A runtime with one worker, which counts the threads that have been that worker.
+fn counting_threads(builder: Builder) -> (Runtime, Arc<Counter>) {
+    let started = Arc::new(Counter::new());
+    let start = started.clone();
+    let runtime = builder.worker_threads(1).sysmon(false).on_thread_start(move || start.inc()).build();
+    (runtime.unwrap(), started)
+}
+
+/// The waker of a timer, whose drop hands the worker over. The task that becomes the worker's stays there.
+struct HandsOver {
+    stays: Mutex<mpsc::Receiver<()>>,
+    drops: Arc<Counter>,
+}
+
+impl Wake for HandsOver {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for HandsOver {
+    fn drop(&mut self) {
+        self.drops.inc();
+        let stays = std::mem::replace(&mut self.stays, Mutex::new(mpsc::channel().1));
+        let (begins, begun) = mpsc::channel();
+        drop(spawn(async move {
+            begins.send(()).unwrap();
+            stays.lock().unwrap().recv_timeout(LIMIT).unwrap();
+        }));
+        block_in_place(|| begun.recv_timeout(LIMIT).unwrap());
+    }
+}
+
+/// A worker that is about to be handed over drops the timers that its tasks have dropped, and with them wakers. One of them
+/// hands the worker over itself.
+#[test]
+fn a_waker_that_hands_the_worker_over_in_its_drop_leaves_one_worker() {
+    let _alone = alone();
+    let (runtime, started) = counting_threads(Runtime::builder());
+    let drops = Arc::new(Counter::new());
+    let dropped = drops.clone();
+    let task = runtime.spawn(async move {
+        let (leave, stays) = mpsc::channel();
+        let waker = Waker::from(Arc::new(HandsOver { stays: Mutex::new(stays), drops: dropped.clone() }));
+        let mut timer = Box::pin(sleep(LIMIT * 2));
+        assert!(timer.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        drop((waker, timer));
+        assert_eq!(dropped.get(), 0, "the timer is still in the wheel");
+        let (ran, runs) = mpsc::channel();
+        block_in_place(|| {
+            assert_eq!(dropped.get(), 1);
+            drop(spawn(async move { ran.send(()).unwrap() }));
+            // The one worker is busy.
+            runs.recv_timeout(Duration::from_millis(100)).unwrap_err(); // time is tested
+            leave.send(()).unwrap();
+            runs.recv_timeout(LIMIT).unwrap();
+        });
+    });
+    runtime.block_on(task).unwrap();
+    drop(runtime);
+    assert_eq!((started.get(), drops.get()), (2, 1), "one thread, and the one that it has handed over to");
+}
+
+/// A hook is called within the worker's own steps, and so are the tasks that it runs by `block_on`.
+#[test]
+fn a_task_that_a_hook_waits_for_keeps_the_worker() {
+    let _alone = alone();
+    let called = Flag::new();
+    let (tell, told) = mpsc::channel();
+    let builder = Runtime::builder().on_thread_park(move || {
+        if called.set() {
+            let task = spawn(async { block_in_place(|| thread::sleep(Duration::from_millis(100))) }); // time is tested
+            tell.send(Handle::current().block_on(task).is_ok()).unwrap();
+        }
+    });
+    let (runtime, started) = counting_threads(builder);
+    let _watch = Watch::over(runtime.handle().clone());
+    assert!(told.recv_timeout(LIMIT).unwrap());
+    for n in 0..100 {
+        assert_eq!(runtime.block_on(runtime.spawn(async move { n })).unwrap(), n);
+    }
+    drop(runtime);
+    assert_eq!(started.get(), 1, "no other thread has become the worker");
 }
