@@ -32,9 +32,11 @@ pub fn run(sched: &Arc<SchedHandle>, stuck_after: Duration, on_stuck: OnStuck) {
     let mut watch = Watch::new(sched, stuck_after, on_stuck);
     let mut polls = netpoll.counts().polls.get();
     while !sched.is_closed() {
-        if sched.idle().num_parked() == sched.workers() {
+        let all_sleep = || sched.idle().num_parked() == sched.workers();
+        if all_sleep() {
             sched.sysmon_sleeps();
-            thread::park_timeout(IDLE_INTERVAL);
+            // A worker that has woken up since may not have seen that.
+            thread::park_timeout(if all_sleep() { IDLE_INTERVAL } else { INTERVAL });
             // A worker that sleeps does not learn that its poller's descriptors were closed.
             netpoll.check_descriptors();
         } else {
@@ -55,7 +57,7 @@ pub fn run(sched: &Arc<SchedHandle>, stuck_after: Duration, on_stuck: OnStuck) {
             sched.wake_one();
         }
         let seen = std::mem::replace(&mut polls, netpoll.counts().polls.get());
-        if polls != seen || sched.idle().num_parked() == sched.workers() {
+        if polls != seen || all_sleep() {
             continue;
         }
         let Some(guard) = netpoll.try_lock(sched.workers()) else { continue };

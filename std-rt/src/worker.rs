@@ -252,7 +252,11 @@ impl Worker {
                 self.unpark();
                 self.polled.set((clock::now(), self.stats().tick()));
             }
-            self.sched.hooks().unpark.call();
+            if self.sched.hooks().unpark.is_set() {
+                // The hook is foreign code, which may take long.
+                self.stop_searching();
+                self.sched.hooks().unpark.call();
+            }
         }
     }
 
@@ -315,6 +319,10 @@ impl Worker {
         // No more than fit into the ring.
         buffer.limit(self.mine.room().min(self.config.events_per_poll));
         let woken = poll(&mut buffer);
+        if !buffer.is_empty() || buffer.has_removed() {
+            // It has found work, and calls foreign code: other wakers, and the destructors of the tasks of removed timers.
+            self.stop_searching();
+        }
         let outcome =
             PollOutcome { at: buffer.polled_at(), ready: buffer.len(), by_event: buffer.has_events() };
         self.poll_in.set(self.config.event_interval);

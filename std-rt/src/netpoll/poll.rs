@@ -215,6 +215,12 @@ impl PollBuffer {
         }
     }
 
+    /// Returns whether the last poll has found removed timers, which [`drop_removed`](Self::drop_removed) drops.
+    #[inline]
+    pub fn has_removed(&self) -> bool {
+        !self.dropped.is_empty()
+    }
+
     /// Returns the tick of the system's clock at which the last poll came back from the kernel.
     pub fn polled_at(&self) -> u64 {
         self.polled_at

@@ -41,6 +41,12 @@ impl Hook {
         Self(Some(Arc::new(call)))
     }
 
+    /// Returns whether there is a function.
+    #[inline]
+    pub fn is_set(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Calls the function; returns whether there is one.
     #[inline]
     pub fn call(&self) -> bool {
