@@ -97,7 +97,10 @@ impl PollGuard<'_> {
         if !may_sleep() {
             return self.0.netpoll(Some(0), buffer);
         }
-        let Some(next) = next.filter(|_| may_advance()) else { return self.0.netpoll(None, buffer) };
+        // Timers that are due already, because another thread has moved the clock, need no move.
+        let is_due = |next: u64| next <= self.0.now();
+        let next = next.filter(|next| is_due(*next) || may_advance());
+        let Some(next) = next else { return self.0.netpoll(None, buffer) };
         let woken = self.0.netpoll(Some(0), buffer)?;
         // Work that `may_advance` waited for has woken this worker before it was over.
         let is_idle = buffer.is_empty() && !buffer.has_events() && !buffer.broken && may_sleep();
@@ -105,7 +108,9 @@ impl PollGuard<'_> {
             return Ok(woken);
         }
         self.0.advance_to(next);
-        Ok(woken + self.0.fire_alone(buffer, next))
+        // The clock is not there if another thread has let it go on meanwhile.
+        let now = self.0.now();
+        Ok(woken + self.0.fire_alone(buffer, now))
     }
 
     /// Polls as [`block`](Self::block) does, and sleeps until `limit` at the latest. Also takes a pending break if it does not

@@ -434,3 +434,29 @@ fn a_clock_is_paused_once_and_on_one_thread_only() {
         assert_eq!(time::now(), now);
     });
 }
+
+/// More timers of one task are due than one poll fires, and the closure that has moved the clock waits for all of them.
+#[test]
+fn timers_that_are_due_fire_while_a_closure_runs() {
+    const SLEEPS: usize = 1000;
+    paused(async {
+        let (tell, told) = mpsc::channel();
+        let mut sleeps: Vec<_> = (0..SLEEPS).map(|_| Box::pin(sleep(HOUR))).collect();
+        let sleeping = spawn(async move {
+            poll_fn(|cx| {
+                sleeps.retain_mut(|sleep| sleep.as_mut().poll(cx).is_pending());
+                if sleeps.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+            })
+            .await;
+            tell.send(()).unwrap();
+        });
+        let handle = Handle::current();
+        let closure = spawn_blocking(move || {
+            until_blocking("the timers are armed", || handle.metrics().timers == SLEEPS);
+            futures_lite::future::block_on(time::advance(HOUR));
+            told.recv_timeout(LIMIT / 2).unwrap();
+        });
+        closure.await.unwrap();
+        sleeping.await.unwrap();
+    });
+}
