@@ -138,7 +138,11 @@ impl Poller {
     pub fn poll(&self, timeout: Option<Duration>, buffer: &mut Buffer) -> io::Result<usize> {
         match self.try_lock(UNNUMBERED) {
             Some(guard) => guard.poll(timeout, buffer, || true),
-            None => Err(io::Error::new(io::ErrorKind::ResourceBusy, "another thread polls this poller")),
+            None => {
+                // In a forked child the lock may be that of a thread of the parent.
+                self.netpoll.check()?;
+                Err(io::Error::new(io::ErrorKind::ResourceBusy, "another thread polls this poller"))
+            }
         }
     }
 

@@ -52,7 +52,7 @@ impl Timer {
     }
 
     /// Moves the timer to another time, earlier or later, also after it has fired. If a task waits for it, the task is woken
-    /// then.
+    /// then; at once, by this call, if that is a time which has passed.
     pub fn reset(&mut self, at: Instant) {
         self.at = clock::tick(at);
         if let Some(id) = self.armed

@@ -3,13 +3,14 @@
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::task::Poll;
-use std::time::Duration;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
 
 use crate::common::fork::{Ended, exit, fork, forked, message, raise};
 use crate::common::*;
 use netpoll_rt::internal::netpoll::Netpoll;
 use netpoll_rt::net::{TcpStream, UnixListener};
+use netpoll_rt::poll::{Buffer, Mode, Poller};
 use netpoll_rt::signal::{SignalKind, signal};
 use netpoll_rt::task::JoinSet;
 use netpoll_rt::time::{sleep, timeout};
@@ -351,4 +352,34 @@ fn a_pipe_of_the_parent_is_not_used_by_a_child() {
             .well();
         });
     });
+}
+
+#[test]
+fn a_poller_of_the_parent_is_not_used_by_a_child() {
+    let _alone = alone();
+    let poller = Poller::new().unwrap();
+    let (ours, mut peer) = std::os::unix::net::UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let mut ours = Some(poller.register(ours).unwrap());
+    let poll = |timeout| poller.poll(timeout, &mut Buffer::new());
+    let mut refuses = || {
+        let child = forked(|| {
+            let error = poll(Some(Duration::ZERO)).unwrap_err();
+            assert!(runtime_ended(&error) && error.to_string().contains(WHY), "{error}");
+            let timer = poller.timer(Instant::now() + LIMIT).poll(Waker::noop());
+            assert!(matches!(timer, Poll::Ready(Err(error)) if runtime_ended(&error)));
+            poller.wake();
+            drop(ours.take());
+        });
+        child.well();
+    };
+    refuses();
+    // The lock is that of a thread of the parent, as if it polled.
+    let guard = poller.try_lock(1).unwrap();
+    refuses();
+    drop(guard);
+    let ours = ours.unwrap();
+    assert!(ours.park(Mode::Read, Waker::noop()).is_pending());
+    std::io::Write::write_all(&mut peer, b"event").unwrap();
+    assert_eq!(poll(Some(LIMIT)).unwrap(), 1, "the event is the parent's");
 }
