@@ -18,6 +18,7 @@ use std::thread::Thread;
 
 use crossbeam_utils::CachePadded;
 use netpoll_core::sched::idle::Idle;
+use netpoll_core::sched::run_queue::Runq;
 use netpoll_core::sync::{Counter, Flag, RelaxedUsize};
 
 use crate::netpoll::{Netpoll, PollBuffer};
@@ -367,16 +368,31 @@ impl Sched {
         more
     }
 
-    /// Worker: takes half of another worker's ring, or the task in its slot; `from` is the first worker that is tried.
+    /// Worker: takes half of another worker's ring; `from` is the first worker that is tried.
     pub fn steal(&self, worker: usize, from: usize) -> Option<Runnable> {
-        let n = self.workers.len();
         let mine = &self.workers[worker].runq;
-        let others = || (0..n).map(|i| (from + i) % n).filter(|&other| other != worker);
-        let task = others()
-            .find_map(|other| self.workers[other].runq.steal_into(mine))
-            .or_else(|| others().find_map(|other| self.workers[other].runq.get_next()))?;
+        let task = self.others(worker, from).find_map(|other| self.workers[other].runq.steal_into(mine))?;
         self.counts.steals.inc();
         Some(to_task(task))
+    }
+
+    /// Returns another worker that has a task in its slot, and how often that worker has looked for a task.
+    pub fn find_next(&self, worker: usize, from: usize) -> Option<(usize, usize)> {
+        let has_next = |runq: &Runq<RING>| runq.len() > runq.ring_len();
+        let other = self.others(worker, from).find(|&other| has_next(&self.workers[other].runq))?;
+        Some((other, self.workers[other].stats.tick()))
+    }
+
+    /// Worker: takes the task in the slot of another worker.
+    pub fn steal_next(&self, other: usize) -> Option<Runnable> {
+        let task = self.workers[other].runq.get_next()?;
+        self.counts.steals.inc();
+        Some(to_task(task))
+    }
+
+    fn others(&self, worker: usize, from: usize) -> impl Iterator<Item = usize> {
+        let n = self.workers.len();
+        (0..n).map(move |i| (from + i) % n).filter(move |&other| other != worker)
     }
 
     /// Returns true while there is a task in any ring or in the global queue. Called by a worker that has announced that it

@@ -45,6 +45,8 @@ pub struct Worker {
     spin: RefCell<Spin>,
     /// Set while the worker counts as searching: since another thread has woken it, or since it began to steal.
     searching: Cell<bool>,
+    /// Another worker that had a task in its slot at the last search, and its tick.
+    held: Cell<Option<(usize, usize)>>,
     /// The tick of [`clock`] at which the worker last polled or woke up, and the count of tasks then.
     polled: Cell<(u64, usize)>,
     /// The tasks that stay on this thread, once there is one.
@@ -78,6 +80,7 @@ impl Worker {
             random: Cell::new(0x9e37_79b9 ^ (index as u32 + 1)),
             spin: RefCell::new(Spin::new(config.spin)),
             searching: Cell::new(false),
+            held: Cell::new(None),
             polled: Cell::new((clock::now(), 0)),
             locals: OnceCell::new(),
             handed_over: Cell::new(false),
@@ -394,14 +397,30 @@ impl Worker {
         }
         let task = self.mine.get_next();
         self.next_in_a_row.set(if task.is_some() { n + 1 } else { 0 });
+        if task.is_some() {
+            // It belongs to the turn of the task that made it ready.
+            self.poll_in.set(self.poll_in.get().saturating_add(1));
+        }
         task
     }
 
     /// Steals half of another worker's ring. At most half of the workers begin to search at a time.
+    ///
+    /// The task in the slot of a worker comes next there, with its data in that processor's cache. It is stolen only if the
+    /// worker still runs the task that it ran at the last search.
     #[cold]
     fn steal(&self) -> Option<Runnable> {
+        if !self.start_searching() {
+            return None;
+        }
         let first = self.random() as usize % self.sched.workers();
-        if self.start_searching() { self.sched.steal(self.index, first) } else { None }
+        let task = self.sched.steal(self.index, first);
+        if task.is_some() {
+            return task;
+        }
+        let held = self.sched.find_next(self.index, first);
+        let (other, _) = held.filter(|_| self.held.replace(held) == held)?;
+        self.sched.steal_next(other)
     }
 
     /// Ends the worker's search, if it searches. A thread that put work meanwhile woke no worker, so the last that ends its

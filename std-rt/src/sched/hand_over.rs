@@ -10,9 +10,10 @@
 //! |---|---|
 //! | tasks are ready that would take 100 us at the mean time of the last ones | another worker is woken |
 //! | fewer are ready, and a wake is due | another worker is woken, and one wake less is due |
-//! | a run without a poll has taken 500 us or more, of 50 us or more for each task | one wake is due for each 500 us, 2,000 at most |
+//! | a worker has run tasks without a poll | the mean follows, by at most three eighths: the kernel may have run another thread meanwhile |
+//! | the same for 5 ms or more | one wake is due for each 5 ms, 2,000 at most |
 //!
-//! So wakes that turn out to be in vain cost about a hundredth of the time for which tasks and events may have waited. A
+//! So wakes that turn out to be in vain cost about a thousandth of the time for which tasks and events may have waited. A
 //! runtime begins with some wakes due.
 //!
 //! Where the guess is wrong, the monitor wakes a worker after 10 ms at most. **A runtime without the monitor does not guess**: it
@@ -20,14 +21,18 @@
 
 use netpoll_core::sync::RelaxedUsize;
 
-/// The time that the ready tasks must take, in nanoseconds, to be worth a wake.
+/// The time that the ready tasks must take, in nanoseconds, to be worth a wake: twice the time until a woken worker arrives.
 const WORTH: u64 = 100_000;
 
-/// The time of one task, in nanoseconds, from which it is long.
-const LONG: u64 = 50_000;
+/// The time of one task, in nanoseconds, beyond which it counts no more.
+const LONG: u64 = 2 * WORTH;
 
-/// The time of a long run, in nanoseconds, that pays for one wake.
-const PRICE: u64 = 500_000;
+/// The least mean time of a task, in nanoseconds, from where it can grow again.
+const SHORT: u64 = 1_000;
+
+/// The time of a long run, in nanoseconds, that pays for one wake: more than the time for which the kernel runs another
+/// thread in between.
+const PRICE: u64 = 5_000_000;
 
 /// The most wakes that are due at a time.
 const MOST: usize = 2_000;
@@ -57,11 +62,10 @@ impl HandOver {
     /// do so at once, one may be forgotten.
     #[inline]
     pub fn ran(&self, nanoseconds: u64, n: u64) {
-        let each = nanoseconds / n.max(1);
-        let mean = self.mean.get() as u64;
-        // A long task does not change the mean for long: it makes wakes due.
-        self.mean.set((mean - mean / 8 + each.min(LONG) / 8) as usize);
-        if each >= LONG && nanoseconds >= PRICE {
+        let mean = (self.mean.get() as u64).max(SHORT);
+        let each = (nanoseconds / n.max(1)).min(LONG).min(4 * mean);
+        self.mean.set((mean - mean / 8 + each / 8) as usize);
+        if nanoseconds >= PRICE {
             self.due.set((self.due.get() + (nanoseconds / PRICE) as usize).min(MOST));
         }
     }
