@@ -65,23 +65,18 @@ impl<F: Future> Body<F> {
         let mut cx = Context::from_waker(waker);
         let polled = panic::catch_unwind(AssertUnwindSafe(|| {
             let panics = Unwinding(self);
-            let BodyProjection::Running { future, .. } = panics.0.pinned().project() else {
+            let BodyProjection::Running { key, future } = panics.0.pinned().project() else {
                 unreachable!("a task that has ended is not polled")
             };
             let polled = future.poll(&mut cx);
+            if polled.is_pending() && *key == UNREGISTERED {
+                *key = register();
+            }
             mem::forget(panics);
             polled
         }));
         match polled {
-            Ok(Poll::Pending) => {
-                if let BodyProjection::Running { key, .. } = self.pinned().project()
-                    && *key == UNREGISTERED
-                {
-                    *key = register();
-                }
-                Poll::Pending
-            }
-            Ok(Poll::Ready(value)) => Poll::Ready(Ok(value)),
+            Ok(polled) => polled.map(Ok),
             Err(payload) => Poll::Ready(Err(payload)),
         }
     }
