@@ -407,7 +407,7 @@ fn a_waker_that_hands_the_worker_over_in_its_drop_leaves_one_worker() {
     let task = runtime.spawn(async move {
         let (leave, stays) = mpsc::channel();
         let waker = Waker::from(Arc::new(HandsOver { stays: Mutex::new(stays), drops: dropped.clone() }));
-        let mut timer = Box::pin(sleep(LIMIT * 2));
+        let mut timer = Box::pin(sleep(LIMIT * 2)); // time is tested
         assert!(timer.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
         drop((waker, timer));
         assert_eq!(dropped.get(), 0, "the timer is still in the wheel");

@@ -441,7 +441,7 @@ fn timers_that_are_due_fire_while_a_closure_runs() {
     const SLEEPS: usize = 1000;
     paused(async {
         let (tell, told) = mpsc::channel();
-        let mut sleeps: Vec<_> = (0..SLEEPS).map(|_| Box::pin(sleep(HOUR))).collect();
+        let mut sleeps: Vec<_> = (0..SLEEPS).map(|_| Box::pin(sleep(HOUR))).collect(); // time is tested
         let sleeping = spawn(async move {
             poll_fn(|cx| {
                 sleeps.retain_mut(|sleep| sleep.as_mut().poll(cx).is_pending());
