@@ -95,7 +95,8 @@ impl<T: AsFd> Registration<T> {
     /// - `TimedOut` if the deadline of the direction has passed;
     /// - [`is_closed`](crate::is_closed) if the descriptor was [evicted](Self::evict);
     /// - [`runtime_ended`](crate::runtime_ended) if the poller was dropped, or this is a forked child;
-    /// - `Unsupported` if the kernel reports an error and nothing else, as at the writing end of a pipe without a reader.
+    /// - `Unsupported` if the kernel reports an error and nothing else, as at the writing end of a pipe without a reader;
+    /// - an error of another kind if two threads park tasks in one direction at the same moment: one of them may park none.
     pub fn park(&self, mode: Mode, waker: &Waker) -> Poll<io::Result<()>> {
         self.slot.netpoll().check()?;
         let (wait, displaced) = self.slot.park(mode, waker);
