@@ -283,6 +283,15 @@ impl Sched {
         buffer.drop_removed();
     }
 
+    /// Worker that has polled, and is about to run foreign code: in a runtime without a monitor it wakes another one, to poll
+    /// meanwhile. One that went to sleep while this one held the poller's lock sleeps on its park token.
+    #[inline]
+    pub fn keep_polling(&self) {
+        if !self.hand_over.guesses() && self.workers.len() > 1 && self.netpoll.polling_worker().is_none() {
+            self.wake_one();
+        }
+    }
+
     /// Worker: wakes another one if there is work enough for it. (A task in a ring has an owner that is awake.)
     pub fn share_work(&self) {
         let in_rings = || self.workers.iter().map(|worker| worker.runq.ring_len()).sum();

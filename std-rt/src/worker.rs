@@ -211,17 +211,22 @@ impl Worker {
 
     /// Returns the next task; sleeps until there is one.
     fn find_runnable(&self, stop: Option<&Flag>) -> Option<Runnable> {
+        let mut has_polled = false;
         loop {
             if self.should_stop(stop) {
                 self.stop_searching();
                 return None;
             }
             if let Some(task) = self.next_task() {
+                if has_polled {
+                    self.sched.keep_polling();
+                }
                 return Some(task);
             }
             if self.handed_over.get() {
                 return None;
             }
+            has_polled = true;
             task::end_turn();
             // Dropping the waker of a timer may make a task runnable.
             if self.netpoll().flush_removed() {
@@ -258,6 +263,7 @@ impl Worker {
             if self.sched.hooks().unpark.is_set() {
                 // The hook is foreign code, which may take long.
                 self.stop_searching();
+                self.sched.keep_polling();
                 self.sched.hooks().unpark.call();
             }
         }
@@ -479,6 +485,7 @@ impl Worker {
         self.record_run(clock::now());
         if let Some(guard) = self.netpoll().try_lock(self.index) {
             self.poll(|buffer| guard.poll(buffer));
+            self.sched.keep_polling();
         }
     }
 

@@ -58,6 +58,12 @@ impl HandOver {
         Self { guesses: monitored, due, mean }
     }
 
+    /// Returns false if no monitor corrects a wrong guess.
+    #[inline]
+    pub(super) fn guesses(&self) -> bool {
+        self.guesses
+    }
+
     /// Records that a worker has looked for tasks `n` times and run them for `nanoseconds` without a poll. Of two workers that
     /// do so at once, one may be forgotten.
     #[inline]

@@ -98,28 +98,33 @@ fn a_worker_that_spins_hands_the_poller_over() {
     }
 }
 
-/// The task that holds a worker was spawned by a thread that is none: a worker that sleeps elsewhere runs it, and the
-/// one that polls goes on polling.
+/// The task that holds a worker was spawned by a thread that is none. Whether the workers sleep then, look for work, or
+/// have just polled, one of them polls while the other runs it.
 #[test]
 fn a_spawned_task_does_not_take_the_poller_away() {
     let _alone = alone();
-    let runtime = unmonitored(2);
-    let (served, mut client) = runtime.block_on(pair_with_std());
-    client.set_read_timeout(Some(LIMIT)).unwrap();
-    let handle = runtime.handle();
-    let _guard = handle.enter();
-    echo(served, |_| {});
-    for _ in 0..50 {
-        let (entered, inside) = mpsc::channel();
-        let (release, released) = mpsc::channel::<()>();
-        let task = spawn(async move {
-            entered.send(()).unwrap();
-            released.recv_timeout(LIMIT).unwrap();
-        });
-        inside.recv_timeout(LIMIT).unwrap();
-        (0..3).for_each(|byte| ask(&mut client, byte));
-        release.send(()).unwrap();
-        runtime.block_on(task).unwrap();
+    let builder = || Runtime::builder().workers(2).sysmon(false);
+    for runtime in [builder(), builder().spin_before_park(LIMIT), builder().event_interval(1)] {
+        let runtime = runtime.build().unwrap();
+        let (served, mut client) = runtime.block_on(pair_with_std());
+        client.set_read_timeout(Some(LIMIT)).unwrap();
+        let handle = runtime.handle();
+        let _guard = handle.enter();
+        echo(served, |_| {});
+        for round in 0..1000 {
+            // A moment of another length each time, in which the workers go to sleep or not.
+            (0..round % 100 * 20).for_each(|_| std::hint::spin_loop());
+            let (entered, inside) = mpsc::channel();
+            let (release, released) = mpsc::channel::<()>();
+            let task = spawn(async move {
+                entered.send(()).unwrap();
+                released.recv_timeout(LIMIT).unwrap();
+            });
+            inside.recv_timeout(LIMIT).unwrap();
+            (0..3).for_each(|byte| ask(&mut client, byte));
+            release.send(()).unwrap();
+            runtime.block_on(task).unwrap();
+        }
     }
 }
 
