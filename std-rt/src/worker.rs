@@ -192,10 +192,10 @@ impl Worker {
     }
 
     /// Gives every task that is runnable now a turn. Without such a task it counts as a turn itself, and polls the kernel when
-    /// that is due. Does not sleep.
+    /// that is due; if tasks run in order, then each time. Does not sleep.
     pub fn run_ready(&self) {
         match self.sched.runnable(&self.mine) {
-            0 if self.is_poll_due() => self.poll_now(),
+            0 if !self.config.lifo_slot || self.is_poll_due() => self.poll_now(),
             0 => {}
             n => self.run_some(n),
         }

@@ -226,8 +226,9 @@ impl Builder {
 
     /// Sets whether a task that the running one spawns or wakes has the next turn, before those that are queued already; on by
     /// default. Of several the last one has it, and after three such turns in a row the queue comes first. Off, the tasks of a
-    /// runtime of [`workers(1)`](Builder::workers), which it needs, run in the order in which they were spawned and woken, as
-    /// with tokio's `current_thread`.
+    /// runtime of [`workers(1)`](Builder::workers), which it needs, run in the order in which they were spawned and woken, and a
+    /// future of `block_on` that yields while no task is runnable lets the kernel report events each time, as with tokio's
+    /// `current_thread`.
     ///
     /// ```
     /// # use netpoll_rt::Runtime;

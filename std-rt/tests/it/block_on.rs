@@ -251,19 +251,29 @@ fn a_handle_from_a_worker_makes_no_other_thread_that_worker() {
     }
 }
 
-/// A future that yields and has nothing to wait for asks the kernel as often as tasks do, and no more.
-#[test]
-fn a_future_that_yields_does_not_poll_the_kernel_each_time() {
-    const YIELDS: usize = 10_000;
-    let runtime = Runtime::builder().workers(1).build().unwrap();
+/// Returns how often a future of `block_on` that yields this many times, and has nothing to wait for, polls the kernel.
+fn polls_of_yields(builder: netpoll_rt::Builder, yields: usize) -> usize {
+    let runtime = builder.workers(1).build().unwrap();
     let polls = || runtime.handle().metrics().polls;
     let before = polls();
     runtime.block_on(async {
-        for _ in 0..YIELDS {
+        for _ in 0..yields {
             yield_now().await;
         }
     });
-    let polled = polls() - before;
+    polls() - before
+}
+
+#[test]
+fn a_future_that_yields_does_not_poll_the_kernel_each_time() {
+    const YIELDS: usize = 10_000;
+    let polled = polls_of_yields(Runtime::builder(), YIELDS);
     assert!(polled >= YIELDS / 100, "{polled} polls: events wait for long");
     assert!(polled <= YIELDS / 4, "{polled} polls");
+}
+
+#[test]
+fn a_future_that_yields_beside_tasks_in_order_polls_the_kernel_each_time() {
+    let polled = polls_of_yields(Runtime::builder().lifo_slot(false), 100);
+    assert!(polled >= 100, "{polled} polls");
 }
