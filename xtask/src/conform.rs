@@ -33,7 +33,7 @@ struct Conformance {
     args: &'static [&'static str],
 }
 
-const SUITES: &[(&str, Conformance)] = &[("quinn", QUINN), ("async-io", ASYNC_IO)];
+const SUITES: &[(&str, Conformance)] = &[("quinn", QUINN), ("async-io", ASYNC_IO), ("monoio", MONOIO)];
 
 /// quinn, whose endpoints, timers and tasks are those of `examples/web`. Its two tests that build a runtime of tokio keep
 /// that for the futures that they drive themselves.
@@ -96,6 +96,71 @@ const ASYNC_IO: Conformance = Conformance {
         ("src/os/unix.rs", "Some(crate::Reactor::get().poller.as_fd())", "None"),
     ],
     args: &["--no-fail-fast", "--test", "async", "--test", "block_on", "--test", "timer"],
+};
+
+/// monoio, whose driver is a file of this project. These tests are left out:
+///
+/// - `connect_timeout_dst` connects to a public address.
+/// - `fs_*` would pass without this runtime: monoio without io_uring calls the kernel for files on the thread of the task.
+/// - `ctrlc_uring` needs io_uring. `ctrlc_legacy` needs a driver that its thread for signals can wake.
+/// - The unit tests are about buffers, lists and monoio's own timer wheel, which nothing here uses.
+const MONOIO: Conformance = Conformance {
+    package: "monoio-0.2.4",
+    manifest: "examples/bench/Cargo.toml",
+    dependencies: "[dependencies.netpoll-rt]\npath = \"{root}/std-rt\"\n",
+    files: &[("xtask/conform/monoio.rs", "src/driver/legacy/mod.rs")],
+    edits: &[
+        ("src/driver/mod.rs", "mod legacy;", "pub(crate) mod legacy;"),
+        ("src/driver/mod.rs", "Rc<std::cell::UnsafeCell<LegacyInner>>", "Rc<LegacyInner>"),
+        // The driver calls before it waits, so a readiness must be true. Otherwise a socket would count as connected at once.
+        ("src/driver/op/poll.rs", "if !self.relaxed {", "{"),
+        (
+            "src/lib.rs",
+            "pub use runtime::{spawn, Runtime};",
+            "pub use {driver::legacy::spawn, runtime::Runtime};",
+        ),
+        // `test_all` makes two tests of each function, one of them with io_uring.
+        ("src/lib.rs", "{main, test, test_all}", "{main, test, test as test_all}"),
+        // Linux refuses this option for Unix sockets since 6.12.9.
+        ("src/net/unix/listener.rs", "sys_listener.set_reuse_port(true)?;", ""),
+        (
+            "src/runtime.rs",
+            "let mut join = ",
+            "return crate::driver::legacy::block_on(join);\n let mut join = ",
+        ),
+        ("src/time/driver/sleep.rs", "driver::{Handle, TimerEntry},", "driver::Handle,"),
+        (
+            "src/time/driver/sleep.rs",
+            "use crate::time::{",
+            "use crate::driver::legacy::TimerEntry;\nuse crate::time::{",
+        ),
+        // A listener of this process in place of a public one.
+        (
+            "tests/tcp_connect.rs",
+            "\"rsproxy.cn:80\"",
+            "Box::leak(Box::new(std::net::TcpListener::bind(\"127.0.0.1:0\").unwrap())).local_addr().unwrap()",
+        ),
+    ],
+    args: &[
+        "--no-default-features",
+        "--features",
+        "async-cancel,bytes,legacy,macros,utils,splice",
+        "--no-fail-fast",
+        "--test",
+        "buf_writter",
+        "--test",
+        "tcp_*",
+        "--test",
+        "udp",
+        "--test",
+        "uds_*",
+        "--test",
+        "unix_*",
+        "--test",
+        "zero_copy",
+        "--",
+        "--skip=connect_timeout_dst",
+    ],
 };
 
 /// Runs all suites, or the one that is named.
