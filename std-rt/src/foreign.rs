@@ -50,12 +50,17 @@ impl WakerSlot {
 
     /// Replaces the waker. The caller checks afterwards whether its event has happened already.
     pub fn register(&self, waker: &Waker) {
+        drop(self.replace(waker));
+    }
+
+    /// Replaces the waker as [`register`](Self::register) does, and returns the one before, if it was that of another task. Its
+    /// drop is foreign code, which may cause the event.
+    pub fn replace(&self, waker: &Waker) -> Option<Waker> {
         if self.lock().as_ref().is_some_and(|known| known.will_wake(waker)) {
-            return;
+            return None;
         }
         let waker = waker.clone();
-        let before = self.lock().replace(waker);
-        drop(before);
+        self.lock().replace(waker)
     }
 
     /// Wakes the task, if there is one.

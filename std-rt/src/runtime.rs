@@ -48,7 +48,7 @@ const TIMER_SLACK_NANOSECONDS: u64 = 1;
 ///
 /// The drop does not wait for closures of [`spawn_blocking`](Runtime::spawn_blocking) and operations on files, unless
 /// [`Builder::wait_for_blocking`] says so: one that a thread has begun runs to its end, and its value is dropped; one that
-/// waits for a thread is never run.
+/// waits for a thread to be free is never run.
 /// [`Runtime::shutdown_timeout`] has a limit of time. A runtime may be in a `thread_local!`: it ends with its thread.
 ///
 /// No wait of another runtime outlasts it: an operation on one of its descriptors that waits there, or would have to, fails
@@ -207,6 +207,12 @@ impl Handle {
     /// Returns the value of [`Builder::extension`], if there is one of that type.
     pub fn extension<T: Any + Send + Sync>(&self) -> Option<&T> {
         self.sched.extension()?.downcast_ref()
+    }
+
+    /// Returns whether the runtime has ended, so that operations on its descriptors fail
+    /// ([`runtime_ended`](crate::runtime_ended)) and its timers have moved to another one. True as well in a child of fork(2).
+    pub fn has_ended(&self) -> bool {
+        self.sched.netpoll().check().is_err()
     }
 
     /// Returns the number of tasks that are parked on a descriptor. Tasks that sleep are not among them.

@@ -237,9 +237,7 @@ impl Worker {
             if self.spin_before_park(began, stop) {
                 continue;
             }
-            // The hook may have made tasks runnable, or dropped timers.
-            if self.sched.hooks().park.call() && (self.netpoll().flush_removed() || self.mine.queued() > 0) {
-                self.sched.hooks().unpark.call();
+            if self.call_park_hook(stop) {
                 continue;
             }
             // Looking would end neither a sleep on the token (others share what they have) nor one until a timer sooner.
@@ -267,6 +265,23 @@ impl Worker {
                 self.sched.hooks().unpark.call();
             }
         }
+    }
+
+    /// Calls the hook of a worker that is about to sleep. Returns true if the worker is not to sleep, as the hook has made tasks
+    /// runnable, or dropped timers.
+    fn call_park_hook(&self, stop: Option<&Flag>) -> bool {
+        if !self.sched.hooks().park.call() {
+            return false;
+        }
+        if stop.is_some_and(Flag::is_set) {
+            // A hook that ends every wait would keep the worker from its events and timers.
+            self.poll_now();
+        }
+        let has_work = self.netpoll().flush_removed() || self.mine.queued() > 0;
+        if has_work {
+            self.sched.hooks().unpark.call();
+        }
+        has_work
     }
 
     /// Spins for a while before the worker parks, if waits have been short of late. Returns true if there is

@@ -35,7 +35,9 @@
 //!    every queued job is refused: a job waits for one that runs, or ends with an error.
 //! 6. The jobs that run may wait for one that is queued, while the kernel would make a thread by now. No other event
 //!    comes, so the caller for which [`Pool::submit`] returned true calls [`Pool::retry`] from time to time.
-//! 7. The pool is closed: every queued job is refused, and so is each that comes later.
+//! 7. The pool is closed: the queue keeps one job for each thread that is woken or starting. The others are refused, and so is
+//!    each that comes later. A thread ends only if no job may start. Then each class with a queued job has jobs that run, and
+//!    the thread of one of those looks afterwards.
 //!
 //! # Threads that wake one another
 //!
@@ -214,10 +216,16 @@ impl PoolState {
         if self.on_idle.is_some() && self.is_idle() { self.on_idle.take() } else { None }
     }
 
-    /// Takes every queued job out.
-    fn drain(&mut self) -> Vec<Arc<dyn Job>> {
+    /// Takes every queued job out, except `kept` of them.
+    fn drain(&mut self, mut kept: usize) -> Vec<Arc<dyn Job>> {
         self.abandoned = [0; CLASSES];
-        self.queues.iter_mut().flat_map(mem::take).collect()
+        let mut jobs = Vec::new();
+        for queue in &mut self.queues {
+            let stays = queue.len().min(kept);
+            kept -= stays;
+            jobs.extend(queue.drain(stays..));
+        }
+        jobs
     }
 }
 
@@ -308,7 +316,7 @@ impl Pool {
         state.refused += 1;
         state.refused_at = Some(Instant::now());
         if state.threads == 0 {
-            let (jobs, on_idle) = (state.drain(), state.take_on_idle());
+            let (jobs, on_idle) = (state.drain(0), state.take_on_idle());
             drop(state);
             refuse(jobs, Refusal::NoThread(error.raw_os_error()));
             on_idle.into_iter().for_each(|on_idle| on_idle());
@@ -454,15 +462,16 @@ impl Pool {
         on_idle.into_iter().for_each(|on_idle| on_idle());
     }
 
-    /// Refuses all jobs that are queued or come later, and ends the threads that are idle. A job that runs goes on to its
-    /// end, and its thread ends then. Harmless when repeated.
+    /// Refuses all jobs that come later or have no thread on its way, and ends the threads that are idle. The other jobs go on
+    /// to their end, and their threads end then. Harmless when repeated.
     pub fn close(&self) {
         if self.is_forked() {
             return;
         }
         let mut state = lock(&self.state);
         state.closed = true;
-        let (jobs, idle) = (state.drain(), mem::take(&mut state.idle));
+        let arriving = state.arriving;
+        let (jobs, idle) = (state.drain(arriving), mem::take(&mut state.idle));
         state.arriving += idle.len();
         drop(state);
         idle.iter().for_each(|idle| idle.notify_one());

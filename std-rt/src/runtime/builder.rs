@@ -358,10 +358,10 @@ impl Builder {
     }
 
     /// Sets whether the end of the runtime waits for closures of [`spawn_blocking`](crate::spawn_blocking) and operations on
-    /// files that a thread has begun, [`Runtime::shutdown_timeout`] as long as its limit allows; off by default. A closure
-    /// that ends its own runtime is not waited for.
+    /// files that a thread has begun or is on its way to, [`Runtime::shutdown_timeout`] as long as its limit allows; off by
+    /// default. A closure that ends its own runtime is not waited for.
     ///
-    /// With it a closure that a thread has begun is never given up: its handle gives its value even after the end of the
+    /// With it such a closure is not given up by the end of the runtime, and never once a thread has begun it: its handle gives its value even after the end of the
     /// runtime, and [`abort`](crate::JoinHandle::abort) has no effect.
     pub fn wait_for_blocking(mut self, on: bool) -> Self {
         self.wait_for_blocking = on;

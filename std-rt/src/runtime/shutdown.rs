@@ -12,7 +12,8 @@
 //! | is woken after the shutdown began | it is not polled: the ender drops its future, not the code that wakes it | cancelled |
 //! | is spawned after the shutdown began | its future is dropped at once, in `spawn` | cancelled |
 //! | stays on the thread of `block_on` ([`spawn_local`](crate::spawn_local)) | it is gone by then: that thread drops it when it leaves `block_on` | cancelled |
-//! | is a closure of `spawn_blocking` that waits for a thread | it is dropped and never runs | cancelled |
+//! | is a closure of `spawn_blocking` that waits for a thread to be free | it is dropped and never runs | cancelled |
+//! | is a closure of `spawn_blocking` for which a thread is starting or woken | it is dropped, or the thread is first and runs it; it runs with [`wait_for_blocking`](crate::Builder::wait_for_blocking) | as below if it runs, else cancelled |
 //! | is a closure of `spawn_blocking` that a thread runs | it runs to its end, and the ender does not wait for it; its value is dropped | cancelled; its value with [`wait_for_blocking`](crate::Builder::wait_for_blocking) |
 //! | is polled past the limit of `shutdown_timeout` | its thread is left to itself; if the poll ever ends, that thread drops the future and ends | as if the limit had been longer |
 //!
@@ -22,7 +23,7 @@
 //! # In which order
 //!
 //! 1. The scheduler is closed: it refuses tasks, and no worker begins another poll. The pool for work that blocks refuses
-//!    the jobs that wait in it.
+//!    the jobs that wait in it, except those for which a thread is on its way.
 //! 2. The ender cancels: it takes every task out of the run queues and drops it, then it wakes every task that waits, which
 //!    makes it one of those that are woken after the shutdown began.
 //! 3. It waits until every thread of the runtime has ended, and drops tasks that are woken meanwhile. After each thread that

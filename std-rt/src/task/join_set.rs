@@ -133,7 +133,8 @@ impl<T> JoinSet<T> {
 
     fn poll_take(&mut self, cx: &mut Context<'_>) -> Poll<Option<(Id, Result<T, JoinError>)>> {
         if !self.is_ready() {
-            self.ended.waker.register(cx.waker());
+            // Dropped after the next look: a task that ends in that drop wakes the new waker.
+            let _before = self.ended.waker.replace(cx.waker());
             // A task that ended before the waker was there is seen now.
             if !self.is_ready() {
                 self.charge = Charge::Waited;

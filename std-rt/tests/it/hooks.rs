@@ -1,8 +1,10 @@
 //! The functions that the threads of a runtime call, and the size of their stacks.
 
+use std::future::poll_fn;
 use std::hint::black_box;
 use std::io::ErrorKind;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
@@ -120,6 +122,39 @@ fn what_the_hook_of_a_park_makes_ready_runs_at_once() {
         drop((runtime, watch));
         assert!(parked.get() >= 90);
     }
+}
+
+/// As a loop of another kind drives a runtime: each call of `block_on` lasts until the worker would sleep.
+#[test]
+fn timers_and_events_come_although_the_hook_of_a_park_ends_each_wait() {
+    let _alone = alone();
+    let waiting = Arc::new(Mutex::new(None::<Waker>));
+    let hook = {
+        let waiting = waiting.clone();
+        move || {
+            let waker = waiting.lock().unwrap().take();
+            waker.into_iter().for_each(Waker::wake);
+        }
+    };
+    let runtime = Runtime::builder().workers(1).on_thread_park(hook).build().unwrap();
+    let task = runtime.spawn(async {
+        let (a, b) = pair().await;
+        sleep(Duration::from_millis(1)).await; // time is tested
+        let reads = spawn(async move { a.read(&mut [0]).await });
+        yield_now().await;
+        b.write(b"x").await.unwrap();
+        reads.await.unwrap().unwrap()
+    });
+    until_blocking("the task has ended", || {
+        let mut turns = 0;
+        runtime.block_on(poll_fn(|cx| {
+            *waiting.lock().unwrap() = Some(cx.waker().clone());
+            turns += 1;
+            if turns == 2 { Poll::Ready(()) } else { Poll::Pending }
+        }));
+        task.is_finished()
+    });
+    assert_eq!(runtime.block_on(task).unwrap(), 1);
 }
 
 #[test]

@@ -266,6 +266,29 @@ fn a_waker_of_the_set_aborts_another_member() {
     });
 }
 
+impl Drop for Aborts {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().take().into_iter().for_each(|task| task.abort());
+    }
+}
+
+#[test]
+fn a_member_that_ends_in_the_drop_of_the_last_waker_wakes_the_new_one() {
+    on(&[1], async || {
+        let probe = Probe::new();
+        let mut set = JoinSet::new();
+        let task = set.spawn(pending::<()>());
+        yield_now().await;
+        let waker = Waker::from(Arc::new(Aborts(Mutex::new(Some(task.clone())))));
+        assert!(set.poll_join_next(&mut std::task::Context::from_waker(&waker)).is_pending());
+        drop(waker);
+        assert!(!task.is_finished());
+        assert!(probe.poll(pin!(set.join_next())).is_pending());
+        probe.woken(1).await;
+        assert!(set.try_join_next().unwrap().unwrap_err().is_cancelled());
+    });
+}
+
 #[test]
 fn a_task_aborts_itself_and_others_abort_it_while_it_is_polled() {
     each(async || {

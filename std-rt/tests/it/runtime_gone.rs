@@ -294,6 +294,16 @@ fn sleeps_timeouts_and_intervals_go_on_in_another_runtime() {
 }
 
 #[test]
+fn a_handle_says_whether_its_runtime_has_ended() {
+    with_each(|runtime, other| {
+        let handle = runtime.handle().clone();
+        assert!(!handle.has_ended());
+        drop(runtime);
+        assert!(handle.has_ended() && !other.handle().has_ended());
+    });
+}
+
+#[test]
 fn a_sleep_armed_in_an_undriven_runtime_ends_where_it_is_polled() {
     let _alone = alone();
     let (undriven, other) = (runtime(1), runtime(2));

@@ -1,6 +1,6 @@
 //! Waits on a runtime of `workers(1)` while no thread drives it: each ends, by its event or by an error.
 
-use std::sync::mpsc;
+use std::sync::{Mutex, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -157,6 +157,33 @@ fn a_runtime_that_waits_for_closures_gives_their_values_after_its_end() {
         assert!(!running.is_finished(), "what has begun is not given up");
         go_on.send(()).unwrap();
         assert!(ends("a closure that runs", || future::block_on(running)).unwrap());
+    }
+}
+
+#[test]
+fn a_closure_whose_thread_is_starting_runs_if_the_end_waits_for_closures() {
+    let _alone = alone();
+    for workers in [1, 4] {
+        let (starting, started) = mpsc::channel();
+        let (go_on, told) = mpsc::channel::<()>();
+        let told = Mutex::new(told);
+        // The hook keeps the one thread of the pool from the queue.
+        let hook = move || {
+            if thread::current().name().is_some_and(|name| name.contains("-pool")) {
+                starting.send(()).unwrap();
+                assert!(told.lock().unwrap().recv_timeout(LIMIT).is_err(), "nothing is sent");
+            }
+        };
+        let builder = Runtime::builder().workers(workers).max_blocking_threads(1).thread_name("hook");
+        let runtime = builder.wait_for_blocking(true).on_thread_start(hook).build().unwrap();
+        let first = runtime.spawn_blocking(|| 1);
+        let second = runtime.spawn_blocking(|| 2);
+        started.recv_timeout(LIMIT).unwrap();
+        assert!(!runtime.shutdown_timeout(Duration::ZERO), "the closure is not done");
+        assert!(ends("a closure without a thread", || future::block_on(second)).unwrap_err().is_cancelled());
+        assert!(!first.is_finished());
+        drop(go_on);
+        assert_eq!(ends("a closure whose thread starts", || future::block_on(first)).unwrap(), 1);
     }
 }
 

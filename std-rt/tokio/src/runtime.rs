@@ -140,6 +140,9 @@ impl std::panic::UnwindSafe for Runtime {}
 
 impl std::panic::RefUnwindSafe for Runtime {}
 
+/// The message of an operation whose runtime has ended.
+pub(crate) const SHUTTING_DOWN: &str = "A Tokio 1.x context was found, but it is being shutdown.";
+
 /// Returns the handle of netpoll-rt of the runtime that this thread is in.
 ///
 /// # Panics

@@ -5,7 +5,6 @@
 //! | resolution | a millisecond, rounded up | the kernel's nanoseconds |
 //! | `sleep(Duration::ZERO)` | may wait for the next millisecond | is ready at once, and counts against the budget of the task's turn |
 //! | the farthest deadline | some two years; the timer is then armed again | 292 years after the machine was started |
-//! | a sleep whose runtime has ended | panics at its next poll | goes on where it is polled |
 //!
 //! A sleep belongs to the runtime in whose context it was created, wherever it is polled. Under a current-thread runtime that
 //! is in no `block_on`, it is left with the default runtime of netpoll-rt, because no thread would fire it.

@@ -9,7 +9,7 @@ use std::task::{Context, Poll};
 use netpoll_rt::net::{Evented as Inner, ReadyEvent, ReadySet};
 
 use crate::io::{Interest, Ready};
-use crate::runtime::assert_has_io;
+use crate::runtime::{SHUTTING_DOWN, assert_has_io};
 
 /// A descriptor that is registered with the poller of its runtime.
 pub(crate) struct Evented<T: AsFd>(Inner<T>);
@@ -20,7 +20,7 @@ struct Shutdown(Option<io::Error>);
 
 impl fmt::Display for Shutdown {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("A Tokio 1.x context was found, but it is being shutdown.")
+        f.write_str(SHUTTING_DOWN)
     }
 }
 

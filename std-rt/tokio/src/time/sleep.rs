@@ -9,12 +9,13 @@ use netpoll_rt::{Handle, time};
 use pin_project_lite::pin_project;
 
 use super::{Duration, Instant, LONGEST};
+use crate::runtime::SHUTTING_DOWN;
 
 /// Waits until `deadline`.
 ///
 /// # Panics
 ///
-/// Panics outside of a runtime, also before it is polled.
+/// Panics outside of a runtime, also before it is polled. The poll of a sleep whose runtime has ended panics.
 #[track_caller]
 pub fn sleep_until(deadline: Instant) -> Sleep {
     Sleep::at(deadline)
@@ -24,7 +25,7 @@ pub fn sleep_until(deadline: Instant) -> Sleep {
 ///
 /// # Panics
 ///
-/// Panics outside of a runtime, also before it is polled.
+/// Panics outside of a runtime, also before it is polled. The poll of a sleep whose runtime has ended panics.
 #[track_caller]
 pub fn sleep(duration: Duration) -> Sleep {
     Sleep::at(Instant::now() + duration.min(LONGEST))
@@ -101,7 +102,13 @@ impl Delay {
         Pin::new(&mut self.timer).reset(deadline.into_std());
     }
 
+    /// # Panics
+    ///
+    /// Panics if the runtime has ended, also after the deadline.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.handle.has_ended() {
+            panic!("{SHUTTING_DOWN}");
+        }
         self.is_armed = true;
         // A guard costs an allocation, and most sleeps are polled where they were created.
         let _entered = (!self.handle.is_current()).then(|| self.handle.enter());

@@ -3,7 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 
@@ -53,17 +53,45 @@ fn sleep_belongs_to_the_runtime_that_it_was_created_in() {
 }
 
 #[test]
-fn sleep_goes_on_where_it_is_polled_after_its_runtime_has_ended() {
-    let runtime = Runtime::builder().workers(1).build().unwrap();
-    let begin = Instant::now();
-    let mut sleep = {
-        let _entered = runtime.enter();
-        Box::pin(sleep(5 * MS))
-    };
-    drop(runtime);
-    assert!(poll_once(sleep.as_mut()).is_pending());
-    block_on(sleep);
-    assert!(begin.elapsed() >= 5 * MS);
+fn the_end_of_its_runtime_wakes_a_sleep_which_panics() {
+    for workers in [1, 4] {
+        let runtime = Runtime::builder().worker_threads(workers).build().unwrap();
+        let (handle, (tell, told)) = (runtime.handle().clone(), mpsc::channel());
+        let waits = thread::spawn(move || {
+            let _entered = handle.enter();
+            let mut sleep = pin!(sleep(HOUR));
+            handle.block_on(poll_fn(|cx| {
+                let polled = sleep.as_mut().poll(cx);
+                tell.send(()).unwrap();
+                polled
+            }))
+        });
+        told.recv().unwrap();
+        drop(runtime);
+        assert_is_shut_down(waits.join());
+    }
+}
+
+#[test]
+fn a_sleep_panics_where_it_is_polled_after_its_runtime_has_ended() {
+    for workers in [1, 4] {
+        let runtime = Runtime::builder().workers(workers).build().unwrap();
+        let (mut polled, mut new) = {
+            let _entered = runtime.enter();
+            (Box::pin(sleep(HOUR)), Box::pin(sleep(Duration::ZERO)))
+        };
+        assert!(poll_once(polled.as_mut()).is_pending());
+        drop(runtime);
+        for sleep in [&mut polled, &mut new] {
+            assert_is_shut_down(catch_unwind(AssertUnwindSafe(|| poll_once(sleep.as_mut()).is_ready())));
+        }
+    }
+}
+
+/// Asserts that a call panicked with tokio's words for a runtime that has ended.
+fn assert_is_shut_down<T: std::fmt::Debug>(result: thread::Result<T>) {
+    let message = *result.unwrap_err().downcast::<String>().unwrap();
+    assert_eq!(message, "A Tokio 1.x context was found, but it is being shutdown.");
 }
 
 #[test]
