@@ -87,9 +87,12 @@ fn files_names_children_sockets_and_sleeps_arrive() {
 /// Starts a closure that blocks until the sender is dropped or sends, on a runtime with one thread for closures.
 fn blocked(handle: &Handle) -> (mpsc::Sender<()>, JoinHandle<bool>) {
     let (go_on, told) = mpsc::channel::<()>();
-    let task = handle.spawn_blocking(move || told.recv_timeout(LIMIT).is_ok());
-    let handle = handle.clone();
-    until_blocking("a thread has begun it", || handle.metrics().blocking_jobs > 0);
+    let (begin, begun) = mpsc::channel();
+    let task = handle.spawn_blocking(move || {
+        begin.send(()).unwrap();
+        told.recv_timeout(LIMIT).is_ok()
+    });
+    begun.recv_timeout(LIMIT).unwrap();
     (go_on, task)
 }
 
