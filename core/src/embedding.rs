@@ -62,7 +62,7 @@
 //!
 //! Every bit that says that a call would not block makes its direction ready, an error and an end included: the task makes
 //! the call and finds out. A bit that is missing loses a wakeup; one too many costs a call in vain. An interrupt handler of a
-//! device reports what the device tells: a byte received is `Modes::READ` without flags.
+//! device reports the device's events: a byte received is `Modes::READ` without flags.
 //!
 //! A level-triggered source is asked for one event of a direction after [`Registration::wait`] has returned
 //! [`Wait::Parked`], never before: an event in between is still there when the kernel looks.

@@ -164,7 +164,7 @@ impl Poller {
     }
 
     /// Ends the poll of the thread that has locked the poller under this number, if it sleeps in it. Returns whether it does.
-    /// Otherwise the thread is awake, or its `may_sleep` sees what the caller has done before this call.
+    /// Otherwise the thread is awake, or its `may_sleep` sees the caller's work before this call.
     ///
     /// # Panics
     ///
@@ -198,7 +198,7 @@ impl Poller {
         self.netpoll.descriptor()
     }
 
-    /// Returns how long another loop may sleep before it calls [`poll`](Self::poll); `None` if no timer and no deadline is
+    /// Returns the time for which another loop may sleep before it calls [`poll`](Self::poll); `None` if no timer and no deadline is
     /// set. Until that call, a thread that sets an earlier one makes the [`descriptor`](Self::descriptor) readable.
     ///
     /// Call it right before the loop sleeps, and only on the thread that polls.

@@ -32,7 +32,7 @@
 //!
 //! **All times of the runtime go by its clock**: sleeps, timeouts and intervals, deadlines and timeouts of its sockets, limits
 //! of connects and copies. Take instants from [`now`], since [`Instant::now`] is the system's. The limit of
-//! [`Runtime::shutdown_timeout`](crate::Runtime::shutdown_timeout) is of the system's time, and so is what the monitor measures.
+//! [`Runtime::shutdown_timeout`](crate::Runtime::shutdown_timeout) is of the system's time, and so are the monitor's measurements.
 //!
 //! The clock moves by itself if all of this is true:
 //!

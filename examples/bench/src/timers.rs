@@ -164,7 +164,7 @@ pub fn memory<P: Peer>(micro: &Micro) -> Result<(), String> {
         }
     };
     let (before, armed) = P::block_on(&runtime, async {
-        // What the runtime allocates for its first sleep is not counted, and is not behind the tasks in memory.
+        // The memory of the runtime's first sleep is not counted, and is not behind the tasks in memory.
         P::sleep(Duration::from_millis(1)).await;
         let before = resident_bytes();
         let tasks =

@@ -66,7 +66,7 @@ impl PollGuard<'_> {
     ///
     /// A paused clock does not reach the next timer while the thread sleeps. If `may_advance` returns true, the kernel reports
     /// nothing, and `may_sleep` still returns true after that, then the clock is moved to the next timer, which fires. Otherwise
-    /// the thread sleeps until an event or a break; that whatever `may_advance` waits for sends one is the caller's duty.
+    /// the thread sleeps until an event or a break; that the event for which `may_advance` waits sends one is the caller's duty.
     ///
     /// # Errors
     ///

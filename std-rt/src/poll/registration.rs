@@ -151,7 +151,7 @@ impl<T: AsFd> Registration<T> {
     }
 
     /// Ends all waits: the tasks are woken, and their waits and later ones fail with [`is_closed`](crate::is_closed). The
-    /// descriptor stays registered and open until this value is dropped. For a thread that closes what others use.
+    /// descriptor stays registered and open until this value is dropped. For a thread that closes a descriptor of others.
     pub fn evict(&self) {
         self.slot.evict();
     }

@@ -27,7 +27,7 @@ use crate::worker::Worker;
 /// let runtime = Runtime::builder().workers(2).build()?;
 /// let read = runtime.spawn(async {
 ///     let text = String::from("on the stack of the task");
-///     // The closure may borrow what the task has.
+///     // The closure may borrow from the task.
 ///     task::block_in_place(|| text.len())
 /// });
 /// assert_eq!(runtime.block_on(read)?, 24);

@@ -27,7 +27,7 @@ const WORTH: u64 = 100_000;
 /// The time of one task, in nanoseconds, beyond which it counts no more.
 const LONG: u64 = 2 * WORTH;
 
-/// The least mean time of a task, in nanoseconds, from where it can grow again.
+/// The least mean time of a task, in nanoseconds; from 0 it could not grow.
 const SHORT: u64 = 1_000;
 
 /// The time of a long run, in nanoseconds, that pays for one wake: more than the time for which the kernel runs another
@@ -40,7 +40,7 @@ const MOST: usize = 2_000;
 /// The wakes that are due when a runtime begins.
 const FIRST: usize = 64;
 
-/// What the workers of one runtime have learned.
+/// The knowledge of the workers of one runtime about its tasks.
 #[derive(Debug)]
 pub struct HandOver {
     /// False if no monitor corrects a wrong guess.

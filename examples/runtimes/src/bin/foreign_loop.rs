@@ -22,7 +22,7 @@ use netpoll_rt::poll::{Buffer, Mode, Modes, Poller, Registration};
 
 /// The time between two frames.
 const FRAME: Duration = Duration::from_millis(16);
-/// How long a connection may be silent.
+/// The time for which a connection may be silent.
 const IDLE: Duration = Duration::from_millis(300);
 const CONNECTIONS: usize = 20;
 const MESSAGES: usize = 200;
@@ -100,7 +100,7 @@ async fn serve(tasks: Rc<Tasks>, listener: Registration<TcpListener>) -> io::Res
         let (stream, _) = accept.await?;
         stream.set_nonblocking(true)?;
         let stream = tasks.poller.register(stream)?;
-        // The client judges how a connection ends.
+        // The client judges the end of a connection.
         tasks.spawn(async move {
             let _ = echo(&stream).await;
             Ok(())

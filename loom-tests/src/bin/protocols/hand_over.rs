@@ -41,7 +41,7 @@ struct Worker {
 }
 
 impl Worker {
-    /// Touches what only the worker may touch.
+    /// Touches the state that only the worker may touch.
     fn act(&self) {
         let before = std::mem::replace(&mut *lock(&self.acts), true);
         assert!(!before, "model: two threads are one worker");

@@ -8,16 +8,16 @@ use crate::net::Conn;
 use crate::runtime::{Runtime, block_on, blocking};
 use crate::serve;
 
-/// How long a connection may be silent, if the program is its own client.
+/// The time for which a connection may be silent, if the program is its own client.
 const IDLE: Duration = Duration::from_millis(1500);
-/// How long the answer to a message may take.
+/// The time that the answer to a message may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Every client with a number that this divides sends nothing, and is cut off.
 const SILENT: usize = 50;
 /// The number of goroutines whose memory is measured.
 const SLEEPERS: usize = 10_000;
 
-/// Serves its own clients and checks them. Prints what they did.
+/// Serves its own clients and checks them. Prints their counts.
 pub fn run(runtime: &'static Runtime, connections: usize, secs: usize) -> io::Result<()> {
     measure_sleepers(runtime)?;
     let (listening, address) = async_channel::bounded(1);

@@ -47,7 +47,7 @@ pub fn serve(
     listening(listener.0.get_ref().local_addr()?);
     loop {
         let conn = listener.accept(runtime)?;
-        // The client judges how a connection ends.
+        // The client judges the end of a connection.
         runtime.go(move || drop(echo(&conn, idle)));
     }
 }
