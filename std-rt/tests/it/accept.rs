@@ -252,6 +252,7 @@ fn addresses_of_a_connection_agree_on_both_sides() {
 
 #[test]
 fn a_listener_that_is_watched_elsewhere_accepts_connections_that_do_not_block() {
+    let _alone = alone();
     let listener = StdListener::bind("127.0.0.1:0").unwrap();
     listener.set_nonblocking(true).unwrap();
     assert_eq!(accept(&listener).unwrap_err().kind(), ErrorKind::WouldBlock);

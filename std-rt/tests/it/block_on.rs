@@ -253,6 +253,7 @@ fn a_handle_from_a_worker_makes_no_other_thread_that_worker() {
 
 /// Returns how often a future of `block_on` that yields this many times, and has nothing to wait for, polls the kernel.
 fn polls_of_yields(builder: netpoll_rt::Builder, yields: usize) -> usize {
+    let _alone = alone();
     let runtime = builder.workers(1).build().unwrap();
     let polls = || runtime.handle().metrics().polls;
     let before = polls();

@@ -187,6 +187,7 @@ fn on_one_worker_a_task_sees_itself() {
 #[test]
 fn child() {
     let Ok(workers) = std::env::var("NETPOLL_DUMP_CHILD") else { return };
+    let _alone = alone();
     let workers = workers.parse().unwrap();
     let runtime = Runtime::builder().workers(workers).dump_on_quit(true).build().unwrap();
     // Not one call: the thread may have been unparked before.

@@ -242,6 +242,7 @@ fn a_runtime_that_mostly_sleeps_never_spins() {
 #[test]
 fn child() {
     let Ok(workers) = std::env::var("NETPOLL_SPIN_CHILD") else { return };
+    let _alone = alone();
     let runtime = Builder::new().workers(workers.parse().unwrap()).build().unwrap();
     runtime.block_on(async {
         let (a, b) = pair().await;
