@@ -115,8 +115,9 @@ pub struct PollDesc<const BITS: u32 = FDSEQ_BITS> {
     since_write: RelaxedUsize,
 }
 
-/// The state word of `wg` is the last word of the first line. (The model checker's atomics are larger.)
-const _: () = assert!(size_of::<Sema>() != 24 || core::mem::offset_of!(PollDesc, wg) == 56);
+/// All that an event, a read and a check before a write touch is in the first cache line: the state word of `wg` is its last
+/// word. (The model checker's atomics are larger.)
+const _: () = assert!(size_of::<Sema>() != 24 || core::mem::offset_of!(PollDesc, wg.word) == 56);
 
 impl<const BITS: u32> Default for PollDesc<BITS> {
     fn default() -> Self {

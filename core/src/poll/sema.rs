@@ -94,9 +94,14 @@ const BUSY: usize = 0b100;
 /// that consumes the readiness. [`Armed::commit`] synchronizes with the `unblock` that returns the waker. A
 /// close or a deadline writes one word and reads another, so it needs more: the fence pair of
 /// [`poll::desc`](crate::poll::desc) (INV-3).
+///
+/// # Layout
+///
+/// The word comes first: a descriptor has the words of both directions in one cache line.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Sema<const BITS: u32 = FDSEQ_BITS> {
-    word: AtomicUsize,
+    pub(super) word: AtomicUsize,
     /// The waker of the parked task, owned by the thread that set BUSY (INV-4).
     slot: UnsafeCell<Option<Waker>>,
 }

@@ -10,7 +10,7 @@ use std::task::Waker;
 use netpoll_core::{Mode, PollErr, PollKey, Registration, Wait};
 
 use super::{Netpoll, PollDesc, fd_limit};
-use crate::sys::{FDSEQ_BITS, Watch};
+use crate::sys::{FDSEQ_BITS, Poller, Watch};
 
 /// An owned registration of a descriptor (mio's and tokio's `Registration`).
 ///
@@ -140,7 +140,8 @@ impl PollRegistration {
     #[inline(always)]
     pub fn arm(&self, fd: BorrowedFd<'_>, mode: Mode) -> io::Result<()> {
         self.desc().since(mode).set(self.netpoll.clock.polled());
-        self.netpoll.poller.arm(fd, self.key(), mode)
+        // An edge-triggered backend needs no key, which is in another cache line than the state words.
+        if Poller::EDGES { Ok(()) } else { self.netpoll.poller.arm(fd, self.key(), mode) }
     }
 
     /// Gives up a wait and returns its waker, unless it is being woken; see [`Registration::retract`].
