@@ -184,6 +184,23 @@ fn vectored_calls_pass_all_that_fits() {
 }
 
 #[test]
+fn a_vectored_send_is_the_same_whether_it_is_gathered_or_not() {
+    let _alone = alone();
+    let (ours, mut theirs) = connection();
+    for length in [2, 1023, 1024, 1025, 4096] {
+        let bytes: Vec<u8> = (0..length).map(|at| (at * 7 % 251) as u8).collect();
+        for cut in [1, length / 2, length - 1] {
+            let (head, body) = bytes.split_at(cut);
+            let slices = [head, &[], body].map(IoSlice::new);
+            assert_eq!(socket::sendv(ours.as_fd(), &slices).unwrap(), length);
+            let mut back = vec![0; length];
+            theirs.read_exact(&mut back).unwrap();
+            assert!(back == bytes, "{length} bytes cut at {cut}");
+        }
+    }
+}
+
+#[test]
 fn vectored_calls_stop_at_the_kernels_count_and_skip_empty_slices() {
     let _alone = alone();
     let (ours, mut theirs) = connection();
