@@ -59,6 +59,7 @@ const NIGHT: &[(&str, Step)] = &[
     ("conform-4", |root| own(root, &["conform", "tokio", "--workers", "4"])),
     ("cross", |root| own(root, &["cross", "--run"])),
     ("app", app::lint),
+    ("scale", |root| own(root, &["bench", "scale", "--rounds", "1", "--secs", "0.3"])),
     ("asan", asan),
     ("soak", |root| own(root, &["soak", "--minutes", "10", "--limits"])),
     ("chaos", |root| own(root, &["chaos", "--minutes", "10"])),

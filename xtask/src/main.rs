@@ -79,7 +79,7 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ("strace", "the suite of std-rt while the kernel interrupts every third call", strace::run),
     (
         "bench",
-        "beside tokio, smol and Go: net, exec, time; --core: core beside Go's algorithm",
+        "beside tokio, smol and Go: net, exec, time; scale: 1, 2, 4, ... workers; --core: core beside Go's algorithm",
         programs::bench,
     ),
     (

@@ -41,6 +41,7 @@ func main() {
 	if os.Args[1] == "echo" {
 		fail(serve.run().Error())
 	}
+	m.threads = serve.threads
 	m.run()
 }
 

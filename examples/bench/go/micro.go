@@ -18,6 +18,7 @@ type micro struct {
 	samples      int
 	outstanding  int
 	secs         float64
+	threads      int
 }
 
 // run prints one line of JSON. A measurement without a counterpart in Go is unsupported.
@@ -51,6 +52,8 @@ func (m *micro) run() {
 		m.sample(or(200_000), pairs)
 	case "mt_chained_spawn":
 		m.sample(or(1_000_000), chains)
+	case "storm":
+		m.storm(or(1_000_000))
 	case "timer_churn":
 		m.churn(or(1_000_000))
 	case "timer_fire":
@@ -149,6 +152,21 @@ func chains(n int64) {
 		go link(1000, done)
 		<-done
 	}
+}
+
+// storm starts n goroutines and waits for all of them, once.
+func (m *micro) storm(n int64) {
+	runtime.GOMAXPROCS(m.threads)
+	var all sync.WaitGroup
+	all.Add(int(n))
+	before, switchesBefore, began := processorTime(), switches(), time.Now()
+	for i := int64(0); i < n; i++ {
+		go all.Done()
+	}
+	all.Wait()
+	ops := float64(n)
+	m.line("ns_per_op", float64(time.Since(began).Nanoseconds())/ops, "cpu_ns_per_op",
+		float64(processorTime()-before)/ops, "switches_per_op", float64(switches()-switchesBefore)/ops, "ops", ops)
 }
 
 // churn arms a timer and cancels a random older one.

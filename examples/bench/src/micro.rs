@@ -24,6 +24,8 @@ pub struct Micro {
     pub outstanding: usize,
     /// The time for which periodic timers tick.
     pub length: Duration,
+    /// The threads of the runtime in a storm.
+    pub threads: usize,
 }
 
 impl Micro {
@@ -57,6 +59,7 @@ pub fn run<P: Peer>(options: &Options) -> Result<(), String> {
         apart: options.get("apart", 1)?,
         outstanding: options.get("outstanding", 100_000)?,
         length: Duration::from_secs_f64(options.get("secs", 1.0)?),
+        threads: options.get("threads", 2)?,
         bench,
     };
     match micro.bench.as_str() {
@@ -68,6 +71,7 @@ pub fn run<P: Peer>(options: &Options) -> Result<(), String> {
         "mt_yield_many" => micro.time::<P>(2, async |n| P::spawn(yield_many::<P>(n)).await),
         "mt_ping_pong" => micro.time::<P>(2, multi::ping_pong::<P>),
         "mt_chained_spawn" => micro.time::<P>(2, multi::chained_spawn::<P>),
+        "storm" => multi::storm::<P>(&micro),
         "cross_wake" => cross_wake::<P>(&micro),
         "timer_churn" => timers::churn::<P>(&micro),
         "timer_fire" => fire::fire::<P>(&micro),

@@ -1,8 +1,12 @@
-//! The measurements of two workers. Tasks do the work; the future of the measuring thread only waits.
+//! The measurements of several workers. Tasks do the work; the future of the measuring thread only waits, except in a storm.
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use crate::micro::Micro;
 use crate::peer::Peer;
+use crate::process::Usage;
+use crate::samples::print_line;
 use crate::sync::{Countdown, Once};
 
 const TASKS: u64 = 10_000;
@@ -68,4 +72,26 @@ fn link<P: Peer>(left: u64, done: Arc<Once>) {
     } else {
         P::launch(async move { link::<P>(left - 1, done) });
     }
+}
+
+/// Spawns `n` empty tasks from the future of `block_on` and then awaits all of them, once.
+pub fn storm<P: Peer>(micro: &Micro) -> Result<(), String> {
+    let runtime = P::runtime(micro.threads).map_err(|error| error.to_string())?;
+    let (before, began) = (Usage::of_this_process(), Instant::now());
+    P::block_on(&runtime, async {
+        let tasks: Vec<_> = (0..micro.n).map(|_| P::spawn(async {})).collect();
+        for task in tasks {
+            task.await;
+        }
+    });
+    let (nanoseconds, spent) = (began.elapsed().as_nanos(), Usage::of_this_process().since(before));
+    let ops = micro.n as f64;
+    let found = [
+        ("ns_per_op", nanoseconds as f64 / ops),
+        ("cpu_ns_per_op", spent.processor.as_nanos() as f64 / ops),
+        ("switches_per_op", spent.switches as f64 / ops),
+        ("ops", ops),
+    ];
+    print_line(&micro.bench, &found);
+    Ok(())
 }

@@ -88,6 +88,7 @@ pub trait Peer: 'static {
 /// ```text
 /// echo  --addr 127.0.0.1:0 --threads N [--deadline MS] [--form after|at] [--buf eager|lazy] [--block MS]
 /// micro --bench NAME [--n N] [--samples K] [--us MICROSECONDS] [--apart MICROSECONDS] [--outstanding N] [--secs S]
+///       [--threads N]
 /// ```
 ///
 /// With `--threads 1` everything runs on one thread.

@@ -1,8 +1,10 @@
 //! Runs `bench` on known figures: medians, ratios within rounds, the values that follow from them, and the plot.
 
-use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::{fs, thread};
 
 /// Figures of a machine that was half as fast in the second round. Ours took 80 % of tokio's time in each round.
 const FIGURES: &str = "# machine: 2 x <Test> & Co\n# date: today
@@ -127,6 +129,9 @@ fn mistakes_are_one_clear_line() {
     fails(&["--rounds", "0"], "at least one round");
     fails(&["--secs", "soon"], "--secs soon: not a number");
     fails(&["--fast"], "invalid option '--fast'");
+    fails(&["scale", "--workers", "2,many"], "--workers 2,many: not numbers");
+    fails(&["scale", "--workers", "0"], "at least one worker");
+    fails(&["scale", "net"], "scale stands alone");
     fails(&["nosuch"], "no workload has `nosuch` in its name");
     fails(&["--harness", "nowhere"], "--harness nowhere: it has no program `run`");
     let folder = Folder::with("mistakes", "net.tsv", "echo-64\trate\tours\n");
@@ -152,4 +157,58 @@ fn a_small_count_keeps_its_digits() {
     let page = folder.read("net.md");
     let line = page.lines().find(|line| line.contains("of them futex v")).expect("a row of futex calls");
     assert!(line.ends_with(" 0.0031 |"), "{page}");
+}
+
+/// Runs the load of some threads against a server. Returns its output.
+fn load(address: &str, options: &[&str]) -> Output {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_loadgen"));
+    command.args(["echo", "--addr", address, "--connections", "5", "--threads", "3", "--warmup", "0"]);
+    command.args(options).output().unwrap()
+}
+
+#[test]
+fn a_load_of_several_threads_counts_all_answers() {
+    let mut server = Command::new(env!("CARGO_BIN_EXE_loop_peer"));
+    let mut server = server
+        .args(["echo", "--until-eof", "1"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(server.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+    let output = load(line.trim().strip_prefix("LISTENING ").unwrap(), &["--count", "50"]);
+    drop(server.stdin.take());
+    assert!(server.wait().unwrap().success());
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && told.contains("\"ops\":50.000"), "{output:?}");
+}
+
+#[test]
+fn a_wrong_byte_fails_the_load() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let server = thread::spawn(move || {
+        let echo = |mut stream: TcpStream| {
+            let (mut message, mut answers) = ([0; 64], 0);
+            while stream.read_exact(&mut message).is_ok() {
+                answers += 1;
+                // The first answers are right: those of the connections that are opened.
+                message[63] ^= u8::from(answers > 10);
+                if stream.write_all(&message).is_err() {
+                    return;
+                }
+            }
+        };
+        thread::scope(|scope| {
+            (0..5).for_each(|_| {
+                let stream = listener.accept().unwrap().0;
+                scope.spawn(move || echo(stream));
+            });
+        });
+    });
+    let output = load(&address, &["--secs", "10"]);
+    server.join().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success() && told.contains("other bytes came back"), "{told}");
 }

@@ -9,6 +9,7 @@ mod machine;
 mod measure;
 mod pages;
 mod peers;
+mod scale;
 mod workloads;
 
 use std::ffi::OsString;
@@ -21,6 +22,7 @@ use lexopt::{Arg, Parser, ValueExt};
 use figures::Figures;
 use machine::Machine;
 use measure::Bench;
+use scale::Plan;
 use workloads::{WORKLOADS, Workload};
 
 const HELP: &str =
@@ -31,6 +33,9 @@ const HELP: &str =
   --peers A,B  only these of ours, tokio, smol, go, loop
   --out DIR    where figures, table and plots go; without it into examples/bench/results when whole groups run
                at full length, else below the target folder
+cargo xtask bench scale [--workers 1,2,4] [--connections N] [--rounds N] [--secs S] [--peers A,B]
+  an echo and a storm of spawned tasks on 1, 2, 4, ... workers up to the number of processors, or on these numbers;
+  --connections N  connections for each worker (default 64)
 cargo xtask bench --list               the workloads
 cargo xtask bench --from DIR           table and plots again from the figures in a folder
 cargo xtask bench --core               instructions of the core's operations beside Go's algorithm
@@ -41,11 +46,15 @@ cargo xtask bench --harness DIR [...]  DIR/run with our peer as OURS_BIN and the
 const ROUNDS: usize = 5;
 const SECONDS: f64 = 1.0;
 
+/// The connections of `scale` for each worker.
+const CONNECTIONS: usize = 64;
+
 /// This package's folder.
 const PACKAGE: &str = env!("CARGO_MANIFEST_DIR");
 
 enum Job {
     Measure,
+    Scale,
     Help,
     List,
     Core,
@@ -57,6 +66,10 @@ struct Options {
     words: Vec<String>,
     rounds: usize,
     secs: f64,
+    /// The numbers of workers of `scale`. If there are none, it chooses.
+    workers: Vec<usize>,
+    /// The connections of `scale` for each worker.
+    connections: usize,
     /// The names of the chosen peers. If there are none, all take part.
     peers: Vec<String>,
     out: Option<PathBuf>,
@@ -65,9 +78,17 @@ struct Options {
 
 impl Options {
     fn parse(mut parser: Parser) -> Result<Self, lexopt::Error> {
-        let (words, peers) = (Vec::new(), Vec::new());
-        let (rounds, secs) = (ROUNDS, SECONDS);
-        let mut options = Self { job: Job::Measure, words, rounds, secs, peers, out: None, from: None };
+        let mut options = Self {
+            job: Job::Measure,
+            words: Vec::new(),
+            rounds: ROUNDS,
+            secs: SECONDS,
+            workers: Vec::new(),
+            connections: CONNECTIONS,
+            peers: Vec::new(),
+            out: None,
+            from: None,
+        };
         while let Some(arg) = parser.next()? {
             match arg {
                 Arg::Long("help") => options.job = Job::Help,
@@ -79,6 +100,12 @@ impl Options {
                 }
                 Arg::Long("rounds") => options.rounds = number(&mut parser, "rounds")?,
                 Arg::Long("secs") => options.secs = number(&mut parser, "secs")?,
+                Arg::Long("workers") => {
+                    let list = parser.value()?.string()?;
+                    let numbers: Result<_, _> = list.split(',').map(str::parse).collect();
+                    options.workers = numbers.map_err(|_| format!("--workers {list}: not numbers"))?;
+                }
+                Arg::Long("connections") => options.connections = number(&mut parser, "connections")?,
                 Arg::Long("peers") => {
                     options.peers = parser.value()?.string()?.split(',').map(str::to_owned).collect();
                 }
@@ -88,9 +115,18 @@ impl Options {
                 arg => return Err(arg.unexpected()),
             }
         }
-        match options.rounds > 0 && options.secs > 0.0 && options.secs <= 30.0 {
-            true => Ok(options),
-            false => Err("at least one round is needed, and at most 30 seconds".into()),
+        if options.words.iter().any(|word| word == "scale") {
+            options.job = Job::Scale;
+        }
+        if options.rounds == 0 || options.secs <= 0.0 || options.secs > 30.0 {
+            return Err("at least one round is needed, and at most 30 seconds".into());
+        }
+        let is_scale = matches!(options.job, Job::Scale);
+        match is_scale
+            && (options.words.len() > 1 || options.connections == 0 || options.workers.contains(&0))
+        {
+            true => Err("scale stands alone, with at least one worker and one connection".into()),
+            false => Ok(options),
         }
     }
 
@@ -132,6 +168,16 @@ fn run() -> Result<(), String> {
             }
             println!("bench: {} workloads", WORKLOADS.len());
             return Ok(());
+        }
+        Job::Scale => {
+            let Options { workers, connections, rounds, secs, peers, .. } = &options;
+            return scale::run(&Plan {
+                workers,
+                connections: *connections,
+                rounds: *rounds,
+                secs: *secs,
+                peers,
+            });
         }
         Job::Core => return core_ops::run(),
         Job::Harness(folder, arguments) => return run_harness(folder, arguments),

@@ -15,7 +15,7 @@ use crate::peers::{self, Peer};
 use crate::workloads::{How, N, Work, Workload};
 
 /// The values of one run by their keys.
-type Values = BTreeMap<String, f64>;
+pub type Values = BTreeMap<String, f64>;
 
 /// The number of operations in the shorter of two counted runs. The longer run makes three times as many, and only the
 /// difference counts, so that the start and the end of a program do not.
@@ -24,16 +24,16 @@ const FEW_MESSAGES: u64 = 4000;
 const FEW_INSIDE: u64 = 40_000;
 
 /// The life of every program. Each ends itself after that time, so that no program can hang the benchmark.
-const LIFE: [&str; 2] = ["--max-secs", "150"];
+pub const LIFE: [&str; 2] = ["--max-secs", "150"];
 
 pub const CALLGRIND: [&str; 3] = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"];
 
 pub struct Bench {
-    machine: Machine,
+    pub machine: Machine,
     secs: f64,
     loadgen: PathBuf,
     /// The file in which perf or strace leaves its counts.
-    counts: PathBuf,
+    pub counts: PathBuf,
     /// Descriptions of the measurements that failed. A peer's failure begins with its name.
     pub failures: Vec<String>,
 }
@@ -150,28 +150,39 @@ impl Bench {
         count: Option<u64>,
     ) -> Result<(Values, Option<Output>), String> {
         let Work::Served { load, options } = workload.work else { return Err("it has no server".to_owned()) };
-        let (threads, secs) = (workload.processors, self.secs.to_string());
-        let mut command = self.command(workload.how, program);
-        command.args([
-            "echo",
-            "--addr",
-            "127.0.0.1:0",
-            "--until-eof",
-            "1",
-            "--threads",
-            &threads.to_string(),
-        ]);
-        command.args(workload.args).args(LIFE);
-        let mut server = Server(Some(self.start(command, self.machine.server_side(threads))?));
-        let (id, address) = server.listening()?;
-        let mut command = Command::new(&self.loadgen);
-        command.args([load, "--addr", &address, "--pid", &id, "--secs", &secs]).args(options).args(LIFE);
+        let threads = workload.processors;
+        let mut server = self.command(workload.how, program);
+        server.args(["echo", "--threads", &threads.to_string()]).args(workload.args);
+        let mut client = self.load(load);
+        client.args(options);
         if let Some(count) = count {
-            command.args(["--count", &count.to_string()]);
+            client.args(["--count", &count.to_string()]);
         }
-        let found = finish(self.start(command, self.machine.client_side(threads))?);
+        let sides = [self.machine.server_side(threads), self.machine.client_side(threads)];
+        self.session([server, client], sides, count.is_some())
+    }
+
+    /// Returns a command of the load generator.
+    pub fn load(&self, name: &str) -> Command {
+        let mut command = Command::new(&self.loadgen);
+        command.args([name, "--secs", &self.secs.to_string()]);
+        command
+    }
+
+    /// Runs a server under a load, each on its processors. With `to_its_end`, the server's output is returned too.
+    pub fn session(
+        &self,
+        [mut server, mut load]: [Command; 2],
+        [server_side, client_side]: [&[usize]; 2],
+        to_its_end: bool,
+    ) -> Result<(Values, Option<Output>), String> {
+        server.args(["--addr", "127.0.0.1:0", "--until-eof", "1"]).args(LIFE);
+        let mut server = Server(Some(self.start(server, server_side)?));
+        let (id, address) = server.listening()?;
+        load.args(["--addr", &address, "--pid", &id]).args(LIFE);
+        let found = finish(self.start(load, client_side)?);
         let found = found.and_then(|output| values(&output)).map_err(|reason| server.failure(reason))?;
-        let output = count.map(|_| server.finish()).transpose()?;
+        let output = to_its_end.then(|| server.finish()).transpose()?;
         Ok((found, output))
     }
 
@@ -195,7 +206,7 @@ impl Bench {
     }
 
     /// Starts a program on these processors, which it inherits from this thread.
-    fn start(&self, mut command: Command, processors: &[usize]) -> Result<Child, String> {
+    pub fn start(&self, mut command: Command, processors: &[usize]) -> Result<Child, String> {
         let restrict = |processors| restrict_to(processors).map_err(|error| format!("processors: {error}"));
         restrict(processors)?;
         let child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
@@ -246,7 +257,7 @@ impl Drop for Server {
 }
 
 /// Closes the program's input and waits for its end. Returns an error, with its last words, if it failed.
-fn finish(child: Child) -> Result<Output, String> {
+pub fn finish(child: Child) -> Result<Output, String> {
     let output = child.wait_with_output().map_err(|error| error.to_string())?;
     if output.status.success() {
         return Ok(output);
@@ -270,7 +281,7 @@ fn operations(n: N, secs: f64) -> u64 {
 
 /// Returns the median of each field over the lines of a program's output, which are flat JSON objects. There is no field
 /// if the program does not support the measurement.
-fn values(output: &Output) -> Result<Values, String> {
+pub fn values(output: &Output) -> Result<Values, String> {
     let mut all: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     let text = String::from_utf8_lossy(&output.stdout);
     for line in text.lines().filter(|line| line.starts_with('{')) {
@@ -298,7 +309,7 @@ pub fn instructions(text: &str) -> Option<f64> {
 }
 
 /// Finds a count of perf, whose lines are `12345;;NAME;...`.
-fn perf(text: &str, name: &str) -> Option<f64> {
+pub fn perf(text: &str, name: &str) -> Option<f64> {
     let line = text.lines().find(|line| line.split(';').nth(2) == Some(name))?;
     line.split(';').next()?.parse().ok()
 }

@@ -102,11 +102,11 @@ fn derived(group: Group, peers: &[&str], figures: &Figures) -> String {
 }
 
 /// A table in Markdown, whose columns of values are aligned right.
-struct MarkdownTable(Table);
+pub struct MarkdownTable(Table);
 
 impl MarkdownTable {
     /// Creates a table with these titles, the first of which are those of texts.
-    fn new(titles: impl Iterator<Item = String>, texts: usize) -> Self {
+    pub fn new(titles: impl Iterator<Item = String>, texts: usize) -> Self {
         let titles: Vec<String> = titles.collect();
         let mut table = Table::new();
         // Vertical lines only: the rule below the titles is a row, which says how the columns are aligned.
@@ -119,16 +119,16 @@ impl MarkdownTable {
         Self(table)
     }
 
-    fn row<const N: usize>(&mut self, texts: [String; N], values: impl Iterator<Item = Option<String>>) {
+    pub fn row<const N: usize>(&mut self, texts: [String; N], values: impl Iterator<Item = Option<String>>) {
         self.0.add_row(texts.into_iter().chain(values.map(|value| value.unwrap_or("-".to_owned()))));
     }
 
-    fn to_text(&self) -> String {
+    pub fn to_text(&self) -> String {
         format!("{}\n", self.0.trim_fmt())
     }
 }
 
-fn two_decimals(value: f64) -> String {
+pub fn two_decimals(value: f64) -> String {
     format!("{value:.2}")
 }
 

@@ -8,7 +8,7 @@ use mio::{Events, Interest, Poll, Token};
 use rustix::io::Errno;
 
 use crate::pattern::{Pattern, bound_socket, other_bytes};
-use crate::window::Window;
+use crate::window::{Window, report};
 use crate::{Load, PATIENCE};
 
 struct Client {
@@ -22,8 +22,8 @@ struct Client {
 pub fn run(load: &Load) -> io::Result<()> {
     let pattern = Pattern::new(load.size);
     let (mut poll, mut events) = (Poll::new()?, Events::with_capacity(1024));
-    let mut window = Window::new(load)?;
-    window.is_over(Instant::now());
+    let mut window = Window::new(load, true)?;
+    window.is_over(Instant::now())?;
     let mut opened = 0;
     let mut open = |poll: &Poll, token: usize| {
         opened += 1;
@@ -46,11 +46,12 @@ pub fn run(load: &Load) -> io::Result<()> {
                 *client = open(&poll, event.token().0)?;
             }
             if load.count == Some(closed) {
-                return window.report("churn", 1);
+                window.close()?;
+                return report(&[window], "churn", 1);
             }
         }
-        if window.is_over(Instant::now()) {
-            return window.report("churn", 1);
+        if window.is_over(Instant::now())? {
+            return report(&[window], "churn", 1);
         }
     }
 }

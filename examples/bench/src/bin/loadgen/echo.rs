@@ -1,13 +1,14 @@
-//! Echoes on connections that stay open.
+//! Echoes on connections that stay open. The last answers, which come after the measured time, are compared as well.
 
 use std::io::{self, ErrorKind, Read, Write};
+use std::thread::{self, ScopedJoinHandle};
 use std::time::Instant;
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use crate::pattern::{Pattern, connect_all, other_bytes};
-use crate::window::Window;
+use crate::window::{Window, report};
 use crate::{Load, PATIENCE};
 
 struct Connection {
@@ -22,55 +23,76 @@ struct Connection {
 
 pub fn run(load: &Load) -> io::Result<()> {
     let pattern = Pattern::new(load.size * load.pipeline);
-    let (mut poll, mut events) = (Poll::new()?, Events::with_capacity(1024));
-    let mut connections = open(load, &poll)?;
-    let mut window = Window::new(load)?;
-    window.is_over(Instant::now());
-    connections.iter_mut().try_for_each(|connection| connection.send(&pattern))?;
-    let (mut buffer, mut busy) = (vec![0; 64 * 1024], connections.len());
-    loop {
-        poll.poll(&mut events, Some(PATIENCE))?;
-        if events.is_empty() {
-            return Err(io::Error::other(format!("no answer for {PATIENCE:?}")));
-        }
-        for event in &events {
-            let connection = &mut connections[event.token().0];
-            if connection.answered(&pattern, &mut buffer)? {
-                let now = Instant::now();
-                window.record(connection.sent, now);
-                connection.left -= 1;
-                match connection.left {
-                    0 => busy -= 1,
-                    _ => connection.send(&pattern)?,
-                }
-            }
-        }
-        if window.is_over(Instant::now()) || busy == 0 {
-            return window.report("echo", load.pipeline as u64);
-        }
-    }
+    // All connections are open before the first window, so that all threads measure the same time.
+    let clients =
+        (0..load.threads).map(|number| Client::open(load, number)).collect::<io::Result<Vec<_>>>()?;
+    let windows = thread::scope(|scope| {
+        let run = |(client, leads): (Client, bool)| {
+            let (window, pattern) = (Window::new(load, leads), &pattern);
+            scope.spawn(move || client.run(window?, pattern))
+        };
+        let leads = (0..load.threads).map(|number| number == 0);
+        let threads: Vec<_> = clients.into_iter().zip(leads).map(run).collect();
+        let join = |thread: ScopedJoinHandle<'_, io::Result<_>>| {
+            thread.join().map_err(|_| io::Error::other("a thread of the load panicked"))?
+        };
+        threads.into_iter().map(join).collect::<io::Result<Vec<_>>>()
+    })?;
+    report(&windows, "echo", load.pipeline as u64)
 }
 
-/// Opens all connections, each of which has had one answer.
-fn open(load: &Load, poll: &Poll) -> io::Result<Vec<Connection>> {
-    let batches = load.count.map(|count| count / (load.pipeline * load.connections) as u64);
-    let left = batches.unwrap_or(u64::MAX).max(1);
-    let streams = connect_all(load.address, load.connections, load.size)?;
-    let mut connections = Vec::with_capacity(streams.len());
-    for stream in streams {
-        stream.set_nonblocking(true)?;
-        let mut stream = TcpStream::from_std(stream);
-        let number = connections.len();
-        poll.registry().register(&mut stream, Token(number), Interest::READABLE)?;
-        connections.push(Connection {
-            stream,
-            batch: number as u64,
-            received: 0,
-            sent: Instant::now(),
-            left,
-        });
+/// One thread of the load: its connections, and the epoll that they are registered with.
+struct Client {
+    poll: Poll,
+    connections: Vec<Connection>,
+}
+
+impl Client {
+    /// Opens the part of the connections that belongs to the thread of this number. Each has had one answer.
+    fn open(load: &Load, number: usize) -> io::Result<Self> {
+        let batches = load.count.map(|count| count / (load.pipeline * load.connections) as u64);
+        let left = batches.unwrap_or(u64::MAX).max(1);
+        let count = (load.connections + load.threads - 1 - number) / load.threads;
+        let (poll, streams) = (Poll::new()?, connect_all(load.address, count, load.size)?);
+        let mut connections = Vec::with_capacity(streams.len());
+        for stream in streams {
+            stream.set_nonblocking(true)?;
+            let (mut stream, token) = (TcpStream::from_std(stream), connections.len());
+            poll.registry().register(&mut stream, Token(token), Interest::READABLE)?;
+            let (batch, received, sent) = (token as u64, 0, Instant::now());
+            connections.push(Connection { stream, batch, received, sent, left });
+        }
+        Ok(Self { poll, connections })
     }
-    Ok(connections)
+
+    /// Sends and receives until the measured time is over and every answer has come.
+    fn run<'l>(mut self, mut window: Window<'l>, pattern: &Pattern) -> io::Result<Window<'l>> {
+        let mut events = Events::with_capacity(1024);
+        window.is_over(Instant::now())?;
+        self.connections.iter_mut().try_for_each(|connection| connection.send(pattern))?;
+        let (mut buffer, mut busy) = (vec![0; 64 * 1024], self.connections.len());
+        let mut is_over = false;
+        while busy > 0 {
+            self.poll.poll(&mut events, Some(PATIENCE))?;
+            if events.is_empty() {
+                return Err(io::Error::other(format!("no answer for {PATIENCE:?}")));
+            }
+            for event in &events {
+                let connection = &mut self.connections[event.token().0];
+                if connection.answered(pattern, &mut buffer)? {
+                    window.record(connection.sent, Instant::now());
+                    connection.left = if is_over { 0 } else { connection.left - 1 };
+                    match connection.left {
+                        0 => busy -= 1,
+                        _ => connection.send(pattern)?,
+                    }
+                }
+            }
+            is_over = window.is_over(Instant::now())?;
+        }
+        window.close()?;
+        Ok(window)
+    }
 }
 
 impl Connection {

@@ -1,14 +1,16 @@
-//! The load, the same for every server: one thread, one epoll. Each connection has one message, or one batch of messages,
-//! in flight, and every byte that comes back is compared.
+//! The load, the same for every server: one epoll for each thread, and one thread unless `--threads` asks for more. Each
+//! connection has one message, or one batch of messages, in flight, and every byte that comes back is compared.
 //!
 //! ```text
-//! loadgen echo   --addr A --pid SERVER [--connections C] [--size BYTES] [--pipeline P] [--warmup MS] (--secs T | --count N)
+//! loadgen echo   --addr A --pid SERVER [--connections C] [--size BYTES] [--pipeline P] [--warmup MS] [--threads N]
+//!                [--perf FIFOS] (--secs T | --count N)
 //! loadgen churn  --addr A --pid SERVER [--connections K] (--secs T | --count N)
 //! loadgen memory --addr A --pid SERVER [--connections C]
 //! loadgen parked --addr A --pid SERVER [--connections C] [--secs T]
 //! ```
 //!
-//! The program prints one line of JSON. It reads the server's costs at both ends of the measured time.
+//! The program prints one line of JSON. It reads the server's costs at both ends of the measured time. With `--perf` it lets
+//! a `perf stat` around the server count only in that time: `FIFOS.ctl` and `FIFOS.ack` are the ends of perf's `--control`.
 
 mod churn;
 mod echo;
@@ -17,6 +19,7 @@ mod pattern;
 mod window;
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -30,6 +33,10 @@ struct Load {
     connections: usize,
     size: usize,
     pipeline: usize,
+    /// The number of threads, each with its part of the connections.
+    threads: usize,
+    /// The path of the pipes to perf, without their endings.
+    perf: Option<PathBuf>,
     warmup: Duration,
     length: Duration,
     /// The number of messages, or of connections, after which the load ends. Without it the time decides.
@@ -51,13 +58,16 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), String> {
     let (command, options) = Options::from_args()?;
-    let count = options.get("count", 0)?;
+    let (count, perf) = (options.get("count", 0)?, options.get("perf", String::new())?);
+    let connections = options.get("connections", 64_usize)?.max(1);
     let load = Load {
         address: options.get("addr", SocketAddr::from(([127, 0, 0, 1], 0)))?,
         server: options.get("pid", 0)?,
-        connections: options.get("connections", 64_usize)?.max(1),
+        connections,
         size: options.get("size", 64_usize)?.max(1),
         pipeline: options.get("pipeline", 1_usize)?.max(1),
+        threads: options.get("threads", 1_usize)?.clamp(1, connections),
+        perf: (!perf.is_empty()).then(|| perf.into()),
         warmup: Duration::from_millis(options.get("warmup", 200)?),
         length: Duration::from_secs_f64(options.get("secs", 1.0)?),
         count: (count > 0).then_some(count),
