@@ -6,6 +6,7 @@ mod orderings;
 mod places;
 mod tables;
 mod text;
+mod turns;
 
 use std::path::{Path, PathBuf};
 
@@ -55,6 +56,7 @@ const RULES: &[(&str, Rule)] = &[
     ("invariants", docs::invariants),
     ("cancel", docs::cancel),
     ("english", docs::english),
+    ("turns", turns::turns),
     ("sizes", text::sizes),
     ("leftovers", text::leftovers),
     ("changelog", text::changelog),

@@ -28,6 +28,7 @@ const CLEAN: &[(&str, &str)] = &[
     ("std-rt/src/sys.rs", "use rustix::io;\n#[cfg(unix)]\nmod epoll;\n"),
     ("std-rt/src/sys/epoll.rs", "use super::Event;\nuse crate::sys::Event as _;\n"),
     ("std-rt/src/net.rs", NET),
+    ("std-rt/tests/it/pool.rs", IT),
 ];
 
 const SEMA: &str = r##"use crate::sync::{
@@ -68,6 +69,19 @@ impl Stream {
     #[inline]
     pub async fn read(&self) {}
 }
+";
+
+/// A test that takes its turn through another function, and one that opens nothing.
+const IT: &str = "#[test]
+fn work_is_done() {
+    on_pool();
+}
+fn on_pool() {
+    let _alone = alone();
+    Runtime::new();
+}
+#[test]
+fn sums_are_right() {}
 ";
 
 /// A folder of its own, gone with the value.
@@ -128,7 +142,7 @@ fn the_clean_tree_is_green() {
     assert!(green, "{output}");
     assert!(output.contains("6 lines with an ordering, 2 pairs"), "{output}");
     assert!(output.contains("2 citations of 1 invariants"), "{output}");
-    assert!(output.ends_with("tidy: 12 rules, 10 Rust files, 0 findings\n"), "{output}");
+    assert!(output.ends_with("tidy: 13 rules, 11 Rust files, 0 findings\n"), "{output}");
 }
 
 #[test]
@@ -297,6 +311,19 @@ fn marks_do_not_stay() {
 fn tests_do_not_sleep() {
     let text = "fn f() {\n    std::thread::sleep(d);\n    time::sleep(d).await; // time is tested\n}\n";
     red("std-rt/tests/a.rs", text, &["std-rt/tests/a.rs:2: leftovers"]);
+}
+
+#[test]
+fn tests_that_open_descriptors_take_turns() {
+    let direct = "use a::B;\n#[test]\nfn f() {\n    Runtime::new();\n}\n";
+    red("std-rt/tests/it/a.rs", direct, &["std-rt/tests/it/a.rs:3: turns"]);
+    let below = "fn g() {\n    bind();\n}\n#[test]\n#[cfg(unix)]\nfn f() {\n    g();\n}\n";
+    red("std-rt/tests/it/a.rs", below, &["std-rt/tests/it/a.rs:6: turns"]);
+    red(
+        "std-rt/tests/it/pool/b.rs",
+        &direct.replace("B;", "B;\n\n"),
+        &["std-rt/tests/it/pool/b.rs:5: turns"],
+    );
 }
 
 #[test]

@@ -163,6 +163,13 @@ pub const KERNEL_FILES: &[Place] = &[
     ("std-rt/tests/support/seccomp.rs", "filters the system calls of a child"),
 ];
 
+/// Words by which a test opens descriptors.
+pub const OPENS: &[&str] = &["Runtime", "Builder", "runtime", "block_on", "bind"];
+
+/// Functions that a test takes its turn with: it holds a lock, or runs in a process of its own.
+pub const TAKES_TURN: &[&str] =
+    &["alone", "each", "on", "in_own_process", "with_few_descriptors", "output_of", "rerun"];
+
 /// The longest file, in lines.
 pub const FILE_LINES: usize = 600;
 
