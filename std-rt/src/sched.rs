@@ -6,9 +6,9 @@
 
 mod config;
 mod context;
-mod hand_over;
 mod handle;
 mod remote;
+mod wake_rule;
 
 use std::any::Any;
 use std::collections::VecDeque;
@@ -28,11 +28,11 @@ use crate::protocol::pool::Pool;
 use crate::task::{Runnable, TaskNames};
 pub use config::{Around, Hook, Hooks, ThreadNames, WorkerConfig};
 pub use context::{CurrentGuard, EnterGuard, LentWorker, is_worker_thread, sched_of_worker};
-pub use hand_over::HandOver;
 use handle::TaskShard;
 pub use handle::{SchedHandle, drop_task};
 use remote::{RING, to_task};
 pub use remote::{Remote, StealBuffer, WorkerStats};
+pub use wake_rule::WakeRule;
 
 /// Words of 64 (32) workers each.
 const IDLE_WORDS: usize = 4;
@@ -146,7 +146,7 @@ pub struct Sched {
     /// Set if there is one worker, which is the thread that is in `block_on`.
     threadless: bool,
     config: WorkerConfig,
-    hand_over: HandOver,
+    wake_rule: WakeRule,
     hooks: Hooks,
     extension: Option<Extension>,
 }
@@ -182,7 +182,7 @@ impl Sched {
             spares: Spares::default(),
             threadless,
             config,
-            hand_over: HandOver::new(config.monitored),
+            wake_rule: WakeRule::new(config.monitored),
             hooks,
             extension,
         })
@@ -277,7 +277,7 @@ impl Sched {
         let ready = buffer.len();
         context::inject_woken(self, buffer.drain());
         self.netpoll.sub_waiters(parked);
-        if self.workers.len() > 1 && self.hand_over.is_worth(ready) {
+        if self.workers.len() > 1 && self.wake_rule.is_worth(ready) {
             self.wake_one();
         }
         buffer.drop_removed();
@@ -287,7 +287,7 @@ impl Sched {
     /// meanwhile. One that went to sleep while this one held the poller's lock sleeps on its park token.
     #[inline]
     pub fn keep_polling(&self) {
-        if !self.hand_over.guesses() && self.workers.len() > 1 && self.netpoll.polling_worker().is_none() {
+        if !self.wake_rule.guesses() && self.workers.len() > 1 && self.netpoll.polling_worker().is_none() {
             self.wake_one();
         }
     }
@@ -295,14 +295,14 @@ impl Sched {
     /// Worker: wakes another one if there is work enough for it. (A task in a ring has an owner that is awake.)
     pub fn share_work(&self) {
         let in_rings = || self.workers.iter().map(|worker| worker.runq.ring_len()).sum();
-        if self.global.len() > 0 || self.hand_over.is_worth(in_rings()) {
+        if self.global.len() > 0 || self.wake_rule.is_worth(in_rings()) {
             self.wake_one();
         }
     }
 
-    /// Returns the rule by which the poller is handed over.
-    pub fn hand_over(&self) -> &HandOver {
-        &self.hand_over
+    /// Returns the rule by which a worker that has polled wakes another one.
+    pub fn wake_rule(&self) -> &WakeRule {
+        &self.wake_rule
     }
 
     /// Returns the shared part of a worker.

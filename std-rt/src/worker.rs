@@ -330,7 +330,7 @@ impl Worker {
     fn record_run(&self, now: u64) {
         let (since, tick) = self.polled.replace((now, self.stats().tick()));
         let looks = self.stats().tick().wrapping_sub(tick);
-        self.sched.hand_over().ran(now.saturating_sub(since), looks as u64);
+        self.sched.wake_rule().ran(now.saturating_sub(since), looks as u64);
     }
 
     fn with_spin(&self, told: impl FnOnce(&mut Spin)) {

@@ -35,7 +35,6 @@ mod file;
 mod file_traits;
 mod futures_io;
 mod half_close;
-mod hand_over;
 mod hooks;
 mod huge;
 mod incoming;
@@ -88,5 +87,6 @@ mod unix_listener;
 mod unix_seqpacket;
 mod unix_stream;
 mod unix_support;
+mod wake_rule;
 
 use test_support as common;

@@ -42,7 +42,7 @@ const FIRST: usize = 64;
 
 /// The knowledge of the workers of one runtime about its tasks.
 #[derive(Debug)]
-pub struct HandOver {
+pub struct WakeRule {
     /// False if no monitor corrects a wrong guess.
     guesses: bool,
     due: RelaxedUsize,
@@ -50,7 +50,7 @@ pub struct HandOver {
     mean: RelaxedUsize,
 }
 
-impl HandOver {
+impl WakeRule {
     /// Creates the state of a new runtime, which has a monitor or not.
     pub(super) fn new(monitored: bool) -> Self {
         let (due, mean) = (RelaxedUsize::new(), RelaxedUsize::new());
