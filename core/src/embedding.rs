@@ -48,7 +48,7 @@
 //!
 //! A descriptor is registered once, edge-triggered and for both directions, with [`PollKey::to_bits`] of
 //! [`Registration::key`] as the kernel's user data. The bits of an event become the [`Modes`] that it makes ready, and the
-//! [`EventFlags`] that tell of the peer:
+//! [`EventFlags`] that tell of the peer. [`translate`] has a function for each kernel, with this table in full:
 //!
 //! | epoll | poll(2) | kqueue | read | write | flag |
 //! |---|---|---|---|---|---|
@@ -118,6 +118,7 @@
 //! with a ceiling as high as the priority of every task that waits. On a single core with deliveries in interrupt handlers only,
 //! `Again` does not occur between a delivery and a task: the handler has finished before the task goes on.
 //!
+//! [`translate`]: crate::poll::translate
 //! [`Idle`]: crate::sched::idle::Idle
 //! [`Idle::begin_park`]: crate::sched::idle::Idle::begin_park
 //! [`Idle::cancel_park`]: crate::sched::idle::Idle::cancel_park

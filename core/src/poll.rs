@@ -15,4 +15,5 @@ pub mod key;
 pub mod registration;
 pub mod sema;
 pub mod short_read;
+pub mod translate;
 pub mod waiters;

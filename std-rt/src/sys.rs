@@ -228,8 +228,6 @@ mod process;
 pub mod signal;
 pub mod socket;
 pub mod sockopt;
-#[allow(dead_code, reason = "a backend uses its own table, and the tests check all three on every system")]
-pub mod translate;
 pub mod udp;
 pub mod unix;
 mod unsupported;

@@ -25,17 +25,17 @@ pub const BLOCK_LEN: usize = 32;
 /// A block of `LEN` descriptors, to be donated to a cache.
 #[derive(Debug)]
 #[repr(transparent)]
-pub struct Block<const LEN: usize = BLOCK_LEN, const BITS: u32 = FDSEQ_BITS> {
-    slots: [PollDesc<BITS>; LEN],
+pub struct Block<const LEN: usize = BLOCK_LEN> {
+    slots: [PollDesc; LEN],
 }
 
-impl<const LEN: usize, const BITS: u32> Default for Block<LEN, BITS> {
+impl<const LEN: usize> Default for Block<LEN> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<const LEN: usize, const BITS: u32> Block<LEN, BITS> {
+impl<const LEN: usize> Block<LEN> {
     const_fn! {
         /// Creates a block of free descriptors, each of generation 0.
         pub const fn new() -> Self {
@@ -46,7 +46,7 @@ impl<const LEN: usize, const BITS: u32> Block<LEN, BITS> {
     /// Initializes a block in place, a descriptor at a time, so that nothing as large as a block is on the
     /// stack.
     pub fn init(place: &mut MaybeUninit<Self>) -> &mut Self {
-        let slots = place.as_mut_ptr().cast::<PollDesc<BITS>>();
+        let slots = place.as_mut_ptr().cast::<PollDesc>();
         for slot in 0..LEN {
             // SAFETY: the block is an array of `LEN` descriptors and nothing else, so `slot` lies in it
             // (INV-1).
@@ -64,28 +64,28 @@ impl<const LEN: usize, const BITS: u32> Block<LEN, BITS> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CacheFull;
 
-/// A cache of at most `BLOCKS` blocks of `LEN` descriptors, with generations of `BITS` bits.
+/// A cache of at most `BLOCKS` blocks of `LEN` descriptors.
 #[derive(Debug)]
-pub struct PollCache<const BLOCKS: usize, const LEN: usize = BLOCK_LEN, const BITS: u32 = FDSEQ_BITS> {
+pub struct PollCache<const BLOCKS: usize, const LEN: usize = BLOCK_LEN> {
     shared: Shared,
     /// The number of blocks in the directory.
     len: AtomicUsize,
     /// The end of the poller, 1 once it has ended.
     ended: AtomicUsize,
-    directory: [AtomicPtr<Block<LEN, BITS>>; BLOCKS],
+    directory: [AtomicPtr<Block<LEN>>; BLOCKS],
 }
 
 /// The largest number of slots in a cache: an index fits into half a word and into a key.
 const MAX_SLOTS: usize =
     if INDEX <= PollKey::MAX_SLOT as usize { INDEX - 1 } else { PollKey::MAX_SLOT as usize };
 
-impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> Default for PollCache<BLOCKS, LEN, BITS> {
+impl<const BLOCKS: usize, const LEN: usize> Default for PollCache<BLOCKS, LEN> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, LEN, BITS> {
+impl<const BLOCKS: usize, const LEN: usize> PollCache<BLOCKS, LEN> {
     const HAS_A_SIZE: () = {
         assert!(BLOCKS > 0 && LEN > 0, "a cache holds at least one block of one descriptor");
         assert!(BLOCKS <= MAX_SLOTS / LEN, "an index must fit into half a word, and into a key");
@@ -103,9 +103,22 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         /// netpoll_core::PollCache::<0>::new();
         /// ```
         pub const fn new() -> Self {
+            Self::with_fdseq_bits(FDSEQ_BITS)
+        }
+    }
+
+    const_fn! {
+        /// Creates a cache as [`PollCache::new`] does, whose generations have `bits` bits only: for a kernel that
+        /// returns no more of a key with an event. A key is mistaken for its slot's present one after exactly
+        /// 2^`bits` owners, or a multiple.
+        ///
+        /// # Panics
+        ///
+        /// Panics, or does not compile where the cache is a static, unless `bits` is 1 to [`FDSEQ_BITS`].
+        pub const fn with_fdseq_bits(bits: u32) -> Self {
             let () = Self::HAS_A_SIZE;
             Self {
-                shared: Shared::new(),
+                shared: Shared::new(bits),
                 len: AtomicUsize::new(0),
                 ended: AtomicUsize::new(0),
                 directory: array![AtomicPtr::new(core::ptr::null_mut()); BLOCKS],
@@ -122,13 +135,24 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
     /// assert!(PollCache::init(&mut cache).alloc().is_none());
     /// ```
     pub fn init(place: &mut MaybeUninit<Self>) -> &mut Self {
+        Self::init_with_fdseq_bits(place, FDSEQ_BITS)
+    }
+
+    /// Initializes a cache in place as [`PollCache::init`] does, with generations as in
+    /// [`PollCache::with_fdseq_bits`].
+    ///
+    /// # Panics
+    ///
+    /// Panics unless `bits` is 1 to [`FDSEQ_BITS`].
+    pub fn init_with_fdseq_bits(place: &mut MaybeUninit<Self>, bits: u32) -> &mut Self {
         let () = Self::HAS_A_SIZE;
+        let fresh = Shared::new(bits);
         let cache = place.as_mut_ptr();
         // SAFETY: `cache` points to memory of this type, which the exclusive borrow of `place` keeps from all other
         // code. So a pointer to a field is valid for a write; no reference to it is made.
         let shared = unsafe { &raw mut (*cache).shared };
         // SAFETY: as above, and the old bytes need no drop.
-        unsafe { shared.write(Shared::new()) };
+        unsafe { shared.write(fresh) };
         // SAFETY: `cache` is valid, as above.
         let len = unsafe { &raw mut (*cache).len };
         // SAFETY: `len` is valid for a write, as above.
@@ -139,7 +163,7 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         unsafe { ended.write(AtomicUsize::new(0)) };
         // SAFETY: `cache` is valid, as above.
         let directory = unsafe { &raw mut (*cache).directory };
-        let entries = directory.cast::<AtomicPtr<Block<LEN, BITS>>>();
+        let entries = directory.cast::<AtomicPtr<Block<LEN>>>();
         for block in 0..BLOCKS {
             // SAFETY: the directory is an array of `BLOCKS` entries, so `block` lies in it.
             let entry = unsafe { entries.add(block) };
@@ -160,7 +184,7 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
     ///
     /// `block` points to an initialized block that no other code uses, and that stays where it is for as long
     /// as the cache is used (INV-1). The cache does not free it: [`PollCache::blocks`] returns it.
-    pub unsafe fn donate(&self, block: NonNull<Block<LEN, BITS>>) -> Result<(), CacheFull> {
+    pub unsafe fn donate(&self, block: NonNull<Block<LEN>>) -> Result<(), CacheFull> {
         // alone: a first guess; the directory's compare-exchange decides
         let mut place = self.len.load(Ordering::Relaxed);
         loop {
@@ -184,7 +208,7 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
     /// # Errors
     ///
     /// Returns [`CacheFull`] as [`PollCache::donate`] does.
-    pub fn donate_static(&self, block: &'static mut Block<LEN, BITS>) -> Result<(), CacheFull> {
+    pub fn donate_static(&self, block: &'static mut Block<LEN>) -> Result<(), CacheFull> {
         // SAFETY: a `&'static mut` is exclusive and points to an initialized block, which stays where it is
         // (INV-1).
         unsafe { self.donate(NonNull::from(block)) }
@@ -209,12 +233,12 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
     /// # Memory ordering
     ///
     /// Acquires the memory effects of the [`Registration::free`] of the slot.
-    pub fn alloc(&self) -> Option<Registration<'_, BITS>> {
+    pub fn alloc(&self) -> Option<Registration<'_>> {
         let desc = self.slot(self.shared.pop(|slot| self.slot(slot))?);
         // A caller closed the slot or delivered an event while it was free, with a key that it guessed or got
         // from `PollCache::iter`. The next owner gets the generation after that key's.
         if desc.info.get().is_published() {
-            desc.close();
+            desc.close(self.shared.fdseq_mask());
         }
         self.take_over_end(desc);
         Some(Registration::new(desc, &self.shared))
@@ -225,7 +249,7 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
     ///
     /// 1. fences before this thread does: this thread sees `ended`;
     /// 2. fences after this thread does: it finds the block, and the descriptor in this generation.
-    fn take_over_end(&self, desc: &PollDesc<BITS>) {
+    fn take_over_end(&self, desc: &PollDesc) {
         fence(Ordering::SeqCst); // pair: cache::end
         // alone: the fence made it fresh enough
         if self.ended.load(Ordering::Relaxed) != 0 {
@@ -258,19 +282,19 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
     /// generation. The generation may change at any time, so [`PollDesc::ready`] checks it again, in the
     /// state words themselves.
     #[inline]
-    pub fn get(&self, key: PollKey) -> Option<&PollDesc<BITS>> {
+    pub fn get(&self, key: PollKey) -> Option<&PollDesc> {
         self.lookup(key.slot as usize).filter(|desc| desc.info().fdseq() == key.fdseq)
     }
 
     /// Returns the descriptor in the slot that `key` names, of any generation: for [`PollDesc::ready`], which
     /// checks the generation in the state words themselves, and for a prefetch.
     #[inline]
-    pub fn get_any_generation(&self, key: PollKey) -> Option<&PollDesc<BITS>> {
+    pub fn get_any_generation(&self, key: PollKey) -> Option<&PollDesc> {
         self.lookup(key.slot as usize)
     }
 
     #[inline]
-    fn lookup(&self, slot: usize) -> Option<&PollDesc<BITS>> {
+    fn lookup(&self, slot: usize) -> Option<&PollDesc> {
         // Acquire: the block's descriptors as they were initialized.
         let block = NonNull::new(self.directory.get(slot / LEN)?.load(Ordering::Acquire))?; // pair: cache::donate
         // SAFETY: `donate` put the block into the directory after it was initialized, and it stays where it
@@ -279,12 +303,12 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
         Some(&block.slots[slot % LEN])
     }
 
-    fn slot(&self, slot: usize) -> &PollDesc<BITS> {
+    fn slot(&self, slot: usize) -> &PollDesc {
         self.lookup(slot).expect("INV-1: a slot on the free list is in a donated block")
     }
 
     /// Returns all descriptors with their current keys, free ones included. For dumps.
-    pub fn iter(&self) -> impl Iterator<Item = (PollKey, &PollDesc<BITS>)> {
+    pub fn iter(&self) -> impl Iterator<Item = (PollKey, &PollDesc)> {
         (0..BLOCKS * LEN).map_while(|slot| {
             let desc = self.lookup(slot)?;
             Some((PollKey { slot: slot as u32, fdseq: desc.info().fdseq() }, desc))
@@ -292,7 +316,7 @@ impl<const BLOCKS: usize, const LEN: usize, const BITS: u32> PollCache<BLOCKS, L
     }
 
     /// Returns the donated blocks. Their donor frees them once the cache is not used any more.
-    pub fn blocks(&mut self) -> impl Iterator<Item = NonNull<Block<LEN, BITS>>> {
+    pub fn blocks(&mut self) -> impl Iterator<Item = NonNull<Block<LEN>>> {
         // The thread that made the exclusive borrow has ordered the donations before it.
         self.directory.iter().map_while(|entry| NonNull::new(entry.load(Ordering::Acquire))) // pair: cache::donate
     }

@@ -43,7 +43,7 @@ use core::task::Waker;
 use super::deadline::{Deadline, When};
 use super::glist::GList;
 use super::info::{AtomicInfo, Info};
-use super::key::{Event, FDSEQ_BITS, Mode, Modes};
+use super::key::{Event, Mode, Modes};
 use super::sema::{Sema, Unblock};
 use crate::sync::RelaxedUsize;
 use crate::sync::{AtomicUsize, Ordering, const_fn, fence};
@@ -97,17 +97,16 @@ struct Unblocked {
     stale: bool,
 }
 
-/// One descriptor: Go's `pollDesc` without its lock and its two timers. `BITS` is the width of the
-/// generation.
+/// One descriptor: Go's `pollDesc` without its lock and its two timers.
 #[derive(Debug)]
 #[repr(C, align(64))]
-pub struct PollDesc<const BITS: u32 = FDSEQ_BITS> {
-    pub(crate) info: AtomicInfo<BITS>,
+pub struct PollDesc {
+    pub(crate) info: AtomicInfo,
     since_read: RelaxedUsize,
-    rg: Sema<BITS>,
+    rg: Sema,
     pub(crate) rd: Deadline,
     pub(crate) wd: Deadline,
-    wg: Sema<BITS>,
+    wg: Sema,
     pub(crate) armed: Deadline,
     pub(crate) link: AtomicUsize,
     pub(crate) slot: RelaxedUsize,
@@ -119,13 +118,13 @@ pub struct PollDesc<const BITS: u32 = FDSEQ_BITS> {
 /// word. (The model checker's atomics are larger.)
 const _: () = assert!(size_of::<Sema>() != 24 || core::mem::offset_of!(PollDesc, wg.word) == 56);
 
-impl<const BITS: u32> Default for PollDesc<BITS> {
+impl Default for PollDesc {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<const BITS: u32> PollDesc<BITS> {
+impl PollDesc {
     const_fn! {
         /// Creates a descriptor of generation 0 without deadlines and waiters.
         pub const fn new() -> Self {
@@ -147,7 +146,7 @@ impl<const BITS: u32> PollDesc<BITS> {
 
     /// Returns the published state: closing, the peer, the generation.
     #[inline]
-    pub fn info(&self) -> Info<BITS> {
+    pub fn info(&self) -> Info {
         self.info.get()
     }
 
@@ -211,7 +210,7 @@ impl<const BITS: u32> PollDesc<BITS> {
     /// Returns why a direction may not wait. Closing comes before a timeout, which comes before the end of
     /// the poller.
     #[cold]
-    fn why_not(&self, info: Info<BITS>, mode: Mode) -> PollErr {
+    fn why_not(&self, info: Info, mode: Mode) -> PollErr {
         if info.closing() {
             PollErr::Closing
         } else if self.deadline_of(mode).is_expired() || !info.ended() {
@@ -230,7 +229,7 @@ impl<const BITS: u32> PollDesc<BITS> {
     /// # use netpoll_core::{Event, EventFlags, GList, Modes, PollDesc, PollKey};
     /// # let key = PollKey { slot: 0, fdseq: 0 };
     /// let event = Event { key, modes: Modes::READ, flags: EventFlags::default() };
-    /// let _ = <PollDesc>::new().ready(event, &mut GList::<1>::new());
+    /// let _ = PollDesc::new().ready(event, &mut GList::<1>::new());
     /// ```
     #[inline]
     pub fn ready<const N: usize>(&self, event: Event, list: &mut GList<N>) -> Delivered {
@@ -314,10 +313,10 @@ impl<const BITS: u32> PollDesc<BITS> {
         self.unblock_all(Modes::BOTH, self.info.get().fdseq())
     }
 
-    /// Moves all words to the next generation, with nothing left of this one. Called by the owner's `free`
-    /// only, after `evict`.
-    pub(crate) fn close(&self) {
-        let fdseq = self.info.advance();
+    /// Moves all words to the next generation, of which `mask` keeps the low bits, with nothing left of this
+    /// one. Called by the owner's `free` only, after `evict`.
+    pub(crate) fn close(&self, mask: u32) {
+        let fdseq = self.info.advance(mask);
         self.rg.advance(fdseq);
         self.wg.advance(fdseq);
         for word in [&self.rd, &self.wd, &self.armed] {
@@ -347,7 +346,7 @@ impl<const BITS: u32> PollDesc<BITS> {
         list: &mut GList<N>,
     ) -> Unblocked {
         let mut done = Unblocked { woken: 0, stale: false };
-        let mut unblock = |sema: &Sema<BITS>| match sema.unblock(fdseq, ready) {
+        let mut unblock = |sema: &Sema| match sema.unblock(fdseq, ready) {
             Unblock::Stale => done.stale = true,
             Unblock::Nobody => {}
             Unblock::Woke(waker) => {
@@ -366,7 +365,7 @@ impl<const BITS: u32> PollDesc<BITS> {
         done
     }
 
-    pub(crate) fn sema(&self, mode: Mode) -> &Sema<BITS> {
+    pub(crate) fn sema(&self, mode: Mode) -> &Sema {
         match mode {
             Mode::Read => &self.rg,
             Mode::Write => &self.wg,

@@ -1,5 +1,5 @@
-//! The part of a cache that its registrations share: the free list of descriptors, and the count of the tasks
-//! that are parked on them.
+//! The part of a cache that its registrations share: the free list of descriptors, the count of the tasks that
+//! are parked on them, and the width of their generations.
 //!
 //! The list is a stack of slot indices. Its head also counts the pops. Without the count:
 //!
@@ -17,6 +17,7 @@
 use crossbeam_utils::CachePadded;
 
 use super::desc::PollDesc;
+use super::key::FDSEQ_BITS;
 use super::waiters::Waiters;
 use crate::sync::{AtomicUsize, Ordering, const_fn};
 
@@ -24,7 +25,7 @@ const HALF: u32 = usize::BITS / 2;
 /// The half of the head that holds an index.
 pub(crate) const INDEX: usize = usize::MAX >> HALF;
 
-/// The head of the free list and the count of waiters.
+/// The head of the free list, the count of waiters and the width of the generations.
 #[derive(Debug)]
 pub(crate) struct Shared {
     /// Padded, because every task that parks writes it, on any worker.
@@ -32,13 +33,17 @@ pub(crate) struct Shared {
     /// The index of the first free slot plus one (0: none) in the low half, the number of pops in the high
     /// half.
     head: AtomicUsize,
+    /// The bits that a generation has. Never changed.
+    fdseq_mask: u32,
 }
 
 impl Shared {
     const_fn! {
-        /// Creates an empty list; no task is parked.
-        pub(crate) const fn new() -> Self {
-            Self { waiters: CachePadded::new(Waiters::new()), head: AtomicUsize::new(0) }
+        /// Creates an empty list; no task is parked. Generations have `fdseq_bits` bits, 1 to [`FDSEQ_BITS`].
+        pub(crate) const fn new(fdseq_bits: u32) -> Self {
+            assert!(fdseq_bits >= 1 && fdseq_bits <= FDSEQ_BITS, "a generation has 1 to FDSEQ_BITS bits");
+            let fdseq_mask = u32::MAX >> (u32::BITS - fdseq_bits);
+            Self { waiters: CachePadded::new(Waiters::new()), head: AtomicUsize::new(0), fdseq_mask }
         }
     }
 
@@ -47,11 +52,14 @@ impl Shared {
         &self.waiters
     }
 
+    /// Returns the bits that a generation has.
+    #[inline]
+    pub(crate) fn fdseq_mask(&self) -> u32 {
+        self.fdseq_mask
+    }
+
     /// Pops a slot. `slot` returns the descriptor of an index.
-    pub(crate) fn pop<'c, const BITS: u32>(
-        &self,
-        slot: impl Fn(usize) -> &'c PollDesc<BITS>,
-    ) -> Option<usize> {
+    pub(crate) fn pop<'c>(&self, slot: impl Fn(usize) -> &'c PollDesc) -> Option<usize> {
         // Acquire: the link and the state words of the slot as its last owner left them.
         let mut head = self.head.load(Ordering::Acquire); // pair: free_list::push
         loop {
@@ -70,7 +78,7 @@ impl Shared {
 
     /// Pushes the chain of slots from `first` to the one of `last`. Its inner links are set already; one slot
     /// is a chain.
-    pub(crate) fn push<const BITS: u32>(&self, first: usize, last: &PollDesc<BITS>) {
+    pub(crate) fn push(&self, first: usize, last: &PollDesc) {
         // alone: a first guess; the compare-exchange decides
         let mut head = self.head.load(Ordering::Relaxed);
         loop {

@@ -25,18 +25,18 @@ const ERR: usize = 1 << 4;
 const URGENT: usize = 1 << 5;
 const ENDED: usize = 1 << 6;
 
-/// The published state of a descriptor. `BITS` is the width of the generation.
+/// The published state of a descriptor.
 #[derive(Debug)]
-pub struct AtomicInfo<const BITS: u32 = FDSEQ_BITS> {
+pub struct AtomicInfo {
     word: AtomicUsize,
 }
 
 /// One value of an [`AtomicInfo`].
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Info<const BITS: u32 = FDSEQ_BITS>(usize);
+pub struct Info(usize);
 
-impl<const BITS: u32> Info<BITS> {
-    const SHIFT: u32 = usize::BITS - BITS;
+impl Info {
+    const SHIFT: u32 = usize::BITS - FDSEQ_BITS;
 
     /// Returns whether the descriptor is being closed.
     #[inline]
@@ -128,17 +128,17 @@ impl<const BITS: u32> Info<BITS> {
     }
 }
 
-impl<const BITS: u32> Default for AtomicInfo<BITS> {
+impl Default for AtomicInfo {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<const BITS: u32> AtomicInfo<BITS> {
+impl AtomicInfo {
     const_fn! {
         /// Creates a word of generation 0 with nothing published.
         pub const fn new() -> Self {
-            const { assert!(BITS >= 1 && BITS + 8 <= usize::BITS && BITS <= 32) };
+            const { assert!(FDSEQ_BITS + 8 <= usize::BITS, "a generation beside the published bits") };
             Self { word: AtomicUsize::new(0) }
         }
     }
@@ -150,7 +150,7 @@ impl<const BITS: u32> AtomicInfo<BITS> {
     /// Acquires the writes of the closer or the poller before it published. The fence pair (INV-3), not this
     /// load, makes the value fresh enough before a task sleeps.
     #[inline]
-    pub fn get(&self) -> Info<BITS> {
+    pub fn get(&self) -> Info {
         Info(self.word.load(Ordering::Acquire)) // pair: info::publish_closing, info::publish_ended, info::set_event
     }
 
@@ -160,7 +160,7 @@ impl<const BITS: u32> AtomicInfo<BITS> {
     /// The caller then calls `fence(SeqCst)`, and only after that reads rg and wg (INV-3).
     pub fn publish_closing(&self, fdseq: u32) -> bool {
         // alone: a first guess; the compare-exchange below decides
-        let mut old = Info::<BITS>(self.word.load(Ordering::Relaxed));
+        let mut old = Info(self.word.load(Ordering::Relaxed));
         while old.fdseq() == fdseq {
             // Release: the closer's writes, to a waiter that sees the bit.
             match self.word.compare_exchange(old.0, old.0 | CLOSING, Ordering::Release, Ordering::Relaxed) // pair: info::get
@@ -175,7 +175,7 @@ impl<const BITS: u32> AtomicInfo<BITS> {
     /// Publishes that the poller has ended. Returns the previous value.
     ///
     /// The caller then calls `fence(SeqCst)`, and only after that reads rg and wg (INV-3).
-    pub fn publish_ended(&self) -> Info<BITS> {
+    pub fn publish_ended(&self) -> Info {
         // Release: the writes before the end, to a waiter that sees the bit.
         Info(self.word.fetch_or(ENDED, Ordering::Release)) // pair: info::get
     }
@@ -188,7 +188,7 @@ impl<const BITS: u32> AtomicInfo<BITS> {
     #[inline]
     pub fn set_event(&self, fdseq: u32, flags: EventFlags) -> bool {
         // alone: a first guess; the compare-exchange below decides
-        let mut old = Info::<BITS>(self.word.load(Ordering::Relaxed));
+        let mut old = Info(self.word.load(Ordering::Relaxed));
         loop {
             if old.fdseq() != fdseq {
                 return false;
@@ -206,17 +206,14 @@ impl<const BITS: u32> AtomicInfo<BITS> {
         }
     }
 
-    /// Moves the word to the next generation, with nothing published. Returns that generation.
+    /// Moves the word to the next generation, of which `mask` keeps the low bits, with nothing published.
+    /// Returns that generation.
     ///
     /// Called by the owner's `free` only, when no task waits on the descriptor.
-    pub(crate) fn advance(&self) -> u32 {
-        let next = (self.get().fdseq().wrapping_add(1)) & Self::mask();
+    pub(crate) fn advance(&self, mask: u32) -> u32 {
+        let next = self.get().fdseq().wrapping_add(1) & mask;
         // alone: the push to the free list publishes it; a stale event's compare-exchange sees it in any case
-        self.word.swap((next as usize) << Info::<BITS>::SHIFT, Ordering::Relaxed);
+        self.word.swap((next as usize) << Info::SHIFT, Ordering::Relaxed);
         next
-    }
-
-    const fn mask() -> u32 {
-        (((1u64) << BITS) - 1) as u32
     }
 }

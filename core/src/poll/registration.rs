@@ -37,7 +37,7 @@ use super::deadline::When;
 use super::desc::{PollDesc, PollErr, Wait};
 use super::free_list::Shared;
 use super::glist::GList;
-use super::key::{FDSEQ_BITS, Mode, Modes, PollKey};
+use super::key::{Mode, Modes, PollKey};
 use super::sema::{Arm, Commit, Displaced};
 use super::waiters::Waiters;
 use crate::sync::{Ordering, fence};
@@ -78,13 +78,13 @@ use crate::sync::{Ordering, fence};
 /// ```
 #[derive(Debug)]
 #[must_use = "dropping it frees the descriptor's slot"]
-pub struct Registration<'c, const BITS: u32 = FDSEQ_BITS> {
-    desc: &'c PollDesc<BITS>,
+pub struct Registration<'c> {
+    desc: &'c PollDesc,
     shared: &'c Shared,
 }
 
-impl<'c, const BITS: u32> Registration<'c, BITS> {
-    pub(crate) fn new(desc: &'c PollDesc<BITS>, shared: &'c Shared) -> Self {
+impl<'c> Registration<'c> {
+    pub(crate) fn new(desc: &'c PollDesc, shared: &'c Shared) -> Self {
         Self { desc, shared }
     }
 
@@ -97,7 +97,7 @@ impl<'c, const BITS: u32> Registration<'c, BITS> {
 
     /// Returns the state words of the descriptor, which live as long as the cache.
     #[inline]
-    pub fn desc(&self) -> &'c PollDesc<BITS> {
+    pub fn desc(&self) -> &'c PollDesc {
         self.desc
     }
 
@@ -251,13 +251,13 @@ impl<'c, const BITS: u32> Registration<'c, BITS> {
         let list = self.evict();
         // The words are of the next generation before another thread can pop the slot, so each of them
         // refuses an event of the old one (INV-5).
-        self.desc.close();
+        self.desc.close(self.shared.fdseq_mask());
         self.shared.push(self.desc.slot.get(), self.desc);
         list
     }
 }
 
-impl<const BITS: u32> Drop for Registration<'_, BITS> {
+impl Drop for Registration<'_> {
     fn drop(&mut self) {
         let list = self.release();
         let _counted = Counted { waiters: self.shared.waiters(), n: list.len() };

@@ -100,7 +100,7 @@ const BUSY: usize = 0b100;
 /// The word comes first: a descriptor has the words of both directions in one cache line.
 #[derive(Debug)]
 #[repr(C)]
-pub struct Sema<const BITS: u32 = FDSEQ_BITS> {
+pub struct Sema {
     pub(super) word: AtomicUsize,
     /// The waker of the parked task, owned by the thread that set BUSY (INV-4).
     slot: UnsafeCell<Option<Waker>>,
@@ -109,16 +109,16 @@ pub struct Sema<const BITS: u32 = FDSEQ_BITS> {
 // SAFETY: BUSY gives every access to the slot one owner (INV-4): a compare-exchange sets it in a word without
 // it, with Acquire, and its owner clears it with Release, so two owners are ordered. A waker may be sent
 // between threads.
-unsafe impl<const BITS: u32> Sync for Sema<BITS> {}
+unsafe impl Sync for Sema {}
 
 /// The outcome of [`Sema::arm`].
 #[derive(Debug)]
 #[must_use]
-pub enum Arm<'a, const BITS: u32> {
+pub enum Arm<'a> {
     /// An event came before and has been consumed. The task tries the system call again.
     Ready,
     /// The caller may park: it checks info and the deadline once more, then commits or aborts.
-    Armed(Armed<'a, BITS>),
+    Armed(Armed<'a>),
     /// Another thread still uses the slot. The task wakes itself and waits again.
     Busy,
     /// Another task is between arm and its end in this direction: the caller broke INV-2.
@@ -131,8 +131,8 @@ pub enum Arm<'a, const BITS: u32> {
 /// BUSY: no task can park in this direction any more.
 #[derive(Debug)]
 #[must_use]
-pub struct Armed<'a, const BITS: u32> {
-    sema: &'a Sema<BITS>,
+pub struct Armed<'a> {
+    sema: &'a Sema,
     waiters: &'a Waiters,
     /// The word in WAIT. Only an unblock can change it, since this value owns BUSY.
     word: usize,
@@ -213,24 +213,19 @@ impl Drop for Displaced {
     }
 }
 
-impl<const BITS: u32> Default for Sema<BITS> {
+impl Default for Sema {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<const BITS: u32> Sema<BITS> {
-    const SHIFT: u32 = usize::BITS - BITS;
+impl Sema {
+    const SHIFT: u32 = usize::BITS - FDSEQ_BITS;
 
     const_fn! {
-        /// Creates a semaphore in NIL, generation 0. A generation that does not fit into the word does not
-        /// compile:
-        ///
-        /// ```compile_fail,E0080
-        /// netpoll_core::poll::sema::Sema::<0>::new();
-        /// ```
+        /// Creates a semaphore in NIL, generation 0.
         pub const fn new() -> Self {
-            const { assert!(BITS >= 1 && BITS <= 32 && BITS + 3 <= usize::BITS, "a generation beside the state bits") };
+            const { assert!(FDSEQ_BITS + 3 <= usize::BITS, "a generation beside the state bits") };
             Self { word: AtomicUsize::new(NIL), slot: UnsafeCell::new(None) }
         }
     }
@@ -255,7 +250,7 @@ impl<const BITS: u32> Sema<BITS> {
     ///
     /// For one task at a time (INV-2). A second one gets [`Arm::Double`] or [`Arm::Busy`].
     #[inline]
-    pub fn arm<'a>(&'a self, waiters: &'a Waiters) -> Arm<'a, BITS> {
+    pub fn arm<'a>(&'a self, waiters: &'a Waiters) -> Arm<'a> {
         // alone: a first guess; each branch below is decided by a compare-exchange or promises nothing
         let mut old = self.word.load(Ordering::Relaxed);
         loop {
@@ -406,7 +401,7 @@ impl<const BITS: u32> Sema<BITS> {
     }
 }
 
-impl<const BITS: u32> Armed<'_, BITS> {
+impl Armed<'_> {
     /// Puts the waker into the slot and parks. The second value is the task whose parking was taken over, if
     /// the slot held a waker of another task, or if this task does not park.
     ///
@@ -493,7 +488,7 @@ impl<const BITS: u32> Armed<'_, BITS> {
     }
 }
 
-impl<const BITS: u32> Drop for Armed<'_, BITS> {
+impl Drop for Armed<'_> {
     fn drop(&mut self) {
         // The waker's clone panicked, or the caller neither committed nor aborted. No caller is there to
         // return the waker to.

@@ -16,17 +16,17 @@ use crate::common::Task;
 
 const LEN: usize = 4;
 
-/// A cache of two blocks, with the memory of three. The field order drops the memory after the cache.
+/// A cache of two blocks whose generations have `BITS` bits, with the memory of three. The field order drops the memory after the cache.
 struct Slots<const BITS: u32> {
-    cache: PollCache<2, LEN, BITS>,
+    cache: PollCache<2, LEN>,
     donated: usize,
-    blocks: [Box<Block<LEN, BITS>>; 3],
+    blocks: [Box<Block<LEN>>; 3],
 }
 
 impl<const BITS: u32> Slots<BITS> {
     fn new() -> Self {
         let blocks = std::array::from_fn(|_| Box::default());
-        Self { cache: PollCache::new(), donated: 0, blocks }
+        Self { cache: PollCache::with_fdseq_bits(BITS), donated: 0, blocks }
     }
 
     fn with_a_block() -> Self {
@@ -42,16 +42,16 @@ impl<const BITS: u32> Slots<BITS> {
         unsafe { self.cache.donate(block) }
     }
 
-    fn alloc(&self) -> Registration<'_, BITS> {
+    fn alloc(&self) -> Registration<'_> {
         self.cache.alloc().expect("a slot is free")
     }
 
-    fn alloc_all(&self) -> Vec<Registration<'_, BITS>> {
+    fn alloc_all(&self) -> Vec<Registration<'_>> {
         std::iter::from_fn(|| self.cache.alloc()).collect()
     }
 }
 
-fn leak<const BITS: u32>(registration: Registration<'_, BITS>) -> PollKey {
+fn leak(registration: Registration<'_>) -> PollKey {
     let key = registration.key();
     std::mem::forget(registration);
     key

@@ -37,23 +37,23 @@ impl Task {
     }
 }
 
-/// A cache of one block of `LEN` descriptors, with the memory of the block.
+/// A cache of one block of `LEN` descriptors whose generations have `BITS` bits, with the memory of the block.
 pub struct Slots<const LEN: usize, const BITS: u32> {
-    pub cache: PollCache<1, LEN, BITS>,
+    pub cache: PollCache<1, LEN>,
     /// The block, dropped after the cache.
-    _block: Box<Block<LEN, BITS>>,
+    _block: Box<Block<LEN>>,
 }
 
 impl<const LEN: usize, const BITS: u32> Slots<LEN, BITS> {
     pub fn new() -> Self {
-        let slots = Self { cache: PollCache::new(), _block: Box::default() };
+        let slots = Self { cache: PollCache::with_fdseq_bits(BITS), _block: Box::default() };
         // SAFETY: the box is donated once, used by the cache only, and dropped after it (INV-1).
         let donated = unsafe { slots.cache.donate(NonNull::from(&*slots._block)) };
         donated.expect("a cache of one block takes one");
         slots
     }
 
-    pub fn alloc(&self) -> Registration<'_, BITS> {
+    pub fn alloc(&self) -> Registration<'_> {
         self.cache.alloc().expect("a slot is free")
     }
 }

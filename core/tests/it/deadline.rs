@@ -3,7 +3,7 @@
 use netpoll_core::poll::deadline::Deadline;
 use netpoll_core::{Mode, Modes, Registration, When};
 
-type Desc<'a> = Registration<'a, 24>;
+type Desc<'a> = Registration<'a>;
 type Slots = crate::common::Slots<1, 24>;
 
 const HALF: usize = usize::MAX / 2;

@@ -16,7 +16,7 @@ const PLAIN: EventFlags =
 
 /// A descriptor with its waiters and a list of wakers.
 struct Fixture<'a> {
-    registration: Registration<'a, 24>,
+    registration: Registration<'a>,
     waiters: &'a Waiters,
     list: GList<2>,
 }

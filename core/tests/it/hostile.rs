@@ -18,12 +18,12 @@ use netpoll_core::{Event, EventFlags, GList, Mode, Modes, PollErr, PollKey, Wait
 
 use crate::common::{Slots, Task};
 
-type S = Sema<24>;
+type S = Sema;
 
 /// The number of rounds of a race: enough to hit it in a second, fewer under Miri.
 const ROUNDS: usize = if cfg!(miri) { 20 } else { 20_000 };
 
-fn arm<'a>(sema: &'a S, waiters: &'a Waiters) -> Armed<'a, 24> {
+fn arm<'a>(sema: &'a S, waiters: &'a Waiters) -> Armed<'a> {
     match sema.arm(waiters) {
         Arm::Armed(armed) => armed,
         other => panic!("no right to park, but {other:?}"),

@@ -16,4 +16,5 @@ mod sema;
 mod short_read;
 mod sync;
 mod task;
+mod translate;
 mod waiters;

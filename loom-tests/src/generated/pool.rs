@@ -13,28 +13,28 @@ use super::tasks::locked;
 
 /// A cache and its blocks. The field order drops the cache first.
 pub struct Pool<const BLOCKS: usize, const LEN: usize> {
-    cache: PollCache<BLOCKS, LEN, 2>,
-    blocks: Mutex<Vec<Box<Block<LEN, 2>>>>,
+    cache: PollCache<BLOCKS, LEN>,
+    blocks: Mutex<Vec<Box<Block<LEN>>>>,
 }
 
 /// The owner of a slot. The registration is dropped before the pool that it refers to.
 pub struct Owner<const BLOCKS: usize, const LEN: usize> {
-    registration: Registration<'static, 2>,
+    registration: Registration<'static>,
     _pool: Arc<Pool<BLOCKS, LEN>>,
 }
 
 impl<const BLOCKS: usize, const LEN: usize> Pool<BLOCKS, LEN> {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { cache: PollCache::new(), blocks: Mutex::default() })
+        Arc::new(Self { cache: PollCache::with_fdseq_bits(2), blocks: Mutex::default() })
     }
 
-    pub fn cache(&self) -> &PollCache<BLOCKS, LEN, 2> {
+    pub fn cache(&self) -> &PollCache<BLOCKS, LEN> {
         &self.cache
     }
 
     /// Donates one more block.
     pub fn donate(&self) {
-        let block = Box::<Block<LEN, 2>>::default();
+        let block = Box::<Block<LEN>>::default();
         let place = NonNull::from(&*block);
         locked(&self.blocks).push(block);
         // SAFETY: the block is boxed, so it stays where it is; it is donated once, and dropped after the
@@ -48,7 +48,7 @@ impl<const BLOCKS: usize, const LEN: usize> Pool<BLOCKS, LEN> {
         // SAFETY: the registration refers to the cache and one of its blocks. Both are in an `Arc` that the
         // owner keeps until the registration has been dropped, so neither is freed or moved before (INV-1).
         let registration =
-            unsafe { std::mem::transmute::<Registration<'_, 2>, Registration<'static, 2>>(registration) };
+            unsafe { std::mem::transmute::<Registration<'_>, Registration<'static>>(registration) };
         Some(Owner { registration, _pool: self.clone() })
     }
 }
@@ -60,7 +60,7 @@ impl<const BLOCKS: usize, const LEN: usize> Owner<BLOCKS, LEN> {
 }
 
 impl<const BLOCKS: usize, const LEN: usize> Deref for Owner<BLOCKS, LEN> {
-    type Target = Registration<'static, 2>;
+    type Target = Registration<'static>;
 
     fn deref(&self) -> &Self::Target {
         &self.registration

@@ -26,7 +26,7 @@ pub const MODELS: &[Model] = &[
 
 /// A cache of two blocks of one descriptor each.
 struct World {
-    cache: PollCache<2, 1, 2>,
+    cache: PollCache<2, 1>,
 }
 
 impl World {
@@ -38,7 +38,7 @@ impl World {
     }
 
     fn empty() -> Arc<World> {
-        Arc::new(World { cache: PollCache::new() })
+        Arc::new(World { cache: PollCache::with_fdseq_bits(2) })
     }
 
     fn donate(&self) {
@@ -46,7 +46,7 @@ impl World {
         assert!(donated.is_ok(), "model: the directory has two places");
     }
 
-    fn alloc(&self) -> Registration<'_, 2> {
+    fn alloc(&self) -> Registration<'_> {
         self.cache.alloc().expect("model: a slot is free")
     }
 
@@ -60,7 +60,7 @@ impl World {
     }
 
     /// Asserts that the wait was refused, or was woken and is refused then, and that no waker is left.
-    fn has_ended(&self, registration: &Registration<'_, 2>, mode: Mode, task: Task, wait: Wait) {
+    fn has_ended(&self, registration: &Registration<'_>, mode: Mode, task: Task, wait: Wait) {
         if wait == Wait::Parked {
             assert!(task.counted.wakes() == 1, "model: parked, and woken {} times", task.counted.wakes());
             let again = poll(registration, mode, &task.waker);
@@ -91,7 +91,7 @@ impl Task {
 }
 
 /// Polls a task once, or again while another thread still uses the semaphore.
-fn poll(registration: &Registration<'_, 2>, mode: Mode, waker: &Waker) -> Wait {
+fn poll(registration: &Registration<'_>, mode: Mode, waker: &Waker) -> Wait {
     loop {
         match registration.wait(mode, waker).0 {
             Wait::Again => thread::yield_now(),

@@ -26,7 +26,7 @@ fn error() -> EventFlags {
 }
 
 struct Published {
-    info: AtomicInfo<2>,
+    info: AtomicInfo,
     payload: Plain<usize>,
 }
 

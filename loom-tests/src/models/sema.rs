@@ -32,7 +32,7 @@ pub const MODELS: &[Model] = &[
 
 /// A semaphore with the count of its waiters, and plain data that an event brings.
 struct Parking {
-    sema: Sema<2>,
+    sema: Sema,
     waiters: Waiters,
     payload: Plain<usize>,
 }

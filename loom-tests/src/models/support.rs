@@ -134,18 +134,18 @@ impl Counted {
 }
 
 /// A registration that is freed only if a model does so. Otherwise its slot ends with its cache.
-pub type Own = ManuallyDrop<Registration<'static, 2>>;
+pub type Own = ManuallyDrop<Registration<'static>>;
 
 /// A descriptor with its cache and its block. Generations have two bits.
 pub struct Desc {
     own: Own,
-    cache: Box<PollCache<1, 1, 2>>,
-    _block: Box<Block<1, 2>>,
+    cache: Box<PollCache<1, 1>>,
+    _block: Box<Block<1>>,
 }
 
 impl Desc {
     pub fn new() -> Self {
-        let (cache, block) = (Box::new(PollCache::new()), Box::<Block<1, 2>>::default());
+        let (cache, block) = (Box::new(PollCache::with_fdseq_bits(2)), Box::<Block<1>>::default());
         // SAFETY: the block is boxed, so it stays where it is; it is donated once, and dropped after the
         // cache (INV-1).
         let donated = unsafe { cache.donate(NonNull::from(&*block)) };
@@ -160,19 +160,17 @@ impl Desc {
 }
 
 impl Deref for Desc {
-    type Target = Registration<'static, 2>;
+    type Target = Registration<'static>;
 
     fn deref(&self) -> &Self::Target {
         &self.own
     }
 }
 
-fn forever(registration: Registration<'_, 2>) -> Own {
+fn forever(registration: Registration<'_>) -> Own {
     // SAFETY: the registration is not used after its cache and block are dropped (INV-1): it is in the same
     // struct, or its model keeps the `Slots` to the end. `ManuallyDrop` has no drop that would use it.
-    ManuallyDrop::new(unsafe {
-        std::mem::transmute::<Registration<'_, 2>, Registration<'static, 2>>(registration)
-    })
+    ManuallyDrop::new(unsafe { std::mem::transmute::<Registration<'_>, Registration<'static>>(registration) })
 }
 
 /// The key of a descriptor that was never freed.
@@ -286,17 +284,17 @@ impl Socket {
 
 /// A cache with the memory of its blocks. The field order drops the blocks after the cache.
 pub struct Slots<const LEN: usize> {
-    pub cache: PollCache<2, LEN, 2>,
+    pub cache: PollCache<2, LEN>,
     /// Plain memory for each slot: 1 while the slot has an owner.
     marks: [Plain<usize>; 4],
-    blocks: [OnceLock<Box<Block<LEN, 2>>>; 2],
+    blocks: [OnceLock<Box<Block<LEN>>>; 2],
 }
 
 impl<const LEN: usize> Slots<LEN> {
     pub fn new() -> Arc<Self> {
         let blocks = [OnceLock::new(), OnceLock::new()];
         let marks = [0; 4].map(Plain::new);
-        Arc::new(Self { cache: PollCache::new(), marks, blocks })
+        Arc::new(Self { cache: PollCache::with_fdseq_bits(2), marks, blocks })
     }
 
     /// Creates one of the two blocks, so that other threads can see it only through the donation, and donates

@@ -104,7 +104,7 @@ fn two_breakers() {
 
 /// A semaphore with its count, and a run queue.
 struct Count {
-    sema: Sema<2>,
+    sema: Sema,
     waiters: Waiters,
     run_queue: Plain<Option<Waker>>,
 }

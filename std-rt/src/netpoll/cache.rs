@@ -12,15 +12,12 @@ use netpoll_core::{PollCache, Registration};
 
 use crate::sys::FDSEQ_BITS;
 
-/// A descriptor whose generation is as wide as the backend returns it.
-pub type PollDesc = netpoll_core::PollDesc<FDSEQ_BITS>;
-
-type Block = cache::Block<BLOCK_LEN, FDSEQ_BITS>;
+type Block = cache::Block<BLOCK_LEN>;
 
 /// The number of blocks in the directory; on a 32-bit machine, the number that half a word of the free list can distinguish.
 pub(super) const BLOCKS: usize = if usize::BITS < u64::BITS { 2_047 } else { 32_768 };
 
-type Blocks = PollCache<BLOCKS, BLOCK_LEN, FDSEQ_BITS>;
+type Blocks = PollCache<BLOCKS, BLOCK_LEN>;
 
 /// A [`PollCache`] that owns its blocks, and allocates one when none of its descriptors is free.
 #[derive(Debug)]
@@ -42,7 +39,9 @@ impl Deref for Cache {
 
 impl Cache {
     pub(super) fn new() -> Self {
-        Self { blocks: Box::new(PollCache::new()), allocated: Counter::new(), freed: Counter::new() }
+        // A generation is as wide as the backend returns it.
+        let blocks = Box::new(PollCache::with_fdseq_bits(FDSEQ_BITS));
+        Self { blocks, allocated: Counter::new(), freed: Counter::new() }
     }
 
     /// Returns the number of descriptors in use.
@@ -55,7 +54,7 @@ impl Cache {
     /// # Errors
     ///
     /// Returns an error if the directory of blocks is full.
-    pub(super) fn alloc(&self) -> io::Result<Registration<'_, FDSEQ_BITS>> {
+    pub(super) fn alloc(&self) -> io::Result<Registration<'_>> {
         loop {
             if let Some(registration) = self.blocks.alloc() {
                 self.allocated.inc();

@@ -10,7 +10,7 @@ use std::task::Waker;
 use netpoll_core::{Mode, PollErr, PollKey, Registration, Wait};
 
 use super::{Netpoll, PollDesc, fd_limit};
-use crate::sys::{FDSEQ_BITS, Poller, Watch};
+use crate::sys::{Poller, Watch};
 
 /// An owned registration of a descriptor (mio's and tokio's `Registration`).
 ///
@@ -29,7 +29,7 @@ use crate::sys::{FDSEQ_BITS, Poller, Watch};
 #[derive(Debug)]
 pub struct PollRegistration {
     /// Refers to the cache of `netpoll`, and is dropped before it: fields are dropped in the order of their declaration.
-    pub(super) registration: Registration<'static, FDSEQ_BITS>,
+    pub(super) registration: Registration<'static>,
     pub(super) netpoll: Arc<Netpoll>,
 }
 
@@ -55,7 +55,7 @@ impl Netpoll {
         let registration = self.cache.alloc()?;
         // SAFETY: INV-1: the registration refers to a block and to the boxed cache of this poller, which neither move nor are
         // freed before the poller is dropped. The `Arc` beside it keeps the poller until the registration was dropped.
-        let registration: Registration<'static, FDSEQ_BITS> = unsafe { std::mem::transmute(registration) };
+        let registration: Registration<'static> = unsafe { std::mem::transmute(registration) };
         let opened = PollRegistration { registration, netpoll: self.clone() };
         self.poller.open(fd, opened.key(), watch)?;
         // Numbers begin at 0, which stands for a slot without a descriptor.

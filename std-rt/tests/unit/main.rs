@@ -5,5 +5,4 @@ mod coalescer;
 #[cfg(target_pointer_width = "64")]
 mod future_sizes;
 mod tick;
-mod translate;
 mod wheel;

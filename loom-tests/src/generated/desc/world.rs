@@ -141,7 +141,7 @@ impl World {
     }
 
     /// Returns the slot's descriptor, of any owner.
-    pub fn desc(&self) -> &PollDesc<2> {
+    pub fn desc(&self) -> &PollDesc {
         self.pool.cache().get_any_generation(FIRST).expect("model: the block has one slot")
     }
 

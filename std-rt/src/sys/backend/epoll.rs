@@ -10,12 +10,12 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 use std::time::Duration;
 
+use netpoll_core::poll::translate::epoll as translate;
 use netpoll_core::{Event, Mode, PollKey};
 use rustix::event::{PollFd, PollFlags, Timespec, epoll, poll};
 use rustix::io::{Errno, fcntl_getfd};
 
 use crate::sys::call::{retry, retry_errno, retry_new};
-use crate::sys::translate::epoll as translate;
 use crate::sys::waker::Waker;
 use crate::sys::{Call, Watch, inject};
 
@@ -330,7 +330,7 @@ fn add(epoll: &OwnedFd, fd: BorrowedFd<'_>, key: PollKey, interest: epoll::Event
 /// by reference.
 fn event(event: &epoll::Event) -> Event {
     let epoll::Event { flags, data, .. } = *event;
-    translate::translate(data.u64(), flags.bits())
+    translate::translate(PollKey::from_bits(data.u64()), flags.bits())
 }
 
 /// The kernel's `struct __kernel_timespec`: two 64-bit fields on every architecture, unlike libc's

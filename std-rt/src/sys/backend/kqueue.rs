@@ -28,13 +28,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use netpoll_core::poll::translate::kqueue::{self as translate, half, whole};
 use netpoll_core::{Event, Mode, PollKey};
 use rustix::event::Timespec;
 use rustix::event::kqueue::{Event as Record, EventFilter, EventFlags, kevent_timespec, kqueue};
 use rustix::io::{Errno, FdFlags, fcntl_getfd, fcntl_setfd};
 
 use crate::sys::call::{retry_errno, retry_new};
-use crate::sys::translate::kqueue::{self as translate, half, whole};
 use crate::sys::unsupported::refuse_files;
 use crate::sys::waker::Waker;
 use crate::sys::{Call, Watch, inject};

@@ -39,13 +39,13 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use netpoll_core::poll::translate::poll as translate;
 use netpoll_core::{Event, Mode, PollKey};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::{Errno, fcntl_getfd};
 
 use crate::sys::call::{retry, retry_errno};
 use crate::sys::fd::RDHUP;
-use crate::sys::translate::poll as translate;
 use crate::sys::unsupported::refuse_files;
 use crate::sys::waker::Waker;
 use crate::sys::{Call, Watch, inject};
@@ -506,7 +506,7 @@ impl Table {
                 self.first = asked.number as usize;
                 break;
             }
-            let event = translate::translate(asked.key.to_bits(), portable(asked.flags), portable(found));
+            let event = translate::translate(asked.key, portable(asked.flags), portable(found));
             // The number may belong to another descriptor by now.
             let slot = self.slots.get_mut(asked.number as usize).and_then(Option::as_mut);
             if slot.is_some_and(|slot| slot.key == asked.key && slot.disarm(&event)) {

@@ -21,7 +21,7 @@ pub const LAYERS: &[Layers] = &[
         folder: "core/src/poll/",
         names: &[
             "key glist waiters",
-            "info sema deadline short_read fd_mutex",
+            "info sema deadline short_read fd_mutex translate",
             "desc",
             "free_list",
             "registration",

@@ -1,12 +1,30 @@
-//! The translation of the kernels' event bits, as pure functions of plain numbers.
+//! The translation of the kernels' event bits to an [`Event`](crate::Event), as pure functions of plain numbers:
+//! epoll, kqueue and poll(2).
 //!
 //! All three are compiled on every host, so that every table is tested on any of them. Each module names the
 //! kernel whose numbers it uses; a backend converts its own kernel's bits to those.
+//!
+//! ```
+//! use netpoll_core::poll::translate::epoll::{IN, RDHUP, translate};
+//! use netpoll_core::{Modes, PollKey};
+//!
+//! // What epoll_wait(2) returns for a connection that the peer has shut down: its user data, and its bits.
+//! let (data, bits) = (PollKey { slot: 7, fdseq: 41 }.to_bits(), IN | RDHUP);
+//! let event = translate(PollKey::from_bits(data), bits);
+//! assert_eq!(event.modes, Modes::READ);
+//! assert!(event.flags.read_hup && !event.flags.err);
+//! ```
+//!
+//! | kernel | watch a descriptor with | the bits come from |
+//! |---|---|---|
+//! | epoll | `EPOLLIN`, `EPOLLOUT`, `EPOLLRDHUP`, `EPOLLPRI`, `EPOLLET`, once; the key as `epoll_event.data` | `epoll_event.events` |
+//! | kqueue | `EVFILT_READ` and `EVFILT_WRITE` with `EV_CLEAR`, once; the key as `kevent.udata` | `kevent.filter` and `kevent.flags` |
+//! | poll(2) | `POLLIN` or `POLLOUT` for each direction in which a task has parked, and `POLLRDHUP`, `POLLPRI` | `pollfd.events` and `pollfd.revents` |
 
 pub mod epoll {
     //! The bits of epoll, numbered as in Linux's `include/uapi/linux/eventpoll.h`.
 
-    use netpoll_core::{Event, EventFlags, Modes, PollKey};
+    use crate::poll::key::{Event, EventFlags, Modes, PollKey};
 
     /// Readable.
     pub const IN: u32 = 0x001;
@@ -34,12 +52,11 @@ pub mod epoll {
     /// | PRI, and neither IN nor OUT | ready | | `urgent` |
     ///
     /// Other bits are ignored. The last row reports a descriptor that is registered for PRI alone; one that
-    /// is registered for all conditions may have a read tried in vain. `data` is the key that the kernel was
+    /// is registered for all conditions may have a read tried in vain. `key` is the one that the kernel was
     /// given with the descriptor.
     #[inline]
-    pub fn translate(data: u64, bits: u32) -> Event {
+    pub fn translate(key: PollKey, bits: u32) -> Event {
         let any = |mask: u32| bits & mask != 0;
-        let key = PollKey::from_bits(data);
         // Most events say nothing about the peer.
         if !any(RDHUP | HUP | ERR | PRI) {
             return Event {
@@ -71,7 +88,7 @@ pub mod kqueue {
     //! The numbers are those of FreeBSD's `sys/event.h`. The flags are the same everywhere; NetBSD numbers
     //! its filters differently.
 
-    use netpoll_core::{Event, EventFlags, Modes, PollKey};
+    use crate::poll::key::{Event, EventFlags, Modes, PollKey};
 
     /// The read filter.
     pub const READ: i16 = -1;
@@ -97,6 +114,7 @@ pub mod kqueue {
     /// EOF on the read filter wakes the writer too, as in Go, because on some kernels the write filter does
     /// not report a closed peer. The flags with which a filter was added (`CLEAR` and similar) come back with
     /// every event and are ignored.
+    #[inline]
     pub fn translate(key: PollKey, filter: i16, flags: u16) -> Event {
         let (read, write) = (filter == READ, filter == WRITE);
         let (known, eof) = (read || write, flags & EOF != 0);
@@ -117,17 +135,19 @@ pub mod kqueue {
     /// Keys in the word that the kernel keeps for a filter (`udata`), where that has 64 bits: the whole key.
     /// In 32 bits only half of it fits: [`half`].
     pub mod whole {
-        use netpoll_core::PollKey;
+        use crate::poll::key::PollKey;
 
-        /// Number of bits of the generation that come back.
+        /// The number of bits of the generation that come back.
         pub const FDSEQ_BITS: u32 = 32;
 
         /// Packs a key. Never returns `None`; `half` does.
+        #[inline]
         pub fn pack(key: PollKey) -> Option<u64> {
             Some(key.to_bits())
         }
 
         /// Unpacks a key.
+        #[inline]
         pub fn unpack(data: u64) -> PollKey {
             PollKey::from_bits(data)
         }
@@ -140,18 +160,21 @@ pub mod kqueue {
     /// multiple, have used the slot in the meantime. The state words count their generation in as many bits,
     /// so they compare all of it.
     pub mod half {
-        use netpoll_core::PollKey;
+        use crate::poll::key::PollKey;
 
-        /// Number of bits of the generation that come back.
+        /// The number of bits of the generation that come back: those of
+        /// [`PollCache::with_fdseq_bits`](crate::PollCache::with_fdseq_bits).
         pub const FDSEQ_BITS: u32 = 16;
 
         /// Packs a key; `None` for a slot that does not fit. All ones are reserved for the break.
+        #[inline]
         pub fn pack(key: PollKey) -> Option<u64> {
             let slot = u16::try_from(key.slot).ok().filter(|slot| *slot != u16::MAX)?;
             Some(u64::from(key.fdseq as u16) << 16 | u64::from(slot))
         }
 
         /// Unpacks a key.
+        #[inline]
         pub fn unpack(data: u64) -> PollKey {
             PollKey { slot: data as u32 & 0xffff, fdseq: (data >> 16) as u32 & 0xffff }
         }
@@ -164,7 +187,7 @@ pub mod poll {
     //! The numbers are those of Linux (`include/uapi/asm-generic/poll.h`). The first six are the same in
     //! `sys/poll.h` of macOS and the BSDs; `POLLRDHUP` is not, and does not exist everywhere.
 
-    use netpoll_core::{Event, EventFlags, Modes, PollKey};
+    use crate::poll::key::{Event, EventFlags, Modes, PollKey};
 
     /// Readable.
     pub const IN: u16 = 0x001;
@@ -198,11 +221,12 @@ pub mod poll {
     /// Other bits are ignored. OUT beside ERR makes no difference to a reader: an error that no read removes
     /// is reported for as long as it exists, and a reader that waited again would spin. After NVAL the next
     /// call on the descriptor returns the error.
-    pub fn translate(data: u64, asked: u16, found: u16) -> Event {
+    #[inline]
+    pub fn translate(key: PollKey, asked: u16, found: u16) -> Event {
         let any = |mask: u16| found & mask != 0;
         let is_news = asked & (IN | OUT) == 0 && any(PRI);
         Event {
-            key: PollKey::from_bits(data),
+            key,
             modes: Modes {
                 read: is_news || any(IN | RDHUP | HUP | ERR | NVAL),
                 write: any(OUT | HUP | ERR | NVAL),

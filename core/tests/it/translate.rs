@@ -1,8 +1,8 @@
 //! The meaning of each kernel's bits, on any host: one row for each combination that the kernels document.
 
+use netpoll_core::poll::translate::kqueue::{half, whole};
+use netpoll_core::poll::translate::{epoll, kqueue, poll};
 use netpoll_core::{Event, EventFlags, Modes, PollKey};
-use netpoll_rt::internal::sys::translate::kqueue::{half, whole};
-use netpoll_rt::internal::sys::translate::{epoll, kqueue, poll};
 
 const KEY: PollKey = PollKey { slot: 7, fdseq: 41 };
 
@@ -46,7 +46,7 @@ fn epoll_has_a_row_for_each_combination() {
         (IN | OUT | RDHUP | HUP | ERR, [T, T, F, T, T, T, F], "tcp_poll: reset"),
     ];
     for (bits, meaning, why) in rows {
-        assert_eq!(epoll::translate(KEY.to_bits(), bits), event(KEY, meaning), "{bits:#x}: {why}");
+        assert_eq!(epoll::translate(KEY, bits), event(KEY, meaning), "{bits:#x}: {why}");
     }
 }
 
@@ -89,7 +89,7 @@ fn poll_has_a_row_for_each_combination() {
         (IN, NVAL, [T, T, F, F, F, T, F], "POSIX: the number is not open"),
     ];
     for (asked, found, meaning, why) in rows {
-        let translated = poll::translate(KEY.to_bits(), asked, found);
+        let translated = poll::translate(KEY, asked, found);
         assert_eq!(translated, event(KEY, meaning), "{found:#x} of {asked:#x}: {why}");
     }
 }
