@@ -7,8 +7,8 @@
 //!
 //! Some threads, the workers, run tasks. A worker without a task sleeps: one of them in the kernel's poller, the others parked
 //! by a token of their own. The words are [`Idle`] (the workers that sleep), [`PollerLock`] (which of them polls, and until
-//! when), [`BreakFlag`] (a break is on its way) and [`PollCache`] (the descriptors). The queues, the timer wheel with its lock,
-//! the kernel and the tokens are the runtime's own.
+//! when), [`BreakFlag`] (a break is on its way) and [`PollCache`] (the descriptors). The queues, the lock of the timer wheel,
+//! the kernel and the tokens are the runtime's own; the wheel may be [`timer::Wheel`].
 //!
 //! | | step | call | guards against |
 //! |---|---|---|---|
@@ -119,6 +119,7 @@
 //! `Again` does not occur between a delivery and a task: the handler has finished before the task goes on.
 //!
 //! [`translate`]: crate::poll::translate
+//! [`timer::Wheel`]: crate::timer::Wheel
 //! [`Idle`]: crate::sched::idle::Idle
 //! [`Idle::begin_park`]: crate::sched::idle::Idle::begin_park
 //! [`Idle::cancel_park`]: crate::sched::idle::Idle::cancel_park

@@ -70,7 +70,7 @@
 //!
 //! [`poll::sema`], [`poll::registration`], [`poll::desc`], [`poll::cache`]; then [`poll::info`],
 //! [`poll::deadline`], [`poll::waiters`], [`poll::fd_mutex`], [`poll::short_read`]. The files of [`sched`]
-//! stand by themselves.
+//! stand by themselves, and so do [`timer`], a wheel of timers as pure data, and [`poll::translate`].
 //!
 //! # Glossary
 //!
@@ -137,6 +137,8 @@
 //! | [`sched::idle::Idle::start_searching`], [`stop_searching`](sched::idle::Idle::stop_searching) | `spinning`, `nmspinning` | `transition_worker_to_searching`, `transition_worker_from_searching` | - |
 //! | [`sched::poller_lock::PollerLock`]; `try_lock`, `unlock` | `pollingNet`, `lastpoll` | `TryLock<Driver>` of `Parker` | async-io: `Reactor::try_lock` |
 //! | [`sched::poller_lock::PollerLock::set_poll_until`], [`needs_wakeup`](sched::poller_lock::PollerLock::needs_wakeup) | `pollUntil`, `wakeNetPoller` | time driver's `next_wake` | - |
+//! | [`timer::Wheel`] | `timers`, a heap | `Wheel` of the time driver | hashed hierarchical wheels of Varghese and Lauck |
+//! | [`poll::translate`] | `netpoll` of each system | mio's `event` of each system | - |
 //! | [`sync::Flag`], [`sync::RelaxedUsize`], [`sync::Counter`] | - | `MetricAtomicUsize` | crossbeam-utils: `AtomicCell` |
 
 #![cfg_attr(not(netpoll_loom), no_std)]
@@ -146,6 +148,7 @@ pub mod embedding;
 pub mod poll;
 pub mod sched;
 pub mod sync;
+pub mod timer;
 
 pub use self::poll::cache::PollCache;
 pub use self::poll::deadline::When;

@@ -99,7 +99,7 @@
 //! 2. `fd/deadline.rs`: `Fd::set_deadline` lets the tasks that wait for a lock of the descriptor look at it.
 //! 3. `netpoll/deadlines.rs`: `PollRegistration::set_deadline` converts the instant and puts the entry into the wheel.
 //! 4. `core/src/poll/registration.rs`: `Registration::set_deadline` publishes it; `postpone` is enough for a later one.
-//! 5. `timer.rs`: `Wheel` keeps the entry until it is due.
+//! 5. `netpoll_core::timer`: `Wheel` keeps the entry until it is due.
 //! 6. `netpoll/poll.rs`: a break ends a sleep that would be too long; the poll sleeps until the entry is due and fires it.
 //! 7. `core/src/poll/desc.rs`: `PollDesc::expire` makes the deadline expired, unless it was moved.
 //! 8. `core/src/poll/sema.rs`: the state word of the direction returns the waker.

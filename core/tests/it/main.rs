@@ -18,3 +18,6 @@ mod sync;
 mod task;
 mod translate;
 mod waiters;
+// The wheel has no unsafe code, and too many steps for Miri.
+#[cfg(not(miri))]
+mod wheel;

@@ -17,6 +17,7 @@ use netpoll_core::{GList, Modes, PollErr, PollKey, When};
 
 use super::timers::{Entry, Timers};
 use super::{Netpoll, PollRegistration, clock};
+use crate::timer;
 
 impl PollRegistration {
     /// Moves the deadlines of these directions to a later instant, as most calls do. Returns false if more is to be done: then
@@ -160,7 +161,7 @@ impl Timers {
         }
         match self.by_slot[index] {
             Some(id) if self.wheel.edit(id, at) => {}
-            _ => self.by_slot[index] = Some(self.wheel.insert(at, Entry::Descriptor(key))),
+            _ => self.by_slot[index] = Some(timer::insert(&mut self.wheel, at, Entry::Descriptor(key))),
         }
         earliest
     }

@@ -151,7 +151,7 @@ impl Netpoll {
             return None;
         }
         let earliest = timers.is_earliest(at);
-        let id = timers.wheel.insert(at, Entry::Task(waker));
+        let id = timer::insert(&mut timers.wheel, at, Entry::Task(waker));
         timers.armed += 1;
         drop(timers);
         if earliest {
@@ -479,12 +479,13 @@ impl Timers {
     fn new(stride: usize, now: u64) -> Self {
         // Allocated now: later its place may be behind those of a million timers, whose memory the allocator then keeps.
         let (dropped, by_slot) = (Vec::with_capacity(REMOVE_BATCH), Vec::new());
-        Self { wheel: Wheel::new(now), dropped, armed: 0, ended: false, by_slot, stride }
+        Self { wheel: timer::new_wheel(now), dropped, armed: 0, ended: false, by_slot, stride }
     }
 
     /// Removes the dropped timers and appends their entries to `entries`, to be dropped outside the lock.
     pub(super) fn drain_removed(&mut self, entries: &mut Vec<Entry>) {
         if !self.dropped.is_empty() {
+            entries.reserve(self.dropped.len());
             self.wheel.remove_each(&self.dropped, entries);
             self.dropped.clear();
         }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use netpoll_rt::internal::netpoll::{Coalescer, FEW};
-use netpoll_rt::internal::timer::Wheel;
+use netpoll_rt::internal::timer::{insert, new_wheel};
 
 const MICROSECOND: u64 = 1_000;
 const MILLISECOND: u64 = 1_000_000;
@@ -19,9 +19,9 @@ struct Outcome {
 /// Runs timers until `end`. Each payload is the period after which the timer is armed again, counted from its wake if it
 /// `drifts`; 0 is never.
 fn simulate(slack: Duration, timers: impl Iterator<Item = (u64, u64)>, drifts: bool, end: u64) -> Outcome {
-    let (mut wheel, coalescer) = (Wheel::new(0), Coalescer::new(slack));
+    let (mut wheel, coalescer) = (new_wheel(0), Coalescer::new(slack));
     for (at, period) in timers {
-        wheel.insert(at, (at, period));
+        insert(&mut wheel, at, (at, period));
     }
     let (mut wakes, mut late) = (0, 0);
     while let Some(next) = wheel.next().filter(|&next| next < end) {
@@ -33,7 +33,7 @@ fn simulate(slack: Duration, timers: impl Iterator<Item = (u64, u64)>, drifts: b
             late = late.max(now - at);
             if period > 0 {
                 let at = period + if drifts { now } else { at };
-                wheel.insert(at, (at, period));
+                insert(&mut wheel, at, (at, period));
             }
         }
     }

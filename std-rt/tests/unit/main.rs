@@ -5,4 +5,3 @@ mod coalescer;
 #[cfg(target_pointer_width = "64")]
 mod future_sizes;
 mod tick;
-mod wheel;

@@ -16,7 +16,7 @@ impl Layers {
 }
 
 pub const LAYERS: &[Layers] = &[
-    Layers { folder: "core/src/", names: &["sync", "poll sched", "embedding"] },
+    Layers { folder: "core/src/", names: &["sync timer", "poll sched", "embedding"] },
     Layers {
         folder: "core/src/poll/",
         names: &[

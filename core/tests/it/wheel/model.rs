@@ -2,7 +2,36 @@
 
 use std::collections::BTreeSet;
 
-use netpoll_rt::internal::timer::{OPEN_AT_ONCE, TimerId, Wheel};
+use netpoll_core::timer::{Entry, Memory, OPEN_AT_ONCE, TimerId, Wheel};
+
+/// The memory of a wheel that grows.
+#[derive(Debug)]
+pub struct Growing<T>(Vec<Entry<T>>);
+
+impl<T: Default> Memory for Growing<T> {
+    type Payload = T;
+
+    fn entries(&self) -> &[Entry<T>] {
+        &self.0
+    }
+
+    fn entries_mut(&mut self) -> &mut [Entry<T>] {
+        &mut self.0
+    }
+
+    fn push(&mut self, entry: Entry<T>) -> Result<(), Entry<T>> {
+        self.0.push(entry);
+        Ok(())
+    }
+
+    fn pop(&mut self) {
+        assert!(self.0.pop().is_some(), "an entry is popped once");
+    }
+}
+
+pub fn new_wheel<T: Default>(now: u64) -> Wheel<Growing<T>> {
+    Wheel::new(now, Growing(Vec::new()))
+}
 
 /// An outstanding timer, as the model knows it.
 pub struct Timer {
@@ -15,7 +44,7 @@ pub struct Timer {
 
 /// A wheel and its model.
 pub struct Pair {
-    pub wheel: Wheel<u64>,
+    pub wheel: Wheel<Growing<u64>>,
     pub now: u64,
     pub timers: Vec<Timer>,
     /// (deadline, serial) of each.
@@ -31,7 +60,7 @@ impl Pair {
     pub fn new(now: u64) -> Self {
         let (timers, positions) = (Vec::new(), Vec::new());
         Pair {
-            wheel: Wheel::new(now),
+            wheel: new_wheel(now),
             now,
             timers,
             order: BTreeSet::new(),
@@ -43,7 +72,7 @@ impl Pair {
 
     pub fn insert(&mut self, at: u64) {
         let serial = self.positions.len() as u64;
-        let id = self.wheel.insert(at, serial);
+        let id = self.wheel.insert(at, serial).unwrap();
         self.order.insert((at, serial));
         self.positions.push(self.timers.len());
         self.timers.push(Timer { id, at, serial, late: at <= self.now });

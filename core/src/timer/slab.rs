@@ -1,8 +1,12 @@
 //! The entries of a wheel: one array, linked by index, with a list of the free places inside it.
 //!
-//! It grows by doubling when no place is free. Once three quarters of the places are free it shrinks from its end, up to the
+//! It grows when no place is free, as far as its memory does. Once three quarters of the places are free it shrinks from its end, up to the
 //! last entry, by a few places at each removal. The places behind its middle are used last then, so that the last entry is not
 //! one that came later.
+
+use core::mem;
+
+use super::memory::{Entry, Memory};
 
 /// The end of a list; no entry has this index.
 pub(super) const NIL: u32 = u32::MAX;
@@ -17,23 +21,9 @@ pub struct TimerId {
     generation: u32,
 }
 
-/// One timer, or a free place: 24 bytes and the payload, which is the default of its type in a free place. An `Option` would
-/// cost eight bytes more where the type has no niche left, and with many timers the time goes into their memory.
-pub(super) struct Entry<T> {
-    /// The deadline as given, to the nanosecond.
-    pub at: u64,
-    pub prev: u32,
-    /// The next entry of the list, or of the free list.
-    pub next: u32,
-    generation: u32,
-    /// The list that this entry is linked in; [`FREE`] in a free place.
-    pub list: u16,
-    pub payload: T,
-}
-
 /// The entries of a wheel.
-pub(super) struct Slab<T> {
-    pub entries: Vec<Entry<T>>,
+pub(super) struct Slab<M> {
+    memory: M,
     /// The first and the last free place. The first is the one that was freed last as a rule: its cache line is the likeliest
     /// to be in a cache. Its `prev` is meaningless.
     free: u32,
@@ -52,15 +42,16 @@ const SHRINK_AT_ONCE: usize = 32;
 /// The number of places up to which an array does not shrink.
 const LEAST_PLACES: usize = 1024;
 
-impl<T: Default> Slab<T> {
-    pub fn new() -> Self {
-        Slab { entries: Vec::new(), free: NIL, last_free: NIL, len: 0, first_generation: 0 }
+impl<M: Memory> Slab<M> {
+    pub const fn new(memory: M) -> Self {
+        Slab { memory, free: NIL, last_free: NIL, len: 0, first_generation: 0 }
     }
 
-    /// Puts an entry, which is in no list yet, into a free place.
-    pub fn insert(&mut self, at: u64, payload: T) -> u32 {
-        if self.free == NIL {
-            self.grow();
+    /// Puts an entry, which is in no list yet, into a free place. Returns the payload if there is none.
+    #[inline]
+    pub fn insert(&mut self, at: u64, payload: M::Payload) -> Result<u32, M::Payload> {
+        if self.free == NIL && !self.grow() {
+            return Err(payload);
         }
         if self.is_sparse() {
             self.skip_places_behind_the_middle();
@@ -71,23 +62,34 @@ impl<T: Default> Slab<T> {
         entry.at = at;
         entry.payload = payload;
         self.len += 1;
-        index
+        Ok(index)
     }
 
-    /// Appends a free place.
+    /// Appends a free place; returns whether the memory had room.
     #[cold]
-    fn grow(&mut self) {
-        assert!(self.entries.len() < NIL as usize, "a timer wheel holds at most 2^32 - 1 entries");
-        let (index, generation) = (self.entries.len() as u32, self.first_generation);
-        let (at, payload) = (0, T::default());
-        self.entries.push(Entry { at, prev: NIL, next: NIL, generation, list: FREE, payload });
-        self.link_free(index);
+    fn grow(&mut self) -> bool {
+        let (index, generation) = (self.places(), self.first_generation);
+        let (at, payload) = (0, M::Payload::default());
+        let entry = Entry { at, prev: NIL, next: NIL, generation, list: FREE, payload };
+        let grown = index < NIL as usize && self.memory.push(entry).is_ok();
+        if grown {
+            self.link_free(index as u32);
+        }
+        grown
+    }
+
+    pub fn places(&self) -> usize {
+        self.memory.entries().len()
+    }
+
+    pub fn payloads_mut(&mut self) -> impl Iterator<Item = &mut M::Payload> {
+        self.memory.entries_mut().iter_mut().map(|entry| &mut entry.payload)
     }
 
     /// Frees the place of an unlinked entry, and makes every id of it stale.
-    pub fn remove(&mut self, index: u32) -> T {
+    pub fn remove(&mut self, index: u32) -> M::Payload {
         let entry = self.entry_mut(index);
-        let payload = std::mem::take(&mut entry.payload);
+        let payload = mem::take(&mut entry.payload);
         entry.generation += 1;
         self.len -= 1;
         if self.entry(index).generation < u32::MAX {
@@ -101,7 +103,7 @@ impl<T: Default> Slab<T> {
 
     /// Returns whether the array is to shrink, since few of its places are used.
     fn is_sparse(&self) -> bool {
-        self.entries.len() > LEAST_PLACES.max(4 * self.len)
+        self.places() > LEAST_PLACES.max(4 * self.len)
     }
 
     /// Moves free places that are used last to the end of the list, if they came into it before the array was sparse.
@@ -109,7 +111,7 @@ impl<T: Default> Slab<T> {
     fn skip_places_behind_the_middle(&mut self) {
         for _ in 0..SHRINK_AT_ONCE {
             let index = self.free;
-            if (index as usize) < self.entries.len() / 2 {
+            if (index as usize) < self.places() / 2 {
                 break;
             }
             self.unlink_free(index);
@@ -120,7 +122,7 @@ impl<T: Default> Slab<T> {
     /// Puts a place into the list of the free ones.
     fn link_free(&mut self, index: u32) {
         let (first, last) = (self.free, self.last_free);
-        let goes_last = first != NIL && self.is_sparse() && index as usize >= self.entries.len() / 2;
+        let goes_last = first != NIL && self.is_sparse() && index as usize >= self.places() / 2;
         let entry = self.entry_mut(index);
         entry.list = FREE;
         (entry.prev, entry.next) = if goes_last { (last, NIL) } else { (NIL, first) };
@@ -161,23 +163,21 @@ impl<T: Default> Slab<T> {
         // Without an entry no later removal goes on.
         let most = if self.len == 0 { usize::MAX } else { SHRINK_AT_ONCE };
         for _ in 0..most {
-            let last =
-                self.entries.last().filter(|last| last.list == FREE && last.generation <= u32::MAX / 2);
-            let Some(last) = last.filter(|_| self.entries.len() > LEAST_PLACES.max(2 * self.len)) else {
+            let (places, last) = (self.places(), self.memory.entries().last());
+            let last = last.filter(|last| last.list == FREE && last.generation <= u32::MAX / 2);
+            let Some(last) = last.filter(|_| places > LEAST_PLACES.max(2 * self.len)) else {
                 break;
             };
             self.first_generation = self.first_generation.max(last.generation);
-            self.unlink_free(self.entries.len() as u32 - 1);
-            self.entries.pop();
+            self.unlink_free(places as u32 - 1);
+            self.memory.pop();
         }
-        if self.entries.capacity() > 4 * self.entries.len() {
-            self.entries.shrink_to(2 * self.entries.len());
-        }
+        self.memory.give_back();
     }
 
     /// Returns the index of the entry that `id` names, unless the id is stale.
     pub fn find(&self, id: TimerId) -> Option<u32> {
-        let entry = self.entries.get(id.index as usize)?;
+        let entry = self.memory.entries().get(id.index as usize)?;
         // A free place already has the generation of its next entry, which no id has yet.
         (entry.generation == id.generation).then_some(id.index)
     }
@@ -186,11 +186,11 @@ impl<T: Default> Slab<T> {
         TimerId { index, generation: self.entry(index).generation }
     }
 
-    pub fn entry(&self, index: u32) -> &Entry<T> {
-        &self.entries[index as usize]
+    pub fn entry(&self, index: u32) -> &Entry<M::Payload> {
+        &self.memory.entries()[index as usize]
     }
 
-    pub fn entry_mut(&mut self, index: u32) -> &mut Entry<T> {
-        &mut self.entries[index as usize]
+    pub fn entry_mut(&mut self, index: u32) -> &mut Entry<M::Payload> {
+        &mut self.memory.entries_mut()[index as usize]
     }
 }

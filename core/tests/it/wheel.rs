@@ -2,11 +2,11 @@
 
 use std::cell::Cell;
 
-use netpoll_rt::internal::timer::{OPEN_AT_ONCE, Wheel};
+use netpoll_core::timer::{Array, OPEN_AT_ONCE, Wheel};
 
 mod model;
 
-use self::model::{Pair, any_scale};
+use self::model::{Pair, any_scale, new_wheel};
 
 const SECOND: u64 = 1_000_000_000;
 const YEAR: u64 = 31_557_600 * SECOND;
@@ -115,16 +115,16 @@ fn a_deadline_on_an_edge_fires_at_its_nanosecond() {
 
 #[test]
 fn the_end_of_time_is_a_deadline() {
-    let mut wheel = Wheel::new(0);
-    let last = wheel.insert(u64::MAX, "last");
-    let other = wheel.insert(u64::MAX - 1, "other");
+    let mut wheel = new_wheel(0);
+    let last = wheel.insert(u64::MAX, "last").unwrap();
+    let other = wheel.insert(u64::MAX - 1, "other").unwrap();
     assert_eq!(wheel.next(), Some(u64::MAX - 1));
     assert_eq!(wheel.pop(30 * YEAR), None);
     assert_eq!(wheel.pop(u64::MAX - 1), Some((other, "other")));
     assert_eq!(wheel.pop(u64::MAX - 1), None);
     assert_eq!(wheel.next(), Some(u64::MAX));
     assert_eq!(wheel.pop(u64::MAX), Some((last, "last")));
-    let again = wheel.insert(u64::MAX, "again");
+    let again = wheel.insert(u64::MAX, "again").unwrap();
     assert!(wheel.edit(again, 0));
     assert_eq!(wheel.pop(0), Some((again, "again")));
     assert_eq!(wheel.next(), None);
@@ -132,9 +132,9 @@ fn the_end_of_time_is_a_deadline() {
 
 #[test]
 fn a_past_deadline_is_due_at_once() {
-    let mut wheel = Wheel::new(10 * SECOND);
+    let mut wheel = new_wheel(10 * SECOND);
     for at in [0, 1, 10 * SECOND - 1, 10 * SECOND] {
-        let id = wheel.insert(at, at);
+        let id = wheel.insert(at, at).unwrap();
         assert!(wheel.next().is_some_and(|next| next <= at));
         assert_eq!(wheel.pop(10 * SECOND), Some((id, at)));
     }
@@ -164,9 +164,9 @@ fn a_clock_ten_seconds_back_fires_nothing_early() {
 
 #[test]
 fn a_clock_two_nanoseconds_back_fires_nothing_early() {
-    let mut wheel = Wheel::new(1_000);
-    let now = wheel.insert(1_000, "now");
-    let past = wheel.insert(998, "past");
+    let mut wheel = new_wheel(1_000);
+    let now = wheel.insert(1_000, "now").unwrap();
+    let past = wheel.insert(998, "past").unwrap();
     assert_eq!(wheel.pop(997), None);
     assert_eq!(wheel.pop(998), Some((past, "past")));
     assert_eq!(wheel.pop(999), None);
@@ -191,9 +191,9 @@ fn a_jump_of_thirty_years_loses_nothing() {
 fn a_burst_comes_out_in_bounded_turns() {
     const BURST: usize = 100_000;
     let now = 60 * SECOND;
-    let mut wheel = Wheel::new(0);
+    let mut wheel = new_wheel(0);
     for n in 0..BURST {
-        wheel.insert(now, n);
+        wheel.insert(now, n).unwrap();
     }
     assert_eq!(wheel.pop(now - 1), None);
     let (mut fired, mut turns) = (0, 0);
@@ -262,9 +262,9 @@ fn a_slot_half_opened_is_not_forgotten() {
 
 #[test]
 fn places_are_used_again() {
-    let mut wheel = Wheel::new(0);
+    let mut wheel = new_wheel(0);
     for round in 0..1_000 {
-        let ids: Vec<_> = (0..50).map(|n| wheel.insert(round + n, n)).collect();
+        let ids: Vec<_> = (0..50).map(|n| wheel.insert(round + n, n).unwrap()).collect();
         ids.iter().step_by(2).for_each(|id| assert!(wheel.remove(*id).is_some()));
         while wheel.pop(u64::MAX).is_some() {}
         assert!(wheel.is_empty());
@@ -279,10 +279,10 @@ const KEPT: usize = 1024;
 fn places_are_given_back() {
     const MANY: u64 = 100_000;
     let mut random = fastrand::Rng::with_seed(3);
-    let mut wheel = Wheel::new(0);
+    let mut wheel = new_wheel(0);
     let mut stale = Vec::new();
     for round in 1..=3 {
-        let mut ids: Vec<_> = (0..MANY).map(|n| wheel.insert(n * SECOND, n)).collect();
+        let mut ids: Vec<_> = (0..MANY).map(|n| wheel.insert(n * SECOND, n).unwrap()).collect();
         assert!(stale.iter().all(|id| wheel.get(*id).is_none()), "round {round}: an id was used twice");
         stale.clone_from(&ids);
         random.shuffle(&mut ids);
@@ -303,8 +303,8 @@ fn places_are_given_back() {
 #[test]
 fn a_few_timers_that_stay_do_not_keep_the_places() {
     for backward in [false, true] {
-        let mut wheel = Wheel::new(0);
-        let mut many: Vec<_> = (0..100_000).map(|n| wheel.insert(SECOND + n, n)).collect();
+        let mut wheel = new_wheel(0);
+        let mut many: Vec<_> = (0..100_000).map(|n| wheel.insert(SECOND + n, n).unwrap()).collect();
         if backward {
             many.reverse();
         }
@@ -316,7 +316,7 @@ fn a_few_timers_that_stay_do_not_keep_the_places() {
         // Each is replaced by one that comes later, again and again.
         for round in 0..10_000 {
             let position = round % few.len();
-            let later = wheel.insert(2 * SECOND, 0);
+            let later = wheel.insert(2 * SECOND, 0).unwrap();
             assert!(wheel.remove(std::mem::replace(&mut few[position], later)).is_some());
         }
         assert_eq!(wheel.len(), few.len());
@@ -326,11 +326,11 @@ fn a_few_timers_that_stay_do_not_keep_the_places() {
 
 #[test]
 fn entries_that_are_due_by_a_time_are_counted() {
-    let mut wheel = Wheel::new(0);
+    let mut wheel = new_wheel(0);
     assert_eq!(wheel.count_due(u64::MAX, 4), 0);
     let start = 5 * SECOND;
     for n in 0..10 {
-        wheel.insert(start + n * 100_000, n);
+        wheel.insert(start + n * 100_000, n).unwrap();
     }
     // The slots are wide before the first has fired.
     assert_eq!(wheel.pop(start).map(|(_, payload)| payload), Some(0));
@@ -346,12 +346,12 @@ fn entries_that_are_due_by_a_time_are_counted() {
 
 #[test]
 fn a_stale_id_touches_nothing() {
-    let mut wheel = Wheel::new(0);
-    let fired = wheel.insert(5, "fired");
+    let mut wheel = new_wheel(0);
+    let fired = wheel.insert(5, "fired").unwrap();
     assert_eq!(wheel.pop(5), Some((fired, "fired")));
-    let removed = wheel.insert(9, "removed");
+    let removed = wheel.insert(9, "removed").unwrap();
     assert_eq!(wheel.remove(removed), Some("removed"));
-    let live = wheel.insert(12, "live");
+    let live = wheel.insert(12, "live").unwrap();
     for stale in [fired, removed] {
         assert_ne!(stale, live);
         assert!(!wheel.edit(stale, 1));
@@ -364,10 +364,10 @@ fn a_stale_id_touches_nothing() {
 #[test]
 fn a_lone_timer_wakes_its_sleeper_once() {
     for at in edges().chain([1, 77, 31 * YEAR, u64::MAX]) {
-        let mut wheel = Wheel::new(0);
-        let id = wheel.insert(at, ());
+        let mut wheel = new_wheel(0);
+        let id = wheel.insert(at, ()).unwrap();
         // A deadline that was taken away costs no wake if it leaves one entry alone.
-        let earlier = wheel.insert(at - at / 1_000, ());
+        let earlier = wheel.insert(at - at / 1_000, ()).unwrap();
         wheel.remove(earlier);
         let wake = wheel.next().expect("one is outstanding");
         assert_eq!(wake, at);
@@ -395,7 +395,36 @@ fn a_far_timer_wakes_its_sleeper_at_most_once_a_level() {
     assert!((5..=LEVELS).contains(&wakes), "{wakes} wakes");
 }
 
+#[test]
+fn a_full_array_returns_the_payload_and_uses_free_places_again() {
+    static EMPTY: Wheel<Array<u64, 4>> = Wheel::new(0, Array::new());
+    assert_eq!((EMPTY.next(), EMPTY.places()), (None, 0), "a wheel may be a static");
+    let mut wheel = Wheel::new(0, Array::<_, 4>::new());
+    for round in 0..1_000 {
+        let ids = [7, 5, 6, 8].map(|at| wheel.insert(10 * round + at, at).unwrap());
+        assert_eq!(wheel.insert(10 * round, 9), Err(9));
+        assert_eq!((wheel.len(), wheel.next()), (4, Some(10 * round + 5)), "what is refused leaves no trace");
+        assert_eq!(wheel.remove(ids[2]), Some(6));
+        let again = wheel.insert(10 * round + 1, 1).unwrap();
+        let fired = std::iter::from_fn(|| wheel.pop(10 * round + 9)).collect::<Vec<_>>();
+        assert_eq!(fired, [(again, 1), (ids[1], 5), (ids[0], 7), (ids[3], 8)]);
+        assert!(ids.iter().all(|id| wheel.get(*id).is_none()));
+    }
+    assert_eq!(wheel.places(), 4);
+}
+
+#[test]
+fn several_entries_are_removed_at_once_and_stale_ids_are_skipped() {
+    let mut wheel = new_wheel(0);
+    let ids: Vec<_> = (0..6).map(|n| wheel.insert(n, n).unwrap()).collect();
+    assert_eq!(wheel.remove(ids[1]), Some(1));
+    let mut removed = vec![9];
+    wheel.remove_each(&[ids[0], ids[1], ids[4], ids[4]], &mut removed);
+    assert_eq!((removed, wheel.len()), (vec![9, 0, 4], 3));
+}
+
 /// Counts its own drops.
+#[derive(Debug)]
 struct Counted<'a>(&'a Cell<u32>);
 
 impl Drop for Counted<'_> {
@@ -408,12 +437,12 @@ impl Drop for Counted<'_> {
 fn every_payload_is_dropped_once() {
     let mut random = fastrand::Rng::with_seed(3);
     let drops: Vec<Cell<u32>> = (0..20_000).map(|_| Cell::new(0)).collect();
-    let mut wheel = Wheel::new(0);
+    let mut wheel = new_wheel(0);
     let mut ids = Vec::new();
     let mut given_back = 0;
     for (n, cell) in drops.iter().enumerate() {
         let now = n as u64 * 1_000;
-        ids.push(wheel.insert(now + any_scale(&mut random, SECOND), Some(Counted(cell))));
+        ids.push(wheel.insert(now + any_scale(&mut random, SECOND), Some(Counted(cell))).unwrap());
         let id = ids[random.usize(0..ids.len())];
         match random.u32(0..4) {
             0 => given_back += usize::from(wheel.remove(id).is_some()),
