@@ -57,7 +57,7 @@ impl Threads {
             let _hooks = hooks.enter_thread();
             body();
         };
-        sys::start_thread(name, self.stack_size, body).map(drop)
+        sys::start_detached(name, self.stack_size, body)
     }
 }
 

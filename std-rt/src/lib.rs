@@ -143,6 +143,8 @@ mod protocol;
 mod runtime;
 mod sched;
 pub mod signal;
+#[cfg(netpoll_sim)]
+pub mod sim;
 mod spin;
 mod sync;
 mod sys;

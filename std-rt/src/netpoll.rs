@@ -34,7 +34,7 @@ use netpoll_core::sync::{Counter, Flag};
 
 use crate::context;
 use crate::foreign;
-use crate::sys::{ForkEpoch, Poller};
+use crate::sys::{self, ForkEpoch, Poller};
 use cache::Cache;
 pub use coalescer::{Coalescer, FEW};
 pub use inspect::DescriptorInfo;
@@ -128,6 +128,8 @@ impl Netpoll {
 
     fn create(config: Config, manual: bool) -> io::Result<Arc<Self>> {
         let epoch = ForkEpoch::current()?;
+        // The owner of a simulation drives every host.
+        let has_standby = config.workers == 1 && !manual && !sys::is_simulated();
         let clock = Clock::new();
         Ok(Arc::new(Self {
             cache: Cache::new(),
@@ -143,7 +145,7 @@ impl Netpoll {
             ended: Flag::new(),
             manual,
             probe: config.probe,
-            standby: (config.workers == 1 && !manual).then(|| standby::StandbyThread::new(config.stack_size)),
+            standby: has_standby.then(|| standby::StandbyThread::new(config.stack_size)),
         }))
     }
 

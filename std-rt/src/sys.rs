@@ -44,6 +44,7 @@
 //! | `kqueue` | Apple systems, FreeBSD, DragonFly | `user_event` | `kqueue` | `netpoll_backend="kqueue"` |
 //! | `kqueue` | NetBSD, OpenBSD | `kqueue_pipe` | `kqueue` | `netpoll_backend="kqueue"` |
 //! | `poll` | any other Unix | `pipe` | `signal_pipe` | `netpoll_backend="poll"`, on any system |
+//! | `sim` and `epoll` | Linux | `eventfd` | `signal_pipe` | `netpoll_sim` |
 //!
 //! | `platform` | modules |
 //! |---|---|
@@ -79,6 +80,9 @@ compile_error!(
     "netpoll-rt: netpoll_backend=\"kqueue\" is impossible here; only macOS and the BSDs have kqueue"
 );
 
+#[cfg(all(netpoll_sim, any(netpoll_backend = "poll", not(target_os = "linux"))))]
+compile_error!("netpoll-rt: netpoll_sim needs Linux and its own backend");
+
 #[cfg(any(
     all(netpoll_backend = "epoll", any(netpoll_backend = "kqueue", netpoll_backend = "poll")),
     all(netpoll_backend = "kqueue", netpoll_backend = "poll")
@@ -88,7 +92,20 @@ compile_error!("netpoll-rt: netpoll_backend has more than one value; there is on
 // The source of events. With poll(2) come the calls that every system has, so that they are tested on Linux
 // too.
 cfg_if! {
-    if #[cfg(all(not(netpoll_backend = "poll"), any(target_os = "linux", target_os = "android")))] {
+    if #[cfg(netpoll_sim)] {
+        mod backend {
+            mod epoll;
+            mod sim;
+            pub use self::sim::{Events, FDSEQ_BITS, Poller};
+        }
+        mod waker {
+            mod eventfd;
+            pub use self::eventfd::Waker;
+        }
+        mod signal_pipe;
+        use signal_pipe as signal_source;
+        pub use unsupported::mmsg;
+    } else if #[cfg(all(not(netpoll_backend = "poll"), any(target_os = "linux", target_os = "android")))] {
         mod backend {
             mod epoll;
             pub use self::epoll::{Events, FDSEQ_BITS, Poller};
@@ -217,6 +234,17 @@ cfg_if! {
     }
 }
 
+cfg_if! {
+    if #[cfg(netpoll_sim)] {
+        pub mod sim;
+        pub use sim::clock::{anchor, coarse_error, coarse_now, exact_now};
+    } else {
+        mod sim_off;
+        use sim_off as sim;
+        pub use platform::{anchor, coarse_error, coarse_now, exact_now};
+    }
+}
+
 pub mod address;
 pub mod ancillary;
 mod call;
@@ -237,8 +265,7 @@ pub use backend::{Events, FDSEQ_BITS, Poller};
 pub use call::Call;
 pub use errno::Exhausted;
 pub use fd::{FdOwner, OwnedBy, SharedFd, Watch, ends_of, has_peer_ended, is_ready_for, is_ready_now};
-pub use platform::{
-    anchor, coarse_error, coarse_now, exact_now, from_abstract_name, set_timer_slack, splice,
-};
+pub use platform::{from_abstract_name, set_timer_slack, splice};
 pub use process::{ForkEpoch, start_thread};
+pub use sim::{is_active as is_simulated, look_up, start_detached};
 pub use unix::is_socket;

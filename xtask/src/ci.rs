@@ -40,6 +40,7 @@ const STEPS: &[(&str, Step)] = &[
     ("bare", |root| own(root, &["bare"])),
     ("backend", |root| own(root, &["backend", "poll"])),
     ("door", |root| own(root, &["door"])),
+    ("sim", |root| own(root, &["sim"])),
     ("sizes", |root| own(root, &["sizes"])),
     ("examples", examples),
     ("package", package),

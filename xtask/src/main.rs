@@ -55,6 +55,7 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ),
     ("backend", "NAME: the suite of std-rt, the faults and the demo with poll(2) for epoll", suites::backend),
     ("bare", "core on a Cortex-M3 in QEMU: a fed serial line, a sweep of interrupts", bare::run),
+    ("sim", "the tests of the simulation", suites::sim),
     ("door", "the suite of std-rt with a table of faults before every system call", suites::door),
     (
         "conform",

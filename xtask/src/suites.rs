@@ -1,5 +1,5 @@
 //! The suite once more, under other conditions: `door` injects faults before every system call, `backend` forces another
-//! backend, `miri` checks each access of core to memory.
+//! backend, `sim` runs the tests of the simulated kernel, `miri` checks each access of core to memory.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -11,6 +11,12 @@ use crate::test::{Suite, minimum};
 
 /// The flag that turns the faults on; `sys.rs` asks for it.
 const INJECT: &str = "--cfg netpoll_door";
+
+/// The flag of the simulation; `sys.rs` asks for it.
+const SIM: &str = "--cfg netpoll_sim";
+
+/// The test program of the simulation; without the flag it is empty.
+const SIMULATED: &[&str] = &["--test", "sim"];
 
 /// The test program that injects faults; without the flag it is empty.
 const INJECTED: &[&str] = &["--test", "inject"];
@@ -53,6 +59,21 @@ pub fn door(args: &[String]) -> Outcome {
         return Err("an ordinary build holds parts of the fault injection".to_owned());
     }
     judge(&root, bless, &[("door", &own), ("door-suite", &all)])
+}
+
+/// Runs the tests of the simulation in a build of their own.
+pub fn sim(args: &[String]) -> Outcome {
+    let (bless, args) = cmd::take_flag(args, "--bless");
+    let root = cmd::only_root(&args)?;
+    let start = Instant::now();
+    let own = suite(&root, SIMULATED, SIM, "sim", None)?;
+    println!(
+        "sim: {} tests in a simulation, {} failed, {:.0} s",
+        own.passed(),
+        own.failed(),
+        start.elapsed().as_secs_f64()
+    );
+    judge(&root, bless, &[("sim", &own)])
 }
 
 /// Runs the suite, the tests of the fault injection and the demo with a backend that is not this system's first choice.

@@ -8,6 +8,7 @@ use crate::blocking;
 use crate::coop;
 use crate::error::OpError;
 use crate::protocol::pool::Class;
+use crate::sys;
 
 /// A value that can be converted to socket addresses. Numeric addresses are parsed at once; a name is looked
 /// up on a thread that may block.
@@ -215,7 +216,7 @@ async fn resolve(target: io::Result<Target>) -> io::Result<Vec<SocketAddr>> {
         Ok(Target::Name(host, port)) => (host, port),
     };
     let look_up = move || {
-        let found = std::net::ToSocketAddrs::to_socket_addrs(&(host.as_str(), port)).map(Vec::from_iter);
+        let found = sys::look_up(&host, port);
         (host, found)
     };
     let (host, found) =

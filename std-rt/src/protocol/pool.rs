@@ -435,6 +435,9 @@ impl Pool {
         if self.limits.keep_alive == Duration::MAX {
             return (wake.wait(state).unwrap_or_else(PoisonError::into_inner), false);
         }
+        if self.limits.keep_alive.is_zero() {
+            return (state, true);
+        }
         let waited = wake.wait_timeout(state, self.limits.keep_alive);
         let (state, result) = waited.unwrap_or_else(PoisonError::into_inner);
         (state, result.timed_out())

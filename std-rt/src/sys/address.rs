@@ -10,9 +10,9 @@ use std::os::unix::net::SocketAddr as UnixAddr;
 use std::path::Path;
 
 use rustix::io::Errno;
-use rustix::net::{self, AddressFamily, SocketAddrAny, SocketAddrUnix};
 
 use super::platform;
+use super::sim::net::{self, AddressFamily, SocketAddrAny, SocketAddrUnix};
 
 /// The address of a socket: an IP address and port, or a Unix socket's name.
 #[derive(Clone)]

@@ -6,9 +6,9 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 
 use netpoll_core::Mode;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 
+use super::sim::event::{PollFd, PollFlags, Timespec, poll};
 use super::{Address, Call, address, errno, inject, platform};
 use crate::sys::call::retry;
 

@@ -11,12 +11,13 @@ use std::net::{Shutdown, SocketAddr};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::OnceLock;
 
-use rustix::buffer::spare_capacity;
-use rustix::io::{Errno, fcntl_dupfd_cloexec, ioctl_fionbio, readv};
-use rustix::net::{self, AddressFamily, RecvFlags, SendAncillaryBuffer, SocketType};
+use rustix::io::Errno;
 
 use super::platform::{self, SEND_FLAGS};
 pub use super::platform::{send_tcp, sendv_tcp};
+use super::sim::buffer::spare_capacity;
+use super::sim::net::{self, AddressFamily, RecvFlags, SendAncillaryBuffer, SocketType};
+use super::sim::rw::{self, fcntl_dupfd_cloexec, ioctl_fionbio, readv};
 use super::{Call, inject};
 use crate::sys::call::{retry, retry_new};
 
@@ -246,7 +247,7 @@ pub fn send(fd: BorrowedFd<'_>, buffer: &[u8]) -> io::Result<usize> {
 pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Read> {
     let asked = inject::truncate(Call::Read, fd, buffer.len().min(MAX_RW));
     let buffer = &mut buffer[..asked];
-    let n = retry(Call::Read, fd, || rustix::io::read(fd, &mut *buffer))?;
+    let n = retry(Call::Read, fd, || rw::read(fd, &mut *buffer))?;
     Ok(Read::of(n, asked))
 }
 
@@ -255,7 +256,7 @@ pub fn read(fd: BorrowedFd<'_>, buffer: &mut [u8]) -> io::Result<Read> {
 pub fn read_uninit(fd: BorrowedFd<'_>, buffer: &mut [MaybeUninit<u8>]) -> io::Result<Read> {
     let asked = inject::truncate(Call::Read, fd, buffer.len().min(MAX_RW));
     let buffer = &mut buffer[..asked];
-    let read = || rustix::io::read(fd, &mut *buffer).map(|(read, _)| read.len());
+    let read = || rw::read(fd, &mut *buffer).map(|(read, _)| read.len());
     Ok(Read::of(retry(Call::Read, fd, read)?, asked))
 }
 
@@ -263,7 +264,7 @@ pub fn read_uninit(fd: BorrowedFd<'_>, buffer: &mut [MaybeUninit<u8>]) -> io::Re
 /// reader the kernel raises `SIGPIPE`, which Rust programs ignore by default, and returns `EPIPE`.
 pub fn write(fd: BorrowedFd<'_>, buffer: &[u8]) -> io::Result<usize> {
     let buffer = &buffer[..inject::truncate(Call::Write, fd, buffer.len().min(MAX_RW))];
-    retry(Call::Write, fd, || rustix::io::write(fd, buffer))
+    retry(Call::Write, fd, || rw::write(fd, buffer))
 }
 
 /// Writes several buffers to any descriptor, as [`write`] and [`sendv`] do.
@@ -276,7 +277,7 @@ pub fn writev(fd: BorrowedFd<'_>, buffers: &[IoSlice<'_>]) -> io::Result<usize> 
     if let [single] = buffers {
         return write(fd, single);
     }
-    retry(Call::Write, fd, || rustix::io::writev(fd, buffers))
+    retry(Call::Write, fd, || rw::writev(fd, buffers))
 }
 
 /// Reads into several buffers, in order, at most [`MAX_SLICES`] of them and [`MAX_RW`] bytes.
@@ -339,8 +340,8 @@ pub fn read_buf(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>) -> io::Result<Read> {
     append(
         (Call::Read, fd),
         buffer,
-        |buffer| rustix::io::read(fd, spare_capacity(buffer)),
-        |buffer| rustix::io::read(fd, buffer),
+        |buffer| rw::read(fd, spare_capacity(buffer)),
+        |buffer| rw::read(fd, buffer),
     )
 }
 

@@ -5,12 +5,11 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::os::fd::BorrowedFd;
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, getsockname, sockopt};
-
 pub use super::platform::{
     bind_address_no_port, device, fastopen, fastopen_connect, is_mptcp, quickack, set_bind_address_no_port,
     set_device, set_fastopen, set_fastopen_connect, set_quickack, set_user_timeout, user_timeout,
 };
+use super::sim::net::{AddressFamily, getsockname, sockopt};
 use super::{Call, platform};
 use crate::sys::call::retry;
 

@@ -8,10 +8,12 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::BorrowedFd;
 
 use rustix::io::Errno;
-use rustix::net::{self, RecvAncillaryBuffer, RecvFlags, ReturnFlags, SocketAddrAny, connect as connect_to};
 
 use super::Call;
 use super::platform::SEND_FLAGS;
+use super::sim::net::{
+    self, RecvAncillaryBuffer, RecvFlags, ReturnFlags, SocketAddrAny, connect as connect_to,
+};
 use crate::sys::call::retry;
 
 /// The largest number of messages that one call of [`mmsg`](super::mmsg) passes to the kernel.

@@ -8,12 +8,12 @@ use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use rustix::io::{Errno, ioctl_fionread};
-use rustix::net::{self, RecvFlags, SocketAddrAny, SocketType};
 use rustix::process::{Pid, getpid};
 
 use super::address::{from_kernel, unix_to_kernel};
 pub use super::platform::peer_credentials;
 use super::platform::{self, SEND_FLAGS};
+use super::sim::net::{self, RecvFlags, SocketAddrAny, SocketType};
 use super::socket::SocketKind;
 use super::{Address, Call};
 use crate::sys::call::{retry, retry_errno, retry_new};

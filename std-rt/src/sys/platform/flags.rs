@@ -4,9 +4,10 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-pub use rustix::net::sockopt::socket_acceptconn;
-use rustix::net::{self, AddressFamily, SendFlags, SocketAddrAny, SocketFlags, SocketType};
 use rustix::pipe::{PipeFlags, pipe_with};
+
+pub use crate::sys::sim::net::sockopt::socket_acceptconn;
+use crate::sys::sim::net::{self, AddressFamily, SendFlags, SocketAddrAny, SocketFlags, SocketType};
 
 /// The flags of every new socket.
 const SOCK_FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);

@@ -25,7 +25,7 @@ use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 use super::SocketAddrExt;
 use crate::sys::call::{retry, retry_errno};
 use crate::sys::unix::Credentials;
-use crate::sys::{Call, errno, fd, socket};
+use crate::sys::{Call, errno, fd, sim, socket};
 
 fn set_int(fd: BorrowedFd<'_>, level: c_int, name: c_int, value: c_int) -> io::Result<()> {
     retry(Call::SetOption, fd, || setsockopt(fd, level, name, &value.to_ne_bytes()))
@@ -163,6 +163,9 @@ pub fn has_tcp_peer_ended(fd: BorrowedFd<'_>) -> Option<bool> {
     const LAST_ACK: u8 = 9;
     const CLOSING: u8 = 11;
     // The state is the first byte of `struct tcp_info`; the kernel returns as many bytes as are requested.
+    if let Some(state) = sim::tcp_state(fd) {
+        return Some(matches!(state, TIME_WAIT | CLOSE | CLOSE_WAIT | LAST_ACK | CLOSING));
+    }
     let mut state = [0];
     retry(Call::GetOption, fd, || getsockopt(fd, libc::IPPROTO_TCP, libc::TCP_INFO, &mut state)).ok()?;
     Some(matches!(state[0], TIME_WAIT | CLOSE | CLOSE_WAIT | LAST_ACK | CLOSING))

@@ -48,6 +48,7 @@ pub const LAYERS: &[Layers] = &[
             "sysmon",
             "runtime",
             "compat",
+            "sim",
         ],
     },
 ];
@@ -97,6 +98,7 @@ pub const LAYER_EXCEPTIONS: &[(&str, &str, &str)] = &[
 pub const CYCLES: &[(&str, &str)] = &[
     ("std-rt/src/sys/", "a module of a platform and the modules that every platform shares are one layer"),
     ("std-rt/src/sys/inject/", "the state of the poller asks the rules, and the rules ask the state"),
+    ("std-rt/src/sys/sim/", "the simulated kernel is one state, whose files are divided by protocol"),
     ("std-rt/src/protocol/", "a job of the pool goes back to the pool"),
     ("std-rt/src/net/", "the shared methods of the handles name the types that they return"),
     ("std-rt/src/io/", "each way to copy falls back to another one"),

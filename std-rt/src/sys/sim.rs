@@ -1,0 +1,163 @@
+//! The simulated kernel: hosts, links, sockets and a clock that a seed determines. Compiled only with `--cfg netpoll_sim`;
+//! in an ordinary build [`sim_off.rs`](../sim_off.rs) takes its place, whose functions compile to nothing.
+//!
+//! A thread is in a simulation from [`Kernel::enter`] until the guard is dropped. There the calls of [`sys`](super) go to
+//! the simulated kernel if they create a descriptor, or are on a descriptor that it has created; every other call goes to
+//! the system, so files are the real ones. On a thread that is in no simulation all calls are the system's.
+//!
+//! | file | contents |
+//! |---|---|
+//! | `calls.rs` | the functions of rustix that `sys` calls, for both kernels |
+//! | `interpose.rs` | the symbols of the C library by which std closes descriptors, reads clocks and seeds its maps |
+//! | `world.rs` | the state: hosts, descriptors, pending events, the seed, the trace |
+//! | `link.rs` | latency, bandwidth, partitions: when a packet arrives |
+//! | `tcp.rs`, `stream.rs` | connections: the handshake, and the bytes |
+//! | `readiness.rs` | what a poller reports |
+//! | `control.rs` | what the owner of the simulation may do to it |
+//!
+//! # Descriptors
+//!
+//! A simulated socket has a real descriptor of the same kind, which is never bound or connected. Its number is unique in the
+//! process, its options are the system's own, and close(2) frees it; everything else is simulated.
+//!
+//! # Time
+//!
+//! The clock stands still while a host runs, except that each poll without a wait takes [`POLL_COST`](world::POLL_COST).
+//! It moves on to the next event or timer when every host is idle.
+
+pub(super) mod calls;
+pub mod clock;
+pub mod control;
+mod datagram;
+mod interpose;
+pub mod link;
+pub(super) mod readiness;
+mod stream;
+mod tcp;
+pub mod world;
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub(super) use calls::{buffer, event, net, rw};
+use world::{SimJob, World};
+
+/// The simulated kernel of one simulation.
+#[derive(Debug)]
+pub struct Kernel {
+    world: Mutex<World>,
+}
+
+thread_local! {
+    /// The simulation that the thread is in.
+    static CURRENT: RefCell<Option<Arc<Kernel>>> = const { RefCell::new(None) };
+    /// The clock of the simulation that the thread is in, and the time of day; 0 outside of one.
+    static NOW: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+}
+
+/// The guard of a thread that is in a simulation.
+#[derive(Debug)]
+#[must_use]
+pub struct InSimulation {
+    before: Option<Arc<Kernel>>,
+}
+
+impl Drop for InSimulation {
+    fn drop(&mut self) {
+        let ended = CURRENT.replace(self.before.take());
+        NOW.set((0, 0));
+        if let Some(kernel) = current() {
+            kernel.lock().show_time();
+        }
+        drop(ended);
+    }
+}
+
+impl Kernel {
+    /// Creates the kernel of a simulation.
+    pub fn new(seed: u64) -> Arc<Self> {
+        Arc::new(Self { world: Mutex::new(World::new(seed)) })
+    }
+
+    /// Puts this thread into the simulation.
+    pub fn enter(self: &Arc<Self>) -> InSimulation {
+        let before = CURRENT.replace(Some(self.clone()));
+        let mut world = self.lock();
+        interpose::seed_random(world.draw());
+        world.show_time();
+        drop(world);
+        InSimulation { before }
+    }
+
+    /// Locks the state.
+    pub fn lock(&self) -> MutexGuard<'_, World> {
+        // A host that panics holds no lock.
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns the kernel of the simulation that this thread is in. `None` also while the thread ends.
+pub fn current() -> Option<Arc<Kernel>> {
+    CURRENT.try_with(|current| current.try_borrow().ok().and_then(|current| current.clone())).ok().flatten()
+}
+
+/// Returns whether this thread is in a simulation.
+pub fn is_active() -> bool {
+    NOW.get().0 != 0
+}
+
+/// Publishes the clock and the time of day to this thread, in nanoseconds.
+fn set_now(clock: u64, time_of_day: u64) {
+    NOW.set((clock, time_of_day));
+}
+
+/// Calls `call` with the state if the descriptor is a simulated one.
+fn on<T>(fd: impl AsRawFd, call: impl FnOnce(&mut World, world::Id) -> T) -> Option<T> {
+    if !is_active() {
+        return None;
+    }
+    let kernel = current()?;
+    let mut world = kernel.lock();
+    let id = world.id_of(fd.as_raw_fd())?;
+    Some(call(&mut world, id))
+}
+
+/// Returns the state of a simulated TCP connection in the kernel's numbers.
+pub(super) fn tcp_state(fd: BorrowedFd<'_>) -> Option<u8> {
+    on(fd, |world, id| world.tcp_state(id))
+}
+
+/// Starts a thread that ends by itself. In a simulation the body runs on this thread, before the host's next step, and must
+/// end without a wait for another task.
+///
+/// # Errors
+///
+/// As [`start_thread`](super::start_thread).
+pub fn start_detached(
+    name: String,
+    stack_size: Option<usize>,
+    body: impl FnOnce() + Send + 'static,
+) -> io::Result<()> {
+    match current() {
+        Some(kernel) => {
+            kernel.lock().add_job(SimJob(Box::new(body)));
+            Ok(())
+        }
+        None => super::start_thread(name, stack_size, body).map(drop),
+    }
+}
+
+/// Returns the addresses of a name: in a simulation those of its hosts, elsewhere the system's.
+///
+/// # Errors
+///
+/// Returns `NotFound` for a name that no host of the simulation has; the resolver's error.
+pub fn look_up(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    match current() {
+        Some(kernel) => kernel.lock().look_up(host, port),
+        None => std::net::ToSocketAddrs::to_socket_addrs(&(host, port)).map(Vec::from_iter),
+    }
+}

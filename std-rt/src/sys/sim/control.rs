@@ -1,0 +1,186 @@
+//! The control of a simulation by its owner: the turn of the hosts, the links, the faults.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use netpoll_core::sync::Flag;
+
+use super::link::LinkConfig;
+use super::world::{Body, FaultConfig, HostId, Request, SimJob, World};
+
+/// The next thing that happens in a simulation.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Turn {
+    /// This host runs.
+    Step(HostId),
+    /// No host has anything to do any more, and no event is to come.
+    Nothing,
+    /// The next thing happens after the limit.
+    Later,
+}
+
+impl World {
+    /// Selects the next host that runs: one of those that are runnable, as the seed has it. If there is none, the clock moves
+    /// on to the next event or timer, at most to `limit`. `has_work` says which hosts have tasks that are runnable.
+    pub fn next_turn(&mut self, limit: u64, has_work: impl Fn(HostId) -> bool) -> Turn {
+        loop {
+            let runnable: Vec<HostId> = (0..self.hosts.len())
+                .filter(|&host| self.hosts[host].up && (self.is_runnable(host) || has_work(host)))
+                .collect();
+            let now = self.now;
+            let ready: Vec<HostId> =
+                runnable.iter().copied().filter(|&host| self.hosts[host].ready_at <= now).collect();
+            if !ready.is_empty() {
+                let place = self.draw_below(ready.len() as u64) as usize;
+                return Turn::Step(ready[place]);
+            }
+            let slow = runnable.iter().map(|&host| self.hosts[host].ready_at).min();
+            let event = self.events.first_key_value().map(|((at, _), _)| *at);
+            let timer =
+                self.pollers.values().filter(|poller| poller.is_asleep).filter_map(|p| p.sleeps_until);
+            match [slow, event, timer.min()].into_iter().flatten().min() {
+                None => return Turn::Nothing,
+                Some(at) if at > limit => {
+                    self.advance_to(limit);
+                    return Turn::Later;
+                }
+                Some(at) => self.advance_to(at),
+            }
+        }
+    }
+
+    /// Returns whether a host has events, a break, or a timer that is due, or was not asleep.
+    fn is_runnable(&self, host: HostId) -> bool {
+        let Some(poller) = self.hosts[host].poller.and_then(|poller| self.pollers.get(&poller)) else {
+            return false;
+        };
+        let is_due = poller.sleeps_until.is_some_and(|at| at <= self.now);
+        let has_jobs = !self.hosts[host].jobs.is_empty();
+        !poller.is_asleep || !poller.queue.is_empty() || poller.break_pending || is_due || has_jobs
+    }
+
+    /// Begins the step of a host; returns the closures that its threads run.
+    pub fn begin_step(&mut self, host: HostId) -> Vec<SimJob> {
+        self.current = host;
+        self.counts.steps += 1;
+        let (slowness, now) = (self.hosts[host].slowness, self.now);
+        self.hosts[host].ready_at = now + slowness;
+        if let Some(poller) = self.hosts[host].poller.and_then(|poller| self.pollers.get_mut(&poller)) {
+            poller.is_asleep = false;
+            poller.sleeps_until = None;
+        }
+        self.show_time();
+        std::mem::take(&mut self.hosts[host].jobs)
+    }
+
+    /// Makes a host the one to which new descriptors belong.
+    pub fn set_current(&mut self, host: HostId) {
+        self.current = host;
+        self.show_time();
+    }
+
+    /// Returns whether a host has power.
+    pub fn is_up(&self, host: HostId) -> bool {
+        self.hosts[host].up
+    }
+
+    /// Adds a request to the owner of the simulation.
+    pub fn request(&mut self, request: Request) {
+        self.requests.push(request);
+    }
+
+    /// Takes the requests.
+    pub fn take_requests(&mut self) -> Vec<Request> {
+        std::mem::take(&mut self.requests)
+    }
+
+    /// Returns the flag that ends the run of a host's tasks. A wait sets it.
+    pub fn stop_flag(&self, host: HostId) -> Arc<Flag> {
+        self.hosts[host].stop.clone()
+    }
+
+    /// Takes the power of a host: its sockets are gone, and no packet leaves it or reaches it.
+    pub fn crash(&mut self, host: HostId) {
+        self.set_current(host);
+        self.note("crash", host as u64, 0);
+        self.hosts[host].up = false;
+        self.hosts[host].jobs.clear();
+        self.hosts[host].poller = None;
+        self.forget_held_of(host);
+        self.forget_sockets(host);
+    }
+
+    /// Gives a host its power again.
+    pub fn restart(&mut self, host: HostId) {
+        self.set_current(host);
+        self.note("restart", host as u64, 0);
+        self.hosts[host].up = true;
+        self.release_held();
+    }
+
+    /// Cuts the link from one host to another, or mends it.
+    pub fn set_cut(&mut self, from: HostId, to: HostId, is_cut: bool) {
+        self.note(if is_cut { "cut" } else { "mend" }, from as u64, to as u64);
+        self.links.set_cut(from, to, is_cut);
+        if !is_cut {
+            self.release_held();
+        }
+    }
+
+    /// Sets the properties of the links between two hosts.
+    pub fn set_link(&mut self, one: HostId, other: HostId, config: LinkConfig) {
+        self.links.set_config(one, other, config);
+    }
+
+    /// Sets the properties of all other links.
+    pub fn set_links(&mut self, config: LinkConfig) {
+        self.links.default = config;
+    }
+
+    /// Sets the faults that the kernel makes.
+    pub fn set_faults(&mut self, faults: FaultConfig) {
+        self.faults = faults;
+    }
+
+    /// Delays each step of a host.
+    pub fn set_slowness(&mut self, host: HostId, slowness: Duration) {
+        self.hosts[host].slowness = u64::try_from(slowness.as_nanos()).unwrap_or(u64::MAX / 4);
+    }
+
+    /// Moves the time of day of a host by nanoseconds; its monotonic clock stays.
+    pub fn set_skew(&mut self, host: HostId, skew: i64) {
+        self.hosts[host].skew = skew;
+    }
+
+    /// Returns the tick at which a time from now is over.
+    pub fn tick_after(&self, time: Duration) -> u64 {
+        self.now.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// Describes the sockets of a host, one a line.
+    pub fn describe(&self, host: HostId) -> String {
+        let mut text = String::new();
+        for (id, socket) in self.sockets.iter().filter(|(_, socket)| socket.host == host) {
+            let local = socket.local.map_or_else(|| "unbound".to_owned(), |local| local.to_string());
+            let body = match &socket.body {
+                Body::Idle => "idle".to_owned(),
+                Body::Listener(listener) => format!("listens, {} to accept", listener.queue.len()),
+                Body::Stream(stream) => format!(
+                    "to {}, {:?}, {} bytes to read, {} to send",
+                    stream.peer,
+                    stream.state,
+                    stream.received.len(),
+                    stream.unsent.len()
+                ),
+                Body::Datagrams(datagrams) => format!("{} datagrams", datagrams.queue.len()),
+            };
+            text += &format!("  socket #{id} {local}: {body}\n");
+        }
+        text
+    }
+
+    /// Returns the number of segments that wait for a link or a host.
+    pub fn held(&self) -> usize {
+        self.links.held()
+    }
+}

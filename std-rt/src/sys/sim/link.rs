@@ -1,0 +1,262 @@
+//! The links between hosts: when a packet arrives, and which packets wait.
+//!
+//! TCP sees no loss: a lost segment arrives later, by the time of a retransmission. While a link is cut, or the receiver is
+//! down, segments are kept, as their sender would repeat them, and arrive some time after that has ended; the sender gives up
+//! after [`GIVE_UP`]. Datagrams are lost.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::tcp::Segment;
+use super::world::{Body, Event, HostId, Id, World};
+
+/// The time after which a lost segment is sent again, in nanoseconds.
+const RETRANSMIT: u64 = 200_000_000;
+
+/// The time for which a connection is kept whose peer does not answer: Linux's 15 repetitions take 924.6 s.
+const GIVE_UP: u64 = 924_600_000_000;
+
+/// The same while it connects: 6 repetitions take 127 s.
+const GIVE_UP_CONNECT: u64 = 127_000_000_000;
+
+/// The longest pause between two repetitions: 120 s.
+const LONGEST_PAUSE: u64 = 120_000_000_000;
+
+/// The time that a packet to the own host takes, in nanoseconds.
+const LOOPBACK: u64 = 10_000;
+
+/// The bytes of the headers of a packet.
+const HEADERS: u64 = 54;
+
+/// The properties of the links between two hosts.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct LinkConfig {
+    /// The time that each packet takes.
+    pub latency: Duration,
+    /// The largest time that is added to that, drawn for each packet.
+    pub jitter: Duration,
+    /// The probability that a packet is lost, 0 to 1. A datagram is gone; a segment of TCP is late.
+    pub loss: f64,
+    /// The probability that a datagram arrives twice, 0 to 1.
+    pub duplicate: f64,
+    /// Whether datagrams may overtake others, as the jitter has it.
+    pub reorder: bool,
+    /// The bytes that a direction carries in a second; `None` is no limit.
+    pub bandwidth: Option<u64>,
+}
+
+impl LinkConfig {
+    /// A local network: 100 to 200 us, no loss.
+    pub const LAN: Self = Self {
+        latency: Duration::from_micros(100),
+        jitter: Duration::from_micros(100),
+        loss: 0.0,
+        duplicate: 0.0,
+        reorder: false,
+        bandwidth: None,
+    };
+}
+
+/// A packet on its way.
+#[derive(Clone, Debug)]
+pub(super) struct Packet {
+    pub from: HostId,
+    pub to: HostId,
+    pub source: SocketAddr,
+    pub target: SocketAddr,
+    /// The socket that has sent it, and the one that it is for if the sender knows that.
+    pub of: Id,
+    pub to_socket: Option<Id>,
+    pub payload: Payload,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Payload {
+    Tcp(Segment),
+    Udp(Vec<u8>),
+}
+
+/// One direction between two hosts.
+#[derive(Debug, Default)]
+struct Direction {
+    is_cut: bool,
+    /// The time until which earlier packets occupy it.
+    busy_until: u64,
+    /// The latest arrival.
+    last: u64,
+    /// The packets that wait until it carries again, and since when.
+    held: Vec<(u64, Packet)>,
+}
+
+/// All links.
+#[derive(Debug)]
+pub(super) struct Links {
+    pub default: LinkConfig,
+    configs: BTreeMap<(HostId, HostId), LinkConfig>,
+    directions: BTreeMap<(HostId, HostId), Direction>,
+}
+
+impl Links {
+    pub(super) fn new(default: LinkConfig) -> Self {
+        Self { default, configs: BTreeMap::new(), directions: BTreeMap::new() }
+    }
+
+    pub(super) fn set_config(&mut self, one: HostId, other: HostId, config: LinkConfig) {
+        self.configs.insert((one.min(other), one.max(other)), config);
+    }
+
+    fn config(&self, one: HostId, other: HostId) -> LinkConfig {
+        *self.configs.get(&(one.min(other), one.max(other))).unwrap_or(&self.default)
+    }
+
+    pub(super) fn set_cut(&mut self, from: HostId, to: HostId, is_cut: bool) {
+        self.direction(from, to).is_cut = is_cut;
+    }
+
+    fn is_cut(&self, from: HostId, to: HostId) -> bool {
+        self.directions.get(&(from, to)).is_some_and(|direction| direction.is_cut)
+    }
+
+    fn direction(&mut self, from: HostId, to: HostId) -> &mut Direction {
+        self.directions.entry((from, to)).or_default()
+    }
+
+    /// Forgets the packets of a socket that wait.
+    fn forget(&mut self, of: Id) {
+        for direction in self.directions.values_mut() {
+            direction.held.retain(|(_, packet)| packet.of != of);
+        }
+    }
+
+    pub(super) fn held(&self) -> usize {
+        self.directions.values().map(|direction| direction.held.len()).sum()
+    }
+}
+
+impl World {
+    /// Sends a packet on its way.
+    pub(super) fn transmit(&mut self, packet: Packet) {
+        if !self.hosts[packet.from].up {
+            return;
+        }
+        if packet.from == packet.to {
+            self.schedule(LOOPBACK, Event::Arrive(packet));
+            return;
+        }
+        let config = self.links.config(packet.from, packet.to);
+        let size = HEADERS + packet.payload.len();
+        let jitter = self.draw_below(nanoseconds(config.jitter) + 1);
+        let mut delay = nanoseconds(config.latency) + jitter;
+        let is_lost = self.chance(config.loss);
+        let is_tcp = matches!(packet.payload, Payload::Tcp(_));
+        match is_lost {
+            true if !is_tcp => return self.note("lost", packet.of, size),
+            true => delay += RETRANSMIT,
+            false => {}
+        }
+        let now = self.now;
+        let direction = self.links.direction(packet.from, packet.to);
+        let start = direction.busy_until.max(now);
+        if let Some(bandwidth) = config.bandwidth {
+            direction.busy_until = start + size * 1_000_000_000 / bandwidth.max(1);
+            delay += direction.busy_until - now;
+        }
+        let mut at = now + delay;
+        if is_tcp || !config.reorder {
+            at = at.max(direction.last);
+            direction.last = at;
+        }
+        if !is_tcp && self.chance(config.duplicate) {
+            self.note("duplicate", packet.of, size);
+            self.schedule_at(at + jitter, Event::Arrive(packet.clone()));
+        }
+        self.schedule_at(at, Event::Arrive(packet));
+    }
+
+    /// Takes a packet that has reached its host, unless it cannot.
+    pub(super) fn arrive(&mut self, packet: Packet) {
+        let is_open = self.hosts[packet.to].up && !self.links.is_cut(packet.from, packet.to);
+        // A segment must not overtake one that waits.
+        let is_behind = !self.links.direction(packet.from, packet.to).held.is_empty();
+        match packet.payload {
+            Payload::Udp(_) if is_open => self.take_datagram(packet),
+            Payload::Udp(_) => self.note("lost", packet.of, packet.payload.len()),
+            Payload::Tcp(_) if is_open && !is_behind => self.take_segment(packet),
+            Payload::Tcp(_) => self.hold(packet),
+        }
+    }
+
+    /// Keeps a segment that its sender repeats until it arrives.
+    fn hold(&mut self, packet: Packet) {
+        let (now, of) = (self.now, packet.of);
+        self.note("held", of, packet.payload.len());
+        self.links.direction(packet.from, packet.to).held.push((now, packet));
+        let Some(Body::Stream(stream)) = self.sockets.get_mut(&of).map(|socket| &mut socket.body) else {
+            return;
+        };
+        if stream.stuck_since.is_none() {
+            stream.stuck_since = Some(now);
+            let limit = if stream.is_connecting() { GIVE_UP_CONNECT } else { GIVE_UP };
+            self.schedule(limit, Event::GiveUp(of, now));
+        }
+    }
+
+    /// Ends a connection whose peer has not answered since a time.
+    pub(super) fn give_up(&mut self, id: Id, since: u64) {
+        let Some(Body::Stream(stream)) = self.sockets.get(&id).map(|socket| &socket.body) else { return };
+        if stream.stuck_since == Some(since) {
+            self.links.forget(id);
+            self.fail_stream(id, rustix::io::Errno::TIMEDOUT);
+        }
+    }
+
+    /// Lets the packets go on that waited for a link or a host, in order. Each sender repeats its segments after a pause
+    /// that grows with the time for which it had no answer.
+    pub(super) fn release_held(&mut self) {
+        let open: Vec<(HostId, HostId)> = self.links.directions.keys().copied().collect();
+        for (from, to) in open {
+            if self.links.is_cut(from, to) || !self.hosts[to].up || !self.hosts[from].up {
+                continue;
+            }
+            let held = std::mem::take(&mut self.links.direction(from, to).held);
+            let mut pauses: BTreeMap<Id, u64> = BTreeMap::new();
+            for (since, packet) in held {
+                let pause = (self.now - since).clamp(RETRANSMIT, LONGEST_PAUSE);
+                let at = match pauses.get(&packet.of) {
+                    Some(&at) => at,
+                    None => self.now + self.draw_below(pause),
+                };
+                pauses.insert(packet.of, at);
+                if let Some(Body::Stream(stream)) = self.sockets.get_mut(&packet.of).map(|s| &mut s.body) {
+                    stream.stuck_since = None;
+                }
+                let direction = self.links.direction(from, to);
+                direction.last = direction.last.max(at);
+                self.schedule_at(at, Event::Arrive(packet));
+            }
+        }
+    }
+
+    /// Forgets what a host that has lost its power still had to send.
+    pub(super) fn forget_held_of(&mut self, host: HostId) {
+        for ((from, _), direction) in &mut self.links.directions {
+            if *from == host {
+                direction.held.clear();
+            }
+        }
+    }
+}
+
+impl Payload {
+    fn len(&self) -> u64 {
+        match self {
+            Payload::Tcp(segment) => segment.len(),
+            Payload::Udp(bytes) => bytes.len() as u64,
+        }
+    }
+}
+
+fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 4)
+}

@@ -1,0 +1,219 @@
+//! Readiness: the conditions that poll(2) reports, and the events that a poller gets.
+//!
+//! An event is that of an edge-triggered epoll: something has happened on a descriptor that is registered, and the wait that
+//! takes it reports the conditions that hold by then.
+
+use std::collections::VecDeque;
+use std::os::fd::RawFd;
+use std::time::Duration;
+
+use netpoll_core::PollKey;
+use rustix::io::Errno;
+
+use super::tcp::State;
+use super::world::{Body, Event, HostId, Id, POLL_COST, World};
+use crate::sys::Watch;
+use netpoll_core::poll::translate::epoll::{ERR, HUP, IN, OUT, RDHUP};
+
+/// The longest time by which an event is late, in nanoseconds.
+const LATEST: u64 = 5_000_000;
+
+/// The number of a poller.
+pub type PollerId = usize;
+
+/// A descriptor that a poller watches.
+#[derive(Clone, Copy, Debug)]
+pub struct Watched {
+    pub(super) fd: RawFd,
+    pub(super) poller: PollerId,
+    pub(super) key: PollKey,
+    pub(super) watch: Watch,
+}
+
+/// A poller of a host.
+#[derive(Debug)]
+pub struct SimPoller {
+    pub(super) host: HostId,
+    /// The sockets on which something has happened.
+    pub(super) queue: VecDeque<Id>,
+    pub(super) break_pending: bool,
+    /// Set while the host sleeps in it, until the time that follows.
+    pub(super) is_asleep: bool,
+    pub(super) sleeps_until: Option<u64>,
+}
+
+/// The outcome of a wait.
+#[derive(Default, Debug)]
+pub struct Waited {
+    /// The bits of `PollKey` and those of epoll of each event.
+    pub events: Vec<(u64, u32)>,
+    pub was_broken: bool,
+}
+
+impl World {
+    pub(in crate::sys) fn open_poller(&mut self) -> PollerId {
+        let id = self.pollers.last_key_value().map_or(1, |(id, _)| id + 1);
+        let host = self.current;
+        let queue = VecDeque::new();
+        let poller = SimPoller { host, queue, break_pending: false, is_asleep: false, sleeps_until: None };
+        self.pollers.insert(id, poller);
+        if let Some(host) = self.hosts.get_mut(host) {
+            host.poller = Some(id);
+        }
+        id
+    }
+
+    pub(in crate::sys) fn close_poller(&mut self, id: PollerId) {
+        self.pollers.remove(&id);
+    }
+
+    pub(in crate::sys) fn watch(
+        &mut self,
+        poller: PollerId,
+        fd: RawFd,
+        key: PollKey,
+        watch: Watch,
+    ) -> Result<(), Errno> {
+        let Some(id) = self.id_of(fd) else { return Err(Errno::PERM) };
+        let watches = &mut self.socket(id).watches;
+        if watches.iter().any(|watched| watched.fd == fd && watched.poller == poller) {
+            return Err(Errno::EXIST);
+        }
+        watches.push(Watched { fd, poller, key, watch });
+        self.notify(id);
+        Ok(())
+    }
+
+    pub(in crate::sys) fn unwatch(&mut self, poller: PollerId, fd: RawFd) -> Result<(), Errno> {
+        // A socket of a host that has lost its power is gone.
+        let Some(id) = self.id_of(fd) else { return Ok(()) };
+        let watches = &mut self.socket(id).watches;
+        let before = watches.len();
+        watches.retain(|watched| watched.fd != fd || watched.poller != poller);
+        if watches.len() < before { Ok(()) } else { Err(Errno::NOENT) }
+    }
+
+    /// Records that something has happened on a socket, for those that watch it.
+    pub(super) fn notify(&mut self, id: Id) {
+        let Some(socket) = self.sockets.get(&id) else { return };
+        for watched in &socket.watches {
+            if let Some(poller) = self.pollers.get_mut(&watched.poller)
+                && !poller.queue.contains(&id)
+            {
+                poller.queue.push_back(id);
+            }
+        }
+    }
+
+    /// Ends the sleep in a poller, or the next one.
+    pub(in crate::sys) fn break_poller(&mut self, id: PollerId) {
+        if let Some(poller) = self.pollers.get_mut(&id) {
+            poller.break_pending = true;
+        }
+    }
+
+    /// Takes the events of a poller, at most `limit`. If there are none and there is a timeout, the host is asleep
+    /// afterwards, and the caller is to leave its step.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the host is asleep already, so that the caller waits within its step.
+    pub(in crate::sys) fn wait(&mut self, id: PollerId, limit: usize, timeout: Option<Duration>) -> Waited {
+        let sleeps = timeout != Some(Duration::ZERO);
+        if !sleeps {
+            self.advance_to(self.now + POLL_COST);
+        }
+        let mut waited = Waited::default();
+        self.take_events(id, limit, &mut waited);
+        let now = self.now;
+        let Some(poller) = self.pollers.get_mut(&id) else { return waited };
+        // The other hosts have their turn.
+        self.hosts[poller.host].stop.set();
+        if !sleeps {
+            return waited;
+        }
+        if std::mem::take(&mut poller.break_pending) {
+            waited.was_broken = true;
+        } else if waited.events.is_empty() {
+            assert!(
+                !poller.is_asleep,
+                "netpoll: block_on would wait for ever: a host of a simulation waits only in its own step; await the future"
+            );
+            poller.is_asleep = true;
+            poller.sleeps_until =
+                timeout.map(|left| now.saturating_add(u64::try_from(left.as_nanos()).unwrap_or(u64::MAX)));
+        }
+        waited
+    }
+
+    fn take_events(&mut self, id: PollerId, limit: usize, waited: &mut Waited) {
+        let Some(poller) = self.pollers.get_mut(&id) else { return };
+        let mut queue = std::mem::take(&mut poller.queue);
+        let (spurious, late) = (self.faults.spurious, self.faults.late);
+        while waited.events.len() < limit && !queue.is_empty() {
+            // Any order is one in which they may have happened.
+            let place = if self.faults == super::world::FaultConfig::NONE {
+                0
+            } else {
+                self.draw_below(queue.len() as u64) as usize
+            };
+            let Some(socket) = queue.remove(place) else { break };
+            if self.fault(late, "fault: late", socket) {
+                let delay = self.draw_below(LATEST);
+                self.schedule(delay, Event::Notify(socket));
+                continue;
+            }
+            let is_spurious = self.fault(spurious, "fault: spurious", socket);
+            self.report(id, socket, is_spurious, waited);
+        }
+        if let Some(poller) = self.pollers.get_mut(&id) {
+            queue.append(&mut poller.queue);
+            poller.queue = queue;
+        }
+    }
+
+    fn report(&mut self, poller: PollerId, id: Id, is_spurious: bool, waited: &mut Waited) {
+        let Some(found) = self.sockets.contains_key(&id).then(|| self.poll(id)) else { return };
+        for watched in self.sockets[&id].watches.iter().filter(|watched| watched.poller == poller) {
+            let asked = match watched.watch {
+                Watch::Both => IN | OUT | RDHUP | HUP | ERR,
+                Watch::Priority | Watch::Error => HUP | ERR,
+            };
+            let extra = if is_spurious { (IN | OUT) & asked } else { 0 };
+            let bits = found & asked | extra;
+            if bits != 0 {
+                waited.events.push((watched.key.to_bits(), bits));
+            }
+        }
+        self.note("event", id, found.into());
+    }
+
+    /// Returns the conditions that hold, and lets the next space be reported if there is none.
+    pub(super) fn poll(&mut self, id: Id) -> u32 {
+        let socket = self.socket(id);
+        let error = if socket.error.is_some() { ERR } else { 0 };
+        let found = match &mut socket.body {
+            Body::Idle => OUT | HUP,
+            Body::Listener(listener) => bits(!listener.queue.is_empty(), IN),
+            Body::Stream(stream) if stream.is_connecting() => 0,
+            Body::Stream(stream) => {
+                let is_dead = stream.state == State::Dead;
+                let ended = stream.fin_received || stream.read_shut || is_dead;
+                let shut = stream.write_shut || is_dead;
+                let is_writable = shut || stream.is_writable();
+                stream.wants_space |= !is_writable;
+                bits(!stream.received.is_empty() || ended, IN)
+                    | bits(ended, RDHUP)
+                    | bits(ended && shut, HUP)
+                    | bits(is_writable, OUT)
+            }
+            Body::Datagrams(datagrams) => OUT | bits(!datagrams.queue.is_empty(), IN),
+        };
+        let of_error = if error == 0 { 0 } else { IN | OUT };
+        found | error | of_error
+    }
+}
+
+fn bits(holds: bool, bits: u32) -> u32 {
+    if holds { bits } else { 0 }
+}

@@ -1,0 +1,219 @@
+//! The bytes of a connection: the buffers of both ends, the window, and the two ends of a stream.
+//!
+//! A write puts bytes into `unsent`, and [`pump`](World::pump) sends what the window of the peer has space for. The space of
+//! the send buffer is free again once the peer has the bytes, as on Linux. A reader that has made space announces it once it
+//! is half of the buffer, or the window was closed.
+
+use std::net::Shutdown;
+
+use rustix::io::Errno;
+
+use super::tcp::{Segment, State};
+use super::world::{Event, Id, World};
+
+/// The largest segment that Linux passes to a device at once.
+const SEGMENT: usize = 64 << 10;
+
+/// The time until the rest of bytes arrives that a fault has held back, in nanoseconds.
+const REST: u64 = 20_000;
+
+impl World {
+    /// Reads from a connection, at most `length` bytes.
+    pub(super) fn recv_stream(&mut self, id: Id, length: usize, peek: bool) -> Result<Vec<u8>, Errno> {
+        let stream = self.stream(id).ok_or(Errno::NOTCONN)?;
+        if stream.is_connecting() {
+            return Err(Errno::AGAIN);
+        }
+        if stream.received.is_empty() || length == 0 {
+            return self.recv_nothing(id, length);
+        }
+        let there = stream.received.len().min(length);
+        let faults = self.faults;
+        if self.fault(faults.again, "fault: again", id) {
+            self.schedule(REST, Event::Resume(id));
+            return Err(Errno::AGAIN);
+        }
+        let mut taken = there;
+        if there > 1 && self.fault(faults.short, "fault: short", id) {
+            taken = 1 + self.draw_below(there as u64 - 1) as usize;
+            // As if the rest had arrived only then.
+            self.schedule(REST, Event::Resume(id));
+        }
+        let Some(stream) = self.stream(id) else { return Err(Errno::NOTCONN) };
+        let bytes: Vec<u8> = if peek {
+            stream.received.iter().take(taken).copied().collect()
+        } else {
+            stream.received.drain(..taken).collect()
+        };
+        self.note("recv", id, taken as u64);
+        self.announce(id);
+        Ok(bytes)
+    }
+
+    /// Returns the end of the stream, its error, or that there is nothing yet.
+    fn recv_nothing(&mut self, id: Id, length: usize) -> Result<Vec<u8>, Errno> {
+        if let Some(errno) = self.socket(id).error.take() {
+            return Err(errno);
+        }
+        let Some(stream) = self.stream(id) else { return Err(Errno::NOTCONN) };
+        let has_ended = stream.fin_received || stream.read_shut || stream.state == State::Dead;
+        if has_ended || length == 0 { Ok(Vec::new()) } else { Err(Errno::AGAIN) }
+    }
+
+    /// Writes to a connection; returns how many bytes there was space for.
+    pub(super) fn send_stream(&mut self, id: Id, parts: &[&[u8]]) -> Result<usize, Errno> {
+        if let Some(errno) = self.socket(id).error.take() {
+            return Err(errno);
+        }
+        let faults = self.faults;
+        let stream = self.stream(id).ok_or(Errno::PIPE)?;
+        match stream.state {
+            State::Connecting | State::HalfOpen(_) => return Err(Errno::AGAIN),
+            State::Dead => return Err(Errno::PIPE),
+            State::Open if stream.write_shut => return Err(Errno::PIPE),
+            State::Open => {}
+        }
+        let length: usize = parts.iter().map(|part| part.len()).sum();
+        let space = stream.space();
+        if length > 0 && space == 0 {
+            stream.wants_space = true;
+            return Err(Errno::AGAIN);
+        }
+        if length > 0 && self.fault(faults.again, "fault: again", id) {
+            self.schedule(REST, Event::Resume(id));
+            return Err(Errno::AGAIN);
+        }
+        let mut taken = length.min(space);
+        if taken > 1 && self.fault(faults.short, "fault: short", id) {
+            taken = 1 + self.draw_below(taken as u64 - 1) as usize;
+            self.schedule(REST, Event::Resume(id));
+        }
+        let Some(stream) = self.stream(id) else { return Err(Errno::PIPE) };
+        stream.wants_space |= taken < length;
+        let mut left = taken;
+        for part in parts {
+            let part = &part[..part.len().min(left)];
+            stream.unsent.extend(part);
+            left -= part.len();
+        }
+        self.note("send", id, taken as u64);
+        self.pump(id);
+        Ok(taken)
+    }
+
+    pub(super) fn shut_stream(&mut self, id: Id, how: Shutdown) -> Result<(), Errno> {
+        let stream = self.stream(id).ok_or(Errno::NOTCONN)?;
+        if stream.state != State::Open {
+            return Err(Errno::NOTCONN);
+        }
+        stream.read_shut |= matches!(how, Shutdown::Read | Shutdown::Both);
+        stream.write_shut |= matches!(how, Shutdown::Write | Shutdown::Both);
+        self.note("shutdown", id, how as u64);
+        self.pump(id);
+        self.notify(id);
+        Ok(())
+    }
+
+    pub(super) fn set_recv_buffer(&mut self, id: Id, bytes: usize) {
+        self.socket(id).buffers.0 = bytes;
+        if let Some(stream) = self.stream(id) {
+            stream.recv_buffer = bytes;
+        }
+    }
+
+    pub(super) fn set_send_buffer(&mut self, id: Id, bytes: usize) {
+        self.socket(id).buffers.1 = bytes;
+        if let Some(stream) = self.stream(id) {
+            stream.send_buffer = bytes;
+        }
+    }
+
+    /// Sends what there is to send and the peer has space for.
+    pub(super) fn pump(&mut self, id: Id) {
+        loop {
+            let Some(stream) = self.stream(id).filter(|stream| stream.state == State::Open) else { return };
+            let window = stream.edge.saturating_sub(stream.sent) as usize;
+            let length = stream.unsent.len().min(window).min(SEGMENT);
+            if length == 0 {
+                break;
+            }
+            let bytes: Vec<u8> = stream.unsent.drain(..length).collect();
+            stream.sent += length as u64;
+            self.send_segment(id, Segment::Data(bytes));
+        }
+        let Some(stream) = self.stream(id) else { return };
+        if stream.write_shut && stream.unsent.is_empty() && !stream.fin_sent {
+            stream.fin_sent = true;
+            self.send_segment(id, Segment::Fin);
+        }
+    }
+
+    /// Tells the peer of new space, if that matters to it.
+    fn announce(&mut self, id: Id) {
+        let Some(stream) = self.stream(id).filter(|stream| stream.state == State::Open) else { return };
+        let edge = stream.window_edge();
+        let gain = edge.saturating_sub(stream.announced);
+        if gain >= stream.recv_buffer as u64 / 2 || gain > 0 && stream.announced <= stream.arrived {
+            self.send_ack(id);
+        }
+    }
+
+    fn send_ack(&mut self, id: Id) {
+        let Some(stream) = self.stream(id) else { return };
+        let (arrived, edge) = (stream.arrived, stream.window_edge());
+        stream.announced = stream.announced.max(edge);
+        self.send_segment(id, Segment::Ack { arrived, edge });
+    }
+
+    pub(super) fn take_data(&mut self, id: Id, bytes: Vec<u8>) {
+        if self.sockets[&id].fds == 0 && self.is_orphan(id) {
+            // The owner has closed it.
+            self.send_segment(id, Segment::Reset);
+            return self.remove_socket(id);
+        }
+        let Some(stream) = self.stream(id).filter(|stream| stream.state == State::Open) else { return };
+        stream.arrived += bytes.len() as u64;
+        stream.received.extend(bytes);
+        self.send_ack(id);
+        self.notify(id);
+    }
+
+    /// Returns whether a socket without descriptors was closed, and does not wait for an accept.
+    fn is_orphan(&mut self, id: Id) -> bool {
+        self.stream(id).is_some_and(|stream| stream.write_shut)
+    }
+
+    pub(super) fn take_ack(&mut self, id: Id, arrived: u64, edge: u64) {
+        let Some(stream) = self.stream(id) else { return };
+        stream.acked = stream.acked.max(arrived);
+        stream.edge = stream.edge.max(edge);
+        let has_space = stream.is_writable();
+        if has_space && std::mem::take(&mut stream.wants_space) {
+            self.notify(id);
+        }
+        self.pump(id);
+    }
+
+    pub(super) fn take_fin(&mut self, id: Id) {
+        let Some(stream) = self.stream(id) else { return };
+        stream.fin_received = true;
+        self.notify(id);
+    }
+}
+
+impl super::tcp::Stream {
+    /// Returns the free bytes of the send buffer.
+    fn space(&self) -> usize {
+        let used = self.unsent.len() + (self.sent - self.acked) as usize;
+        self.send_buffer.saturating_sub(used)
+    }
+
+    /// Returns whether the socket counts as writable: a third of the buffer is free, as on Linux.
+    pub(super) fn is_writable(&self) -> bool {
+        self.space() * 3 >= self.send_buffer
+    }
+
+    fn window_edge(&self) -> u64 {
+        self.arrived + self.recv_buffer.saturating_sub(self.received.len()) as u64
+    }
+}
