@@ -1,5 +1,8 @@
-//! `bare`: netpoll-core on a Cortex-M3 in QEMU: a serial line that is fed at random moments, and a timer interrupt that
-//! strikes between any two instructions.
+//! `bare`: netpoll-core on a Cortex-M3 in QEMU: a serial line that is fed at random moments, TCP over Ethernet, and
+//! interrupts that strike between any two instructions.
+
+mod clients;
+mod elf;
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -8,83 +11,123 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use self::clients::Round;
+use self::elf::Sizes;
 use crate::toolchain::{self, Toolchain};
 use xtask::{Outcome, cmd};
 
 const TRIPLE: &str = "thumbv7m-none-eabi";
+/// The program that `cross` links for other chips, too.
+const EMBASSY: &str = "embassy";
 const EMULATOR: &str = "qemu-system-arm";
 const BYTES: usize = 10_000;
-/// The limit of each run. On an idle machine the serial line takes 3 s, the sweep 4 s.
+/// The limit of each run. On an idle machine the serial line takes 3 s, a sweep 4 s, TCP 5 s.
 const LIMIT: Duration = Duration::from_secs(120);
 
 struct Program {
     name: &'static str,
     /// Additional arguments of the emulator.
     clock: &'static [&'static str],
-    fed: bool,
+    peer: Peer,
+    /// The most that it may take of the chip.
+    most: Sizes,
 }
 
+/// The program on this machine that talks to the one on the chip.
+#[derive(Clone, Copy, PartialEq)]
+enum Peer {
+    None,
+    Serial,
+    Clients,
+}
+
+/// The clock moves by 128 ns with each instruction, the timer's cycle is 80 ns: it can strike after any of them.
+const COUNTED: &[&str] = &["-icount", "shift=7,sleep=off"];
+
 const PROGRAMS: &[Program] = &[
-    Program { name: "uart", clock: &[], fed: true },
-    // The clock moves by 128 ns with each instruction, the timer's cycle is 80 ns: it can strike after any of them.
-    Program { name: "sweep", clock: &["-icount", "shift=7,sleep=off"], fed: false },
+    Program { name: "uart", clock: &[], peer: Peer::Serial, most: Sizes { flash: 24_000, ram: 2_500 } },
+    Program { name: "sweep", clock: COUNTED, peer: Peer::None, most: Sizes { flash: 24_000, ram: 2_500 } },
+    Program { name: "tcp", clock: &[], peer: Peer::Clients, most: Sizes { flash: 64_000, ram: 46_000 } },
+    Program { name: EMBASSY, clock: &[], peer: Peer::Clients, most: Sizes { flash: 68_000, ram: 51_000 } },
 ];
 
-/// Builds both programs, runs them, and prints their sizes.
+/// Builds the programs, runs them, and prints their sizes.
 pub fn run(args: &[String]) -> Outcome {
     let root = cmd::only_root(args)?;
-    let built = build(&root)?;
     for program in PROGRAMS {
-        let image = built.join(program.name);
+        let image = build(&root, program)?;
         let start = Instant::now();
-        let last = emulate(program, &image).map_err(|reason| format!("{}: {reason}", program.name))?;
-        let sizes = sizes(&image)?;
+        let told = emulate(program, &image).map_err(|reason| format!("{}: {reason}", program.name))?;
         let seconds = start.elapsed().as_secs_f64();
-        println!("{}: {last}, {seconds:.1} s, {sizes}", program.name);
+        let sizes = elf::sizes(&image)?;
+        println!("{}: {told}, {seconds:.1} s, {sizes}", program.name);
+        if sizes.flash > program.most.flash || sizes.ram > program.most.ram {
+            return Err(format!("{}: more than {}", program.name, program.most));
+        }
     }
     println!("bare: {} programs ran", PROGRAMS.len());
     Ok(())
 }
 
-/// Builds the bare-metal package and returns the folder of its programs.
-pub fn build(root: &Path) -> Result<PathBuf, String> {
-    let package = root.join("examples/bare");
-    let target = cmd::target_dir(root)?.join("bare");
-    let toolchain = Toolchain::to(TRIPLE)?;
-    let mut command = toolchain.cargo(&package, "build", TRIPLE);
-    command.args(["--quiet", "--release", "--locked", "--bins", "--target-dir"]).arg(&target);
-    cmd::run(command.env("CARGO_TARGET_THUMBV7M_NONE_EABI_LINKER", toolchain::linker()?))?;
-    Ok(target.join(TRIPLE).join("release"))
+/// Builds a program and returns its file.
+fn build(root: &Path, program: &Program) -> Result<PathBuf, String> {
+    compile(root, TRIPLE, program.name, &["--release"])?;
+    Ok(cmd::target_dir(root)?.join("bare").join(TRIPLE).join("release").join(program.name))
 }
 
-/// Runs a program to its end and returns its last line.
+/// Links the program with embassy-executor for another chip.
+pub fn link_embassy(root: &Path, triple: &str, features: &[&str]) -> Outcome {
+    compile(root, triple, EMBASSY, features)
+}
+
+fn compile(root: &Path, triple: &str, name: &str, args: &[&str]) -> Outcome {
+    let target = cmd::target_dir(root)?.join("bare");
+    let mut command = Toolchain::to(triple)?.cargo(&root.join("examples/bare"), "build", triple);
+    command.args(["--quiet", "--locked", "--bin", name, "--target-dir"]).arg(&target).args(args);
+    if name == EMBASSY {
+        command.args(["--features", "embassy"]);
+    }
+    let linker = format!("CARGO_TARGET_{}_LINKER", triple.to_uppercase().replace('-', "_"));
+    cmd::run(command.env(linker, toolchain::linker()?))
+}
+
+/// Runs a program to its end and returns its last line, or the summary of its clients.
 fn emulate(program: &Program, image: &Path) -> Result<String, String> {
     let mut command = Command::new(EMULATOR);
     command.args(["-M", "lm3s6965evb", "-display", "none", "-monitor", "none", "-serial", "stdio"]);
     command.args(["-semihosting-config", "enable=on,target=native"]).args(program.clock);
+    let port = clients::free_port()?;
+    // The chip has an Ethernet port, and the emulator a network behind it, from which nothing leaves.
+    let forward = format!(",hostfwd=tcp:127.0.0.1:{port}-:7");
+    let forward = if program.peer == Peer::Clients { &forward } else { "" };
+    command.arg("-nic").arg(format!("user,restrict=on{forward}"));
     command.arg("-kernel").arg(image).stdin(Stdio::piped()).stdout(Stdio::piped());
     let mut child = command.spawn().map_err(|e| format!("{EMULATOR}: {e}; `.ci/cross-setup` installs it"))?;
-    let last = watch(&mut child, program.fed);
-    if last.is_err() {
+    let watched = watch(&mut child, program.peer, port);
+    if watched.is_err() {
         // It fails only if the emulator has just ended by itself.
         let _ = child.kill();
     }
     let status = child.wait().map_err(|e| e.to_string())?;
-    let last = last?;
+    let (last, rounds) = watched?;
     cmd::checked(&command, status).map_err(|reason| format!("{reason}: {last}"))?;
-    if last == "lost 0" { Ok(last) } else { Err(format!("the last line is not `lost 0` but `{last}`")) }
+    match (&*last, program.peer, rounds) {
+        ("lost 0", Peer::Clients, rounds) => clients::summary(rounds),
+        ("lost 0", _, _) => Ok(last),
+        _ => Err(format!("the last line is not `lost 0` but `{last}`")),
+    }
 }
 
-/// Shows what the program prints until it ends, and feeds it once it reads.
-fn watch(child: &mut Child, fed: bool) -> Result<String, String> {
+/// Shows what the program prints until it ends, feeds it once it reads, and connects to it each time that it listens.
+fn watch(child: &mut Child, peer: Peer, port: u16) -> Result<(String, Vec<Round>), String> {
     let lines = lines(child.stdout.take().ok_or("the emulator has no output")?);
-    let mut input = child.stdin.take().filter(|_| fed);
+    let mut input = child.stdin.take().filter(|_| peer == Peer::Serial);
     let end = Instant::now() + LIMIT;
-    let mut last = String::new();
+    let (mut last, mut rounds) = (String::new(), Vec::new());
     loop {
         match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
             Ok(line) => last = line,
-            Err(RecvTimeoutError::Disconnected) => return Ok(last),
+            Err(RecvTimeoutError::Disconnected) => return Ok((last, rounds)),
             Err(RecvTimeoutError::Timeout) => return Err(format!("still running after {LIMIT:?}: {last}")),
         }
         println!("  {last}");
@@ -92,6 +135,10 @@ fn watch(child: &mut Child, fed: bool) -> Result<String, String> {
             && let Some(input) = input.take()
         {
             thread::spawn(move || feed(input));
+        }
+        if last == "listening" {
+            let number = rounds.len();
+            rounds.push(thread::spawn(move || clients::round(port, number)));
         }
     }
 }
@@ -142,48 +189,5 @@ impl Xorshift {
 
 /// Builds the programs and measures each.
 pub fn all_sizes(root: &Path) -> Result<Vec<(&'static str, Sizes)>, String> {
-    let built = build(root)?;
-    PROGRAMS.iter().map(|program| Ok((program.name, sizes(&built.join(program.name))?))).collect()
-}
-
-/// The size of a program on the chip, in bytes.
-pub struct Sizes {
-    /// Code, constants, and the initial values of RAM.
-    pub flash: u32,
-    /// Statics; the stack comes on top.
-    pub ram: u32,
-}
-
-impl std::fmt::Display for Sizes {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "flash {} bytes, RAM {} bytes", self.flash, self.ram)
-    }
-}
-
-/// Adds up the section headers of a 32-bit little-endian ELF file.
-pub fn sizes(image: &Path) -> Result<Sizes, String> {
-    let bytes = std::fs::read(image).map_err(|e| format!("{}: {e}", image.display()))?;
-    parse(&bytes).ok_or_else(|| format!("{}: not a 32-bit little-endian ELF file", image.display()))
-}
-
-fn parse(bytes: &[u8]) -> Option<Sizes> {
-    const NOBITS: u32 = 8;
-    const WRITE: u32 = 1;
-    const ALLOC: u32 = 2;
-    if bytes.get(..6)? != b"\x7fELF\x01\x01" {
-        return None;
-    }
-    let word = |at: usize| Some(u32::from_le_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
-    let half = |at: usize| Some(usize::from(u16::from_le_bytes(bytes.get(at..at + 2)?.try_into().ok()?)));
-    let (table, entry, count) = (word(0x20)? as usize, half(0x2e)?, half(0x30)?);
-    let mut sizes = Sizes { flash: 0, ram: 0 };
-    for header in (0..count).map(|i| table + i * entry) {
-        let (kind, flags, size) = (word(header + 4)?, word(header + 8)?, word(header + 20)?);
-        if flags & ALLOC == 0 {
-            continue;
-        }
-        sizes.flash += if kind == NOBITS { 0 } else { size };
-        sizes.ram += if flags & WRITE == 0 { 0 } else { size };
-    }
-    Some(sizes)
+    PROGRAMS.iter().map(|program| Ok((program.name, elf::sizes(&build(root, program)?)?))).collect()
 }

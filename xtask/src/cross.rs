@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use xtask::{Outcome, cmd};
 
+use crate::bare;
 use crate::test::count_passed;
 use crate::toolchain::Toolchain;
 
@@ -18,10 +19,12 @@ struct Target {
     features: &'static [&'static str],
     /// Additional flags of the compiler.
     flags: &'static str,
+    /// Set if `examples/bare` is linked for it, too: the tasks of its echo server under embassy-executor.
+    embassy: bool,
 }
 
 const fn plain(triple: &'static str) -> Target {
-    Target { triple, features: &[], flags: "" }
+    Target { triple, features: &[], flags: "", embassy: false }
 }
 
 const TARGETS: &[Target] = &[
@@ -32,9 +35,10 @@ const TARGETS: &[Target] = &[
         triple: "thumbv6m-none-eabi",
         features: &["--features", "portable-atomic"],
         flags: " --cfg portable_atomic_unsafe_assume_single_core",
+        embassy: true,
     },
     plain("thumbv7em-none-eabihf"),
-    plain("riscv32imac-unknown-none-elf"),
+    Target { embassy: true, ..plain("riscv32imac-unknown-none-elf") },
     plain("x86_64-unknown-none"),
     // It has an operating system, and generations of 24 bits beside 64-bit atomics.
     plain("i686-unknown-linux-gnu"),
@@ -51,8 +55,7 @@ pub fn run(args: &[String]) -> Outcome {
     println!("{:<30} {:<9} {:>8}  result", "target", "toolchain", "seconds");
     let mut red = 0;
     for target in TARGETS {
-        red +=
-            row(target.triple, |toolchain| check_core(&root, toolchain, target).map(|()| "core".to_owned()));
+        red += row(target.triple, |toolchain| check_core(&root, toolchain, target));
     }
     let systems = || SYSTEMS.iter().filter(|system| runs || !system.is_run());
     for system in systems() {
@@ -75,11 +78,16 @@ fn row(triple: &str, check: impl FnOnce(&Toolchain) -> Result<String, String>) -
     usize::from(result.is_err())
 }
 
-fn check_core(root: &Path, toolchain: &Toolchain, target: &Target) -> Outcome {
+fn check_core(root: &Path, toolchain: &Toolchain, target: &Target) -> Result<String, String> {
     let dir = cmd::target_dir(root)?.join("cross").join(toolchain.name());
     let mut command = toolchain.cargo(root, "check", target.triple);
     command.args(["--quiet", "--package", "netpoll-core", "--target-dir"]).arg(dir).args(target.features);
-    cmd::run(command.env("RUSTFLAGS", format!("-Dwarnings{}", target.flags)))
+    cmd::run(command.env("RUSTFLAGS", format!("-Dwarnings{}", target.flags)))?;
+    if !target.embassy {
+        return Ok("core".to_owned());
+    }
+    bare::link_embassy(root, target.triple, target.features)?;
+    Ok("core, and TCP under embassy-executor links".to_owned())
 }
 
 /// A system that the runtime is compiled for, with its tests.

@@ -1,7 +1,5 @@
-//! The registers of the LM3S6965 that the two programs use: serial port, system timer, interrupt controller, and the
-//! exit of the emulator.
+//! The registers of the LM3S6965 that all programs use: serial port, system timer and interrupt controller.
 
-use core::arch::asm;
 use core::fmt;
 
 /// The cycles of the system timer in a millisecond. Its clock is 12.5 MHz after a reset in QEMU.
@@ -23,42 +21,19 @@ const TRANSMIT_FULL: u32 = 1 << 5;
 const RECEIVE_INTERRUPTS: u32 = 1 << 4 | 1 << 6;
 const UART0_IRQ: u32 = 5;
 
-fn read(register: usize) -> u32 {
-    // SAFETY: The callers below pass the constants above, which are aligned addresses of registers (INV-102).
+pub(crate) fn read(register: usize) -> u32 {
+    // SAFETY: The callers are this file and `ethernet`. They pass constants, aligned addresses of registers (INV-102).
     unsafe { (register as *const u32).read_volatile() }
 }
 
-fn write(register: usize, value: u32) {
-    // SAFETY: The callers below pass the constants above, which are aligned addresses of registers (INV-102).
+pub(crate) fn write(register: usize, value: u32) {
+    // SAFETY: The callers are this file and `ethernet`. They pass constants, aligned addresses of registers (INV-102).
     unsafe { (register as *mut u32).write_volatile(value) }
 }
 
-/// Runs `work` with interrupts masked, and restores the mask.
-#[inline]
-pub fn masked<R>(work: impl FnOnce() -> R) -> R {
-    let before: u32;
-    // SAFETY: The instructions change the mask and one register. Masking breaks no rule of Rust's, and the compiler moves no
-    // memory access across the assembly.
-    unsafe { asm!("mrs {}, PRIMASK", "cpsid i", out(reg) before, options(nostack)) };
-    let result = work();
-    if before & 1 == 0 {
-        // SAFETY: Interrupts were not masked before, so the caller does not rely on the mask.
-        unsafe { asm!("cpsie i", options(nostack)) };
-    }
-    result
-}
-
-/// Sleeps until an interrupt comes, unless `awake` returns true.
-///
-/// The check and the sleep are one step: with interrupts masked no handler can set a ready bit in between. A pending
-/// interrupt ends the sleep even while it is masked, and its handler runs when the mask is restored.
-pub fn sleep_unless(awake: impl FnOnce() -> bool) {
-    masked(|| {
-        if !awake() {
-            // SAFETY: The instruction only waits; it accesses no memory and changes no register.
-            unsafe { asm!("wfi", options(nostack)) };
-        }
-    });
+/// Lets the interrupt controller pass on an interrupt.
+pub(crate) fn enable_interrupt(number: u32) {
+    write(IRQ_ENABLE + number as usize / 32 * 4, 1 << (number % 32));
 }
 
 /// Turns the serial port on, and its line of the interrupt controller. The port does not interrupt yet. The emulator needs
@@ -68,7 +43,7 @@ pub fn start_serial() {
     const ON: u32 = 1 | 1 << 8 | 1 << 9;
     write(UART_LINE, EIGHT_BITS_AND_QUEUE);
     write(UART_CONTROL, ON);
-    write(IRQ_ENABLE, 1 << UART0_IRQ);
+    enable_interrupt(UART0_IRQ);
 }
 
 /// Takes a byte from the serial port's queue, if there is one.
@@ -125,16 +100,4 @@ pub fn stop_timer() -> u32 {
     let left = read(SYSTICK_NOW);
     write(SYSTICK_CONTROL, 0);
     left
-}
-
-/// Ends the emulation with exit status 0 or 1, through a debugger's breakpoint (semihosting).
-pub fn exit(success: bool) -> ! {
-    const SYS_EXIT: u32 = 0x18;
-    const APPLICATION_EXIT: u32 = 0x2_0026;
-    const RUN_TIME_ERROR: u32 = 0x2_0023;
-    let reason = if success { APPLICATION_EXIT } else { RUN_TIME_ERROR };
-    loop {
-        // SAFETY: The emulator reads the two registers and ends. A chip without a debugger stops here.
-        unsafe { asm!("bkpt 0xAB", inout("r0") SYS_EXIT => _, in("r1") reason, options(nostack)) };
-    }
 }

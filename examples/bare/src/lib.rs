@@ -3,13 +3,19 @@
 //! | file | content |
 //! |---|---|
 //! | [`runtime`] | **read this first**: tasks, wakers, deadlines and interrupts on the state words of netpoll-core |
+//! | [`net`] | TCP by smoltcp: each connection is a descriptor, woken by way of the Ethernet interrupt |
+//! | [`echo`] | the server that the host talks to: its tasks, for any executor |
+//! | [`ethernet`] | the driver of the Ethernet port |
 //! | [`statics`] | statics that are written once, or accessed only with interrupts masked |
 //! | [`board`] | the registers of the chip |
-//! | [`start`] | vector table, first instructions, panics |
+//! | [`cpu`] | interrupt mask, vector table, first instructions, panics; for ARM and RISC-V |
 //! | `bin/uart` | a serial line that is read with a deadline, and a wait that is closed while it is parked |
+//! | `bin/tcp` | the echo server on [`Runtime::run`](runtime::Runtime::run): 16 connections at once |
+//! | `bin/embassy` | the same tasks under embassy-executor |
 //! | `bin/sweep` | a timer interrupt between any two instructions of the operations on the state words |
 //!
-//! `cargo xtask bare` builds and runs both in QEMU.
+//! `cargo xtask bare` builds them and runs them in QEMU. `cargo xtask cross` links `bin/embassy` for chips without
+//! compare-and-swap, and for RISC-V.
 //!
 //! # Invariants
 //!
@@ -23,8 +29,11 @@
 #![no_std]
 
 pub mod board;
+pub mod cpu;
+pub mod echo;
+pub mod ethernet;
+pub mod net;
 pub mod runtime;
-pub mod start;
 pub mod statics;
 
 /// The bytes on the serial line. The host generates the same ones (xorshift).

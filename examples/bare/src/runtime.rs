@@ -9,13 +9,17 @@
 //! | a sleep | WFI, with the ready bits checked under the same mask |
 //! | INV-2, one task per direction | a [`Source`] is awaited by one task; another may only close it |
 //!
+//! Only [`Runtime::run`] knows the tasks. A [`Source`] parks any waker, so that its tasks run under another executor as well:
+//! `bin/embassy` is an example.
+//!
 //! # In an interrupt handler
 //!
 //! `ready`, `expire`, `alloc` and `free` take no lock. The handler itself wakes the wakers that they return, after it has
 //! finished with the descriptors. A waker is a pointer to a ready bit: to clone it copies two words, to drop it does
 //! nothing, and to wake it is one swap. All three are safe wherever an instruction may be interrupted.
 
-use core::pin::Pin;
+use core::future::poll_fn;
+use core::pin::{Pin, pin};
 use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
 use netpoll_core::poll::cache::Block;
@@ -25,13 +29,15 @@ use netpoll_core::{
     Delivered, Event, EventFlags, GList, Mode, Modes, PollCache, PollErr, PollKey, Registration, Wait, When,
 };
 
-use crate::board;
+use crate::cpu;
 use crate::statics::{Masked, cache_of};
 
 /// The number of descriptors.
-pub const SLOTS: usize = 8;
+pub const SLOTS: usize = 18;
 /// The most tasks.
-pub const TASKS: usize = 4;
+pub const TASKS: usize = 17;
+/// A task of [`Runtime::run`].
+pub type Task<'a> = Pin<&'a mut dyn Future<Output = ()>>;
 /// A list that has room for all tasks that one tick can wake.
 type List = GList<{ 2 * SLOTS }>;
 /// A tick at which a timer fires, and the timer's descriptor.
@@ -69,7 +75,7 @@ impl Runtime {
     }
 
     /// Runs the tasks until the first of them has ended. The caller drops the others, which retracts their waits.
-    pub fn run(&'static self, tasks: &mut [Pin<&mut dyn Future<Output = ()>>]) {
+    pub fn run(&'static self, tasks: &mut [Task<'_>]) {
         assert!(tasks.len() <= TASKS, "there are {TASKS} ready bits");
         let mut done = [false; TASKS];
         for bit in &self.ready_bits[..tasks.len()] {
@@ -83,14 +89,14 @@ impl Runtime {
                     done[i] = task.as_mut().poll(&mut Context::from_waker(&waker)).is_ready();
                 }
             }
-            board::sleep_unless(|| done[0] || self.ready_bits.iter().any(Flag::is_set));
+            cpu::sleep_unless(|| done[0] || self.ready_bits.iter().any(Flag::is_set));
         }
     }
 
-    /// Delivers an event, which wakes the descriptor's reader. An interrupt handler calls this.
-    pub fn event(&self, key: PollKey) {
-        let mut list = List::new();
-        let event = Event { key, modes: Modes::READ, flags: EventFlags::default() };
+    /// Delivers an event, which wakes the descriptor's task in each of the directions. May run in an interrupt handler.
+    pub fn event(&self, key: PollKey, modes: Modes) {
+        let mut list = GList::<2>::new();
+        let event = Event { key, modes, flags: EventFlags::default() };
         match self.cache.get(key).map(|desc| desc.ready(event, &mut list)) {
             None | Some(Delivered::Stale) => self.stale.inc(),
             Some(Delivered::Woken(_) | Delivered::NoRoom) => {} // an empty list has room
@@ -134,6 +140,15 @@ impl Runtime {
     }
 }
 
+/// Pins each element of a pinned array.
+pub fn pin_each<T, const N: usize>(array: Pin<&mut [T; N]>) -> [Pin<&mut T>; N] {
+    // SAFETY: The array is only split into references to its elements, and those are pinned again below.
+    let array = unsafe { array.get_unchecked_mut() };
+    // SAFETY: An element lives as long as the array and moves only with it. The array is pinned, so it neither moves nor is
+    // its memory reused before its elements are dropped. This function has the only reference, and gives each part out once.
+    array.each_mut().map(|element| unsafe { Pin::new_unchecked(element) })
+}
+
 /// A descriptor, which one task awaits.
 #[derive(Debug)]
 pub struct Source {
@@ -157,18 +172,19 @@ impl Source {
     /// # Errors
     ///
     /// Returns an error if the descriptor is closed or its deadline has passed.
-    pub fn reset(&self) -> Result<(), PollErr> {
-        self.registration.reset(Mode::Read).map(|_forgotten| ())
+    pub fn reset(&self, mode: Mode) -> Result<(), PollErr> {
+        self.registration.reset(mode).map(|_forgotten| ())
     }
 
-    /// Sets the deadline of the waits, `ticks` ticks from now. It stays in force until the next call.
+    /// Sets the deadline of the waits in a direction, `ticks` ticks from now; `None` removes it. It stays in force until the
+    /// next call.
     ///
     /// # Errors
     ///
     /// Returns an error if the descriptor is closed.
-    pub fn set_deadline(&self, ticks: usize) -> Result<(), PollErr> {
-        let at = self.runtime.now().wrapping_add(ticks);
-        let (_, arm) = self.registration.set_deadline(Modes::READ, When::At(at))?;
+    pub fn set_deadline(&self, mode: Mode, ticks: Option<usize>) -> Result<(), PollErr> {
+        let when = ticks.map_or(When::Never, |ticks| When::At(self.runtime.now().wrapping_add(ticks)));
+        let (_, arm) = self.registration.set_deadline(mode.into(), when)?;
         let Some(at) = arm else { return Ok(()) };
         self.runtime.timers.with(|timers| {
             if self.registration.arm_timer(at).is_some() {
@@ -184,10 +200,18 @@ impl Source {
         self.runtime.spurious.inc();
     }
 
-    /// Waits for an event, the deadline or a close. If the future is dropped before, it takes its waker back, and an event
-    /// that came meanwhile stays for the next wait.
-    pub fn ready(&self) -> impl Future<Output = Result<(), PollErr>> {
-        Parking { source: self, parked: false }
+    /// Waits for an event in a direction, the deadline or a close. If the future is dropped before, it takes its waker back,
+    /// and an event that came meanwhile stays for the next wait.
+    pub fn ready(&self, mode: Mode) -> impl Future<Output = Result<(), PollErr>> {
+        Parking { source: self, mode, parked: false }
+    }
+
+    /// Returns whether an event has been delivered that no wait has consumed yet, or the descriptor is closed. After a timeout
+    /// a task that finds data calls this: without an event for them, a wakeup was lost. Removes the deadline.
+    pub async fn has_event(&self, mode: Mode) -> bool {
+        let open = self.set_deadline(mode, None).is_ok();
+        let mut ready = pin!(self.ready(mode));
+        !open || poll_fn(|cx| Poll::Ready(ready.as_mut().poll(cx).is_ready())).await
     }
 }
 
@@ -201,6 +225,7 @@ impl Drop for Source {
 
 struct Parking<'a> {
     source: &'a Source,
+    mode: Mode,
     parked: bool,
 }
 
@@ -209,7 +234,7 @@ impl Future for Parking<'_> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let runtime = self.source.runtime;
-        let (wait, displaced) = self.source.registration.wait(Mode::Read, cx.waker());
+        let (wait, displaced) = self.source.registration.wait(self.mode, cx.waker());
         displaced.wake();
         match wait {
             Wait::Ready => return Poll::Ready(Ok(())),
@@ -228,7 +253,7 @@ impl Future for Parking<'_> {
 impl Drop for Parking<'_> {
     fn drop(&mut self) {
         // One task awaits a source, so the waker is that of this task.
-        drop(self.source.registration.retract(Mode::Read));
+        drop(self.source.registration.retract(self.mode));
     }
 }
 

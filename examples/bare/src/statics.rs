@@ -7,7 +7,7 @@ use netpoll_core::PollCache;
 use netpoll_core::poll::cache::Block;
 use netpoll_core::sync::UnsafeCell;
 
-use crate::board;
+use crate::cpu;
 
 /// A static that is written once and shared from then on.
 #[derive(Debug)]
@@ -31,7 +31,7 @@ impl<T> OnceStatic<T> {
 
     /// Returns the value, which the first call creates.
     pub fn init(&'static self, make: impl FnOnce() -> T) -> &'static T {
-        board::masked(|| self.0.get_or_init(make))
+        cpu::masked(|| self.0.get_or_init(make))
     }
 
     /// Returns the value, or `None` before [`OnceStatic::init`].
@@ -41,16 +41,49 @@ impl<T> OnceStatic<T> {
     }
 }
 
-/// Memory in a static that one owner takes forever.
+/// A value in a static that one owner takes forever.
 #[derive(Debug)]
-pub struct StaticMemory<T> {
-    memory: UnsafeCell<MaybeUninit<T>>,
+pub struct StaticValue<T> {
+    value: UnsafeCell<T>,
     taken: OnceCell<()>,
 }
 
-// SAFETY: `taken` is accessed with interrupts masked, so by one context at a time (INV-101). The memory is accessed only
+// SAFETY: `taken` is accessed with interrupts masked, so by one context at a time (INV-101). The value is accessed only
 // through the reference of the one call of `take` that succeeds, which moves it to its caller's context: `T: Send`.
-unsafe impl<T: Send> Sync for StaticMemory<T> {}
+unsafe impl<T: Send> Sync for StaticValue<T> {}
+
+impl<T> StaticValue<T> {
+    /// Creates a value that has not been taken.
+    pub const fn new(value: T) -> Self {
+        Self { value: UnsafeCell::new(value), taken: OnceCell::new() }
+    }
+
+    /// Returns the value.
+    ///
+    /// # Panics
+    ///
+    /// Panics if the value was taken before.
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "a static cannot be borrowed mutably; `taken` ensures one borrow"
+    )]
+    pub fn take(&'static self) -> &'static mut T {
+        let first = cpu::masked(|| self.taken.set(())).is_ok();
+        assert!(first, "the value is taken once");
+        self.value.with_mut(|value| {
+            // SAFETY: The pointer is that of a static, so it is valid forever. Only the first call passes the assertion
+            // above, so there is no other reference, now or later.
+            unsafe { &mut *value }
+        })
+    }
+}
+
+/// Memory in a static that one owner takes forever, and initializes.
+#[derive(Debug)]
+pub struct StaticMemory<T>(StaticValue<MaybeUninit<T>>);
+
+// SAFETY: As for `StaticValue`, but the memory holds no value of `T` before it is taken, so none moves between contexts.
+unsafe impl<T> Sync for StaticMemory<T> {}
 
 impl<T> Default for StaticMemory<T> {
     fn default() -> Self {
@@ -61,7 +94,7 @@ impl<T> Default for StaticMemory<T> {
 impl<T> StaticMemory<T> {
     /// Creates memory that has not been taken.
     pub const fn new() -> Self {
-        Self { memory: UnsafeCell::new(MaybeUninit::uninit()), taken: OnceCell::new() }
+        Self(StaticValue::new(MaybeUninit::uninit()))
     }
 
     /// Initializes the memory and returns it.
@@ -69,19 +102,8 @@ impl<T> StaticMemory<T> {
     /// # Panics
     ///
     /// Panics if the memory was taken before.
-    #[expect(
-        clippy::mut_from_ref,
-        reason = "a static cannot be borrowed mutably; `taken` ensures one borrow"
-    )]
     pub fn take(&'static self, init: impl FnOnce(&mut MaybeUninit<T>) -> &mut T) -> &'static mut T {
-        let first = board::masked(|| self.taken.set(())).is_ok();
-        assert!(first, "the memory is taken once");
-        self.memory.with_mut(|memory| {
-            // SAFETY: The pointer is that of a static, so it is valid forever. Only the first call passes the assertion
-            // above, so there is no other reference, now or later.
-            let memory: &'static mut MaybeUninit<T> = unsafe { &mut *memory };
-            init(memory)
-        })
+        init(self.0.take())
     }
 }
 
@@ -105,7 +127,7 @@ impl<T> Masked<T> {
     /// Panics if `work` calls this method of the same cell.
     #[inline]
     pub fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
-        board::masked(|| work(&mut self.0.borrow_mut()))
+        cpu::masked(|| work(&mut self.0.borrow_mut()))
     }
 }
 

@@ -10,6 +10,7 @@
 use core::arch::global_asm;
 
 use netpoll_bare::board::{self, print};
+use netpoll_bare::cpu;
 use netpoll_bare::runtime::waker;
 use netpoll_bare::statics::{Masked, OnceStatic, StaticMemory, cache_of};
 use netpoll_core::poll::cache::Block;
@@ -73,9 +74,6 @@ global_asm!(
 );
 
 #[unsafe(no_mangle)]
-extern "C" fn uart0() {}
-
-#[unsafe(no_mangle)]
 extern "C" fn strike(pushed: &[u32; 8]) {
     board::stop_timer();
     let Some(world) = WORLD.get() else { return };
@@ -116,7 +114,7 @@ extern "C" fn main() -> ! {
     print(format_args!("hits {}, at {addresses} different instructions", world.hits.get()));
     // A lost wakeup or slot would have ended the run before.
     print(format_args!("lost 0"));
-    board::exit(true)
+    cpu::exit(true)
 }
 
 impl World {
@@ -224,7 +222,7 @@ impl World {
         self.struck.clear();
         board::start_timer(after);
         while !self.struck.is_set() {
-            board::sleep_unless(|| self.struck.is_set());
+            cpu::sleep_unless(|| self.struck.is_set());
         }
     }
 

@@ -5,15 +5,14 @@
 #![no_main]
 
 use core::cell::Cell;
-use core::future::poll_fn;
 use core::pin::pin;
-use core::task::Poll;
 
 use netpoll_bare::board::{self, print};
+use netpoll_bare::cpu;
 use netpoll_bare::runtime::{Runtime, SLOTS, Source};
 use netpoll_bare::statics::{OnceStatic, StaticMemory};
 use netpoll_core::poll::cache::Block;
-use netpoll_core::{PollErr, PollKey};
+use netpoll_core::{Mode, Modes, PollErr, PollKey};
 
 const BYTES: usize = 10_000;
 /// The deadline of a read, in ticks of 1 ms. The host pauses for about as long now and then.
@@ -41,7 +40,7 @@ extern "C" fn sys_tick() {
 extern "C" fn uart0() {
     board::set_receive_interrupt(false);
     if let (Some(runtime), Some(line)) = (RUNTIME.get(), LINE.get()) {
-        runtime.event(*line);
+        runtime.event(*line, Modes::READ);
     }
 }
 
@@ -73,7 +72,7 @@ extern "C" fn main() -> ! {
     runtime.run(&mut [reader, victim, closer]);
     let lost = report(runtime, &shared);
     print(format_args!("lost {lost}"));
-    board::exit(
+    cpu::exit(
         lost == 0 && shared.wrong.get() == 0 && shared.closed.get() > 0 && runtime.now() < usize::MAX / 2,
     )
 }
@@ -120,10 +119,10 @@ async fn read_all(runtime: &'static Runtime, shared: &Shared) {
 
 /// Reads a byte, or fails with a timeout.
 async fn read(source: &Source) -> Result<u8, PollErr> {
-    source.set_deadline(READ_TICKS)?;
+    source.set_deadline(Mode::Read, Some(READ_TICKS))?;
     let mut woken = false;
     loop {
-        source.reset()?;
+        source.reset(Mode::Read)?;
         if let Some(byte) = board::receive() {
             return Ok(byte);
         }
@@ -131,7 +130,7 @@ async fn read(source: &Source) -> Result<u8, PollErr> {
             source.found_nothing();
         }
         board::set_receive_interrupt(true);
-        source.ready().await?;
+        source.ready(Mode::Read).await?;
         woken = true;
     }
 }
@@ -141,11 +140,7 @@ async fn was_lost(source: &Source) -> bool {
     if board::receive_interrupt_is_on() || !board::has_byte() {
         return false;
     }
-    if source.set_deadline(READ_TICKS).is_err() {
-        return true;
-    }
-    let mut ready = pin!(source.ready());
-    poll_fn(|cx| Poll::Ready(ready.as_mut().poll(cx) != Poll::Ready(Ok(())))).await
+    !source.has_event(Mode::Read).await
 }
 
 /// Parks without a deadline, so that only a close ends the wait, again and again.
@@ -153,7 +148,7 @@ async fn wait_to_be_closed(runtime: &'static Runtime, shared: &Shared) {
     loop {
         let source = Source::open(runtime).expect("three tasks use no more than four descriptors");
         shared.victim.set(Some(source.key()));
-        let ended = source.ready().await;
+        let ended = source.ready(Mode::Read).await;
         assert!(ended == Err(PollErr::Closing), "nothing happens to this descriptor but a close: {ended:?}");
         add_one(&shared.closed);
     }
@@ -161,8 +156,8 @@ async fn wait_to_be_closed(runtime: &'static Runtime, shared: &Shared) {
 
 async fn sleep(runtime: &'static Runtime, ticks: usize) {
     let source = Source::open(runtime).expect("three tasks use no more than four descriptors");
-    let ended = match source.set_deadline(ticks) {
-        Ok(()) => source.ready().await,
+    let ended = match source.set_deadline(Mode::Read, Some(ticks)) {
+        Ok(()) => source.ready(Mode::Read).await,
         Err(refused) => Err(refused),
     };
     assert!(ended == Err(PollErr::Timeout), "nothing happens to this descriptor but its deadline: {ended:?}");
@@ -175,6 +170,6 @@ async fn close_again_and_again(runtime: &'static Runtime, shared: &Shared) {
         assert!(runtime.close(key), "the victim lives until it is closed");
         sleep(runtime, 1).await;
         // By now the victim waits for its next descriptor. An event for the old one must not wake it.
-        runtime.event(key);
+        runtime.event(key, Modes::READ);
     }
 }

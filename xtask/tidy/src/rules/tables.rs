@@ -118,6 +118,7 @@ pub const CFG_FILES: &[Place] = &[
     ("std-rt/src/sync.rs", "std or the checker of the protocols"),
     ("std-rt/tokio/src/lib.rs", "tokio's macros and attributes cost a build, so that a feature selects them"),
     ("std-rt/tokio/src/net/", "options and abstract names that one system has, as in tokio"),
+    ("examples/bare/src/cpu.rs", "selects the instructions of the processor"),
     ("loom-tests/src/bin/protocols/main.rs", "without the checker there is nothing to run"),
     ("loom-tests/src/main.rs", "without the model checker there is nothing to run"),
 ];
