@@ -61,9 +61,9 @@ pub fn run(sched: &Arc<SchedHandle>, stuck_after: Duration, on_stuck: OnStuck) {
             continue;
         }
         let Some(guard) = netpoll.try_lock(sched.workers()) else { continue };
-        let woken = guard.poll(&mut buffer);
         // A worker reports an error: it polls the same descriptor.
-        sched.inject(&mut buffer, woken.unwrap_or(0));
+        let taken = guard.poll(&mut buffer).unwrap_or_else(|_| buffer.taken());
+        sched.inject(&mut buffer, taken);
         // A worker that went to sleep while this thread held the poller's lock sleeps on its park token, so no thread polls.
         sched.wake_one();
         polls = netpoll.counts().polls.get();

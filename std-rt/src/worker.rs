@@ -351,7 +351,8 @@ impl Worker {
             PollOutcome { at: buffer.polled_at(), ready: buffer.len(), by_event: buffer.has_events() };
         self.poll_in.set(self.config.event_interval);
         self.polled.set((outcome.at, self.stats().tick()));
-        self.sched.inject(&mut buffer, *woken.as_ref().unwrap_or(&0));
+        let taken = woken.as_ref().map_or_else(|_| buffer.taken(), |woken| *woken);
+        self.sched.inject(&mut buffer, taken);
         self.buffer.set(Some(buffer));
         self.check_alive(woken);
         outcome

@@ -183,6 +183,8 @@ pub struct PollBuffer {
     dropped: Vec<Entry>,
     /// The time of the next timer at the last sleep.
     next_timer: Option<u64>,
+    /// The number of tasks that the last poll took from descriptors, also if the kernel's wait failed.
+    taken: usize,
 }
 
 impl Default for PollBuffer {
@@ -196,7 +198,7 @@ impl PollBuffer {
     pub fn new() -> Self {
         let events = Events::with_capacity(EVENTS);
         let (list, dropped) = (GList::new(), Vec::new());
-        Self { events, room: EVENTS, list, polled_at: 0, broken: false, dropped, next_timer: None }
+        Self { events, room: EVENTS, list, polled_at: 0, broken: false, dropped, next_timer: None, taken: 0 }
     }
 
     /// Limits the next poll to `n` events (1 to 256), the free space in the caller's queue. Timers fill the space that is
@@ -229,6 +231,12 @@ impl PollBuffer {
     /// Returns the tick of the system's clock at which the last poll came back from the kernel.
     pub fn polled_at(&self) -> u64 {
         self.polled_at
+    }
+
+    /// Returns the number of tasks that the last poll of the kernel took from descriptors, to be passed to
+    /// [`Netpoll::sub_waiters`]. After an error of the kernel these are those whose deadline is over.
+    pub fn taken(&self) -> usize {
+        self.taken
     }
 
     /// Returns whether the last poll found events of descriptors.
@@ -318,6 +326,7 @@ impl Netpoll {
         let now = self.clock.pace.at(buffer.polled_at);
         self.clock.set_polled(now);
         let woken = self.deliver(buffer) + self.fire(buffer, now);
+        buffer.taken = woken;
         if timeout.is_some_and(|timeout| timeout > 0) && buffer.events.is_empty() && !buffer.broken {
             self.coalescer.record_wake(now);
         }

@@ -57,13 +57,12 @@ impl Buffer {
         netpoll: &Arc<Netpoll>,
         poll: impl FnOnce(&mut PollBuffer) -> io::Result<usize>,
     ) -> io::Result<()> {
-        let taken = poll(&mut self.inner);
+        let polled = poll(&mut self.inner);
         // After the poller is unlocked: the waker of a dropped timer may be the last reference to a task.
         self.inner.drop_removed();
-        if let Ok(n @ 1..) = taken {
-            self.woken = Some((netpoll.clone(), n));
-        }
-        taken.map(|_| ())
+        let taken = self.inner.taken();
+        self.woken = (taken > 0).then(|| (netpoll.clone(), taken));
+        polled.map(|_| ())
     }
 }
 

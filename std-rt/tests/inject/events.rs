@@ -2,15 +2,17 @@
 
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use crate::common::*;
 use crate::support::*;
-use netpoll_core::Modes;
+use netpoll_core::{Mode, Modes};
 use netpoll_rt::internal::netpoll::Netpoll;
 use netpoll_rt::internal::sys::inject::{Errno, EventFault, Rule, Table, send, send_error};
 use netpoll_rt::internal::sys::{Call, Events, Poller};
 use netpoll_rt::net::TcpStream;
+use netpoll_rt::poll::Buffer;
 use netpoll_rt::{Handle, spawn, time};
 
 /// The delay of an event, and the smaller one that a deadline may have on a busy machine.
@@ -293,6 +295,27 @@ fn an_interrupted_wait() {
         assert_eq!(installed.calls(Call::PollerWait), 6);
         drop(installed);
     }
+}
+
+#[test]
+fn a_wait_that_fails_still_ends_what_has_timed_out() {
+    let _alone = alone();
+    let poller = netpoll_rt::poll::Poller::new().unwrap();
+    let (ours, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let ours = poller.register(ours).unwrap();
+    let probe = Probe::new();
+    assert!(ours.park(Mode::Read, &Waker::from(probe.clone())).is_pending());
+    let deadline = in_ms(5).unwrap();
+    ours.set_deadline(Modes::READ, Some(deadline)).unwrap();
+    until_blocking("the deadline is over", || Instant::now() > deadline);
+    let installed = Table::new(0).rule(Rule::error(Call::PollerWait, Errno::BADF)).install();
+    let mut buffer = Buffer::new();
+    assert_errno(poller.poll(None, &mut buffer), Errno::BADF);
+    drop(installed);
+    assert_eq!((poller.parked(), buffer.len()), (1, 1));
+    buffer.drain().for_each(Waker::wake);
+    assert_eq!((poller.parked(), probe.wakes.get()), (0, 1));
 }
 
 // Case F13.
