@@ -166,6 +166,7 @@ impl Sched {
         hooks: Hooks,
         extension: Option<Extension>,
     ) -> Arc<Self> {
+        let names = TaskNames::new(netpoll.fork_epoch());
         Arc::new(Self {
             netpoll,
             pool,
@@ -173,7 +174,7 @@ impl Sched {
             workers: (0..workers).map(|_| Arc::new(Remote::new(threadless))).collect(),
             idle: CachePadded::default(),
             shards: (0..=workers).map(|_| TaskShard::default()).collect(),
-            names: Arc::default(),
+            names,
             sysmon: OnceLock::new(),
             sysmon_sleeps: Flag::new(),
             shutdown: Flag::new(),
@@ -247,6 +248,10 @@ impl Sched {
     /// Puts tasks at the end of the global queue. After [`Sched::close`] they are not run but dropped: by the thread that
     /// ends the runtime, or here if that has ended.
     fn put_global(&self, tasks: &[usize]) {
+        if !self.netpoll.is_owner_process() {
+            // A child of fork(2) runs no task of its parent: these copies stay as they are. The lock may be held for ever.
+            return;
+        }
         let mut global = self.global.lock();
         if global.closed {
             drop(global);
@@ -430,6 +435,10 @@ impl Sched {
 
     /// Wakes a worker whose idle bit the caller has cleared, in the poller or on its park token.
     fn wake(&self, worker: usize) {
+        if !self.netpoll.is_owner_process() {
+            // The thread is the parent's, and the lock may be held for ever.
+            return;
+        }
         if self.netpoll.is_parked_in_poller(worker) {
             self.netpoll.wake();
         } else if let Some(thread) = &*lock(&self.workers[worker].thread) {

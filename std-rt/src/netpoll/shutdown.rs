@@ -20,6 +20,7 @@ use std::process;
 use super::Netpoll;
 use crate::error::Unavailable;
 use crate::foreign;
+use crate::sys::ForkEpoch;
 
 impl Netpoll {
     /// Checks that tasks may still wait for this poller.
@@ -39,6 +40,11 @@ impl Netpoll {
     #[inline]
     pub fn is_owner_process(&self) -> bool {
         self.epoch.is_current()
+    }
+
+    /// Returns the identification of the process that made the poller.
+    pub fn fork_epoch(&self) -> ForkEpoch {
+        self.epoch
     }
 
     /// Asserts that this process made the poller, for functions that cannot return an error.

@@ -73,6 +73,9 @@ struct SparesState {
     offers: Vec<Offer>,
     /// The threads that have offered their worker and are not back.
     away: Vec<Thread>,
+    /// The threads that were started for an offer, less those that have ended since: as many threads as there are beside one
+    /// for each worker.
+    started: usize,
     closed: bool,
 }
 
@@ -111,6 +114,21 @@ impl Spares {
         Ok(())
     }
 
+    /// Counts a thread that is about to be started for an offer. Returns false if there are `most` already: then the offer has
+    /// no thread.
+    #[must_use = "a runtime has no more threads than its bound"]
+    pub fn may_start(&self, most: usize) -> bool {
+        let mut state = lock(&self.0);
+        let may = state.started < most;
+        state.started += usize::from(may);
+        may
+    }
+
+    /// Takes back the count of a thread that could not be started.
+    pub fn not_started(&self) {
+        lock(&self.0).started -= 1;
+    }
+
     /// Waits for an offer, on a thread that is no worker. Returns `None` if the thread is to end.
     pub fn wait(&self, keep_alive: Duration) -> Option<Offer> {
         let wake = Arc::new(Condvar::new());
@@ -131,6 +149,8 @@ impl Spares {
             };
             if timed_out {
                 state.idle.remove(place);
+                // A thread of the models was not counted.
+                state.started = state.started.saturating_sub(1);
                 return None;
             }
         }

@@ -40,8 +40,12 @@ use crate::worker::Worker;
 /// [`block_on`](crate::Handle::block_on) is possible and takes no worker.
 ///
 /// On a thread that is no worker (outside of a runtime, in `block_on` of a runtime with threads, in `spawn_blocking`) it
-/// only calls the closure. If the system has no thread to give, it calls the closure, the other workers get the tasks that
-/// wait for this one, and if there is none they wait.
+/// only calls the closure.
+///
+/// At most [`max_blocking_threads`](crate::Builder::max_blocking_threads) threads are started for this function, 512 by
+/// default, beside one for each worker. If there are as many, or the system has no thread to give, it calls the closure, the
+/// other workers get the tasks that wait for this one, and if every worker is in such a call the tasks wait until one
+/// returns. In a child of fork(2) it only calls the closure.
 ///
 /// # Panics
 ///
@@ -84,7 +88,8 @@ impl Successor {
     /// (a hook, a waker that the worker wakes) keeps the worker: it is called within the worker's own steps. So do the tasks that
     /// such code runs by `block_on`.
     fn start() -> Option<Self> {
-        let sched = sched_of_worker().filter(|_| is_in_turn())?;
+        // In a child of fork(2) the lists may be locked for ever, and no other thread is there.
+        let sched = sched_of_worker().filter(|sched| is_in_turn() && sched.netpoll().is_owner_process())?;
         // The timers that this thread has dropped are still in the wheel. The drop of their wakers is foreign code, which may
         // hand the worker over itself: from the next line on there is none.
         sched.netpoll().flush_removed();
@@ -114,16 +119,24 @@ impl Successor {
     }
 }
 
-/// Starts a thread that becomes the worker.
+/// Starts a thread that becomes the worker, unless there are as many as the runtime may have.
 fn start_thread(sched: &Arc<SchedHandle>, offer: Offer) -> io::Result<()> {
+    if !sched.spares().may_start(sched.config().most_successors) {
+        return Err(io::ErrorKind::QuotaExceeded.into());
+    }
     let name = thread::current().name().unwrap_or_default().to_owned();
     let body = builder::worker(sched.clone(), offer);
-    shutdown::start_thread(sched, name, sched.config().stack_size, body).map(drop)
+    let started = shutdown::start_thread(sched, name, sched.config().stack_size, body);
+    started.map(drop).inspect_err(|_| sched.spares().not_started())
 }
 
 impl Drop for Successor {
     fn drop(&mut self) {
         let Some(handed_over) = self.handed_over.take() else { return };
+        if !self.sched.netpoll().is_owner_process() {
+            // The closure has forked. The successor is the parent's, and the lists may be locked for ever.
+            return;
+        }
         self.sched.spares().come_back();
         if self.claim.claim() {
             handed_over.take_back();

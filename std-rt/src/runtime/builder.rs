@@ -263,6 +263,8 @@ impl Builder {
     /// closures alone never have more threads than `n`, and all kinds together at most `n` and three times that eighth. (The
     /// fourth kind is the drop of closures that were aborted, in a runtime without workers of its own.)
     ///
+    /// [`block_in_place`](crate::task::block_in_place) has as many threads of its own at most, beside one for each worker.
+    ///
     /// Work beyond that waits for a thread, in the order in which it came within its kind; kinds take turns. So does work
     /// for which the kernel makes no thread (`RLIMIT_NPROC`, `pids.max`): it is done by the threads that there are, and
     /// ends with an error only if there is none.
@@ -438,6 +440,7 @@ impl Builder {
             budget: task::units(self.budget),
             spin: self.spin(cpus),
             crowd: (cpus - 1).max(1),
+            most_successors: self.max_blocking_threads,
             keep_alive: self.thread_keep_alive,
             waits_for_blocking: self.wait_for_blocking,
             stack_size: self.thread_stack_size,

@@ -25,6 +25,8 @@ pub struct WorkerConfig {
     pub crowd: usize,
     /// Set if the end of the runtime waits for closures that block, and so leaves their tasks alone.
     pub waits_for_blocking: bool,
+    /// The most threads that `block_in_place` starts.
+    pub most_successors: usize,
     /// The time for which a thread waits to become a worker.
     pub keep_alive: Duration,
     /// The bytes of the stack of a worker's thread.

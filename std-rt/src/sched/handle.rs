@@ -16,7 +16,7 @@ use slab::Slab;
 use super::remote::to_task;
 use super::{Sched, StealBuffer, context, lock};
 use crate::foreign::catch_panic;
-use crate::task::{self, JoinHandle, LocalQueues, Runnable, Schedule, Scheduled, TaskMeta};
+use crate::task::{self, JoinHandle, LocalQueues, Runnable, Schedule, Scheduled, TaskMeta, UNREGISTERED};
 use crate::trace::{self, TaskSpan};
 
 /// A handle of the scheduler for the tasks of one worker, or for those that no worker has spawned. Each worker has an `Arc`
@@ -131,6 +131,7 @@ impl SchedHandle {
         F: Future + Send + 'static,
         F::Output: Send + 'static,
     {
+        self.netpoll().assert_owner_process("spawn");
         let span = TaskSpan::new(trace::TASK, Some(&name), location);
         let (meta, future) = self.names.add(name, location, future);
         self.start(meta, span, future)
@@ -185,13 +186,17 @@ unsafe impl Schedule for Arc<SchedHandle> {
     }
 
     fn register(&self, waker: Waker) -> u32 {
+        if !self.netpoll().is_owner_process() {
+            // In a child of fork(2) the lock may be held for ever, and nothing is cancelled.
+            return UNREGISTERED;
+        }
         let key = lock(&self.shard().waiting).insert(waker);
         u32::try_from(key).expect("more tasks than memory has room for")
     }
 
     fn ended(&self, key: Option<u32>) {
         self.count(|shard| &shard.ended);
-        if let Some(key) = key {
+        if let Some(key) = key.filter(|_| self.netpoll().is_owner_process()) {
             let waker = lock(&self.shard().waiting).remove(key as usize);
             drop(waker);
         }

@@ -55,14 +55,17 @@ impl ForkEpoch {
     ///
     /// Returns `ENOMEM` if the C library has no memory for the handler.
     pub fn current() -> io::Result<Self> {
-        /// Whether the handler is installed.
-        static INSTALLED: Mutex<bool> = Mutex::new(false);
+        /// Has a value once the handler is installed. The lock is taken until then only: a child may find it held for ever.
+        static INSTALLED: OnceLock<()> = OnceLock::new();
+        static INSTALLS: Mutex<()> = Mutex::new(());
         let forks = FORKS.get_or_init(Counter::new);
-        let mut installed = INSTALLED.lock().unwrap_or_else(PoisonError::into_inner);
-        if !*installed {
-            match pthread_atfork(None, None, Some(count)) {
-                0 => *installed = true,
-                number => return Err(io::Error::from_raw_os_error(number)),
+        if INSTALLED.get().is_none() {
+            let _installs = INSTALLS.lock().unwrap_or_else(PoisonError::into_inner);
+            if INSTALLED.get().is_none() {
+                match pthread_atfork(None, None, Some(count)) {
+                    0 => INSTALLED.get_or_init(|| ()),
+                    number => return Err(io::Error::from_raw_os_error(number)),
+                };
             }
         }
         Ok(Self { forks, made: forks.get() })

@@ -16,6 +16,8 @@ use netpoll_core::sync::RelaxedUsize;
 use pin_project_lite::pin_project;
 use slab::Slab;
 
+use crate::sys::ForkEpoch;
+
 /// Set if the rest of the word is an index into the list of names, and not a location.
 const NAMED: usize = 1;
 
@@ -77,13 +79,22 @@ pub struct TaskName {
 }
 
 /// The names of the tasks of one runtime that have one.
-#[derive(Debug, Default)]
-pub struct TaskNames(Mutex<Slab<TaskName>>);
+#[derive(Debug)]
+pub struct TaskNames {
+    names: Mutex<Slab<TaskName>>,
+    /// The process whose tasks they are. In a child of fork(2) the lock may be held for ever.
+    epoch: ForkEpoch,
+}
 
 impl TaskNames {
+    /// Creates the list of a runtime of this process.
+    pub fn new(epoch: ForkEpoch) -> Arc<Self> {
+        Arc::new(Self { names: Mutex::default(), epoch })
+    }
+
     fn lock(&self) -> MutexGuard<'_, Slab<TaskName>> {
         // No foreign code runs under it.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.names.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Enters the name of a future that is to be a task. The name leaves the list when the future is dropped.
@@ -119,8 +130,10 @@ struct NameEntry {
 
 impl Drop for NameEntry {
     fn drop(&mut self) {
-        let name = self.names.lock().try_remove(self.index);
-        drop(name);
+        if self.names.epoch.is_current() {
+            let name = self.names.lock().try_remove(self.index);
+            drop(name);
+        }
     }
 }
 

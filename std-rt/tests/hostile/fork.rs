@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 
 use crate::common::fork::{Ended, exit, fork, forked, message, raise};
 use crate::common::*;
+use netpoll_core::sync::Flag;
 use netpoll_rt::internal::netpoll::Netpoll;
 use netpoll_rt::net::{TcpStream, UnixListener};
 use netpoll_rt::poll::{Buffer, Mode, Poller};
 use netpoll_rt::signal::{SignalKind, signal};
-use netpoll_rt::task::JoinSet;
+use netpoll_rt::task::{JoinSet, block_in_place};
 use netpoll_rt::time::{sleep, timeout};
 use netpoll_rt::{Runtime, runtime_ended, spawn};
 
@@ -319,6 +320,42 @@ fn a_child_runs_no_task_of_its_parent() {
     };
     let child = catch_unwind(AssertUnwindSafe(yields)).unwrap_or_else(|payload| exit(Err(payload)));
     child.expect("the child does not come to the end of its turn").end().told(WHY);
+}
+
+/// The other threads of the parent hold the locks of its scheduler for much of the time, so they are held in some of the
+/// children.
+#[test]
+fn block_in_place_in_a_child_takes_no_lock_of_the_parent() {
+    let _alone = alone();
+    let runtime = runtime(4);
+    let watch = Watch::over(runtime.handle().clone());
+    let over = Arc::new(Flag::new());
+    let busy: Vec<_> = (0..3)
+        .map(|_| {
+            let over = over.clone();
+            runtime.spawn(async move {
+                while !over.is_set() {
+                    block_in_place(|| ());
+                    netpoll_rt::yield_now().await;
+                }
+            })
+        })
+        .collect();
+    for _ in 0..100 {
+        let task = runtime.spawn(async {
+            let child = block_in_place(fork);
+            if child.is_none() {
+                block_in_place(|| ());
+                exit(Ok(()));
+            }
+            child
+        });
+        runtime.block_on(task).unwrap().expect("the child does not come to the end of the task").end().well();
+    }
+    over.set();
+    busy.into_iter().for_each(|task| runtime.block_on(task).unwrap());
+    drop(runtime);
+    drop(watch);
 }
 
 #[test]

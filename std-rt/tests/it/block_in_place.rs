@@ -426,6 +426,62 @@ fn a_waker_that_hands_the_worker_over_in_its_drop_leaves_one_worker() {
     assert_eq!((started.get(), drops.get()), (2, 1), "one thread, and the one that it has handed over to");
 }
 
+/// Calls beyond the bound block their own worker, and as soon as one returns the tasks go on.
+#[test]
+fn no_more_threads_than_the_bound_are_started() {
+    let _alone = alone();
+    const MOST: usize = 3;
+    let (runtime, started) = counting_threads(Runtime::builder().max_blocking_threads(MOST));
+    let _watch = Watch::over(runtime.handle().clone());
+    let inside = Arc::new(Counter::new());
+    let (go_on, told) = mpsc::channel::<()>();
+    let told = Arc::new(Mutex::new(told));
+    let calls: Vec<_> = (0..4 * MOST)
+        .map(|_| {
+            let (inside, told) = (inside.clone(), told.clone());
+            runtime.spawn(async move {
+                block_in_place(|| {
+                    inside.inc();
+                    told.lock().unwrap().recv_timeout(LIMIT).unwrap();
+                });
+            })
+        })
+        .collect();
+    // One keeps the worker, and the others have handed it over.
+    until_blocking("the bound is reached", || inside.get() == MOST + 1);
+    let task = runtime.spawn(async { 1 });
+    thread::sleep(Duration::from_millis(50)); // time is tested
+    assert_eq!((inside.get(), started.get(), task.is_finished()), (MOST + 1, MOST + 1, false));
+    (0..calls.len()).for_each(|_| go_on.send(()).unwrap());
+    for call in calls {
+        runtime.block_on(call).unwrap();
+    }
+    assert_eq!(runtime.block_on(task).unwrap(), 1);
+    drop(runtime);
+    assert_eq!(started.get(), MOST + 1);
+}
+
+/// Threads that have ended make room for others.
+#[test]
+fn a_thread_that_ends_makes_room_under_the_bound() {
+    let _alone = alone();
+    let stopped = Arc::new(Counter::new());
+    let stop = stopped.clone();
+    let builder = Runtime::builder().max_blocking_threads(1).thread_keep_alive(Duration::from_millis(1));
+    let (runtime, started) = counting_threads(builder.on_thread_stop(move || stop.inc()));
+    let _watch = Watch::over(runtime.handle().clone());
+    for round in 0..10 {
+        let task = runtime.spawn(async {
+            let (sender, receiver) = mpsc::channel();
+            drop(spawn(async move { sender.send(()).unwrap() }));
+            block_in_place(|| receiver.recv_timeout(LIMIT).unwrap());
+        });
+        runtime.block_on(task).unwrap();
+        until_blocking("a thread has ended", || started.get() - stopped.get() == 1);
+        assert!(stopped.get() > round, "a thread was started each time");
+    }
+}
+
 /// A hook is called within the worker's own steps, and so are the tasks that it runs by `block_on`.
 #[test]
 fn a_task_that_a_hook_waits_for_keeps_the_worker() {
