@@ -6,6 +6,7 @@ use std::process::Command;
 
 use xtask::{Outcome, cmd};
 
+use crate::programs;
 use crate::test::count_passed;
 use crate::upstream;
 
@@ -15,7 +16,7 @@ const PACKAGE: &str = "examples/tokio-app";
 /// The line of its manifest with which the patch begins. It is the last section.
 const PATCH: &str = "[patch.crates-io]\n";
 
-/// Measures the server with and without the patch lines; the arguments go to its program `compare`.
+/// Measures the server with and without the patch lines; the arguments go to the program of `examples/apps`.
 pub fn compare(args: &[String]) -> Outcome {
     let (root, args) = cmd::take_root(args)?;
     let build = ["build", "--release", "--bins"];
@@ -24,8 +25,8 @@ pub fn compare(args: &[String]) -> Outcome {
     let plain = plain(&root)?;
     cmd::run(cmd::cargo(&plain, &build).env("CARGO_TARGET_DIR", plain.join("target")))?;
     let servers = [&patched, &plain.join("target")].map(|target| target.join("release/serve"));
-    let mut command = Command::new(patched.join("release/compare"));
-    cmd::run(command.args(servers).args(args))
+    let mut command = Command::new(programs::apps(&root)?);
+    cmd::run(command.arg("facade").args(servers).args(args))
 }
 
 /// Tests the package, whose tree has no mio.

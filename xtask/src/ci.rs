@@ -21,6 +21,7 @@ const STEPS: &[(&str, Step)] = &[
     ("fmt", |root| workspace(root, &["fmt", "--all", "--check"])),
     ("fmt-bare", |root| workspace(&root.join("examples/bare"), &["fmt", "--check"])),
     ("fmt-bench", |root| workspace(&root.join("examples/bench"), &["fmt", "--check"])),
+    ("fmt-apps", |root| workspace(&root.join("examples/apps"), &["fmt", "--check"])),
     ("test-bench", |root| workspace(&root.join("examples/bench"), &["test", "--quiet", "--test", "bench"])),
     ("web", web),
     ("app", app::ci),
@@ -60,7 +61,11 @@ const NIGHT: &[(&str, Step)] = &[
     ("conform-4", |root| own(root, &["conform", "tokio", "--workers", "4"])),
     ("cross", |root| own(root, &["cross", "--run"])),
     ("app", app::lint),
+    ("lint-apps", |root| {
+        workspace(&root.join("examples/apps"), &["clippy", "--locked", "--", "-D", "warnings"])
+    }),
     ("scale", |root| own(root, &["bench", "scale", "--rounds", "1", "--secs", "0.3"])),
+    ("apps", |root| own(root, &["bench", "apps", "--rounds", "1"])),
     ("asan", asan),
     ("soak", |root| own(root, &["soak", "--minutes", "10", "--limits"])),
     ("chaos", |root| own(root, &["chaos", "--minutes", "10"])),

@@ -69,7 +69,7 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ),
     (
         "app",
-        "[options of compare]: examples/tokio-app with and without the patch lines: CPU a request",
+        "[--rounds N] [--only WORD]: examples/tokio-app with and without the patch lines: CPU a request",
         app::compare,
     ),
     (
@@ -80,7 +80,7 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ("strace", "the suite of std-rt while the kernel interrupts every third call", strace::run),
     (
         "bench",
-        "beside tokio, smol and Go: net, exec, time; scale: 1, 2, 4, ... workers; --core: core beside Go's algorithm",
+        "beside tokio, smol and Go: net, exec, time; scale: 1, 2, 4, ... workers; apps: real loads; --core: Go's algorithm",
         programs::bench,
     ),
     (

@@ -1,6 +1,6 @@
 //! The commands that build a program of `examples/` and become it: its arguments, its output, its exit code.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use xtask::{Outcome, cmd};
@@ -36,12 +36,35 @@ pub fn sizes(args: &[String]) -> Outcome {
     load("sizes", args)
 }
 
-/// Runs the benchmark, a package outside the workspace, so that the default build compiles no other runtime.
+/// Runs the benchmark: `apps` is a package of its own, and so is the rest. Both are outside the workspace, so that the default
+/// build compiles no other runtime.
 pub fn bench(args: &[String]) -> Outcome {
     let (root, rest) = cmd::take_root(args)?;
+    if let Some(("apps", rest)) = rest.split_first().map(|(word, rest)| (word.as_str(), rest)) {
+        let tools = outside(&root, "bench", &["loadgen", "loop_peer"])?;
+        let apps = apps(&root)?;
+        return become_it(Command::new(apps).arg("--tools").arg(tools).args(rest));
+    }
     let mut command = cmd::cargo(Path::new("."), &["run", "--quiet", "--release", "--bin", "bench"]);
     command.arg("--manifest-path").arg(root.join("examples/bench/Cargo.toml")).arg("--").args(rest);
     become_it(command.env("CARGO_TARGET_DIR", cmd::target_dir(&root)?.join("bench")))
+}
+
+/// Builds the program that measures real loads, and returns its path.
+pub fn apps(root: &Path) -> Result<PathBuf, String> {
+    Ok(outside(root, "apps", &["netpoll-apps"])?.join("netpoll-apps"))
+}
+
+/// Builds programs of a package outside the workspace, and returns their folder.
+fn outside(root: &Path, package: &str, programs: &[&str]) -> Result<PathBuf, String> {
+    let target = cmd::target_dir(root)?.join(package);
+    let mut command = cmd::cargo(Path::new("."), &["build", "--quiet", "--release", "--locked"]);
+    command.arg("--manifest-path").arg(root.join("examples").join(package).join("Cargo.toml"));
+    programs.iter().for_each(|program| {
+        command.args(["--bin", program]);
+    });
+    cmd::run(command.env("CARGO_TARGET_DIR", &target))?;
+    Ok(target.join("release"))
 }
 
 fn load(name: &str, args: &[String]) -> Outcome {

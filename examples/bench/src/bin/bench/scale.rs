@@ -13,7 +13,7 @@ use crate::measure::{Bench, LIFE, Values, finish, perf, values};
 use crate::pages::{MarkdownTable, number, two_decimals};
 use crate::peers::{self, OURS, Peer};
 
-/// What `scale` measures.
+/// The parameters of `scale`.
 pub struct Plan<'a> {
     /// The numbers of workers. If there are none, the powers of two up to the number of processors, and that number.
     pub workers: &'a [usize],

@@ -1,0 +1,3 @@
+module netpoll/apps
+
+go 1.25

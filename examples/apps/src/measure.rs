@@ -1,0 +1,212 @@
+//! The rounds, in which every peer runs once, and the table of the medians.
+
+use std::process::Command;
+
+use crate::cases::{self, Case, Load};
+use crate::options::{App, BoxError, Options};
+use crate::process::{Server, children_seconds, free_port};
+use crate::servers::{Peer, Peers};
+use crate::{idle, tools};
+
+/// The costs of an operation, or its rate, one column for each.
+pub type Found = [f64; 2];
+
+/// The values of a peer, one for each round, or the error that ended its part.
+type Column = (Peer, Result<Vec<Found>, BoxError>);
+
+/// The requests of the client in a round.
+const REQUESTS: usize = 60_000;
+
+/// The cases of a client, and whether with TLS.
+pub const CLIENTS: &[(&str, bool)] = &[("client-http1", false), ("client-tls1", true)];
+
+/// The cases of idle connections, and whether with TLS.
+pub const IDLE: &[(&str, bool)] = &[("idle-http1", false), ("idle-tls1", true)];
+
+/// Measures the cases that the words choose, and prints two lines for each.
+pub fn table(options: &Options) -> Result<(), BoxError> {
+    let mut table = Table { peers: Peers::find(options)?, options, rows: 0, failures: Vec::new() };
+    let Options { rounds, secs, workers, .. } = options;
+    println!(
+        "{rounds} rounds, loads of {secs} s, {workers} workers; medians; a ratio is that of the medians\n"
+    );
+    let names = table.peers.all.iter().map(|peer| format!(" {} |", peer.name())).collect::<String>();
+    println!("| case | figure |{names} netpoll : tokio |");
+    println!("|---|---|{}---:|", "---:|".repeat(table.peers.all.len()));
+    for case in cases::all().iter().filter(|case| options.chooses(&case.name)) {
+        match case.tools().iter().find(|tool| !tools::exists(tool)) {
+            Some(tool) => table.failures.push(format!("{}: {tool} is not installed", case.name)),
+            None => table.case(case),
+        }
+    }
+    for (name, tls) in CLIENTS.iter().filter(|(name, _)| options.chooses(name)) {
+        table.client(name, *tls);
+    }
+    for (name, tls) in IDLE.iter().filter(|(name, _)| options.chooses(name)) {
+        table.idle(name, *tls);
+    }
+    let Table { rows, failures, .. } = table;
+    failures.iter().for_each(|failure| println!("no figure: {failure}"));
+    println!("apps: {rows} rows, {} failures", failures.len());
+    match failures.iter().find(|failure| failure.starts_with(Peer::Netpoll.name())) {
+        Some(failure) => Err(failure.clone().into()),
+        None if rows == 0 => Err("nothing was measured; see --list".into()),
+        None => Ok(()),
+    }
+}
+
+struct Table<'a> {
+    peers: Peers,
+    options: &'a Options,
+    /// The lines so far.
+    rows: usize,
+    /// Descriptions of the cases that were left out or failed. A peer's failure begins with its name.
+    failures: Vec<String>,
+}
+
+impl Table<'_> {
+    fn case(&mut self, case: &Case) {
+        let columns =
+            in_turn(&self.peers.all, self.options.rounds, |peer| peer.serves(case.app), &mut |peer| {
+                once(&self.peers, peer, case, self.options)
+            });
+        let unit = case.load.unit();
+        self.print(&case.name, [&format!("CPU µs/{unit}"), &format!("{}/s", case.load.units())], columns);
+    }
+
+    fn client(&mut self, name: &str, tls: bool) {
+        let columns = in_turn(&self.peers.all, self.options.rounds, is_ours, &mut |peer| {
+            client(&self.peers, peer, tls, self.options)
+        });
+        self.print(name, ["CPU µs/request", "requests/s"], columns);
+    }
+
+    fn idle(&mut self, name: &str, tls: bool) {
+        let columns = in_turn(&self.peers.all, 1, is_ours, &mut |peer| {
+            let server = self.peers.start(peer, App::Http { tls, h2: false }, self.options)?;
+            Ok([idle::memory(&server, tls, self.options)?, f64::NAN])
+        });
+        self.print(name, ["KB/connection", ""], columns);
+    }
+
+    /// Prints the two lines of a case, or one if it has no second figure.
+    fn print(&mut self, case: &str, figures: [&str; 2], columns: Vec<Column>) {
+        let mut good = Vec::new();
+        for (peer, found) in columns {
+            match found {
+                Ok(values) => good.push((peer, values)),
+                Err(error) => self.failures.push(format!("{}, {case}: {error}", peer.name())),
+            }
+        }
+        let has_figures = !good.is_empty();
+        for (at, figure) in figures.iter().enumerate().filter(|(_, figure)| has_figures && !figure.is_empty())
+        {
+            let value = |peer: Peer| {
+                let (_, values) = good.iter().find(|(of, _)| *of == peer)?;
+                Some(median(values.iter().map(|value| value[at]).collect()))
+            };
+            let cell = |value: Option<f64>| value.map_or("-".to_owned(), number);
+            let cells: String =
+                self.peers.all.iter().map(|peer| format!(" {} |", cell(value(*peer)))).collect();
+            let ratio = value(Peer::Netpoll).zip(value(Peer::Tokio)).map(|(ours, theirs)| ours / theirs);
+            let ratio = ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.3}"));
+            println!("| {} | {figure} |{cells} {ratio} |", if at == 0 { case } else { "" });
+            self.rows += 1;
+        }
+    }
+}
+
+fn is_ours(peer: Peer) -> bool {
+    matches!(peer, Peer::Netpoll | Peer::Tokio)
+}
+
+/// Measures each peer once in each round, in reverse order in each second one. The first error of a peer ends its part.
+fn in_turn(
+    peers: &[Peer],
+    rounds: usize,
+    takes_part: impl Fn(Peer) -> bool,
+    measure: &mut dyn FnMut(Peer) -> Result<Found, BoxError>,
+) -> Vec<Column> {
+    let mut columns: Vec<Column> =
+        peers.iter().filter(|peer| takes_part(**peer)).map(|peer| (*peer, Ok(Vec::new()))).collect();
+    for round in 0..rounds {
+        for turn in 0..columns.len() {
+            let at = if round % 2 == 0 { turn } else { columns.len() - 1 - turn };
+            let (peer, found) = &mut columns[at];
+            if let Ok(values) = found {
+                match measure(*peer) {
+                    Ok(value) => values.push(value),
+                    Err(error) => *found = Err(error),
+                }
+            }
+        }
+    }
+    columns
+}
+
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn number(value: f64) -> String {
+    if value >= 1000.0 { format!("{value:.0}") } else { format!("{value:.2}") }
+}
+
+/// Starts a server, loads it twice, and compares its bytes. The first load opens the pages of the program and fills its
+/// caches.
+fn once(peers: &Peers, peer: Peer, case: &Case, options: &Options) -> Result<Found, BoxError> {
+    let behind = target(case.load, options)?;
+    let target = behind.as_ref().map_or(options.target, |target| ([127, 0, 0, 1], target.port).into());
+    let server = peers.start(peer, case.app, &options.with_target(target))?;
+    case.load(&server, 1, options)?;
+    let before = server.seconds()?;
+    let (count, seconds) = case.load(&server, options.secs, options)?;
+    let spent = server.seconds()? - before;
+    case.check(&server)?;
+    if matches!(case.load, Load::Stream) {
+        // The target of a stream only counts, so the same program relays to an echo, whose bytes are compared.
+        drop(server);
+        let echo = Case { name: String::new(), app: case.app, load: Load::Messages(16 << 10) };
+        let behind = self::target(echo.load, options)?.ok_or("a proxy without a target")?;
+        let server =
+            peers.start(peer, case.app, &options.with_target(([127, 0, 0, 1], behind.port).into()))?;
+        echo.load(&server, 1, options)?;
+    }
+    Ok([spent * 1e6 / count, count / seconds])
+}
+
+/// Starts the target of a proxy, if the load is for one.
+fn target(load: Load, options: &Options) -> Result<Option<Server>, BoxError> {
+    let server = match load {
+        Load::Stream => {
+            let port = free_port()?;
+            let mut command = Command::new("iperf3");
+            command.args(["-s", "-B", "127.0.0.1", "-p", &port.to_string()]);
+            Server::on_port(command, port)?
+        }
+        Load::Messages(_) => {
+            let mut command = Command::new(cases::tools_folder(options)?.join("loop_peer"));
+            command.args(["echo", "--until-eof", "1"]);
+            Server::telling(command)?.0
+        }
+        _ => return Ok(None),
+    };
+    Ok(Some(server))
+}
+
+/// Measures a client against a server on tokio.
+fn client(peers: &Peers, peer: Peer, tls: bool, options: &Options) -> Result<Found, BoxError> {
+    let server = peers.start(Peer::Tokio, App::Http { tls, h2: false }, options)?;
+    let (before, began) = (children_seconds()?, std::time::Instant::now());
+    let mut command = Command::new(std::env::current_exe()?);
+    command.args(["ask", peer.name(), "--workers", &options.workers.to_string()]);
+    command.args(["--port", &server.port.to_string(), "--requests", &REQUESTS.to_string(), "--folder"]);
+    command.arg(&options.folder).args(tls.then_some("--tls"));
+    let status = command.status()?;
+    if !status.success() {
+        return Err(format!("the client failed: {status}").into());
+    }
+    let asked = (REQUESTS / options.connections * options.connections) as f64;
+    Ok([(children_seconds()? - before) * 1e6 / asked, asked / began.elapsed().as_secs_f64()])
+}
