@@ -47,6 +47,12 @@ const COUNTED: &[&str] = &["-icount", "shift=7,sleep=off"];
 const PROGRAMS: &[Program] = &[
     Program { name: "uart", clock: &[], peer: Peer::Serial, most: Sizes { flash: 24_000, ram: 2_500 } },
     Program { name: "sweep", clock: COUNTED, peer: Peer::None, most: Sizes { flash: 24_000, ram: 2_500 } },
+    Program {
+        name: "sweep_ethernet",
+        clock: COUNTED,
+        peer: Peer::None,
+        most: Sizes { flash: 24_000, ram: 4_500 },
+    },
     Program { name: "tcp", clock: &[], peer: Peer::Clients, most: Sizes { flash: 64_000, ram: 46_000 } },
     Program { name: EMBASSY, clock: &[], peer: Peer::Clients, most: Sizes { flash: 68_000, ram: 51_000 } },
 ];

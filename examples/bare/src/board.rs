@@ -13,6 +13,7 @@ const UART_INTERRUPTS: usize = 0x4000_C038;
 const SYSTICK_CONTROL: usize = 0xE000_E010;
 const SYSTICK_RELOAD: usize = 0xE000_E014;
 const SYSTICK_NOW: usize = 0xE000_E018;
+const PENDING: usize = 0xE000_ED04;
 const IRQ_ENABLE: usize = 0xE000_E100;
 
 const RECEIVE_EMPTY: u32 = 1 << 4;
@@ -95,9 +96,11 @@ pub fn start_timer(cycles: u32) {
     write(SYSTICK_CONTROL, ON_CORE_CLOCK_WITH_INTERRUPT);
 }
 
-/// Stops the system timer. Returns the cycles that were left.
+/// Stops the system timer, and takes back its interrupt if that is pending. Returns the cycles that were left.
 pub fn stop_timer() -> u32 {
+    const CLEAR_SYSTICK: u32 = 1 << 25;
     let left = read(SYSTICK_NOW);
     write(SYSTICK_CONTROL, 0);
+    write(PENDING, CLEAR_SYSTICK);
     left
 }

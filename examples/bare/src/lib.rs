@@ -13,6 +13,7 @@
 //! | `bin/tcp` | the echo server on [`Runtime::run`](runtime::Runtime::run): 16 connections at once |
 //! | `bin/embassy` | the same tasks under embassy-executor |
 //! | `bin/sweep` | a timer interrupt between any two instructions of the operations on the state words |
+//! | `bin/sweep_ethernet` | a frame, and its interrupt, between any two instructions of the path that receives it |
 //!
 //! `cargo xtask bare` builds them and runs them in QEMU. `cargo xtask cross` links `bin/embassy` for chips without
 //! compare-and-swap, and for RISC-V.
