@@ -22,6 +22,10 @@ pub mod runtimes {}
 #[doc = include_str!("guide/cookbook.md")]
 pub mod cookbook {}
 
+/// A network in a seed: tests in which hosts, links and time are simulated.
+#[doc = include_str!("guide/simulation.md")]
+pub mod simulation {}
+
 /// Limits, bounds, and the promises of a version.
 #[doc = include_str!("guide/limits.md")]
 pub mod limits {}

@@ -39,8 +39,8 @@ pub mod world;
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, BorrowedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 pub(super) use calls::{buffer, event, net, rw};
 use world::{SimJob, World};
@@ -90,6 +90,16 @@ impl Kernel {
         world.show_time();
         drop(world);
         InSimulation { before }
+    }
+
+    /// Returns whether a descriptor is a simulated one. False while this thread changes the state, when it closes none: a panic
+    /// within opens and closes files for its message.
+    fn has(&self, fd: RawFd) -> bool {
+        match self.world.try_lock() {
+            Ok(world) => world.id_of(fd).is_some(),
+            Err(TryLockError::Poisoned(world)) => world.into_inner().id_of(fd).is_some(),
+            Err(TryLockError::WouldBlock) => false,
+        }
     }
 
     /// Locks the state.

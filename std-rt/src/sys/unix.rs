@@ -7,13 +7,14 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use rustix::io::{Errno, ioctl_fionread};
+use rustix::io::Errno;
 use rustix::process::{Pid, getpid};
 
 use super::address::{from_kernel, unix_to_kernel};
 pub use super::platform::peer_credentials;
 use super::platform::{self, SEND_FLAGS};
 use super::sim::net::{self, RecvFlags, SocketAddrAny, SocketType};
+use super::sim::rw::ioctl_fionread;
 use super::socket::SocketKind;
 use super::{Address, Call};
 use crate::sys::call::{retry, retry_errno, retry_new};

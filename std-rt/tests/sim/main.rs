@@ -1,6 +1,15 @@
 //! The simulation; empty without `--cfg netpoll_sim`. `cargo xtask sim` runs it.
 #![cfg(netpoll_sim)]
 
+mod differential;
+#[path = "../../../examples/src/bin/sim_kv.rs"]
+mod example;
 mod hosts;
+mod measure;
 mod tcp;
 mod udp;
+
+#[test]
+fn the_example_finds_its_bug() {
+    example::main();
+}

@@ -262,6 +262,12 @@ pub mod rw {
         either(fd, |world, id| send_any(world, id, &parts, None), || rustix::io::writev(fd, buffers))
     }
 
+    /// Stands for [`rustix::io::ioctl_fionread`].
+    pub fn ioctl_fionread(fd: impl AsFd) -> Result<u64> {
+        let fd = fd.as_fd();
+        either(fd, |world, id| world.unread(id), || rustix::io::ioctl_fionread(fd))
+    }
+
     /// Stands for [`rustix::io::fcntl_dupfd_cloexec`].
     pub fn fcntl_dupfd_cloexec(fd: impl AsFd, min: i32) -> Result<OwnedFd> {
         let fd = fd.as_fd();

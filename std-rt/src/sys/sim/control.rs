@@ -163,6 +163,7 @@ impl World {
         for (id, socket) in self.sockets.iter().filter(|(_, socket)| socket.host == host) {
             let local = socket.local.map_or_else(|| "unbound".to_owned(), |local| local.to_string());
             let body = match &socket.body {
+                Body::Stream(stream) if socket.fds == 0 => format!("to {}, closed", stream.peer),
                 Body::Idle => "idle".to_owned(),
                 Body::Listener(listener) => format!("listens, {} to accept", listener.queue.len()),
                 Body::Stream(stream) => format!(

@@ -34,7 +34,7 @@ pub(super) fn seed_random(seed: u64) {
 unsafe extern "C" fn close(fd: c_int) -> c_int {
     if is_active()
         && let Some(kernel) = current()
-        && kernel.lock().id_of(fd).is_some()
+        && kernel.has(fd)
     {
         // SAFETY: the simulation has created the descriptor and has not seen its close, so it is open until the call below.
         let linger = rustix::net::sockopt::socket_linger(unsafe { BorrowedFd::borrow_raw(fd) });

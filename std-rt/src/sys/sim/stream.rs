@@ -9,7 +9,7 @@ use std::net::Shutdown;
 use rustix::io::Errno;
 
 use super::tcp::{Segment, State};
-use super::world::{Event, Id, World};
+use super::world::{Body, Event, Id, World};
 
 /// The largest segment that Linux passes to a device at once.
 const SEGMENT: usize = 64 << 10;
@@ -52,12 +52,28 @@ impl World {
 
     /// Returns the end of the stream, its error, or that there is nothing yet.
     fn recv_nothing(&mut self, id: Id, length: usize) -> Result<Vec<u8>, Errno> {
+        // The end of the stream comes before an error, as on Linux.
+        if self.stream(id).is_some_and(|stream| stream.fin_received) {
+            return Ok(Vec::new());
+        }
         if let Some(errno) = self.socket(id).error.take() {
             return Err(errno);
         }
         let Some(stream) = self.stream(id) else { return Err(Errno::NOTCONN) };
-        let has_ended = stream.fin_received || stream.read_shut || stream.state == State::Dead;
+        let has_ended = stream.read_shut || stream.state == State::Dead;
         if has_ended || length == 0 { Ok(Vec::new()) } else { Err(Errno::AGAIN) }
+    }
+
+    /// Returns the number of bytes that can be read without a wait, of the next message if it is a socket for messages.
+    pub(super) fn unread(&mut self, id: Id) -> Result<u64, Errno> {
+        match &self.socket(id).body {
+            Body::Listener(_) => Err(Errno::INVAL),
+            Body::Idle => Ok(0),
+            Body::Stream(stream) => Ok(stream.received.len() as u64),
+            Body::Datagrams(datagrams) => {
+                Ok(datagrams.queue.front().map_or(0, |(_, bytes)| bytes.len() as u64))
+            }
+        }
     }
 
     /// Writes to a connection; returns how many bytes there was space for.
@@ -103,7 +119,7 @@ impl World {
 
     pub(super) fn shut_stream(&mut self, id: Id, how: Shutdown) -> Result<(), Errno> {
         let stream = self.stream(id).ok_or(Errno::NOTCONN)?;
-        if stream.state != State::Open {
+        if stream.is_connecting() || stream.is_over() {
             return Err(Errno::NOTCONN);
         }
         stream.read_shut |= matches!(how, Shutdown::Read | Shutdown::Both);
@@ -166,21 +182,27 @@ impl World {
     }
 
     pub(super) fn take_data(&mut self, id: Id, bytes: Vec<u8>) {
-        if self.sockets[&id].fds == 0 && self.is_orphan(id) {
+        if self.is_orphan(id) {
             // The owner has closed it.
             self.send_segment(id, Segment::Reset);
             return self.remove_socket(id);
         }
         let Some(stream) = self.stream(id).filter(|stream| stream.state == State::Open) else { return };
+        if stream.read_shut && stream.fin_sent {
+            // Neither direction is open here: Linux drops the bytes and ends the connection for both.
+            self.send_segment(id, Segment::Reset);
+            return self.fail_stream(id, Errno::CONNRESET);
+        }
         stream.arrived += bytes.len() as u64;
         stream.received.extend(bytes);
         self.send_ack(id);
         self.notify(id);
     }
 
-    /// Returns whether a socket without descriptors was closed, and does not wait for an accept.
-    fn is_orphan(&mut self, id: Id) -> bool {
-        self.stream(id).is_some_and(|stream| stream.write_shut)
+    /// Returns whether a connection was closed, instead of waiting for an accept: neither has a descriptor.
+    pub(super) fn is_orphan(&mut self, id: Id) -> bool {
+        let is_closed = self.sockets.get(&id).is_some_and(|socket| socket.fds == 0);
+        is_closed && self.stream(id).is_some_and(|stream| stream.write_shut)
     }
 
     pub(super) fn take_ack(&mut self, id: Id, arrived: u64, edge: u64) {
@@ -197,6 +219,7 @@ impl World {
     pub(super) fn take_fin(&mut self, id: Id) {
         let Some(stream) = self.stream(id) else { return };
         stream.fin_received = true;
+        self.send_segment(id, Segment::FinAck);
         self.notify(id);
     }
 }

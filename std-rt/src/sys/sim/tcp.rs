@@ -41,6 +41,7 @@ pub(super) enum Segment {
         edge: u64,
     },
     Fin,
+    FinAck,
     Reset,
 }
 
@@ -57,6 +58,7 @@ impl Segment {
             Segment::Data(_) => "> data",
             Segment::Ack { .. } => "> ack",
             Segment::Fin => "> fin",
+            Segment::FinAck => "> fin-ack",
             Segment::Reset => "> reset",
         }
     }
@@ -103,6 +105,7 @@ pub struct Stream {
     pub(super) write_shut: bool,
     pub(super) read_shut: bool,
     pub(super) fin_sent: bool,
+    pub(super) fin_acked: bool,
     pub(super) fin_received: bool,
     /// Set while a writer waits for space.
     pub(super) wants_space: bool,
@@ -135,6 +138,7 @@ impl Stream {
             write_shut: false,
             read_shut: false,
             fin_sent: false,
+            fin_acked: false,
             fin_received: false,
             wants_space: false,
             stuck_since: None,
@@ -143,6 +147,11 @@ impl Stream {
 
     pub(super) fn is_connecting(&self) -> bool {
         matches!(self.state, State::Connecting | State::HalfOpen(_))
+    }
+
+    /// Returns whether both directions have ended in good order, or the connection by an error: it has no peer any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.state == State::Dead || self.fin_acked && self.fin_received
     }
 }
 
@@ -238,7 +247,7 @@ impl World {
     pub(super) fn close_stream(&mut self, id: Id) {
         let Some(stream) = self.stream(id) else { return };
         match stream.state {
-            State::Open if stream.received.is_empty() => {
+            State::Open if stream.received.is_empty() || stream.is_over() => {
                 stream.write_shut = true;
                 self.pump(id);
                 self.schedule(LINGER, Event::Reap(id));
@@ -254,7 +263,7 @@ impl World {
 
     /// Closes a connection at once: bytes that are not sent are lost, and the peer is told.
     pub(super) fn reset_stream(&mut self, id: Id) {
-        if self.stream(id).is_some_and(|stream| stream.state == State::Open) {
+        if self.stream(id).is_some_and(|stream| stream.state == State::Open && !stream.is_over()) {
             self.send_segment(id, Segment::Reset);
             self.remove_socket(id);
         }
@@ -266,10 +275,11 @@ impl World {
         stream.state = State::Dead;
         stream.unsent.clear();
         self.note("failed", id, errno.raw_os_error() as u64);
-        if self.sockets[&id].fds == 0 {
+        if self.is_orphan(id) {
             self.remove_socket(id);
             return;
         }
+        // One that waits for an accept stays in the queue.
         self.socket(id).error = Some(errno);
         self.notify(id);
     }
@@ -308,6 +318,11 @@ impl World {
             Segment::Data(bytes) => self.take_data(id, bytes),
             Segment::Ack { arrived, edge } => self.take_ack(id, arrived, edge),
             Segment::Fin => self.take_fin(id),
+            Segment::FinAck => {
+                if let Some(stream) = self.stream(id) {
+                    stream.fin_acked = true;
+                }
+            }
             Segment::Reset => self.take_reset(id),
         }
     }
@@ -387,6 +402,7 @@ impl World {
     fn take_reset(&mut self, id: Id) {
         let Some(stream) = self.stream(id) else { return };
         match stream.state {
+            _ if stream.is_over() => {}
             State::Connecting => self.fail_stream(id, Errno::CONNREFUSED),
             State::HalfOpen(_) => self.remove_socket(id),
             State::Open if stream.fin_received => self.fail_stream(id, Errno::PIPE),
@@ -422,7 +438,9 @@ impl World {
     pub(super) fn peer_name(&mut self, id: Id) -> Result<SocketAddr, Errno> {
         let domain: Domain = self.sockets[&id].domain;
         match &self.sockets[&id].body {
-            Body::Stream(stream) if stream.state == State::Open => Ok(domain.show(stream.peer)),
+            Body::Stream(stream) if !stream.is_connecting() && !stream.is_over() => {
+                Ok(domain.show(stream.peer))
+            }
             Body::Datagrams(datagrams) => datagrams.peer.map(|peer| domain.show(peer)).ok_or(Errno::NOTCONN),
             _ => Err(Errno::NOTCONN),
         }

@@ -112,6 +112,7 @@ pub const CFG_FILES: &[Place] = &[
     ("core/src/sync.rs", "loom, std or bare metal"),
     ("core/src/lib.rs", "no_std"),
     ("core/src/poll.rs", "the lock of a descriptor needs 64-bit atomics"),
+    ("examples/src/bin/sim_kv.rs", "needs the simulation, which other builds do not have"),
     ("std-rt/src/lib.rs", "re-exports the internals for the tests, and selects what the features add"),
     ("std-rt/src/compat.rs", "each feature is a module with the traits of a crate"),
     ("std-rt/src/sys.rs", "selects the modules of the platform"),
