@@ -20,7 +20,7 @@ use crate::error::no_thread;
 use crate::protocol::job::{Failure, Job, Refusal, Run};
 use crate::protocol::pool::{Class, Limits, Pool};
 use crate::sched::{Hooks, SchedHandle, ThreadNames};
-use crate::sys;
+use crate::sys::{self, ForkEpoch};
 use crate::task::{
     self, CurrentTask, JoinHandle, LocalQueues, Runnable, Schedule, Scheduled, TaskMeta, UNREGISTERED,
 };
@@ -67,7 +67,9 @@ pub(crate) fn pool(start: Threads, threads: usize, keep_alive: Duration) -> Arc<
     // The caller and the jobs that run need a processor, too.
     let arrivals = thread::available_parallelism().map_or(1, |cpus| cpus.get().div_ceil(2));
     let limits = Limits { threads, reserve, arrivals, keep_alive, retry: RETRY };
-    Pool::new(limits, move |number, body| start.start(number, body))
+    let epoch = ForkEpoch::current().ok();
+    let is_owner_process = move || epoch.is_none_or(ForkEpoch::is_current);
+    Pool::new(limits, is_owner_process, move |number, body| start.start(number, body))
 }
 
 /// Hands a job to the pool of the runtime that this thread runs for, or else of the default one.

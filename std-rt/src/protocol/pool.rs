@@ -52,7 +52,6 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io;
 use std::mem;
-use std::process;
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -118,8 +117,8 @@ type Start = dyn Fn(usize, Box<dyn FnOnce() + Send>) -> io::Result<()> + Send + 
 pub struct Pool {
     limits: Limits,
     start: Box<Start>,
-    /// The process that has the threads.
-    process: u32,
+    /// Returns whether this is the process that has the threads, and not a child of it.
+    is_owner_process: Box<dyn Fn() -> bool + Send + Sync>,
     state: Mutex<PoolState>,
     /// A thread of the closed pool has ended. [`Pool::wait_for_end`] alone waits for it.
     ended: Condvar,
@@ -230,15 +229,16 @@ impl PoolState {
 }
 
 impl Pool {
-    /// Creates a pool without threads.
+    /// Creates a pool without threads. `is_owner_process` returns whether this process made the pool; it is called for each job.
     pub fn new(
         limits: Limits,
+        is_owner_process: impl Fn() -> bool + Send + Sync + 'static,
         start: impl Fn(usize, Box<dyn FnOnce() + Send>) -> io::Result<()> + Send + Sync + 'static,
     ) -> Arc<Self> {
         Arc::new(Self {
             limits,
             start: Box::new(start),
-            process: process::id(),
+            is_owner_process: Box::new(is_owner_process),
             state: Mutex::default(),
             ended: Condvar::new(),
         })
@@ -280,7 +280,7 @@ impl Pool {
     }
 
     fn is_forked(&self) -> bool {
-        process::id() != self.process
+        !(self.is_owner_process)()
     }
 
     /// Makes sure that a job that may start has a thread on its way. Returns false if the kernel refuses the thread.

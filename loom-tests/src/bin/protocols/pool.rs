@@ -92,13 +92,13 @@ impl Kernel {
 /// Creates a pool with a bound, on a kernel that creates only `makes` threads. Idle ones end at any time.
 fn pool(threads: usize, makes: usize) -> Arc<Pool> {
     let kernel = Kernel::new(makes);
-    Pool::new(limits(threads, Duration::ZERO), move |_, body| kernel.start(body))
+    Pool::new(limits(threads, Duration::ZERO), || true, move |_, body| kernel.start(body))
 }
 
 /// Creates a pool with threads that stay idle until it is closed, for models that do not ask about their end.
 fn steady(threads: usize, makes: usize) -> Arc<Pool> {
     let kernel = Kernel::new(makes);
-    Pool::new(limits(threads, Duration::MAX), move |_, body| kernel.start(body))
+    Pool::new(limits(threads, Duration::MAX), || true, move |_, body| kernel.start(body))
 }
 
 fn limits(threads: usize, keep_alive: Duration) -> Limits {
@@ -234,7 +234,7 @@ fn one_waits_for_the_other(pool: Arc<Pool>, class: Class) {
 /// Lets the kernel refuse the second thread once; the first one waits for the job that needs it.
 fn refused_once(retries: bool) {
     let calls = Mutex::new(0);
-    let pool = Pool::new(limits(2, Duration::MAX), move |_, body| {
+    let start = move |_, body| {
         let mut calls = lock(&calls);
         *calls += 1;
         if *calls == 2 {
@@ -243,7 +243,8 @@ fn refused_once(retries: bool) {
         drop(calls);
         drop(thread::spawn(body));
         Ok(())
-    });
+    };
+    let pool = Pool::new(limits(2, Duration::MAX), || true, start);
     let second = Probe::new();
     let first = Arc::new(Probe { waits_for: Some(second.clone()), ..Probe::default() });
     let told = [pool.submit(Class::Closure, first.clone()), pool.submit(Class::Closure, second)];
