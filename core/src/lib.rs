@@ -65,6 +65,7 @@
 //! | INV-11 | [`sched::task`] | the thread that frees a task |
 //! | INV-12 | [`sched::task`] | the thread that touches a task's future and output |
 //! | INV-13 | [`sched::idle`] | the count of those that search, and of those woken to do so |
+//! | INV-14 | [`sched::poller_lock`] | each of several pollers while a worker sleeps |
 //!
 //! # Reading order
 //!

@@ -11,6 +11,7 @@ mod idle;
 mod info;
 mod negative_controls;
 mod poller_lock;
+mod pollers;
 mod run_queue;
 mod sema;
 mod shared_parking;
@@ -35,6 +36,7 @@ pub fn all() -> Vec<Model> {
         run_queue::MODELS,
         idle::MODELS,
         poller_lock::MODELS,
+        pollers::MODELS,
         task::MODELS,
         negative_controls::MODELS,
     ]

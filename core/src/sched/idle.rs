@@ -104,8 +104,9 @@ impl<const WORDS: usize> Idle<WORDS> {
 
     /// Clears the bit of a sleeping worker for work that the caller has put into a queue, and counts it as
     /// searching; the caller must now wake it. Returns `None` if all are awake, or if a worker searches, which
-    /// then finds the work. The worker `spared` is chosen only if no other sleeps.
-    pub fn worker_to_notify(&self, spared: Option<usize>) -> Option<usize> {
+    /// then finds the work. The workers `spared` are chosen only if no other sleeps. They are asked for only if
+    /// a worker sleeps.
+    pub fn worker_to_notify(&self, spared: impl IntoIterator<Item = usize> + Clone) -> Option<usize> {
         fence(Ordering::SeqCst); // pair: idle::begin_park, idle::cancel_park, idle::is_parked, idle::stop_searching
         // alone: the fence made it fresh enough
         while self.searching.load(Ordering::Relaxed) == 0 && self.num_parked() > 0 {
@@ -113,7 +114,8 @@ impl<const WORDS: usize> Idle<WORDS> {
             if self.searching.compare_exchange(0, 1, Ordering::Relaxed, Ordering::Relaxed).is_err() {
                 return None;
             }
-            if let Some(worker) = self.pop_any(spared) {
+            let others = self.pop_any(spared.clone());
+            if let Some(worker) = others.or_else(|| self.pop_any(None)) {
                 return Some(worker);
             }
             // The sleepers are awake by now. A thread that saw this count relies on a search: after the fence in
@@ -123,15 +125,17 @@ impl<const WORDS: usize> Idle<WORDS> {
         None
     }
 
-    /// Clears the bit of a sleeping worker, that of `spared` last. The caller has fenced.
-    fn pop_any(&self, spared: Option<usize>) -> Option<usize> {
-        let spares = |place: usize| {
-            spared.filter(|worker| worker / BITS == place).map_or(0, |worker| 1 << (worker % BITS))
-        };
-        let mut words = self.sleeping.iter().enumerate();
-        let popped = words.find_map(|(place, word)| pop(word, spares(place)).map(|bit| place * BITS + bit));
-        let spared = spared.filter(|worker| popped.is_none() && worker / BITS < WORDS);
-        popped.or_else(|| spared.and_then(|worker| self.cancel_park(worker).then_some(worker)))
+    /// Clears the bit of a sleeping worker, of none that is `spared`. The caller has fenced.
+    fn pop_any(&self, spared: impl IntoIterator<Item = usize>) -> Option<usize> {
+        let mut spares = [0; WORDS];
+        for worker in spared {
+            // A number beyond the last is that of a thread that is no worker.
+            if let Some(word) = spares.get_mut(worker / BITS) {
+                *word |= 1 << (worker % BITS);
+            }
+        }
+        let mut words = self.sleeping.iter().zip(spares).enumerate();
+        words.find_map(|(place, (word, spares))| pop(word, spares).map(|bit| place * BITS + bit))
     }
 
     /// Returns how many workers sleep. For reports: the answer may be out of date already.

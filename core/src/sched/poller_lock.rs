@@ -10,6 +10,49 @@
 //! | **`fence(SeqCst)`** | **`fence(SeqCst)`** ([`PollerLock::needs_wakeup`]) |
 //! | checks the wheel once more | reads the tick |
 //! | sleeps until then | sends a break if the tick is later |
+//!
+//! # Several pollers
+//!
+//! A runtime may have several pollers, each with a lock of its own; a descriptor belongs to one of them. A worker
+//! sleeps as the owner of one poller, and may *watch* others beside it: it waits for the events of all. It locks
+//! those as a *guest*.
+//!
+//! | state | [`try_lock`](PollerLock::try_lock) | [`try_watch`](PollerLock::try_watch) | [`take_over`](PollerLock::take_over) | [`resume`](PollerLock::resume) by the guest | [`unlock`](PollerLock::unlock) by the owner |
+//! |---|---|---|---|---|---|
+//! | unlocked | owned by the caller | watched by the caller | fails | fails | - |
+//! | watched by a guest | fails | fails | owned by the caller | owned by the guest | - |
+//! | owned | fails | fails | fails | fails | unlocked |
+//!
+//! A guest that is awake again polls only the pollers that it still watches: `resume` makes it the owner, or fails because
+//! another worker has taken the poller over. So one thread at a time polls a poller.
+//!
+//! A guest publishes that it sleeps without limit, whatever its own limit is. Another worker may have taken the
+//! poller over by then and published a tick that this replaces: a thread that arms a timer then sends a needless break,
+//! but never omits one.
+//!
+//! **INV-14** While a worker sleeps, each poller is locked, or the thread that has unlocked it is about to wake a
+//! worker. The pair is that of [`idle`](crate::sched::idle), with the pollers in place of the queues:
+//!
+//! | a worker going to sleep | a thread that unlocks a poller to do something else |
+//! |---|---|
+//! | sets its idle bit ([`Idle::begin_park`](crate::sched::idle::Idle::begin_park)) | unlocks the poller |
+//! | **`fence(SeqCst)`** | **`fence(SeqCst)`** ([`Idle::worker_to_notify`](crate::sched::idle::Idle::worker_to_notify)) |
+//! | locks or watches every poller that is not locked | reads the bits |
+//! | sleeps in those that it got | wakes a worker whose bit is set |
+//!
+//! The proof is by cases. Let a poller be unlocked and a worker sleep.
+//!
+//! 1. The worker saw the poller unlocked: then it locked or watched it. That is over only if the worker is awake, or if
+//!    another one took the poller over and has unlocked it since. The latter is the thread of the right column, which
+//!    unlocks after the worker's bit was set: it reads the bit.
+//! 2. The worker saw the poller locked: its owner unlocked it later. If the owner did not read the bit, the fences
+//!    say that the worker saw the poller unlocked, which is case 1. If it did, it woke a worker.
+//! 3. The owner read that a worker searches, and woke none. That worker's search ends in its going to sleep, and it
+//!    sees the poller unlocked; or it found something else, and the last searcher checks the pollers as it checks the
+//!    queues (INV-13).
+//!
+//! A worker that is woken looks for work and for a poller, as it would before it sleeps, so the number of workers that
+//! sleep while a poller is unlocked falls until there is none, or the poller is locked.
 
 use crate::sync::{AtomicUsize, Ordering, const_fn, fence};
 
@@ -17,11 +60,14 @@ const UNLOCKED: usize = 0;
 const NOT_PARKED: usize = 0;
 const FOREVER: usize = usize::MAX;
 
+/// The bit of `owner` that tells a guest from an owner.
+const GUEST: usize = !(usize::MAX >> 1);
+
 /// The lock that the polling thread holds. A tick is one of [`deadline`](crate::poll::deadline), and wraps as
 /// those do.
 #[derive(Debug, Default)]
 pub struct PollerLock {
-    /// The index of the worker that polls, plus one, or `UNLOCKED`.
+    /// The index of the worker that polls, plus one, or `UNLOCKED`. With [`GUEST`], that of the worker that watches.
     owner: AtomicUsize,
     /// The tick until which the owner sleeps in the kernel, or `FOREVER`, or `NOT_PARKED`.
     poll_until: AtomicUsize,
@@ -49,7 +95,45 @@ impl PollerLock {
 
     /// Unlocks the poller. Called by the owner only.
     pub fn unlock(&self) {
-        self.owner.swap(UNLOCKED, Ordering::Release); // pair: poller_lock::try_lock
+        self.owner.swap(UNLOCKED, Ordering::Release); // pair: poller_lock::try_lock, poller_lock::try_watch, poller_lock::take_over
+    }
+
+    /// Locks the poller as a guest for a worker that is about to sleep in another poller, which it owns, and to watch
+    /// this one beside it. Returns false if the poller is locked. `worker` is at most `isize::MAX - 1`, as are the
+    /// numbers of all threads that lock a poller which is watched. The worker then calls
+    /// [`PollerLock::set_poll_until`] without a limit, and [`PollerLock::resume`] when it is awake.
+    ///
+    /// # Memory ordering
+    ///
+    /// Acquires the writes of the last owner before its [`PollerLock::unlock`].
+    pub fn try_watch(&self, worker: usize) -> bool {
+        let locked =
+            self.owner.compare_exchange(UNLOCKED, guest(worker), Ordering::Acquire, Ordering::Relaxed); // pair: poller_lock::unlock
+        locked.is_ok()
+    }
+
+    /// Makes the guest the owner, so that it may poll and must unlock. Returns false if it watches the poller no
+    /// more, because another worker has taken it over.
+    pub fn resume(&self, worker: usize) -> bool {
+        // alone: `try_watch` has acquired; as long as the word says so no other thread was the owner
+        self.owner
+            .compare_exchange(guest(worker), owner(worker), Ordering::Relaxed, Ordering::Relaxed)
+            .is_ok()
+    }
+
+    /// Locks the poller for a worker although a guest watches it. Returns the guest, which still waits for the
+    /// poller's events and need not: a break in the poller that it owns tells it. Returns `None` if no guest watches
+    /// it.
+    ///
+    /// # Memory ordering
+    ///
+    /// Acquires the writes of the last owner before its [`PollerLock::unlock`].
+    pub fn take_over(&self, worker: usize) -> Option<usize> {
+        // alone: a first guess; the compare-exchange decides
+        let (found, mine) = (self.owner.load(Ordering::Relaxed), owner(worker));
+        let taken = found & GUEST != 0
+            && self.owner.compare_exchange(found, mine, Ordering::Acquire, Ordering::Relaxed).is_ok(); // pair: poller_lock::unlock
+        taken.then(|| (found & !GUEST) - 1)
     }
 
     /// Returns whether a thread polls. Call it after
@@ -109,4 +193,9 @@ impl PollerLock {
 /// since plus one it would be `UNLOCKED`.
 fn owner(worker: usize) -> usize {
     worker.saturating_add(1)
+}
+
+/// Returns the value of `owner` that stands for a worker that watches.
+fn guest(worker: usize) -> usize {
+    owner(worker) | GUEST
 }
