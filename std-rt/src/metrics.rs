@@ -11,6 +11,8 @@ use crate::sched::Sched;
 pub struct Metrics {
     /// Worker threads, or 1 for a runtime that runs on the thread of `block_on`.
     pub workers: usize,
+    /// The kernel's pollers: see [`Builder::pollers`](crate::Builder::pollers).
+    pub pollers: usize,
     /// Tasks that have not ended.
     pub tasks: usize,
     /// Tasks parked on a descriptor now.
@@ -65,6 +67,7 @@ impl Metrics {
         let (counts, pool) = (netpoll.counts(), sched.pool().counts());
         Self {
             workers: sched.workers(),
+            pollers: netpoll.pollers(),
             tasks: sched.living(),
             waiters: netpoll.waiters(),
             descriptors: netpoll.descriptors(),

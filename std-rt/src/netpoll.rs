@@ -1,4 +1,4 @@
-//! A poller: descriptors, timers and the kernel's poller in one value (Go's `netpoll` and its globals).
+//! A poller: descriptors, timers and the kernel's poller, or several of these, in one value (Go's `netpoll` and its globals).
 //!
 //! It polls when a thread asks it to and returns the tasks that are to be run; it knows no scheduler. A process may have
 //! several.
@@ -17,6 +17,7 @@ pub mod local_clock;
 pub mod pipes;
 mod poll;
 mod registration;
+mod shard;
 mod shutdown;
 mod standby;
 mod timers;
@@ -26,15 +27,14 @@ use std::ptr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crossbeam_utils::CachePadded;
 use netpoll_core::GList;
 use netpoll_core::poll::cache::BLOCK_LEN;
-use netpoll_core::poll::waiters::BreakFlag;
-use netpoll_core::sched::poller_lock::PollerLock;
-use netpoll_core::sync::{Counter, Flag};
+use netpoll_core::sync::Flag;
 
 use crate::context;
 use crate::foreign;
-use crate::sys::{self, ForkEpoch, Poller};
+use crate::sys::{self, ForkEpoch};
 use cache::Cache;
 pub use coalescer::{Coalescer, FEW};
 pub use inspect::DescriptorInfo;
@@ -42,7 +42,8 @@ use local_clock::Clock;
 pub use netpoll_core::PollDesc;
 pub use poll::{PollBuffer, PollGuard};
 pub use registration::PollRegistration;
-use timers::Wheels;
+pub use shard::Counts;
+use shard::Shard;
 pub use timers::{Renewed, TimerId};
 
 /// The largest number of descriptors that one `Netpoll` can hold: 1,048,576, the kernel's own default limit for a process;
@@ -53,13 +54,8 @@ pub const MAX_DESCRIPTORS: usize = cache::BLOCKS * BLOCK_LEN;
 #[derive(Debug)]
 pub struct Netpoll {
     cache: Cache,
-    poller: Poller,
-    break_flag: BreakFlag,
-    poller_lock: PollerLock,
-    wheels: Wheels,
-    coalescer: Coalescer,
+    shards: Box<[CachePadded<Shard>]>,
     clock: Clock,
-    counts: Counts,
     pipes: Arc<pipes::Pipes>,
     /// The process that made it.
     epoch: ForkEpoch,
@@ -78,33 +74,14 @@ pub struct Netpoll {
 pub struct Config {
     /// The number of workers, each with a timer wheel of its own.
     pub workers: usize,
+    /// The number of the kernel's pollers, at most one for each worker and at most [`shard::MAX_SHARDS`].
+    pub pollers: usize,
     /// The time by which a timer may be late where timers crowd, so that one wake serves several.
     pub slack: Duration,
     /// True if system calls may be tried that the kernel, or a filter, may not know.
     pub probe: bool,
     /// The bytes of the stack of the standby thread.
     pub stack_size: Option<usize>,
-}
-
-/// The counters of one [`Netpoll`] since it was made.
-#[derive(Debug, Default)]
-pub struct Counts {
-    /// Calls of the kernel's wait.
-    pub polls: Counter,
-    /// Calls among them that made no task ready: no event, no timer.
-    pub empty_polls: Counter,
-    /// Events that the kernel reported.
-    pub events: Counter,
-    /// Breaks written to the poller.
-    pub breaks_sent: Counter,
-    /// Breaks that needed no write, because one was pending.
-    pub breaks_coalesced: Counter,
-    /// Events of a descriptor that was gone, refused by their generation.
-    pub stale_events: Counter,
-    /// Timers put back when they came due, because the deadline had been moved later meanwhile.
-    pub timers_rearmed: Counter,
-    /// Entries of the wheel that came due.
-    pub timers_fired: Counter,
 }
 
 impl Netpoll {
@@ -114,7 +91,10 @@ impl Netpoll {
     ///
     /// Returns the kernel's error if it has no descriptors or memory left.
     pub fn new() -> io::Result<Arc<Self>> {
-        Self::create(Config { workers: 1, slack: Duration::ZERO, probe: true, stack_size: None }, true)
+        Self::create(
+            Config { workers: 1, pollers: 1, slack: Duration::ZERO, probe: true, stack_size: None },
+            true,
+        )
     }
 
     /// Creates the poller of a runtime, whose threads poll it for as long as the runtime lives.
@@ -131,15 +111,12 @@ impl Netpoll {
         // The owner of a simulation drives every host.
         let has_standby = config.workers == 1 && !manual && !sys::is_simulated();
         let clock = Clock::new();
+        let shards = config.pollers.min(config.workers).clamp(1, shard::MAX_SHARDS);
+        let shards = (0..shards).map(|_| Shard::new(&config, shards).map(CachePadded::new));
         Ok(Arc::new(Self {
             cache: Cache::new(),
-            poller: Poller::init(config.probe)?,
-            break_flag: BreakFlag::new(),
-            poller_lock: PollerLock::new(),
-            wheels: Wheels::new(config.workers, clock::now()),
-            coalescer: Coalescer::new(config.slack),
+            shards: shards.collect::<io::Result<_>>()?,
             clock,
-            counts: Counts::default(),
             pipes: pipes::Pipes::new(epoch),
             epoch,
             ended: Flag::new(),
@@ -215,11 +192,6 @@ impl Netpoll {
                 None => self.standby.is_some(),
             }
         })
-    }
-
-    /// Returns the counters.
-    pub fn counts(&self) -> &Counts {
-        &self.counts
     }
 
     /// Returns the pipes of copies within the kernel.

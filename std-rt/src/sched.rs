@@ -3,6 +3,29 @@
 //!
 //! The path of a task: [`Schedule::schedule`](crate::task::Schedule::schedule) → the ring of the worker that this thread is, else the global queue →
 //! [`Sched::wake_one`], if a worker sleeps that could run it.
+//!
+//! # Lines that workers share
+//!
+//! A line that one worker writes and another reads costs both a miss, the more workers there are the more often. This is every
+//! line that a message on a connection writes, with its readers, from the sources; the event comes by a poll that serves `k`
+//! messages. With one worker nothing is shared. From 2 to 64 workers the lines are the same, and the number of their readers
+//! grows.
+//!
+//! | how often | line | written by | read by |
+//! |---|---|---|---|
+//! | message | state of the descriptor, of its `Fd`, of the task | the poller's owner and the task's worker | these two, which most often are one |
+//! | message | ring and slot of the worker ([`Remote`]) | its worker | thieves; the monitor; [`Sched::has_work`] before each sleep |
+//! | message | [`WorkerStats`] | its worker, two stores | thieves that found nothing, the monitor |
+//! | message | **the count of waiters** (core's `Waiters`, one for a runtime) | every task that parks, the poller's owner once in `k` | the standby thread, metrics |
+//! | `k` messages | [`WakeRule`]: the mean | every worker that polls | every worker that polls |
+//! | `k` messages | the poller's lock and counters | its owner | whoever wakes a worker or tries to poll |
+//! | `k` messages, with several pollers a millisecond | the clock's tick of the last poll | every worker that polls | every task that parks or moves a deadline |
+//! | sleep | idle bits and count of searchers ([`Idle`]); the poller's lock; [`Counts`]; the monitor's flag | the sleeper, the thread that wakes it | every thread that puts a task where a worker could run it |
+//! | connection | head of the free list, number of descriptors (core's `PollCache`) | the thread that opens or closes | the same |
+//! | task | [`TaskShard`] of the worker that spawned it | that worker; the one that ends the task | metrics |
+//!
+//! So the count of waiters is the one line that all workers write for each message. It is alone on its line; with several
+//! pollers it could be theirs.
 
 mod config;
 mod context;
@@ -124,7 +147,8 @@ pub struct Counts {
     pub stuck: Counter,
 }
 
-/// The run queues of one runtime.
+/// The run queues of one runtime. A field that workers write has cache lines of its own: every worker reads those beside it
+/// for each task.
 #[derive(Debug)]
 pub struct Sched {
     netpoll: Arc<Netpoll>,
@@ -137,16 +161,16 @@ pub struct Sched {
     /// The names of the tasks that have one.
     names: Arc<TaskNames>,
     sysmon: OnceLock<Thread>,
-    sysmon_sleeps: Flag,
+    sysmon_sleeps: CachePadded<Flag>,
     /// Set once, by `close`. Workers look at it between two tasks.
     shutdown: Flag,
-    counts: Counts,
+    counts: CachePadded<Counts>,
     ending: Arc<Ending<Runnable>>,
     spares: Spares,
     /// Set if there is one worker, which is the thread that is in `block_on`.
     threadless: bool,
     config: WorkerConfig,
-    wake_rule: WakeRule,
+    wake_rule: CachePadded<WakeRule>,
     hooks: Hooks,
     extension: Option<Extension>,
 }
@@ -176,14 +200,14 @@ impl Sched {
             shards: (0..=workers).map(|_| TaskShard::default()).collect(),
             names,
             sysmon: OnceLock::new(),
-            sysmon_sleeps: Flag::new(),
+            sysmon_sleeps: CachePadded::default(),
             shutdown: Flag::new(),
-            counts: Counts::default(),
+            counts: CachePadded::default(),
             ending: Arc::default(),
             spares: Spares::default(),
             threadless,
             config,
-            wake_rule: WakeRule::new(config.monitored),
+            wake_rule: CachePadded::new(WakeRule::new(config.monitored)),
             hooks,
             extension,
         })
@@ -292,15 +316,22 @@ impl Sched {
     /// meanwhile. One that went to sleep while this one held the poller's lock sleeps on its park token.
     #[inline]
     pub fn keep_polling(&self) {
-        if !self.wake_rule.guesses() && self.workers.len() > 1 && self.netpoll.polling_worker().is_none() {
+        if self.must_keep_polling() {
             self.wake_one();
         }
     }
 
-    /// Worker: wakes another one if there is work enough for it. (A task in a ring has an owner that is awake.)
+    /// Returns true if a worker must be woken to poll: no monitor sees that no thread does.
+    #[inline]
+    fn must_keep_polling(&self) -> bool {
+        !self.wake_rule.guesses() && self.workers.len() > 1 && self.netpoll.is_any_unlocked()
+    }
+
+    /// Worker: wakes another one if there is work enough for it, or a poller for which it must be woken: a thread that has put a
+    /// task or unlocked a poller relied on this worker's search. (A task in a ring has an owner that is awake.)
     pub fn share_work(&self) {
         let in_rings = || self.workers.iter().map(|worker| worker.runq.ring_len()).sum();
-        if self.global.len() > 0 || self.wake_rule.is_worth(in_rings()) {
+        if self.global.len() > 0 || self.wake_rule.is_worth(in_rings()) || self.must_keep_polling() {
             self.wake_one();
         }
     }
@@ -427,8 +458,8 @@ impl Sched {
 
     /// Wakes a worker for work that was just put, unless one is awake and searching (Go's `wakep`).
     pub fn wake_one(&self) {
-        // The poller goes on polling if another worker sleeps.
-        if let Some(worker) = self.idle.worker_to_notify(self.netpoll.polling_worker()) {
+        // A worker that polls goes on polling if another one sleeps.
+        if let Some(worker) = self.idle.worker_to_notify(self.netpoll.polling_workers()) {
             self.wake(worker);
         }
     }
@@ -439,18 +470,17 @@ impl Sched {
             // The thread is the parent's, and the lock may be held for ever.
             return;
         }
-        if self.netpoll.is_parked_in_poller(worker) {
-            self.netpoll.wake();
-        } else if let Some(thread) = &*lock(&self.workers[worker].thread) {
+        if self.netpoll.wake_worker(worker) {
+            return;
+        }
+        if let Some(thread) = &*lock(&self.workers[worker].thread) {
             thread.unpark();
         }
     }
 
     /// Ends the poll of a worker that is to look at its stop flag, which the caller has set.
     pub fn break_poll_of(&self, worker: usize) {
-        if self.netpoll.is_parked_in_poller(worker) {
-            self.netpoll.wake();
-        }
+        self.netpoll.wake_worker(worker);
     }
 
     /// Worker: wakes the monitor if it sleeps, when the worker is back from its own sleep.

@@ -30,6 +30,9 @@
 //!    than ever before.
 //! 6. **Errors** are the kernel's, and leave everything as it was before the call.
 //!
+//! A runtime of several pollers also needs [`wait_any`](Poller::wait_any), which sleeps in several at once; where
+//! [`Poller::CAN_WATCH`] is false a runtime has one.
+//!
 //! Constants describe where backends may differ: [`Poller::NAME`], [`Poller::EDGES`],
 //! [`Poller::SHORT_IS_ALL`], [`Poller::ERROR_ALONE`]. A level-triggered backend keeps the first guarantee for
 //! a direction that is armed, which it is from `open`, and from each `arm` to the next event.

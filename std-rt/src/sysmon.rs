@@ -30,7 +30,7 @@ pub fn run(sched: &Arc<SchedHandle>, stuck_after: Duration, on_stuck: OnStuck) {
     // The stack may be of the smallest size that the system allows.
     let (mut buffer, steal_buffer) = (Box::<PollBuffer>::default(), StealBuffer::new());
     let mut watch = Watch::new(sched, stuck_after, on_stuck);
-    let mut polls = netpoll.counts().polls.get();
+    let mut polls: Vec<_> = (0..netpoll.pollers()).map(|poller| netpoll.polls_of(poller)).collect();
     while !sched.is_closed() {
         let all_sleep = || sched.idle().num_parked() == sched.workers();
         if all_sleep() {
@@ -56,18 +56,24 @@ pub fn run(sched: &Arc<SchedHandle>, stuck_after: Duration, on_stuck: OnStuck) {
             // A task is in the slot or the ring of a worker that may be busy with another one: no worker was woken for it.
             sched.wake_one();
         }
-        let seen = std::mem::replace(&mut polls, netpoll.counts().polls.get());
-        if polls != seen || all_sleep() {
-            continue;
+        for (poller, polls) in polls.iter_mut().enumerate() {
+            let seen = std::mem::replace(polls, netpoll.polls_of(poller));
+            if *polls == seen && !all_sleep() {
+                poll(sched, poller, &mut buffer);
+                *polls = netpoll.polls_of(poller);
+            }
         }
-        let Some(guard) = netpoll.try_lock(sched.workers()) else { continue };
-        // A worker reports an error: it polls the same descriptor.
-        let taken = guard.poll(&mut buffer).unwrap_or_else(|_| buffer.taken());
-        sched.inject(&mut buffer, taken);
-        // A worker that went to sleep while this thread held the poller's lock sleeps on its park token, so no thread polls.
-        sched.wake_one();
-        polls = netpoll.counts().polls.get();
     }
+}
+
+/// Polls a poller that no worker polls or sleeps in, and wakes a worker to go on.
+fn poll(sched: &Sched, poller: usize, buffer: &mut PollBuffer) {
+    let Some(guard) = sched.netpoll().try_lock_of(poller, sched.workers()) else { return };
+    // A worker reports an error: it polls the same descriptor.
+    let taken = guard.poll(buffer).unwrap_or_else(|_| buffer.taken());
+    sched.inject(buffer, taken);
+    // A worker that went to sleep while this thread held the poller's lock sleeps elsewhere, so no thread polls.
+    sched.wake_one();
 }
 
 /// A task that has held its worker for longer than [`Builder::stuck_after`](crate::Builder::stuck_after) and may do so

@@ -45,6 +45,10 @@ pub struct Worker {
     spin: RefCell<Spin>,
     /// Set while the worker counts as searching: since another thread has woken it, or since it began to steal.
     searching: Cell<bool>,
+    /// Set if another thread has woken the worker since it last ran a task: it then watches every poller in its sleep.
+    was_woken: Cell<bool>,
+    /// Counts the looks at other workers' pollers.
+    turn: Cell<usize>,
     /// Another worker that had a task in its slot at the last search, and its tick.
     held: Cell<Option<(usize, usize)>>,
     /// The tick of [`clock`] at which the worker last polled or woke up, and the count of tasks then.
@@ -80,6 +84,8 @@ impl Worker {
             random: Cell::new(0x9e37_79b9 ^ (index as u32 + 1)),
             spin: RefCell::new(Spin::new(config.spin)),
             searching: Cell::new(false),
+            was_woken: Cell::new(false),
+            turn: Cell::new(index),
             held: Cell::new(None),
             polled: Cell::new((clock::now(), 0)),
             locals: OnceCell::new(),
@@ -215,12 +221,11 @@ impl Worker {
         loop {
             if self.should_stop(stop) {
                 self.stop_searching();
+                self.leave_poller(has_polled);
                 return None;
             }
             if let Some(task) = self.next_task() {
-                if has_polled {
-                    self.sched.keep_polling();
-                }
+                self.leave_poller(has_polled);
                 return Some(task);
             }
             if self.handed_over.get() {
@@ -267,6 +272,15 @@ impl Worker {
         }
     }
 
+    /// Ends the search for a task of a worker that may have polled: it may not poll for long now.
+    #[inline]
+    fn leave_poller(&self, has_polled: bool) {
+        if has_polled {
+            self.was_woken.set(false);
+            self.sched.keep_polling();
+        }
+    }
+
     /// Calls the hook of a worker that is about to sleep. Returns true if the worker is not to sleep, as the hook has made tasks
     /// runnable, or dropped timers.
     fn call_park_hook(&self, stop: Option<&Flag>) -> bool {
@@ -297,7 +311,8 @@ impl Worker {
         self.stats().take_running();
         self.start_searching();
         loop {
-            let PollOutcome { at, ready, .. } = match self.netpoll().try_lock(self.index) {
+            let PollOutcome { at, ready, .. } = match self.netpoll().try_lock_of(self.next_turn(), self.index)
+            {
                 Some(guard) => self.poll(|buffer| guard.poll(buffer)),
                 // Another thread polls; the tasks that it finds come by the queues.
                 None => {
@@ -473,7 +488,10 @@ impl Worker {
         if self.should_stop(stop) || self.sched.has_work() {
             return None;
         }
-        let guard = self.netpoll().try_lock(self.index);
+        // Of workers that go to sleep at once, the last to announce it sees that of all others.
+        let is_last = || idle.num_parked() == self.sched.workers();
+        let watch = || !self.config.monitored || self.was_woken.get() || is_last();
+        let guard = self.netpoll().lock_to_sleep(self.index, watch);
         if guard.is_none() {
             self.sched.counts().parks.inc();
             while idle.is_parked(self.index) && !self.should_stop(stop) {
@@ -487,6 +505,7 @@ impl Worker {
     fn unpark(&self) {
         if !self.sched.idle().cancel_park(self.index) {
             self.searching.set(true);
+            self.was_woken.set(true);
         }
         self.sched.wake_sysmon();
     }
@@ -503,6 +522,23 @@ impl Worker {
             self.poll(|buffer| guard.poll(buffer));
             self.sched.keep_polling();
         }
+        if self.netpoll().pollers() > 1 {
+            self.poll_other();
+        }
+    }
+
+    /// Polls the poller of another worker without waiting, if no thread has polled it lately.
+    #[cold]
+    fn poll_other(&self) {
+        if let Some(guard) = self.netpoll().try_lock_stale(self.next_turn(), self.index) {
+            self.poll(|buffer| guard.poll(buffer));
+            self.sched.keep_polling();
+        }
+    }
+
+    /// Returns the number of the next poller to look at, its own and those of others in turn.
+    fn next_turn(&self) -> usize {
+        self.turn.replace(self.turn.get().wrapping_add(1))
     }
 
     /// Ends the worker if it cannot serve its tasks any more: the kernel refuses to wait for events (EBADF, EFAULT, EINVAL: the

@@ -6,6 +6,7 @@ use std::io;
 use std::ops::Deref;
 use std::ptr::NonNull;
 
+use crossbeam_utils::CachePadded;
 use netpoll_core::poll::cache::{self, BLOCK_LEN};
 use netpoll_core::sync::Counter;
 use netpoll_core::{PollCache, Registration};
@@ -24,8 +25,9 @@ type Blocks = PollCache<BLOCKS, BLOCK_LEN>;
 pub(super) struct Cache {
     /// Boxed: the directory alone is 256 KiB.
     blocks: Box<Blocks>,
-    allocated: Counter,
-    freed: Counter,
+    /// Each connection changes them, and each event reads what is beside them.
+    allocated: CachePadded<Counter>,
+    freed: CachePadded<Counter>,
 }
 
 impl Deref for Cache {
@@ -41,7 +43,7 @@ impl Cache {
     pub(super) fn new() -> Self {
         // A generation is as wide as the backend returns it.
         let blocks = Box::new(PollCache::with_fdseq_bits(FDSEQ_BITS));
-        Self { blocks, allocated: Counter::new(), freed: Counter::new() }
+        Self { blocks, allocated: CachePadded::default(), freed: CachePadded::default() }
     }
 
     /// Returns the number of descriptors in use.

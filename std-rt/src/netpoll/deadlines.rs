@@ -106,14 +106,15 @@ impl PollRegistration {
         }
         let (list, arm) = self.registration.set_deadline(modes, when)?;
         if let Some(at) = arm {
-            let mut timers = self.netpoll.wheels.of(self.key().slot);
+            let wheel = self.netpoll.wheel_of(self.key().slot);
+            let mut timers = self.netpoll.lock_wheel(wheel);
             let wanted = self.registration.arm_timer(at).is_some();
             timers.armed += usize::from(wanted);
             let at = clock::to_nanos(at, || self.netpoll.now());
             let earliest = wanted && timers.put(self.key(), at);
             drop(timers);
             if earliest {
-                self.netpoll.break_before(at);
+                self.netpoll.break_before(wheel, at);
             }
         }
         self.netpoll.wake_all(list);
@@ -139,7 +140,7 @@ impl Netpoll {
         list.append(&mut expired);
         if let Some(at) = again {
             timers.put(key, clock::to_nanos(at, || now));
-            self.counts.timers_rearmed.inc();
+            self.shard_of(key.slot).counts.timers_rearmed.inc();
         }
         woken
     }

@@ -25,6 +25,7 @@
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
+use crossbeam_utils::CachePadded;
 use netpoll_core::When;
 use netpoll_core::sync::{Flag, RelaxedUsize};
 
@@ -36,6 +37,9 @@ use crate::sys;
 
 /// The distance in nanoseconds beyond which the coarse clock is good enough to tell that an instant is ahead.
 const COARSE_HORIZON: u64 = 100_000_000;
+
+/// The time in nanoseconds after which the tick of a poll is recorded again if several threads poll.
+const COARSE_POLL: u64 = 1_000_000;
 
 /// The durations, in seconds, that are added to the coarse clock. Shorter ones are exact; longer ones could exceed a tick.
 const COARSE_RANGE: Range<u64> = 1..1 << 32;
@@ -132,13 +136,14 @@ pub(super) struct Clock {
     pub(super) pace: Pace,
     /// The time in nanoseconds by which the coarse clock may be behind.
     coarse_error: u64,
-    /// The word of the tick of the last poll.
-    polled: RelaxedUsize,
+    /// The word of the tick of the last poll. The fields beside it are read for each message.
+    polled: CachePadded<RelaxedUsize>,
 }
 
 impl Clock {
     pub(super) fn new() -> Self {
-        let this = Self { pace: Pace::new(), coarse_error: sys::coarse_error(), polled: RelaxedUsize::new() };
+        let this =
+            Self { pace: Pace::new(), coarse_error: sys::coarse_error(), polled: CachePadded::default() };
         this.set_polled(clock::now());
         this
     }
@@ -199,6 +204,14 @@ impl Clock {
     #[inline]
     pub(super) fn set_polled(&self, now: u64) {
         self.polled.set(round_down(now));
+    }
+
+    /// Records the tick of a poll if the last one that was recorded is a millisecond ago: several threads poll, and every
+    /// operation that waits reads the word.
+    pub(super) fn set_polled_coarsely(&self, now: u64) {
+        if now.saturating_sub(to_nanos(self.polled(), || now)) >= COARSE_POLL {
+            self.set_polled(now);
+        }
     }
 }
 
@@ -265,7 +278,8 @@ impl Netpoll {
     /// The tasks to be run are in `buffer`; returns the number of those that were parked on a descriptor.
     pub fn fire_due(&self, buffer: &mut PollBuffer) -> Option<usize> {
         let now = self.now();
-        let is_due = self.wheels.next().is_some_and(|next| next <= now);
+        let next = self.shards.iter().filter_map(|shard| shard.wheels.next()).min();
+        let is_due = next.is_some_and(|next| next <= now);
         (is_due && self.is_own_worker()).then(|| self.fire_alone(buffer, now))
     }
 

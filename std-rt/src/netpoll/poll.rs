@@ -1,15 +1,17 @@
 //! One poll: the kernel is asked, its events go to their descriptors, due timers fire, and the tasks to be run are returned.
 
 use std::io;
+use std::iter;
 use std::os::fd::BorrowedFd;
 use std::task::Waker;
 use std::time::Duration;
 
 use netpoll_core::{Delivered, GList};
 
+use super::shard::{Shard, ShardSet};
 use super::timers::{Entry, Timers, drop_all};
 use super::{Netpoll, clock};
-use crate::sys::{self, Events};
+use crate::sys::{self, Events, Poller};
 
 /// The number of events taken from the kernel at a time (Go: 128).
 const EVENTS: usize = 256;
@@ -36,15 +38,63 @@ const TASK_LINES: usize = 5;
 /// The time in nanoseconds for which a poll that does not sleep waits for a break that was requested and is not written yet.
 const BREAK_LIMIT: u64 = 1_000_000;
 
-/// The lock of the poller, which the polling thread holds. Dropping it unlocks the poller.
+/// The time in nanoseconds for which a poll may sleep that takes what it was told is there.
+const BRIEF: u64 = 10_000;
+
+/// The lock of the poller, which the polling thread holds. Dropping it unlocks the poller. Of several pollers it locks one, and
+/// may watch others.
 #[derive(Debug)]
 #[must_use]
-pub struct PollGuard<'a>(&'a Netpoll);
+pub struct PollGuard<'a> {
+    netpoll: &'a Netpoll,
+    shard: &'a Shard,
+}
 
 impl Drop for PollGuard<'_> {
+    #[inline]
     fn drop(&mut self) {
-        self.0.poller_lock.clear_poll_until();
-        self.0.poller_lock.unlock();
+        if self.shard.watches() {
+            for shard in self.resume().iter() {
+                self.netpoll.shards[shard].unlock();
+            }
+        }
+        self.shard.unlock();
+    }
+}
+
+impl<'a> PollGuard<'a> {
+    /// Creates the guard of a thread that has locked a poller.
+    #[inline]
+    pub(super) fn new(netpoll: &'a Netpoll, shard: &'a Shard) -> Self {
+        Self { netpoll, shard }
+    }
+
+    /// Watches every poller that is not locked.
+    pub(super) fn watch(&self) {
+        let mut watched = ShardSet::default();
+        for (number, shard) in self.netpoll.shards.iter().enumerate() {
+            if shard.lock.try_watch(self.index()) {
+                watched.insert(number);
+            }
+        }
+        self.shard.set_watched(watched);
+    }
+
+    /// Ends the watch. Returns the pollers of which the thread is the owner now, since no other worker has taken them over.
+    #[cold]
+    fn resume(&self) -> ShardSet {
+        let mut owned = ShardSet::default();
+        for number in self.shard.set_watched(ShardSet::default()).iter() {
+            if self.netpoll.shards[number].lock.resume(self.index()) {
+                owned.insert(number);
+            }
+        }
+        owned
+    }
+
+    /// Returns the number of the thread, which owns the poller.
+    fn index(&self) -> usize {
+        self.shard.lock.polling_worker().unwrap_or_default()
     }
 }
 
@@ -55,7 +105,7 @@ impl PollGuard<'_> {
     ///
     /// As [`Netpoll::netpoll`].
     pub fn poll(self, buffer: &mut PollBuffer) -> io::Result<usize> {
-        self.0.netpoll(Some(0), buffer)
+        self.netpoll.poll_shard(self.shard, Some(0), buffer)
     }
 
     /// Polls, and sleeps until an event, a break or the next timer; see [`Netpoll::netpoll`].
@@ -77,12 +127,56 @@ impl PollGuard<'_> {
         may_sleep: impl Fn() -> bool,
         may_advance: impl FnOnce() -> bool,
     ) -> io::Result<usize> {
-        let until = self.0.set_poll_until(&mut buffer.next_timer);
-        if self.0.is_paused() {
+        if self.shard.watches() {
+            return self.block_in_several(buffer, may_sleep);
+        }
+        let until = self.shard.set_poll_until(&mut buffer.next_timer);
+        if self.netpoll.is_paused() {
             let next = buffer.next_timer.filter(|next| *next < clock::FAR);
             return self.block_paused(next, buffer, may_sleep, may_advance);
         }
-        self.0.netpoll(if may_sleep() { until } else { Some(0) }, buffer)
+        self.netpoll.poll_shard(self.shard, if may_sleep() { until } else { Some(0) }, buffer)
+    }
+
+    /// Polls as [`block`](Self::block) does, in the poller that the worker owns and those that it watches.
+    #[cold]
+    fn block_in_several(self, buffer: &mut PollBuffer, may_sleep: impl Fn() -> bool) -> io::Result<usize> {
+        let (netpoll, watched) = (self.netpoll, self.shard.watched());
+        let guests = watched.iter().map(|number| &*netpoll.shards[number]);
+        let all = iter::once(self.shard).chain(guests.clone());
+        for shard in guests {
+            // A worker that has taken it over may have published a tick, which this must not replace by a later one: without
+            // a limit, a break too many is the worst.
+            shard.lock.set_poll_until(None);
+        }
+        let next = || all.clone().filter_map(|shard| shard.wheels.next()).min();
+        let until = self.shard.publish_until(&mut buffer.next_timer, next);
+        let until = if may_sleep() { until } else { Some(0) };
+        let timeout = until.map(|at| Duration::from_nanos(at.saturating_sub(netpoll.now())));
+        let (mut main, mut others) = (false, ShardSet::default());
+        let mut numbers = iter::once(None).chain(watched.iter().map(Some));
+        let waited = Poller::wait_any(all.map(|shard| &shard.poller), timeout, |is_ready| {
+            match numbers.next().flatten().filter(|_| is_ready) {
+                Some(number) => others.insert(number),
+                None => main |= is_ready,
+            }
+        });
+        if !main && others.is_empty() {
+            self.shard.coalescer.record_wake(netpoll.now());
+        }
+        let owned = self.resume();
+        let others = owned.iter().map(|number| (&*netpoll.shards[number], others.contains(number)));
+        let (mut polled, mut taken, mut has_events) = (waited, 0, false);
+        for (shard, is_ready) in iter::once((self.shard, main)).chain(others) {
+            if polled.is_ok() {
+                polled = netpoll.poll_or_fire(shard, is_ready, buffer);
+                taken += buffer.taken;
+                has_events |= buffer.has_events;
+            }
+        }
+        owned.iter().for_each(|number| netpoll.shards[number].unlock());
+        (buffer.taken, buffer.has_events) = (taken, has_events);
+        polled.map(|()| taken)
     }
 
     /// Polls as [`block`](Self::block) does, with a paused clock whose next timer is at `next`.
@@ -94,23 +188,24 @@ impl PollGuard<'_> {
         may_sleep: impl Fn() -> bool,
         may_advance: impl FnOnce() -> bool,
     ) -> io::Result<usize> {
+        let (netpoll, shard) = (self.netpoll, self.shard);
         if !may_sleep() {
-            return self.0.netpoll(Some(0), buffer);
+            return netpoll.poll_shard(shard, Some(0), buffer);
         }
         // Timers that are due already, because another thread has moved the clock, need no move.
-        let is_due = |next: u64| next <= self.0.now();
+        let is_due = |next: u64| next <= netpoll.now();
         let next = next.filter(|next| is_due(*next) || may_advance());
-        let Some(next) = next else { return self.0.netpoll(None, buffer) };
-        let woken = self.0.netpoll(Some(0), buffer)?;
+        let Some(next) = next else { return netpoll.poll_shard(shard, None, buffer) };
+        let woken = netpoll.poll_shard(shard, Some(0), buffer)?;
         // Work that `may_advance` waited for has woken this worker before it was over.
         let is_idle = buffer.is_empty() && !buffer.has_events() && !buffer.broken && may_sleep();
         if !is_idle {
             return Ok(woken);
         }
-        self.0.advance_to(next);
+        netpoll.advance_to(next);
         // The clock is not there if another thread has let it go on meanwhile.
-        let now = self.0.now();
-        Ok(woken + self.0.fire_alone(buffer, now))
+        let now = netpoll.now();
+        Ok(woken + netpoll.fire_alone(buffer, now))
     }
 
     /// Polls as [`block`](Self::block) does, and sleeps until `limit` at the latest. Also takes a pending break if it does not
@@ -125,16 +220,16 @@ impl PollGuard<'_> {
         buffer: &mut PollBuffer,
         may_sleep: impl FnOnce() -> bool,
     ) -> io::Result<usize> {
-        let next = self.0.set_poll_until(&mut buffer.next_timer);
+        let next = self.shard.set_poll_until(&mut buffer.next_timer);
         let until = [limit, next].into_iter().flatten().min();
         let now = clock::now();
         let until = match until {
             until if until.is_none_or(|at| at > now) && may_sleep() => until,
             // Only a poll with a timeout takes a break. This one ends it, at the latest when its thread has written it.
-            _ if self.0.break_flag.is_set() => Some(now.saturating_add(BREAK_LIMIT)),
+            _ if self.shard.break_flag.is_set() => Some(now.saturating_add(BREAK_LIMIT)),
             _ => Some(0),
         };
-        self.0.netpoll(until, buffer)
+        self.netpoll.poll_shard(self.shard, until, buffer)
     }
 }
 
@@ -142,7 +237,7 @@ impl Netpoll {
     /// Publishes that a loop other than ours sleeps on [`descriptor`](Self::descriptor) until the next poll. Returns the time
     /// until which it may sleep.
     pub fn announce_sleep(&self) -> Option<u64> {
-        self.set_poll_until(&mut None)
+        self.shards[0].set_poll_until(&mut None)
     }
 
     /// Returns a descriptor that is readable while there are events or a break.
@@ -151,19 +246,27 @@ impl Netpoll {
     ///
     /// Returns `Unsupported` on a backend that has none.
     pub fn descriptor(&self) -> io::Result<BorrowedFd<'_>> {
-        self.poller.descriptor()
+        self.shards[0].poller.descriptor()
     }
+}
 
+impl Shard {
     /// Publishes the time of the next timer and returns the time until which to sleep. `next` is the time that the last call has
     /// found, which most often is that of this one.
+    #[inline]
     fn set_poll_until(&self, next: &mut Option<u64>) -> Option<u64> {
-        let Netpoll { wheels, poller_lock, coalescer, .. } = self;
+        self.publish_until(next, || self.wheels.next())
+    }
+
+    /// Does the same if `find` returns the time of the next timer.
+    #[inline]
+    fn publish_until(&self, next: &mut Option<u64>, find: impl Fn() -> Option<u64>) -> Option<u64> {
         loop {
-            poller_lock.set_poll_until(clock::sleep_until(*next));
+            self.lock.set_poll_until(clock::sleep_until(*next));
             // Sees a timer of a thread that armed it before it could see the published time.
-            let found = wheels.next();
+            let found = find();
             if found == *next {
-                return found.map(|at| coalescer.deadline(at, |by| wheels.is_crowded(by)));
+                return found.map(|at| self.coalescer.deadline(at, |by| self.wheels.is_crowded(by)));
             }
             *next = found;
         }
@@ -177,6 +280,8 @@ pub struct PollBuffer {
     room: usize,
     list: GList<READY>,
     polled_at: u64,
+    /// Set if the last poll found events of descriptors.
+    has_events: bool,
     /// Set if a break ended the last poll.
     broken: bool,
     /// Timers that were dropped before they were due.
@@ -198,7 +303,17 @@ impl PollBuffer {
     pub fn new() -> Self {
         let events = Events::with_capacity(EVENTS);
         let (list, dropped) = (GList::new(), Vec::new());
-        Self { events, room: EVENTS, list, polled_at: 0, broken: false, dropped, next_timer: None, taken: 0 }
+        Self {
+            events,
+            room: EVENTS,
+            list,
+            polled_at: 0,
+            has_events: false,
+            broken: false,
+            dropped,
+            next_timer: None,
+            taken: 0,
+        }
     }
 
     /// Limits the next poll to `n` events (1 to 256), the free space in the caller's queue. Timers fill the space that is
@@ -241,7 +356,7 @@ impl PollBuffer {
 
     /// Returns whether the last poll found events of descriptors.
     pub fn has_events(&self) -> bool {
-        !self.events.is_empty()
+        self.has_events
     }
 
     /// Returns the number of tasks that the last poll made ready.
@@ -256,53 +371,6 @@ impl PollBuffer {
 }
 
 impl Netpoll {
-    /// Locks the poller for worker `index`. Returns `None` if another thread polls.
-    #[inline]
-    pub fn try_lock(&self, index: usize) -> Option<PollGuard<'_>> {
-        self.poller_lock.try_lock(index).then(|| PollGuard(self))
-    }
-
-    /// Returns the worker that polls, if one does. It may have returned already.
-    #[inline]
-    pub fn polling_worker(&self) -> Option<usize> {
-        self.poller_lock.polling_worker()
-    }
-
-    /// Returns whether worker `index` sleeps in the poller, so that a break wakes it. Call it after clearing the worker's idle
-    /// bit, or setting what its `may_sleep` looks at.
-    #[inline]
-    pub fn is_parked_in_poller(&self, index: usize) -> bool {
-        self.poller_lock.is_parked_in_poller(index)
-    }
-
-    /// Sends a break: ends the blocking poll that runs now, or the next one.
-    ///
-    /// # Panics
-    ///
-    /// Panics if the owner polls it and the kernel refuses the write for a reason other than that one is pending: a lost
-    /// break is a hang. The poller of a runtime aborts the process.
-    pub fn wake(&self) {
-        if !self.is_owner_process() {
-            // The break would end a wait of the parent.
-            return;
-        }
-        if !self.break_flag.set() {
-            self.counts.breaks_coalesced.inc();
-            return;
-        }
-        self.counts.breaks_sent.inc();
-        if let Err(error) = self.poller.wake() {
-            self.poller_failed("the break descriptor cannot be written", &error);
-        }
-    }
-
-    /// Ends the poll of a thread that would sleep past `at`. Call it after arming a timer that is due then.
-    pub(super) fn break_before(&self, at: u64) {
-        if self.poller_lock.needs_wakeup(clock::wake_before(at)) {
-            self.wake();
-        }
-    }
-
     /// Polls the kernel once and fires the timers that are due. The tasks to be run are in `buffer`; returns their number
     /// without those of timers, to be passed to [`Netpoll::sub_waiters`] once they are in a queue.
     ///
@@ -313,32 +381,56 @@ impl Netpoll {
     ///
     /// Returns the kernel's error, which a correct process never meets. Timers fire even then.
     pub fn netpoll(&self, until: Option<u64>, buffer: &mut PollBuffer) -> io::Result<usize> {
+        self.poll_shard(&self.shards[0], until, buffer)
+    }
+
+    /// Polls one poller as [`netpoll`](Self::netpoll) does. The buffer keeps the wakers that it has from others.
+    fn poll_shard(&self, shard: &Shard, until: Option<u64>, buffer: &mut PollBuffer) -> io::Result<usize> {
         // A time other than 0 may have passed: then it is a sleep that ends at once.
         let timeout = until.map(|at| if at == 0 { 0 } else { at.saturating_sub(self.now()) });
-        self.counts.polls.inc();
-        let waited = self.poller.wait(&mut buffer.events, timeout.map(Duration::from_nanos));
+        shard.counts.polls.inc();
+        let waited = shard.poller.wait(&mut buffer.events, timeout.map(Duration::from_nanos));
         buffer.broken = matches!(waited, Ok(true));
         if buffer.broken {
             // After the break descriptor is drained, and before the caller looks for work.
-            self.break_flag.clear();
+            shard.break_flag.clear();
         }
         buffer.polled_at = clock::now();
         let now = self.clock.pace.at(buffer.polled_at);
-        self.clock.set_polled(now);
-        let woken = self.deliver(buffer) + self.fire(buffer, now);
+        self.record_poll(shard, now);
+        let woken = self.deliver(shard, buffer) + self.fire(shard, buffer, now);
         buffer.taken = woken;
         if timeout.is_some_and(|timeout| timeout > 0) && buffer.events.is_empty() && !buffer.broken {
-            self.coalescer.record_wake(now);
+            shard.coalescer.record_wake(now);
         }
-        self.counts.events.add(buffer.events.len());
+        shard.counts.events.add(buffer.events.len());
         if buffer.is_empty() {
-            self.counts.empty_polls.inc();
+            shard.counts.empty_polls.inc();
         }
+        buffer.has_events = !buffer.events.is_empty();
         waited.map(|_| woken)
     }
 
+    /// Polls one of several pollers in which a worker has slept, if it is `ready`, and fires its timers in any case. If the
+    /// caller's queue is full, its events stay with the kernel.
+    fn poll_or_fire(&self, shard: &Shard, ready: bool, buffer: &mut PollBuffer) -> io::Result<()> {
+        let room = buffer.room.saturating_sub(buffer.list.len());
+        if ready && room > 0 {
+            buffer.events.set_limit(room);
+            // A poll without a timeout would leave a break.
+            return self.poll_shard(shard, Some(self.now() + BRIEF), buffer).map(|_| ());
+        }
+        buffer.has_events = false;
+        shard.counts.polls.inc();
+        buffer.polled_at = clock::now();
+        self.record_poll(shard, buffer.polled_at);
+        buffer.taken = self.fire(shard, buffer, buffer.polled_at);
+        Ok(())
+    }
+
     /// Delivers each event to its descriptor; returns how many parked tasks that made ready.
-    fn deliver(&self, buffer: &mut PollBuffer) -> usize {
+    #[inline(always)]
+    fn deliver(&self, shard: &Shard, buffer: &mut PollBuffer) -> usize {
         let (events, list) = (&buffer.events, &mut buffer.list);
         let mut woken = 0;
         for (index, event) in events.iter().enumerate() {
@@ -355,7 +447,7 @@ impl Netpoll {
                         sys::prefetch(waker.data(), TASK_LINES);
                     }
                 }
-                Some(Delivered::Stale) | None => self.counts.stale_events.inc(),
+                Some(Delivered::Stale) | None => shard.counts.stale_events.inc(),
                 Some(Delivered::NoRoom) => unreachable!("the list holds two wakers for each event"),
             }
         }
@@ -364,10 +456,10 @@ impl Netpoll {
 
     /// Fires due timers, within the bound of a poll and the space in the list; returns how many parked tasks that made ready.
     #[inline(always)]
-    fn fire(&self, buffer: &mut PollBuffer, now: u64) -> usize {
+    fn fire(&self, shard: &Shard, buffer: &mut PollBuffer, now: u64) -> usize {
         let most = buffer.room.saturating_sub(buffer.list.len()).clamp(LEAST_EXPIRATIONS, EXPIRATIONS);
         let (mut fired, mut woken) = (0, 0);
-        for mut timers in self.wheels.each_due(now) {
+        for mut timers in shard.wheels.each_due(now) {
             timers.drain_removed(&mut buffer.dropped);
             while fired < most && buffer.list.room() >= 2 {
                 let Some((_, entry)) = timers.wheel.pop(now) else { break };
@@ -376,7 +468,7 @@ impl Netpoll {
             }
         }
         if fired > 0 {
-            self.counts.timers_fired.add(fired);
+            shard.counts.timers_fired.add(fired);
         }
         woken
     }
@@ -384,7 +476,7 @@ impl Netpoll {
     /// Fires due timers as [`fire`](Self::fire) does, without a poll of the kernel.
     #[cold]
     pub(super) fn fire_alone(&self, buffer: &mut PollBuffer, now: u64) -> usize {
-        self.fire(buffer, now)
+        self.shards.iter().map(|shard| self.fire(shard, buffer, now)).sum()
     }
 
     /// Fires one timer under the lock of its wheel; the list has space for two wakers.

@@ -9,7 +9,7 @@ use std::task::Waker;
 
 use netpoll_core::{Mode, PollErr, PollKey, Registration, Wait};
 
-use super::{Netpoll, PollDesc, fd_limit};
+use super::{Netpoll, PollDesc, Shard, fd_limit};
 use crate::sys::{Poller, Watch};
 
 /// An owned registration of a descriptor (mio's and tokio's `Registration`).
@@ -57,7 +57,7 @@ impl Netpoll {
         // freed before the poller is dropped. The `Arc` beside it keeps the poller until the registration was dropped.
         let registration: Registration<'static> = unsafe { std::mem::transmute(registration) };
         let opened = PollRegistration { registration, netpoll: self.clone() };
-        self.poller.open(fd, opened.key(), watch)?;
+        self.shard_of(opened.key().slot).poller.open(fd, opened.key(), watch)?;
         // Numbers begin at 0, which stands for a slot without a descriptor.
         opened.desc().number().set(fd.as_raw_fd() as usize + 1);
         Ok(opened)
@@ -77,13 +77,17 @@ impl Netpoll {
         }
     }
 
-    /// Removes `fd` from the kernel's poller; see [`PollRegistration::deregister`]. Public for tests that lose an event.
+    /// Removes `fd` from the kernel's pollers; see [`PollRegistration::deregister`]. Public for tests that lose an event.
     #[doc(hidden)]
     pub fn deregister(&self, fd: BorrowedFd<'_>) {
+        self.shards.iter().for_each(|shard| self.deregister_from(shard, fd));
+    }
+
+    fn deregister_from(&self, shard: &Shard, fd: BorrowedFd<'_>) {
         // In a forked child the kernel would remove the open file that parent and child share.
         if self.is_owner_process() {
             // The kernel removes a descriptor with its last number in any case; an error (ENOENT) says that it has.
-            let _ = self.poller.close(fd);
+            let _ = shard.poller.close(fd);
         }
     }
 }
@@ -141,7 +145,11 @@ impl PollRegistration {
     pub fn arm(&self, fd: BorrowedFd<'_>, mode: Mode) -> io::Result<()> {
         self.desc().since(mode).set(self.netpoll.clock.polled());
         // An edge-triggered backend needs no key, which is in another cache line than the state words.
-        if Poller::EDGES { Ok(()) } else { self.netpoll.poller.arm(fd, self.key(), mode) }
+        if Poller::EDGES {
+            Ok(())
+        } else {
+            self.netpoll.shard_of(self.key().slot).poller.arm(fd, self.key(), mode)
+        }
     }
 
     /// Gives up a wait and returns its waker, unless it is being woken; see [`Registration::retract`].
@@ -156,14 +164,14 @@ impl PollRegistration {
         if self.netpoll.is_owner_process() {
             let slot = self.key().slot;
             // Dropped outside the lock of the wheel.
-            let _entry = self.netpoll.wheels.of(slot).remove(slot);
+            let _entry = self.netpoll.lock_wheel(self.netpoll.wheel_of(slot)).remove(slot);
         }
         self.netpoll.wake_all(list);
     }
 
     /// Removes `fd` from the kernel's poller, before its number is closed.
     pub fn deregister(&self, fd: BorrowedFd<'_>) {
-        self.netpoll.deregister(fd);
+        self.netpoll.deregister_from(self.netpoll.shard_of(self.key().slot), fd);
     }
 }
 

@@ -75,7 +75,7 @@ impl Netpoll {
         self.ended.set();
         self.end_standby();
         self.cache.end(|list| self.wake_all(list));
-        foreign::wake_all(self.wheels.end());
+        self.shards.iter().for_each(|shard| foreign::wake_all(shard.wheels.end()));
     }
 
     /// Wakes every parked task, so that it checks its state again.
@@ -86,13 +86,14 @@ impl Netpoll {
         }
     }
 
-    /// Checks that the poller's descriptors are still open; two system calls.
+    /// Checks that the poller's descriptors are still open; two system calls for each poller.
     ///
     /// # Panics
     ///
     /// As [`Netpoll::poller_failed`].
     pub(crate) fn check_descriptors(&self) {
-        if let Err(error) = self.poller.check() {
+        let found = self.shards.iter().try_for_each(|shard| shard.poller.check());
+        if let Err(error) = found {
             self.poller_failed("the poller's descriptor is gone", &error);
         }
     }

@@ -1,4 +1,5 @@
-//! The timer wheels of a [`Netpoll`], one for each worker, and the timers of tasks.
+//! The timer wheels of a [`Netpoll`], one for each worker, and the timers of tasks. Of several pollers, wheel `i` belongs to
+//! poller `i % n`.
 //!
 //! Each wheel has a lock of its own, so a thread that arms a timer contends only with the poller. A task's timer goes to the
 //! wheel of the worker that arms it. [`deadlines`](super::deadlines) has the entries of descriptors.
@@ -33,7 +34,7 @@ use crate::foreign;
 use crate::sync::{Mutex, MutexGuard, lock};
 use crate::timer::{self, Wheel};
 
-/// The largest number of wheels; more workers share them.
+/// The largest number of wheels of one poller; more workers share them.
 const WHEELS: usize = 16;
 
 /// The number of dropped timers that are removed together.
@@ -88,7 +89,7 @@ impl Netpoll {
             self.begin_driving();
         }
         let netpoll = worker.map_or(0, |_| self.address());
-        let index = worker.map_or(0, |worker| worker % self.wheels.count()) as u32;
+        let index = worker.map_or(0, |worker| worker % self.wheel_count()) as u32;
         let here = WorkerWheel { netpoll, index, has_pending_removals: false };
         context::with(|context| context.wheel.replace(here))
     }
@@ -144,7 +145,7 @@ impl Netpoll {
             return None;
         }
         let wheel = self.own_wheel().unwrap_or(0);
-        let mut timers = self.wheels.lock(wheel as usize);
+        let mut timers = self.lock_wheel(wheel as usize);
         if timers.ended {
             // The waker is dropped after the lock.
             drop(timers);
@@ -155,7 +156,7 @@ impl Netpoll {
         timers.armed += 1;
         drop(timers);
         if earliest {
-            self.break_before(at);
+            self.break_before(wheel as usize, at);
         }
         Some(TimerId { id, wheel })
     }
@@ -168,7 +169,7 @@ impl Netpoll {
         // Wakers are cloned and dropped outside the lock.
         let mut clone = None;
         loop {
-            let mut timers = self.wheels.lock(id.wheel as usize);
+            let mut timers = self.lock_wheel(id.wheel as usize);
             let ended = timers.ended;
             let replaced = match timers.wheel.get_mut(id.id) {
                 None => return Renewed::Fired,
@@ -191,7 +192,7 @@ impl Netpoll {
         if !self.is_owner_process() {
             return false;
         }
-        let mut timers = self.wheels.lock(id.wheel as usize);
+        let mut timers = self.lock_wheel(id.wheel as usize);
         if timers.ended {
             let entry = timers.wheel.remove(id.id);
             drop(timers);
@@ -212,7 +213,7 @@ impl Netpoll {
         timers.armed += usize::from(earlier);
         drop(timers);
         if moved && earliest {
-            self.break_before(at);
+            self.break_before(id.wheel as usize, at);
         }
         moved
     }
@@ -228,8 +229,9 @@ impl Netpoll {
     /// In a forked child it does not wait for the lock, which a thread of the parent may have held: if it is locked, the timer
     /// counts as fired.
     pub fn take_timer(&self, id: TimerId) -> Option<u64> {
-        let wheel = &self.wheels.wheels[id.wheel as usize];
-        let mut timers = if self.is_owner_process() { wheel.lock() } else { wheel.try_lock()? };
+        let wheel = id.wheel as usize;
+        let mut timers =
+            if self.is_owner_process() { self.lock_wheel(wheel) } else { self.try_lock_wheel(wheel)? };
         let at = timers.wheel.deadline(id.id);
         let entry = timers.wheel.remove(id.id);
         drop(timers);
@@ -242,7 +244,7 @@ impl Netpoll {
         if !self.is_owner_process() {
             return;
         }
-        let mut timers = self.wheels.lock(id.wheel as usize);
+        let mut timers = self.lock_wheel(id.wheel as usize);
         if self.own_wheel() != Some(id.wheel) {
             let entry = timers.wheel.remove(id.id);
             drop(timers);
@@ -274,21 +276,22 @@ impl Netpoll {
     #[inline(never)]
     fn drain_removed(&self, wheel: u32) {
         let mut entries = Vec::new();
-        self.wheels.lock(wheel as usize).drain_removed(&mut entries);
+        self.lock_wheel(wheel as usize).drain_removed(&mut entries);
         drop_all(entries);
     }
 
     /// Returns the number of entries in the timer wheels.
     pub fn timers(&self) -> usize {
-        self.wheels.sum(|timers| {
+        let number = |timers: &Timers| {
             let is_in_wheel = |id: &&timer::TimerId| timers.wheel.get(**id).is_some();
             timers.wheel.len() - timers.dropped.iter().filter(is_in_wheel).count()
-        })
+        };
+        self.shards.iter().map(|shard| shard.wheels.sum(number)).sum()
     }
 
     /// Returns the number of timers that were armed or moved earlier.
     pub fn timers_armed(&self) -> usize {
-        self.wheels.sum(|timers| timers.armed)
+        self.shards.iter().map(|shard| shard.wheels.sum(|timers| timers.armed)).sum()
     }
 }
 
@@ -310,7 +313,7 @@ pub(super) fn drop_all(entries: impl IntoIterator<Item = Entry>) {
     }
 }
 
-/// The wheels of one poller.
+/// The wheels of one of the pollers.
 #[derive(Debug)]
 pub(super) struct Wheels {
     wheels: Box<[SharedWheel]>,
@@ -392,10 +395,11 @@ impl Drop for TimersGuard<'_> {
 }
 
 impl Wheels {
-    /// Creates wheels whose time begins at `now`.
-    pub(super) fn new(workers: usize, now: u64) -> Self {
-        let wheels = workers.clamp(1, WHEELS);
-        Self { wheels: (0..wheels).map(|_| SharedWheel::new(Timers::new(wheels, now))).collect() }
+    /// Creates the wheels of one of `shards` pollers, whose time begins at `now`.
+    pub(super) fn new(workers: usize, shards: usize, now: u64) -> Self {
+        let wheels = workers.div_ceil(shards).clamp(1, WHEELS);
+        let stride = wheels * shards;
+        Self { wheels: (0..wheels).map(|_| SharedWheel::new(Timers::new(stride, now))).collect() }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -408,9 +412,9 @@ impl Wheels {
         self.wheels[wheel].lock()
     }
 
-    /// Locks the wheel of a descriptor.
-    pub(super) fn of(&self, slot: u32) -> TimersGuard<'_> {
-        self.lock(slot as usize % self.count())
+    /// Locks a wheel unless it is locked.
+    pub(super) fn try_lock(&self, wheel: usize) -> Option<TimersGuard<'_>> {
+        self.wheels[wheel].try_lock()
     }
 
     /// Locks each wheel that may have an entry which is due at `now`, in turn.
@@ -424,7 +428,7 @@ impl Wheels {
         self.wheels.iter().map(SharedWheel::lock)
     }
 
-    fn sum(&self, number: impl Fn(&Timers) -> usize) -> usize {
+    pub(super) fn sum(&self, number: impl Fn(&Timers) -> usize) -> usize {
         self.each().map(|timers| number(&timers)).sum()
     }
 

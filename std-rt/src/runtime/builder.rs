@@ -54,6 +54,7 @@ pub struct Builder {
     workers: Option<usize>,
     /// Set if the only worker has a thread too.
     has_threads: bool,
+    pollers: usize,
     thread_names: ThreadNames,
     thread_stack_size: Option<usize>,
     hooks: Hooks,
@@ -87,6 +88,7 @@ impl Builder {
         Self {
             workers: None,
             has_threads: false,
+            pollers: 1,
             thread_names: ThreadNames::Default,
             thread_stack_size: None,
             hooks: Hooks::default(),
@@ -127,6 +129,18 @@ impl Builder {
     /// only one.
     pub fn worker_threads(mut self, n: usize) -> Self {
         (self.workers, self.has_threads) = (Some(n), true);
+        self
+    }
+
+    /// Sets how many of the kernel's pollers (epoll) the runtime has, 1 to 32; 1 by default. It has no more than workers, and one
+    /// with kqueue or poll(2): [`Metrics::pollers`](crate::Metrics::pollers).
+    ///
+    /// A descriptor belongs to one of them for its life; they get equal shares, whichever task opens or accepts. Every worker polls
+    /// its own first and serves those of busy workers too, as [`sysmon`](Self::sysmon) says. From one poller one worker at a time
+    /// takes events, which limits many workers with thousands of busy connections (golang/go#65064). With few workers one is
+    /// better: one call returns all events. With several, one open file may be registered twice without an error.
+    pub fn pollers(mut self, n: usize) -> Self {
+        self.pollers = n;
         self
     }
 
@@ -428,7 +442,7 @@ impl Builder {
 
     fn netpoll(&self, workers: usize) -> Config {
         let (slack, stack_size) = (self.timer_slack, self.thread_stack_size);
-        Config { workers, slack, probe: !self.system_call_filter, stack_size }
+        Config { workers, pollers: self.pollers, slack, probe: !self.system_call_filter, stack_size }
     }
 
     fn worker_config(&self, cpus: usize) -> WorkerConfig {
@@ -465,6 +479,7 @@ impl Builder {
 
     fn check(&self, workers: usize, threadless: bool) -> io::Result<()> {
         check_range("workers", workers, MAX_WORKERS)?;
+        check_range("pollers", self.pollers, u32::BITS as usize)?;
         check_range("event_interval", self.event_interval as usize, u32::MAX as usize)?;
         check_range("events_per_poll", self.events_per_poll, MAX_EVENTS)?;
         check_range("max_blocking_threads", self.max_blocking_threads, MAX_BLOCKING)?;

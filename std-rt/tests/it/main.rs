@@ -52,6 +52,7 @@ mod peer_closed;
 mod pipe;
 mod poll_ready;
 mod poller;
+mod pollers;
 mod pool;
 mod read_buf;
 mod readable;

@@ -57,9 +57,10 @@ pub fn alone() -> MutexGuard<'static, ()> {
 /// The time that [`alone`] gives the test before to close its descriptors.
 const SETTLE: Duration = Duration::from_millis(300);
 
-/// Creates a runtime with this number of workers.
+/// Creates a runtime with this number of workers. `NETPOLL_TEST_POLLERS` sets the number of its pollers.
 pub fn runtime(workers: usize) -> Runtime {
-    Runtime::builder().workers(workers).build().unwrap()
+    let pollers = std::env::var("NETPOLL_TEST_POLLERS").map_or(1, |n| n.parse().expect("a number"));
+    Runtime::builder().workers(workers).pollers(pollers).build().unwrap()
 }
 
 /// Runs `body` with one worker and with four. Afterwards the process has the descriptors that it had before, and the

@@ -79,6 +79,12 @@ impl Poller {
     /// urgent mark, at which reads stop, has an event of its own.
     pub const SHORT_IS_ALL: bool = true;
 
+    /// Says whether [`wait_any`](Poller::wait_any) works.
+    pub const CAN_WATCH: bool = true;
+
+    /// The largest number of pollers of [`wait_any`](Poller::wait_any).
+    const WATCHED: usize = 32;
+
     /// Creates a poller. If `probe` is set, the first wait with a positive timeout finds out whether the kernel
     /// has `epoll_pwait2`. Otherwise it is never called, for a seccomp filter that kills the process at unknown
     /// calls; timed waits then cost two calls, poll(2) on the epoll descriptor and an `epoll_wait` with a zero
@@ -176,6 +182,40 @@ impl Poller {
             Some(timeout) => self.wait_timed(slots, timeout.min(LONGEST_WAIT))?,
         };
         if events.remove_break() && blocking { self.waker.drain() } else { Ok(false) }
+    }
+
+    /// Sleeps until a [`wait`](Poller::wait) of one of several pollers would return events or a break, or the timeout
+    /// expires. Takes nothing from them. Calls `each` for each of them, in order, and says whether it is one; more may
+    /// be. They are at most 32.
+    ///
+    /// # Errors
+    ///
+    /// Returns the kernel's, none of which a correct process meets. `each` is not called then.
+    pub fn wait_any<'a>(
+        pollers: impl Iterator<Item = &'a Poller> + Clone,
+        timeout: Option<Duration>,
+        each: impl FnMut(bool),
+    ) -> io::Result<()> {
+        let Some(first) = pollers.clone().next() else { return Ok(()) };
+        let number = pollers.clone().take(Self::WATCHED).count();
+        // Those beyond the number are not passed on.
+        let mut rest = pollers.clone();
+        let mut descriptors: [_; Self::WATCHED] =
+            std::array::from_fn(|_| PollFd::new(&rest.next().unwrap_or(first).epoll, PollFlags::IN));
+        let descriptors = &mut descriptors[..number];
+        let capped = pollers.fold(timeout, |timeout, poller| poller.inject.cap_timeout(timeout));
+        let sleep = capped.map(|timeout| timeout.min(LONGEST_WAIT));
+        let sleep =
+            sleep.map(|sleep| Timespec { tv_sec: sleep.as_secs() as _, tv_nsec: sleep.subsec_nanos() as _ });
+        inject::before(Call::PollerWait, first.epoll.as_fd())?;
+        match poll(descriptors, sleep.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+        // Fault injection has events of its own.
+        let is_injected = capped != timeout;
+        descriptors.iter().map(|descriptor| is_injected || !descriptor.revents().is_empty()).for_each(each);
+        Ok(())
     }
 
     /// Sends a break: ends the blocking [`wait`](Poller::wait) that runs now, or else the next one. Several

@@ -86,6 +86,23 @@ impl Poller {
     /// nothing that was there before is reported again. So the next read must make its call.
     pub const SHORT_IS_ALL: bool = false;
 
+    /// Says whether [`wait_any`](Poller::wait_any) works. Not here: a kqueue can be polled, but not every
+    /// system rounds the time of such a wait to less than a millisecond.
+    pub const CAN_WATCH: bool = false;
+
+    /// Sleeps until one of several pollers has events. Not here.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Unsupported`.
+    pub fn wait_any<'a>(
+        _pollers: impl Iterator<Item = &'a Poller> + Clone,
+        _timeout: Option<Duration>,
+        _each: impl FnMut(bool),
+    ) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Creates a poller. The argument has a meaning for epoll only.
     ///
     /// # Errors

@@ -92,6 +92,22 @@ impl Poller {
     /// condition is reported for as long as it lasts.
     pub const SHORT_IS_ALL: bool = true;
 
+    /// Says whether [`wait_any`](Poller::wait_any) works. Not here: there is no descriptor to poll.
+    pub const CAN_WATCH: bool = false;
+
+    /// Sleeps until one of several pollers has events. Not here.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Unsupported`.
+    pub fn wait_any<'a>(
+        _pollers: impl Iterator<Item = &'a Poller> + Clone,
+        _timeout: Option<Duration>,
+        _each: impl FnMut(bool),
+    ) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Creates a poller. The argument has a meaning for epoll only.
     ///
     /// # Errors

@@ -62,6 +62,22 @@ impl Poller {
     /// Says whether a short read of a byte stream proves that the next bytes are reported.
     pub const SHORT_IS_ALL: bool = epoll::Poller::SHORT_IS_ALL;
 
+    /// Says whether [`wait_any`](Poller::wait_any) works. Not here: a simulated poller has no descriptor.
+    pub const CAN_WATCH: bool = false;
+
+    /// Sleeps until one of several pollers has events. Not here.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Unsupported`.
+    pub fn wait_any<'a>(
+        _pollers: impl Iterator<Item = &'a Poller> + Clone,
+        _timeout: Option<Duration>,
+        _each: impl FnMut(bool),
+    ) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
     /// Creates a poller. In a simulation it is one of the host that runs.
     ///
     /// # Errors
