@@ -382,7 +382,7 @@ impl Sched {
     fn take_share(&self, mine: &Remote) -> Option<Runnable> {
         let mut global = self.global.lock();
         let task = global.tasks.pop_front()?;
-        let more = self.move_share(global, mine);
+        let more = self.move_share(global, mine, mine.room().div_ceil(2));
         if more && self.workers.len() > 1 {
             self.wake_one();
         }
@@ -393,14 +393,35 @@ impl Sched {
     /// busy poller fill the ring each time. Without this the tasks in the global queue would get one turn in 61.
     pub fn refill(&self, mine: &Remote) {
         if let Some(global) = self.global.lock_nonempty() {
-            self.move_share(global, mine);
+            self.move_share(global, mine, mine.room().div_ceil(2));
         }
     }
 
-    /// Moves that share and unlocks the queue. Returns whether tasks are left.
-    fn move_share(&self, mut global: GlobalGuard<'_>, mine: &Remote) -> bool {
+    /// Worker: moves its share of the global queue to its ring after a turn that has spent its budget. Half of the ring stays
+    /// free for events.
+    pub fn refill_half(&self, mine: &Remote) {
+        let most = mine.room().saturating_sub(RING / 2);
+        if most > 0
+            && let Some(global) = self.global.lock_nonempty()
+        {
+            self.move_share(global, mine, most);
+        }
+    }
+
+    /// Worker: puts the first `n` tasks of its ring behind the others.
+    pub fn put_behind(&self, mine: &Remote, n: usize) {
+        for _ in 0..n {
+            let Some(task) = mine.get_local() else { return };
+            if let Err(task) = mine.put(task, true) {
+                self.overflow(mine, task);
+            }
+        }
+    }
+
+    /// Moves that share, `most` at most, and unlocks the queue. Returns whether tasks are left.
+    fn move_share(&self, mut global: GlobalGuard<'_>, mine: &Remote, most: usize) -> bool {
         let runq = &mine.runq;
-        for _ in 0..runq.room().div_ceil(2).min(global.tasks.len().div_ceil(self.workers.len())) {
+        for _ in 0..most.min(global.tasks.len().div_ceil(self.workers.len())) {
             let Some(task) = global.tasks.pop_front() else { break };
             if let Err(task) = runq.put(task) {
                 global.tasks.push_front(task);

@@ -39,6 +39,8 @@ pub struct Worker {
     buffer: Cell<Option<Box<PollBuffer>>>,
     /// Tasks until the next look at the kernel.
     poll_in: Cell<u32>,
+    /// Set if the last task was woken in its turn and has used up its budget.
+    spent: Cell<bool>,
     config: WorkerConfig,
     next_in_a_row: Cell<u32>,
     random: Cell<u32>,
@@ -79,6 +81,7 @@ impl Worker {
             index,
             buffer: Cell::new(None),
             poll_in: Cell::new(config.event_interval),
+            spent: Cell::new(false),
             config,
             next_in_a_row: Cell::new(0),
             random: Cell::new(0x9e37_79b9 ^ (index as u32 + 1)),
@@ -171,8 +174,9 @@ impl Worker {
         coop::set_budget(self.config.budget);
         task::begin_turn(task.id());
         let woken = task.run();
-        // The task was woken in its turn and has used up its budget: tasks that wait for events come before its next turn.
+        // Tasks that wait for events come before its next turn.
         if woken && coop::is_exhausted() {
+            self.spent.set(true);
             self.poll_in.set(1);
         }
         // The task may have forked: in the child the other tasks are the parent's, and so are the events.
@@ -510,16 +514,27 @@ impl Worker {
         self.sched.wake_sysmon();
     }
 
-    /// Polls without waiting, if no other thread polls.
+    /// Polls without waiting, if no other thread polls. After a turn that has spent its budget, the tasks that the poll makes
+    /// ready come before those that are queued, of which many may spend theirs too: an event waits for one such turn, and not
+    /// for one of each. A task goes ahead of the queue only by such an event, so the queue waits for each of the others once.
     fn poll_now(&self) {
+        let spent = self.spent.take();
         self.poll_in.set(self.config.event_interval);
         task::end_turn();
         // A busy worker does not sleep, which would remove the timers that it has dropped.
         self.netpoll().flush_removed();
-        self.sched.refill(&self.mine);
+        if spent {
+            self.sched.refill_half(&self.mine);
+        } else {
+            self.sched.refill(&self.mine);
+        }
         self.record_run(clock::now());
         if let Some(guard) = self.netpoll().try_lock(self.index) {
-            self.poll(|buffer| guard.poll(buffer));
+            let queued = self.mine.ring_len();
+            let outcome = self.poll(|buffer| guard.poll(buffer));
+            if spent && outcome.ready > 0 {
+                self.sched.put_behind(&self.mine, queued);
+            }
             self.sched.keep_polling();
         }
         if self.netpoll().pollers() > 1 {

@@ -23,8 +23,10 @@ use std::{iter, thread};
 
 use netpoll_core::sync::Counter;
 
+use super::remote::RING;
 use super::{Remote, Sched, SchedHandle, TaskShard, lock};
 use crate::context::{self, WorkerWheel};
+use crate::coop;
 use crate::foreign;
 use crate::netpoll::Netpoll;
 use crate::task::{Runnable, Scheduled, wake_to_runnable};
@@ -242,6 +244,11 @@ pub(super) fn schedule_local<T: Into<Runnable>>(
         let Some((entered, mine)) = worker.filter(|(entered, _)| !entered.sched().is_closed()) else {
             return Err(task);
         };
+        // Half of the ring stays free for the events of the poll that follows a spent turn, and `refill_half` takes another task
+        // in place of this one.
+        if yielded && coop::is_exhausted() && mine.ring_len() + 1 >= RING / 2 {
+            return Err(task);
+        }
         match mine.put(task.into(), yielded || entered.injecting.get()) {
             Ok(true) => entered.sched().wake_one(),
             Err(task) => entered.sched().overflow(mine, task),

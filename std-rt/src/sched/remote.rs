@@ -77,6 +77,11 @@ impl Remote {
         self.runq.len()
     }
 
+    /// Returns the number of tasks in its ring.
+    pub fn ring_len(&self) -> usize {
+        self.runq.ring_len()
+    }
+
     /// Returns the number of tasks that fit into the ring. Called by the worker.
     pub fn room(&self) -> usize {
         self.runq.room()

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::common::*;
 use futures_lite::future::or;
-use netpoll_core::sync::Counter;
+use netpoll_core::sync::{Counter, Flag, RelaxedUsize};
 use netpoll_rt::internal::fd::{Fd, FdKind};
 use netpoll_rt::internal::netpoll::Netpoll;
 use netpoll_rt::io::copy;
@@ -17,7 +17,7 @@ use netpoll_rt::net::pipe::{PipeReader, PipeWriter, pipe};
 use netpoll_rt::net::{TcpStream, UdpSocket};
 use netpoll_rt::task::{cooperative, take_turn, unconstrained, with_budget};
 use netpoll_rt::time::{sleep, timeout};
-use netpoll_rt::{Runtime, spawn, yield_now};
+use netpoll_rt::{JoinHandle, Runtime, spawn, yield_now};
 
 /// The number of reads of one byte that find a byte at once.
 const READS: usize = 10_000;
@@ -332,5 +332,120 @@ fn a_long_write_gives_way_between_its_parts_and_keeps_its_lock() {
         assert_eq!(parts, 1000);
         assert!((8..=12).contains(&turns), "{turns}");
         drop(reader);
+    });
+}
+
+/// Tasks that spend the budget of each of their turns, more than fit into the ring of a worker.
+struct Spenders {
+    turns: Arc<Counter>,
+    over: Arc<Flag>,
+    tasks: Vec<JoinHandle<usize>>,
+}
+
+/// The budget of the tests of [`Spenders`].
+const SPENT: u32 = 16;
+
+impl Spenders {
+    fn start() -> Self {
+        let (turns, over) = (Arc::new(Counter::new()), Arc::new(Flag::new()));
+        let spend = |_| {
+            let (turns, over) = (turns.clone(), over.clone());
+            spawn(async move {
+                let mut own = 0;
+                while !over.is_set() {
+                    turns.inc();
+                    own += 1;
+                    take_whole_turn().await;
+                }
+                own
+            })
+        };
+        let tasks = (0..600).map(spend).collect();
+        Self { turns, over, tasks }
+    }
+
+    /// Ends the tasks. Returns the fewest and the most turns that one of them has had.
+    async fn end(self) -> (usize, usize) {
+        self.over.set();
+        let mut turns = Vec::new();
+        for task in self.tasks {
+            turns.push(task.await.unwrap());
+        }
+        (*turns.iter().min().unwrap(), *turns.iter().max().unwrap())
+    }
+}
+
+async fn take_whole_turn() {
+    for _ in 0..SPENT {
+        take_turn().await;
+    }
+}
+
+/// The event comes in a turn of one of them, and is served before the turns of all the others.
+#[test]
+fn an_event_waits_for_one_spent_turn_and_not_for_one_of_each_task() {
+    const EVENTS: usize = 10;
+    with(SPENT, async {
+        let (a, b) = pair().await;
+        let spenders = Spenders::start();
+        let (turns, sent) = (spenders.turns.clone(), Arc::new(RelaxedUsize::new()));
+        let served = Arc::new(Counter::new());
+        let reader = spawn({
+            let (turns, sent, served) = (turns.clone(), sent.clone(), served.clone());
+            async move {
+                let mut waited = Vec::new();
+                for _ in 0..EVENTS {
+                    a.read(&mut [0]).await.unwrap();
+                    waited.push(turns.get() - sent.get());
+                    served.inc();
+                }
+                waited
+            }
+        });
+        for event in 0..EVENTS {
+            until("the queues are full", || turns.get() >= (event + 1) * 1000 && served.get() == event).await;
+            sent.set(turns.get());
+            spawn({
+                let b = b.clone();
+                async move {
+                    b.write_all(b"x").await.unwrap();
+                    take_whole_turn().await;
+                }
+            })
+            .await
+            .unwrap();
+        }
+        let waited = reader.await.unwrap();
+        spenders.end().await;
+        assert!(waited.iter().all(|turns| *turns < 10), "{waited:?}");
+    });
+}
+
+/// Two tasks have an event in nearly every poll.
+#[test]
+fn events_that_go_first_take_no_turn_from_any_of_the_others() {
+    with(SPENT, async {
+        let (a, b) = pair().await;
+        let spenders = Spenders::start();
+        let turns = spenders.turns.clone();
+        let echo = spawn(async move {
+            while b.read(&mut [0]).await.unwrap() == 1 {
+                b.write_all(b"y").await.unwrap();
+            }
+        });
+        let client = spawn(async move {
+            let mut echoed = 0;
+            while turns.get() < 9_000 {
+                a.write_all(b"x").await.unwrap();
+                a.read(&mut [0]).await.unwrap();
+                echoed += 1;
+            }
+            echoed
+        });
+        let echoed = client.await.unwrap();
+        echo.await.unwrap();
+        let (fewest, most) = spenders.end().await;
+        assert!(fewest * 2 >= most, "{fewest} and {most} turns");
+        assert!(echoed >= 500, "{echoed}");
     });
 }
