@@ -282,11 +282,15 @@ fn a_drop_that_panics_on_a_thread_of_the_pool_does_not_end_it() {
         |builder| builder.max_blocking_threads(1),
         async || {
             let (go_on, told) = mpsc::channel::<()>();
+            let begun = Arc::new(Counter::new());
+            let begins = begun.clone();
             let given_up = spawn_blocking(move || {
+                begins.inc();
                 assert!(told.recv_timeout(LIMIT).is_err(), "nothing is sent");
                 Bomb
             });
-            until("a thread has begun it", || metrics().blocking_jobs == 1).await;
+            // Until then an abort is a job of its own, for a second thread.
+            until("a thread has begun it", || begun.get() == 1).await;
             given_up.abort();
             until("its task is gone", || given_up.is_finished()).await;
             drop(go_on);
