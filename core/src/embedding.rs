@@ -42,7 +42,34 @@
 //!    that returns the tick of the entry that it replaces, moves the descriptor's entry.
 //! 2. It unlocks the wheel. If [`PollerLock::needs_wakeup`] returns true for the tick, it sends a break.
 //!
-//! A runtime with one thread needs neither [`Idle`] nor [`PollerLock`], unless other threads wake its tasks or set deadlines.
+//! A runtime with one thread needs neither [`Idle`] nor [`PollerLock`], unless other threads set deadlines. If other threads wake
+//! its tasks, [`BreakFlag`] alone is enough: each of them puts the task into a queue and then sends a break, also while the
+//! thread is awake. The steps that are left are 2, 7 and 9. A break that comes after step 2 ends step 7 at once, and after the
+//! flag is cleared the thread looks at the queue again.
+//!
+//! A wheel names an entry by an id of its own, such as [`TimerId`](crate::timer::TimerId). The runtime keeps one for each slot
+//! under the lock of the wheel, with the key as the entry's payload: [`Registration::arm_timer`] says whether to insert or to
+//! move an entry, a firing forgets its id before [`PollDesc::expire`], and inserts an entry again for the tick that this
+//! returns.
+//!
+//! # An operation of a task
+//!
+//! The other side of the loop is a call that may find nothing, such as read(2). A future makes it in this order:
+//!
+//! | | step | call | guards against |
+//! |---|---|---|---|
+//! | 1 | forget an older event | [`Registration::reset`] | a wait in vain. Its error ends the operation: the deadline has passed, or the descriptor is closing |
+//! | 2 | make the call | the kernel's | - |
+//! | 3 | if it found nothing, wait | [`Registration::wait`], at every poll of the task | an event after step 1: it is still there, and the wait returns [`Wait::Ready`] |
+//! | | `Ready` | | go to step 1 |
+//! | | [`Wait::Parked`] | | return `Poll::Pending`, and wait again at the next poll |
+//! | | [`Wait::Again`] | | wake the own waker, and return `Poll::Pending` |
+//! | | [`Wait::Failed`] | | return the error |
+//! | 4 | if the future is dropped while parked | [`Registration::retract`] | a waker in the slot of a task that no longer waits. It lowers the count of waiters itself |
+//!
+//! To make the call first and forget the event after it loses the event that came in between. The second value of `wait` is
+//! dropped, which wakes the task of a parking that was taken over; a task that polls its own parking again discards it if it is
+//! parked again, and so does not wake itself.
 //!
 //! # From the kernel's bits to an event
 //!
@@ -163,3 +190,5 @@
 //! [`Registration::free`]: crate::Registration::free
 //! [`Wait::Parked`]: crate::Wait::Parked
 //! [`Wait::Again`]: crate::Wait::Again
+//! [`Wait::Failed`]: crate::Wait::Failed
+//! [`Wait::Ready`]: crate::Wait::Ready

@@ -23,7 +23,10 @@ use crate::sync::{AtomicUsize, Ordering, const_fn};
 const NEVER: usize = 0;
 const EXPIRED: usize = 1;
 
-/// The time at which a direction times out.
+/// The time at which a direction times out, in ticks of the caller's unit.
+///
+/// Two ticks are compared by their wrapped difference, so a deadline lies at most half the range of `usize`
+/// ahead: 292 years of nanoseconds with 64 bits, 24 days of milliseconds with 32.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum When {
     /// The direction has no deadline.

@@ -172,7 +172,8 @@ impl<'c> Registration<'c> {
     /// Gives up a wait: takes the waker back, unless the thread that ends the wait has it already. A
     /// readiness stays for the next waiter. INV-2 applies as for [`Registration::wait`]. The returned waker
     /// is the task's own, which the caller drops, or that of another task that has taken the parking over
-    /// since, which the caller wakes.
+    /// since, which the caller wakes. Lowers the count of waiters itself, unless the thread that ends the
+    /// wait does so.
     #[must_use = "the waker may be another task's: drop your own, wake another's"]
     pub fn retract(&self, mode: Mode) -> Option<Waker> {
         self.desc.sema(mode).retract(self.shared.waiters())
