@@ -249,7 +249,9 @@ impl<'c> Registration<'c> {
     }
 
     fn release(&self) -> GList<2> {
-        let list = self.evict();
+        // The caller owns the registration, which every wait borrows: no task is about to park, so nothing has
+        // to be published first.
+        let list = self.desc.unblock_all(Modes::BOTH, self.key().fdseq);
         // The words are of the next generation before another thread can pop the slot, so each of them
         // refuses an event of the old one (INV-5).
         self.desc.close(self.shared.fdseq_mask());
@@ -261,8 +263,10 @@ impl<'c> Registration<'c> {
 impl Drop for Registration<'_> {
     fn drop(&mut self) {
         let list = self.release();
-        let _counted = Counted { waiters: self.shared.waiters(), n: list.len() };
-        list.wake();
+        if !list.is_empty() {
+            let _counted = Counted { waiters: self.shared.waiters(), n: list.len() };
+            list.wake();
+        }
     }
 }
 

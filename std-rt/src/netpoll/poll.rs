@@ -222,11 +222,10 @@ impl PollGuard<'_> {
     ) -> io::Result<usize> {
         let next = self.shard.set_poll_until(&mut buffer.next_timer);
         let until = [limit, next].into_iter().flatten().min();
-        let now = clock::now();
         let until = match until {
-            until if until.is_none_or(|at| at > now) && may_sleep() => until,
+            until if until.is_none_or(|at| at > clock::now()) && may_sleep() => until,
             // Only a poll with a timeout takes a break. This one ends it, at the latest when its thread has written it.
-            _ if self.shard.break_flag.is_set() => Some(now.saturating_add(BREAK_LIMIT)),
+            _ if self.shard.break_flag.is_set() => Some(clock::now().saturating_add(BREAK_LIMIT)),
             _ => Some(0),
         };
         self.netpoll.poll_shard(self.shard, until, buffer)

@@ -166,7 +166,9 @@ impl PollRegistration {
             // Dropped outside the lock of the wheel.
             let _entry = self.netpoll.lock_wheel(self.netpoll.wheel_of(slot)).remove(slot);
         }
-        self.netpoll.wake_all(list);
+        if !list.is_empty() {
+            self.netpoll.wake_all(list);
+        }
     }
 
     /// Removes `fd` from the kernel's poller, before its number is closed.
