@@ -88,7 +88,7 @@ pub fn link_embassy(root: &Path, triple: &str, features: &[&str]) -> Outcome {
 
 fn compile(root: &Path, triple: &str, name: &str, args: &[&str]) -> Outcome {
     let target = cmd::target_dir(root)?.join("bare");
-    let mut command = Toolchain::to(triple)?.cargo(&root.join("examples/bare"), "build", triple);
+    let mut command = Toolchain::to(triple)?.cargo(&root.join("examples/bare"), "build", &[triple]);
     command.args(["--quiet", "--locked", "--bin", name, "--target-dir"]).arg(&target).args(args);
     if name == EMBASSY {
         command.args(["--features", "embassy"]);

@@ -12,36 +12,45 @@ use crate::bare;
 use crate::test::count_passed;
 use crate::toolchain::Toolchain;
 
-/// A machine that core alone is compiled for.
-struct Target {
-    triple: &'static str,
+/// Machines that core alone is compiled for, with its timer wheel. One cargo compiles for all of them, so that no processor
+/// waits for the long chain of crates of one target.
+struct Group {
+    triples: &'static [&'static str],
     /// Additional arguments of cargo.
     features: &'static [&'static str],
     /// Additional flags of the compiler.
     flags: &'static str,
-    /// Set if `examples/bare` is linked for it, too: the tasks of its echo server under embassy-executor.
-    embassy: bool,
+    /// The target for which `examples/bare` is linked, too: the tasks of its echo server under embassy-executor.
+    embassy: &'static str,
 }
 
-const fn plain(triple: &'static str) -> Target {
-    Target { triple, features: &[], flags: "", embassy: false }
-}
-
-const TARGETS: &[Target] = &[
-    // It has no compare-and-swap: portable-atomic masks interrupts for a few instructions instead. The program, not a
-    // library, must promise that there is one processor or bring a critical section, so the feature of core leaves that
-    // open; the flag promises it here.
-    Target {
-        triple: "thumbv6m-none-eabi",
+const GROUPS: &[Group] = &[
+    // They have no compare-and-swap, and the second no atomics at all: portable-atomic masks interrupts for a few
+    // instructions instead. The program, not a library, must promise that there is one processor or bring a critical section,
+    // so the feature of core leaves that open; the flag promises it here.
+    Group {
+        triples: &["thumbv6m-none-eabi", "armv4t-none-eabi"],
         features: &["--features", "portable-atomic"],
         flags: " --cfg portable_atomic_unsafe_assume_single_core",
-        embassy: true,
+        embassy: "thumbv6m-none-eabi",
     },
-    plain("thumbv7em-none-eabihf"),
-    Target { embassy: true, ..plain("riscv32imac-unknown-none-elf") },
-    plain("x86_64-unknown-none"),
-    // It has an operating system, and generations of 24 bits beside 64-bit atomics.
-    plain("i686-unknown-linux-gnu"),
+    Group {
+        triples: &[
+            "thumbv7em-none-eabihf",
+            "riscv32imac-unknown-none-elf",
+            "riscv64gc-unknown-none-elf",
+            "aarch64-unknown-none",
+            "x86_64-unknown-none",
+            "x86_64-unknown-uefi",
+            "x86_64-unknown-hermit",
+            "x86_64-unknown-redox",
+            // It has an operating system, and generations of 24 bits beside 64-bit atomics.
+            "i686-unknown-linux-gnu",
+        ],
+        features: &[],
+        flags: "",
+        embassy: "riscv32imac-unknown-none-elf",
+    },
 ];
 
 /// Checks every target; warnings are errors.
@@ -54,40 +63,57 @@ pub fn run(args: &[String]) -> Outcome {
     };
     println!("{:<30} {:<9} {:>8}  result", "target", "toolchain", "seconds");
     let mut red = 0;
-    for target in TARGETS {
-        red += row(target.triple, |toolchain| check_core(&root, toolchain, target));
+    for group in GROUPS {
+        red += check_group(&root, group);
     }
     let systems = || SYSTEMS.iter().filter(|system| runs || !system.is_run());
     for system in systems() {
-        red += row(system.triple, |toolchain| check_runtime(&root, toolchain, system));
+        red += row(&[system.triple], |toolchain| check_runtime(&root, toolchain, system));
     }
-    let targets = TARGETS.len() + systems().count();
+    let targets = GROUPS.iter().map(|group| group.triples.len()).sum::<usize>() + systems().count();
     println!("cross: {} of {targets} targets green", targets - red);
     if red == 0 { Ok(()) } else { Err(String::new()) }
 }
 
-/// Prints one line of the table; returns 1 if it is red.
-fn row(triple: &str, check: impl FnOnce(&Toolchain) -> Result<String, String>) -> usize {
+/// Prints a line of the table for each of the targets that are checked together, which have one toolchain. Returns their
+/// number if they are red.
+fn row(triples: &[&str], check: impl FnOnce(&Toolchain) -> Result<String, String>) -> usize {
+    let Some((first, others)) = triples.split_first() else { return 0 };
     let start = Instant::now();
-    let (name, result) = match Toolchain::to(triple) {
+    let (name, result) = match Toolchain::to(first) {
         Ok(toolchain) => (toolchain.name(), check(&toolchain)),
         Err(reason) => ("none", Err(reason)),
     };
     let told = result.as_ref().map_or_else(|reason| format!("RED: {reason}"), |did| format!("ok: {did}"));
-    println!("{triple:<30} {name:<9} {:>8.1}  {told}", start.elapsed().as_secs_f64());
-    usize::from(result.is_err())
+    println!("{first:<30} {name:<9} {:>8.1}  {told}", start.elapsed().as_secs_f64());
+    for other in others {
+        println!("{other:<30} {name:<9} {:>8}  {}", "", if result.is_ok() { "ok" } else { "RED" });
+    }
+    if result.is_err() { triples.len() } else { 0 }
 }
 
-fn check_core(root: &Path, toolchain: &Toolchain, target: &Target) -> Result<String, String> {
+/// Checks the targets of a group by the toolchains that have them. Returns the number of red ones.
+fn check_group(root: &Path, group: &Group) -> usize {
+    let name = |triple: &str| Toolchain::to(triple).map_or("none", |toolchain| toolchain.name());
+    let mut red = 0;
+    for toolchain in ["rustup", "debian", "none"] {
+        let triples = group.triples.iter().copied().filter(|triple| name(triple) == toolchain);
+        let triples: Vec<&str> = triples.collect();
+        red += row(&triples, |toolchain| check_core(root, toolchain, group, &triples));
+    }
+    red
+}
+
+fn check_core(root: &Path, toolchain: &Toolchain, group: &Group, triples: &[&str]) -> Result<String, String> {
     let dir = cmd::target_dir(root)?.join("cross").join(toolchain.name());
-    let mut command = toolchain.cargo(root, "check", target.triple);
-    command.args(["--quiet", "--package", "netpoll-core", "--target-dir"]).arg(dir).args(target.features);
-    cmd::run(command.env("RUSTFLAGS", format!("-Dwarnings{}", target.flags)))?;
-    if !target.embassy {
+    let mut command = toolchain.cargo(root, "check", triples);
+    command.args(["--quiet", "--package", "netpoll-core", "--target-dir"]).arg(dir).args(group.features);
+    cmd::run(command.env("RUSTFLAGS", format!("-Dwarnings{}", group.flags)))?;
+    if !triples.contains(&group.embassy) {
         return Ok("core".to_owned());
     }
-    bare::link_embassy(root, target.triple, target.features)?;
-    Ok("core, and TCP under embassy-executor links".to_owned())
+    bare::link_embassy(root, group.embassy, group.features)?;
+    Ok(format!("core, and TCP under embassy-executor links for {}", group.embassy))
 }
 
 /// A system that the runtime is compiled for, with its tests.

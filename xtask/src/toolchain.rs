@@ -37,13 +37,13 @@ impl Toolchain {
         }
     }
 
-    /// Returns a cargo that does `word` for a target with core alone.
-    pub fn cargo(&self, root: &Path, word: &str, triple: &str) -> Command {
+    /// Returns a cargo that does `word` for several targets at once, with core alone.
+    pub fn cargo(&self, root: &Path, word: &str, triples: &[&str]) -> Command {
         let cargo = match self {
             Toolchain::Installed => cmd::cargo(root, &[]),
             Toolchain::Debian { cargo, .. } => Command::new(cargo),
         };
-        self.set_up(cargo, root, word, "core", triple)
+        self.set_up(cargo, root, word, "core", triples)
     }
 
     /// Returns a cargo that does `word` for a target with the whole standard library. `program`, if given, stands in for
@@ -54,10 +54,17 @@ impl Toolchain {
             (None, Toolchain::Installed) => cmd::cargo(root, &[]),
             (None, Toolchain::Debian { cargo, .. }) => Command::new(cargo),
         };
-        self.set_up(cargo, root, word, "std", triple)
+        self.set_up(cargo, root, word, "std", &[triple])
     }
 
-    fn set_up(&self, mut command: Command, root: &Path, word: &str, library: &str, triple: &str) -> Command {
+    fn set_up(
+        &self,
+        mut command: Command,
+        root: &Path,
+        word: &str,
+        library: &str,
+        triples: &[&str],
+    ) -> Command {
         command.current_dir(root).arg(word);
         match self {
             Toolchain::Installed => {}
@@ -72,7 +79,9 @@ impl Toolchain {
                 command.env("CARGO", cargo);
             }
         }
-        command.args(["--target", triple]);
+        for triple in triples {
+            command.args(["--target", triple]);
+        }
         command
     }
 }

@@ -171,6 +171,7 @@ fn other_generations() {
         let waited = own.wait(Mode::Read, Waker::noop()).0;
         assert!(waited == Wait::Parked, "model: {waited:?}: an old event left a trace");
         live(&slots, &own);
+        assert!(own.evict().is_empty(), "model: no task waits");
         slots.free(own);
     }
 }
