@@ -89,10 +89,11 @@ impl Kernel {
     }
 }
 
-/// Creates a pool with a bound, on a kernel that creates only `makes` threads. Idle ones end at any time.
+/// Creates a pool with a bound, on a kernel that creates only `makes` threads. Idle ones end at any time:
+/// a model does not look at the length of their wait, but a length of zero would be none.
 fn pool(threads: usize, makes: usize) -> Arc<Pool> {
     let kernel = Kernel::new(makes);
-    Pool::new(limits(threads, Duration::ZERO), || true, move |_, body| kernel.start(body))
+    Pool::new(limits(threads, Duration::from_nanos(1)), || true, move |_, body| kernel.start(body))
 }
 
 /// Creates a pool with threads that stay idle until it is closed, for models that do not ask about their end.
