@@ -54,7 +54,7 @@ const COMMANDS: &[(&str, &str, Run)] = &[
         cross::run,
     ),
     ("backend", "NAME: the suite of std-rt, the faults and the demo with poll(2) for epoll", suites::backend),
-    ("bare", "core on a Cortex-M3 in QEMU: a fed serial line, a sweep of interrupts", bare::run),
+    ("bare", "core on a Cortex-M3 in QEMU: a serial line, TCP, sweeps of interrupts", bare::run),
     ("sim", "the tests of the simulation", suites::sim),
     ("door", "the suite of std-rt with a table of faults before every system call", suites::door),
     (
