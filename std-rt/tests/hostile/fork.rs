@@ -418,5 +418,7 @@ fn a_poller_of_the_parent_is_not_used_by_a_child() {
     let ours = ours.unwrap();
     assert!(ours.park(Mode::Read, Waker::noop()).is_pending());
     std::io::Write::write_all(&mut peer, b"event").unwrap();
-    assert_eq!(poll(Some(LIMIT)).unwrap(), 1, "the event is the parent's");
+    // A signal ends a poll early.
+    let events = std::iter::repeat_with(|| poll(Some(LIMIT)).unwrap()).find(|n| *n > 0);
+    assert_eq!(events, Some(1), "the event is the parent's");
 }

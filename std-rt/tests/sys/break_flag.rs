@@ -5,7 +5,7 @@
 use std::sync::Barrier;
 use std::thread;
 
-use crate::common::{LIMIT, alone};
+use crate::common::{LIMIT, alone, until_blocking};
 use netpoll_core::sync::Counter;
 use netpoll_core::sync::Flag;
 use netpoll_rt::internal::netpoll::{Netpoll, PollBuffer, clock};
@@ -92,6 +92,7 @@ fn polls_that_do_not_sleep_take_no_break_from_the_one_that_does() {
         });
         scope.spawn(|| {
             let mut buffer = PollBuffer::new();
+            until_blocking("the other one polls", || looks.get() > 0);
             for _ in 0..ROUNDS {
                 wait_for_break(&netpoll, &mut buffer);
             }
