@@ -461,7 +461,7 @@ pub fn async_functions(text: &str) -> Vec<String> {
     let after = |start: &'static str| text.match_indices(start).map(|(at, found)| &text[at + found.len()..]);
     let returns = |rest: &&str| {
         rest.split_once('{')
-            .is_some_and(|(head, _)| head.contains("impl Future<") || head.contains("::Future<"))
+            .is_some_and(|(head, _)| head.contains("-> impl Future<") || head.contains("::Future<"))
     };
     after("pub async fn ").chain(after("pub fn ").filter(returns)).map(name).collect()
 }
