@@ -62,20 +62,27 @@ impl Poller {
     /// Says whether a short read of a byte stream proves that the next bytes are reported.
     pub const SHORT_IS_ALL: bool = epoll::Poller::SHORT_IS_ALL;
 
-    /// Says whether [`wait_any`](Poller::wait_any) works. Not here: a simulated poller has no descriptor.
-    pub const CAN_WATCH: bool = false;
+    /// Says whether [`wait_any`](Poller::wait_any) works. A simulated host has one worker, and so one poller.
+    pub const CAN_WATCH: bool = epoll::Poller::CAN_WATCH;
 
-    /// Sleeps until one of several pollers has events. Not here.
+    /// Sleeps until one of several pollers would return something.
     ///
     /// # Errors
     ///
-    /// Returns `Unsupported`.
+    /// Returns `Unsupported` if one is simulated; the real kernel's error.
     pub fn wait_any<'a>(
-        _pollers: impl Iterator<Item = &'a Poller> + Clone,
-        _timeout: Option<Duration>,
-        _each: impl FnMut(bool),
+        pollers: impl Iterator<Item = &'a Poller> + Clone,
+        timeout: Option<Duration>,
+        each: impl FnMut(bool),
     ) -> io::Result<()> {
-        Err(io::ErrorKind::Unsupported.into())
+        let real = |poller: &'a Poller| match &poller.0 {
+            Kind::Real(poller) => Some(poller),
+            Kind::Simulated(..) => None,
+        };
+        if pollers.clone().any(|poller| real(poller).is_none()) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        epoll::Poller::wait_any(pollers.filter_map(real), timeout, each)
     }
 
     /// Creates a poller. In a simulation it is one of the host that runs.
