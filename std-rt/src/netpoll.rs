@@ -42,7 +42,6 @@ use local_clock::Clock;
 pub use netpoll_core::PollDesc;
 pub use poll::{PollBuffer, PollGuard};
 pub use registration::PollRegistration;
-pub use shard::Counts;
 use shard::Shard;
 pub use timers::{Renewed, TimerId};
 
