@@ -104,8 +104,12 @@ fn every_option_is_set_and_read_back_on_both_families() {
             for stream in [accepted, connected] {
                 set_and_read_back!(stream);
                 for on in [false, true] {
-                    stream.set_quickack(on).unwrap();
-                    assert_eq!(stream.quickack().unwrap(), on);
+                    // A segment that arrives in between changes the mode: tcp(7) calls it not permanent.
+                    let mut reads_back = (0..100).map(|_| {
+                        stream.set_quickack(on).unwrap();
+                        stream.quickack().unwrap() == on
+                    });
+                    assert!(reads_back.any(|same| same), "{on}");
                 }
             }
         }
