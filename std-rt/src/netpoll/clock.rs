@@ -92,8 +92,8 @@ pub fn to_nanos(word: usize, now: impl FnOnce() -> u64) -> u64 {
     (now >> SHIFT).wrapping_add_signed(ahead) << SHIFT
 }
 
-/// Returns the word that a sleeping poller publishes in core's [`PollerLock`](netpoll_core::sched::poller_lock::PollerLock), which
-/// does not wrap: on a 32-bit machine always the latest, so that a thread that arms an earlier timer sends a break.
+/// Returns the word that a sleeping poller publishes in core's [`PollerLock`](netpoll_core::sched::poller_lock::PollerLock): on
+/// a 32-bit machine always the latest, so that a thread that arms an earlier timer sends a break.
 #[inline]
 pub fn sleep_until(at: Option<u64>) -> Option<usize> {
     at.filter(|_| SHIFT == 0).map(|at| at as usize)

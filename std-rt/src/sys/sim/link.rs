@@ -40,7 +40,7 @@ pub struct LinkConfig {
     pub loss: f64,
     /// The probability that a datagram arrives twice, 0 to 1.
     pub duplicate: f64,
-    /// Whether datagrams may overtake others, as the jitter has it.
+    /// True if datagrams may overtake others by the jitter.
     pub reorder: bool,
     /// The bytes that a direction carries in a second; `None` is no limit.
     pub bandwidth: Option<u64>,

@@ -14,7 +14,7 @@ use crate::Load;
 
 pub struct Window<'l> {
     load: &'l Load,
-    /// Whether this window reads the costs of the server. One of a load's threads does.
+    /// True if this window reads the costs of the server, as that of one thread of a load does.
     leads: bool,
     /// The pipes to the perf that counts around the server.
     perf: Option<[File; 2]>,
