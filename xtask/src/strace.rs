@@ -85,6 +85,11 @@ const WITHOUT: &[(&str, &str, &str)] = &[
         "work_",
         "the C library's resolver gives up on an interrupted read of its files",
     ),
+    (
+        "it::undriven",
+        "files_names_children",
+        "looks up a name and starts a program, whose loader gives up on an interrupted read",
+    ),
     ("it::syscalls", "", "counts system calls"),
     ("it::pipe", "a_short_read_is_followed", "counts system calls"),
 ];

@@ -259,7 +259,7 @@ fn a_listener_that_is_watched_elsewhere_accepts_connections_that_do_not_block() 
     let client = StdStream::connect(listener.local_addr().unwrap()).unwrap();
     let (mut connection, peer) = accept(&listener).unwrap();
     assert_eq!(peer, client.local_addr().unwrap());
-    assert_eq!(connection.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert_eq!(uninterrupted(|| connection.read(&mut [0])).unwrap_err().kind(), ErrorKind::WouldBlock);
 
     let path = std::env::temp_dir().join(format!("netpoll-accept-{}", std::process::id()));
     let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
@@ -269,5 +269,5 @@ fn a_listener_that_is_watched_elsewhere_accepts_connections_that_do_not_block() 
     std::fs::remove_file(&path).unwrap();
     let (mut connection, peer) = unix::accept(&listener).unwrap();
     assert!(peer.is_unnamed());
-    assert_eq!(connection.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
+    assert_eq!(uninterrupted(|| connection.read(&mut [0])).unwrap_err().kind(), ErrorKind::WouldBlock);
 }

@@ -39,7 +39,7 @@ fn tcp_pair() -> (Evented<StdTcp>, StdTcp) {
 
 /// Reads once, if the stream is readable.
 fn attempt(stream: &Evented<StdStream>, buffer: &mut [u8]) -> io::Result<usize> {
-    stream.try_io(READ, || stream.get_ref().read(buffer))
+    stream.try_io(READ, || uninterrupted(|| stream.get_ref().read(buffer)))
 }
 
 fn refuse() -> io::Result<()> {
@@ -205,7 +205,8 @@ fn space_is_reported_once_it_was_used_up() {
     each(async || {
         let (stream, mut peer) = pair();
         assert_eq!(stream.ready(WRITE).await.unwrap().ready, WRITE);
-        let fill = || while stream.try_io(WRITE, || stream.get_ref().write(&[0; 4096])).is_ok() {};
+        let fill =
+            || while stream.try_io(WRITE, || uninterrupted(|| stream.get_ref().write(&[0; 4096]))).is_ok() {};
         fill();
         let probe = Probe::new();
         let mut space = Box::pin(stream.ready(WRITE));
@@ -215,7 +216,7 @@ fn space_is_reported_once_it_was_used_up() {
             space = Box::pin(stream.ready(WRITE));
         }
         let mut buffer = vec![0; 1 << 16];
-        while peer.read(&mut buffer).is_ok() {}
+        while uninterrupted(|| peer.read(&mut buffer)).is_ok() {}
         assert_eq!(space.await.unwrap().ready, WRITE);
     });
 }
@@ -269,7 +270,8 @@ fn two_tasks_read_the_bytes_of_one_stream() {
         let count = |stream: Arc<Evented<StdStream>>| async move {
             let mut sum = 0;
             loop {
-                match stream.async_io(READ, || stream.get_ref().read(&mut [0])).await.unwrap() {
+                let read = || uninterrupted(|| stream.get_ref().read(&mut [0]));
+                match stream.async_io(READ, read).await.unwrap() {
                     0 => return sum,
                     n => sum += n,
                 }

@@ -254,7 +254,7 @@ fn poll_writable_waits_while_there_is_no_space() {
         }
         let drained = std::thread::spawn(move || {
             let mut buffer = vec![0; 1 << 20];
-            while peer.read(&mut buffer).unwrap() > 0 {}
+            while uninterrupted(|| peer.read(&mut buffer)).unwrap() > 0 {}
         });
         probe.woken(1).await;
         poll_fn(|cx| stream.poll_writable(cx)).await.unwrap();

@@ -220,7 +220,7 @@ fn writes_time_out_without_space_and_progress_gives_them_the_time_anew() {
 /// Reads 64 KiB at a time for `time`, and then all.
 fn read_slowly(peer: &mut StdStream, time: Duration) {
     let (start, mut buffer) = (Instant::now(), vec![0; 64 << 10]);
-    while peer.read(&mut buffer).is_ok_and(|n| n > 0) {
+    while uninterrupted(|| peer.read(&mut buffer)).is_ok_and(|n| n > 0) {
         if start.elapsed() < time {
             std::thread::sleep(Duration::from_millis(5)); // time is tested
         }
