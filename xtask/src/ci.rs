@@ -1,5 +1,5 @@
 //! `ci`: everything that a push runs, except `test`, in order and timed. `nightly`: the steps that take too long for a
-//! push, or need a nightly toolchain.
+//! push.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -324,17 +324,15 @@ fn asan(root: &Path) -> Result<String, String> {
     fs::create_dir_all(&target)
         .and_then(|()| fs::write(&leaks, LEAKS))
         .map_err(|e| format!("{}: {e}", leaks.display()))?;
-    let mut command = Command::new("rustup");
-    command.args(["run", "nightly", "cargo", "test", "--target", ASAN_TARGET, "--tests"]);
-    command.args(["-p", "netpoll-core", "-p", "netpoll-rt"]);
+    let tests = ["test", "--target", ASAN_TARGET, "--tests", "-p", "netpoll-core", "-p", "netpoll-rt"];
+    let mut command = cmd::cargo(root, &tests);
+    // The stable toolchain has the sanitizer's library, but takes the flag only as a nightly one.
     command
-        .current_dir(root)
+        .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_TARGET_DIR", target)
-        .env("RUSTFLAGS", format!("-Zsanitizer=address {}", cmd::INTERNAL));
-    command.env("LSAN_OPTIONS", format!("suppressions={}", leaks.display()));
-    let (status, output) = cmd::stream(&mut command).map_err(|e| {
-        format!("{e} (needs rustup and its nightly toolchain: `rustup toolchain install nightly`)")
-    })?;
+        .env("RUSTFLAGS", format!("-Zsanitizer=address {}", cmd::INTERNAL))
+        .env("LSAN_OPTIONS", format!("suppressions={}", leaks.display()));
+    let (status, output) = cmd::stream(&mut command)?;
     cmd::checked(&command, status)?;
     match count_passed(&output) {
         0 => Err("no test ran under the address sanitizer".to_owned()),
