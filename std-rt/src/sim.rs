@@ -38,12 +38,18 @@
 //! |---|---|
 //! | TCP | handshake, backlog, both buffers, half-close, reset; without Nagle; loss is delay |
 //! | UDP | loss, duplicates, reordering as the [`Link`] has them |
+//! | Unix sockets | streams, datagrams, seqpackets, passed descriptors; abstract names belong to their host, a path is a real file |
+//! | pipes, FIFOs, splice(2) | in pages, as on Linux |
+//! | signals | [`signal`](Control::signal) raises one for a host, with its default action |
 //! | names | those of the hosts, and `localhost` |
 //! | time | `Instant`, `SystemTime`, and every timer of this crate |
 //! | [`spawn_blocking`](crate::spawn_blocking), files | on the thread of the simulation, in order; the files are the real ones |
 //! | keys of `HashMap` | drawn from the seed, if the thread has made none before, as in [`Sim::check`] |
 //!
-//! Unix sockets, pipes, processes and signals are not simulated: a descriptor of another kind is refused by a host's poller.
+//! The kernel's answers are drawn from the seed too, within the limits of its manual: [`Faults`] has the kinds, and
+//! [`fault_counts`](Control::fault_counts) how often each has happened. The order of the tasks that are runnable is one of them.
+//!
+//! Processes are not simulated, and a descriptor of another kind is refused by a host's poller.
 //! A host must not block its thread: a wait that is not awaited, such as `block_on` in a task, stops every host, and panics
 //! where this crate notices it.
 
@@ -60,7 +66,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::sys::sim::control::Turn;
-pub use crate::sys::sim::world::{Counts, FaultConfig as Faults};
+pub use crate::sys::sim::faults::{FaultConfig as Faults, FaultCounts, FaultKind};
+pub use crate::sys::sim::world::Counts;
 use crate::sys::sim::world::{HostId, Request};
 use crate::sys::sim::{InSimulation, Kernel};
 pub use control::{Control, Link, control};
@@ -287,8 +294,13 @@ impl Sim {
                         self.hosts[id].has_ended = true;
                     }
                 }
+                Request::Kill(id) => {
+                    self.hosts[id].running = None;
+                    self.hosts[id].has_ended = true;
+                    self.kernel.lock().end_process(id);
+                }
                 Request::Restart(id) => {
-                    if !self.control.is_up(id) {
+                    if !self.control.is_up(id) || self.hosts[id].running.is_none() {
                         self.kernel.lock().restart(id);
                         self.start(id)?;
                     }

@@ -391,6 +391,7 @@ impl Worker {
         if poll_in == 0 && !self.poll_in_turn() {
             return None;
         }
+        self.sched.shuffle(&self.mine);
         let task = self
             .global_in_turn()
             .or_else(|| self.next())

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Counts, Faults};
+use super::{Counts, FaultCounts, Faults};
+use crate::signal::SignalKind;
 use crate::sys;
 use crate::sys::sim::Kernel;
 pub use crate::sys::sim::link::LinkConfig as Link;
@@ -87,6 +88,20 @@ impl Control {
         self.host(name, |world, host| world.request(Request::Restart(host)));
     }
 
+    /// Sends a signal to the process of a host. Its listeners ([`signal`](crate::signal)) receive it; without any the default
+    /// action follows once the step of the host that calls is over:
+    ///
+    /// | signal | without a listener |
+    /// |---|---|
+    /// | `SIGKILL`, and all that are not below | ends the process: its code is dropped and its sockets are closed, as the kernel does |
+    /// | `SIGSTOP`, `SIGTSTP`, `SIGTTIN`, `SIGTTOU` | the process stops until `SIGCONT`; its kernel answers meanwhile |
+    /// | `SIGCHLD`, `SIGURG`, `SIGWINCH` | none |
+    ///
+    /// A host that was ended is started again by [`restart`](Self::restart). A client that was ended counts as ended.
+    pub fn signal(&self, name: &str, signal: SignalKind) {
+        self.host(name, |world, host| world.raise(host, signal.as_raw()));
+    }
+
     /// Delays each step of a host by this time, as a busy processor would.
     pub fn slow(&self, name: &str, delay: Duration) {
         self.host(name, |world, host| world.set_slowness(host, delay));
@@ -131,6 +146,11 @@ impl Control {
     /// Returns the number of steps, events and faults so far.
     pub fn counts(&self) -> Counts {
         self.kernel.lock().counts()
+    }
+
+    /// Returns the number of faults so far, by kind.
+    pub fn fault_counts(&self) -> FaultCounts {
+        self.kernel.lock().fault_counts()
     }
 
     /// Keeps the text of everything that happens from now on, for [`take_trace`](Self::take_trace).

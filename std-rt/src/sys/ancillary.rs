@@ -6,13 +6,13 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::SocketAddr;
 
 use rustix::cmsg_space;
-use rustix::net::{
-    self, RecvAncillaryBuffer, RecvAncillaryMessage, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
-    SocketAddrAny,
-};
 
 use super::address::unix_to_kernel;
 use super::platform::{self, RECV_FLAGS, SCM_CREDENTIALS_SPACE, SEND_FLAGS};
+use super::sim::net::{
+    self, RecvAncillaryBuffer, RecvAncillaryMessage, ReturnFlags, SendAncillaryBuffer, SendAncillaryMessage,
+    SocketAddrAny,
+};
 use super::{Call, inject, unix};
 use crate::sys::call::retry;
 

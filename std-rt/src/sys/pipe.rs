@@ -4,9 +4,8 @@ use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fstat, open};
-
 pub use super::platform::{pipe_capacity as capacity, set_pipe_capacity as set_capacity};
+use super::sim::fs::{FileType, Mode, OFlags, fcntl_getfl, fstat, open};
 use super::{Call, platform};
 use crate::sys::call::retry_new;
 

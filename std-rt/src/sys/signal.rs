@@ -53,8 +53,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use netpoll_core::sync::Flag;
 use signal_hook_registry::{FORBIDDEN, SigId};
 
-use super::signal_source;
 pub use super::signal_source::{SignalWriter, drain, new_source};
+use super::{signal_source, sim};
 
 /// A kind of signal.
 ///
@@ -135,16 +135,21 @@ impl fmt::Debug for SignalKind {
 /// The registration of a listener: each signal of its kind is reported to the descriptor of the listener
 /// while it lives.
 #[derive(Debug)]
-pub struct Registration {
-    id: SigId,
+pub enum Registration {
+    /// A registration with the process.
+    Process(SigId),
+    /// A registration with a host of a simulation.
+    Simulated(#[allow(dead_code, reason = "ends the registration when it is dropped")] sim::Listening),
 }
 
 impl Drop for Registration {
     /// Removes the action. Its values are dropped when this returns: the registry waits for a handler that
     /// runs it.
     fn drop(&mut self) {
-        // False means that other code has cleared the signal's whole list, which has the same effect.
-        signal_hook_registry::unregister(self.id);
+        if let Registration::Process(id) = self {
+            // False means that other code has cleared the signal's whole list, which has the same effect.
+            signal_hook_registry::unregister(*id);
+        }
     }
 }
 
@@ -160,10 +165,14 @@ pub fn listen(kind: SignalKind, source: BorrowedFd<'_>, writer: SignalWriter) ->
     if FORBIDDEN.contains(&kind.0) {
         return Err(not_for_listening(kind));
     }
+    let writer = match sim::listen(kind.0, writer) {
+        Ok(listening) => return Ok(Registration::Simulated(listening)),
+        Err(writer) => writer,
+    };
     // SAFETY: the action is async-signal-safe (INV-301): `notify` makes a getpid(2) and a write(2) on a
     // non-blocking descriptor that the action owns, or does nothing.
     let registered = unsafe { signal_hook_registry::register(kind.0, move || writer.notify()) };
-    let registration = Registration { id: checked(kind, registered)? };
+    let registration = Registration::Process(checked(kind, registered)?);
     // Registration has succeeded, so the number is that of a signal.
     signal_source::watch(source, kind.0)?;
     suspend_default(kind);
@@ -201,6 +210,9 @@ fn wanted() -> MutexGuard<'static, BTreeMap<SignalKind, &'static Flag>> {
 pub fn restore_default(kind: SignalKind) -> io::Result<()> {
     if FORBIDDEN.contains(&kind.0) {
         return Err(not_for_listening(kind));
+    }
+    if sim::restore_default(kind.0) {
+        return Ok(());
     }
     let mut wanted = wanted();
     if let Some(flag) = wanted.get(&kind) {

@@ -2,7 +2,7 @@
 
 use std::ffi::c_int;
 use std::io::{self, ErrorKind};
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd, RawFd};
 
 use rustix::process::{Pid, getpid};
 
@@ -14,6 +14,12 @@ pub struct SignalWriter {
     writer: OwnedFd,
     /// The process that listens. A forked child has the handler too, and shares the pipe.
     listener: Pid,
+}
+
+impl AsRawFd for SignalWriter {
+    fn as_raw_fd(&self) -> RawFd {
+        self.writer.as_raw_fd()
+    }
 }
 
 impl SignalWriter {

@@ -12,12 +12,15 @@
 //! | `world.rs` | the state: hosts, descriptors, pending events, the seed, the trace |
 //! | `link.rs` | latency, bandwidth, partitions: when a packet arrives |
 //! | `tcp.rs`, `stream.rs` | connections: the handshake, and the bytes |
+//! | `local.rs`, `messages.rs`, `pipes.rs` | Unix sockets with passed descriptors, pipes and FIFOs |
+//! | `signals.rs` | the listeners and the dispositions of each host |
+//! | `faults.rs` | the faults that the seed determines, by kind |
 //! | `readiness.rs` | what a poller reports |
 //! | `control.rs` | what the owner of the simulation may do to it |
 //!
 //! # Descriptors
 //!
-//! A simulated socket has a real descriptor of the same kind, which is never bound or connected. Its number is unique in the
+//! A simulated socket or pipe has a real descriptor of the same kind, which is never connected, and never bound but to a path. Its number is unique in the
 //! process, its options are the system's own, and close(2) frees it; everything else is simulated.
 //!
 //! # Time
@@ -29,9 +32,14 @@ pub(super) mod calls;
 pub mod clock;
 pub mod control;
 mod datagram;
+pub mod faults;
 mod interpose;
 pub mod link;
+mod local;
+mod messages;
+mod pipes;
 pub(super) mod readiness;
+pub mod signals;
 mod stream;
 mod tcp;
 pub mod world;
@@ -42,7 +50,11 @@ use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
-pub(super) use calls::{buffer, event, net, rw};
+pub(super) use calls::{buffer, event, fs, net, pipe, rw};
+use faults::FaultKind;
+use rustix::io::Errno;
+use rustix::process::{getegid, geteuid, getpid};
+pub(super) use signals::{Listening, listen, restore_default};
 use world::{SimJob, World};
 
 /// The simulated kernel of one simulation.
@@ -137,7 +149,14 @@ fn on<T>(fd: impl AsRawFd, call: impl FnOnce(&mut World, world::Id) -> T) -> Opt
 
 /// Returns the state of a simulated TCP connection in the kernel's numbers.
 pub(super) fn tcp_state(fd: BorrowedFd<'_>) -> Option<u8> {
-    on(fd, |world, id| world.tcp_state(id))
+    on(fd, |world, id| world.tcp_state(id)).flatten()
+}
+
+/// Returns process, user and group of the peer of a simulated Unix socket: this process's.
+pub(super) fn peer_credentials(fd: BorrowedFd<'_>) -> Option<Result<(i32, u32, u32), Errno>> {
+    let has_peer = on(fd, |world, id| world.has_credentials(id))??;
+    let own = || (getpid().as_raw_nonzero().get(), geteuid().as_raw(), getegid().as_raw());
+    Some(if has_peer { Ok(own()) } else { Err(Errno::NOTCONN) })
 }
 
 /// Starts a thread that ends by itself. In a simulation the body runs on this thread, before the host's next step, and must
@@ -158,6 +177,11 @@ pub fn start_detached(
         }
         None => super::start_thread(name, stack_size, body).map(drop),
     }
+}
+
+/// Returns the number of runnable tasks that the next one overtakes, of `n`.
+pub fn choose_task(n: usize) -> usize {
+    current().map_or(0, |kernel| kernel.lock().place(FaultKind::TaskOrder, n, 0))
 }
 
 /// Returns the addresses of a name: in a simulation those of its hosts, elsewhere the system's.

@@ -64,12 +64,12 @@ fn script(seed: u64) -> Vec<Call> {
 }
 
 /// Returns the lengths of the runs of equal bytes.
-fn runs(bytes: &[u8]) -> Vec<(u8, usize)> {
+pub fn runs(bytes: &[u8]) -> Vec<(u8, usize)> {
     bytes.chunk_by(|one, other| one == other).map(|run| (run[0], run.len())).collect()
 }
 
 /// Returns the number of an error as a text.
-fn number(error: &std::io::Error) -> String {
+pub fn number(error: &std::io::Error) -> String {
     format!("{:?}", error.raw_os_error())
 }
 

@@ -5,7 +5,10 @@ mod differential;
 #[path = "../../../examples/src/bin/sim_kv.rs"]
 mod example;
 mod hosts;
+mod local;
+mod local_differential;
 mod measure;
+mod signals;
 mod tcp;
 mod udp;
 

@@ -84,7 +84,7 @@ fn the_trace_of_a_program_is_the_same_in_every_build() {
     assert_eq!(run(), TRACE, "if the simulation was changed on purpose, put this hash here");
 }
 
-const TRACE: u64 = 11_225_876_769_267_256_529;
+const TRACE: u64 = 8_914_322_592_658_590_589;
 
 #[test]
 fn measure_equal_traces() {

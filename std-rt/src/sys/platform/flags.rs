@@ -4,10 +4,10 @@
 use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, pipe_with};
 
 pub use crate::sys::sim::net::sockopt::socket_acceptconn;
 use crate::sys::sim::net::{self, AddressFamily, SendFlags, SocketAddrAny, SocketFlags, SocketType};
+use crate::sys::sim::pipe::{PipeFlags, pipe_with};
 
 /// The flags of every new socket.
 const SOCK_FLAGS: SocketFlags = SocketFlags::CLOEXEC.union(SocketFlags::NONBLOCK);

@@ -18,12 +18,12 @@ use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, RecvFlags, SocketAddrUnix, SocketFlags, SocketType, ipproto, socket_with, sockopt,
 };
-use rustix::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 use rustix::thread::{current_timer_slack, set_current_timer_slack};
 use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 
 use super::SocketAddrExt;
 use crate::sys::call::{retry, retry_errno};
+use crate::sys::sim::pipe::{fcntl_getpipe_size, fcntl_setpipe_size};
 use crate::sys::unix::Credentials;
 use crate::sys::{Call, errno, fd, sim, socket};
 
@@ -261,6 +261,10 @@ pub fn is_read_ended(fd: BorrowedFd<'_>) -> Result<bool, Errno> {
 ///
 /// Returns `ENOTCONN` if there is no peer.
 pub fn peer_credentials(fd: BorrowedFd<'_>) -> io::Result<Credentials> {
+    if let Some(peer) = sim::peer_credentials(fd) {
+        let (pid, uid, gid) = peer?;
+        return Ok(Credentials { pid: Some(pid), uid, gid });
+    }
     let mut found = [0; size_of::<libc::ucred>()];
     retry(Call::GetOption, fd, || getsockopt(fd, libc::SOL_SOCKET, libc::SO_PEERCRED, &mut found))?;
     // `struct ucred` has three fields of four bytes: process, user, group.

@@ -3,15 +3,21 @@
 //! Each module exports what rustix's has, and defines the functions anew that a simulation answers.
 
 use std::mem::MaybeUninit;
+use std::net::SocketAddr;
 use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
-use rustix::net::AddressFamily;
+use rustix::net::{AddressFamily, SocketAddrAny, SocketAddrUnix, SocketType};
 
 use super::datagram::Datagrams;
+use super::faults::FaultKind;
 use super::world::{Body, Domain, Id, World};
 use super::{current, on};
+use crate::sys::socket::SocketKind;
+
+pub mod fs;
+pub mod pipe;
 
 type Result<T> = std::result::Result<T, Errno>;
 
@@ -21,34 +27,58 @@ fn either<T>(
     simulated: impl FnOnce(&mut World, Id) -> Result<T>,
     real: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
-    let call = |world: &mut World, id: Id| {
-        if world.fault(world.faults.interrupt, "fault: interrupt", id) {
+    interruptible(fd, simulated).unwrap_or_else(real)
+}
+
+/// Calls `simulated` if the descriptor is a simulated one, and no signal interrupts the call.
+fn interruptible<T>(
+    fd: BorrowedFd<'_>,
+    simulated: impl FnOnce(&mut World, Id) -> Result<T>,
+) -> Option<Result<T>> {
+    on(fd, |world, id| {
+        if world.fault(FaultKind::Interrupt, id) {
             return Err(Errno::INTR);
         }
         simulated(world, id)
-    };
-    on(fd, call).unwrap_or_else(real)
+    })
 }
 
-/// Makes a descriptor that was just created one of the socket that `body` returns.
-fn create(fd: OwnedFd, family: AddressFamily, body: impl FnOnce() -> Body) -> Result<OwnedFd> {
+/// Makes a descriptor that was just created one of a new socket.
+fn create(fd: OwnedFd, family: AddressFamily, kind: SocketType) -> Result<OwnedFd> {
     let domain = match family {
         AddressFamily::INET => Domain::V4,
         AddressFamily::INET6 => Domain::V6,
+        AddressFamily::UNIX => Domain::Local,
         _ => return Ok(fd),
     };
     let Some(kernel) = current() else { return Ok(fd) };
     let mut world = kernel.lock();
-    let host = world.current;
-    let exhaust = world.faults.exhaust;
-    if world.fault(exhaust, "fault: exhaust", 0) {
+    if let Err(errno) = draw_create(&mut world) {
         // The descriptor is closed without the lock, which that needs.
         drop(world);
-        return Err(Errno::MFILE);
+        return Err(errno);
     }
-    let id = world.add_socket(host, domain, body());
+    let host = world.current;
+    let id = match (domain, kind) {
+        (Domain::Local, kind) => world.add_unix(host, unix_kind(kind)),
+        (_, SocketType::DGRAM) => world.add_socket(host, domain, Body::Datagrams(Datagrams::default())),
+        _ => world.add_socket(host, domain, Body::Idle),
+    };
     world.attach(fd.as_raw_fd(), id);
     Ok(fd)
+}
+
+/// Draws the faults of a call that creates a socket.
+fn draw_create(world: &mut World) -> Result<()> {
+    if world.fault(FaultKind::NoDescriptor, 0) { Err(Errno::MFILE) } else { world.draw_memory(0) }
+}
+
+fn unix_kind(kind: SocketType) -> SocketKind {
+    match kind {
+        SocketType::DGRAM => SocketKind::Datagram,
+        SocketType::SEQPACKET => SocketKind::Seqpacket,
+        _ => SocketKind::Stream,
+    }
 }
 
 /// A buffer that a read fills.
@@ -138,23 +168,66 @@ impl Fill for Spare<'_> {
     }
 }
 
-/// Reads from a socket of any kind, the rest of a message is lost; returns the bytes, and the sender of a message.
-fn recv_any(
-    world: &mut World,
-    id: Id,
-    length: usize,
-    peek: bool,
-) -> Result<(Vec<u8>, Option<std::net::SocketAddr>)> {
-    match &world.sockets[&id].body {
-        Body::Datagrams(_) => world.recv_datagram(id, peek).map(|(from, bytes)| (bytes, Some(from))),
-        _ => world.recv_stream(id, length, peek).map(|bytes| (bytes, None)),
+/// The outcome of a receive. Its descriptors are closed without the lock of the state, unless the caller takes them.
+#[derive(Default)]
+struct Received {
+    bytes: Vec<u8>,
+    from: Option<SocketAddrAny>,
+    /// True if the rest of the message is lost.
+    is_message: bool,
+    fds: Vec<OwnedFd>,
+}
+
+/// Reads from a socket of any kind; a message whole.
+fn recv_any(world: &mut World, id: Id, length: usize, peek: bool) -> Result<Received> {
+    match &world.socket(id).body {
+        Body::Datagrams(_) => {
+            let (from, bytes) = world.recv_datagram(id, peek)?;
+            Ok(Received { bytes, from: Some(from.into()), is_message: true, fds: Vec::new() })
+        }
+        Body::Unix(unix) => {
+            let is_message = unix.has_messages();
+            let taken = world.recv_unix(id, length, peek)?;
+            let from = taken.from.filter(|_| is_message).map(SocketAddrAny::from);
+            Ok(Received { bytes: taken.bytes, from, is_message, fds: taken.fds })
+        }
+        Body::Pipe(_) => Ok(Received { bytes: world.read_pipe(id, length)?, ..Received::default() }),
+        _ => Ok(Received { bytes: world.recv_stream(id, length, peek)?, ..Received::default() }),
     }
 }
 
-fn send_any(world: &mut World, id: Id, parts: &[&[u8]], to: Option<std::net::SocketAddr>) -> Result<usize> {
-    match &world.sockets[&id].body {
-        Body::Datagrams(_) => world.send_datagram(id, parts, to),
+fn send_any(
+    world: &mut World,
+    id: Id,
+    parts: &[&[u8]],
+    to: Option<SocketAddrAny>,
+    fds: &[BorrowedFd<'_>],
+) -> Result<usize> {
+    match &world.socket(id).body {
+        Body::Datagrams(_) => {
+            let to = to.map(SocketAddr::try_from).transpose().map_err(|_| Errno::AFNOSUPPORT)?;
+            world.send_datagram(id, parts, to)
+        }
+        Body::Unix(_) => {
+            let to = to.map(SocketAddrUnix::try_from).transpose().map_err(|_| Errno::INVAL)?;
+            world.send_unix(id, parts, to.as_ref(), fds)
+        }
+        Body::Pipe(_) => world.write_pipe(id, parts),
         _ => world.send_stream(id, parts),
+    }
+}
+
+impl World {
+    /// Reads the bytes of a stream, for a splice.
+    pub(super) fn recv_bytes(&mut self, id: Id, length: usize) -> Result<Vec<u8>> {
+        let received = recv_any(self, id, length, false)?;
+        self.forget_fds(received.fds);
+        Ok(received.bytes)
+    }
+
+    /// Writes bytes to a descriptor of any kind, for a splice.
+    pub(super) fn send_bytes(&mut self, id: Id, parts: &[&[u8]]) -> Result<usize> {
+        send_any(self, id, parts, None, &[])
     }
 }
 
@@ -169,8 +242,12 @@ fn scatter(bytes: &[u8], buffers: &mut [std::io::IoSliceMut<'_>]) -> usize {
     bytes.len() - left.len()
 }
 
-fn ip(address: &impl rustix::net::addr::SocketAddrArg) -> Result<std::net::SocketAddr> {
-    std::net::SocketAddr::try_from(address.as_any()).map_err(|_| Errno::INVAL)
+fn ip(address: &impl rustix::net::addr::SocketAddrArg) -> Result<SocketAddr> {
+    SocketAddr::try_from(address.as_any()).map_err(|_| Errno::INVAL)
+}
+
+fn unix(address: &impl rustix::net::addr::SocketAddrArg) -> Result<SocketAddrUnix> {
+    SocketAddrUnix::try_from(address.as_any()).map_err(|_| Errno::INVAL)
 }
 
 /// Stands for [`rustix::buffer`].
@@ -231,7 +308,10 @@ pub mod rw {
 
     pub use rustix::io::*;
 
-    use super::{AsFd, AsRawFd, Fill, OwnedFd, Result, current, either, on, recv_any, scatter, send_any};
+    use super::{
+        AsFd, AsRawFd, Errno, FaultKind, Fill, OwnedFd, Result, current, either, on, recv_any, scatter,
+        send_any,
+    };
 
     /// Stands for [`rustix::io::read`].
     pub fn read<F: Fill>(fd: impl AsFd, buffer: F) -> Result<F::Filled> {
@@ -241,7 +321,7 @@ pub mod rw {
     /// Stands for [`rustix::io::write`].
     pub fn write(fd: impl AsFd, bytes: &[u8]) -> Result<usize> {
         let fd = fd.as_fd();
-        either(fd, |world, id| send_any(world, id, &[bytes], None), || rustix::io::write(fd, bytes))
+        either(fd, |world, id| send_any(world, id, &[bytes], None, &[]), || rustix::io::write(fd, bytes))
     }
 
     /// Stands for [`rustix::io::readv`].
@@ -250,7 +330,7 @@ pub mod rw {
         let length = buffers.iter().map(|buffer| buffer.len()).sum();
         let read = on(fd, |world, id| recv_any(world, id, length, false));
         match read {
-            Some(read) => read.map(|(bytes, _)| scatter(&bytes, buffers)),
+            Some(read) => read.map(|read| scatter(&read.bytes, buffers)),
             None => rustix::io::readv(fd, buffers),
         }
     }
@@ -259,7 +339,7 @@ pub mod rw {
     pub fn writev(fd: impl AsFd, buffers: &[IoSlice<'_>]) -> Result<usize> {
         let fd = fd.as_fd();
         let parts: Vec<&[u8]> = buffers.iter().map(|buffer| &**buffer).collect();
-        either(fd, |world, id| send_any(world, id, &parts, None), || rustix::io::writev(fd, buffers))
+        either(fd, |world, id| send_any(world, id, &parts, None, &[]), || rustix::io::writev(fd, buffers))
     }
 
     /// Stands for [`rustix::io::ioctl_fionread`].
@@ -271,6 +351,10 @@ pub mod rw {
     /// Stands for [`rustix::io::fcntl_dupfd_cloexec`].
     pub fn fcntl_dupfd_cloexec(fd: impl AsFd, min: i32) -> Result<OwnedFd> {
         let fd = fd.as_fd();
+        let drawn = on(fd, |world, id| world.fault(FaultKind::NoDescriptor, id));
+        if drawn == Some(true) {
+            return Err(Errno::MFILE);
+        }
         let copy = rustix::io::fcntl_dupfd_cloexec(fd, min)?;
         if let Some(kernel) = current() {
             let mut world = kernel.lock();
@@ -283,199 +367,4 @@ pub mod rw {
 }
 
 /// Stands for [`rustix::net`].
-pub mod net {
-    use std::io::{IoSlice, IoSliceMut};
-    use std::net::SocketAddr;
-
-    use rustix::net::addr::SocketAddrArg;
-    pub use rustix::net::*;
-
-    use super::{
-        AsFd, AsRawFd, Body, BorrowedFd, Datagrams, Errno, Fill, OwnedFd, Result, create, current, either,
-        ip, recv_any, scatter, send_any,
-    };
-
-    pub mod sockopt;
-
-    /// Stands for [`rustix::net::socket_with`].
-    pub fn socket_with(
-        family: AddressFamily,
-        kind: SocketType,
-        flags: SocketFlags,
-        protocol: Option<Protocol>,
-    ) -> Result<OwnedFd> {
-        let fd = rustix::net::socket_with(family, kind, flags, protocol)?;
-        create(fd, family, || match kind {
-            SocketType::DGRAM => Body::Datagrams(Datagrams::default()),
-            _ => Body::Idle,
-        })
-    }
-
-    /// Stands for [`rustix::net::bind`].
-    pub fn bind(fd: impl AsFd, address: &impl SocketAddrArg) -> Result<()> {
-        let fd = fd.as_fd();
-        either(fd, |world, id| world.bind(id, ip(address)?), || rustix::net::bind(fd, address))
-    }
-
-    /// Stands for [`rustix::net::listen`].
-    pub fn listen(fd: impl AsFd, backlog: i32) -> Result<()> {
-        let fd = fd.as_fd();
-        either(fd, |world, id| world.listen(id, backlog), || rustix::net::listen(fd, backlog))
-    }
-
-    /// Stands for [`rustix::net::connect`].
-    pub fn connect(fd: impl AsFd, address: &impl SocketAddrArg) -> Result<()> {
-        let fd = fd.as_fd();
-        let connect = |world: &mut super::World, id| {
-            let connected = world.connect(id, ip(address)?);
-            // A signal interrupts the call after its effect: a repeated one would be another attempt.
-            let interrupt = world.faults.interrupt;
-            match connected {
-                Err(Errno::INPROGRESS) if world.fault(interrupt, "fault: interrupt", id) => Err(Errno::INTR),
-                other => other,
-            }
-        };
-        super::on(fd, connect).unwrap_or_else(|| rustix::net::connect(fd, address))
-    }
-
-    /// Stands for [`rustix::net::acceptfrom_with`].
-    pub fn acceptfrom_with(fd: impl AsFd, flags: SocketFlags) -> Result<(OwnedFd, Option<SocketAddrAny>)> {
-        let fd = fd.as_fd();
-        let accepted = super::on(fd, |world, id| world.accept(id));
-        let Some(accepted) = accepted else { return rustix::net::acceptfrom_with(fd, flags) };
-        let id = accepted?;
-        let family = rustix::net::sockopt::socket_domain(fd)?;
-        let connection = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-        let kernel = current().ok_or(Errno::NETDOWN)?;
-        let mut world = kernel.lock();
-        world.attach(connection.as_raw_fd(), id);
-        // The client may have reset it meanwhile: its address is known nevertheless.
-        let domain = world.socket(id).domain;
-        let peer = world.stream(id).map(|stream| domain.show(stream.peer));
-        drop(world);
-        Ok((connection, peer.map(SocketAddrAny::from)))
-    }
-
-    /// Stands for [`rustix::net::getsockname`].
-    pub fn getsockname(fd: impl AsFd) -> Result<SocketAddrAny> {
-        let fd = fd.as_fd();
-        let name = |world: &mut super::World, id| Ok(SocketAddrAny::from(world.sock_name(id)));
-        either(fd, name, || rustix::net::getsockname(fd))
-    }
-
-    /// Stands for [`rustix::net::getpeername`].
-    pub fn getpeername(fd: impl AsFd) -> Result<Option<SocketAddrAny>> {
-        let fd = fd.as_fd();
-        let name = |world: &mut super::World, id| world.peer_name(id).map(|peer| Some(peer.into()));
-        either(fd, name, || rustix::net::getpeername(fd))
-    }
-
-    /// Stands for [`rustix::net::shutdown`].
-    pub fn shutdown(fd: impl AsFd, how: Shutdown) -> Result<()> {
-        let fd = fd.as_fd();
-        let std_how = match how {
-            Shutdown::Read => std::net::Shutdown::Read,
-            Shutdown::Write => std::net::Shutdown::Write,
-            Shutdown::Both => std::net::Shutdown::Both,
-        };
-        either(fd, |world, id| world.shut_stream(id, std_how), || rustix::net::shutdown(fd, how))
-    }
-
-    /// Stands for [`rustix::net::recv`]; without flags as [`rustix::io::read`].
-    pub fn recv<F: Fill>(
-        fd: impl AsFd,
-        buffer: F,
-        flags: impl Into<Option<RecvFlags>>,
-    ) -> Result<(F::Filled, usize)> {
-        let (fd, flags) = (fd.as_fd(), flags.into());
-        let (space, peek) = (buffer.space(), flags.is_some_and(|flags| flags.contains(RecvFlags::PEEK)));
-        match receive(fd, space, peek) {
-            Some(Ok((bytes, _))) => {
-                let n = bytes.len().min(space);
-                Ok((buffer.fill(&bytes[..n]), n))
-            }
-            Some(Err(errno)) => Err(errno),
-            None => match flags {
-                Some(flags) => buffer.recv(fd, flags),
-                None => buffer.read(fd).map(|filled| (filled, 0)),
-            },
-        }
-    }
-
-    /// Reads from a simulated socket; `None` if it is not one.
-    fn receive(
-        fd: BorrowedFd<'_>,
-        space: usize,
-        peek: bool,
-    ) -> Option<Result<(Vec<u8>, Option<SocketAddr>)>> {
-        super::on(fd, |world, id| {
-            if world.fault(world.faults.interrupt, "fault: interrupt", id) {
-                return Err(Errno::INTR);
-            }
-            recv_any(world, id, space, peek)
-        })
-    }
-
-    /// Stands for [`rustix::net::recvfrom`].
-    pub fn recvfrom(
-        fd: impl AsFd,
-        buffer: &mut [u8],
-        flags: RecvFlags,
-    ) -> Result<(usize, usize, Option<SocketAddrAny>)> {
-        let fd = fd.as_fd();
-        let Some(read) = receive(fd, buffer.len(), flags.contains(RecvFlags::PEEK)) else {
-            return rustix::net::recvfrom(fd, buffer, flags);
-        };
-        let (bytes, from) = read?;
-        let n = scatter(&bytes, &mut [IoSliceMut::new(buffer)]);
-        Ok((n, bytes.len(), from.map(SocketAddrAny::from)))
-    }
-
-    /// Stands for [`rustix::net::recvmsg`]. A simulated message brings no descriptors and no control messages.
-    pub fn recvmsg(
-        fd: impl AsFd,
-        buffers: &mut [IoSliceMut<'_>],
-        control: &mut RecvAncillaryBuffer<'_>,
-        flags: RecvFlags,
-    ) -> Result<RecvMsg> {
-        let fd = fd.as_fd();
-        let space = buffers.iter().map(|buffer| buffer.len()).sum();
-        let Some(read) = receive(fd, space, flags.contains(RecvFlags::PEEK)) else {
-            return rustix::net::recvmsg(fd, buffers, control, flags);
-        };
-        let (bytes, from) = read?;
-        let is_cut = from.is_some() && bytes.len() > space;
-        Ok(RecvMsg {
-            bytes: scatter(&bytes, buffers),
-            flags: if is_cut { ReturnFlags::TRUNC } else { ReturnFlags::empty() },
-            address: from.map(SocketAddrAny::from),
-        })
-    }
-
-    /// Stands for [`rustix::net::send`].
-    pub fn send(fd: impl AsFd, bytes: &[u8], flags: SendFlags) -> Result<usize> {
-        let fd = fd.as_fd();
-        let send = |world: &mut super::World, id| send_any(world, id, &[bytes], None);
-        either(fd, send, || rustix::net::send(fd, bytes, flags))
-    }
-
-    /// Stands for [`rustix::net::sendto`].
-    pub fn sendto(fd: impl AsFd, bytes: &[u8], flags: SendFlags, to: &impl SocketAddrArg) -> Result<usize> {
-        let fd = fd.as_fd();
-        let send = |world: &mut super::World, id| send_any(world, id, &[bytes], Some(ip(to)?));
-        either(fd, send, || rustix::net::sendto(fd, bytes, flags, to))
-    }
-
-    /// Stands for [`rustix::net::sendmsg`]. A simulated message takes no control messages along.
-    pub fn sendmsg(
-        fd: impl AsFd,
-        buffers: &[IoSlice<'_>],
-        control: &mut SendAncillaryBuffer<'_, '_, '_>,
-        flags: SendFlags,
-    ) -> Result<usize> {
-        let fd = fd.as_fd();
-        let parts: Vec<&[u8]> = buffers.iter().map(|buffer| &**buffer).collect();
-        let send = |world: &mut super::World, id| send_any(world, id, &parts, None);
-        either(fd, send, || rustix::net::sendmsg(fd, buffers, control, flags))
-    }
-}
+pub mod net;

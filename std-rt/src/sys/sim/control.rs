@@ -6,6 +6,7 @@ use std::time::Duration;
 use netpoll_core::sync::Flag;
 
 use super::link::LinkConfig;
+use super::readiness::SimPoller;
 use super::world::{Body, FaultConfig, HostId, Request, SimJob, World};
 
 /// The next thing that happens in a simulation.
@@ -23,30 +24,43 @@ impl World {
     /// Selects the next host that runs: one of those that are runnable, as the seed has it. If there is none, the clock moves
     /// on to the next event or timer, at most to `limit`. `has_work` says which hosts have tasks that are runnable.
     pub fn next_turn(&mut self, limit: u64, has_work: impl Fn(HostId) -> bool) -> Turn {
-        loop {
-            let runnable: Vec<HostId> = (0..self.hosts.len())
-                .filter(|&host| self.hosts[host].up && (self.is_runnable(host) || has_work(host)))
-                .collect();
-            let now = self.now;
-            let ready: Vec<HostId> =
-                runnable.iter().copied().filter(|&host| self.hosts[host].ready_at <= now).collect();
+        let mut ready = std::mem::take(&mut self.spare);
+        let turn = loop {
+            ready.clear();
+            let mut slow: Option<u64> = None;
+            for host in 0..self.hosts.len() {
+                if !self.can_run(host) || !(self.is_runnable(host) || has_work(host)) {
+                    continue;
+                }
+                let at = self.hosts[host].ready_at;
+                if at <= self.now {
+                    ready.push(host);
+                } else {
+                    slow = Some(slow.map_or(at, |slow| slow.min(at)));
+                }
+            }
             if !ready.is_empty() {
                 let place = self.draw_below(ready.len() as u64) as usize;
-                return Turn::Step(ready[place]);
+                break Turn::Step(ready[place]);
             }
-            let slow = runnable.iter().map(|&host| self.hosts[host].ready_at).min();
             let event = self.events.first_key_value().map(|((at, _), _)| *at);
-            let timer =
-                self.pollers.values().filter(|poller| poller.is_asleep).filter_map(|p| p.sleeps_until);
+            let sleeps = |poller: &&SimPoller| poller.is_asleep && self.can_run(poller.host);
+            let timer = self.pollers.values().filter(sleeps).filter_map(|poller| poller.sleeps_until);
             match [slow, event, timer.min()].into_iter().flatten().min() {
-                None => return Turn::Nothing,
+                None => break Turn::Nothing,
                 Some(at) if at > limit => {
                     self.advance_to(limit);
-                    return Turn::Later;
+                    break Turn::Later;
                 }
                 Some(at) => self.advance_to(at),
             }
-        }
+        };
+        self.spare = ready;
+        turn
+    }
+
+    fn can_run(&self, host: HostId) -> bool {
+        self.hosts[host].up && !self.hosts[host].is_stopped
     }
 
     /// Returns whether a host has events, a break, or a timer that is due, or was not asleep.
@@ -104,8 +118,7 @@ impl World {
         self.set_current(host);
         self.note("crash", host as u64, 0);
         self.hosts[host].up = false;
-        self.hosts[host].jobs.clear();
-        self.hosts[host].poller = None;
+        self.forget_process(host);
         self.forget_held_of(host);
         self.forget_sockets(host);
     }
@@ -161,7 +174,10 @@ impl World {
     pub fn describe(&self, host: HostId) -> String {
         let mut text = String::new();
         for (id, socket) in self.sockets.iter().filter(|(_, socket)| socket.host == host) {
-            let local = socket.local.map_or_else(|| "unbound".to_owned(), |local| local.to_string());
+            let local = match &socket.body {
+                Body::Unix(_) | Body::Pipe(_) => "local".to_owned(),
+                _ => socket.local.map_or_else(|| "unbound".to_owned(), |local| local.to_string()),
+            };
             let body = match &socket.body {
                 Body::Stream(stream) if socket.fds == 0 => format!("to {}, closed", stream.peer),
                 Body::Idle => "idle".to_owned(),
@@ -174,6 +190,8 @@ impl World {
                     stream.unsent.len()
                 ),
                 Body::Datagrams(datagrams) => format!("{} datagrams", datagrams.queue.len()),
+                Body::Unix(unix) => unix.describe(),
+                Body::Pipe(end) => self.describe_pipe(end),
             };
             text += &format!("  socket #{id} {local}: {body}\n");
         }

@@ -39,7 +39,7 @@ impl World {
             Some(local) => local.port(),
             None => {
                 let port = self.free_port(host, false)?;
-                self.socket(id).local = Some(SocketAddr::from(([0; 4], port)));
+                self.set_local(id, SocketAddr::from(([0; 4], port)));
                 port
             }
         };
@@ -61,6 +61,7 @@ impl World {
         if bytes.len() > LARGEST {
             return Err(Errno::MSGSIZE);
         }
+        self.draw_send(id)?;
         let (source, from) = (self.bind_sender(id, target)?, self.sockets[&id].host);
         let length = bytes.len();
         self.note("send to", id, length as u64);
@@ -72,7 +73,6 @@ impl World {
 
     /// Takes the next message: its sender, its bytes.
     pub(super) fn recv_datagram(&mut self, id: Id, peek: bool) -> Result<(SocketAddr, Vec<u8>), Errno> {
-        let again = self.faults.again;
         if let Some(errno) = self.socket(id).error.take() {
             return Err(errno);
         }
@@ -80,10 +80,7 @@ impl World {
         if datagrams.queue.is_empty() {
             return Err(Errno::AGAIN);
         }
-        if self.fault(again, "fault: again", id) {
-            self.notify(id);
-            return Err(Errno::AGAIN);
-        }
+        self.draw_recv(id)?;
         let domain = self.sockets[&id].domain;
         let Body::Datagrams(datagrams) = &mut self.socket(id).body else { return Err(Errno::OPNOTSUPP) };
         let next = if peek { datagrams.queue.front().cloned() } else { datagrams.queue.pop_front() };
@@ -95,13 +92,10 @@ impl World {
     pub(super) fn take_datagram(&mut self, packet: Packet) {
         let Payload::Udp(bytes) = packet.payload else { return };
         let target = packet.target;
-        let found = self.sockets.iter().find_map(|(&id, socket)| {
+        let found = self.bound_to(packet.to, false, target.port()).find_map(|(id, socket)| {
             let Body::Datagrams(datagrams) = &socket.body else { return None };
-            let is_here = socket.host == packet.to
-                && socket.local.is_some_and(|local| {
-                    local.port() == target.port()
-                        && (local.ip().is_unspecified() || local.ip() == target.ip())
-                });
+            let is_here =
+                socket.local.is_some_and(|local| local.ip().is_unspecified() || local.ip() == target.ip());
             (is_here && datagrams.peer.is_none_or(|peer| peer == packet.source)).then_some(id)
         });
         let Some(id) = found else { return self.unreachable(packet.of, packet.source, target) };

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use super::faults::FaultKind;
 use super::tcp::Segment;
 use super::world::{Body, Event, HostId, Id, World};
 
@@ -83,8 +84,9 @@ struct Direction {
     is_cut: bool,
     /// The time until which earlier packets occupy it.
     busy_until: u64,
-    /// The latest arrival.
+    /// The latest arrival, and that of a datagram.
     last: u64,
+    last_datagram: u64,
     /// The packets that wait until it carries again, and since when.
     held: Vec<(u64, Packet)>,
 }
@@ -151,8 +153,11 @@ impl World {
         let is_lost = self.chance(config.loss);
         let is_tcp = matches!(packet.payload, Payload::Tcp(_));
         match is_lost {
-            true if !is_tcp => return self.note("lost", packet.of, size),
-            true => delay += RETRANSMIT,
+            true if !is_tcp => return self.count_fault(FaultKind::Lost, packet.of),
+            true => {
+                self.count_fault(FaultKind::Retransmitted, packet.of);
+                delay += RETRANSMIT;
+            }
             false => {}
         }
         let now = self.now;
@@ -167,8 +172,14 @@ impl World {
             at = at.max(direction.last);
             direction.last = at;
         }
+        let overtakes = !is_tcp && at < direction.last_datagram;
+        direction.last_datagram =
+            if is_tcp { direction.last_datagram } else { direction.last_datagram.max(at) };
+        if overtakes {
+            self.count_fault(FaultKind::Overtaken, packet.of);
+        }
         if !is_tcp && self.chance(config.duplicate) {
-            self.note("duplicate", packet.of, size);
+            self.count_fault(FaultKind::Doubled, packet.of);
             self.schedule_at(at + jitter, Event::Arrive(packet.clone()));
         }
         self.schedule_at(at, Event::Arrive(packet));

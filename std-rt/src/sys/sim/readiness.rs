@@ -10,8 +10,9 @@ use std::time::Duration;
 use netpoll_core::PollKey;
 use rustix::io::Errno;
 
+use super::faults::FaultKind;
 use super::tcp::State;
-use super::world::{Body, Event, HostId, Id, POLL_COST, World};
+use super::world::{Body, Domain, Event, HostId, Id, POLL_COST, World};
 use crate::sys::Watch;
 use netpoll_core::poll::translate::epoll::{ERR, HUP, IN, OUT, RDHUP};
 
@@ -124,17 +125,24 @@ impl World {
             self.advance_to(self.now + POLL_COST);
         }
         let mut waited = Waited::default();
-        self.take_events(id, limit, &mut waited);
+        let is_interrupted = self.fault(FaultKind::InterruptedWait, 0);
+        if !is_interrupted {
+            self.take_events(id, limit, &mut waited);
+        }
         let now = self.now;
         let Some(poller) = self.pollers.get_mut(&id) else { return waited };
         // The other hosts have their turn.
         self.hosts[poller.host].stop.set();
-        if !sleeps {
+        if !sleeps || is_interrupted {
             return waited;
         }
         if std::mem::take(&mut poller.break_pending) {
             waited.was_broken = true;
         } else if waited.events.is_empty() {
+            // Events that were left to the next wait.
+            if !poller.queue.is_empty() {
+                return waited;
+            }
             assert!(
                 !poller.is_asleep,
                 "netpoll: block_on would wait for ever: a host of a simulation waits only in its own step; await the future"
@@ -149,23 +157,24 @@ impl World {
     fn take_events(&mut self, id: PollerId, limit: usize, waited: &mut Waited) {
         let Some(poller) = self.pollers.get_mut(&id) else { return };
         let mut queue = std::mem::take(&mut poller.queue);
-        let (spurious, late) = (self.faults.spurious, self.faults.late);
+        let mut merged = Vec::new();
         while waited.events.len() < limit && !queue.is_empty() {
             // Any order is one in which they may have happened.
-            let place = if self.faults == super::world::FaultConfig::NONE {
-                0
-            } else {
-                self.draw_below(queue.len() as u64) as usize
-            };
+            let place = self.place(FaultKind::Reordered, queue.len(), 0);
             let Some(socket) = queue.remove(place) else { break };
-            if self.fault(late, "fault: late", socket) {
+            if self.fault(FaultKind::Late, socket) {
                 let delay = self.draw_below(LATEST);
                 self.schedule(delay, Event::Notify(socket));
                 continue;
             }
-            let is_spurious = self.fault(spurious, "fault: spurious", socket);
+            if self.fault(FaultKind::Merged, socket) {
+                merged.push(socket);
+                continue;
+            }
+            let is_spurious = self.fault(FaultKind::Spurious, socket);
             self.report(id, socket, is_spurious, waited);
         }
+        queue.extend(merged);
         if let Some(poller) = self.pollers.get_mut(&id) {
             queue.append(&mut poller.queue);
             poller.queue = queue;
@@ -192,6 +201,7 @@ impl World {
     pub(super) fn poll(&mut self, id: Id) -> u32 {
         let socket = self.socket(id);
         let error = if socket.error.is_some() { ERR } else { 0 };
+        let is_local = socket.domain == Domain::Local;
         let found = match &mut socket.body {
             Body::Idle => OUT | HUP,
             Body::Listener(listener) => bits(!listener.queue.is_empty(), IN),
@@ -208,8 +218,11 @@ impl World {
                     | bits(is_writable, OUT)
             }
             Body::Datagrams(datagrams) => OUT | bits(!datagrams.queue.is_empty(), IN),
+            Body::Unix(_) => self.poll_unix(id),
+            Body::Pipe(_) => self.poll_pipe(id),
         };
-        let of_error = if error == 0 { 0 } else { IN | OUT };
+        // A connection of TCP that has failed can be read and written, which returns the error.
+        let of_error = if error == 0 || is_local { 0 } else { IN | OUT };
         found | error | of_error
     }
 }

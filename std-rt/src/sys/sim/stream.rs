@@ -4,10 +4,12 @@
 //! the send buffer is free again once the peer has the bytes, as on Linux. A reader that has made space announces it once it
 //! is half of the buffer, or the window was closed.
 
+use std::collections::VecDeque;
 use std::net::Shutdown;
 
 use rustix::io::Errno;
 
+use super::faults::FaultKind;
 use super::tcp::{Segment, State};
 use super::world::{Body, Event, Id, World};
 
@@ -15,7 +17,7 @@ use super::world::{Body, Event, Id, World};
 const SEGMENT: usize = 64 << 10;
 
 /// The time until the rest of bytes arrives that a fault has held back, in nanoseconds.
-const REST: u64 = 20_000;
+pub(super) const REST: u64 = 20_000;
 
 impl World {
     /// Reads from a connection, at most `length` bytes.
@@ -28,23 +30,18 @@ impl World {
             return self.recv_nothing(id, length);
         }
         let there = stream.received.len().min(length);
-        let faults = self.faults;
-        if self.fault(faults.again, "fault: again", id) {
-            self.schedule(REST, Event::Resume(id));
-            return Err(Errno::AGAIN);
-        }
+        self.draw_recv(id)?;
         let mut taken = there;
-        if there > 1 && self.fault(faults.short, "fault: short", id) {
+        if there > 1 && self.fault(FaultKind::ShortRead, id) {
             taken = 1 + self.draw_below(there as u64 - 1) as usize;
             // As if the rest had arrived only then.
             self.schedule(REST, Event::Resume(id));
         }
         let Some(stream) = self.stream(id) else { return Err(Errno::NOTCONN) };
-        let bytes: Vec<u8> = if peek {
-            stream.received.iter().take(taken).copied().collect()
-        } else {
-            stream.received.drain(..taken).collect()
-        };
+        let bytes = front(&stream.received, taken);
+        if !peek {
+            stream.received.drain(..taken);
+        }
         self.note("recv", id, taken as u64);
         self.announce(id);
         Ok(bytes)
@@ -69,6 +66,8 @@ impl World {
         match &self.socket(id).body {
             Body::Listener(_) => Err(Errno::INVAL),
             Body::Idle => Ok(0),
+            Body::Unix(_) => self.unread_unix(id),
+            Body::Pipe(_) => Ok(self.unread_pipe(id)),
             Body::Stream(stream) => Ok(stream.received.len() as u64),
             Body::Datagrams(datagrams) => {
                 Ok(datagrams.queue.front().map_or(0, |(_, bytes)| bytes.len() as u64))
@@ -81,7 +80,6 @@ impl World {
         if let Some(errno) = self.socket(id).error.take() {
             return Err(errno);
         }
-        let faults = self.faults;
         let stream = self.stream(id).ok_or(Errno::PIPE)?;
         match stream.state {
             State::Connecting | State::HalfOpen(_) => return Err(Errno::AGAIN),
@@ -95,12 +93,11 @@ impl World {
             stream.wants_space = true;
             return Err(Errno::AGAIN);
         }
-        if length > 0 && self.fault(faults.again, "fault: again", id) {
-            self.schedule(REST, Event::Resume(id));
-            return Err(Errno::AGAIN);
+        if length > 0 {
+            self.draw_send(id)?;
         }
         let mut taken = length.min(space);
-        if taken > 1 && self.fault(faults.short, "fault: short", id) {
+        if taken > 1 && self.fault(FaultKind::ShortWrite, id) {
             taken = 1 + self.draw_below(taken as u64 - 1) as usize;
             self.schedule(REST, Event::Resume(id));
         }
@@ -153,7 +150,8 @@ impl World {
             if length == 0 {
                 break;
             }
-            let bytes: Vec<u8> = stream.unsent.drain(..length).collect();
+            let bytes = front(&stream.unsent, length);
+            stream.unsent.drain(..length);
             stream.sent += length as u64;
             self.send_segment(id, Segment::Data(bytes));
         }
@@ -222,6 +220,13 @@ impl World {
         self.send_segment(id, Segment::FinAck);
         self.notify(id);
     }
+}
+
+/// Returns a copy of the first bytes of a queue.
+fn front(queue: &VecDeque<u8>, length: usize) -> Vec<u8> {
+    let (first, second) = queue.as_slices();
+    let cut = length.min(first.len());
+    [&first[..cut], &second[..length - cut]].concat()
 }
 
 impl super::tcp::Stream {

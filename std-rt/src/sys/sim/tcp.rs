@@ -14,6 +14,7 @@ use std::net::SocketAddr;
 
 use rustix::io::Errno;
 
+use super::faults::FaultKind;
 use super::link::{Packet, Payload};
 use super::world::{Body, Domain, Event, HostId, Id, World, canonical};
 
@@ -172,12 +173,12 @@ impl World {
             Body::Idle => {
                 if self.sockets[&id].local.is_none() {
                     let port = self.free_port(host, true)?;
-                    self.socket(id).local = Some(SocketAddr::from(([0; 4], port)));
+                    self.set_local(id, SocketAddr::from(([0; 4], port)));
                 }
                 self.socket(id).body = Body::Listener(Listener { backlog, queue: VecDeque::new() });
             }
             Body::Stream(_) => return Err(Errno::INVAL),
-            Body::Datagrams(_) => return Err(Errno::OPNOTSUPP),
+            Body::Datagrams(_) | Body::Unix(_) | Body::Pipe(_) => return Err(Errno::OPNOTSUPP),
         }
         self.note("listen", id, backlog as u64);
         Ok(())
@@ -189,6 +190,7 @@ impl World {
             Body::Stream(stream) if stream.is_connecting() => return Err(Errno::ALREADY),
             Body::Stream(_) | Body::Listener(_) => return Err(Errno::ISCONN),
             Body::Datagrams(_) => return self.connect_datagrams(id, to),
+            Body::Unix(_) | Body::Pipe(_) => return Err(Errno::AFNOSUPPORT),
         }
         let host = self.sockets[&id].host;
         let to = canonical(to);
@@ -200,8 +202,8 @@ impl World {
         let ip = if to.ip().is_loopback() { to.ip() } else { self.hosts[host].ip };
         let bound = self.sockets[&id].local.map(|local| local.port());
         let port = bound.map_or_else(|| self.free_port(host, true), Ok)?;
+        self.set_local(id, SocketAddr::new(ip, port));
         let socket = self.socket(id);
-        socket.local = Some(SocketAddr::new(ip, port));
         socket.body = Body::Stream(Stream::new(State::Connecting, socket.buffers, peer_host, to, None));
         self.note("connect", id, to.port().into());
         self.send_segment(id, Segment::Syn);
@@ -210,18 +212,14 @@ impl World {
 
     /// Takes the next connection of a listener.
     pub(super) fn accept(&mut self, id: Id) -> Result<Id, Errno> {
-        let (again, abort) = (self.faults.again, self.faults.abort);
         let Body::Listener(listener) = &mut self.socket(id).body else { return Err(Errno::INVAL) };
         if listener.queue.is_empty() {
             return Err(Errno::AGAIN);
         }
-        if self.fault(again, "fault: again", id) {
-            self.notify(id);
-            return Err(Errno::AGAIN);
-        }
+        self.draw_accept(id)?;
         let Body::Listener(listener) = &mut self.socket(id).body else { return Err(Errno::INVAL) };
         let Some(next) = listener.queue.pop_front() else { return Err(Errno::AGAIN) };
-        if self.fault(abort, "fault: abort", id) {
+        if self.fault(FaultKind::Abort, id) {
             self.send_segment(next, Segment::Reset);
             self.remove_socket(next);
             return Err(Errno::CONNABORTED);
@@ -298,8 +296,9 @@ impl World {
     }
 
     /// Takes a segment that has arrived.
-    pub(super) fn take_segment(&mut self, packet: Packet) {
-        let Payload::Tcp(segment) = packet.payload.clone() else { return };
+    pub(super) fn take_segment(&mut self, mut packet: Packet) {
+        let payload = std::mem::replace(&mut packet.payload, Payload::Tcp(Segment::Syn));
+        let Payload::Tcp(segment) = payload else { return };
         self.note(segment.name(), packet.of, segment.len());
         if let Segment::Syn = segment {
             return self.take_syn(packet);
@@ -342,12 +341,9 @@ impl World {
 
     fn take_syn(&mut self, packet: Packet) {
         let target = packet.target;
-        let found = self.sockets.iter().find_map(|(&id, socket)| {
-            let fits = socket.host == packet.to
-                && socket.local.is_some_and(|local| {
-                    local.port() == target.port()
-                        && (local.ip().is_unspecified() || local.ip() == target.ip())
-                });
+        let found = self.bound_to(packet.to, true, target.port()).find_map(|(id, socket)| {
+            let fits =
+                socket.local.is_some_and(|local| local.ip().is_unspecified() || local.ip() == target.ip());
             match &socket.body {
                 Body::Listener(listener) if fits => {
                     Some((id, socket.domain, socket.buffers, listener.queue.len() > listener.backlog))
@@ -411,8 +407,8 @@ impl World {
         }
     }
 
-    /// Returns the state in the numbers of Linux.
-    pub(super) fn tcp_state(&mut self, id: Id) -> u8 {
+    /// Returns the state in the numbers of Linux; `None` if it is no socket of TCP.
+    pub(super) fn tcp_state(&mut self, id: Id) -> Option<u8> {
         const ESTABLISHED: u8 = 1;
         const SYN_SENT: u8 = 2;
         const FIN_WAIT: u8 = 4;
@@ -420,7 +416,8 @@ impl World {
         const CLOSE: u8 = 7;
         const CLOSE_WAIT: u8 = 8;
         const LISTEN: u8 = 10;
-        match &self.sockets[&id].body {
+        Some(match &self.sockets[&id].body {
+            Body::Unix(_) | Body::Pipe(_) => return None,
             Body::Listener(_) => LISTEN,
             Body::Stream(stream) => match (stream.state, stream.fin_sent, stream.fin_received) {
                 (State::Connecting | State::HalfOpen(_), ..) => SYN_SENT,
@@ -431,7 +428,7 @@ impl World {
                 (State::Open, true, true) => TIME_WAIT,
             },
             _ => CLOSE,
-        }
+        })
     }
 
     /// Returns the address of the peer of a connection.

@@ -13,8 +13,12 @@ use netpoll_core::sync::Flag;
 use rustix::io::Errno;
 
 use super::datagram::Datagrams;
+pub use super::faults::{FaultConfig, FaultCounts};
 use super::link::{LinkConfig, Links, Packet};
+use super::local::Unix;
+use super::pipes::{Pipe, PipeEnd, PipeId};
 use super::readiness::{PollerId, SimPoller, Watched};
+use super::signals::Disposition;
 use super::tcp::{BUFFERS, Listener, Stream};
 
 /// The number of a socket, of which no other one has the same in this simulation.
@@ -44,35 +48,6 @@ impl std::fmt::Debug for SimJob {
     }
 }
 
-/// The faults that the kernel draws from the seed, each with its probability.
-#[derive(Clone, Copy, PartialEq, Debug)]
-pub struct FaultConfig {
-    /// A call fails with `EINTR`, after which it is repeated.
-    pub interrupt: f64,
-    /// A read, write or accept fails with `EAGAIN` although it could be done; an event follows.
-    pub again: f64,
-    /// A read or write transfers a part of the bytes; an event follows.
-    pub short: f64,
-    /// A wait reports an event of a descriptor that is not ready.
-    pub spurious: f64,
-    /// A wait leaves an event to a later one.
-    pub late: f64,
-    /// An accept fails with `ECONNABORTED`; the connection is reset.
-    pub abort: f64,
-    /// A call that creates a descriptor fails with `EMFILE`.
-    pub exhaust: f64,
-}
-
-impl FaultConfig {
-    /// No faults.
-    pub const NONE: Self =
-        Self { interrupt: 0.0, again: 0.0, short: 0.0, spurious: 0.0, late: 0.0, abort: 0.0, exhaust: 0.0 };
-
-    /// The faults that a program does not see.
-    pub const HIDDEN: Self =
-        Self { interrupt: 0.02, again: 0.05, short: 0.1, spurious: 0.05, late: 0.05, ..Self::NONE };
-}
-
 /// A host.
 #[derive(Debug)]
 pub struct Host {
@@ -87,6 +62,8 @@ pub struct Host {
     pub(super) ready_at: u64,
     pub(super) poller: Option<PollerId>,
     pub(super) jobs: Vec<SimJob>,
+    /// Set while its process is stopped by a signal.
+    pub(super) is_stopped: bool,
     /// Set to end the run of its tasks.
     pub(super) stop: Arc<Flag>,
     next_port: u16,
@@ -115,6 +92,8 @@ pub enum Domain {
     V4,
     /// IPv6, which carries IPv4 too.
     V6,
+    /// A Unix socket or a pipe.
+    Local,
 }
 
 /// The state of a socket by its kind.
@@ -128,6 +107,10 @@ pub enum Body {
     Stream(Box<Stream>),
     /// A UDP socket.
     Datagrams(Datagrams),
+    /// A Unix socket.
+    Unix(Box<Unix>),
+    /// An end of a pipe.
+    Pipe(PipeEnd),
 }
 
 /// An event that is to come.
@@ -155,12 +138,19 @@ pub struct World {
     pub(super) sockets: BTreeMap<Id, Socket>,
     next_id: Id,
     by_fd: Vec<Id>,
+    /// The sockets that are bound to a port of TCP (true) or UDP, without those that a listener has made.
+    ports: BTreeMap<(HostId, bool, u16), Vec<Id>>,
+    /// An empty list, whose memory is used again.
+    pub(super) spare: Vec<HostId>,
     pub(super) events: BTreeMap<(u64, u64), Event>,
     next_event: u64,
     pub(super) links: Links,
     pub(super) pollers: BTreeMap<PollerId, SimPoller>,
+    pub(super) pipes: BTreeMap<PipeId, Pipe>,
+    pub(super) signals: BTreeMap<(HostId, i32), Disposition>,
     pub(super) faults: FaultConfig,
     pub(super) counts: Counts,
+    pub(super) fault_counts: FaultCounts,
     /// The requests of the hosts to the owner of the simulation.
     pub(super) requests: Vec<Request>,
     trace: Trace,
@@ -173,6 +163,8 @@ pub enum Request {
     Crash(HostId),
     /// Starts the host again.
     Restart(HostId),
+    /// Ends the process of a host.
+    Kill(HostId),
 }
 
 /// The number of things that have happened in a simulation.
@@ -204,12 +196,17 @@ impl World {
             sockets: BTreeMap::new(),
             next_id: 1,
             by_fd: Vec::new(),
+            ports: BTreeMap::new(),
+            spare: Vec::new(),
             events: BTreeMap::new(),
             next_event: 0,
             links: Links::new(LinkConfig::LAN),
             pollers: BTreeMap::new(),
+            pipes: BTreeMap::new(),
+            signals: BTreeMap::new(),
             faults: FaultConfig::HIDDEN,
             counts: Counts::default(),
+            fault_counts: FaultCounts::default(),
             requests: Vec::new(),
             trace: Trace::default(),
         }
@@ -233,16 +230,6 @@ impl World {
     /// Draws whether something of this probability happens.
     pub(super) fn chance(&mut self, probability: f64) -> bool {
         probability > 0.0 && (self.draw() >> 11) as f64 / ((1_u64 << 53) as f64) < probability
-    }
-
-    /// Draws whether a fault of this probability happens, and counts it.
-    pub(super) fn fault(&mut self, probability: f64, what: &'static str, id: Id) -> bool {
-        let happens = self.chance(probability);
-        if happens {
-            self.counts.faults += 1;
-            self.note(what, id, 0);
-        }
-        happens
     }
 
     /// Publishes the clock to this thread.
@@ -286,12 +273,17 @@ impl World {
     /// Adds an entry to the trace.
     pub(super) fn note(&mut self, what: &'static str, id: u64, n: u64) {
         let host = self.current as u64;
-        for word in [self.now, host, id, n].into_iter().chain(what.bytes().map(u64::from)) {
+        let text = what.as_bytes().chunks(8).map(|part| {
+            let mut word = [0; 8];
+            word[..part.len()].copy_from_slice(part);
+            u64::from_le_bytes(word)
+        });
+        for word in [self.now, host, id, n].into_iter().chain(text) {
             self.trace.hash = (self.trace.hash.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
         }
-        let at = Duration::from_nanos(self.now - START);
-        let name = self.hosts.get(self.current).map_or("-", |host| &host.name);
         if let Some(text) = &mut self.trace.text {
+            let at = Duration::from_nanos(self.now - START);
+            let name = self.hosts.get(self.current).map_or("-", |host| &host.name);
             let written = writeln!(text, "{:>16.9} {name} {what} #{id} {n}", at.as_secs_f64());
             debug_assert!(written.is_ok(), "a string takes everything");
         }
@@ -322,6 +314,11 @@ impl World {
         self.counts
     }
 
+    /// Returns the numbers of faults by kind.
+    pub fn fault_counts(&self) -> FaultCounts {
+        self.fault_counts
+    }
+
     /// Adds a host; the first has the address 10.0.0.1.
     pub fn add_host(&mut self, name: &str) -> HostId {
         let id = self.hosts.len();
@@ -335,6 +332,7 @@ impl World {
             ready_at: 0,
             poller: None,
             jobs: Vec::new(),
+            is_stopped: false,
             stop: Arc::default(),
             next_port: FIRST_PORT,
         });
@@ -416,25 +414,76 @@ impl World {
         }
     }
 
-    fn close_socket(&mut self, id: Id) {
+    pub(super) fn close_socket(&mut self, id: Id) {
         match self.sockets.get(&id).map(|socket| &socket.body) {
             Some(Body::Listener(_)) => self.close_listener(id),
             Some(Body::Stream(_)) => self.close_stream(id),
+            Some(Body::Unix(_)) => self.close_unix(id),
+            Some(Body::Pipe(_)) => self.close_pipe_end(id),
             _ => self.remove_socket(id),
         }
     }
 
     pub(super) fn remove_socket(&mut self, id: Id) {
-        self.sockets.remove(&id);
+        let Some(socket) = self.sockets.remove(&id) else { return };
+        if let Some(local) = socket.local
+            && let Some(bound) = self.ports.get_mut(&socket.key(local.port()))
+        {
+            bound.retain(|bound| *bound != id);
+            if bound.is_empty() {
+                self.ports.remove(&socket.key(local.port()));
+            }
+        }
+    }
+
+    /// Sets the local address of a socket that no listener has made.
+    pub(super) fn set_local(&mut self, id: Id, local: SocketAddr) {
+        let socket = self.socket(id);
+        let is_known = socket.local.replace(local).is_some_and(|before| before.port() == local.port());
+        let key = socket.key(local.port());
+        if !is_known {
+            self.ports.entry(key).or_default().push(id);
+        }
+    }
+
+    /// Returns the sockets of a port, the first that was bound first.
+    pub(super) fn bound_to(
+        &self,
+        host: HostId,
+        is_tcp: bool,
+        port: u16,
+    ) -> impl Iterator<Item = (Id, &Socket)> {
+        let ids = self.ports.get(&(host, is_tcp, port)).map(Vec::as_slice).unwrap_or_default();
+        ids.iter().filter_map(|id| Some((*id, self.sockets.get(id)?)))
+    }
+
+    /// Returns the sockets of a host that a process has open, whose descriptors are forgotten.
+    pub(super) fn open_of(&mut self, host: HostId) -> Vec<Id> {
+        let is_open = |socket: &Socket| socket.host == host && socket.fds > 0;
+        let open: Vec<Id> =
+            self.sockets.iter().filter(|(_, socket)| is_open(socket)).map(|(&id, _)| id).collect();
+        for id in &open {
+            self.socket(*id).fds = 0;
+            self.socket(*id).watches.clear();
+        }
+        self.forget_descriptors(&open);
+        open
     }
 
     /// Forgets the sockets of a host that has lost its power.
     pub(super) fn forget_sockets(&mut self, host: HostId) {
         let gone: Vec<Id> =
             self.sockets.iter().filter(|(_, socket)| socket.host == host).map(|(&id, _)| id).collect();
-        for id in &gone {
-            self.sockets.remove(id);
+        for &id in &gone {
+            match self.sockets[&id].body {
+                Body::Pipe(_) => self.close_pipe_end(id),
+                _ => self.remove_socket(id),
+            }
         }
+        self.forget_descriptors(&gone);
+    }
+
+    fn forget_descriptors(&mut self, gone: &[Id]) {
         for entry in self.by_fd.iter_mut().filter(|entry| gone.contains(entry)) {
             *entry = 0;
         }
@@ -457,19 +506,16 @@ impl World {
             port => port,
         };
         self.note("bind", id, port.into());
-        self.socket(id).local = Some(SocketAddr::new(ip, port));
+        self.set_local(id, SocketAddr::new(ip, port));
         Ok(())
     }
 
     /// Returns whether a socket that has no peer is bound to the port and to the address, or to all.
     fn is_bound(&self, host: HostId, is_tcp: bool, port: u16, ip: IpAddr) -> bool {
-        self.sockets.values().any(|socket| {
-            socket.host == host
-                && !matches!(socket.body, Body::Stream(_))
-                && is_tcp != matches!(socket.body, Body::Datagrams(_))
+        self.bound_to(host, is_tcp, port).any(|(_, socket)| {
+            !matches!(socket.body, Body::Stream(_))
                 && socket.local.is_some_and(|local| {
-                    local.port() == port
-                        && (local.ip() == ip || local.ip().is_unspecified() || ip.is_unspecified())
+                    local.ip() == ip || local.ip().is_unspecified() || ip.is_unspecified()
                 })
         })
     }
@@ -478,11 +524,7 @@ impl World {
         for _ in FIRST_PORT..=u16::MAX {
             let port = self.hosts[host].next_port;
             self.hosts[host].next_port = port.checked_add(1).unwrap_or(FIRST_PORT);
-            let taken = |socket: &Socket| {
-                let local = socket.local.is_some_and(|local| local.port() == port);
-                local && socket.host == host && is_tcp != matches!(socket.body, Body::Datagrams(_))
-            };
-            if !self.sockets.values().any(taken) {
+            if !self.ports.contains_key(&(host, is_tcp, port)) {
                 return Ok(port);
             }
         }
@@ -499,9 +541,16 @@ impl World {
         let socket = &self.sockets[&id];
         match (socket.local, socket.domain) {
             (Some(local), domain) => domain.show(local),
-            (None, Domain::V4) => SocketAddr::from(([0; 4], 0)),
+            (None, Domain::V4 | Domain::Local) => SocketAddr::from(([0; 4], 0)),
             (None, Domain::V6) => SocketAddr::from(([0_u16; 8], 0)),
         }
+    }
+}
+
+impl Socket {
+    /// Returns the key of a port among the ports of its host.
+    fn key(&self, port: u16) -> (HostId, bool, u16) {
+        (self.host, !matches!(self.body, Body::Datagrams(_)), port)
     }
 }
 

@@ -29,11 +29,11 @@ use std::os::fd::BorrowedFd;
 use std::{io, mem, ptr};
 
 use libc::{SIGPIPE, sigset_t, timespec};
-use rustix::fs::sendfile;
 use rustix::io::Errno;
-use rustix::pipe::{SpliceFlags, splice};
 
 use crate::sys::call::{retry, retry_errno};
+use crate::sys::sim::fs::sendfile;
+use crate::sys::sim::pipe::{SpliceFlags, splice};
 use crate::sys::{Call, inject};
 
 const FLAGS: SpliceFlags = SpliceFlags::MOVE.union(SpliceFlags::NONBLOCK);
