@@ -22,6 +22,9 @@ use netpoll_rt::sim::{Faults, Sim};
 const SCRIPTS: u64 = 1000;
 const CALLS: usize = 40;
 
+/// The number of runs on Linux of which one must have the results of the simulation.
+const ATTEMPTS: usize = 5;
+
 /// The time after which Linux must have got to the readiness of the simulation.
 const SETTLED: Duration = Duration::from_millis(500);
 
@@ -189,6 +192,26 @@ fn simulated(calls: &[Call]) -> Vec<(String, String)> {
     calls.iter().map(step).collect()
 }
 
+/// Runs a script on Linux; returns the first difference to the simulation.
+fn difference(seed: u64, calls: &[Call], expected: &[(String, String)]) -> Option<String> {
+    let mut run = Run::new();
+    for (place, (call, (result, readiness))) in calls.iter().zip(expected).enumerate() {
+        let real = run.call(*call);
+        let start = Instant::now();
+        while run.readiness() != *readiness && start.elapsed() < SETTLED {
+            std::thread::yield_now();
+        }
+        let found = run.readiness();
+        if (&real, &found) != (result, readiness) {
+            let before = &calls[..place];
+            return Some(format!(
+                "script {seed}: {call:?}: Linux {real} {found}, simulated {result} {readiness}\n  after {before:?}"
+            ));
+        }
+    }
+    None
+}
+
 #[test]
 fn scripts_have_the_same_results_on_linux() {
     let mut differences = Vec::new();
@@ -198,27 +221,10 @@ fn scripts_have_the_same_results_on_linux() {
         }
         let calls = script(seed);
         let expected = simulated(&calls);
-        let mut run = Run::new();
-        for (place, (call, (result, readiness))) in calls.iter().zip(&expected).enumerate() {
-            let real = run.call(*call);
-            let start = Instant::now();
-            while run.readiness() != *readiness && start.elapsed() < SETTLED {
-                std::thread::yield_now();
-            }
-            let found = run.readiness();
-            if (&real, &found) != (result, readiness) {
-                let before = &calls[..place];
-                differences.push(format!(
-                    "script {seed}: {call:?}: Linux {real} {found}, simulated {result} {readiness}\n  after {before:?}"
-                ));
-                break;
-            }
-        }
+        // A reset that is still on its way changes no readiness if there are bytes to read: on a busy machine the next call may
+        // come before it.
+        let found: Option<Vec<String>> = (0..ATTEMPTS).map(|_| difference(seed, &calls, &expected)).collect();
+        differences.extend(found.and_then(|found| found.into_iter().next()));
     }
-    assert!(
-        differences.is_empty(),
-        "{} of {SCRIPTS} scripts differ: {:#?}",
-        differences.len(),
-        &differences[..differences.len().min(4)]
-    );
+    assert!(differences.is_empty(), "scripts of {SCRIPTS} that differ: {differences:#?}");
 }
