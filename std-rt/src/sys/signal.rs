@@ -48,7 +48,7 @@ use std::io::{self, ErrorKind};
 use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
 use std::ptr;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use netpoll_core::sync::Flag;
 use signal_hook_registry::{FORBIDDEN, SigId};
@@ -193,11 +193,11 @@ fn checked(kind: SignalKind, registered: io::Result<SigId>) -> io::Result<SigId>
 fn not_for_listening(kind: SignalKind) -> io::Error {
     io::Error::new(ErrorKind::InvalidInput, format!("{kind} is not a signal that a program can listen to"))
 }
-/// The flag of each signal whose default action was ever restored: whether it is in force. The actions hold
-/// the flags too, so these are never freed.
-static WANTED: Mutex<BTreeMap<SignalKind, &'static Flag>> = Mutex::new(BTreeMap::new());
+/// The flag of each signal whose default action was ever restored: whether it is in force. The action, which stays
+/// registered for ever, holds the flag too.
+static WANTED: Mutex<BTreeMap<SignalKind, Arc<Flag>>> = Mutex::new(BTreeMap::new());
 
-fn wanted() -> MutexGuard<'static, BTreeMap<SignalKind, &'static Flag>> {
+fn wanted() -> MutexGuard<'static, BTreeMap<SignalKind, Arc<Flag>>> {
     // No foreign code runs under the lock.
     WANTED.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -219,13 +219,14 @@ pub fn restore_default(kind: SignalKind) -> io::Result<()> {
         flag.set();
         return Ok(());
     }
-    let flag: &Flag = Box::leak(Box::default());
+    let flag = Arc::new(Flag::new());
+    let seen = flag.clone();
     let action = move || {
-        if flag.is_set() {
+        if seen.is_set() {
             act(kind.0);
         }
     };
-    // SAFETY: the action is async-signal-safe (INV-306): it loads a flag that is never freed and calls `act`,
+    // SAFETY: the action is async-signal-safe (INV-306): it loads a flag that it owns and calls `act`,
     // which makes only calls that POSIX allows in a handler. It stays in the list forever; the flag decides
     // whether it does anything.
     checked(kind, unsafe { signal_hook_registry::register(kind.0, action) })?;
