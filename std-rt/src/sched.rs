@@ -537,6 +537,11 @@ impl Sched {
         self.sysmon_sleeps.set();
     }
 
+    /// Records that the monitor is awake. Returns whether a worker has woken it since [`Sched::sysmon_sleeps`].
+    pub fn sysmon_was_woken(&self) -> bool {
+        !self.sysmon_sleeps.clear()
+    }
+
     /// Refuses tasks from now on and wakes every worker, to end.
     pub fn close(&self) {
         self.global.lock().closed = true;

@@ -15,7 +15,8 @@ use crate::netpoll::PollBuffer;
 use crate::sched::{Sched, SchedHandle, StealBuffer};
 use crate::task::TaskName;
 
-/// The time between two looks of the monitor while a worker is busy: the network is polled at least that often.
+/// The time between two looks of the monitor while a worker is busy: the network is polled at least that often. After a worker
+/// has woken the monitor, the next look comes after this time, too.
 const INTERVAL: Duration = Duration::from_millis(10);
 
 /// The longest sleep of the monitor while every worker sleeps. The first worker that wakes up wakes the monitor; this bounds
@@ -31,16 +32,20 @@ pub fn run(sched: &Arc<SchedHandle>, stuck_after: Duration, on_stuck: OnStuck) {
     let (mut buffer, steal_buffer) = (Box::<PollBuffer>::default(), StealBuffer::new());
     let mut watch = Watch::new(sched, stuck_after, on_stuck);
     let mut polls: Vec<_> = (0..netpoll.pollers()).map(|poller| netpoll.polls_of(poller)).collect();
+    let mut woken = false;
     while !sched.is_closed() {
         let all_sleep = || sched.idle().num_parked() == sched.workers();
-        if all_sleep() {
+        // Workers with little to do sleep and wake up all the time. They wake the monitor once in an interval at most.
+        if all_sleep() && !woken {
             sched.sysmon_sleeps();
             // A worker that has woken up since may not have seen that.
             thread::park_timeout(if all_sleep() { IDLE_INTERVAL } else { INTERVAL });
+            woken = sched.sysmon_was_woken();
             // A worker that sleeps does not learn that its poller's descriptors were closed.
             netpoll.check_descriptors();
         } else {
             thread::park_timeout(INTERVAL);
+            woken = false;
         }
         // The tasks of the only worker can go to no other.
         let alone = sched.workers() == 1;

@@ -1,6 +1,8 @@
 //! The process after a runtime is as it was before: descriptors, threads, and the inheritance of a child.
 
+use std::io::{Read, Write};
 use std::process::Command;
+use std::time::Instant;
 
 use crate::common::*;
 use netpoll_rt::net::TcpStream;
@@ -61,6 +63,47 @@ fn threads_end_with_their_runtime() {
         drop(runtime);
         without_threads();
     }
+}
+
+/// Returns how often the monitor has gone to sleep.
+fn sleeps_of_the_monitor() -> u64 {
+    let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+    let statuses = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("status")).ok());
+    let monitor = statuses.filter(|status| status.starts_with("Name:\tnetpoll-sysmon\n"));
+    let sleeps = |status: String| {
+        let line = status.lines().find_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+        line.unwrap().trim().parse::<u64>().unwrap()
+    };
+    monitor.map(sleeps).sum()
+}
+
+/// A message each time that both workers sleep: the workers wake the monitor, which looks once in 10 ms.
+#[test]
+fn the_monitor_sleeps_while_workers_have_little_to_do() {
+    if !kernel::has_proc() {
+        return;
+    }
+    let _alone = alone();
+    without_threads();
+    let runtime = runtime(2);
+    let (stream, mut client) = runtime.block_on(pair_with_std());
+    let echo = runtime.spawn(async move {
+        let mut byte = [0];
+        while stream.read(&mut byte).await.unwrap() > 0 {
+            stream.write_all(&byte).await.unwrap();
+        }
+    });
+    let (before, began) = (sleeps_of_the_monitor(), Instant::now());
+    for _ in 0..5_000 {
+        client.write_all(b"x").unwrap();
+        client.read_exact(&mut [0]).unwrap();
+    }
+    let (sleeps, took) = (sleeps_of_the_monitor() - before, began.elapsed());
+    drop(client);
+    runtime.block_on(echo).unwrap();
+    // A sleep until a worker wakes up and one of 10 ms, and as many for a lock.
+    let most = 4 * (took.as_millis() as u64 / 10 + 2);
+    assert!(sleeps <= most, "the monitor went to sleep {sleeps} times in {took:?}");
 }
 
 // Case F21.
