@@ -55,7 +55,7 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ),
     ("backend", "NAME: the suite of std-rt, the faults and the demo with poll(2) for epoll", suites::backend),
     ("bare", "core on a Cortex-M3 in QEMU: a serial line, TCP, sweeps of interrupts", bare::run),
-    ("sim", "the tests of the simulation", suites::sim),
+    ("sim", "the tests of the simulation, or with --faults N its load", suites::sim),
     ("door", "the suite of std-rt with a table of faults before every system call", suites::door),
     (
         "conform",

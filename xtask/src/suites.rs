@@ -18,6 +18,9 @@ const SIM: &str = "--cfg netpoll_sim";
 /// The test program of the simulation; without the flag it is empty.
 const SIMULATED: &[&str] = &["--test", "sim"];
 
+/// The test that is the load of the simulation.
+const LOAD: &str = "nothing_is_lost_and_nothing_hangs_under_injected_faults";
+
 /// The test program that injects faults; without the flag it is empty.
 const INJECTED: &[&str] = &["--test", "inject"];
 
@@ -61,8 +64,12 @@ pub fn door(args: &[String]) -> Outcome {
     judge(&root, bless, &[("door", &own), ("door-suite", &all)])
 }
 
-/// Runs the tests of the simulation in a build of their own.
+/// Runs the tests of the simulation in a build of their own; with `--faults N` only the load, until N faults have happened.
 pub fn sim(args: &[String]) -> Outcome {
+    if let Some(place) = args.iter().position(|arg| arg == "--faults") {
+        let number = args.get(place + 1).ok_or("--faults needs a number")?;
+        return faults(&cmd::only_root(&[&args[..place], &args[place + 2..]].concat())?, number);
+    }
     let (bless, args) = cmd::take_flag(args, "--bless");
     let root = cmd::only_root(&args)?;
     let start = Instant::now();
@@ -74,6 +81,22 @@ pub fn sim(args: &[String]) -> Outcome {
         start.elapsed().as_secs_f64()
     );
     judge(&root, bless, &[("sim", &own)])
+}
+
+/// Runs the load of the simulation, fast but with every assertion, and prints how many faults of each kind there were.
+fn faults(root: &Path, number: &str) -> Outcome {
+    let mut command = cmd::cargo(root, &["test", "--quiet", "--profile", "loom", "-p", "netpoll-rt"]);
+    command
+        .args(SIMULATED)
+        .args(["--", "--nocapture", LOAD])
+        .env("CARGO_TARGET_DIR", cmd::target_dir(root)?.join("sim"))
+        .env("RUSTFLAGS", format!("{} {SIM}", cmd::INTERNAL))
+        .env("NETPOLL_SIM_FAULTS", number);
+    let (status, output) = cmd::stream(&mut command)?;
+    cmd::checked(&command, status)?;
+    let last = output.lines().find(|line| line.starts_with("load: ")).ok_or("the load has not run")?;
+    println!("{last}");
+    Ok(())
 }
 
 /// Runs the suite, the tests of the fault injection and the demo with a backend that is not this system's first choice.

@@ -35,6 +35,47 @@ fn a_partition_holds_bytes_back_until_it_is_healed() {
     });
 }
 
+/// The second half of the bytes is on its way when the link is mended that has held back the first.
+#[test]
+fn bytes_on_their_way_do_not_overtake_those_that_a_cut_has_held_back() {
+    Sim::check(20, |sim| {
+        sim.set_links(sim::Link { latency: Duration::from_millis(50), ..sim::Link::LAN });
+        add_echo(sim);
+        sim.client("client", async {
+            let stream = TcpStream::connect("server:7").await?;
+            let pause = async |milliseconds| time::sleep(Duration::from_millis(milliseconds)).await; // time is tested
+            stream.write_all(b"one ").await?;
+            pause(20).await;
+            stream.write_all(b"two").await?;
+            pause(20).await;
+            sim::control().partition("client", "server");
+            pause(20).await;
+            sim::control().heal("client", "server");
+            let mut back = [0; 7];
+            stream.read_exact(&mut back).await?;
+            assert_eq!(&back, b"one two");
+            Ok(())
+        });
+        sim.run()?;
+        Ok(())
+    });
+}
+
+#[test]
+fn the_timer_of_a_slow_host_may_be_late() {
+    let mut sim = Sim::new(1);
+    sim.client("slow", async {
+        sim::control().slow("slow", Duration::from_millis(10));
+        let start = time::now();
+        for _ in 0..10 {
+            time::sleep(Duration::from_millis(1)).await; // time is tested
+        }
+        assert!(time::now() - start >= Duration::from_millis(90));
+        Ok(())
+    });
+    sim.run().unwrap();
+}
+
 #[test]
 fn a_connection_across_a_lasting_partition_times_out() {
     let mut sim = Sim::new(1);

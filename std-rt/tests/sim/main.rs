@@ -5,6 +5,7 @@ mod differential;
 #[path = "../../../examples/src/bin/sim_kv.rs"]
 mod example;
 mod hosts;
+mod load;
 mod local;
 mod local_differential;
 mod measure;

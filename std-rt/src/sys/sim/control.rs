@@ -45,7 +45,9 @@ impl World {
             }
             let event = self.events.first_key_value().map(|((at, _), _)| *at);
             let sleeps = |poller: &&SimPoller| poller.is_asleep && self.can_run(poller.host);
-            let timer = self.pollers.values().filter(sleeps).filter_map(|poller| poller.sleeps_until);
+            // The timer of a slow host may be over already.
+            let timers = self.pollers.values().filter(sleeps).filter_map(|poller| poller.sleeps_until);
+            let timer = timers.filter(|&at| at > self.now);
             match [slow, event, timer.min()].into_iter().flatten().min() {
                 None => break Turn::Nothing,
                 Some(at) if at > limit => {

@@ -67,7 +67,16 @@ impl World {
         self.note("send to", id, length as u64);
         let Some(to) = self.route(from, target.ip()) else { return Err(Errno::HOSTUNREACH) };
         let payload = Payload::Udp(bytes);
-        self.transmit(Packet { from, to, source, target, of: id, to_socket: None, payload });
+        self.transmit(Packet {
+            from,
+            to,
+            source,
+            target,
+            of: id,
+            to_socket: None,
+            is_behind: false,
+            payload,
+        });
         Ok(length)
     }
 

@@ -69,6 +69,8 @@ pub(super) struct Packet {
     /// The socket that has sent it, and the one that it is for if the sender knows that.
     pub of: Id,
     pub to_socket: Option<Id>,
+    /// Set once it has been put behind the segments of its sender that a cut link has held back.
+    pub is_behind: bool,
     pub payload: Payload,
 }
 
@@ -89,6 +91,8 @@ struct Direction {
     last_datagram: u64,
     /// The packets that wait until it carries again, and since when.
     held: Vec<(u64, Packet)>,
+    /// The time at which the held segments of a socket arrive.
+    resumes: BTreeMap<Id, u64>,
 }
 
 /// All links.
@@ -186,10 +190,24 @@ impl World {
     }
 
     /// Takes a packet that has reached its host, unless it cannot.
-    pub(super) fn arrive(&mut self, packet: Packet) {
+    pub(super) fn arrive(&mut self, mut packet: Packet) {
         let is_open = self.hosts[packet.to].up && !self.links.is_cut(packet.from, packet.to);
         // A segment must not overtake one that waits.
-        let is_behind = !self.links.direction(packet.from, packet.to).held.is_empty();
+        let now = self.now;
+        let direction = self.links.direction(packet.from, packet.to);
+        let is_behind = !direction.held.is_empty();
+        if let Some(&at) = direction.resumes.get(&packet.of)
+            && matches!(packet.payload, Payload::Tcp(_))
+        {
+            // It was on its way when the link was mended.
+            if at >= now && !packet.is_behind {
+                packet.is_behind = true;
+                return self.schedule_at(at, Event::Arrive(packet));
+            }
+            if at < now {
+                direction.resumes.remove(&packet.of);
+            }
+        }
         match packet.payload {
             Payload::Udp(_) if is_open => self.take_datagram(packet),
             Payload::Udp(_) => self.note("lost", packet.of, packet.payload.len()),
@@ -232,7 +250,7 @@ impl World {
             }
             let held = std::mem::take(&mut self.links.direction(from, to).held);
             let mut pauses: BTreeMap<Id, u64> = BTreeMap::new();
-            for (since, packet) in held {
+            for (since, mut packet) in held {
                 let pause = (self.now - since).clamp(RETRANSMIT, LONGEST_PAUSE);
                 let at = match pauses.get(&packet.of) {
                     Some(&at) => at,
@@ -244,6 +262,8 @@ impl World {
                 }
                 let direction = self.links.direction(from, to);
                 direction.last = direction.last.max(at);
+                direction.resumes.insert(packet.of, at);
+                packet.is_behind = true;
                 self.schedule_at(at, Event::Arrive(packet));
             }
         }

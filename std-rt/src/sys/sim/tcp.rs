@@ -292,7 +292,7 @@ impl World {
         let (to, target, to_socket) = (stream.peer_host, stream.peer, stream.peer_socket);
         let Some(source) = source else { return };
         let payload = Payload::Tcp(segment);
-        self.transmit(Packet { from, to, source, target, of: id, to_socket, payload });
+        self.transmit(Packet { from, to, source, target, of: id, to_socket, is_behind: false, payload });
     }
 
     /// Takes a segment that has arrived.
@@ -335,6 +335,7 @@ impl World {
             target: packet.source,
             of: packet.to_socket.unwrap_or(0),
             to_socket: Some(packet.of),
+            is_behind: false,
             payload: Payload::Tcp(Segment::Reset),
         });
     }
