@@ -40,6 +40,7 @@ mod messages;
 mod pipes;
 pub(super) mod readiness;
 pub mod signals;
+mod sockets;
 mod stream;
 mod tcp;
 pub mod world;

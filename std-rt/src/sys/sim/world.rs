@@ -19,6 +19,7 @@ use super::local::Unix;
 use super::pipes::{Pipe, PipeEnd, PipeId};
 use super::readiness::{PollerId, SimPoller, Watched};
 use super::signals::Disposition;
+use super::sockets::Sockets;
 use super::tcp::{BUFFERS, Listener, Stream};
 
 /// The number of a socket, of which no other one has the same in this simulation.
@@ -135,7 +136,7 @@ pub struct World {
     pub(super) hosts: Vec<Host>,
     /// The host that runs.
     pub(super) current: HostId,
-    pub(super) sockets: BTreeMap<Id, Socket>,
+    pub(super) sockets: Sockets,
     next_id: Id,
     by_fd: Vec<Id>,
     /// The sockets that are bound to a port of TCP (true) or UDP, without those that a listener has made.
@@ -193,7 +194,7 @@ impl World {
             random: seed,
             hosts: Vec::new(),
             current: 0,
-            sockets: BTreeMap::new(),
+            sockets: Sockets::default(),
             next_id: 1,
             by_fd: Vec::new(),
             ports: BTreeMap::new(),
