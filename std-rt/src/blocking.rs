@@ -47,13 +47,21 @@ pub(crate) struct Threads {
     /// The bytes of their stacks.
     pub stack_size: Option<usize>,
     pub hooks: Hooks,
+    /// The timer slack of the thread that created the runtime, if the system has one. Workers have almost none, which a thread
+    /// that they start inherits: each sleep in a closure would then need an interrupt of its own.
+    pub timer_slack: Option<u64>,
 }
 
 impl Threads {
     /// Starts a thread. It is not joined: it ends by itself, and its job may not end at all.
     fn start(&self, number: usize, body: Box<dyn FnOnce() + Send>) -> io::Result<()> {
         let (name, hooks) = (self.names.get(POOL_NAME, "-pool", number), self.hooks.clone());
+        let timer_slack = self.timer_slack;
         let body = move || {
+            if let Some(slack) = timer_slack {
+                // If it fails, the thread's sleeps are exact and cost more.
+                let _ = sys::set_timer_slack(slack);
+            }
             let _hooks = hooks.enter_thread();
             body();
         };

@@ -380,6 +380,15 @@ pub mod linux {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Fails: the kernel ends a timed wait when it is due.
+    ///
+    /// # Errors
+    ///
+    /// Returns `Unsupported`.
+    pub fn timer_slack() -> io::Result<u64> {
+        Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no timer slack"))
+    }
+
     /// Fails: the kernel ends a timed wait when it is due, and has no slack to set.
     ///
     /// # Errors

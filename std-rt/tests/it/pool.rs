@@ -10,6 +10,7 @@ use crate::common::*;
 use futures_lite::future;
 use netpoll_core::sync::Counter;
 use netpoll_rt::fs::File;
+use netpoll_rt::internal::sys::timer_slack;
 use netpoll_rt::net::ToSocketAddrs;
 use netpoll_rt::time::timeout;
 use netpoll_rt::{Builder, Handle, JoinHandle, Runtime, spawn, spawn_blocking, yield_now};
@@ -79,6 +80,20 @@ fn threads_called(name: &str) -> usize {
         std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default()
     };
     tasks.map(comm).filter(|comm| comm.starts_with(name)).count()
+}
+
+/// A worker's timer slack is the least. A thread that it starts would inherit that, and each of its sleeps would cost an
+/// interrupt of its own.
+#[test]
+fn threads_have_the_timer_slack_of_the_thread_that_created_the_runtime() {
+    let Ok(slack) = timer_slack() else { return };
+    each_built(
+        |builder| builder,
+        async || {
+            let started_by_a_worker = spawn(async { spawn_blocking(|| timer_slack().unwrap()).await });
+            assert_eq!(started_by_a_worker.await.unwrap().unwrap(), slack);
+        },
+    );
 }
 
 /// They run in groups of three that wait for each other, so there are three at a time, and never four.

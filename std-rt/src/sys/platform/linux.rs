@@ -292,6 +292,16 @@ pub fn set_pipe_capacity(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<usize> 
     retry(Call::SetOption, fd, || fcntl_setpipe_size(fd, bytes))
 }
 
+/// Returns how late, in nanoseconds, the kernel may end a timed wait of the calling thread. A new thread has the slack of
+/// the thread that started it.
+///
+/// # Errors
+///
+/// Returns the kernel's.
+pub fn timer_slack() -> io::Result<u64> {
+    Ok(current_timer_slack()?)
+}
+
 /// Sets how late, in nanoseconds, the kernel may end a timed wait of the calling thread in order to end
 /// several together, and returns the previous value. 0 selects the thread's default (usually 50 µs); 1 is the
 /// minimum.
@@ -301,7 +311,7 @@ pub fn set_pipe_capacity(fd: BorrowedFd<'_>, bytes: usize) -> io::Result<usize> 
 /// Returns the kernel's; `ERANGE` if `nanoseconds` does not fit the target's word. The slack is then
 /// unchanged.
 pub fn set_timer_slack(nanoseconds: u64) -> io::Result<u64> {
-    let before = current_timer_slack()?;
+    let before = timer_slack()?;
     set_current_timer_slack(NonZeroU64::new(nanoseconds))?;
     Ok(before)
 }
