@@ -41,7 +41,6 @@ use std::thread::Thread;
 
 use crossbeam_utils::CachePadded;
 use netpoll_core::sched::idle::Idle;
-use netpoll_core::sched::run_queue::Runq;
 use netpoll_core::sync::{Counter, Flag, RelaxedUsize};
 
 use crate::netpoll::{Netpoll, PollBuffer};
@@ -457,8 +456,7 @@ impl Sched {
 
     /// Returns another worker that has a task in its slot, and how often that worker has looked for a task.
     pub fn find_next(&self, worker: usize, from: usize) -> Option<(usize, usize)> {
-        let has_next = |runq: &Runq<RING>| runq.len() > runq.ring_len();
-        let other = self.others(worker, from).find(|&other| has_next(&self.workers[other].runq))?;
+        let other = self.others(worker, from).find(|&other| self.workers[other].has_next())?;
         Some((other, self.workers[other].stats.tick()))
     }
 

@@ -13,6 +13,7 @@ use crate::coop;
 use crate::netpoll::{Netpoll, PollBuffer, PollGuard, clock};
 use crate::sched::{EnterGuard, Remote, Sched, SchedHandle, WorkerConfig, WorkerStats};
 use crate::spin::Spin;
+use crate::sys::ForkEpoch;
 use crate::task::{self, Locals, Runnable};
 
 /// The number of tasks after which the global queue comes first, so that a busy ring cannot starve it (Go's 61).
@@ -35,6 +36,8 @@ pub struct Worker {
     handle: Arc<SchedHandle>,
     index: usize,
     mine: Arc<Remote>,
+    /// The process that made the runtime: that of its poller, at hand for each task.
+    epoch: ForkEpoch,
     /// Taken out while the worker polls.
     buffer: Cell<Option<Box<PollBuffer>>>,
     /// Tasks until the next look at the kernel.
@@ -78,6 +81,7 @@ impl Worker {
             mine: sched.worker(index).clone(),
             sched: sched.sched().clone(),
             handle: sched.for_worker(index),
+            epoch: sched.netpoll().fork_epoch(),
             index,
             buffer: Cell::new(None),
             poll_in: Cell::new(config.event_interval),
@@ -180,7 +184,9 @@ impl Worker {
             self.poll_in.set(1);
         }
         // The task may have forked: in the child the other tasks are the parent's, and so are the events.
-        self.check_alive(Ok(()));
+        if !self.epoch.is_current() {
+            self.poller_failed(None);
+        }
     }
 
     /// Returns this worker's statistics.
@@ -220,68 +226,68 @@ impl Worker {
     }
 
     /// Returns the next task; sleeps until there is one.
+    #[inline(always)]
     fn find_runnable(&self, stop: Option<&Flag>) -> Option<Runnable> {
-        let mut has_polled = false;
-        loop {
-            if self.should_stop(stop) {
-                self.stop_searching();
-                self.leave_poller(has_polled);
-                return None;
-            }
-            if let Some(task) = self.next_task() {
-                self.leave_poller(has_polled);
-                return Some(task);
-            }
-            if self.handed_over.get() {
-                return None;
-            }
-            has_polled = true;
-            task::end_turn();
-            // Dropping the waker of a timer may make a task runnable.
-            if self.netpoll().flush_removed() {
-                continue;
-            }
-            let began = clock::now();
-            self.record_run(began);
-            if self.spin_before_park(began, stop) {
-                continue;
-            }
-            if self.call_park_hook(stop) {
-                continue;
-            }
-            // Looking would end neither a sleep on the token (others share what they have) nor one until a timer sooner.
-            if let Some(guard) = self.prepare_park(stop) {
-                let idle = self.sched.idle();
-                let may_sleep = || idle.is_parked(self.index) && !stop.is_some_and(Flag::is_set);
-                let outcome = self.poll(|buffer| {
-                    let woken = guard.block(buffer, may_sleep, || self.may_advance());
-                    // Before the tasks are put, or this worker would be woken for them.
-                    self.unpark();
-                    woken
-                });
-                if outcome.by_event || outcome.ready == 0 && (self.should_stop(stop) || self.sched.has_work())
-                {
-                    self.with_spin(|spin| spin.slept(outcome.at.saturating_sub(began), outcome.ready));
-                }
-            } else {
-                self.unpark();
-                self.polled.set((clock::now(), self.stats().tick()));
-            }
-            if self.sched.hooks().unpark.is_set() {
-                // The hook is foreign code, which may take long.
-                self.stop_searching();
-                self.sched.keep_polling();
-                self.sched.hooks().unpark.call();
-            }
+        if self.should_stop(stop) {
+            self.stop_searching();
+            return None;
         }
+        self.next_task().or_else(|| self.wait_for_task(stop))
     }
 
-    /// Ends the search for a task of a worker that may have polled: it may not poll for long now.
+    /// Polls and sleeps until there is a task. Out of line, so that the loop which runs tasks keeps its registers.
+    #[inline(never)]
+    fn wait_for_task(&self, stop: Option<&Flag>) -> Option<Runnable> {
+        while !self.handed_over.get() {
+            self.wait_once(stop);
+            let stops = self.should_stop(stop);
+            let task = if stops { None } else { self.next_task() };
+            if stops || task.is_some() {
+                self.stop_searching();
+                // It may not poll for long now.
+                self.was_woken.set(false);
+                self.sched.keep_polling();
+                return task;
+            }
+        }
+        None
+    }
+
+    /// Polls, and sleeps unless it finds something to do before.
     #[inline]
-    fn leave_poller(&self, has_polled: bool) {
-        if has_polled {
-            self.was_woken.set(false);
+    fn wait_once(&self, stop: Option<&Flag>) {
+        task::end_turn();
+        // Dropping the waker of a timer may make a task runnable.
+        if self.netpoll().flush_removed() {
+            return;
+        }
+        let began = clock::now();
+        self.record_run(began);
+        if self.spin_before_park(began, stop) || self.call_park_hook(stop) {
+            return;
+        }
+        // Looking would end neither a sleep on the token (others share what they have) nor one until a timer sooner.
+        if let Some(guard) = self.prepare_park(stop) {
+            let idle = self.sched.idle();
+            let may_sleep = || idle.is_parked(self.index) && !stop.is_some_and(Flag::is_set);
+            let outcome = self.poll(|buffer| {
+                let woken = guard.block(buffer, may_sleep, || self.may_advance());
+                // Before the tasks are put, or this worker would be woken for them.
+                self.unpark();
+                woken
+            });
+            if outcome.by_event || outcome.ready == 0 && (self.should_stop(stop) || self.sched.has_work()) {
+                self.with_spin(|spin| spin.slept(outcome.at.saturating_sub(began), outcome.ready));
+            }
+        } else {
+            self.unpark();
+            self.polled.set((clock::now(), self.stats().tick()));
+        }
+        if self.sched.hooks().unpark.is_set() {
+            // The hook is foreign code, which may take long.
+            self.stop_searching();
             self.sched.keep_polling();
+            self.sched.hooks().unpark.call();
         }
     }
 
@@ -431,19 +437,19 @@ impl Worker {
     /// Takes the task that was made ready last, unless the slot has had its share.
     #[inline(always)]
     fn next(&self) -> Option<Runnable> {
-        let n = self.next_in_a_row.get();
+        let n = self.next_in_a_row.replace(0);
+        if !self.mine.has_next() {
+            return None;
+        }
         if n == NEXT_IN_A_ROW {
-            self.next_in_a_row.set(0);
             self.sched.rotate(&self.mine);
             return None;
         }
-        let task = self.mine.get_next();
-        self.next_in_a_row.set(if task.is_some() { n + 1 } else { 0 });
-        if task.is_some() {
-            // It belongs to the turn of the task that made it ready.
-            self.poll_in.set(self.poll_in.get().saturating_add(1));
-        }
-        task
+        let task = self.mine.get_next()?;
+        self.next_in_a_row.set(n + 1);
+        // It belongs to the turn of the task that made it ready.
+        self.poll_in.set(self.poll_in.get().saturating_add(1));
+        Some(task)
     }
 
     /// Steals half of another worker's ring. At most half of the workers begin to search at a time.

@@ -78,6 +78,13 @@ impl<const N: usize> Runq<N> {
         (old != 0).then_some(old)
     }
 
+    /// Returns whether there was a task in the slot, which a thief may take before the caller does.
+    #[inline]
+    pub fn has_next(&self) -> bool {
+        // alone: a guess; the owner sees its own puts, and `get_next` decides
+        self.next.load(Ordering::Relaxed) != 0
+    }
+
     /// Takes the task in the slot.
     #[inline]
     pub fn get_next(&self) -> Option<usize> {
@@ -219,8 +226,7 @@ impl<const N: usize> Runq<N> {
 
     /// Returns the number of tasks in ring and slot, with the same limits as [`Runq::ring_len`].
     pub fn len(&self) -> usize {
-        // alone: a hint
-        self.ring_len() + usize::from(self.next.load(Ordering::Relaxed) != 0)
+        self.ring_len() + usize::from(self.has_next())
     }
 
     /// Returns whether ring and slot are empty.

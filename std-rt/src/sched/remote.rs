@@ -37,6 +37,12 @@ impl Remote {
         Self { runq: Runq::new(), alone, stats: WorkerStats::default(), thread: Mutex::default() }
     }
 
+    /// Returns whether there is a task in the slot; it may be stolen before it is taken.
+    #[inline]
+    pub fn has_next(&self) -> bool {
+        self.runq.has_next()
+    }
+
     /// Takes the task that was made ready last out of the slot. Called by the worker.
     #[inline]
     pub fn get_next(&self) -> Option<Runnable> {
