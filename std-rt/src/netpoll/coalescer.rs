@@ -13,7 +13,8 @@
 //! exact, and so are a few that come in quick succession because their tasks sleep only briefly.
 //!
 //! The average is that of a leaky bucket, kept as one number (the generic cell rate algorithm): the time from which the wakes
-//! so far are paid for. Each wake moves it by a slack, and it is never more than [`BURST`] slacks in the past.
+//! so far are paid for. Each wake moves it by a slack, and it is never more than [`BURST`] slacks in the past. After a wake that
+//! was put off it is not in the past at all: such a wake is late, and the next one does not come sooner for it.
 
 use std::time::Duration;
 
@@ -29,36 +30,45 @@ const BURST: u64 = 16;
 #[derive(Debug)]
 pub struct Coalescer {
     slack: u64,
-    /// The time from which the wakes so far are paid for.
-    paid_at: Mutex<u64>,
+    wakes: Mutex<Wakes>,
+}
+
+/// The wakes for timers so far.
+#[derive(Debug, Default)]
+struct Wakes {
+    /// The time from which they are paid for.
+    paid_at: u64,
+    /// Set if the sleep that lasts is put off beyond the next timer, so that the wake serves several. The kernel ends it late,
+    /// and that time pays for no other wake.
+    shared: bool,
 }
 
 impl Coalescer {
     /// Creates a coalescer with a largest delay; zero disables it.
     pub fn new(slack: Duration) -> Self {
         let slack = u64::try_from(slack.as_nanos()).unwrap_or(u64::MAX);
-        Self { slack, paid_at: Mutex::default() }
+        Self { slack, wakes: Mutex::default() }
     }
 
     /// Returns the time until which to sleep for a timer due at `at`. `is_crowded` returns whether more than [`FEW`] timers are
     /// due by a time.
     pub fn deadline(&self, at: u64, is_crowded: impl FnOnce(u64) -> bool) -> u64 {
-        // Without slack no wake is counted.
-        let paid_at = *lock(&self.paid_at);
-        if paid_at <= at {
-            return at;
-        }
+        // Without slack no wake is counted. The lock is not held while `is_crowded` locks wheels.
+        let paid_at = lock(&self.wakes).paid_at;
         let later = paid_at.min(at.saturating_add(self.slack));
-        if is_crowded(later) { later } else { at }
+        let shared = paid_at > at && is_crowded(later);
+        lock(&self.wakes).shared = shared;
+        if shared { later } else { at }
     }
 
     /// Records that a timer has ended a sleep at `now`.
     pub fn record_wake(&self, now: u64) {
         // The critical section is a subtraction and an addition, so a mutex is cheap enough.
-        let mut paid_at = lock(&self.paid_at);
-        let earliest = now.saturating_sub(self.slack.saturating_mul(BURST));
+        let mut wakes = lock(&self.wakes);
+        let burst = if wakes.shared { 0 } else { self.slack.saturating_mul(BURST) };
+        let earliest = now.saturating_sub(burst);
         if self.slack > 0 {
-            *paid_at = (*paid_at).max(earliest).saturating_add(self.slack);
+            wakes.paid_at = wakes.paid_at.max(earliest).saturating_add(self.slack);
         }
     }
 }
