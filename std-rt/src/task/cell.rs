@@ -81,6 +81,14 @@ pub unsafe trait Schedule: Send + Sync + 'static {
     where
         Self: Sized;
 
+    /// Puts a task of this scheduler that is cancelled, and did not run, into a run queue.
+    fn schedule_cancelled(task: Scheduled<Self>)
+    where
+        Self: Sized,
+    {
+        Self::schedule(task, false);
+    }
+
     /// Counts a task that is created.
     fn started(&self);
 
@@ -118,6 +126,7 @@ struct Table {
     body: fn(TaskPtr) -> *mut dyn RawBody,
     sched: fn(TaskPtr) -> *const dyn Schedule,
     schedule: fn(Runnable, bool),
+    schedule_cancelled: fn(Runnable),
 }
 
 /// The beginning of a cell, which does not depend on the type of the future.
@@ -140,6 +149,7 @@ impl<F: Future + 'static, S: Schedule> Cell<F, S> {
         body: |task| Self::body(task),
         sched: |task| task.sched_ptr::<S>(),
         schedule: |task, yielded| S::schedule(Scheduled { task, sched: PhantomData }, yielded),
+        schedule_cancelled: |task| S::schedule_cancelled(Scheduled { task, sched: PhantomData }),
     };
 
     #[inline(always)]
@@ -197,7 +207,7 @@ impl TaskPtr {
             && sched.may_cancel()
             && let Some(task) = self.run_action(self.state.cancel())
         {
-            task.schedule();
+            (self.table.schedule_cancelled)(task);
         }
     }
 
