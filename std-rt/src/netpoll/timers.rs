@@ -275,9 +275,15 @@ impl Netpoll {
 
     #[inline(never)]
     fn drain_removed(&self, wheel: u32) {
-        let mut entries = Vec::new();
-        self.lock_wheel(wheel as usize).drain_removed(&mut entries);
-        drop_all(entries);
+        loop {
+            // On the stack: what is allocated now may lie behind a million tasks, whose memory the allocator then keeps.
+            let mut entries = heapless::Vec::<Entry, REMOVE_BATCH>::new();
+            let more = self.lock_wheel(wheel as usize).drain_some_removed(&mut entries);
+            drop_all(entries);
+            if !more {
+                return;
+            }
+        }
     }
 
     /// Returns the number of entries in the timer wheels.
@@ -484,6 +490,15 @@ impl Timers {
         // Allocated now: later its place may be behind those of a million timers, whose memory the allocator then keeps.
         let (dropped, by_slot) = (Vec::with_capacity(REMOVE_BATCH), Vec::new());
         Self { wheel: timer::new_wheel(now), dropped, armed: 0, ended: false, by_slot, stride }
+    }
+
+    /// Removes up to [`REMOVE_BATCH`] dropped timers and appends their entries to `entries`, which is empty, to be dropped outside
+    /// the lock. Returns whether there are more, because several workers share the wheel.
+    fn drain_some_removed(&mut self, entries: &mut heapless::Vec<Entry, REMOVE_BATCH>) -> bool {
+        let rest = self.dropped.len().saturating_sub(REMOVE_BATCH);
+        self.wheel.remove_each(&self.dropped[rest..], entries);
+        self.dropped.truncate(rest);
+        rest > 0
     }
 
     /// Removes the dropped timers and appends their entries to `entries`, to be dropped outside the lock.
