@@ -268,8 +268,7 @@ impl Worker {
         }
         // Looking would end neither a sleep on the token (others share what they have) nor one until a timer sooner.
         if let Some(guard) = self.prepare_park(stop) {
-            let idle = self.sched.idle();
-            let may_sleep = || idle.is_parked(self.index) && !stop.is_some_and(Flag::is_set);
+            let may_sleep = || self.sched.idle().is_parked(self.index) && !stop.is_some_and(Flag::is_set);
             let outcome = self.poll(|buffer| {
                 let woken = guard.block(buffer, may_sleep, || self.may_advance());
                 // Before the tasks are put, or this worker would be woken for them.
