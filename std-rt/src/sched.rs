@@ -283,6 +283,10 @@ impl Sched {
             let left = tasks.iter().filter_map(|&task| self.ending.defer_drop(to_task(task)));
             return left.for_each(drop_task);
         }
+        if global.tasks.capacity() == 0 {
+            // A small block, once freed, would keep the memory below it, as in the module `timer`.
+            global.tasks.reserve(RING);
+        }
         global.tasks.extend(tasks);
         drop(global);
         self.wake_one();

@@ -7,6 +7,10 @@ pub use netpoll_core::timer::TimerId;
 /// A timer wheel that holds any number of entries, up to 2^32 - 1.
 pub type Wheel<T> = timer::Wheel<Growing<T>>;
 
+/// The least number of entries for which the vector has memory. A smaller block, once it is freed, stays with the thread in
+/// glibc's allocator, and all memory below it with the process: that of the tasks whose timers made the vector grow.
+const LEAST: usize = 32;
+
 /// A vector of entries.
 #[derive(Debug)]
 pub struct Growing<T>(Vec<Entry<T>>);
@@ -41,6 +45,9 @@ impl<T: Default> Memory for Growing<T> {
 
     /// Appends an entry; the vector doubles when it is full.
     fn push(&mut self, entry: Entry<T>) -> Result<(), Entry<T>> {
+        if self.0.capacity() == 0 {
+            self.0.reserve_exact(LEAST);
+        }
         self.0.push(entry);
         Ok(())
     }
@@ -51,7 +58,7 @@ impl<T: Default> Memory for Growing<T> {
 
     fn give_back(&mut self) {
         if self.0.capacity() > 4 * self.0.len() {
-            self.0.shrink_to(2 * self.0.len());
+            self.0.shrink_to(LEAST.max(2 * self.0.len()));
         }
     }
 }

@@ -57,11 +57,18 @@ struct Waiting {
     removed: usize,
 }
 
+/// The least number of wakers for which a slab has memory.
+const LEAST_WAKERS: usize = 64;
+
 /// The number of wakers up to which a slab keeps its memory.
 const KEPT_WAKERS: usize = 1024;
 
 impl Waiting {
     fn insert(&mut self, waker: Waker) -> usize {
+        if self.wakers.capacity() == 0 {
+            // A small block, once freed, would keep the memory below it, as in the module `timer`.
+            self.wakers.reserve(LEAST_WAKERS);
+        }
         self.wakers.insert(waker)
     }
 
