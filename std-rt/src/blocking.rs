@@ -47,16 +47,17 @@ pub(crate) struct Threads {
     /// The bytes of their stacks.
     pub stack_size: Option<usize>,
     pub hooks: Hooks,
-    /// The timer slack of the thread that created the runtime, if the system has one. Workers have almost none, which a thread
-    /// that they start inherits: each sleep in a closure would then need an interrupt of its own.
-    pub timer_slack: Option<u64>,
 }
 
 impl Threads {
     /// Starts a thread. It is not joined: it ends by itself, and its job may not end at all.
-    fn start(&self, number: usize, body: Box<dyn FnOnce() + Send>) -> io::Result<()> {
+    fn start(
+        &self,
+        timer_slack: Option<u64>,
+        number: usize,
+        body: Box<dyn FnOnce() + Send>,
+    ) -> io::Result<()> {
         let (name, hooks) = (self.names.get(POOL_NAME, "-pool", number), self.hooks.clone());
-        let timer_slack = self.timer_slack;
         let body = move || {
             if let Some(slack) = timer_slack {
                 // If it fails, the thread's sleeps are exact and cost more.
@@ -77,7 +78,10 @@ pub(crate) fn pool(start: Threads, threads: usize, keep_alive: Duration) -> Arc<
     let limits = Limits { threads, reserve, arrivals, keep_alive, retry: RETRY };
     let epoch = ForkEpoch::current().ok();
     let is_owner_process = move || epoch.is_none_or(ForkEpoch::is_current);
-    Pool::new(limits, is_owner_process, move |number, body| start.start(number, body))
+    // That of the thread which creates the runtime. Workers have almost none, and a thread that they start inherits it: each
+    // sleep in a closure would then need an interrupt of its own.
+    let timer_slack = sys::timer_slack().ok();
+    Pool::new(limits, is_owner_process, move |number, body| start.start(timer_slack, number, body))
 }
 
 /// Hands a job to the pool of the runtime that this thread runs for, or else of the default one.

@@ -88,8 +88,7 @@ pub fn restrict_to(processors: &[usize]) -> io::Result<()> {
 
 /// Returns the resident memory of this process in bytes, or zero if it is not known.
 pub fn resident_bytes() -> u64 {
-    // Without the heap: what is allocated here would lie behind the tasks that are measured, and the allocator would keep their
-    // memory.
+    // On the stack: a block of the heap would lie behind the tasks that are measured, and the allocator would keep their memory.
     let mut text = [0; 128];
     let read = File::open("/proc/self/statm").and_then(|mut file| file.read(&mut text)).unwrap_or(0);
     let text = str::from_utf8(&text[..read]).unwrap_or_default();

@@ -276,7 +276,7 @@ impl Netpoll {
     #[inline(never)]
     fn drain_removed(&self, wheel: u32) {
         loop {
-            // On the stack: what is allocated now may lie behind a million tasks, whose memory the allocator then keeps.
+            // On the stack: a block of the heap may lie behind a million tasks, whose memory the allocator then keeps.
             let mut entries = heapless::Vec::<Entry, REMOVE_BATCH>::new();
             let more = self.lock_wheel(wheel as usize).drain_some_removed(&mut entries);
             drop_all(entries);

@@ -463,8 +463,7 @@ impl Builder {
 
     fn pool(&self) -> Arc<Pool> {
         let (names, hooks) = (self.thread_names.clone(), self.hooks.clone());
-        let (stack_size, timer_slack) = (self.thread_stack_size, sys::timer_slack().ok());
-        let threads = Threads { names, stack_size, hooks, timer_slack };
+        let threads = Threads { names, stack_size: self.thread_stack_size, hooks };
         blocking::pool(threads, self.max_blocking_threads, self.thread_keep_alive)
     }
 
