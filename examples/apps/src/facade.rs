@@ -18,6 +18,9 @@ const SAY: &[u8] = b"\0\0\0\0\x0e\x0a\x0chello, world";
 /// The connections of a load.
 const CONNECTIONS: usize = 64;
 
+/// The requests of HTTP/2 in a load of one second.
+const REQUESTS: u64 = 60_000;
+
 /// A load: its name, the program, and the path of the page, or none for a call of gRPC.
 type Case = (&'static str, Load, Option<&'static str>);
 
@@ -86,7 +89,7 @@ fn wrk(url: &str, seconds: u64) -> Result<f64, BoxError> {
 }
 
 fn h2load(url: &str, seconds: u64) -> Result<f64, BoxError> {
-    tools::h2load(url, CONNECTIONS, seconds, &[])
+    tools::h2load(url, CONNECTIONS, seconds * REQUESTS, &[])
 }
 
 /// Calls of gRPC.
@@ -95,7 +98,7 @@ fn grpc(url: &str, seconds: u64) -> Result<f64, BoxError> {
     fs::write(&body, SAY)?;
     let path = body.display().to_string();
     let more = ["-H", "content-type: application/grpc", "-H", "te: trailers", "-d", &path];
-    let requests = tools::h2load(url, CONNECTIONS, seconds, &more);
+    let requests = tools::h2load(url, CONNECTIONS, seconds * REQUESTS, &more);
     fs::remove_file(&body)?;
     requests
 }

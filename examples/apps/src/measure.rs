@@ -163,6 +163,10 @@ fn once(peers: &Peers, peer: Peer, case: &Case, options: &Options) -> Result<Fou
     let before = server.seconds()?;
     let (count, seconds) = case.load(&server, options.secs, options)?;
     let spent = server.seconds()? - before;
+    if count < case.load.connections() {
+        // Handshakes take time: with TLS and many connections a short load may end before the first request.
+        return Err("more connections than requests; use --secs".into());
+    }
     case.check(&server)?;
     if matches!(case.load, Load::Stream) {
         // The target of a stream only counts, so the same program relays to an echo, whose bytes are compared.
