@@ -23,7 +23,7 @@
 //! | | for each event | [`PollCache::get_any_generation`], [`PollDesc::ready`] | a late event: the state words compare the generation |
 //! | | for each timer that is due | [`PollDesc::expire`], under the wheel's lock | a deadline that was moved meanwhile |
 //! | 8 | unlock | [`PollerLock::clear_poll_until`], [`PollerLock::unlock`] | a worker that could poll meanwhile |
-//! | 9 | wake the tasks of the list | [`GList::wake`], then [`Waiters::sub`] | foreign code under a lock; a count of waiters that is too low |
+//! | 9 | wake the tasks of the list | [`PollCache::wake`], or into a queue and then [`Waiters::sub`] | foreign code under a lock; a count of waiters that is too low |
 //! | 10 | withdraw | [`Idle::cancel_park`] | a thread that clears the bit of a worker which is awake. False: another thread has cleared it, and this worker *searches* |
 //! | 11 | take a task, then end the search | [`Idle::stop_searching`] | a task that was queued during the search and so woke no worker. True: it was the last searcher, and wakes a worker if a queue has another task |
 //!
@@ -120,7 +120,7 @@
 //! | [`Registration::set_deadline`], `postpone`, `evict` | any | yes |
 //! | [`Registration::reset`], `wait`, `park` | one task in each direction (INV-2) | `reset` only: the others clone a waker |
 //! | [`Registration::retract`] | the task that parked, or the thread that drops it | yes; the caller drops the waker |
-//! | [`GList::wake`], [`Displaced::wake`](crate::poll::sema::Displaced::wake) | any, with no lock held | if waking is |
+//! | [`PollCache::wake`], [`GList::wake`], [`Displaced::wake`](crate::poll::sema::Displaced::wake) | any, with no lock held | if waking is |
 //! | [`Waiters`], [`BreakFlag`], [`Flag`](crate::sync::Flag), [`Counter`](crate::sync::Counter) | any | yes |
 //! | [`ShortReadHint`](crate::poll::short_read::ShortReadHint) | the task that has the read lock | no |
 //! | [`FdMutex`] without a list | any | yes |
@@ -172,6 +172,7 @@
 //! [`PollCache`]: crate::PollCache
 //! [`PollCache::donate`]: crate::PollCache::donate
 //! [`PollCache::end`]: crate::PollCache::end
+//! [`PollCache::wake`]: crate::PollCache::wake
 //! [`PollCache::get_any_generation`]: crate::PollCache::get_any_generation
 //! [`PollDesc::ready`]: crate::PollDesc::ready
 //! [`PollDesc::expire`]: crate::PollDesc::expire

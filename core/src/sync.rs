@@ -142,6 +142,18 @@ impl<T> AtomicPtr<T> {
         self.0.load(order)
     }
 
+    /// Writes the pointer. Not for a pointer that other threads change by read-modify-write.
+    #[inline]
+    pub fn store(&self, pointer: *mut T, order: Ordering) {
+        self.0.store(pointer, order);
+    }
+
+    /// Writes the pointer. Returns the previous one.
+    #[inline]
+    pub fn swap(&self, pointer: *mut T, order: Ordering) -> *mut T {
+        self.0.swap(pointer, order)
+    }
+
     /// Writes `new` if the pointer is `current`. Returns the previous pointer in either case.
     #[inline]
     pub fn compare_exchange(
@@ -240,6 +252,13 @@ pub struct RelaxedU8 {
 }
 
 impl RelaxedU8 {
+    const_fn! {
+        /// Creates a number that is 0.
+        pub const fn new() -> Self {
+            Self { word: imp::AtomicU8::new(0) }
+        }
+    }
+
     /// Writes the number.
     #[inline]
     pub fn set(&self, n: u8) {

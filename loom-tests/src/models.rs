@@ -10,6 +10,7 @@ pub mod fd_mutex;
 mod idle;
 mod info;
 mod negative_controls;
+pub mod number_queue;
 mod poller_lock;
 mod pollers;
 mod run_queue;

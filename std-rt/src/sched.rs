@@ -35,7 +35,9 @@ mod wake_rule;
 
 use std::any::Any;
 use std::collections::VecDeque;
+use std::mem;
 use std::ops::{Deref, DerefMut};
+use std::ptr::NonNull;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread::Thread;
 
@@ -74,7 +76,7 @@ struct GlobalQueue {
 
 #[derive(Debug, Default)]
 struct Global {
-    tasks: VecDeque<usize>,
+    tasks: VecDeque<Runnable>,
     closed: bool,
 }
 
@@ -83,7 +85,7 @@ const KEPT_CAPACITY: usize = 4096;
 
 impl Global {
     /// Takes the memory of the queue if that is empty and was long, to be freed outside of the lock.
-    fn take_spare(&mut self) -> Option<VecDeque<usize>> {
+    fn take_spare(&mut self) -> Option<VecDeque<Runnable>> {
         let is_spare = self.tasks.is_empty() && self.tasks.capacity() > KEPT_CAPACITY;
         is_spare.then(|| std::mem::take(&mut self.tasks))
     }
@@ -271,16 +273,16 @@ impl Sched {
 
     /// Puts tasks at the end of the global queue. After [`Sched::close`] they are not run but dropped: by the thread that
     /// ends the runtime, or here if that has ended.
-    fn put_global(&self, tasks: &[usize]) {
+    fn put_global(&self, tasks: impl IntoIterator<Item = Runnable>) {
         if !self.netpoll.is_owner_process() {
             // A child of fork(2) runs no task of its parent: these copies stay as they are. The lock may be held for ever.
-            return;
+            return tasks.into_iter().for_each(mem::forget);
         }
         let mut global = self.global.lock();
         if global.closed {
             drop(global);
             // Runs the futures' Drop, with no lock held.
-            let left = tasks.iter().filter_map(|&task| self.ending.defer_drop(to_task(task)));
+            let left = tasks.into_iter().filter_map(|task| self.ending.defer_drop(task));
             return left.for_each(drop_task);
         }
         if global.tasks.capacity() == 0 {
@@ -296,10 +298,10 @@ impl Sched {
     /// lock serves many tasks.
     #[cold]
     fn overflow(&self, mine: &Remote, task: Runnable) {
-        let mut tasks = [0; RING / 2 + 1];
+        let mut tasks = [NonNull::dangling(); RING / 2 + 1];
         let n = mine.runq.take_half(RING / 2, |i, task| tasks[i] = task);
-        tasks[n] = task.into_word();
-        self.put_global(&tasks[..=n]);
+        tasks[n] = task.into_raw();
+        self.put_global(tasks[..=n].iter().copied().map(to_task));
     }
 
     /// Wakes the tasks that a poll made ready (Go's `injectglist`): in order, to the end of this thread's ring if it is a
@@ -378,14 +380,12 @@ impl Sched {
 
     /// Worker: takes the first task of the global queue.
     pub fn get_global(&self) -> Option<Runnable> {
-        let task = self.global.lock_nonempty()?.tasks.pop_front();
-        task.map(to_task)
+        self.global.lock_nonempty()?.tasks.pop_front()
     }
 
     /// Takes the first task of the global queue when the runtime ends, and every task counts.
     fn take_global(&self) -> Option<Runnable> {
-        let task = self.global.lock().tasks.pop_front();
-        task.map(to_task)
+        self.global.lock().tasks.pop_front()
     }
 
     /// Worker with an empty ring: takes the first task of the global queue, and moves its share of the others to the ring.
@@ -402,7 +402,7 @@ impl Sched {
         if more && self.workers.len() > 1 {
             self.wake_one();
         }
-        Some(to_task(task))
+        Some(task)
     }
 
     /// Worker: moves its share of the global queue to its ring, up to half of the room there, before it polls. Events of a
@@ -439,8 +439,8 @@ impl Sched {
         let runq = &mine.runq;
         for _ in 0..most.min(global.tasks.len().div_ceil(self.workers.len())) {
             let Some(task) = global.tasks.pop_front() else { break };
-            if let Err(task) = runq.put(task) {
-                global.tasks.push_front(task);
+            if let Err(task) = runq.put(task.into_raw()) {
+                global.tasks.push_front(to_task(task));
                 break;
             }
         }

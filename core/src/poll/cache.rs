@@ -17,7 +17,7 @@ use super::glist::GList;
 use super::key::{FDSEQ_BITS, PollKey};
 use super::registration::Registration;
 use super::waiters::Waiters;
-use crate::sync::{AtomicPtr, AtomicUsize, Ordering, array, const_fn, fence};
+use crate::sync::{AtomicPtr, AtomicUsize, Flag, Ordering, UnsafeCell, array, const_fn, fence};
 
 /// The number of descriptors in a block of 4 KiB on a 64-bit host.
 pub const BLOCK_LEN: usize = 32;
@@ -57,6 +57,59 @@ impl<const LEN: usize> Block<LEN> {
         }
         // SAFETY: the loop above has written every descriptor of the block (INV-1).
         unsafe { place.assume_init_mut() }
+    }
+}
+
+/// A block of descriptors in a static, for a program without an allocator.
+///
+/// ```
+/// use netpoll_core::PollCache;
+/// use netpoll_core::poll::cache::StaticBlock;
+///
+/// static CACHE: PollCache<1> = PollCache::new();
+/// static BLOCK: StaticBlock = StaticBlock::new();
+///
+/// let block = BLOCK.take().expect("the block is taken once");
+/// CACHE.donate_static(block).expect("a new cache has a place for a block");
+/// assert!(CACHE.alloc().is_some());
+/// assert!(BLOCK.take().is_none());
+/// ```
+#[derive(Debug)]
+pub struct StaticBlock<const LEN: usize = BLOCK_LEN> {
+    block: UnsafeCell<Block<LEN>>,
+    taken: Flag,
+}
+
+// SAFETY: the block is accessed only through the reference of the one call of `take` that succeeds. A block may be sent to the
+// thread of that call, and be shared afterwards: its descriptors are made for that.
+unsafe impl<const LEN: usize> Sync for StaticBlock<LEN> {}
+
+impl<const LEN: usize> Default for StaticBlock<LEN> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<const LEN: usize> StaticBlock<LEN> {
+    const_fn! {
+        /// Creates a block of free descriptors that has not been taken.
+        pub const fn new() -> Self {
+            Self { block: UnsafeCell::new(Block::new()), taken: Flag::new() }
+        }
+    }
+
+    /// Returns the block, for [`PollCache::donate_static`]. Returns `None` if it was taken before.
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "a static cannot be borrowed mutably; `taken` ensures one borrow"
+    )]
+    pub fn take(&'static self) -> Option<&'static mut Block<LEN>> {
+        if !self.taken.set() {
+            return None;
+        }
+        // SAFETY: the pointer is that of a static, so it is valid for ever. `Flag::set` is a swap and nothing clears the flag, so
+        // one call gets here, and its reference is the only one, now and later.
+        Some(self.block.with_mut(|block| unsafe { &mut *block }))
     }
 }
 
@@ -203,7 +256,7 @@ impl<const BLOCKS: usize, const LEN: usize> PollCache<BLOCKS, LEN> {
         Ok(())
     }
 
-    /// Adds a block that is never freed, such as a static or a leaked one.
+    /// Adds a block that is never freed, such as that of a [`StaticBlock`] or a leaked one.
     ///
     /// # Errors
     ///
@@ -270,6 +323,14 @@ impl<const BLOCKS: usize, const LEN: usize> PollCache<BLOCKS, LEN> {
                 wake(list);
             }
         }
+    }
+
+    /// Wakes the tasks of a list that came from this cache's descriptors, and then counts them as parked no more. Returns
+    /// their number. Call it with no lock held. If a waker panics, the others are woken before the panic goes on.
+    ///
+    /// A runtime that drains the list itself, for example into a queue, lowers the count by [`Waiters::sub`].
+    pub fn wake<const N: usize>(&self, list: GList<N>) -> usize {
+        self.shared.wake(list)
     }
 
     /// Returns the number of tasks parked on this cache's descriptors.

@@ -17,6 +17,7 @@
 use crossbeam_utils::CachePadded;
 
 use super::desc::PollDesc;
+use super::glist::GList;
 use super::key::FDSEQ_BITS;
 use super::waiters::Waiters;
 use crate::sync::{AtomicUsize, Ordering, const_fn};
@@ -50,6 +51,15 @@ impl Shared {
     #[inline]
     pub(crate) fn waiters(&self) -> &Waiters {
         &self.waiters
+    }
+
+    /// Wakes the tasks of a list and then lowers the count of waiters by their number, which it returns. If a waker panics, the
+    /// others are woken and the count is lowered before the panic goes on.
+    pub(crate) fn wake<const N: usize>(&self, list: GList<N>) -> usize {
+        let counted = Counted { waiters: self.waiters(), n: list.len() };
+        let woken = list.wake();
+        drop(counted);
+        woken
     }
 
     /// Returns the bits that a generation has.
@@ -92,5 +102,18 @@ impl Shared {
                 Err(found) => head = found,
             }
         }
+    }
+}
+
+/// Lowers the count of waiters when dropped: after the tasks are runnable, or while the panic of a waker
+/// unwinds.
+struct Counted<'a> {
+    waiters: &'a Waiters,
+    n: usize,
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.waiters.sub(self.n);
     }
 }

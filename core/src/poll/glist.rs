@@ -69,7 +69,9 @@ impl<const N: usize> GList<N> {
     }
 
     /// Wakes every task in the list. Returns their number, by which the caller then lowers the count of
-    /// waiters. If a waker panics, the others are woken before the panic goes on.
+    /// waiters: [`PollCache::wake`](crate::PollCache::wake) does both. If a waker panics, the others are woken before the
+    /// panic goes on.
+    #[must_use = "the count of waiters is lowered by it: `PollCache::wake` does both"]
     pub fn wake(self) -> usize {
         let woken = self.len();
         let mut rest = Rest(self.wakers.into_iter());

@@ -49,6 +49,13 @@ impl PollKey {
     }
 }
 
+impl Default for PollKey {
+    /// Returns the key of no descriptor, [`PollKey::BREAK`].
+    fn default() -> Self {
+        Self::BREAK
+    }
+}
+
 /// One direction of a descriptor.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Mode {

@@ -39,7 +39,6 @@ use super::free_list::Shared;
 use super::glist::GList;
 use super::key::{Mode, Modes, PollKey};
 use super::sema::{Arm, Commit, Displaced};
-use super::waiters::Waiters;
 use crate::sync::{Ordering, fence};
 
 /// The only owner of a descriptor's slot (mio's and tokio's registration).
@@ -264,21 +263,7 @@ impl Drop for Registration<'_> {
     fn drop(&mut self) {
         let list = self.release();
         if !list.is_empty() {
-            let _counted = Counted { waiters: self.shared.waiters(), n: list.len() };
-            list.wake();
+            self.shared.wake(list);
         }
-    }
-}
-
-/// Lowers the count of waiters when dropped: after the tasks are runnable, or while the panic of a waker
-/// unwinds.
-struct Counted<'a> {
-    waiters: &'a Waiters,
-    n: usize,
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.waiters.sub(self.n);
     }
 }

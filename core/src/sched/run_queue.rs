@@ -12,27 +12,50 @@
 //! `tail - head` tasks are in the ring. A thief reads the tasks first and then moves `head`. If another
 //! thread moved `head` meanwhile, the thief discards the tasks that it has read.
 //!
-//! A task is a word that is not 0, for `netpoll-rt` a pointer. The queue does not interpret it.
+//! A task is a pointer, which the queue passes on and does not use: not even the type of its target matters here. So a queue
+//! may be shared and sent whatever `T` is, and the runtime sees to it that the threads which take tasks out may run them.
 
-use crate::sync::{AtomicUsize, Ordering, array, const_fn};
+use core::fmt;
+use core::ptr::{self, NonNull};
+
+use crate::sync::{AtomicPtr, AtomicUsize, Ordering, array, const_fn};
 
 /// A ring of `N` tasks, `N` a power of two, and a slot. Any thread may call a method unless it is documented
 /// as for the owner.
-#[derive(Debug)]
-pub struct Runq<const N: usize> {
+///
+/// ```
+/// use core::ptr::NonNull;
+/// use netpoll_core::sched::run_queue::Runq;
+///
+/// struct Task(&'static str);
+///
+/// static QUEUE: Runq<Task, 256> = Runq::new();
+///
+/// let task = NonNull::from(Box::leak(Box::new(Task("echo"))));
+/// QUEUE.put(task).expect("there is room");
+/// assert_eq!(QUEUE.get(), Some(task));
+/// assert_eq!(QUEUE.get(), None);
+/// ```
+pub struct Runq<T, const N: usize> {
     head: AtomicUsize,
     tail: AtomicUsize,
-    next: AtomicUsize,
-    ring: [AtomicUsize; N],
+    next: AtomicPtr<T>,
+    ring: [AtomicPtr<T>; N],
 }
 
-impl<const N: usize> Default for Runq<N> {
+impl<T, const N: usize> fmt::Debug for Runq<T, N> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runq").field("len", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl<T, const N: usize> Default for Runq<T, N> {
     fn default() -> Self {
         Self::new()
     }
 }
 
-impl<const N: usize> Runq<N> {
+impl<T, const N: usize> Runq<T, N> {
     const_fn! {
         /// Creates an empty queue.
         pub const fn new() -> Self {
@@ -40,8 +63,8 @@ impl<const N: usize> Runq<N> {
             Self {
                 head: AtomicUsize::new(0),
                 tail: AtomicUsize::new(0),
-                next: AtomicUsize::new(0),
-                ring: array![AtomicUsize::new(0); N],
+                next: AtomicPtr::new(ptr::null_mut()),
+                ring: array![AtomicPtr::new(ptr::null_mut()); N],
             }
         }
     }
@@ -56,7 +79,7 @@ impl<const N: usize> Runq<N> {
     ///
     /// Releases the caller's writes to the thread that gets the task out.
     #[inline]
-    pub fn put(&self, task: usize) -> Result<(), usize> {
+    pub fn put(&self, task: NonNull<T>) -> Result<(), NonNull<T>> {
         // Acquire: a thief has read the task that is overwritten.
         let head = self.head.load(Ordering::Acquire); // pair: run_queue::take_half
         // alone: the owner's own
@@ -65,40 +88,38 @@ impl<const N: usize> Runq<N> {
             return Err(task);
         }
         // alone: the tail releases it
-        self.ring[tail % N].store(task, Ordering::Relaxed);
+        self.ring[tail % N].store(task.as_ptr(), Ordering::Relaxed);
         self.tail.store(tail.wrapping_add(1), Ordering::Release); // pair: run_queue::take_half
         Ok(())
     }
 
     /// Puts a task into the slot, to be run next. Returns the task that it displaces. For the owner.
     #[inline]
-    pub fn put_next(&self, task: usize) -> Option<usize> {
+    pub fn put_next(&self, task: NonNull<T>) -> Option<NonNull<T>> {
         // Release: this task. (The owner put the displaced one itself.)
-        let old = self.next.swap(task, Ordering::Release); // pair: run_queue::get_next
-        (old != 0).then_some(old)
+        NonNull::new(self.next.swap(task.as_ptr(), Ordering::Release)) // pair: run_queue::get_next
     }
 
     /// Returns whether there was a task in the slot, which a thief may take before the caller does.
     #[inline]
     pub fn has_next(&self) -> bool {
         // alone: a guess; the owner sees its own puts, and `get_next` decides
-        self.next.load(Ordering::Relaxed) != 0
+        !self.next.load(Ordering::Relaxed).is_null()
     }
 
     /// Takes the task in the slot.
     #[inline]
-    pub fn get_next(&self) -> Option<usize> {
+    pub fn get_next(&self) -> Option<NonNull<T>> {
         // alone: an empty slot orders nothing
-        if self.next.load(Ordering::Relaxed) == 0 {
+        if self.next.load(Ordering::Relaxed).is_null() {
             return None;
         }
-        let task = self.next.swap(0, Ordering::Acquire); // pair: run_queue::put_next
-        (task != 0).then_some(task)
+        NonNull::new(self.next.swap(ptr::null_mut(), Ordering::Acquire)) // pair: run_queue::put_next
     }
 
     /// Takes the next task of the ring. For the owner.
     #[inline]
-    pub fn get(&self) -> Option<usize> {
+    pub fn get(&self) -> Option<NonNull<T>> {
         // alone: a first guess; the compare-exchange decides
         let mut head = self.head.load(Ordering::Relaxed);
         loop {
@@ -112,7 +133,7 @@ impl<const N: usize> Runq<N> {
             // Release: a thread that sees this head sees a tail that is not behind it.
             match self.head.compare_exchange(head, next, Ordering::Release, Ordering::Relaxed) // pair: run_queue::take_half, run_queue::ring_len
             {
-                Ok(_) => return Some(task),
+                Ok(_) => return NonNull::new(task),
                 Err(found) => head = found,
             }
         }
@@ -121,31 +142,28 @@ impl<const N: usize> Runq<N> {
     /// Puts a task into the slot like [`Runq::put_next`], without the cost of a read-modify-write. For the
     /// owner of a queue from which no thread steals.
     #[inline]
-    pub fn put_next_alone(&self, task: usize) -> Option<usize> {
+    pub fn put_next_alone(&self, task: NonNull<T>) -> Option<NonNull<T>> {
         let old = self.get_next_alone();
         // alone: the owner's own
-        self.next.store(task, Ordering::Relaxed);
+        self.next.store(task.as_ptr(), Ordering::Relaxed);
         old
     }
 
     /// Takes the task in the slot like [`Runq::get_next`]. For the owner of a queue from which no thread
     /// steals.
     #[inline]
-    pub fn get_next_alone(&self) -> Option<usize> {
+    pub fn get_next_alone(&self) -> Option<NonNull<T>> {
         // alone: the owner's own
-        let task = self.next.load(Ordering::Relaxed);
-        if task == 0 {
-            return None;
-        }
+        let task = NonNull::new(self.next.load(Ordering::Relaxed))?;
         // alone: the owner's own
-        self.next.store(0, Ordering::Relaxed);
+        self.next.store(ptr::null_mut(), Ordering::Relaxed);
         Some(task)
     }
 
     /// Takes the next task of the ring like [`Runq::get`]. For the owner of a queue from which no thread
     /// steals.
     #[inline]
-    pub fn get_alone(&self) -> Option<usize> {
+    pub fn get_alone(&self) -> Option<NonNull<T>> {
         // alone: the owner's own
         let head = self.head.load(Ordering::Relaxed);
         // alone: the owner's own
@@ -156,29 +174,29 @@ impl<const N: usize> Runq<N> {
         let task = self.ring[head % N].load(Ordering::Relaxed);
         // Release: a thread that sees this head sees a tail that is not behind it.
         self.head.store(head.wrapping_add(1), Ordering::Release); // pair: run_queue::ring_len
-        Some(task)
+        NonNull::new(task)
     }
 
     /// Moves half of this queue, rounded up, into `mine`, of which the caller is the owner. Returns one of
     /// the stolen tasks to run at once. `mine` is not this queue. Steals no more tasks than the ring of
     /// `mine` has room for.
-    pub fn steal_into(&self, mine: &Self) -> Option<usize> {
+    pub fn steal_into(&self, mine: &Self) -> Option<NonNull<T>> {
         // alone: the thief's own
         let into = mine.tail.load(Ordering::Relaxed);
         // Acquire: thieves of `mine` have read the tasks that are overwritten.
         let room = N - into.wrapping_sub(mine.head.load(Ordering::Acquire)); // pair: run_queue::take_half
         let n = self.take_half(room, |i, task| {
             // alone: `mine.tail` releases it
-            mine.ring[into.wrapping_add(i) % N].store(task, Ordering::Relaxed);
+            mine.ring[into.wrapping_add(i) % N].store(task.as_ptr(), Ordering::Relaxed);
         });
-        (n > 0).then(|| mine.keep_stolen(into, n))
+        if n > 0 { mine.keep_stolen(into, n) } else { None }
     }
 
     /// Takes the older half of the ring out, rounded up, but no more than `room` tasks. Returns how many.
     /// Passes each to `keep` with its number, 0 for the oldest. If `keep` is called with 0 again, the tasks
     /// before that were not taken.
     #[inline]
-    pub fn take_half(&self, room: usize, mut keep: impl FnMut(usize, usize)) -> usize {
+    pub fn take_half(&self, room: usize, mut keep: impl FnMut(usize, NonNull<T>)) -> usize {
         loop {
             // Acquire: the tail below is not from before this head.
             let head = self.head.load(Ordering::Acquire); // pair: run_queue::get, run_queue::take_half
@@ -192,7 +210,10 @@ impl<const N: usize> Runq<N> {
             }
             for i in 0..n {
                 // alone: valid only if the compare-exchange below finds the head unmoved
-                keep(i, self.ring[head.wrapping_add(i) % N].load(Ordering::Relaxed));
+                let task = self.ring[head.wrapping_add(i) % N].load(Ordering::Relaxed);
+                if let Some(task) = NonNull::new(task) {
+                    keep(i, task);
+                }
             }
             let next = head.wrapping_add(n);
             // Release: the tasks have been read before the owner overwrites them; and a thread that sees this
@@ -205,13 +226,13 @@ impl<const N: usize> Runq<N> {
     }
 
     /// Publishes `n` stolen tasks except the last, which it returns.
-    fn keep_stolen(&self, from: usize, n: usize) -> usize {
+    fn keep_stolen(&self, from: usize, n: usize) -> Option<NonNull<T>> {
         let last = from.wrapping_add(n - 1);
         if n > 1 {
             self.tail.store(last, Ordering::Release); // pair: run_queue::take_half
         }
         // alone: the caller wrote it
-        self.ring[last % N].load(Ordering::Relaxed)
+        NonNull::new(self.ring[last % N].load(Ordering::Relaxed))
     }
 
     /// Returns the number of tasks in the ring. It may be out of date already, but it is not 0 if the ring

@@ -308,18 +308,18 @@ fn storm(slots: &Slots<4, 24>, held: &Mutex<Vec<PollKey>>, mut seed: usize, task
             let event = Event { key, modes: Modes::from(mode), flags: EventFlags::default() };
             let mut list = GList::<2>::new();
             let _any = desc.ready(event, &mut list);
-            slots.cache.waiters().sub(list.wake());
+            slots.cache.wake(list);
             if choice == 3 {
-                slots.cache.waiters().sub(desc.evict(key.fdseq).wake());
+                slots.cache.wake(desc.evict(key.fdseq));
             }
-            slots.cache.waiters().sub(desc.expire(seed >> 50).0.wake());
+            slots.cache.wake(desc.expire(seed >> 50).0);
         } else if let Some(registration) = own.last() {
             match choice {
                 5 => registration.wait(mode, &waker).1.wake(),
                 6 => drop(registration.retract(mode)),
                 7 => match registration.set_deadline(Modes::from(mode), When::At(seed >> 50)) {
                     Ok((list, arm)) => {
-                        slots.cache.waiters().sub(list.wake());
+                        slots.cache.wake(list);
                         arm.and_then(|at| registration.arm_timer(at));
                     }
                     Err(why) => assert_eq!(why, PollErr::Closing),
@@ -329,7 +329,7 @@ fn storm(slots: &Slots<4, 24>, held: &Mutex<Vec<PollKey>>, mut seed: usize, task
                     let key = registration.key();
                     let mut held = held.lock().expect("no thread panics here");
                     held.retain(|held| *held != key);
-                    slots.cache.waiters().sub(registration.free().wake());
+                    slots.cache.wake(registration.free());
                 }
             }
         }

@@ -1,16 +1,86 @@
 //! A worker's queue: its order, its limits, its halves, and a stress test with thieves.
 
+use std::ptr::{self, NonNull};
 use std::sync::{Barrier, Mutex};
 use std::thread;
 
 use netpoll_core::sched::run_queue::Runq;
 
-fn drain<const N: usize>(queue: &Runq<N>) -> Vec<usize> {
+/// A run queue whose tasks are numbers above 0.
+struct NumberQueue<const N: usize>(Runq<(), N>);
+
+fn to_task(number: usize) -> NonNull<()> {
+    NonNull::new(ptr::without_provenance_mut(number)).expect("a task is a number above 0")
+}
+
+fn to_number(task: NonNull<()>) -> usize {
+    task.as_ptr().addr()
+}
+
+impl<const N: usize> NumberQueue<N> {
+    fn new() -> Self {
+        Self(Runq::new())
+    }
+
+    fn put(&self, task: usize) -> Result<(), usize> {
+        self.0.put(to_task(task)).map_err(to_number)
+    }
+
+    fn put_next(&self, task: usize) -> Option<usize> {
+        self.0.put_next(to_task(task)).map(to_number)
+    }
+
+    fn get_next(&self) -> Option<usize> {
+        self.0.get_next().map(to_number)
+    }
+
+    fn get(&self) -> Option<usize> {
+        self.0.get().map(to_number)
+    }
+
+    fn put_next_alone(&self, task: usize) -> Option<usize> {
+        self.0.put_next_alone(to_task(task)).map(to_number)
+    }
+
+    fn get_next_alone(&self) -> Option<usize> {
+        self.0.get_next_alone().map(to_number)
+    }
+
+    fn get_alone(&self) -> Option<usize> {
+        self.0.get_alone().map(to_number)
+    }
+
+    fn steal_into(&self, mine: &Self) -> Option<usize> {
+        self.0.steal_into(&mine.0).map(to_number)
+    }
+
+    fn take_half(&self, room: usize, mut keep: impl FnMut(usize, usize)) -> usize {
+        self.0.take_half(room, |i, task| keep(i, to_number(task)))
+    }
+
+    fn ring_len(&self) -> usize {
+        self.0.ring_len()
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn room(&self) -> usize {
+        self.0.room()
+    }
+}
+
+fn drain<const N: usize>(queue: &NumberQueue<N>) -> Vec<usize> {
     std::iter::from_fn(|| queue.get()).collect()
 }
 
-fn filled<const N: usize>(tasks: std::ops::RangeInclusive<usize>) -> Runq<N> {
-    let queue = Runq::new();
+fn filled<const N: usize>(tasks: std::ops::RangeInclusive<usize>) -> NumberQueue<N> {
+    let queue = NumberQueue::new();
     for task in tasks {
         assert_eq!(queue.put(task), Ok(()));
     }
@@ -38,7 +108,7 @@ fn put_into_a_full_ring_returns_the_task() {
 
 #[test]
 fn the_ring_wraps() {
-    let queue = Runq::<4>::default();
+    let queue = NumberQueue::<4>::new();
     let mut next = 1;
     for round in 0..100 {
         let n = round % 4 + 1;
@@ -51,7 +121,7 @@ fn the_ring_wraps() {
 
 #[test]
 fn put_next_returns_the_displaced_task() {
-    let queue = Runq::<2>::new();
+    let queue = NumberQueue::<2>::new();
     assert_eq!(queue.get_next(), None);
     assert_eq!(queue.put_next(1), None);
     assert_eq!(queue.put_next(2), Some(1));
@@ -77,7 +147,7 @@ fn the_queue_does_not_change_a_task() {
 #[test]
 fn a_thief_takes_the_older_half_rounded_up() {
     for there in 0..=8 {
-        let (queue, mine) = (filled::<8>(1..=there), Runq::new());
+        let (queue, mine) = (filled::<8>(1..=there), NumberQueue::new());
         let stolen = there - there / 2;
         let first = queue.steal_into(&mine);
         assert_eq!(first.is_some(), there > 0);
@@ -120,7 +190,7 @@ fn the_older_half_comes_out_in_order() {
 
 #[test]
 fn a_steal_leaves_the_slot() {
-    let (queue, mine) = (Runq::<2>::new(), Runq::new());
+    let (queue, mine) = (NumberQueue::<2>::new(), NumberQueue::new());
     assert_eq!(queue.put_next(1), None);
     assert_eq!(queue.steal_into(&mine), None);
     assert!(mine.is_empty());
@@ -131,7 +201,7 @@ fn a_steal_leaves_the_slot() {
 #[test]
 fn a_steal_wraps_in_both_rings() {
     for (victim, thief) in (0..8).flat_map(|victim| (0..8).map(move |thief| (victim, thief))) {
-        let (queue, mine) = (Runq::<4>::new(), Runq::<4>::new());
+        let (queue, mine) = (NumberQueue::<4>::new(), NumberQueue::<4>::new());
         for (queue, turns) in [(&queue, victim), (&mine, thief)] {
             for task in 1..=turns {
                 assert_eq!(queue.put(task), Ok(()));
@@ -148,8 +218,8 @@ const TASKS: usize = 200_000;
 const THIEVES: usize = 3;
 
 struct Stress {
-    queue: Runq<16>,
-    thieves: [Runq<16>; THIEVES],
+    queue: NumberQueue<16>,
+    thieves: [NumberQueue<16>; THIEVES],
     start: Barrier,
     over: Mutex<bool>,
 }
@@ -194,8 +264,8 @@ impl Stress {
 #[test]
 fn with_thieves_every_task_comes_out_once() {
     let stress = Stress {
-        queue: Runq::new(),
-        thieves: std::array::from_fn(|_| Runq::new()),
+        queue: NumberQueue::new(),
+        thieves: std::array::from_fn(|_| NumberQueue::new()),
         start: Barrier::new(THIEVES + 1),
         over: Mutex::new(false),
     };

@@ -1,12 +1,12 @@
 //! Counters, and constructors that are constants.
 
 use netpoll_core::PollCache;
-use netpoll_core::poll::cache::Block;
+use netpoll_core::poll::cache::StaticBlock;
 use netpoll_core::sched::idle::Idle;
 use netpoll_core::sched::poller_lock::PollerLock;
 use netpoll_core::sched::run_queue::Runq;
 use netpoll_core::sched::task::TaskState;
-use netpoll_core::sync::Counter;
+use netpoll_core::sync::{Counter, RelaxedU8};
 
 #[test]
 fn a_counter_adds_one_and_many() {
@@ -34,12 +34,15 @@ fn a_counter_counts_in_all_threads() {
 #[test]
 fn the_constructors_are_constants() {
     static CACHE: PollCache<1> = PollCache::new();
-    static QUEUE: Runq<4> = Runq::new();
+    static QUEUE: Runq<(), 4> = Runq::new();
+    static NUMBER: RelaxedU8 = RelaxedU8::new();
     static IDLE: Idle<1> = Idle::new();
     static POLLER: PollerLock = PollerLock::new();
     static TASK: TaskState = TaskState::new();
-    let block = Box::leak(Box::new(const { Block::new() }));
+    static BLOCK: StaticBlock = StaticBlock::new();
+    let block = BLOCK.take().expect("the block was not taken before");
     CACHE.donate_static(block).expect("the cache has a place for one block");
     assert!(CACHE.alloc().is_some() && QUEUE.is_empty() && IDLE.num_parked() == 0);
-    assert!(POLLER.try_lock(0) && TASK.has_handle());
+    assert!(BLOCK.take().is_none());
+    assert!(POLLER.try_lock(0) && NUMBER.get() == 0 && TASK.has_handle());
 }

@@ -9,6 +9,7 @@
 #[cfg_attr(not(target_arch = "riscv32"), path = "cpu/arm.rs")]
 mod arch;
 
+use core::cell::RefCell;
 use core::panic::PanicInfo;
 
 pub use arch::exit;
@@ -79,6 +80,30 @@ pub fn stack_used() -> usize {
 extern "C" fn unhandled() {
     board::print(format_args!("a fault, or an interrupt without a handler"));
     exit(false)
+}
+
+/// A value that tasks and handlers access with interrupts masked.
+#[derive(Debug)]
+pub struct Masked<T>(RefCell<T>);
+
+// SAFETY: The cell is accessed only with interrupts masked, so by one context at a time (INV-101).
+unsafe impl<T: Send> Sync for Masked<T> {}
+
+impl<T> Masked<T> {
+    /// Creates a cell with a value.
+    pub const fn new(value: T) -> Self {
+        Self(RefCell::new(value))
+    }
+
+    /// Runs `work` on the value.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `work` calls this method of the same cell.
+    #[inline]
+    pub fn with<R>(&self, work: impl FnOnce(&mut T) -> R) -> R {
+        masked(|| work(&mut self.0.borrow_mut()))
+    }
 }
 
 #[panic_handler]

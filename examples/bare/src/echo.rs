@@ -7,15 +7,15 @@ use core::array;
 use core::cell::Cell;
 use core::pin::pin;
 
-use netpoll_core::poll::cache::Block;
+use netpoll_core::poll::cache::StaticBlock;
 use netpoll_core::{Mode, Modes, PollErr, PollKey};
+use static_cell::{ConstStaticCell, StaticCell};
 
 use crate::board::{self, print};
-use crate::cpu;
+use crate::cpu::{self, Masked};
 use crate::ethernet;
 use crate::net::{Buffers, CONNECTIONS, Connection, EMPTY_BUFFERS, Error, NO_SOCKETS, Sockets, Stack};
 use crate::runtime::{self, Runtime, SLOTS, Task};
-use crate::statics::{OnceStatic, StaticMemory, StaticValue};
 
 /// The connections that each task accepts, one after the other.
 const ROUNDS: usize = 2;
@@ -25,26 +25,24 @@ const IDLE_TICKS: usize = 2_000;
 /// The number of ticks before the tick count wraps.
 const BEFORE_WRAP: usize = 1_500;
 
-static BLOCK: StaticMemory<Block<SLOTS>> = StaticMemory::new();
-static RUNTIME: OnceStatic<Runtime> = OnceStatic::new();
-static SOCKETS: StaticMemory<Sockets> = StaticMemory::new();
-static BUFFERS: StaticValue<Buffers> = StaticValue::new(EMPTY_BUFFERS);
-static SERVER: StaticMemory<Server> = StaticMemory::new();
+static BLOCK: StaticBlock<SLOTS> = StaticBlock::new();
+static RUNTIME: Runtime = Runtime::new(0usize.wrapping_sub(BEFORE_WRAP));
+static SOCKETS: StaticCell<Sockets> = StaticCell::new();
+static BUFFERS: ConstStaticCell<Buffers> = ConstStaticCell::new(EMPTY_BUFFERS);
+static SERVER: StaticCell<Server> = StaticCell::new();
 /// The descriptor of the Ethernet port.
-static PORT_KEY: OnceStatic<PollKey> = OnceStatic::new();
+static PORT_KEY: Masked<Option<PollKey>> = Masked::new(None);
 
 /// Advances the clock. The handler of the system timer calls this.
 pub fn on_tick() {
-    if let Some(runtime) = RUNTIME.get() {
-        runtime.tick();
-    }
+    RUNTIME.tick();
 }
 
 /// Reports that frames have come. The handler of the Ethernet port calls this.
 pub fn on_frame() {
     ethernet::acknowledge();
-    if let (Some(runtime), Some(port)) = (RUNTIME.get(), PORT_KEY.get()) {
-        runtime.event(*port, Modes::READ);
+    if let Some(port) = PORT_KEY.with(|key| *key) {
+        RUNTIME.event(port, Modes::READ);
     }
 }
 
@@ -72,23 +70,18 @@ impl Server {
     ///
     /// Panics if it is called twice.
     pub fn start() -> &'static Server {
-        let block = BLOCK.take(Block::init);
-        let runtime = RUNTIME.init(|| Runtime::new(0usize.wrapping_sub(BEFORE_WRAP), block));
-        let sockets = SOCKETS.take(|sockets| sockets.write(NO_SOCKETS));
-        let server = SERVER.take(|server| {
-            let stack = Stack::new(runtime, sockets, BUFFERS.take());
-            server.write(Server {
-                runtime,
-                stack,
-                listening: Cell::new(0),
-                served: Cell::new(0),
-                bytes: Cell::new(0),
-                cut: Cell::new(0),
-                broken: Cell::new(0),
-                lost: Cell::new(0),
-            })
+        RUNTIME.donate(&BLOCK);
+        let server = SERVER.init_with(|| Server {
+            runtime: &RUNTIME,
+            stack: Stack::new(&RUNTIME, SOCKETS.init_with(|| NO_SOCKETS), BUFFERS.take()),
+            listening: Cell::new(0),
+            served: Cell::new(0),
+            bytes: Cell::new(0),
+            cut: Cell::new(0),
+            broken: Cell::new(0),
+            lost: Cell::new(0),
         });
-        PORT_KEY.init(|| server.stack.port());
+        PORT_KEY.with(|key| *key = Some(server.stack.port()));
         board::start_timer(board::CYCLES_PER_MS - 1);
         server
     }

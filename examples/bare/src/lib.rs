@@ -6,9 +6,8 @@
 //! | [`net`] | TCP by smoltcp: each connection is a descriptor, woken by way of the Ethernet interrupt |
 //! | [`echo`] | the server that the host talks to: its tasks, for any executor |
 //! | [`ethernet`] | the driver of the Ethernet port |
-//! | [`statics`] | statics that are written once, or accessed only with interrupts masked |
 //! | [`board`] | the registers of the chip |
-//! | [`cpu`] | interrupt mask, vector table, first instructions, panics; for ARM and RISC-V |
+//! | [`cpu`] | interrupt mask, statics that are accessed under it, vector table, first instructions, panics; for ARM and RISC-V |
 //! | `bin/uart` | a serial line that is read with a deadline, and a wait that is closed while it is parked |
 //! | `bin/tcp` | the echo server on [`Runtime::run`](runtime::Runtime::run): 16 connections at once |
 //! | `bin/embassy` | the same tasks under embassy-executor |
@@ -35,7 +34,6 @@ pub mod echo;
 pub mod ethernet;
 pub mod net;
 pub mod runtime;
-pub mod statics;
 
 /// The bytes on the serial line. The host generates the same ones (xorshift).
 #[derive(Debug)]

@@ -22,15 +22,14 @@ use core::future::poll_fn;
 use core::pin::{Pin, pin};
 use core::task::{Context, Poll, RawWaker, RawWakerVTable, Waker};
 
-use netpoll_core::poll::cache::Block;
+use netpoll_core::poll::cache::StaticBlock;
 use netpoll_core::sync::Counter;
 use netpoll_core::sync::Flag;
 use netpoll_core::{
     Delivered, Event, EventFlags, GList, Mode, Modes, PollCache, PollErr, PollKey, Registration, Wait, When,
 };
 
-use crate::cpu;
-use crate::statics::{Masked, cache_of};
+use crate::cpu::{self, Masked};
 
 /// The number of descriptors.
 pub const SLOTS: usize = 18;
@@ -49,6 +48,7 @@ pub struct Runtime {
     cache: PollCache<1, SLOTS>,
     ready_bits: [Flag; TASKS],
     timers: Masked<[Timer; SLOTS]>,
+    start: usize,
     ticks: Counter,
     /// The number of times that a task ran because its ready bit was set.
     pub wakeups: Counter,
@@ -59,19 +59,28 @@ pub struct Runtime {
 }
 
 impl Runtime {
-    /// Creates a runtime. Its clock starts at `tick`, and its descriptors are in `block`.
-    pub fn new(tick: usize, block: &'static mut Block<SLOTS>) -> Self {
-        let ticks = Counter::new();
-        ticks.add(tick);
+    /// Creates a runtime without descriptors, as a constant. Its clock starts at `tick`.
+    pub const fn new(tick: usize) -> Self {
         Self {
-            cache: cache_of(block),
-            ready_bits: core::array::from_fn(|_| Flag::new()),
+            cache: PollCache::new(),
+            ready_bits: [const { Flag::new() }; TASKS],
             timers: Masked::new([None; SLOTS]),
-            ticks,
+            start: tick,
+            ticks: Counter::new(),
             wakeups: Counter::new(),
             spurious: Counter::new(),
             stale: Counter::new(),
         }
+    }
+
+    /// Gives the runtime its descriptors.
+    ///
+    /// # Panics
+    ///
+    /// Panics if it has some, or the block was taken.
+    pub fn donate(&self, block: &'static StaticBlock<SLOTS>) {
+        let donated = block.take().map(|block| self.cache.donate_static(block));
+        assert!(donated == Some(Ok(())), "a runtime takes one block, and a block is taken once");
     }
 
     /// Runs the tasks until the first of them has ended. The caller drops the others, which retracts their waits.
@@ -124,7 +133,7 @@ impl Runtime {
 
     /// Returns the tick count, which wraps.
     pub fn now(&self) -> usize {
-        self.ticks.get()
+        self.start.wrapping_add(self.ticks.get())
     }
 
     /// Closes a descriptor by its key, which ends the wait of its reader. Returns false if it was freed before.
@@ -135,8 +144,7 @@ impl Runtime {
 
     /// Sets the ready bits of the tasks. A runnable task is no longer a waiter.
     fn wake<const N: usize>(&self, list: GList<N>) {
-        let woken = list.wake();
-        self.cache.waiters().sub(woken);
+        self.cache.wake(list);
     }
 }
 

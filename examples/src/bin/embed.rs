@@ -3,7 +3,7 @@
 //!
 //! The tasks wait for an event, for a deadline that is moved while they wait, and for a descriptor that is closed.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
@@ -11,11 +11,13 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use netpoll_core::poll::cache::{BLOCK_LEN, StaticBlock};
 use netpoll_core::poll::waiters::BreakFlag;
 use netpoll_core::sched::idle::Idle;
 use netpoll_core::sched::poller_lock::PollerLock;
 use netpoll_core::sched::task::{Action, PollResult, TaskState};
 use netpoll_core::sync::Flag;
+use netpoll_core::timer::{Array, TimerId, Wheel};
 use netpoll_core::{
     Delivered, Event, EventFlags, GList, Mode, Modes, PollCache, PollErr, PollKey, Registration, Wait, When,
 };
@@ -23,6 +25,9 @@ use netpoll_core::{
 const WORKERS: usize = 2;
 /// The number of events that a poll delivers at most. Each may wake two tasks.
 const EVENTS: usize = 8;
+
+/// The memory of the descriptors.
+static BLOCK: StaticBlock = StaticBlock::new();
 
 /// The runtime is a static: nothing in the core needs an allocator.
 static RUNTIME: Runtime = Runtime {
@@ -34,7 +39,7 @@ static RUNTIME: Runtime = Runtime {
     break_flag: BreakFlag::new(),
     poller: PollerLock::new(),
     idle: Idle::new(),
-    wheel: Mutex::new(BTreeSet::new()),
+    timers: Mutex::new(Timers { wheel: Wheel::new(0, Array::new()), ids: [None; BLOCK_LEN] }),
     queue: Mutex::new(VecDeque::new()),
     threads: [const { OnceLock::new() }; WORKERS],
     started: OnceLock::new(),
@@ -47,12 +52,38 @@ struct Runtime {
     break_flag: BreakFlag,
     poller: PollerLock,
     idle: Idle<1>,
-    /// The timers: ticks, and the keys of their descriptors.
-    wheel: Mutex<BTreeSet<(usize, u64)>>,
+    timers: Mutex<Timers>,
     queue: Mutex<VecDeque<Arc<Task>>>,
     threads: [OnceLock<Thread>; WORKERS],
     started: OnceLock<Instant>,
     ended: Flag,
+}
+
+/// The timers of the descriptors. Each has one at most, whose id is at the index of its slot.
+struct Timers {
+    wheel: Wheel<Array<PollKey, BLOCK_LEN>>,
+    ids: [Option<TimerId>; BLOCK_LEN],
+}
+
+impl Timers {
+    /// Puts the timer of a descriptor at a tick, whether it has one or not.
+    fn put(&mut self, key: PollKey, at: usize) {
+        let id = &mut self.ids[key.slot as usize];
+        if !id.is_some_and(|id| self.wheel.edit(id, at as u64)) {
+            *id = self.wheel.insert(at as u64, key).ok(); // it has a place for each slot
+        }
+    }
+
+    fn remove(&mut self, key: PollKey) {
+        self.ids[key.slot as usize].take().and_then(|id| self.wheel.remove(id));
+    }
+
+    /// Takes a timer that is due out.
+    fn pop(&mut self, now: usize) -> Option<PollKey> {
+        let (_, key) = self.wheel.pop(now as u64)?;
+        self.ids[key.slot as usize] = None;
+        Some(key)
+    }
 }
 
 struct Task {
@@ -198,7 +229,7 @@ impl Runtime {
 
     /// Polls the kernel and the wheel. Returns the tasks to wake once the poller is unlocked.
     fn poll(&self, me: usize) -> GList<{ 2 * EVENTS }> {
-        let first = || lock(&self.wheel).first().map(|(at, _)| *at);
+        let first = || lock(&self.timers).wheel.next().map(|at| at as usize);
         let mut until = None;
         loop {
             self.poller.set_poll_until(until); // 4
@@ -231,15 +262,16 @@ impl Runtime {
     /// Fires the timers that are due, as far as the list has room.
     fn fire(&self, list: &mut GList<{ 2 * EVENTS }>) {
         let now = self.now();
-        let mut wheel = lock(&self.wheel);
+        let mut timers = lock(&self.timers);
         while list.room() >= 2
-            && let Some((at, key)) = wheel.first().copied().filter(|(at, _)| *at <= now)
+            && let Some(key) = timers.pop(now)
         {
-            wheel.remove(&(at, key));
-            if let Some(desc) = self.cache.get(PollKey::from_bits(key)) {
+            if let Some(desc) = self.cache.get(key) {
                 let (mut expired, next) = desc.expire(now);
-                println!("the timer of tick {at}: {} woken, again at {next:?}", expired.len());
-                wheel.extend(next.map(|at| (at, key)));
+                println!("a timer at tick {now}: {} woken, again at {next:?}", expired.len());
+                if let Some(at) = next {
+                    timers.put(key, at);
+                }
                 list.append(&mut expired);
             }
         }
@@ -247,21 +279,17 @@ impl Runtime {
 
     /// Wakes tasks, which are then no longer waiters.
     fn wake<const N: usize>(&self, list: GList<N>) {
-        self.cache.waiters().sub(list.wake());
+        self.cache.wake(list);
     }
 
     fn set_deadline(&self, descriptor: &Registration<'_>, when: When) -> Result<(), PollErr> {
         let (list, arm) = descriptor.set_deadline(Modes::READ, when)?;
         if let Some(at) = arm {
-            let key = descriptor.key().to_bits();
-            let mut wheel = lock(&self.wheel);
-            if let Some(replaced) = descriptor.arm_timer(at) {
-                if let When::At(before) = replaced {
-                    wheel.remove(&(before, key));
-                }
-                wheel.insert((at, key));
+            let mut timers = lock(&self.timers);
+            if descriptor.arm_timer(at).is_some() {
+                timers.put(descriptor.key(), at);
             }
-            drop(wheel);
+            drop(timers);
             if self.poller.needs_wakeup(at) {
                 self.interrupt();
             }
@@ -273,7 +301,7 @@ impl Runtime {
     /// Ends a descriptor whose task has ended.
     fn close(&self, descriptor: Registration<'_>) {
         self.wake(descriptor.evict());
-        lock(&self.wheel).retain(|(_, key)| *key != descriptor.key().to_bits());
+        lock(&self.timers).remove(descriptor.key());
         // Here a real runtime removes it from the kernel's poller and closes its number.
         self.wake(descriptor.free());
     }
@@ -323,8 +351,8 @@ fn start(
 type Outcome = (&'static str, Result<(), PollErr>);
 
 fn main() -> Result<(), &'static str> {
-    let donated = RUNTIME.cache.donate_static(Box::leak(Box::default()));
-    donated.map_err(|_| "a new cache takes a block")?;
+    let block = BLOCK.take().ok_or("a block is taken once")?;
+    RUNTIME.cache.donate_static(block).map_err(|_| "a new cache takes a block")?;
     let workers: Vec<_> = (0..WORKERS).map(|me| thread::spawn(move || RUNTIME.work(me))).collect();
 
     let (ended, outcomes) = mpsc::channel();

@@ -46,7 +46,7 @@ fn reader(descriptor: &Registration<'_>, answer: mpsc::Sender<PollKey>) -> usize
 }
 
 fn wake(cache: &PollCache<1>, list: GList<2>) {
-    cache.waiters().sub(list.wake());
+    cache.wake(list);
 }
 
 fn main() -> Result<(), &'static str> {

@@ -3,10 +3,10 @@
 use std::sync::Mutex;
 
 use netpoll_core::sched::idle::Idle;
-use netpoll_core::sched::run_queue::Runq;
 
 use super::tasks::locked;
 use super::word::{Plan, Role, Touch, Word};
+use crate::models::number_queue::NumberQueue;
 use crate::models::support::{Plain, Posted};
 
 /// The number of threads, each of which may be a worker.
@@ -51,7 +51,7 @@ struct Worker {
 pub struct Sched {
     idle: Idle<1>,
     /// The queues of the threads that put.
-    queues: Vec<Option<Runq<2>>>,
+    queues: Vec<Option<NumberQueue<2>>>,
     workers: Mutex<[Worker; THREADS + 1]>,
     told: Posted,
     /// Written by the one thread that wakes, before it does so. `None` if several threads wake.
@@ -78,7 +78,7 @@ impl Sched {
 
     /// Takes one task out and runs it. Returns whether there was one.
     fn take(&self) -> bool {
-        let mine = Runq::new();
+        let mine = NumberQueue::new();
         let found = self.queues.iter().flatten().any(|queue| queue.steal_into(&mine).is_some());
         let rest = std::iter::from_fn(|| mine.get()).count();
         *locked(&self.left) -= usize::from(found) + rest;
@@ -204,7 +204,7 @@ impl Word for Sched {
         let one = waking.len() == 1 && matches!(waking[0], Put | Tell);
         let sched = Sched {
             idle: Idle::new(),
-            queues: plan.threads.iter().map(|ops| ops.contains(&Put).then(Runq::new)).collect(),
+            queues: plan.threads.iter().map(|ops| ops.contains(&Put).then(NumberQueue::new)).collect(),
             workers: Mutex::default(),
             told: Posted::new(),
             before_wake: one.then(|| Plain::new(0)),

@@ -3,10 +3,9 @@
 
 use std::sync::Mutex;
 
-use netpoll_core::sched::run_queue::Runq;
-
 use super::tasks::locked;
 use super::word::{Plan, Role, Touch, Word};
+use crate::models::number_queue::NumberQueue;
 use crate::models::support::Plain;
 
 /// The number of places in a ring.
@@ -50,9 +49,9 @@ impl Op {
 
 /// A queue, the thieves' rings, and a payload for each task.
 pub struct Bench {
-    queue: Runq<LEN>,
+    queue: NumberQueue<LEN>,
     /// One for each thread.
-    thieves: [Runq<LEN>; 3],
+    thieves: [NumberQueue<LEN>; 3],
     /// The payloads, written by the thread that creates the task and by the thread that runs it (INV-9).
     payload: [Plain<()>; TASKS],
     /// The number of tasks so far, written by the owner.
@@ -140,8 +139,8 @@ impl Word for Bench {
 
     fn new(plan: &Plan<Op>) -> Self {
         let bench = Bench {
-            queue: Runq::new(),
-            thieves: std::array::from_fn(|_| Runq::new()),
+            queue: NumberQueue::new(),
+            thieves: std::array::from_fn(|_| NumberQueue::new()),
             payload: std::array::from_fn(|_| Plain::new(())),
             made: Mutex::new(0),
             ran: Mutex::default(),

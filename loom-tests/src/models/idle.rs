@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use loom::sync::Notify;
 use netpoll_core::sched::idle::Idle;
-use netpoll_core::sched::run_queue::Runq;
 
+use super::number_queue::NumberQueue;
 use super::support::{Posted, race, race3};
 use crate::harness::{Model, green};
 
@@ -35,7 +35,7 @@ pub const MODELS: &[Model] = &[
 /// The queue of a thread that is no worker, and up to two workers.
 struct Sched {
     idle: Idle<1>,
-    queue: Runq<2>,
+    queue: NumberQueue<2>,
     parker: [Notify; 2],
     /// Set before a wake, to show which writes are visible after it.
     flag: Posted,
@@ -45,7 +45,7 @@ impl Sched {
     fn new() -> Arc<Self> {
         Arc::new(Self {
             idle: Idle::new(),
-            queue: Runq::new(),
+            queue: NumberQueue::new(),
             parker: std::array::from_fn(|_| Notify::new()),
             flag: Posted::new(),
         })
@@ -70,7 +70,7 @@ impl Sched {
     }
 
     fn steal(&self) -> Option<usize> {
-        self.queue.steal_into(&Runq::new())
+        self.queue.steal_into(&NumberQueue::new())
     }
 
     /// Sets the worker's idle bit and sleeps until it is woken, unless there is `work`. Returns whether another thread

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use loom::sync::Notify;
 use netpoll_core::sched::idle::Idle;
 use netpoll_core::sched::poller_lock::PollerLock;
-use netpoll_core::sched::run_queue::Runq;
 use netpoll_core::sync::Flag;
 
+use super::number_queue::NumberQueue;
 use super::support::{Plain, Posted, race, race3};
 use crate::harness::{Model, green};
 
@@ -29,7 +29,7 @@ pub const MODELS: &[Model] = &[
 struct Driver {
     poller: PollerLock,
     idle: Idle<1>,
-    queue: Runq<2>,
+    queue: NumberQueue<2>,
     parker: [Notify; 3],
     /// The break descriptor.
     kernel: Notify,
@@ -51,7 +51,7 @@ impl Driver {
         Arc::new(Self {
             poller: PollerLock::new(),
             idle: Idle::new(),
-            queue: Runq::new(),
+            queue: NumberQueue::new(),
             parker: std::array::from_fn(|_| Notify::new()),
             kernel: Notify::new(),
             events: Plain::new(()),
@@ -131,7 +131,7 @@ impl Driver {
     /// token.
     fn run_one(&self, worker: usize) -> usize {
         loop {
-            if let Some(task) = self.queue.steal_into(&Runq::new()) {
+            if let Some(task) = self.queue.steal_into(&NumberQueue::new()) {
                 return task;
             }
             self.idle.begin_park(worker);

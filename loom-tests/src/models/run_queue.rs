@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use netpoll_core::sched::run_queue::Runq;
-
+use super::number_queue::NumberQueue;
 use super::support::{Plain, race, race3};
 use crate::harness::{Model, green};
 
@@ -27,16 +26,16 @@ type Ran = Vec<usize>;
 /// A worker's queue, a thief's, and the payloads of the tasks 1.., each for the thread that has the task
 /// (INV-9).
 struct Bench<const N: usize> {
-    queue: Runq<N>,
-    thief: Runq<N>,
+    queue: NumberQueue<N>,
+    thief: NumberQueue<N>,
     payload: [Plain<()>; 4],
 }
 
 impl<const N: usize> Bench<N> {
     fn new() -> Arc<Self> {
         Arc::new(Self {
-            queue: Runq::new(),
-            thief: Runq::new(),
+            queue: NumberQueue::new(),
+            thief: NumberQueue::new(),
             payload: std::array::from_fn(|_| Plain::new(())),
         })
     }
@@ -63,7 +62,7 @@ impl<const N: usize> Bench<N> {
     }
 
     /// Runs the tasks that are left in `queue`. For its owner.
-    fn drain(&self, queue: &Runq<N>) -> Ran {
+    fn drain(&self, queue: &NumberQueue<N>) -> Ran {
         let mut ran = Ran::new();
         while let Some(task) = queue.get_next().or_else(|| queue.get()) {
             ran.extend(self.run(task));
@@ -73,7 +72,7 @@ impl<const N: usize> Bench<N> {
 
     /// Steals once, as a worker does.
     fn steal(&self) -> Ran {
-        let mine = Runq::new();
+        let mine = NumberQueue::new();
         let ran = self.run_if(self.queue.steal_into(&mine));
         [ran, self.drain(&mine)].concat()
     }
@@ -128,7 +127,7 @@ fn steal_what_was_stolen() {
     let bench = Bench::<4>::new();
     let put = |bench: &Bench<4>| (1..=3).for_each(|task| bench.put(task));
     let first = |bench: &Bench<4>| bench.run_if(bench.queue.steal_into(&bench.thief));
-    let second = |bench: &Bench<4>| bench.run_if(bench.thief.steal_into(&Runq::new()));
+    let second = |bench: &Bench<4>| bench.run_if(bench.thief.steal_into(&NumberQueue::new()));
     let ((), first, second) = race3(&bench, put, first, second);
     bench.assert_each_once(&[first, second], 3);
 }
@@ -205,7 +204,7 @@ fn len_against_steal() {
 
 /// A thief whose own ring is full takes nothing.
 fn no_more_than_fits() {
-    let (queue, mine) = (Runq::<2>::new(), Runq::<2>::new());
+    let (queue, mine) = (NumberQueue::<2>::new(), NumberQueue::<2>::new());
     assert!([mine.put(1), mine.put(2), queue.put(3)] == [Ok(()); 3], "model: two tasks fit");
     let stolen = queue.steal_into(&mine);
     let left: Vec<usize> = std::iter::from_fn(|| mine.get()).collect();

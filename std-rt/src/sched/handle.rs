@@ -166,7 +166,7 @@ impl SchedHandle {
 fn schedule_remote(task: Scheduled<Arc<SchedHandle>>) {
     // As soon as it is in a queue it may be run and gone, and its reference to the scheduler with it.
     let sched = task.sched().clone();
-    sched.put_global(&[Runnable::from(task).into_word()]);
+    sched.put_global([Runnable::from(task)]);
 }
 
 // SAFETY: this is the only type for which `for_any_worker` returns true: the other implementations, of `Locals` and of the tasks
@@ -224,7 +224,7 @@ unsafe impl Schedule for Arc<SchedHandle> {
 impl LocalQueues for Arc<SchedHandle> {
     fn put(&self, task: Runnable, yielded: bool) {
         if let Err(task) = context::schedule_local(&***self, task, yielded) {
-            self.put_global(&[task.into_word()]);
+            self.put_global([task]);
         }
     }
 
@@ -233,7 +233,7 @@ impl LocalQueues for Arc<SchedHandle> {
         let all: Vec<_> = iter::from_fn(|| self.take_runnable()).collect();
         let (local, others) = all.into_iter().partition(|task| task.meta().is_local());
         for task in Vec::into_iter(others) {
-            self.put_global(&[task.into_word()]);
+            self.put_global([task]);
         }
         local
     }

@@ -1,8 +1,9 @@
 //! One worker as other threads see it: its run queue, and the task that it runs.
 
-#![expect(unsafe_code, reason = "a task travels through the run queues as one word")]
+#![expect(unsafe_code, reason = "a task travels through the run queues as a pointer")]
 
 use std::iter;
+use std::ptr::NonNull;
 use std::sync::Mutex;
 use std::thread::Thread;
 
@@ -10,19 +11,22 @@ use netpoll_core::sched::run_queue::Runq;
 use netpoll_core::sync::RelaxedUsize;
 
 use super::Sched;
-use crate::task::{Runnable, RunningTask, TaskMeta, TaskName};
+use crate::task::{self, Runnable, RunningTask, TaskMeta, TaskName};
 
 /// Tasks in a worker's ring (Go's 256).
 pub const RING: usize = 256;
 
+/// A worker's queue.
+type Ring = Runq<task::Header, RING>;
+
 /// A ring of the monitor's own, which receives stolen tasks.
-pub type StealBuffer = Runq<RING>;
+pub type StealBuffer = Ring;
 
 /// The shared part of a worker. It has cache lines of its own.
 #[derive(Debug)]
 #[repr(align(128))]
 pub struct Remote {
-    pub(super) runq: Runq<RING>,
+    pub(super) runq: Ring,
     /// Set if no other thread takes tasks from here while the worker runs.
     alone: bool,
     /// Written by the worker for each task.
@@ -65,7 +69,7 @@ impl Remote {
     /// Returns the task for which the ring has no room.
     #[inline]
     pub(super) fn put(&self, task: Runnable, last: bool) -> Result<bool, Runnable> {
-        let mut task = task.into_word();
+        let mut task = task.into_raw();
         if !last {
             let displaced =
                 if self.alone { self.runq.put_next_alone(task) } else { self.runq.put_next(task) };
@@ -94,12 +98,12 @@ impl Remote {
     }
 }
 
-/// Turns a word that came out of a queue of this module into the task that was put in.
+/// Turns a pointer that came out of a queue of this module into the task that was put in.
 #[inline]
-pub(super) fn to_task(word: usize) -> Runnable {
-    // SAFETY: only words of `Runnable::into_word` are put into the queues, which are private to this module, and each comes
+pub(super) fn to_task(task: NonNull<task::Header>) -> Runnable {
+    // SAFETY: only pointers of `Runnable::into_raw` are put into the queues, which are private to this module, and each comes
     // out once (INV-9): the caller just got it out.
-    unsafe { Runnable::from_word(word) }
+    unsafe { Runnable::from_raw(task) }
 }
 
 /// The statistics of one worker: which task it runs, and how often it has looked for one. The worker alone writes them, with
@@ -157,12 +161,12 @@ impl Sched {
         let runq = &self.workers[worker].runq;
         let mut tasks = Vec::new();
         while let Some(task) = runq.steal_into(steal_buffer) {
-            tasks.extend(iter::once(task).chain(iter::from_fn(|| steal_buffer.get())));
+            tasks.extend(iter::once(task).chain(iter::from_fn(|| steal_buffer.get())).map(to_task));
         }
-        tasks.extend(runq.get_next());
+        tasks.extend(runq.get_next().map(to_task));
         if !tasks.is_empty() {
             self.counts.steals.inc();
-            self.put_global(&tasks);
+            self.put_global(tasks);
         }
     }
 }

@@ -33,7 +33,7 @@ use std::marker::PhantomData;
 use std::mem::{ManuallyDrop, offset_of};
 use std::ops::Deref;
 use std::process;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use std::task::{Poll, RawWaker, Waker};
 
 use netpoll_core::sched::task::{Action, Completion, PollResult, TaskState};
@@ -108,8 +108,8 @@ pub unsafe trait Schedule: Send + Sync + 'static {
     fn is_owner_process(&self) -> bool;
 }
 
-/// The part of a cell that depends on no type.
-struct Header {
+/// The part of a cell that depends on no type. The run queues hold pointers to it.
+pub struct Header {
     state: TaskState,
     table: &'static Table,
     meta: TaskMeta,
@@ -408,21 +408,20 @@ impl Runnable {
         }
     }
 
-    /// Turns the right into a word, for a run queue.
+    /// Turns the right into a pointer, for a run queue.
     #[inline]
-    pub fn into_word(self) -> usize {
-        ManuallyDrop::new(self).0.0.as_ptr().expose_provenance()
+    pub fn into_raw(self) -> NonNull<Header> {
+        ManuallyDrop::new(self).0.0
     }
 
-    /// Turns a word into the right that it came from.
+    /// Turns a pointer into the right that it came from.
     ///
     /// # Safety
     ///
-    /// The word came from [`Runnable::into_word`], and no other call gets the same one.
+    /// The pointer came from [`Runnable::into_raw`], and no other call gets the same one.
     #[inline]
-    pub unsafe fn from_word(word: usize) -> Self {
-        let task = NonNull::new(ptr::with_exposed_provenance_mut(word));
-        Self(TaskPtr(task.expect("only words of tasks are put into a run queue")))
+    pub unsafe fn from_raw(task: NonNull<Header>) -> Self {
+        Self(TaskPtr(task))
     }
 }
 

@@ -9,12 +9,12 @@ use embassy_executor::raw::Executor;
 use netpoll_bare::cpu;
 use netpoll_bare::echo::{self, Server};
 use netpoll_bare::net::CONNECTIONS;
-use netpoll_bare::statics::{OnceStatic, StaticMemory};
 use netpoll_core::sync::Flag;
+use static_cell::StaticCell;
 
-static EXECUTOR: StaticMemory<Executor> = StaticMemory::new();
+static EXECUTOR: StaticCell<Executor> = StaticCell::new();
 /// Set when a task is runnable.
-static PENDING: OnceStatic<Flag> = OnceStatic::new();
+static PENDING: Flag = Flag::new();
 
 #[unsafe(no_mangle)]
 extern "C" fn sys_tick() {
@@ -29,7 +29,7 @@ extern "C" fn ethernet() {
 /// Reports a runnable task, from a task or a handler.
 #[unsafe(export_name = "__pender")]
 fn pend(_context: *mut ()) {
-    PENDING.init(Flag::new).set();
+    PENDING.set();
 }
 
 struct Mask;
@@ -61,9 +61,7 @@ async fn drive(server: &'static Server) {
 #[unsafe(no_mangle)]
 extern "C" fn main() -> ! {
     let server = Server::start();
-    let pending = PENDING.init(Flag::new);
-    let executor: &'static Executor =
-        EXECUTOR.take(|place| place.write(Executor::new(core::ptr::null_mut())));
+    let executor: &'static Executor = EXECUTOR.init_with(|| Executor::new(core::ptr::null_mut()));
     let spawner = executor.spawner();
     spawner.spawn(drive(server).expect("the task is spawned once"));
     for socket in 0..CONNECTIONS {
@@ -72,6 +70,6 @@ extern "C" fn main() -> ! {
     loop {
         // SAFETY: `main` is entered once, and nothing else polls this executor.
         unsafe { executor.poll() };
-        cpu::sleep_unless(|| pending.clear());
+        cpu::sleep_unless(|| PENDING.clear());
     }
 }

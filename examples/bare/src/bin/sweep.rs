@@ -10,10 +10,9 @@
 use core::arch::global_asm;
 
 use netpoll_bare::board::{self, print};
-use netpoll_bare::cpu;
+use netpoll_bare::cpu::{self, Masked};
 use netpoll_bare::runtime::waker;
-use netpoll_bare::statics::{Masked, OnceStatic, StaticMemory, cache_of};
-use netpoll_core::poll::cache::Block;
+use netpoll_core::poll::cache::StaticBlock;
 use netpoll_core::sync::Counter;
 use netpoll_core::sync::Flag;
 use netpoll_core::{
@@ -60,8 +59,18 @@ struct Order {
     done: bool,
 }
 
-static BLOCK: StaticMemory<Block<SLOTS>> = StaticMemory::new();
-static WORLD: OnceStatic<World> = OnceStatic::new();
+static BLOCK: StaticBlock<SLOTS> = StaticBlock::new();
+static WORLD: World = World {
+    cache: PollCache::new(),
+    held: [const { Flag::new() }; SLOTS],
+    woken: Flag::new(),
+    hits: Counter::new(),
+    inside: Flag::new(),
+    order: Masked::new(Order { key: None, expire: false, done: false }),
+    kept: Masked::new(None),
+    struck: Flag::new(),
+    addresses: Masked::new([0; MAP_WORDS]),
+};
 
 // At the entry the chip has pushed eight words: r0 to r3, r12, lr, the interrupted address, the flags.
 global_asm!(
@@ -76,7 +85,7 @@ global_asm!(
 #[unsafe(no_mangle)]
 extern "C" fn strike(pushed: &[u32; 8]) {
     board::stop_timer();
-    let Some(world) = WORLD.get() else { return };
+    let world = &WORLD;
     world.struck.set();
     if world.inside.is_set() {
         world.hits.inc();
@@ -88,8 +97,9 @@ extern "C" fn strike(pushed: &[u32; 8]) {
 
 #[unsafe(no_mangle)]
 extern "C" fn main() -> ! {
-    let block = BLOCK.take(Block::init);
-    let world = WORLD.init(|| World::new(block));
+    let world = &WORLD;
+    let donated = BLOCK.take().map(|block| world.cache.donate_static(block));
+    assert!(donated == Some(Ok(())), "a new cache takes a block");
     world.interrupt();
     let cycles = world.measure();
     print(format_args!("a life of a descriptor takes {cycles} cycles"));
@@ -118,20 +128,6 @@ extern "C" fn main() -> ! {
 }
 
 impl World {
-    fn new(block: &'static mut Block<SLOTS>) -> Self {
-        Self {
-            cache: cache_of(block),
-            held: core::array::from_fn(|_| Flag::new()),
-            woken: Flag::new(),
-            hits: Counter::new(),
-            inside: Flag::new(),
-            order: Masked::new(Order::default()),
-            kept: Masked::new(None),
-            struck: Flag::new(),
-            addresses: Masked::new([0; MAP_WORDS]),
-        }
-    }
-
     /// Returns the cycles of the longest kind of life without an interrupt.
     fn measure(&'static self) -> u32 {
         const NEVER: u32 = 0xFF_FFFF;
@@ -282,8 +278,7 @@ impl World {
     }
 
     fn wake<const N: usize>(&self, list: GList<N>) {
-        let woken = list.wake();
-        self.cache.waiters().sub(woken);
+        self.cache.wake(list);
     }
 
     /// Checks that no slot is lost. The timer must be off.

@@ -17,11 +17,10 @@ use core::pin::pin;
 use core::task::{Context, Poll};
 
 use netpoll_bare::board::{self, print};
-use netpoll_bare::cpu;
+use netpoll_bare::cpu::{self, Masked};
 use netpoll_bare::ethernet::{self, MAX_FRAME};
 use netpoll_bare::runtime::{Runtime, SLOTS, Source, waker};
-use netpoll_bare::statics::{Masked, OnceStatic, StaticMemory};
-use netpoll_core::poll::cache::Block;
+use netpoll_core::poll::cache::StaticBlock;
 use netpoll_core::sync::{Counter, Flag};
 use netpoll_core::{Mode, Modes, PollErr, PollKey};
 
@@ -36,16 +35,23 @@ const MAP_WORDS: usize = 512;
 const DUE: usize = 1;
 const ADDRESS: [u8; 6] = [0x02, 0, 0, 0, 0, 0x07];
 
-static BLOCK: StaticMemory<Block<SLOTS>> = StaticMemory::new();
-static RUNTIME: OnceStatic<Runtime> = OnceStatic::new();
-static WORLD: OnceStatic<World> = OnceStatic::new();
+static BLOCK: StaticBlock<SLOTS> = StaticBlock::new();
+static WORLD: World = World {
+    runtime: Runtime::new(0usize.wrapping_sub(LIVES as usize / 4)),
+    port: Masked::new(None),
+    woken: Flag::new(),
+    order: Masked::new(Order { left: 0, next: 0, gap: 0, tick: 0 }),
+    hits: Counter::new(),
+    late: Counter::new(),
+    addresses: Masked::new([0; MAP_WORDS]),
+};
 
 type Frame = [u8; MAX_FRAME];
 
 /// The state that thread mode and the interrupts share.
 struct World {
-    runtime: &'static Runtime,
-    port: PollKey,
+    runtime: Runtime,
+    port: Masked<Option<PollKey>>,
     /// The ready bit of the task.
     woken: Flag,
     order: Masked<Order>,
@@ -81,7 +87,7 @@ global_asm!(
 #[unsafe(no_mangle)]
 extern "C" fn strike(pushed: &[u32; 8]) {
     board::stop_timer();
-    let Some(world) = WORLD.get() else { return };
+    let world = &WORLD;
     world.hits.inc();
     let place = pushed[6] as usize / 2;
     world.addresses.with(|map| map[place / 32 % MAP_WORDS] |= 1 << (place % 32));
@@ -105,17 +111,17 @@ extern "C" fn strike(pushed: &[u32; 8]) {
 #[unsafe(no_mangle)]
 extern "C" fn ethernet() {
     ethernet::acknowledge();
-    if let Some(world) = WORLD.get() {
-        world.runtime.event(world.port, Modes::READ);
+    if let Some(port) = WORLD.port.with(|key| *key) {
+        WORLD.runtime.event(port, Modes::READ);
     }
 }
 
 #[unsafe(no_mangle)]
 extern "C" fn main() -> ! {
-    let block = BLOCK.take(Block::init);
-    let runtime = RUNTIME.init(|| Runtime::new(0usize.wrapping_sub(LIVES as usize / 4), block));
+    let (world, runtime) = (&WORLD, &WORLD.runtime);
+    runtime.donate(&BLOCK);
     let source = Source::open(runtime).expect("the first descriptor is free");
-    let world = WORLD.init(|| World::new(runtime, source.key()));
+    world.port.with(|key| *key = Some(source.key()));
     ethernet::start(ADDRESS);
     let mut frame = [0; MAX_FRAME];
     let path = world.measure(&source, &mut frame);
@@ -141,18 +147,6 @@ extern "C" fn main() -> ! {
 }
 
 impl World {
-    fn new(runtime: &'static Runtime, port: PollKey) -> Self {
-        Self {
-            runtime,
-            port,
-            woken: Flag::new(),
-            order: Masked::new(Order::default()),
-            hits: Counter::new(),
-            late: Counter::new(),
-            addresses: Masked::new([0; MAP_WORDS]),
-        }
-    }
-
     /// Returns the cycles from the begin of a receive to the parked task.
     fn measure(&'static self, source: &Source, frame: &mut Frame) -> u32 {
         const NEVER: u32 = 0xFF_FFFF;

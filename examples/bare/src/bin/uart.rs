@@ -8,10 +8,9 @@ use core::cell::Cell;
 use core::pin::pin;
 
 use netpoll_bare::board::{self, print};
-use netpoll_bare::cpu;
+use netpoll_bare::cpu::{self, Masked};
 use netpoll_bare::runtime::{Runtime, SLOTS, Source};
-use netpoll_bare::statics::{OnceStatic, StaticMemory};
-use netpoll_core::poll::cache::Block;
+use netpoll_core::poll::cache::StaticBlock;
 use netpoll_core::{Mode, Modes, PollErr, PollKey};
 
 const BYTES: usize = 10_000;
@@ -22,16 +21,14 @@ const GIVE_UP: usize = 200;
 /// The number of ticks before the tick count wraps.
 const BEFORE_WRAP: usize = 700;
 
-static BLOCK: StaticMemory<Block<SLOTS>> = StaticMemory::new();
-static RUNTIME: OnceStatic<Runtime> = OnceStatic::new();
+static BLOCK: StaticBlock<SLOTS> = StaticBlock::new();
+static RUNTIME: Runtime = Runtime::new(0usize.wrapping_sub(BEFORE_WRAP));
 /// The descriptor of the serial port.
-static LINE: OnceStatic<PollKey> = OnceStatic::new();
+static LINE: Masked<Option<PollKey>> = Masked::new(None);
 
 #[unsafe(no_mangle)]
 extern "C" fn sys_tick() {
-    if let Some(runtime) = RUNTIME.get() {
-        runtime.tick();
-    }
+    RUNTIME.tick();
 }
 
 /// Turns the interrupt off and delivers an event. The port would interrupt for as long as it holds a byte, so the interrupt
@@ -39,8 +36,8 @@ extern "C" fn sys_tick() {
 #[unsafe(no_mangle)]
 extern "C" fn uart0() {
     board::set_receive_interrupt(false);
-    if let (Some(runtime), Some(line)) = (RUNTIME.get(), LINE.get()) {
-        runtime.event(*line, Modes::READ);
+    if let Some(line) = LINE.with(|key| *key) {
+        RUNTIME.event(line, Modes::READ);
     }
 }
 
@@ -61,8 +58,8 @@ fn add_one(cell: &Cell<usize>) {
 
 #[unsafe(no_mangle)]
 extern "C" fn main() -> ! {
-    let block = BLOCK.take(Block::init);
-    let runtime = RUNTIME.init(|| Runtime::new(0usize.wrapping_sub(BEFORE_WRAP), block));
+    let runtime = &RUNTIME;
+    runtime.donate(&BLOCK);
     board::start_serial();
     board::start_timer(board::CYCLES_PER_MS - 1);
     let shared = Shared::default();
@@ -92,7 +89,7 @@ fn report(runtime: &Runtime, shared: &Shared) -> usize {
 
 async fn read_all(runtime: &'static Runtime, shared: &Shared) {
     let source = Source::open(runtime).expect("the first descriptor is free");
-    LINE.init(|| source.key());
+    LINE.with(|key| *key = Some(source.key()));
     let mut expected = netpoll_bare::Bytes::default();
     let mut silent = 0;
     print(format_args!("reading"));
