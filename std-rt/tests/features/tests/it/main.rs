@@ -3,5 +3,6 @@
 
 #[cfg(netpoll_door)]
 mod calls;
+mod executors;
 mod hyper_rt;
 mod tokio_io;
