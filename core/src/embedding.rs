@@ -44,13 +44,16 @@
 //!
 //! A runtime with one thread needs neither [`Idle`] nor [`PollerLock`], unless other threads set deadlines. If other threads wake
 //! its tasks, [`BreakFlag`] alone is enough: each of them puts the task into a queue and then sends a break, also while the
-//! thread is awake. The steps that are left are 2, 7 and 9. A break that comes after step 2 ends step 7 at once, and after the
+//! thread is awake. A task that wakes another on the thread itself only puts it into the queue, at which step 2 looks. The steps
+//! that are left are 2, 7 and 9. A break that comes after step 2 ends step 7 at once, and after the
 //! flag is cleared the thread looks at the queue again.
 //!
 //! A wheel names an entry by an id of its own, such as [`TimerId`](crate::timer::TimerId). The runtime keeps one for each slot
 //! under the lock of the wheel, with the key as the entry's payload: [`Registration::arm_timer`] says whether to insert or to
 //! move an entry, a firing forgets its id before [`PollDesc::expire`], and inserts an entry again for the tick that this
 //! returns.
+//!
+//! A tick of 0 or 1 stands for 2 ([`When`](crate::When)), so a clock that begins at 0 makes its first deadlines late by as much.
 //!
 //! # An operation of a task
 //!
@@ -93,6 +96,12 @@
 //!
 //! A level-triggered source is asked for one event of a direction after [`Registration::wait`] has returned
 //! [`Wait::Parked`], never before: an event in between is still there when the kernel looks.
+//!
+//! poll(2) gets all numbers with each call, and returns no user data. The runtime keeps number and key of each descriptor at the
+//! index of its slot, and makes the list before each call from the directions in which [`PollDesc::is_parked`] returns true. A
+//! descriptor without such a direction is left out: the kernel would report an end of it at once, again and again. A task that
+//! parks while another thread sleeps in poll(2) sends a break, so that the thread asks with a new list. An entry of a number that
+//! was closed meanwhile does no harm, because its key is stale by then.
 //!
 //! # The end of a descriptor
 //!
@@ -175,6 +184,7 @@
 //! [`PollCache::wake`]: crate::PollCache::wake
 //! [`PollCache::get_any_generation`]: crate::PollCache::get_any_generation
 //! [`PollDesc::ready`]: crate::PollDesc::ready
+//! [`PollDesc::is_parked`]: crate::PollDesc::is_parked
 //! [`PollDesc::expire`]: crate::PollDesc::expire
 //! [`GList::wake`]: crate::GList::wake
 //! [`PollKey::to_bits`]: crate::PollKey::to_bits

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Poll, Waker};
 use std::time::Instant;
 
+use netpoll_core::sync::RelaxedU8;
 use netpoll_core::{Mode, Modes, Wait};
 
 use crate::error;
@@ -28,12 +29,14 @@ pub struct Registration<T: AsFd> {
     slot: PollRegistration,
     /// Taken out by `into_inner` only.
     source: Option<T>,
+    /// Set, and never cleared, before the first deadline is set.
+    has_deadline: RelaxedU8,
 }
 
 impl<T: AsFd> Registration<T> {
     pub(super) fn new(netpoll: &Arc<Netpoll>, source: T) -> io::Result<Self> {
         let slot = netpoll.open(source.as_fd())?;
-        Ok(Self { slot, source: Some(source) })
+        Ok(Self { slot, source: Some(source), has_deadline: RelaxedU8::new() })
     }
 
     /// Returns the value.
@@ -144,6 +147,7 @@ impl<T: AsFd> Registration<T> {
     ///
     /// Returns [`is_closed`](crate::is_closed) if the descriptor was [evicted](Self::evict).
     pub fn set_deadline(&self, modes: Modes, deadline: Option<Instant>) -> io::Result<()> {
+        self.has_deadline.set(1);
         if self.slot.postpone(modes, deadline) {
             return Ok(());
         }
@@ -164,7 +168,12 @@ impl<T: AsFd> Registration<T> {
     /// Wakes the waiters, deregisters the descriptor and returns the value, once. The drop of the slot frees it.
     fn end(&mut self) -> Option<T> {
         let source = self.source.take()?;
-        self.slot.evict();
+        // No other thread has a reference, so none is about to park or to set a deadline. What may be left is the waker of a
+        // task, and the entry of a deadline in a wheel or its firing, which holds the lock of the wheel.
+        let is_parked = self.is_parked(Mode::Read) || self.is_parked(Mode::Write);
+        if is_parked || self.has_deadline.get() != 0 {
+            self.slot.evict();
+        }
         self.slot.deregister(source.as_fd());
         Some(source)
     }
