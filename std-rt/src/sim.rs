@@ -32,6 +32,8 @@
 //! # Ok::<(), netpoll_rt::sim::Failure>(())
 //! ```
 //!
+//! Libraries on these types run in it unchanged: `examples/sim` of the repository has hyper and axum.
+//!
 //! # What is simulated
 //!
 //! | part | how |
