@@ -10,6 +10,7 @@ mod cross;
 mod json;
 mod programs;
 mod runtimes;
+mod simulated;
 mod strace;
 mod suites;
 mod test;
@@ -55,7 +56,11 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ),
     ("backend", "NAME: the suite of std-rt, the faults and the demo with poll(2) for epoll", suites::backend),
     ("bare", "core on a Cortex-M3 in QEMU: a serial line, TCP, sweeps of interrupts", bare::run),
-    ("sim", "the tests of the simulation, or with --faults N its load", suites::sim),
+    (
+        "sim",
+        "the tests of the simulation; --faults N: its load; compare: one program in it, in turmoil and in madsim",
+        suites::sim,
+    ),
     ("door", "the suite of std-rt with a table of faults before every system call", suites::door),
     (
         "conform",

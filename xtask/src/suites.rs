@@ -7,13 +7,14 @@ use std::time::Instant;
 
 use xtask::{Outcome, cmd};
 
+use crate::simulated;
 use crate::test::{Suite, minimum};
 
 /// The flag that turns the faults on; `sys.rs` asks for it.
 const INJECT: &str = "--cfg netpoll_door";
 
 /// The flag of the simulation; `sys.rs` asks for it.
-const SIM: &str = "--cfg netpoll_sim";
+pub const SIM: &str = "--cfg netpoll_sim";
 
 /// The test program of the simulation; without the flag it is empty.
 const SIMULATED: &[&str] = &["--test", "sim"];
@@ -64,18 +65,24 @@ pub fn door(args: &[String]) -> Outcome {
     judge(&root, bless, &[("door", &own), ("door-suite", &all)])
 }
 
-/// Runs the tests of the simulation in a build of their own; with `--faults N` only the load, until N faults have happened.
+/// Runs the tests of the simulation in a build of their own, and the checks beside them; with `--faults N` only the load, until
+/// N faults have happened; with `compare` only measures the simulation beside others.
 pub fn sim(args: &[String]) -> Outcome {
+    let (compares, args) = cmd::take_flag(args, "compare");
+    if compares {
+        return simulated::compare(&cmd::only_root(&args)?);
+    }
     if let Some(place) = args.iter().position(|arg| arg == "--faults") {
         let number = args.get(place + 1).ok_or("--faults needs a number")?;
         return faults(&cmd::only_root(&[&args[..place], &args[place + 2..]].concat())?, number);
     }
-    let (bless, args) = cmd::take_flag(args, "--bless");
+    let (bless, args) = cmd::take_flag(&args, "--bless");
     let root = cmd::only_root(&args)?;
     let start = Instant::now();
     let own = suite(&root, SIMULATED, SIM, "sim", None)?;
+    let beside = simulated::check(&root)?;
     println!(
-        "sim: {} tests in a simulation, {} failed, {:.0} s",
+        "sim: {} tests in a simulation, {} failed, {beside}, {:.0} s",
         own.passed(),
         own.failed(),
         start.elapsed().as_secs_f64()
@@ -160,14 +167,19 @@ fn judge(root: &Path, bless: bool, suites: &[(&str, &Suite)]) -> Outcome {
 /// Counts the places where an ordinary release build names a part of the fault injection: its module, or its variable. The
 /// names of functions stay in the file, whether they are called or inlined.
 fn symbols(root: &Path) -> Result<usize, String> {
+    // `6inject` is how both manglings write the last name of a path; the line tables name the sources.
+    parts_in_ordinary_program(root, &[b"3sys6inject", b"NETPOLL_DOOR"])
+}
+
+/// Counts the places where an ordinary release build has one of these words.
+pub fn parts_in_ordinary_program(root: &Path, words: &[&[u8]]) -> Result<usize, String> {
     let program = cmd::build(root, "netpoll-examples", &["--bin", ORDINARY])?.join(ORDINARY);
     let bytes = std::fs::read(&program).map_err(|e| format!("{}: {e}", program.display()))?;
     let found = |word: &[u8]| bytes.windows(word.len()).filter(|window| window == &word).count();
     if found(b"netpoll_rt") == 0 {
         return Err(format!("{} has no symbols to be searched", program.display()));
     }
-    // `6inject` is how both manglings write the last name of a path; the line tables name the sources.
-    Ok(found(b"3sys6inject") + found(b"NETPOLL_DOOR"))
+    Ok(words.iter().map(|word| found(word)).sum())
 }
 
 /// Runs core's tests under Miri, and those of `hostile.rs` once for each seed. Without Miri it prints that and succeeds:
