@@ -135,6 +135,7 @@ pub mod fs;
 pub mod guide;
 pub mod io;
 mod metrics;
+mod moderation;
 pub mod net;
 mod netpoll;
 pub mod poll;
@@ -170,6 +171,9 @@ pub mod internal {
     }
     pub mod fd {
         pub use crate::fd::*;
+    }
+    pub mod moderation {
+        pub use crate::moderation::*;
     }
     pub mod netpoll {
         pub use crate::netpoll::*;

@@ -290,8 +290,12 @@ impl Sched {
             global.tasks.reserve(RING);
         }
         global.tasks.extend(tasks);
+        let waiting = global.tasks.len();
         drop(global);
-        self.wake_one();
+        // A worker that is awake looks here when it has run its own tasks, and before it sleeps (INV-8).
+        if self.wake_rule.is_worth_in_global(waiting) || self.idle.all_parked(self.workers.len()) {
+            self.wake_one();
+        }
     }
 
     /// Worker: moves the older half of its full ring and then `task` to the global queue, where others may fetch them. One
@@ -337,7 +341,9 @@ impl Sched {
     /// task or unlocked a poller relied on this worker's search. (A task in a ring has an owner that is awake.)
     pub fn share_work(&self) {
         let in_rings = || self.workers.iter().map(|worker| worker.runq.ring_len()).sum();
-        if self.global.len() > 0 || self.wake_rule.is_worth(in_rings()) || self.must_keep_polling() {
+        let rule = &self.wake_rule;
+        if rule.is_worth_in_global(self.global.len()) || rule.is_worth(in_rings()) || self.must_keep_polling()
+        {
             self.wake_one();
         }
     }
@@ -398,8 +404,8 @@ impl Sched {
     fn take_share(&self, mine: &Remote) -> Option<Runnable> {
         let mut global = self.global.lock();
         let task = global.tasks.pop_front()?;
-        let more = self.move_share(global, mine, mine.room().div_ceil(2));
-        if more && self.workers.len() > 1 {
+        let left = self.move_share(global, mine, mine.room().div_ceil(2));
+        if self.workers.len() > 1 && self.wake_rule.is_worth_in_global(left) {
             self.wake_one();
         }
         Some(task)
@@ -434,20 +440,20 @@ impl Sched {
         }
     }
 
-    /// Moves that share, `most` at most, and unlocks the queue. Returns whether tasks are left.
-    fn move_share(&self, mut global: GlobalGuard<'_>, mine: &Remote, most: usize) -> bool {
+    /// Moves that share, `most` at most, and unlocks the queue. Returns the number of tasks that are left.
+    fn move_share(&self, mut global: GlobalGuard<'_>, mine: &Remote, most: usize) -> usize {
         let runq = &mine.runq;
-        for _ in 0..most.min(global.tasks.len().div_ceil(self.workers.len())) {
+        for _ in 0..most.min(self.wake_rule.share(global.tasks.len(), self.workers.len())) {
             let Some(task) = global.tasks.pop_front() else { break };
             if let Err(task) = runq.put(task.into_raw()) {
                 global.tasks.push_front(to_task(task));
                 break;
             }
         }
-        let (more, spare) = (!global.tasks.is_empty(), global.take_spare());
+        let (left, spare) = (global.tasks.len(), global.take_spare());
         drop(global);
         drop(spare);
-        more
+        left
     }
 
     /// Worker: takes half of another worker's ring; `from` is the first worker that is tried.

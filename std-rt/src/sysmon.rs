@@ -60,6 +60,8 @@ pub fn run(sched: &Arc<SchedHandle>, stuck_after: Duration, on_stuck: OnStuck) {
         if sched.has_next() || sched.has_work() {
             // A task is in the slot or the ring of a worker that may be busy with another one: no worker was woken for it.
             sched.wake_one();
+            // The worker in whose naps tasks have come may be busy too. If it is not, it soon naps again.
+            sched.wake_rule().set_stream(false);
         }
         for (poller, polls) in polls.iter_mut().enumerate() {
             let seen = std::mem::replace(polls, netpoll.polls_of(poller));

@@ -1,6 +1,8 @@
 //! A worker: takes the next task and runs it, polls when there is none, sleeps when there is nothing (Go's `schedule`
 //! and `findRunnable`).
 
+mod short_wait;
+
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::rc::Rc;
@@ -10,6 +12,7 @@ use std::thread;
 use netpoll_core::sync::Flag;
 
 use crate::coop;
+use crate::moderation::Moderation;
 use crate::netpoll::{Netpoll, PollBuffer, PollGuard, clock};
 use crate::sched::{EnterGuard, Remote, Sched, SchedHandle, WorkerConfig, WorkerStats};
 use crate::spin::Spin;
@@ -25,9 +28,6 @@ const NEXT_IN_A_ROW: u32 = 3;
 
 /// The nanoseconds after a poll after which the yield of a future that runs alone polls again, however few yields that were.
 const POLL_AFTER: u64 = 100_000;
-
-/// The number of processor pauses between two looks at the queues while another thread polls: a microsecond or less.
-const PAUSES: u32 = 16;
 
 /// One worker's private state. Methods take `&self`, since a task that calls `block_on` runs the worker from within.
 pub struct Worker {
@@ -48,6 +48,9 @@ pub struct Worker {
     next_in_a_row: Cell<u32>,
     random: Cell<u32>,
     spin: RefCell<Spin>,
+    moderation: Cell<Moderation>,
+    /// Set while the worker naps again and again.
+    in_stream: Cell<bool>,
     /// Set while the worker counts as searching: since another thread has woken it, or since it began to steal.
     searching: Cell<bool>,
     /// Set if another thread has woken the worker since it last ran a task: it then watches every poller in its sleep.
@@ -90,6 +93,8 @@ impl Worker {
             next_in_a_row: Cell::new(0),
             random: Cell::new(0x9e37_79b9 ^ (index as u32 + 1)),
             spin: RefCell::new(Spin::new(config.spin)),
+            moderation: Cell::default(),
+            in_stream: Cell::new(false),
             searching: Cell::new(false),
             was_woken: Cell::new(false),
             turn: Cell::new(index),
@@ -263,25 +268,10 @@ impl Worker {
         }
         let began = clock::now();
         self.record_run(began);
-        if self.spin_before_park(began, stop) || self.call_park_hook(stop) {
+        if self.spin_before_park(began, stop) || self.nap() || self.call_park_hook(stop) {
             return;
         }
-        // Looking would end neither a sleep on the token (others share what they have) nor one until a timer sooner.
-        if let Some(guard) = self.prepare_park(stop) {
-            let may_sleep = || self.sched.idle().is_parked(self.index) && !stop.is_some_and(Flag::is_set);
-            let outcome = self.poll(|buffer| {
-                let woken = guard.block(buffer, may_sleep, || self.may_advance());
-                // Before the tasks are put, or this worker would be woken for them.
-                self.unpark();
-                woken
-            });
-            if outcome.by_event || outcome.ready == 0 && (self.should_stop(stop) || self.sched.has_work()) {
-                self.with_spin(|spin| spin.slept(outcome.at.saturating_sub(began), outcome.ready));
-            }
-        } else {
-            self.unpark();
-            self.polled.set((clock::now(), self.stats().tick()));
-        }
+        self.park(began, stop);
         if self.sched.hooks().unpark.is_set() {
             // The hook is foreign code, which may take long.
             self.stop_searching();
@@ -307,39 +297,29 @@ impl Worker {
         has_work
     }
 
-    /// Spins for a while before the worker parks, if waits have been short of late. Returns true if there is
-    /// something to do now. The worker counts as searching, so a thread that puts work meanwhile wakes no worker: it is seen
-    /// here, or in the second look of [`Worker::prepare_park`].
-    fn spin_before_park(&self, began: u64, stop: Option<&Flag>) -> bool {
-        let Some(patience) = self.spin.borrow().patience().filter(|_| !self.netpoll().is_paused()) else {
-            return false;
-        };
-        if self.sched.workers() - self.sched.idle().num_parked() > self.config.crowd {
-            return false;
-        }
-        self.stats().take_running();
-        self.start_searching();
-        loop {
-            let PollOutcome { at, ready, .. } = match self.netpoll().try_lock_of(self.next_turn(), self.index)
-            {
-                Some(guard) => self.poll(|buffer| guard.poll(buffer)),
-                // Another thread polls; the tasks that it finds come by the queues.
-                None => {
-                    (0..PAUSES).for_each(|_| std::hint::spin_loop());
-                    PollOutcome { at: clock::now(), ready: 0, by_event: false }
-                }
-            };
-            if self.should_stop(stop) || self.sched.has_work() {
-                self.sched.counts().spin_hits.inc();
-                self.with_spin(|spin| spin.hit(at.saturating_sub(began), ready));
-                return true;
+    /// Sleeps until there is something to do; the worker has had no task since `began`.
+    fn park(&self, began: u64, stop: Option<&Flag>) {
+        // Looking would end neither a sleep on the token (others share what they have) nor one until a timer sooner.
+        if let Some(guard) = self.prepare_park(stop) {
+            let may_sleep = || self.sched.idle().is_parked(self.index) && !stop.is_some_and(Flag::is_set);
+            let outcome = self.poll(|buffer| {
+                let woken = guard.block(buffer, may_sleep, || self.may_advance());
+                // Before the tasks are put, or this worker would be woken for them.
+                self.unpark();
+                woken
+            });
+            let waited = outcome.at.saturating_sub(began);
+            let by_thread = outcome.ready == 0 && (self.should_stop(stop) || self.sched.has_work());
+            if outcome.by_event || by_thread {
+                self.with_spin(|spin| spin.slept(waited, outcome.ready));
             }
-            if at.saturating_sub(began) >= patience {
-                self.sched.counts().spin_misses.inc();
-                self.stop_searching();
-                self.with_spin(Spin::missed);
-                return false;
+            if by_thread {
+                self.record_wait(waited);
             }
+        } else {
+            self.unpark();
+            self.polled.set((clock::now(), self.stats().tick()));
+            self.record_wait(self.polled.get().0.saturating_sub(began));
         }
     }
 
@@ -350,15 +330,15 @@ impl Worker {
         self.sched.pool().is_idle_or(move || netpoll.wake())
     }
 
+    fn poll_interval(&self) -> u32 {
+        self.sched.wake_rule().poll_interval(self.config.event_interval)
+    }
+
     /// Records for how long the worker has not polled, until now.
     fn record_run(&self, now: u64) {
         let (since, tick) = self.polled.replace((now, self.stats().tick()));
         let looks = self.stats().tick().wrapping_sub(tick);
         self.sched.wake_rule().ran(now.saturating_sub(since), looks as u64);
-    }
-
-    fn with_spin(&self, told: impl FnOnce(&mut Spin)) {
-        told(&mut self.spin.borrow_mut());
     }
 
     /// Makes a poll, which unlocks the poller, and injects the tasks that it made ready.
@@ -373,7 +353,7 @@ impl Worker {
         }
         let outcome =
             PollOutcome { at: buffer.polled_at(), ready: buffer.len(), by_event: buffer.has_events() };
-        self.poll_in.set(self.config.event_interval);
+        self.poll_in.set(self.poll_interval());
         self.polled.set((outcome.at, self.stats().tick()));
         let taken = woken.as_ref().map_or_else(|_| buffer.taken(), |woken| *woken);
         self.sched.inject(&mut buffer, taken);
@@ -525,7 +505,7 @@ impl Worker {
     /// for one of each. A task goes ahead of the queue only by such an event, so the queue waits for each of the others once.
     fn poll_now(&self) {
         let spent = self.spent.take();
-        self.poll_in.set(self.config.event_interval);
+        self.poll_in.set(self.poll_interval());
         task::end_turn();
         // A busy worker does not sleep, which would remove the timers that it has dropped.
         self.netpoll().flush_removed();

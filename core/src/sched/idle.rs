@@ -65,7 +65,7 @@ impl<const WORDS: usize> Idle<WORDS> {
     pub fn begin_park(&self, worker: usize) {
         // alone: the fence below publishes it
         self.sleeping[worker / BITS].fetch_or(1 << (worker % BITS), Ordering::Relaxed);
-        fence(Ordering::SeqCst); // pair: idle::pop_idle, idle::worker_to_notify
+        fence(Ordering::SeqCst); // pair: idle::pop_idle, idle::worker_to_notify, idle::all_parked
     }
 
     /// Clears the worker's own bit, after it found work in its second check or woke up. Returns false if
@@ -123,6 +123,13 @@ impl<const WORDS: usize> Idle<WORDS> {
             self.stop_searching();
         }
         None
+    }
+
+    /// Returns whether all `workers` sleep, for a thread that has put work which any worker finds that is awake: one that
+    /// is about to sleep sees the work in its second check, or its bit counts here.
+    pub fn all_parked(&self, workers: usize) -> bool {
+        fence(Ordering::SeqCst); // pair: idle::begin_park
+        self.num_parked() >= workers
     }
 
     /// Clears the bit of a sleeping worker, of none that is `spared`. The caller has fenced.

@@ -12,6 +12,8 @@ use crate::harness::{Model, green};
 /// The models of this file.
 pub const MODELS: &[Model] = &[
     green("m13b_put_against_begin_park", 2, None, put_against_begin_park),
+    green("m13b_put_against_the_last_begin_park", 2, None, put_against_the_last_begin_park),
+    green("m13b_put_against_two_begin_park", 3, Some(3), put_against_two_begin_park),
     green("m13b_two_puts_against_two_begin_park", 3, Some(2), two_puts_against_two_begin_park),
     green("m13b_put_against_last_searcher_that_gives_up", 2, None, put_against_last_searcher_that_gives_up),
     green("m13b_put_against_last_searcher_that_found", 3, Some(3), put_against_last_searcher_that_found),
@@ -118,6 +120,34 @@ impl Sched {
 fn put_against_begin_park() {
     let ((), task) = race(&Sched::new(), |sched| sched.put(1), |sched| sched.run_one(0));
     assert_eq!(task, 1);
+}
+
+/// The race above if the putter wakes the worker only if all sleep.
+fn put_against_the_last_begin_park() {
+    let put = |sched: &Sched| {
+        assert_eq!(sched.queue.put(1), Ok(()));
+        if sched.idle.all_parked(1) {
+            sched.wake(sched.idle.worker_to_notify(None));
+        }
+    };
+    let ((), task) = race(&Sched::new(), put, |sched| sched.run_one(0));
+    assert_eq!(task, 1);
+}
+
+/// Of two workers that go to sleep one sees the task, or the putter sees that all sleep.
+fn put_against_two_begin_park() {
+    let put = |sched: &Sched| {
+        assert_eq!(sched.queue.put(1), Ok(()));
+        sched.idle.all_parked(2)
+    };
+    let park = |worker: usize| {
+        move |sched: &Sched| {
+            sched.idle.begin_park(worker);
+            sched.queue.ring_len() > 0
+        }
+    };
+    let (all_sleep, a, b) = race3(&Sched::new(), put, park(0), park(1));
+    assert!(all_sleep || a || b, "both sleep, and no thread knows of the task");
 }
 
 /// One put must not consume the wakeup of the other.

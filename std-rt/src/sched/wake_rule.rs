@@ -16,8 +16,13 @@
 //! So wakes that turn out to be in vain cost about a thousandth of the time for which tasks and events may have waited. A
 //! runtime begins with some wakes due.
 //!
-//! Where the guess is wrong, the monitor wakes a worker after 10 ms at most. **A runtime without the monitor does not guess**: it
-//! wakes a worker for every task that is ready. There no event waits for a task while a worker sleeps.
+//! For a task in the global queue a worker is woken without a guess, unless that is a *stream*: a worker naps again and again
+//! because many tasks come there ([`moderation`](crate::moderation)). Then the rule above decides as long as a worker is awake,
+//! which looks there soon.
+//!
+//! Where the guess is wrong, the monitor wakes a worker after 10 ms at most, and the stream ends. **A runtime
+//! without the monitor does not guess**: it wakes a worker for every task that is ready. There no event waits for a task while a
+//! worker sleeps.
 
 use netpoll_core::sync::RelaxedUsize;
 
@@ -27,8 +32,12 @@ const WORTH: u64 = 100_000;
 /// The time of one task, in nanoseconds, beyond which it counts no more.
 const LONG: u64 = 2 * WORTH;
 
-/// The least mean time of a task, in nanoseconds; from 0 it could not grow.
-const SHORT: u64 = 1_000;
+/// The least mean time of a task, in nanoseconds: that of an empty one. From 0 it could not grow.
+const SHORT: u64 = 100;
+
+/// The time in nanoseconds after which a busy worker polls, by the mean time of its tasks: ten times as long as the poll and
+/// the wake of a task by it.
+const POLL_AFTER: u64 = 200_000;
 
 /// The time of a long run, in nanoseconds, that pays for one wake: more than the time for which the kernel runs another
 /// thread in between.
@@ -48,6 +57,8 @@ pub struct WakeRule {
     due: RelaxedUsize,
     /// The mean time of a task in nanoseconds.
     mean: RelaxedUsize,
+    /// 1 while tasks come to the global queue in a stream.
+    stream: RelaxedUsize,
 }
 
 impl WakeRule {
@@ -55,7 +66,22 @@ impl WakeRule {
     pub(super) fn new(monitored: bool) -> Self {
         let (due, mean) = (RelaxedUsize::new(), RelaxedUsize::new());
         due.set(FIRST);
-        Self { guesses: monitored, due, mean }
+        Self { guesses: monitored, due, mean, stream: RelaxedUsize::new() }
+    }
+
+    /// Records whether tasks come to the global queue in a stream.
+    pub fn set_stream(&self, is_stream: bool) {
+        self.stream.set(is_stream.into());
+    }
+
+    /// Returns a worker's share of `waiting` tasks in the global queue: all in a stream, since no other worker is woken for them.
+    pub(super) fn share(&self, waiting: usize, workers: usize) -> usize {
+        if self.stream.get() == 0 { waiting.div_ceil(workers) } else { waiting }
+    }
+
+    /// Returns whether to wake a worker, if `waiting` tasks are in the global queue and another worker is awake.
+    pub(super) fn is_worth_in_global(&self, waiting: usize) -> bool {
+        if self.stream.get() == 0 { waiting > 0 } else { self.is_worth(waiting) }
     }
 
     /// Returns false if no monitor corrects a wrong guess.
@@ -74,6 +100,13 @@ impl WakeRule {
         if nanoseconds >= PRICE {
             self.due.set((self.due.get() + (nanoseconds / PRICE) as usize).min(MOST));
         }
+    }
+
+    /// Returns the number of tasks after which a worker polls: `most`, or fewer if these would take longer than 200 us.
+    #[inline]
+    pub fn poll_interval(&self, most: u32) -> u32 {
+        let mean = (self.mean.get() as u64).max(SHORT);
+        (POLL_AFTER / mean).clamp(1, most.into()) as u32
     }
 
     /// Returns whether to wake a worker, if `ready` tasks are in the rings.

@@ -43,6 +43,7 @@ mod late_deadlines;
 mod local_set;
 mod lockers;
 mod metrics;
+mod moderation;
 mod net_table;
 mod netpoll;
 mod own_poller;

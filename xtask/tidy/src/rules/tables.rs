@@ -33,7 +33,7 @@ pub const LAYERS: &[Layers] = &[
     Layers {
         folder: "std-rt/src/",
         names: &[
-            "context sys timer spin sync foreign guide",
+            "context sys timer spin moderation sync foreign guide",
             "coop trace trace_off",
             "protocol",
             "error",

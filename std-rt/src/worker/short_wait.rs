@@ -1,0 +1,91 @@
+//! The short waits of a worker that would park: it spins, or it naps. [`Spin`] and [`Moderation`](crate::moderation::Moderation)
+//! have the policies.
+
+use std::thread;
+
+use netpoll_core::sync::Flag;
+
+use super::{PollOutcome, Worker};
+use crate::moderation::NAP;
+use crate::netpoll::clock;
+use crate::spin::Spin;
+
+/// The number of processor pauses between two looks at the queues while another thread polls: a microsecond or less.
+const PAUSES: u32 = 16;
+
+impl Worker {
+    /// Spins for a while before the worker parks, if waits have been short of late. Returns true if there is
+    /// something to do now. The worker counts as searching, so a thread that puts work meanwhile wakes no worker: it is seen
+    /// here, or in the second look of [`Worker::prepare_park`].
+    pub(super) fn spin_before_park(&self, began: u64, stop: Option<&Flag>) -> bool {
+        let Some(patience) = self.spin.borrow().patience().filter(|_| !self.netpoll().is_paused()) else {
+            return false;
+        };
+        if self.sched.workers() - self.sched.idle().num_parked() > self.config.crowd {
+            return false;
+        }
+        self.stats().take_running();
+        self.start_searching();
+        loop {
+            let PollOutcome { at, ready, .. } = match self.netpoll().try_lock_of(self.next_turn(), self.index)
+            {
+                Some(guard) => self.poll(|buffer| guard.poll(buffer)),
+                // Another thread polls; the tasks that it finds come by the queues.
+                None => {
+                    (0..PAUSES).for_each(|_| std::hint::spin_loop());
+                    PollOutcome { at: clock::now(), ready: 0, by_event: false }
+                }
+            };
+            if self.should_stop(stop) || self.sched.has_work() {
+                self.sched.counts().spin_hits.inc();
+                self.with_spin(|spin| spin.hit(at.saturating_sub(began), ready));
+                return true;
+            }
+            if at.saturating_sub(began) >= patience {
+                self.sched.counts().spin_misses.inc();
+                self.stop_searching();
+                self.with_spin(Spin::missed);
+                return false;
+            }
+        }
+    }
+
+    pub(super) fn with_spin(&self, told: impl FnOnce(&mut Spin)) {
+        told(&mut self.spin.borrow_mut());
+    }
+
+    /// Records that another thread has woken the worker, which has slept for that time.
+    pub(super) fn record_wait(&self, nanoseconds: u64) {
+        let mut moderation = self.moderation.get();
+        moderation.slept(nanoseconds);
+        self.moderation.set(moderation);
+    }
+
+    /// Naps, if that is due and another thread polls. Returns whether it did.
+    ///
+    /// The worker counts as searching, so a thread that puts work meanwhile wakes no worker: it is seen by the next look at the
+    /// queues, or in the second look of [`Worker::prepare_park`]. Without a monitor it does not nap, since a poller that is
+    /// unlocked meanwhile would wait too. A thread that ends the worker's wait ends the nap by the same token.
+    pub(super) fn nap(&self) -> bool {
+        let tick = self.stats().tick();
+        let mut moderation = self.moderation.get();
+        let is_due = moderation.is_nap_due(tick);
+        self.moderation.set(moderation);
+        let may_nap =
+            || self.config.monitored && !self.netpoll().is_paused() && !self.netpoll().is_any_unlocked();
+        let naps = is_due && may_nap() && self.start_searching();
+        // After a nap for few tasks the next call ends the stream.
+        if self.in_stream.replace(naps) || naps {
+            self.sched.wake_rule().set_stream(naps);
+        }
+        if !naps {
+            return false;
+        }
+        self.stats().take_running();
+        thread::park_timeout(NAP);
+        moderation.napped(tick);
+        self.moderation.set(moderation);
+        self.polled.set((clock::now(), tick));
+        true
+    }
+}
