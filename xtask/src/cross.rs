@@ -1,6 +1,6 @@
-//! `cross`: core for machines without std, and the runtime with its tests for macOS and the BSDs; with `--run` also for
-//! 32-bit Linux, where this machine runs them. It needs a standard library for each: rustup's, if the target was added, or
-//! Debian's compiler, which comes with the library's source.
+//! `cross`: core for machines without std, and the runtime with its tests for macOS and the BSDs, linked for FreeBSD; with
+//! `--run` linked for macOS, too, and run on 32-bit Linux. It needs a standard library for each: rustup's, if the target was
+//! added, or Debian's compiler, which comes with the library's source.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -68,7 +68,7 @@ pub fn run(args: &[String]) -> Outcome {
     }
     let systems = || SYSTEMS.iter().filter(|system| runs || !system.is_run());
     for system in systems() {
-        red += row(&[system.triple], |toolchain| check_runtime(&root, toolchain, system));
+        red += row(&[system.triple], |toolchain| check_runtime(&root, toolchain, system, runs));
     }
     let targets = GROUPS.iter().map(|group| group.triples.len()).sum::<usize>() + systems().count();
     println!("cross: {} of {targets} targets green", targets - red);
@@ -119,24 +119,33 @@ fn check_core(root: &Path, toolchain: &Toolchain, group: &Group, triples: &[&str
 /// A system that the runtime is compiled for, with its tests.
 struct System {
     triple: &'static str,
-    /// Set if zig has the libraries that a program of that system is linked with.
-    links: bool,
+    linked: Linked,
     /// The loader of such a program, if this kernel can run it.
     loader: Option<&'static str>,
 }
 
-const fn system(triple: &'static str, links: bool) -> System {
-    System { triple, links, loader: None }
+/// When the test programs of a system are linked: generating their code takes longer than all other checks of the system.
+#[derive(Clone, Copy, PartialEq)]
+enum Linked {
+    Always,
+    /// Only with `--run`, which is nightly.
+    Nightly,
+    /// Zig lacks the libraries that a program of the system is linked with.
+    Never,
+}
+
+const fn system(triple: &'static str, linked: Linked) -> System {
+    System { triple, linked, loader: None }
 }
 
 const SYSTEMS: &[System] = &[
-    system("x86_64-unknown-freebsd", true),
-    system("x86_64-apple-darwin", true),
-    system("aarch64-apple-darwin", false),
-    system("x86_64-unknown-netbsd", false),
-    system("x86_64-unknown-openbsd", false),
+    system("x86_64-unknown-freebsd", Linked::Always),
+    system("x86_64-apple-darwin", Linked::Nightly),
+    system("aarch64-apple-darwin", Linked::Never),
+    system("x86_64-unknown-netbsd", Linked::Never),
+    system("x86_64-unknown-openbsd", Linked::Never),
     // Words of 32 bits: narrow generations, and deadlines in milliseconds.
-    System { triple: "i686-unknown-linux-gnu", links: true, loader: Some("/lib/ld-linux.so.2") },
+    System { triple: "i686-unknown-linux-gnu", linked: Linked::Always, loader: Some("/lib/ld-linux.so.2") },
 ];
 
 /// The time that one test program may take.
@@ -156,8 +165,14 @@ impl System {
 }
 
 /// Compiles std-rt and all its tests, and links and runs them if that can be done; warnings are errors.
-fn check_runtime(root: &Path, toolchain: &Toolchain, system: &System) -> Result<String, String> {
-    let zig = zig(root)?.filter(|_| system.links);
+fn check_runtime(
+    root: &Path,
+    toolchain: &Toolchain,
+    system: &System,
+    nightly: bool,
+) -> Result<String, String> {
+    let links = system.linked == Linked::Always || nightly && system.linked == Linked::Nightly;
+    let zig = zig(root)?.filter(|_| links);
     let word = if zig.is_some() { "zigbuild" } else { "check" };
     let mut command = toolchain.cargo_with_std(root, zig.as_deref(), word, system.triple);
     if let Some(bin) = zig.as_deref().and_then(Path::parent) {
@@ -191,7 +206,7 @@ fn check_runtime(root: &Path, toolchain: &Toolchain, system: &System) -> Result<
         (compiled, linked) if zig.is_some() && linked < compiled => {
             Err(format!("{linked} of {compiled} test programs were linked"))
         }
-        (compiled, 0) if system.links => {
+        (compiled, 0) if links => {
             Ok(format!("{compiled} test programs compile (to link them: pip install cargo-zigbuild ziglang)"))
         }
         (compiled, 0) => Ok(format!("{compiled} test programs compile")),
