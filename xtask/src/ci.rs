@@ -55,6 +55,8 @@ const STEPS: &[(&str, Step)] = &[
 const NIGHT: &[(&str, Step)] = &[
     ("loom", |root| own(root, &["loom", "--deep"])),
     ("mutants", |root| own(root, &["mutants", "--check", "--deep"])),
+    ("sim-seeds", |root| own(root, &["sim", "--seeds", "100000"])),
+    ("sim-mutants", |root| own(root, &["sim", "--mutants"])),
     ("strace", |root| own(root, &["strace"])),
     ("conform", |root| own(root, &["conform"])),
     ("facade", facade),

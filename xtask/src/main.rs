@@ -10,6 +10,7 @@ mod cross;
 mod json;
 mod programs;
 mod runtimes;
+mod sim;
 mod simulated;
 mod strace;
 mod suites;
@@ -58,8 +59,8 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ("bare", "core on a Cortex-M3 in QEMU: a serial line, TCP, sweeps of interrupts", bare::run),
     (
         "sim",
-        "the tests of the simulation; --faults N: its load; compare: one program in it, in turmoil and in madsim",
-        suites::sim,
+        "the tests of the simulation; --seeds N: the suite; --seed S; --mutants: faults put back; --faults N: load; compare",
+        sim::run,
     ),
     ("door", "the suite of std-rt with a table of faults before every system call", suites::door),
     (

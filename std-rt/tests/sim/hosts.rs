@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::time::{Duration, SystemTime};
 
 use netpoll_rt::net::{TcpListener, TcpStream};
-use netpoll_rt::sim::{self, FailureKind, Sim};
+use netpoll_rt::sim::{self, FailureKind, Link, Sim};
 use netpoll_rt::{fs, spawn, spawn_blocking, spawn_local, task, time};
 
 use crate::tcp::{add_echo, echo};
@@ -295,4 +295,43 @@ fn a_task_of_another_host_is_woken() {
         Ok(())
     });
     sim.run().unwrap();
+}
+
+#[test]
+fn a_slow_host_runs_when_its_timer_is_due() {
+    let mut sim = Sim::new(1);
+    sim.client("client", async {
+        sim::control().slow("client", Duration::from_millis(3));
+        for _ in 0..10 {
+            time::sleep(Duration::from_millis(1)).await; // time is tested
+        }
+        Ok(())
+    });
+    sim.run().unwrap();
+    assert!(sim.elapsed() >= Duration::from_millis(30), "{:?}", sim.elapsed());
+}
+
+#[test]
+fn bytes_stay_in_order_when_a_link_is_healed_while_some_are_on_their_way() {
+    Sim::check(20, |sim| {
+        sim.set_links(Link { latency: Duration::from_millis(50), jitter: Duration::ZERO, ..Link::LAN });
+        add_echo(sim);
+        sim.client("client", async {
+            let stream = TcpStream::connect("server:7").await?;
+            let control = sim::control();
+            stream.write_all(b"1").await?;
+            control.partition("client", "server");
+            // The first byte arrives while the link is cut, the second one after it is healed.
+            time::sleep(Duration::from_millis(20)).await; // time is tested
+            stream.write_all(b"2").await?;
+            time::sleep(Duration::from_millis(40)).await; // time is tested
+            control.heal("client", "server");
+            let mut back = [0; 2];
+            stream.read_exact(&mut back).await?;
+            assert_eq!(&back, b"12");
+            Ok(())
+        });
+        sim.run()?;
+        Ok(())
+    });
 }

@@ -4,14 +4,18 @@
 mod differential;
 #[path = "../../../examples/src/bin/sim_kv.rs"]
 mod example;
+mod generated;
 mod hosts;
 mod load;
 mod local;
 mod local_differential;
 mod measure;
 mod signals;
+mod suite;
 mod tcp;
 mod udp;
+
+use test_support as common;
 
 #[test]
 fn the_example_finds_its_bug() {

@@ -26,9 +26,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use netpoll_core::sync::Counter;
-use netpoll_rt::internal::sys::Poller;
+use netpoll_rt::internal::sys::{Poller, is_simulated};
 use netpoll_rt::net::{TcpListener, TcpStream};
 use netpoll_rt::task::unconstrained;
+use netpoll_rt::time::sleep;
 use netpoll_rt::{Handle, JoinHandle, Runtime, is_closed, spawn, yield_now};
 
 /// The limit of any step of any test. A step that takes longer hangs.
@@ -167,6 +168,15 @@ pub async fn until(what: &str, reached: impl Fn() -> bool) {
     let limit = Instant::now() + LIMIT / 2;
     while !reached() {
         assert!(Instant::now() < limit, "waited in vain until {what}");
+        pause().await;
+    }
+}
+
+/// Lets other tasks and threads go on. In a simulation it sleeps, as the clock stands still there while a task is runnable.
+pub async fn pause() {
+    if is_simulated() {
+        sleep(Duration::from_micros(200)).await; // time is tested
+    } else {
         yield_now().await;
         thread::yield_now();
     }

@@ -59,7 +59,8 @@ impl World {
         let poller = SimPoller { host, queue, break_pending: false, is_asleep: false, sleeps_until: None };
         self.pollers.insert(id, poller);
         if let Some(host) = self.hosts.get_mut(host) {
-            host.poller = Some(id);
+            // That of a runtime within its code is another one, which nothing drives.
+            host.poller.get_or_insert(id);
         }
         id
     }

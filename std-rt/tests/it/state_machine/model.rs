@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use netpoll_rt::Handle;
 use netpoll_rt::net::TcpStream;
-use netpoll_rt::{Handle, yield_now};
 
 use super::pair::{Direction, EmptyRead, Pair};
 use super::{Step, When, payload};
@@ -344,8 +344,7 @@ impl<'a> World<'a> {
                 sides.len(),
                 self.runtime.waiters()
             );
-            yield_now().await;
-            std::thread::yield_now();
+            pause().await;
         }
     }
 }
