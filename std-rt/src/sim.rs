@@ -52,6 +52,9 @@
 //! [`fault_counts`](Control::fault_counts) how often each has happened. The order of the tasks that are runnable is one of them.
 //!
 //! Processes are not simulated, and a descriptor of another kind is refused by a host's poller.
+//! A runtime that the code of a host creates may have workers: their threads take turns with that of the simulation, as the seed
+//! has it, before each access to a word that threads share.
+//!
 //! A host must not block its thread: a wait that is not awaited, such as `block_on` in a task, stops every host, and panics
 //! where this crate notices it.
 
@@ -70,7 +73,7 @@ use std::time::Duration;
 use crate::sys::sim::control::Turn;
 pub use crate::sys::sim::faults::{FaultConfig as Faults, FaultCounts, FaultKind};
 pub use crate::sys::sim::world::Counts;
-use crate::sys::sim::world::{HostId, Request};
+use crate::sys::sim::world::{HostId, Request, World};
 use crate::sys::sim::{InSimulation, Kernel};
 pub use control::{Control, Link, control};
 use host::{Main, Running};
@@ -216,9 +219,12 @@ impl Sim {
                 return Ok(true);
             }
             let hosts = &self.hosts;
-            let has_work =
-                |host: HostId| hosts[host].running.as_ref().is_some_and(|running| running.has_work());
-            let turn = self.kernel.lock().next_turn(end, has_work);
+            let has_work = |world: &World, host: HostId| {
+                let running = hosts[host].running.as_ref();
+                running.is_some_and(|running| running.has_work())
+                    || self.kernel.has_runnable_thread(world, host)
+            };
+            let turn = self.kernel.lock().next_turn(end, has_work, || self.kernel.next_timeout());
             match turn {
                 Turn::Step(host) => self.step(host)?,
                 Turn::Later => return Ok(false),
@@ -234,7 +240,9 @@ impl Sim {
         let jobs = self.kernel.lock().begin_step(id);
         let host = &mut self.hosts[id];
         let Some(running) = &mut host.running else { return Ok(()) };
-        match running.step(jobs) {
+        let stepped = running.step(jobs);
+        self.kernel.run_threads(id);
+        match stepped {
             None => Ok(()),
             Some(result) => {
                 host.has_ended = true;
@@ -328,7 +336,8 @@ impl Sim {
                 Some(running) => running.dump().to_string(),
                 None => "is down".to_owned(),
             };
-            text += &format!("host {:?}: {state}\n{sockets}", host.name);
+            let threads = self.kernel.describe_threads(host.id);
+            text += &format!("host {:?}: {state}\n{threads}{sockets}", host.name);
         }
         text
     }

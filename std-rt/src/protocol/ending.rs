@@ -26,6 +26,7 @@ use std::time::Instant;
 
 use crate::sync::thread::{self, JoinHandle, ThreadId};
 use crate::sync::{Condvar, Mutex, MutexGuard, lock};
+use crate::sys::thread_body;
 
 /// The threads of one runtime, and the tasks that its ender is to drop.
 #[derive(Debug)]
@@ -135,10 +136,10 @@ impl<T: Send + 'static> Ending<T> {
         let ending = self.clone();
         // A thread that ends at once waits here for its entry.
         let mut state = lock(&self.state);
-        let handle = builder.spawn(move || {
+        let handle = builder.spawn(thread_body(move || {
             let _exit = Exit { ending, cancel };
             body();
-        })?;
+        }))?;
         state.running.push(handle.thread().id());
         Ok(handle)
     }

@@ -43,6 +43,7 @@ use std::time::{Duration, Instant};
 use super::Runtime;
 use crate::sched::{SchedHandle, drop_task};
 use crate::sync::thread::{self, JoinHandle};
+use crate::sys;
 
 impl Runtime {
     /// Shuts the runtime down as dropping it does, but waits no longer than `limit` for tasks that are being polled. Returns
@@ -119,6 +120,7 @@ impl ThreadSet {
         let ended = self.sched.ending().end(deadline, || cancel(&self.sched), drop_task);
         for handle in self.handles.drain(..) {
             if ended && handle.thread().id() != thread::current().id() {
+                sys::wait_for_end(handle.thread().id());
                 // A worker's panic was printed where it happened.
                 let _ = handle.join();
             }

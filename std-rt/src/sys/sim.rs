@@ -16,6 +16,7 @@
 //! | `signals.rs` | the listeners and the dispositions of each host |
 //! | `faults.rs` | the faults that the seed determines, by kind |
 //! | `readiness.rs` | what a poller reports |
+//! | `threads.rs` | the threads of a runtime within a host, one of which runs at a time |
 //! | `control.rs` | what the owner of the simulation may do to it |
 //!
 //! # Descriptors
@@ -43,6 +44,7 @@ pub mod signals;
 mod sockets;
 mod stream;
 mod tcp;
+pub mod threads;
 pub mod world;
 
 use std::cell::{Cell, RefCell};
@@ -56,12 +58,14 @@ use faults::FaultKind;
 use rustix::io::Errno;
 use rustix::process::{getegid, geteuid, getpid};
 pub(super) use signals::{Listening, listen, restore_default};
+pub use threads::{thread_body, wait_for_end};
 use world::{SimJob, World};
 
 /// The simulated kernel of one simulation.
 #[derive(Debug)]
 pub struct Kernel {
     world: Mutex<World>,
+    threads: threads::Threads,
 }
 
 thread_local! {
@@ -80,6 +84,7 @@ pub struct InSimulation {
 
 impl Drop for InSimulation {
     fn drop(&mut self) {
+        threads::set_driver(false);
         let ended = CURRENT.replace(self.before.take());
         NOW.set((0, 0));
         if let Some(kernel) = current() {
@@ -92,16 +97,22 @@ impl Drop for InSimulation {
 impl Kernel {
     /// Creates the kernel of a simulation.
     pub fn new(seed: u64) -> Arc<Self> {
-        Arc::new(Self { world: Mutex::new(World::new(seed)) })
+        Arc::new(Self { world: Mutex::new(World::new(seed)), threads: threads::Threads::new(seed) })
     }
 
     /// Puts this thread into the simulation.
     pub fn enter(self: &Arc<Self>) -> InSimulation {
+        let random = self.lock().draw();
+        let inside = self.enter_with(random);
+        threads::set_driver(true);
+        inside
+    }
+
+    /// Puts this thread into the simulation, with the seed of its maps.
+    fn enter_with(self: &Arc<Self>, random: u64) -> InSimulation {
         let before = CURRENT.replace(Some(self.clone()));
-        let mut world = self.lock();
-        interpose::seed_random(world.draw());
-        world.show_time();
-        drop(world);
+        interpose::seed_random(random);
+        self.lock().show_time();
         InSimulation { before }
     }
 
@@ -172,11 +183,12 @@ pub fn start_detached(
     body: impl FnOnce() + Send + 'static,
 ) -> io::Result<()> {
     match current() {
-        Some(kernel) => {
+        // With threads of its own a host has some for such bodies, too.
+        Some(kernel) if !kernel.has_threads() => {
             kernel.lock().add_job(SimJob(Box::new(body)));
             Ok(())
         }
-        None => super::start_thread(name, stack_size, body).map(drop),
+        _ => super::start_thread(name, stack_size, thread_body(body)).map(drop),
     }
 }
 

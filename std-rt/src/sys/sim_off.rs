@@ -66,6 +66,16 @@ pub fn start_detached(
     super::start_thread(name, stack_size, body).map(drop)
 }
 
+/// Returns the body of a thread as it is.
+#[inline(always)]
+pub fn thread_body<F: FnOnce() + Send + 'static>(body: F) -> F {
+    body
+}
+
+/// Does nothing: the join waits for the thread.
+#[inline(always)]
+pub fn wait_for_end<T>(_id: T) {}
+
 /// Asks the system's resolver for the addresses of a name. It blocks.
 ///
 /// # Errors

@@ -18,7 +18,12 @@ impl Worker {
     /// something to do now. The worker counts as searching, so a thread that puts work meanwhile wakes no worker: it is seen
     /// here, or in the second look of [`Worker::prepare_park`].
     pub(super) fn spin_before_park(&self, began: u64, stop: Option<&Flag>) -> bool {
-        let Some(patience) = self.spin.borrow().patience().filter(|_| !self.netpoll().is_paused()) else {
+        let Some(patience) = self
+            .spin
+            .borrow()
+            .patience()
+            .filter(|_| !self.netpoll().is_paused() && !crate::sys::is_simulated())
+        else {
             return false;
         };
         if self.sched.workers() - self.sched.idle().num_parked() > self.config.crowd {

@@ -181,7 +181,7 @@ fn simulated(calls: &[Call]) -> Vec<(String, String)> {
         let kernel = current().unwrap();
         let mut world = kernel.lock();
         let end = world.tick_after(Duration::from_millis(1));
-        world.next_turn(end, |_| false);
+        world.next_turn(end, |_, _| false, || None);
     };
     let mut run = Run::new();
     let step = |call: &Call| {

@@ -12,6 +12,7 @@ use netpoll_core::{Event, Mode, PollKey};
 
 use super::epoll;
 use crate::sys::Watch;
+use crate::sys::sim::readiness::Waited;
 use crate::sys::sim::{self, Kernel};
 
 pub use epoll::FDSEQ_BITS;
@@ -150,7 +151,7 @@ impl Poller {
                 poller.wait(&mut events.real, timeout)
             }
             Kind::Simulated(kernel, id) => {
-                let waited = kernel.lock().wait(*id, events.limit, timeout);
+                let waited = wait(kernel, *id, events.limit, timeout);
                 let event = |(key, bits): &(u64, u32)| translate::translate(PollKey::from_bits(*key), *bits);
                 events.simulated = Some(waited.events.iter().map(event).collect());
                 Ok(waited.was_broken)
@@ -195,6 +196,26 @@ impl Poller {
             Kind::Real(poller) => poller.check(),
             Kind::Simulated(..) => Ok(()),
         }
+    }
+}
+
+/// Waits in a simulated poller. A thread of a host's own runtime waits here; that of the simulation leaves the step of the host.
+fn wait(kernel: &Kernel, id: usize, limit: usize, mut timeout: Option<Duration>) -> Waited {
+    loop {
+        let mut world = kernel.lock();
+        let waited = world.wait(id, limit, timeout);
+        let sleeps = world.is_asleep(id);
+        drop(world);
+        if !kernel.is_own_thread() {
+            return waited;
+        }
+        if !sleeps {
+            kernel.pause();
+            return waited;
+        }
+        kernel.wait_for_poller(id);
+        let Some(left) = kernel.lock().end_sleep(id) else { return waited };
+        timeout = left;
     }
 }
 

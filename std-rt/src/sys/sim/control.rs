@@ -22,14 +22,20 @@ pub enum Turn {
 
 impl World {
     /// Selects the next host that runs: one of those that are runnable, as the seed has it. If there is none, the clock moves
-    /// on to the next event or timer, at most to `limit`. `has_work` says which hosts have tasks that are runnable.
-    pub fn next_turn(&mut self, limit: u64, has_work: impl Fn(HostId) -> bool) -> Turn {
+    /// on to the next event or timer, at most to `limit`. `has_work` says which hosts have tasks or threads that are
+    /// runnable, and `timeout` when the wait of a thread ends.
+    pub fn next_turn(
+        &mut self,
+        limit: u64,
+        has_work: impl Fn(&Self, HostId) -> bool,
+        timeout: impl Fn() -> Option<u64>,
+    ) -> Turn {
         let mut ready = std::mem::take(&mut self.spare);
         let turn = loop {
             ready.clear();
             let mut slow: Option<u64> = None;
             for host in 0..self.hosts.len() {
-                if !self.can_run(host) || !(self.is_runnable(host) || has_work(host)) {
+                if !self.can_run(host) || !(self.is_runnable(host) || has_work(self, host)) {
                     continue;
                 }
                 let at = self.hosts[host].ready_at;
@@ -45,10 +51,14 @@ impl World {
             }
             let event = self.events.first_key_value().map(|((at, _), _)| *at);
             let sleeps = |poller: &&SimPoller| poller.is_asleep && self.can_run(poller.host);
-            // The timer of a slow host may be over already.
-            let timers = self.pollers.values().filter(sleeps).filter_map(|poller| poller.sleeps_until);
-            let timer = timers.filter(|&at| at > self.now);
-            match [slow, event, timer.min()].into_iter().flatten().min() {
+            // The timer of a slow host may be due before the host runs again.
+            let timer = self
+                .pollers
+                .values()
+                .filter(sleeps)
+                .filter_map(|poller| poller.sleeps_until.filter(|&at| at > self.now));
+            let timeout = timeout().filter(|&at| at > self.now);
+            match [slow, event, timer.min(), timeout].into_iter().flatten().min() {
                 None => break Turn::Nothing,
                 Some(at) if at > limit => {
                     self.advance_to(limit);

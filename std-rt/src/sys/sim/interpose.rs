@@ -1,5 +1,5 @@
 //! The symbols of the C library that std calls without asking this crate: close(2) by the drop of a descriptor,
-//! clock_gettime(2) by `Instant::now` and `SystemTime::now`, getrandom(2) by the keys of the maps.
+//! clock_gettime(2) by `Instant::now` and `SystemTime::now`, getrandom(2) by the keys of the maps, futex(2) by its locks.
 //!
 //! The linker resolves these names to the functions here. On a thread that is in no simulation they make the system call.
 
@@ -12,7 +12,7 @@ use std::os::fd::BorrowedFd;
 use std::slice;
 use std::time::Duration;
 
-use super::{NOW, current, is_active};
+use super::{NOW, current, is_active, threads};
 
 thread_local! {
     /// The state of the bytes that getrandom(2) returns on this thread.
@@ -98,4 +98,97 @@ unsafe extern "C" fn getrandom(buffer: *mut c_void, length: usize, flags: c_uint
         byte.write((x >> 32) as u8);
     }
     length as isize
+}
+
+thread_local! {
+    /// The C library's own function.
+    static REAL: Cell<Option<Syscall>> = const { Cell::new(None) };
+}
+
+type Syscall = unsafe extern "C" fn(c_long, usize, usize, usize, usize, usize, usize) -> c_long;
+
+/// Returns the function of the C library that the one below hides.
+fn real_syscall() -> Syscall {
+    REAL.get().unwrap_or_else(|| {
+        // SAFETY: the name is a string that ends with a null.
+        let found = unsafe { libc::dlsym(libc::RTLD_NEXT, c"syscall".as_ptr()) };
+        assert!(!found.is_null(), "the C library has the function");
+        // SAFETY: the function takes a number and up to six words, in the registers of any other function on Linux.
+        let real = unsafe { std::mem::transmute::<*mut c_void, Syscall>(found) };
+        REAL.set(Some(real));
+        real
+    })
+}
+
+/// Returns whether a word of futex(2) has another value than the expected one.
+pub(super) fn has_changed(address: usize, expected: u32) -> bool {
+    let zero = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    let (operation, zero) =
+        ((libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG) as usize, &raw const zero as usize);
+    // SAFETY: the kernel compares the word, whose address a waiting thread has passed, and does not wait.
+    let waited =
+        unsafe { real_syscall()(libc::SYS_futex, address, operation, expected as usize, zero, 0, 0) };
+    waited == 0 || std::io::Error::last_os_error().raw_os_error() == Some(libc::EAGAIN)
+}
+
+/// Makes a system call, as syscall(2) does. std waits by it, for locks, conditions and tokens: in a simulation with several
+/// threads such a wait lets another one run.
+///
+/// # Safety
+///
+/// The arguments are those of the system call.
+// SAFETY: the signature takes as many words as any call has; further ones are ignored. The effect is that of the C library.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn syscall(
+    number: c_long,
+    a: usize,
+    b: usize,
+    c: usize,
+    d: usize,
+    e: usize,
+    f: usize,
+) -> c_long {
+    if number == libc::SYS_futex && is_active() {
+        let flags = libc::FUTEX_PRIVATE_FLAG | libc::FUTEX_CLOCK_REALTIME;
+        match b as c_int & !flags {
+            libc::FUTEX_WAIT | libc::FUTEX_WAIT_BITSET => {
+                let is_relative = b as c_int & !flags == libc::FUTEX_WAIT;
+                // SAFETY: the caller passes null or a pointer to a time.
+                let time = unsafe { (d as *const libc::timespec).as_ref() };
+                let until = time.map(|time| {
+                    let time = time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64;
+                    if is_relative { NOW.get().0 + time } else { time }
+                });
+                if let Some(timed_out) = threads::wait_for_futex(a, c as u32, until) {
+                    if timed_out {
+                        // SAFETY: the C library's function returns a valid pointer.
+                        let errno = unsafe { libc::__errno_location() };
+                        // SAFETY: the variable is this thread's own.
+                        unsafe { *errno = libc::ETIMEDOUT };
+                        return -1;
+                    }
+                    return 0;
+                }
+            }
+            libc::FUTEX_WAKE | libc::FUTEX_WAKE_BITSET => {
+                let woken = threads::wake_futex(a, c);
+                // SAFETY: the caller's arguments are those of the call. Threads outside of the simulation may wait, too.
+                return woken as c_long + unsafe { real_syscall()(number, a, b, c, d, e, f) };
+            }
+            _ => {}
+        }
+    }
+    // SAFETY: the caller's arguments are those of the call.
+    unsafe { real_syscall()(number, a, b, c, d, e, f) }
+}
+
+/// Lets another thread run, as sched_yield(2) does.
+// SAFETY: the signature and the effect are those that POSIX has for this name.
+#[unsafe(no_mangle)]
+extern "C" fn sched_yield() -> c_int {
+    if is_active() && threads::yield_now() {
+        return 0;
+    }
+    // SAFETY: the call takes no argument and has no effect on memory.
+    unsafe { real_syscall()(libc::SYS_sched_yield, 0, 0, 0, 0, 0, 0) as c_int }
 }

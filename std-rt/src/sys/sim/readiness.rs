@@ -155,6 +155,28 @@ impl World {
         waited
     }
 
+    /// Returns whether a wait in a poller would return.
+    pub(super) fn wakes(&self, id: PollerId) -> bool {
+        self.pollers.get(&id).is_none_or(|poller| {
+            let is_due = poller.sleeps_until.is_some_and(|at| at <= self.now);
+            !poller.queue.is_empty() || poller.break_pending || is_due
+        })
+    }
+
+    /// Returns whether a thread or a host is asleep in a poller.
+    pub(in crate::sys) fn is_asleep(&self, id: PollerId) -> bool {
+        self.pollers.get(&id).is_some_and(|poller| poller.is_asleep)
+    }
+
+    /// Ends the sleep of a thread in a poller. Returns how much of its time is left, or `None` if the poller is gone.
+    pub(in crate::sys) fn end_sleep(&mut self, id: PollerId) -> Option<Option<Duration>> {
+        let now = self.now;
+        let poller = self.pollers.get_mut(&id)?;
+        poller.is_asleep = false;
+        let until = poller.sleeps_until.take();
+        Some(until.map(|until| Duration::from_nanos(until.saturating_sub(now))))
+    }
+
     fn take_events(&mut self, id: PollerId, limit: usize, waited: &mut Waited) {
         let Some(poller) = self.pollers.get_mut(&id) else { return };
         let mut queue = std::mem::take(&mut poller.queue);

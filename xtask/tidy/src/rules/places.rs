@@ -59,5 +59,5 @@ pub fn words(tree: &Tree, out: &mut Findings) -> Looked {
 }
 
 fn named(places: &[Place]) -> &str {
-    places.first().map_or("any place: core has no state and no lock of its own", |(place, _)| place)
+    places.first().map_or("any place", |(place, _)| place)
 }

@@ -132,8 +132,15 @@ pub const SELECTIONS: &[Place] =
 pub const WORDS: &[(&[&str], &str, &[Place])] = &[
     (&["loom"], "", LOOM_FILES),
     (&["rustix", "libc"], "", KERNEL_FILES),
-    (&["static", "Mutex", "RwLock", "Condvar", "OnceLock", "LazyLock", "thread_local"], "core/src/", &[]),
+    (
+        &["static", "Mutex", "RwLock", "Condvar", "OnceLock", "LazyLock", "thread_local"],
+        "core/src/",
+        CORE_STATE,
+    ),
 ];
+
+const CORE_STATE: &[Place] =
+    &[("core/src/sync/seam.rs", "any place: core has no state and no lock of its own, but in a simulation")];
 
 pub const LOOM_FILES: &[Place] = &[
     ("core/src/sync.rs", "turns every word over to the model checker"),
