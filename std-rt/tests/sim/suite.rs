@@ -129,8 +129,9 @@ async fn task(trouble: Trouble) -> io::Result<()> {
 /// Runs tasks that make sessions, on the host's own worker or on a runtime with several, and looks whether the runtime has
 /// everything back.
 async fn client(trouble: Trouble) -> sim::Result {
-    let workers = draw(5) as usize;
-    let runtime = (workers > 1).then(|| Runtime::builder().workers(workers).build()).transpose()?;
+    let workers = draw(10) as usize;
+    let runtime =
+        (2..=4).contains(&workers).then(|| Runtime::builder().workers(workers).build()).transpose()?;
     let handle = runtime.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone());
     let tasks: Vec<_> = (0..1 + draw(4)).map(|_| handle.spawn(task(trouble))).collect();
     for task in tasks {
