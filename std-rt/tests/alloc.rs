@@ -148,8 +148,8 @@ async fn sleepers_that_are_cancelled() {
         assert!(task.await.is_err());
     }
     until("all timers are gone", || timers() == 0).await;
-    let kept = bytes() - before;
-    assert!(kept < 5 * TASKS as isize, "{kept} bytes are kept of {asleep}");
+    // A worker removes the last timers that it has dropped when it polls next.
+    until("their memory is given back", || bytes() - before < 5 * TASKS as isize).await;
 }
 
 async fn deadlines() {
