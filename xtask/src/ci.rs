@@ -55,7 +55,7 @@ const STEPS: &[(&str, Step)] = &[
 const NIGHT: &[(&str, Step)] = &[
     ("loom", |root| own(root, &["loom", "--deep"])),
     ("mutants", |root| own(root, &["mutants", "--check", "--deep"])),
-    ("sim-seeds", |root| own(root, &["sim", "--seeds", "100000"])),
+    ("sim-seeds", |root| own(root, &["sim", "--seeds", "20000"])),
     ("sim-mutants", |root| own(root, &["sim", "--mutants"])),
     ("strace", |root| own(root, &["strace"])),
     ("conform", |root| own(root, &["conform"])),

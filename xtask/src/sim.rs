@@ -101,6 +101,8 @@ struct Mutant {
     at: (usize, usize),
     text: String,
     weaker: String,
+    /// The reason why no seed is known that finds it.
+    missed: String,
 }
 
 /// Builds all faults into one program, of which a variable selects one, and runs seeds until each was found.
@@ -109,15 +111,21 @@ fn run_mutants(root: &Path, word: &str, seeds: u64) -> Outcome {
     let tree = plant(root, &mutants)?;
     cmd::run(program(root, &tree)?.arg("--no-run"))?;
     let log = tree.with_file_name("log");
-    let picked = |mutant: &&Mutant| mutant.name.contains(word);
-    let mut missed = Vec::new();
-    for (number, mutant) in (1..).zip(&mutants).filter(|(_, mutant)| picked(mutant)) {
+    let (mut found_count, mut missed) = (0, Vec::new());
+    for (number, mutant) in (1..).zip(&mutants).filter(|(_, mutant)| mutant.name.contains(word)) {
+        if word.is_empty() && !mutant.missed.is_empty() {
+            println!("{:<24} not run ({}): {}", mutant.name, mutant.missed, mutant.title);
+            continue;
+        }
         let mut command = program(root, &tree)?;
         command.env("NETPOLL_SIM_SEEDS", seeds.to_string()).env("NETPOLL_SIM_FAULT", number.to_string());
         let ended = cmd::limited(&mut command, LIMIT, &log);
         let output = std::fs::read_to_string(&log).map_err(|e| format!("{}: {e}", log.display()))?;
         let found = match (ended, failed(&output)) {
-            (_, Some(seed)) => format!("found by seed {seed}"),
+            (_, Some(seed)) => {
+                found_count += 1;
+                format!("found by seed {seed}")
+            }
             (ended, None) => {
                 missed.push(mutant.name.clone());
                 ended.map_or_else(
@@ -128,7 +136,9 @@ fn run_mutants(root: &Path, word: &str, seeds: u64) -> Outcome {
         };
         println!("{:<24} {found}: {}", mutant.name, mutant.title);
     }
+    println!("sim: {found_count} of {} faults found", mutants.len());
     match &missed[..] {
+        [] if found_count == 0 => Err(format!("no fault has `{word}` in its name")),
         [] => Ok(()),
         missed => Err(format!("not found: {}", missed.join(", "))),
     }
@@ -142,8 +152,8 @@ fn read(path: &Path) -> Result<Vec<Mutant>, String> {
     for line in table.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
         if let Some((name, title)) = line.strip_prefix('[').and_then(|line| line.split_once("] ")) {
             let (name, title) = (name.to_owned(), title.to_owned());
-            let (file, text, weaker) = (PathBuf::new(), String::new(), String::new());
-            mutants.push(Mutant { name, title, file, at: (1, 1), text, weaker });
+            let (file, text, weaker, missed) = (PathBuf::new(), String::new(), String::new(), String::new());
+            mutants.push(Mutant { name, title, file, at: (1, 1), text, weaker, missed });
             continue;
         }
         let mutant = mutants.last_mut().ok_or(format!("{line}: no mutant has begun"))?;
@@ -163,6 +173,7 @@ fn read(path: &Path) -> Result<Vec<Mutant>, String> {
             }
             "text" => mutant.text += &format!("{value}\n"),
             "weaker" => mutant.weaker += &format!("{value}\n"),
+            "missed" => mutant.missed += value,
             _ => return Err(format!("{line}: the key is not known")),
         }
     }

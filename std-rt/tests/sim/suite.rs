@@ -29,7 +29,7 @@ fn milliseconds(end: u64) -> Duration {
     Duration::from_micros(draw(end * 1000))
 }
 
-/// What goes wrong in a simulation.
+/// The faults of one simulation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Trouble {
     /// Nothing that TCP does not hide: every session must succeed.

@@ -20,7 +20,7 @@ pub const LATER: u16 = 11;
 /// Neither reads nor writes, for a second.
 pub const HOLD: u16 = 12;
 
-/// What the server on [`LATER`] is to do.
+/// The orders of the server on [`LATER`].
 #[derive(Clone, Copy, Debug)]
 pub struct Request {
     pub microseconds: u32,
