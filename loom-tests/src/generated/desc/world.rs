@@ -289,12 +289,9 @@ impl World {
 
     /// Wakes the tasks of a list and only then lowers the count, as the scheduler does.
     fn hand_up(&self, list: GList<2>) {
-        let n = list.len();
-        if !self.flawed("wakes no task") {
-            list.wake();
-        }
+        let woken = if self.flawed("wakes no task") { list.len() } else { list.wake() };
         if !self.flawed("forgets the count") {
-            self.pool.cache().waiters().sub(n);
+            self.pool.cache().waiters().sub(woken);
         }
     }
 

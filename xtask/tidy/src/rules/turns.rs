@@ -7,8 +7,8 @@ use tidy::source::{Function, Kind, Source};
 use super::tables::{OPENS, TAKES_TURN};
 use super::{Findings, Looked, Tree};
 
-/// The program whose tests compare the descriptors of the process.
-const PROGRAM: &str = "std-rt/tests/it/";
+/// The programs whose tests compare the descriptors of the process, or count its system calls.
+const PROGRAMS: [&str; 2] = ["std-rt/tests/it/", "std-rt/tests/features/tests/it/"];
 
 /// The functions of the files of one subject, by name. Functions of the same name count as one.
 type Functions<'t> = BTreeMap<&'t str, Vec<(&'t Source, &'t Function)>>;
@@ -16,9 +16,15 @@ type Functions<'t> = BTreeMap<&'t str, Vec<(&'t Source, &'t Function)>>;
 /// Demands that a test which opens descriptors takes the turn, so that no other test of its program runs meanwhile: the test
 /// itself, or a function of its subject that it reaches.
 pub fn turns(tree: &Tree, out: &mut Findings) -> Looked {
+    let count: usize = PROGRAMS.iter().map(|program| turns_of(tree, program, out)).sum();
+    Looked(count, format!("{count} tests of {} programs", PROGRAMS.len()))
+}
+
+/// Checks one program; returns the number of its tests.
+fn turns_of(tree: &Tree, program: &str, out: &mut Findings) -> usize {
     let mut subjects: BTreeMap<&str, Functions<'_>> = BTreeMap::new();
-    for source in tree.under(PROGRAM) {
-        let subject = source.path[PROGRAM.len()..].split(['/', '.']).next().unwrap_or_default();
+    for source in tree.under(program) {
+        let subject = source.path[program.len()..].split(['/', '.']).next().unwrap_or_default();
         let functions = subjects.entry(subject).or_default();
         for function in &source.functions {
             functions.entry(&function.name).or_default().push((source, function));
@@ -36,7 +42,7 @@ pub fn turns(tree: &Tree, out: &mut Findings) -> Looked {
             }
         }
     }
-    Looked(count, format!("{count} tests of {PROGRAM}"))
+    count
 }
 
 /// Returns whether `#[test]` is among the attributes of the function.

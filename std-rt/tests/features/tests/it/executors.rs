@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use futures_lite::future::{block_on, zip};
 use netpoll_rt::net::{TcpListener, TcpStream, UnixStream};
 use netpoll_rt::{Handle, Runtime, runtime_ended, time};
+use test_support::alone;
 
 type Job = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -100,7 +101,7 @@ impl Echoed {
 }
 
 /// Runs a job in a task of each executor, on a thread that has no runtime of netpoll.
-fn each(job: impl Fn(&'static Executor) -> Job) {
+fn in_each(job: impl Fn(&'static Executor) -> Job) {
     for executor in &EXECUTORS {
         println!("{}", executor.name);
         (executor.run)(job(executor));
@@ -109,7 +110,8 @@ fn each(job: impl Fn(&'static Executor) -> Job) {
 
 #[test]
 fn without_a_chosen_runtime_the_default_one_wakes_the_tasks() {
-    each(|executor| {
+    let _alone = alone();
+    in_each(|executor| {
         Box::pin(async move {
             assert!(Handle::try_current().is_none(), "the thread works for no runtime of netpoll");
             echo(executor).await.unwrap();
@@ -119,6 +121,7 @@ fn without_a_chosen_runtime_the_default_one_wakes_the_tasks() {
 
 #[test]
 fn a_task_chooses_the_runtime_of_its_sockets() {
+    let _alone = alone();
     for executor in &EXECUTORS {
         let runtime = Runtime::builder().workers(1).build().unwrap();
         let handle = runtime.handle().clone();
@@ -141,7 +144,8 @@ fn a_task_chooses_the_runtime_of_its_sockets() {
 
 #[test]
 fn a_deadline_and_a_sleep_end() {
-    each(|executor| {
+    let _alone = alone();
+    in_each(|executor| {
         Box::pin(async move {
             let (one, _two) = UnixStream::pair().unwrap();
             one.set_read_timeout(Some(Duration::from_millis(20))).unwrap(); // time is tested
@@ -158,7 +162,8 @@ fn a_deadline_and_a_sleep_end() {
 
 #[test]
 fn a_wait_fails_once_its_runtime_has_ended() {
-    each(|executor| {
+    let _alone = alone();
+    in_each(|executor| {
         let runtime = Runtime::new().unwrap();
         let (one, two) = runtime.block_on(async { UnixStream::pair() }).unwrap();
         let (ready, parked) = mpsc::channel();
