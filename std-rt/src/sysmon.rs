@@ -23,6 +23,9 @@ const INTERVAL: Duration = Duration::from_millis(10);
 /// the harm if the two miss each other.
 const IDLE_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The looks that find a worker asleep in a poller while another one is awake, after which the poller's descriptors are checked.
+const SLEPT_LOOKS: usize = 100;
+
 /// Watches the workers of a scheduler until it is shut down.
 pub fn run(sched: &Arc<SchedHandle>, stuck_after: Duration, on_stuck: OnStuck) {
     let _entered = sched.enter();
@@ -32,7 +35,7 @@ pub fn run(sched: &Arc<SchedHandle>, stuck_after: Duration, on_stuck: OnStuck) {
     let (mut buffer, steal_buffer) = (Box::<PollBuffer>::default(), StealBuffer::new());
     let mut watch = Watch::new(sched, stuck_after, on_stuck);
     let mut polls: Vec<_> = (0..netpoll.pollers()).map(|poller| netpoll.polls_of(poller)).collect();
-    let mut woken = false;
+    let (mut woken, mut slept) = (false, 0);
     while !sched.is_closed() {
         let all_sleep = || sched.idle().num_parked() == sched.workers();
         // Workers with little to do sleep and wake up all the time. They wake the monitor once in an interval at most.
@@ -66,21 +69,28 @@ pub fn run(sched: &Arc<SchedHandle>, stuck_after: Duration, on_stuck: OnStuck) {
         for (poller, polls) in polls.iter_mut().enumerate() {
             let seen = std::mem::replace(polls, netpoll.polls_of(poller));
             if *polls == seen && !all_sleep() {
-                poll(sched, poller, &mut buffer);
+                slept += usize::from(!poll(sched, poller, &mut buffer));
                 *polls = netpoll.polls_of(poller);
             }
+        }
+        if slept >= SLEPT_LOOKS {
+            // A worker sleeps in a poller while another one is awake. Or all sleep, one of them although it was woken: a break
+            // is lost that is written just before its descriptor is closed by its number, and no other one is written after it.
+            slept = 0;
+            netpoll.check_descriptors();
         }
     }
 }
 
-/// Polls a poller that no worker polls or sleeps in, and wakes a worker to go on.
-fn poll(sched: &Sched, poller: usize, buffer: &mut PollBuffer) {
-    let Some(guard) = sched.netpoll().try_lock_of(poller, sched.workers()) else { return };
+/// Polls a poller that no worker polls or sleeps in, and wakes a worker to go on. Returns false if a worker does.
+fn poll(sched: &Sched, poller: usize, buffer: &mut PollBuffer) -> bool {
+    let Some(guard) = sched.netpoll().try_lock_of(poller, sched.workers()) else { return false };
     // A worker reports an error: it polls the same descriptor.
     let taken = guard.poll(buffer).unwrap_or_else(|_| buffer.taken());
     sched.inject(buffer, taken);
     // A worker that went to sleep while this thread held the poller's lock sleeps elsewhere, so no thread polls.
     sched.wake_one();
+    true
 }
 
 /// A task that has held its worker for longer than [`Builder::stuck_after`](crate::Builder::stuck_after) and may do so
