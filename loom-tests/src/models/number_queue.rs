@@ -28,6 +28,10 @@ impl<const N: usize> NumberQueue<N> {
         self.0.put_next(to_task(task)).map(to_number)
     }
 
+    pub fn has_next(&self) -> bool {
+        self.0.has_next()
+    }
+
     pub fn get_next(&self) -> Option<usize> {
         self.0.get_next().map(to_number)
     }

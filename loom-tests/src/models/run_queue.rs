@@ -13,6 +13,7 @@ pub const MODELS: &[Model] = &[
     green("m13_steal_against_steal", 3, Some(3), steal_against_steal),
     green("m13_steal_what_was_stolen", 3, Some(3), steal_what_was_stolen),
     green("m13_slot_swap_against_steal", 2, None, slot_swap_against_steal),
+    green("m13_owner_looks_into_the_slot_against_steal", 2, None, owner_looks_into_the_slot_against_steal),
     green("m13_len_against_put_and_get", 2, None, len_against_put_and_get),
     green("m13_len_against_put_and_get_alone", 2, None, len_against_put_and_get_alone),
     green("m13_len_against_steal", 3, Some(3), len_against_steal),
@@ -148,6 +149,22 @@ fn slot_swap_against_steal() {
     };
     let ((), stolen) = race(&bench, put_two, steal);
     bench.assert_each_once(&[stolen], 2);
+}
+
+/// The owner takes from the slot only if it sees a task there, while a thief takes from it too.
+fn owner_looks_into_the_slot_against_steal() {
+    let bench = Bench::<2>::new();
+    let next = |bench: &Bench<2>| {
+        let task = if bench.queue.has_next() { bench.queue.get_next() } else { None };
+        bench.run_if(task)
+    };
+    let put_and_look = |bench: &Bench<2>| {
+        assert_eq!(bench.queue.put_next(bench.make(1)), None);
+        next(bench)
+    };
+    let (got, stolen) = race(&bench, put_and_look, |bench| bench.run_if(bench.queue.get_next()));
+    assert_eq!([got, stolen].concat(), [1], "the owner has missed its own task");
+    assert!(!bench.queue.has_next(), "the task was taken");
 }
 
 /// Another thread's count may be old, but is never larger than the number of tasks put: a tail older than its
