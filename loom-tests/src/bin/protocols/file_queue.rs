@@ -16,6 +16,7 @@ use crate::harness::{Expect, Model};
 pub const MODELS: &[Model] = &[
     green("file_queue::two_tasks_put_operations", 4, Some(2), two_tasks_put),
     green("file_queue::operation_is_dropped_in_the_queue", 3, Some(2), dropped_in_the_queue),
+    green("file_queue::kept_operation_is_made_without_its_future", 3, Some(2), kept_without_its_future),
     green("file_queue::release_waits_for_operations", 4, Some(2), release),
     green("file_queue::waker_panics_and_the_next_is_served", 3, Some(2), waker_panics),
     green("file_queue::operation_panics_and_says_so", 3, Some(2), operation_panics),
@@ -118,6 +119,16 @@ fn dropped_in_the_queue() {
     assert_eq!((wait(third), wait(first)), (Some(3), Some(1)), "model: an answer is another's");
     let noted = queue.file().noted();
     assert!(noted == [1, 3] || noted == [1, 2, 3], "model: {noted:?} were made");
+}
+
+/// Checks that an operation that is kept is made in its turn, although its future is dropped.
+fn kept_without_its_future() {
+    let queue = Queue::new(File::default());
+    let first = put(&queue, 1);
+    drop(queue.put_kept(|file: &File, _| file.note(2), pool));
+    let third = put(&queue, 3);
+    assert_eq!((wait(third), wait(first)), (Some(3), Some(1)), "model: an answer is another's");
+    assert_eq!(queue.file().noted(), [1, 2, 3], "model: an operation was not made, or out of order");
 }
 
 /// Checks that the file is given away after the operations before it, also by a thread that ends after its answer.
