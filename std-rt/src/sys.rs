@@ -269,6 +269,6 @@ pub use call::Call;
 pub use errno::Exhausted;
 pub use fd::{FdOwner, OwnedBy, SharedFd, Watch, ends_of, has_peer_ended, is_ready_for, is_ready_now};
 pub use platform::{from_abstract_name, set_timer_slack, splice, timer_slack};
-pub use process::{ForkEpoch, start_thread};
+pub use process::{ForkEpoch, PerProcess, start_thread};
 pub use sim::{choose_task, is_active as is_simulated, look_up, start_detached, thread_body, wait_for_end};
 pub use unix::is_socket;

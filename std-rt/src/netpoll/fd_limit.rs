@@ -15,16 +15,17 @@
 //! flag, and the closer sees it. If close was there first, the attempt finds the number.
 
 use std::mem;
-use std::sync::OnceLock;
+use std::ptr;
 use std::task::Waker;
 
 use netpoll_core::sync::Flag;
 
 use crate::foreign;
 use crate::sync::{Mutex, lock};
+use crate::sys::PerProcess;
 
 /// The list of this process; unset until a task waits for the first time.
-static WAITERS: OnceLock<FdWaiters> = OnceLock::new();
+static WAITERS: PerProcess<FdWaiters> = PerProcess::new();
 
 #[derive(Debug, Default)]
 struct FdWaiters {
@@ -49,12 +50,12 @@ impl List {
 }
 
 /// Wakes all waiters after a descriptor was closed: the first may have no use for the number, because it finds no connection
-/// or is dropped. While there are none this costs one or two loads.
+/// or is dropped. While there are none this costs few loads.
 ///
 /// Do not call it for a descriptor that a waiter's own attempt has made: the waiter would wake itself, and spin.
 #[inline]
 pub fn notify_closed() {
-    if let Some(waiters) = WAITERS.get()
+    if let Some(waiters) = WAITERS.get_used()
         && waiters.waiting.is_set()
     {
         notify_waiters(waiters);
@@ -74,21 +75,24 @@ fn notify_waiters(waiters: &FdWaiters) {
 /// A waiter, which is notified once, of the next descriptor that is closed. Dropping it unregisters it.
 #[derive(Debug, Default)]
 pub struct FdWaiter {
-    number: Option<u64>,
+    /// The list that it has entered, and its number there.
+    entered: Option<(&'static FdWaiters, u64)>,
 }
 
 impl FdWaiter {
     /// Registers the waiter, or replaces its waker. Returns true if it was not registered: a descriptor may have been closed
     /// before, so the caller makes one more attempt.
     pub fn register(&mut self, waker: &Waker) -> bool {
-        let waiters = WAITERS.get_or_init(FdWaiters::default);
-        if lock(&waiters.list).find(self.number).is_some_and(|known| known.will_wake(waker)) {
+        let waiters = WAITERS.get();
+        // In a forked child it has entered no list.
+        let number = self.entered.filter(|(list, _)| ptr::eq(*list, waiters)).map(|(_, number)| number);
+        if lock(&waiters.list).find(number).is_some_and(|known| known.will_wake(waker)) {
             return false;
         }
         // Cloned outside the lock; the waiter may be notified meanwhile.
         let waker = waker.clone();
         let mut list = lock(&waiters.list);
-        if let Some(known) = list.find(self.number) {
+        if let Some(known) = list.find(number) {
             let replaced = mem::replace(known, waker);
             drop(list);
             drop(replaced);
@@ -97,7 +101,7 @@ impl FdWaiter {
         list.numbers += 1;
         let number = list.numbers;
         list.entered.push((number, waker));
-        self.number = Some(number);
+        self.entered = Some((waiters, number));
         waiters.waiting.set();
         true
     }
@@ -105,7 +109,9 @@ impl FdWaiter {
 
 impl Drop for FdWaiter {
     fn drop(&mut self) {
-        let (Some(number), Some(waiters)) = (self.number, WAITERS.get()) else { return };
+        // In a forked child the list is the parent's, and may be locked for ever.
+        let is_ours = |list: &FdWaiters| WAITERS.get_used().is_some_and(|ours| ptr::eq(ours, list));
+        let Some((waiters, number)) = self.entered.filter(|(list, _)| is_ours(list)) else { return };
         let mut list = lock(&waiters.list);
         let index = list.entered.iter().position(|(entered, _)| *entered == number);
         // Dropped outside the lock.

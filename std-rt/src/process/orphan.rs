@@ -5,17 +5,19 @@
 
 use std::mem;
 use std::panic::Location;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use super::exit::Process;
+use crate::sync::{Mutex, MutexGuard, lock};
+use crate::sys::PerProcess;
 use crate::sys::child::{self as sys, Pid};
 
-/// The children that no runtime reaps.
-static LEFT: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
+/// The children of this process that no runtime reaps.
+static LEFT: PerProcess<Mutex<Vec<Pid>>> = PerProcess::new();
 
 fn left() -> MutexGuard<'static, Vec<Pid>> {
     // No foreign code runs under the lock.
-    LEFT.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(LEFT.get())
 }
 
 /// A child without a handle.

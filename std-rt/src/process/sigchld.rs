@@ -13,11 +13,13 @@
 
 use std::io;
 use std::process::ExitStatus;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 
 use crate::netpoll::Netpoll;
 use crate::signal::{Signal, SignalKind};
+use crate::sync::{Mutex, MutexGuard, lock};
+use crate::sys::PerProcess;
 
 /// The listener of one runtime. It ends with the last child that refers to it.
 #[derive(Debug)]
@@ -25,12 +27,12 @@ pub struct Listener {
     signal: Signal,
 }
 
-/// The listeners of all runtimes.
-static LISTENERS: Mutex<Vec<Weak<Listener>>> = Mutex::new(Vec::new());
+/// The listeners of all runtimes of this process.
+static LISTENERS: PerProcess<Mutex<Vec<Weak<Listener>>>> = PerProcess::new();
 
 fn listeners() -> MutexGuard<'static, Vec<Weak<Listener>>> {
     // No foreign code runs under the lock.
-    LISTENERS.lock().unwrap_or_else(PoisonError::into_inner)
+    lock(LISTENERS.get())
 }
 
 impl Listener {

@@ -78,6 +78,69 @@ impl ForkEpoch {
     }
 }
 
+/// A value in a static of which each process has its own, made when it is first used there. So a lock that a
+/// thread of the parent held during fork(2), which is never unlocked in the child, is not that of the child.
+///
+/// Only the first use in a process may meet a fork: a child of a thread beside it finds the value in the making.
+pub struct PerProcess<T: 'static> {
+    first: Place<T>,
+}
+
+/// The place of an entry: that of a process, or of a child that came from it.
+type Place<T> = OnceLock<Box<Entry<T>>>;
+
+struct Entry<T: 'static> {
+    /// The process that made it; `None` if the handler of forks could not be installed.
+    epoch: Option<ForkEpoch>,
+    value: T,
+    /// The value of a child.
+    next: Place<T>,
+}
+
+impl<T: Default> Default for PerProcess<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<T: Default> PerProcess<T> {
+    /// Creates the place of the values.
+    pub const fn new() -> Self {
+        Self { first: OnceLock::new() }
+    }
+
+    /// Returns the value of this process.
+    pub fn get(&self) -> &T {
+        let mut place = &self.first;
+        loop {
+            let entry = place.get_or_init(|| {
+                let epoch = ForkEpoch::current().ok();
+                Box::new(Entry { epoch, value: T::default(), next: OnceLock::new() })
+            });
+            if entry.is_current() {
+                return &entry.value;
+            }
+            place = &entry.next;
+        }
+    }
+
+    /// Returns the value of this process, if it was used here before.
+    #[inline]
+    pub fn get_used(&self) -> Option<&T> {
+        let mut entry = self.first.get()?;
+        while !entry.is_current() {
+            entry = entry.next.get()?;
+        }
+        Some(&entry.value)
+    }
+}
+
+impl<T> Entry<T> {
+    fn is_current(&self) -> bool {
+        self.epoch.is_none_or(ForkEpoch::is_current)
+    }
+}
+
 /// Starts a thread with a name, which must not contain a zero byte. Linux shows its first 15 bytes.
 ///
 /// # Errors

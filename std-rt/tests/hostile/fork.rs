@@ -2,7 +2,7 @@
 
 use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -10,6 +10,7 @@ use crate::common::fork::{Ended, exit, fork, forked, message, raise};
 use crate::common::*;
 use netpoll_core::sync::Flag;
 use netpoll_rt::internal::netpoll::Netpoll;
+use netpoll_rt::internal::sys::PerProcess;
 use netpoll_rt::net::{TcpStream, UnixListener};
 use netpoll_rt::poll::{Buffer, Mode, Poller};
 use netpoll_rt::signal::{SignalKind, signal};
@@ -422,4 +423,19 @@ fn a_poller_of_the_parent_is_not_used_by_a_child() {
     // A signal ends a poll early.
     let events = std::iter::repeat_with(|| poll(Some(LIMIT)).unwrap()).find(|n| *n > 0);
     assert_eq!(events, Some(1), "the event is the parent's");
+}
+
+#[test]
+fn a_lock_that_is_held_during_the_fork_is_not_the_childs() {
+    static LIST: PerProcess<Mutex<Vec<u32>>> = PerProcess::new();
+    let mut held = LIST.get().lock().unwrap();
+    forked(|| {
+        assert!(LIST.get_used().is_none());
+        LIST.get().lock().unwrap().push(1);
+        assert_eq!(LIST.get_used().map(|list| list.lock().unwrap().clone()), Some(vec![1]));
+    })
+    .well();
+    held.push(2);
+    drop(held);
+    assert_eq!(*LIST.get().lock().unwrap(), [2]);
 }
