@@ -83,18 +83,13 @@ struct Global {
 /// The number of tasks for which the empty global queue keeps its memory.
 const KEPT_CAPACITY: usize = 4096;
 
-impl Global {
-    /// Takes the memory of the queue if that is empty and was long, to be freed outside of the lock.
-    fn take_spare(&mut self) -> Option<VecDeque<Runnable>> {
-        let is_spare = self.tasks.is_empty() && self.tasks.capacity() > KEPT_CAPACITY;
-        is_spare.then(|| std::mem::take(&mut self.tasks))
-    }
-}
-
-/// The lock of the global queue. Its drop publishes the number of tasks.
+/// The lock of the global queue. Its drop publishes the number of tasks, and frees the memory of a queue that is empty and was
+/// long.
 struct GlobalGuard<'a> {
     global: MutexGuard<'a, Global>,
     len: &'a RelaxedUsize,
+    /// Memory of the queue to be freed. The last field: it is dropped after the lock.
+    spare: VecDeque<Runnable>,
 }
 
 impl Deref for GlobalGuard<'_> {
@@ -113,13 +108,17 @@ impl DerefMut for GlobalGuard<'_> {
 
 impl Drop for GlobalGuard<'_> {
     fn drop(&mut self) {
-        self.len.set(self.global.tasks.len());
+        let tasks = &mut self.global.tasks;
+        self.len.set(tasks.len());
+        if tasks.is_empty() && tasks.capacity() > KEPT_CAPACITY {
+            self.spare = std::mem::take(tasks);
+        }
     }
 }
 
 impl GlobalQueue {
     fn lock(&self) -> GlobalGuard<'_> {
-        GlobalGuard { global: lock(&self.queue), len: &self.len }
+        GlobalGuard { global: lock(&self.queue), len: &self.len, spare: VecDeque::new() }
     }
 
     /// Locks the queue if it has tasks.
@@ -450,10 +449,7 @@ impl Sched {
                 break;
             }
         }
-        let (left, spare) = (global.tasks.len(), global.take_spare());
-        drop(global);
-        drop(spare);
-        left
+        global.tasks.len()
     }
 
     /// Worker: takes half of another worker's ring; `from` is the first worker that is tried.
