@@ -2,9 +2,9 @@
 //! push.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus};
 use std::time::{Duration, Instant};
-use std::{env, fs};
+use std::{env, fs, thread};
 
 use xtask::{Outcome, cmd};
 
@@ -39,8 +39,7 @@ const STEPS: &[(&str, Step)] = &[
     ("miri", |root| own(root, &["miri"])),
     ("cross", |root| own(root, &["cross"])),
     ("bare", |root| own(root, &["bare"])),
-    ("backend", |root| own(root, &["backend", "poll"])),
-    ("door", |root| own(root, &["door"])),
+    ("suites", suites),
     ("sim", |root| own(root, &["sim"])),
     ("sim-faults", |root| own(root, &["sim", "--faults", "2000000"])),
     ("sizes", |root| own(root, &["sizes"])),
@@ -66,6 +65,9 @@ const NIGHT: &[(&str, Step)] = &[
     ("app", app::lint),
     ("lint-apps", |root| {
         workspace(&root.join("examples/apps"), &["clippy", "--locked", "--", "-D", "warnings"])
+    }),
+    ("lint-web", |root| {
+        workspace(&root.join("examples/web"), &["clippy", "--all-targets", "--", "-D", "warnings"])
     }),
     ("scale", |root| own(root, &["bench", "scale", "--rounds", "1", "--secs", "0.3"])),
     ("apps", |root| own(root, &["bench", "apps", "--rounds", "1"])),
@@ -121,13 +123,42 @@ fn steps(word: &str, steps: &[(&str, Step)], args: &[String]) -> Outcome {
     if green == rows.len() { Ok(()) } else { Err(String::new()) }
 }
 
+/// Runs the suite with poll(2) and with each call interrupted, side by side: each waits for more than half of its time.
+fn suites(root: &Path) -> Result<String, String> {
+    let mut door = this_program(root, &["door"])?;
+    thread::scope(|scope| {
+        let door = scope.spawn(move || door.output().map(|output| (output, door)));
+        let poll = own(root, &["backend", "poll"]);
+        let joined = door.join().map_err(|_| "the thread that waits for `door` panicked")?;
+        let (output, door) = joined.map_err(|e| format!("door: {e}"))?;
+        let text = [output.stderr, output.stdout].concat();
+        let text = String::from_utf8_lossy(&text);
+        println!("{text}");
+        match (poll, last_line(&door, output.status, &text)) {
+            (Err(poll), Err(door)) => Err(format!("{poll}; {door}")),
+            (poll, door) => Ok(format!("{}; {}", poll?, door?)),
+        }
+    })
+}
+
 /// Runs another command of this program, as a user would start it; returns its last line.
 fn own(root: &Path, args: &[&str]) -> Result<String, String> {
+    let mut command = this_program(root, args)?;
+    let (status, output) = cmd::stream(&mut command)?;
+    last_line(&command, status, &output)
+}
+
+fn this_program(root: &Path, args: &[&str]) -> Result<Command, String> {
     let program = std::env::current_exe().map_err(|e| format!("this program's own path: {e}"))?;
     let mut command = Command::new(program);
-    let (status, output) = cmd::stream(command.current_dir(root).args(args))?;
+    command.current_dir(root).args(args);
+    Ok(command)
+}
+
+/// Returns the last line of the output of a program that succeeded.
+fn last_line(command: &Command, status: ExitStatus, output: &str) -> Result<String, String> {
     let last = output.lines().rfind(|line| !line.trim().is_empty()).ok_or("printed nothing")?.trim();
-    cmd::checked(&command, status).map_err(|reason| format!("{reason}: {last}"))?;
+    cmd::checked(command, status).map_err(|reason| format!("{reason}: {last}"))?;
     Ok(last.to_owned())
 }
 
@@ -216,7 +247,6 @@ fn web(root: &Path) -> Result<String, String> {
         command
     };
     cmd::run(&mut cargo(&["fmt", "--check"]))?;
-    cmd::run(&mut cargo(&["clippy", "--all-targets", "--", "-D", "warnings"]))?;
     // A test whose program is not installed says so, which is only seen without capture.
     let mut command = cargo(&["test", "--test", "it", "--", "--nocapture"]);
     let (status, output) = cmd::stream(&mut command)?;

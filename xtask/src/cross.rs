@@ -64,12 +64,17 @@ pub fn run(args: &[String]) -> Outcome {
     println!("{:<30} {:<9} {:>8}  result", "target", "toolchain", "seconds");
     let mut red = 0;
     for group in GROUPS {
-        red += check_group(&root, group);
+        let check = |toolchain: &Toolchain, triples: &[&str]| check_core(&root, toolchain, group, triples);
+        red += by_toolchain(group.triples, check);
     }
     let systems = || SYSTEMS.iter().filter(|system| runs || !system.is_run());
-    for system in systems() {
-        red += row(&[system.triple], |toolchain| check_runtime(&root, toolchain, system, runs));
+    let (linked, checked): (Vec<&System>, Vec<&System>) =
+        systems().partition(|system| system.is_linked(runs));
+    for system in linked {
+        red += row(&[system.triple], |toolchain| link_runtime(&root, toolchain, system));
     }
+    let checked: Vec<&str> = checked.iter().map(|system| system.triple).collect();
+    red += by_toolchain(&checked, |toolchain, triples| check_runtime(&root, toolchain, triples));
     let targets = GROUPS.iter().map(|group| group.triples.len()).sum::<usize>() + systems().count();
     println!("cross: {} of {targets} targets green", targets - red);
     if red == 0 { Ok(()) } else { Err(String::new()) }
@@ -92,14 +97,14 @@ fn row(triples: &[&str], check: impl FnOnce(&Toolchain) -> Result<String, String
     if result.is_err() { triples.len() } else { 0 }
 }
 
-/// Checks the targets of a group by the toolchains that have them. Returns the number of red ones.
-fn check_group(root: &Path, group: &Group) -> usize {
+/// Checks targets together, as far as one toolchain has them. Returns the number of red ones.
+fn by_toolchain(triples: &[&str], check: impl Fn(&Toolchain, &[&str]) -> Result<String, String>) -> usize {
     let name = |triple: &str| Toolchain::to(triple).map_or("none", |toolchain| toolchain.name());
     let mut red = 0;
     for toolchain in ["rustup", "debian", "none"] {
-        let triples = group.triples.iter().copied().filter(|triple| name(triple) == toolchain);
+        let triples = triples.iter().copied().filter(|triple| name(triple) == toolchain);
         let triples: Vec<&str> = triples.collect();
-        red += row(&triples, |toolchain| check_core(root, toolchain, group, &triples));
+        red += row(&triples, |toolchain| check(toolchain, &triples));
     }
     red
 }
@@ -162,58 +167,74 @@ impl System {
     fn is_run(&self) -> bool {
         self.loader.is_some()
     }
+
+    /// Returns whether its test programs are linked, if there is zig.
+    fn is_linked(&self, nightly: bool) -> bool {
+        self.linked == Linked::Always || nightly && self.linked == Linked::Nightly
+    }
 }
 
-/// Compiles std-rt and all its tests, and links and runs them if that can be done; warnings are errors.
-fn check_runtime(
-    root: &Path,
-    toolchain: &Toolchain,
-    system: &System,
-    nightly: bool,
-) -> Result<String, String> {
-    let links = system.linked == Linked::Always || nightly && system.linked == Linked::Nightly;
-    let zig = zig(root)?.filter(|_| links);
-    let word = if zig.is_some() { "zigbuild" } else { "check" };
-    let mut command = toolchain.cargo_with_std(root, zig.as_deref(), word, system.triple);
-    if let Some(bin) = zig.as_deref().and_then(Path::parent) {
+/// Checks std-rt and all its tests for some systems at once, so that no processor waits for the long check of one program;
+/// warnings are errors.
+fn check_runtime(root: &Path, toolchain: &Toolchain, triples: &[&str]) -> Result<String, String> {
+    let mut command = toolchain.cargo_with_std(root, None, "check", triples);
+    let output = test_programs(root, toolchain, &mut command)?;
+    let mut fewest = usize::MAX;
+    for triple in triples {
+        // The path of each artifact names its target.
+        let folder = format!("/{triple}/");
+        let compiled = output.lines().filter(|line| is_test_program(line) && line.contains(&folder)).count();
+        if compiled < FEWEST {
+            return Err(format!("only {compiled} test programs for {triple}, of at least {FEWEST}"));
+        }
+        fewest = fewest.min(compiled);
+    }
+    Ok(format!("{fewest} test programs compile"))
+}
+
+/// Compiles std-rt and all its tests for a system, links them, and runs them if that can be done; warnings are errors.
+fn link_runtime(root: &Path, toolchain: &Toolchain, system: &System) -> Result<String, String> {
+    let Some(zig) = zig(root)? else {
+        let compiled = check_runtime(root, toolchain, &[system.triple])?;
+        return Ok(format!("{compiled} (to link them: pip install cargo-zigbuild ziglang)"));
+    };
+    let mut command = toolchain.cargo_with_std(root, Some(&zig), "zigbuild", &[system.triple]);
+    if let Some(bin) = zig.parent() {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folders = std::iter::once(bin.to_owned()).chain(std::env::split_paths(&path));
         command.env("PATH", std::env::join_paths(folders).map_err(|e| e.to_string())?);
     }
-    let dir = cmd::target_dir(root)?.join("cross").join(toolchain.name());
-    command.args([
-        "--quiet",
-        "--package",
-        "netpoll-rt",
-        "--tests",
-        "--message-format",
-        MESSAGES,
-        "--target-dir",
-    ]);
-    command.arg(dir).env("RUSTFLAGS", format!("-Dwarnings {}", cmd::INTERNAL));
-    // They are not debugged here, and there may be no tool to strip them.
-    command.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_DEV_STRIP", "none");
-    let output = cmd::capture(&mut command)?;
-    let tests = output.lines().filter(|line| line.contains("\"kind\":[\"test\"]"));
-    let artifacts = tests.filter(|line| line.starts_with("{\"reason\":\"compiler-artifact\""));
-    let linked: Vec<&str> = artifacts.clone().filter_map(executable).collect();
+    let output = test_programs(root, toolchain, &mut command)?;
+    let artifacts: Vec<&str> = output.lines().filter(|line| is_test_program(line)).collect();
+    let linked: Vec<&str> = artifacts.iter().copied().filter_map(executable).collect();
     let loads = |loader| std::env::consts::OS == "linux" && Path::new(loader).exists();
     let runs = system.loader.is_some_and(loads);
-    match (artifacts.count(), linked.len()) {
+    match (artifacts.len(), linked.len()) {
         (compiled, _) if compiled < FEWEST => {
             Err(format!("only {compiled} test programs, of at least {FEWEST}"))
         }
-        (compiled, linked) if zig.is_some() && linked < compiled => {
+        (compiled, linked) if linked < compiled => {
             Err(format!("{linked} of {compiled} test programs were linked"))
         }
-        (compiled, 0) if links => {
-            Ok(format!("{compiled} test programs compile (to link them: pip install cargo-zigbuild ziglang)"))
-        }
-        (compiled, 0) => Ok(format!("{compiled} test programs compile")),
         (_, n) if runs => run_tests(root, system.triple, &linked)
             .map(|passed| format!("{n} test programs, {passed} tests passed")),
-        (_, linked) => Ok(format!("{linked} test programs compile and link")),
+        (_, n) => Ok(format!("{n} test programs compile and link")),
     }
+}
+
+/// Runs a cargo over the tests of std-rt; returns its messages.
+fn test_programs(root: &Path, toolchain: &Toolchain, command: &mut Command) -> Result<String, String> {
+    let dir = cmd::target_dir(root)?.join("cross").join(toolchain.name());
+    command.args(["--quiet", "--package", "netpoll-rt", "--tests", "--message-format", MESSAGES]);
+    command.arg("--target-dir").arg(dir).env("RUSTFLAGS", format!("-Dwarnings {}", cmd::INTERNAL));
+    // They are not debugged here, and there may be no tool to strip them.
+    command.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_DEV_STRIP", "none");
+    cmd::capture(command)
+}
+
+/// Returns whether a line of cargo's output is about a test program that was compiled.
+fn is_test_program(line: &str) -> bool {
+    line.starts_with("{\"reason\":\"compiler-artifact\"") && line.contains("\"kind\":[\"test\"]")
 }
 
 /// Returns the program that a line of cargo's output names.

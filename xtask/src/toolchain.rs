@@ -46,15 +46,21 @@ impl Toolchain {
         self.set_up(cargo, root, word, "core", triples)
     }
 
-    /// Returns a cargo that does `word` for a target with the whole standard library. `program`, if given, stands in for
+    /// Returns a cargo that does `word` for several targets with the whole standard library. `program`, if given, stands in for
     /// cargo and starts it.
-    pub fn cargo_with_std(&self, root: &Path, program: Option<&Path>, word: &str, triple: &str) -> Command {
+    pub fn cargo_with_std(
+        &self,
+        root: &Path,
+        program: Option<&Path>,
+        word: &str,
+        triples: &[&str],
+    ) -> Command {
         let cargo = match (program, self) {
             (Some(program), _) => Command::new(program),
             (None, Toolchain::Installed) => cmd::cargo(root, &[]),
             (None, Toolchain::Debian { cargo, .. }) => Command::new(cargo),
         };
-        self.set_up(cargo, root, word, "std", &[triple])
+        self.set_up(cargo, root, word, "std", triples)
     }
 
     fn set_up(
