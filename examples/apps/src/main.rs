@@ -41,9 +41,9 @@ fn run() -> Result<(), BoxError> {
         return Ok(());
     }
     if options.list {
-        cases::all().iter().for_each(|case| println!("{:<15} CPU of a {}", case.name, case.load.unit()));
-        measure::CLIENTS.iter().for_each(|(name, _)| println!("{name:<15} CPU of a request of a client"));
-        measure::IDLE.iter().for_each(|(name, _)| println!("{name:<15} memory of an idle connection"));
+        cases::all().iter().for_each(|case| println!("{:<22} CPU of a {}", case.name, case.load.unit()));
+        measure::CLIENTS.iter().for_each(|(name, ..)| println!("{name:<22} CPU of a request of a client"));
+        measure::IDLE.iter().for_each(|(name, _)| println!("{name:<22} memory of an idle connection"));
         return Ok(());
     }
     match &options.words.iter().map(String::as_str).collect::<Vec<_>>()[..] {

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use crate::cases::{self, Case, Load};
 use crate::options::{App, BoxError, Options};
-use crate::process::{Server, children_seconds, free_port};
+use crate::process::{Server, free_port};
 use crate::servers::{Peer, Peers};
 use crate::{idle, tools};
 
@@ -14,11 +14,18 @@ pub type Found = [f64; 2];
 /// The values of a peer, one for each round, or the error that ended its part.
 type Column = (Peer, Result<Vec<Found>, BoxError>);
 
-/// The requests of the client in a round.
-const REQUESTS: usize = 60_000;
+/// The load of a client: its name, whether with TLS, whether for the large page, and the number of connections.
+type Client = (&'static str, bool, bool, usize);
 
-/// The cases of a client, and whether with TLS.
-pub const CLIENTS: &[(&str, bool)] = &[("client-http1", false), ("client-tls1", true)];
+/// The cases of a client.
+pub const CLIENTS: &[Client] = &[
+    ("client-http1-13b-64", false, false, 64),
+    ("client-http1-100k-64", false, true, 64),
+    ("client-http1-13b-1000", false, false, 1000),
+    ("client-tls1-13b-64", true, false, 64),
+    ("client-tls1-100k-64", true, true, 64),
+    ("client-tls1-13b-1000", true, false, 1000),
+];
 
 /// The cases of idle connections, and whether with TLS.
 pub const IDLE: &[(&str, bool)] = &[("idle-http1", false), ("idle-tls1", true)];
@@ -31,16 +38,16 @@ pub fn table(options: &Options) -> Result<(), BoxError> {
         "{rounds} rounds, loads of {secs} s, {workers} workers; medians; a ratio is that of the medians\n"
     );
     let names = table.peers.all.iter().map(|peer| format!(" {} |", peer.name())).collect::<String>();
-    println!("| case | figure |{names} netpoll : tokio |");
-    println!("|---|---|{}---:|", "---:|".repeat(table.peers.all.len()));
+    println!("| case | figure |{names} netpoll : tokio | least and largest of a round |");
+    println!("|---|---|{}---:|---:|", "---:|".repeat(table.peers.all.len()));
     for case in cases::all().iter().filter(|case| options.chooses(&case.name)) {
         match case.tools().iter().find(|tool| !tools::exists(tool)) {
             Some(tool) => table.failures.push(format!("{}: {tool} is not installed", case.name)),
             None => table.case(case),
         }
     }
-    for (name, tls) in CLIENTS.iter().filter(|(name, _)| options.chooses(name)) {
-        table.client(name, *tls);
+    for client in CLIENTS.iter().filter(|(name, ..)| options.chooses(name)) {
+        table.client(client);
     }
     for (name, tls) in IDLE.iter().filter(|(name, _)| options.chooses(name)) {
         table.idle(name, *tls);
@@ -74,11 +81,11 @@ impl Table<'_> {
         self.print(&case.name, [&format!("CPU µs/{unit}"), &format!("{}/s", case.load.units())], columns);
     }
 
-    fn client(&mut self, name: &str, tls: bool) {
+    fn client(&mut self, case: &Client) {
         let columns = in_turn(&self.peers.all, self.options.rounds, is_ours, &mut |peer| {
-            client(&self.peers, peer, tls, self.options)
+            client(&self.peers, peer, case, self.options)
         });
-        self.print(name, ["CPU µs/request", "requests/s"], columns);
+        self.print(case.0, ["CPU µs/request", "requests/s"], columns);
     }
 
     fn idle(&mut self, name: &str, tls: bool) {
@@ -101,16 +108,18 @@ impl Table<'_> {
         let has_figures = !good.is_empty();
         for (at, figure) in figures.iter().enumerate().filter(|(_, figure)| has_figures && !figure.is_empty())
         {
-            let value = |peer: Peer| {
+            let values = |peer: Peer| {
                 let (_, values) = good.iter().find(|(of, _)| *of == peer)?;
-                Some(median(values.iter().map(|value| value[at]).collect()))
+                Some(values.iter().map(|value| value[at]).collect::<Vec<_>>())
             };
+            let value = |peer: Peer| values(peer).map(median);
             let cell = |value: Option<f64>| value.map_or("-".to_owned(), number);
             let cells: String =
                 self.peers.all.iter().map(|peer| format!(" {} |", cell(value(*peer)))).collect();
             let ratio = value(Peer::Netpoll).zip(value(Peer::Tokio)).map(|(ours, theirs)| ours / theirs);
             let ratio = ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.3}"));
-            println!("| {} | {figure} |{cells} {ratio} |", if at == 0 { case } else { "" });
+            let rounds = values(Peer::Netpoll).zip(values(Peer::Tokio)).map_or("-".to_owned(), spread);
+            println!("| {} | {figure} |{cells} {ratio} | {rounds} |", if at == 0 { case } else { "" });
             self.rows += 1;
         }
     }
@@ -142,6 +151,13 @@ fn in_turn(
         }
     }
     columns
+}
+
+/// Returns the least and the largest ratio of two values of the same round.
+fn spread((ours, theirs): (Vec<f64>, Vec<f64>)) -> String {
+    let ratios = || ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs);
+    let (least, largest) = (ratios().fold(f64::INFINITY, f64::min), ratios().fold(0.0, f64::max));
+    format!("{least:.2} to {largest:.2}")
 }
 
 pub fn median(mut values: Vec<f64>) -> f64 {
@@ -199,18 +215,32 @@ fn target(load: Load, options: &Options) -> Result<Option<Server>, BoxError> {
     Ok(Some(server))
 }
 
+/// Returns the requests of a client in a second of a round.
+fn requests(large: bool) -> u64 {
+    if large { 15_000 } else { 60_000 }
+}
+
 /// Measures a client against a server on tokio.
-fn client(peers: &Peers, peer: Peer, tls: bool, options: &Options) -> Result<Found, BoxError> {
+fn client(
+    peers: &Peers,
+    peer: Peer,
+    &(_, tls, large, connections): &Client,
+    options: &Options,
+) -> Result<Found, BoxError> {
     let server = peers.start(Peer::Tokio, App::Http { tls, h2: false }, options)?;
-    let (before, began) = (children_seconds()?, std::time::Instant::now());
     let mut command = Command::new(std::env::current_exe()?);
+    let requests = options.secs * requests(large);
     command.args(["ask", peer.name(), "--workers", &options.workers.to_string()]);
-    command.args(["--port", &server.port.to_string(), "--requests", &REQUESTS.to_string(), "--folder"]);
-    command.arg(&options.folder).args(tls.then_some("--tls"));
-    let status = command.status()?;
-    if !status.success() {
-        return Err(format!("the client failed: {status}").into());
+    command.args(["--port", &server.port.to_string(), "--requests", &requests.to_string()]);
+    command.args(["--connections", &connections.to_string(), "--folder"]).arg(&options.folder);
+    command.args(tls.then_some("--tls")).args(large.then_some("--large"));
+    let output = command.output()?;
+    if !output.status.success() {
+        let text = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("the client failed: {}: {}", output.status, text.trim()).into());
     }
-    let asked = (REQUESTS / options.connections * options.connections) as f64;
-    Ok([(children_seconds()? - before) * 1e6 / asked, asked / began.elapsed().as_secs_f64()])
+    let text = String::from_utf8(output.stdout)?;
+    let (cpu, seconds) = text.trim().split_once(' ').ok_or("the client printed no times")?;
+    let asked = (requests as usize / connections * connections) as f64;
+    Ok([cpu.parse::<f64>()? * 1e6 / asked, asked / seconds.parse::<f64>()?])
 }

@@ -12,9 +12,6 @@ use crate::options::BoxError;
 /// The time in which a server must listen.
 const STARTS: Duration = Duration::from_secs(10);
 
-/// The ticks in a second of the times in `/proc`. Linux has fixed it.
-const TICKS: f64 = 100.0;
-
 /// A running server, killed when it is dropped.
 pub struct Server {
     child: Child,
@@ -57,9 +54,9 @@ impl Server {
         Ok(server)
     }
 
-    /// Returns the CPU time of the server so far, in seconds.
+    /// Returns the CPU time of the server's threads so far, in seconds.
     pub fn seconds(&self) -> Result<f64, BoxError> {
-        Ok(times(&format!("/proc/{}/stat", self.child.id()))?[..2].iter().sum())
+        thread_seconds(&self.child.id().to_string())
     }
 
     /// Returns the resident memory of the server, in KB.
@@ -86,19 +83,22 @@ impl Drop for Server {
     }
 }
 
-/// Returns the CPU time of the programs that this one has started, and that have ended, in seconds.
-pub fn children_seconds() -> Result<f64, BoxError> {
-    Ok(times("/proc/self/stat")?[2..].iter().sum())
+/// Returns the CPU time of the threads of this program so far, in seconds.
+pub fn own_seconds() -> Result<f64, BoxError> {
+    thread_seconds("self")
 }
 
-/// Returns user and system time of a process, and of its children that have ended, in seconds.
-fn times(path: &str) -> Result<[f64; 4], BoxError> {
-    let stat = fs::read_to_string(path)?;
-    // The name of the program may have spaces; the fields are counted behind it.
-    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(4);
-    let ticks: Vec<f64> = fields.map(str::parse).collect::<Result<_, _>>()?;
-    let ticks: [f64; 4] = ticks.try_into().map_err(|_| "no CPU time")?;
-    Ok(ticks.map(|ticks| ticks / TICKS))
+/// Returns the CPU time of the threads of a process that run now, in seconds. It counts nanoseconds, where the times in `stat`
+/// are multiples of 10 ms.
+fn thread_seconds(process: &str) -> Result<f64, BoxError> {
+    let mut nanoseconds = 0;
+    for thread in fs::read_dir(format!("/proc/{process}/task"))? {
+        // A thread may end between the two calls.
+        let Ok(text) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
+        let on_cpu = text.split_whitespace().next().ok_or("no CPU time of a thread")?;
+        nanoseconds += on_cpu.parse::<u64>()?;
+    }
+    Ok(nanoseconds as f64 / 1e9)
 }
 
 /// Returns a port of the loopback that is free now.
