@@ -112,6 +112,14 @@ impl Case {
         }
     }
 
+    /// Returns the length of one load of the pages, in seconds. With TLS and many connections a short one consists of handshakes.
+    pub fn slice(&self) -> u64 {
+        match (self.app, self.load) {
+            (App::Http { tls: true, .. }, Load::Pages { connections: 1000.., .. }) => 3,
+            _ => 1,
+        }
+    }
+
     /// Loads a server; returns the number of operations and the seconds that they took.
     pub fn load(&self, server: &Server, seconds: u64, options: &Options) -> Result<(f64, f64), BoxError> {
         let (port, began) = (server.port, Instant::now());

@@ -1,4 +1,8 @@
-//! The rounds, in which every peer runs once, and the table of the medians.
+//! The rounds, in which every peer takes part, and the table of the medians.
+//!
+//! The servers of the pages run side by side in a round: each is loaded for a short time in turn. The cost of a request depends on
+//! what else the machine does (the CPU of the load's own program for a request rises and falls with it), and this changes
+//! within seconds. Loads that follow each other closely meet the same, so the ratio of two servers varies less than their costs.
 
 use std::process::Command;
 
@@ -73,10 +77,12 @@ struct Table<'a> {
 
 impl Table<'_> {
     fn case(&mut self, case: &Case) {
-        let columns =
-            in_turn(&self.peers.all, self.options.rounds, |peer| peer.serves(case.app), &mut |peer| {
+        let columns = match case.load {
+            Load::Pages { .. } => side_by_side(&self.peers, case, self.options),
+            _ => in_turn(&self.peers.all, self.options.rounds, |peer| peer.serves(case.app), &mut |peer| {
                 once(&self.peers, peer, case, self.options)
-            });
+            }),
+        };
         let unit = case.load.unit();
         self.print(&case.name, [&format!("CPU µs/{unit}"), &format!("{}/s", case.load.units())], columns);
     }
@@ -153,6 +159,66 @@ fn in_turn(
     columns
 }
 
+/// A server in a round, and the sums of its loads so far.
+struct Running {
+    server: Server,
+    cpu: f64,
+    count: f64,
+    seconds: f64,
+}
+
+impl Running {
+    fn load(&mut self, case: &Case, is_counted: bool, options: &Options) -> Result<(), BoxError> {
+        let before = self.server.seconds()?;
+        let (count, seconds) = case.load(&self.server, case.slice(), options)?;
+        if count < case.load.connections() {
+            return Err("more connections than requests".into());
+        }
+        if is_counted {
+            self.cpu += self.server.seconds()? - before;
+            (self.count, self.seconds) = (self.count + count, self.seconds + seconds);
+        }
+        Ok(())
+    }
+}
+
+/// Measures the servers of the pages. The first load of a round opens the pages of the program and fills its caches, and is not
+/// counted. The first error of a peer ends its part.
+fn side_by_side(peers: &Peers, case: &Case, options: &Options) -> Vec<Column> {
+    let takes_part = peers.all.iter().filter(|peer| peer.serves(case.app));
+    let mut columns: Vec<Column> = takes_part.map(|peer| (*peer, Ok(Vec::new()))).collect();
+    for round in 0..options.rounds as u64 {
+        let start = |(peer, found): &Column| {
+            let server = found.is_ok().then(|| peers.start(*peer, case.app, options))?;
+            Some(server.map(|server| Running { server, cpu: 0.0, count: 0.0, seconds: 0.0 }))
+        };
+        let mut running: Vec<_> = columns.iter().map(start).collect();
+        for slice in 0..=options.secs {
+            for turn in 0..running.len() {
+                let at = if (round + slice) % 2 == 0 { turn } else { running.len() - 1 - turn };
+                if let Some(Ok(server)) = &mut running[at]
+                    && let Err(error) = server.load(case, slice > 0, options)
+                {
+                    running[at] = Some(Err(error));
+                }
+            }
+        }
+        for ((_, found), ended) in columns.iter_mut().zip(running) {
+            let value = ended.map(|ended| -> Result<Found, BoxError> {
+                let Running { server, cpu, count, seconds } = ended?;
+                case.check(&server)?;
+                Ok([cpu * 1e6 / count, count / seconds])
+            });
+            match (value, found) {
+                (Some(Ok(value)), Ok(values)) => values.push(value),
+                (Some(Err(error)), found) => *found = Err(error),
+                _ => {}
+            }
+        }
+    }
+    columns
+}
+
 /// Returns the least and the largest ratio of two values of the same round.
 fn spread((ours, theirs): (Vec<f64>, Vec<f64>)) -> String {
     let ratios = || ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs);
@@ -179,10 +245,6 @@ fn once(peers: &Peers, peer: Peer, case: &Case, options: &Options) -> Result<Fou
     let before = server.seconds()?;
     let (count, seconds) = case.load(&server, options.secs, options)?;
     let spent = server.seconds()? - before;
-    if count < case.load.connections() {
-        // Handshakes take time: with TLS and many connections a short load may end before the first request.
-        return Err("more connections than requests; use --secs".into());
-    }
     case.check(&server)?;
     if matches!(case.load, Load::Stream) {
         // The target of a stream only counts, so the same program relays to an echo, whose bytes are compared.

@@ -11,7 +11,7 @@ pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 pub const HELP: &str = "cargo xtask bench apps [WORD]... [--rounds N] [--secs N] [--workers N] [--peers A,B]
   without a word all cases, else those whose names hold one of the words
   --rounds N     rounds in which every peer runs once, in turn (default 3)
-  --secs N       seconds of a load (default 1)
+  --secs N       seconds of a load (default 1); the pages are loaded so many times in a round, for 1 or 3 seconds each
   --workers N    workers of each server (default 2)
   --peers A,B    only these of netpoll, tokio, go, nginx, haproxy, redis
   --instructions user instructions of a request, on one thread under callgrind, in place of CPU time
