@@ -4,22 +4,18 @@
 
 #![expect(unsafe_code, reason = "declares the scheduler of the tasks that a thread of the pool ends")]
 
-use std::future::{Future, poll_fn};
 use std::io;
 use std::panic::{self, Location};
-use std::pin::pin;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Wake, Waker};
+use std::task::Waker;
 use std::thread;
 use std::time::Duration;
 
-use netpoll_core::sync::Flag;
-
 use crate::coop;
 use crate::error::no_thread;
-use crate::protocol::job::{Failure, Job, Refusal, Run};
+use crate::protocol::job::{Begun, CallContext, Failure, Job, Refusal};
 use crate::protocol::pool::{Class, Limits, Pool};
-use crate::sched::{Hooks, SchedHandle, ThreadNames};
+use crate::sched::{EnterGuard, Hooks, SchedHandle, ThreadNames};
 use crate::sys::{self, ForkEpoch};
 use crate::task::{
     self, CurrentTask, JoinHandle, LocalQueues, Runnable, Schedule, Scheduled, TaskMeta, UNREGISTERED,
@@ -122,12 +118,11 @@ pub(crate) fn spawn<T: Send + 'static>(
     closure: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {
     sched.netpoll().assert_owner_process("spawn_blocking");
-    let (of_pool, location) = (sched.for_no_worker(), Location::caller());
+    let (of_pool, location) = (sched.of_no_worker(), Location::caller());
     let span = TaskSpan::new(trace::BLOCKING, None, location);
-    let (run, call) = sched.pool().new_call(Class::Closure);
-    let task = ended_by_waker(run, of_pool.clone());
-    let begun = Arc::new(Flag::new());
-    let on_pool = OnPool { sched: sched.clone(), begun: begun.clone() };
+    let (run, call) = sched.pool().new_call(Class::Closure, OfRuntime(of_pool));
+    let task = async move { run.await.unwrap_or_else(|failure| unwind(failure)) };
+    let on_pool = OnPool { sched: sched.clone(), call: call.begun() };
     let (task, handle) = task::new_task(on_pool, TaskMeta::new(location), TaskSpan::none(), task);
     // The id is this task's alone as long as the call has a reference.
     let reference = handle.abort_handle();
@@ -138,8 +133,6 @@ pub(crate) fn spawn<T: Send + 'static>(
         handle.abort();
     }
     let refused = call.submit(move || {
-        begun.set();
-        let _entered = of_pool.enter();
         let _current = CurrentTask::replace(reference.id());
         span.call(closure)
     });
@@ -149,22 +142,32 @@ pub(crate) fn spawn<T: Send + 'static>(
     handle
 }
 
-/// Waits for a call. The thread that ends the call ends the task of the future, too.
-async fn ended_by_waker<F, T>(run: Run<F, T>, sched: Arc<SchedHandle>) -> T {
-    let mut run = pin!(run);
-    let ended = poll_fn(|cx| {
-        let waker = Waker::from(Arc::new(EndsTask { task: cx.waker().clone(), sched: sched.clone() }));
-        run.as_mut().poll(&mut Context::from_waker(&waker))
-    });
-    ended.await.unwrap_or_else(|failure| unwind(failure))
+/// The context of a closure: its thread works for the runtime, and ends the closure's task itself, in place of a run queue.
+struct OfRuntime(Arc<SchedHandle>);
+
+impl CallContext for OfRuntime {
+    type Guard = EnterGuard;
+
+    fn enter(&self) -> EnterGuard {
+        self.0.enter()
+    }
+
+    fn wake(&self, waker: Waker) {
+        // `None`: the task was aborted.
+        if let Ok(Some(task)) = task::wake_to_runnable(waker) {
+            let _current = CurrentTask::replace(task.id());
+            task.run();
+        }
+    }
 }
 
 /// The scheduler of a closure's task. The thread of the pool that ends the call ends the task as well, so that waiting for it
 /// does not depend on the workers, nor on a thread that drives a runtime without them.
 struct OnPool {
     sched: Arc<SchedHandle>,
-    /// Set once a thread has begun the closure.
-    begun: Arc<Flag>,
+    /// Says whether a thread has begun the closure. It keeps the memory of the call until the task's is freed, most often by
+    /// the thread that spawned it: the allocator's lock is then not contended by the threads of the pool.
+    call: Arc<dyn Begun>,
 }
 
 // SAFETY: `for_any_worker` is false.
@@ -180,8 +183,8 @@ unsafe impl Schedule for OnPool {
     /// Drops a task that was aborted. If a thread has begun the closure, that runs no foreign code. Else the closure is dropped
     /// too: on a worker, or, as a runtime without threads may never be driven, on the pool.
     fn schedule(task: Scheduled<Self>, yielded: bool) {
-        let OnPool { sched, begun } = task.sched();
-        let (sched, begun) = (sched.clone(), begun.is_set());
+        let OnPool { sched, call } = task.sched();
+        let (sched, begun) = (sched.clone(), call.is_begun());
         let task = Runnable::from(task);
         if begun {
             return drop(task);
@@ -208,7 +211,7 @@ unsafe impl Schedule for OnPool {
     }
 
     fn may_cancel(&self) -> bool {
-        !(self.sched.config().waits_for_blocking && self.begun.is_set())
+        !(self.sched.config().waits_for_blocking && self.call.is_begun())
     }
 
     fn is_owner_process(&self) -> bool {
@@ -237,23 +240,6 @@ impl Job for Aborted {
 
     fn is_wanted(&self) -> bool {
         true
-    }
-}
-
-/// The waker of the call's future: the thread that wakes the task ends it, in place of a run queue.
-struct EndsTask {
-    task: Waker,
-    sched: Arc<SchedHandle>,
-}
-
-impl Wake for EndsTask {
-    fn wake(self: Arc<Self>) {
-        // `None`: the task was aborted.
-        if let Ok(Some(task)) = task::wake_to_runnable(self.task.clone()) {
-            let _entered = self.sched.enter();
-            let _current = CurrentTask::replace(task.id());
-            task.run();
-        }
     }
 }
 

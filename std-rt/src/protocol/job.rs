@@ -59,9 +59,39 @@ pub enum Failure {
     Refused(Refusal),
 }
 
+/// The context of a call: what its thread enters for the call, and how that thread wakes the future.
+pub trait CallContext: Send + Sync + 'static {
+    /// The guard of a thread that has entered the context. It leaves the context when it is dropped.
+    type Guard;
+
+    /// Enters the context, for the call or its refusal, the drop of a result and the wake of the future.
+    fn enter(&self) -> Self::Guard;
+
+    /// Wakes the future, in the context.
+    fn wake(&self, waker: Waker) {
+        waker.wake();
+    }
+}
+
+/// The context of a call that needs none.
+pub struct NoContext;
+
+impl CallContext for NoContext {
+    type Guard = ();
+
+    fn enter(&self) {}
+}
+
+/// A call, for the question whether it has begun.
+pub trait Begun: Send + Sync {
+    /// Returns whether a thread of the pool has begun the call, or nothing is left of it to begin.
+    fn is_begun(&self) -> bool;
+}
+
 /// The state that the future and the pool share.
-struct Shared<F, T> {
+struct Shared<F, T, C> {
     stage: Mutex<Stage<F, T>>,
+    context: C,
 }
 
 enum Stage<F, T> {
@@ -72,7 +102,7 @@ enum Stage<F, T> {
     Over,
 }
 
-impl<F, T> Shared<F, T> {
+impl<F, T, C: CallContext> Shared<F, T, C> {
     /// Leaves the result, if the future still waits for it.
     fn finish(&self, result: Result<T, Failure>) {
         let before = {
@@ -84,12 +114,12 @@ impl<F, T> Shared<F, T> {
             mem::replace(&mut *stage, Stage::Done(result))
         };
         if let Stage::Queued(_, Some(waker)) | Stage::Running(Some(waker)) = before {
-            waker.wake();
+            self.context.wake(waker);
         }
     }
 }
 
-impl<F, T> Job for Shared<F, T>
+impl<F, T, C: CallContext> Job for Shared<F, T, C>
 where
     F: FnOnce() -> T + Send,
     T: Send,
@@ -106,11 +136,13 @@ where
                 _ => return None,
             }
         };
+        let _entered = self.context.enter();
         self.finish(panic::catch_unwind(AssertUnwindSafe(call)).map_err(Failure::Panic));
         None
     }
 
     fn refuse(self: Arc<Self>, why: Refusal) {
+        let _entered = self.context.enter();
         self.finish(Err(Failure::Refused(why)));
     }
 
@@ -119,20 +151,26 @@ where
     }
 }
 
+impl<F: Send, T: Send, C: CallContext> Begun for Shared<F, T, C> {
+    fn is_begun(&self) -> bool {
+        !matches!(*lock(&self.stage), Stage::New(_) | Stage::Queued(..))
+    }
+}
+
 /// A future of the result of a call on the pool.
 ///
 /// Dropped: see the module.
 #[must_use = "a call whose future is dropped may not be made"]
-pub struct Run<F, T> {
-    shared: Arc<Shared<F, T>>,
+pub struct Run<F, T, C> {
+    shared: Arc<Shared<F, T, C>>,
     class: Class,
     pool: Arc<Pool>,
 }
 
 /// A call that the pool does not have yet, while its future may wait already.
 #[must_use = "the future of a call that is not submitted waits for ever"]
-pub struct NewCall<F, T> {
-    shared: Arc<Shared<F, T>>,
+pub struct NewCall<F, T, C> {
+    shared: Arc<Shared<F, T, C>>,
     class: Class,
     pool: Arc<Pool>,
 }
@@ -140,28 +178,34 @@ pub struct NewCall<F, T> {
 impl Pool {
     /// Makes a call on a thread of the pool. It is queued at once. The second value is that of [`Pool::submit`].
     #[must_use = "a job may wait for a thread that nobody asks for again"]
-    pub fn run<F, T>(self: &Arc<Self>, class: Class, call: F) -> (Run<F, T>, bool)
+    pub fn run<F, T>(self: &Arc<Self>, class: Class, call: F) -> (Run<F, T, NoContext>, bool)
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
     {
-        let (run, new) = self.new_call(class);
+        let (run, new) = self.new_call(class, NoContext);
         (run, new.submit(call))
     }
 
     /// Creates the future of a call that is submitted afterwards.
-    pub fn new_call<F, T>(self: &Arc<Self>, class: Class) -> (Run<F, T>, NewCall<F, T>) {
-        let shared = Arc::new(Shared { stage: Mutex::new(Stage::New(None)) });
+    pub fn new_call<F, T, C>(self: &Arc<Self>, class: Class, context: C) -> (Run<F, T, C>, NewCall<F, T, C>) {
+        let shared = Arc::new(Shared { stage: Mutex::new(Stage::New(None)), context });
         let new = NewCall { shared: shared.clone(), class, pool: self.clone() };
         (Run { shared, class, pool: self.clone() }, new)
     }
 }
 
-impl<F, T> NewCall<F, T>
+impl<F, T, C> NewCall<F, T, C>
 where
     F: FnOnce() -> T + Send + 'static,
     T: Send + 'static,
+    C: CallContext,
 {
+    /// Returns the call for the question whether it has begun.
+    pub fn begun(&self) -> Arc<dyn Begun> {
+        self.shared.clone()
+    }
+
     /// Queues the call, unless its future is gone. The value is that of [`Pool::submit`].
     #[must_use = "a job may wait for a thread that nobody asks for again"]
     pub fn submit(self, call: F) -> bool {
@@ -177,7 +221,7 @@ where
     }
 }
 
-impl<F, T> Future for Run<F, T> {
+impl<F, T, C> Future for Run<F, T, C> {
     type Output = Result<T, Failure>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -200,7 +244,7 @@ impl<F, T> Future for Run<F, T> {
     }
 }
 
-impl<F, T> Drop for Run<F, T> {
+impl<F, T, C> Drop for Run<F, T, C> {
     fn drop(&mut self) {
         let before = mem::replace(&mut *lock(&self.shared.stage), Stage::Over);
         if matches!(before, Stage::Queued(..)) {

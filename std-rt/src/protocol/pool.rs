@@ -197,7 +197,7 @@ impl PoolState {
 
     /// Takes the thread off the list that is to be woken now, outside of the lock.
     fn next_to_wake(&mut self, limits: &Limits) -> Option<Arc<Condvar>> {
-        if self.arriving >= limits.arrivals || self.lack(limits) == 0 {
+        if self.idle.is_empty() || self.arriving >= limits.arrivals || self.lack(limits) == 0 {
             return None;
         }
         let idle = self.idle.pop()?;

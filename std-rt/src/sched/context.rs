@@ -113,8 +113,10 @@ fn youngest() -> Option<NonNull<Current>> {
 /// Selects the poller of new descriptors and timers: that of the current scheduler. A runtime without threads is polled if
 /// this thread is in `block_on` of it, and not if the thread has merely entered it.
 fn select_netpoll() {
-    let sched = SchedHandle::current();
-    let is_polled = sched.as_ref().is_some_and(|sched| {
+    // SAFETY: INV-405: the pointer is that of a value in the `Rc` of a guard that has not unlinked it, and no guard of this thread
+    // is dropped before the last use of the reference, which is a clone.
+    let sched = youngest().map(|current| &unsafe { current.as_ref() }.sched);
+    let is_polled = sched.is_some_and(|sched| {
         let is_same = |entered: &Entered| ptr::eq::<Sched>(&***entered.sched(), &***sched).then_some(());
         !sched.is_threadless() || find_entered(is_same).is_some()
     });

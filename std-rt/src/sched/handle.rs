@@ -108,6 +108,11 @@ impl SchedHandle {
         Self::new(self.sched.clone())
     }
 
+    /// Returns this handle if it belongs to no worker, and else a new one that does not.
+    pub fn of_no_worker(self: &Arc<Self>) -> Arc<Self> {
+        if self.worker().is_some() { self.for_no_worker() } else { self.clone() }
+    }
+
     /// Returns the worker that the handle belongs to, if any.
     pub(super) fn worker(&self) -> Option<usize> {
         (self.shard < self.sched.workers()).then_some(self.shard)
