@@ -28,7 +28,14 @@ pub const KILL: SignalKind = SignalKind::from_raw(libc::SIGKILL);
 /// execve(2) or of a closure that runs before it.
 pub fn spawn(command: &mut Command) -> io::Result<Child> {
     retry_new(Call::StartChild, || Ok(()))?;
-    command.spawn()
+    // The child inherits the slack of the thread that starts it, and a worker has the least.
+    let slack = platform::reset_timer_slack();
+    let started = command.spawn();
+    if let Some(slack) = slack {
+        // The value was in force before, so the kernel accepts it.
+        let _ = platform::set_timer_slack(slack);
+    }
+    started
 }
 
 /// Opens a descriptor of a child that is readable once the child has ended. Returns `None` if the system has

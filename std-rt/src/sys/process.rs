@@ -6,8 +6,9 @@
 //! call (`syscall(SYS_fork)`, `clone`) is not noticed; in such a child most of the C library is broken as
 //! well.
 //!
-//! - **INV-304** The handler only increments a counter that is never freed. It runs between fork(2) and its
-//!   return, when a lock may be held by a thread that does not exist in the child.
+//! - **INV-304** The handler only increments a counter that is never freed, and sets the timer slack of the
+//!   thread. It runs between fork(2) and its return, when a lock may be held by a thread that does not exist
+//!   in the child.
 
 #![expect(unsafe_code, reason = "declares pthread_atfork, which neither rustix nor libc has on Linux")]
 
@@ -19,7 +20,7 @@ use std::thread::{Builder, JoinHandle};
 use netpoll_core::sync::Counter;
 use rustix::io::Errno;
 
-use super::{Call, inject};
+use super::{Call, inject, platform};
 
 // SAFETY: the declaration is that of POSIX. Calling it is safe for any handlers, null included: it only
 // stores the pointers.
@@ -39,6 +40,8 @@ extern "C" fn count() {
     if let Some(forks) = FORKS.get() {
         forks.inc();
     }
+    // The runtime of a worker that forks does not go on in the child.
+    platform::reset_timer_slack();
 }
 
 /// An identification of the process that made a value, to be compared after a possible fork.

@@ -389,6 +389,11 @@ pub mod linux {
         Err(io::Error::new(io::ErrorKind::Unsupported, "this system has no timer slack"))
     }
 
+    /// Does nothing.
+    pub fn reset_timer_slack() -> Option<u64> {
+        None
+    }
+
     /// Fails: the kernel ends a timed wait when it is due, and has no slack to set.
     ///
     /// # Errors

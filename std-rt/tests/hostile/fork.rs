@@ -10,7 +10,7 @@ use crate::common::fork::{Ended, exit, fork, forked, message, raise};
 use crate::common::*;
 use netpoll_core::sync::Flag;
 use netpoll_rt::internal::netpoll::Netpoll;
-use netpoll_rt::internal::sys::PerProcess;
+use netpoll_rt::internal::sys::{PerProcess, timer_slack};
 use netpoll_rt::net::{TcpStream, UnixListener};
 use netpoll_rt::poll::{Buffer, Mode, Poller};
 use netpoll_rt::signal::{SignalKind, signal};
@@ -246,6 +246,17 @@ fn a_child_works_with_a_runtime_of_its_own() {
             })
             .well();
         }
+    });
+}
+
+#[test]
+fn a_child_of_a_task_has_the_timer_slack_of_the_process() {
+    let Ok(slack) = timer_slack() else { return };
+    with_each(|runtime| {
+        runtime.block_on(async {
+            let forks = async move { forked(|| assert_eq!(timer_slack().unwrap(), slack)).well() };
+            spawn(forks).await.unwrap();
+        });
     });
 }
 

@@ -9,6 +9,7 @@ use std::task::Poll;
 
 use crate::common::fork::fail_before_exec;
 use crate::common::*;
+use netpoll_rt::internal::sys::timer_slack;
 use netpoll_rt::net::pipe;
 use netpoll_rt::process::{Child, Command, Stdio};
 use netpoll_rt::signal::SignalKind;
@@ -76,6 +77,26 @@ fn a_child_ends_with_a_code_or_by_a_signal() {
             let status = shell(&format!("kill -s {name} $$")).status().await.unwrap();
             assert_eq!((status.code(), status.signal()), (None, Some(number)));
         }
+    });
+}
+
+/// A worker has the least timer slack, and a child inherits that of the thread which starts it.
+#[test]
+fn a_child_has_the_timer_slack_of_the_process() {
+    let Ok(slack) = timer_slack() else { return };
+    each_path(async || {
+        let own = timer_slack().unwrap();
+        let output = shell("cat /proc/self/timerslack_ns").output();
+        assert_eq!(String::from_utf8(output.await.unwrap().stdout).unwrap().trim(), slack.to_string());
+        assert_eq!(timer_slack().unwrap(), own);
+        let by_a_task = spawn(async {
+            let own = timer_slack().unwrap();
+            let output = shell("cat /proc/self/timerslack_ns").output();
+            (own, timer_slack().unwrap(), output.await.unwrap().stdout)
+        });
+        let (before, after, child) = by_a_task.await.unwrap();
+        assert_eq!((before, after), (1, 1), "the slack of a worker");
+        assert_eq!(String::from_utf8(child).unwrap().trim(), slack.to_string());
     });
 }
 

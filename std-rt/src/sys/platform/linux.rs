@@ -302,6 +302,13 @@ pub fn timer_slack() -> io::Result<u64> {
     Ok(current_timer_slack()?)
 }
 
+/// The slack of the first thread that chose another one. The slack of any later thread may be a chosen one, because a thread
+/// and a process inherit that of the thread which starts them.
+static ORDINARY_SLACK: OnceLock<u64> = OnceLock::new();
+
+/// The least slack, which a thread chooses that waits for a runtime's timers.
+const LEAST_SLACK: u64 = 1;
+
 /// Sets how late, in nanoseconds, the kernel may end a timed wait of the calling thread in order to end
 /// several together, and returns the previous value. 0 selects the thread's default (usually 50 µs); 1 is the
 /// minimum.
@@ -312,8 +319,17 @@ pub fn timer_slack() -> io::Result<u64> {
 /// unchanged.
 pub fn set_timer_slack(nanoseconds: u64) -> io::Result<u64> {
     let before = timer_slack()?;
+    ORDINARY_SLACK.get_or_init(|| before);
     set_current_timer_slack(NonZeroU64::new(nanoseconds))?;
     Ok(before)
+}
+
+/// Gives the calling thread the slack that threads have without this crate, if it has the least. Returns its previous slack
+/// if it has changed. It takes no lock and no memory, so that a handler of fork(2) may call it.
+pub fn reset_timer_slack() -> Option<u64> {
+    let ordinary = *ORDINARY_SLACK.get()?;
+    let before = timer_slack().ok().filter(|&slack| slack == LEAST_SLACK && slack != ordinary)?;
+    set_current_timer_slack(NonZeroU64::new(ordinary)).ok().map(|()| before)
 }
 
 /// Number of pairs of readings among which the closest is picked.
