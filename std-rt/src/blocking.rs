@@ -118,7 +118,7 @@ pub(crate) fn spawn<T: Send + 'static>(
     closure: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {
     sched.netpoll().assert_owner_process("spawn_blocking");
-    let (of_pool, location) = (sched.of_no_worker(), Location::caller());
+    let (of_pool, location) = (sched.for_no_worker().clone(), Location::caller());
     let span = TaskSpan::new(trace::BLOCKING, None, location);
     let (run, call) = sched.pool().new_call(Class::Closure, OfRuntime(of_pool));
     let task = async move { run.await.unwrap_or_else(|failure| unwind(failure)) };
@@ -192,7 +192,7 @@ unsafe impl Schedule for OnPool {
         if !sched.is_threadless() || sched.is_closed() {
             return sched.put(task, yielded);
         }
-        let aborted = Aborted { task: Mutex::new(task), sched: sched.for_no_worker() };
+        let aborted = Aborted { task: Mutex::new(task), sched: sched.for_no_worker().clone() };
         if sched.pool().submit(Class::Drop, Arc::new(aborted)) {
             keep_asking(&sched);
         }

@@ -78,7 +78,7 @@ struct PollOutcome {
 
 impl Worker {
     /// Creates worker number `index` of a scheduler.
-    pub fn new(sched: &SchedHandle, index: usize) -> Self {
+    pub fn new(sched: &Arc<SchedHandle>, index: usize) -> Self {
         let config = sched.config();
         Self {
             mine: sched.worker(index).clone(),

@@ -59,7 +59,7 @@ pub enum Failure {
     Refused(Refusal),
 }
 
-/// The context of a call: what its thread enters for the call, and how that thread wakes the future.
+/// The context of a call: its thread enters it for the call, and wakes the future in it.
 pub trait CallContext: Send + Sync + 'static {
     /// The guard of a thread that has entered the context. It leaves the context when it is dropped.
     type Guard;

@@ -177,6 +177,14 @@ impl PoolState {
     /// reserve takes the threads in common, and the others have their reserve.
     fn wanted(&self, limits: &Limits) -> usize {
         let free = |class: usize| limits.reserve.saturating_sub(self.running[class]);
+        let mut queued = (0..CLASSES).filter(|&class| !self.queues[class].is_empty());
+        let (first, second) = (queued.next(), queued.next());
+        // Most often the work is of one class.
+        if second.is_none() {
+            let running = self.running();
+            let may_start = |class: usize| limits.threads.saturating_sub(running).max(free(class));
+            return running + first.map_or(0, |class| self.queues[class].len().min(may_start(class)));
+        }
         let mut classes: [usize; CLASSES] = std::array::from_fn(|class| class);
         classes.sort_unstable_by_key(|&class| Reverse(self.queues[class].len().saturating_sub(free(class))));
         classes.iter().fold(self.running(), |total, &class| {

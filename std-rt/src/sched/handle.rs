@@ -27,6 +27,8 @@ pub struct SchedHandle {
     sched: Arc<Sched>,
     /// The index of the [`TaskShard`] that lists the tasks.
     shard: usize,
+    /// The handle for tasks that no worker spawns, if this is a worker's.
+    no_worker: Option<Arc<SchedHandle>>,
 }
 
 impl Deref for SchedHandle {
@@ -90,7 +92,7 @@ impl SchedHandle {
     /// Creates the handle for tasks that no worker spawns.
     pub fn new(sched: Arc<Sched>) -> Arc<Self> {
         let shard = sched.workers();
-        Arc::new(Self { sched, shard })
+        Arc::new(Self { sched, shard, no_worker: None })
     }
 
     /// Returns the scheduler.
@@ -99,18 +101,14 @@ impl SchedHandle {
     }
 
     /// Returns a new handle for the tasks that a worker of the same scheduler spawns.
-    pub fn for_worker(&self, worker: usize) -> Arc<Self> {
-        Arc::new(Self { sched: self.sched.clone(), shard: worker })
+    pub fn for_worker(self: &Arc<Self>, worker: usize) -> Arc<Self> {
+        let no_worker = Some(self.for_no_worker().clone());
+        Arc::new(Self { sched: self.sched.clone(), shard: worker, no_worker })
     }
 
-    /// Returns a new handle for a thread that is no worker.
-    pub fn for_no_worker(&self) -> Arc<Self> {
-        Self::new(self.sched.clone())
-    }
-
-    /// Returns this handle if it belongs to no worker, and else a new one that does not.
-    pub fn of_no_worker(self: &Arc<Self>) -> Arc<Self> {
-        if self.worker().is_some() { self.for_no_worker() } else { self.clone() }
+    /// Returns the handle for a thread that is no worker.
+    pub fn for_no_worker(self: &Arc<Self>) -> &Arc<Self> {
+        self.no_worker.as_ref().unwrap_or(self)
     }
 
     /// Returns the worker that the handle belongs to, if any.
