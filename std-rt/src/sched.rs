@@ -46,10 +46,10 @@ use netpoll_core::sched::idle::Idle;
 use netpoll_core::sync::{Counter, Flag, RelaxedUsize};
 
 use crate::netpoll::{Netpoll, PollBuffer};
-use crate::protocol::ending::Ending;
+use crate::protocol::ending::{Enders, Ending};
 use crate::protocol::hand_over::Spares;
 use crate::protocol::pool::Pool;
-use crate::sys;
+use crate::sys::{self, PerProcess};
 use crate::task::{Runnable, TaskNames};
 pub use config::{Around, Hook, Hooks, ThreadNames, WorkerConfig};
 pub use context::{CurrentGuard, EnterGuard, LentWorker, is_worker_thread, sched_of_worker};
@@ -176,6 +176,9 @@ pub struct Sched {
     extension: Option<Extension>,
 }
 
+/// The threads that end a runtime, over all runtimes.
+static ENDERS: PerProcess<Arc<Enders>> = PerProcess::new();
+
 /// A value that a library keeps with a runtime.
 pub type Extension = Arc<dyn Any + Send + Sync>;
 
@@ -204,7 +207,7 @@ impl Sched {
             sysmon_sleeps: CachePadded::default(),
             shutdown: Flag::new(),
             counts: CachePadded::default(),
-            ending: Arc::default(),
+            ending: Arc::new(Ending::new(ENDERS.get().clone())),
             spares: Spares::default(),
             threadless,
             config,

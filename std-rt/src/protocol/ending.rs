@@ -18,6 +18,14 @@
 //!    which it has seen the queue empty, so every task that is queued has a thread that drops it.
 //! 5. A thread that ends after that cancels the tasks that its own last turn has left. Several threads may cancel at once; the
 //!    queues that they take tasks from must allow that.
+//!
+//! # Crossed ends
+//!
+//! A task may end another runtime. If a task of that one ends the first, then each ender is a thread for which the other one
+//! waits. [`Enders`] has the threads that end a runtime, each with the threads for which it waits. Before an ender waits, it
+//! enters itself, and leaves out each thread that waits for it, over others perhaps: those are not awaited, as if the limit of
+//! time were over. Entries are made under one lock. So of the enders in a circle the last to enter sees all others, and does
+//! not wait; they go on when its thread ends.
 
 use std::collections::VecDeque;
 use std::io;
@@ -34,6 +42,7 @@ pub struct Ending<T> {
     state: Mutex<EndingState<T>>,
     /// A thread has ended, or a task is deferred. The ender alone waits for it.
     changed: Condvar,
+    enders: Arc<Enders>,
 }
 
 #[derive(Debug)]
@@ -43,14 +52,54 @@ struct EndingState<T> {
     deferred: VecDeque<T>,
 }
 
+/// The threads that end a runtime, each with the threads for which it waits. One list for all runtimes.
+#[derive(Debug, Default)]
+pub struct Enders(Mutex<Vec<(ThreadId, Vec<ThreadId>)>>);
+
+impl Enders {
+    /// Enters the ender `this`, which waits for `threads`, in place of its entry of before, and takes out of them those that
+    /// wait for `this`.
+    fn enter(&self, this: ThreadId, threads: &mut Vec<ThreadId>) {
+        let mut enders = lock(&self.0);
+        enders.retain(|(ender, _)| *ender != this);
+        threads.retain(|&thread| !waits_for(&enders, thread, this));
+        enders.push((this, threads.clone()));
+    }
+
+    fn leave(&self, this: ThreadId) {
+        lock(&self.0).retain(|(ender, _)| *ender != this);
+    }
+}
+
+/// Returns whether a thread waits for another one, over others perhaps.
+fn waits_for(enders: &[(ThreadId, Vec<ThreadId>)], thread: ThreadId, other: ThreadId) -> bool {
+    let mut reached = vec![thread];
+    let mut next = 0;
+    while let Some(&thread) = reached.get(next) {
+        next += 1;
+        let awaited = enders.iter().filter(|(ender, _)| *ender == thread).flat_map(|(_, threads)| threads);
+        for &thread in awaited {
+            if !reached.contains(&thread) {
+                reached.push(thread);
+            }
+        }
+    }
+    reached.contains(&other)
+}
+
 impl<T> Default for Ending<T> {
     fn default() -> Self {
-        let state = EndingState { ended: false, running: Vec::new(), deferred: VecDeque::new() };
-        Self { state: Mutex::new(state), changed: Condvar::new() }
+        Self::new(Arc::default())
     }
 }
 
 impl<T> Ending<T> {
+    /// Creates the state of a runtime that has not ended. `enders` is that of all runtimes.
+    pub fn new(enders: Arc<Enders>) -> Self {
+        let state = EndingState { ended: false, running: Vec::new(), deferred: VecDeque::new() };
+        Self { state: Mutex::new(state), changed: Condvar::new(), enders }
+    }
+
     /// Leaves a task of a closed runtime to the ender. Returns the task once the end is declared: then the caller drops it.
     pub fn defer_drop(&self, task: T) -> Option<T> {
         let mut state = lock(&self.state);
@@ -76,24 +125,30 @@ impl<T> Ending<T> {
 
     /// Ends the runtime, which is closed. `cancel` takes every task that is parked or in a queue, and drops or defers it;
     /// `drop_task` drops one. Neither is called under the lock. Returns false if a thread had not ended by the deadline. The
-    /// thread that calls may be one of the runtime's, and is not waited for.
+    /// thread that calls may be one of the runtime's, and is not waited for; neither is one that waits for it in here. Such a
+    /// thread counts as one that had not ended.
     pub fn end(&self, deadline: Option<Instant>, cancel: impl Fn(), drop_task: impl Fn(T)) -> bool {
         let this = thread::current().id();
         let (mut left, mut expired) = (usize::MAX, false);
         let mut state = lock(&self.state);
         loop {
-            let others = state.running.iter().filter(|&&other| other != this).count();
-            if others < left {
-                left = others;
+            let mut others: Vec<_> = state.running.iter().copied().filter(|other| *other != this).collect();
+            let running = others.len();
+            if running < left {
+                left = running;
                 drop(state);
                 cancel();
                 state = lock(&self.state);
-            } else if expired || others == 0 && state.deferred.is_empty() {
+                continue;
+            }
+            self.enders.enter(this, &mut others);
+            if expired || others.is_empty() && state.deferred.is_empty() {
                 state.ended = true;
                 let deferred = std::mem::take(&mut state.deferred);
                 drop(state);
+                self.enders.leave(this);
                 deferred.into_iter().for_each(drop_task);
-                return others == 0;
+                return running == 0;
             } else if let Some(task) = state.deferred.pop_front() {
                 drop(state);
                 drop_task(task);

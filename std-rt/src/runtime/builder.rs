@@ -295,13 +295,13 @@ impl Builder {
         self
     }
 
-    /// Sets whether a monitor thread polls when all workers have been busy for 10 ms, and gives the work of a worker that is
-    /// stuck to the others; on by default. A runtime with one worker, which has no other to take over, has none, unless
-    /// [`Builder::on_stuck`] asks for one.
+    /// Sets whether a monitor thread polls when all workers have been busy for 10 ms, and gives the work of a stuck worker to the
+    /// others; on by default. A runtime with one worker has none, unless [`Builder::on_stuck`] asks for one.
     ///
     /// With the monitor, a worker wakes another one only for ready tasks that, by the times of the last ones, are worth the wake.
     /// So a task behind one that takes unusually long may wait up to 10 ms although another worker sleeps. Without the monitor each
-    /// poll that makes a task ready wakes another worker that sleeps, which costs a system call each.
+    /// poll that makes a task ready wakes another worker that sleeps, which costs a system call each, and a worker that sleeps does
+    /// not notice that a descriptor of the runtime was closed by its number.
     pub fn sysmon(mut self, on: bool) -> Self {
         self.sysmon = on;
         self

@@ -27,7 +27,7 @@
 //! 2. The ender cancels: it takes every task out of the run queues and drops it, then it wakes every task that waits, which
 //!    makes it one of those that are woken after the shutdown began.
 //! 3. It waits until every thread of the runtime has ended, and drops tasks that are woken meanwhile. After each thread that
-//!    ends it cancels once more.
+//!    ends it cancels once more. A thread that ends another runtime, and so waits for the ender, is left to itself.
 //! 4. The poller ends: operations on the runtime's descriptors that are polled elsewhere fail from then on
 //!    ([`runtime_ended`](crate::runtime_ended)), and sleeps move to another poller. It ends before step 3 has, if a worker is in
 //!    `block_on`: that call is within a poll, and no thread polls for it any more.

@@ -1,13 +1,13 @@
 //! The end of a runtime: which thread drops which task, and which events the end waits for.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Barrier, Mutex, MutexGuard, PoisonError, mpsc};
 use std::task::{Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
 use crate::common::*;
 use netpoll_core::sync::Counter;
-use netpoll_rt::{JoinHandle, Runtime, spawn};
+use netpoll_rt::{Handle, JoinHandle, Runtime, spawn};
 
 /// Starts a task that blocks its worker until the sender that another task holds is gone.
 fn blocks_on_another(runtime: &Runtime) -> (mpsc::Sender<()>, JoinHandle<bool>) {
@@ -238,5 +238,25 @@ fn the_limit_of_a_shutdown_holds_while_tasks_come() {
         assert!(!runtime.shutdown_timeout(Duration::from_millis(20)));
         drop(go_on);
         until_blocking("its turn is over", || handle.metrics().tasks == 0);
+    }
+}
+
+#[test]
+fn runtimes_that_tasks_of_each_other_drop_end() {
+    let _alone = alone();
+    for n in 2..=3 {
+        let runtimes: Vec<_> = (0..n).map(|_| runtime(2)).collect();
+        let handles: Vec<_> = runtimes.iter().map(|runtime| runtime.handle().clone()).collect();
+        let (all_run, (tell, told)) = (Arc::new(Barrier::new(n)), mpsc::channel());
+        for (i, next) in runtimes.into_iter().enumerate() {
+            let (all_run, tell) = (all_run.clone(), tell.clone());
+            handles[(i + 1) % n].spawn(async move {
+                all_run.wait();
+                drop(next);
+                tell.send(()).unwrap();
+            });
+        }
+        (0..n).for_each(|_| told.recv_timeout(LIMIT).unwrap());
+        assert!(handles.iter().all(Handle::has_ended));
     }
 }

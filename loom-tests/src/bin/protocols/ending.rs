@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use netpoll_rt::internal::protocol::ending::Ending;
+use netpoll_rt::internal::protocol::ending::{Enders, Ending};
 use netpoll_rt::internal::sync::thread;
 use netpoll_rt::internal::sync::{Mutex, lock};
 
@@ -52,6 +52,27 @@ pub const MODELS: &[Model] = &[
         bound: Some(3),
         expect: Expect::Green,
         body: thread_of_the_runtime_ends_it,
+    },
+    Model {
+        name: "ending::two_runtimes_end_each_other",
+        threads: 3,
+        bound: Some(3),
+        expect: Expect::Green,
+        body: || end_in_a_circle(2, Some(Arc::default())),
+    },
+    Model {
+        name: "ending::three_runtimes_end_in_a_circle",
+        threads: 4,
+        bound: Some(2),
+        expect: Expect::Green,
+        body: || end_in_a_circle(3, Some(Arc::default())),
+    },
+    Model {
+        name: "ending::control_enders_know_nothing_of_each_other",
+        threads: 3,
+        bound: Some(3),
+        expect: Expect::Deadlock,
+        body: || end_in_a_circle(2, None),
     },
     Model {
         name: "ending::control_waits_before_it_cancels",
@@ -167,7 +188,11 @@ struct Rig<E> {
 
 impl<E: End> Rig<E> {
     fn new() -> Arc<Self> {
-        Arc::new(Self { ending: Arc::default(), parked: Mutex::default(), drops: Arc::default() })
+        Self::with(E::default())
+    }
+
+    fn with(ending: E) -> Arc<Self> {
+        Arc::new(Self { ending: Arc::new(ending), parked: Mutex::default(), drops: Arc::default() })
     }
 
     fn park(&self, number: usize, opens: Option<Arc<Channel>>) {
@@ -271,6 +296,20 @@ fn thread_of_the_runtime_ends_it() {
     });
     join([other, ender]);
     rig.drops.check(3);
+}
+
+/// A thread of each runtime ends the next one. Each wait ends, and each task is dropped once.
+fn end_in_a_circle(runtimes: usize, enders: Option<Arc<Enders>>) {
+    let ending = |_| Ending::new(enders.clone().unwrap_or_default());
+    let rigs: Vec<_> = (0..runtimes).map(|n| Rig::with(ending(n))).collect();
+    let start = |n: usize| {
+        let next = rigs[(n + 1) % runtimes].clone();
+        rigs[n].park(0, None);
+        rigs[n].start(move |_| drop(next.end(None)))
+    };
+    let threads: Vec<_> = (0..runtimes).map(start).collect();
+    join(threads);
+    rigs.iter().for_each(|rig| rig.drops.check(1));
 }
 
 /// A twin: the real one with a fault around it.
