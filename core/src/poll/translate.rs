@@ -219,8 +219,9 @@ pub mod poll {
     /// | PRI, and neither IN nor OUT was asked for | ready | | `urgent` |
     ///
     /// Other bits are ignored. OUT beside ERR makes no difference to a reader: an error that no read removes
-    /// is reported for as long as it exists, and a reader that waited again would spin. After NVAL the next
-    /// call on the descriptor returns the error.
+    /// is reported for as long as it exists, and a reader that waited again would spin. An event that only a
+    /// writer asked for clears `event_err`; a reader that waits asks anew, and its event sets the flag again.
+    /// After NVAL the next call on the descriptor returns the error.
     #[inline]
     pub fn translate(key: PollKey, asked: u16, found: u16) -> Event {
         let any = |mask: u16| found & mask != 0;

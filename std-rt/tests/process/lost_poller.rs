@@ -4,22 +4,17 @@ use std::collections::BTreeMap;
 use std::future::pending;
 use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc;
 use std::time::Duration;
 
-#[cfg(target_os = "linux")]
-use crate::common::fork::forget_number;
 use crate::common::fork::{close_number, exit, forked};
 use crate::common::*;
-use netpoll_rt::dump::{WorkerDump, WorkerState};
-use netpoll_rt::internal::sys::Poller;
 use netpoll_rt::time::{sleep, timeout};
 use netpoll_rt::{Runtime, spawn};
 
 /// A part of every message.
-const WHY: &str = "was a descriptor closed";
+pub const WHY: &str = "was a descriptor closed";
 
-fn numbers_of(before: &BTreeMap<String, String>) -> Vec<i32> {
+pub fn numbers_of(before: &BTreeMap<String, String>) -> Vec<i32> {
     let now = open_descriptors();
     now.keys().filter(|number| !before.contains_key(*number)).map(|number| number.parse().unwrap()).collect()
 }
@@ -77,47 +72,4 @@ fn a_task_spawned_without_descriptors_ends_with_a_message_or_runs() {
             });
         });
     }
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-fn a_break_that_is_lost_with_its_descriptor_ends_with_a_message() {
-    if Poller::NAME != "epoll" {
-        return;
-    }
-    let _alone = alone();
-    forked(|| {
-        let before = open_descriptors();
-        let runtime = runtime(2);
-        let number_of = |kind: &str| {
-            let now = open_descriptors();
-            let is_new =
-                |(number, name): &(&String, &String)| !before.contains_key(*number) && name.contains(kind);
-            now.iter().find(is_new).unwrap().0.parse().unwrap()
-        };
-        let until_awake = |n| {
-            until_blocking("workers are awake", || {
-                let sleeps = |worker: &WorkerDump| {
-                    matches!(worker.state, WorkerState::WaitsForEvents | WorkerState::Sleeps)
-                };
-                runtime.dump().workers.iter().filter(|worker| !sleeps(worker)).count() == n
-            });
-        };
-        until_awake(0);
-        forget_number(number_of("[eventpoll]"), number_of("[eventfd]"));
-        // One worker sleeps in the poller. The other one is held by a task, so that the first is woken for the next one.
-        let (send, recv) = mpsc::channel::<()>();
-        let held = runtime.spawn(async move { recv.recv().unwrap_err() });
-        until_awake(1);
-        let next = runtime.spawn(async {});
-        until_awake(2);
-        drop(send);
-        runtime.block_on(async {
-            held.await.unwrap();
-            next.await.unwrap();
-        });
-        numbers_of(&before).into_iter().for_each(close_number);
-        runtime.block_on(pending())
-    })
-    .told(WHY);
 }

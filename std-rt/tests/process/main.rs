@@ -8,6 +8,8 @@ mod child_end;
 mod child_races;
 mod eintr;
 mod hygiene;
+#[cfg(target_os = "linux")]
+mod lost_break;
 mod lost_poller;
 mod one_cpu;
 #[cfg(target_os = "linux")]

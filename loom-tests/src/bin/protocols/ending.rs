@@ -302,12 +302,19 @@ fn thread_of_the_runtime_ends_it() {
 fn end_in_a_circle(runtimes: usize, enders: Option<Arc<Enders>>) {
     let ending = |_| Ending::new(enders.clone().unwrap_or_default());
     let rigs: Vec<_> = (0..runtimes).map(|n| Rig::with(ending(n))).collect();
+    // No runtime ends before the threads of all have started.
+    let gate = Arc::new(Mutex::new(()));
+    let closed = lock(&gate);
     let start = |n: usize| {
-        let next = rigs[(n + 1) % runtimes].clone();
+        let (next, gate) = (rigs[(n + 1) % runtimes].clone(), gate.clone());
         rigs[n].park(0, None);
-        rigs[n].start(move |_| drop(next.end(None)))
+        rigs[n].start(move |_| {
+            drop(lock(&gate));
+            let _all_ended = next.end(None);
+        })
     };
     let threads: Vec<_> = (0..runtimes).map(start).collect();
+    drop(closed);
     join(threads);
     rigs.iter().for_each(|rig| rig.drops.check(1));
 }
