@@ -32,7 +32,9 @@
 //! # Ok::<(), netpoll_rt::sim::Failure>(())
 //! ```
 //!
-//! Libraries on these types run in it unchanged: `examples/sim` of the repository has hyper and axum.
+//! Libraries on these types run in it unchanged: `examples/sim` of the repository has hyper and axum. So do programs of tokio, on
+//! the package of tokio's API (`examples/sim-tokio`), and all libraries whose sockets are those of std or socket2 and are made
+//! non-blocking: their calls of the C library are simulated, and so are its look-ups of names.
 //!
 //! # What is simulated
 //!

@@ -13,8 +13,14 @@ use crate::suites;
 /// The flag of the simulation; `sys.rs` asks for it.
 const FLAG: &str = "--cfg netpoll_sim";
 
-/// The tests that run seeds: fast, but with every assertion.
-const SUITE: &[&str] = &["test", "-p", "netpoll-rt", "--profile", "loom", "--test", "sim", "suite::"];
+/// The program of the tests that run seeds: fast, but with every assertion.
+const PROGRAM: &[&str] = &["test", "-p", "netpoll-rt", "--profile", "loom", "--test", "sim"];
+
+/// The tests that run seeds unless another one is named.
+const SUITE: &str = "suite::";
+
+/// The test of `--ops`: the generated operations alone.
+const OPERATIONS: &str = "small::operations";
 
 /// The seeds that a mutant gets, unless `--seeds` says another number.
 const SEEDS_OF_A_MUTANT: u64 = 10_000;
@@ -31,6 +37,8 @@ pub fn run(args: &[String]) -> Outcome {
         return suites::sim(args);
     }
     let (mutants, args) = cmd::take_flag(args, "--mutants");
+    let (operations, args) = cmd::take_flag(&args, "--ops");
+    let tests = if operations { OPERATIONS } else { SUITE };
     let (root, mut args) = cmd::take_root(&args)?;
     let seed = take_number(&mut args, "--seed")?;
     let seeds = take_number(&mut args, "--seeds")?;
@@ -38,12 +46,13 @@ pub fn run(args: &[String]) -> Outcome {
         (true, seeds, None, [] | [_]) => {
             run_mutants(&root, args.first().map_or("", String::as_str), seeds.unwrap_or(SEEDS_OF_A_MUTANT))
         }
-        (false, Some(seeds), None, []) => run_seeds(&root, seeds),
+        (false, Some(seeds), None, []) => run_seeds(&root, tests, seeds),
         (false, None, Some(seed), []) => {
             let mut command = program(&root, &root)?;
-            cmd::run(command.args(["--", "--nocapture"]).env("NETPOLL_SIM_SEED", seed.to_string()))
+            cmd::run(command.args([tests, "--", "--nocapture"]).env("NETPOLL_SIM_SEED", seed.to_string()))
         }
-        _ => Err("takes --seeds N, --seed S, --mutants [WORD], --faults N, or --bless".to_owned()),
+        _ => Err("takes --seeds N or --seed S, either with --ops, --mutants [WORD], --faults N, or --bless"
+            .to_owned()),
     }
 }
 
@@ -55,9 +64,9 @@ fn take_number(args: &mut Vec<String>, flag: &str) -> Result<Option<u64>, String
     Ok(Some(number))
 }
 
-/// Returns the command that runs the suite of a tree.
+/// Returns the command that runs the program of a tree.
 fn program(root: &Path, tree: &Path) -> Result<Command, String> {
-    let mut command = cmd::cargo(tree, SUITE);
+    let mut command = cmd::cargo(tree, PROGRAM);
     command
         .env("CARGO_TARGET_DIR", cmd::target_dir(root)?.join("sim"))
         .env("RUSTFLAGS", format!("{} {FLAG}", cmd::INTERNAL))
@@ -66,11 +75,11 @@ fn program(root: &Path, tree: &Path) -> Result<Command, String> {
 }
 
 /// Runs many seeds, and says how to repeat one that fails.
-fn run_seeds(root: &Path, seeds: u64) -> Outcome {
+fn run_seeds(root: &Path, tests: &str, seeds: u64) -> Outcome {
     cmd::run(program(root, root)?.arg("--no-run"))?;
     let start = Instant::now();
     let (status, output) = cmd::stream(
-        program(root, root)?.arg("--").arg("--nocapture").env("NETPOLL_SIM_SEEDS", seeds.to_string()),
+        program(root, root)?.args([tests, "--", "--nocapture"]).env("NETPOLL_SIM_SEEDS", seeds.to_string()),
     )?;
     let seconds = start.elapsed().as_secs_f64();
     match failed(&output) {
@@ -82,7 +91,10 @@ fn run_seeds(root: &Path, seeds: u64) -> Outcome {
             Ok(())
         }
         None => Err("the suite ended without the name of a seed".to_owned()),
-        Some(seed) => Err(format!("seed {seed} fails; `cargo xtask sim --seed {seed}` repeats it")),
+        Some(seed) => {
+            let ops = if tests == OPERATIONS { " --ops" } else { "" };
+            Err(format!("seed {seed} fails; `cargo xtask sim{ops} --seed {seed}` repeats it"))
+        }
     }
 }
 
@@ -101,6 +113,8 @@ struct Mutant {
     at: (usize, usize),
     text: String,
     weaker: String,
+    /// The tests that find it.
+    by: String,
     /// The reason why no seed is known that finds it.
     missed: String,
 }
@@ -118,7 +132,10 @@ fn run_mutants(root: &Path, word: &str, seeds: u64) -> Outcome {
             continue;
         }
         let mut command = program(root, &tree)?;
-        command.env("NETPOLL_SIM_SEEDS", seeds.to_string()).env("NETPOLL_SIM_FAULT", number.to_string());
+        command
+            .arg(&mutant.by)
+            .env("NETPOLL_SIM_SEEDS", seeds.to_string())
+            .env("NETPOLL_SIM_FAULT", number.to_string());
         let ended = cmd::limited(&mut command, LIMIT, &log);
         let output = std::fs::read_to_string(&log).map_err(|e| format!("{}: {e}", log.display()))?;
         let found = match (ended, failed(&output)) {
@@ -152,8 +169,9 @@ fn read(path: &Path) -> Result<Vec<Mutant>, String> {
     for line in table.lines().filter(|line| !line.starts_with('#') && !line.trim().is_empty()) {
         if let Some((name, title)) = line.strip_prefix('[').and_then(|line| line.split_once("] ")) {
             let (name, title) = (name.to_owned(), title.to_owned());
-            let (file, text, weaker, missed) = (PathBuf::new(), String::new(), String::new(), String::new());
-            mutants.push(Mutant { name, title, file, at: (1, 1), text, weaker, missed });
+            let (file, text, weaker) = (PathBuf::new(), String::new(), String::new());
+            let (by, missed) = (SUITE.to_owned(), String::new());
+            mutants.push(Mutant { name, title, file, at: (1, 1), text, weaker, by, missed });
             continue;
         }
         let mutant = mutants.last_mut().ok_or(format!("{line}: no mutant has begun"))?;
@@ -173,6 +191,7 @@ fn read(path: &Path) -> Result<Vec<Mutant>, String> {
             }
             "text" => mutant.text += &format!("{value}\n"),
             "weaker" => mutant.weaker += &format!("{value}\n"),
+            "by" => mutant.by = value.to_owned(),
             "missed" => mutant.missed += value,
             _ => return Err(format!("{line}: the key is not known")),
         }

@@ -1,4 +1,4 @@
-//! The checks beside the tests of the simulation: the examples of its documentation, hyper and axum in it, one
+//! The checks beside the tests of the simulation: the examples of its documentation, hyper, axum and programs of tokio in it, one
 //! program in it and in other simulations, and the proof that an ordinary program has no part of it.
 
 use std::path::{Path, PathBuf};
@@ -8,6 +8,7 @@ use xtask::{Outcome, cmd};
 
 use crate::suites::{SIM, parts_in_ordinary_program};
 use crate::test::count_passed;
+use crate::upstream;
 
 /// The simulations that are compared.
 const SIMULATIONS: [&str; 3] = ["netpoll", "turmoil", "madsim"];
@@ -33,13 +34,22 @@ pub fn check(root: &Path) -> Result<String, String> {
     };
     cmd::run(&mut package(&["fmt", "--check"]))?;
     let libraries = passed(&mut package(&["test", "--locked", "--test", "it"]))?;
+    println!("-- programs of tokio");
+    let package = |args: &[&str]| {
+        let mut command = upstream::cargo(root, &root.join("examples/sim-tokio"), args)?;
+        command.env("CARGO_TARGET_DIR", &target).env("RUSTFLAGS", &flags);
+        Ok::<Command, String>(command)
+    };
+    cmd::run(&mut package(&["fmt", "--check"])?)?;
+    let programs = passed(&mut package(&["test", "--locked", "--test", "it"])?)?;
     // The names of the modules in both manglings, and a variable of the environment.
     let parts = parts_in_ordinary_program(root, &[b"3sys3sim", b"10netpoll_rt3sim", b"NETPOLL_SIM"])?;
     if parts > 0 {
         return Err(format!("an ordinary build holds {parts} parts of the simulation"));
     }
     Ok(format!(
-        "{docs} examples of the documentation, {libraries} tests of libraries, 0 symbols in an ordinary program"
+        "{docs} examples of the documentation, {libraries} tests of libraries, {programs} of programs of tokio, 0 \
+         symbols in an ordinary program"
     ))
 }
 

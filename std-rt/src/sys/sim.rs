@@ -8,7 +8,7 @@
 //! | file | contents |
 //! |---|---|
 //! | `calls.rs` | the functions of rustix that `sys` calls, for both kernels |
-//! | `interpose.rs` | the symbols of the C library by which std closes descriptors, reads clocks and seeds its maps |
+//! | `interpose.rs` | the symbols of the C library by which std and other libraries use descriptors, clocks and names |
 //! | `world.rs` | the state: hosts, descriptors, pending events, the seed, the trace |
 //! | `link.rs` | latency, bandwidth, partitions: when a packet arrives |
 //! | `tcp.rs`, `stream.rs` | connections: the handshake, and the bytes |

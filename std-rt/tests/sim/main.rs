@@ -11,6 +11,7 @@ mod local;
 mod local_differential;
 mod measure;
 mod signals;
+mod small;
 mod suite;
 mod tcp;
 mod udp;

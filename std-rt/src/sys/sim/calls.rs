@@ -170,12 +170,12 @@ impl Fill for Spare<'_> {
 
 /// The outcome of a receive. Its descriptors are closed without the lock of the state, unless the caller takes them.
 #[derive(Default)]
-struct Received {
-    bytes: Vec<u8>,
-    from: Option<SocketAddrAny>,
+pub struct Received {
+    pub bytes: Vec<u8>,
+    pub from: Option<SocketAddrAny>,
     /// True if the rest of the message is lost.
-    is_message: bool,
-    fds: Vec<OwnedFd>,
+    pub is_message: bool,
+    pub fds: Vec<OwnedFd>,
 }
 
 /// Reads from a socket of any kind; a message whole.

@@ -1,18 +1,23 @@
 //! The symbols of the C library that std calls without asking this crate: close(2) by the drop of a descriptor,
 //! clock_gettime(2) by `Instant::now` and `SystemTime::now`, getrandom(2) by the keys of the maps, futex(2) by its locks.
 //!
+//! `interpose/sockets.rs` has the calls on sockets, and `interpose/names.rs` the look-up of names.
+//!
 //! The linker resolves these names to the functions here. On a thread that is in no simulation they make the system call.
 
 #![expect(unsafe_code, reason = "defines functions of the C library")]
 
 use std::cell::Cell;
-use std::ffi::{c_int, c_long, c_uint, c_void};
+use std::ffi::{CStr, c_int, c_long, c_uint, c_void};
 use std::mem::MaybeUninit;
 use std::os::fd::BorrowedFd;
 use std::slice;
 use std::time::Duration;
 
 use super::{NOW, current, is_active, threads};
+
+mod names;
+mod sockets;
 
 thread_local! {
     /// The state of the bytes that getrandom(2) returns on this thread.
@@ -107,14 +112,27 @@ thread_local! {
 
 type Syscall = unsafe extern "C" fn(c_long, usize, usize, usize, usize, usize, usize) -> c_long;
 
+/// Returns the function of the C library that one of this crate hides.
+fn real(name: &CStr) -> *mut c_void {
+    // SAFETY: the name is a string that ends with a null.
+    let found = unsafe { libc::dlsym(libc::RTLD_NEXT, name.as_ptr()) };
+    assert!(!found.is_null(), "the C library has the function");
+    found
+}
+
+/// Sets the error of the C library for this thread.
+fn set_errno(number: c_int) {
+    // SAFETY: the function has no precondition.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: the pointer is to the thread's own variable.
+    unsafe { *errno = number };
+}
+
 /// Returns the function of the C library that the one below hides.
 fn real_syscall() -> Syscall {
     REAL.get().unwrap_or_else(|| {
-        // SAFETY: the name is a string that ends with a null.
-        let found = unsafe { libc::dlsym(libc::RTLD_NEXT, c"syscall".as_ptr()) };
-        assert!(!found.is_null(), "the C library has the function");
         // SAFETY: the function takes a number and up to six words, in the registers of any other function on Linux.
-        let real = unsafe { std::mem::transmute::<*mut c_void, Syscall>(found) };
+        let real = unsafe { std::mem::transmute::<*mut c_void, Syscall>(real(c"syscall")) };
         REAL.set(Some(real));
         real
     })
@@ -161,10 +179,7 @@ unsafe extern "C" fn syscall(
                 });
                 if let Some(timed_out) = threads::wait_for_futex(a, c as u32, until) {
                     if timed_out {
-                        // SAFETY: the C library's function returns a valid pointer.
-                        let errno = unsafe { libc::__errno_location() };
-                        // SAFETY: the variable is this thread's own.
-                        unsafe { *errno = libc::ETIMEDOUT };
+                        set_errno(libc::ETIMEDOUT);
                         return -1;
                     }
                     return 0;

@@ -365,7 +365,8 @@ pub fn thread_body(body: impl FnOnce() + Send + 'static) -> impl FnOnce() + Send
             turn.wait();
             locked(&kernel.threads.0).threads[number].id = Some(thread::current().id());
             let inside = kernel.enter_with(random);
-            (OWN.set(Some(number)), seam::set(Some(reach)));
+            OWN.set(Some(number));
+            seam::set(Some(reach));
             IS_SWITCHING.set(false);
             Leave(kernel, number, Some(inside))
         });

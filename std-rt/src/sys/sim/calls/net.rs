@@ -5,9 +5,10 @@ use std::io::{IoSlice, IoSliceMut};
 use rustix::net::addr::SocketAddrArg;
 pub use rustix::net::*;
 
+pub use super::Received;
 use super::{
-    AsFd, AsRawFd, Body, BorrowedFd, Errno, FaultKind, Fill, OwnedFd, Received, Result, create, current,
-    draw_create, either, ip, on, recv_any, scatter, send_any, unix, unix_kind,
+    AsFd, AsRawFd, Body, BorrowedFd, Errno, FaultKind, Fill, OwnedFd, Result, create, current, draw_create,
+    either, ip, on, recv_any, scatter, send_any, unix, unix_kind,
 };
 
 mod control;
@@ -168,7 +169,7 @@ pub fn recv<F: Fill>(
 }
 
 /// Reads from a simulated socket; `None` if it is not one.
-fn receive(fd: BorrowedFd<'_>, space: usize, peek: bool) -> Option<Result<Received>> {
+pub fn receive(fd: BorrowedFd<'_>, space: usize, peek: bool) -> Option<Result<Received>> {
     on(fd, |world, id| {
         if world.fault(FaultKind::Interrupt, id) {
             return Err(Errno::INTR);
@@ -225,6 +226,16 @@ pub fn sendto(fd: impl AsFd, bytes: &[u8], flags: SendFlags, to: &impl SocketAdd
     either(fd, send, || rustix::net::sendto(fd, bytes, flags, to))
 }
 
+/// Writes to a simulated socket, with descriptors; `None` if it is not one.
+pub fn send_parts(
+    fd: BorrowedFd<'_>,
+    parts: &[&[u8]],
+    to: Option<SocketAddrAny>,
+    fds: &[BorrowedFd<'_>],
+) -> Option<Result<usize>> {
+    super::interruptible(fd, |world, id| send_any(world, id, parts, to, fds))
+}
+
 /// Stands for [`rustix::net::sendmsg`]. A simulated message takes no control messages along but descriptors.
 pub fn sendmsg(
     fd: impl AsFd,
@@ -234,8 +245,7 @@ pub fn sendmsg(
 ) -> Result<usize> {
     let fd = fd.as_fd();
     let parts: Vec<&[u8]> = buffers.iter().map(|buffer| &**buffer).collect();
-    let send = |world: &mut super::World, id| send_any(world, id, &parts, None, &control.fds);
-    let sent = super::interruptible(fd, send);
+    let sent = send_parts(fd, &parts, None, &control.fds);
     sent.unwrap_or_else(|| rustix::net::sendmsg(fd, buffers, &mut control.real, flags))
 }
 
@@ -249,7 +259,6 @@ pub fn sendmsg_addr(
 ) -> Result<usize> {
     let fd = fd.as_fd();
     let parts: Vec<&[u8]> = buffers.iter().map(|buffer| &**buffer).collect();
-    let send = |world: &mut super::World, id| send_any(world, id, &parts, Some(to.as_any()), &control.fds);
-    let sent = super::interruptible(fd, send);
+    let sent = send_parts(fd, &parts, Some(to.as_any()), &control.fds);
     sent.unwrap_or_else(|| rustix::net::sendmsg_addr(fd, to, buffers, &mut control.real, flags))
 }
