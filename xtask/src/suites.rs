@@ -66,9 +66,13 @@ pub fn door(args: &[String]) -> Outcome {
 }
 
 /// Runs the tests of the simulation in a build of their own, and the checks beside them; with `--faults N` only the load, until
-/// N faults have happened; with `compare` only measures the simulation beside others.
+/// N faults have happened; with `compare` only measures the simulation beside others; with `tokio` only runs programs of tokio.
 pub fn sim(args: &[String]) -> Outcome {
-    let (compares, args) = cmd::take_flag(args, "compare");
+    let (programs, args) = cmd::take_flag(args, "tokio");
+    if programs {
+        return simulated::tokio(&cmd::only_root(&args)?);
+    }
+    let (compares, args) = cmd::take_flag(&args, "compare");
     if compares {
         return simulated::compare(&cmd::only_root(&args)?);
     }

@@ -12,6 +12,7 @@
 //! | `world.rs` | the state: hosts, descriptors, pending events, the seed, the trace |
 //! | `link.rs` | latency, bandwidth, partitions: when a packet arrives |
 //! | `tcp.rs`, `stream.rs` | connections: the handshake, and the bytes |
+//! | `urgent.rs` | the calls for urgent bytes, for tests |
 //! | `local.rs`, `messages.rs`, `pipes.rs` | Unix sockets with passed descriptors, pipes and FIFOs |
 //! | `signals.rs` | the listeners and the dispositions of each host |
 //! | `faults.rs` | the faults that the seed determines, by kind |
@@ -45,6 +46,7 @@ mod sockets;
 mod stream;
 mod tcp;
 pub mod threads;
+pub mod urgent;
 pub mod world;
 
 use std::cell::{Cell, RefCell};

@@ -13,9 +13,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use netpoll_core::Mode;
-use netpoll_rt::internal::sys::sim::current;
+use netpoll_rt::internal::sys::sim::{current, urgent};
 use netpoll_rt::internal::sys::socket::{self, Domain, Read, SocketKind};
-use netpoll_rt::internal::sys::{is_ready_now, sockopt, unix};
+use netpoll_rt::internal::sys::splice::splice_in;
+use netpoll_rt::internal::sys::{is_ready_now, pipe, sockopt, unix};
 use netpoll_rt::sim::{Faults, Sim};
 
 /// The number of scripts, and of calls in each.
@@ -41,6 +42,10 @@ enum Call {
     Reset(usize),
     Error(usize),
     PeerName(usize),
+    SendUrgent(usize, usize),
+    RecvUrgent(usize),
+    Inline(usize, bool),
+    Splice(usize, usize),
 }
 
 /// Returns the calls of a script; sockets are named by the order of their creation.
@@ -49,7 +54,7 @@ fn script(seed: u64) -> Vec<Call> {
     let mut calls = vec![Call::Connect, Call::Accept];
     while calls.len() < CALLS {
         let (socket, length) = (random.usize(..6), random.usize(1..200));
-        calls.push(match random.u32(..24) {
+        calls.push(match random.u32(..30) {
             0 => Call::Connect,
             1 => Call::Accept,
             2..7 => Call::Send(socket, length),
@@ -60,6 +65,10 @@ fn script(seed: u64) -> Vec<Call> {
             17 => Call::Close(socket),
             18 => Call::Reset(socket),
             19..21 => Call::Error(socket),
+            21..24 => Call::SendUrgent(socket, length),
+            24 => Call::RecvUrgent(socket),
+            25 => Call::Inline(socket, random.u32(..4) == 0),
+            26..28 => Call::Splice(socket, length),
             _ => Call::PeerName(socket),
         });
     }
@@ -140,6 +149,23 @@ impl Run {
             Call::PeerName(of) => self.on(of, |fd| {
                 let is_listener = socket::peer_name(fd.as_fd())? == self.address;
                 Ok(format!("listener {is_listener}"))
+            }),
+            Call::SendUrgent(of, length) => {
+                self.on(of, |fd| Ok(urgent::send(fd.as_fd(), &vec![length as u8; length])?.to_string()))
+            }
+            Call::RecvUrgent(of) => self.on(of, |fd| {
+                let mut byte = [0];
+                Ok(format!("{} urgent bytes, {byte:?}", urgent::recv(fd.as_fd(), &mut byte)?))
+            }),
+            Call::Inline(of, is_inline) => {
+                self.on(of, |fd| urgent::set_inline(fd.as_fd(), is_inline).map(|()| String::new()))
+            }
+            Call::Splice(of, length) => self.on(of, |fd| {
+                let (reader, writer) = pipe::pipe()?;
+                let n = splice_in(fd.as_fd(), writer.as_fd(), length)?;
+                let mut bytes = vec![0; length];
+                let got = if n > 0 { socket::read(reader.as_fd(), &mut bytes)?.n } else { 0 };
+                Ok(format!("{n} bytes through a pipe, {:?}", runs(&bytes[..got])))
             }),
             Call::Close(of) => {
                 self.sockets.get_mut(of).map(Option::take);

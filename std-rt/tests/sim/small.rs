@@ -5,12 +5,14 @@
 
 use std::future::{Future, poll_fn};
 use std::io;
+use std::os::fd::AsFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use netpoll_rt::net::UnixStream;
+use netpoll_rt::internal::sys::sim::urgent;
+use netpoll_rt::net::{TcpListener, TcpStream, UnixStream};
 use netpoll_rt::sim::{self, Faults, Sim};
 use netpoll_rt::{JoinHandle, Runtime, spawn, time, yield_now};
 
@@ -160,6 +162,40 @@ fn a_wait_goes_on_without_the_other_one_of_its_task() {
         });
         wait.await?;
         Ok(write.await??)
+    });
+}
+
+#[test]
+fn a_copy_passes_urgent_marks() {
+    check(|| async {
+        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let address = listener.local_addr()?;
+        let pair =
+            async || Ok::<_, io::Error>((TcpStream::connect(address).await?, listener.accept().await?.0));
+        let ((feeder, from), (to, sink)) = (pair().await?, pair().await?);
+        let copying = spawn(async move { netpoll_rt::io::copy(&from, &to).await });
+        let lengths: Vec<usize> = (0..1 + draw(4)).map(|_| 1 + draw(40_000) as usize).collect();
+        let length = lengths.iter().sum();
+        let reading = spawn(async move {
+            let mut bytes = vec![0; length];
+            sink.read_exact(&mut bytes).await?;
+            Ok::<_, io::Error>(bytes.iter().all(|byte| *byte == 1))
+        });
+        // The mark of the second one would make the first one an ordinary byte.
+        let urgent_before = draw(lengths.len() as u64) as usize;
+        for (index, length) in lengths.into_iter().enumerate() {
+            if index == urgent_before {
+                while urgent::send(feeder.as_fd(), &[2]).is_err() {
+                    time::sleep(Duration::from_micros(50)).await; // time is tested
+                }
+            }
+            feeder.write_all(&vec![1; length]).await?;
+        }
+        // All bytes come before the end of the stream.
+        assert!(reading.await??, "other bytes came");
+        drop(feeder);
+        assert_eq!(copying.await??, length as u64);
+        Ok(())
     });
 }
 

@@ -1,8 +1,9 @@
 //! The links between hosts: when a packet arrives, and which packets wait.
 //!
 //! TCP sees no loss: a lost segment arrives later, by the time of a retransmission. While a link is cut, or the receiver is
-//! down, segments are kept, as their sender would repeat them, and arrive some time after that has ended; the sender gives up
-//! after [`GIVE_UP`]. Datagrams are lost.
+//! down, segments are kept, and arrive when their sender repeats them after that has ended: after pauses that double, from
+//! [`RETRANSMIT`], or from [`RETRANSMIT_SYN`] while it connects. The sender gives up after [`GIVE_UP`]. Only the segments of
+//! the same connection wait behind a late one. Datagrams are lost.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -14,6 +15,9 @@ use super::world::{Body, Event, HostId, Id, World};
 
 /// The time after which a lost segment is sent again, in nanoseconds.
 const RETRANSMIT: u64 = 200_000_000;
+
+/// The same while a connection is opened, when the time of a round trip is not known.
+const RETRANSMIT_SYN: u64 = 1_000_000_000;
 
 /// The time for which a connection is kept whose peer does not answer: Linux's 15 repetitions take 924.6 s.
 const GIVE_UP: u64 = 924_600_000_000;
@@ -86,8 +90,7 @@ struct Direction {
     is_cut: bool,
     /// The time until which earlier packets occupy it.
     busy_until: u64,
-    /// The latest arrival, and that of a datagram.
-    last: u64,
+    /// The latest arrival of a datagram.
     last_datagram: u64,
     /// The packets that wait until it carries again, and since when.
     held: Vec<(u64, Packet)>,
@@ -160,7 +163,7 @@ impl World {
             true if !is_tcp => return self.count_fault(FaultKind::Lost, packet.of),
             true => {
                 self.count_fault(FaultKind::Retransmitted, packet.of);
-                delay += RETRANSMIT;
+                delay += self.first_pause(packet.of);
             }
             false => {}
         }
@@ -172,21 +175,40 @@ impl World {
             delay += direction.busy_until - now;
         }
         let mut at = now + delay;
-        if is_tcp || !config.reorder {
-            at = at.max(direction.last);
-            direction.last = at;
+        if is_tcp {
+            at = self.put_in_order(packet.of, at);
+            return self.schedule_at(at, Event::Arrive(packet));
         }
-        let overtakes = !is_tcp && at < direction.last_datagram;
-        direction.last_datagram =
-            if is_tcp { direction.last_datagram } else { direction.last_datagram.max(at) };
-        if overtakes {
+        let overtakes = at < direction.last_datagram;
+        if overtakes && !config.reorder {
+            at = direction.last_datagram;
+        }
+        direction.last_datagram = direction.last_datagram.max(at);
+        if overtakes && config.reorder {
             self.count_fault(FaultKind::Overtaken, packet.of);
         }
-        if !is_tcp && self.chance(config.duplicate) {
+        if self.chance(config.duplicate) {
             self.count_fault(FaultKind::Doubled, packet.of);
             self.schedule_at(at + jitter, Event::Arrive(packet.clone()));
         }
         self.schedule_at(at, Event::Arrive(packet));
+    }
+
+    /// Returns when a segment arrives that would at `at`: not before the last one of its socket.
+    fn put_in_order(&mut self, of: Id, at: u64) -> u64 {
+        let Some(Body::Stream(stream)) = self.sockets.get_mut(&of).map(|socket| &mut socket.body) else {
+            return at;
+        };
+        stream.last_arrival = stream.last_arrival.max(at);
+        stream.last_arrival
+    }
+
+    /// Returns the time after which a socket repeats a segment for the first time.
+    fn first_pause(&self, of: Id) -> u64 {
+        match self.sockets.get(&of).map(|socket| &socket.body) {
+            Some(Body::Stream(stream)) if stream.is_connecting() => RETRANSMIT_SYN,
+            _ => RETRANSMIT,
+        }
     }
 
     /// Takes a packet that has reached its host, unless it cannot.
@@ -240,8 +262,7 @@ impl World {
         }
     }
 
-    /// Lets the packets go on that waited for a link or a host, in order. Each sender repeats its segments after a pause
-    /// that grows with the time for which it had no answer.
+    /// Lets the packets go on that waited for a link or a host, in order, when their senders next repeat them.
     pub(super) fn release_held(&mut self) {
         let open: Vec<(HostId, HostId)> = self.links.directions.keys().copied().collect();
         for (from, to) in open {
@@ -251,18 +272,18 @@ impl World {
             let held = std::mem::take(&mut self.links.direction(from, to).held);
             let mut pauses: BTreeMap<Id, u64> = BTreeMap::new();
             for (since, mut packet) in held {
-                let pause = (self.now - since).clamp(RETRANSMIT, LONGEST_PAUSE);
                 let at = match pauses.get(&packet.of) {
                     Some(&at) => at,
-                    None => self.now + self.draw_below(pause),
+                    None => {
+                        let repeated = next_repetition(since, self.first_pause(packet.of), self.now);
+                        self.put_in_order(packet.of, repeated)
+                    }
                 };
                 pauses.insert(packet.of, at);
                 if let Some(Body::Stream(stream)) = self.sockets.get_mut(&packet.of).map(|s| &mut s.body) {
                     stream.stuck_since = None;
                 }
-                let direction = self.links.direction(from, to);
-                direction.last = direction.last.max(at);
-                direction.resumes.insert(packet.of, at);
+                self.links.direction(from, to).resumes.insert(packet.of, at);
                 packet.is_behind = true;
                 self.schedule_at(at, Event::Arrive(packet));
             }
@@ -286,6 +307,16 @@ impl Payload {
             Payload::Udp(bytes) => bytes.len() as u64,
         }
     }
+}
+
+/// Returns when a segment is next repeated that was sent at `since`: after pauses that double from `first`.
+fn next_repetition(since: u64, first: u64, now: u64) -> u64 {
+    let (mut at, mut pause) = (since, first);
+    while at <= now {
+        at += pause;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+    at
 }
 
 fn nanoseconds(duration: Duration) -> u64 {

@@ -248,7 +248,11 @@ impl World {
             if space == 0 {
                 return Err(Errno::AGAIN);
             }
-            let bytes = self.recv_bytes(from, length.min(space))?;
+            let length = length.min(space);
+            let bytes = match self.sockets[&from].body {
+                Body::Stream(_) => self.recv_for_splice(from, length)?,
+                _ => self.recv_bytes(from, length)?,
+            };
             return self.write_whole(to, &bytes);
         }
         let number = self.pipe_of(from, |access| access.read)?;

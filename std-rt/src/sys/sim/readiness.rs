@@ -14,7 +14,7 @@ use super::faults::FaultKind;
 use super::tcp::State;
 use super::world::{Body, Domain, Event, HostId, Id, POLL_COST, World};
 use crate::sys::Watch;
-use netpoll_core::poll::translate::epoll::{ERR, HUP, IN, OUT, RDHUP};
+use netpoll_core::poll::translate::epoll::{ERR, HUP, IN, OUT, PRI, RDHUP};
 
 /// The longest time by which an event is late, in nanoseconds.
 const LATEST: u64 = 5_000_000;
@@ -208,7 +208,7 @@ impl World {
         let Some(found) = self.sockets.contains_key(&id).then(|| self.poll(id)) else { return };
         for watched in self.sockets[&id].watches.iter().filter(|watched| watched.poller == poller) {
             let asked = match watched.watch {
-                Watch::Both => IN | OUT | RDHUP | HUP | ERR,
+                Watch::Both => IN | OUT | PRI | RDHUP | HUP | ERR,
                 Watch::Priority | Watch::Error => HUP | ERR,
             };
             let extra = if is_spurious { (IN | OUT) & asked } else { 0 };
@@ -235,7 +235,8 @@ impl World {
                 let shut = stream.write_shut || is_dead;
                 let is_writable = shut || stream.is_writable();
                 stream.wants_space |= !is_writable;
-                bits(!stream.received.is_empty() || ended, IN)
+                bits(stream.received.len() > stream.skipped() || ended, IN)
+                    | bits(stream.urgent_byte.is_some(), PRI)
                     | bits(ended, RDHUP)
                     | bits(ended && shut, HUP)
                     | bits(is_writable, OUT)

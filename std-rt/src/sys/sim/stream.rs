@@ -26,10 +26,15 @@ impl World {
         if stream.is_connecting() {
             return Err(Errno::AGAIN);
         }
-        if stream.received.is_empty() || length == 0 {
+        // A read that begins at the mark passes the urgent byte, and one before it ends there.
+        let skipped = if length > 0 { stream.skipped() } else { 0 };
+        let there = stream.until_mark(skipped).min(length);
+        if there == 0 {
+            if !peek {
+                stream.take(skipped);
+            }
             return self.recv_nothing(id, length);
         }
-        let there = stream.received.len().min(length);
         self.draw_recv(id)?;
         let mut taken = there;
         if there > 1 && self.fault(FaultKind::ShortRead, id) {
@@ -38,13 +43,19 @@ impl World {
             self.schedule(REST, Event::Resume(id));
         }
         let Some(stream) = self.stream(id) else { return Err(Errno::NOTCONN) };
-        let bytes = front(&stream.received, taken);
+        let mut bytes = front(&stream.received, skipped + taken);
+        bytes.drain(..skipped);
         if !peek {
-            stream.received.drain(..taken);
+            stream.take(skipped + taken);
         }
         self.note("recv", id, taken as u64);
         self.announce(id);
         Ok(bytes)
+    }
+
+    /// Reads from a connection for a splice, which passes no mark.
+    pub(super) fn recv_for_splice(&mut self, id: Id, length: usize) -> Result<Vec<u8>, Errno> {
+        if self.is_at_mark(id) { self.recv_nothing(id, length) } else { self.recv_stream(id, length, false) }
     }
 
     /// Returns the end of the stream, its error, or that there is nothing yet.
@@ -68,15 +79,58 @@ impl World {
             Body::Idle => Ok(0),
             Body::Unix(_) => self.unread_unix(id),
             Body::Pipe(_) => Ok(self.unread_pipe(id)),
-            Body::Stream(stream) => Ok(stream.received.len() as u64),
+            Body::Stream(stream) => Ok(stream.unread() as u64),
             Body::Datagrams(datagrams) => {
                 Ok(datagrams.queue.front().map_or(0, |(_, bytes)| bytes.len() as u64))
             }
         }
     }
 
+    /// Takes the urgent byte by itself.
+    pub(super) fn recv_urgent(&mut self, id: Id, peek: bool) -> Result<Vec<u8>, Errno> {
+        let stream = self.stream(id).ok_or(Errno::NOTCONN)?;
+        let has_ended = stream.fin_received || stream.read_shut || stream.state == State::Dead;
+        match (stream.urgent, stream.urgent_byte) {
+            (Some(_), Some(byte)) if !stream.urgent_inline => {
+                if !peek {
+                    stream.urgent_byte = None;
+                }
+                Ok(vec![byte])
+            }
+            // It was announced, and has not arrived.
+            (Some(place), None) if !stream.urgent_inline && place >= stream.arrived => {
+                if has_ended {
+                    Ok(Vec::new())
+                } else {
+                    Err(Errno::AGAIN)
+                }
+            }
+            _ => Err(Errno::INVAL),
+        }
+    }
+
+    pub(super) fn set_urgent_inline(&mut self, id: Id, is_inline: bool) {
+        if let Some(stream) = self.stream(id) {
+            stream.urgent_inline = is_inline;
+        }
+    }
+
+    /// Returns whether the next byte to read is the urgent one.
+    pub(super) fn is_at_mark(&mut self, id: Id) -> bool {
+        self.stream(id).is_some_and(|stream| stream.is_at_mark())
+    }
+
+    /// Writes to a connection. The last of the bytes that it takes is urgent.
+    pub(super) fn send_urgent(&mut self, id: Id, parts: &[&[u8]]) -> Result<usize, Errno> {
+        self.write_stream(id, parts, true)
+    }
+
     /// Writes to a connection; returns how many bytes there was space for.
     pub(super) fn send_stream(&mut self, id: Id, parts: &[&[u8]]) -> Result<usize, Errno> {
+        self.write_stream(id, parts, false)
+    }
+
+    fn write_stream(&mut self, id: Id, parts: &[&[u8]], is_urgent: bool) -> Result<usize, Errno> {
         if let Some(errno) = self.socket(id).error.take() {
             return Err(errno);
         }
@@ -109,7 +163,12 @@ impl World {
             stream.unsent.extend(part);
             left -= part.len();
         }
+        let end = stream.sent + stream.unsent.len() as u64;
         self.note("send", id, taken as u64);
+        if is_urgent && taken > 0 {
+            // The segments before it say so already.
+            self.send_segment(id, Segment::Urgent(end - 1));
+        }
         self.pump(id);
         Ok(taken)
     }
@@ -191,6 +250,12 @@ impl World {
             self.send_segment(id, Segment::Reset);
             return self.fail_stream(id, Errno::CONNRESET);
         }
+        if let Some(place) = stream.urgent
+            && let Some(index) = place.checked_sub(stream.arrived)
+            && let Some(byte) = bytes.get(index as usize)
+        {
+            stream.urgent_byte = Some(*byte);
+        }
         stream.arrived += bytes.len() as u64;
         stream.received.extend(bytes);
         self.send_ack(id);
@@ -212,6 +277,17 @@ impl World {
             self.notify(id);
         }
         self.pump(id);
+    }
+
+    /// Takes the place of an urgent byte. Of two bytes the later one is urgent; a reader at the mark of the first passes that.
+    pub(super) fn take_urgent(&mut self, id: Id, place: u64) {
+        let Some(stream) = self.stream(id) else { return };
+        if place < stream.arrived || stream.urgent.is_some_and(|present| place <= present) {
+            return;
+        }
+        let skipped = stream.skipped();
+        stream.take(skipped);
+        (stream.urgent, stream.urgent_byte) = (Some(place), None);
     }
 
     pub(super) fn take_fin(&mut self, id: Id) {
@@ -239,6 +315,45 @@ impl super::tcp::Stream {
     /// Returns whether the socket counts as writable: a third of the buffer is free, as on Linux.
     pub(super) fn is_writable(&self) -> bool {
         self.space() * 3 >= self.send_buffer
+    }
+
+    /// Returns the place of the next byte to read.
+    fn consumed(&self) -> u64 {
+        self.arrived - self.received.len() as u64
+    }
+
+    pub(super) fn is_at_mark(&self) -> bool {
+        self.urgent == Some(self.consumed())
+    }
+
+    /// Returns the number of bytes that the next read passes: the urgent one, if that is next.
+    pub(super) fn skipped(&self) -> usize {
+        usize::from(self.is_at_mark() && !self.urgent_inline && !self.received.is_empty())
+    }
+
+    /// Returns the number of bytes up to the mark, or behind it for a read that begins there.
+    fn until_mark(&self, skipped: usize) -> usize {
+        let all = self.received.len() - skipped;
+        match self.urgent.and_then(|place| place.checked_sub(self.consumed())) {
+            Some(before) if before > 0 => all.min(before as usize),
+            _ => all,
+        }
+    }
+
+    /// Returns what `FIONREAD` does: the bytes before the mark of a byte that has arrived.
+    fn unread(&self) -> usize {
+        match self.urgent {
+            Some(place) if !self.urgent_inline && place < self.arrived => (place - self.consumed()) as usize,
+            _ => self.received.len(),
+        }
+    }
+
+    /// Removes bytes that were read, and the mark once it is behind.
+    fn take(&mut self, length: usize) {
+        self.received.drain(..length);
+        if self.urgent.is_some_and(|place| place < self.consumed()) {
+            (self.urgent, self.urgent_byte) = (None, None);
+        }
     }
 
     fn window_edge(&self) -> u64 {

@@ -36,6 +36,8 @@ pub(super) enum Segment {
     /// The third packet of the handshake, with the same.
     Done(u64),
     Data(Vec<u8>),
+    /// The place of an urgent byte in the stream.
+    Urgent(u64),
     /// The number of bytes that have arrived, and the number up to which there is space.
     Ack {
         arrived: u64,
@@ -57,6 +59,7 @@ impl Segment {
             Segment::SynAck(_) => "> syn-ack",
             Segment::Done(_) => "> done",
             Segment::Data(_) => "> data",
+            Segment::Urgent(_) => "> urgent",
             Segment::Ack { .. } => "> ack",
             Segment::Fin => "> fin",
             Segment::FinAck => "> fin-ack",
@@ -112,6 +115,14 @@ pub struct Stream {
     pub(super) wants_space: bool,
     /// The time since which the peer does not answer.
     pub(super) stuck_since: Option<u64>,
+    /// The time at which the last segment that it has sent arrives.
+    pub(super) last_arrival: u64,
+    /// The place of an urgent byte that was announced, and that no read has passed.
+    pub(super) urgent: Option<u64>,
+    /// That byte, if it has arrived and was not taken by itself.
+    pub(super) urgent_byte: Option<u8>,
+    /// True if an urgent byte is read with the others (`SO_OOBINLINE`).
+    pub(super) urgent_inline: bool,
 }
 
 impl Stream {
@@ -143,6 +154,10 @@ impl Stream {
             fin_received: false,
             wants_space: false,
             stuck_since: None,
+            last_arrival: 0,
+            urgent: None,
+            urgent_byte: None,
+            urgent_inline: false,
         })
     }
 
@@ -315,6 +330,7 @@ impl World {
             Segment::SynAck(edge) => self.take_syn_ack(id, packet.of, edge),
             Segment::Done(edge) => self.take_done(id, edge),
             Segment::Data(bytes) => self.take_data(id, bytes),
+            Segment::Urgent(place) => self.take_urgent(id, place),
             Segment::Ack { arrived, edge } => self.take_ack(id, arrived, edge),
             Segment::Fin => self.take_fin(id),
             Segment::FinAck => {

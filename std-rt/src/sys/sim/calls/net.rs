@@ -154,8 +154,8 @@ pub fn recv<F: Fill>(
     flags: impl Into<Option<RecvFlags>>,
 ) -> Result<(F::Filled, usize)> {
     let (fd, flags) = (fd.as_fd(), flags.into());
-    let (space, peek) = (buffer.space(), flags.is_some_and(|flags| flags.contains(RecvFlags::PEEK)));
-    match receive(fd, space, peek) {
+    let space = buffer.space();
+    match receive(fd, space, flags.unwrap_or(RecvFlags::empty())) {
         Some(Ok(read)) => {
             let n = read.bytes.len().min(space);
             Ok((buffer.fill(&read.bytes[..n]), n))
@@ -169,10 +169,14 @@ pub fn recv<F: Fill>(
 }
 
 /// Reads from a simulated socket; `None` if it is not one.
-pub fn receive(fd: BorrowedFd<'_>, space: usize, peek: bool) -> Option<Result<Received>> {
+pub fn receive(fd: BorrowedFd<'_>, space: usize, flags: RecvFlags) -> Option<Result<Received>> {
     on(fd, |world, id| {
         if world.fault(FaultKind::Interrupt, id) {
             return Err(Errno::INTR);
+        }
+        let peek = flags.contains(RecvFlags::PEEK);
+        if flags.contains(RecvFlags::OOB) {
+            return world.recv_urgent(id, peek).map(|bytes| Received { bytes, ..Received::default() });
         }
         recv_any(world, id, space, peek)
     })
@@ -185,7 +189,7 @@ pub fn recvfrom(
     flags: RecvFlags,
 ) -> Result<(usize, usize, Option<SocketAddrAny>)> {
     let fd = fd.as_fd();
-    let Some(read) = receive(fd, buffer.len(), flags.contains(RecvFlags::PEEK)) else {
+    let Some(read) = receive(fd, buffer.len(), flags) else {
         return rustix::net::recvfrom(fd, buffer, flags);
     };
     let read = read?;
@@ -202,7 +206,7 @@ pub fn recvmsg(
 ) -> Result<RecvMsg> {
     let fd = fd.as_fd();
     let space = buffers.iter().map(|buffer| buffer.len()).sum();
-    let Some(read) = receive(fd, space, flags.contains(RecvFlags::PEEK)) else {
+    let Some(read) = receive(fd, space, flags) else {
         return rustix::net::recvmsg(fd, buffers, &mut control.real, flags);
     };
     let read = read?;
@@ -215,7 +219,10 @@ pub fn recvmsg(
 /// Stands for [`rustix::net::send`].
 pub fn send(fd: impl AsFd, bytes: &[u8], flags: SendFlags) -> Result<usize> {
     let fd = fd.as_fd();
-    let send = |world: &mut super::World, id| send_any(world, id, &[bytes], None, &[]);
+    let send = |world: &mut super::World, id| match flags.contains(SendFlags::OOB) {
+        true => world.send_urgent(id, &[bytes]),
+        false => send_any(world, id, &[bytes], None, &[]),
+    };
     either(fd, send, || rustix::net::send(fd, bytes, flags))
 }
 

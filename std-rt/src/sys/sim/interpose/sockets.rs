@@ -14,13 +14,19 @@ use std::{ptr, slice};
 
 use libc::{iovec, msghdr, size_t, sockaddr, socklen_t, ssize_t};
 use rustix::io::retry_on_intr;
-use rustix::net::{AddressFamily, Protocol, Shutdown, SocketAddrAny, SocketFlags, SocketType};
+use rustix::net::{
+    AddressFamily, Protocol, RecvFlags, SendFlags, Shutdown, SocketAddrAny, SocketFlags, SocketType,
+};
 
 use super::super::calls::net::{self, Received};
 use super::super::calls::rw;
 use super::super::{Errno, current, is_active, on, peer_credentials};
 
 type Result<T> = std::result::Result<T, Errno>;
+
+/// The request of ioctl(2) that asks whether the next byte is urgent, which `libc` lacks for Linux. The number is that of all
+/// architectures but MIPS and SPARC.
+const SIOCATMARK: c_ulong = 0x8905;
 
 /// Returns the descriptor if it is a simulated one.
 fn simulated<'a>(fd: RawFd) -> Option<BorrowedFd<'a>> {
@@ -119,7 +125,8 @@ unsafe fn scatter(bytes: &[u8], vectors: *const iovec, count: usize) -> usize {
 
 /// Receives, for a call with these flags.
 fn receive(fd: BorrowedFd<'_>, space: usize, flags: c_int) -> Result<Received> {
-    retry_on_intr(|| net::receive(fd, space, flags & libc::MSG_PEEK != 0).unwrap_or(Err(Errno::BADF)))
+    let flags = RecvFlags::from_bits_retain(flags as u32);
+    retry_on_intr(|| net::receive(fd, space, flags).unwrap_or(Err(Errno::BADF)))
 }
 
 fn send_parts(
@@ -221,7 +228,9 @@ interpose! {
     /// Connects a socket, as connect(2) does.
     fn connect(fd: simulated, to: *const sockaddr, length: socklen_t) -> c_int = SYS_connect {
         // SAFETY: the caller passes an address of that length.
-        done(unsafe { address(to, length) }.and_then(|to| net::connect(fd, &to)))
+        let connected = unsafe { address(to, length) }.and_then(|to| net::connect(fd, &to));
+        // It goes on in any case.
+        done(connected.map_err(|errno| if errno == Errno::INTR { Errno::INPROGRESS } else { errno }))
     }
 
     /// Accepts a connection, as accept4(2) does.
@@ -309,11 +318,16 @@ interpose! {
         fd: simulated,
         bytes: *const c_void,
         length: size_t,
-        _flags: c_int,
+        flags: c_int,
         to: *const sockaddr,
         to_length: socklen_t
     ) -> ssize_t = SYS_sendto {
         let vector = iovec { iov_base: bytes.cast_mut(), iov_len: length };
+        if flags & libc::MSG_OOB != 0 {
+            // SAFETY: the caller passes that many bytes.
+            let parts = unsafe { parts(&vector, 1) };
+            return answer(retry_on_intr(|| net::send(fd, parts[0], SendFlags::OOB)));
+        }
         // SAFETY: the caller passes an address of that length, unless it is null.
         let to = (!to.is_null()).then(|| unsafe { address(to, to_length) }).transpose();
         match to {
@@ -404,6 +418,9 @@ interpose! {
         let number = || unsafe { value.cast::<c_int>().read_unaligned() } as usize;
         match (level, name) {
             (libc::SOL_SOCKET, libc::SO_RCVBUF) => done(net::sockopt::set_socket_recv_buffer_size(fd, number())),
+            (libc::SOL_SOCKET, libc::SO_OOBINLINE) => {
+                done(net::sockopt::set_socket_oobinline(fd, number() != 0))
+            }
             (libc::SOL_SOCKET, libc::SO_SNDBUF) => done(net::sockopt::set_socket_send_buffer_size(fd, number())),
             _ => {
                 let fd = fd.as_raw_fd();
@@ -413,12 +430,16 @@ interpose! {
         }
     }
 
-    /// Returns the number of unread bytes, as ioctl(2) does; other requests are the system's.
+    /// Returns the number of unread bytes, or whether the next one is urgent, as ioctl(2) does; other requests are the system's.
     fn ioctl(fd: simulated, request: c_ulong, argument: *mut c_void) -> c_int = SYS_ioctl {
-        if request == libc::FIONREAD {
-            let unread = retry_on_intr(|| rw::ioctl_fionread(fd));
+        if [libc::FIONREAD, SIOCATMARK].contains(&request) {
+            let asked = if request == libc::FIONREAD {
+                retry_on_intr(|| rw::ioctl_fionread(fd))
+            } else {
+                on(fd, |world, id| u64::from(world.is_at_mark(id))).ok_or(Errno::BADF)
+            };
             // SAFETY: the caller's pointer is to a number.
-            return done(unread.map(|n| unsafe { argument.cast::<c_int>().write(n as c_int) }));
+            return done(asked.map(|n| unsafe { argument.cast::<c_int>().write(n as c_int) }));
         }
         let fd = fd.as_raw_fd();
         // SAFETY: the call is the one that the C library's function makes, with the caller's arguments.

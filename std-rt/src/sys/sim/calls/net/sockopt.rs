@@ -23,6 +23,14 @@ pub fn socket_acceptconn(fd: impl AsFd) -> Result<bool> {
     either(fd, listens, || rustix::net::sockopt::socket_acceptconn(fd))
 }
 
+/// Stands for [`rustix::net::sockopt::set_socket_oobinline`].
+pub fn set_socket_oobinline(fd: impl AsFd, is_inline: bool) -> Result<()> {
+    let fd = fd.as_fd();
+    rustix::net::sockopt::set_socket_oobinline(fd, is_inline)?;
+    on(fd, |world, id| world.set_urgent_inline(id, is_inline));
+    Ok(())
+}
+
 /// Stands for [`rustix::net::sockopt::set_socket_recv_buffer_size`].
 pub fn set_socket_recv_buffer_size(fd: impl AsFd, bytes: usize) -> Result<()> {
     let fd = fd.as_fd();
