@@ -233,3 +233,33 @@ fn deadlines_follow_the_simulated_clock() {
     });
     sim.run().unwrap();
 }
+
+#[test]
+fn after_a_heal_each_connection_goes_on_when_linux_repeats_its_segment() {
+    let mut sim = Sim::new(1);
+    sim.set_faults(Faults::NONE);
+    add_echo(&mut sim);
+    sim.client("client", async {
+        let old = TcpStream::connect("server:7").await?;
+        let (control, start) = (sim::control(), time::now());
+        control.partition("client", "server");
+        let connecting = spawn(async { TcpStream::connect("server:7").await });
+        let echoing = spawn(async move { echo(&old, b"old").await });
+        time::sleep(Duration::from_millis(500)).await; // time is tested
+        control.heal("client", "server");
+        let near = |milliseconds: u64| {
+            let (at, from) = (start.elapsed(), Duration::from_millis(milliseconds));
+            assert!(at >= from && at < from + Duration::from_millis(2), "{at:?} is not {from:?}");
+        };
+        echo(&TcpStream::connect("server:7").await?, b"new").await?;
+        near(500);
+        // Repeated after 200 and 400 ms more.
+        echoing.await??;
+        near(600);
+        // A SYN is repeated after a second.
+        echo(&connecting.await??, b"syn").await?;
+        near(1000);
+        Ok(())
+    });
+    sim.run().unwrap();
+}

@@ -89,8 +89,13 @@ impl World {
     /// Takes the urgent byte by itself.
     pub(super) fn recv_urgent(&mut self, id: Id, peek: bool) -> Result<Vec<u8>, Errno> {
         let stream = self.stream(id).ok_or(Errno::NOTCONN)?;
-        let has_ended = stream.fin_received || stream.read_shut || stream.state == State::Dead;
+        let has_ended = stream.fin_received || stream.read_shut;
+        // After a reset, and not after the end of the stream.
+        let is_gone = stream.state == State::Dead && !stream.fin_received;
         match (stream.urgent, stream.urgent_byte) {
+            (Some(place), byte) if is_gone && (byte.is_some() || place >= stream.arrived) => {
+                Err(Errno::NOTCONN)
+            }
             (Some(_), Some(byte)) if !stream.urgent_inline => {
                 if !peek {
                     stream.urgent_byte = None;
@@ -340,7 +345,7 @@ impl super::tcp::Stream {
         }
     }
 
-    /// Returns what `FIONREAD` does: the bytes before the mark of a byte that has arrived.
+    /// Returns the number that `FIONREAD` does: the bytes before the mark of an urgent byte that has arrived.
     fn unread(&self) -> usize {
         match self.urgent {
             Some(place) if !self.urgent_inline && place < self.arrived => (place - self.consumed()) as usize,

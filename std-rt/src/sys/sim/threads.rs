@@ -280,7 +280,8 @@ impl Kernel {
 /// Makes this thread the one of a simulation, or ends that.
 pub(super) fn set_driver(is_driver: bool) {
     OWN.set(is_driver.then_some(DRIVER));
-    seam::set(is_driver.then_some(reach as fn()));
+    // The first thread that a host starts sets it: until then the turn cannot pass on.
+    seam::set(None);
 }
 
 /// Passes the turn on, sometimes, before an access to a shared word.
@@ -357,6 +358,8 @@ pub fn thread_body(body: impl FnOnce() + Send + 'static) -> impl FnOnce() + Send
         let number = state.threads.len() - 1;
         drop(state);
         IS_SWITCHING.set(false);
+        // The first one is started by the thread of the simulation.
+        seam::set(Some(reach));
         (kernel, number, random, turn)
     });
     move || {

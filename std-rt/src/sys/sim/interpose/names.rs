@@ -20,7 +20,7 @@ struct Entry {
     address: SocketAddrAny,
 }
 
-/// The canonical name of every simulated entry, by whose address [`freeaddrinfo`] knows it.
+/// The canonical name of every simulated entry. [`freeaddrinfo`] knows the entry by the address of this name.
 static SIMULATED: [c_char; 1] = [0];
 
 /// Looks a name up, as getaddrinfo(3) does.
