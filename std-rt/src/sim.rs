@@ -40,7 +40,7 @@
 //!
 //! | part | how |
 //! |---|---|
-//! | TCP | handshake, backlog, both buffers, half-close, reset; without Nagle; loss is delay |
+//! | TCP | handshake, backlog, both buffers, half-close, reset, urgent bytes; without Nagle; loss is delay, as long as on Linux |
 //! | UDP | loss, duplicates, reordering as the [`Link`] has them |
 //! | Unix sockets | streams, datagrams, seqpackets, passed descriptors; abstract names belong to their host, a path is a real file |
 //! | pipes, FIFOs, splice(2) | in pages, as on Linux |
