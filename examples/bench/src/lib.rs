@@ -9,6 +9,7 @@
 //! | `loadgen` | the load for all echo servers |
 //! | `core_bench` | operations of the core, beside Go's algorithm |
 
+mod beside;
 mod fire;
 mod micro;
 mod multi;

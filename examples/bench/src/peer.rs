@@ -3,12 +3,13 @@
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io::{self, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::pin::pin;
 use std::process::ExitCode;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use crate::beside::Beside;
 use crate::micro;
 use crate::process::Options;
 
@@ -79,6 +80,9 @@ pub trait Peer: 'static {
         listening: impl FnOnce(SocketAddr) + Send + 'static,
     ) -> impl Future<Output = io::Result<()>> + Send + 'static;
 
+    /// Writes `size` bytes to a nonblocking stream, again and again.
+    fn write_all_the_time(stream: TcpStream, size: usize) -> impl Future<Output = ()> + Send + 'static;
+
     /// Does `times` times what a read needs to have a new deadline.
     fn move_deadline(form: Form, limit: Duration, times: u64) -> impl Future<Output = io::Result<()>>;
 }
@@ -86,7 +90,8 @@ pub trait Peer: 'static {
 /// Runs the program of a peer.
 ///
 /// ```text
-/// echo  --addr 127.0.0.1:0 --threads N [--deadline MS] [--form after|at] [--buf eager|lazy] [--block MS]
+/// echo  --addr 127.0.0.1:0 --threads N [--deadline MS] [--form after|at] [--buf eager|lazy]
+///       [--block MS] [--hog MS] [--writers N] [--write-size BYTES] [--floods N]
 /// micro --bench NAME [--n N] [--samples K] [--us MICROSECONDS] [--apart MICROSECONDS] [--outstanding N] [--secs S]
 ///       [--threads N]
 /// ```
@@ -125,23 +130,21 @@ fn echo<P: Peer>(options: &Options) -> Result<(), String> {
     };
     let address: SocketAddr = options.get("addr", SocketAddr::from(([127, 0, 0, 1], 0)))?;
     let runtime = P::runtime(options.get("threads", 1)?).map_err(|error| error.to_string())?;
-    let block = Duration::from_millis(options.get("block", 0)?);
+    let beside = Beside::from_options(options)?;
     // The acceptor is a task, because with several workers this thread is not one of them.
     let served = P::block_on(&runtime, async move {
-        if !block.is_zero() {
-            P::launch(block_again_and_again::<P>(block));
-        }
-        P::spawn(P::serve(address, mode, announce)).await
+        // A task starts them, as with several workers this thread is not one of them.
+        let begin = move |address| {
+            beside.start_clients(address);
+            announce(address);
+        };
+        P::spawn(async move {
+            beside.start::<P>()?;
+            P::serve(address, mode, begin).await
+        })
+        .await
     });
     served.map_err(|error| format!("{address}: {error}"))
-}
-
-/// Blocks the worker that runs this task for `block`, again and again.
-async fn block_again_and_again<P: Peer>(block: Duration) {
-    loop {
-        P::sleep(Duration::from_millis(100)).await;
-        std::thread::sleep(block);
-    }
 }
 
 /// Prints the address. The parent fails without this line, so an error to write it needs no report.

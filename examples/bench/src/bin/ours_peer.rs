@@ -91,6 +91,12 @@ impl Peer for Ours {
         }
     }
 
+    async fn write_all_the_time(stream: std::net::TcpStream, size: usize) {
+        let Ok(stream) = TcpStream::from_std(stream) else { return };
+        let bytes = vec![1; size];
+        while stream.write_all(&bytes).await.is_ok() {}
+    }
+
     /// Moves the deadline of one connection later, again and again.
     async fn move_deadline(form: Form, limit: Duration, times: u64) -> io::Result<()> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;

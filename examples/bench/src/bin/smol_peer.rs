@@ -91,6 +91,12 @@ impl Peer for Smol {
         }
     }
 
+    async fn write_all_the_time(stream: std::net::TcpStream, size: usize) {
+        let Ok(mut stream) = Async::new(stream) else { return };
+        let bytes = vec![1; size];
+        while stream.write_all(&bytes).await.is_ok() {}
+    }
+
     /// Creates a timer beside nothing, polls it once, which arms it, and drops it.
     async fn move_deadline(form: Form, limit: Duration, times: u64) -> io::Result<()> {
         for _ in 0..times {

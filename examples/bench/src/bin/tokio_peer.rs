@@ -88,6 +88,12 @@ impl Peer for Tokio {
         }
     }
 
+    async fn write_all_the_time(stream: std::net::TcpStream, size: usize) {
+        let Ok(mut stream) = TcpStream::from_std(stream) else { return };
+        let bytes = vec![1; size];
+        while stream.write_all(&bytes).await.is_ok() {}
+    }
+
     /// Creates a `timeout` around nothing, polls it once, which arms it, and drops it.
     async fn move_deadline(form: Form, limit: Duration, times: u64) -> io::Result<()> {
         for _ in 0..times {

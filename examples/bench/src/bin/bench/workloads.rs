@@ -207,6 +207,8 @@ impl Workload {
 const C1: Args = &["--connections", "1"];
 const C16: Args = &["--connections", "16"];
 const C64: Args = &["--connections", "64"];
+const C100: Args = &["--connections", "100"];
+const C500: Args = &["--connections", "500"];
 const C1000: Args = &["--connections", "1000"];
 const C8000: Args = &["--connections", "8000", "--warmup", "800"];
 const C10000: Args = &["--connections", "10000"];
@@ -219,6 +221,11 @@ const HALF_MINUTE: Args = &["--deadline", "30000"];
 const HOUR: Args = &["--deadline", "3600000"];
 /// Starts a task that blocks its worker for a second, again and again, with a pause of a tenth of a second.
 const BLOCK: Args = &["--block", "1000"];
+const PINGED: Args = &["--connections", "1", "--pause", "1000", "--secs", "4"];
+/// Starts tasks that write 1 MiB again and again, to a thread that reads 1 MiB of each and pauses for 100 ms.
+const WRITERS: Args = &["--writers", "500"];
+const HOG: Args = &["--hog", "5"];
+const FLOOD: Args = &["--floods", "1"];
 const LAZY: Args = &["--buf", "lazy"];
 
 pub const WORKLOADS: &[Workload] = &[
@@ -242,6 +249,20 @@ pub const WORKLOADS: &[Workload] = &[
     )
     .loaded_by("echo", BLOCK, 0)
     .metrics(STALL),
+    echo(
+        "beside-writers",
+        "one connection beside 500 tasks that write 1 MiB at a time, two workers",
+        2,
+        PINGED,
+    )
+    .loaded_by("echo", WRITERS, 1000)
+    .metrics(STALL),
+    echo("beside-hog", "100 connections beside a task that computes 5 ms in each turn, two workers", 2, C100)
+        .loaded_by("echo", HOG, 0)
+        .metrics(STALL),
+    echo("beside-flood", "500 connections beside one that is always ready, two workers", 2, C500)
+        .loaded_by("echo", FLOOD, 0)
+        .metrics(STALL),
     echo("memory", "10,000 connections, a buffer of 16 KiB each", 1, C10000)
         .loaded_by("memory", &[], 10_000)
         .metrics(MEMORY),

@@ -2,7 +2,7 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::thread::{self, ScopedJoinHandle};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
@@ -45,6 +45,7 @@ pub fn run(load: &Load) -> io::Result<()> {
 struct Client {
     poll: Poll,
     connections: Vec<Connection>,
+    pause: Duration,
 }
 
 impl Client {
@@ -62,7 +63,7 @@ impl Client {
             let (batch, received, sent) = (token as u64, 0, Instant::now());
             connections.push(Connection { stream, batch, received, sent, left });
         }
-        Ok(Self { poll, connections })
+        Ok(Self { poll, connections, pause: load.pause })
     }
 
     /// Sends and receives until the measured time is over and every answer has come.
@@ -84,7 +85,12 @@ impl Client {
                     connection.left = if is_over { 0 } else { connection.left - 1 };
                     match connection.left {
                         0 => busy -= 1,
-                        _ => connection.send(pattern)?,
+                        _ => {
+                            if !self.pause.is_zero() {
+                                thread::sleep(self.pause);
+                            }
+                            connection.send(pattern)?;
+                        }
                     }
                 }
             }

@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! loadgen echo   --addr A --pid SERVER [--connections C] [--size BYTES] [--pipeline P] [--warmup MS] [--threads N]
-//!                [--perf FIFOS] (--secs T | --count N)
+//!                [--pause US] [--perf FIFOS] (--secs T | --count N)
 //! loadgen churn  --addr A --pid SERVER [--connections K] (--secs T | --count N)
 //! loadgen memory --addr A --pid SERVER [--connections C]
 //! loadgen parked --addr A --pid SERVER [--connections C] [--secs T]
@@ -38,6 +38,8 @@ struct Load {
     /// The path of the pipes to perf, without their endings.
     perf: Option<PathBuf>,
     warmup: Duration,
+    /// The time that a thread of an echo sleeps before each message, so that long waits are as likely to be seen as short ones.
+    pause: Duration,
     length: Duration,
     /// The number of messages, or of connections, after which the load ends. Without it the time decides.
     count: Option<u64>,
@@ -69,6 +71,7 @@ fn run() -> Result<(), String> {
         threads: options.get("threads", 1_usize)?.clamp(1, connections),
         perf: (!perf.is_empty()).then(|| perf.into()),
         warmup: Duration::from_millis(options.get("warmup", 200)?),
+        pause: Duration::from_micros(options.get("pause", 0)?),
         length: Duration::from_secs_f64(options.get("secs", 1.0)?),
         count: (count > 0).then_some(count),
     };
