@@ -87,34 +87,43 @@ unsafe fn put_address(from: Option<&SocketAddrAny>, to: *mut sockaddr, length: *
     *length = n as socklen_t;
 }
 
+/// Returns the vectors of a caller, who may pass null for none.
+///
+/// # Safety
+///
+/// `first` is null or points to `count` vectors that nothing changes during `'a`.
+unsafe fn vectors<'a>(first: *const iovec, count: usize) -> &'a [iovec] {
+    if first.is_null() {
+        return &[];
+    }
+    // SAFETY: the caller passes that many vectors.
+    unsafe { slice::from_raw_parts(first, count) }
+}
+
 /// Returns the buffers of a vectored write.
 ///
 /// # Safety
 ///
-/// `vectors` points to `count` vectors, each with initialized bytes that nothing changes during `'a`.
-unsafe fn parts<'a>(vectors: *const iovec, count: usize) -> Vec<&'a [u8]> {
-    if vectors.is_null() {
-        return Vec::new();
-    }
-    // SAFETY: the caller passes that many vectors.
-    let vectors = unsafe { slice::from_raw_parts(vectors, count) };
+/// `first` is null or points to `count` vectors, each with initialized bytes that nothing changes during `'a`.
+unsafe fn parts<'a>(first: *const iovec, count: usize) -> Vec<&'a [u8]> {
     let part = |vector: &iovec| match vector.iov_len {
         0 => &[][..],
         // SAFETY: the caller's vector has a pointer to that many bytes.
         n => unsafe { slice::from_raw_parts(vector.iov_base.cast::<u8>(), n) },
     };
-    vectors.iter().map(part).collect()
+    // SAFETY: the caller's promise is the same.
+    unsafe { vectors(first, count) }.iter().map(part).collect()
 }
 
 /// Copies bytes to the buffers of a vectored read, in order, and returns how many fitted.
 ///
 /// # Safety
 ///
-/// `vectors` points to `count` vectors, each with memory that may be written.
-unsafe fn scatter(bytes: &[u8], vectors: *const iovec, count: usize) -> usize {
+/// `first` is null or points to `count` vectors, each with memory that may be written.
+unsafe fn scatter(bytes: &[u8], first: *const iovec, count: usize) -> usize {
     let mut left = bytes;
     // SAFETY: the caller passes that many vectors.
-    for vector in unsafe { slice::from_raw_parts(vectors, count) } {
+    for vector in unsafe { vectors(first, count) } {
         let (now, later) = left.split_at(left.len().min(vector.iov_len));
         // SAFETY: the vector has at least that many bytes that may be written, and the bytes lie in a buffer of this crate.
         unsafe { ptr::copy_nonoverlapping(now.as_ptr(), vector.iov_base.cast(), now.len()) };
@@ -281,17 +290,17 @@ interpose! {
     }
 
     /// Reads into several buffers, as readv(2) does.
-    fn readv(fd: simulated, vectors: *const iovec, count: c_int) -> ssize_t = SYS_readv {
+    fn readv(fd: simulated, first: *const iovec, count: c_int) -> ssize_t = SYS_readv {
         // SAFETY: the caller passes that many vectors. Only their lengths are looked at here.
-        let space = unsafe { slice::from_raw_parts(vectors, count as usize) }.iter().map(|v| v.iov_len).sum();
+        let space = unsafe { vectors(first, count as usize) }.iter().map(|v| v.iov_len).sum();
         // SAFETY: the caller's vectors have memory that may be written.
-        answer(receive(fd, space, 0).map(|got| unsafe { scatter(&got.bytes, vectors, count as usize) }))
+        answer(receive(fd, space, 0).map(|got| unsafe { scatter(&got.bytes, first, count as usize) }))
     }
 
     /// Writes from several buffers, as writev(2) does.
-    fn writev(fd: simulated, vectors: *const iovec, count: c_int) -> ssize_t = SYS_writev {
+    fn writev(fd: simulated, first: *const iovec, count: c_int) -> ssize_t = SYS_writev {
         // SAFETY: the caller passes that many vectors with bytes.
-        send_parts(fd, &unsafe { parts(vectors, count as usize) }, None, &[])
+        send_parts(fd, &unsafe { parts(first, count as usize) }, None, &[])
     }
 
     /// Receives with the sender, as recvfrom(2) does.
@@ -342,7 +351,7 @@ interpose! {
         // SAFETY: the caller passes a message that may be written.
         let message = unsafe { &mut *message };
         // SAFETY: the message has that many vectors. Only their lengths are looked at here.
-        let vectors = unsafe { slice::from_raw_parts(message.msg_iov, message.msg_iovlen) };
+        let vectors = unsafe { vectors(message.msg_iov, message.msg_iovlen) };
         let space = vectors.iter().map(|vector| vector.iov_len).sum();
         answer(receive(fd, space, flags).map(|got| {
             // SAFETY: the vectors have memory that may be written.
