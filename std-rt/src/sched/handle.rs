@@ -192,7 +192,7 @@ unsafe impl Schedule for Arc<SchedHandle> {
 
     /// Puts the task at the end of the global queue, so that tasks which are cancelled together are dropped in that order. A ring
     /// would run the last 256 of them first. The memory of many tasks most often lies in the order in which they were spawned,
-    /// and glibc's allocator, which keeps the first blocks that a thread frees, returns to the system only what is above them.
+    /// and glibc's allocator, which keeps the first blocks that a thread frees, returns to the system only the memory above them.
     fn schedule_cancelled(task: Scheduled<Self>) {
         schedule_remote(task);
     }

@@ -138,7 +138,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
     #[cold]
     pub(super) fn share_parking(&self, displaced: Waker, mut wait: Wait) -> Wait {
         if wait != Wait::Parked {
-            // What has ended this wait has ended that of the other task.
+            // The end of this wait has also ended that of the other task.
             foreign::wake(displaced);
             return wait;
         }
