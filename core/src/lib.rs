@@ -66,6 +66,7 @@
 //! | INV-12 | [`sched::task`] | the thread that touches a task's future and output |
 //! | INV-13 | [`sched::idle`] | the count of those that search, and of those woken to do so |
 //! | INV-14 | [`sched::poller_lock`] | each of several pollers while a worker sleeps |
+//! | INV-15 | [`poll::sema`] | the number of the parked task |
 //!
 //! # Reading order
 //!

@@ -9,6 +9,7 @@ mod end;
 pub mod fd_mutex;
 mod idle;
 mod info;
+mod named_parking;
 mod negative_controls;
 pub mod number_queue;
 mod poller_lock;
@@ -28,6 +29,7 @@ pub fn all() -> Vec<Model> {
         desc::MODELS,
         take_over::MODELS,
         shared_parking::MODELS,
+        named_parking::MODELS,
         deadline::MODELS,
         info::MODELS,
         cache::MODELS,

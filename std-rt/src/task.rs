@@ -28,7 +28,8 @@ pub use budget::{
 };
 pub use cell::{AbortHandle, JoinError, JoinHandle};
 pub(crate) use cell::{
-    Header, Runnable, Schedule, Scheduled, UNREGISTERED, new_local_task, new_task, wake_to_runnable,
+    Header, Runnable, Schedule, Scheduled, UNREGISTERED, new_local_task, new_task, task_number,
+    wake_to_runnable,
 };
 pub(crate) use id::{CurrentTask, begin_turn, end_turn, is_in_turn, set_current};
 pub use id::{Id, id, try_id};

@@ -44,7 +44,7 @@ use super::deadline::{Deadline, When};
 use super::glist::GList;
 use super::info::{AtomicInfo, Info};
 use super::key::{Event, Mode, Modes};
-use super::sema::{Sema, Unblock};
+use super::sema::{ParkedTask, Sema, Unblock};
 use crate::sync::RelaxedUsize;
 use crate::sync::{AtomicUsize, Ordering, const_fn, fence};
 
@@ -161,6 +161,12 @@ impl PollDesc {
         self.sema(mode).is_parked()
     }
 
+    /// Returns whether the task of this number is parked in that direction; see [`Sema::is_parked_as`].
+    #[inline]
+    pub fn is_parked_as(&self, mode: Mode, parked: &ParkedTask, task: usize) -> bool {
+        self.sema(mode).is_parked_as(parked, task)
+    }
+
     /// Returns the number that the layer above gives the descriptor, for reports. Core does not read it.
     #[inline]
     pub fn number(&self) -> &RelaxedUsize {
@@ -258,7 +264,7 @@ impl PollDesc {
         if !self.info.publish_closing(fdseq) {
             return GList::new();
         }
-        fence(Ordering::SeqCst); // pair: registration::park
+        fence(Ordering::SeqCst); // pair: registration::park_by
         self.unblock_all(Modes::BOTH, fdseq)
     }
 
@@ -267,7 +273,7 @@ impl PollDesc {
     /// allowed. Applies to the slot in any generation. May be repeated. Called by `PollCache::end`.
     pub fn end(&self) -> GList<2> {
         let fdseq = self.info.publish_ended().fdseq();
-        fence(Ordering::SeqCst); // pair: registration::park
+        fence(Ordering::SeqCst); // pair: registration::park_by
         self.unblock_all(Modes::BOTH, fdseq)
     }
 
@@ -300,7 +306,7 @@ impl PollDesc {
                 break next;
             }
         };
-        fence(Ordering::SeqCst); // pair: registration::park
+        fence(Ordering::SeqCst); // pair: registration::park_by
         // The generation is read after the deadlines, so the waiters of the generation that has expired are
         // not missed.
         let list = self.unblock_all(expired, self.info.get().fdseq());

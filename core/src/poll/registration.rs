@@ -38,7 +38,7 @@ use super::desc::{PollDesc, PollErr, Wait};
 use super::free_list::Shared;
 use super::glist::GList;
 use super::key::{Mode, Modes, PollKey};
-use super::sema::{Arm, Commit, Displaced};
+use super::sema::{Arm, Armed, Commit, Displaced, ParkedTask};
 use crate::sync::{Ordering, fence};
 
 /// The only owner of a descriptor's slot (mio's and tokio's registration).
@@ -143,6 +143,28 @@ impl<'c> Registration<'c> {
     /// there is one.
     #[inline(always)]
     pub fn park(&self, mode: Mode, waker: &Waker) -> (Wait, Displaced) {
+        self.park_by(mode, |armed| armed.commit(waker))
+    }
+
+    /// Parks as [`Registration::park`] does, and leaves the number of the waker's task in `parked`: a poll of the task
+    /// that finds it parked by [`PollDesc::is_parked_as`] need not park again.
+    #[inline(always)]
+    pub fn park_named(
+        &self,
+        mode: Mode,
+        waker: &Waker,
+        parked: &ParkedTask,
+        task: usize,
+    ) -> (Wait, Displaced) {
+        self.park_by(mode, |armed| armed.commit_named(waker, parked, task))
+    }
+
+    #[inline(always)]
+    fn park_by(
+        &self,
+        mode: Mode,
+        commit: impl FnOnce(Armed<'c>) -> (Commit, Displaced),
+    ) -> (Wait, Displaced) {
         let desc = self.desc;
         let armed = match desc.sema(mode).arm(self.shared.waiters()) {
             Arm::Ready => return (Wait::Ready, Displaced::NONE),
@@ -159,7 +181,7 @@ impl<'c> Registration<'c> {
         if let Err(err) = desc.check_wait(mode) {
             return (Wait::Failed(err), armed.abort());
         }
-        let (end, displaced) = armed.commit(waker);
+        let (end, displaced) = commit(armed);
         let wait = match end {
             Commit::Parked => Wait::Parked,
             Commit::Ready => Wait::Ready,
@@ -210,7 +232,7 @@ impl<'c> Registration<'c> {
             desc.wd.set(when);
         }
         // One fence for two reads: of rg and wg if the deadline has passed, of `armed` if it is to come.
-        fence(Ordering::SeqCst); // pair: registration::park, desc::expire
+        fence(Ordering::SeqCst); // pair: registration::park_by, desc::expire
         match when {
             When::Never => Ok((GList::new(), None)),
             When::Expired => Ok((desc.unblock_all(modes, self.key().fdseq), None)),

@@ -59,6 +59,20 @@
 //! in a state that survives a panic: an [`Armed`] that is dropped during unwinding ends the parking and wakes
 //! the task that it displaced.
 //!
+//! # Named parkings
+//!
+//! A poll that finds its own task parked has nothing to do. The slot tells nothing without BUSY, so the task leaves its
+//! number beside the semaphore, in a [`ParkedTask`], and the word has NAMED. Only [`Sema::arm`] clears that bit, since a word
+//! in PARKED is always one that was armed.
+//!
+//! **INV-15** A number is written by the owner of BUSY, before it moves the word to PARKED and NAMED, with Release. A
+//! task reads such a word with Acquire, and then its own number. The number is
+//!
+//! 1. that of the parking which the word stands for: the task was parked when it read the word, so whatever ends this
+//!    parking wakes it, after the beginning of the poll;
+//! 2. that of a later parking: impossible, since only the task itself leaves its number, and so had made that parking before
+//!    this poll. The word would be older than a change of it that the task has made.
+//!
 //! # The generation
 //!
 //! `fdseq` is in the same word, so the compare-exchange that would wake a task is also the check that the
@@ -77,7 +91,7 @@ use core::task::Waker;
 
 use super::key::FDSEQ_BITS;
 use super::waiters::Waiters;
-use crate::sync::{AtomicUsize, Ordering, UnsafeCell, const_fn};
+use crate::sync::{AtomicUsize, Ordering, RelaxedUsize, UnsafeCell, const_fn};
 
 const STATE: usize = 0b011;
 const NIL: usize = 0;
@@ -85,6 +99,9 @@ const READY: usize = 1;
 const WAIT: usize = 2;
 const PARKED: usize = 3;
 const BUSY: usize = 0b100;
+
+/// Set in PARKED only: the task has left its number (INV-15).
+const NAMED: usize = 0b1000;
 
 /// The semaphore of one direction: Go's `rg` and `wg`.
 ///
@@ -110,6 +127,20 @@ pub struct Sema {
 // it, with Acquire, and its owner clears it with Release, so two owners are ordered. A waker may be sent
 // between threads.
 unsafe impl Sync for Sema {}
+
+/// The number of the task that was last parked with one, kept beside the semaphore. Tasks that live at the same time have
+/// different numbers. A task lives at least as long as its waker is parked.
+#[derive(Debug, Default)]
+pub struct ParkedTask(RelaxedUsize);
+
+impl ParkedTask {
+    const_fn! {
+        /// Creates the number of no task: it counts only with a word that has NAMED.
+        pub const fn new() -> Self {
+            Self(RelaxedUsize::new())
+        }
+    }
+}
 
 /// The outcome of [`Sema::arm`].
 #[derive(Debug)]
@@ -225,7 +256,7 @@ impl Sema {
     const_fn! {
         /// Creates a semaphore in NIL, generation 0.
         pub const fn new() -> Self {
-            const { assert!(FDSEQ_BITS + 3 <= usize::BITS, "a generation beside the state bits") };
+            const { assert!(FDSEQ_BITS + 4 <= usize::BITS, "a generation beside the state bits") };
             Self { word: AtomicUsize::new(NIL), slot: UnsafeCell::new(None) }
         }
     }
@@ -266,9 +297,9 @@ impl Sema {
                 _ if old & BUSY != 0 => return Arm::Busy,
                 _ => {} // NIL, PARKED
             }
-            let new = old & !STATE | WAIT | BUSY;
+            let new = old & !(STATE | NAMED) | WAIT | BUSY;
             // Acquire: the slot as its last owner left it.
-            match self.word.compare_exchange(old, new, Ordering::Acquire, Ordering::Relaxed) // pair: sema::take_waker, sema::commit, sema::end
+            match self.word.compare_exchange(old, new, Ordering::Acquire, Ordering::Relaxed) // pair: sema::take_waker, sema::commit_to, sema::end
             {
                 Ok(_) => {
                     let taken_over = old & STATE == PARKED;
@@ -317,7 +348,7 @@ impl Sema {
             let busy = if state == PARKED { BUSY } else { 0 };
             let new = old & !STATE | next | busy;
             // Release: the writes before the event. Acquire: the waker that the parker wrote.
-            match self.word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed) // pair: sema::take, sema::commit, sema::end
+            match self.word.compare_exchange(old, new, Ordering::AcqRel, Ordering::Relaxed) // pair: sema::take, sema::commit_to, sema::end
             {
                 Ok(_) if state == PARKED => break,
                 Ok(_) => return Unblock::Nobody,
@@ -340,7 +371,7 @@ impl Sema {
         while old & STATE == PARKED {
             let new = old & !STATE | BUSY;
             // Acquire: the slot as the parker left it.
-            match self.word.compare_exchange(old, new, Ordering::Acquire, Ordering::Relaxed) // pair: sema::commit
+            match self.word.compare_exchange(old, new, Ordering::Acquire, Ordering::Relaxed) // pair: sema::commit_to
             {
                 Ok(_) => {
                     let waker = self.take_waker();
@@ -383,6 +414,15 @@ impl Sema {
         self.word.load(Ordering::Relaxed) & STATE == PARKED
     }
 
+    /// Returns whether the task of this number is parked, by a parking that has left the number in `parked` (INV-15). A
+    /// task that is polled and finds itself parked need not park again.
+    #[inline]
+    pub fn is_parked_as(&self, parked: &ParkedTask, task: usize) -> bool {
+        // Acquire: the number that the parked task has left.
+        let word = self.word.load(Ordering::Acquire); // pair: sema::commit_to
+        word & (STATE | NAMED) == PARKED | NAMED && parked.0.get() == task
+    }
+
     /// Takes the waker out and clears BUSY. The caller has just set BUSY by moving the word out of PARKED.
     #[inline]
     fn take_waker(&self) -> Option<Waker> {
@@ -407,12 +447,25 @@ impl Armed<'_> {
     ///
     /// The caller has checked info and the deadline *after* arming, with a fence in between (INV-3).
     #[inline]
-    pub fn commit(mut self, waker: &Waker) -> (Commit, Displaced) {
+    pub fn commit(self, waker: &Waker) -> (Commit, Displaced) {
+        self.commit_to(PARKED, waker)
+    }
+
+    /// Parks as [`Armed::commit`] does, and leaves the number of the waker's task in `parked`, for
+    /// [`Sema::is_parked_as`].
+    #[inline]
+    pub fn commit_named(self, waker: &Waker, parked: &ParkedTask, task: usize) -> (Commit, Displaced) {
+        parked.0.set(task);
+        self.commit_to(PARKED | NAMED, waker)
+    }
+
+    #[inline(always)]
+    fn commit_to(mut self, parked: usize, waker: &Waker) -> (Commit, Displaced) {
         let displaced = if self.taken_over { self.replace_waker(waker) } else { self.put_waker(waker) };
-        let parked = self.word & !BUSY | PARKED;
-        // Release: the waker is in the slot before another thread can take it.
+        let parked = self.word & !BUSY | parked;
+        // Release: the waker is in the slot before another thread can take it, and the number is beside it.
         let committed =
-            self.sema.word.compare_exchange(self.word, parked, Ordering::Release, Ordering::Relaxed); // pair: sema::unblock, sema::arm, sema::retract
+            self.sema.word.compare_exchange(self.word, parked, Ordering::Release, Ordering::Relaxed); // pair: sema::unblock, sema::arm, sema::retract, sema::is_parked_as
         if committed.is_ok() {
             mem::forget(self);
             return (Commit::Parked, displaced);

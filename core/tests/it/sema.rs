@@ -3,7 +3,7 @@
 
 use std::task::Waker;
 
-use netpoll_core::poll::sema::{Arm, Armed, Commit, Sema, Unblock};
+use netpoll_core::poll::sema::{Arm, Armed, Commit, ParkedTask, Sema, Unblock};
 use netpoll_core::poll::waiters::Waiters;
 
 use crate::common::Task;
@@ -262,4 +262,38 @@ fn dropping_a_semaphore_drops_its_waker() {
     assert!(park(&sema, &waiters, &waker).is_none());
     drop(sema);
     assert_eq!(task.wakers(), 1);
+}
+
+#[test]
+fn a_parked_task_is_recognized_until_another_one_arms() {
+    let (sema, waiters, parked) = (S::new(), Waiters::new(), ParkedTask::new());
+    let ((_first, first_waker), (_second, second_waker)) = (Task::new(), Task::new());
+    assert!(!sema.is_parked_as(&parked, 0) && !sema.is_parked_as(&parked, 1));
+    let (end, displaced) = arm(&sema, &waiters).commit_named(&first_waker, &parked, 1);
+    assert!(end == Commit::Parked && displaced.is_none());
+    assert!(sema.is_parked() && sema.is_parked_as(&parked, 1) && !sema.is_parked_as(&parked, 2));
+
+    // A readiness or a close ends it.
+    for ready in [true, false] {
+        assert!(woken(sema.unblock(0, ready)).will_wake(&first_waker));
+        assert!(!sema.is_parked_as(&parked, 1));
+        waiters.sub(1);
+        sema.take();
+        let (end, _) = arm(&sema, &waiters).commit_named(&first_waker, &parked, 1);
+        assert!(end == Commit::Parked && sema.is_parked_as(&parked, 1));
+    }
+
+    // A task without a number takes the parking over.
+    assert!(park(&sema, &waiters, &second_waker).is_some());
+    assert!(!sema.is_parked_as(&parked, 1));
+
+    // A number is left although an event has come between, and the next parking has none.
+    let armed = arm(&sema, &waiters);
+    assert!(matches!(sema.unblock(0, true), Unblock::Nobody));
+    assert_eq!(armed.commit_named(&first_waker, &parked, 1).0, Commit::Ready);
+    assert!(!sema.is_parked_as(&parked, 1));
+    assert!(park(&sema, &waiters, &second_waker).is_none());
+    assert!(!sema.is_parked_as(&parked, 1));
+    drop(sema.retract(&waiters));
+    assert_nil(&sema, &waiters);
 }

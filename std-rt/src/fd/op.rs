@@ -49,6 +49,7 @@ use crate::error;
 use crate::foreign;
 use crate::netpoll::PollDesc;
 use crate::sys::{self, FdOwner, SharedFd};
+use crate::task;
 use crate::trace::OpTrace;
 pub use evented::{Evented, Ready, ReadyEvent};
 pub(super) use poll_park::LastPoll;
@@ -312,9 +313,10 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
     }
 
     /// Waits until a call may succeed; the operation is parked when this is pending. When it is ready with `Ok`, the
-    /// remembered readiness has been dropped and the direction checked, as by [`Op::prepare`].
+    /// remembered readiness has been dropped and the direction checked, as by [`Op::prepare`]. With `NAMED` a parked task leaves
+    /// its number ([`Op::is_parked_already`]).
     #[inline]
-    fn wait(&mut self, desc: &PollDesc, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn wait<const NAMED: bool>(&mut self, desc: &PollDesc, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let again = self.state == OpState::Parked;
         if again {
             self.state = OpState::Locked;
@@ -323,15 +325,24 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
             }
         }
         // Without a reset: an operation that was not parked has made a call or skipped it, and parking checks for readiness.
-        self.park(desc, cx, again)
+        self.park::<NAMED>(desc, cx, again)
     }
 
     #[inline]
-    fn park(&mut self, desc: &PollDesc, cx: &mut Context<'_>, again: bool) -> Poll<io::Result<()>> {
+    fn park<const NAMED: bool>(
+        &mut self,
+        desc: &PollDesc,
+        cx: &mut Context<'_>,
+        again: bool,
+    ) -> Poll<io::Result<()>> {
         self.fd.check_owner_process()?;
         // Set first: if the waker that this displaces panics, the parking is still given back.
         self.state = OpState::Parked;
-        let (mut wait, displaced) = self.fd.registration.park(self.mode(), cx.waker());
+        let (registration, waker) = (&self.fd.registration, cx.waker());
+        let (mut wait, displaced) = match if NAMED { task::task_number(waker) } else { None } {
+            Some(task) => registration.park_named(self.mode(), waker, &self.last_poll().task, task),
+            None => registration.park(self.mode(), waker),
+        };
         if let Some(displaced) = displaced {
             wait = self.end_displaced(displaced, wait, again);
         }
@@ -407,7 +418,7 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
         let fresh = self.state == OpState::Start;
         ready!(self.lock(cx))?;
         let releasing = ReleaseOnDrop(self);
-        let result = ready!(releasing.0.attempt(cx, fresh));
+        let result = ready!(releasing.0.attempt::<false>(cx, fresh));
         releasing.end();
         Poll::Ready(result)
     }
@@ -415,7 +426,7 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
     /// Calls and waits alternately, under the lock. `fresh` marks the first poll, which costs a unit of the budget if it is
     /// ready without a wait.
     #[inline]
-    fn attempt(&mut self, cx: &mut Context<'_>, fresh: bool) -> Poll<io::Result<T>> {
+    fn attempt<const NAMED: bool>(&mut self, cx: &mut Context<'_>, fresh: bool) -> Poll<io::Result<T>> {
         let desc = self.fd.desc();
         let parked = self.state == OpState::Parked;
         let mut wait = parked || self.take_short_read_hint(desc);
@@ -431,7 +442,7 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
                 if !waited_in_vain {
                     self.fd.start_timeout(self.mode());
                 }
-                match self.wait(desc, cx) {
+                match self.wait::<NAMED>(desc, cx) {
                     Poll::Pending if taken => return self.pending(),
                     // It was parked until its deadline had passed. Bytes may have arrived in time and be unread, because
                     // the process may have been stopped until after the deadline: it calls once more.

@@ -101,6 +101,12 @@ impl<S: FdOwner> Fd<S> {
         self.extra.get()?.timeouts.get().map(|timeouts| &**timeouts)
     }
 
+    /// Returns whether a timeout was set, in either direction.
+    #[inline(always)]
+    pub(super) fn has_timeouts(&self) -> bool {
+        self.timeouts().is_some()
+    }
+
     /// Sets for how long each operation of a direction may wait; `None` ends that. A wait that has begun gets the new time, from
     /// now on.
     ///

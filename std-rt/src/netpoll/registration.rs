@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::task::Waker;
 
+use netpoll_core::poll::sema::{Displaced, ParkedTask};
 use netpoll_core::{Mode, PollErr, PollKey, Registration, Wait};
 
 use super::{Netpoll, PollDesc, Shard, fd_limit};
@@ -125,7 +126,24 @@ impl PollRegistration {
     /// [`Registration::park`]. The second value is the waker of a parking that was taken over, if it stands for another task.
     #[inline(always)]
     pub fn park(&self, mode: Mode, waker: &Waker) -> (Wait, Option<Waker>) {
-        let (wait, displaced) = self.registration.park(mode, waker);
+        Self::end_park(waker, self.registration.park(mode, waker))
+    }
+
+    /// Parks as [`park`](Self::park) does, and leaves the number of the waker's task in `parked`; see
+    /// [`PollDesc::is_parked_as`].
+    #[inline(always)]
+    pub fn park_named(
+        &self,
+        mode: Mode,
+        waker: &Waker,
+        parked: &ParkedTask,
+        task: usize,
+    ) -> (Wait, Option<Waker>) {
+        Self::end_park(waker, self.registration.park_named(mode, waker, parked, task))
+    }
+
+    #[inline(always)]
+    fn end_park(waker: &Waker, (wait, displaced): (Wait, Displaced)) -> (Wait, Option<Waker>) {
         if wait == Wait::Again {
             waker.wake_by_ref();
         }

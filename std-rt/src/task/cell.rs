@@ -48,7 +48,7 @@ use body::{Body, RawBody};
 pub use join::{JoinError, JoinHandle};
 use refs::{Memory, TaskRef};
 use waker::WAKER;
-pub use waker::wake_to_runnable;
+pub use waker::{task_number, wake_to_runnable};
 
 /// The result of a task: its value, or the payload of its panic.
 type TaskResult<T> = Result<T, Box<dyn Any + Send>>;

@@ -9,11 +9,11 @@ use std::pin::pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::common::*;
-use netpoll_core::Mode;
 use netpoll_core::sync::Counter;
+use netpoll_core::{Mode, Modes};
 use netpoll_rt::internal::fd::{Fd, FdKind, ReadMode};
 use netpoll_rt::internal::netpoll::Netpoll;
 use netpoll_rt::internal::sys::{Poller, socket};
@@ -192,6 +192,67 @@ fn a_poll_that_joins_a_parking_is_woken_with_it() {
         client.write_all(&[0; 8]).unwrap();
         for (n, task) in tasks.into_iter().enumerate() {
             assert_eq!(task.await.unwrap(), (n, 1));
+        }
+    });
+}
+
+/// An end of a wait.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum End {
+    Bytes,
+    Close,
+    Deadline,
+    Taken,
+}
+
+#[test]
+fn a_parked_task_that_is_polled_again_makes_no_call_and_is_woken() {
+    each(async || {
+        for end in [End::Bytes, End::Close, End::Deadline, End::Taken] {
+            let (fd, mut client) = connection();
+            let (fd, calls) = (Arc::new(fd), Arc::new(Counter::new()));
+            let (turns, waker) = (Arc::new(Counter::new()), Arc::new(Mutex::new(None::<Waker>)));
+            let task = spawn({
+                let (fd, calls, turns, waker) = (fd.clone(), calls.clone(), turns.clone(), waker.clone());
+                poll_fn(move |cx| {
+                    turns.inc();
+                    *waker.lock().unwrap() = Some(cx.waker().clone());
+                    let mut buffer = [0; 8];
+                    match poll_read(&fd, &calls, &mut buffer, cx) {
+                        Poll::Pending => poll_read(&fd, &calls, &mut buffer, cx),
+                        ready => ready,
+                    }
+                })
+            });
+            parked(1).await;
+            for turn in 2..=5 {
+                waker.lock().unwrap().clone().unwrap().wake();
+                until("the task was polled again", || turns.get() >= turn).await;
+            }
+            assert_eq!((calls.get(), task.is_finished()), (1, false), "{end:?}");
+            let ended = match end {
+                End::Bytes => client.write_all(b"bytes").map(drop),
+                End::Close => fd.close().await,
+                End::Deadline => fd.set_deadline_after(Modes::READ, Duration::from_millis(1)),
+                End::Taken => {
+                    // It takes the parking over, and the task that is woken registers behind it.
+                    let reader = spawn({
+                        let fd = fd.clone();
+                        async move { fd.read(false, |fd| socket::recv(fd, &mut [0; 2])).await }
+                    });
+                    until("the task was woken", || turns.get() >= 6).await;
+                    client.write_all(b"by").unwrap();
+                    assert_eq!(reader.await.unwrap().unwrap(), 2);
+                    client.write_all(b"bytes").map(drop)
+                }
+            };
+            ended.unwrap();
+            let read = task.await.unwrap();
+            match end {
+                End::Bytes | End::Taken => assert_eq!(read.unwrap(), 5, "{end:?}"),
+                End::Close => assert!(read.is_err()),
+                End::Deadline => assert_eq!(read.unwrap_err().kind(), io::ErrorKind::TimedOut),
+            }
         }
     });
 }

@@ -334,7 +334,7 @@ impl<T: AsFd> Evented<T> {
         // As an operation that was woken: the waker that it displaces waits no more. Only a future moves it into the list.
         (op.polls, op.state) = (shared.is_some(), OpState::Parked);
         let waker = shared.map_or(cx.waker(), WakerSet::waker);
-        let waited = op.wait(fd.desc(), &mut Context::from_waker(waker));
+        let waited = op.wait::<false>(fd.desc(), &mut Context::from_waker(waker));
         op.state = OpState::Locked;
         ready!(waited)?;
         self.side(mode).set();

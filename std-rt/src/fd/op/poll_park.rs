@@ -11,6 +11,9 @@
 //! | the shared waker, or nothing | has tasks | registers in the list, and parks the shared waker |
 //! | the shared waker, or nothing | empty, since an event has woken its tasks | parks its own waker |
 //!
+//! A task whose own waker is parked is often polled for another reason: hyper's connections read at each turn. Such a poll
+//! changes nothing, and takes no lock: the task's number is beside the parking (`Op::is_parked_already`).
+//!
 //! [`Readiness`](super::readiness::Readiness), and a poll that makes no call, always use the list.
 //!
 //! A task that is moved into the list has left the semaphore for a moment. The mover looks at the semaphore afterwards:
@@ -22,17 +25,23 @@ use std::io;
 use std::task::{Context, Poll, Waker};
 
 use netpoll_core::Wait;
+use netpoll_core::poll::sema::ParkedTask;
 use netpoll_core::sync::RelaxedU8;
 
 use super::poll_wakers::WakerSet;
 use super::{Direction, Op, OpState};
 use crate::foreign;
-use crate::sys::FdOwner;
+use crate::sys::{FdOwner, Poller};
+use crate::task;
 
 /// The kind of parking that the last poll of a direction has made. It tells the holder of the direction's lock whose waker is
 /// in the semaphore, if one is: an operation that parks keeps the lock meanwhile. Changed under that lock.
 #[derive(Debug, Default)]
-pub(in crate::fd) struct LastPoll(RelaxedU8);
+pub(in crate::fd) struct LastPoll {
+    kind: RelaxedU8,
+    /// The task that has parked its own waker.
+    pub(super) task: ParkedTask,
+}
 
 /// The waker of a single task, parked after a call that found nothing; or none yet.
 const ALONE: u8 = 0;
@@ -45,17 +54,17 @@ impl LastPoll {
     /// Returns whether the last poll has parked the waker of its own task, or none has parked.
     #[inline]
     pub(in crate::fd) fn is_alone(&self) -> bool {
-        self.0.get() == ALONE
+        self.kind.get() == ALONE
     }
 
     /// Records that a poll is about to park the shared waker; `behind_call`: after a call that found nothing.
     pub(super) fn set_shared(&self, behind_call: bool) {
-        self.0.set(if behind_call { SHARED_BEHIND_CALL } else { SHARED });
+        self.kind.set(if behind_call { SHARED_BEHIND_CALL } else { SHARED });
     }
 }
 
 impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
-    fn last_poll(&self) -> &LastPoll {
+    pub(super) fn last_poll(&self) -> &LastPoll {
         &self.fd.last_polls[self.mode() as usize]
     }
 
@@ -67,6 +76,21 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
             && !self.zero_len
             && self.last_poll().is_alone()
             && self.fd.desc().is_parked(self.mode())
+    }
+
+    /// Returns whether the task is parked by an earlier poll of its own, so that this poll has nothing to do. It takes no
+    /// lock: whatever ends that parking wakes the task (INV-15).
+    ///
+    /// A timeout has to be looked at by each poll, a level-triggered backend to be asked again, and a forked child to fail.
+    #[inline]
+    pub(super) fn is_parked_already(&self, waker: &Waker) -> bool {
+        let (fd, mode) = (self.fd, self.mode());
+        let is_parked = |task| fd.desc().is_parked_as(mode, &self.last_poll().task, task);
+        Poller::EDGES
+            && !self.zero_len
+            && task::task_number(waker).is_some_and(is_parked)
+            && !fd.has_timeouts()
+            && fd.netpoll().is_owner_process()
     }
 
     /// Waits by `wait` with a waker that stays parked when the lock goes: that of the task, or that of all tasks that poll.
@@ -118,7 +142,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
         // In a forked child a thread of the parent may have the list.
         let is_empty = self.fd.netpoll().is_owner_process() && self.fd.pollers(self.mode()).parked.is_empty();
         if is_empty {
-            self.last_poll().0.set(ALONE);
+            self.last_poll().kind.set(ALONE);
         }
         is_empty
     }
@@ -175,7 +199,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
     #[cold]
     pub(super) fn joins_parking_of_polls(&self, waker: &Waker) -> bool {
         let (fd, mode) = (self.fd, self.mode());
-        let may_join = || self.last_poll().0.get() == SHARED_BEHIND_CALL && fd.desc().is_parked(mode);
+        let may_join = || self.last_poll().kind.get() == SHARED_BEHIND_CALL && fd.desc().is_parked(mode);
         if self.zero_len || !may_join() {
             return false;
         }

@@ -11,6 +11,7 @@
 //! | lock free, `EAGAIN` | parks, unlocks | by an event, a deadline, close; or by an operation that takes the parking over |
 //! | lock free, a task is parked through `poll_*` behind an `EAGAIN` | parks too, and makes no call: no event has come since | as above, both |
 //! | lock free, a task is parked that made no call | calls; after an `EAGAIN` it parks too | as above, both |
+//! | this task is parked alone already | makes no call and takes no lock | as by its last poll |
 //! | lock held, at rest or granted | registers for a notification | when the lock is free and no operation waits for it, by the deadline, or by close |
 //! | closed | fails | - |
 //!
@@ -97,7 +98,7 @@ impl<S: FdOwner> Fd<S> {
             if joined && self.desc().is_parked(Mode::Read) {
                 return Poll::Pending;
             }
-            ready!(op.park_poll(cx, |op, cx| op.wait(self.desc(), cx)))?;
+            ready!(op.park_poll(cx, |op, cx| op.wait::<false>(self.desc(), cx)))?;
             self.drained.set(false);
         }
     }
@@ -204,6 +205,9 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
 
     #[inline]
     fn poll_once_within(self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if self.is_parked_already(cx.waker()) {
+            return Poll::Pending;
+        }
         ready!(coop::poll_proceed(cx));
         let polled = self.poll_taken(cx);
         if polled.is_pending() {
@@ -235,7 +239,7 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
             self.fd.end_polls(self.mode());
             return Poll::Ready(result);
         }
-        self.park_poll(cx, |op, cx| op.attempt(cx, false))
+        self.park_poll(cx, |op, cx| op.attempt::<true>(cx, false))
     }
 }
 
@@ -260,7 +264,7 @@ impl<W: Direction, S: FdOwner> Op<'_, W, (), S> {
             fd.end_polls(mode);
             return Poll::Ready(Ok(()));
         }
-        let waited = self.park_poll(cx, |op, cx| op.wait(desc, cx));
+        let waited = self.park_poll(cx, |op, cx| op.wait::<false>(desc, cx));
         waited.map(|waited| waited.and_then(|()| self.check_event_err(desc)))
     }
 }

@@ -117,7 +117,7 @@ impl<'a, W: Direction, S: FdOwner> Readiness<'a, W, S> {
         // Its check comes after the parking, and may find bytes whose event was consumed.
         self.fd.last_polls[self.direction.mode() as usize].set_shared(false);
         op.polls = true;
-        op.wait(self.fd.desc(), &mut Context::from_waker(pollers.parked.waker()))
+        op.wait::<false>(self.fd.desc(), &mut Context::from_waker(pollers.parked.waker()))
     }
 
     /// Polls once, after a unit of the budget was taken.

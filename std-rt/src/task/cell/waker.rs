@@ -27,6 +27,12 @@ pub fn wake_to_runnable(waker: Waker) -> Result<Option<Runnable>, Waker> {
     Ok(TaskRef::new(task).wake_by_value())
 }
 
+/// Returns a number that no other living task has; `None` for a waker that is not a task's.
+#[inline]
+pub fn task_number(waker: &Waker) -> Option<usize> {
+    ptr::eq(waker.vtable(), &WAKER).then(|| waker.data().addr())
+}
+
 impl TaskPtr {
     /// Returns a waker that is not reported to a subscriber, for a caller that has one of the rights.
     pub(super) fn new_waker(self) -> Waker {
