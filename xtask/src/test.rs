@@ -19,6 +19,8 @@ struct Row {
 /// The reports of a run of `cargo test`.
 pub struct Suite {
     rows: Vec<Row>,
+    /// What each test that failed printed: its name, and the first lines.
+    failures: Vec<String>,
     /// The reason why the run is red.
     pub red: Option<String>,
 }
@@ -29,12 +31,13 @@ pub fn run(args: &[String]) -> Outcome {
     let root = cmd::only_root(&args)?;
     let target = cmd::target_dir(&root)?;
     let (before, start) = (processes(&target), Instant::now());
-    let mut suite = Suite { rows: Vec::new(), red: None };
+    let mut suite = Suite { rows: Vec::new(), failures: Vec::new(), red: None };
     let mut red = Vec::new();
     // cargo runs doc tests only when it is asked for nothing else.
     for half in ["--all-targets", "--doc"] {
         let part = Suite::run(&mut cmd::cargo(&root, &["test", "--workspace", half, "--no-fail-fast"]))?;
         suite.rows.extend(part.rows);
+        suite.failures.extend(part.failures);
         red.extend(part.red);
         if suite.rows.is_empty() {
             break;
@@ -56,7 +59,8 @@ impl Suite {
     /// Runs tests and shows their output as it comes.
     pub fn run(command: &mut Command) -> Result<Self, String> {
         let (status, output) = cmd::stream(command)?;
-        Ok(Self { rows: parse(&output), red: cmd::checked(command, status).err() })
+        let (rows, failures) = (parse(&output), failures(&output));
+        Ok(Self { rows, failures, red: cmd::checked(command, status).err() })
     }
 
     pub fn passed(&self) -> usize {
@@ -67,7 +71,7 @@ impl Suite {
         self.rows.iter().map(|row| row.failed).sum()
     }
 
-    /// Prints a table of the programs that have tests.
+    /// Prints a table of the programs that have tests, and the failures in lines that `.ci/run` finds and repeats.
     pub fn print(&self, time: Duration) {
         println!("\n{:>7} {:>7} {:>8} {:>8}  test program", "passed", "failed", "ignored", "seconds");
         let ran = |row: &&Row| row.passed + row.failed + row.ignored > 0;
@@ -78,6 +82,7 @@ impl Suite {
         let with_tests = self.rows.iter().filter(ran).count();
         let (without, seconds) = (self.rows.len() - with_tests, time.as_secs_f64());
         println!("{with_tests} test programs ({without} more hold no test), {seconds:.1} s with building");
+        self.failures.iter().flat_map(|text| text.lines()).for_each(|line| println!("failed: {line}"));
     }
 }
 
@@ -110,6 +115,26 @@ fn parse(output: &str) -> Vec<Row> {
         }
     }
     rows
+}
+
+/// The number of lines of a failed test that are repeated at the end.
+const LINES: usize = 8;
+
+/// Finds the failed tests in the output of test programs: their names, each with the first lines that it printed.
+fn failures(output: &str) -> Vec<String> {
+    let mut found: Vec<Vec<&str>> = Vec::new();
+    let mut inside = false;
+    for line in output.lines() {
+        if let Some(name) = line.strip_prefix("---- ").and_then(|line| line.strip_suffix(" stdout ----")) {
+            found.push(vec![name]);
+            inside = true;
+        } else if line == "failures:" {
+            inside = false;
+        } else if inside && !line.trim().is_empty() {
+            found.last_mut().into_iter().filter(|text| text.len() <= LINES).for_each(|text| text.push(line));
+        }
+    }
+    found.into_iter().map(|text| text.join("\n  ")).collect()
 }
 
 /// Turns `tests/dial.rs (/target/debug/deps/dial-0123)` into `dial: tests/dial.rs`.
