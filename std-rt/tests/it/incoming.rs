@@ -80,19 +80,22 @@ fn a_connection_that_is_closed_is_room_for_the_next() {
         starve(&mut incoming, &probe, 10).await;
         // time is tested
         assert!(start.elapsed() >= Duration::from_millis(5 + 10 + 20 + 40 + 80 + 160 + 320 + 640));
-        // The next attempt is a second away. A connection that comes is no reason for one.
+        // The next attempt is a second away, if the machine is not late. A connection that comes is no reason for one.
+        let tenth = Instant::now();
+        let late_machine = || tenth.elapsed() > Duration::from_millis(900);
         let woken = probe.wakes.get();
         let _late = late.connect(address).await.unwrap();
         until("the connection wakes", || !Poller::EDGES || probe.wakes.get() > woken).await;
         assert!(poll(&mut incoming, &probe).is_pending());
-        assert_eq!(incoming.exhausted_count(), 10);
+        let attempts = incoming.exhausted_count();
+        assert!(attempts == 10 || late_machine(), "{attempts}");
         let timers_fired = || netpoll_rt::Handle::try_current().unwrap().metrics().timers_fired;
         let (fired, woken) = (timers_fired(), probe.wakes.get());
         drop(ours);
         until("the close wakes", || probe.wakes.get() > woken).await;
-        assert_eq!(timers_fired(), fired, "it was the close, and not the timer a second later");
+        assert!(timers_fired() == fired || late_machine(), "it was the close, and not the timer a second later");
         let first = now(&mut incoming, &probe).unwrap();
-        assert_eq!(incoming.exhausted_count(), 10, "the first attempt after it");
+        assert_eq!(incoming.exhausted_count(), attempts, "the first attempt after it");
         // The timer finds a descriptor that other code has closed.
         starve(&mut incoming, &probe, 2).await;
         files.truncate(files.len() - 2);
@@ -102,7 +105,7 @@ fn a_connection_that_is_closed_is_room_for_the_next() {
             }
             netpoll_rt::yield_now().await;
         };
-        assert_eq!(incoming.exhausted_count(), 12);
+        assert_eq!(incoming.exhausted_count(), attempts + 2);
         assert_ne!(first.1, second.1);
         // Plain accept says it once for each call.
         let _last = listener.accept().await.unwrap();

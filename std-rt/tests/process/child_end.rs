@@ -71,6 +71,7 @@ fn a_thousand_children_half_of_them_killed_leave_no_zombie_and_need_no_thread() 
 
 async fn thousand() {
     const CHILDREN: usize = 1000;
+    // The kernel lists a thread of the runtime before this one for a moment, so there may be fewer later.
     let threads = || std::fs::read_dir("/proc/self/task").unwrap().count();
     let before = threads();
     // All of them read the same pipe, and end when it does.
@@ -79,7 +80,8 @@ async fn thousand() {
     let start = || Command::new("cat").stdin(reader.try_clone().unwrap()).spawn().unwrap();
     let all: Vec<Child> = (0..CHILDREN).map(|_| start()).collect();
     drop(reader);
-    assert_eq!((children().len(), threads()), (CHILDREN, before));
+    assert_eq!(children().len(), CHILDREN);
+    assert!(threads() <= before);
     // A wait for each of them, of which half are given up, as are half of the children.
     let mut waits = Vec::new();
     for (n, child) in all.into_iter().enumerate() {
@@ -93,13 +95,13 @@ async fn thousand() {
             _ => child.start_kill().unwrap(),
         }
     }
-    assert_eq!(threads(), before);
+    assert!(threads() <= before);
     writer.close().await.unwrap();
     for (wait, signal) in waits {
         assert_eq!(wait.await.unwrap(), signal);
     }
     no_child().await;
-    assert_eq!(threads(), before);
+    assert!(threads() <= before);
 }
 
 async fn ended(child: &Child) -> Option<i32> {
