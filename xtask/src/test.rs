@@ -19,7 +19,7 @@ struct Row {
 /// The reports of a run of `cargo test`.
 pub struct Suite {
     rows: Vec<Row>,
-    /// What each test that failed printed: its name, and the first lines.
+    /// The output of each test that failed: its name, and the first lines.
     failures: Vec<String>,
     /// The reason why the run is red.
     pub red: Option<String>,

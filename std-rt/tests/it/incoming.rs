@@ -93,7 +93,10 @@ fn a_connection_that_is_closed_is_room_for_the_next() {
         let (fired, woken) = (timers_fired(), probe.wakes.get());
         drop(ours);
         until("the close wakes", || probe.wakes.get() > woken).await;
-        assert!(timers_fired() == fired || late_machine(), "it was the close, and not the timer a second later");
+        assert!(
+            timers_fired() == fired || late_machine(),
+            "it was the close, and not the timer a second later"
+        );
         let first = now(&mut incoming, &probe).unwrap();
         assert_eq!(incoming.exhausted_count(), attempts, "the first attempt after it");
         // The timer finds a descriptor that other code has closed.
