@@ -72,6 +72,7 @@ use crate::net::pipe::{PipeReader, PipeWriter};
 use crate::sched::SchedHandle;
 use crate::signal::SignalKind;
 use crate::sys::child::{self as sys, Pid};
+use crate::sys::is_simulated;
 pub use command::Command;
 use exit::Process;
 
@@ -107,6 +108,11 @@ pub struct Child {
 
 impl Child {
     fn start(command: &mut std::process::Command, kill_on_drop: bool) -> io::Result<Self> {
+        if is_simulated() {
+            let what =
+                "a simulation has no processes: start the program outside of it, or run its code as a host";
+            return Err(io::Error::new(io::ErrorKind::Unsupported, what));
+        }
         let sched = SchedHandle::current().map_or_else(crate::default_sched, Ok)?;
         sched.netpoll().check()?;
         orphan::reap_left();

@@ -53,12 +53,21 @@
 //! The kernel's answers are drawn from the seed too, within the limits of its manual: [`Faults`] has the kinds, and
 //! [`fault_counts`](Control::fault_counts) how often each has happened. The order of the tasks that are runnable is one of them.
 //!
-//! Processes are not simulated, and a descriptor of another kind is refused by a host's poller.
+//! Processes are not simulated: [`Command::spawn`](crate::process::Command::spawn) returns `Unsupported` within a host. A
+//! descriptor of another kind is refused by a host's poller.
 //! A runtime that the code of a host creates may have workers: their threads take turns with that of the simulation, as the seed
 //! has it, before each access to a word that threads share.
 //!
-//! A host must not block its thread: a wait that is not awaited, such as `block_on` in a task, stops every host, and panics
-//! where this crate notices it.
+//! A host must not block its thread: a wait that is not awaited stops every host. `thread::sleep` moves the clock of all by its
+//! time. A `block_on` that waits panics, except on a runtime of several workers, which go on meanwhile. A wait for a lock or a
+//! channel of std ends the process with a message if nothing has ended it after 20 seconds of real time.
+//!
+//! # Replay
+//!
+//! The same program does the same with the same seed, in every build and on every machine: its traces are equal byte for byte.
+//! By default a simulated poller has the contract of epoll, whatever the machine has. In a build with
+//! `--cfg netpoll_backend="poll"` it has that of poll(2), which reports what a task waits for as long as it lasts. The runtime makes
+//! other calls then, so a seed has another trace there, the same each time.
 
 mod check;
 mod control;
@@ -68,6 +77,7 @@ use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::marker::PhantomData;
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -148,7 +158,7 @@ impl Sim {
     ///
     /// # Panics
     ///
-    /// Panics if there is a host of that name.
+    /// Panics if there is a host of that name, or if the name is an address, `localhost`, or empty.
     pub fn host<F, Fut>(&mut self, name: &str, main: F)
     where
         F: Fn() -> Fut + 'static,
@@ -163,12 +173,14 @@ impl Sim {
     ///
     /// # Panics
     ///
-    /// Panics if there is a host of that name.
+    /// Panics as [`host`](Self::host) does.
     pub fn client(&mut self, name: &str, main: impl Future<Output = Result> + 'static) {
         self.add(name, HostKind::Client(Some(Box::pin(main))));
     }
 
     fn add(&mut self, name: &str, kind: HostKind) {
+        let is_name = !name.is_empty() && name != "localhost" && name.parse::<IpAddr>().is_err();
+        assert!(is_name, "netpoll: {name:?} cannot be the name of a host");
         let mut world = self.kernel.lock();
         assert!(
             world.find_host(name).is_none(),
@@ -378,7 +390,7 @@ pub enum FailureKind {
     Host,
     /// Nothing can happen any more: no packet is on its way, and no timer is armed.
     Deadlock,
-    /// The time is over.
+    /// The time is over, or 200 years are.
     Limit,
 }
 

@@ -48,6 +48,7 @@
 //! | `kqueue` | NetBSD, OpenBSD | `kqueue_pipe` | `kqueue` | `netpoll_backend="kqueue"` |
 //! | `poll` | any other Unix | `pipe` | `signal_pipe` | `netpoll_backend="poll"`, on any system |
 //! | `sim` and `epoll` | Linux | `eventfd` | `signal_pipe` | `netpoll_sim` |
+//! | `sim` and `poll` | Linux | `pipe` | `signal_pipe` | `netpoll_sim` and `netpoll_backend="poll"` |
 //!
 //! | `platform` | modules |
 //! |---|---|
@@ -83,8 +84,8 @@ compile_error!(
     "netpoll-rt: netpoll_backend=\"kqueue\" is impossible here; only macOS and the BSDs have kqueue"
 );
 
-#[cfg(all(netpoll_sim, any(netpoll_backend = "poll", not(target_os = "linux"))))]
-compile_error!("netpoll-rt: netpoll_sim needs Linux and its own backend");
+#[cfg(all(netpoll_sim, not(target_os = "linux")))]
+compile_error!("netpoll-rt: netpoll_sim needs Linux");
 
 #[cfg(any(
     all(netpoll_backend = "epoll", any(netpoll_backend = "kqueue", netpoll_backend = "poll")),
@@ -95,10 +96,25 @@ compile_error!("netpoll-rt: netpoll_backend has more than one value; there is on
 // The source of events. With poll(2) come the calls that every system has, so that they are tested on Linux
 // too.
 cfg_if! {
-    if #[cfg(netpoll_sim)] {
+    if #[cfg(all(netpoll_sim, netpoll_backend = "poll"))] {
+        mod backend {
+            mod poll;
+            mod sim;
+            use self::poll as real;
+            pub use self::sim::{Events, FDSEQ_BITS, Poller};
+        }
+        mod waker {
+            mod pipe;
+            pub use self::pipe::Waker;
+        }
+        mod signal_pipe;
+        use signal_pipe as signal_source;
+        pub use unsupported::mmsg;
+    } else if #[cfg(netpoll_sim)] {
         mod backend {
             mod epoll;
             mod sim;
+            use self::epoll as real;
             pub use self::sim::{Events, FDSEQ_BITS, Poller};
         }
         mod waker {

@@ -59,7 +59,7 @@ const COMMANDS: &[(&str, &str, Run)] = &[
     ("bare", "core on a Cortex-M3 in QEMU: a serial line, TCP, sweeps of interrupts", bare::run),
     (
         "sim",
-        "the tests of the simulation; --seeds N, --seed S [--ops]; --mutants: faults put back; --faults N; tokio; compare",
+        "the tests of the simulation; --seeds N, --seed S [--ops]; --mutants: faults put back; --faults N; tokio; compare; poll; replay",
         sim::run,
     ),
     ("door", "the suite of std-rt with a table of faults before every system call", suites::door),

@@ -51,7 +51,7 @@ pub fn run(args: &[String]) -> Outcome {
             let mut command = program(&root, &root)?;
             cmd::run(command.args([tests, "--", "--nocapture"]).env("NETPOLL_SIM_SEED", seed.to_string()))
         }
-        _ => Err("takes --seeds N or --seed S, either with --ops, --mutants [WORD], --faults N, tokio, compare, or --bless"
+        _ => Err("takes --seeds N or --seed S, either with --ops, --mutants [WORD], --faults N, tokio, compare, poll, replay, or --bless"
             .to_owned()),
     }
 }

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use xtask::{Outcome, cmd};
 
-use crate::suites::{SIM, parts_in_ordinary_program};
+use crate::suites::{POLL, SIM, parts_in_ordinary_program};
 use crate::test::count_passed;
 use crate::upstream;
 
@@ -16,6 +16,10 @@ const SIMULATIONS: [&str; 3] = ["netpoll", "turmoil", "madsim"];
 const VIRTUAL_SECONDS: &str = "60";
 /// The rounds, in each of which every simulation has its turn.
 const ROUNDS: usize = 3;
+
+/// The test that compares traces, and the number of its runs.
+const REPLAY: &str = "measure::measure_equal_traces";
+const REPLAYS: &str = "1000";
 
 /// Runs the examples of the documentation, and `examples/sim`; looks for parts of the simulation in an ordinary program.
 /// Returns what it did, in numbers.
@@ -56,6 +60,49 @@ pub fn tokio(root: &Path) -> Outcome {
     cmd::run(&mut package(&["fmt", "--check"])?)?;
     let count = passed(&mut package(&["test", "--locked", "--test", "it"])?)?;
     println!("sim: {count} tests of programs of tokio in a simulation, 0 failed");
+    Ok(())
+}
+
+/// Compares the traces of many runs of one seed, in builds with and without optimizations, with the contract of epoll and with
+/// that of poll(2). Those of a contract must be equal in both builds.
+pub fn replay(root: &Path) -> Outcome {
+    for (contract, flag) in [("epoll", ""), ("poll(2)", POLL)] {
+        let mut lines = Vec::new();
+        for (build, profile) in [("debug", "dev"), ("release", "release")] {
+            let test = [
+                "test",
+                "-p",
+                "netpoll-rt",
+                "--test",
+                "sim",
+                "--profile",
+                profile,
+                REPLAY,
+                "--",
+                "--nocapture",
+            ];
+            let mut command = cmd::cargo(root, &test);
+            command
+                .env(
+                    "CARGO_TARGET_DIR",
+                    cmd::target_dir(root)?.join(if flag.is_empty() { "sim" } else { "sim-poll" }),
+                )
+                .env("RUSTFLAGS", format!("{} {SIM} {flag}", cmd::INTERNAL))
+                .env("NETPOLL_SIM_RUNS", REPLAYS);
+            let (status, output) = cmd::stream(&mut command)?;
+            cmd::checked(&command, status)?;
+            let line =
+                output.lines().find_map(|line| line.split_once("replay: ")).ok_or("no run was compared")?;
+            lines.push((build, line.1.to_owned()));
+        }
+        for (build, line) in &lines {
+            println!("replay: {contract}, {build}: {line}");
+        }
+        if lines[0].1 != lines[1].1 {
+            return Err(format!("with the contract of {contract} the two builds have different traces"));
+        }
+    }
+    println!("replay: the traces of debug and release are equal");
     Ok(())
 }
 

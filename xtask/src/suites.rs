@@ -16,6 +16,9 @@ const INJECT: &str = "--cfg netpoll_door";
 /// The flag of the simulation; `sys.rs` asks for it.
 pub const SIM: &str = "--cfg netpoll_sim";
 
+/// The flag by which a simulated poller has the contract of poll(2).
+pub const POLL: &str = "--cfg netpoll_backend=\"poll\"";
+
 /// The test program of the simulation; without the flag it is empty.
 const SIMULATED: &[&str] = &["--test", "sim"];
 
@@ -66,7 +69,8 @@ pub fn door(args: &[String]) -> Outcome {
 }
 
 /// Runs the tests of the simulation in a build of their own, and the checks beside them; with `--faults N` only the load, until
-/// N faults have happened; with `compare` only measures the simulation beside others; with `tokio` only runs programs of tokio.
+/// N faults have happened; with `compare` only measures the simulation beside others; with `tokio` only runs programs of tokio;
+/// with `poll` the tests with the contract of poll(2); with `replay` 1,000 equal traces in each build.
 pub fn sim(args: &[String]) -> Outcome {
     let (programs, args) = cmd::take_flag(args, "tokio");
     if programs {
@@ -76,11 +80,21 @@ pub fn sim(args: &[String]) -> Outcome {
     if compares {
         return simulated::compare(&cmd::only_root(&args)?);
     }
+    let (replays, args) = cmd::take_flag(&args, "replay");
+    if replays {
+        return simulated::replay(&cmd::only_root(&args)?);
+    }
+    let (bless, args) = cmd::take_flag(&args, "--bless");
+    let (polls, args) = cmd::take_flag(&args, "poll");
+    if polls {
+        let root = cmd::only_root(&args)?;
+        let own = suite(&root, SIMULATED, &format!("{SIM} {POLL}"), "sim-poll", None)?;
+        return judge(&root, bless, &[("sim-poll", &own)]);
+    }
     if let Some(place) = args.iter().position(|arg| arg == "--faults") {
         let number = args.get(place + 1).ok_or("--faults needs a number")?;
         return faults(&cmd::only_root(&[&args[..place], &args[place + 2..]].concat())?, number);
     }
-    let (bless, args) = cmd::take_flag(&args, "--bless");
     let root = cmd::only_root(&args)?;
     let start = Instant::now();
     let own = suite(&root, SIMULATED, SIM, "sim", None)?;

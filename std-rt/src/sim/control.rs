@@ -51,7 +51,7 @@ impl Control {
     }
 
     /// Cuts the link between two hosts, in both directions. TCP keeps what it has to send and repeats it, and gives up after
-    /// a quarter of an hour, or 127 s while it connects (`TimedOut`); datagrams are lost.
+    /// a quarter of an hour, or 127 s while it connects (`TimedOut`); datagrams are lost. A host is never cut off from itself.
     ///
     /// # Panics
     ///
@@ -83,7 +83,7 @@ impl Control {
         self.host(name, |world, host| world.request(Request::Crash(host)));
     }
 
-    /// Starts a host again that has crashed. It answers segments of earlier connections with a reset.
+    /// Starts a host again that has crashed or ended; one that runs goes on. It answers segments of earlier connections with a reset.
     pub fn restart(&self, name: &str) {
         self.host(name, |world, host| world.request(Request::Restart(host)));
     }

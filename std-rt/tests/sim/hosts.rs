@@ -265,7 +265,7 @@ fn a_wait_that_is_not_awaited_panics() {
         Ok(())
     });
     let payload = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| sim.run())).unwrap_err();
-    let text = payload.downcast_ref::<&str>().unwrap();
+    let text = payload.downcast_ref::<String>().unwrap();
     assert!(text.contains("await the future"), "{text}");
 }
 

@@ -10,6 +10,7 @@ mod load;
 mod local;
 mod local_differential;
 mod measure;
+mod misuse;
 mod signals;
 mod small;
 mod suite;

@@ -4,6 +4,7 @@
 //!
 //! `cargo xtask sim --seeds N` runs N seeds, and `--seed S` the seed S again.
 
+mod chaos;
 mod local;
 mod servers;
 mod sessions;

@@ -1,21 +1,21 @@
-//! The backend of a simulation: that of the simulated kernel on a thread that is in a simulation, else epoll.
+//! The backend of a simulation: that of the simulated kernel on a thread that is in a simulation, else the real one.
 //!
-//! It has the contract of [`sys`](crate::sys). It is edge-triggered, as epoll is.
+//! It has the contract of [`sys`](crate::sys). It is edge-triggered beside epoll, and beside poll(2) level-triggered, as that is:
+//! it reports a direction once for each [`arm`](Poller::arm).
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use netpoll_core::poll::translate::epoll as translate;
 use netpoll_core::{Event, Mode, PollKey};
 
-use super::epoll;
+use super::real;
 use crate::sys::Watch;
 use crate::sys::sim::readiness::Waited;
 use crate::sys::sim::{self, Kernel};
 
-pub use epoll::FDSEQ_BITS;
+pub use real::FDSEQ_BITS;
 
 /// A poller of the simulated kernel or of the real one.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub struct Poller(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    Real(epoll::Poller),
+    Real(real::Poller),
     Simulated(Arc<Kernel>, usize),
 }
 
@@ -41,49 +41,48 @@ impl Poller {
     pub const NAME: &'static str = "sim";
 
     /// Says whether each change is reported, with or without a preceding [`arm`](Poller::arm).
-    pub const EDGES: bool = epoll::Poller::EDGES;
+    pub const EDGES: bool = real::Poller::EDGES;
 
     /// Says whether an error without any other condition is told apart from others.
-    pub const ERROR_ALONE: bool = epoll::Poller::ERROR_ALONE;
-
-    /// Returns the descriptor whose counter a test fills.
-    ///
-    /// # Panics
-    ///
-    /// Panics in a simulation, which has none.
-    pub fn break_fd(&self) -> BorrowedFd<'_> {
-        match &self.0 {
-            Kind::Real(poller) => poller.break_fd(),
-            Kind::Simulated(..) => panic!("a simulated poller has no descriptor"),
-        }
-    }
+    pub const ERROR_ALONE: bool = real::Poller::ERROR_ALONE;
 }
 
 impl Poller {
     /// Says whether a short read of a byte stream proves that the next bytes are reported.
-    pub const SHORT_IS_ALL: bool = epoll::Poller::SHORT_IS_ALL;
+    pub const SHORT_IS_ALL: bool = real::Poller::SHORT_IS_ALL;
 
-    /// Says whether [`wait_any`](Poller::wait_any) works. A simulated host has one worker, and so one poller.
-    pub const CAN_WATCH: bool = epoll::Poller::CAN_WATCH;
+    /// Says whether [`wait_any`](Poller::wait_any) works.
+    pub const CAN_WATCH: bool = real::Poller::CAN_WATCH;
 
     /// Sleeps until one of several pollers would return something.
     ///
     /// # Errors
     ///
-    /// Returns `Unsupported` if one is simulated; the real kernel's error.
+    /// Returns `Unsupported` if only some are simulated; the real kernel's error.
     pub fn wait_any<'a>(
         pollers: impl Iterator<Item = &'a Poller> + Clone,
         timeout: Option<Duration>,
         each: impl FnMut(bool),
     ) -> io::Result<()> {
-        let real = |poller: &'a Poller| match &poller.0 {
-            Kind::Real(poller) => Some(poller),
-            Kind::Simulated(..) => None,
+        let (mut ids, mut kernel) = (Vec::new(), None);
+        for poller in pollers.clone() {
+            if let Kind::Simulated(its, id) = &poller.0 {
+                ids.push(*id);
+                kernel = Some(its);
+            }
+        }
+        let Some(kernel) = kernel else {
+            let real = |poller: &'a Poller| match &poller.0 {
+                Kind::Real(poller) => Some(poller),
+                Kind::Simulated(..) => None,
+            };
+            return real::Poller::wait_any(pollers.filter_map(real), timeout, each);
         };
-        if pollers.clone().any(|poller| real(poller).is_none()) {
+        if ids.len() < pollers.count() {
             return Err(io::ErrorKind::Unsupported.into());
         }
-        epoll::Poller::wait_any(pollers.filter_map(real), timeout, each)
+        kernel.wait_for_pollers(&ids, timeout).into_iter().for_each(each);
+        Ok(())
     }
 
     /// Creates a poller. In a simulation it is one of the host that runs.
@@ -97,7 +96,7 @@ impl Poller {
                 let id = kernel.lock().open_poller();
                 Ok(Poller(Kind::Simulated(kernel, id)))
             }
-            None => epoll::Poller::init(probe).map(|poller| Poller(Kind::Real(poller))),
+            None => real::Poller::init(probe).map(|poller| Poller(Kind::Real(poller))),
         }
     }
 
@@ -125,16 +124,17 @@ impl Poller {
         }
     }
 
-    /// Does nothing: both kernels are edge-triggered.
+    /// Requests the next event of one direction, if the backend is level-triggered.
     ///
     /// # Errors
     ///
-    /// Returns none.
+    /// Returns `ENOENT` if the descriptor is not open here under `key`.
     #[inline(always)]
     pub fn arm(&self, fd: BorrowedFd<'_>, key: PollKey, mode: Mode) -> io::Result<()> {
         match &self.0 {
             Kind::Real(poller) => poller.arm(fd, key, mode),
-            Kind::Simulated(..) => Ok(()),
+            Kind::Simulated(..) if Self::EDGES => Ok(()),
+            Kind::Simulated(kernel, id) => Ok(kernel.lock().arm(*id, fd.as_raw_fd(), key, mode)?),
         }
     }
 
@@ -152,8 +152,7 @@ impl Poller {
             }
             Kind::Simulated(kernel, id) => {
                 let waited = wait(kernel, *id, events.limit, timeout);
-                let event = |(key, bits): &(u64, u32)| translate::translate(PollKey::from_bits(*key), *bits);
-                events.simulated = Some(waited.events.iter().map(event).collect());
+                events.simulated = Some(waited.events);
                 Ok(waited.was_broken)
             }
         }
@@ -221,7 +220,7 @@ fn wait(kernel: &Kernel, id: usize, limit: usize, mut timeout: Option<Duration>)
 
 /// The buffer for the events of one wait.
 pub struct Events {
-    real: epoll::Events,
+    real: real::Events,
     /// The events of a wait of a simulated poller, which count then.
     simulated: Option<Vec<Event>>,
     limit: usize,
@@ -230,12 +229,12 @@ pub struct Events {
 
 impl Events {
     /// The largest possible capacity.
-    pub const MAX_CAPACITY: usize = epoll::Events::MAX_CAPACITY;
+    pub const MAX_CAPACITY: usize = real::Events::MAX_CAPACITY;
 
     /// Creates a buffer for `capacity` events, clamped to 1..=[`MAX_CAPACITY`](Events::MAX_CAPACITY).
     pub fn with_capacity(capacity: usize) -> Self {
         let capacity = capacity.clamp(1, Events::MAX_CAPACITY);
-        Events { real: epoll::Events::with_capacity(capacity), simulated: None, limit: capacity, capacity }
+        Events { real: real::Events::with_capacity(capacity), simulated: None, limit: capacity, capacity }
     }
 
     /// Limits later waits to `limit` events, clamped to 1..=capacity.

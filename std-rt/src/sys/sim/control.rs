@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use netpoll_core::sync::Flag;
 
-use super::link::LinkConfig;
+use super::link::{LinkConfig, nanoseconds};
 use super::readiness::SimPoller;
-use super::world::{Body, FaultConfig, HostId, Request, SimJob, World};
+use super::world::{Body, END, FaultConfig, HostId, Request, SimJob, World};
 
 /// The next thing that happens in a simulation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +46,9 @@ impl World {
                 }
             }
             if !ready.is_empty() {
+                if self.now > limit {
+                    break Turn::Later;
+                }
                 let place = self.draw_below(ready.len() as u64) as usize;
                 break Turn::Step(ready[place]);
             }
@@ -69,6 +72,19 @@ impl World {
         };
         self.spare = ready;
         turn
+    }
+
+    /// Returns when the next event comes, or a timer of a host is due, while that host waits within its step.
+    pub(super) fn next_event(&self, host: HostId) -> Option<u64> {
+        let event = self.events.first_key_value().map(|((at, _), _)| *at);
+        let sleeps = |poller: &&SimPoller| poller.is_asleep && poller.host == host;
+        let timers = self.pollers.values().filter(sleeps).filter_map(|poller| poller.sleeps_until);
+        event.into_iter().chain(timers).min().filter(|&at| at < END)
+    }
+
+    /// Returns the name of a host.
+    pub(super) fn name_of(&self, host: HostId) -> String {
+        self.hosts.get(host).map(|host| host.name.clone()).unwrap_or_default()
     }
 
     fn can_run(&self, host: HostId) -> bool {
@@ -143,8 +159,11 @@ impl World {
         self.release_held();
     }
 
-    /// Cuts the link from one host to another, or mends it.
+    /// Cuts the link from one host to another, or mends it. There is none from a host to itself.
     pub fn set_cut(&mut self, from: HostId, to: HostId, is_cut: bool) {
+        if from == to {
+            return;
+        }
         self.note(if is_cut { "cut" } else { "mend" }, from as u64, to as u64);
         self.links.set_cut(from, to, is_cut);
         if !is_cut {
@@ -164,12 +183,12 @@ impl World {
 
     /// Sets the faults that the kernel makes.
     pub fn set_faults(&mut self, faults: FaultConfig) {
-        self.faults = faults;
+        self.faults = faults.limited();
     }
 
     /// Delays each step of a host.
     pub fn set_slowness(&mut self, host: HostId, slowness: Duration) {
-        self.hosts[host].slowness = u64::try_from(slowness.as_nanos()).unwrap_or(u64::MAX / 4);
+        self.hosts[host].slowness = nanoseconds(slowness);
     }
 
     /// Moves the time of day of a host by nanoseconds; its monotonic clock stays.
@@ -177,9 +196,9 @@ impl World {
         self.hosts[host].skew = skew;
     }
 
-    /// Returns the tick at which a time from now is over.
+    /// Returns the tick at which a time from now is over, at most the last one.
     pub fn tick_after(&self, time: Duration) -> u64 {
-        self.now.saturating_add(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX))
+        self.now.saturating_add(nanoseconds(time)).min(END)
     }
 
     /// Describes the sockets of a host, one a line.

@@ -144,7 +144,11 @@ impl fmt::Display for FaultCounts {
     }
 }
 
-/// The faults that the kernel draws from the seed, each with its probability. Those of packets are set by the
+/// The largest probability of a fault after which a program tries again.
+const MOST: f64 = 0.95;
+
+/// The faults that the kernel draws from the seed, each with its probability. Those that a program does not see happen in at most
+/// 95 of 100 cases: a call that is always interrupted would never end. Those of packets are set by the
 /// [`Link`](super::link::LinkConfig).
 #[derive(Clone, Copy, PartialEq, Debug)]
 pub struct FaultConfig {
@@ -218,6 +222,20 @@ impl FaultConfig {
         no_memory: 0.01,
         ..Self::HIDDEN
     };
+
+    /// Limits the faults after which a program tries again: one that always happens would let it try for ever.
+    pub(super) fn limited(mut self) -> Self {
+        let hidden = [
+            &mut self.interrupt,
+            &mut self.again,
+            &mut self.short,
+            &mut self.spurious,
+            &mut self.late,
+            &mut self.merge,
+        ];
+        hidden.into_iter().for_each(|probability| *probability = probability.min(MOST));
+        self
+    }
 
     fn of(&self, kind: FaultKind) -> f64 {
         match kind {

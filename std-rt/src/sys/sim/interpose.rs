@@ -1,5 +1,6 @@
 //! The symbols of the C library that std calls without asking this crate: close(2) by the drop of a descriptor,
-//! clock_gettime(2) by `Instant::now` and `SystemTime::now`, getrandom(2) by the keys of the maps, futex(2) by its locks.
+//! clock_gettime(2) by `Instant::now` and `SystemTime::now`, getrandom(2) by the keys of the maps, futex(2) by its locks,
+//! nanosleep(2) by `thread::sleep`.
 //!
 //! `interpose/sockets.rs` has the calls on sockets, and `interpose/names.rs` the look-up of names.
 //!
@@ -14,6 +15,7 @@ use std::os::fd::BorrowedFd;
 use std::slice;
 use std::time::Duration;
 
+use super::world::END;
 use super::{NOW, current, is_active, threads};
 
 mod names;
@@ -174,8 +176,8 @@ unsafe extern "C" fn syscall(
                 // SAFETY: the caller passes null or a pointer to a time.
                 let time = unsafe { (d as *const libc::timespec).as_ref() };
                 let until = time.map(|time| {
-                    let time = time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64;
-                    if is_relative { NOW.get().0 + time } else { time }
+                    let time = nanoseconds(time);
+                    if is_relative { NOW.get().0.saturating_add(time) } else { time }
                 });
                 if let Some(timed_out) = threads::wait_for_futex(a, c as u32, until) {
                     if timed_out {
@@ -206,4 +208,62 @@ extern "C" fn sched_yield() -> c_int {
     }
     // SAFETY: the call takes no argument and has no effect on memory.
     unsafe { real_syscall()(libc::SYS_sched_yield, 0, 0, 0, 0, 0, 0) as c_int }
+}
+
+/// Sleeps for a time, as nanosleep(2) does. In a simulation the clock moves on by it.
+///
+/// # Safety
+///
+/// `time` points to a `timespec`, and `left` is null or points to memory for one.
+// SAFETY: the signature and the effect are those that POSIX has for this name.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn nanosleep(time: *const libc::timespec, left: *mut libc::timespec) -> c_int {
+    // SAFETY: the caller's arguments are those of the call.
+    match unsafe { clock_nanosleep(libc::CLOCK_MONOTONIC, 0, time, left) } {
+        0 => 0,
+        error => {
+            set_errno(error);
+            -1
+        }
+    }
+}
+
+/// Sleeps for a time or until one, as clock_nanosleep(2) does. In a simulation the clock moves on.
+///
+/// # Safety
+///
+/// `time` points to a `timespec`, and `left` is null or points to memory for one.
+// SAFETY: the signature and the effect are those that POSIX has for this name.
+#[unsafe(no_mangle)]
+unsafe extern "C" fn clock_nanosleep(
+    clock: libc::clockid_t,
+    flags: c_int,
+    time: *const libc::timespec,
+    left: *mut libc::timespec,
+) -> c_int {
+    let (now, time_of_day) = NOW.get();
+    if now != 0 {
+        // SAFETY: the caller passes a pointer to a time.
+        let time = nanoseconds(unsafe { &*time });
+        let until = match (flags & libc::TIMER_ABSTIME != 0, clock) {
+            (false, _) => now.saturating_add(time),
+            (true, libc::CLOCK_REALTIME) => now.saturating_add(time.saturating_sub(time_of_day)),
+            (true, _) => time,
+        };
+        if threads::sleep_until(until.min(END)) {
+            return 0;
+        }
+    }
+    let arguments = (clock as usize, flags as usize, time as usize, left as usize);
+    let (a, b, c, d) = arguments;
+    // SAFETY: the caller's arguments are those of the call.
+    match unsafe { real_syscall()(libc::SYS_clock_nanosleep, a, b, c, d, 0, 0) } {
+        0 => 0,
+        _ => std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EINVAL),
+    }
+}
+
+/// Returns a time in nanoseconds.
+fn nanoseconds(time: &libc::timespec) -> u64 {
+    (time.tv_sec as u64).saturating_mul(1_000_000_000).saturating_add(time.tv_nsec as u64)
 }

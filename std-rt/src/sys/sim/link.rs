@@ -156,7 +156,7 @@ impl World {
         let config = self.links.config(packet.from, packet.to);
         let size = HEADERS + packet.payload.len();
         let jitter = self.draw_below(nanoseconds(config.jitter) + 1);
-        let mut delay = nanoseconds(config.latency) + jitter;
+        let mut delay = nanoseconds(config.latency).saturating_add(jitter);
         let is_lost = self.chance(config.loss);
         let is_tcp = matches!(packet.payload, Payload::Tcp(_));
         match is_lost {
@@ -171,10 +171,10 @@ impl World {
         let direction = self.links.direction(packet.from, packet.to);
         let start = direction.busy_until.max(now);
         if let Some(bandwidth) = config.bandwidth {
-            direction.busy_until = start + size * 1_000_000_000 / bandwidth.max(1);
-            delay += direction.busy_until - now;
+            direction.busy_until = start.saturating_add(size * 1_000_000_000 / bandwidth.max(1));
+            delay = delay.saturating_add(direction.busy_until - now);
         }
-        let mut at = now + delay;
+        let mut at = now.saturating_add(delay);
         if is_tcp {
             at = self.put_in_order(packet.of, at);
             return self.schedule_at(at, Event::Arrive(packet));
@@ -189,7 +189,7 @@ impl World {
         }
         if self.chance(config.duplicate) {
             self.count_fault(FaultKind::Doubled, packet.of);
-            self.schedule_at(at + jitter, Event::Arrive(packet.clone()));
+            self.schedule_at(at.saturating_add(jitter), Event::Arrive(packet.clone()));
         }
         self.schedule_at(at, Event::Arrive(packet));
     }
@@ -319,6 +319,7 @@ fn next_repetition(since: u64, first: u64, now: u64) -> u64 {
     at
 }
 
-fn nanoseconds(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX / 4)
+/// Returns a time in nanoseconds, of which a few do not overflow a clock.
+pub(super) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX).min(u64::MAX / 8)
 }

@@ -1,23 +1,31 @@
 //! Readiness: the conditions that poll(2) reports, and the events that a poller gets.
 //!
 //! An event is that of an edge-triggered epoll: something has happened on a descriptor that is registered, and the wait that
-//! takes it reports the conditions that hold by then.
+//! takes it reports the conditions that hold by then. In a build with `netpoll_backend="poll"` it is that of poll(2): a wait
+//! reports a direction that is armed as soon as its condition holds, which disarms it.
 
 use std::collections::VecDeque;
 use std::os::fd::RawFd;
 use std::time::Duration;
 
-use netpoll_core::PollKey;
+use netpoll_core::{Event as Report, Mode, PollKey};
 use rustix::io::Errno;
 
 use super::faults::FaultKind;
 use super::tcp::State;
 use super::world::{Body, Domain, Event, HostId, Id, POLL_COST, World};
-use crate::sys::Watch;
+use crate::sys::{Poller, Watch};
 use netpoll_core::poll::translate::epoll::{ERR, HUP, IN, OUT, PRI, RDHUP};
+use netpoll_core::poll::translate::{epoll, poll};
 
 /// The longest time by which an event is late, in nanoseconds.
 const LATEST: u64 = 5_000_000;
+
+/// The message of a wait within the step of a host.
+pub(super) const WAITS_FOR_EVER: &str = "netpoll: block_on would wait for ever: a host of a simulation waits only in its own step; await the future";
+
+/// The time that a poll without a wait takes at most, after seconds without a wait.
+const LONGEST_COST: u64 = 10_000_000;
 
 /// The number of a poller.
 pub type PollerId = usize;
@@ -29,6 +37,35 @@ pub struct Watched {
     pub(super) poller: PollerId,
     pub(super) key: PollKey,
     pub(super) watch: Watch,
+    /// The conditions that a wait reports.
+    armed: u32,
+}
+
+/// The conditions by which a direction is ready.
+const READ: u32 = if Poller::EDGES { IN | PRI | RDHUP } else { IN | RDHUP };
+const WRITE: u32 = OUT;
+
+/// Conditions that are reported whatever was asked for.
+const ALWAYS: u32 = HUP | ERR;
+
+impl Watched {
+    /// Returns the event of the conditions that hold, of which an edge-triggered poller reports each that it watches, and another
+    /// one those that are armed, once.
+    fn report(&mut self, found: u32) -> Option<Report> {
+        let asked = self.armed;
+        let bits = if asked == 0 { 0 } else { found & (asked | ALWAYS) };
+        if bits == 0 {
+            return None;
+        }
+        if Poller::EDGES {
+            return Some(epoll::translate(self.key, bits));
+        }
+        let event = poll::translate(self.key, asked as u16, bits as u16);
+        let is_gone = bits & (RDHUP | ALWAYS) != 0;
+        let disarmed = [(event.modes.read, IN | ALWAYS), (event.modes.write, WRITE), (is_gone, RDHUP)];
+        disarmed.iter().filter(|(is_told, _)| *is_told).for_each(|(_, bits)| self.armed &= !bits);
+        Some(event)
+    }
 }
 
 /// A poller of a host.
@@ -41,13 +78,14 @@ pub struct SimPoller {
     /// Set while the host sleeps in it, until the time that follows.
     pub(super) is_asleep: bool,
     pub(super) sleeps_until: Option<u64>,
+    /// The time since which its waits have neither slept nor taken an event.
+    busy_since: u64,
 }
 
 /// The outcome of a wait.
 #[derive(Default, Debug)]
 pub struct Waited {
-    /// The bits of `PollKey` and those of epoll of each event.
-    pub events: Vec<(u64, u32)>,
+    pub events: Vec<Report>,
     pub was_broken: bool,
 }
 
@@ -56,7 +94,14 @@ impl World {
         let id = self.pollers.last_key_value().map_or(1, |(id, _)| id + 1);
         let host = self.current;
         let queue = VecDeque::new();
-        let poller = SimPoller { host, queue, break_pending: false, is_asleep: false, sleeps_until: None };
+        let poller = SimPoller {
+            host,
+            queue,
+            break_pending: false,
+            is_asleep: false,
+            sleeps_until: None,
+            busy_since: self.now,
+        };
         self.pollers.insert(id, poller);
         if let Some(host) = self.hosts.get_mut(host) {
             // That of a runtime within its code is another one, which nothing drives.
@@ -81,7 +126,12 @@ impl World {
         if watches.iter().any(|watched| watched.fd == fd && watched.poller == poller) {
             return Err(Errno::EXIST);
         }
-        watches.push(Watched { fd, poller, key, watch });
+        let armed = match watch {
+            Watch::Both => READ | WRITE,
+            // Nothing but an error comes in a simulation.
+            Watch::Priority | Watch::Error => ALWAYS,
+        };
+        watches.push(Watched { fd, poller, key, watch, armed });
         self.notify(id);
         Ok(())
     }
@@ -95,10 +145,34 @@ impl World {
         if watches.len() < before { Ok(()) } else { Err(Errno::NOENT) }
     }
 
+    /// Arms a direction of a descriptor in a level-triggered poller. A condition that holds already is an event.
+    pub(in crate::sys) fn arm(
+        &mut self,
+        poller: PollerId,
+        fd: RawFd,
+        key: PollKey,
+        mode: Mode,
+    ) -> Result<(), Errno> {
+        // A socket of a host that has lost its power is gone.
+        let Some(id) = self.id_of(fd) else { return Ok(()) };
+        let is_same = |watched: &&mut Watched| (watched.fd, watched.poller, watched.key) == (fd, poller, key);
+        let watched = self.socket(id).watches.iter_mut().find(is_same).ok_or(Errno::NOENT)?;
+        watched.armed |= match (watched.watch, mode) {
+            (Watch::Both, Mode::Read) => READ,
+            (Watch::Both, Mode::Write) => WRITE,
+            (Watch::Priority | Watch::Error, _) => ALWAYS,
+        };
+        let asked = watched.armed | ALWAYS;
+        if self.poll(id) & asked != 0 {
+            self.notify(id);
+        }
+        Ok(())
+    }
+
     /// Records that something has happened on a socket, for those that watch it.
     pub(super) fn notify(&mut self, id: Id) {
         let Some(socket) = self.sockets.get(&id) else { return };
-        for watched in &socket.watches {
+        for watched in socket.watches.iter().filter(|watched| watched.armed != 0) {
             if let Some(poller) = self.pollers.get_mut(&watched.poller)
                 && !poller.queue.contains(&id)
             {
@@ -122,8 +196,10 @@ impl World {
     /// Panics if the host is asleep already, so that the caller waits within its step.
     pub(in crate::sys) fn wait(&mut self, id: PollerId, limit: usize, timeout: Option<Duration>) -> Waited {
         let sleeps = timeout != Some(Duration::ZERO);
-        if !sleeps {
-            self.advance_to(self.now + POLL_COST);
+        if !sleeps && let Some(poller) = self.pollers.get(&id) {
+            // A host that does nothing but yield would not see the end of a day otherwise.
+            let cost = ((self.now - poller.busy_since) / 1000).clamp(POLL_COST, LONGEST_COST);
+            self.advance_to(self.now + cost);
         }
         let mut waited = Waited::default();
         let is_interrupted = self.fault(FaultKind::InterruptedWait, 0);
@@ -132,6 +208,9 @@ impl World {
         }
         let now = self.now;
         let Some(poller) = self.pollers.get_mut(&id) else { return waited };
+        if sleeps || !waited.events.is_empty() {
+            poller.busy_since = now;
+        }
         // The other hosts have their turn.
         self.hosts[poller.host].stop.set();
         if !sleeps || is_interrupted {
@@ -144,10 +223,7 @@ impl World {
             if !poller.queue.is_empty() {
                 return waited;
             }
-            assert!(
-                !poller.is_asleep,
-                "netpoll: block_on would wait for ever: a host of a simulation waits only in its own step; await the future"
-            );
+            assert!(!poller.is_asleep, "{WAITS_FOR_EVER}");
             poller.is_asleep = true;
             poller.sleeps_until =
                 timeout.map(|left| now.saturating_add(u64::try_from(left.as_nanos()).unwrap_or(u64::MAX)));
@@ -206,17 +282,9 @@ impl World {
 
     fn report(&mut self, poller: PollerId, id: Id, is_spurious: bool, waited: &mut Waited) {
         let Some(found) = self.sockets.contains_key(&id).then(|| self.poll(id)) else { return };
-        for watched in self.sockets[&id].watches.iter().filter(|watched| watched.poller == poller) {
-            let asked = match watched.watch {
-                Watch::Both => IN | OUT | PRI | RDHUP | HUP | ERR,
-                Watch::Priority | Watch::Error => HUP | ERR,
-            };
-            let extra = if is_spurious { (IN | OUT) & asked } else { 0 };
-            let bits = found & asked | extra;
-            if bits != 0 {
-                waited.events.push((watched.key.to_bits(), bits));
-            }
-        }
+        let reported = found | if is_spurious { IN | OUT } else { 0 };
+        let watches = self.socket(id).watches.iter_mut().filter(|watched| watched.poller == poller);
+        waited.events.extend(watches.filter_map(|watched| watched.report(reported)));
         self.note("event", id, found.into());
     }
 

@@ -30,9 +30,12 @@ const STRIDE: u64 = 6;
 /// The thread of the simulation.
 const DRIVER: usize = 0;
 
-/// The time for which a simulation waits for a lock that a thread outside holds, in steps of [`NAP`].
-const NAPS: u32 = 20_000;
-const NAP: Duration = Duration::from_micros(100);
+/// The number of times that a simulation looks whether a thread outside has let a lock go, and the pause before each: 20 s in all.
+const LOOKS: u32 = 20_000;
+const PAUSE: Duration = Duration::from_millis(1);
+/// The pause before each of the first ones, after which the clock moves on.
+const SHORT: Duration = Duration::from_micros(100);
+const SHORT_ONES: u32 = 100;
 
 thread_local! {
     /// The number of this thread in its simulation.
@@ -42,7 +45,7 @@ thread_local! {
 }
 
 /// The reason why a thread does not run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Wait {
     /// It can run.
     None,
@@ -54,7 +57,15 @@ enum Wait {
         until: Option<u64>,
     },
     Poller(PollerId),
+    /// For one of several pollers.
+    Pollers {
+        pollers: Arc<[PollerId]>,
+        until: Option<u64>,
+    },
     Thread(ThreadId),
+    Sleep {
+        until: u64,
+    },
     Ended,
 }
 
@@ -71,7 +82,8 @@ impl SimThread {
     /// Returns when its wait ends by itself.
     fn until(&self) -> Option<u64> {
         match self.wait {
-            Wait::Futex { until, .. } => until,
+            Wait::Futex { until, .. } | Wait::Pollers { until, .. } => until,
+            Wait::Sleep { until } => Some(until),
             _ => None,
         }
     }
@@ -149,13 +161,17 @@ impl State {
             if number != DRIVER && thread.host != host {
                 continue;
             }
-            let (is_over, timed_out) = match thread.wait {
-                Wait::Poller(poller) => (world.wakes(poller), false),
-                Wait::Futex { address, expected, until } => {
-                    let is_late = until.is_some_and(|until| world.now >= until);
-                    (is_late || probes && interpose::has_changed(address, expected), is_late)
+            let is_late = thread.until().is_some_and(|until| world.now >= until);
+            let (is_over, timed_out) = match &thread.wait {
+                Wait::Poller(poller) => (world.wakes(*poller), false),
+                Wait::Pollers { pollers, .. } => {
+                    (is_late || pollers.iter().any(|poller| world.wakes(*poller)), is_late)
                 }
-                Wait::Thread(id) => (ended.contains(&id), false),
+                Wait::Futex { address, expected, .. } => {
+                    (is_late || probes && interpose::has_changed(*address, *expected), is_late)
+                }
+                Wait::Thread(id) => (ended.contains(id), false),
+                Wait::Sleep { .. } => (is_late, is_late),
                 _ => (false, false),
             };
             if is_over {
@@ -192,13 +208,15 @@ impl Kernel {
     /// Waits until the wait is over, while others run. Returns whether its time is over.
     fn wait_as(&self, own: usize, wait: Wait) -> bool {
         let mut state = locked(&self.threads.0);
+        let sleeps = matches!(wait, Wait::Sleep { .. });
         (state.threads[own].wait, state.threads[own].timed_out) = (wait, false);
         drop(state);
-        for round in 0..NAPS {
+        for round in 0..LOOKS {
             let world = self.lock();
             let mut state = locked(&self.threads.0);
             state.end_waits(&world, world.current, round > 0);
             let next = state.next(world.current);
+            let event = world.next_event(world.current);
             drop(world);
             if let Some(next) = next {
                 self.switch(own, next, state);
@@ -208,13 +226,25 @@ impl Kernel {
             let until = state.threads.iter().filter_map(SimThread::until).min();
             drop(state);
             match until {
-                Some(until) if round > 0 => self.lock().advance_to(until),
-                _ => thread::sleep(NAP),
+                Some(until) if round > 0 || sleeps => self.lock().advance_to(until),
+                _ if round < SHORT_ONES => thread::sleep(SHORT),
+                _ => match event {
+                    Some(event) => self.lock().advance_to(event),
+                    None => thread::sleep(PAUSE),
+                },
             }
         }
+        self.abort_for_wait();
+    }
+
+    /// Ends the process: the wait is in a call of the C library, from which no panic may come.
+    fn abort_for_wait(&self) -> ! {
+        let host = self.lock().current;
+        let threads = self.describe_threads(host);
+        let name = self.lock().name_of(host);
         eprintln!(
-            "netpoll: every thread of a host waits for another one: {:?}",
-            locked(&self.threads.0).threads
+            "netpoll: host {name:?} of a simulation waits without `.await`, for a lock, a channel or a thread, and no thread \
+             of it can go on; await, or wait in `spawn_blocking`\n{threads}"
         );
         std::process::abort();
     }
@@ -265,6 +295,26 @@ impl Kernel {
         within(|kernel, own| kernel.wait_as(own, Wait::Poller(poller)));
     }
 
+    /// Waits until one of several pollers would return something, or the time is over. Returns which would.
+    ///
+    /// # Panics
+    ///
+    /// Panics on the thread of the simulation, which waits only in its own step.
+    pub(in crate::sys) fn wait_for_pollers(
+        &self,
+        pollers: &[PollerId],
+        timeout: Option<Duration>,
+    ) -> Vec<bool> {
+        let is_over = timeout == Some(Duration::ZERO);
+        assert!(is_over || self.is_own_thread(), "{}", super::readiness::WAITS_FOR_EVER);
+        if !is_over {
+            let until = timeout.map(|timeout| self.lock().tick_after(timeout));
+            within(|kernel, own| kernel.wait_as(own, Wait::Pollers { pollers: pollers.into(), until }));
+        }
+        let world = self.lock();
+        pollers.iter().map(|poller| world.wakes(*poller)).collect()
+    }
+
     /// Lets other threads run; at a poll that does not wait also other hosts.
     pub(in crate::sys) fn pause(&self) {
         within(|kernel, own| {
@@ -307,6 +357,11 @@ pub(super) fn wait_for_futex(address: usize, expected: u32, until: Option<u64>) 
         let changed = interpose::has_changed(address, expected);
         !changed && kernel.wait_as(own, Wait::Futex { address, expected, until })
     })
+}
+
+/// Waits until a time, while other threads of the host run. Returns whether this thread is in a simulation.
+pub(super) fn sleep_until(until: u64) -> bool {
+    within(|kernel, own| kernel.wait_as(own, Wait::Sleep { until })).is_some()
 }
 
 /// Lets threads run that wait for a word, at most `count`. Returns how many.

@@ -31,7 +31,10 @@ pub type HostId = usize;
 /// The clock of a simulation begins here: a day after the machine's start.
 const START: u64 = 86_400 * 1_000_000_000;
 
-/// The time of day at that moment: 2025-01-01 00:00 UTC.
+/// The clock of a simulation ends here, after 200 years.
+pub const END: u64 = START + 200 * 365 * 86_400 * 1_000_000_000;
+
+/// The time of day at the beginning: 2025-01-01 00:00 UTC.
 const START_OF_DAY: u64 = 1_735_689_600 * 1_000_000_000;
 
 /// The time that a poll without a wait takes, in nanoseconds.

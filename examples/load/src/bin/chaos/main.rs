@@ -5,8 +5,11 @@
 //! Operations have random deadlines and are cancelled at random; ends are duplicated, half-closed, closed under operations
 //! and reset. A reader knows every byte that has to come, and that a clean end comes after the last one. At the end no
 //! runtime has a task, a descriptor or a timer left.
+//!
+//! The tests of the simulation have the same sessions (`std-rt/tests/sim/suite/chaos.rs`).
 
 mod session;
+mod world;
 
 use std::collections::HashMap;
 use std::process::ExitCode;
@@ -14,16 +17,15 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use async_channel::{Receiver, Sender};
-use futures_lite::future;
+use async_channel::Receiver;
 use lexopt::{Arg, Parser};
-use netpoll_core::sync::Counter;
 use netpoll_load::{Failure, number};
-use netpoll_rt::net::{TcpListener, TcpStream};
+use netpoll_rt::Runtime;
+use netpoll_rt::net::TcpListener;
 use netpoll_rt::time::timeout;
-use netpoll_rt::{Handle, Runtime};
 
-use session::{Half, Session};
+use session::Session;
+use world::{World, begin, hold_nothing, pair};
 
 const USAGE: &str = "\
 Sessions under deadlines, cancels, duplicates, half-closes, closes, resets and moves, every byte compared.
@@ -42,45 +44,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The number of workers of each runtime.
 const RUNTIMES: [usize; 3] = [1, 2, 4];
-
-/// The state that all halves share.
-struct World {
-    handles: Vec<Handle>,
-    ends: Sender<(u64, Result<(), String>)>,
-    tally: Tally,
-    /// The first session sends wrong bytes, to see them found.
-    spoil: bool,
-}
-
-/// The number of times that each event has happened.
-#[derive(Default)]
-struct Tally {
-    bytes: Counter,
-    operations: Counter,
-    expired: Counter,
-    cancelled: Counter,
-    moves: Counter,
-    duplicates: Counter,
-    half_closes: Counter,
-    closes: Counter,
-    resets: Counter,
-}
-
-impl Tally {
-    fn rows(&self) -> [(&'static str, usize); 9] {
-        [
-            ("bytes compared", self.bytes.get()),
-            ("operations", self.operations.get()),
-            ("deadlines expired", self.expired.get()),
-            ("operations cancelled", self.cancelled.get()),
-            ("moves to another task", self.moves.get()),
-            ("duplicates", self.duplicates.get()),
-            ("half-closes", self.half_closes.get()),
-            ("closes under operations", self.closes.get()),
-            ("resets", self.resets.get()),
-        ]
-    }
-}
 
 struct Options {
     length: Duration,
@@ -117,7 +80,9 @@ fn run(options: &Options) -> Result<(), String> {
         built.into_iter().collect::<Result<_, _>>().map_err(|e| format!("a runtime: {e}"))?;
     let (ends, ended) = async_channel::unbounded();
     let handles: Vec<_> = runtimes.iter().map(|runtime| runtime.handle().clone()).collect();
-    let world = Arc::new(World { handles, ends, tally: Tally::default(), spoil: options.spoil });
+    // The channel is closed once the coordinator has stopped at a fault.
+    let ends = move |number, result| drop(ends.try_send((number, result)));
+    let world = Arc::new(World::new(handles, ends, options.spoil));
     // A runtime with one worker has no thread of its own, so that one drives it.
     let (stop, stopped) = async_channel::bounded::<()>(1);
     let driver = {
@@ -183,32 +148,14 @@ async fn keep_up(
     }
 }
 
-async fn pair(listener: Arc<TcpListener>) -> std::io::Result<[TcpStream; 2]> {
-    let connecting = TcpStream::connect(listener.local_addr()?);
-    let ((server, _), client) = future::try_zip(listener.accept(), connecting).await?;
-    Ok([client, server])
-}
-
-/// Starts two halves at each end.
-fn begin(world: &Arc<World>, session: Arc<Session>, ends: [TcpStream; 2]) {
-    for (side, stream) in ends.into_iter().enumerate() {
-        let stream = Arc::new(stream);
-        Half::writer(stream.clone(), session.clone(), side).continue_elsewhere(world.clone());
-        Half::reader(stream, session.clone(), 1 - side).continue_elsewhere(world.clone());
-    }
-}
-
 /// Waits until the runtimes hold nothing. Returns an error if they still hold something after 30 seconds.
 fn nothing_left(world: &World) -> Result<(), String> {
     let began = Instant::now();
     loop {
-        let metrics: Vec<_> = world.handles.iter().map(Handle::metrics).collect();
-        if metrics.iter().all(|m| (m.tasks, m.waiters, m.descriptors, m.timers) == (0, 0, 0, 0)) {
-            return Ok(());
-        }
+        let Err(held) = hold_nothing(&world.handles) else { return Ok(()) };
         if began.elapsed() > PATIENCE {
             dump(world);
-            return Err(format!("{PATIENCE:?} after the end the runtimes still hold something: {metrics:?}"));
+            return Err(format!("{PATIENCE:?} after the end the runtimes still hold something: {held}"));
         }
         thread::sleep(Duration::from_millis(10));
     }

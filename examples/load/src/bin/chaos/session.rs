@@ -10,7 +10,7 @@ use netpoll_core::sync::Counter;
 use netpoll_rt::net::TcpStream;
 use netpoll_rt::time::timeout;
 
-use crate::World;
+use super::world::World;
 
 /// The most operations before a half moves to another task.
 const STAY: usize = 40;
@@ -45,6 +45,11 @@ impl Session {
     pub fn byte(&self, direction: usize, at: u64) -> u8 {
         let mixed = (at ^ self.seed.rotate_left(32 * direction as u32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         (mixed ^ (mixed >> 29)).to_be_bytes()[0]
+    }
+
+    /// Returns the numbers that one half draws.
+    fn random(&self, direction: usize, role: u64) -> fastrand::Rng {
+        fastrand::Rng::with_seed(self.seed ^ (2 * direction as u64 + role))
     }
 
     /// Fills the buffer with the bytes from `at` on.
@@ -94,14 +99,14 @@ enum Step {
 
 impl Half {
     pub fn writer(stream: Arc<TcpStream>, session: Arc<Session>, direction: usize) -> Self {
-        let mut half = Self::reader(stream, session, direction);
-        let most = half.rng.u64(1..=MOST);
-        half.role = Role::Writer(half.rng.u64(0..=most));
-        half
+        let mut rng = session.random(direction, 1);
+        let most = rng.u64(1..=MOST);
+        let role = Role::Writer(rng.u64(0..=most));
+        Self { stream, session, direction, role, at: 0, rng }
     }
 
     pub fn reader(stream: Arc<TcpStream>, session: Arc<Session>, direction: usize) -> Self {
-        let rng = fastrand::Rng::new();
+        let rng = session.random(direction, 0);
         Self { stream, session, direction, role: Role::Reader, at: 0, rng }
     }
 
@@ -115,13 +120,13 @@ impl Half {
                     world.tally.moves.inc();
                     self.continue_elsewhere(world);
                 }
-                Ok(Step::End) => end(&world, number, Ok(())),
-                Err(error) if error.kind() != WRONG && self.session.is_cut() => end(&world, number, Ok(())),
+                Ok(Step::End) => world.end(number, Ok(())),
+                Err(error) if error.kind() != WRONG && self.session.is_cut() => world.end(number, Ok(())),
                 Err(error) => {
                     let what = if matches!(self.role, Role::Reader) { "reader" } else { "writer" };
                     let fault =
                         format!("{what} of direction {} at byte {}: {error}", self.direction, self.at);
-                    end(&world, number, Err(fault));
+                    world.end(number, Err(fault));
                 }
             }
         }));
@@ -267,11 +272,6 @@ impl Half {
         }
         Err(io::Error::other(format!("the stream ended, and {total:?} bytes were sent")))
     }
-}
-
-fn end(world: &World, number: u64, result: Result<(), String>) {
-    // The channel is closed once the coordinator has stopped at a fault.
-    let _ = world.ends.try_send((number, result));
 }
 
 /// Awaits an operation for at most `patience`. Returns `None`, and counts that, if it was cancelled.
