@@ -86,8 +86,10 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
     pub(super) fn is_parked_already(&self, waker: &Waker) -> bool {
         let (fd, mode) = (self.fd, self.mode());
         let is_parked = |task| fd.desc().is_parked_as(mode, &self.last_poll().task, task);
+        // The first look is cheaper, and most often the last.
         Poller::EDGES
             && !self.zero_len
+            && fd.desc().is_parked(mode)
             && task::task_number(waker).is_some_and(is_parked)
             && !fd.has_timeouts()
             && fd.netpoll().is_owner_process()

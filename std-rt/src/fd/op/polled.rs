@@ -204,7 +204,7 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
     }
 
     #[inline]
-    fn poll_once_within(self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+    fn poll_once_within(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         if self.is_parked_already(cx.waker()) {
             return Poll::Pending;
         }
@@ -216,8 +216,9 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
         polled
     }
 
+    /// By reference: a copy of the operation on the stack would wait for the stores that have made it.
     #[inline]
-    fn poll_taken(mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+    fn poll_taken(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
         ready!(self.lock_or_register(None, cx.waker()))?;
         let polled = self.poll_locked(cx);
         // Not left to the drop, which is for an operation that is given up.
@@ -245,7 +246,7 @@ impl<T, W: Direction, F: FnMut(&Fd<S>) -> io::Result<Option<T>>, S: FdOwner> Op<
 
 impl<W: Direction, S: FdOwner> Op<'_, W, (), S> {
     /// Polls [`Fd::poll_ready`]. An event is the answer, without a check: some conditions the kernel reports once.
-    fn poll_ready_taken(mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_ready_taken(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.lock_or_register(None, cx.waker()))?;
         if self.joins_parking(cx.waker()) {
             return Poll::Pending;
