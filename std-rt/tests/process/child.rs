@@ -20,8 +20,10 @@ use netpoll_rt::{Runtime, spawn};
 pub fn each_path(body: impl AsyncFn()) {
     let _alone = alone();
     // A test before may have ended its runtime before a child: that one is reaped when another is started.
+    // Outside of `block_on` that start would belong to the default runtime, whose threads never end.
     until_blocking("the children of the tests before are reaped", || {
-        children().is_empty() || !runtime(1).block_on(shell("exit 0").status()).unwrap().success()
+        children().is_empty()
+            || !runtime(1).block_on(async { shell("exit 0").status().await.unwrap().success() })
     });
     for (workers, filtered) in [(1, false), (4, false), (1, true), (4, true)] {
         let before = open_descriptors();
