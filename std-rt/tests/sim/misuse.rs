@@ -338,6 +338,28 @@ fn threads_and_channels_of_std_run_in_real_time() {
 }
 
 #[test]
+fn a_panic_within_the_kernel_waits_for_those_of_other_threads() {
+    let panics = || {
+        for _ in 0..300 {
+            panic_of(|| panic!("of a thread"));
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(panics);
+        }
+        for seed in 0..100 {
+            let mut sim = Sim::new(seed);
+            sim.client("client", async {
+                Runtime::builder().workers(1).build()?.block_on(time::sleep(Duration::from_secs(5))); // time is tested
+                Ok(())
+            });
+            assert!(panic_of(|| sim.run()).contains("await the future"));
+        }
+    });
+}
+
+#[test]
 fn block_on_within_a_host_works_or_panics() {
     let mut sim = Sim::new(1);
     sim.client("client", async {

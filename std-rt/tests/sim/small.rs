@@ -7,10 +7,11 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::AsFd;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
+use netpoll_rt::internal::sys::Poller;
 use netpoll_rt::internal::sys::sim::urgent;
 use netpoll_rt::net::{TcpListener, TcpStream, UnixStream};
 use netpoll_rt::sim::{self, Faults, Sim};
@@ -42,7 +43,12 @@ fn check<F: Future<Output = sim::Result> + 'static>(program: impl Fn() -> F + Sy
 
 /// Returns a runtime with several workers.
 fn several_workers() -> io::Result<Runtime> {
-    Runtime::builder().workers(2 + draw(3) as usize).build()
+    Runtime::builder().workers(2 + draw(3) as usize).pollers(draw_pollers()).build()
+}
+
+/// Draws the number of pollers of a runtime with several workers.
+pub fn draw_pollers() -> usize {
+    if Poller::CAN_WATCH { 1 + draw(2) as usize } else { 1 }
 }
 
 async fn join(tasks: Vec<JoinHandle<io::Result<()>>>) -> sim::Result {
@@ -202,15 +208,28 @@ fn a_copy_passes_urgent_marks() {
 #[test]
 fn a_task_is_gone_when_its_runtime_is() {
     check(|| async {
-        let (runtime, token) = (several_workers()?, Arc::new(()));
+        let (runtime, token, wakers) = (several_workers()?, Arc::new(()), Arc::<Mutex<Vec<_>>>::default());
         let tasks: Vec<_> = (0..1 + draw(4))
             .map(|_| {
-                let token = token.clone();
+                let (token, wakers, kind) = (token.clone(), wakers.clone(), draw(3));
                 runtime.spawn(async move {
-                    let (one, _other) = UnixStream::pair()?;
-                    let read = one.read(&mut [0]).await;
+                    match kind {
+                        0 => {
+                            let (one, _other) = UnixStream::pair()?;
+                            one.read(&mut [0]).await?;
+                        }
+                        1 => time::sleep(Duration::from_secs(1)).await, // time is tested
+                        // Nothing but a waker outside of the runtime knows the task.
+                        _ => {
+                            poll_fn(|cx| {
+                                wakers.lock().expect("no holder panics").push(cx.waker().clone());
+                                Poll::<()>::Pending
+                            })
+                            .await
+                        }
+                    }
                     drop(token);
-                    read
+                    Ok::<_, io::Error>(())
                 })
             })
             .collect();

@@ -17,6 +17,7 @@ use netpoll_rt::{Handle, Runtime, time};
 
 use crate::common::until;
 use crate::generated;
+use crate::small::draw_pollers;
 
 /// The seeds of a run of all tests. A build without optimizations takes ten times as long for one.
 const SEEDS: u64 = 100;
@@ -131,8 +132,8 @@ async fn task(trouble: Trouble) -> io::Result<()> {
 /// everything back.
 async fn client(trouble: Trouble) -> sim::Result {
     let workers = draw(10) as usize;
-    let runtime =
-        (2..=4).contains(&workers).then(|| Runtime::builder().workers(workers).build()).transpose()?;
+    let several = || Runtime::builder().workers(workers).pollers(draw_pollers()).build();
+    let runtime = (2..=4).contains(&workers).then(several).transpose()?;
     let handle = runtime.as_ref().map_or_else(Handle::current, |runtime| runtime.handle().clone());
     let tasks: Vec<_> = (0..1 + draw(4)).map(|_| handle.spawn(task(trouble))).collect();
     for task in tasks {

@@ -79,7 +79,7 @@ impl World {
         let event = self.events.first_key_value().map(|((at, _), _)| *at);
         let sleeps = |poller: &&SimPoller| poller.is_asleep && poller.host == host;
         let timers = self.pollers.values().filter(sleeps).filter_map(|poller| poller.sleeps_until);
-        event.into_iter().chain(timers).min().filter(|&at| at < END)
+        event.into_iter().chain(timers).min().filter(|&at| at > self.now && at < END)
     }
 
     /// Returns the name of a host.

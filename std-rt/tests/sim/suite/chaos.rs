@@ -1,5 +1,5 @@
 //! The sessions of `cargo xtask chaos` in a simulation: their halves move between the host's own worker, a runtime of two workers
-//! and one of four with two pollers. Every byte is compared; at the end no runtime holds anything.
+//! and one of four, with one poller or two. Every byte is compared; at the end no runtime holds anything.
 
 #[path = "../../../../examples/load/src/bin/chaos/session.rs"]
 mod session;
@@ -11,13 +11,13 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use netpoll_core::sync::Counter;
-use netpoll_rt::internal::sys::Poller;
 use netpoll_rt::net::TcpListener;
 use netpoll_rt::sim::{self, Sim};
 use netpoll_rt::{Handle, Runtime};
 
 use super::{draw, draw_faults};
 use crate::common::until;
+use crate::small::draw_pollers;
 use session::Session;
 use world::{World, begin, hold_nothing, pair};
 
@@ -29,7 +29,7 @@ const HALVES: usize = 4;
 
 async fn sessions(tally: Arc<[Counter; 9]>) -> sim::Result {
     let two = Runtime::builder().workers(2).build()?;
-    let four = Runtime::builder().workers(4).pollers(if Poller::CAN_WATCH { 2 } else { 1 }).build()?;
+    let four = Runtime::builder().workers(4).pollers(draw_pollers()).build()?;
     let handles = vec![Handle::current(), two.handle().clone(), four.handle().clone()];
     let ended = Arc::<Mutex<Vec<_>>>::default();
     let ends = {
