@@ -36,6 +36,7 @@ use std::sync::{Arc, Mutex, OnceLock};
 
 use netpoll_core::Mode;
 use netpoll_core::poll::fd_mutex::{FdMutex, WaitList};
+use netpoll_core::poll::sema::ParkedTask;
 use netpoll_core::poll::short_read::ShortReadHint;
 use netpoll_core::sync::Flag;
 
@@ -100,6 +101,8 @@ pub struct Fd<S: FdOwner = SharedFd> {
     drained: ShortReadHint,
     /// The parkings of both directions' last polls, by [`Mode`].
     last_polls: [LastPoll; 2],
+    /// The task that has parked its own waker by a poll of the read direction.
+    parked_reader: ParkedTask,
     /// Set once the number is closed or given away, by `destroy` or `into_owned`. It tells a drop that no leaked operation
     /// has kept the number open.
     closed: Flag,
@@ -191,8 +194,9 @@ impl<S: FdOwner> Fd<S> {
     fn new_registered(registration: PollRegistration, io: S, kind: FdKind) -> Self {
         let (mutex, drained, extra) = (FdMutex::new(), ShortReadHint::new(), OnceLock::new());
         let (last_polls, closed) = (<[LastPoll; 2]>::default(), Flag::new());
+        let parked_reader = ParkedTask::new();
         let trace = Resource::descriptor(io.as_fd());
-        Self { registration, io, kind, mutex, drained, last_polls, closed, extra, trace }
+        Self { registration, io, kind, mutex, drained, last_polls, parked_reader, closed, extra, trace }
     }
 
     /// Returns the poller that the descriptor is registered with.

@@ -313,7 +313,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
     }
 
     /// Waits until a call may succeed; the operation is parked when this is pending. When it is ready with `Ok`, the
-    /// remembered readiness has been dropped and the direction checked, as by [`Op::prepare`]. With `NAMED` a parked task leaves
+    /// remembered readiness has been dropped and the direction checked, as by [`Op::prepare`]. With `NAMED` a parked reader leaves
     /// its number ([`Op::is_parked_already`]).
     #[inline]
     fn wait<const NAMED: bool>(&mut self, desc: &PollDesc, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -339,10 +339,11 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
         // Set first: if the waker that this displaces panics, the parking is still given back.
         self.state = OpState::Parked;
         let (registration, waker) = (&self.fd.registration, cx.waker());
-        let (mut wait, displaced) = match if NAMED { task::task_number(waker) } else { None } {
-            Some(task) => registration.park_named(self.mode(), waker, &self.last_poll().task, task),
-            None => registration.park(self.mode(), waker),
-        };
+        let (mut wait, displaced) =
+            match if NAMED && self.mode() == Mode::Read { task::task_number(waker) } else { None } {
+                Some(task) => registration.park_named(self.mode(), waker, &self.fd.parked_reader, task),
+                None => registration.park(self.mode(), waker),
+            };
         if let Some(displaced) = displaced {
             wait = self.end_displaced(displaced, wait, again);
         }

@@ -34,9 +34,9 @@ fn main() -> ExitCode {
         ("Block", size_of::<Block>(), 4096),
     ];
     let runtime = [
-        ("Fd", size_of::<Fd>(), 72),
-        ("TcpListener", size_of::<TcpListener>(), 72),
-        ("TcpStream", size_of::<TcpStream>(), 88),
+        ("Fd", size_of::<Fd>(), 80),
+        ("TcpListener", size_of::<TcpListener>(), 80),
+        ("TcpStream", size_of::<TcpStream>(), 96),
         ("TcpStream::read()", future(TcpStream::read), 72),
         ("TcpStream::read_exact()", future(TcpStream::read_exact), 128),
         ("TcpStream::write()", future(TcpStream::write), 64),

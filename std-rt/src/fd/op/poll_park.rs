@@ -24,9 +24,8 @@
 use std::io;
 use std::task::{Context, Poll, Waker};
 
-use netpoll_core::Wait;
-use netpoll_core::poll::sema::ParkedTask;
 use netpoll_core::sync::RelaxedU8;
+use netpoll_core::{Mode, Wait};
 
 use super::poll_wakers::WakerSet;
 use super::{Direction, Op, OpState};
@@ -37,11 +36,7 @@ use crate::task;
 /// The kind of parking that the last poll of a direction has made. It tells the holder of the direction's lock whose waker is
 /// in the semaphore, if one is: an operation that parks keeps the lock meanwhile. Changed under that lock.
 #[derive(Debug, Default)]
-pub(in crate::fd) struct LastPoll {
-    kind: RelaxedU8,
-    /// The task that has parked its own waker.
-    pub(super) task: ParkedTask,
-}
+pub(in crate::fd) struct LastPoll(RelaxedU8);
 
 /// The waker of a single task, parked after a call that found nothing; or none yet.
 const ALONE: u8 = 0;
@@ -54,17 +49,17 @@ impl LastPoll {
     /// Returns whether the last poll has parked the waker of its own task, or none has parked.
     #[inline]
     pub(in crate::fd) fn is_alone(&self) -> bool {
-        self.kind.get() == ALONE
+        self.0.get() == ALONE
     }
 
     /// Records that a poll is about to park the shared waker; `behind_call`: after a call that found nothing.
     pub(super) fn set_shared(&self, behind_call: bool) {
-        self.kind.set(if behind_call { SHARED_BEHIND_CALL } else { SHARED });
+        self.0.set(if behind_call { SHARED_BEHIND_CALL } else { SHARED });
     }
 }
 
 impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
-    pub(super) fn last_poll(&self) -> &LastPoll {
+    fn last_poll(&self) -> &LastPoll {
         &self.fd.last_polls[self.mode() as usize]
     }
 
@@ -81,13 +76,15 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
     /// Returns whether the task is parked by an earlier poll of its own, so that this poll has nothing to do. It takes no
     /// lock: whatever ends that parking wakes the task (INV-15).
     ///
-    /// A timeout has to be looked at by each poll, a level-triggered backend to be asked again, and a forked child to fail.
+    /// Only reads are polled again and again. A timeout has to be looked at by each poll, a level-triggered backend to be asked
+    /// again, and a forked child to fail.
     #[inline]
     pub(super) fn is_parked_already(&self, waker: &Waker) -> bool {
         let (fd, mode) = (self.fd, self.mode());
-        let is_parked = |task| fd.desc().is_parked_as(mode, &self.last_poll().task, task);
+        let is_parked = |task| fd.desc().is_parked_as(mode, &fd.parked_reader, task);
         // The first look is cheaper, and most often the last.
         Poller::EDGES
+            && mode == Mode::Read
             && !self.zero_len
             && fd.desc().is_parked(mode)
             && task::task_number(waker).is_some_and(is_parked)
@@ -144,7 +141,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
         // In a forked child a thread of the parent may have the list.
         let is_empty = self.fd.netpoll().is_owner_process() && self.fd.pollers(self.mode()).parked.is_empty();
         if is_empty {
-            self.last_poll().kind.set(ALONE);
+            self.last_poll().0.set(ALONE);
         }
         is_empty
     }
@@ -201,7 +198,7 @@ impl<'a, W: Direction, F, S: FdOwner> Op<'a, W, F, S> {
     #[cold]
     pub(super) fn joins_parking_of_polls(&self, waker: &Waker) -> bool {
         let (fd, mode) = (self.fd, self.mode());
-        let may_join = || self.last_poll().kind.get() == SHARED_BEHIND_CALL && fd.desc().is_parked(mode);
+        let may_join = || self.last_poll().0.get() == SHARED_BEHIND_CALL && fd.desc().is_parked(mode);
         if self.zero_len || !may_join() {
             return false;
         }
