@@ -62,6 +62,7 @@ const NIGHT: &[(&str, Step)] = &[
     ("sim-mutants", |root| own(root, &["sim", "--mutants"])),
     ("sim-tokio", |root| own(root, &["sim", "tokio"])),
     ("strace", |root| own(root, &["strace"])),
+    ("faults", |root| own(root, &["backend", "poll", "--faults"])),
     ("conform", |root| own(root, &["conform"])),
     ("facade", facade),
     ("conform-1", |root| own(root, &["conform", "tokio"])),

@@ -55,7 +55,11 @@ const COMMANDS: &[(&str, &str, Run)] = &[
         "core without std; the runtime for macOS and the BSDs; --run: the suite on 32-bit Linux",
         cross::run,
     ),
-    ("backend", "NAME: the suite of std-rt, the faults and the demo with poll(2) for epoll", suites::backend),
+    (
+        "backend",
+        "NAME: the suite of std-rt and the demo with poll(2) for epoll; --faults: the fault injection",
+        suites::backend,
+    ),
     ("bare", "core on a Cortex-M3 in QEMU: a serial line, TCP, sweeps of interrupts", bare::run),
     (
         "sim",

@@ -26,7 +26,8 @@ const REPLAYS: &str = "1000";
 pub fn check(root: &Path) -> Result<String, String> {
     println!("-- the examples of the documentation");
     let flags = format!("{} {SIM}", cmd::INTERNAL);
-    let mut docs = cmd::cargo(root, &["test", "-p", "netpoll-rt", "--doc", "--", "src/sim"]);
+    let mut docs =
+        cmd::cargo(root, &["test", "-p", "netpoll-rt", "--profile", "loom", "--doc", "--", "src/sim"]);
     docs.env("CARGO_TARGET_DIR", cmd::target_dir(root)?.join("sim")).env("RUSTDOCFLAGS", &flags);
     let docs = passed(docs.env("RUSTFLAGS", &flags))?;
     println!("-- hyper and axum");
