@@ -23,7 +23,7 @@
 //! | | for each event | [`PollCache::get_any_generation`], [`PollDesc::ready`] | a late event: the state words compare the generation |
 //! | | for each timer that is due | [`PollDesc::expire`], under the wheel's lock | a deadline that was moved meanwhile |
 //! | 8 | unlock | [`PollerLock::clear_poll_until`], [`PollerLock::unlock`] | a worker that could poll meanwhile |
-//! | 9 | wake the tasks of the list | [`PollCache::wake`], or into a queue and then [`Waiters::sub`] | foreign code under a lock; a count of waiters that is too low |
+//! | 9 | wake the tasks of the list | [`GList::wake`], or [`GList::drain`] into a queue | foreign code under a lock |
 //! | 10 | withdraw | [`Idle::cancel_park`] | a thread that clears the bit of a worker which is awake. False: another thread has cleared it, and this worker *searches* |
 //! | 11 | take a task, then end the search | [`Idle::stop_searching`] | a task that was queued during the search and so woke no worker. True: it was the last searcher, and wakes a worker if a queue has another task |
 //!
@@ -68,7 +68,7 @@
 //! | | [`Wait::Parked`] | | return `Poll::Pending`, and wait again at the next poll |
 //! | | [`Wait::Again`] | | wake the own waker, and return `Poll::Pending` |
 //! | | [`Wait::Failed`] | | return the error |
-//! | 4 | if the future is dropped while parked | [`Registration::retract`] | a waker in the slot of a task that no longer waits. It lowers the count of waiters itself |
+//! | 4 | if the future is dropped while parked | [`Registration::retract`] | a waker in the slot of a task that no longer waits. |
 //!
 //! To make the call first and forget the event after it loses the event that came in between. The second value of `wait` is
 //! dropped, which wakes the task of a parking that was taken over; a task that polls its own parking again discards it if it is
@@ -130,7 +130,7 @@
 //! | [`Registration::reset`], `wait`, `park` | one task in each direction (INV-2) | `reset` only: the others clone a waker |
 //! | [`Registration::retract`] | the task that parked, or the thread that drops it | yes; the caller drops the waker |
 //! | [`PollCache::wake`], [`GList::wake`], [`Displaced::wake`](crate::poll::sema::Displaced::wake) | any, with no lock held | if waking is |
-//! | [`Waiters`], [`BreakFlag`], [`Flag`](crate::sync::Flag), [`Counter`](crate::sync::Counter) | any | yes |
+//! | [`BreakFlag`], [`Flag`](crate::sync::Flag), [`Counter`](crate::sync::Counter) | any | yes |
 //! | [`ShortReadHint`](crate::poll::short_read::ShortReadHint) | the task that has the read lock | no |
 //! | [`FdMutex`] without a list | any | yes |
 //! | [`FdMutex`] with a [`WaitList`](crate::poll::fd_mutex::WaitList) | any, under the lock of the list | if it may take that lock |
@@ -170,11 +170,9 @@
 //! [`PollerLock::clear_poll_until`]: crate::sched::poller_lock::PollerLock::clear_poll_until
 //! [`PollerLock::is_parked_in_poller`]: crate::sched::poller_lock::PollerLock::is_parked_in_poller
 //! [`PollerLock::needs_wakeup`]: crate::sched::poller_lock::PollerLock::needs_wakeup
-//! [`BreakFlag`]: crate::poll::waiters::BreakFlag
-//! [`BreakFlag::set`]: crate::poll::waiters::BreakFlag::set
-//! [`BreakFlag::clear`]: crate::poll::waiters::BreakFlag::clear
-//! [`Waiters`]: crate::poll::waiters::Waiters
-//! [`Waiters::sub`]: crate::poll::waiters::Waiters::sub
+//! [`BreakFlag`]: crate::poll::break_flag::BreakFlag
+//! [`BreakFlag::set`]: crate::poll::break_flag::BreakFlag::set
+//! [`BreakFlag::clear`]: crate::poll::break_flag::BreakFlag::clear
 //! [`FdMutex`]: crate::poll::fd_mutex::FdMutex
 //! [`Runq::put`]: crate::sched::run_queue::Runq::put
 //! [`Runq::steal_into`]: crate::sched::run_queue::Runq::steal_into

@@ -71,7 +71,7 @@
 //! # Reading order
 //!
 //! [`poll::sema`], [`poll::registration`], [`poll::desc`], [`poll::cache`]; then [`poll::info`],
-//! [`poll::deadline`], [`poll::waiters`], [`poll::fd_mutex`], [`poll::short_read`]. The files of [`sched`]
+//! [`poll::deadline`], [`poll::break_flag`], [`poll::fd_mutex`], [`poll::short_read`]. The files of [`sched`]
 //! stand by themselves, and so do [`timer`], a wheel of timers as pure data, and [`poll::translate`].
 //!
 //! # Glossary
@@ -125,8 +125,8 @@
 //! | [`PollKey`], its `fdseq` | `netpollPackData`, `fdseq` | mio's `Token`; `tick` | polling: `Event::key` |
 //! | [`Event`], [`Mode`] | `epollevent`, the mode `'r'`, `'w'` | mio's `Event`, `Interest`; `Direction` | polling: `Event` |
 //! | [`PollCache`], its `donate` | `pollCache`, `persistentalloc` | `RegistrationSet` | sharded-slab |
-//! | [`poll::waiters::Waiters`] | `netpollWaiters` | - | - |
-//! | [`poll::waiters::BreakFlag`] | `netpollWakeSig`, `netpollBreak` | mio's `Waker` | polling: `Poller::notify` |
+//! | [`PollCache::parked`], a look at each descriptor | `netpollWaiters`, a count | - | - |
+//! | [`poll::break_flag::BreakFlag`] | `netpollWakeSig`, `netpollBreak` | mio's `Waker` | polling: `Poller::notify` |
 //! | [`GList`] | `gList` | `WakeList` | - |
 //! | [`poll::fd_mutex::FdMutex`], [`WaitList`](poll::fd_mutex::WaitList) | `fdMutex`, its `rsema` and `wsema` | `batch_semaphore` |
 //! | [`sched::run_queue::Runq`] | `runqput`, `runqget`, `runqsteal`, `runnext` | `queue::Local`, `queue::Steal`, `lifo_slot` | crossbeam-deque: `Worker`, `Stealer` |

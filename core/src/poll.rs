@@ -4,6 +4,7 @@
 //! A task owns a descriptor through a [`registration`]; the poller and other threads reach it by its [`key`]
 //! through the [`cache`].
 
+pub mod break_flag;
 pub mod cache;
 pub mod deadline;
 pub mod desc;
@@ -16,4 +17,3 @@ pub mod registration;
 pub mod sema;
 pub mod short_read;
 pub mod translate;
-pub mod waiters;

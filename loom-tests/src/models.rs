@@ -2,6 +2,7 @@
 
 use crate::harness::Model;
 
+mod break_flag;
 mod cache;
 mod deadline;
 mod desc;
@@ -20,7 +21,6 @@ mod shared_parking;
 pub mod support;
 mod take_over;
 pub mod task;
-mod waiters;
 
 /// Returns every model, in the reading order of core's words.
 pub fn all() -> Vec<Model> {
@@ -32,9 +32,9 @@ pub fn all() -> Vec<Model> {
         named_parking::MODELS,
         deadline::MODELS,
         info::MODELS,
+        break_flag::MODELS,
         cache::MODELS,
         end::MODELS,
-        waiters::MODELS,
         fd_mutex::MODELS,
         run_queue::MODELS,
         idle::MODELS,

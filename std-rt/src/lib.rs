@@ -15,7 +15,6 @@
 //! | poller lock, `PollGuard` | `sched.lastpoll` is 0 | the driver's `TryLock` |
 //! | break | `netpollBreak` | `Waker` of mio |
 //! | `PollBuffer` | `events [128]epollevent` and `gList` | `mio::Events` |
-//! | `sub_waiters` | `netpollAdjustWaiters` | - |
 //! | `Wheel`, `flush_removed` | `timers` heap, `cleanHead` | `Wheel`, - |
 //! | `Coalescer` | - | timer slack of the kernel |
 //! | `tick` | `nanotime` | ticks of `TimeSource` |

@@ -15,7 +15,7 @@ pub struct Metrics {
     pub pollers: usize,
     /// Tasks that have not ended.
     pub tasks: usize,
-    /// Tasks parked on a descriptor now.
+    /// Tasks parked on a descriptor now, by a look at each descriptor.
     pub waiters: usize,
     /// Descriptors open now.
     pub descriptors: usize,

@@ -28,12 +28,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_utils::CachePadded;
-use netpoll_core::GList;
 use netpoll_core::poll::cache::BLOCK_LEN;
 use netpoll_core::sync::Flag;
 
 use crate::context;
-use crate::foreign;
 use crate::sys::{self, ForkEpoch};
 use cache::Cache;
 pub use coalescer::{Coalescer, FEW};
@@ -203,25 +201,13 @@ impl Netpoll {
         self.probe
     }
 
-    /// Returns the number of tasks that are parked on descriptors.
+    /// Returns the number of tasks that are parked on descriptors, by a look at each descriptor.
     pub fn waiters(&self) -> usize {
-        self.cache.waiters().get()
+        self.cache.parked()
     }
 
     /// Returns the number of descriptors in use.
     pub fn descriptors(&self) -> usize {
         self.cache.in_use()
-    }
-
-    /// Subtracts tasks that a poll has made ready from the number of parked ones, once they are in a run queue.
-    pub fn sub_waiters(&self, n: usize) {
-        self.cache.waiters().sub(n);
-    }
-
-    /// Wakes tasks that this thread has made ready outside of a poll.
-    fn wake_all(&self, mut list: GList<2>) {
-        let woken = list.len();
-        foreign::wake_all(list.drain());
-        self.sub_waiters(woken);
     }
 }

@@ -177,8 +177,8 @@ impl Poller {
         sleeps
     }
 
-    /// Returns the number of tasks that are parked on descriptors, or have been woken and are still in a [`Buffer`]. Tasks that
-    /// wait for a [`Timer`] are not counted.
+    /// Returns the number of tasks that are parked on descriptors, by a look at each descriptor. Tasks that wait for a
+    /// [`Timer`] are not counted.
     pub fn parked(&self) -> usize {
         self.netpoll.waiters()
     }
@@ -247,7 +247,7 @@ impl PollGuard<'_> {
         if buffer.is_empty() {
             self.netpoll.check()?;
             let until = timeout.map(|timeout| clock::later(clock::now(), timeout));
-            buffer.fill(self.netpoll, |inner| self.guard.block_until(until, inner, may_sleep))?;
+            buffer.fill(|inner| self.guard.block_until(until, inner, may_sleep))?;
         }
         Ok(buffer.len())
     }

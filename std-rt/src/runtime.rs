@@ -215,7 +215,8 @@ impl Handle {
         self.sched.netpoll().check().is_err()
     }
 
-    /// Returns the number of tasks that are parked on a descriptor. Tasks that sleep are not among them.
+    /// Returns the number of tasks that are parked on a descriptor, by a look at each descriptor. Tasks that sleep are not
+    /// among them.
     pub fn waiters(&self) -> usize {
         self.sched.netpoll().waiters()
     }

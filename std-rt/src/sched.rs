@@ -16,7 +16,6 @@
 //! | message | state of the descriptor, of its `Fd`, of the task | the poller's owner and the task's worker | these two, which most often are one |
 //! | message | ring and slot of the worker ([`Remote`]) | its worker | thieves; the monitor; [`Sched::has_work`] before each sleep |
 //! | message | [`WorkerStats`] | its worker, two stores | thieves that found nothing, the monitor |
-//! | message | **the count of waiters** (core's `Waiters`, one for a runtime) | every task that parks, the poller's owner once in `k` | the standby thread, metrics |
 //! | `k` messages | [`WakeRule`]: the mean | every worker that polls | every worker that polls |
 //! | `k` messages | the poller's lock and counters | its owner | whoever wakes a worker or tries to poll |
 //! | `k` messages, with several pollers a millisecond | the clock's tick of the last poll | every worker that polls | every task that parks or moves a deadline |
@@ -24,8 +23,8 @@
 //! | connection | head of the free list, number of descriptors (core's `PollCache`) | the thread that opens or closes | the same |
 //! | task | [`TaskShard`] of the worker that spawned it | that worker; the one that ends the task | metrics |
 //!
-//! So the count of waiters is the one line that all workers write for each message. It is alone on its line; with several
-//! pollers it could be theirs.
+//! So a message writes no line that all workers write. The number of parked tasks is not counted: metrics and the standby thread
+//! look at the descriptors.
 
 mod config;
 mod context;
@@ -311,13 +310,11 @@ impl Sched {
     }
 
     /// Wakes the tasks that a poll made ready (Go's `injectglist`): in order, to the end of this thread's ring if it is a
-    /// worker. Only then does the count of waiters fall, by the number of those that were `parked`. Another worker is woken if
-    /// the tasks are worth it.
+    /// worker. Another worker is woken if the tasks are worth it.
     #[inline]
-    pub fn inject(&self, buffer: &mut PollBuffer, parked: usize) {
+    pub fn inject(&self, buffer: &mut PollBuffer) {
         let ready = buffer.len();
         context::inject_woken(self, buffer.drain());
-        self.netpoll.sub_waiters(parked);
         if self.workers.len() > 1 && self.wake_rule.is_worth(ready) {
             self.wake_one();
         }

@@ -86,8 +86,8 @@ pub fn run(sched: &Arc<SchedHandle>, stuck_after: Duration, on_stuck: OnStuck) {
 fn poll(sched: &Sched, poller: usize, buffer: &mut PollBuffer) -> bool {
     let Some(guard) = sched.netpoll().try_lock_of(poller, sched.workers()) else { return false };
     // A worker reports an error: it polls the same descriptor.
-    let taken = guard.poll(buffer).unwrap_or_else(|_| buffer.taken());
-    sched.inject(buffer, taken);
+    let _ = guard.poll(buffer);
+    sched.inject(buffer);
     // A worker that went to sleep while this thread held the poller's lock sleeps elsewhere, so no thread polls.
     sched.wake_one();
     true

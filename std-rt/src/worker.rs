@@ -303,10 +303,10 @@ impl Worker {
         if let Some(guard) = self.prepare_park(stop) {
             let may_sleep = || self.sched.idle().is_parked(self.index) && !stop.is_some_and(Flag::is_set);
             let outcome = self.poll(|buffer| {
-                let woken = guard.block(buffer, may_sleep, || self.may_advance());
+                let polled = guard.block(buffer, may_sleep, || self.may_advance());
                 // Before the tasks are put, or this worker would be woken for them.
                 self.unpark();
-                woken
+                polled
             });
             let waited = outcome.at.saturating_sub(began);
             let by_thread = outcome.ready == 0 && (self.should_stop(stop) || self.sched.has_work());
@@ -342,11 +342,11 @@ impl Worker {
     }
 
     /// Makes a poll, which unlocks the poller, and injects the tasks that it made ready.
-    fn poll(&self, poll: impl FnOnce(&mut PollBuffer) -> io::Result<usize>) -> PollOutcome {
+    fn poll(&self, poll: impl FnOnce(&mut PollBuffer) -> io::Result<()>) -> PollOutcome {
         let mut buffer = self.buffer.take().unwrap_or_default();
         // No more than fit into the ring.
         buffer.limit(self.mine.room().min(self.config.events_per_poll));
-        let woken = poll(&mut buffer);
+        let polled = poll(&mut buffer);
         if !buffer.is_empty() || buffer.has_removed() {
             // It has found work, and calls foreign code: other wakers, and the destructors of the tasks of removed timers.
             self.stop_searching();
@@ -355,10 +355,9 @@ impl Worker {
             PollOutcome { at: buffer.polled_at(), ready: buffer.len(), by_event: buffer.has_events() };
         self.poll_in.set(self.poll_interval());
         self.polled.set((outcome.at, self.stats().tick()));
-        let taken = woken.as_ref().map_or_else(|_| buffer.taken(), |woken| *woken);
-        self.sched.inject(&mut buffer, taken);
+        self.sched.inject(&mut buffer);
         self.buffer.set(Some(buffer));
-        self.check_alive(woken);
+        self.check_alive(polled);
         outcome
     }
 
@@ -547,7 +546,7 @@ impl Worker {
     /// threads that is a panic in `block_on`. A panic of the runtime's own thread would reach no caller, and all waits would
     /// last forever, so there the process is aborted.
     #[inline]
-    fn check_alive<T>(&self, polled: io::Result<T>) {
+    fn check_alive(&self, polled: io::Result<()>) {
         if polled.is_err() || !self.netpoll().is_owner_process() {
             self.poller_failed(polled.err());
         }

@@ -14,9 +14,8 @@ use core::ptr::NonNull;
 use super::desc::PollDesc;
 use super::free_list::{INDEX, Shared};
 use super::glist::GList;
-use super::key::{FDSEQ_BITS, PollKey};
+use super::key::{FDSEQ_BITS, Mode, PollKey};
 use super::registration::Registration;
-use super::waiters::Waiters;
 use crate::sync::{AtomicPtr, AtomicUsize, Flag, Ordering, UnsafeCell, array, const_fn, fence};
 
 /// The number of descriptors in a block of 4 KiB on a 64-bit host.
@@ -311,8 +310,8 @@ impl<const BLOCKS: usize, const LEN: usize> PollCache<BLOCKS, LEN> {
     }
 
     /// Ends all waits, because the poller has ended. From now on no descriptor lets a task park, also one
-    /// that is allocated later. `wake` gets the wakers of the parked tasks, descriptor by descriptor; the
-    /// caller lowers the count of waiters by their number once they are runnable. May be repeated.
+    /// that is allocated later. `wake` gets the wakers of the parked tasks, descriptor by descriptor. May be
+    /// repeated.
     pub fn end(&self, mut wake: impl FnMut(GList<2>)) {
         // alone: the fence below publishes it
         self.ended.swap(1, Ordering::Relaxed);
@@ -325,18 +324,13 @@ impl<const BLOCKS: usize, const LEN: usize> PollCache<BLOCKS, LEN> {
         }
     }
 
-    /// Wakes the tasks of a list that came from this cache's descriptors, and then counts them as parked no more. Returns
-    /// their number. Call it with no lock held. If a waker panics, the others are woken before the panic goes on.
-    ///
-    /// A runtime that drains the list itself, for example into a queue, lowers the count by [`Waiters::sub`].
-    pub fn wake<const N: usize>(&self, list: GList<N>) -> usize {
-        self.shared.wake(list)
-    }
-
-    /// Returns the number of tasks parked on this cache's descriptors.
-    #[inline]
-    pub fn waiters(&self) -> &Waiters {
-        self.shared.waiters()
+    /// Returns the number of tasks that are parked on this cache's descriptors. Looks at each slot, and does
+    /// not see a task that parks or is woken meanwhile.
+    pub fn parked(&self) -> usize {
+        let both = |desc: &PollDesc| {
+            [Mode::Read, Mode::Write].into_iter().filter(|&mode| desc.is_parked(mode)).count()
+        };
+        self.iter().map(|(_, desc)| both(desc)).sum()
     }
 
     /// Returns the descriptor that `key` names, or `None` if no block has that slot or the slot is of another

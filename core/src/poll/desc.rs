@@ -81,8 +81,7 @@ pub enum Wait {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use]
 pub enum Delivered {
-    /// The list has this many wakers more. The caller lowers the count of waiters by as many once their tasks
-    /// are runnable.
+    /// The list has this many wakers more.
     Woken(usize),
     /// The event is of another generation. Nothing has changed.
     Stale,

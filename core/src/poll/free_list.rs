@@ -1,5 +1,5 @@
-//! The part of a cache that its registrations share: the free list of descriptors, the count of the tasks that
-//! are parked on them, and the width of their generations.
+//! The part of a cache that its registrations share: the free list of descriptors, and the width of their
+//! generations.
 //!
 //! The list is a stack of slot indices. Its head also counts the pops. Without the count:
 //!
@@ -14,23 +14,17 @@
 //! thread's two steps on a 64-bit machine and after 2^16 on a 32-bit one, where a thread would have to be
 //! interrupted for that long.
 
-use crossbeam_utils::CachePadded;
-
 use super::desc::PollDesc;
-use super::glist::GList;
 use super::key::FDSEQ_BITS;
-use super::waiters::Waiters;
 use crate::sync::{AtomicUsize, Ordering, const_fn};
 
 const HALF: u32 = usize::BITS / 2;
 /// The half of the head that holds an index.
 pub(crate) const INDEX: usize = usize::MAX >> HALF;
 
-/// The head of the free list, the count of waiters and the width of the generations.
+/// The head of the free list and the width of the generations.
 #[derive(Debug)]
 pub(crate) struct Shared {
-    /// Padded, because every task that parks writes it, on any worker.
-    waiters: CachePadded<Waiters>,
     /// The index of the first free slot plus one (0: none) in the low half, the number of pops in the high
     /// half.
     head: AtomicUsize,
@@ -40,26 +34,12 @@ pub(crate) struct Shared {
 
 impl Shared {
     const_fn! {
-        /// Creates an empty list; no task is parked. Generations have `fdseq_bits` bits, 1 to [`FDSEQ_BITS`].
+        /// Creates an empty list. Generations have `fdseq_bits` bits, 1 to [`FDSEQ_BITS`].
         pub(crate) const fn new(fdseq_bits: u32) -> Self {
             assert!(fdseq_bits >= 1 && fdseq_bits <= FDSEQ_BITS, "a generation has 1 to FDSEQ_BITS bits");
             let fdseq_mask = u32::MAX >> (u32::BITS - fdseq_bits);
-            Self { waiters: CachePadded::new(Waiters::new()), head: AtomicUsize::new(0), fdseq_mask }
+            Self { head: AtomicUsize::new(0), fdseq_mask }
         }
-    }
-
-    #[inline]
-    pub(crate) fn waiters(&self) -> &Waiters {
-        &self.waiters
-    }
-
-    /// Wakes the tasks of a list and then lowers the count of waiters by their number, which it returns. If a waker panics, the
-    /// others are woken and the count is lowered before the panic goes on.
-    pub(crate) fn wake<const N: usize>(&self, list: GList<N>) -> usize {
-        let counted = Counted { waiters: self.waiters(), n: list.len() };
-        let woken = list.wake();
-        drop(counted);
-        woken
     }
 
     /// Returns the bits that a generation has.
@@ -102,18 +82,5 @@ impl Shared {
                 Err(found) => head = found,
             }
         }
-    }
-}
-
-/// Lowers the count of waiters when dropped: after the tasks are runnable, or while the panic of a waker
-/// unwinds.
-struct Counted<'a> {
-    waiters: &'a Waiters,
-    n: usize,
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.waiters.sub(self.n);
     }
 }

@@ -68,10 +68,8 @@ impl<const N: usize> GList<N> {
         self.wakers.drain(..)
     }
 
-    /// Wakes every task in the list. Returns their number, by which the caller then lowers the count of
-    /// waiters: [`PollCache::wake`](crate::PollCache::wake) does both. If a waker panics, the others are woken before the
-    /// panic goes on.
-    #[must_use = "the count of waiters is lowered by it: `PollCache::wake` does both"]
+    /// Wakes every task in the list, and returns their number. Call it with no lock held. If a waker panics,
+    /// the others are woken before the panic goes on.
     pub fn wake(self) -> usize {
         let woken = self.len();
         let mut rest = Rest(self.wakers.into_iter());

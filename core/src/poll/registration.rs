@@ -166,7 +166,7 @@ impl<'c> Registration<'c> {
         commit: impl FnOnce(Armed<'c>) -> (Commit, Displaced),
     ) -> (Wait, Displaced) {
         let desc = self.desc;
-        let armed = match desc.sema(mode).arm(self.shared.waiters()) {
+        let armed = match desc.sema(mode).arm() {
             Arm::Ready => return (Wait::Ready, Displaced::NONE),
             Arm::Busy => return (Wait::Again, Displaced::NONE),
             Arm::Double => return (Wait::Failed(PollErr::DoubleWait), Displaced::NONE),
@@ -193,11 +193,10 @@ impl<'c> Registration<'c> {
     /// Gives up a wait: takes the waker back, unless the thread that ends the wait has it already. A
     /// readiness stays for the next waiter. INV-2 applies as for [`Registration::wait`]. The returned waker
     /// is the task's own, which the caller drops, or that of another task that has taken the parking over
-    /// since, which the caller wakes. Lowers the count of waiters itself, unless the thread that ends the
-    /// wait does so.
+    /// since, which the caller wakes.
     #[must_use = "the waker may be another task's: drop your own, wake another's"]
     pub fn retract(&self, mode: Mode) -> Option<Waker> {
-        self.desc.sema(mode).retract(self.shared.waiters())
+        self.desc.sema(mode).retract()
     }
 
     /// Moves the deadline of each of the directions from a tick to `at`, which is not before it, by a
@@ -213,8 +212,7 @@ impl<'c> Registration<'c> {
     }
 
     /// Sets a deadline, which is in force until the next call (Go's `pollSetDeadline`). `Expired` fires at
-    /// once: the call returns the wakers of the tasks that waited, and the caller lowers the count of waiters
-    /// by their number once they are runnable. The second value is the tick for which the caller must now arm
+    /// once: the call returns the wakers of the tasks that waited. The second value is the tick for which the caller must now arm
     /// the descriptor's timer with [`Registration::arm_timer`], if the timer is not early enough already.
     ///
     /// # Errors
@@ -260,8 +258,7 @@ impl<'c> Registration<'c> {
         self.desc.evict(self.key().fdseq)
     }
 
-    /// Frees the slot for its next owner. Evicts the parked tasks and returns their wakers. The caller lowers
-    /// the count of waiters by their number once the tasks are runnable.
+    /// Frees the slot for its next owner. Evicts the parked tasks and returns their wakers.
     ///
     /// Before the call the caller has removed the descriptor from the kernel's set and its timer entry from
     /// the wheel.
@@ -283,9 +280,6 @@ impl<'c> Registration<'c> {
 
 impl Drop for Registration<'_> {
     fn drop(&mut self) {
-        let list = self.release();
-        if !list.is_empty() {
-            self.shared.wake(list);
-        }
+        self.release().wake();
     }
 }

@@ -90,7 +90,6 @@ use core::mem;
 use core::task::Waker;
 
 use super::key::FDSEQ_BITS;
-use super::waiters::Waiters;
 use crate::sync::{AtomicUsize, Ordering, RelaxedUsize, UnsafeCell, const_fn};
 
 const STATE: usize = 0b011;
@@ -164,13 +163,10 @@ pub enum Arm<'a> {
 #[must_use]
 pub struct Armed<'a> {
     sema: &'a Sema,
-    waiters: &'a Waiters,
     /// The word in WAIT. Only an unblock can change it, since this value owns BUSY.
     word: usize,
     /// Set if the parking was taken over (arrow 10): the slot holds a waker that may be another task's.
     taken_over: bool,
-    /// Set if this wait is in the count of waiters.
-    counted: bool,
 }
 
 /// The outcome of [`Armed::commit`].
@@ -277,11 +273,11 @@ impl Sema {
         false
     }
 
-    /// Consumes a readiness, or takes the right to park. `waiters` is the count of parked tasks.
+    /// Consumes a readiness, or takes the right to park.
     ///
     /// For one task at a time (INV-2). A second one gets [`Arm::Double`] or [`Arm::Busy`].
     #[inline]
-    pub fn arm<'a>(&'a self, waiters: &'a Waiters) -> Arm<'a> {
+    pub fn arm(&self) -> Arm<'_> {
         // alone: a first guess; each branch below is decided by a compare-exchange or promises nothing
         let mut old = self.word.load(Ordering::Relaxed);
         loop {
@@ -303,8 +299,7 @@ impl Sema {
             {
                 Ok(_) => {
                     let taken_over = old & STATE == PARKED;
-                    let counted = taken_over;
-                    return Arm::Armed(Armed { sema: self, waiters, word: new, taken_over, counted });
+                    return Arm::Armed(Armed { sema: self, word: new, taken_over });
                 }
                 Err(found) => old = found,
             }
@@ -359,13 +354,12 @@ impl Sema {
     }
 
     /// Ends a parking from the waiter's side, for example when its future is dropped: takes the waker out, if
-    /// no other thread has taken it, and lowers the count. A readiness that came meanwhile stays for the next
-    /// waiter.
+    /// no other thread has taken it. A readiness that came meanwhile stays for the next waiter.
     ///
     /// The caller drops the waker if the parking was its own. If another task had taken the parking over, it
     /// wakes the waker.
     #[must_use = "the waker may be another task's: drop your own, wake another's"]
-    pub fn retract(&self, waiters: &Waiters) -> Option<Waker> {
+    pub fn retract(&self) -> Option<Waker> {
         // alone: a first guess; the compare-exchange below decides
         let mut old = self.word.load(Ordering::Relaxed);
         while old & STATE == PARKED {
@@ -373,11 +367,7 @@ impl Sema {
             // Acquire: the slot as the parker left it.
             match self.word.compare_exchange(old, new, Ordering::Acquire, Ordering::Relaxed) // pair: sema::commit_to
             {
-                Ok(_) => {
-                    let waker = self.take_waker();
-                    waiters.sub(1);
-                    return waker;
-                }
+                Ok(_) => return self.take_waker(),
                 Err(found) => old = found,
             }
         }
@@ -460,7 +450,7 @@ impl Armed<'_> {
     }
 
     #[inline(always)]
-    fn commit_to(mut self, parked: usize, waker: &Waker) -> (Commit, Displaced) {
+    fn commit_to(self, parked: usize, waker: &Waker) -> (Commit, Displaced) {
         let displaced = if self.taken_over { self.replace_waker(waker) } else { self.put_waker(waker) };
         let parked = self.word & !BUSY | parked;
         // Release: the waker is in the slot before another thread can take it, and the number is beside it.
@@ -482,17 +472,15 @@ impl Armed<'_> {
         Displaced(this.end(WAIT).1)
     }
 
-    /// Puts a clone of `waker` into the empty slot, and counts the wait.
+    /// Puts a clone of `waker` into the empty slot.
     #[inline(always)]
-    fn put_waker(&mut self, waker: &Waker) -> Displaced {
+    fn put_waker(&self, waker: &Waker) -> Displaced {
         // Foreign code, run without a reference into the slot. If it panics, the drop of `self` gives up the
         // right to park.
         let waker = waker.clone();
         // SAFETY: this value owns BUSY, so no other thread touches the slot (INV-4). No parking was taken
         // over, so the slot is empty and the write drops no waker.
         self.sema.slot.with_mut(|slot| unsafe { slot.write(Some(waker)) });
-        self.waiters.add();
-        self.counted = true;
         Displaced::NONE
     }
 
@@ -528,15 +516,14 @@ impl Armed<'_> {
         (ready, displaced)
     }
 
-    /// Empties the slot, clears BUSY and the given bits of the state, and lowers the count. Returns whether
-    /// there was a readiness, and the waker from the slot.
+    /// Empties the slot, and clears BUSY and the given bits of the state. Returns whether there was a
+    /// readiness, and the waker from the slot.
     #[inline]
     fn end(&self, bits: usize) -> (bool, Option<Waker>) {
         let waker = self.sema.empty_slot();
         // Release: the slot is empty before another thread can arm. Acquire: the writes before an event that
         // is consumed.
         let old = self.sema.word.fetch_and(!(BUSY | bits), Ordering::AcqRel); // pair: sema::arm, sema::unblock
-        self.waiters.sub(usize::from(self.counted));
         (old & STATE == READY, waker)
     }
 }

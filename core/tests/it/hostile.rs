@@ -1,5 +1,5 @@
-//! Callers that break the rules: two tasks in one direction, wakers that reenter or panic, counts that are
-//! lowered too often, keys of other owners. Safe code is refused, and no waker is dropped twice or lost.
+//! Callers that break the rules: two tasks in one direction, wakers that reenter or panic, keys of other
+//! owners. Safe code is refused, and no waker is dropped twice or lost.
 //!
 //! Under Miri (`cargo xtask miri`) each test also checks every memory access.
 
@@ -12,7 +12,6 @@ use std::task::{RawWaker, RawWakerVTable, Wake, Waker};
 use std::thread;
 
 use netpoll_core::poll::sema::{Arm, Armed, Commit, Sema, Unblock};
-use netpoll_core::poll::waiters::Waiters;
 use netpoll_core::sync::RelaxedUsize;
 use netpoll_core::{Event, EventFlags, GList, Mode, Modes, PollErr, PollKey, Wait, When};
 
@@ -23,41 +22,41 @@ type S = Sema;
 /// The number of rounds of a race: enough to hit it in a second, fewer under Miri.
 const ROUNDS: usize = if cfg!(miri) { 20 } else { 20_000 };
 
-fn arm<'a>(sema: &'a S, waiters: &'a Waiters) -> Armed<'a> {
-    match sema.arm(waiters) {
+fn arm(sema: &S) -> Armed<'_> {
+    match sema.arm() {
         Arm::Armed(armed) => armed,
         other => panic!("no right to park, but {other:?}"),
     }
 }
 
-fn park(sema: &S, waiters: &Waiters, waker: &Waker) {
-    let (end, displaced) = arm(sema, waiters).commit(waker);
+fn park(sema: &S, waker: &Waker) {
+    let (end, displaced) = arm(sema).commit(waker);
     assert_eq!(end, Commit::Parked);
     displaced.wake();
 }
 
 #[test]
 fn an_event_between_arm_and_commit_keeps_the_slot_from_a_second_task() {
-    let (sema, waiters) = (S::new(), Waiters::new());
+    let sema = S::new();
     let ((first, one), (second, two)) = (Task::new(), Task::new());
-    park(&sema, &waiters, &one);
-    let armed = arm(&sema, &waiters);
+    park(&sema, &one);
+    let armed = arm(&sema);
     assert!(matches!(sema.unblock(0, true), Unblock::Nobody));
     assert!(sema.take(), "another task may consume the readiness");
-    assert!(matches!(sema.arm(&waiters), Arm::Busy), "but it may not arm before the first wait has ended");
+    assert!(matches!(sema.arm(), Arm::Busy), "but it may not arm before the first wait has ended");
     assert!(matches!(sema.unblock(0, false), Unblock::Nobody));
-    assert!(matches!(sema.arm(&waiters), Arm::Busy));
+    assert!(matches!(sema.arm(), Arm::Busy));
     let (end, displaced) = armed.commit(&two);
     assert_eq!(end, Commit::Unblocked);
     displaced.wake();
-    assert_eq!((first.wakes(), first.wakers(), second.wakers(), waiters.get()), (1, 1, 1, 0));
-    park(&sema, &waiters, &two);
+    assert_eq!((first.wakes(), first.wakers(), second.wakers(), usize::from(sema.is_parked())), (1, 1, 1, 0));
+    park(&sema, &two);
 }
 
 /// Two threads break the rule of one task per direction, with events and closes in between.
 #[test]
 fn two_tasks_that_park_at_once_neither_share_nor_lose_a_waker() {
-    let (sema, waiters) = (S::new(), Waiters::new());
+    let sema = S::new();
     let tasks: Vec<_> = (0..2).map(|_| Task::new()).collect();
     let barrier = Barrier::new(3);
     thread::scope(|scope| {
@@ -65,13 +64,13 @@ fn two_tasks_that_park_at_once_neither_share_nor_lose_a_waker() {
             scope.spawn(|| {
                 barrier.wait();
                 for round in 0..ROUNDS {
-                    match sema.arm(&waiters) {
+                    match sema.arm() {
                         Arm::Armed(armed) if round % 3 == 0 => armed.abort().wake(),
                         Arm::Armed(armed) => armed.commit(waker).1.wake(),
                         Arm::Ready | Arm::Busy | Arm::Double => {}
                     }
                     if round % 5 == 0 {
-                        drop(sema.retract(&waiters));
+                        drop(sema.retract());
                     }
                 }
             });
@@ -80,31 +79,30 @@ fn two_tasks_that_park_at_once_neither_share_nor_lose_a_waker() {
         for round in 0..ROUNDS {
             if let Unblock::Woke(waker) = sema.unblock(0, round % 2 == 0) {
                 waker.wake();
-                waiters.sub(1);
             }
         }
     });
-    drop(sema.retract(&waiters));
+    drop(sema.retract());
     for (task, _) in &tasks {
         assert_eq!(task.wakers(), 1, "each clone that was put into the slot was taken out once");
     }
-    assert_eq!(waiters.get(), 0);
+    assert_eq!(usize::from(sema.is_parked()), 0);
 }
 
 /// Only the word itself orders the two tasks, which Miri checks.
 #[test]
 fn tasks_that_park_strictly_in_turn_are_ordered_by_the_word() {
-    let (sema, waiters, turn) = (S::new(), Waiters::new(), RelaxedUsize::new());
+    let (sema, turn) = (S::new(), RelaxedUsize::new());
     thread::scope(|scope| {
         for me in 0..2 {
-            let (sema, waiters, turn) = (&sema, &waiters, &turn);
+            let (sema, turn) = (&sema, &turn);
             scope.spawn(move || {
                 let (_, waker) = Task::new();
                 for round in 0..ROUNDS.min(200) {
                     while turn.get() % 2 != me {
                         thread::yield_now();
                     }
-                    match sema.arm(waiters) {
+                    match sema.arm() {
                         Arm::Armed(armed) if round % 2 == 0 => armed.commit(&waker).1.wake(),
                         Arm::Armed(armed) => armed.abort().wake(),
                         Arm::Ready | Arm::Busy | Arm::Double => {}
@@ -114,7 +112,7 @@ fn tasks_that_park_strictly_in_turn_are_ordered_by_the_word() {
             });
         }
     });
-    drop(sema.retract(&waiters));
+    drop(sema.retract());
 }
 
 /// Code of a test that runs in a waker.
@@ -128,14 +126,13 @@ thread_local! {
 /// A semaphore that the code of its own waker can reach.
 struct Hooked {
     sema: S,
-    waiters: Waiters,
     /// The number of wakers of this table that have not been dropped.
     wakers: Mutex<usize>,
 }
 
 impl Hooked {
     fn new() -> Arc<Self> {
-        Arc::new(Self { sema: S::new(), waiters: Waiters::new(), wakers: Mutex::new(0) })
+        Arc::new(Self { sema: S::new(), wakers: Mutex::new(0) })
     }
 
     fn count(&self, change: isize) {
@@ -204,80 +201,72 @@ unsafe fn drop_waker(data: *const ()) {
 #[test]
 fn a_waker_whose_clone_reenters_the_semaphore_is_refused() {
     fn come_back(hooked: &Hooked) {
-        assert!(matches!(hooked.sema.arm(&hooked.waiters), Arm::Double), "the first task has armed");
-        assert!(hooked.sema.retract(&hooked.waiters).is_none() && !hooked.sema.take());
+        assert!(matches!(hooked.sema.arm(), Arm::Double), "the first task has armed");
+        assert!(hooked.sema.retract().is_none() && !hooked.sema.take());
         assert!(matches!(hooked.sema.unblock(0, true), Unblock::Nobody));
-        assert!(matches!(hooked.sema.arm(&hooked.waiters), Arm::Ready));
-        assert!(matches!(hooked.sema.arm(&hooked.waiters), Arm::Busy), "the first task still owns the slot");
+        assert!(matches!(hooked.sema.arm(), Arm::Ready));
+        assert!(matches!(hooked.sema.arm(), Arm::Busy), "the first task still owns the slot");
         assert!(matches!(hooked.sema.unblock(0, true), Unblock::Nobody));
     }
     let hooked = Hooked::new();
     let waker = hooked.waker();
     HOOKS.set([Some(come_back), None]);
-    let (end, displaced) = arm(&hooked.sema, &hooked.waiters).commit(&waker);
+    let (end, displaced) = arm(&hooked.sema).commit(&waker);
     assert_eq!(end, Commit::Ready, "the event of the clone is consumed");
     assert!(displaced.is_none());
-    assert_eq!((hooked.wakers(), hooked.waiters.get()), (1, 0));
+    assert_eq!((hooked.wakers(), usize::from(hooked.sema.is_parked())), (1, 0));
 }
 
 #[test]
 fn a_waker_whose_drop_reenters_the_semaphore_finds_the_slot_empty_and_free() {
     fn come_back(hooked: &Hooked) {
-        arm(&hooked.sema, &hooked.waiters).abort().wake();
+        arm(&hooked.sema).abort().wake();
     }
     let hooked = Hooked::new();
     let waker = hooked.waker();
-    let armed = arm(&hooked.sema, &hooked.waiters);
+    let armed = arm(&hooked.sema);
     assert!(matches!(hooked.sema.unblock(0, false), Unblock::Nobody));
     HOOKS.set([None, Some(come_back)]);
     assert_eq!(armed.commit(&waker).0, Commit::Unblocked);
-    assert_eq!((hooked.wakers(), hooked.waiters.get()), (1, 0));
+    assert_eq!((hooked.wakers(), usize::from(hooked.sema.is_parked())), (1, 0));
 }
 
 #[test]
 fn a_waker_whose_clone_panics_ends_the_parking_and_wakes_the_task_it_displaced() {
     let hooked = Hooked::new();
     let (task, parked) = Task::new();
-    park(&hooked.sema, &hooked.waiters, &parked);
-    let (waker, armed) = (hooked.waker(), arm(&hooked.sema, &hooked.waiters));
+    park(&hooked.sema, &parked);
+    let (waker, armed) = (hooked.waker(), arm(&hooked.sema));
     HOOKS.set([Some(|_| panic!("a clone that panics")), None]);
     assert!(catch_unwind(AssertUnwindSafe(|| armed.commit(&waker))).is_err());
-    assert_eq!((task.wakes(), task.wakers(), hooked.waiters.get()), (1, 1, 0));
-    park(&hooked.sema, &hooked.waiters, &parked);
+    assert_eq!((task.wakes(), task.wakers(), usize::from(hooked.sema.is_parked())), (1, 1, 0));
+    park(&hooked.sema, &parked);
 }
 
 #[test]
 fn a_waker_whose_drop_panics_loses_no_wakeup() {
     let hooked = Hooked::new();
     let (task, parked) = Task::new();
-    park(&hooked.sema, &hooked.waiters, &parked);
-    let (waker, armed) = (hooked.waker(), arm(&hooked.sema, &hooked.waiters));
+    park(&hooked.sema, &parked);
+    let (waker, armed) = (hooked.waker(), arm(&hooked.sema));
     assert!(matches!(hooked.sema.unblock(0, true), Unblock::Nobody));
     HOOKS.set([None, Some(|_| panic!("a drop that panics"))]);
     assert!(catch_unwind(AssertUnwindSafe(|| armed.commit(&waker))).is_err());
-    assert_eq!((task.wakes(), hooked.waiters.get()), (1, 0));
-    park(&hooked.sema, &hooked.waiters, &parked);
+    assert_eq!((task.wakes(), usize::from(hooked.sema.is_parked())), (1, 0));
+    park(&hooked.sema, &parked);
 }
 
 #[test]
 fn a_leaked_right_to_park_keeps_others_out_and_breaks_nothing() {
-    let (sema, waiters) = (S::new(), Waiters::new());
+    let sema = S::new();
     let (task, waker) = Task::new();
-    park(&sema, &waiters, &waker);
-    std::mem::forget(arm(&sema, &waiters));
-    assert!(matches!(sema.arm(&waiters), Arm::Double));
+    park(&sema, &waker);
+    std::mem::forget(arm(&sema));
+    assert!(matches!(sema.arm(), Arm::Double));
     assert!(matches!(sema.unblock(0, true), Unblock::Nobody) && sema.take());
-    assert!(matches!(sema.arm(&waiters), Arm::Busy));
+    assert!(matches!(sema.arm(), Arm::Busy));
     drop(sema);
     assert_eq!(task.wakers(), 1, "the waker is dropped with the semaphore");
-}
-
-#[test]
-fn a_count_that_is_lowered_too_often_stays_0() {
-    let waiters = Waiters::new();
-    waiters.sub(1);
-    waiters.sub(usize::MAX);
-    assert_eq!(waiters.get(), 0);
 }
 
 /// A waker whose clones the Arc counts, on every thread.
@@ -308,18 +297,18 @@ fn storm(slots: &Slots<4, 24>, held: &Mutex<Vec<PollKey>>, mut seed: usize, task
             let event = Event { key, modes: Modes::from(mode), flags: EventFlags::default() };
             let mut list = GList::<2>::new();
             let _any = desc.ready(event, &mut list);
-            slots.cache.wake(list);
+            list.wake();
             if choice == 3 {
-                slots.cache.wake(desc.evict(key.fdseq));
+                desc.evict(key.fdseq).wake();
             }
-            slots.cache.wake(desc.expire(seed >> 50).0);
+            desc.expire(seed >> 50).0.wake();
         } else if let Some(registration) = own.last() {
             match choice {
                 5 => registration.wait(mode, &waker).1.wake(),
                 6 => drop(registration.retract(mode)),
                 7 => match registration.set_deadline(Modes::from(mode), When::At(seed >> 50)) {
                     Ok((list, arm)) => {
-                        slots.cache.wake(list);
+                        list.wake();
                         arm.and_then(|at| registration.arm_timer(at));
                     }
                     Err(why) => assert_eq!(why, PollErr::Closing),
@@ -329,7 +318,7 @@ fn storm(slots: &Slots<4, 24>, held: &Mutex<Vec<PollKey>>, mut seed: usize, task
                     let key = registration.key();
                     let mut held = held.lock().expect("no thread panics here");
                     held.retain(|held| *held != key);
-                    slots.cache.wake(registration.free());
+                    registration.free().wake();
                 }
             }
         }
@@ -349,7 +338,7 @@ fn threads_that_call_anything_in_any_order_give_no_slot_to_two_owners_and_lose_n
             scope.spawn(move || storm(slots, held, seed, task));
         }
     });
-    assert_eq!((Arc::strong_count(&task), slots.cache.waiters().get()), (1, 0));
+    assert_eq!((Arc::strong_count(&task), slots.cache.parked()), (1, 0));
     let all: Vec<_> = std::iter::from_fn(|| slots.cache.alloc()).collect();
     assert_eq!(all.len(), 4, "no slot is lost, and none is in the free list twice");
     let (_, waker) = Task::new();

@@ -1,5 +1,6 @@
 //! Tests of core in one thread, by file of core, and of callers that break every rule.
 
+mod break_flag;
 mod cache;
 mod common;
 mod deadline;
@@ -17,7 +18,7 @@ mod short_read;
 mod sync;
 mod task;
 mod translate;
-mod waiters;
+
 // The wheel has no unsafe code, and too many steps for Miri.
 #[cfg(not(miri))]
 mod wheel;

@@ -110,7 +110,7 @@ impl Runtime {
             None | Some(Delivered::Stale) => self.stale.inc(),
             Some(Delivered::Woken(_) | Delivered::NoRoom) => {} // an empty list has room
         }
-        self.wake(list);
+        list.wake();
     }
 
     /// Advances the clock by one tick. The timer's interrupt handler calls this.
@@ -128,7 +128,7 @@ impl Runtime {
                 });
             }
         });
-        self.wake(list);
+        list.wake();
     }
 
     /// Returns the tick count, which wraps.
@@ -139,12 +139,7 @@ impl Runtime {
     /// Closes a descriptor by its key, which ends the wait of its reader. Returns false if it was freed before.
     pub fn close(&self, key: PollKey) -> bool {
         let evicted = self.cache.get(key).map(|desc| desc.evict(key.fdseq));
-        evicted.map(|list| self.wake(list)).is_some()
-    }
-
-    /// Sets the ready bits of the tasks. A runnable task is no longer a waiter.
-    fn wake<const N: usize>(&self, list: GList<N>) {
-        self.cache.wake(list);
+        evicted.map(GList::wake).is_some()
     }
 }
 

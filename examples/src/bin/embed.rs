@@ -11,8 +11,8 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use netpoll_core::poll::break_flag::BreakFlag;
 use netpoll_core::poll::cache::{BLOCK_LEN, StaticBlock};
-use netpoll_core::poll::waiters::BreakFlag;
 use netpoll_core::sched::idle::Idle;
 use netpoll_core::sched::poller_lock::PollerLock;
 use netpoll_core::sched::task::{Action, PollResult, TaskState};
@@ -217,7 +217,7 @@ impl Runtime {
                 let woken = self.poll(me);
                 self.poller.clear_poll_until(); // 8
                 self.poller.unlock();
-                self.wake(woken); // 9
+                woken.wake(); // 9
             } else {
                 while self.idle.is_parked(me) {
                     thread::park();
@@ -277,11 +277,6 @@ impl Runtime {
         }
     }
 
-    /// Wakes tasks, which are then no longer waiters.
-    fn wake<const N: usize>(&self, list: GList<N>) {
-        self.cache.wake(list);
-    }
-
     fn set_deadline(&self, descriptor: &Registration<'_>, when: When) -> Result<(), PollErr> {
         let (list, arm) = descriptor.set_deadline(Modes::READ, when)?;
         if let Some(at) = arm {
@@ -294,16 +289,16 @@ impl Runtime {
                 self.interrupt();
             }
         }
-        self.wake(list);
+        list.wake();
         Ok(())
     }
 
     /// Ends a descriptor whose task has ended.
     fn close(&self, descriptor: Registration<'_>) {
-        self.wake(descriptor.evict());
+        descriptor.evict().wake();
         lock(&self.timers).remove(descriptor.key());
         // Here a real runtime removes it from the kernel's poller and closes its number.
-        self.wake(descriptor.free());
+        descriptor.free().wake();
     }
 }
 
@@ -359,7 +354,7 @@ fn main() -> Result<(), &'static str> {
     let line = start("line", ended.clone())?;
     let slow = start("slow", ended.clone())?;
     let closed = start("closed", ended)?;
-    println!("{} tasks wait", RUNTIME.cache.waiters().get());
+    println!("{} tasks wait", RUNTIME.cache.parked());
 
     // The deadline moves from 20 to 40 ms: its timer fires twice.
     let now = RUNTIME.now();
@@ -369,7 +364,7 @@ fn main() -> Result<(), &'static str> {
     }
     let event = Event { key: line.key(), modes: Modes::READ, flags: EventFlags::default() };
     RUNTIME.kernel.report(event);
-    RUNTIME.wake(closed.evict());
+    closed.evict().wake();
     let mut results: Vec<Outcome> = outcomes.iter().collect();
     results.sort_unstable_by_key(|(name, _)| *name);
     println!("{results:?}");
@@ -386,7 +381,7 @@ fn main() -> Result<(), &'static str> {
         worker.join().map_err(|_| "a worker panicked")?;
     }
     let expected = [("closed", Err(PollErr::Closing)), ("line", Ok(())), ("slow", Err(PollErr::Timeout))];
-    let waits = RUNTIME.cache.waiters().get();
+    let waits = RUNTIME.cache.parked();
     let passed = results == expected && waits == 0 && late == Some(Delivered::Stale);
     if passed { Ok(()) } else { Err("a task has another result, or still waits") }
 }

@@ -45,10 +45,6 @@ fn reader(descriptor: &Registration<'_>, answer: mpsc::Sender<PollKey>) -> usize
     events
 }
 
-fn wake(cache: &PollCache<1>, list: GList<2>) {
-    cache.wake(list);
-}
-
 fn main() -> Result<(), &'static str> {
     let cache = PollCache::<1>::new();
     let donated = cache.donate_static(Box::leak(Box::default()));
@@ -67,16 +63,16 @@ fn main() -> Result<(), &'static str> {
         for _ in 0..ROUNDS {
             for descriptor in &descriptors {
                 let event = Event { key: descriptor.key(), modes: Modes::READ, flags: EventFlags::default() };
-                let mut list = GList::new();
+                let mut list = GList::<2>::new();
                 woken += usize::from(descriptor.desc().ready(event, &mut list) == Delivered::Woken(1));
-                wake(&cache, list);
+                list.wake();
             }
             answers.iter().take(THREADS).for_each(drop);
         }
         println!("{} events, of which {woken} found their thread parked", ROUNDS * THREADS);
-        descriptors.iter().for_each(|descriptor| wake(&cache, descriptor.evict()));
+        descriptors.iter().for_each(|descriptor| _ = descriptor.evict().wake());
         readers.into_iter().map(|reader| reader.join().unwrap_or(0)).sum()
     });
-    println!("the threads read {events} times; waiters {}", cache.waiters().get());
+    println!("the threads read {events} times; waiters {}", cache.parked());
     if events >= ROUNDS * THREADS { Ok(()) } else { Err("an event was lost") }
 }

@@ -122,7 +122,7 @@ impl Word for Slots {
         let slots = if plan.ops().any(|op| op == Donate) { 2 * LEN } else { LEN };
         let all: Vec<Owner> = std::iter::from_fn(|| self.alloc()).take(2 * LEN + 1).collect();
         assert!(all.len() == slots, "model: {} slots came back of {slots}", all.len());
-        assert!(self.pool.cache().waiters().get() == 0, "model: waiters are counted, but no task waits");
+        assert!(self.pool.cache().parked() == 0, "model: tasks are still parked");
     }
 
     fn forbids(plan: &Plan<Op>) -> Option<&'static str> {

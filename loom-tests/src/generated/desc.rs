@@ -82,7 +82,7 @@ impl Word for Desc {
     ];
     const STARTS: &'static [&'static str] = &["idle", "ready", "parked", "waiting", "due"];
     const FLAWS: &'static [&'static str] =
-        &["drops the displaced", "wakes no task", "forgets the count", "writes after the event"];
+        &["drops the displaced", "wakes no task", "writes after the event"];
 
     fn new(plan: &Plan<Op>) -> Self {
         Desc(World::new(plan))

@@ -6,7 +6,7 @@ use std::task::Waker;
 use loom::thread;
 use netpoll_core::{Delivered, Event, EventFlags, GList, Mode, Modes, PollKey, Wait, When};
 
-use super::support::{Counted, FIRST, Own, Slots, event, hand_up, race, race3};
+use super::support::{Counted, FIRST, Own, Slots, event, race, race3};
 use crate::harness::{Model, green};
 
 /// The models of this file.
@@ -40,7 +40,7 @@ fn deliver<const LEN: usize>(slots: &Slots<LEN>, key: PollKey) -> Delivered {
     let mut list = GList::<2>::new();
     let Some(desc) = slots.cache.get(key) else { return Delivered::Stale };
     let delivered = desc.ready(Event { key, modes: Modes::BOTH, flags }, &mut list);
-    hand_up(list, slots.cache.waiters());
+    list.wake();
     delivered
 }
 
@@ -71,9 +71,9 @@ fn undisturbed(slots: &Slots<1>, own: Own, task: &Counted) {
     assert!(!info.event_err() && !info.peer_closed(), "model: {info:?}: an old event reached the new owner");
     assert!(!info.closing(), "model: an old close reached the new owner");
     assert!(desc.is_parked(Mode::Read) && task.wakes() == 0, "model: an old event woke the new owner");
-    assert!(slots.cache.waiters().get() == 1, "model: the new owner is not counted");
+    assert!(slots.cache.parked() == 1, "model: the new owner is not counted");
     assert!(slots.free(own) == 1 && task.wakes() == 1, "model: the new owner's waker was not its own");
-    assert!(slots.cache.waiters().get() == 0, "model: waiters are counted, but no task waits");
+    assert!(slots.cache.parked() == 0, "model: tasks are still parked");
 }
 
 /// An event of the old generation comes while the slot is freed and goes to a new owner. If the old owner is
@@ -94,7 +94,7 @@ fn close_by_key(parked: bool) {
     let (new, new_waker) = Counted::waker();
     let close = |slots: &Slots<1>| {
         if let Some(desc) = slots.cache.get(FIRST) {
-            hand_up(desc.evict(FIRST.fdseq), slots.cache.waiters());
+            desc.evict(FIRST.fdseq).wake();
         }
     };
     let (own, ()) = race(&slots, |slots| reuse(slots, own, &new_waker), close);
@@ -110,7 +110,7 @@ fn late_timer() {
     assert!(own.set_deadline(Modes::READ, When::At(5)).is_ok(), "model: the descriptor is open");
     let fire = |slots: &Slots<1>| {
         let desc = slots.cache.iter().next().expect("model: a block was donated").1;
-        hand_up(desc.expire(5).0, slots.cache.waiters());
+        desc.expire(5).0.wake();
     };
     let (own, ()) = race(&slots, |slots| reuse(slots, own, &new_waker), fire);
     woken_once(&old, true);
@@ -118,7 +118,7 @@ fn late_timer() {
     let asleep = usize::from(own.desc().is_parked(Mode::Read));
     assert!(new.wakes() + asleep == 1, "model: the new owner is woken or asleep");
     assert!(slots.free(own) == asleep && new.wakes() == 1, "model: the new owner's waker was not its own");
-    assert!(slots.cache.waiters().get() == 0, "model: waiters are counted, but no task waits");
+    assert!(slots.cache.parked() == 0, "model: tasks are still parked");
 }
 
 /// Creates one slot with its first owner, which is parked or not.
@@ -170,7 +170,7 @@ fn other_generations() {
         }
         let waited = own.wait(Mode::Read, Waker::noop()).0;
         assert!(waited == Wait::Parked, "model: {waited:?}: an old event left a trace");
-        live(&slots, &own);
+        live(&own);
         assert!(own.evict().is_empty(), "model: no task waits");
         slots.free(own);
     }
@@ -178,11 +178,11 @@ fn other_generations() {
 
 /// Delivers an event of this generation to both directions, and leaves an expired deadline for the next
 /// generation to clear.
-fn live(slots: &Slots<1>, own: &Own) {
+fn live(own: &Own) {
     let mut list = GList::<2>::new();
     let delivered = own.desc().ready(event(own.key(), Modes::BOTH), &mut list);
     assert!(delivered == Delivered::Woken(1), "model: {delivered:?} of the reader's own event");
-    hand_up(list, slots.cache.waiters());
+    list.wake();
     for mode in [Mode::Read, Mode::Write] {
         let waited = own.wait(mode, Waker::noop()).0;
         assert!(waited == Wait::Ready, "model: {waited:?} after an event of this generation");
@@ -265,7 +265,7 @@ fn nothing_outlives() {
             desc.ready(event(own.key(), Modes::BOTH), &mut list) == Delivered::Woken(2),
             "model: both wait"
         );
-        hand_up(list, slots.cache.waiters());
+        list.wake();
         let set = own.set_deadline(Modes::BOTH, When::At(5));
         assert!(set.is_ok_and(|(_, arm)| arm == Some(5)), "model: an old owner's timer counts as armed");
         assert!(own.arm_timer(5).is_some(), "model: an old owner's timer counts as armed");
@@ -287,7 +287,7 @@ fn busy_ends() {
         if let Some(desc) = slots.cache.get(FIRST) {
             let _stale_or_not = desc.ready(event(FIRST, Modes::READ), &mut list);
         }
-        hand_up(list, slots.cache.waiters());
+        list.wake();
     });
     let own = slots.alloc().expect("model: the slot was freed");
     let waited = own.wait(Mode::Read, Waker::noop()).0;

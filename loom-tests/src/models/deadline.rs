@@ -6,7 +6,7 @@ use loom::future::block_on;
 use netpoll_core::{Mode, Modes, PollErr, When};
 
 use super::desc::{Start, read_all};
-use super::support::{Desc, Socket, hand_up, race, race3};
+use super::support::{Desc, Socket, race, race3};
 use crate::harness::{Model, green};
 
 /// The models of this file.
@@ -44,13 +44,13 @@ fn pass(socket: &Socket) {
     let Ok((list, None)) = socket.desc.set_deadline(Modes::READ, When::Expired) else {
         panic!("model: a timer is asked for a deadline in the past")
     };
-    hand_up(list, socket.desc.waiters());
+    list.wake();
 }
 
 /// Fires the timer.
 fn fire(socket: &Socket) {
     let (list, _) = socket.desc.desc().expire(DUE);
-    hand_up(list, socket.desc.waiters());
+    list.wake();
 }
 
 fn set(socket: &Socket, modes: Modes, when: When) {

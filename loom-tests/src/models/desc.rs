@@ -5,7 +5,7 @@ use std::sync::Arc;
 use loom::future::block_on;
 use netpoll_core::{Delivered, Event, EventFlags, GList, Mode, Modes, PollErr, Wait};
 
-use super::support::{Counted, FIRST, Socket, hand_up, race, race3, race4};
+use super::support::{Counted, FIRST, Socket, race, race3, race4};
 use crate::harness::{Expect, Model, green, red};
 
 /// The models of this file.
@@ -31,7 +31,6 @@ pub const MODELS: &[Model] = &[
     green("m08_dropped_wait_is_not_counted", 1, None, dropped_wait),
     green("m08_dropped_read_against_event", 2, Some(4), dropped_read_against_event),
     green("m08_dropped_read_against_close", 2, None, dropped_read_against_close),
-    green("m17_count_of_reader_and_writer", 3, Some(2), count_of_both),
 ];
 
 /// The state of the read semaphore and the kernel when the race begins.
@@ -265,23 +264,6 @@ fn dropped_read_against_close() {
     assert!(Arc::strong_count(&task) == 1, "model: a waker is left over");
 }
 
-/// Events for both directions, one after the other. `deliver` compares the count with the tasks that it has
-/// just taken out.
-fn count_of_both() {
-    let socket = Socket::new();
-    let (read, write, ()) = race3(
-        &socket,
-        |socket| block_on(socket.parked(Mode::Read)),
-        |socket| block_on(socket.parked(Mode::Write)),
-        |socket| {
-            socket.deliver(Modes::READ);
-            socket.deliver(Modes::WRITE);
-        },
-    );
-    assert!(read == Ok(()) && write == Ok(()), "model: a wait failed");
-    socket.assert_no_waiters();
-}
-
 /// A stream with a message, whose event has been delivered, and then its end.
 struct Stream {
     socket: Arc<Socket>,
@@ -328,7 +310,7 @@ fn hang_up(socket: &Socket) {
     let mut list = GList::<2>::new();
     let delivered = socket.desc.desc().ready(Event { key: FIRST, modes: Modes::READ, flags }, &mut list);
     assert!(delivered == Delivered::Woken(list.len()), "model: the event is of this generation");
-    hand_up(list, socket.desc.waiters());
+    list.wake();
 }
 
 /// A task that consumes the readiness of an event sees the flags of that event.

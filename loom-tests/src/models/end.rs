@@ -51,12 +51,9 @@ impl World {
     }
 
     fn end(&self) {
-        self.cache.end(|list| self.hand_up(list));
-    }
-
-    fn hand_up(&self, list: GList<2>) {
-        let woken = list.wake();
-        self.cache.waiters().sub(woken);
+        self.cache.end(|list| {
+            list.wake();
+        });
     }
 
     /// Asserts that the wait was refused, or was woken and is refused then, and that no waker is left.
@@ -73,8 +70,8 @@ impl World {
     }
 
     fn assert_no_waiters(&self) {
-        let left = self.cache.waiters().get();
-        assert!(left == 0, "model: {left} waiters are counted, but no task waits");
+        let left = self.cache.parked();
+        assert!(left == 0, "model: {left} tasks are still parked");
     }
 }
 
@@ -186,7 +183,7 @@ fn end_and_event_against_park() {
         let delivered =
             desc.ready(Event { key, modes: Modes::READ, flags: EventFlags::default() }, &mut list);
         assert!(delivered == Delivered::Woken(list.len()), "model: the event is of this generation");
-        world.hand_up(list);
+        list.wake();
     };
     let park = |_: &World| poll(&registration, Mode::Read, &task.waker);
     let (wait, (), ()) = race3(&world, park, World::end, event);

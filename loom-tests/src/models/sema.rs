@@ -5,7 +5,6 @@ use std::task::Waker;
 
 use loom::thread;
 use netpoll_core::poll::sema::{Arm, Commit, Sema, Unblock};
-use netpoll_core::poll::waiters::Waiters;
 
 use super::support::{Counted, Plain, race, race3};
 use crate::harness::{Model, green};
@@ -30,16 +29,15 @@ pub const MODELS: &[Model] = &[
     green("m08_abort_against_event_keeps_it", 2, None, abort_against_event),
 ];
 
-/// A semaphore with the count of its waiters, and plain data that an event brings.
+/// A semaphore, and plain data that an event brings.
 struct Parking {
     sema: Sema,
-    waiters: Waiters,
     payload: Plain<usize>,
 }
 
 impl Parking {
     fn new() -> Arc<Parking> {
-        Arc::new(Parking { sema: Sema::new(), waiters: Waiters::new(), payload: Plain::new(0) })
+        Arc::new(Parking { sema: Sema::new(), payload: Plain::new(0) })
     }
 
     /// Creates a semaphore with a parked task.
@@ -51,7 +49,7 @@ impl Parking {
 
     /// Polls once. Returns `None` if BUSY was set or there was a readiness.
     fn poll(&self) -> Option<Commit> {
-        match self.sema.arm(&self.waiters) {
+        match self.sema.arm() {
             Arm::Armed(armed) => Some(armed.commit(Waker::noop()).0),
             Arm::Ready | Arm::Busy => None,
             Arm::Double => panic!("model: two tasks between arm and its end"),
@@ -61,7 +59,7 @@ impl Parking {
     /// Polls until BUSY is clear. Returns `None` if there was a readiness.
     fn park(&self, waker: &Waker) -> Option<Commit> {
         loop {
-            match self.sema.arm(&self.waiters) {
+            match self.sema.arm() {
                 Arm::Ready => return None,
                 Arm::Busy => thread::yield_now(),
                 Arm::Double => panic!("model: two tasks between arm and its end"),
@@ -81,7 +79,6 @@ impl Parking {
             Unblock::Nobody => false,
             Unblock::Woke(waker) => {
                 waker.wake();
-                self.waiters.sub(1);
                 true
             }
         }
@@ -94,11 +91,10 @@ impl Parking {
         self.give_up();
     }
 
-    /// Ends a model: asserts that the slot is empty and no task is counted.
+    /// Ends a model: asserts that no task is parked.
     fn give_up(&self) {
-        drop(self.sema.retract(&self.waiters));
-        let left = self.waiters.get();
-        assert!(left == 0, "model: {left} waiters are counted, but no task waits");
+        drop(self.sema.retract());
+        assert!(!self.sema.is_parked(), "model: a task is still parked");
         assert!(!self.sema.is_parked(), "model: the task has given up and is parked");
     }
 }
@@ -126,7 +122,7 @@ fn payload_through_take() {
 }
 
 fn payload_through_arm() {
-    payload(|parking| match parking.sema.arm(&parking.waiters) {
+    payload(|parking| match parking.sema.arm() {
         Arm::Ready => true,
         Arm::Armed(armed) => {
             armed.abort().wake();
@@ -137,7 +133,7 @@ fn payload_through_arm() {
 }
 
 fn payload_through_commit() {
-    payload(|parking| match parking.sema.arm(&parking.waiters) {
+    payload(|parking| match parking.sema.arm() {
         Arm::Armed(armed) => armed.commit(Waker::noop()).0 == Commit::Ready,
         _ => false,
     });
@@ -216,11 +212,8 @@ fn retract(ready: bool) {
     let (task, waker) = Counted::waker();
     assert!(parking.park(&waker) == Some(Commit::Parked), "model: the task may park");
     drop(waker);
-    let ((), woken) = race(
-        &parking,
-        |parking| drop(parking.sema.retract(&parking.waiters)),
-        move |parking| parking.unblock(ready),
-    );
+    let ((), woken) =
+        race(&parking, |parking| drop(parking.sema.retract()), move |parking| parking.unblock(ready));
     assert!(task.wakes() == usize::from(woken), "model: a waker was woken that no unblock returned");
     assert!(parking.sema.take() == ready, "model: the next waiter finds the event, and no other");
     parking.give_up();
@@ -234,7 +227,7 @@ fn retract_and_park(ready: bool) {
     assert!(parking.park(&first_waker) == Some(Commit::Parked), "model: the task may park");
     drop(first_waker);
     let change = |parking: &Parking| {
-        drop(parking.sema.retract(&parking.waiters));
+        drop(parking.sema.retract());
         parking.park(&second_waker)
     };
     let (end, _) = race(&parking, change, move |parking| parking.unblock(ready));
@@ -252,7 +245,7 @@ fn retract_and_park(ready: bool) {
 /// A task that has armed aborts while an event comes.
 fn abort_against_event() {
     let parking = Parking::new();
-    let abort = |parking: &Parking| match parking.sema.arm(&parking.waiters) {
+    let abort = |parking: &Parking| match parking.sema.arm() {
         Arm::Armed(armed) => {
             armed.abort().wake();
             false

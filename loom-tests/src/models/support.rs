@@ -17,7 +17,6 @@ use std::task::{Poll, Wake, Waker};
 
 use loom::thread::{self, JoinHandle};
 use netpoll_core::poll::cache::Block;
-use netpoll_core::poll::waiters::Waiters;
 use netpoll_core::sync::{AtomicUsize, Ordering};
 use netpoll_core::{
     Delivered, Event, EventFlags, GList, Mode, Modes, PollCache, PollErr, PollKey, Registration, Wait,
@@ -154,8 +153,8 @@ impl Desc {
         Self { own, cache, _block: block }
     }
 
-    pub fn waiters(&self) -> &Waiters {
-        self.cache.waiters()
+    pub fn parked(&self) -> usize {
+        self.cache.parked()
     }
 }
 
@@ -179,14 +178,6 @@ pub const FIRST: PollKey = PollKey { slot: 0, fdseq: 0 };
 /// Creates a readiness event of one direction or both.
 pub fn event(key: PollKey, modes: Modes) -> Event {
     Event { key, modes, flags: EventFlags::default() }
-}
-
-/// Wakes the tasks of a list and only then lowers the count, as the scheduler does. Returns how many there
-/// were.
-pub fn hand_up<const N: usize>(list: GList<N>, waiters: &Waiters) -> usize {
-    let woken = list.wake();
-    waiters.sub(woken);
-    woken
 }
 
 /// A descriptor with the kernel's queue of messages.
@@ -213,9 +204,7 @@ impl Socket {
         let mut list = GList::<2>::new();
         let delivered = self.desc.desc().ready(event(FIRST, modes), &mut list);
         assert!(delivered == Delivered::Woken(list.len()), "model: the event is of this generation");
-        // The tasks are not runnable yet, so they are still counted.
-        assert!(self.desc.waiters().get() >= list.len(), "model: fewer waiters are counted than were parked");
-        hand_up(list, self.desc.waiters());
+        list.wake();
     }
 
     /// Reads a message without blocking. Returns whether there was one.
@@ -267,7 +256,7 @@ impl Socket {
     }
 
     pub fn evict(&self) {
-        hand_up(self.desc.evict(), self.desc.waiters());
+        self.desc.evict().wake();
     }
 
     /// Gives up the wait of a direction and drops its waker.
@@ -275,10 +264,18 @@ impl Socket {
         drop(self.desc.retract(mode));
     }
 
-    /// Asserts that no waiter is counted. Called at the end of every model.
+    /// Asserts that no task is parked and no thread owns a slot: a task can park in each direction, or is
+    /// refused, and give up. Called at the end of every model.
     pub fn assert_no_waiters(&self) {
-        let left = self.desc.waiters().get();
-        assert!(left == 0, "model: {left} waiters are counted, but no task waits");
+        let left = self.desc.parked();
+        assert!(left == 0, "model: {left} tasks are still parked");
+        for mode in [Mode::Read, Mode::Write] {
+            let (wait, displaced) = self.desc.park(mode, Waker::noop());
+            displaced.discard();
+            let is_free = !matches!(wait, Wait::Again | Wait::Failed(PollErr::DoubleWait));
+            assert!(is_free, "model: BUSY is left");
+            self.retract(mode);
+        }
     }
 }
 
@@ -321,6 +318,6 @@ impl<const LEN: usize> Slots<LEN> {
         let slot = own.key().slot;
         let mark = self.marks[slot as usize].replace(0);
         assert!(mark == 1, "model: slot {slot} was taken from its owner");
-        hand_up(ManuallyDrop::into_inner(own).free(), self.cache.waiters())
+        ManuallyDrop::into_inner(own).free().wake()
     }
 }

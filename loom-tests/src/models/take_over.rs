@@ -8,7 +8,7 @@ use std::task::Waker;
 use loom::thread;
 use netpoll_core::{Mode, Modes, Wait, When};
 
-use super::support::{Counted, Socket, hand_up, race, race3};
+use super::support::{Counted, Socket, race, race3};
 use crate::harness::{Model, green};
 
 /// The models of this file.
@@ -44,11 +44,11 @@ fn close(socket: &Socket) {
 fn pass(socket: &Socket) {
     let (list, _) =
         socket.desc.set_deadline(Modes::READ, When::Expired).expect("model: the descriptor is open");
-    hand_up(list, socket.desc.waiters());
+    list.wake();
 }
 
 fn fire(socket: &Socket) {
-    hand_up(socket.desc.desc().expire(DUE).0, socket.desc.waiters());
+    socket.desc.desc().expire(DUE).0.wake();
 }
 
 /// Creates a descriptor with a deadline and a parked task.
@@ -136,7 +136,7 @@ fn retract() {
     let asleep = socket.desc.desc().is_parked(Mode::Read);
     assert!(asleep || second.wakes() == 1, "model: the second task is neither parked nor woken");
     assert!(
-        socket.desc.waiters().get() == usize::from(asleep),
+        socket.desc.parked() == usize::from(asleep),
         "model: the count differs from the number of parked tasks"
     );
     assert!(Arc::strong_count(&first) == 1, "model: a waker is left over");

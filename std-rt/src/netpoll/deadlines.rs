@@ -17,6 +17,7 @@ use netpoll_core::{GList, Modes, PollErr, PollKey, When};
 
 use super::timers::{Entry, Timers};
 use super::{Netpoll, PollRegistration, clock};
+use crate::foreign;
 use crate::timer;
 
 impl PollRegistration {
@@ -104,7 +105,7 @@ impl PollRegistration {
         {
             return Ok(false);
         }
-        let (list, arm) = self.registration.set_deadline(modes, when)?;
+        let (mut list, arm) = self.registration.set_deadline(modes, when)?;
         if let Some(at) = arm {
             let wheel = self.netpoll.wheel_of(self.key().slot);
             let mut timers = self.netpoll.lock_wheel(wheel);
@@ -117,32 +118,30 @@ impl PollRegistration {
                 self.netpoll.break_before(wheel, at);
             }
         }
-        self.netpoll.wake_all(list);
+        foreign::wake_all(list.drain());
         Ok(true)
     }
 }
 
 impl Netpoll {
     /// Fires the entry of a descriptor, which has come out of its wheel, and puts it back if a deadline is still to come.
-    /// Appends the tasks whose waits that ends to `list` and returns their number.
+    /// Appends the tasks whose waits that ends to `list`.
     pub(super) fn expire_deadline<const N: usize>(
         &self,
         timers: &mut Timers,
         key: PollKey,
         now: u64,
         list: &mut GList<N>,
-    ) -> usize {
+    ) {
         let index = timers.index(key.slot);
         timers.by_slot[index] = None;
-        let Some(desc) = self.cache.get(key) else { return 0 };
+        let Some(desc) = self.cache.get(key) else { return };
         let (mut expired, again) = desc.expire(clock::round_down(now));
-        let woken = expired.len();
         list.append(&mut expired);
         if let Some(at) = again {
             timers.put(key, clock::to_nanos(at, || now));
             self.shard_of(key.slot).counts.timers_rearmed.inc();
         }
-        woken
     }
 }
 

@@ -275,12 +275,15 @@ impl Netpoll {
     }
 
     /// Fires timers that are due, if there are any and this thread is the worker of the runtime, which is to be the only one.
-    /// The tasks to be run are in `buffer`; returns the number of those that were parked on a descriptor.
-    pub fn fire_due(&self, buffer: &mut PollBuffer) -> Option<usize> {
+    /// The tasks to be run are in `buffer`. Returns whether it fired some.
+    pub fn fire_due(&self, buffer: &mut PollBuffer) -> bool {
         let now = self.now();
         let next = self.shards.iter().filter_map(|shard| shard.wheels.next()).min();
-        let is_due = next.is_some_and(|next| next <= now);
-        (is_due && self.is_own_worker()).then(|| self.fire_alone(buffer, now))
+        let fires = next.is_some_and(|next| next <= now) && self.is_own_worker();
+        if fires {
+            self.fire_alone(buffer, now);
+        }
+        fires
     }
 
     /// Ends the sleep of the poller after a change of the clock, if another thread may sleep there.

@@ -104,7 +104,7 @@ impl PollGuard<'_> {
     /// # Errors
     ///
     /// As [`Netpoll::netpoll`].
-    pub fn poll(self, buffer: &mut PollBuffer) -> io::Result<usize> {
+    pub fn poll(self, buffer: &mut PollBuffer) -> io::Result<()> {
         self.netpoll.poll_shard(self.shard, Some(0), buffer)
     }
 
@@ -126,7 +126,7 @@ impl PollGuard<'_> {
         buffer: &mut PollBuffer,
         may_sleep: impl Fn() -> bool,
         may_advance: impl FnOnce() -> bool,
-    ) -> io::Result<usize> {
+    ) -> io::Result<()> {
         if self.shard.watches() {
             return self.block_in_several(buffer, may_sleep);
         }
@@ -140,7 +140,7 @@ impl PollGuard<'_> {
 
     /// Polls as [`block`](Self::block) does, in the poller that the worker owns and those that it watches.
     #[cold]
-    fn block_in_several(self, buffer: &mut PollBuffer, may_sleep: impl Fn() -> bool) -> io::Result<usize> {
+    fn block_in_several(self, buffer: &mut PollBuffer, may_sleep: impl Fn() -> bool) -> io::Result<()> {
         let (netpoll, watched) = (self.netpoll, self.shard.watched());
         let guests = watched.iter().map(|number| &*netpoll.shards[number]);
         let all = iter::once(self.shard).chain(guests.clone());
@@ -166,17 +166,16 @@ impl PollGuard<'_> {
         }
         let owned = self.resume();
         let others = owned.iter().map(|number| (&*netpoll.shards[number], others.contains(number)));
-        let (mut polled, mut taken, mut has_events) = (waited, 0, false);
+        let (mut polled, mut has_events) = (waited, false);
         for (shard, is_ready) in iter::once((self.shard, main)).chain(others) {
             if polled.is_ok() {
                 polled = netpoll.poll_or_fire(shard, is_ready, buffer);
-                taken += buffer.taken;
                 has_events |= buffer.has_events;
             }
         }
         owned.iter().for_each(|number| netpoll.shards[number].unlock());
-        (buffer.taken, buffer.has_events) = (taken, has_events);
-        polled.map(|()| taken)
+        buffer.has_events = has_events;
+        polled
     }
 
     /// Polls as [`block`](Self::block) does, with a paused clock whose next timer is at `next`.
@@ -187,7 +186,7 @@ impl PollGuard<'_> {
         buffer: &mut PollBuffer,
         may_sleep: impl Fn() -> bool,
         may_advance: impl FnOnce() -> bool,
-    ) -> io::Result<usize> {
+    ) -> io::Result<()> {
         let (netpoll, shard) = (self.netpoll, self.shard);
         if !may_sleep() {
             return netpoll.poll_shard(shard, Some(0), buffer);
@@ -196,16 +195,17 @@ impl PollGuard<'_> {
         let is_due = |next: u64| next <= netpoll.now();
         let next = next.filter(|next| is_due(*next) || may_advance());
         let Some(next) = next else { return netpoll.poll_shard(shard, None, buffer) };
-        let woken = netpoll.poll_shard(shard, Some(0), buffer)?;
+        netpoll.poll_shard(shard, Some(0), buffer)?;
         // Work that `may_advance` waited for has woken this worker before it was over.
         let is_idle = buffer.is_empty() && !buffer.has_events() && !buffer.broken && may_sleep();
         if !is_idle {
-            return Ok(woken);
+            return Ok(());
         }
         netpoll.advance_to(next);
         // The clock is not there if another thread has let it go on meanwhile.
         let now = netpoll.now();
-        Ok(woken + netpoll.fire_alone(buffer, now))
+        netpoll.fire_alone(buffer, now);
+        Ok(())
     }
 
     /// Polls as [`block`](Self::block) does, and sleeps until `limit` at the latest. Also takes a pending break if it does not
@@ -219,7 +219,7 @@ impl PollGuard<'_> {
         limit: Option<u64>,
         buffer: &mut PollBuffer,
         may_sleep: impl FnOnce() -> bool,
-    ) -> io::Result<usize> {
+    ) -> io::Result<()> {
         let next = self.shard.set_poll_until(&mut buffer.next_timer);
         let until = [limit, next].into_iter().flatten().min();
         let until = match until {
@@ -287,8 +287,6 @@ pub struct PollBuffer {
     dropped: Vec<Entry>,
     /// The time of the next timer at the last sleep.
     next_timer: Option<u64>,
-    /// The number of tasks that the last poll took from descriptors, also if the kernel's wait failed.
-    taken: usize,
 }
 
 impl Default for PollBuffer {
@@ -311,7 +309,6 @@ impl PollBuffer {
             broken: false,
             dropped,
             next_timer: None,
-            taken: 0,
         }
     }
 
@@ -347,12 +344,6 @@ impl PollBuffer {
         self.polled_at
     }
 
-    /// Returns the number of tasks that the last poll of the kernel took from descriptors, to be passed to
-    /// [`Netpoll::sub_waiters`]. After an error of the kernel these are those whose deadline is over.
-    pub fn taken(&self) -> usize {
-        self.taken
-    }
-
     /// Returns whether the last poll found events of descriptors.
     pub fn has_events(&self) -> bool {
         self.has_events
@@ -370,8 +361,7 @@ impl PollBuffer {
 }
 
 impl Netpoll {
-    /// Polls the kernel once and fires the timers that are due. The tasks to be run are in `buffer`; returns their number
-    /// without those of timers, to be passed to [`Netpoll::sub_waiters`] once they are in a queue.
+    /// Polls the kernel once and fires the timers that are due. The tasks to be run are in `buffer`.
     ///
     /// `until` is the time to sleep until: `None` without end, 0 not at all. The caller holds the poller's lock, unless it
     /// drives the poller by hand.
@@ -379,12 +369,12 @@ impl Netpoll {
     /// # Errors
     ///
     /// Returns the kernel's error, which a correct process never meets. Timers fire even then.
-    pub fn netpoll(&self, until: Option<u64>, buffer: &mut PollBuffer) -> io::Result<usize> {
+    pub fn netpoll(&self, until: Option<u64>, buffer: &mut PollBuffer) -> io::Result<()> {
         self.poll_shard(&self.shards[0], until, buffer)
     }
 
     /// Polls one poller as [`netpoll`](Self::netpoll) does. The buffer keeps the wakers that it has from others.
-    fn poll_shard(&self, shard: &Shard, until: Option<u64>, buffer: &mut PollBuffer) -> io::Result<usize> {
+    fn poll_shard(&self, shard: &Shard, until: Option<u64>, buffer: &mut PollBuffer) -> io::Result<()> {
         // A time other than 0 may have passed: then it is a sleep that ends at once.
         let timeout = until.map(|at| if at == 0 { 0 } else { at.saturating_sub(self.now()) });
         shard.counts.polls.inc();
@@ -397,8 +387,8 @@ impl Netpoll {
         buffer.polled_at = clock::now();
         let now = self.clock.pace.at(buffer.polled_at);
         self.record_poll(shard, now);
-        let woken = self.deliver(shard, buffer) + self.fire(shard, buffer, now);
-        buffer.taken = woken;
+        self.deliver(shard, buffer);
+        self.fire(shard, buffer, now);
         if timeout.is_some_and(|timeout| timeout > 0) && buffer.events.is_empty() && !buffer.broken {
             shard.coalescer.record_wake(now);
         }
@@ -407,7 +397,7 @@ impl Netpoll {
             shard.counts.empty_polls.inc();
         }
         buffer.has_events = !buffer.events.is_empty();
-        waited.map(|_| woken)
+        waited.map(|_| ())
     }
 
     /// Polls one of several pollers in which a worker has slept, if it is `ready`, and fires its timers in any case. If the
@@ -417,21 +407,20 @@ impl Netpoll {
         if ready && room > 0 {
             buffer.events.set_limit(room);
             // A poll without a timeout would leave a break.
-            return self.poll_shard(shard, Some(self.now() + BRIEF), buffer).map(|_| ());
+            return self.poll_shard(shard, Some(self.now() + BRIEF), buffer);
         }
         buffer.has_events = false;
         shard.counts.polls.inc();
         buffer.polled_at = clock::now();
         self.record_poll(shard, buffer.polled_at);
-        buffer.taken = self.fire(shard, buffer, buffer.polled_at);
+        self.fire(shard, buffer, buffer.polled_at);
         Ok(())
     }
 
-    /// Delivers each event to its descriptor; returns how many parked tasks that made ready.
+    /// Delivers each event to its descriptor.
     #[inline(always)]
-    fn deliver(&self, shard: &Shard, buffer: &mut PollBuffer) -> usize {
+    fn deliver(&self, shard: &Shard, buffer: &mut PollBuffer) {
         let (events, list) = (&buffer.events, &mut buffer.list);
-        let mut woken = 0;
         for (index, event) in events.iter().enumerate() {
             if index + AHEAD < events.len()
                 && let Some(desc) = self.cache.get_any_generation(events.get(index + AHEAD).key)
@@ -440,8 +429,7 @@ impl Netpoll {
             }
             let delivered = self.cache.get_any_generation(event.key).map(|desc| desc.ready(event, list));
             match delivered {
-                Some(Delivered::Woken(n)) => {
-                    woken += n;
+                Some(Delivered::Woken(_)) => {
                     if let Some(waker) = list.last() {
                         sys::prefetch(waker.data(), TASK_LINES);
                     }
@@ -450,41 +438,38 @@ impl Netpoll {
                 Some(Delivered::NoRoom) => unreachable!("the list holds two wakers for each event"),
             }
         }
-        woken
     }
 
-    /// Fires due timers, within the bound of a poll and the space in the list; returns how many parked tasks that made ready.
+    /// Fires due timers, within the bound of a poll and the space in the list.
     #[inline(always)]
-    fn fire(&self, shard: &Shard, buffer: &mut PollBuffer, now: u64) -> usize {
+    fn fire(&self, shard: &Shard, buffer: &mut PollBuffer, now: u64) {
         let most = buffer.room.saturating_sub(buffer.list.len()).clamp(LEAST_EXPIRATIONS, EXPIRATIONS);
-        let (mut fired, mut woken) = (0, 0);
+        let mut fired = 0;
         for mut timers in shard.wheels.each_due(now) {
             timers.drain_removed(&mut buffer.dropped);
             while fired < most && buffer.list.room() >= 2 {
                 let Some((_, entry)) = timers.wheel.pop(now) else { break };
                 fired += 1;
-                woken += self.expire(&mut timers, entry, now, &mut buffer.list);
+                self.expire(&mut timers, entry, now, &mut buffer.list);
             }
         }
         if fired > 0 {
             shard.counts.timers_fired.add(fired);
         }
-        woken
     }
 
     /// Fires due timers as [`fire`](Self::fire) does, without a poll of the kernel.
     #[cold]
-    pub(super) fn fire_alone(&self, buffer: &mut PollBuffer, now: u64) -> usize {
-        self.shards.iter().map(|shard| self.fire(shard, buffer, now)).sum()
+    pub(super) fn fire_alone(&self, buffer: &mut PollBuffer, now: u64) {
+        self.shards.iter().for_each(|shard| self.fire(shard, buffer, now));
     }
 
     /// Fires one timer under the lock of its wheel; the list has space for two wakers.
-    fn expire(&self, timers: &mut Timers, entry: Entry, now: u64, list: &mut GList<READY>) -> usize {
+    fn expire(&self, timers: &mut Timers, entry: Entry, now: u64, list: &mut GList<READY>) {
         match entry {
             Entry::Task(waker) => {
                 sys::prefetch(waker.data(), TASK_LINES);
                 list.push(waker).unwrap_or_else(Waker::wake);
-                0
             }
             Entry::Descriptor(key) => self.expire_deadline(timers, key, now, list),
         }

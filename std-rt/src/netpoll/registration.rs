@@ -11,6 +11,7 @@ use netpoll_core::poll::sema::{Displaced, ParkedTask};
 use netpoll_core::{Mode, PollErr, PollKey, Registration, Wait};
 
 use super::{Netpoll, PollDesc, Shard, fd_limit};
+use crate::foreign;
 use crate::sys::{Poller, Watch};
 
 /// An owned registration of a descriptor (mio's and tokio's `Registration`).
@@ -178,15 +179,13 @@ impl PollRegistration {
 
     /// Makes both directions fail from now on, wakes the tasks that are parked, and disarms the timer.
     pub fn evict(&self) {
-        let list = self.registration.evict();
+        let mut list = self.registration.evict();
         if self.netpoll.is_owner_process() {
             let slot = self.key().slot;
             // Dropped outside the lock of the wheel.
             let _entry = self.netpoll.lock_wheel(self.netpoll.wheel_of(slot)).remove(slot);
         }
-        if !list.is_empty() {
-            self.netpoll.wake_all(list);
-        }
+        foreign::wake_all(list.drain());
     }
 
     /// Removes `fd` from the kernel's poller, before its number is closed.

@@ -24,7 +24,7 @@
 
 use std::io;
 
-use netpoll_core::poll::waiters::BreakFlag;
+use netpoll_core::poll::break_flag::BreakFlag;
 use netpoll_core::sched::poller_lock::PollerLock;
 use netpoll_core::sync::{Counter, RelaxedUsize};
 

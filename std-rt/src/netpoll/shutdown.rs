@@ -74,7 +74,7 @@ impl Netpoll {
         // First: the tasks that are woken look at it.
         self.ended.set();
         self.end_standby();
-        self.cache.end(|list| self.wake_all(list));
+        self.cache.end(|mut list| foreign::wake_all(list.drain()));
         self.shards.iter().for_each(|shard| foreign::wake_all(shard.wheels.end()));
     }
 
@@ -82,7 +82,7 @@ impl Netpoll {
     #[cold]
     pub(super) fn unpark_all(&self) {
         for (_, desc) in self.cache.iter() {
-            self.wake_all(desc.unpark());
+            foreign::wake_all(desc.unpark().drain());
         }
     }
 

@@ -64,16 +64,14 @@ impl Netpoll {
         let Some(standby) = &self.standby else { return };
         let mut buffer = PollBuffer::new();
         while standby.protocol.may_poll(|| self.waiters() > 0) {
-            let mut parked = 0;
             if let Some(guard) = self.try_lock(STANDBY) {
-                parked = guard.block(&mut buffer, || true, || false).unwrap_or_else(|error| {
+                guard.block(&mut buffer, || true, || false).unwrap_or_else(|error| {
                     self.poller_failed("the kernel refuses to wait for events", &error);
                 });
             }
             standby.protocol.polled();
             foreign::wake_all(buffer.drain());
             buffer.drop_removed();
-            self.sub_waiters(parked);
         }
     }
 

@@ -111,8 +111,8 @@ fn move_clock(sched: &SchedHandle, duration: Duration) {
         now = clock::step(now, end);
         netpoll.advance_to(now);
         // The worker of the runtime is not asleep if it is this thread; otherwise the change of the clock has woken it.
-        while let Some(woken) = netpoll.fire_due(&mut buffer) {
-            sched.inject(&mut buffer, woken);
+        while netpoll.fire_due(&mut buffer) {
+            sched.inject(&mut buffer);
         }
         if now == end {
             return;

@@ -64,10 +64,9 @@ impl Drop for DescriptorInfo {
 /// Polls once and wakes what was made ready; how many there were.
 fn poll(netpoll: &Netpoll, until: Option<u64>) -> usize {
     let mut buffer = PollBuffer::new();
-    let woken = netpoll.netpoll(until, &mut buffer).unwrap();
+    netpoll.netpoll(until, &mut buffer).unwrap();
     let n = buffer.len();
     buffer.drain().for_each(Waker::wake);
-    netpoll.sub_waiters(woken);
     n
 }
 

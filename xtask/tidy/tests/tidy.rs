@@ -167,9 +167,9 @@ fn a_module_uses_only_lower_layers() {
     let up = "use super::desc::PollDesc;\n";
     red("core/src/poll/key.rs", up, &["core/src/poll/key.rs:1: layers"]);
     red(
-        "core/src/poll/waiters.rs",
+        "core/src/poll/break_flag.rs",
         "fn f() {\n    super::sema::arm();\n}\n",
-        &["core/src/poll/waiters.rs:2: layers"],
+        &["core/src/poll/break_flag.rs:2: layers"],
     );
     red(
         "core/src/poll/glist.rs",

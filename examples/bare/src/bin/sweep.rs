@@ -167,7 +167,7 @@ impl World {
         let woken = self.woken.clear();
         assert!(woken || !parked || retract, "lost: the waker of a freed descriptor was not returned");
         assert!(parked || !woken, "a task that did not park was woken");
-        let waiters = self.cache.waiters().get();
+        let waiters = self.cache.parked();
         assert!(waiters == 0, "{waiters} waiters are left");
         self.inside.clear();
     }
@@ -261,7 +261,7 @@ impl World {
             }
             None => {} // the slot is freed, and the order is not yet withdrawn
         }
-        self.wake(list);
+        list.wake();
     }
 
     fn take_slot(&'static self) -> Registration<'static> {
@@ -274,11 +274,7 @@ impl World {
     fn give_back(&self, registration: Registration<'static>) {
         let slot = registration.key().slot;
         assert!(self.held[slot as usize].clear(), "slot {slot} was not allocated");
-        self.wake(registration.free());
-    }
-
-    fn wake<const N: usize>(&self, list: GList<N>) {
-        self.cache.wake(list);
+        registration.free().wake();
     }
 
     /// Checks that no slot is lost. The timer must be off.

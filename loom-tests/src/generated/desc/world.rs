@@ -287,11 +287,10 @@ impl World {
         self.hand_up(list);
     }
 
-    /// Wakes the tasks of a list and only then lowers the count, as the scheduler does.
+    /// Wakes the tasks of a list, as the scheduler does.
     fn hand_up(&self, list: GList<2>) {
-        let woken = if self.flawed("wakes no task") { list.len() } else { list.wake() };
-        if !self.flawed("forgets the count") {
-            self.pool.cache().waiters().sub(woken);
+        if !self.flawed("wakes no task") {
+            list.wake();
         }
     }
 

@@ -20,7 +20,7 @@ pub const LAYERS: &[Layers] = &[
     Layers {
         folder: "core/src/poll/",
         names: &[
-            "key glist waiters",
+            "key glist break_flag",
             "info sema deadline short_read fd_mutex translate",
             "desc",
             "free_list",

@@ -105,7 +105,8 @@ fn jobs<'r>(built: &Built, rows: &[&'r Row], models: &[Model], deep: bool) -> Re
 }
 
 /// Files of core without a file of models: those of another word stand for them.
-const MODELS_OF: &[(&str, &str)] = &[("registration", "desc"), ("free_list", "cache"), ("sync", "waiters")];
+const MODELS_OF: &[(&str, &str)] =
+    &[("registration", "desc"), ("free_list", "cache"), ("sync", "break_flag")];
 
 /// Returns the text of the models of a word.
 fn sources(built: &Built, word: &str) -> Result<String, String> {

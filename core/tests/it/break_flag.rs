@@ -1,13 +1,6 @@
-//! The count of waiters and the break flag, in one thread.
+//! The break flag, in one thread.
 
-use netpoll_core::poll::waiters::{BreakFlag, Waiters};
-
-#[test]
-fn a_new_count_is_zero() {
-    let waiters = Waiters::default();
-    waiters.sub(0);
-    assert_eq!(waiters.get(), 0);
-}
+use netpoll_core::poll::break_flag::BreakFlag;
 
 #[test]
 fn many_breaks_need_one_write() {

@@ -1,13 +1,11 @@
-//! Models of `waiters`: the count of parked tasks, and the break flag.
+//! Models of the break flag.
 
 use std::sync::Arc;
-use std::task::Waker;
 
 use loom::sync::{Condvar, Mutex};
-use netpoll_core::poll::sema::{Arm, Commit, Sema, Unblock};
-use netpoll_core::poll::waiters::{BreakFlag, Waiters};
+use netpoll_core::poll::break_flag::BreakFlag;
 
-use super::support::{Plain, Posted, race, race3};
+use super::support::{Posted, race, race3};
 use crate::harness::{Expect, Model, green, red};
 
 /// The models of this file.
@@ -19,8 +17,6 @@ pub const MODELS: &[Model] = &[
     red("m07_clear_before_drain_loses_a_break", 2, Some(4), Expect::Deadlock, || {
         one_breaker(Order::ClearThenDrain);
     }),
-    green("m17_count_falls_after_tasks_are_runnable", 2, None, count_and_run_queue),
-    green("m17_event_against_park", 2, None, event_against_park),
 ];
 
 /// The order of the poller's steps after a blocking poll.
@@ -100,59 +96,4 @@ fn one_breaker(order: Order) {
 fn two_breakers() {
     let poll = |poller: &Poller| poller.poll_until(2, Order::DrainThenClear);
     race3(&Poller::new(), poll, |poller| poller.leave(0), |poller| poller.leave(1));
-}
-
-/// A semaphore with its count, and a run queue.
-struct Count {
-    sema: Sema,
-    waiters: Waiters,
-    run_queue: Plain<Option<Waker>>,
-}
-
-impl Count {
-    fn new() -> Arc<Count> {
-        Arc::new(Count { sema: Sema::new(), waiters: Waiters::new(), run_queue: Plain::new(None) })
-    }
-
-    fn park(&self) -> bool {
-        match self.sema.arm(&self.waiters) {
-            Arm::Armed(armed) => armed.commit(Waker::noop()).0 == Commit::Parked,
-            _ => false,
-        }
-    }
-
-    /// Delivers an event. Puts the task into the run queue before it lowers the count.
-    fn event(&self) {
-        if let Unblock::Woke(waker) = self.sema.unblock(0, true) {
-            assert!(self.waiters.get() >= 1, "model: fewer waiters are counted than were parked");
-            self.run_queue.replace(Some(waker));
-            self.waiters.sub(1);
-        }
-    }
-}
-
-/// A thread that sees a count of 0 finds the task in the run queue.
-fn count_and_run_queue() {
-    let count = Count::new();
-    assert!(count.park(), "model: the task may park");
-    let look = |count: &Count| {
-        if count.waiters.get() == 0 {
-            let task = count.run_queue.replace(None);
-            assert!(task.is_some(), "model: the task is neither waiting nor runnable");
-        }
-    };
-    race(&count, look, Count::event);
-}
-
-/// The count of a task that parks rises before an event can lower it.
-fn event_against_park() {
-    let count = Count::new();
-    let (parked, ()) = race(&count, Count::park, Count::event);
-    let left = count.waiters.get();
-    let waits = count.sema.is_parked();
-    assert!(
-        left == usize::from(waits),
-        "model: {left} waiters are counted, parked: {parked}, still: {waits}"
-    );
-    drop(count.sema.retract(&count.waiters));
 }
