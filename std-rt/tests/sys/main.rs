@@ -3,7 +3,7 @@
 mod break_flag;
 #[cfg(all(
     any(target_os = "linux", target_os = "android"),
-    not(any(netpoll_backend = "kqueue", netpoll_backend = "poll"))
+    not(any(netpoll_backend = "kqueue", netpoll_backend = "poll", netpoll_sim))
 ))]
 mod epoll;
 #[cfg(any(
