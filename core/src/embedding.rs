@@ -129,7 +129,7 @@
 //! | [`Registration::set_deadline`], `postpone`, `evict` | any | yes |
 //! | [`Registration::reset`], `wait`, `park` | one task in each direction (INV-2) | `reset` only: the others clone a waker |
 //! | [`Registration::retract`] | the task that parked, or the thread that drops it | yes; the caller drops the waker |
-//! | [`PollCache::wake`], [`GList::wake`], [`Displaced::wake`](crate::poll::sema::Displaced::wake) | any, with no lock held | if waking is |
+//! | [`GList::wake`], [`Displaced::wake`](crate::poll::sema::Displaced::wake) | any, with no lock held | if waking is |
 //! | [`BreakFlag`], [`Flag`](crate::sync::Flag), [`Counter`](crate::sync::Counter) | any | yes |
 //! | [`ShortReadHint`](crate::poll::short_read::ShortReadHint) | the task that has the read lock | no |
 //! | [`FdMutex`] without a list | any | yes |
@@ -176,10 +176,10 @@
 //! [`FdMutex`]: crate::poll::fd_mutex::FdMutex
 //! [`Runq::put`]: crate::sched::run_queue::Runq::put
 //! [`Runq::steal_into`]: crate::sched::run_queue::Runq::steal_into
+//! [`GList::drain`]: crate::GList::drain
 //! [`PollCache`]: crate::PollCache
 //! [`PollCache::donate`]: crate::PollCache::donate
 //! [`PollCache::end`]: crate::PollCache::end
-//! [`PollCache::wake`]: crate::PollCache::wake
 //! [`PollCache::get_any_generation`]: crate::PollCache::get_any_generation
 //! [`PollDesc::ready`]: crate::PollDesc::ready
 //! [`PollDesc::is_parked`]: crate::PollDesc::is_parked

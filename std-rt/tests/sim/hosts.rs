@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::io::ErrorKind;
+use std::net::Shutdown;
 use std::time::{Duration, SystemTime};
 
 use netpoll_rt::net::{TcpListener, TcpStream};
@@ -309,6 +310,43 @@ fn a_slow_host_runs_when_its_timer_is_due() {
     });
     sim.run().unwrap();
     assert!(sim.elapsed() >= Duration::from_millis(30), "{:?}", sim.elapsed());
+}
+
+/// The old bytes and the end behind them arrive after the reset by the host that has restarted.
+#[test]
+fn a_reset_connection_takes_no_end_of_the_stream() {
+    Sim::check(20, |sim| {
+        sim.host("server", || async {
+            let listener = TcpListener::bind("0.0.0.0:7").await?;
+            let (stream, _) = listener.accept().await?;
+            stream.read_exact(&mut [0; 2]).await?;
+            time::sleep(Duration::from_secs(1)).await; // time is tested
+            stream.write_all(b"cut off").await?;
+            stream.shutdown(Shutdown::Write)?;
+            std::future::pending::<()>().await;
+            Ok(())
+        });
+        sim.client("client", async {
+            let stream = TcpStream::connect("server:7").await?;
+            stream.write_all(b"go").await?;
+            let pause = async || time::sleep(Duration::from_millis(900)).await; // time is tested
+            pause().await;
+            let control = sim::control();
+            control.partition("client", "server");
+            pause().await;
+            control.crash("server");
+            pause().await;
+            control.restart("server");
+            control.heal("client", "server");
+            stream.write_all(b"for the one that was before").await?;
+            time::sleep(Duration::from_secs(100)).await; // time is tested
+            let error = stream.read(&mut [0; 7]).await.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+            Ok(())
+        });
+        sim.run()?;
+        Ok(())
+    });
 }
 
 #[test]

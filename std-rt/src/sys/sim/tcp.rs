@@ -318,7 +318,8 @@ impl World {
         if let Segment::Syn = segment {
             return self.take_syn(packet);
         }
-        let known = packet.to_socket.filter(|id| self.sockets.contains_key(id));
+        // One that was reset takes nothing more: the end of its stream would hide that bytes are missing.
+        let known = packet.to_socket.filter(|&id| self.stream(id).is_some_and(|to| to.state != State::Dead));
         let Some(id) = known else {
             if !matches!(segment, Segment::Reset) {
                 self.refuse(packet);

@@ -3,7 +3,7 @@
 use std::future::poll_fn;
 use std::io::{self, ErrorKind};
 use std::net::Shutdown;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::Poll;
@@ -272,7 +272,7 @@ const FILLER: u8 = 255;
 async fn copy_file(stream: &TcpStream) -> io::Result<()> {
     static CONTENT: OnceLock<PathBuf> = OnceLock::new();
     let path = CONTENT.get_or_init(|| {
-        let path = std::env::temp_dir().join(format!("netpoll-sim-filler-{}", std::process::id()));
+        let path = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("filler-{}", std::process::id()));
         std::fs::write(&path, vec![FILLER; 3000]).expect("a file for the test");
         path
     });
