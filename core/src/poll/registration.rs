@@ -212,8 +212,9 @@ impl<'c> Registration<'c> {
     }
 
     /// Sets a deadline, which is in force until the next call (Go's `pollSetDeadline`). `Expired` fires at
-    /// once: the call returns the wakers of the tasks that waited. The second value is the tick for which the caller must now arm
-    /// the descriptor's timer with [`Registration::arm_timer`], if the timer is not early enough already.
+    /// once: the call returns the wakers of the tasks that waited. The second value is the tick for which the
+    /// caller must now arm the descriptor's timer with [`Registration::arm_timer`], if the timer is not early
+    /// enough already.
     ///
     /// # Errors
     ///
