@@ -10,11 +10,11 @@
 //! |---|---|---|
 //! | sleeps | another thread wakes it within [`NAP`] | after `wanted` such waits in a row it naps |
 //! | sleeps | it waits for longer | the count starts again |
-//! | naps | it runs [`MANY`] tasks or more before it would sleep again | it naps next time too, and `wanted` halves, down to 8 |
-//! | naps | it runs fewer | it sleeps, and `wanted` doubles, up to 8,192 |
+//! | naps | [`MANY`] tasks or more wait at its end | it naps next time too, and `wanted` halves, down to 8 |
+//! | naps | fewer wait | it sleeps next time, and `wanted` doubles, up to 8,192 |
 //!
 //! A nap for few tasks delays them by its length, as where a thread puts a task and waits for its result. So such naps soon
-//! become as rare as one in 8,192 waits.
+//! become as rare as one in 8,192 waits. Tasks that the worker runs later do not count: a task that was put may spawn many.
 
 use std::time::Duration;
 
@@ -35,8 +35,6 @@ const MAX_WANTED: u32 = 8192;
 pub struct Moderation {
     wanted: u32,
     streak: u32,
-    /// The worker's count of tasks at the end of its nap; `None` if it has not napped since it slept.
-    napped: Option<usize>,
 }
 
 impl Default for Moderation {
@@ -48,7 +46,7 @@ impl Default for Moderation {
 impl Moderation {
     /// Creates the policy of a worker that has not waited.
     pub const fn new() -> Self {
-        Self { wanted: MIN_WANTED, streak: 0, napped: None }
+        Self { wanted: MIN_WANTED, streak: 0 }
     }
 
     /// Records that the worker has slept until another thread woke it.
@@ -57,20 +55,17 @@ impl Moderation {
         self.streak = if was_short { self.streak.saturating_add(1) } else { 0 };
     }
 
-    /// Records that the worker has napped, when its count of tasks was `tick`.
-    pub fn napped(&mut self, tick: usize) {
-        self.napped = Some(tick);
+    /// Records that the worker has napped, and how many tasks that other threads have put wait at the end of the nap.
+    pub fn napped(&mut self, waiting: usize) {
+        if waiting >= MANY {
+            self.wanted = (self.wanted / 2).max(MIN_WANTED);
+        } else {
+            (self.wanted, self.streak) = ((self.wanted * 2).min(MAX_WANTED), 0);
+        }
     }
 
-    /// Returns whether the worker is to nap, now that it would sleep and its count of tasks is `tick`.
-    pub fn is_nap_due(&mut self, tick: usize) -> bool {
-        if let Some(before) = self.napped.take() {
-            if tick.wrapping_sub(before) >= MANY {
-                self.wanted = (self.wanted / 2).max(MIN_WANTED);
-            } else {
-                (self.wanted, self.streak) = ((self.wanted * 2).min(MAX_WANTED), 0);
-            }
-        }
+    /// Returns whether the worker is to nap, now that it would sleep.
+    pub fn is_nap_due(&self) -> bool {
         self.streak >= self.wanted
     }
 }

@@ -72,13 +72,10 @@ impl Worker {
     /// queues, or in the second look of [`Worker::prepare_park`]. Without a monitor it does not nap, since a poller that is
     /// unlocked meanwhile would wait too. A thread that ends the worker's wait ends the nap by the same token.
     pub(super) fn nap(&self) -> bool {
-        let tick = self.stats().tick();
         let mut moderation = self.moderation.get();
-        let is_due = moderation.is_nap_due(tick);
-        self.moderation.set(moderation);
         let may_nap =
             || self.config.monitored && !self.netpoll().is_paused() && !self.netpoll().is_any_unlocked();
-        let naps = is_due && may_nap() && self.start_searching();
+        let naps = moderation.is_nap_due() && may_nap() && self.start_searching();
         // After a nap for few tasks the next call ends the stream.
         if self.in_stream.replace(naps) || naps {
             self.sched.wake_rule().set_stream(naps);
@@ -88,9 +85,9 @@ impl Worker {
         }
         self.stats().take_running();
         thread::park_timeout(NAP);
-        moderation.napped(tick);
+        moderation.napped(self.sched.runnable(&self.mine));
         self.moderation.set(moderation);
-        self.polled.set((clock::now(), tick));
+        self.polled.set((clock::now(), self.stats().tick()));
         true
     }
 }

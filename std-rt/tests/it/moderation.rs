@@ -11,7 +11,7 @@ const SHORT: u64 = 99_999;
 fn waits_until_nap(moderation: &mut Moderation) -> u32 {
     for waits in 1..10_000 {
         moderation.slept(SHORT);
-        if moderation.is_nap_due(0) {
+        if moderation.is_nap_due() {
             return waits;
         }
     }
@@ -25,10 +25,10 @@ fn eight_short_waits_in_a_row_make_it_nap() {
     let mut moderation = Moderation::new();
     for _ in 0..7 {
         moderation.slept(SHORT);
-        assert!(!moderation.is_nap_due(0));
+        assert!(!moderation.is_nap_due());
     }
     moderation.slept(SHORT + 1);
-    assert!(!moderation.is_nap_due(0), "the eighth was too long");
+    assert!(!moderation.is_nap_due(), "the eighth was too long");
     assert_eq!(waits_until_nap(&mut moderation), 8);
 }
 
@@ -37,11 +37,11 @@ fn it_naps_as_long_as_many_tasks_come() {
     let mut moderation = Moderation::new();
     waits_until_nap(&mut moderation);
     for _ in 0..100 {
-        moderation.napped(0);
-        assert!(moderation.is_nap_due(MANY));
+        moderation.napped(MANY);
+        assert!(moderation.is_nap_due());
     }
-    moderation.napped(0);
-    assert!(!moderation.is_nap_due(MANY - 1));
+    moderation.napped(MANY - 1);
+    assert!(!moderation.is_nap_due());
 }
 
 #[test]
@@ -50,15 +50,15 @@ fn a_nap_for_few_tasks_makes_the_next_one_rarer() {
     for wanted in [8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 8192] {
         assert_eq!(waits_until_nap(&mut moderation), wanted);
         moderation.napped(0);
-        assert!(!moderation.is_nap_due(0));
+        assert!(!moderation.is_nap_due());
     }
     assert_eq!(waits_until_nap(&mut moderation), 8192);
     for _ in 0..20 {
-        moderation.napped(0);
-        assert!(moderation.is_nap_due(MANY));
+        moderation.napped(MANY);
+        assert!(moderation.is_nap_due());
     }
     moderation.napped(0);
-    assert!(!moderation.is_nap_due(0));
+    assert!(!moderation.is_nap_due());
     assert_eq!(
         waits_until_nap(&mut moderation),
         16,
