@@ -19,6 +19,7 @@ pub const MODELS: &[Model] = &[
     green("m12_only_the_earliest_insert_sends_a_break", 3, Some(3), only_the_earliest_breaks),
     green("m15_told_to_stop_against_block", 2, None, told_to_stop_against_block),
     green("m15_told_to_stop_against_looking", 2, None, told_to_stop_against_looking),
+    green("m15_told_to_stop_against_a_break_taken_by_another", 3, Some(3), told_to_stop_against_another_poll),
     green("m16_unlock_against_begin_park", 2, None, unlock_against_begin_park),
     green("m16_each_worker_polls_once", 3, Some(3), each_worker_polls_once),
     green("m16_put_against_block", 2, None, put_against_block),
@@ -33,6 +34,8 @@ struct Driver {
     parker: [Notify; 3],
     /// The break descriptor.
     kernel: Notify,
+    /// Set while a break is pending that the next poll takes, whether it blocks or not.
+    pending: Flag,
     /// The events (Go's list), touched by the polling thread only, so that two pollers at a time are a race.
     events: Plain<()>,
     /// Set if the wheel has an entry at `EARLY` beside the one at `LATE`. Read without the wheel's lock.
@@ -54,6 +57,7 @@ impl Driver {
             queue: NumberQueue::new(),
             parker: std::array::from_fn(|_| Notify::new()),
             kernel: Notify::new(),
+            pending: Flag::new(),
             events: Plain::new(()),
             early: Posted::new(),
             wheel: loom::sync::Mutex::new(LATE),
@@ -250,6 +254,44 @@ fn told_to_stop_against_looking() {
         }
     };
     race(&Driver::new(), tell, look_then_block);
+}
+
+/// The race above for a worker that has returned by an event when the break comes, so that another thread's poll, which does
+/// not block, takes the break: the worker sees the request before it blocks again.
+fn told_to_stop_against_another_poll() {
+    let tell = |driver: &Driver| {
+        driver.stop.set();
+        if driver.poller.is_parked_in_poller(0) {
+            driver.pending.set();
+            driver.kernel.notify();
+        }
+    };
+    let block_twice = |driver: &Driver| {
+        while !driver.poller.try_lock(0) {
+            loom::thread::yield_now();
+        }
+        driver.poller.set_poll_until(None);
+        // An event.
+        driver.poller.clear_poll_until();
+        driver.poller.unlock();
+        while !driver.poller.try_lock(0) {
+            loom::thread::yield_now();
+        }
+        driver.poller.set_poll_until(None);
+        if !driver.stop.is_set() {
+            while !driver.pending.clear() {
+                driver.kernel.wait();
+            }
+        }
+    };
+    let look = |driver: &Driver| {
+        if driver.poller.try_lock(1) {
+            driver.pending.clear();
+            driver.poller.unlock();
+        }
+    };
+    let driver = Driver::new();
+    race3(&driver, tell, block_twice, look);
 }
 
 /// The polling thread leaves to run tasks while another worker goes to sleep: one of them polls.

@@ -38,9 +38,6 @@ const TASK_LINES: usize = 5;
 /// The time in nanoseconds for which a poll that does not sleep waits for a break that was requested and is not written yet.
 const BREAK_LIMIT: u64 = 1_000_000;
 
-/// The time in nanoseconds for which a poll may sleep that takes what it was told is there.
-const BRIEF: u64 = 10_000;
-
 /// The lock of the poller, which the polling thread holds. Dropping it unlocks the poller. Of several pollers it locks one, and
 /// may watch others.
 #[derive(Debug)]
@@ -99,13 +96,18 @@ impl<'a> PollGuard<'a> {
 }
 
 impl PollGuard<'_> {
-    /// Polls without sleeping; see [`Netpoll::netpoll`].
+    /// Polls without sleeping; see [`Netpoll::netpoll`]. Takes a break, unless a thread that watches the poller may be meant: a
+    /// thread that sleeps in it alone would have the lock.
     ///
     /// # Errors
     ///
     /// As [`Netpoll::netpoll`].
     pub fn poll(self, buffer: &mut PollBuffer) -> io::Result<()> {
-        self.netpoll.poll_shard(self.shard, Some(0), buffer)
+        let polled = self.netpoll.poll_shard(self.shard, Some(0), buffer);
+        if buffer.broken && self.netpoll.shards.len() > 1 {
+            self.netpoll.return_break(self.shard);
+        }
+        polled
     }
 
     /// Polls, and sleeps until an event, a break or the next timer; see [`Netpoll::netpoll`].
@@ -224,7 +226,7 @@ impl PollGuard<'_> {
         let until = [limit, next].into_iter().flatten().min();
         let until = match until {
             until if until.is_none_or(|at| at > clock::now()) && may_sleep() => until,
-            // Only a poll with a timeout takes a break. This one ends it, at the latest when its thread has written it.
+            // This one takes the break, at the latest when the thread that requested it has written it.
             _ if self.shard.break_flag.is_set() => Some(clock::now().saturating_add(BREAK_LIMIT)),
             _ => Some(0),
         };
@@ -364,13 +366,18 @@ impl Netpoll {
     /// Polls the kernel once and fires the timers that are due. The tasks to be run are in `buffer`.
     ///
     /// `until` is the time to sleep until: `None` without end, 0 not at all. The caller holds the poller's lock, unless it
-    /// drives the poller by hand.
+    /// drives the poller by hand. A poll that does not sleep leaves a break to the one that does.
     ///
     /// # Errors
     ///
     /// Returns the kernel's error, which a correct process never meets. Timers fire even then.
     pub fn netpoll(&self, until: Option<u64>, buffer: &mut PollBuffer) -> io::Result<()> {
-        self.poll_shard(&self.shards[0], until, buffer)
+        let shard = &self.shards[0];
+        let polled = self.poll_shard(shard, until, buffer);
+        if buffer.broken && until == Some(0) {
+            self.return_break(shard);
+        }
+        polled
     }
 
     /// Polls one poller as [`netpoll`](Self::netpoll) does. The buffer keeps the wakers that it has from others.
@@ -381,7 +388,7 @@ impl Netpoll {
         let waited = shard.poller.wait(&mut buffer.events, timeout.map(Duration::from_nanos));
         buffer.broken = matches!(waited, Ok(true));
         if buffer.broken {
-            // After the break descriptor is drained, and before the caller looks for work.
+            // After the backend has taken the break, and before the caller looks for work.
             shard.break_flag.clear();
         }
         buffer.polled_at = clock::now();
@@ -406,8 +413,7 @@ impl Netpoll {
         let room = buffer.room.saturating_sub(buffer.list.len());
         if ready && room > 0 {
             buffer.events.set_limit(room);
-            // A poll without a timeout would leave a break.
-            return self.poll_shard(shard, Some(self.now() + BRIEF), buffer);
+            return self.poll_shard(shard, Some(0), buffer);
         }
         buffer.has_events = false;
         shard.counts.polls.inc();

@@ -343,14 +343,23 @@ impl Netpoll {
             // The break would end a wait of the parent.
             return;
         }
-        if !shard.break_flag.set() {
-            shard.counts.breaks_coalesced.inc();
-            return;
-        }
-        shard.counts.breaks_sent.inc();
-        if let Err(error) = shard.poller.wake() {
+        let is_new = self.request_break(shard);
+        let counts = &shard.counts;
+        if is_new { &counts.breaks_sent } else { &counts.breaks_coalesced }.inc();
+    }
+
+    /// Leaves a break that a poll has taken to the next one.
+    pub(super) fn return_break(&self, shard: &Shard) {
+        self.request_break(shard);
+    }
+
+    /// Makes a break pending; returns false if one is pending already.
+    fn request_break(&self, shard: &Shard) -> bool {
+        let is_new = shard.break_flag.set();
+        if is_new && let Err(error) = shard.poller.wake() {
             self.poller_failed("the break descriptor cannot be written", &error);
         }
+        is_new
     }
 
     /// Ends the poll of a thread that would sleep past `at`. Call it after arming a timer of the wheel that is due then.

@@ -41,18 +41,19 @@ fn asleep_until_broken(poller: &Poller, timeout: Option<Duration>) -> bool {
 }
 
 #[test]
-fn breaks_before_a_wait_count_as_one_and_only_a_blocking_wait_consumes_them() {
+fn breaks_before_a_wait_count_as_one_and_any_wait_consumes_them() {
     let _turn = alone();
     let poller = Poller::init(true).unwrap();
-    for _ in 0..3 {
-        poller.wake().unwrap();
-    }
-    for _ in 0..3 {
-        assert!(now(&poller).is_empty(), "the break never leaves the backend");
-    }
     let mut events = Events::with_capacity(8);
-    assert!(poller.wait(&mut events, Some(LONG)).unwrap());
-    assert!(!poller.wait(&mut events, Some(Duration::from_nanos(1))).unwrap(), "consumed");
+    for timeout in [Some(Duration::ZERO), Some(LONG), None] {
+        for _ in 0..3 {
+            poller.wake().unwrap();
+        }
+        assert!(poller.wait(&mut events, timeout).unwrap());
+        assert!(events.is_empty(), "the break never leaves the backend");
+        assert!(!poller.wait(&mut events, Some(Duration::ZERO)).unwrap(), "consumed");
+        assert!(!poller.wait(&mut events, Some(Duration::from_nanos(1))).unwrap(), "consumed");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The epoll backend: Linux and Android.
 //!
-//! A descriptor is added once, edge-triggered and in both directions, and never modified. The waker is an
-//! eventfd, level-triggered: it stays readable until a blocking [`Poller::wait`] drains it.
+//! A descriptor is added once, edge-triggered and in both directions, and never modified. The waker is an eventfd,
+//! edge-triggered too, so that a break costs no call to read it.
 
 #![expect(unsafe_code, reason = "rustix has epoll_pwait2 only where it is forced")]
 
@@ -96,7 +96,7 @@ impl Poller {
     pub fn init(probe: bool) -> io::Result<Poller> {
         let epoll = retry_new(Call::PollerInit, || epoll::create(epoll::CreateFlags::CLOEXEC))?;
         let waker = Waker::new()?;
-        add(&epoll, waker.as_fd(), PollKey::BREAK, epoll::EventFlags::IN)?;
+        add(&epoll, waker.as_fd(), PollKey::BREAK, epoll::EventFlags::IN.union(epoll::EventFlags::ET))?;
         let without_pwait2 = if probe { OnceLock::new() } else { OnceLock::from(()) };
         let inject = inject::PollerHook::new(waker.as_fd())?;
         Ok(Poller { epoll, waker, without_pwait2, inject })
@@ -148,7 +148,7 @@ impl Poller {
     /// | `timeout` | sleeps | a break | a signal |
     /// |---|---|---|---|
     /// | `None` | until something happens | consumed | unseen |
-    /// | zero | never | left for the blocking caller, returns false | unseen |
+    /// | zero | never | consumed | unseen |
     /// | positive | at least so long, to the nanosecond; at most 68 years | consumed | ends it with no events, so that the caller checks the clock |
     ///
     /// A break takes one slot of `events`, so a wait limited to one event may return nothing else.
@@ -156,24 +156,17 @@ impl Poller {
     /// # Errors
     ///
     /// Returns the kernel's, none of which a correct process meets. `events` is valid even then and holds
-    /// everything that was taken from the kernel: after an error in consuming the break it may hold events
-    /// whose edges do not come again.
+    /// everything that was taken from the kernel.
     pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<bool> {
-        let consumed =
-            self.wait_kernel(events, self.inject.cap_timeout(timeout), timeout != Some(Duration::ZERO));
+        let consumed = self.wait_kernel(events, self.inject.cap_timeout(timeout));
         let kernel = events.buffer.iter().take(events.len).map(event);
         self.inject.alter(&mut events.injected, events.limit, kernel);
         consumed
     }
 
-    /// Makes the kernel's part of [`wait`](Poller::wait). `blocking` says that this call may consume a break.
+    /// Makes the kernel's part of [`wait`](Poller::wait).
     #[inline(always)]
-    fn wait_kernel(
-        &self,
-        events: &mut Events,
-        timeout: Option<Duration>,
-        blocking: bool,
-    ) -> io::Result<bool> {
+    fn wait_kernel(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<bool> {
         events.len = 0;
         let slots = &mut events.buffer[..events.limit];
         events.len = match timeout {
@@ -181,7 +174,7 @@ impl Poller {
             Some(Duration::ZERO) => self.wait_plain(slots, Some(&AT_ONCE))?,
             Some(timeout) => self.wait_timed(slots, timeout.min(LONGEST_WAIT))?,
         };
-        if events.remove_break() && blocking { self.waker.drain() } else { Ok(false) }
+        Ok(events.remove_break())
     }
 
     /// Sleeps until a [`wait`](Poller::wait) of one of several pollers would return events or a break, or the timeout
@@ -218,8 +211,8 @@ impl Poller {
         Ok(())
     }
 
-    /// Sends a break: ends the blocking [`wait`](Poller::wait) that runs now, or else the next one. Several
-    /// breaks before one wait count as one. May be called from any thread; callers use their break flag to
+    /// Sends a break: ends the [`wait`](Poller::wait) that runs now, or else the next one. Several breaks before
+    /// one wait count as one. May be called from any thread; callers use their break flag to
     /// avoid redundant calls.
     ///
     /// # Errors

@@ -201,7 +201,7 @@ impl Poller {
     /// | `timeout` | sleeps | a break | a signal |
     /// |---|---|---|---|
     /// | `None` | until something happens | consumed | unseen |
-    /// | zero | never | left for the blocking caller, returns false | unseen |
+    /// | zero | never | consumed | unseen |
     /// | positive | at least so long, to the nanosecond; at most 1,000,000 seconds, after which the caller checks the clock and calls again | consumed | ends it with no events, for the same reason |
     ///
     /// A break takes one slot of `events`, so a wait limited to one event may return nothing else.
@@ -212,14 +212,13 @@ impl Poller {
     /// everything that was taken from the kernel: after an error in consuming the break it may hold events
     /// whose edges do not come again.
     pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<bool> {
-        let waited =
-            self.wait_kernel(events, self.inject.cap_timeout(timeout), timeout != Some(Duration::ZERO));
+        let waited = self.wait_kernel(events, self.inject.cap_timeout(timeout));
         self.inject.alter(&mut events.injected, events.limit, events.found.iter().copied());
         waited
     }
 
-    /// Sends a break: ends the blocking [`wait`](Poller::wait) that runs now, or else the next one. Several
-    /// breaks before one wait count as one. May be called from any thread; callers use their break flag to
+    /// Sends a break: ends the [`wait`](Poller::wait) that runs now, or else the next one. Several breaks before
+    /// one wait count as one. May be called from any thread; callers use their break flag to
     /// avoid redundant calls.
     ///
     /// # Errors
@@ -229,14 +228,10 @@ impl Poller {
         self.waker.wake(self.kqueue.as_fd())
     }
 
-    /// Makes the kernel's part of [`wait`](Poller::wait). `blocking` says that this call may consume a break.
-    fn wait_kernel(
-        &self,
-        events: &mut Events,
-        timeout: Option<Duration>,
-        blocking: bool,
-    ) -> io::Result<bool> {
+    /// Makes the kernel's part of [`wait`](Poller::wait).
+    fn wait_kernel(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<bool> {
         events.found.clear();
+        let is_limited = timeout.is_some_and(|time| !time.is_zero());
         let timeout = timeout.map(|time| time.min(LONGEST_WAIT));
         let timeout =
             timeout.map(|time| Timespec { tv_sec: time.as_secs() as _, tv_nsec: time.subsec_nanos() as _ });
@@ -251,12 +246,12 @@ impl Poller {
                 Ok(filled) => break filled,
                 // The caller checks the clock. A wait without a timeout, or with a zero one, needs no clock
                 // and is repeated.
-                Err(Errno::INTR | Errno::TIMEDOUT) if blocking && timeout.is_some() => break 0,
+                Err(Errno::INTR | Errno::TIMEDOUT) if is_limited => break 0,
                 Err(Errno::INTR | Errno::TIMEDOUT) => {}
                 Err(errno) => return Err(errno.into()),
             }
         };
-        if events.take(filled) { self.waker.consume(self.kqueue.as_fd(), blocking) } else { Ok(false) }
+        if events.take(filled) { self.waker.consume() } else { Ok(false) }
     }
 
     /// Adds the read filter alone, for a descriptor that cannot be written.

@@ -174,7 +174,7 @@ impl Poller {
     /// | `timeout` | sleeps | a break | a signal |
     /// |---|---|---|---|
     /// | `None` | until something happens | consumed | unseen |
-    /// | zero | never | left for the blocking caller, returns false | unseen |
+    /// | zero | never | consumed | unseen |
     /// | positive | at least so long, at most 68 years; to the nanosecond where there is ppoll(2), else to the millisecond | consumed | ends it with no events, so that the caller checks the clock |
     ///
     /// # Errors
@@ -184,16 +184,18 @@ impl Poller {
     pub fn wait(&self, events: &mut Events, timeout: Option<Duration>) -> io::Result<bool> {
         events.found.clear();
         let waited = match self.inject.cap_timeout(timeout) {
-            // A non-blocking wait leaves the break pending.
-            Some(Duration::ZERO) => self.look(&mut self.lock(), events).map(|()| false),
+            Some(Duration::ZERO) => {
+                let mut table = self.lock();
+                self.look(&mut table, events).map(|()| std::mem::take(&mut table.break_pending))
+            }
             timeout => self.sleep(events, timeout.map(|time| Instant::now() + time.min(LONGEST_WAIT))),
         };
         self.inject.alter(&mut events.injected, events.limit, events.found.iter().copied());
         waited
     }
 
-    /// Sends a break: ends the blocking [`wait`](Poller::wait) that runs now, or else the next one. Several
-    /// breaks before one wait count as one. May be called from any thread, but not from a signal handler.
+    /// Sends a break: ends the [`wait`](Poller::wait) that runs now, or else the next one. Several breaks before
+    /// one wait count as one. May be called from any thread, but not from a signal handler.
     ///
     /// # Errors
     ///

@@ -213,12 +213,11 @@ impl World {
         }
         // The other hosts have their turn.
         self.hosts[poller.host].stop.set();
-        if !sleeps || is_interrupted {
+        if is_interrupted {
             return waited;
         }
-        if std::mem::take(&mut poller.break_pending) {
-            waited.was_broken = true;
-        } else if waited.events.is_empty() {
+        waited.was_broken = std::mem::take(&mut poller.break_pending);
+        if sleeps && !waited.was_broken && waited.events.is_empty() {
             // Events that were left to the next wait.
             if !poller.queue.is_empty() {
                 return waited;

@@ -4,12 +4,12 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::event::{EventfdFlags, eventfd};
-use rustix::io::{Errno, read, write};
+use rustix::io::{Errno, read, retry_on_intr, write};
 
 use crate::sys::Call;
 use crate::sys::call::{retry_errno, retry_new};
 
-/// A non-blocking eventfd that is readable while a break is pending.
+/// A non-blocking eventfd, registered edge-triggered: each addition to its counter is one event, so nobody reads it.
 #[derive(Debug)]
 pub struct Waker {
     eventfd: OwnedFd,
@@ -23,24 +23,23 @@ impl Waker {
         Ok(Self { eventfd })
     }
 
-    /// Makes a break pending. A full counter means that one is pending already.
+    /// Makes a break pending, which the next wait of the epoll takes.
     pub fn wake(&self) -> io::Result<()> {
-        let written =
-            retry_errno(Call::Break, self.eventfd.as_fd(), || write(&self.eventfd, &1_u64.to_ne_bytes()));
-        match written {
-            Ok(_) | Err(Errno::AGAIN) => Ok(()),
-            Err(errno) => Err(errno.into()),
-        }
+        let add = || write(&self.eventfd, &1_u64.to_ne_bytes());
+        let added = match retry_errno(Call::Break, self.eventfd.as_fd(), add) {
+            // The counter is full, so nothing was added. To empty it is no event, the addition behind it is.
+            Err(Errno::AGAIN) => self.empty().and_then(|()| retry_on_intr(add)),
+            added => added,
+        };
+        Ok(added.map(drop)?)
     }
 
-    /// Consumes the break. Returns false if another wait has consumed it before and reports it.
-    pub fn drain(&self) -> io::Result<bool> {
+    fn empty(&self) -> Result<(), Errno> {
         let mut count = [0; size_of::<u64>()];
-        let drained = retry_errno(Call::Drain, self.eventfd.as_fd(), || read(&self.eventfd, &mut count));
-        match drained {
-            Ok(_) => Ok(true),
-            Err(Errno::AGAIN) => Ok(false),
-            Err(errno) => Err(errno.into()),
+        match retry_errno(Call::Drain, self.eventfd.as_fd(), || read(&self.eventfd, &mut count)) {
+            // Another thread has emptied it.
+            Ok(_) | Err(Errno::AGAIN) => Ok(()),
+            Err(errno) => Err(errno),
         }
     }
 }

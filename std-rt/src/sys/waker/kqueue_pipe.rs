@@ -12,7 +12,7 @@ use crate::sys::Call;
 use crate::sys::backend::{BREAK, change, udata};
 use crate::sys::call::{retry, retry_errno};
 
-/// A pipe that stays readable until a blocking wait has drained it.
+/// A pipe that stays readable until a wait has drained it.
 #[derive(Debug)]
 pub struct Waker {
     pipe: pipe::Waker,
@@ -43,9 +43,8 @@ impl Waker {
         self.pipe.writer()
     }
 
-    /// Handles a break that a wait has seen; returns whether this call consumed it. A non-blocking wait
-    /// leaves the break for the blocking one, and another wait may have consumed it before.
-    pub fn consume(&self, _kqueue: BorrowedFd<'_>, blocking: bool) -> io::Result<bool> {
-        if blocking { self.pipe.drain() } else { Ok(false) }
+    /// Consumes a break that a wait has seen. Returns false if another wait has consumed it before.
+    pub fn consume(&self) -> io::Result<bool> {
+        self.pipe.drain()
     }
 }

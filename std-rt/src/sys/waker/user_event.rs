@@ -34,10 +34,9 @@ impl Waker {
         kqueue
     }
 
-    /// Handles a break that a wait has seen; returns whether this call consumed it. A non-blocking wait
-    /// triggers it again for the blocking one.
-    pub fn consume(&self, kqueue: BorrowedFd<'_>, blocking: bool) -> io::Result<bool> {
-        if blocking { Ok(true) } else { self.wake(kqueue).map(|()| false) }
+    /// Consumes a break that a wait has seen: the kernel has cleared the filter.
+    pub fn consume(&self) -> io::Result<bool> {
+        Ok(true)
     }
 }
 
