@@ -91,6 +91,17 @@ const WITHOUT: &[(&str, &str, &str)] = &[
         "looks up a name and starts a program, whose loader gives up on an interrupted read",
     ),
     ("it::syscalls", "", "counts system calls"),
+    (
+        "process::hygiene",
+        "the_monitor_sleeps",
+        "counts the monitor's sleeps, and an interrupted wait of a worker wakes the monitor",
+    ),
+    ("it::budget", "events_that_go_first", "counts turns between two events, which the tracer delays"),
+    (
+        "it::own_poller",
+        "a_wake_ends_one_poll",
+        "counts the polls until a wake is taken, and an interrupted one leaves it to the next",
+    ),
     ("it::pipe", "a_short_read_is_followed", "counts system calls"),
 ];
 
