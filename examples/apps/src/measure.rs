@@ -39,10 +39,10 @@ pub fn table(options: &Options) -> Result<(), BoxError> {
     let mut table = Table { peers: Peers::find(options)?, options, rows: 0, failures: Vec::new() };
     let Options { rounds, secs, workers, .. } = options;
     println!(
-        "{rounds} rounds, loads of {secs} s, {workers} workers; medians; a ratio is that of the medians\n"
+        "{rounds} rounds, loads of {secs} s, {workers} workers; medians; a ratio is the median of those of the rounds\n"
     );
     let names = table.peers.all.iter().map(|peer| format!(" {} |", peer.name())).collect::<String>();
-    println!("| case | figure |{names} netpoll : tokio | least and largest of a round |");
+    println!("| case | figure |{names} netpoll : tokio | its quartiles |");
     println!("|---|---|{}---:|---:|", "---:|".repeat(table.peers.all.len()));
     for case in cases::all().iter().filter(|case| options.chooses(&case.name)) {
         match case.tools().iter().find(|tool| !tools::exists(tool)) {
@@ -122,10 +122,9 @@ impl Table<'_> {
             let cell = |value: Option<f64>| value.map_or("-".to_owned(), number);
             let cells: String =
                 self.peers.all.iter().map(|peer| format!(" {} |", cell(value(*peer)))).collect();
-            let ratio = value(Peer::Netpoll).zip(value(Peer::Tokio)).map(|(ours, theirs)| ours / theirs);
-            let ratio = ratio.map_or("-".to_owned(), |ratio| format!("{ratio:.3}"));
-            let rounds = values(Peer::Netpoll).zip(values(Peer::Tokio)).map_or("-".to_owned(), spread);
-            println!("| {} | {figure} |{cells} {ratio} | {rounds} |", if at == 0 { case } else { "" });
+            let compared = values(Peer::Netpoll).zip(values(Peer::Tokio));
+            let (ratio, quartiles) = compared.map_or(("-".to_owned(), "-".to_owned()), compare);
+            println!("| {} | {figure} |{cells} {ratio} | {quartiles} |", if at == 0 { case } else { "" });
             self.rows += 1;
         }
     }
@@ -219,11 +218,12 @@ fn side_by_side(peers: &Peers, case: &Case, options: &Options) -> Vec<Column> {
     columns
 }
 
-/// Returns the least and the largest ratio of two values of the same round.
-fn spread((ours, theirs): (Vec<f64>, Vec<f64>)) -> String {
-    let ratios = || ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs);
-    let (least, largest) = (ratios().fold(f64::INFINITY, f64::min), ratios().fold(0.0, f64::max));
-    format!("{least:.2} to {largest:.2}")
+/// Returns the median of the ratios of two values of the same round, and the quartiles.
+fn compare((ours, theirs): (Vec<f64>, Vec<f64>)) -> (String, String) {
+    let mut ratios: Vec<f64> = ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect();
+    ratios.sort_by(f64::total_cmp);
+    let quartile = |quarters: usize| ratios[(ratios.len() - 1) * quarters / 4];
+    (format!("{:.3}", median(ratios.clone())), format!("{:.2} to {:.2}", quartile(1), quartile(3)))
 }
 
 pub fn median(mut values: Vec<f64>) -> f64 {
