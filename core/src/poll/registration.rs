@@ -147,7 +147,8 @@ impl<'c> Registration<'c> {
     }
 
     /// Parks as [`Registration::park`] does, and leaves the number of the waker's task in `parked`: a poll of the task
-    /// that finds it parked by [`PollDesc::is_parked_as`] need not park again.
+    /// that finds it parked by [`PollDesc::is_parked_as`] need not park again. Call it only on the thread that polls the
+    /// task, and [`Registration::park`] on another one that has its waker (INV-15).
     #[inline(always)]
     pub fn park_named(
         &self,

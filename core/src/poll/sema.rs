@@ -73,6 +73,9 @@
 //! 2. that of a later parking: impossible, since only the task itself leaves its number, and so had made that parking before
 //!    this poll. The word would be older than a change of it that the task has made.
 //!
+//! So the number may be used only in the task's turn, by the one thread that polls the task then. Another thread that has a clone
+//! of its waker parks without it: if its parking failed, a poll that had found the number would wait for nothing.
+//!
 //! # The generation
 //!
 //! `fdseq` is in the same word, so the compare-exchange that would wake a task is also the check that the
@@ -405,7 +408,7 @@ impl Sema {
     }
 
     /// Returns whether the task of this number is parked, by a parking that has left the number in `parked` (INV-15). A
-    /// task that is polled and finds itself parked need not park again.
+    /// task that is polled and finds itself parked need not park again. Call it only on the thread that polls the task.
     #[inline]
     pub fn is_parked_as(&self, parked: &ParkedTask, task: usize) -> bool {
         // Acquire: the number that the parked task has left.

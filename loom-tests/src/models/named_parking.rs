@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 use loom::future::block_on;
 use loom::thread;
 use netpoll_core::poll::sema::ParkedTask;
-use netpoll_core::{Mode, Wait};
+use netpoll_core::{Mode, Modes, Wait};
 
 use super::support::{Counted, Socket, race, race3};
 use crate::harness::{Expect, Model, green, red};
@@ -19,6 +19,8 @@ pub const MODELS: &[Model] = &[
     green("m04e_polls_of_a_parked_task_against_close", 2, None, || polls(close)),
     green("m04e_parking_of_another_named_task", 3, Some(2), || other(Other::Named)),
     green("m04e_parking_of_another_task", 3, Some(2), || other(Other::Unnamed)),
+    green("m04e_polls_with_one_waker_by_two_threads", 3, Some(2), || two_threads(Socket::arrive)),
+    green("m04e_polls_with_one_waker_by_two_threads_against_close", 3, Some(2), || two_threads(close)),
     red("m04e_flawed_number_after_the_parking", 3, Some(2), Expect::Deadlock, || other(Other::NamedLate)),
 ];
 
@@ -43,12 +45,13 @@ impl Line {
         self.socket.desc.desc().is_parked_as(Mode::Read, &self.parked, task)
     }
 
-    /// Polls for a message as the `poll_*` functions do. A task that is displaced is woken. Ready with false if the
-    /// descriptor is closed.
-    fn poll(&self, task: usize, cx: &Context<'_>) -> Poll<bool> {
-        if self.is_parked_as(task) {
+    /// Polls for a message as the `poll_*` functions do, in the turn of the task with that number, or in none. A task that is
+    /// displaced is woken. Ready with false if the descriptor is closed.
+    fn poll(&self, turn: Option<usize>, cx: &Context<'_>) -> Poll<bool> {
+        if turn.is_some_and(|task| self.is_parked_as(task)) {
             return Poll::Pending;
         }
+        let (kind, task) = turn.map_or((Other::Unnamed, 0), |task| (Other::Named, task));
         let _locked = self.lock.lock().expect("no thread panics with the lock");
         loop {
             if self.socket.desc.reset(Mode::Read).is_err() {
@@ -57,7 +60,7 @@ impl Line {
             if self.socket.try_read() {
                 return Poll::Ready(true);
             }
-            match self.park(Other::Named, task, cx.waker()) {
+            match self.park(kind, task, cx.waker()) {
                 Wait::Parked => return Poll::Pending,
                 Wait::Failed(_) => return Poll::Ready(false),
                 Wait::Ready => {}
@@ -101,8 +104,8 @@ fn close(socket: &Socket) {
 fn polls(end: fn(&Socket)) {
     let line = Line::new();
     let task = |line: &Line| {
-        block_on(poll_fn(|cx| match line.poll(OWN, cx) {
-            Poll::Pending => line.poll(OWN, cx),
+        block_on(poll_fn(|cx| match line.poll(Some(OWN), cx) {
+            Poll::Pending => line.poll(Some(OWN), cx),
             ready => ready,
         }))
     };
@@ -115,13 +118,13 @@ fn polls(end: fn(&Socket)) {
 fn other(kind: Other) {
     let line = Line::new();
     let (first, waker) = Counted::waker();
-    assert!(line.poll(OWN, &Context::from_waker(&waker)).is_pending(), "model: the task may park");
+    assert!(line.poll(Some(OWN), &Context::from_waker(&waker)).is_pending(), "model: the task may park");
     line.socket.arrive();
     assert!(first.wakes() == 1, "model: the event wakes the task");
     assert!(line.socket.desc.reset(Mode::Read) == Ok(true), "model: the readiness stays");
     assert!(line.socket.try_read(), "model: the other task takes the message");
     let (_other, other_waker) = Counted::waker();
-    let task = |line: &Line| block_on(poll_fn(|cx| line.poll(OWN, cx)));
+    let task = |line: &Line| block_on(poll_fn(|cx| line.poll(Some(OWN), cx)));
     let parks = move |line: &Line| {
         let _locked = line.lock.lock().expect("no thread panics with the lock");
         while line.park(kind, OTHERS, &other_waker) == Wait::Again {
@@ -130,6 +133,30 @@ fn other(kind: Other) {
     };
     let (read, (), ()) = race3(&line, task, parks, |line| line.socket.arrive());
     assert!(read, "model: the descriptor is open");
+    line.socket.retract(Mode::Read);
+    line.socket.assert_no_waiters();
+}
+
+/// Another task is parked. A task polls in its turn, and another thread polls with a clone of its waker, while something comes
+/// that makes this second poll fail to park. If the first poll is pending, the next message wakes the task, unless it has been
+/// woken already. (If the second poll used the number too, the first could find it and be never woken.)
+fn two_threads(comes: fn(&Socket)) {
+    let line = Line::new();
+    let (_other, other_waker) = Counted::waker();
+    assert!(
+        line.poll(Some(OTHERS), &Context::from_waker(&other_waker)).is_pending(),
+        "model: the task may park"
+    );
+    let (task, waker) = Counted::waker();
+    let its_clone = waker.clone();
+    let in_turn = |line: &Line| line.poll(Some(OWN), &Context::from_waker(&waker));
+    let beside = move |line: &Line| {
+        line.socket.deliver(Modes::READ);
+        _ = line.poll(None, &Context::from_waker(&its_clone));
+    };
+    let (polled, (), ()) = race3(&line, in_turn, beside, move |line| comes(&line.socket));
+    line.socket.arrive();
+    assert!(polled.is_ready() || task.wakes() > 0, "model: a pending poll is woken");
     line.socket.retract(Mode::Read);
     line.socket.assert_no_waiters();
 }

@@ -73,6 +73,12 @@ pub(crate) fn is_in_turn() -> bool {
     context::with(|context| context.task.get()) & TURN != 0
 }
 
+/// Returns whether this thread is a worker's in the code of the task whose cell has that address.
+#[inline]
+pub(super) fn is_turn_of(cell: usize) -> bool {
+    context::with(|context| context.task.get()) == cell | TURN
+}
+
 /// Sets the task of this thread. A turn goes on.
 pub(crate) fn set_current(id: Id) {
     context::with(|context| context.task.set(id.0.get() | context.task.get() & TURN));

@@ -5,6 +5,7 @@ use std::ptr::{self, NonNull};
 use std::task::{RawWaker, RawWakerVTable, Waker};
 
 use super::{Runnable, TaskPtr, TaskRef};
+use crate::task::id::is_turn_of;
 
 /// The functions of a task's waker.
 pub(super) static WAKER: RawWakerVTable = RawWakerVTable::new(clone_waker, wake, wake_by_ref, drop_waker);
@@ -27,10 +28,12 @@ pub fn wake_to_runnable(waker: Waker) -> Result<Option<Runnable>, Waker> {
     Ok(TaskRef::new(task).wake_by_value())
 }
 
-/// Returns a number that no other living task has; `None` for a waker that is not a task's.
+/// Returns a number that no other living task has, if the waker is that of the task whose turn it is on this thread. A thread that
+/// has a clone of another task's waker gets `None`: one thread at a time uses a number (INV-15).
 #[inline]
 pub fn task_number(waker: &Waker) -> Option<usize> {
-    ptr::eq(waker.vtable(), &WAKER).then(|| waker.data().addr())
+    let number = waker.data().addr();
+    (ptr::eq(waker.vtable(), &WAKER) && is_turn_of(number)).then_some(number)
 }
 
 impl TaskPtr {
