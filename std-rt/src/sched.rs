@@ -383,6 +383,11 @@ impl Sched {
         mine.queued() + self.global.len()
     }
 
+    /// Returns the number of tasks in the global queue.
+    pub fn global_len(&self) -> usize {
+        self.global.len()
+    }
+
     /// Worker: takes the first task of the global queue.
     pub fn get_global(&self) -> Option<Runnable> {
         self.global.lock_nonempty()?.tasks.pop_front()

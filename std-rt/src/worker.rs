@@ -268,7 +268,7 @@ impl Worker {
         }
         let began = clock::now();
         self.record_run(began);
-        if self.spin_before_park(began, stop) || self.nap() || self.call_park_hook(stop) {
+        if self.spin_before_park(began, stop) || self.nap(stop) || self.call_park_hook(stop) {
             return;
         }
         self.park(began, stop);

@@ -66,28 +66,40 @@ impl Worker {
         self.moderation.set(moderation);
     }
 
-    /// Naps, if that is due and another thread polls. Returns whether it did.
+    /// Naps, if that is due and no other worker searches. Returns whether it did.
     ///
     /// The worker counts as searching, so a thread that puts work meanwhile wakes no worker: it is seen by the next look at the
-    /// queues, or in the second look of [`Worker::prepare_park`]. Without a monitor it does not nap, since a poller that is
-    /// unlocked meanwhile would wait too. A thread that ends the worker's wait ends the nap by the same token.
-    pub(super) fn nap(&self) -> bool {
+    /// queues, or in the second look of [`Worker::prepare_park`]. It naps in a poller if no other thread polls that. Without a
+    /// monitor it does not nap, since other pollers that are unlocked meanwhile would wait too. A thread that ends the worker's
+    /// wait ends the nap by the same token, or by a break.
+    pub(super) fn nap(&self, stop: Option<&Flag>) -> bool {
         let mut moderation = self.moderation.get();
-        let may_nap =
-            || self.config.monitored && !self.netpoll().is_paused() && !self.netpoll().is_any_unlocked();
-        let naps = moderation.is_nap_due() && may_nap() && self.start_searching();
-        // After a nap for few tasks the next call ends the stream.
-        if self.in_stream.replace(naps) || naps {
-            self.sched.wake_rule().set_stream(naps);
-        }
-        if !naps {
+        if !moderation.is_nap_due() {
+            // After a nap for few tasks.
+            if self.in_stream.replace(false) {
+                self.sched.wake_rule().set_stream(false);
+            }
             return false;
         }
+        // Another worker that naps takes the tasks of the stream.
+        if !self.config.monitored || self.netpoll().is_paused() || !self.start_searching() {
+            return false;
+        }
+        self.in_stream.set(true);
+        self.sched.wake_rule().set_stream(true);
         self.stats().take_running();
-        thread::park_timeout(NAP);
-        moderation.napped(self.sched.runnable(&self.mine));
+        match self.netpoll().try_lock_of(self.next_turn(), self.index) {
+            Some(guard) => {
+                let until = clock::now() + NAP.as_nanos() as u64;
+                self.poll(|buffer| guard.block_until(Some(until), buffer, || !self.should_stop(stop)));
+            }
+            None => {
+                thread::park_timeout(NAP);
+                self.polled.set((clock::now(), self.stats().tick()));
+            }
+        }
+        moderation.napped(self.sched.global_len());
         self.moderation.set(moderation);
-        self.polled.set((clock::now(), self.stats().tick()));
         true
     }
 }
