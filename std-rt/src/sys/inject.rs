@@ -39,7 +39,7 @@ use std::time::Duration;
 
 pub use rustix::io::Errno;
 
-use super::Call;
+use super::{Call, PerProcess};
 pub use rules::{Entry, EventFault, Installed, Rule, Table};
 use state::TableState;
 pub(super) use state::{EventBatch, PollerHook};
@@ -48,12 +48,13 @@ pub use state::{send, send_error};
 /// Stands for the descriptor of a call that has none yet.
 const NONE: RawFd = -1;
 
-/// The table in force: the installed one, or that of the environment variable.
-static STATE: Mutex<Option<TableState>> = Mutex::new(None);
+/// The table in force: the installed one, or that of the environment variable. A child of fork(2) begins with the latter: the
+/// lock of its parent may be held for ever.
+static STATE: PerProcess<Mutex<Option<TableState>>> = PerProcess::new();
 
 fn state() -> MutexGuard<'static, Option<TableState>> {
     // A test that fails in a coverage assertion poisons the lock; the tests after it must still run.
-    let mut state = STATE.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut state = STATE.get().lock().unwrap_or_else(PoisonError::into_inner);
     if state.is_none() {
         *state = Some(TableState::new(from_environment()));
     }

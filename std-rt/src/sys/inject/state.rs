@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use netpoll_core::{Event, EventFlags, Mode, Modes, PollKey};
 use rustix::io::Errno;
 
-use super::super::Call;
+use super::super::{Call, PerProcess};
 use super::NONE;
 use super::rules::{Entry, EventFault, Fault, Rule, Table, Trigger, Watcher};
 
@@ -199,14 +199,15 @@ fn mode_of(call: Call) -> Option<Mode> {
     }
 }
 
-/// All live pollers, by a number of their own.
-static POLLERS: Mutex<BTreeMap<u64, PollerState>> = Mutex::new(BTreeMap::new());
+/// All live pollers of this process. A child of fork(2) has a list of its own: its parent's may be locked for ever.
+static POLLERS: PerProcess<Mutex<Vec<Arc<Mutex<PollerState>>>>> = PerProcess::new();
 
-fn pollers() -> MutexGuard<'static, BTreeMap<u64, PollerState>> {
-    POLLERS.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The state that fault injection keeps of one poller.
+#[derive(Debug)]
 struct PollerState {
     /// A descriptor to which eight written bytes end the poller's wait.
     wake: Arc<OwnedFd>,
@@ -255,8 +256,8 @@ pub fn send_error(fd: RawFd) {
 }
 
 fn send_with(fd: RawFd, modes: Modes, flags: EventFlags) {
-    let mut pollers = pollers();
-    for poller in pollers.values_mut() {
+    for poller in lock(POLLERS.get()).iter() {
+        let mut poller = lock(poller);
         if let Some(key) = poller.key_of(fd) {
             poller.due.push((Instant::now(), Event { key, modes, flags }));
             wake(&poller.wake);
@@ -274,17 +275,17 @@ pub(super) fn ready_again(call: Call, fd: RawFd) {
 /// The part of a poller that fault injection owns.
 #[derive(Debug)]
 pub(in crate::sys) struct PollerHook {
-    number: u64,
+    state: Arc<Mutex<PollerState>>,
 }
 
 impl PollerHook {
     /// Registers a poller. Eight bytes written to `wake` end its wait.
     pub(in crate::sys) fn new(wake: BorrowedFd<'_>) -> io::Result<Self> {
         let wake = Arc::new(wake.try_clone_to_owned()?);
-        let mut pollers = pollers();
-        let number = pollers.last_key_value().map_or(0, |(last, _)| last + 1);
-        pollers.insert(number, PollerState { wake, watched: vec![None; 1024], due: Vec::new() });
-        Ok(PollerHook { number })
+        let state = PollerState { wake, watched: vec![None; 1024], due: Vec::new() };
+        let state = Arc::new(Mutex::new(state));
+        lock(POLLERS.get()).push(state.clone());
+        Ok(PollerHook { state })
     }
 
     /// Records that the poller has opened the descriptor under this key.
@@ -345,13 +346,13 @@ impl PollerHook {
 
     /// Runs `change` on the state of this poller. Lock order: the table's lock comes first.
     fn with<T>(&self, change: impl FnOnce(&mut PollerState) -> T) -> T {
-        change(pollers().get_mut(&self.number).expect("a poller is registered until it is dropped"))
+        change(&mut lock(&self.state))
     }
 }
 
 impl Drop for PollerHook {
     fn drop(&mut self) {
-        pollers().remove(&self.number);
+        lock(POLLERS.get()).retain(|state| !Arc::ptr_eq(state, &self.state));
     }
 }
 
