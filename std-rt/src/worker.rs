@@ -44,6 +44,8 @@ pub struct Worker {
     poll_in: Cell<u32>,
     /// Set if the last task was woken in its turn and has used up its budget.
     spent: Cell<bool>,
+    /// Set if a task has been woken in its turn since the last poll.
+    yielded: Cell<bool>,
     config: WorkerConfig,
     next_in_a_row: Cell<u32>,
     random: Cell<u32>,
@@ -89,6 +91,7 @@ impl Worker {
             buffer: Cell::new(None),
             poll_in: Cell::new(config.event_interval),
             spent: Cell::new(false),
+            yielded: Cell::new(false),
             config,
             next_in_a_row: Cell::new(0),
             random: Cell::new(0x9e37_79b9 ^ (index as u32 + 1)),
@@ -182,11 +185,13 @@ impl Worker {
         self.stats().begin(task.meta());
         coop::set_budget(self.config.budget);
         task::begin_turn(task.id());
-        let woken = task.run();
-        // Tasks that wait for events come before its next turn.
-        if woken && coop::is_exhausted() {
-            self.spent.set(true);
-            self.poll_in.set(1);
+        if task.run() {
+            self.yielded.set(true);
+            // Tasks that wait for events come before its next turn.
+            if coop::is_exhausted() {
+                self.spent.set(true);
+                self.poll_in.set(1);
+            }
         }
         // The task may have forked: in the child the other tasks are the parent's, and so are the events.
         if !self.epoch.is_current() {
@@ -334,11 +339,11 @@ impl Worker {
         self.sched.wake_rule().poll_interval(self.config.event_interval)
     }
 
-    /// Records for how long the worker has not polled, until now.
-    fn record_run(&self, now: u64) {
+    /// Records for how long the worker has not polled, until now. Returns whether the tasks that it ran were long.
+    fn record_run(&self, now: u64) -> bool {
         let (since, tick) = self.polled.replace((now, self.stats().tick()));
         let looks = self.stats().tick().wrapping_sub(tick);
-        self.sched.wake_rule().ran(now.saturating_sub(since), looks as u64);
+        self.sched.wake_rule().ran(now.saturating_sub(since), looks as u64)
     }
 
     /// Makes a poll, which unlocks the poller, and injects the tasks that it made ready.
@@ -499,11 +504,13 @@ impl Worker {
         self.sched.wake_sysmon();
     }
 
-    /// Polls without waiting, if no other thread polls. After a turn that has spent its budget, the tasks that the poll makes
-    /// ready come before those that are queued, of which many may spend theirs too: an event waits for one such turn, and not
-    /// for one of each. A task goes ahead of the queue only by such an event, so the queue waits for each of the others once.
+    /// Polls without waiting, if no other thread polls. After a turn that has spent its budget, or a long one that yielded, the
+    /// tasks that the poll makes ready come before those that are queued, of which many may take as long: an event waits for one
+    /// such turn, and not for one of each. A task goes ahead of the queue only by such an event, so the queue waits for each of
+    /// the others once.
     fn poll_now(&self) {
-        let spent = self.spent.take();
+        let were_long = self.record_run(clock::now());
+        let spent = self.spent.take() | (self.yielded.take() && were_long);
         self.poll_in.set(self.poll_interval());
         task::end_turn();
         // A busy worker does not sleep, which would remove the timers that it has dropped.
@@ -513,7 +520,6 @@ impl Worker {
         } else {
             self.sched.refill(&self.mine);
         }
-        self.record_run(clock::now());
         if let Some(guard) = self.netpoll().try_lock(self.index) {
             let queued = self.mine.ring_len();
             let outcome = self.poll(|buffer| guard.poll(buffer));

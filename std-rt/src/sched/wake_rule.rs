@@ -91,15 +91,16 @@ impl WakeRule {
     }
 
     /// Records that a worker has looked for tasks `n` times and run them for `nanoseconds` without a poll. Of two workers that
-    /// do so at once, one may be forgotten.
+    /// do so at once, one may be forgotten. Returns whether these tasks were long, 200 us each or more.
     #[inline]
-    pub fn ran(&self, nanoseconds: u64, n: u64) {
+    pub fn ran(&self, nanoseconds: u64, n: u64) -> bool {
         let mean = (self.mean.get() as u64).max(SHORT);
-        let each = (nanoseconds / n.max(1)).min(LONG).min(4 * mean);
-        self.mean.set((mean - mean / 8 + each / 8) as usize);
+        let each = nanoseconds / n.max(1);
+        self.mean.set((mean - mean / 8 + each.min(LONG).min(4 * mean) / 8) as usize);
         if nanoseconds >= PRICE {
             self.due.set((self.due.get() + (nanoseconds / PRICE) as usize).min(MOST));
         }
+        each >= LONG
     }
 
     /// Returns the number of tasks after which a worker polls: `most`, or fewer if these would take longer than 200 us.

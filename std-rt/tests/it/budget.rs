@@ -5,7 +5,7 @@ use std::os::fd::BorrowedFd;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::common::*;
 use futures_lite::future::or;
@@ -419,6 +419,71 @@ fn an_event_waits_for_one_spent_turn_and_not_for_one_of_each_task() {
         spenders.end().await;
         assert!(waited.iter().all(|turns| *turns < 10), "{waited:?}");
     });
+}
+
+/// The tasks compute for long and yield, and spend no budget. The event comes in a turn of one of them, and is served before
+/// the turns of all the others.
+#[test]
+fn an_event_waits_for_one_long_turn_and_not_for_one_of_each_task() {
+    const EVENTS: usize = 5;
+    const TASKS: usize = 20;
+    with(SPENT, async {
+        let (a, b) = pair().await;
+        let (turns, served, over) =
+            (Arc::new(Counter::new()), Arc::new(Counter::new()), Arc::new(Flag::new()));
+        let compute = |_| {
+            let (turns, over) = (turns.clone(), over.clone());
+            spawn(async move {
+                while !over.is_set() {
+                    turns.inc();
+                    compute_for(Duration::from_micros(300));
+                    yield_now().await;
+                }
+            })
+        };
+        let tasks: Vec<_> = (0..TASKS).map(compute).collect();
+        let reader = spawn({
+            let (turns, served) = (turns.clone(), served.clone());
+            async move {
+                let mut waited = Vec::new();
+                let mut sent = [0; size_of::<usize>()];
+                for _ in 0..EVENTS {
+                    a.read_exact(&mut sent).await.unwrap();
+                    waited.push(turns.get() - usize::from_ne_bytes(sent));
+                    served.inc();
+                }
+                waited
+            }
+        });
+        let writer = spawn({
+            let (turns, served) = (turns.clone(), served.clone());
+            async move {
+                for event in 0..EVENTS {
+                    // The worker learns from some turns how long they are.
+                    until("turns have passed", || turns.get() > 1_000 + 50 * event && served.get() == event)
+                        .await;
+                    b.write_all(&turns.get().to_ne_bytes()).await.unwrap();
+                    compute_for(Duration::from_micros(300));
+                    yield_now().await;
+                }
+            }
+        });
+        let waited = reader.await.unwrap();
+        writer.await.unwrap();
+        over.set();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert!(waited.iter().all(|turns| *turns < TASKS / 2), "{waited:?}");
+    });
+}
+
+/// Works on the processor for that time.
+fn compute_for(time: Duration) {
+    let began = Instant::now();
+    while began.elapsed() < time {
+        std::hint::spin_loop();
+    }
 }
 
 /// Two tasks have an event in nearly every poll.
