@@ -316,7 +316,7 @@ impl PollBuffer {
     }
 
     /// Limits the next poll to `n` events (1 to 256), the free space in the caller's queue. Timers fill the space that is
-    /// left, and are 16 at least.
+    /// left, and are [`LEAST_EXPIRATIONS`] at least.
     pub fn limit(&mut self, n: usize) {
         self.room = n.clamp(1, EVENTS);
         self.events.set_limit(self.room);
